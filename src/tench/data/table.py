@@ -1,0 +1,407 @@
+"""What a dataset is: a table of byte ranges, and an ordered list of classes.
+
+One row per image says which file holds it, from which byte, how many bytes, and its label. Readers of layouts make
+this table once; everything after knows only the table. It is saved as one Arrow IPC file (all splits one after the
+other in one record batch, so that loading maps the file and reads nothing) with the classes, the splits' ranges, the
+fingerprint and the stamp as JSON in the schema's metadata. The price of one flat file: a change means writing it anew.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tench.errors import TenchError
+from tench.files import complete_file
+
+VERSION = 1
+"""Of the saved form. A file of another version is rebuilt from its source."""
+
+FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
+"""How a row's bytes hold the image: an image file of any format, or raw uint8 pixels in one of two plane orders."""
+
+SCHEMA = pa.schema(
+    [
+        ("shard", pa.dictionary(pa.int32(), pa.string())),  # the file that holds the image
+        ("offset", pa.int64()),  # first byte of the image in that file
+        ("length", pa.int64()),  # bytes
+        ("label", pa.int32()),  # class index, 0 <= label < len(classes); -1 where there is none
+        ("key", pa.string()),  # the image's name for people, unique in its split; rows are sorted by it
+        ("encoding", pa.dictionary(pa.int8(), pa.string())),  # one of ENCODINGS
+        ("height", pa.int32()),  # pixels; 0 where unknown, never 0 for raw pixels
+        ("width", pa.int32()),
+        ("channels", pa.int8()),
+    ]
+)
+ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
+
+_MAX_OPEN_FILES = 64
+"""Up to so many shards are kept open; a folder with a file per image is opened row by row."""
+
+IntArray = npt.NDArray[np.integer[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """The ordered list of classes: the label of an image is an index into it.
+
+    ids: folder names, WordNet ids or numbers as text, unique. names: the same for people. numbered: the ids are only
+    positions, because the layout holds nothing but numbers.
+    """
+
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+    numbered: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.names):
+            raise ValueError(f"{len(self.ids)} class ids but {len(self.names)} class names")
+        if len(set(self.ids)) != len(self.ids):
+            twice = next(name for name in self.ids if self.ids.count(name) > 1)
+            raise ValueError(f"class id {twice!r} appears more than once")
+
+    @classmethod
+    def of(cls, ids: Sequence[str], names: Sequence[str] | None = None) -> "Classes":
+        """Classes in the given order; people see the ids where no names are given."""
+        return cls(tuple(ids), tuple(names if names is not None else ids))
+
+    @classmethod
+    def numbered_to(cls, count: int) -> "Classes":
+        """Classes of a layout that holds only numbers: "0", "1", ..."""
+        ids = tuple(str(index) for index in range(count))
+        return cls(ids, ids, numbered=True)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the ids in order, 16 hexadecimal digits."""
+        return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
+
+    def index_of(self, other: "Classes", *, whose: str, here: str) -> npt.NDArray[np.int32]:
+        """For each class of `other`, its index in these classes.
+
+        Classes are matched by id, whatever their order; a numbered list meets a named one of the same length by
+        position. whose, here: what to call the two lists in an error. Raises TenchError on an unknown class. A
+        class of ours that `other` lacks is no error: a validation set may lack one.
+        """
+        if self.numbered != other.numbered:
+            if len(self) != len(other):
+                raise TenchError(
+                    f"{whose} has {len(other)} classes and {here} has {len(self)}; one of them has only numbers for "
+                    "its classes, so they can be matched only when they have equally many."
+                )
+            return np.arange(len(other), dtype=np.int32)
+        position = {name: index for index, name in enumerate(self.ids)}
+        unknown = [name for name in other.ids if name not in position]
+        if unknown:
+            raise TenchError(
+                f"{whose} has {len(unknown)} of its {len(other)} classes that {here} does not have: "
+                f"{_some(unknown)}. {here} has {len(self)} classes: {_some(self.ids)}. "
+                "Check that both are of the same set of classes."
+            )
+        return np.array([position[name] for name in other.ids], dtype=np.int32)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"ids": list(self.ids), "names": list(self.names), "numbered": self.numbered}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Classes":
+        return cls(tuple(data["ids"]), tuple(data["names"]), bool(data.get("numbered", False)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """One split as a layout found it, in any order. Arrays have one entry per image; scalars stand for all rows.
+
+    shards: paths. shard: index into shards. offset, length: bytes. label: class index or -1. key: unique names.
+    height, width, channels: pixels, 0 where unknown; needed for raw pixels.
+    """
+
+    shards: Sequence[str]
+    shard: IntArray
+    offset: IntArray | int
+    length: IntArray | int
+    label: IntArray
+    key: Sequence[str]
+    encoding: str = FILE
+    height: IntArray | int = 0
+    width: IntArray | int = 0
+    channels: IntArray | int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a layout's `read` returns.
+
+    stamp: the files and folders whose size and time tell whether the source has changed since. notes: what a person
+    should be told about this source, one sentence each.
+    """
+
+    classes: Classes
+    splits: Mapping[str, Rows]
+    stamp: Sequence[str]
+    notes: Sequence[str] = ()
+
+
+class Table:
+    """The rows of one split: where each image's bytes lie, and its label.
+
+    Row numbers are positions in the order of keys. Arrays are read-only views of the mapped file.
+    """
+
+    def __init__(self, rows: pa.Table) -> None:
+        columns = {name: rows.column(name).combine_chunks() for name in SCHEMA.names}
+        self._shards = columns["shard"].dictionary
+        self._shard = columns["shard"].indices.to_numpy()
+        self._keep_open = len(self._shards) <= _MAX_OPEN_FILES
+        self._encoding = columns["encoding"].indices.to_numpy()
+        self._keys = columns["key"]
+        self.offsets: npt.NDArray[np.int64] = columns["offset"].to_numpy()
+        self.lengths: npt.NDArray[np.int64] = columns["length"].to_numpy()
+        self.labels: npt.NDArray[np.int32] = columns["label"].to_numpy()
+        self.heights: npt.NDArray[np.int32] = columns["height"].to_numpy()
+        self.widths: npt.NDArray[np.int32] = columns["width"].to_numpy()
+        self.channels: npt.NDArray[np.int8] = columns["channels"].to_numpy()
+        self._rows = rows
+        self._open: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all images together."""
+        return int(self.lengths.sum())
+
+    def key(self, row: int) -> str:
+        return str(self._keys[int(row)].as_py())
+
+    def shard(self, row: int) -> str:
+        """The file that holds the row's bytes."""
+        return str(self._shards[int(self._shard[row])].as_py())
+
+    def encoding(self, row: int) -> str:
+        return ENCODINGS[self._encoding[row]]
+
+    def place(self, row: int) -> str:
+        """The row for an error message: its file, or its file and byte range, and its key."""
+        shard, offset, length = self.shard(row), int(self.offsets[row]), int(self.lengths[row])
+        if not self._keep_open and offset == 0:
+            return shard
+        return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
+
+    def read(self, row: int) -> bytes:
+        """The row's bytes. Raises TenchError when the file is gone or shorter than the table says.
+
+        Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks
+        under a map kills the process.
+        """
+        offset, length = int(self.offsets[row]), int(self.lengths[row])
+        try:
+            if self._keep_open:
+                data = _pread(self._descriptor(row), length, offset)
+            else:
+                descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    data = _pread(descriptor, length, offset)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.") from error
+        if len(data) != length:
+            raise TenchError(
+                f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
+                f"ends after {offset + len(data)}. It has changed since its table was made, or was cut off while "
+                "copying. Restore the file, or run the command again to read the source anew."
+            )
+        return data
+
+    def subset(self, rows: IntArray) -> "Table":
+        """A table of these rows only, in the given order."""
+        return Table(self._rows.take(pa.array(rows)))
+
+    def relabelled(self, index: npt.NDArray[np.int32]) -> "Table":
+        """The same rows with label i replaced by index[i]; -1 stays."""
+        labels = np.where(self.labels >= 0, index[self.labels], -1).astype(np.int32)
+        return Table(self._rows.set_column(SCHEMA.get_field_index("label"), "label", pa.array(labels)))
+
+    def close(self) -> None:
+        """Close the files that `read` has opened."""
+        with self._lock:
+            while self._open:
+                os.close(self._open.popitem()[1])
+
+    def __del__(self) -> None:
+        if getattr(self, "_open", None):
+            self.close()
+
+    def _descriptor(self, row: int) -> int:
+        shard = int(self._shard[row])
+        descriptor = self._open.get(shard)
+        if descriptor is None:
+            with self._lock:
+                if shard not in self._open:
+                    self._open[shard] = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = self._open[shard]
+        return descriptor
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """The splits of one source, by name ("train", "val", "test"), over one list of classes.
+
+    fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints.
+    """
+
+    source: str
+    layout: str
+    classes: Classes
+    splits: Mapping[str, Table]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    def split(self, *names: str) -> tuple[str, Table]:
+        """The first of these splits that the dataset has, with its name. Raises TenchError if it has none."""
+        for name in names:
+            if name in self.splits:
+                return name, self.splits[name]
+        raise TenchError(
+            f"{self.source}: has no split {' or '.join(map(repr, names))}; it has {_some(list(self.splits))}."
+        )
+
+
+def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
+    """Write what a layout found as one Arrow file that `load` maps. Raises TenchError where the rows cannot be."""
+    names = list(contents.splits)
+    parts = [_sorted_table(contents.splits[name], len(contents.classes), f"{source} ({name})") for name in names]
+    digest = hashlib.sha256()
+    for name, part in zip(names, parts, strict=True):
+        digest.update(f"{name} {len(part)}\n".encode())
+        digest.update("\n".join(part.column("key").to_pylist()).encode())
+        digest.update(part.column("label").to_numpy().tobytes())
+        digest.update(part.column("length").to_numpy().tobytes())
+    header = {
+        "version": VERSION,
+        "source": source,
+        "layout": layout,
+        "classes": contents.classes.to_json(),
+        "splits": {name: len(part) for name, part in zip(names, parts, strict=True)},
+        "fingerprint": digest.hexdigest()[:16],
+        "stamp": stamp_of(contents.stamp),
+        "notes": list(contents.notes),
+    }
+    whole = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    whole = whole.replace_schema_metadata({b"tench": json.dumps(header).encode()})
+    with (
+        complete_file(path) as part,
+        pa.OSFile(str(part), "wb") as sink,
+        pa.ipc.new_file(sink, whole.schema) as writer,
+    ):
+        writer.write_table(whole)
+
+
+def load(path: Path) -> tuple[Dataset, list[list[Any]]] | None:
+    """Map a saved table: the dataset and its stamp; None when it is of another version or no table at all."""
+    try:
+        whole = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        header = json.loads((whole.schema.metadata or {})[b"tench"])
+    except (pa.ArrowException, KeyError, ValueError):
+        return None
+    if header["version"] != VERSION:
+        return None
+    splits, start = {}, 0
+    for name, length in header["splits"].items():
+        splits[name] = Table(whole.slice(start, length))
+        start += length
+    dataset = Dataset(
+        source=header["source"],
+        layout=header["layout"],
+        classes=Classes.from_json(header["classes"]),
+        splits=splits,
+        fingerprint=header["fingerprint"],
+        notes=tuple(header["notes"]),
+    )
+    return dataset, header["stamp"]
+
+
+def stamp_of(paths: Sequence[str]) -> list[list[Any]]:
+    """[path, size, time in ns] of each: of folders only the time, which changes when an entry comes or goes."""
+    stamp: list[list[Any]] = []
+    for path in paths:
+        found = Path(path).stat()
+        size = 0 if Path(path).is_dir() else found.st_size
+        stamp.append([path, size, found.st_mtime_ns])
+    return stamp
+
+
+def is_fresh(stamp: list[list[Any]]) -> bool:
+    """Whether every file and folder of the stamp is as it was."""
+    try:
+        return stamp_of([entry[0] for entry in stamp]) == stamp
+    except OSError:
+        return False
+
+
+def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
+    """The rows as an Arrow table in the order of their keys (by Unicode code point), checked."""
+    count = len(rows.key)
+    keys = pa.array(rows.key, pa.string())
+    labels = np.asarray(rows.label)
+    out_of_range = np.flatnonzero((labels < -1) | (labels >= num_classes))
+    if len(out_of_range):
+        row = int(out_of_range[0])
+        raise TenchError(
+            f"{where}: {rows.key[row]} has label {labels[row]}, but there are {num_classes} classes "
+            f"(labels 0 to {num_classes - 1}); {len(out_of_range)} rows are like that. Check the label file."
+        )
+
+    def column(values: IntArray | int, kind: pa.DataType) -> pa.Array:
+        return pa.array(np.broadcast_to(np.asarray(values), (count,)).astype(kind.to_pandas_dtype()), kind)
+
+    encoding = np.full(count, ENCODINGS.index(rows.encoding), np.int8)
+    table = pa.table(
+        [
+            pa.DictionaryArray.from_arrays(np.asarray(rows.shard, np.int32), pa.array(rows.shards, pa.string())),
+            column(rows.offset, pa.int64()),
+            column(rows.length, pa.int64()),
+            column(labels, pa.int32()),
+            keys,
+            pa.DictionaryArray.from_arrays(encoding, pa.array(ENCODINGS, pa.string())),
+            column(rows.height, pa.int32()),
+            column(rows.width, pa.int32()),
+            column(rows.channels, pa.int8()),
+        ],
+        schema=SCHEMA,
+    )
+    table = table.take(pc.sort_indices(keys))  # by UTF-8 bytes, which is the order of code points
+    keys = table.column("key").combine_chunks()
+    twice = keys[1:].filter(pc.equal(keys[1:], keys[:-1]))
+    if len(twice):
+        raise TenchError(f"{where}: the key {str(twice[0])!r} appears twice. Keys name images, so each must be unique.")
+    return table
+
+
+def _pread(descriptor: int, length: int, offset: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    while len(data) < length:  # the kernel gives at most 2 GiB a call, a network file system may give less
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

@@ -1,0 +1,17 @@
+"""The errors a user can cause and solve. Their text says where, what was found, and what to do."""
+
+
+class TenchError(Exception):
+    """Something in the data, a file or the machine stops the work. The command line exits with 1."""
+
+
+class UsageError(TenchError):
+    """What was asked for cannot be: an unknown name, an option out of range. The command line exits with 2."""
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for an unknown name: " Did you mean 'resnet50'?", or nothing when no known word is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
