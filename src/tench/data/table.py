@@ -188,6 +188,10 @@ class Table:
     def key(self, row: int) -> str:
         return str(self._keys[int(row)].as_py())
 
+    def keys(self) -> list[str]:
+        """All keys, as text: for a pass over a whole split."""
+        return list(self._keys.to_pylist())
+
     def shard(self, row: int) -> str:
         """The file that holds the row's bytes."""
         return str(self._shards[int(self._shard[row])].as_py())

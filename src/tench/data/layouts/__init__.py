@@ -9,6 +9,7 @@
 from pathlib import Path
 from typing import Protocol
 
+from tench.data.layouts import cifar, digits, folder, mnist, synthetic
 from tench.data.table import Contents
 
 
@@ -18,3 +19,9 @@ class Layout(Protocol):
     def recognise(self, path: Path) -> bool: ...
 
     def read(self, path: Path, spool: Path) -> Contents: ...
+
+
+__all__ = ["LAYOUTS", "Layout", "digits", "synthetic"]
+
+LAYOUTS: tuple[Layout, ...] = (mnist, cifar, folder)
+"""In the order they are asked whether they recognise a path; folder last, for it takes any folder."""

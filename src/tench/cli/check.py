@@ -1,0 +1,47 @@
+"""`tench check`: decode everything once, name what is bad."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """Decode every image of a source once; name each that cannot be read, count what is odd.
+
+    The exit code is 1 if an image would stop a training. Example:
+
+        tench check ~/flowers
+    """
+
+    source: tyro.conf.Positional[str]
+    """Path of the dataset, or digits or synthetic."""
+    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
+    """Threads; 0: one for each core."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object: images, bad (split, key, file, reason), odd (counts and examples)."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Check, args=arguments, prog="tench check")
+    from tench.data.check import ODD, check
+    from tench.data.source import open_source
+    from tench.machine import num_cores
+    from tench.progress import progress
+
+    dataset = open_source(asked.source)
+    total = sum(len(table) for table in dataset.splits.values())
+    with progress("check", total, "images") as advance:
+        report = check(dataset, threads=asked.threads or num_cores(), progress=lambda count: advance(count, ""))
+    if asked.json:
+        print(json.dumps(report.to_json()))
+        return 1 if report.bad else 0
+    for bad in report.bad:
+        print(f"bad: {bad.file}: {bad.reason} ({bad.split}, {bad.key})")
+    for name, odd in report.odd.items():
+        if odd.count:
+            print(f"{name}: {odd.count} ({ODD[name]}), such as {', '.join(odd.examples)}")
+    print(f"{dataset.source}: {report.images} images decoded, {len(report.bad)} bad")
+    return 1 if report.bad else 0

@@ -1,0 +1,37 @@
+"""`tench doctor`: what this machine offers and what limits it."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Tell what this machine offers and what limits it: cores, memory, accelerators, precision, versions.
+
+    Example:
+
+        tench doctor
+    """
+
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Doctor, args=arguments, prog="tench doctor")
+    from tench.doctor import examine
+
+    findings = examine()
+    if asked.json:
+        print(json.dumps({finding.what: finding.value for finding in findings}))
+        return 0
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(
+            f"{finding.what:<{width}}  {finding.value}"
+            + (f"\n{'':<{width}}  ! {finding.advice}" if finding.advice else "")
+        )
+    return 0

@@ -1,0 +1,61 @@
+"""`tench evaluate`: each image of a split exactly once."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Evaluate a run's best weights, or a weights file.
+
+    Every image of the split is counted exactly once. Example:
+
+        tench evaluate runs/001 ~/cifar10 --split test
+    """
+
+    model: tyro.conf.Positional[str]
+    """Run directory, or a .safetensors file with model.json beside it."""
+    source: tyro.conf.Positional[str | None] = None
+    """Dataset; none: the one the run was trained on."""
+    split: str | None = None
+    """Split to evaluate; none: val, else test, else what the training held out."""
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
+    """Images per batch."""
+    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
+    """Threads that prepare images; 0: one for each core."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    per_class: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the top-1 of every class."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object: images, top1, top5, loss (fractions), split, per_class."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Evaluate, args=arguments, prog="tench evaluate")
+    from tench.evaluation.evaluate import evaluate_source
+    from tench.weights.own import load
+
+    classifier = load(asked.model, asked.device)
+    name, metrics = evaluate_source(
+        classifier, asked.source, split=asked.split, batch_size=asked.batch_size, threads=asked.threads
+    )
+    classes = classifier.classes
+    rows = list(zip(classes.ids, classes.names, metrics.per_class, strict=True))
+    if asked.json:
+        per_class = [
+            {"id": class_id, "name": class_name, "images": images, "correct": correct}
+            for class_id, class_name, (images, correct) in rows
+        ]
+        print(json.dumps(metrics.to_json() | {"split": name, "per_class": per_class}))
+        return 0
+    if asked.per_class:
+        for _, class_name, (images, correct) in rows:
+            share = f"{correct / images:8.2%}" if images else "       -"
+            print(f"{share}  {correct:>6}/{images:<6} {class_name}")
+    print(f"{name}: {metrics.images} images, each counted once")
+    print(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   loss {metrics.loss:.4f}")
+    return 0

@@ -1,0 +1,52 @@
+"""`tench info`: what a source is."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Info:
+    """Tell what a source is: layout, splits, counts, classes, image sizes.
+
+    Example:
+
+        tench info ~/tiny-imagenet-200
+    """
+
+    source: tyro.conf.Positional[str]
+    """Path of the dataset, or digits or synthetic."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Info, args=arguments, prog="tench info")
+    from tench.data.info import describe
+    from tench.data.source import open_source
+
+    dataset = open_source(asked.source)
+    facts = describe(dataset)
+    if asked.json:
+        print(json.dumps(facts))
+        return 0
+    print(f"{dataset.source}: {dataset.layout}, {len(dataset.classes)} classes")
+    for name, split in facts["splits"].items():
+        sizes = split["sizes"]
+        print(
+            f"  {name:<6} {split['images']:>9,} images  {split['bytes'] / 1e6:>10,.1f} MB"
+            f"  {split['images_per_class']['min']}-{split['images_per_class']['max']} a class"
+            + (f", {split['unlabelled']} without label" if split["unlabelled"] else "")
+            + (f"  {sizes['smallest']} to {sizes['largest']} pixels" if sizes else "")
+        )
+    shown = ", ".join(
+        class_id if class_id == name else f"{class_id} ({name})"
+        for class_id, name in list(zip(dataset.classes.ids, dataset.classes.names, strict=True))[:5]
+    )
+    print(f"  classes: {shown}{', ...' if len(dataset.classes) > 5 else ''}")
+    print(f"  fingerprint {dataset.fingerprint}")
+    for note in dataset.notes:
+        print(f"  note: {note}")
+    return 0

@@ -1,0 +1,82 @@
+"""`tench COMMAND ...`: find the command, run it, turn errors into one clear message and an exit code.
+
+Only the command that is asked for is imported, so that `tench --help` answers at once.
+"""
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "train a classifier (no SOURCE: scikit-learn's handwritten digits)",
+    "evaluate": "top-1, top-5 and loss of a run or weights, each image exactly once",
+    "predict": "names and probabilities for images",
+    "info": "what a source is: layout, splits, counts, classes, sizes",
+    "check": "decode every image of a source once, name what is bad",
+    "models": "the networks known by name, with parameters and GMACs",
+    "recipes": "the packaged recipes, or one of them in full",
+    "doctor": "what this machine offers and what limits it",
+}
+
+_HELP = """usage: tench COMMAND ...
+
+From the images you hold to a trained, checked image classifier.
+
+commands:
+{commands}
+
+`tench COMMAND --help` tells more, with an example. Options of every command: --traceback (show where an error
+came from). First steps: tench train, then tench evaluate RUN and tench predict RUN IMAGE."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 1 (failed) or 2 (usage)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        width = max(map(len, COMMANDS))
+        print(_HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())))
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        import tench
+
+        print(f"tench {tench.__version__}")
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        from tench.errors import nearest
+
+        hint = nearest(command, list(COMMANDS))
+        print(f"tench: no command {command!r}.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    traceback = "--traceback" in rest
+    return _run(command, [word for word in rest if word != "--traceback"], traceback)
+
+
+def _run(command: str, arguments: list[str], traceback: bool) -> int:
+    from tench.errors import TenchError, UsageError
+
+    log = logging.getLogger("tench")
+    if not log.handlers:
+        log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    try:
+        result: int = importlib.import_module(f"tench.cli.{command}").run(arguments)
+        sys.stdout.flush()
+        return result
+    except UsageError as error:
+        if traceback:
+            raise
+        print(f"tench {command}: {error}", file=sys.stderr)
+        return 2
+    except TenchError as error:
+        if traceback:
+            raise
+        print(f"tench {command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"tench {command}: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,50 @@
+"""`tench models`: the networks known by name."""
+
+import dataclasses
+import json
+from typing import Annotated
+
+import tyro
+
+_MOST_DESCRIBED = 40
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Models:
+    """List networks: those of tench, torchvision and timm, with parameters and GMACs.
+
+    GMACs are billions of multiply-accumulates of convolutions and linear layers for one image of the network's usual
+    size. More than 40 matches are listed by name only, unless --all. Example:
+
+        tench models 'resnet*'
+    """
+
+    pattern: tyro.conf.Positional[str] = "*"
+    """Part of a name, or a shell pattern."""
+    all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Describe every match, however many there are."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print a JSON list: name, source, image_size, parameters, gmacs."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Models, args=arguments, prog="tench models")
+    from tench.errors import UsageError
+    from tench.models import describe, find
+
+    names = find(asked.pattern)
+    if not names:
+        raise UsageError(f"{asked.pattern!r}: no network is called so. Try a shorter part of the name.")
+    if len(names) > _MOST_DESCRIBED and not asked.all and not asked.json:
+        print("\n".join(names))
+        print(f"{len(names)} networks. A narrower pattern, or --all, shows parameters and GMACs.")
+        return 0
+    if asked.json:
+        print(json.dumps([dataclasses.asdict(describe(name)) for name in names]))
+        return 0
+    width = max(len("name"), *map(len, names))
+    print(f"{'name':<{width}}  {'from':<11}  {'pixels':>6}  {'parameters':>12}  {'GMACs':>8}")
+    for name in names:
+        info = describe(name)
+        print(f"{name:<{width}}  {info.source:<11}  {info.image_size:>6}  {info.parameters:>12,}  {info.gmacs:>8.3f}")
+    return 0

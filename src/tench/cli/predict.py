@@ -1,0 +1,67 @@
+"""`tench predict`: names and probabilities for images."""
+
+import csv
+import dataclasses
+import json
+import sys
+from typing import Annotated
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Classify images with a run's best weights, or a weights file.
+
+    Folders are searched for images. An image that cannot be read is named, the others are classified, and the exit
+    code is 1. Example:
+
+        tench predict runs/001 cat.jpg ~/holiday --top 3
+    """
+
+    model: tyro.conf.Positional[str]
+    """Run directory, or a .safetensors file with model.json beside it."""
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Image files and folders of images."""
+    top: int = 5
+    """How many classes to show for each image."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
+    """Threads that read images; 0: one for each core."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print a JSON list: image, predictions (id, name, probability)."""
+    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print CSV: image, rank, id, name, probability."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Predict, args=arguments, prog="tench predict")
+    from tench.errors import UsageError
+    from tench.evaluation.predict import find_images, predict
+    from tench.weights.own import load
+
+    if asked.top < 1:
+        raise UsageError(f"--top is {asked.top}, but should be 1 or more.")
+    paths = find_images(asked.images)
+    classifier = load(asked.model, asked.device)
+    results = predict(classifier, paths, top=asked.top, threads=asked.threads)
+    bad = 0
+    listed, table = [], csv.writer(sys.stdout, lineterminator="\n")
+    if asked.csv:
+        table.writerow(["image", "rank", "id", "name", "probability"])
+    for result in results:
+        if result.error is not None:
+            print(f"tench predict: {result.image}: {result.error}", file=sys.stderr)
+            bad += 1
+        elif asked.json:
+            listed.append(result.to_json())
+        elif asked.csv:
+            for rank, guess in enumerate(result.predictions, start=1):
+                table.writerow([result.image, rank, guess.id, guess.name, f"{guess.probability:.6f}"])
+        else:
+            guesses = "   ".join(f"{guess.name} {guess.probability:.1%}" for guess in result.predictions)
+            print(f"{result.image}   {guesses}")
+    if asked.json:
+        print(json.dumps(listed))
+    return 1 if bad else 0

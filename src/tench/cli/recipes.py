@@ -1,0 +1,35 @@
+"""`tench recipes`: list the packaged recipes, or print one."""
+
+import dataclasses
+
+import tyro
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipes:
+    """List the packaged recipes, or print one in full, with what we measured of it.
+
+    A printed recipe is a file: save it, change it, and give it to tench train --recipe. Example:
+
+        tench recipes cifar-resnet
+    """
+
+    name: tyro.conf.Positional[str | None] = None
+    """A packaged recipe."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = tyro.cli(Recipes, args=arguments, prog="tench recipes")
+    from tench.errors import UsageError, nearest
+    from tench.training.recipe import PACKAGED, packaged_recipes
+
+    names = packaged_recipes()
+    if asked.name is None:
+        for name in names:
+            title = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+            print(f"{name:<{max(map(len, names))}}  {title}")
+        return 0
+    if asked.name not in names:
+        raise UsageError(f"{asked.name}: no packaged recipe.{nearest(asked.name, names)} Known: {', '.join(names)}.")
+    print((PACKAGED / f"{asked.name}.yaml").read_text(encoding="utf-8"), end="")
+    return 0

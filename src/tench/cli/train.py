@@ -1,0 +1,76 @@
+"""`tench train`: the recipe's fields are the flags."""
+
+import dataclasses
+from typing import Annotated
+
+import tyro
+
+from tench.training.recipe import Recipe, load_recipe
+
+Text = str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a classifier and leave a run directory.
+
+    The same command given again on the same --run continues where it stopped. Examples:
+
+        tench train                                    handwritten digits, a minute
+        tench train ~/cifar10 --recipe cifar-resnet
+        tench train ~/flowers -a resnet50 --epochs 30 -b 64 --lr 0.05 --run runs/flowers
+    """
+
+    source: tyro.conf.Positional[Text] = None
+    """Path of the dataset, or digits or synthetic; none: digits, or what the run was begun with."""
+    val: Text = None
+    """Another source to validate on; its classes are matched by id."""
+    recipe: Text = None
+    """A packaged recipe (see tench recipes) or a YAML file; the other flags override it."""
+    run: Text = None
+    """Run directory; none: a new numbered one under runs/."""
+    evaluate: Annotated[bool, tyro.conf.arg(aliases=["-e"]), tyro.conf.FlagCreatePairsOff] = False
+    """Only evaluate the best weights of --run, then exit."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps; auto is the GPU where there is one."""
+    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
+    """Threads that prepare images; 0: one for each core."""
+    print_freq: Annotated[int, tyro.conf.arg(aliases=["-p"])] = 100
+    """Steps between two log lines in metrics.jsonl."""
+    save_every: float = 600.0
+    """Seconds between two checkpoints within an epoch; there is always one at its end."""
+    values: Recipe = dataclasses.field(default_factory=Recipe)
+
+
+def run(arguments: list[str]) -> int:
+    asked = _parse(arguments, Train())
+    if asked.evaluate:
+        return _evaluate(asked)
+    from tench.training.fit import Options, default_recipe, fit
+
+    defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
+    asked = _parse(arguments, Train(values=defaults))  # again, so that flags override the recipe's values
+    options = Options(
+        device=asked.device,
+        threads=asked.threads,
+        log_every=asked.print_freq,
+        save_every_seconds=asked.save_every,
+    )
+    finished = fit(asked.source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
+    best = max(finished.metrics("epoch"), key=lambda record: record["val_top1"])
+    print(f"Best val top-1: {best['val_top1']:.2%} after epoch {best['epoch']} of {asked.values.training.epochs}.")
+    print(f"Use it: tench evaluate {finished.folder}, tench predict {finished.folder} IMAGE")
+    return 0
+
+
+def _parse(arguments: list[str], default: Train) -> Train:
+    return tyro.cli(Train, args=arguments, default=default, prog="tench train", config=(tyro.conf.OmitArgPrefixes,))
+
+
+def _evaluate(asked: Train) -> int:
+    from tench.cli import evaluate
+    from tench.errors import UsageError
+
+    if asked.run is None:
+        raise UsageError("-e evaluates a run: name it with --run DIR.")
+    return evaluate.run([asked.run, *([asked.source] if asked.source else []), "--device", asked.device])

@@ -1,0 +1,52 @@
+"""What a dataset is, in numbers."""
+
+from typing import Any
+
+import numpy as np
+
+from tench.data.image import ImageError, probe
+from tench.data.table import Dataset, Table
+
+_PROBED_IMAGES = 64
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Layout, number of classes, and for each split images, bytes, images per class and the sizes seen in a sample."""
+    return {
+        "source": dataset.source,
+        "layout": dataset.layout,
+        "classes": len(dataset.classes),
+        "splits": {name: _split(table, len(dataset.classes)) for name, table in dataset.splits.items()},
+        "fingerprint": dataset.fingerprint,
+        "notes": list(dataset.notes),
+    }
+
+
+def image_sizes(table: Table) -> list[tuple[int, int]]:
+    """(height, width) of up to 64 images spread evenly over the table; those that are no images are left out."""
+    sizes = []
+    for row in np.unique(np.linspace(0, len(table) - 1, min(_PROBED_IMAGES, len(table))).astype(int)):
+        if table.heights[row]:
+            sizes.append((int(table.heights[row]), int(table.widths[row])))
+        else:
+            try:
+                found = probe(table.read(row))
+            except ImageError:
+                continue
+            sizes.append((found.height, found.width))
+    return sizes
+
+
+def _split(table: Table, num_classes: int) -> dict[str, Any]:
+    labelled = table.labels[table.labels >= 0]
+    counts = np.bincount(labelled, minlength=num_classes)
+    sizes = sorted(image_sizes(table), key=lambda size: size[0] * size[1])
+    return {
+        "images": len(table),
+        "bytes": table.num_bytes,
+        "unlabelled": len(table) - len(labelled),
+        "images_per_class": {"min": int(counts.min()), "max": int(counts.max())},
+        "sizes": {name: "{1} x {0}".format(*size) for name, size in (("smallest", sizes[0]), ("largest", sizes[-1]))}
+        if sizes
+        else None,
+    }

@@ -1,0 +1,56 @@
+"""scikit-learn's digits: 1,797 real images of handwritten digits, 8x8 pixels, that come with a dependency.
+
+They are what the first run learns, since nothing has to be downloaded. scikit-learn keeps them as numbers in a
+compressed text file, so they are spooled once as raw pixels (115 KB). They have no split of their own: a fifth of each
+class is for validation, the same images every time.
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from tench.data.split import held_out
+from tench.data.table import PIXELS_HWC, Classes, Contents, Rows
+from tench.files import complete_file
+
+NAME = "digits"
+
+_VAL_FRACTION = 0.2
+_MAX_VALUE = 16
+"""The images' values are counts of dark pixels in squares of 4x4."""
+
+_log = logging.getLogger("tench")
+
+
+def read(spool: Path) -> Contents:
+    """The digits as splits train and val; keys are numbered in scikit-learn's order, values scaled to 0..255."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = np.rint(digits.images * (255 / _MAX_VALUE)).astype(np.uint8)  # (N, 8, 8)
+    labels = digits.target.astype(np.int32)
+    count, height, width = pixels.shape
+    shard = spool.absolute() / "digits.pixels"
+    _log.info("scikit-learn's %d digits: writing %.1f KB once to %s.", count, pixels.nbytes / 1e3, shard)
+    with complete_file(shard) as part:
+        part.write_bytes(pixels.tobytes())
+
+    keys = [f"{index:05}" for index in range(count)]
+    held = held_out(keys, labels, _VAL_FRACTION)
+    splits = {}
+    for name, rows in {"train": np.flatnonzero(~held), "val": np.flatnonzero(held)}.items():
+        splits[name] = Rows(
+            shards=[str(shard)],
+            shard=np.zeros(len(rows), np.int32),
+            offset=rows * (height * width),
+            length=height * width,
+            label=labels[rows],
+            key=[keys[row] for row in rows],
+            encoding=PIXELS_HWC,
+            height=height,
+            width=width,
+            channels=1,
+        )
+    note = "scikit-learn's digits have no split of their own: a fifth of each class is for validation."
+    return Contents(Classes.of(list("0123456789")), splits, [str(shard)], [note])

@@ -1,0 +1,123 @@
+"""From what a person names (a path, or `digits`) to a Dataset, quickly the second time.
+
+The table is kept in a cache folder of ours, never beside the user's files, and is built anew when a file or folder
+of the source has changed. One process builds it while others wait.
+"""
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tench.data.layouts import LAYOUTS, Layout, digits, synthetic
+from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, save
+from tench.errors import TenchError, UsageError, nearest
+
+NAMED_SOURCES = ("digits", "synthetic")
+"""Sources that are no path: scikit-learn's digits, and made images of any number and size."""
+
+_log = logging.getLogger("tench")
+
+
+def cache_folder() -> Path:
+    """Where tables are kept: TENCH_CACHE, else `tench` in the user's cache directory."""
+    if chosen := os.environ.get("TENCH_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tench"
+
+
+def open_source(source: str | Path) -> Dataset:
+    """The dataset at a path, or of a name.
+
+    The layout is recognised by content. Raises UsageError if there is no such path or name, TenchError if the path
+    holds no layout known here, or a broken one.
+    """
+    name = str(source)
+    kind, _, _ = name.partition(":")
+    path = Path(name).expanduser().absolute()
+    if kind in NAMED_SOURCES and not path.exists():
+        return _cached(name, kind, lambda spool: _read_named(name, kind, spool))
+    if not path.exists():
+        raise UsageError(
+            f"{source}: no such file or folder, and no source of that name.{nearest(name, list(NAMED_SOURCES))} "
+            f"Give the path of a dataset, or one of: {', '.join(NAMED_SOURCES)}."
+        )
+    layout = _recognise(path)
+    return _cached(str(path), layout.NAME, lambda spool: layout.read(path, spool))
+
+
+def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Table:
+    """A table of the dataset with labels as indices into `classes`, matched by id; says so when they change.
+
+    whose: what to call the owner of `classes` in messages. Raises TenchError on a class it does not have.
+    """
+    index = classes.index_of(dataset.classes, whose=dataset.source, here=whose)
+    if classes.numbered != dataset.classes.numbered:
+        _log.info("%s: classes are matched by position, as one side has only numbers for them.", dataset.source)
+    if np.array_equal(index, np.arange(len(index))):
+        return table
+    _log.info("%s: has the classes of %s in another order; labels are mapped by class id.", dataset.source, whose)
+    return table.relabelled(index)
+
+
+def _recognise(path: Path) -> Layout:
+    for layout in LAYOUTS:
+        if layout.recognise(path):
+            return layout
+    raise TenchError(
+        f"{path}: a file that holds no dataset known here; it begins with {_first_bytes(path)}. "
+        f"Known layouts: {', '.join(layout.NAME for layout in LAYOUTS)}; each is a folder. "
+        "(To classify one image with a trained model: tench predict RUN IMAGE.)"
+    )
+
+
+def _read_named(name: str, kind: str, spool: Path) -> Contents:
+    return digits.read(spool) if kind == digits.NAME else synthetic.read(name, spool)
+
+
+def _cached(source: str, layout: str, read: Callable[[Path], Contents]) -> Dataset:
+    """The dataset from the cache if it is there and fresh, else read, saved, and loaded."""
+    import filelock
+
+    digest = hashlib.sha256(f"{layout}\n{source}".encode()).hexdigest()[:20]
+    folder = cache_folder()
+    saved = folder / "tables" / f"{digest}.arrow"
+    if dataset := _load_fresh(saved):
+        return dataset
+    try:
+        saved.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TenchError(
+            f"{folder}: the cache folder cannot be made ({error.strerror}). "
+            "Set TENCH_CACHE to a folder that can be written."
+        ) from error
+    with filelock.FileLock(saved.with_suffix(".lock")):  # another process may be building it: wait, then look again
+        if dataset := _load_fresh(saved):
+            return dataset
+        _log.info("Reading %s (%s) ...", source, layout)
+        save(read(folder / "spool" / digest), saved, source=source, layout=layout)
+    dataset = _load_fresh(saved)
+    if dataset is None:
+        raise TenchError(f"{source}: changed while its table was made. Wait until it is complete, then run this again.")
+    return dataset
+
+
+def _load_fresh(saved: Path) -> Dataset | None:
+    if not saved.exists():
+        return None
+    loaded = load(saved)
+    if loaded is None or not is_fresh(loaded[1]):
+        return None
+    return loaded[0]
+
+
+def _first_bytes(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(8)
+    return repr(start) if start else "nothing (it is empty)"

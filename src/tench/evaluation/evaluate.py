@@ -1,0 +1,133 @@
+"""Evaluate a classifier on a table: each image exactly once, and the count is asserted."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tench.data.source import matched, open_source
+from tench.data.split import VAL_FRACTION, hold_out
+from tench.data.table import Classes, Table
+from tench.errors import TenchError, UsageError
+from tench.input.loader import Batch, Loader
+from tench.input.order import Order
+from tench.run import remembered_data
+from tench.weights.own import Classifier, Normalise
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """images: count. top1, top5: fractions of them. loss: mean cross-entropy.
+
+    per_class: for each class (images, correct).
+    """
+
+    images: int
+    top1: float
+    top5: float
+    loss: float
+    per_class: tuple[tuple[int, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"images": self.images, "top1": self.top1, "top5": self.top5, "loss": self.loss}
+
+
+def evaluate_source(
+    classifier: Classifier,
+    source: str | None = None,
+    *,
+    split: str | None = None,
+    batch_size: int = 256,
+    threads: int = 0,
+) -> tuple[str, Metrics]:
+    """(name of what was evaluated, metrics) of a split of a source, its classes matched to the model's by id.
+
+    source: None means what the run validated on. split: None means val, else test, else the part of train that
+    training held out.
+    """
+    trained_on = remembered_data(classifier.source)
+    if source is None:
+        if trained_on is None:
+            raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
+        source = str(trained_on["val"] or trained_on["source"])
+    fraction = float(trained_on["val_fraction"]) if trained_on else VAL_FRACTION
+    name, table = evaluation_table(source, classifier.classes, split, fraction)
+    return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name)
+
+
+def evaluation_table(source: str, classes: Classes, split: str | None, val_fraction: float) -> tuple[str, Table]:
+    """(name, table) of the split to evaluate, relabelled to a model's classes."""
+    dataset = open_source(source)
+    if split is None and not {"val", "test"} & set(dataset.splits):
+        name, table = "held out of train", hold_out(dataset.split("train")[1], val_fraction)[1]
+    else:
+        name, table = dataset.split(split) if split else dataset.split("val", "test")
+    return f"{dataset.source} ({name})", matched(table, dataset, classes, "the model")
+
+
+def evaluation_order(table: Table, batch_size: int) -> Order:
+    """Each row once, in order, the last batch as short as it comes out."""
+    return Order(num_rows=len(table), batch_size=batch_size, shuffle=False, drop_last=False)
+
+
+def evaluate(
+    classifier: Classifier, table: Table, *, batch_size: int = 256, threads: int = 0, where: str = "the split"
+) -> Metrics:
+    """Top-1, top-5 and loss of a classifier on a table whose labels are its classes' indices.
+
+    Raises TenchError if a row has no label (naming `where`), or an image cannot be decoded.
+    """
+    require_labels(table, where)
+    card = classifier.card
+    device = next(classifier.module.parameters()).device
+    order = evaluation_order(table, batch_size)
+    with Loader(table, card.view, order, channels=card.channels, threads=threads) as loader:
+        return measure(classifier.module, loader.batches(epoch=0), len(table), Normalise(card.mean, card.std, device))
+
+
+def require_labels(table: Table, where: str) -> None:
+    """Raise TenchError if there is nothing to evaluate, or a row has no label."""
+    if len(table) == 0:
+        raise TenchError(f"{where}: has no images.")
+    if (unlabelled := int((table.labels < 0).sum())) > 0:
+        row = int(np.argmax(table.labels < 0))
+        raise TenchError(
+            f"{where}: {unlabelled} of {len(table)} images have no label, the first is {table.key(row)}. "
+            "Evaluate a labelled split (--split NAME), or use tench predict."
+        )
+
+
+def measure(module: nn.Module, batches: Iterable[Batch], num_images: int, normalise: Normalise) -> Metrics:
+    """The metrics over batches that must hold num_images different rows, each once."""
+    device = next(module.parameters()).device
+    was_training = module.training
+    module.eval()
+    seen = np.zeros(num_images, dtype=np.uint8)
+    hits, losses, labels, num_classes = [], [], [], 0
+    with torch.inference_mode():
+        for batch in batches:
+            np.add.at(seen, batch.rows.cpu().numpy(), 1)
+            batch = batch.to(device)
+            logits = module(normalise(batch.images)).float()  # (B, classes)
+            num_classes = logits.shape[1]
+            ranked = logits.topk(min(5, num_classes), dim=1).indices == batch.labels[:, None]
+            hits.append(torch.stack([ranked[:, 0], ranked.any(dim=1)], dim=1))
+            losses.append(F.cross_entropy(logits, batch.labels, reduction="none"))
+            labels.append(batch.labels)
+    module.train(was_training)
+    assert seen.min() == seen.max() == 1, f"{num_images} images, but some were counted {seen.min()}-{seen.max()} times"
+    hit = torch.cat(hits).cpu().numpy()  # waits for the device
+    label = torch.cat(labels).cpu().numpy()
+    of_class = np.bincount(label, minlength=num_classes)
+    correct = np.bincount(label[hit[:, 0]], minlength=num_classes)
+    return Metrics(
+        images=num_images,
+        top1=int(hit[:, 0].sum()) / num_images,
+        top5=int(hit[:, 1].sum()) / num_images,
+        loss=float(torch.cat(losses).double().mean()),
+        per_class=tuple(zip(of_class.tolist(), correct.tolist(), strict=True)),
+    )

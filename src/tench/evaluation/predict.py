@@ -1,0 +1,87 @@
+"""Classify image files."""
+
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tench.data.image import ImageError, decode
+from tench.data.layouts.folder import EXTENSIONS
+from tench.errors import TenchError, UsageError
+from tench.machine import num_cores
+from tench.weights.own import Classifier
+
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Guess:
+    """A class and its probability, 0 to 1."""
+
+    id: str
+    name: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of an image, the likeliest first; or why it could not be read."""
+
+    image: str
+    predictions: tuple[Guess, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"image": self.image, "predictions": [dataclasses.asdict(guess) for guess in self.predictions]}
+
+
+def find_images(paths: Iterable[str]) -> list[str]:
+    """The files among the paths, and the images below the folders, sorted. Raises when there is nothing."""
+    found: list[str] = []
+    for path in paths:
+        if not os.path.exists(path):
+            raise UsageError(f"{path}: no such file or folder.")
+        if os.path.isdir(path):
+            below = sorted(str(file) for file in Path(path).rglob("*") if file.suffix.lower() in EXTENSIONS)
+            if not below:
+                raise TenchError(f"{path}: holds no images (files ending in {', '.join(sorted(EXTENSIONS))}).")
+            found += below
+        else:
+            found.append(path)
+    if not found:
+        raise UsageError("Name at least one image or folder.")
+    return found
+
+
+def predict(classifier: Classifier, paths: Sequence[str], *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:
+    """A prediction for each file, in order; an unreadable one yields its error."""
+
+    def view(path: str) -> npt.NDArray[np.uint8] | str:
+        try:
+            return classifier.view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+
+    with concurrent.futures.ThreadPoolExecutor(threads or num_cores()) as pool:
+        for start in range(0, len(paths), _BATCH):
+            part = paths[start : start + _BATCH]
+            views = list(pool.map(view, part))
+            probabilities = iter(classifier.predict([pixels for pixels in views if not isinstance(pixels, str)]))
+            for path, pixels in zip(part, views, strict=True):
+                if isinstance(pixels, str):
+                    yield Prediction(path, error=pixels)
+                else:
+                    yield Prediction(path, _guesses(classifier, next(probabilities), top))
+
+
+def _guesses(classifier: Classifier, probabilities: npt.NDArray[np.float32], top: int) -> tuple[Guess, ...]:
+    classes = classifier.classes
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return tuple(Guess(classes.ids[index], classes.names[index], float(probabilities[index])) for index in best)

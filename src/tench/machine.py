@@ -1,0 +1,67 @@
+"""What this machine grants this process: cores, memory, and the number formats its processor is fast in."""
+
+import os
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def num_cores() -> int:
+    """Cores this process may use: the affinity mask, and the cgroup's quota where one is set (rounded up)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    return max(1, min(cores, -int(-quota // 1))) if quota else cores
+
+
+def cgroup_quota() -> float | None:
+    """The cgroup's limit in cores, such as 1.5; None where there is none. Reads cgroup v2 (cpu.max) and v1."""
+    try:
+        if (_CGROUP / "cpu.max").exists():
+            limit, period = (_CGROUP / "cpu.max").read_text().split()
+            return None if limit == "max" else int(limit) / int(period)
+        limit = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text()
+        period = (_CGROUP / "cpu" / "cpu.cfs_period_us").read_text()
+        return None if int(limit) <= 0 else int(limit) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that can be had without swapping, within the cgroup's limit; None where the system does not tell."""
+    found = []
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError, ValueError):
+        pass
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return min(found) if found else None
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 in hardware (AVX512-BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def cpu_name() -> str:
+    """The processor as the system calls it."""
+    import platform
+
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,81 @@
+"""A network by its name, fitted to the images it will see, or a refusal before any memory is taken."""
+
+from torch import Tensor, nn
+
+from tench.errors import UsageError
+from tench.models import ours
+from tench.models.meta import dry_run
+from tench.models.registry import source_of
+from tench.models.source import Source, UsualInput
+from tench.models.stem import adapt_stem
+
+
+def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> nn.Module:
+    """The network of that name with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
+
+    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; nothing is downloaded. On images of at
+    most 80 px the stem of torchvision's and timm's networks is fitted to them: see `adapt_stem` for the rule and
+    `stem_note` for what it did. Weights are drawn from torch's global generator. Raises UsageError for an unknown name
+    and for a size or a number of channels that the network cannot take.
+    """
+    source = source_of(arch)
+    note = _rehearse(source, arch, num_classes, image_size, channels)
+    network = source.build(arch, num_classes=num_classes, image_size=image_size, channels=channels)
+    if note is not None:
+        adapt_stem(network, image_size)
+    return network
+
+
+def stem_note(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> str | None:
+    """What `create` changes in the stem for this image size, as a sentence, or None. Raises what `create` raises."""
+    return _rehearse(source_of(arch), arch, num_classes, image_size, channels)
+
+
+def _rehearse(source: Source, arch: str, num_classes: int, image_size: int, channels: int) -> str | None:
+    """Pass two images through the network without memory; return the note on its stem, or raise UsageError."""
+    for what, value in (("classes", num_classes), ("pixels a side", image_size), ("channels", channels)):
+        if value < 1:
+            raise UsageError(f"{arch}: the number of {what} is {value}; it must be at least 1.")
+
+    def build() -> nn.Module:
+        return source.build(arch, num_classes=num_classes, image_size=image_size, channels=channels)
+
+    def with_fitted_stem(network: nn.Module, images: Tensor) -> str | None:
+        note = adapt_stem(network, image_size)
+        _check_logits(network(images), num_classes)
+        return note
+
+    def as_it_is(network: nn.Module, images: Tensor) -> None:
+        _check_logits(network(images), num_classes)
+
+    images = (2, channels, image_size, image_size)
+    if source.NAME != ours.NAME:  # ours are made for small images
+        try:
+            return dry_run(build, images, with_fitted_stem)
+        except Exception:
+            # Networks that count on the size of a later map (CoAtNet), or whose image enters two convolutions at once
+            # (RepVGG), run only with the stem they came with; those that do not fit at all fail once more.
+            pass
+    try:
+        return dry_run(build, images, as_it_is)
+    except Exception as error:  # each network has its own way to say that it does not fit
+        raise UsageError(_refusal(arch, image_size, channels, error, source.usual_input(arch))) from error
+
+
+def _check_logits(logits: object, num_classes: int) -> None:
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if found != (2, num_classes):
+        raise ValueError(f"for two images it gives {found}, not logits of shape (2, {num_classes})")
+
+
+def _refusal(arch: str, image_size: int, channels: int, error: Exception, usual: UsualInput) -> str:
+    reason = str(error).strip() or type(error).__name__
+    return (
+        f"{arch} cannot take images of {_images(image_size, channels)}: {reason.splitlines()[0]}\n"
+        f"It is made for {_images(usual.image_size, usual.channels)}. "
+        "Choose another image size or another network; tench models PATTERN lists them."
+    )
+
+
+def _images(size: int, channels: int) -> str:
+    return f"{size} x {size} px with {channels} channel{'' if channels == 1 else 's'}"

@@ -1,0 +1,42 @@
+"""What a network is, in the numbers people compare."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from tench.models.macs import count_macs
+from tench.models.meta import dry_run
+from tench.models.registry import source_of
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A network on the problem it is usually quoted for."""
+
+    name: str
+    source: str
+    """Whose code it is: tench, torchvision or timm."""
+    image_size: int
+    """Side of its usual square input, pixels."""
+    parameters: int
+    """Numbers in its parameters, with its usual classes (1000, or 10 for ours); running averages not counted."""
+    gmacs: float
+    """10^9 multiply-accumulates of convolutions and linear layers for one image of that size; what counts: `macs`."""
+
+
+def describe(arch: str) -> ModelInfo:
+    """Measure the network of that name without taking its memory. Raises UsageError for an unknown name.
+
+    The network is the one of its authors: its stem is not fitted to small images, auxiliary heads are left out.
+    """
+    source = source_of(arch)
+    usual = source.usual_input(arch)
+
+    def build() -> nn.Module:
+        return source.build(arch, num_classes=usual.num_classes, image_size=usual.image_size, channels=usual.channels)
+
+    def measure(network: nn.Module, images: Tensor) -> ModelInfo:
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return ModelInfo(arch, source.NAME, usual.image_size, parameters, count_macs(network, images) / 1e9)
+
+    return dry_run(build, (1, usual.channels, usual.image_size, usual.image_size), measure)

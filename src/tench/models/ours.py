@@ -1,0 +1,40 @@
+"""The networks that neither torchvision nor timm has, by name."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from tench.models.cifar_resnet import cifar_resnet_v1, cifar_resnet_v2
+from tench.models.plain import lenet, mlp
+from tench.models.source import UsualInput
+
+NAME = "tench"
+
+_PLAIN: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet": lenet, "mlp": mlp}
+_RESNETS: dict[str, Callable[[int, int], nn.Module]] = {
+    **{f"resnet{depth}": partial(cifar_resnet_v1, depth) for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}_v2": partial(cifar_resnet_v2, depth) for depth in (20, 32, 44, 56, 110, 164)},
+}
+
+
+def names() -> list[str]:
+    """Every name that `build` takes."""
+    return [*_PLAIN, *_RESNETS]
+
+
+def knows(arch: str) -> bool:
+    """Whether `build` takes this name."""
+    return arch in _PLAIN or arch in _RESNETS
+
+
+def build(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+    """The network of that name with fresh weights. Raises ValueError for an image it cannot take."""
+    if arch in _PLAIN:
+        return _PLAIN[arch](num_classes, image_size, channels)
+    return _RESNETS[arch](num_classes, channels)
+
+
+def usual_input(arch: str) -> UsualInput:
+    """MNIST's 28 px grey images for the plain networks, CIFAR-10's for the others."""
+    return UsualInput(28, 1, 10) if arch in _PLAIN else UsualInput(32, 3, 10)

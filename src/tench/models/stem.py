@@ -1,0 +1,113 @@
+"""Fitting a network for large images to small ones, and to another number of channels.
+
+A network made for 224 px begins by throwing away detail: a convolution and often a pooling, each of stride 2, leave a
+quarter of the side before the first stage. On a 32 px image that is 8 px, and the last stage sees a single pixel.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+_SMALL = 40  # px: CIFAR (32) and what is near it. The paper's own network for it keeps the full size in the stem.
+_MEDIUM = 80  # px: down-sampled ImageNet and Tiny ImageNet (64). Half the size into the first stage, not a quarter.
+
+
+def adapt_stem(network: nn.Module, image_size: int) -> str | None:
+    """Let the stem of `network` keep more of a small image, in place; say what changed, or None where nothing did.
+
+    The one rule, for networks whose first convolution has stride 2:
+
+        image_size <= 40   that convolution gets stride 1, and a max pooling of stride 2 directly in the stem goes
+        image_size <= 80   that convolution gets stride 1
+        larger             nothing
+
+    so that the last map of a ResNet, which would be 1x1 at 32 px and 2x2 at 64 px, is 4x4 for both; without a pooling
+    in the stem, as in MobileNet, it is 2x2 and 4x4. A 7x7 kernel shrinks to 3x3 as well: it was that wide for its
+    stride. First convolutions of another stride are left alone: with 4 and more they cut patches, and with 1 the
+    network reads the full size already. Weights of a changed kernel are drawn anew. For 32 px this is the usual ResNet
+    for CIFAR: arXiv:2002.05709, appendix B.9.
+    """
+    if image_size > _MEDIUM:
+        return None
+    first = _first_conv(network)
+    if first is None or first[1].stride != (2, 2):
+        return None
+    name, conv = first
+    pools = _stem_pools(network, name) if image_size <= _SMALL else []
+    change = f"the first convolution ({name}) has stride 1 instead of 2"
+    conv.stride = (1, 1)
+    if conv.kernel_size == (7, 7):
+        change += " and a 3x3 kernel instead of 7x7"
+        conv.kernel_size = (3, 3)
+        if not isinstance(conv.padding, str):
+            # 3 becomes 1. Layers that pad by themselves have 0 here and keep it.
+            conv.padding = tuple(max(0, padding - 2) for padding in conv.padding)
+        _redraw(conv, conv.weight.shape[1], (3, 3))
+    for pool in pools:
+        network.set_submodule(pool, nn.Identity())
+    if pools:
+        change += f", and the max pooling after it ({pools[-1]}) is left out"
+    return f"Stem fitted to {image_size} px: {change}."
+
+
+def replace_input_channels(network: nn.Module, channels: int) -> None:
+    """Let the first convolution of `network` read `channels` channels, in place, with new weights.
+
+    Raises ValueError where the network does not begin with a convolution that all channels enter together.
+    """
+    first = _first_conv(network)
+    if first is None or first[1].groups != 1:
+        raise ValueError("it does not begin with a plain convolution")
+    _, conv = first
+    conv.in_channels = channels
+    _redraw(conv, channels, conv.kernel_size)
+
+
+def _first_conv(network: nn.Module) -> tuple[str, nn.Conv2d] | None:
+    """The first convolution in the order of registration, which for image classifiers reads the image."""
+    return next(((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
+
+
+def _stem_pools(network: nn.Module, first_conv: str) -> list[str]:
+    """The max pooling of stride 2 that belongs to the stem, and before it the padding made for it; or nothing.
+
+    It belongs to the stem if only norms and activations come between it and the first convolution (ResNet), or
+    besides them convolutions of the same parent (timm's deep stems: conv1.0, conv1.3, conv1.6, then maxpool), or if it
+    ends a block that is the stem (stem.conv1, stem.conv2, stem.pool). Inception's first pooling is none of these: it
+    stands between stages and stays.
+    """
+    leaves = [(name, module) for name, module in network.named_modules() if not any(module.children())]
+    names = [name for name, _ in leaves]
+    start = names.index(first_conv)
+    pool = next((i for i in range(start, len(leaves)) if isinstance(leaves[i][1], nn.MaxPool2d)), None)
+    if pool is None or leaves[pool][1].stride not in (2, (2, 2)):
+        return []
+    stem = _parent(names[pool])
+    if not first_conv.startswith(stem):
+        return []
+    convs = [i for i, (_, module) in enumerate(leaves) if isinstance(module, nn.Conv2d) and i > start]
+    plain_stem = all(_parent(names[i]) == _parent(first_conv) for i in convs if i < pool)
+    ends_stem = stem != "" and not any(names[i].startswith(stem) for i in convs if i > pool)
+    if not (plain_stem or ends_stem):
+        return []
+    padded = isinstance(leaves[pool - 1][1], nn.ConstantPad2d)
+    return names[pool - 1 : pool + 1] if padded else [names[pool]]
+
+
+def _parent(name: str) -> str:
+    """ "features.conv0" -> "features.", "conv1" -> "" """
+    return name[: name.rfind(".") + 1]
+
+
+def _redraw(conv: nn.Conv2d, in_channels: int, kernel_size: tuple[int, ...]) -> None:
+    """Give `conv` fresh weights of another shape, normal, with a spread that keeps the size of its outputs.
+
+    The spread is taken from the weights that the network's own initialisation drew, times sqrt(old fan-in / new
+    fan-in): one rule that follows each family's scheme. For a 7x7 that becomes 3x3 it gives exactly the spread of that
+    scheme, whether it counts fan-in or fan-out.
+    """
+    old = conv.weight
+    new = torch.empty(old.shape[0], in_channels, *kernel_size, dtype=old.dtype, device=old.device)
+    spread = old.detach().std() * math.sqrt(old[0].numel() / new[0].numel())  # a tensor: on meta there is no number
+    conv.weight = nn.Parameter(new.normal_() * spread)

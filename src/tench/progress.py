@@ -1,0 +1,69 @@
+"""Progress on the terminal: a bar with rate and time left, or plain lines where there is no terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int, str], None]
+"""Called with how many more are done, and a short note to show beside the bar ("" keeps the last)."""
+
+_QUIET_SECONDS = 2.0  # what is done sooner shows nothing
+_LINE_SECONDS = 30.0  # between plain lines
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show how far `what` is, in a `with`; the block calls the function it gets for every piece done."""
+    shown = _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit)
+    with shown as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=total, rate="", note="", visible=False)
+        done = 0
+
+        def advance(count: int, note: str = "") -> None:
+            nonlocal done
+            done += count
+            seconds = time.monotonic() - start
+            if seconds > _QUIET_SECONDS:
+                bars.update(task, completed=done, rate=f"{done / seconds:,.0f} {unit}/s", visible=True)
+                if note:
+                    bars.update(task, note=note)
+
+        yield advance
+
+
+@contextmanager
+def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(count: int, note: str = "") -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if now - last < _LINE_SECONDS or done == 0:
+            return
+        last = now
+        rate = done / (now - start)
+        left = (total - done) / rate
+        print(f"{what}: {done}/{total}, {rate:,.0f} {unit}/s, {left:,.0f} s left {note}".rstrip(), file=sys.stderr)
+
+    yield advance

@@ -1,0 +1,195 @@
+"""The run directory: what a run leaves behind, and where.
+
+    recipe.yaml        every value, each `auto` resolved
+    environment.json   versions, machine, commit, the dataset and its fingerprint
+    classes.json       the classes in the order of the labels
+    metrics.jsonl      one object per log line and per validation (`kind`: step, epoch)
+    metrics.csv        the validations as a table
+    last.ckpt          all that resuming needs
+    best.safetensors   the best weights so far, with model.json
+
+Every file appears complete or not at all. A lock keeps a second process out.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tench
+from tench.errors import TenchError, UsageError
+from tench.files import complete_file, write_text
+
+RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
+METRICS, CHECKPOINT = "metrics.jsonl", "last.ckpt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run directory."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: str | Path | None) -> "Run":
+        """The run in a folder, made if it is missing; without a folder a new numbered one under runs/.
+
+        Raises UsageError if the folder holds something else.
+        """
+        if folder is not None:
+            path = Path(folder)
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"{path}: is a file; --run names a directory.")
+            others = [entry.name for entry in path.iterdir() if entry.name[0] != "."] if path.is_dir() else []
+            if others and not _is_run(others):
+                raise UsageError(f"{path}: holds files, but no run ({RECIPE} is missing). Name another directory.")
+            path.mkdir(parents=True, exist_ok=True)
+            return cls(path)
+        runs = Path("runs")
+        runs.mkdir(exist_ok=True)
+        number = max((int(entry.name) for entry in runs.iterdir() if entry.name.isdecimal()), default=0)
+        while True:  # another process may take the number first
+            number += 1
+            try:
+                (runs / f"{number:03d}").mkdir()
+            except FileExistsError:
+                continue
+            return cls(runs / f"{number:03d}")
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.folder / RECIPE).exists()
+
+    def lock(self) -> Any:
+        """Hold this run for this process, in a `with`. Raises TenchError if another process has it."""
+        import filelock
+
+        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        try:
+            return lock.acquire()
+        except filelock.Timeout:
+            raise TenchError(
+                f"{self.folder}: another process is training in this run. Wait for it or stop it."
+            ) from None
+
+    def begin(self, recipe_yaml: str, environment: dict[str, Any], classes: dict[str, Any]) -> None:
+        """Write what is known before the first step; the recipe last, for it marks a run as begun."""
+        self._write_json(ENVIRONMENT, environment)
+        self._write_json(CLASSES, classes)
+        write_text(self.folder / RECIPE, recipe_yaml)
+
+    def environment(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads((self.folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        return data
+
+    def log(self, **values: Any) -> None:
+        """Append one line to metrics.jsonl."""
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({name: _rounded(value) for name, value in values.items()}) + "\n")
+
+    def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl, of one kind ("step", "epoch") or all."""
+        path = self.folder / METRICS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        records = [json.loads(line) for line in lines if line.endswith("}")]  # a killed process may cut the last one
+        return [record for record in records if kind in (None, record["kind"])]
+
+    def forget_after(self, step: int, epochs: int) -> None:
+        """Drop the log lines of steps and validations that the checkpoint does not have: they will be made again."""
+        kept = [
+            record
+            for record in self.metrics()
+            if record["step"] <= step and (record["kind"] == "step" or record["epoch"] <= epochs)
+        ]
+        write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def write_table(self) -> None:
+        """Write metrics.csv from the validations in metrics.jsonl."""
+        records = self.metrics("epoch")
+        columns = list(dict.fromkeys(name for record in records for name in record if name != "kind"))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+        write_text(self.folder / "metrics.csv", text.getvalue())
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        with complete_file(self.folder / CHECKPOINT) as part:
+            torch.save(state, part)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The state of last.ckpt, on the CPU; None before the first one was saved."""
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise TenchError(
+                f"{path}: cannot be read ({str(error).splitlines()[0]}). Delete it to begin anew."
+            ) from error
+        return state
+
+    def _write_json(self, name: str, data: dict[str, Any]) -> None:
+        write_text(self.folder / name, json.dumps(data, indent=1) + "\n")
+
+
+def remembered_data(folder: str) -> dict[str, Any] | None:
+    """What the run in a folder was trained on (source, val, val_fraction, ...); None if it is no run."""
+    run = Run(Path(folder))
+    return run.environment()["data"] if run.exists else None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and commit, for environment.json."""
+    import platform
+    from importlib.metadata import version
+
+    from tench.machine import cpu_name, num_cores
+
+    packages = ("torch", "torchvision", "timm", "numpy", "pyarrow", "pillow", "simplejpeg", "opencv-python-headless")
+    return {
+        "tench": tench.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "system": platform.platform(),
+        "processor": cpu_name(),
+        "cores": num_cores(),
+        "accelerators": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _is_run(names: list[str]) -> bool:
+    """Whether these are a run's files, or what a run killed before its first step has written."""
+    return RECIPE in names or set(names) <= {ENVIRONMENT, CLASSES}
+
+
+def _commit() -> str | None:
+    """The commit of the code when it runs from a clone, with "+" when there are changes."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(here.parents[2].parent)},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return described.stdout.strip() or None
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

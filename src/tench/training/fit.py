@@ -1,0 +1,451 @@
+"""Train: the loop, read top to bottom, and what it needs around it."""
+
+import contextlib
+import dataclasses
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tench.data.table import Table
+from tench.errors import TenchError, UsageError
+from tench.evaluation.evaluate import Metrics, evaluation_order, measure
+from tench.input.loader import Batch
+from tench.input.order import Order
+from tench.models import create
+from tench.progress import progress
+from tench.run import RECIPE, Run, environment
+from tench.training.optimizer import make_optimizer
+from tench.training.plan import (
+    Batches,
+    Data,
+    View,
+    choose_device,
+    eval_view,
+    open_batches,
+    open_data,
+    resolve,
+    resolve_memory_format,
+    train_view,
+)
+from tench.training.recipe import Recipe, load_recipe, validate
+from tench.training.schedule import learning_rate
+from tench.weights.own import ModelCard, Normalise, fit_state, save
+
+_log = logging.getLogger("tench")
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What does not change the numbers: where and how to compute, and how often to tell and save.
+
+    threads: of the loader, 0 means one per core. log_every: steps. save_every_seconds: a checkpoint within an epoch;
+    there is always one at its end.
+    """
+
+    device: str = "auto"
+    threads: int = 0
+    log_every: int = 100
+    save_every_seconds: float = 600.0
+
+
+class StoppedError(TenchError):
+    """Stopped by Ctrl-C or SIGTERM, after saving a checkpoint."""
+
+
+@dataclasses.dataclass
+class State:
+    """What changes while training: all of it goes into last.ckpt, and resuming needs nothing else.
+
+    step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
+    correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
+    metrics of the best epoch so far.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    totals: torch.Tensor
+    first_bad: torch.Tensor
+    step: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    best: dict[str, float] | None = None
+
+    def to_dict(self, arch: str) -> dict[str, Any]:
+        return {
+            "arch": arch,
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "totals": self.totals,
+            "step": self.step,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+
+    def load(self, saved: dict[str, Any], arch: str, where: str) -> None:
+        fit_state(self.module, saved["model"], where, arch)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.totals.copy_(saved["totals"])
+        self.step, self.epochs = saved["step"], saved["epochs"]
+        self.seconds, self.best = saved["seconds"], saved["best"]
+
+
+def fit(
+    source: str | Path | None = None,
+    *,
+    val: str | Path | None = None,
+    recipe: Recipe | None = None,
+    run: str | Path | None = None,
+    options: Options | None = None,
+) -> Run:
+    """Train a classifier on a source; return its run directory.
+
+    source: a path or name; None means the digits, or what the run in `run` was begun with. val: another source to
+    validate on. recipe: None means `digits` for the digits, the run's own for a run already begun, else the defaults.
+    run: a directory, or None for a new one under runs/. A run already begun there is continued; when it is finished
+    nothing happens. Raises UsageError when it was begun with another recipe or dataset, TenchError when the data or
+    the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
+    """
+    options = options or Options()
+    directory = Run.at(run)
+    begun = directory.environment()["data"] if directory.exists else None
+    if recipe is None:
+        recipe = default_recipe(run, source)
+    if source is None:
+        source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
+    validate(recipe)
+    device = choose_device(options.device)
+    data = open_data(str(source), None if val is None else str(val), recipe.input.val_fraction)
+    with directory.lock():
+        if directory.exists:
+            recipe = _same_run(directory, recipe, data)
+        return _train(directory, recipe, data, device, options)
+
+
+def default_recipe(run: str | Path | None, source: str | Path | None) -> Recipe:
+    """The recipe where none is named: the run's own if it was begun, `digits` for the digits, else the defaults."""
+    if run is not None and Run(Path(run)).exists:
+        return load_recipe(str(Path(run) / RECIPE))
+    return load_recipe("digits") if source in (None, "digits") else Recipe()
+
+
+def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> Run:
+    """Set everything up, begin or resume the run, and go through the epochs."""
+    recipe = resolve(recipe, data.train, device)
+    torch.manual_seed(recipe.training.seed)
+    channels, image_size = recipe.input.channels, recipe.input.image_size
+    assert channels != "auto"
+    assert image_size != "auto"
+    module = create(recipe.model.arch, num_classes=len(data.classes), image_size=image_size, channels=channels)
+    recipe = resolve_memory_format(recipe, module)
+    validate(recipe)
+    card = ModelCard(
+        arch=recipe.model.arch,
+        classes=data.classes,
+        channels=channels,
+        image_size=image_size,
+        eval_resize=eval_view(recipe).resize,
+        interpolation=recipe.input.interpolation,
+        mean=recipe.input.mean,
+        std=recipe.input.std,
+    )
+    order = Order(num_rows=len(data.train), batch_size=recipe.training.batch_size, seed=recipe.training.seed)
+    state = _new_state(module, recipe, device)
+    if saved := run.load_checkpoint() if run.exists else None:
+        state.load(saved, recipe.model.arch, str(run.folder / "last.ckpt"))
+        if state.epochs == recipe.training.epochs:
+            best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
+            _log.info("%s: this run is finished (%d epochs%s).", run.folder, recipe.training.epochs, best)
+            return run
+        total_steps = recipe.training.epochs * order.steps_per_epoch
+        _log.info("%s: continuing after step %d of %d.", run.folder, state.step, total_steps)
+    else:
+        run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
+    run.forget_after(state.step, state.epochs)
+    _describe(run, recipe, data, module, device)
+
+    lr_at = learning_rate(recipe, order.steps_per_epoch)
+    normalise = Normalise(recipe.input.mean, recipe.input.std, device, _memory_format(recipe))
+    with contextlib.ExitStack() as stack:
+        stop_asked = stack.enter_context(_stop_signals())
+
+        def batches_of(table: Table, view: View, order: Order) -> Batches:
+            batches = open_batches(table, view, order, channels=channels, device=device, threads=options.threads)
+            stack.callback(batches.close)
+            return batches
+
+        train = batches_of(data.train, train_view(recipe), order)
+        val = batches_of(data.val, eval_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
+        for epoch in range(state.epochs, recipe.training.epochs):
+            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, options, stop_asked)
+            metrics = measure(state.module, val.batches(epoch=0), len(data.val), normalise)
+            _finish_epoch(run, recipe, state, card, epoch, metrics, data.val_name, lr_at(state.step - 1))
+    return run
+
+
+def _train_epoch(
+    run: Run,
+    recipe: Recipe,
+    state: State,
+    train: Batches,
+    epoch: int,
+    lr_at: Callable[[int], float],
+    normalise: Normalise,
+    options: Options,
+    stop_asked: Callable[[], bool],
+) -> None:
+    """The steps of one epoch that are left to take."""
+    first = state.step - epoch * train.steps_per_epoch
+    state.module.train()
+    saved_at = logged_at = time.monotonic()
+    logged_step, waited = state.step, 0.0
+    what = f"epoch {epoch + 1}/{recipe.training.epochs}"
+    with progress(what, train.steps_per_epoch * recipe.training.batch_size, "images") as advance:
+        advance(first * recipe.training.batch_size, "")
+        batches = train.batches(epoch, first)
+        for _ in range(first, train.steps_per_epoch):
+            asked = time.monotonic()
+            batch = next(batches)
+            waited += time.monotonic() - asked
+            train_step(state, batch.to(state.totals.device), lr_at(state.step), recipe, normalise)
+            state.step += 1
+            advance(recipe.training.batch_size, "")
+            now = time.monotonic()
+            if state.step % options.log_every == 0:
+                loss, top1, _ = _read_totals(run, state)  # waits for the device
+                advance(0, f"loss {loss:.3f}  top-1 {top1:.1%}")
+                now = time.monotonic()
+                run.log(
+                    kind="step",
+                    step=state.step,
+                    epoch=epoch + 1,
+                    lr=lr_at(state.step - 1),
+                    train_loss=loss,
+                    train_top1=top1,
+                    images_per_second=(state.step - logged_step) * recipe.training.batch_size / (now - logged_at),
+                    wait_share=waited / (now - logged_at),
+                )
+                state.seconds += now - logged_at
+                logged_at, logged_step, waited = now, state.step, 0.0
+            if stop_asked() or now - saved_at > options.save_every_seconds:
+                _read_totals(run, state)
+                run.save_checkpoint(state.to_dict(recipe.model.arch))
+                saved_at = now
+            if stop_asked():
+                raise StoppedError(
+                    f"Stopped after step {state.step}; a checkpoint is saved. "
+                    f"Continue with: tench train --run {run.folder}"
+                )
+    _read_totals(run, state)
+    state.seconds += time.monotonic() - logged_at
+
+
+def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Normalise) -> None:
+    """One update: move, forward, loss, backward, clip, update. Nothing here waits for the device.
+
+    A loss that is not finite leaves the weights as they are, and its step is remembered for the next log.
+    """
+    torch.manual_seed(recipe.training.seed + state.step)  # dropout too is a function of the step, so resuming is exact
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    dtype = _DTYPES.get(recipe.training.precision)
+    images = normalise(batch.images)  # (B, C, H, W) float32
+    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
+        logits = state.module(images)  # (B, classes)
+    loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.training.label_smoothing)
+    state.optimizer.zero_grad()
+    torch.autograd.backward(state.scaler.scale(loss))
+    if recipe.optimizer.clip_norm:
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.module.parameters(), recipe.optimizer.clip_norm)
+    finite = loss.detach().isfinite()
+    if state.scaler.is_enabled():
+        state.scaler.step(state.optimizer)  # leaves the update out itself where gradients overflowed
+        state.scaler.update()
+    else:
+        state.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused update
+        state.optimizer.step()
+    with torch.no_grad():
+        state.first_bad.copy_(torch.where(finite | (state.first_bad >= 0), state.first_bad, state.step))
+        correct = (logits.argmax(dim=1) == batch.labels).sum()
+        state.totals += torch.stack(
+            [loss.detach().double() * len(images), correct.double(), correct.new_tensor(len(images)).double()]
+        )
+
+
+def _finish_epoch(
+    run: Run, recipe: Recipe, state: State, card: ModelCard, epoch: int, metrics: Metrics, val_name: str, lr: float
+) -> None:
+    """Log the epoch, keep the best weights, save all that resuming needs."""
+    loss, top1, images = _read_totals(run, state)
+    if not math.isfinite(metrics.loss):
+        raise TenchError(
+            f"{run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
+            "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
+        )
+    _refuse_chance(metrics, top1, images, val_name)
+    if state.best is None or metrics.top1 > state.best["top1"]:
+        state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
+        save(run.folder, state.module, dataclasses.replace(card, metrics=state.best))
+    run.log(
+        kind="epoch",
+        step=state.step,
+        epoch=epoch + 1,
+        lr=lr,
+        train_loss=loss,
+        train_top1=top1,
+        val_loss=metrics.loss,
+        val_top1=metrics.top1,
+        val_top5=metrics.top5,
+        val_images=metrics.images,
+        seconds=state.seconds,
+    )
+    run.write_table()
+    state.totals.zero_()
+    state.epochs = epoch + 1
+    run.save_checkpoint(state.to_dict(recipe.model.arch))
+    _log.info(
+        "epoch %*d/%d  loss %.4f  top-1 %6.2f %%   val loss %.4f  val top-1 %6.2f %%  (%d images)  lr %.4g  %.1f s",
+        len(str(recipe.training.epochs)),
+        epoch + 1,
+        recipe.training.epochs,
+        loss,
+        100 * top1,
+        metrics.loss,
+        100 * metrics.top1,
+        metrics.images,
+        lr,
+        state.seconds,
+    )
+
+
+def _read_totals(run: Run, state: State) -> tuple[float, float, int]:
+    """(mean loss, top-1, images) of the epoch so far. Waits for the device. Raises TenchError after a bad loss."""
+    first_bad = int(state.first_bad)
+    if first_bad >= 0:
+        raise TenchError(
+            f"{run.folder}: the loss was not finite at step {first_bad + 1}; that update was left out, and the "
+            "checkpoint before it is kept. Try a lower learning rate, a longer warm-up, --clip-norm 1 or "
+            "--precision fp32."
+        )
+    loss_sum, correct, images = state.totals.tolist()
+    return (loss_sum / images, correct / images, int(images)) if images else (0.0, 0.0, 0)
+
+
+def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str) -> None:
+    """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
+
+    At chance: within three standard deviations of guessing by the most frequent class.
+    """
+    largest = max(count for count, _ in metrics.per_class) / metrics.images
+    deviation = math.sqrt(largest * (1 - largest) / metrics.images)
+    knows_training = train_images >= 100 and train_top1 > 0.5 and train_top1 > 2 * largest
+    if knows_training and metrics.top1 < largest + 3 * deviation and len(metrics.per_class) > 2:
+        raise TenchError(
+            f"{val_name}: top-1 is {metrics.top1:.1%} on {metrics.images} images, no better than guessing "
+            f"({largest:.1%}), while it is {train_top1:.1%} on the training images. The validation labels probably do "
+            "not belong to the images: check the order of the label file and the class numbering (tench info SOURCE)."
+        )
+
+
+def _new_state(module: nn.Module, recipe: Recipe, device: torch.device) -> State:
+    module = module.to(device).to(memory_format=_memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
+    return State(
+        module=module,
+        optimizer=make_optimizer(module, recipe.optimizer),
+        scaler=torch.amp.GradScaler(device.type, enabled=recipe.training.precision == "fp16"),
+        totals=torch.zeros(3, dtype=torch.float64, device=device),
+        first_bad=torch.full((), -1, dtype=torch.int64, device=device),
+    )
+
+
+def _memory_format(recipe: Recipe) -> torch.memory_format:
+    return torch.channels_last if recipe.training.memory_format == "nhwc" else torch.contiguous_format
+
+
+def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
+    """The recipe of a run already begun; UsageError where what is asked for now differs from it."""
+    stored = load_recipe(str(run.folder / RECIPE))
+    known = dict(stored.leaves())
+    differences = [
+        f"{name} was {known[name]}, now {value}"
+        for name, value in recipe.leaves()
+        if value not in ("auto", known[name]) and not _averaged(name, value, known[name])
+    ]
+    facts = run.environment()["data"]
+    differences += [
+        f"{name} was {facts[name]}, now {value}"
+        for name, value in data.facts.items()
+        if name in ("fingerprint", "val_fingerprint") and value != facts[name]
+    ]
+    if differences:
+        raise UsageError(
+            f"{run.folder}: was begun with another recipe or dataset: {'; '.join(differences)}. "
+            "Continue it with the same command, or name a new --run."
+        )
+    return stored
+
+
+def _averaged(name: str, asked: Any, stored: Any) -> bool:
+    """Whether a mean or std of three channels was averaged for a one-channel input when the run began."""
+    return name in ("input.mean", "input.std") and len(stored) == 1 and math.isclose(sum(asked) / len(asked), stored[0])
+
+
+def _describe(run: Run, recipe: Recipe, data: Data, module: nn.Module, device: torch.device) -> None:
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    _log.info("Run: %s", run.folder)
+    _log.info(
+        "Data: %s: %d images, %d classes; validation on %s: %d images",
+        data.facts["source"],
+        len(data.train),
+        len(data.classes),
+        data.val_name,
+        len(data.val),
+    )
+    _log.info(
+        "Model: %s, %s parameters, %s x %s x %s input, %s %s on %s",
+        recipe.model.arch,
+        f"{parameters:,}",
+        recipe.input.channels,
+        recipe.input.image_size,
+        recipe.input.image_size,
+        recipe.training.precision,
+        recipe.training.memory_format,
+        device,
+    )
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """While inside, the first Ctrl-C or SIGTERM only asks to stop after the step; a second one stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,180 @@
+"""Everything that is decided before the first step: the data, and every `auto` of the recipe."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import torch
+from torch import nn
+
+from tench.data.info import image_sizes
+from tench.data.source import matched, open_source
+from tench.data.split import hold_out
+from tench.data.table import Classes, Dataset, Table
+from tench.errors import TenchError, UsageError
+from tench.evaluation.evaluate import require_labels
+from tench.input.loader import Loader
+from tench.input.order import Order
+from tench.input.resident import Resident, fits
+from tench.input.views import EvalView, PadCrop, RandomResizedCrop
+from tench.machine import cpu_has_bf16
+from tench.training.recipe import Recipe
+
+SMALL_PIXELS = 64
+"""Images up to this size are trained at their own size, padded and cropped, and kept on the device whole."""
+
+_log = logging.getLogger("tench")
+
+View = RandomResizedCrop | PadCrop | EvalView
+Batches = Loader | Resident
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What a training reads: two tables over one list of classes.
+
+    val_name: what the validation set is, for people. facts: what a run remembers of its data.
+    """
+
+    train: Table
+    val: Table
+    val_name: str
+    classes: Classes
+    facts: dict[str, str | float | None]
+
+
+def open_data(source: str, val: str | None, val_fraction: float) -> Data:
+    """The training and validation tables of a source: its val, else its test, else a held-out part of its train.
+
+    val: another source to validate on, whose classes are matched by id. Raises TenchError for data that would train
+    to wrong numbers.
+    """
+    dataset = open_source(source)
+    _, train = dataset.split("train")
+    require_labels(train, f"{dataset.source} (train)")
+    train, val_table, val_name, val_fingerprint = _validation(dataset, train, val, val_fraction)
+    require_labels(val_table, val_name)
+    _refuse_single_class(val_table, val_name, len(dataset.classes))
+    facts = {
+        "source": dataset.source,
+        "val": val,
+        "layout": dataset.layout,
+        "fingerprint": dataset.fingerprint,
+        "val_fingerprint": val_fingerprint,
+        "val_fraction": val_fraction,
+    }
+    for note in dataset.notes:
+        _log.info("Note: %s", note)
+    return Data(train, val_table, val_name, dataset.classes, facts)
+
+
+def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe:
+    """The recipe with every `auto` replaced by what this data and this machine call for."""
+    view, training = recipe.input, recipe.training
+    image_size = _sensed_size(train) if view.image_size == "auto" else view.image_size
+    small = image_size <= SMALL_PIXELS
+    grey = bool((train.channels == 1).all())  # known for raw pixels only
+    channels = (1 if grey else 3) if view.channels == "auto" else view.channels
+    mean, std = (
+        (sum(values) / len(values),) if channels == 1 else values * (channels // len(values))
+        for values in (view.mean, view.std)
+    )
+    has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
+    return recipe.replace(
+        image_size=image_size,
+        channels=channels,
+        train_view=("pad-crop" if small else "random-resized-crop") if view.train_view == "auto" else view.train_view,
+        pad=image_size // 8 if view.pad == "auto" else view.pad,
+        eval_resize=_eval_resize(image_size, small) if view.eval_resize == "auto" else view.eval_resize,
+        mean=mean,
+        std=std,
+        precision=("bf16" if has_bf16 else "fp32") if training.precision == "auto" else training.precision,
+    )
+
+
+def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
+    """The recipe with memory_format decided: nhwc where there are convolutions."""
+    if recipe.training.memory_format != "auto":
+        return recipe
+    has_convolution = any(isinstance(part, nn.Conv2d) for part in module.modules())
+    return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
+
+
+def train_view(recipe: Recipe) -> RandomResizedCrop | PadCrop:
+    """The training view of a resolved recipe."""
+    view = recipe.input
+    assert view.image_size != "auto"
+    if view.train_view == "random-resized-crop":
+        return RandomResizedCrop(size=view.image_size, scale=view.scale, ratio=view.ratio, flip=view.flip)
+    assert view.train_view == "pad-crop"
+    assert view.pad != "auto"
+    return PadCrop(size=view.image_size, pad=view.pad, flip=view.flip)
+
+
+def eval_view(recipe: Recipe) -> EvalView:
+    """The evaluation view of a resolved recipe."""
+    view = recipe.input
+    assert view.image_size != "auto"
+    assert view.eval_resize != "auto"
+    return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
+
+
+def open_batches(
+    table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
+) -> Batches:
+    """A resident set where the images are small and all fit, else the loader."""
+    if not isinstance(view, RandomResizedCrop) and view.size <= SMALL_PIXELS and fits(table, view, channels):
+        return Resident(table, view, order, channels=channels, device=device, threads=threads)
+    return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; auto is the GPU where there is one. Raises UsageError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name}: not to be had ({str(error).splitlines()[0]}). See tench doctor.") from error
+    return device
+
+
+def _validation(
+    dataset: Dataset, train: Table, val: str | None, val_fraction: float
+) -> tuple[Table, Table, str, str | None]:
+    """(train without what was held out, validation table, its name, fingerprint of another source)"""
+    if val is not None:
+        other = open_source(val)
+        name, table = other.split("val", "test", "train")
+        where = f"{other.source} ({name})"
+        return train, matched(table, other, dataset.classes, dataset.source), where, other.fingerprint
+    if "val" in dataset.splits or "test" in dataset.splits:
+        name, table = dataset.split("val", "test")
+        return train, table, f"{dataset.source} ({name})", None
+    left, held = hold_out(train, val_fraction)
+    _log.info(
+        "There is neither val nor test: %d of the %d images are held out for validation, the same ones each time.",
+        len(held),
+        len(train),
+    )
+    return left, held, f"{dataset.source} (held out of train)", None
+
+
+def _refuse_single_class(val: Table, name: str, num_classes: int) -> None:
+    if len(val) > 1 and num_classes > 2 and len(np.unique(val.labels)) == 1:
+        raise TenchError(
+            f"{name}: all {len(val)} images are of one class, but there are {num_classes} classes. A flat folder of "
+            "validation images read as one class looks like this: it needs class folders, or a file with the labels."
+        )
+
+
+def _sensed_size(table: Table) -> int:
+    """The side of the images when all of a sample are equal squares of at most SMALL_PIXELS, else 224."""
+    sizes = set(image_sizes(table))
+    height, width = next(iter(sizes)) if len(sizes) == 1 else (0, 1)
+    return height if height == width and height <= SMALL_PIXELS else 224
+
+
+def _eval_resize(image_size: int, small: bool) -> int:
+    return image_size if small else round(image_size / 0.875)

@@ -1,0 +1,337 @@
+"""The recipe: everything that decides the numbers of a training, in one typed, documented, frozen tree.
+
+The YAML form, the flags of `tench train` and the reference page all come from these fields. An `auto` is resolved
+once, at the start of a run, and written into it.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+
+from tench.data.split import VAL_FRACTION
+from tench.errors import UsageError, nearest
+
+Auto = Literal["auto"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Model:
+    arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "resnet18"
+    """Network, by the name `tench models` lists it under."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    image_size: int | Auto = "auto"
+    """Side of the square the network sees, pixels. auto: the images' own side when all are square and at most 64
+    pixels, else 224."""
+    channels: Literal[1, 3] | Auto = "auto"
+    """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
+    train_view: Literal["random-resized-crop", "pad-crop"] | Auto = "auto"
+    """How a training image is cut. auto: pad-crop up to 64 pixels, else random-resized-crop."""
+    scale: tuple[float, float] = (0.08, 1.0)
+    """random-resized-crop: smallest and largest part of the image's area."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """random-resized-crop: smallest and largest width : height of the part."""
+    pad: int | Auto = "auto"
+    """pad-crop: width of the black border, pixels. auto: an eighth of the image size."""
+    flip: float = 0.5
+    """Probability that a training image is mirrored left to right."""
+    eval_resize: int | Auto = "auto"
+    """Evaluation: the shorter side is resized to this, then the centre is cut. auto: the image size divided by 0.875,
+    or the image size itself up to 64 pixels."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """Filter of the evaluation view."""
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    """Subtracted from pixels scaled to 0..1, one per channel (three are averaged for a one-channel input)."""
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    """Pixels are then divided by this, one per channel."""
+    val_fraction: float = VAL_FRACTION
+    """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Optimizer:
+    lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 0.1
+    """Learning rate at its height, for the global batch size."""
+    momentum: float = 0.9
+    """Momentum of SGD, PyTorch's form: the learning rate stands outside the momentum buffer."""
+    nesterov: bool = False
+    """Nesterov's form of momentum."""
+    weight_decay: Annotated[float, tyro.conf.arg(aliases=["--wd"])] = 1e-4
+    """L2 penalty, added to the gradient."""
+    decay: Literal["all", "not-norms", "not-norms-and-biases"] = "all"
+    """Which parameters the weight decay pulls: all, all but normalisation layers' (torchvision's rule), or all but
+    those and biases (timm's rule)."""
+    clip_norm: float = 0.0
+    """Largest norm of all gradients together; larger ones are scaled down. 0: no clipping."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    schedule: Literal["constant", "step", "cosine", "polynomial", "exponential"] = "cosine"
+    """Course of the learning rate after the warm-up."""
+    warmup: str = "0 epochs"
+    """Length of the linear warm-up, such as "5 epochs" or "500 steps"."""
+    warmup_from: float = 0.01
+    """Where the warm-up starts, as a part of the learning rate."""
+    step_every: str = "30 epochs"
+    """step, exponential: time between two drops, counted from the start of the training."""
+    gamma: float = 0.1
+    """step, exponential: factor of a drop. exponential applies it smoothly, step at once."""
+    power: float = 2.0
+    """polynomial: exponent of the part of the time that is left."""
+    final_lr: float = 0.0
+    """cosine, polynomial: learning rate at the end."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    epochs: int = 90
+    """Passes over the training images."""
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
+    """Images per optimizer update, over all processes together (in pytorch/examples: per node)."""
+    label_smoothing: float = 0.0
+    """Part of the target given to all classes equally."""
+    seed: int = 0
+    """Of initial weights, order, augmentation and dropout."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of the network's arithmetic; weights stay fp32. auto: bf16 where the hardware has it, else fp32."""
+    memory_format: Literal["auto", "nchw", "nhwc"] = "auto"
+    """Memory order of images and filters. auto: nhwc (channels last) for networks with convolutions."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that decides the numbers of a training."""
+
+    model: Model = dataclasses.field(default_factory=Model)
+    input: Input = dataclasses.field(default_factory=Input)
+    optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
+    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    training: Training = dataclasses.field(default_factory=Training)
+
+    def to_yaml(self) -> str:
+        """Every value, in the order of the fields."""
+        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, allow_unicode=True)
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """("optimizer.lr", 0.1), ... for every value."""
+        for section in dataclasses.fields(self):
+            for name, value in dataclasses.asdict(getattr(self, section.name)).items():
+                yield f"{section.name}.{name}", value
+
+    def replace(self, **values: Any) -> "Recipe":
+        """A recipe with some values changed, named by their fields: `recipe.replace(epochs=3, lr=0.2)`.
+
+        Raises UsageError for an unknown name.
+        """
+        changed = {}
+        for section in dataclasses.fields(self):
+            part = getattr(self, section.name)
+            mine = {field.name: values.pop(field.name) for field in dataclasses.fields(part) if field.name in values}
+            changed[section.name] = dataclasses.replace(part, **mine)
+        if values:
+            known = [path.split(".")[1] for path, _ in self.leaves()]
+            name = next(iter(values))
+            raise UsageError(f"{name!r}: no such recipe value.{nearest(name, known)}")
+        return dataclasses.replace(self, **changed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Duration:
+    """A length of time in a training: a count of epochs or of steps."""
+
+    count: float
+    unit: Literal["epochs", "steps"]
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> "Duration":
+        """From "5 epochs" or "500 steps". Raises UsageError naming the field."""
+        number, _, unit = text.strip().partition(" ")
+        unit = {"epoch": "epochs", "step": "steps"}.get(unit.strip(), unit.strip())
+        try:
+            count = float(number)
+        except ValueError:
+            count = -1.0
+        if count < 0 or unit not in ("epochs", "steps"):
+            raise UsageError(f'{name}: expected a duration such as "5 epochs" or "500 steps", found {text!r}.')
+        return cls(count, typing.cast(Literal["epochs", "steps"], unit))
+
+    def steps(self, steps_per_epoch: int) -> int:
+        return round(self.count * (steps_per_epoch if self.unit == "epochs" else 1))
+
+
+PACKAGED = Path(__file__).parent / "recipes"
+
+
+def packaged_recipes() -> list[str]:
+    """The names of the recipes that come with tench."""
+    return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A recipe by the name of a packaged one or the path of a YAML file; values not in it are the defaults.
+
+    Raises UsageError on an unknown name, an unknown key or a value that cannot be.
+    """
+    path = PACKAGED / f"{name}.yaml"
+    if not path.exists():
+        path = Path(name)
+    if not path.is_file():
+        raise UsageError(
+            f"{name}: no recipe of that name and no such file.{nearest(name, packaged_recipes())} "
+            f"Packaged recipes: {', '.join(packaged_recipes())}."
+        )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: is not YAML: {error}") from error
+    recipe = from_plain(data or {}, str(path))
+    validate(recipe, str(path))
+    return recipe
+
+
+def from_plain(data: Any, where: str) -> Recipe:
+    """A recipe from a mapping of sections, as YAML gives it. Raises UsageError naming the key and the nearest known."""
+    sections = {field.name: field for field in dataclasses.fields(Recipe)}
+    if not isinstance(data, Mapping):
+        raise UsageError(f"{where}: expected the sections {', '.join(sections)}, found {data!r}.")
+    parts = {}
+    for section, values in data.items():
+        if section not in sections:
+            raise UsageError(
+                f"{where}: unknown section {section!r}.{nearest(str(section), list(sections))} "
+                f"Known: {', '.join(sections)}."
+            )
+        kind = typing.cast(Any, sections[section].type)
+        hints = typing.get_type_hints(kind)
+        if not isinstance(values, Mapping):
+            raise UsageError(f"{where}: {section} should hold keys and values, found {values!r}.")
+        for key in values:
+            if key not in hints:
+                raise UsageError(
+                    f"{where}: unknown key {key!r} in {section}.{nearest(str(key), list(hints))} "
+                    f"Known: {', '.join(hints)}."
+                )
+        parts[section] = kind(
+            **{key: _convert(value, hints[key], f"{where}: {section}.{key}") for key, value in values.items()}
+        )
+    return Recipe(**parts)
+
+
+def validate(recipe: Recipe, where: str = "recipe") -> None:
+    """Raise UsageError for the first value that cannot be, saying which would do."""
+    view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
+    checks: list[tuple[bool, str, Any, str]] = [
+        (training.epochs >= 1, "training.epochs", training.epochs, "1 or more"),
+        (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
+        (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
+        (0 <= training.seed < 2**63, "training.seed", training.seed, "0 or more"),
+        (optimizer.lr > 0, "optimizer.lr", optimizer.lr, "more than 0"),
+        (0 <= optimizer.momentum < 1, "optimizer.momentum", optimizer.momentum, "0 to below 1"),
+        (
+            not optimizer.nesterov or optimizer.momentum > 0,
+            "optimizer.momentum",
+            optimizer.momentum,
+            "more than 0 with nesterov",
+        ),
+        (optimizer.weight_decay >= 0, "optimizer.weight_decay", optimizer.weight_decay, "0 or more"),
+        (optimizer.clip_norm >= 0, "optimizer.clip_norm", optimizer.clip_norm, "0 (no clipping) or more"),
+        (0 < schedule.gamma <= 1, "schedule.gamma", schedule.gamma, "above 0 to 1"),
+        (schedule.power > 0, "schedule.power", schedule.power, "more than 0"),
+        (0 <= schedule.warmup_from <= 1, "schedule.warmup_from", schedule.warmup_from, "0 to 1"),
+        (0 <= schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, "0 to the learning rate"),
+        (view.image_size == "auto" or view.image_size >= 1, "input.image_size", view.image_size, "1 or more, or auto"),
+        (view.pad == "auto" or view.pad >= 0, "input.pad", view.pad, "0 or more, or auto"),
+        (0 <= view.flip <= 1, "input.flip", view.flip, "0 to 1"),
+        (
+            0 < view.scale[0] <= view.scale[1] <= 1,
+            "input.scale",
+            view.scale,
+            "two parts of the area, 0 < low <= high <= 1",
+        ),
+        (0 < view.ratio[0] <= view.ratio[1], "input.ratio", view.ratio, "two ratios, 0 < low <= high"),
+        (0 < view.val_fraction < 1, "input.val_fraction", view.val_fraction, "above 0 to below 1"),
+        (len(view.mean) in (1, 3), "input.mean", view.mean, "one number, or one for each of three channels"),
+        (len(view.std) == len(view.mean) and min(view.std) > 0, "input.std", view.std, "as many as mean, more than 0"),
+    ]
+    if view.image_size != "auto" and view.eval_resize != "auto":
+        checks.append(
+            (view.eval_resize >= view.image_size, "input.eval_resize", view.eval_resize, "image_size or more")
+        )
+    for holds, name, value, expected in checks:
+        if not holds:
+            raise UsageError(f"{where}: {name} is {value}, but should be {expected}.")
+    Duration.parse(schedule.warmup, f"{where}: schedule.warmup")
+    if Duration.parse(schedule.step_every, f"{where}: schedule.step_every").count == 0:
+        raise UsageError(f"{where}: schedule.step_every is {schedule.step_every}, but should be more than 0.")
+
+
+def _convert(value: Any, hint: Any, where: str) -> Any:
+    """The value as its field's type has it, or UsageError."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    options = (
+        typing.get_args(hint)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else (hint,)
+    )
+    for option in options:
+        origin, arguments = typing.get_origin(option), typing.get_args(option)
+        if origin is Literal:
+            if value in arguments and type(value) in {type(known) for known in arguments}:
+                return value
+        elif origin is tuple:
+            length = None if arguments[-1] is Ellipsis else len(arguments)
+            numbers = value if isinstance(value, list | tuple) else ()
+            if numbers and length in (None, len(numbers)) and all(_is_number(number) for number in numbers):
+                return tuple(float(number) for number in numbers)
+        elif option is float:
+            if _is_number(value):
+                return float(value)
+            if isinstance(value, str) and _is_written_float(value):  # YAML 1.1 takes 1e-4 for text
+                return float(value)
+        elif option is int:
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+        elif isinstance(value, option):
+            return value
+    raise UsageError(f"{where} is {value!r}, but should be {_expected(options)}.")
+
+
+def _expected(options: tuple[Any, ...]) -> str:
+    words = []
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            words += [str(known) for known in typing.get_args(option)]
+        elif typing.get_origin(option) is tuple:
+            arguments = typing.get_args(option)
+            words.append("a list of numbers" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} numbers")
+        else:
+            words.append({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option])
+    return " or ".join(words)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_written_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value

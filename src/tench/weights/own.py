@@ -1,0 +1,175 @@
+"""Our own weights: `best.safetensors`, and beside it `model.json` with all that is needed to use and judge them."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from tench.data.table import Classes
+from tench.errors import TenchError, UsageError
+from tench.files import complete_file, write_text
+from tench.input.views import EvalView
+from tench.models import create
+
+WEIGHTS, CARD = "best.safetensors", "model.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What is needed to use weights: the network, its classes, and how an image becomes its input."""
+
+    arch: str
+    classes: Classes
+    channels: int
+    image_size: int
+    eval_resize: int
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Of the validation that chose these weights: fractions and a loss."""
+
+    @property
+    def view(self) -> EvalView:
+        return EvalView(size=self.image_size, resize=self.eval_resize, interpolation=self.interpolation)
+
+    def create_module(self) -> nn.Module:
+        """The network with fresh weights."""
+        return create(self.arch, num_classes=len(self.classes), image_size=self.image_size, channels=self.channels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
+            "classes": self.classes.to_json()
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ModelCard":
+        return cls(
+            **data
+            | {
+                "classes": Classes.from_json(data["classes"]),
+                "mean": tuple(data["mean"]),
+                "std": tuple(data["std"]),
+            }
+        )
+
+
+class Normalise:
+    """uint8 pixels to the network's input: (pixels / 255 - mean) / std, one mean and std per channel."""
+
+    def __init__(
+        self,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+        memory_format: torch.memory_format = torch.channels_last,
+    ) -> None:
+        self._memory_format = memory_format
+        self._mean, self._std = (
+            torch.tensor(values, device=device).mul(255).view(1, -1, 1, 1) for values in (mean, std)
+        )
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """images: (B, C, H, W) uint8. Returns the same shape, float32, in the memory format asked for."""
+        return images.float().sub_(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A trained network ready for use.
+
+    module: normalised float (B, C, H, W) in, logits (B, classes) out; in evaluation mode.
+    """
+
+    module: nn.Module
+    card: ModelCard
+    source: str
+
+    @property
+    def classes(self) -> Classes:
+        return self.card.classes
+
+    @property
+    def view(self) -> EvalView:
+        return self.card.view
+
+    def predict(self, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Class probabilities of images, each (H, W, C) uint8 of any size: (len(images), classes) float32."""
+        if not images:
+            return np.zeros((0, len(self.classes)), dtype=np.float32)
+        batch = np.stack([self.view.pixels(image) for image in images])
+        device = next(self.module.parameters()).device
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device)
+        with torch.inference_mode():
+            logits = self.module(Normalise(self.card.mean, self.card.std, device)(pixels))
+        probabilities: npt.NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
+        return probabilities
+
+
+def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
+    """Write weights and card into a folder, each file complete or not at all; the card last."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with complete_file(folder / WEIGHTS) as part:
+        save_file(state, part)
+    write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+    """The classifier of a run directory, or of a .safetensors file that has its model.json beside it.
+
+    Raises UsageError when there is no such file, TenchError when the weights do not fit the network of the card.
+    """
+    path = Path(path)
+    weights = path / WEIGHTS if path.is_dir() else path
+    card_path = weights.with_name(CARD)
+    if not path.exists():
+        raise UsageError(f"{path}: no such run directory or weights file.")
+    for needed, what in ((weights, "weights"), (card_path, "the description of the model")):
+        if not needed.exists():
+            raise UsageError(
+                f"{needed}: not there, and it should hold {what}. Give the directory of a run that has finished an "
+                f"epoch, or a .safetensors file with {CARD} beside it."
+            )
+    try:
+        card = ModelCard.from_json(json.loads(card_path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise TenchError(f"{card_path}: does not describe a model ({error!r}).") from error
+    module = card.create_module()
+    fit_state(module, _read(weights), str(weights), card.arch)
+    return Classifier(module.to(device).eval(), card, str(path))
+
+
+def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
+    """Load a state dict into a network. Raises TenchError naming the first difference when it is of another one."""
+    expected = module.state_dict()
+    problems = [f"{name} is missing" for name in expected if name not in state]
+    problems += [f"{name} is not part of it" for name in state if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    if problems:
+        raise TenchError(
+            f"{where}: its weights are not of {arch} for these classes: {problems[0]}"
+            + (f", and {len(problems) - 1} more differences" if len(problems) > 1 else "")
+            + ". It was written for another architecture; name that one, or start a new run."
+        )
+    module.load_state_dict(state)
+
+
+def _read(weights: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(weights)
+    except SafetensorError as error:
+        raise TenchError(f"{weights}: is not a whole safetensors file ({error}). Copy it again.") from error

@@ -1,0 +1,499 @@
+import io
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_sample_image
+
+import tench.data.layouts.cifar as cifar
+from tench.data import table
+from tench.errors import TenchError
+
+CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+CIFAR100_NAMES = [f"fine {index}" for index in range(100)][::-1]  # not in sorted order, like the real ones of CIFAR-10
+PER_BATCH = 7
+
+Images = npt.NDArray[np.uint8]
+PickleWriter = Callable[[Any], bytes]
+
+
+PurePythonPickler: Any = vars(pickle)["_Pickler"]  # private, but the one whose writing can be changed
+
+
+class Python2Pickler(PurePythonPickler):  # type: ignore[misc]
+    """Writes bytes and text as Python 2's cPickle wrote its strings: as they are, after a length."""
+
+    dispatch: ClassVar = dict(PurePythonPickler.dispatch)
+
+    def save_string(self, value: bytes | str) -> None:
+        raw = value.encode("latin1") if isinstance(value, str) else value
+        short = len(raw) < 256
+        head = (
+            pickle.SHORT_BINSTRING + bytes([len(raw)]) if short else pickle.BINSTRING + len(raw).to_bytes(4, "little")
+        )
+        self.write(head + raw)
+        self.memoize(value)
+
+    dispatch[bytes] = save_string
+    dispatch[str] = save_string
+
+
+def python2(value: Any) -> bytes:
+    stream = io.BytesIO()
+    Python2Pickler(stream, 2).dump(value)
+    return stream.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+
+
+def with_protocol(protocol: int) -> PickleWriter:
+    return lambda value: pickle.dumps(value, protocol)
+
+
+def crops(count: int, first: int = 0) -> Images:
+    """Parts of a photograph, (count, 32, 32, 3)."""
+    photo = load_sample_image("flower.jpg")
+    corners = [
+        (index * 37 % (photo.shape[0] - 32), index * 53 % (photo.shape[1] - 32))
+        for index in range(first, first + count)
+    ]
+    return np.stack([photo[y : y + 32, x : x + 32] for y, x in corners])
+
+
+def planes(images: Images) -> Images:
+    """(N, 3072) uint8: what CIFAR keeps of (N, 32, 32, 3) images."""
+    return images.transpose(0, 3, 1, 2).reshape(len(images), 3072)
+
+
+def labels_of(batch: int, num_classes: int) -> list[int]:
+    return [(batch * 31 + index * 7) % num_classes for index in range(PER_BATCH)]
+
+
+TRAIN10 = np.concatenate([labels_of(batch, 10) for batch in range(1, 6)]).tolist()
+
+
+def python10(folder: Path, write: PickleWriter = python2) -> Path:
+    folder.mkdir(parents=True)
+    for batch, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"], start=1):
+        content = {
+            "batch_label": f"training batch {batch} of 5",
+            "labels": labels_of(batch, 10),
+            "data": planes(crops(PER_BATCH, batch * PER_BATCH)),
+            "filenames": [f"leptodactylus_pentadactylus_s_{index:06}.png" for index in range(PER_BATCH)],
+        }
+        (folder / name).write_bytes(write(content))
+    meta = {"num_cases_per_batch": 10000, "label_names": CIFAR10_NAMES, "num_vis": 3072}
+    (folder / "batches.meta").write_bytes(write(meta))
+    return folder
+
+
+def binary10(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for batch, name in enumerate([*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"], start=1):
+        pixels = planes(crops(PER_BATCH, batch * PER_BATCH))
+        records = [bytes([label]) + row.tobytes() for label, row in zip(labels_of(batch, 10), pixels, strict=True)]
+        (folder / name).write_bytes(b"".join(records))
+    (folder / "batches.meta.txt").write_text("\n".join(CIFAR10_NAMES) + "\n\n")
+    return folder
+
+
+def python100(folder: Path, write: PickleWriter = python2) -> Path:
+    folder.mkdir(parents=True)
+    for batch, name in enumerate(["train", "test"], start=1):
+        content = {
+            "filenames": [f"bos_taurus_s_{index:06}.png" for index in range(PER_BATCH)],
+            "fine_labels": labels_of(batch, 100),
+            "coarse_labels": labels_of(batch, 20),
+            "data": planes(crops(PER_BATCH, batch * PER_BATCH)),
+        }
+        (folder / name).write_bytes(write(content))
+    (folder / "meta").write_bytes(write({"fine_label_names": CIFAR100_NAMES, "coarse_label_names": ["fish"]}))
+    return folder
+
+
+def binary100(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for batch, name in enumerate(["train.bin", "test.bin"], start=1):
+        pixels = planes(crops(PER_BATCH, batch * PER_BATCH))
+        labels = zip(labels_of(batch, 20), labels_of(batch, 100), strict=True)
+        records = [bytes(pair) + row.tobytes() for pair, row in zip(labels, pixels, strict=True)]
+        (folder / name).write_bytes(b"".join(records))
+    (folder / "fine_label_names.txt").write_text("\n".join(CIFAR100_NAMES) + "\n")
+    (folder / "coarse_label_names.txt").write_text("fish\n")
+    return folder
+
+
+def opened(contents: table.Contents, folder: Path) -> table.Dataset:
+    """The dataset after a round trip through its saved table."""
+    table.save(contents, folder / "saved.arrow", source="here", layout=cifar.NAME)
+    loaded = table.load(folder / "saved.arrow")
+    assert loaded is not None
+    return loaded[0]
+
+
+def images_of(split: table.Table) -> Images:
+    """(N, 32, 32, 3), as torchvision turns the planes into images."""
+    data = np.vstack([np.frombuffer(split.read(row), np.uint8) for row in range(len(split))])
+    return data.reshape(-1, 3, 32, 32).transpose((0, 2, 3, 1))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        cifar.read(folder, folder.parent / "spool")
+    return str(error.value)
+
+
+FORMS = {
+    "cifar-10-batches-bin": binary10,
+    "cifar-10-batches-py": python10,
+    "cifar-100-binary": binary100,
+    "cifar-100-python": python100,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_row_is_an_image_of_its_batch_in_the_original_order(tmp_path: Path, form: str) -> None:
+    folder = FORMS[form](tmp_path / form)
+    num_train, num_classes = (1, 100) if "100" in form else (5, 10)
+    assert cifar.recognise(folder)
+    contents = cifar.read(folder, tmp_path / "spool")
+    dataset = opened(contents, tmp_path)
+    train, test = dataset.splits["train"], dataset.splits["test"]
+    assert (images_of(train) == crops(num_train * PER_BATCH, PER_BATCH)).all()
+    assert (images_of(test) == crops(PER_BATCH, (num_train + 1) * PER_BATCH)).all()
+    assert train.labels.tolist() == [label for batch in range(num_train) for label in labels_of(batch + 1, num_classes)]
+    assert test.labels.tolist() == labels_of(num_train + 1, num_classes)
+    assert [train.key(row) for row in range(len(train))] == [f"{row:05}" for row in range(len(train))]
+    assert (train.encoding(0), train.heights[0], train.widths[0], train.channels[0]) == (table.PIXELS_CHW, 32, 32, 3)
+    assert list(dataset.classes.ids) == (CIFAR100_NAMES if num_classes == 100 else CIFAR10_NAMES)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_issued_files_are_read_where_they_are(tmp_path: Path, form: str) -> None:
+    folder = FORMS[form](tmp_path / form)
+    contents = cifar.read(folder, tmp_path / "spool")
+    shards = [Path(shard) for rows in contents.splits.values() for shard in rows.shards]
+    assert {shard.parent for shard in shards} == {folder}
+    assert not (tmp_path / "spool").exists()
+    names = {"batches.meta.txt", "batches.meta", "fine_label_names.txt", "meta"} & set(os.listdir(folder))
+    assert set(contents.stamp) == {str(path) for path in [folder, *shards, *(folder / name for name in names)]}
+
+
+@pytest.mark.parametrize("form", ["cifar-10-batches-py", "cifar-100-python"])
+def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str) -> None:
+    folder = FORMS[form](tmp_path / form)
+    dataset = opened(cifar.read(folder, tmp_path / "spool"), tmp_path)
+    files = ["train"] if "100" in form else [f"data_batch_{number}" for number in range(1, 6)]
+    data, targets = [], []
+    for file in files:  # as in torchvision/datasets/cifar.py
+        entry = pickle.loads((folder / file).read_bytes(), encoding="latin1")
+        data.append(entry["data"])
+        targets.extend(entry["labels"] if "labels" in entry else entry["fine_labels"])
+    assert (images_of(dataset.splits["train"]) == np.vstack(data).reshape(-1, 3, 32, 32).transpose((0, 2, 3, 1))).all()
+    assert dataset.splits["train"].labels.tolist() == targets
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_pickles_written_anew_by_python_3_are_read_too(tmp_path: Path, protocol: int) -> None:
+    folder = python10(tmp_path / "set", with_protocol(protocol))
+    dataset = opened(cifar.read(folder, tmp_path / "spool"), tmp_path)
+    assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
+    assert list(dataset.classes.ids) == CIFAR10_NAMES
+
+
+def as_bytes(value: Any) -> Any:
+    """The same with all text as bytes, as `pickle.load(encoding="bytes")` gives it."""
+    if isinstance(value, dict):
+        return {as_bytes(key): as_bytes(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_bytes(item) for item in value]
+    return value.encode() if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_keys_and_names_may_be_bytes(tmp_path: Path, protocol: int) -> None:
+    folder = python10(tmp_path / "set", lambda value: pickle.dumps(as_bytes(value), protocol))
+    dataset = opened(cifar.read(folder, tmp_path / "spool"), tmp_path)
+    assert list(dataset.classes.ids) == CIFAR10_NAMES
+    assert dataset.splits["train"].labels.tolist() == TRAIN10
+
+
+def rearranged(value: dict[str, Any]) -> bytes:
+    changed = {**value, "labels": np.array(value["labels"], ">i8")} if "labels" in value else value
+    return pickle.dumps({**changed, "data": np.asfortranarray(value["data"])} if "data" in value else changed, 4)
+
+
+def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = python10(tmp_path / "set", rearranged)
+    with caplog.at_level(logging.INFO, "tench"):
+        contents = cifar.read(folder, tmp_path / "spool")
+    dataset = opened(contents, tmp_path)
+    assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
+    assert dataset.splits["train"].labels.tolist() == TRAIN10
+    spooled = str(tmp_path / "spool/data_batch_1.pixels")
+    assert spooled in contents.stamp
+    assert str(folder / "data_batch_1") in contents.stamp
+    assert contents.splits["train"].shards[0] == spooled
+    assert f"copying 0.0 MB once to {spooled}" in caplog.text
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_folder_above_will_do(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FORMS[form](tmp_path / "data" / form)
+    monkeypatch.chdir(tmp_path)
+    assert cifar.recognise(Path("data"))
+    contents = cifar.read(Path("data"), Path("spool"))
+    assert all(Path(path).is_absolute() for path in (*contents.stamp, *contents.splits["train"].shards))
+
+
+def test_a_folder_with_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
+    binary10(tmp_path / "data/cifar-10-batches-bin")
+    python100(tmp_path / "data/cifar-100-python")
+    text = refusal(tmp_path / "data")
+    assert f"{tmp_path}/data/cifar-10-batches-bin (CIFAR-10, binary), {tmp_path}/data/cifar-100-python" in text
+    assert text.endswith("Name one of them.")
+
+
+def test_other_files_of_these_names_are_not_recognised(tmp_path: Path) -> None:
+    for name in ("train", "test", "meta", "train.bin", "data_batch_1", "data_batch_1.bin"):
+        (tmp_path / name).write_bytes(b"\xff\xd8\xff other data")
+    (tmp_path / "test.bin").write_bytes(b"")
+    assert not cifar.recognise(tmp_path)
+    assert not cifar.recognise(tmp_path / "train")
+    assert not cifar.recognise(tmp_path / "nothing")
+
+
+def test_folders_named_train_and_test_are_not_recognised(tmp_path: Path) -> None:
+    (tmp_path / "train/cat").mkdir(parents=True)
+    (tmp_path / "test/cat").mkdir(parents=True)
+    assert not cifar.recognise(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "names_file", "ids", "note"),
+    [
+        ("cifar-10-batches-bin", "batches.meta.txt", CIFAR10_NAMES, "the class names are those of CIFAR-10"),
+        ("cifar-10-batches-py", "batches.meta", CIFAR10_NAMES, "the class names are those of CIFAR-10"),
+        ("cifar-100-binary", "fine_label_names.txt", list(map(str, range(100))), "the classes are only numbers"),
+        ("cifar-100-python", "meta", list(map(str, range(100))), "the classes are only numbers"),
+    ],
+)
+def test_without_the_file_of_names_cifar_10_has_its_known_names_and_cifar_100_numbers(
+    tmp_path: Path, form: str, names_file: str, ids: list[str], note: str
+) -> None:
+    folder = FORMS[form](tmp_path / form)
+    (folder / names_file).unlink()
+    contents = cifar.read(folder, tmp_path / "spool")
+    assert list(contents.classes.ids) == ids
+    assert contents.classes.numbered == ("100" in form)
+    assert any(f"There is no {names_file}" in text and note in text for text in contents.notes)
+
+
+def test_fewer_images_than_issued_are_a_note(tmp_path: Path) -> None:
+    notes = cifar.read(binary100(tmp_path / "set"), tmp_path / "spool").notes
+    assert "train.bin holds 7 images; as issued it has 50,000." in notes
+    assert "test.bin holds 7 images; as issued it has 10,000." in notes
+
+
+def test_that_the_coarse_labels_are_not_read_is_a_note(tmp_path: Path) -> None:
+    assert any("20 coarse ones" in note for note in cifar.read(python100(tmp_path / "a"), tmp_path).notes)
+    assert not any("coarse" in note for note in cifar.read(python10(tmp_path / "b"), tmp_path).notes)
+
+
+def test_missing_batches_are_refused_by_name(tmp_path: Path) -> None:
+    folder = binary10(tmp_path / "set")
+    (folder / "data_batch_3.bin").unlink()
+    (folder / "test_batch.bin").unlink()
+    assert f"{folder}: CIFAR-10, binary, lacks data_batch_3.bin, test_batch.bin." in refusal(folder)
+
+
+def test_part_of_a_record_is_refused_with_counts(tmp_path: Path) -> None:
+    folder = binary10(tmp_path / "set")
+    file = folder / "data_batch_2.bin"
+    file.write_bytes(file.read_bytes()[:-1000])
+    assert f"{file}: has 20,511 bytes, which is 6.67 records of 3,073 bytes; a whole number" in refusal(folder)
+    file.write_bytes(b"")
+    assert "has 0 bytes" in refusal(folder)
+
+
+def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
+    folder = binary10(tmp_path / "bin")
+    file = folder / "test_batch.bin"
+    data = bytearray(file.read_bytes())
+    data[2 * 3073] = 10
+    file.write_bytes(data)
+    assert f"{file}: image 2 (counted from 0) has label 10, but there are 10 classes, 0 to 9; 1 images" in refusal(
+        folder
+    )
+    folder = python10(tmp_path / "py")
+    pixels = planes(crops(2))
+    (folder / "data_batch_4").write_bytes(python2({"data": pixels, "labels": [0, -1]}))
+    assert "image 1 (counted from 0) has label -1" in refusal(folder)
+    (folder / "data_batch_4").write_bytes(python2({"data": pixels, "labels": [2**70, 0]}))
+    assert "image 0 (counted from 0) has label" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ({"labels": [0]}, "'data' is NoneType; uint8 of shape (N, 3072) is expected"),
+        ({"data": b"raw", "labels": [0]}, "'data' is str"),
+        ({"data": planes(crops(2)).astype(np.int64), "labels": [0, 1]}, "'data' is int64 of shape (2, 3072)"),
+        ({"data": planes(crops(2)).astype(np.float32), "labels": [0, 1]}, "'data' is _Inert"),
+        ({"data": crops(2), "labels": [0, 1]}, "'data' is uint8 of shape (2, 32, 32, 3)"),
+        ({"data": planes(crops(2)), "labels": [0]}, "holds 2 images but 1 labels"),
+        ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is no list of numbers"),
+        ({"data": planes(crops(2))}, "'labels' is no list of numbers"),
+        ({"data": planes(crops(2))[:0], "labels": []}, "holds no images"),
+        ([1, 2], "holds a list, no dictionary"),
+    ],
+)
+def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, text: str) -> None:
+    folder = python10(tmp_path / "set")
+    (folder / "data_batch_1").write_bytes(python2(content))
+    answer = refusal(folder)
+    assert answer.startswith(f"{folder / 'data_batch_1'}: ")
+    assert text in answer
+
+
+@pytest.mark.parametrize("names", [["cat"], ["cat"] * 10, [*CIFAR10_NAMES, "cow"], [1] * 10, "cat", None])
+def test_class_names_that_are_not_as_many_as_the_classes_are_refused(tmp_path: Path, names: Any) -> None:
+    folder = python10(tmp_path / "set")
+    (folder / "batches.meta").write_bytes(python2({"label_names": names}))
+    assert refusal(folder).startswith(f"{folder / 'batches.meta'}: ")
+
+
+class Attack:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("attacked",)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("file", ["data_batch_1", "batches.meta"])
+def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
+    tmp_path: Path, protocol: int, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = python10(tmp_path / "set")
+    (folder / file).write_bytes(pickle.dumps({"data": Attack(), "label_names": CIFAR10_NAMES}, protocol))
+    text = refusal(folder)
+    assert f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no CIFAR file needs. Nothing of it" in text
+    assert not (tmp_path / "attacked").exists()
+
+
+@pytest.mark.parametrize(
+    "wanted", ["builtins.eval", "numpy.load", "numpy.f2py.os.system", "numpy.core.multiarray.fromstring", "codecs.open"]
+)
+def test_only_the_few_names_of_arrays_are_allowed(tmp_path: Path, wanted: str) -> None:
+    folder = python10(tmp_path / "set")
+    module, name = wanted.rsplit(".", 1)
+    (folder / "test_batch").write_bytes(f"c{module}\n{name}\n(tR.".encode().join([b"\x80\x02", b""]))
+    assert f"asks for '{wanted}'" in refusal(folder)
+
+
+def array_pickle(state: Any) -> bytes:
+    """A batch whose array has a made-up state."""
+    data = pickle.dumps(state, 2)[2:-1]
+    head = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
+    return head + data + b"bU\x06labels]K\x00au."
+
+
+class Kind:
+    """Stands for numpy.dtype in a made-up state: pickled as numpy pickles it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.dtype, (self.name, 0, 1), (3, "|", None, None, None, -1, -1, 0)
+
+
+def test_the_made_up_states_are_read_when_they_are_right(tmp_path: Path) -> None:
+    folder = python10(tmp_path / "set")
+    (folder / "test_batch").write_bytes(array_pickle((1, (1, 3072), Kind("u1"), False, b"\1" * 3072)))
+    assert cifar.read(folder, tmp_path / "spool").splits["test"].label.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        (1, (1, 3072), Kind("O"), False, [1] * 3072),
+        (1, (1, 3072), Kind("O8"), False, b"\1" * 3072 * 8),
+        (1, (1, 3072), Kind("u1,O"), False, b"\1" * 3072),
+        (1, (1, 3072), Kind("u1"), False, b"\1" * 3071),
+        (1, (2**40, 3072), Kind("u1"), False, b"\1" * 3072),
+        (1, (-5, 3072), Kind("u1"), False, b"\1" * 3072),
+        (1, (1, 3072), Kind("u1"), False, None),
+        (1, (1, 3072), "u1", False, b"\1" * 3072),
+        (1, None, Kind("u1"), False, b"\1" * 3072),
+        (1, ("a", 3072), Kind("u1"), False, b"\1" * 3072),
+        (),
+        None,
+        "text",
+    ],
+)
+def test_a_hostile_array_state_is_refused(tmp_path: Path, state: Any) -> None:
+    folder = python10(tmp_path / "set")
+    (folder / "test_batch").write_bytes(array_pickle(state))
+    assert f"{folder / 'test_batch'}: 'data' is " in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02}r\xff\xff\xff\x7f.",  # room for two thousand million memo entries
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",  # a string of 2**63 bytes
+        b"\x80\x02" + b"(" * 100_000,
+        b"\x80\x02",
+        b"\x80\x02\x82\x01.",  # a registered extension
+        b"\x80\x02Pid\n.",  # a persistent id
+    ],
+)
+def test_a_damaged_pickle_is_refused(tmp_path: Path, data: bytes) -> None:
+    folder = python10(tmp_path / "set")
+    (folder / "data_batch_5").write_bytes(data)
+    assert f"{folder / 'data_batch_5'}: is a damaged pickle (" in refusal(folder)
+
+
+def test_a_pickle_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    folder = python100(tmp_path / "set")
+    file = folder / "train"
+    file.write_bytes(file.read_bytes()[:-5000])
+    assert f"{file}: is a damaged pickle (ValueError: expected 21504 bytes" in refusal(folder)
+
+
+@pytest.fixture(scope="module", params=[python2, with_protocol(2), with_protocol(5)], ids=["python 2", "2", "5"])
+def set_to_damage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return python100(tmp_path_factory.mktemp("damage") / "set", request.param)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_whatever_is_changed_in_a_pickle_the_answer_is_a_table_or_a_refusal(
+    data: st.DataObject, set_to_damage: Path
+) -> None:
+    file = set_to_damage / data.draw(st.sampled_from(["train", "meta"]))
+    whole = file.read_bytes()
+    # The pixels are most of the file, and changing them is not what is to be seen here.
+    places = [*range(min(len(whole), 500)), *range(max(0, len(whole) - 500), len(whole))]
+    changed = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.sampled_from(places))] = data.draw(st.integers(0, 255))
+    file.write_bytes(changed)
+    message = ""
+    try:
+        contents = cifar.read(set_to_damage, set_to_damage.parent / "spool")
+        assert len(opened(contents, set_to_damage.parent).splits["train"].read(0)) == 3072
+    except TenchError as error:
+        message = str(error)
+    finally:
+        file.write_bytes(whole)
+    assert not message or str(set_to_damage) in message

@@ -1,0 +1,343 @@
+import gzip
+import logging
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_sample_image
+
+import tench.data.layouts.mnist as mnist
+from tench.data import table
+from tench.errors import TenchError
+
+REAL = Path(__file__).parents[4] / "shared/data/mnist"
+NAMES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+FASHION_TRAIN = [9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 0, 9, 5, 5, 7, 9, 1, 0, 6, 4]
+FASHION_TEST = [9, 2, 1, 1, 6, 1, 4, 6, 5, 7, 4, 5, 7, 3, 4, 1, 2, 4, 8, 0]
+MNIST_TRAIN = [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7, 2, 8, 6, 9]
+KUZUSHIJI_TRAIN = [8, 7, 0, 1, 4, 2, 4, 8, 1, 1, 5, 1, 7, 3, 5, 4, 9, 9, 3, 5]
+
+
+def crops(count: int, height: int = 12, width: int = 9) -> npt.NDArray[np.uint8]:
+    """Parts of a photograph, (count, height, width) grey."""
+    photo = load_sample_image("china.jpg")[:, :, 1]
+    corners = [
+        (index * 37 % (photo.shape[0] - height), index * 11 % (photo.shape[1] - width)) for index in range(count)
+    ]
+    return np.stack([photo[y : y + height, x : x + width] for y, x in corners])
+
+
+def images_file(images: npt.NDArray[np.uint8]) -> bytes:
+    return struct.pack(">4I", 2051, *images.shape) + images.tobytes()
+
+
+def labels_file(labels: list[int]) -> bytes:
+    return struct.pack(">2I", 2049, len(labels)) + bytes(labels)
+
+
+def write_set(
+    folder: Path, train: list[int] = FASHION_TRAIN, test: list[int] | None = FASHION_TEST, *, gzipped: bool = False
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, labels in {"train": train, "test": test}.items():
+        if labels is not None:
+            pair = images_file(crops(len(labels))), labels_file(labels)
+            for name, content in zip(NAMES[split], pair, strict=True):
+                if gzipped:
+                    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+                else:
+                    (folder / name).write_bytes(content)
+    return folder
+
+
+def opened(contents: table.Contents, folder: Path) -> table.Dataset:
+    """The dataset after a round trip through its saved table."""
+    table.save(contents, folder / "saved.arrow", source="here", layout=mnist.NAME)
+    loaded = table.load(folder / "saved.arrow")
+    assert loaded is not None
+    return loaded[0]
+
+
+def all_pixels(split: table.Table) -> npt.NDArray[np.uint8]:
+    shape = int(split.heights[0]), int(split.widths[0])
+    return np.stack([np.frombuffer(split.read(row), np.uint8).reshape(shape) for row in range(len(split))])
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_each_row_is_the_image_at_its_place_in_the_file(tmp_path: Path, gzipped: bool) -> None:
+    folder = write_set(tmp_path / "set", gzipped=gzipped)
+    dataset = opened(mnist.read(folder, tmp_path / "spool"), tmp_path)
+    for split, labels in {"train": FASHION_TRAIN, "test": FASHION_TEST}.items():
+        rows = dataset.splits[split]
+        assert (all_pixels(rows) == crops(len(labels))).all()
+        assert rows.labels.tolist() == labels
+        assert [rows.key(row) for row in range(3)] == ["00000", "00001", "00002"]
+        assert rows.encoding(0) == table.PIXELS_HWC
+        assert rows.channels.tolist() == [1] * len(labels)
+
+
+def test_a_plain_file_is_read_where_it_is_and_a_gzipped_one_from_the_spool(tmp_path: Path) -> None:
+    folder, spool = write_set(tmp_path / "set", gzipped=True), tmp_path / "spool"
+    write_set(folder, test=None)  # the training files a second time, plain
+    contents = mnist.read(folder, spool)
+    assert contents.splits["train"].shards == [str(folder / NAMES["train"][0])]
+    assert contents.splits["test"].shards == [str(spool / "t10k-images-idx3-ubyte.pixels")]
+    assert [file.name for file in spool.iterdir()] == ["t10k-images-idx3-ubyte.pixels"]
+
+
+def test_the_stamp_names_the_files_that_are_read_the_folder_and_the_spool(tmp_path: Path) -> None:
+    folder, spool = write_set(tmp_path / "set", test=None, gzipped=True), tmp_path / "spool"
+    assert set(mnist.read(folder, spool).stamp) == {
+        str(folder),
+        str(folder / "train-images-idx3-ubyte.gz"),
+        str(folder / "train-labels-idx1-ubyte.gz"),
+        str(spool / "train-images-idx3-ubyte.pixels"),
+    }
+
+
+def test_the_size_is_told_before_anything_is_spooled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_set(tmp_path / "set", test=None, gzipped=True)
+    with caplog.at_level(logging.INFO, "tench"):
+        mnist.read(folder, tmp_path / "spool")
+    assert "unpacking 0.0 MB once to" in caplog.text
+    assert "train-images-idx3-ubyte.gz is gzipped" in caplog.text
+
+
+def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_set(tmp_path / "set", gzipped=True)
+    monkeypatch.chdir(tmp_path)
+    contents = mnist.read(Path("set"), Path("spool"))
+    paths = [*contents.stamp, *contents.splits["train"].shards]
+    assert all(Path(path).is_absolute() and Path(path).exists() for path in paths)
+
+
+@pytest.mark.parametrize("place", [".", "raw", "MNIST/raw", "FashionMNIST/raw"])
+def test_files_are_found_where_torchvision_puts_them(tmp_path: Path, place: str) -> None:
+    write_set(tmp_path / place)
+    assert mnist.recognise(tmp_path)
+    assert set(mnist.read(tmp_path, tmp_path / "spool").splits) == {"train", "test"}
+
+
+def test_the_spelling_with_a_dot_is_known(tmp_path: Path) -> None:
+    for file in write_set(tmp_path / "set").iterdir():
+        file.rename(file.with_name(file.name.replace("-idx", ".idx")))
+    assert mnist.recognise(tmp_path / "set")
+    assert len(mnist.read(tmp_path / "set", tmp_path / "spool").splits["train"].key) == 20
+
+
+def test_a_file_that_was_unpacked_but_kept_its_gz_is_read_where_it_is(tmp_path: Path) -> None:
+    for file in write_set(tmp_path / "set").iterdir():
+        file.rename(f"{file}.gz")
+    contents = mnist.read(tmp_path / "set", tmp_path / "spool")
+    assert contents.splits["train"].shards == [str(tmp_path / "set/train-images-idx3-ubyte.gz")]
+    assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"\x1f\x8b\x08garbage", struct.pack(">2I", 2050, 1)])
+def test_other_content_under_these_names_is_not_recognised(tmp_path: Path, content: bytes) -> None:
+    for name in (*NAMES["train"], *NAMES["test"]):
+        (tmp_path / name).write_bytes(content)
+    assert not mnist.recognise(tmp_path)
+
+
+def test_folders_without_such_files_single_files_and_missing_paths_are_not_recognised(tmp_path: Path) -> None:
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"\xff\xd8")
+    assert [mnist.recognise(path) for path in (tmp_path, file, tmp_path / "nothing")] == [False, False, False]
+
+
+def test_mnist_and_fashion_mnist_are_told_apart_by_their_labels(tmp_path: Path) -> None:
+    digits = mnist.read(write_set(tmp_path / "a", MNIST_TRAIN, None), tmp_path / "spool")
+    fashion = mnist.read(write_set(tmp_path / "b", FASHION_TRAIN, FASHION_TEST), tmp_path / "spool")
+    assert digits.classes == table.Classes.of(list("0123456789"))
+    assert fashion.classes.names[0] == "T-shirt/top"
+    assert fashion.classes.names[9] == "Ankle boot"
+    assert not fashion.classes.numbered
+    assert "By its first labels this is Fashion-MNIST." in fashion.notes
+
+
+def test_the_classes_of_another_set_are_numbers(tmp_path: Path) -> None:
+    contents = mnist.read(write_set(tmp_path / "set", KUZUSHIJI_TRAIN, [3, 1, 0]), tmp_path / "spool")
+    assert contents.classes == table.Classes.numbered_to(10)
+    assert any("neither MNIST nor Fashion-MNIST" in note for note in contents.notes)
+
+
+def test_one_split_that_is_not_mnists_takes_the_names_from_both(tmp_path: Path) -> None:
+    contents = mnist.read(write_set(tmp_path / "set", MNIST_TRAIN, [9, 9, 9]), tmp_path / "spool")
+    assert contents.classes.numbered
+
+
+def test_a_missing_split_is_a_note(tmp_path: Path) -> None:
+    contents = mnist.read(write_set(tmp_path / "set", test=None), tmp_path / "spool")
+    assert set(contents.splits) == {"train"}
+    assert "There are no t10k-* files, so there is no split 'test'." in contents.notes
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        mnist.read(folder, folder.parent / "spool")
+    return str(error.value)
+
+
+def test_files_of_two_sets_in_one_folder_are_refused(tmp_path: Path) -> None:
+    text = refusal(write_set(tmp_path / "set", MNIST_TRAIN, FASHION_TEST))
+    assert "train-labels-idx1-ubyte of MNIST, t10k-labels-idx1-ubyte of Fashion-MNIST" in text
+
+
+def test_a_folder_of_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
+    write_set(tmp_path / "set/MNIST/raw", MNIST_TRAIN)
+    write_set(tmp_path / "set/FashionMNIST/raw")
+    text = refusal(tmp_path / "set")
+    assert f"{tmp_path}/set/MNIST/raw, {tmp_path}/set/FashionMNIST/raw. Name one of them." in text
+
+
+def test_a_shortened_file_is_refused_with_both_sizes(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    file = folder / "train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert refusal(folder) == (
+        f"{file}: its header promises 20 images of 12x9 pixels = 2,160 bytes after the first 16, but the file has "
+        "2,060. Copy or download it again."
+    )
+
+
+def test_a_file_with_bytes_left_over_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    file = folder / "t10k-labels-idx1-ubyte"
+    file.write_bytes(file.read_bytes() + b"\0")
+    assert "promises 20 labels = 20 bytes after the first 8, but the file has 21." in refusal(folder)
+
+
+@pytest.mark.parametrize(("change", "found"), [(lambda data: data[:-1], "2,159"), (lambda data: data + b"\0", "more")])
+def test_a_gzipped_file_of_another_length_than_its_header_says_is_refused(
+    tmp_path: Path, change: object, found: str
+) -> None:
+    folder = write_set(tmp_path / "set", gzipped=True)
+    file = folder / "train-images-idx3-ubyte.gz"
+    assert callable(change)
+    file.write_bytes(gzip.compress(change(gzip.decompress(file.read_bytes()))))
+    assert f"{file}: its header promises 20 images of 12x9 pixels = 2,160 bytes, but the file has {found}" in refusal(
+        folder
+    )
+    assert not list((tmp_path / "spool").iterdir())  # nothing incomplete is left behind
+
+
+def test_a_gzipped_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set", gzipped=True)
+    file = folder / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-300])
+    text = refusal(folder)
+    assert str(file) in text
+    assert "the gzip data is damaged (Compressed file ended before the end-of-stream marker was reached)" in text
+    assert text.endswith("It may have been cut off while copying. Copy or download it again.")
+
+
+def test_a_gzipped_file_with_a_wrong_checksum_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set", gzipped=True)
+    file = folder / "train-images-idx3-ubyte.gz"
+    data = bytearray(file.read_bytes())
+    data[-8] ^= 1
+    file.write_bytes(data)
+    assert "the gzip data is damaged (CRC check failed" in refusal(folder)
+
+
+def test_a_header_that_promises_more_than_gzip_can_hold_is_refused_without_unpacking(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set", gzipped=True)
+    file = folder / "train-images-idx3-ubyte.gz"
+    file.write_bytes(gzip.compress(struct.pack(">4I", 2051, 20, 60000, 60000) + b"data"))
+    assert "= 72,000,000,000 bytes, more than a gzipped file of" in refusal(folder)
+
+
+def test_a_wrong_magic_number_is_refused_saying_what_it_stands_for(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    shutil.copy(folder / "train-labels-idx1-ubyte", folder / "train-images-idx3-ubyte")
+    text = refusal(folder)
+    assert f"{folder}/train-images-idx3-ubyte: begins with the number 2049, the number of labels" in text
+    assert "an idx file of grey images (bytes in 3 dimensions) begins with 2051." in text
+
+
+def test_a_file_shorter_than_a_header_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    (folder / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">2I", 2051, 20))
+    assert "t10k-images-idx3-ubyte: has 8 bytes, less than the 16 of an idx header." in refusal(folder)
+
+
+def test_an_empty_set_is_refused(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, 0, 28, 28))
+    assert "promises 0 images of 28x28 pixels = 0 bytes, so it holds nothing." in refusal(folder)
+
+
+def test_different_counts_of_images_and_labels_are_refused_naming_both_files(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    (folder / "train-labels-idx1-ubyte").write_bytes(labels_file(FASHION_TRAIN[:19]))
+    text = refusal(folder)
+    assert f"{folder}/train-images-idx3-ubyte holds 20 images" in text
+    assert f"{folder}/train-labels-idx1-ubyte holds 19 labels" in text
+
+
+@pytest.mark.parametrize("missing", ["t10k-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
+def test_a_file_without_its_partner_is_refused_naming_the_one_that_is_missing(tmp_path: Path, missing: str) -> None:
+    folder = write_set(tmp_path / "set")
+    (folder / missing).unlink()
+    assert f"the file that belongs to it, {missing} (or .gz), is not in {folder}." in refusal(folder)
+
+
+def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
+    text = refusal(write_set(tmp_path / "a", [*FASHION_TRAIN, 10]))
+    assert "train-labels-idx1-ubyte: label 20 (counted from 0) is 10, but Fashion-MNIST has 10 classes, 0 to 9" in text
+    text = refusal(write_set(tmp_path / "b", [0, 1, 2], [0, 3]))
+    assert "t10k-labels-idx1-ubyte: label 1 (counted from 0) is 3, but this set has 3 classes, 0 to 2" in text
+
+
+@pytest.fixture(scope="module")
+def small_gzipped_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_set(tmp_path_factory.mktemp("small"), [1, 0, 2], None, gzipped=True)
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_whatever_is_changed_in_a_file_the_answer_is_a_table_or_a_refusal(
+    data: st.DataObject, small_gzipped_files: Path
+) -> None:
+    name = data.draw(st.sampled_from([f"{name}.gz" for name in NAMES["train"]]))
+    whole = (small_gzipped_files / name).read_bytes()
+    changed = bytearray(whole if data.draw(st.booleans()) else gzip.decompress(whole))
+    changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    (small_gzipped_files / name).write_bytes(changed[: data.draw(st.integers(0, len(changed)))])
+    message = ""
+    try:
+        if mnist.recognise(small_gzipped_files):
+            contents = mnist.read(small_gzipped_files, small_gzipped_files / "spool")
+            opened(contents, small_gzipped_files).splits["train"].read(0)
+    except TenchError as error:
+        message = str(error)
+    finally:
+        (small_gzipped_files / name).write_bytes(whole)
+    assert not message or str(small_gzipped_files) in message
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"lacks the real MNIST files in {REAL}")
+def test_the_real_mnist_reads_as_gzip_and_numpy_read_it(tmp_path: Path) -> None:
+    assert mnist.recognise(REAL)
+    contents = mnist.read(REAL, tmp_path / "spool")
+    dataset = opened(contents, tmp_path)
+    assert contents.notes == ["By its first labels this is MNIST."]
+    assert dataset.classes == table.Classes.of(list("0123456789"))
+    for split, (images, labels) in NAMES.items():
+        rows = dataset.splits[split]
+        with gzip.open(REAL / f"{images}.gz") as stream:
+            expected = np.frombuffer(stream.read(), np.uint8, offset=16).reshape(-1, 28, 28)
+        with gzip.open(REAL / f"{labels}.gz") as stream:
+            expected_labels = np.frombuffer(stream.read(), np.uint8, offset=8)
+        assert len(rows) == {"train": 60_000, "test": 10_000}[split]
+        assert (rows.labels == expected_labels).all()
+        assert (all_pixels(rows) == expected).all()

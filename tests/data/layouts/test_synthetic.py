@@ -1,0 +1,159 @@
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import tench.data.layouts.synthetic as synthetic
+from tench.data import table
+from tench.errors import UsageError
+
+
+def opened(spec: str, folder: Path) -> table.Dataset:
+    """The dataset after a round trip through its saved table."""
+    table.save(synthetic.read(spec, folder / "spool"), folder / "saved.arrow", source=spec, layout=synthetic.NAME)
+    loaded = table.load(folder / "saved.arrow")
+    assert loaded is not None
+    return loaded[0]
+
+
+def pixels(split: table.Table, row: int) -> npt.NDArray[np.uint8]:
+    shape = int(split.heights[row]), int(split.widths[row]), int(split.channels[row])
+    return np.frombuffer(split.read(row), np.uint8).reshape(shape)
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory: pytest.TempPathFactory) -> table.Dataset:
+    return opened("synthetic", tmp_path_factory.mktemp("default"))
+
+
+def test_by_default_it_is_1000_jpegs_of_224x224_in_10_classes_and_100_for_validation(default: table.Dataset) -> None:
+    assert {name: len(split) for name, split in default.splits.items()} == {"train": 1000, "val": 100}
+    train = default.splits["train"]
+    assert np.bincount(train.labels).tolist() == [100] * 10
+    assert default.classes == table.Classes.numbered_to(10)
+    for row in (0, 500, 999):
+        image = Image.open(io.BytesIO(train.read(row)))
+        assert (image.format, image.size, image.mode) == ("JPEG", (224, 224), "RGB")
+    assert (train.encoding(0), train.heights[0], train.widths[0], train.channels[0]) == (table.FILE, 224, 224, 3)
+
+
+def test_a_jpeg_has_about_half_a_byte_per_pixel(default: table.Dataset) -> None:
+    assert default.splits["train"].lengths.mean() / 224**2 == pytest.approx(0.5, abs=0.05)
+
+
+def test_size_channels_format_and_counts_are_as_asked(tmp_path: Path) -> None:
+    dataset = opened("synthetic:images=7,size=20x30,classes=3,val=2,format=pixels,channels=1", tmp_path)
+    train, val = dataset.splits["train"], dataset.splits["val"]
+    assert (len(train), len(val), len(dataset.classes)) == (7, 2, 3)
+    assert train.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert [train.key(row) for row in (0, 6)] == ["00000", "00006"]
+    assert train.encoding(0) == table.PIXELS_HWC
+    assert pixels(train, 6).shape == (20, 30, 1)
+    grey = opened("synthetic:images=1,size=20X30,channels=1,val=0", tmp_path / "jpeg").splits["train"]
+    image = Image.open(io.BytesIO(grey.read(0)))
+    assert (image.size, image.mode) == ((30, 20), "L")
+
+
+def test_without_validation_images_there_is_no_split_for_them(tmp_path: Path) -> None:
+    contents = synthetic.read("synthetic:images=2,size=8,val=0", tmp_path)
+    assert set(contents.splits) == {"train"}
+    assert [file.name for file in tmp_path.iterdir()] == ["train.jpeg"]
+
+
+def test_many_rows_share_few_images_of_their_class(tmp_path: Path) -> None:
+    dataset = opened("synthetic:images=200000,size=8,classes=100,val=0,format=pixels", tmp_path)
+    train = dataset.splits["train"]
+    assert len(train) == 200_000
+    assert (tmp_path / "spool/train.pixels").stat().st_size == 200 * 8 * 8 * 3
+    assert len({(offset, label) for offset, label in zip(train.offsets, train.labels, strict=True)}) == 200
+    assert [train.key(row) for row in (0, 199_999)] == ["000000", "199999"]
+
+
+def test_more_classes_than_different_images_share_them_and_say_so(tmp_path: Path) -> None:
+    contents = synthetic.read("synthetic:images=1000,size=8,classes=1000,val=0,format=pixels", tmp_path)
+    assert contents.splits["train"].label.tolist() == list(range(1000))
+    assert len(set(np.asarray(contents.splits["train"].offset).tolist())) == 256
+    assert "Only 256 images are different, so the 1,000 classes cannot be learned." in contents.notes
+
+
+@settings(max_examples=25, deadline=None)
+@given(images=st.integers(1, 600), classes=st.integers(1, 300), val=st.integers(0, 300))
+def test_each_row_lies_in_its_file_and_each_image_has_one_label_where_there_is_room(
+    tmp_path_factory: pytest.TempPathFactory, images: int, classes: int, val: int
+) -> None:
+    spec = f"synthetic:images={images},classes={classes},val={val},size=2,format=pixels"
+    dataset = opened(spec, tmp_path_factory.mktemp("any"))
+    assert {name: len(split) for name, split in dataset.splits.items()} == {
+        name: count for name, count in {"train": images, "val": val}.items() if count
+    }
+    for split in dataset.splits.values():
+        assert len(split.read(int(split.offsets.argmax()))) == 12
+        assert split.labels.tolist() == [row % classes for row in range(len(split))]
+        if classes <= 256:
+            pairs = set(zip(split.offsets.tolist(), split.labels.tolist(), strict=True))
+            assert len(pairs) == len(set(split.offsets.tolist()))
+
+
+def test_the_same_text_gives_the_same_images(tmp_path: Path) -> None:
+    spec = "synthetic:images=30,size=16,val=10"
+    first, second = opened(spec, tmp_path / "a"), opened(spec, tmp_path / "b")
+    for split in ("train", "val"):
+        ours, theirs = first.splits[split], second.splits[split]
+        assert [ours.read(row) for row in range(len(ours))] == [theirs.read(row) for row in range(len(theirs))]
+
+
+def test_the_classes_can_be_learned_and_validation_images_are_others(tmp_path: Path) -> None:
+    dataset = opened("synthetic:images=200,size=24,val=100,format=pixels", tmp_path)
+    train, val = dataset.splits["train"], dataset.splits["val"]
+
+    def stacked(split: table.Table) -> npt.NDArray[np.float64]:
+        return np.stack([pixels(split, row).ravel().astype(np.float64) for row in range(len(split))])
+
+    means = np.stack([stacked(train)[train.labels == label].mean(axis=0) for label in range(10)])
+    distances = ((stacked(val)[:, None] - means) ** 2).sum(axis=2)  # (100, 10)
+    assert (distances.argmin(axis=1) == val.labels).mean() > 0.9
+    assert not {train.read(row) for row in range(200)} & {val.read(row) for row in range(100)}
+
+
+def test_the_spooled_files_are_the_stamp_and_their_size_is_told_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.INFO, "tench"):
+        contents = synthetic.read("synthetic:images=300,size=64,val=5,format=pixels", Path("spool"))
+    assert contents.stamp == [str(tmp_path / "spool/train.pixels"), str(tmp_path / "spool/val.pixels")]
+    assert "Making 250 images for split train: writing about 3.1 MB once to" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ("synthetic:imges=3", "'imges' is nothing that can be chosen. Did you mean 'images'? Known: images, size,"),
+        ("synthetic:images=3,", "'' is nothing that can be chosen."),
+        ("synthetic:images", "images has no value; write images=1000."),
+        ("synthetic:size=", "size has no value; write size=224."),
+        ("synthetic:val=1,val=2", "val is given twice, as 1 and as 2."),
+        ("synthetic:images=0", "images=0; whole numbers from 1 to 100,000,000 are expected."),
+        ("synthetic:images=1e6", "images=1e6; whole numbers from 1 to 100,000,000 are expected."),
+        ("synthetic:images=²", "images=²; whole numbers"),
+        ("synthetic:val=-1", "val=-1; whole numbers from 0 to"),
+        ("synthetic:classes=0", "classes=0; whole numbers from 1 to 1,000,000"),
+        ("synthetic:size=10000", "size=10000; whole numbers from 1 to 8,192 are expected."),
+        ("synthetic:size=3x", "size=; whole numbers from 1"),
+        ("synthetic:size=3x4x5", "size=3x4x5 has 3 sides; write size=224 or size=224x160."),
+        ("synthetic:format=png", "format=png; it can be jpeg or pixels."),
+        ("synthetic:channels=2", "channels=2; it can be 1 or 3."),
+    ],
+)
+def test_what_cannot_be_made_is_refused_saying_what_can(tmp_path: Path, spec: str, text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        synthetic.read(spec, tmp_path)
+    assert str(error.value).startswith(f"{spec}: ")
+    assert text in str(error.value)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,200 @@
+"""create: what comes out of it, and what it refuses."""
+
+import pytest
+import torch
+from torch import nn
+
+from tench.compat import import_timm, import_torchvision
+from tench.errors import UsageError
+from tench.models import create, stem_note
+
+models = import_torchvision().models
+
+# One or two of each family of torchvision, at the smallest side that is worth a test.
+TORCHVISION = {
+    "alexnet": 64,
+    "convnext_tiny": 32,
+    "densenet121": 32,
+    "efficientnet_b0": 32,
+    "efficientnet_v2_s": 32,
+    "googlenet": 32,
+    "inception_v3": 96,
+    "maxvit_t": 224,
+    "mnasnet0_5": 32,
+    "mobilenet_v2": 32,
+    "mobilenet_v3_small": 32,
+    "regnet_y_400mf": 32,
+    "resnet18": 32,
+    "resnext50_32x4d": 32,
+    "shufflenet_v2_x0_5": 32,
+    "squeezenet1_0": 32,
+    "swin_t": 32,
+    "swin_v2_t": 64,
+    "vgg11": 32,
+    "vit_b_32": 64,
+}
+
+
+def logits_shape(network: nn.Module, channels: int, image_size: int) -> tuple[int, ...]:
+    with torch.no_grad():
+        return tuple(network.eval()(torch.zeros(3, channels, image_size, image_size)).shape)
+
+
+@pytest.mark.parametrize("arch", TORCHVISION)
+def test_a_network_of_torchvision_gives_logits_for_images_of_other_channels(arch: str) -> None:
+    image_size, channels = TORCHVISION[arch], 5
+    if arch.startswith("regnet"):  # computes its widths in tensors: torchvision cannot build it on meta
+        network = create(arch, num_classes=7, image_size=image_size, channels=channels).to("meta")
+    else:
+        with torch.device("meta"):
+            network = create(arch, num_classes=7, image_size=image_size, channels=channels)
+    with torch.device("meta"):
+        assert logits_shape(network, channels, image_size) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("arch", "image_size"),
+    [
+        ("resnet18d", 32),
+        ("vit_tiny_patch16_224", 64),  # a transformer that fixes its size when it is built
+        ("swin_tiny_patch4_window7_224", 64),
+        ("convnext_atto", 32),
+        ("mobilenetv4_conv_small", 64),
+        ("tf_efficientnet_lite0", 32),  # pads by itself
+        ("mixer_s32_224", 64),
+        ("resnetv2_50x1_bit", 32),  # standardises its weights
+    ],
+)
+def test_a_network_of_timm_gives_logits_for_grey_images_of_another_size(arch: str, image_size: int) -> None:
+    with torch.device("meta"):
+        network = create(arch, num_classes=7, image_size=image_size, channels=1)
+        assert logits_shape(network, 1, image_size) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("arch", "image_size", "channels"),
+    [
+        ("mobilenet_v2", 32, 3),
+        ("resnet18", 64, 1),
+        ("regnet_y_400mf", 32, 3),
+        ("resnet18d", 32, 3),
+        ("vit_b_32", 32, 3),
+    ],
+)
+def test_a_created_network_is_real_and_in_training_mode(arch: str, image_size: int, channels: int) -> None:
+    network = create(arch, num_classes=4, image_size=image_size, channels=channels)
+    assert network.training
+    assert all(tensor.device.type == "cpu" for tensor in network.state_dict().values())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    with torch.no_grad():
+        assert network(torch.randn(2, channels, image_size, image_size)).isfinite().all()
+
+
+@pytest.mark.parametrize("arch", ["squeezenet1_1", "test_vit"])
+def test_the_weights_are_those_of_the_authors_own_initialisation(arch: str) -> None:
+    torch.manual_seed(7)
+    created = create(arch, num_classes=5, image_size=160).state_dict()
+    torch.manual_seed(7)
+    if arch == "test_vit":
+        expected = import_timm().create_model(arch, num_classes=5).state_dict()
+    else:
+        expected = models.get_model(arch, num_classes=5).state_dict()
+    assert created.keys() == expected.keys()
+    assert all(torch.equal(created[name], expected[name]) for name in expected)
+
+
+def test_more_channels_change_the_first_convolution_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    network, original = create("squeezenet1_0", num_classes=5, image_size=224, channels=12), models.squeezenet1_0()
+    assert network.features[0].weight.shape == (96, 12, 7, 7)
+    # torchvision draws this layer from U(-a, a), a = sqrt(3 / fan_in * 2 / (1 + 5)): variance 1 / (3 fan_in) ...
+    assert original.features[0].weight.var().item() == pytest.approx(2 / (3 * 49), rel=0.1)
+    # ... and a kernel with four times the channels has a quarter of that.
+    assert network.features[0].weight.var().item() == pytest.approx(2 / (12 * 49), rel=0.1)
+    shapes = {name: tensor.shape for name, tensor in original.state_dict().items()}
+    changed = {name for name, tensor in network.state_dict().items() if tensor.shape != shapes[name]}
+    assert changed == {"features.0.weight", "classifier.1.weight", "classifier.1.bias"}
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_are_left_out(arch: str) -> None:
+    with torch.device("meta"):
+        network = create(arch, num_classes=10, image_size=128)
+    assert not any("aux" in name.lower() for name, _ in network.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("arch", "image_size", "channels", "reason", "usual"),
+    [
+        (
+            "lenet",
+            8,
+            1,
+            "LeNet's two 5x5 convolutions and two poolings need at least 16 px",
+            "28 x 28 px with 1 channel",
+        ),
+        ("vit_b_16", 50, 3, "Input shape indivisible by patch size!", "224 x 224 px with 3 channels"),
+        ("inception_v3", 32, 3, "Calculated padded input size per channel", "299 x 299 px with 3 channels"),
+        ("maxvit_t", 64, 3, "Input size (16, 16) of block 0 is not divisible", "224 x 224 px with 3 channels"),
+        ("vit_tiny_patch16_224", 50, 2, "the image size must be a multiple of its patches' 16 px", "224 x 224 px with 3 channels"),
+    ],
+)
+def test_an_image_that_a_network_cannot_take_is_refused_with_the_reason(
+    arch: str, image_size: int, channels: int, reason: str, usual: str
+) -> None:
+    with pytest.raises(UsageError) as refusal:
+        create(arch, num_classes=10, image_size=image_size, channels=channels)
+    text = str(refusal.value)
+    plural = "" if channels == 1 else "s"
+    assert text.startswith(
+        f"{arch} cannot take images of {image_size} x {image_size} px with {channels} channel{plural}: "
+    )
+    assert reason in text
+    assert f"\nIt is made for {usual}. Choose another image size or another network; tench models" in text
+
+
+def test_a_network_without_a_classifier_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"for two images it gives \(2, 2048, 16, 16\), not logits of shape \(2, 10\)"):
+        create("mobilenetv5_300m_enc", num_classes=10, image_size=256)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"num_classes": 0}, "resnet18: the number of classes is 0; it must be at least 1."),
+        ({"image_size": -1}, "resnet18: the number of pixels a side is -1; it must be at least 1."),
+        ({"channels": 0}, "resnet18: the number of channels is 0; it must be at least 1."),
+    ],
+)
+def test_numbers_below_one_are_refused_by_name(wrong: dict[str, int], text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        create("resnet18", **{"num_classes": 10, "image_size": 32, **wrong})
+    assert str(refusal.value) == text
+
+
+def test_a_refusal_takes_no_memory_for_the_network() -> None:
+    before = torch.get_rng_state()
+    with pytest.raises(UsageError):
+        create("vit_h_14", num_classes=1000, image_size=225)  # 2.5 GB of weights, had they been drawn
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_note_says_what_create_did_and_is_silent_where_it_did_nothing() -> None:
+    note = stem_note("resnet18", num_classes=10, image_size=32)
+    assert note == (
+        "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of 7x7"
+        ", and the max pooling after it (maxpool) is left out."
+    )
+    assert stem_note("resnet18", num_classes=10, image_size=224) is None
+    assert stem_note("resnet20", num_classes=10, image_size=32) is None
+
+
+@pytest.mark.parametrize("arch", ["repvgg_a0", "coatnet_nano_rw_224", "levit_128s"])
+def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
+    size = 64
+    assert stem_note(arch, num_classes=10, image_size=size) is None
+    with torch.device("meta"):
+        network = create(arch, num_classes=10, image_size=size)
+        first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+        assert first.stride == (2, 2)
+        assert logits_shape(network, 3, size) == (3, 10)
