@@ -1,3 +1,39 @@
-"""tench: from the archive you downloaded to a trained, checked, shipped image classifier."""
+"""tench: from the archive you downloaded to a trained, checked image classifier.
+
+The same words as on the command line: `open_source`, `fit`, `evaluate`, `predict`, `load`. Each is imported when it is
+first used, so that `import tench` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tench.data.source import open_source
+    from tench.evaluation.evaluate import evaluate_source as evaluate
+    from tench.evaluation.predict import predict
+    from tench.training.fit import Options, fit
+    from tench.training.recipe import Recipe, load_recipe
+    from tench.weights.own import load
 
 __version__ = "0.1.0"
+
+__all__ = ["Options", "Recipe", "evaluate", "fit", "load", "load_recipe", "open_source", "predict"]
+
+_HOMES = {
+    "Options": ("tench.training.fit", "Options"),
+    "Recipe": ("tench.training.recipe", "Recipe"),
+    "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
+    "fit": ("tench.training.fit", "fit"),
+    "load": ("tench.weights.own", "load"),
+    "load_recipe": ("tench.training.recipe", "load_recipe"),
+    "open_source": ("tench.data.source", "open_source"),
+    "predict": ("tench.evaluation.predict", "predict"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tench' has no attribute {name!r}")
+    import importlib
+
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)

@@ -74,11 +74,11 @@ def test_a_network_of_timm_gives_logits_for_grey_images_of_another_size(arch: st
 @pytest.mark.parametrize(
     ("arch", "image_size", "channels"),
     [
-        ("mobilenet_v2", 32, 3),
-        ("resnet18", 64, 1),
+        ("lenet", 28, 1),
+        ("resnet18", 32, 1),
         ("regnet_y_400mf", 32, 3),
         ("resnet18d", 32, 3),
-        ("vit_b_32", 32, 3),
+        ("test_vit", 32, 3),
     ],
 )
 def test_a_created_network_is_real_and_in_training_mode(arch: str, image_size: int, channels: int) -> None:
@@ -136,7 +136,13 @@ def test_auxiliary_heads_are_left_out(arch: str) -> None:
         ("vit_b_16", 50, 3, "Input shape indivisible by patch size!", "224 x 224 px with 3 channels"),
         ("inception_v3", 32, 3, "Calculated padded input size per channel", "299 x 299 px with 3 channels"),
         ("maxvit_t", 64, 3, "Input size (16, 16) of block 0 is not divisible", "224 x 224 px with 3 channels"),
-        ("vit_tiny_patch16_224", 50, 2, "the image size must be a multiple of its patches' 16 px", "224 x 224 px with 3 channels"),
+        (
+            "vit_tiny_patch16_224",
+            50,
+            2,
+            "the image size must be a multiple of its patches' 16 px",
+            "224 x 224 px with 3 channels",
+        ),
     ],
 )
 def test_an_image_that_a_network_cannot_take_is_refused_with_the_reason(

@@ -4,27 +4,21 @@ import contextlib
 import dataclasses
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
-from tench.input.loader import Batch
 from tench.input.order import Order
 from tench.models import create
 from tench.progress import progress
 from tench.run import RECIPE, Run, environment
-from tench.training.optimizer import make_optimizer
 from tench.training.plan import (
     Batches,
     Data,
@@ -39,11 +33,12 @@ from tench.training.plan import (
 )
 from tench.training.recipe import Recipe, load_recipe, validate
 from tench.training.schedule import learning_rate
-from tench.weights.own import ModelCard, Normalise, fit_state, save
+from tench.training.state import State, memory_format, new_state
+from tench.training.step import read_totals, train_step
+from tench.training.stopping import StoppedError, stop_signals
+from tench.weights.own import ModelCard, Normalise, save
 
 _log = logging.getLogger("tench")
-
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,51 +53,6 @@ class Options:
     threads: int = 0
     log_every: int = 100
     save_every_seconds: float = 600.0
-
-
-class StoppedError(TenchError):
-    """Stopped by Ctrl-C or SIGTERM, after saving a checkpoint."""
-
-
-@dataclasses.dataclass
-class State:
-    """What changes while training: all of it goes into last.ckpt, and resuming needs nothing else.
-
-    step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
-    correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
-    metrics of the best epoch so far.
-    """
-
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    totals: torch.Tensor
-    first_bad: torch.Tensor
-    step: int = 0
-    epochs: int = 0
-    seconds: float = 0.0
-    best: dict[str, float] | None = None
-
-    def to_dict(self, arch: str) -> dict[str, Any]:
-        return {
-            "arch": arch,
-            "model": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "totals": self.totals,
-            "step": self.step,
-            "epochs": self.epochs,
-            "seconds": self.seconds,
-            "best": self.best,
-        }
-
-    def load(self, saved: dict[str, Any], arch: str, where: str) -> None:
-        fit_state(self.module, saved["model"], where, arch)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.totals.copy_(saved["totals"])
-        self.step, self.epochs = saved["step"], saved["epochs"]
-        self.seconds, self.best = saved["seconds"], saved["best"]
 
 
 def fit(
@@ -165,7 +115,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         std=recipe.input.std,
     )
     order = Order(num_rows=len(data.train), batch_size=recipe.training.batch_size, seed=recipe.training.seed)
-    state = _new_state(module, recipe, device)
+    state = new_state(module, recipe, device)
     if saved := run.load_checkpoint() if run.exists else None:
         state.load(saved, recipe.model.arch, str(run.folder / "last.ckpt"))
         if state.epochs == recipe.training.epochs:
@@ -180,9 +130,9 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     _describe(run, recipe, data, module, device)
 
     lr_at = learning_rate(recipe, order.steps_per_epoch)
-    normalise = Normalise(recipe.input.mean, recipe.input.std, device, _memory_format(recipe))
+    normalise = Normalise(recipe.input.mean, recipe.input.std, device, memory_format(recipe))
     with contextlib.ExitStack() as stack:
-        stop_asked = stack.enter_context(_stop_signals())
+        stop_asked = stack.enter_context(stop_signals())
 
         def batches_of(table: Table, view: View, order: Order) -> Batches:
             batches = open_batches(table, view, order, channels=channels, device=device, threads=options.threads)
@@ -227,7 +177,7 @@ def _train_epoch(
             advance(recipe.training.batch_size, "")
             now = time.monotonic()
             if state.step % options.log_every == 0:
-                loss, top1, _ = _read_totals(run, state)  # waits for the device
+                loss, top1, _ = read_totals(state)  # waits for the device
                 advance(0, f"loss {loss:.3f}  top-1 {top1:.1%}")
                 now = time.monotonic()
                 run.log(
@@ -243,7 +193,7 @@ def _train_epoch(
                 state.seconds += now - logged_at
                 logged_at, logged_step, waited = now, state.step, 0.0
             if stop_asked() or now - saved_at > options.save_every_seconds:
-                _read_totals(run, state)
+                read_totals(state)
                 run.save_checkpoint(state.to_dict(recipe.model.arch))
                 saved_at = now
             if stop_asked():
@@ -251,48 +201,15 @@ def _train_epoch(
                     f"Stopped after step {state.step}; a checkpoint is saved. "
                     f"Continue with: tench train --run {run.folder}"
                 )
-    _read_totals(run, state)
+    read_totals(state)
     state.seconds += time.monotonic() - logged_at
-
-
-def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Normalise) -> None:
-    """One update: move, forward, loss, backward, clip, update. Nothing here waits for the device.
-
-    A loss that is not finite leaves the weights as they are, and its step is remembered for the next log.
-    """
-    torch.manual_seed(recipe.training.seed + state.step)  # dropout too is a function of the step, so resuming is exact
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    dtype = _DTYPES.get(recipe.training.precision)
-    images = normalise(batch.images)  # (B, C, H, W) float32
-    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
-        logits = state.module(images)  # (B, classes)
-    loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.training.label_smoothing)
-    state.optimizer.zero_grad()
-    torch.autograd.backward(state.scaler.scale(loss))
-    if recipe.optimizer.clip_norm:
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.module.parameters(), recipe.optimizer.clip_norm)
-    finite = loss.detach().isfinite()
-    if state.scaler.is_enabled():
-        state.scaler.step(state.optimizer)  # leaves the update out itself where gradients overflowed
-        state.scaler.update()
-    else:
-        state.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused update
-        state.optimizer.step()
-    with torch.no_grad():
-        state.first_bad.copy_(torch.where(finite | (state.first_bad >= 0), state.first_bad, state.step))
-        correct = (logits.argmax(dim=1) == batch.labels).sum()
-        state.totals += torch.stack(
-            [loss.detach().double() * len(images), correct.double(), correct.new_tensor(len(images)).double()]
-        )
 
 
 def _finish_epoch(
     run: Run, recipe: Recipe, state: State, card: ModelCard, epoch: int, metrics: Metrics, val_name: str, lr: float
 ) -> None:
     """Log the epoch, keep the best weights, save all that resuming needs."""
-    loss, top1, images = _read_totals(run, state)
+    loss, top1, images = read_totals(state)
     if not math.isfinite(metrics.loss):
         raise TenchError(
             f"{run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
@@ -334,19 +251,6 @@ def _finish_epoch(
     )
 
 
-def _read_totals(run: Run, state: State) -> tuple[float, float, int]:
-    """(mean loss, top-1, images) of the epoch so far. Waits for the device. Raises TenchError after a bad loss."""
-    first_bad = int(state.first_bad)
-    if first_bad >= 0:
-        raise TenchError(
-            f"{run.folder}: the loss was not finite at step {first_bad + 1}; that update was left out, and the "
-            "checkpoint before it is kept. Try a lower learning rate, a longer warm-up, --clip-norm 1 or "
-            "--precision fp32."
-        )
-    loss_sum, correct, images = state.totals.tolist()
-    return (loss_sum / images, correct / images, int(images)) if images else (0.0, 0.0, 0)
-
-
 def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str) -> None:
     """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
 
@@ -361,21 +265,6 @@ def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_n
             f"({largest:.1%}), while it is {train_top1:.1%} on the training images. The validation labels probably do "
             "not belong to the images: check the order of the label file and the class numbering (tench info SOURCE)."
         )
-
-
-def _new_state(module: nn.Module, recipe: Recipe, device: torch.device) -> State:
-    module = module.to(device).to(memory_format=_memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
-    return State(
-        module=module,
-        optimizer=make_optimizer(module, recipe.optimizer),
-        scaler=torch.amp.GradScaler(device.type, enabled=recipe.training.precision == "fp16"),
-        totals=torch.zeros(3, dtype=torch.float64, device=device),
-        first_bad=torch.full((), -1, dtype=torch.int64, device=device),
-    )
-
-
-def _memory_format(recipe: Recipe) -> torch.memory_format:
-    return torch.channels_last if recipe.training.memory_format == "nhwc" else torch.contiguous_format
 
 
 def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
@@ -428,24 +317,3 @@ def _describe(run: Run, recipe: Recipe, data: Data, module: nn.Module, device: t
         recipe.training.memory_format,
         device,
     )
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """While inside, the first Ctrl-C or SIGTERM only asks to stop after the step; a second one stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

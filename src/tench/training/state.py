@@ -1,0 +1,67 @@
+"""What changes while training, in one place: what a checkpoint holds."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from tench.training.optimizer import make_optimizer
+from tench.training.recipe import Recipe
+from tench.weights.own import fit_state
+
+
+@dataclasses.dataclass
+class State:
+    """What changes while training: all of it goes into last.ckpt, and resuming needs nothing else.
+
+    step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
+    correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
+    metrics of the best epoch so far.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    totals: torch.Tensor
+    first_bad: torch.Tensor
+    step: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    best: dict[str, float] | None = None
+
+    def to_dict(self, arch: str) -> dict[str, Any]:
+        return {
+            "arch": arch,
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "totals": self.totals,
+            "step": self.step,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "best": self.best,
+        }
+
+    def load(self, saved: dict[str, Any], arch: str, where: str) -> None:
+        fit_state(self.module, saved["model"], where, arch)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.scaler.load_state_dict(saved["scaler"])
+        self.totals.copy_(saved["totals"])
+        self.step, self.epochs = saved["step"], saved["epochs"]
+        self.seconds, self.best = saved["seconds"], saved["best"]
+
+
+def new_state(module: nn.Module, recipe: Recipe, device: torch.device) -> State:
+    module = module.to(device).to(memory_format=memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
+    return State(
+        module=module,
+        optimizer=make_optimizer(module, recipe.optimizer),
+        scaler=torch.amp.GradScaler(device.type, enabled=recipe.training.precision == "fp16"),
+        totals=torch.zeros(3, dtype=torch.float64, device=device),
+        first_bad=torch.full((), -1, dtype=torch.int64, device=device),
+    )
+
+
+def memory_format(recipe: Recipe) -> torch.memory_format:
+    return torch.channels_last if recipe.training.memory_format == "nhwc" else torch.contiguous_format
