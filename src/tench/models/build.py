@@ -13,10 +13,10 @@ from tench.models.stem import adapt_stem
 def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> nn.Module:
     """The network of that name with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
 
-    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; nothing is downloaded. On images of at
-    most 80 px the stem of torchvision's and timm's networks is fitted to them: see `adapt_stem` for the rule and
-    `stem_note` for what it did. Weights are drawn from torch's global generator. Raises UsageError for an unknown name
-    and for a size or a number of channels that the network cannot take.
+    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; nothing is downloaded.
+    On images of at most 80 px the stem of torchvision's and timm's networks is fitted to them: see `adapt_stem` for the
+    rule and `stem_note` for what it did. Weights are drawn from torch's global generator. Raises UsageError for an
+    unknown name and for a size or a number of channels that the network cannot take.
     """
     source = source_of(arch)
     note = _rehearse(source, arch, num_classes, image_size, channels)

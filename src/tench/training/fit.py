@@ -16,6 +16,7 @@ from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
 from tench.input.order import Order
+from tench.machine import choose_device
 from tench.models import create
 from tench.progress import progress
 from tench.run import RECIPE, Run, environment
@@ -23,7 +24,6 @@ from tench.training.plan import (
     Batches,
     Data,
     View,
-    choose_device,
     eval_view,
     open_batches,
     open_data,

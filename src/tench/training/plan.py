@@ -11,7 +11,7 @@ from tench.data.info import image_sizes
 from tench.data.source import matched, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError
 from tench.evaluation.evaluate import require_labels
 from tench.input.loader import Loader
 from tench.input.order import Order
@@ -126,18 +126,6 @@ def open_batches(
     if not isinstance(view, RandomResizedCrop) and view.size <= SMALL_PIXELS and fits(table, view, channels):
         return Resident(table, view, order, channels=channels, device=device, threads=threads)
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; auto is the GPU where there is one. Raises UsageError for one that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name}: not to be had ({str(error).splitlines()[0]}). See tench doctor.") from error
-    return device
 
 
 def _validation(

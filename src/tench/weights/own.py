@@ -14,6 +14,7 @@ from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text
 from tench.input.views import EvalView
+from tench.machine import choose_device
 from tench.models import create
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
@@ -121,7 +122,7 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+def load(path: str | Path, device: str = "auto") -> Classifier:
     """The classifier of a run directory, or of a .safetensors file that has its model.json beside it.
 
     Raises UsageError when there is no such file, TenchError when the weights do not fit the network of the card.
@@ -143,7 +144,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
         raise TenchError(f"{card_path}: does not describe a model ({error!r}).") from error
     module = card.create_module()
     fit_state(module, _read(weights), str(weights), card.arch)
-    return Classifier(module.to(device).eval(), card, str(path))
+    return Classifier(module.to(choose_device(device)).eval(), card, str(path))
 
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
