@@ -25,13 +25,11 @@ def published(arch: str) -> dict[str, Any]:
     [
         "densenet121",
         "efficientnet_b0",
-        "efficientnet_b3",
         "googlenet",
         "mobilenet_v2",
         "mobilenet_v3_small",
         "regnet_y_400mf",
         "resnet50",
-        "resnext50_32x4d",
         "shufflenet_v2_x1_0",
         "squeezenet1_1",
         "vgg11",

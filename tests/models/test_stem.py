@@ -33,13 +33,10 @@ def last_map_size(network: nn.Module, image_size: int) -> tuple[int, int]:
     ("arch", "at_32", "at_64"),
     [
         ("resnet18", 4, 4),
-        ("resnet50", 4, 4),
-        ("densenet121", 4, 4),
         ("shufflenet_v2_x1_0", 4, 4),
         ("mobilenet_v2", 2, 4),
         ("efficientnet_b0", 2, 4),
         ("timm:resnet18d", 4, 4),
-        ("timm:resnetv2_50", 4, 4),
         ("timm:resnetv2_50x1_bit", 4, 4),
         ("timm:densenet264d", 4, 4),
         ("timm:hgnet_tiny", 4, 4),

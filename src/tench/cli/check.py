@@ -16,7 +16,7 @@ class Check:
         tench check ~/flowers
     """
 
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Path of the dataset, or digits or synthetic."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
     """Threads; 0: one for each core."""

@@ -16,11 +16,11 @@ class Evaluate:
         tench evaluate runs/001 ~/cifar10 --split test
     """
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory, or a .safetensors file with model.json beside it."""
-    source: tyro.conf.Positional[str | None] = None
+    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SOURCE")] = None
     """Dataset; none: the one the run was trained on."""
-    split: str | None = None
+    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Split to evaluate; none: val, else test, else what the training held out."""
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
     """Images per batch."""

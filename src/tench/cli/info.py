@@ -16,7 +16,7 @@ class Info:
         tench info ~/tiny-imagenet-200
     """
 
-    source: tyro.conf.Positional[str]
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Path of the dataset, or digits or synthetic."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes."""

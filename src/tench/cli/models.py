@@ -19,7 +19,7 @@ class Models:
         tench models 'resnet*'
     """
 
-    pattern: tyro.conf.Positional[str] = "*"
+    pattern: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATTERN")] = "*"
     """Part of a name, or a shell pattern."""
     all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Describe every match, however many there are."""

@@ -19,9 +19,9 @@ class Predict:
         tench predict runs/001 cat.jpg ~/holiday --top 3
     """
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory, or a .safetensors file with model.json beside it."""
-    images: tyro.conf.Positional[tuple[str, ...]]
+    images: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE")]
     """Image files and folders of images."""
     top: int = 5
     """How many classes to show for each image."""

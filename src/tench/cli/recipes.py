@@ -1,6 +1,7 @@
 """`tench recipes`: list the packaged recipes, or print one."""
 
 import dataclasses
+from typing import Annotated
 
 import tyro
 
@@ -14,7 +15,7 @@ class Recipes:
         tench recipes cifar-resnet
     """
 
-    name: tyro.conf.Positional[str | None] = None
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME")] = None
     """A packaged recipe."""
 
 

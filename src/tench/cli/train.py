@@ -7,7 +7,7 @@ import tyro
 
 from tench.training.recipe import Recipe, load_recipe
 
-Text = str | None
+Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Train:
         tench train ~/flowers -a resnet50 --epochs 30 -b 64 --lr 0.05 --run runs/flowers
     """
 
-    source: tyro.conf.Positional[Text] = None
+    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SOURCE")] = None
     """Path of the dataset, or digits or synthetic; none: digits, or what the run was begun with."""
     val: Text = None
     """Another source to validate on; its classes are matched by id."""
@@ -39,7 +39,7 @@ class Train:
     """Steps between two log lines in metrics.jsonl."""
     save_every: float = 600.0
     """Seconds between two checkpoints within an epoch; there is always one at its end."""
-    values: Recipe = dataclasses.field(default_factory=Recipe)
+    values: Annotated[Recipe, tyro.conf.arg(name="recipe")] = dataclasses.field(default_factory=Recipe)
 
 
 def run(arguments: list[str]) -> int:

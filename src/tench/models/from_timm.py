@@ -40,8 +40,8 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.
         if "img_size" not in str(error):
             raise
         network = timm.create_model(arch, **options)
-    embedding: Any = getattr(network, "patch_embed", None)
-    if isinstance(embedding, timm.layers.PatchEmbed) and not embedding.dynamic_img_pad:
+    embedding: Any = next((module for module in network.modules() if isinstance(module, timm.layers.PatchEmbed)), None)
+    if embedding is not None and not embedding.dynamic_img_pad:
         patch = embedding.patch_size[0]
         if image_size % patch:  # timm would leave the last pixels unread and say nothing
             raise ValueError(f"the image size must be a multiple of its patches' {patch} px")

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import nn
 
-_SMALL = 40  # px: CIFAR (32) and what is near it. The paper's own network for it keeps the full size in the stem.
+_SMALL = 40  # px: CIFAR (32) and what is near it; the networks made for it keep the full size in the stem.
 _MEDIUM = 80  # px: down-sampled ImageNet and Tiny ImageNet (64). Half the size into the first stage, not a quarter.
 
 

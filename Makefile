@@ -1,0 +1,41 @@
+# Everything starts here: make demo, make test. Both make .venv when it is missing.
+
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+VENV ?= $(ROOT).venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: install demo test lint types docs clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: $(ROOT)pyproject.toml $(ROOT)constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else \
+	  "tench needs Python 3.11 to 3.13, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(ROOT)constraints.txt -e '$(ROOT)[dev]'
+	@touch $@
+
+# Train on handwritten digits, evaluate the run, classify a few pictures of digits with it.
+demo: install
+	$(BIN)/tench train
+	run=$$(ls -td runs/*/ | head -n 1) \
+	  && $(BIN)/tench evaluate $$run \
+	  && $(BIN)/python $(ROOT)examples/digit_pictures.py $${run}pictures \
+	  && $(BIN)/tench predict $$run $${run}pictures --top 2
+
+test: install lint types
+	cd $(ROOT) && $(BIN)/python -m pytest -q
+
+lint: install
+	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: install
+	cd $(ROOT) && $(BIN)/mypy
+
+# Write the generated pages of docs/ anew.
+docs: install
+	cd $(ROOT) && $(BIN)/python docs/generate.py
+
+clean:
+	rm -rf $(VENV) $(ROOT).mypy_cache $(ROOT).ruff_cache $(ROOT).pytest_cache $(ROOT).hypothesis

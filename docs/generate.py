@@ -1,0 +1,105 @@
+"""Write docs/commands.md and docs/recipes.md from the code, so that they cannot say something else.
+
+Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
+"""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tench.cli.main import COMMANDS
+from tench.training import recipe as recipe_module
+from tench.training.recipe import PACKAGED, Recipe, packaged_recipes
+
+NOTE = "<!-- Written by docs/generate.py: make docs -->\n\n"
+
+
+def main(folder: Path) -> None:
+    (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
+    (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
+
+
+def commands_page() -> str:
+    """Every command: what it does, an example, its options."""
+    parts = [NOTE + "# Commands\n"]
+    for command in COMMANDS:
+        module = importlib.import_module(f"tench.cli.{command}")
+        options = getattr(module, command.capitalize())
+        about = inspect.getdoc(options) or ""
+        text, _, example = about.partition("\n\n    ")
+        parts.append(f"## tench {command}\n\n{text.strip()}\n\n```text\n{_dedent(example)}\n```\n")
+        rows = [
+            f"| `{_flag(field)}` | {_default(field)} | {documented[field.name]} |"
+            for documented in [_field_docs(module, options.__name__)]
+            for field in dataclasses.fields(options)
+            if field.name in documented
+        ]
+        parts.append("| option | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        if command == "train":
+            parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
+    return "\n".join(parts)
+
+
+def recipes_page() -> str:
+    """Every value of a recipe, and the packaged ones in full."""
+    parts = [
+        NOTE + "# Recipes\n",
+        inspect.cleandoc(recipe_module.__doc__ or "") + "\n",
+        "Each value is a flag of `tench train` (`--lr 0.2`), a key in YAML, and a word of `Recipe.replace` in Python. "
+        "A YAML file needs only what differs from the defaults.\n",
+    ]
+    for section in dataclasses.fields(Recipe):
+        kind: Any = section.type
+        documented = _field_docs(recipe_module, kind.__name__)
+        rows = [
+            f"| `{field.name}` | {_default(field)} | {documented[field.name]} |" for field in dataclasses.fields(kind)
+        ]
+        parts.append(f"## {section.name}\n\n| key | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+    parts.append("# Packaged recipes\n")
+    for name in packaged_recipes():
+        text = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8")
+        parts.append(f"## {name}\n\n```yaml\n{text}```\n")
+    return "\n".join(parts)
+
+
+def _field_docs(module: ModuleType, class_name: str) -> dict[str, str]:
+    """The string below each field of a dataclass."""
+    tree = ast.parse(inspect.getsource(module))
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
+    docs = {}
+    for node, following in zip(body, body[1:], strict=False):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
+                docs[node.target.id] = " ".join(str(following.value.value).split()).replace("|", "\\|")
+    return docs
+
+
+def _flag(field: "dataclasses.Field[Any]") -> str:
+    marks = getattr(field.type, "__metadata__", ())
+    settings = [mark for mark in marks if hasattr(mark, "aliases")]
+    if len(marks) > len(settings) and any("Positional" in str(mark) for mark in marks):
+        return str(next(mark.metavar for mark in settings))
+    aliases = [alias for mark in settings for alias in mark.aliases or ()]
+    return ", ".join([f"--{field.name.replace('_', '-')}", *aliases])
+
+
+def _default(field: "dataclasses.Field[Any]") -> str:
+    if field.default is dataclasses.MISSING:
+        return "required"
+    if field.default is None or field.default is False:
+        return "" if field.default is None else "off"
+    value = field.default
+    return " ".join(f"{part:.4g}" for part in value) if isinstance(value, tuple) else str(value)
+
+
+def _dedent(text: str) -> str:
+    return "\n".join(line.removeprefix("    ") for line in text.splitlines()).strip()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
