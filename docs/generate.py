@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import itertools
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -71,12 +72,12 @@ def _field_docs(module: ModuleType, class_name: str) -> dict[str, str]:
     """The string below each field of a dataclass."""
     tree = ast.parse(inspect.getsource(module))
     body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
-    docs = {}
-    for node, following in zip(body, body[1:], strict=False):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
-                docs[node.target.id] = " ".join(str(following.value.value).split()).replace("|", "\\|")
-    return docs
+    return {
+        node.target.id: " ".join(str(following.value.value).split()).replace("|", "\\|")
+        for node, following in itertools.pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+    }
 
 
 def _flag(field: "dataclasses.Field[Any]") -> str:

@@ -33,20 +33,27 @@ def cgroup_quota() -> float | None:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that can be had without swapping, within the cgroup's limit; None where the system does not tell."""
+    """Memory that can be had without swapping, within the cgroup's limit; None where the system does not tell.
+
+    Files that the kernel keeps in memory and can drop count as available: after a pass over a dataset they fill all of a
+    cgroup's memory.
+    """
     found = []
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError, ValueError):
         pass
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, used, files in (
+        ("memory.max", "memory.current", "inactive_file"),  # cgroup v2
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),  # v1
     ):
         try:
-            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
-        except (OSError, ValueError):
+            left = int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
+            statistics = (_CGROUP / limit).with_name("memory.stat").read_text()
+            droppable = dict(line.split() for line in statistics.splitlines())[files]
+            found.append(left + int(droppable))
+        except (OSError, KeyError, ValueError):
             continue
     return min(found) if found else None
 

@@ -11,6 +11,7 @@
 Every file appears complete or not at all. A lock keeps a second process out.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -28,7 +29,7 @@ from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text
 
 RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
-METRICS, CHECKPOINT = "metrics.jsonl", "last.ckpt"
+METRICS, CHECKPOINT, _LOCK = "metrics.jsonl", "last.ckpt", ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +73,19 @@ class Run:
         """Hold this run for this process, in a `with`. Raises TenchError if another process has it."""
         import filelock
 
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        lock = filelock.FileLock(self.folder / _LOCK, timeout=0)
         try:
             return lock.acquire()
         except filelock.Timeout:
             raise TenchError(
                 f"{self.folder}: another process is training in this run. Wait for it or stop it."
             ) from None
+
+    def discard(self) -> None:
+        """Remove the directory if nothing was begun in it."""
+        (self.folder / _LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something is in it
+            self.folder.rmdir()
 
     def begin(self, recipe_yaml: str, environment: dict[str, Any], classes: dict[str, Any]) -> None:
         """Write what is known before the first step; the recipe last, for it marks a run as begun."""
@@ -87,7 +94,13 @@ class Run:
         write_text(self.folder / RECIPE, recipe_yaml)
 
     def environment(self) -> dict[str, Any]:
-        data: dict[str, Any] = json.loads((self.folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        path = self.folder / ENVIRONMENT
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TenchError(
+                f"{path}: cannot be read ({error}), so {RECIPE} beside it is not of a run. Name another directory."
+            ) from error
         return data
 
     def log(self, **values: Any) -> None:
@@ -126,15 +139,21 @@ class Run:
             torch.save(state, part)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The state of last.ckpt, on the CPU; None before the first one was saved."""
+        """The state of last.ckpt, on the CPU; None before the first one was saved. Raises TenchError if it is lost."""
         path = self.folder / CHECKPOINT
         if not path.exists():
+            if (num_epochs := len(self.metrics("epoch"))) > 1:  # one can be logged and killed before it is saved
+                raise TenchError(
+                    f"{path}: is missing, but {METRICS} tells of {num_epochs} epochs. Put a copy of it back, or name a "
+                    "new --run."
+                )
             return None
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
+        except Exception as error:  # torch.load has no error of its own for what is no checkpoint
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise TenchError(
-                f"{path}: cannot be read ({str(error).splitlines()[0]}). Delete it to begin anew."
+                f"{path}: cannot be read ({reason}). Put a copy of it back, or name a new --run."
             ) from error
         return state
 
@@ -142,7 +161,7 @@ class Run:
         write_text(self.folder / name, json.dumps(data, indent=1) + "\n")
 
 
-def remembered_data(folder: str) -> dict[str, Any] | None:
+def remembered_data(folder: str | Path) -> dict[str, Any] | None:
     """What the run in a folder was trained on (source, val, val_fraction, ...); None if it is no run."""
     run = Run(Path(folder))
     return run.environment()["data"] if run.exists else None

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
@@ -25,7 +27,7 @@ class Check:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Check, args=arguments, prog="tench check")
+    asked = parse(Check, arguments)
     from tench.data.check import ODD, check
     from tench.data.source import open_source
     from tench.machine import num_cores

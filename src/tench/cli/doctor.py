@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Doctor:
@@ -21,7 +23,7 @@ class Doctor:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Doctor, args=arguments, prog="tench doctor")
+    asked = parse(Doctor, arguments)
     from tench.doctor import examine
 
     findings = examine()

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate:
@@ -35,7 +37,7 @@ class Evaluate:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Evaluate, args=arguments, prog="tench evaluate")
+    asked = parse(Evaluate, arguments)
     from tench.evaluation.evaluate import evaluate_source
     from tench.weights.own import load
 

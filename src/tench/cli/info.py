@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
@@ -23,7 +25,7 @@ class Info:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Info, args=arguments, prog="tench info")
+    asked = parse(Info, arguments)
     from tench.data.info import describe
     from tench.data.source import open_source
 

@@ -58,25 +58,32 @@ def _run(command: str, arguments: list[str], traceback: bool) -> int:
 
     log = logging.getLogger("tench")
     if not log.handlers:
-        log.addHandler(logging.StreamHandler())
+        log.addHandler(_ToStderr())
     log.setLevel(logging.INFO)
     try:
         result: int = importlib.import_module(f"tench.cli.{command}").run(arguments)
         sys.stdout.flush()
         return result
-    except UsageError as error:
-        if traceback:
-            raise
-        print(f"tench {command}: {error}", file=sys.stderr)
-        return 2
     except TenchError as error:
         if traceback:
             raise
         print(f"tench {command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        if traceback:
+            raise
+        print(f"tench {command}: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"tench {command}: interrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
-        sys.stderr.close()
-        return 1
+
+
+class _ToStderr(logging.Handler):
+    """Plain messages to whatever stderr is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 _MOST_DESCRIBED = 40
 
 
@@ -28,7 +30,7 @@ class Models:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Models, args=arguments, prog="tench models")
+    asked = parse(Models, arguments)
     from tench.errors import UsageError
     from tench.models import describe, find
 

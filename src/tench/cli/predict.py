@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predict:
@@ -36,7 +38,7 @@ class Predict:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Predict, args=arguments, prog="tench predict")
+    asked = parse(Predict, arguments)
     from tench.errors import UsageError
     from tench.evaluation.predict import find_images, predict
     from tench.weights.own import load

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipes:
@@ -20,7 +22,7 @@ class Recipes:
 
 
 def run(arguments: list[str]) -> int:
-    asked = tyro.cli(Recipes, args=arguments, prog="tench recipes")
+    asked = parse(Recipes, arguments)
     from tench.errors import UsageError, nearest
     from tench.training.recipe import PACKAGED, packaged_recipes
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from tench.cli.parse import parse
 from tench.training.recipe import Recipe, load_recipe
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
@@ -43,13 +44,13 @@ class Train:
 
 
 def run(arguments: list[str]) -> int:
-    asked = _parse(arguments, Train())
+    asked = parse(Train, arguments)
     if asked.evaluate:
         return _evaluate(asked)
     from tench.training.fit import Options, default_recipe, fit
 
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
-    asked = _parse(arguments, Train(values=defaults))  # again, so that flags override the recipe's values
+    asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
     options = Options(
         device=asked.device,
         threads=asked.threads,
@@ -61,10 +62,6 @@ def run(arguments: list[str]) -> int:
     print(f"Best val top-1: {best['val_top1']:.2%} after epoch {best['epoch']} of {asked.values.training.epochs}.")
     print(f"Use it: tench evaluate {finished.folder}, tench predict {finished.folder} IMAGE")
     return 0
-
-
-def _parse(arguments: list[str], default: Train) -> Train:
-    return tyro.cli(Train, args=arguments, default=default, prog="tench train", config=(tyro.conf.OmitArgPrefixes,))
 
 
 def _evaluate(asked: Train) -> int:

@@ -8,13 +8,14 @@ import hashlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tench.data.layouts import LAYOUTS, Layout, digits, synthetic
-from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, save
+from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, save, stamp_of
 from tench.errors import TenchError, UsageError, nearest
 
 NAMED_SOURCES = ("digits", "synthetic")
@@ -29,7 +30,7 @@ def cache_folder() -> Path:
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "tench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
 
 
 def open_source(source: str | Path) -> Dataset:
@@ -78,34 +79,61 @@ def _recognise(path: Path) -> Layout:
 
 
 def _read_named(name: str, kind: str, spool: Path) -> Contents:
-    return digits.read(spool) if kind == digits.NAME else synthetic.read(name, spool)
+    if kind == synthetic.NAME:
+        return synthetic.read(name, spool)
+    if name != digits.NAME:
+        raise UsageError(f"{name}: there is nothing to choose about digits; write {digits.NAME}.")
+    return digits.read(spool)
 
 
 def _cached(source: str, layout: str, read: Callable[[Path], Contents]) -> Dataset:
     """The dataset from the cache if it is there and fresh, else read, saved, and loaded."""
     import filelock
 
-    digest = hashlib.sha256(f"{layout}\n{source}".encode()).hexdigest()[:20]
+    digest = hashlib.sha256(os.fsencode(f"{layout}\n{source}")).hexdigest()[:20]
     folder = cache_folder()
     saved = folder / "tables" / f"{digest}.arrow"
     if dataset := _load_fresh(saved):
         return dataset
     try:
         saved.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(saved.with_suffix(".lock")).acquire()  # another process may be building it: wait
     except OSError as error:
         raise TenchError(
-            f"{folder}: the cache folder cannot be made ({error.strerror}). "
+            f"{folder}: the cache folder cannot be written ({error.strerror}). "
             "Set TENCH_CACHE to a folder that can be written."
         ) from error
-    with filelock.FileLock(saved.with_suffix(".lock")):  # another process may be building it: wait, then look again
+    with lock:
         if dataset := _load_fresh(saved):
             return dataset
         _log.info("Reading %s (%s) ...", source, layout)
-        save(read(folder / "spool" / digest), saved, source=source, layout=layout)
-    dataset = _load_fresh(saved)
-    if dataset is None:
-        raise TenchError(f"{source}: changed while its table was made. Wait until it is complete, then run this again.")
-    return dataset
+        spool = folder / "spool" / digest
+        began_ns = time.time_ns()
+        contents = read(spool)
+        changed = _changed_since(began_ns, contents, spool)
+        if changed is None:
+            save(contents, saved, source=source, layout=layout)
+            if dataset := _load_fresh(saved):
+                return dataset
+    raise TenchError(
+        f"{changed or source}: changed while the table was made. Wait until the dataset is complete, then run this again."
+    )
+
+
+def _changed_since(began_ns: int, contents: Contents, spool: Path) -> str | None:
+    """A file or folder of the source, apart from what was spooled, that changed while it was read.
+
+    A time in the future, of a machine whose clock is ahead, does not count.
+    """
+    now_ns = time.time_ns()
+    try:
+        stamp = stamp_of(contents.stamp)
+    except OSError as error:
+        return str(error.filename)
+    for path, _, time_ns in stamp:
+        if began_ns < time_ns <= now_ns and not Path(path).is_relative_to(spool):
+            return str(path)
+    return None
 
 
 def _load_fresh(saved: Path) -> Dataset | None:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -161,7 +162,7 @@ class Table:
     """
 
     def __init__(self, rows: pa.Table) -> None:
-        columns = {name: rows.column(name).combine_chunks() for name in SCHEMA.names}
+        columns = {name: _one_array(rows.column(name)) for name in SCHEMA.names}
         self._shards = columns["shard"].dictionary
         self._shard = columns["shard"].indices.to_numpy()
         self._keep_open = len(self._shards) <= _MAX_OPEN_FILES
@@ -228,7 +229,8 @@ class Table:
             raise TenchError(
                 f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
                 f"ends after {offset + len(data)}. It has changed since its table was made, or was cut off while "
-                "copying. Restore the file, or run the command again to read the source anew."
+                "copying. Restore the file; or, to have the source read anew, run this and then the command again:\n"
+                f"    touch {shlex.quote(os.path.dirname(self.shard(row)))}"
             )
         return data
 
@@ -361,7 +363,14 @@ def is_fresh(stamp: list[list[Any]]) -> bool:
 def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
     """The rows as an Arrow table in the order of their keys (by Unicode code point), checked."""
     count = len(rows.key)
-    keys = pa.array(rows.key, pa.string())
+    try:
+        keys, shards = pa.array(rows.key, pa.string()), pa.array(rows.shards, pa.string())
+    except UnicodeEncodeError as error:
+        raise TenchError(f"{where}: the name {error.object!r} is not UTF-8 text. Rename it.") from error
+    for name, values in (("offset", rows.offset), ("length", rows.length)):
+        if (negative := np.broadcast_to(values, count) < 0).any():
+            row = int(negative.argmax())
+            raise TenchError(f"{where}: {rows.key[row]} has {name} {np.broadcast_to(values, count)[row]}, less than 0.")
     labels = np.asarray(rows.label)
     out_of_range = np.flatnonzero((labels < -1) | (labels >= num_classes))
     if len(out_of_range):
@@ -377,7 +386,7 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
     encoding = np.full(count, ENCODINGS.index(rows.encoding), np.int8)
     table = pa.table(
         [
-            pa.DictionaryArray.from_arrays(np.asarray(rows.shard, np.int32), pa.array(rows.shards, pa.string())),
+            pa.DictionaryArray.from_arrays(np.asarray(rows.shard, np.int32), shards),
             column(rows.offset, pa.int64()),
             column(rows.length, pa.int64()),
             column(labels, pa.int32()),
@@ -395,6 +404,10 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
     if len(twice):
         raise TenchError(f"{where}: the key {str(twice[0])!r} appears twice. Keys name images, so each must be unique.")
     return table
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
 
 
 def _pread(descriptor: int, length: int, offset: int) -> bytes:

@@ -1,7 +1,7 @@
 """Evaluate a classifier on a table: each image exactly once, and the count is asserted."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import nn
 
 from tench.data.source import matched, open_source
 from tench.data.split import VAL_FRACTION, hold_out
-from tench.data.table import Classes, Table
+from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
@@ -46,27 +46,48 @@ def evaluate_source(
 ) -> tuple[str, Metrics]:
     """(name of what was evaluated, metrics) of a split of a source, its classes matched to the model's by id.
 
-    source: None means what the run validated on. split: None means val, else test, else the part of train that
-    training held out.
+    source: None means what the run validated on. split: None means val, else a test with labels, else train: of a
+    source that the run was trained on, only what it held out.
     """
     trained_on = remembered_data(classifier.source)
     if source is None:
         if trained_on is None:
             raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
         source = str(trained_on["val"] or trained_on["source"])
-    fraction = float(trained_on["val_fraction"]) if trained_on else VAL_FRACTION
-    name, table = evaluation_table(source, classifier.classes, split, fraction)
+    name, table = evaluation_table(source, classifier.classes, split, trained_on)
     return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name)
 
 
-def evaluation_table(source: str, classes: Classes, split: str | None, val_fraction: float) -> tuple[str, Table]:
-    """(name, table) of the split to evaluate, relabelled to a model's classes."""
+def evaluation_table(
+    source: str, classes: Classes, split: str | None, trained_on: Mapping[str, Any] | None
+) -> tuple[str, Table]:
+    """(name, table) of the split to evaluate, relabelled to a model's classes.
+
+    trained_on: what the model's run remembers of its data; None, where no run tells, counts as trained on this source.
+    """
     dataset = open_source(source)
-    if split is None and not {"val", "test"} & set(dataset.splits):
-        name, table = "held out of train", hold_out(dataset.split("train")[1], val_fraction)[1]
+    if split is not None:
+        name, table = dataset.split(split)
     else:
-        name, table = dataset.split(split) if split else dataset.split("val", "test")
+        name, table = validation_split(dataset) or dataset.split("train", "test")
+    if split is None and name == "train" and (trained_on is None or _held_out_of(dataset, trained_on)):
+        fraction = trained_on["val_fraction"] if trained_on else VAL_FRACTION
+        name, table = "held out of train", hold_out(table, fraction)[1]
     return f"{dataset.source} ({name})", matched(table, dataset, classes, "the model")
+
+
+def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
+    """(name, table) of the split to validate on: val, else test unless it has no labels, as in contests; else None."""
+    if "val" in dataset.splits:
+        return dataset.split("val")
+    if "test" in dataset.splits and (dataset.splits["test"].labels >= 0).any():
+        return dataset.split("test")
+    return None
+
+
+def _held_out_of(dataset: Dataset, trained_on: Mapping[str, Any]) -> bool:
+    """Whether a run validated on a part of this dataset's train, which it then did not see."""
+    return trained_on["val"] is None and bool(trained_on["fingerprint"] == dataset.fingerprint)
 
 
 def evaluation_order(table: Table, batch_size: int) -> Order:
@@ -97,7 +118,7 @@ def require_labels(table: Table, where: str) -> None:
         row = int(np.argmax(table.labels < 0))
         raise TenchError(
             f"{where}: {unlabelled} of {len(table)} images have no label, the first is {table.key(row)}. "
-            "Evaluate a labelled split (--split NAME), or use tench predict."
+            "Training and evaluating need a label for each image; tench predict needs none."
         )
 
 

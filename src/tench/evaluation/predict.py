@@ -73,7 +73,7 @@ def predict(classifier: Classifier, paths: Sequence[str], *, top: int = 5, threa
         for start in range(0, len(paths), _BATCH):
             part = paths[start : start + _BATCH]
             views = list(pool.map(view, part))
-            probabilities = iter(classifier.predict([pixels for pixels in views if not isinstance(pixels, str)]))
+            probabilities = iter(classifier.probabilities([pixels for pixels in views if not isinstance(pixels, str)]))
             for path, pixels in zip(part, views, strict=True):
                 if isinstance(pixels, str):
                     yield Prediction(path, error=pixels)

@@ -73,9 +73,10 @@ class Loader:
                     pending.append(self._start(epoch, step))
                 if not pending:
                     return
-                batch, tasks = pending.popleft()
+                batch, tasks = pending[0]
                 for task in tasks:
                     task.result()
+                pending.popleft()
                 yield batch
         finally:  # an error, or a caller that stops early: nothing goes on behind its back
             for _, tasks in pending:

@@ -124,6 +124,10 @@ class EvalView:
 
     num_draws = 0
 
+    def __post_init__(self) -> None:
+        if self.resize < self.size:
+            raise ValueError(f"a square of {self.size} pixels cannot be cut when the shorter side is {self.resize}")
+
     def pixels(self, image: Image) -> Image:
         """The view of an image (H, W, C): (size, size, C)."""
         from PIL import Image as Pillow

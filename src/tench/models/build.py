@@ -7,7 +7,7 @@ from tench.models import ours
 from tench.models.meta import dry_run
 from tench.models.registry import source_of
 from tench.models.source import Source, UsualInput
-from tench.models.stem import adapt_stem
+from tench.models.stem import LARGEST_FITTED, adapt_stem
 
 
 def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> nn.Module:
@@ -28,6 +28,8 @@ def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -
 
 def stem_note(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> str | None:
     """What `create` changes in the stem for this image size, as a sentence, or None. Raises what `create` raises."""
+    if image_size > LARGEST_FITTED:
+        return None
     return _rehearse(source_of(arch), arch, num_classes, image_size, channels)
 
 

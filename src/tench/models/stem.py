@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 _SMALL = 40  # px: CIFAR (32) and what is near it; the networks made for it keep the full size in the stem.
-_MEDIUM = 80  # px: down-sampled ImageNet and Tiny ImageNet (64). Half the size into the first stage, not a quarter.
+LARGEST_FITTED = (
+    80  # px: down-sampled ImageNet and Tiny ImageNet (64). Half the size into the first stage, not a quarter.
+)
 
 
 def adapt_stem(network: nn.Module, image_size: int) -> str | None:
@@ -28,7 +30,7 @@ def adapt_stem(network: nn.Module, image_size: int) -> str | None:
     network reads the full size already. Weights of a changed kernel are drawn anew. For 32 px this is the usual ResNet
     for CIFAR: arXiv:2002.05709, appendix B.9.
     """
-    if image_size > _MEDIUM:
+    if image_size > LARGEST_FITTED:
         return None
     first = _first_conv(network)
     if first is None or first[1].stride != (2, 2):

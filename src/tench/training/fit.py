@@ -17,9 +17,9 @@ from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
 from tench.input.order import Order
 from tench.machine import choose_device
-from tench.models import create
+from tench.models import create, stem_note
 from tench.progress import progress
-from tench.run import RECIPE, Run, environment
+from tench.run import RECIPE, Run, environment, remembered_data
 from tench.training.plan import (
     Batches,
     Data,
@@ -27,6 +27,7 @@ from tench.training.plan import (
     eval_view,
     open_batches,
     open_data,
+    per_channel,
     resolve,
     resolve_memory_format,
     train_view,
@@ -72,8 +73,7 @@ def fit(
     the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
     """
     options = options or Options()
-    directory = Run.at(run)
-    begun = directory.environment()["data"] if directory.exists else None
+    begun = None if run is None else remembered_data(run)
     if recipe is None:
         recipe = default_recipe(run, source)
     if source is None:
@@ -81,10 +81,15 @@ def fit(
     validate(recipe)
     device = choose_device(options.device)
     data = open_data(str(source), None if val is None else str(val), recipe.input.val_fraction)
-    with directory.lock():
-        if directory.exists:
-            recipe = _same_run(directory, recipe, data)
-        return _train(directory, recipe, data, device, options)
+    directory = Run.at(run)
+    try:
+        with directory.lock():
+            if directory.exists:
+                recipe = _same_run(directory, recipe, data)
+            return _train(directory, recipe, data, device, options)
+    finally:
+        if run is None and not directory.exists:
+            directory.discard()
 
 
 def default_recipe(run: str | Path | None, source: str | Path | None) -> Recipe:
@@ -127,7 +132,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     else:
         run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
-    _describe(run, recipe, data, module, device)
+    _describe(run, recipe, data, card, module, device)
 
     lr_at = learning_rate(recipe, order.steps_per_epoch)
     normalise = Normalise(recipe.input.mean, recipe.input.std, device, memory_format(recipe))
@@ -192,11 +197,12 @@ def _train_epoch(
                 )
                 state.seconds += now - logged_at
                 logged_at, logged_step, waited = now, state.step, 0.0
-            if stop_asked() or now - saved_at > options.save_every_seconds:
+            stop = stop_asked()  # once: a signal between saving and stopping waits for the next step
+            if stop or now - saved_at > options.save_every_seconds:
                 read_totals(state)
                 run.save_checkpoint(state.to_dict(recipe.model.arch))
                 saved_at = now
-            if stop_asked():
+            if stop:
                 raise StoppedError(
                     f"Stopped after step {state.step}; a checkpoint is saved. "
                     f"Continue with: tench train --run {run.folder}"
@@ -274,7 +280,7 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
     differences = [
         f"{name} was {known[name]}, now {value}"
         for name, value in recipe.leaves()
-        if value not in ("auto", known[name]) and not _averaged(name, value, known[name])
+        if value not in ("auto", known[name]) and not _fitted(name, value, known[name])
     ]
     facts = run.environment()["data"]
     differences += [
@@ -290,12 +296,12 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
     return stored
 
 
-def _averaged(name: str, asked: Any, stored: Any) -> bool:
-    """Whether a mean or std of three channels was averaged for a one-channel input when the run began."""
-    return name in ("input.mean", "input.std") and len(stored) == 1 and math.isclose(sum(asked) / len(asked), stored[0])
+def _fitted(name: str, asked: Any, stored: Any) -> bool:
+    """Whether a mean or std is stored as it was fitted to the input's channels when the run began."""
+    return name in ("input.mean", "input.std") and per_channel(asked, len(stored)) == stored
 
 
-def _describe(run: Run, recipe: Recipe, data: Data, module: nn.Module, device: torch.device) -> None:
+def _describe(run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.Module, device: torch.device) -> None:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     _log.info("Run: %s", run.folder)
     _log.info(
@@ -317,3 +323,6 @@ def _describe(run: Run, recipe: Recipe, data: Data, module: nn.Module, device: t
         recipe.training.memory_format,
         device,
     )
+    size = {"image_size": card.image_size, "channels": card.channels}
+    if note := stem_note(card.arch, num_classes=len(card.classes), **size):
+        _log.info("Stem: %s", note)

@@ -12,7 +12,7 @@ from tench.data.source import matched, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError
-from tench.evaluation.evaluate import require_labels
+from tench.evaluation.evaluate import require_labels, validation_split
 from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
@@ -44,7 +44,7 @@ class Data:
 
 
 def open_data(source: str, val: str | None, val_fraction: float) -> Data:
-    """The training and validation tables of a source: its val, else its test, else a held-out part of its train.
+    """The training and validation tables of a source: its val, else its labelled test, else a part of its train.
 
     val: another source to validate on, whose classes are matched by id. Raises TenchError for data that would train
     to wrong numbers.
@@ -52,15 +52,16 @@ def open_data(source: str, val: str | None, val_fraction: float) -> Data:
     dataset = open_source(source)
     _, train = dataset.split("train")
     require_labels(train, f"{dataset.source} (train)")
-    train, val_table, val_name, val_fingerprint = _validation(dataset, train, val, val_fraction)
+    other = None if val is None else open_source(val)
+    train, val_table, val_name = _validation(dataset, train, other, val_fraction)
     require_labels(val_table, val_name)
     _refuse_single_class(val_table, val_name, len(dataset.classes))
     facts = {
         "source": dataset.source,
-        "val": val,
+        "val": other.source if other else None,
         "layout": dataset.layout,
         "fingerprint": dataset.fingerprint,
-        "val_fingerprint": val_fingerprint,
+        "val_fingerprint": other.fingerprint if other else None,
         "val_fraction": val_fraction,
     }
     for note in dataset.notes:
@@ -75,10 +76,6 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe
     small = image_size <= SMALL_PIXELS
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = (1 if grey else 3) if view.channels == "auto" else view.channels
-    mean, std = (
-        (sum(values) / len(values),) if channels == 1 else values * (channels // len(values))
-        for values in (view.mean, view.std)
-    )
     has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
     return recipe.replace(
         image_size=image_size,
@@ -86,10 +83,17 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe
         train_view=("pad-crop" if small else "random-resized-crop") if view.train_view == "auto" else view.train_view,
         pad=image_size // 8 if view.pad == "auto" else view.pad,
         eval_resize=_eval_resize(image_size, small) if view.eval_resize == "auto" else view.eval_resize,
-        mean=mean,
-        std=std,
+        mean=per_channel(view.mean, channels),
+        std=per_channel(view.std, channels),
         precision=("bf16" if has_bf16 else "fp32") if training.precision == "auto" else training.precision,
     )
+
+
+def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """A recipe's mean or std for an input of 1 or 3 channels: three are averaged for one, one is taken three times."""
+    if len(values) == channels:
+        return values
+    return (sum(values) / len(values),) * channels
 
 
 def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
@@ -128,25 +132,22 @@ def open_batches(
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
 
 
-def _validation(
-    dataset: Dataset, train: Table, val: str | None, val_fraction: float
-) -> tuple[Table, Table, str, str | None]:
-    """(train without what was held out, validation table, its name, fingerprint of another source)"""
-    if val is not None:
-        other = open_source(val)
-        name, table = other.split("val", "test", "train")
-        where = f"{other.source} ({name})"
-        return train, matched(table, other, dataset.classes, dataset.source), where, other.fingerprint
-    if "val" in dataset.splits or "test" in dataset.splits:
-        name, table = dataset.split("val", "test")
-        return train, table, f"{dataset.source} ({name})", None
+def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fraction: float) -> tuple[Table, Table, str]:
+    """(train without what was held out, validation table, its name)"""
+    if other is not None:
+        name, table = validation_split(other) or other.split("train", "test")
+        return train, matched(table, other, dataset.classes, dataset.source), f"{other.source} ({name})"
+    if found := validation_split(dataset):
+        name, table = found
+        return train, table, f"{dataset.source} ({name})"
     left, held = hold_out(train, val_fraction)
     _log.info(
-        "There is neither val nor test: %d of the %d images are held out for validation, the same ones each time.",
+        "There is neither val nor a test with labels: %d of the %d images are held out for validation, the same ones "
+        "each time.",
         len(held),
         len(train),
     )
-    return left, held, f"{dataset.source} (held out of train)", None
+    return left, held, f"{dataset.source} (held out of train)"
 
 
 def _refuse_single_class(val: Table, name: str, num_classes: int) -> None:

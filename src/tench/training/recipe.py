@@ -5,6 +5,7 @@ once, at the start of a run, and written into it.
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -160,7 +161,7 @@ class Duration:
             count = float(number)
         except ValueError:
             count = -1.0
-        if count < 0 or unit not in ("epochs", "steps"):
+        if not 0 <= count < math.inf or unit not in ("epochs", "steps"):
             raise UsageError(f'{name}: expected a duration such as "5 epochs" or "500 steps", found {text!r}.')
         return cls(count, typing.cast(Literal["epochs", "steps"], unit))
 
@@ -191,9 +192,9 @@ def load_recipe(name: str) -> Recipe:
         )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: is not YAML: {error}") from error
-    recipe = from_plain(data or {}, str(path))
+    recipe = from_plain({} if data is None else data, str(path))
     validate(recipe, str(path))
     return recipe
 
@@ -230,6 +231,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
     """Raise UsageError for the first value that cannot be, saying which would do."""
     view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
     checks: list[tuple[bool, str, Any, str]] = [
+        *((_is_finite(value), name, value, "finite") for name, value in recipe.leaves()),
         (training.epochs >= 1, "training.epochs", training.epochs, "1 or more"),
         (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
         (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
@@ -260,7 +262,12 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         (0 < view.ratio[0] <= view.ratio[1], "input.ratio", view.ratio, "two ratios, 0 < low <= high"),
         (0 < view.val_fraction < 1, "input.val_fraction", view.val_fraction, "above 0 to below 1"),
         (len(view.mean) in (1, 3), "input.mean", view.mean, "one number, or one for each of three channels"),
-        (len(view.std) == len(view.mean) and min(view.std) > 0, "input.std", view.std, "as many as mean, more than 0"),
+        (
+            len(view.std) == len(view.mean) and all(part > 0 for part in view.std),
+            "input.std",
+            view.std,
+            "as many as mean, more than 0",
+        ),
     ]
     if view.image_size != "auto" and view.eval_resize != "auto":
         checks.append(
@@ -276,13 +283,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
     """The value as its field's type has it, or UsageError."""
-    if typing.get_origin(hint) is Annotated:
-        hint = typing.get_args(hint)[0]
-    options = (
-        typing.get_args(hint)
-        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-        else (hint,)
-    )
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     for option in options:
         origin, arguments = typing.get_origin(option), typing.get_args(option)
         if origin is Literal:
@@ -321,6 +322,12 @@ def _expected(options: tuple[Any, ...]) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _is_written_float(text: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tench.errors import TenchError
 from tench.training.optimizer import make_optimizer
 from tench.training.recipe import Recipe
 from tench.weights.own import fit_state
@@ -44,6 +45,12 @@ class State:
         }
 
     def load(self, saved: dict[str, Any], arch: str, where: str) -> None:
+        """Take over what `to_dict` gave. Raises TenchError when it is of another architecture."""
+        if saved["arch"] != arch:
+            raise TenchError(
+                f"{where}: is a checkpoint of {saved['arch']}, but this run trains {arch}. "
+                "Put the run's own checkpoint back, or name a new --run."
+            )
         fit_state(self.module, saved["model"], where, arch)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])

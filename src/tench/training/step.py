@@ -1,5 +1,6 @@
 """One optimizer update, and the totals it adds to. The device is waited for only in `read_totals`."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -18,7 +19,9 @@ def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise:
 
     A loss that is not finite leaves the weights as they are, and its step is remembered for the next log.
     """
-    torch.manual_seed(recipe.training.seed + state.step)  # dropout too is a function of the step, so resuming is exact
+    # Dropout too is a function of seed and step, so resuming is exact. Hashed, for torch's generator takes 32 bits only,
+    # and a sum of the two would give the steps of one seed to the next.
+    torch.manual_seed(int(np.random.SeedSequence((recipe.training.seed, state.step)).generate_state(1)[0]))
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     dtype = _DTYPES.get(recipe.training.precision)
@@ -39,11 +42,11 @@ def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise:
         state.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused update
         state.optimizer.step()
     with torch.no_grad():
-        state.first_bad.copy_(torch.where(finite | (state.first_bad >= 0), state.first_bad, state.step))
+        state.first_bad.masked_fill_((state.first_bad < 0) & ~finite, state.step)
         correct = (logits.argmax(dim=1) == batch.labels).sum()
-        state.totals += torch.stack(
-            [loss.detach().double() * len(images), correct.double(), correct.new_tensor(len(images)).double()]
-        )
+        # new_full fills on the device; new_tensor would copy a number there and wait.
+        count = state.totals.new_full((), len(images))
+        state.totals += torch.stack([loss.detach().double() * len(images), correct.double(), count])
 
 
 def read_totals(state: State) -> tuple[float, float, int]:

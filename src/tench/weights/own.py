@@ -101,9 +101,13 @@ class Classifier:
 
     def predict(self, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """Class probabilities of images, each (H, W, C) uint8 of any size: (len(images), classes) float32."""
-        if not images:
+        return self.probabilities([self.view.pixels(image) for image in images])
+
+    def probabilities(self, views: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Class probabilities of images as `view` cuts them, (S, S, C) uint8: (len(views), classes) float32."""
+        if not views:
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        batch = np.stack([self.view.pixels(image) for image in images])
+        batch = np.stack(views)
         device = next(self.module.parameters()).device
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():

@@ -1,10 +1,11 @@
 """Class folders: `train/CLASS/*.jpg` beside `val/CLASS/*.jpg`, or the class folders alone.
 
-Splits are the folders train, val (or validation, valid) and test; without a folder train, class folders at the top are
-one split, train. Images may lie in folders inside a class folder. Tiny-ImageNet's form is read too: `images/` inside
-each class, a flat `val/images/` whose labels are in `val_annotations.txt`, an unlabelled `test/images/`, names in
-`words.txt`. Classes are the folders of train sorted by code point, as torchvision's ImageFolder has them. Entries whose
-names begin with a dot, and files that are no images by their extension, are left out; the latter are counted in a note.
+Splits are the folders train (or training), val (validation, valid) and test (testing), in any case of letters; without
+a folder train, class folders at the top are one split, train. Images may lie in folders inside a class folder.
+Tiny-ImageNet's form is read too: `images/` inside each class, a flat `val/images/` whose labels are in
+`val_annotations.txt`, an unlabelled `test/images/`, names in `words.txt`. Classes are the folders of train sorted by
+code point, as torchvision's ImageFolder has them. Entries whose names begin with a dot, and files that are no images by
+their extension, are left out; the latter are counted in a note.
 """
 
 import dataclasses
@@ -21,7 +22,17 @@ NAME = "folder"
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm".split()  # compared in lower case
 )
-SPLITS = {"train": "train", "val": "val", "validation": "val", "valid": "val", "test": "test"}
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "validation": "val",
+    "valid": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""The split that a folder of this name holds; names are compared in lower case."""
+
 _ANNOTATIONS = "val_annotations.txt"
 _NESTED = "images"
 
@@ -60,7 +71,7 @@ class _Walk:
                     continue
                 if entry.is_dir():
                     self._walk(entry.path, f"{prefix}{entry.name}/", found, inside)
-                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                elif _is_image_name(entry.name):
                     found.append(Found(entry.path, prefix + entry.name, entry.stat().st_size))
                 else:
                     self.num_other_files += 1
@@ -72,13 +83,21 @@ def recognise(path: Path) -> bool:
 
 def read(path: Path, spool: Path) -> Contents:
     """The table of a folder. Raises TenchError where it has no images, no classes, or only one."""
+    try:
+        return _read(path)
+    except OSError as error:
+        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(error.filename or "") else ""
+        raise TenchError(f"{error.filename}: cannot be read ({error.strerror}).{link}") from error
+
+
+def _read(path: Path) -> Contents:
     walk = _Walk(folders=[str(path)])
     folders = _subfolders(path)
     split_folders = _split_folders(path, folders)
     notes = []
     if split_folders:
-        if ignored := [name for name in folders if name not in SPLITS]:
-            notes.append(f"Folders beside train that are no splits were left out: {', '.join(sorted(ignored))}.")
+        if ignored := [name for name in folders if name.lower() not in SPLITS]:
+            notes.append(f"Folders that are no splits were left out: {', '.join(sorted(ignored))}.")
     else:
         split_folders = {"train": path}
         notes.append("There is no folder train: all class folders together are the split train.")
@@ -96,6 +115,8 @@ def read(path: Path, spool: Path) -> Contents:
         if split != defining and annotations.exists():
             splits[split] = _annotated_rows(by_split[split], annotations, classes)
             stamp_files.append(str(annotations))
+        elif not any(by_split[split].values()):
+            notes.append(f"{folder.name} holds no images: it is left out.")
         elif split != defining and set(by_split[split]) <= {_NESTED, ""}:
             splits[split] = _rows(
                 [(found, -1, _base_name(found)) for group in by_split[split].values() for found in group]
@@ -115,30 +136,34 @@ def read(path: Path, spool: Path) -> Contents:
 def _split_folders(path: Path, folders: list[str]) -> dict[str, Path]:
     """The folders of splits by split; none where the folders are classes.
 
-    They are splits if one is called train or all have names of splits; a class may be called "test" otherwise.
+    They are splits if one is called train and holds folders, or if all have names of splits: otherwise a class may be
+    called "test", or "train" as in CIFAR-100.
     """
-    named = [name for name in folders if name in SPLITS]
-    if not named or ("train" not in named and len(named) < len(folders)):
+    named = [name for name in folders if name.lower() in SPLITS]
+    holds_classes = any(SPLITS[name.lower()] == "train" and _subfolders(path / name) for name in named)
+    if not named or (len(named) < len(folders) and not holds_classes):
         return {}
     splits: dict[str, Path] = {}
-    for name in sorted(named, key=list(SPLITS).index):
-        if SPLITS[name] in splits:
+    for name in sorted(named, key=lambda name: list(SPLITS).index(name.lower())):
+        split = SPLITS[name.lower()]
+        if split in splits:
             raise TenchError(
-                f"{path}: has both {splits[SPLITS[name]].name} and {name}, and each would be the validation set. "
-                "Move one of them away, or give it alone with --val."
+                f"{path}: has both {splits[split].name} and {name}, and each would be the split {split!r}. "
+                "Move one of them away, or give the folder of each split by itself (SOURCE and --val)."
             )
-        splits[SPLITS[name]] = path / name
+        splits[split] = path / name
     return splits
 
 
 def _by_class(walk: _Walk, folder: Path) -> dict[str, list[Found]]:
     """The images below each folder in `folder`; those that lie in it directly under the name ""."""
     groups = {name: walk.images(folder / name) for name in _subfolders(folder)}
-    direct = [
-        Found(entry.path, entry.name, entry.stat().st_size)
-        for entry in os.scandir(folder)
-        if entry.is_file() and not entry.name.startswith(".") and Path(entry.name).suffix.lower() in EXTENSIONS
-    ]
+    with os.scandir(folder) as entries:
+        direct = [
+            Found(entry.path, entry.name, entry.stat().st_size)
+            for entry in entries
+            if not entry.name.startswith(".") and _is_image_name(entry.name) and entry.is_file()
+        ]
     return groups | {"": direct} if direct else groups
 
 
@@ -147,12 +172,7 @@ def _classes(path: Path, folder: Path, by_class: dict[str, list[Found]]) -> Clas
     num_images = sum(len(group) for group in by_class.values())
     if num_images == 0:
         raise TenchError(f"{folder}: holds no images. A folder of class folders with images in them is expected.")
-    if by_class.get(""):
-        raise TenchError(
-            f"{folder}: {len(by_class[''])} images lie in it directly, the first is {by_class[''][0].name}. "
-            "Their class is unknown: put each image into a folder named after its class. "
-            "(To classify them with a trained model: tench predict RUN FOLDER.)"
-        )
+    _refuse_direct(folder, by_class)
     if len(ids) == 1:
         raise TenchError(
             f"{folder}: holds one class folder only, {ids[0]!r} with {num_images} images. A classifier needs "
@@ -161,6 +181,15 @@ def _classes(path: Path, folder: Path, by_class: dict[str, list[Found]]) -> Clas
         )
     names = _names(path / "words.txt")
     return Classes.of(ids, [names.get(name, name) for name in ids])
+
+
+def _refuse_direct(folder: Path, by_class: dict[str, list[Found]]) -> None:
+    if direct := by_class.get(""):
+        raise TenchError(
+            f"{folder}: {len(direct)} images lie in it directly, the first is {min(found.name for found in direct)}. "
+            "Their class is unknown: put each image into a folder named after its class. "
+            "(To classify them with a trained model: tench predict RUN FOLDER.)"
+        )
 
 
 def _names(words: Path) -> dict[str, str]:
@@ -172,6 +201,7 @@ def _names(words: Path) -> dict[str, str]:
 
 
 def _labelled_rows(folder: Path, by_class: dict[str, list[Found]], classes: Classes, defining: Path) -> Rows:
+    _refuse_direct(folder, by_class)
     index = {name: label for label, name in enumerate(classes.ids)}
     if unknown := sorted(name for name in by_class if name not in index):
         raise TenchError(
@@ -190,7 +220,7 @@ def _labelled_rows(folder: Path, by_class: dict[str, list[Found]], classes: Clas
 def _annotated_rows(by_class: dict[str, list[Found]], annotations: Path, classes: Classes) -> Rows:
     """Rows of Tiny-ImageNet's val: `val_annotations.txt` has `file<TAB>wnid<TAB>box` lines."""
     index = {name: label for label, name in enumerate(classes.ids)}
-    class_of: dict[str, str] = {}
+    line_of: dict[str, tuple[int, str]] = {}  # by file name: the line's number and its class
     for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] not in index:
@@ -199,16 +229,26 @@ def _annotated_rows(by_class: dict[str, list[Found]], annotations: Path, classes
                 f"{annotations}, line {number}: the second column should be one of the {len(classes)} classes of "
                 f"train, found {there}."
             )
-        class_of[fields[0]] = fields[1]
+        first, wnid = line_of.setdefault(fields[0], (number, fields[1]))
+        if wnid != fields[1]:
+            raise TenchError(
+                f"{annotations}, line {number}: {fields[0]} has class {fields[1]!r}, but {wnid!r} in line {first}."
+            )
     images = []
     for group in by_class.values():
         for found in group:
             name = _base_name(found)
-            if name not in class_of:
+            if name not in line_of:
                 raise TenchError(f"{found.path}: has no line in {annotations}, so its class is unknown.")
-            images.append((found, index[class_of[name]], f"{class_of[name]}/{name}"))
-    if len(images) < len(class_of):
-        raise TenchError(f"{annotations}: names {len(class_of)} images, but {len(images)} are there.")
+            wnid = line_of[name][1]
+            images.append((found, index[wnid], f"{wnid}/{name}"))
+    missing = line_of.keys() - {_base_name(found) for found, _, _ in images}
+    if missing:
+        number, name = min((line_of[name][0], name) for name in missing)
+        raise TenchError(
+            f"{annotations}, line {number}: there is no image {name}; {len(missing)} of the {len(line_of)} images that "
+            "it names are missing. Perhaps not all was unpacked."
+        )
     return _rows(images)
 
 
@@ -223,10 +263,14 @@ def _rows(images: list[tuple[Found, int, str]]) -> Rows:
     )
 
 
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
 def _base_name(found: Found) -> str:
     return found.name.rsplit("/", 1)[-1]
 
 
 def _subfolders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())

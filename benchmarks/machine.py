@@ -1,0 +1,16 @@
+"""What a result has beside it: machine, versions, commit, date."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from tench.run import environment
+
+
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Write a result with the machine it was measured on, and print it."""
+    made_on = environment() | {"date": datetime.date.today().isoformat()}
+    text = json.dumps(result | {"made_on": made_on}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+    print(text)

@@ -1,0 +1,23 @@
+"""A command's options from its dataclass: fields are flags, the docstring is the help."""
+
+import inspect
+from typing import TypeVar
+
+import tyro
+
+Options = TypeVar("Options")
+
+
+def parse(kind: type[Options], arguments: list[str], default: Options | None = None) -> Options:
+    """The options of `tench COMMAND`, COMMAND being the dataclass's name. Ends the process with 2 on a usage error.
+
+    default: an instance whose values stand where no flag is given.
+    """
+    return tyro.cli(
+        kind,
+        args=arguments,
+        prog=f"tench {kind.__name__.lower()}",
+        description=inspect.getdoc(kind),
+        config=(tyro.conf.OmitArgPrefixes,),
+        default=tyro.MISSING_NONPROP if default is None else default,
+    )

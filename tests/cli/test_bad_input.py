@@ -1,0 +1,253 @@
+"""Whatever is wrong with the input: one clear error, the right exit code, no traceback, nothing half-written."""
+
+import gzip
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tench.cli.main import main
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command; gives its exit code and what it wrote to stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # how the option parser ends
+            code = int(str(stop.code))
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def photo(seed: int) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((16, 16), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    """Two classes of six 16 x 16 pictures in train, two in val."""
+    folder = tmp_path / "pictures"
+    for split, count in (("train", 6), ("val", 2)):
+        for label in ("cat", "dog"):
+            (folder / split / label).mkdir(parents=True)
+            for number in range(count):
+                photo(number).save(folder / split / label / f"{number}.jpg")
+    return folder
+
+
+def train(run: Run, source: Path, directory: Path, *more: str) -> tuple[int, str]:
+    return run("train", source, "--run", directory, "--arch", "mlp", "--epochs", "1", "-b", "4", *more)
+
+
+def test_a_missing_path_is_a_usage_error(run: Run, tmp_path: Path) -> None:
+    code, error = train(run, tmp_path / "flowers", tmp_path / "run")
+    assert code == 2
+    assert error.startswith(f"tench train: {tmp_path / 'flowers'}: no such file or folder")
+    assert "Traceback" not in error
+
+
+def test_an_empty_folder_says_what_is_expected(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, error = train(run, tmp_path / "empty", tmp_path / "run")
+    assert code == 1
+    assert f"{tmp_path / 'empty'}: holds no images. A folder of class folders with images in them is expected." in error
+
+
+def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one" / "cat").mkdir(parents=True)
+    photo(0).save(tmp_path / "one" / "cat" / "0.jpg")
+    code, error = train(run, tmp_path / "one", tmp_path / "run")
+    assert code == 1
+    assert "holds one class folder only, 'cat' with 1 images. A classifier needs at least two classes" in error
+
+
+def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, tmp_path: Path) -> None:
+    bad = classes / "train" / "dog" / "3.jpg"
+    bad.write_text("this is no picture")
+    code, error = train(run, classes, tmp_path / "run")
+    assert code == 1
+    assert str(bad) in error
+    assert "no image: starts with" in error
+    assert "row 9, stage decode" in error
+    assert "tench check" in error
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+    assert not list((tmp_path / "run").glob(".*.part"))
+
+
+def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> None:
+    bad = classes / "val" / "cat" / "1.jpg"
+    bad.write_bytes(bad.read_bytes()[:-40])
+    code, error = train(run, classes, tmp_path / "run")
+    assert code == 1
+    assert str(bad) in error
+    assert "truncated JPEG" in error
+
+
+def test_check_lists_every_bad_image_and_exits_with_1(run: Run, classes: Path) -> None:
+    (classes / "train" / "dog" / "3.jpg").write_text("this is no picture")
+    (classes / "train" / "cat" / "0.jpg").write_bytes(b"")
+    code, _ = run("check", classes)
+    assert code == 1
+
+
+def idx(images: int, labels: int, folder: Path) -> None:
+    folder.mkdir()
+    for name in ("train", "t10k"):
+        pixels = np.zeros((images, 28, 28), np.uint8)
+        head = np.array([2051, images, 28, 28], ">i4").tobytes()
+        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + pixels.tobytes()))
+        head = np.array([2049, labels], ">i4").tobytes()
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(head + (np.arange(labels) % 10).astype(np.uint8).tobytes())
+
+
+def test_a_truncated_idx_file_is_named_with_both_sizes(run: Run, tmp_path: Path) -> None:
+    idx(20, 20, tmp_path / "mnist")
+    path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-100]))
+    code, error = train(run, tmp_path / "mnist", tmp_path / "run")
+    assert code == 1
+    assert str(path) in error
+    assert "20" in error
+    assert "Traceback" not in error
+
+
+def test_labels_and_images_of_different_counts_are_refused(run: Run, tmp_path: Path) -> None:
+    idx(20, 19, tmp_path / "mnist")
+    code, error = train(run, tmp_path / "mnist", tmp_path / "run")
+    assert code == 1
+    assert "train-images-idx3-ubyte" in error
+    assert "train-labels-idx1-ubyte" in error
+    assert "20" in error
+    assert "19" in error
+
+
+def cifar(folder: Path) -> None:
+    folder.mkdir()
+    for name in [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]:
+        records = np.zeros((10, 3073), np.uint8)
+        records[:, 0] = np.arange(10)
+        (folder / name).write_bytes(records.tobytes())
+
+
+def test_a_truncated_cifar_file_is_named(run: Run, tmp_path: Path) -> None:
+    cifar(tmp_path / "cifar")
+    path = tmp_path / "cifar" / "data_batch_3.bin"
+    path.write_bytes(path.read_bytes()[:-7])
+    code, error = train(run, tmp_path / "cifar", tmp_path / "run")
+    assert code == 1
+    assert str(path) in error
+    assert "3073" in error or "3,073" in error
+
+
+class Malice:
+    """A pickle that would run a command when loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_a_pickle_that_would_execute_something_is_refused_unexecuted(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]:
+        (folder / name).write_bytes(pickle.dumps({"data": Malice(tmp_path / "executed")}, protocol=2))
+    code, error = train(run, folder, tmp_path / "run")
+    assert code == 1
+    assert "system" in error
+    assert not (tmp_path / "executed").exists()
+
+
+def test_an_unknown_architecture_names_the_nearest(run: Run, classes: Path, tmp_path: Path) -> None:
+    code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "resnet500")
+    assert code == 2
+    assert "No network is called 'resnet500'. Did you mean 'resnet50'" in error
+
+
+def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("optimizer: {momentun: 0.8}\n")
+    code, error = train(run, classes, tmp_path / "run", "--recipe", str(tmp_path / "mine.yaml"))
+    assert code == 2
+    assert f"{tmp_path / 'mine.yaml'}: unknown key 'momentun' in optimizer. Did you mean 'momentum'?" in error
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--lr", "-1", "optimizer.lr is -1.0, but should be more than 0."),
+        ("--lr", "fast", "could not convert string to float"),
+        ("--epochs", "0", "training.epochs is 0, but should be 1 or more."),
+        ("--batch-size", "0", "training.batch_size is 0, but should be 1 or more."),
+        ("--warmup", "5", 'schedule.warmup: expected a duration such as "5 epochs" or "500 steps", found \'5\'.'),
+        ("--schedule", "zigzag", "zigzag"),
+        ("--device", "gpu9", "--device gpu9: not to be had"),
+        ("--image-size", "0", "input.image_size is 0, but should be 1 or more"),
+    ],
+)
+def test_an_option_that_cannot_be_says_what_could(
+    run: Run, classes: Path, tmp_path: Path, option: str, value: str, expected: str
+) -> None:
+    code, error = run("train", classes, "--run", tmp_path / "run", option, value)
+    assert code == 2
+    assert expected in " ".join(error.replace("│", " ").split())
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
+def test_a_network_that_cannot_take_the_size_says_so(run: Run, classes: Path, tmp_path: Path) -> None:
+    code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
+    assert code == 2
+    assert "lenet" in error
+    assert "8" in error
+
+
+def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tmp_path: Path) -> None:
+    assert train(run, classes, tmp_path / "run")[0] == 0
+    card = tmp_path / "run" / "model.json"
+    card.write_text(card.read_text().replace('"mlp"', '"resnet20"'))
+    code, error = run("evaluate", tmp_path / "run")
+    assert code == 1
+    assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights are not of resnet20 for these classes" in error
+
+
+def test_a_run_of_another_recipe_is_not_continued(run: Run, classes: Path, tmp_path: Path) -> None:
+    assert train(run, classes, tmp_path / "run")[0] == 0
+    code, error = train(run, classes, tmp_path / "run", "--lr", "0.3")
+    assert code == 2
+    assert "was begun with another recipe or dataset: optimizer.lr was 0.1, now 0.3." in error
+
+
+def test_predict_names_a_bad_image_classifies_the_others_and_exits_with_1(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
+    assert train(run, classes, tmp_path / "run")[0] == 0
+    (tmp_path / "bad.jpg").write_bytes(b"GIF89a nothing more")
+    good = classes / "val" / "cat" / "0.jpg"
+    code, error = run("predict", tmp_path / "run", tmp_path / "bad.jpg", good)
+    assert code == 1
+    assert f"tench predict: {tmp_path / 'bad.jpg'}: " in error
+    assert str(good) not in error
+
+
+def test_with_traceback_the_error_is_raised(classes: Path) -> None:
+    with pytest.raises(Exception, match="no such file or folder"):
+        main(["info", "nowhere", "--traceback"])
+
+
+def test_an_unknown_command_names_the_nearest(run: Run) -> None:
+    code, error = run("trian")
+    assert code == 2
+    assert "no command 'trian'. Did you mean 'train'" in error

@@ -1,0 +1,156 @@
+"""The commands, used as a person or a program uses them."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tench.cli.main import COMMANDS, main
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs on the digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENCH_CACHE", str(folder / "cache"))
+        assert main(["train", "--epochs", "2", "--run", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {command} " in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"    tench {command}" in shown
+
+
+def test_evaluate_json_is_what_programs_read(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(digits_run), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["images"] == 359
+    assert 0.5 < result["top1"] <= result["top5"] <= 1
+    assert result["top1"] * 359 == pytest.approx(sum(entry["correct"] for entry in result["per_class"]))
+    assert result["loss"] > 0
+
+
+def test_train_with_e_evaluates_the_run(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-e", "--run", str(digits_run)]) == 0
+    assert "359 images, each counted once" in capsys.readouterr().out
+
+
+def test_a_finished_run_is_left_alone(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (digits_run / "last.ckpt").stat().st_mtime_ns
+    assert main(["train", "--run", str(digits_run)]) == 0
+    assert "this run is finished (2 epochs" in capsys.readouterr().err
+    assert (digits_run / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_predict_names_digits_as_table_json_and_csv(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits = load_digits()
+    for number in range(8):
+        pixels = np.rint(digits.images[number] * 255 / 16).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")  # the first ten digits are 0, 1, 2, ...
+    assert main(["predict", str(digits_run), str(tmp_path), "--json", "--top", "3"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [Path(result["image"]).name for result in results] == [f"{number}.png" for number in range(8)]
+    assert all(len(result["predictions"]) == 3 for result in results)
+    named = [result["predictions"][0]["name"] for result in results]
+    assert sum(name == str(number) for number, name in enumerate(named)) >= 5
+
+    assert main(["predict", str(digits_run), str(tmp_path), "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["name"] for row in rows if row["rank"] == "1"] == named
+
+    assert main(["predict", str(digits_run), str(tmp_path / "0.png")]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / '0.png'}   {named[0]} ")
+
+
+def test_info_json_is_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "digits", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["layout"] == "digits"
+    assert facts["classes"] == 10
+    assert facts["splits"]["train"]["images"] + facts["splits"]["val"]["images"] == 1797
+    assert facts["splits"]["train"]["bytes"] == 64 * facts["splits"]["train"]["images"]
+
+
+def test_info_shows_splits_and_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "digits"]) == 0
+    shown = capsys.readouterr().out
+    assert "digits: digits, 10 classes" in shown
+    assert "8 x 8" in shown
+
+
+def test_models_lists_parameters_and_gmacs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "resnet20", "--json"]) == 0
+    (model,) = [entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "resnet20"]
+    assert model["parameters"] == 272_762
+    assert model["source"] == "tench"
+
+
+def test_many_models_are_listed_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert {"resnet50", "vit_b_16", "mlp", "efficientnet_b0", "convnext_tiny"} <= set(shown)
+
+
+def test_a_recipe_that_is_printed_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes", "digits"]) == 0
+    (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
+    command = ["train", "--recipe", str(tmp_path / "mine.yaml"), "--epochs", "1", "--run", str(tmp_path / "run")]
+    assert main(command) == 0
+
+
+def test_recipes_lists_each_with_its_title(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    shown = capsys.readouterr().out
+    assert {"digits", "mnist-mlp", "mnist-lenet", "cifar-resnet"} <= {line.split()[0] for line in shown.splitlines()}
+
+
+def test_doctor_tells_cores_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert int(found["cores"].split()[0]) >= 1
+    assert "torch" in found
+
+
+def test_flags_override_the_recipe_and_both_override_the_defaults(tmp_path: Path) -> None:
+    command = ["train", "--recipe", "digits", "--epochs", "1", "--lr", "0.02", "--run", str(tmp_path / "run")]
+    assert main(command) == 0
+    written = (tmp_path / "run" / "recipe.yaml").read_text()
+    assert "lr: 0.02" in written
+    assert "arch: resnet20" in written  # from the recipe, not the default resnet18
+
+
+def test_ctrl_c_saves_a_checkpoint_and_says_how_to_continue(tmp_path: Path) -> None:
+    import signal
+
+    command = [sys.executable, "-m", "tench", "train", "--epochs", "500", "--run", str(tmp_path / "run")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        error = process.stderr.read() if process.stderr else ""
+        assert process.wait(timeout=30) == 1
+    assert "a checkpoint is saved. Continue with: tench train --run" in error
+    assert "Traceback" not in error

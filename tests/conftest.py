@@ -1,0 +1,50 @@
+"""Data that tests share: photographs cut into a small class folder, and the sets that lie beside the repository."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a cache folder of its own."""
+    monkeypatch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the data sets in {SHARED_DATA}, which are not part of the repository")
+    return SHARED_DATA.resolve()
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of 24 real images: 3 classes, 6 for train and 2 for val each, all of different sizes.
+
+    roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG, water/2.png a PNG; all in train.
+    """
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None
+    assert spec.origin is not None
+    photos = Path(spec.origin).parent / "datasets/images"
+    folder = tmp_path_factory.mktemp("photos")
+    parts = {"roof": ("china.jpg", 180, 60), "water": ("china.jpg", 30, 330), "petal": ("flower.jpg", 190, 120)}
+    for name, (file, left, top) in parts.items():
+        with Image.open(photos / file) as photo:
+            for number in range(8):
+                width, height = 33 + 13 * number, 96 - 7 * number
+                box = (left + 9 * number, top + 3 * number, left + 9 * number + width, top + 3 * number + height)
+                image = photo.crop(box)
+                modes = {("roof", 0): "L", ("petal", 1): "CMYK"}
+                if mode := modes.get((name, number)):
+                    image = image.convert(mode)
+                suffix = "png" if (name, number) == ("water", 2) else "jpg"
+                path = folder / ("train" if number < 6 else "val") / name / f"{number}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                image.save(path, quality=90)
+    return folder

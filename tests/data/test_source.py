@@ -1,0 +1,410 @@
+import logging
+import os
+import struct
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tench.data import table
+from tench.data.layouts import folder, mnist
+from tench.data.source import cache_folder, matched, open_source
+from tench.data.table import Classes, Contents, Dataset
+from tench.errors import TenchError, UsageError
+
+
+@pytest.fixture
+def photos(photo_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the photographs that a test may change: hard links in folders of its own."""
+    for path in photo_folder.rglob("*"):
+        if path.is_file():
+            link = tmp_path / "photos" / path.relative_to(photo_folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, link)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The paths that have been read as class folders, each time."""
+    seen: list[Path] = []
+    read = folder.read
+
+    def counted(path: Path, spool: Path) -> Contents:
+        seen.append(path)
+        return read(path, spool)
+
+    monkeypatch.setattr(folder, "read", counted)
+    return seen
+
+
+def write_idx(path: Path, values: list[int], count: int) -> None:
+    """An MNIST pair, t10k, whose images have one pixel each; count: images and labels."""
+    path.mkdir(exist_ok=True)
+    (path / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, count, 1, 1) + bytes(values))
+    (path / "t10k-labels-idx1-ubyte").write_bytes(
+        struct.pack(">2I", 2049, count) + bytes(index % 10 for index in values)
+    )
+
+
+def everything_below(path: Path) -> list[str]:
+    return sorted(str(entry.relative_to(path)) for entry in path.rglob("*"))
+
+
+def file_keys(dataset: Dataset) -> list[str]:
+    return dataset.splits["train"].keys()
+
+
+def test_a_folder_of_class_folders_is_recognised(photo_folder: Path) -> None:
+    dataset = open_source(photo_folder)
+    assert (dataset.layout, dataset.source) == ("folder", str(photo_folder))
+    assert dataset.classes.ids == ("petal", "roof", "water")
+    assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 18, "val": 6}
+
+
+def test_the_layout_is_recognised_by_content_and_not_by_the_name(tmp_path: Path) -> None:
+    write_idx(tmp_path / "photos_jpg", [*range(10)], 10)
+    dataset = open_source(tmp_path / "photos_jpg")
+    assert (dataset.layout, len(dataset.splits["test"])) == ("mnist", 10)
+
+
+def test_a_relative_path_and_one_from_home_are_the_absolute_one(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, readings: list[Path]
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    monkeypatch.setenv("HOME", str(photos.parent))
+    assert [open_source(name).source for name in ("photos", "~/photos", photos)] == [str(photos)] * 3
+    assert readings == [photos]
+
+
+def test_the_second_time_the_source_is_not_read(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = open_source(photo_folder)
+
+    def refuse(path: Path, spool: Path) -> Contents:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(folder, "read", refuse)
+    second = open_source(photo_folder)
+    assert (second.fingerprint, second.classes, second.notes) == (first.fingerprint, first.classes, first.notes)
+    assert second.splits["val"].keys() == first.splits["val"].keys()
+    assert second.splits["val"].read(0) == first.splits["val"].read(0)
+
+
+def add(photos: Path) -> None:
+    os.link(photos / "val/roof/6.jpg", photos / "train/roof/new.jpg")
+
+
+def rename(photos: Path) -> None:
+    (photos / "train/roof/3.jpg").rename(photos / "train/roof/new.jpg")
+
+
+def remove(photos: Path) -> None:
+    (photos / "train/roof/3.jpg").unlink()
+
+
+def add_class(photos: Path) -> None:
+    (photos / "train/new").mkdir()
+    os.link(photos / "val/roof/6.jpg", photos / "train/new/new.jpg")
+
+
+def rename_class(photos: Path) -> None:
+    (photos / "train/roof").rename(photos / "train/new")
+    (photos / "val/roof").rename(photos / "val/new")
+
+
+@pytest.mark.parametrize("change", [add, rename, remove, add_class, rename_class])
+def test_a_folder_that_changed_is_read_anew(photos: Path, readings: list[Path], change: Callable[[Path], None]) -> None:
+    before = open_source(photos)
+    change(photos)
+    after = open_source(photos)
+    assert len(readings) == 2
+    assert after.fingerprint != before.fingerprint or after.classes != before.classes
+    found = {str(path.relative_to(photos / "train")) for path in (photos / "train").rglob("*.*")}
+    assert set(file_keys(after)) == found
+    open_source(photos)
+    assert len(readings) == 2
+
+
+def test_a_touched_folder_is_read_anew_which_repairs_an_image_replaced_in_place(photos: Path) -> None:
+    open_source(photos)
+    image = photos / "train/roof/3.jpg"
+    shorter = (photos / "train/roof/4.jpg").read_bytes()
+    image.unlink()
+    image.write_bytes(shorter)
+    assert open_source(photos).splits["train"].read(9) == shorter
+    image.write_bytes(shorter[:100])  # in place: the folder's time stays
+    train = open_source(photos).splits["train"]
+    assert train.key(9) == "roof/3.jpg"
+    with pytest.raises(TenchError, match=f"have the source read anew, run .*\n    touch {photos}/train/roof$"):
+        train.read(9)
+    os.utime(photos / "train/roof")
+    assert open_source(photos).splits["train"].read(9) == shorter[:100]
+
+
+def test_an_mnist_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    write_idx(tmp_path / "set", [*range(10)], 10)
+    first = open_source(tmp_path / "set")
+    write_idx(tmp_path / "set", [*range(12)], 12)
+    second = open_source(tmp_path / "set")
+    assert [len(dataset.splits["test"]) for dataset in (first, second)] == [10, 12]
+    assert second.splits["test"].read(11) == bytes([11])
+
+
+def test_a_source_that_is_gone_is_not_answered_from_the_cache(photos: Path) -> None:
+    open_source(photos)
+    photos.rename(photos.with_name("elsewhere"))
+    with pytest.raises(UsageError, match="no such file or folder"):
+        open_source(photos)
+
+
+def test_nothing_is_written_beside_the_users_files(photos: Path) -> None:
+    before = everything_below(photos.parent)
+    open_source(photos)
+    open_source(photos)
+    assert everything_below(photos.parent) == before
+    assert everything_below(cache_folder()) != []
+
+
+def test_a_table_of_another_version_is_made_anew(
+    photo_folder: Path, readings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "VERSION", 0)
+    open_source(photo_folder)
+    monkeypatch.undo()
+    monkeypatch.setenv("TENCH_CACHE", str(cache_folder()))
+    assert open_source(photo_folder).classes.ids == ("petal", "roof", "water")
+
+
+def test_a_damaged_table_in_the_cache_is_made_anew(photo_folder: Path, readings: list[Path]) -> None:
+    fingerprint = open_source(photo_folder).fingerprint
+    (saved,) = (cache_folder() / "tables").glob("*.arrow")
+    saved.write_bytes(saved.read_bytes()[:-20])
+    assert open_source(photo_folder).fingerprint == fingerprint
+    assert len(readings) == 2
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused_and_not_remembered(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = folder.read
+
+    def slow(path: Path, spool: Path) -> Contents:
+        contents = read(path, spool)
+        os.utime(photos / "train/roof")  # as when a copy goes on: this class has been seen already
+        return contents
+
+    monkeypatch.setattr(folder, "read", slow)
+    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while the table was made. Wait until"):
+        open_source(photos)
+    monkeypatch.setattr(folder, "read", read)
+    assert len(open_source(photos).splits["train"]) == 18
+
+
+def test_a_folder_that_vanishes_while_it_is_read_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = folder.read
+
+    def slow(path: Path, spool: Path) -> Contents:
+        contents = read(path, spool)
+        (photos / "train/roof").rename(photos / "gone")
+        return contents
+
+    monkeypatch.setattr(folder, "read", slow)
+    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while the table was made"):
+        open_source(photos)
+
+
+def test_a_time_in_the_future_is_no_change(photos: Path, readings: list[Path]) -> None:
+    os.utime(photos / "train/roof", ns=(0, 4 * 10**18))  # the year 2096
+    open_source(photos)
+    open_source(photos)
+    assert len(readings) == 1
+
+
+def test_two_processes_that_open_a_source_at_once_read_it_once(photo_folder: Path, tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import sys, time
+        from tench.data.layouts import folder
+        from tench.data.source import open_source
+        read = folder.read
+        def slow(path, spool):
+            print("reads", flush=True)
+            time.sleep(0.5)
+            return read(path, spool)
+        folder.read = slow
+        print("ready", flush=True)
+        sys.stdin.readline()
+        dataset = open_source(sys.argv[1])
+        print(dataset.fingerprint, len(dataset.splits["train"].read(17)))
+    """)
+    command = [sys.executable, "-c", script, str(photo_folder)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(len(lines) for lines in outputs) == [1, 2]
+    assert outputs[0][-1] == outputs[1][-1]
+    assert outputs[0][-1].split()[0] == open_source(photo_folder).fingerprint
+
+
+def test_a_path_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        open_source(tmp_path / "nothing")
+    assert str(error.value) == (
+        f"{tmp_path}/nothing: no such file or folder, and no source of that name. "
+        "Give the path of a dataset, or one of: digits, synthetic."
+    )
+
+
+def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no source of that name\. Did you mean 'digits'\? Give"):
+        open_source("digit")
+
+
+def test_there_is_nothing_to_choose_about_digits() -> None:
+    with pytest.raises(UsageError, match="^digits:size=9: there is nothing to choose about digits; write digits\\.$"):
+        open_source("digits:size=9")
+
+
+def test_digits_and_made_images_are_sources_without_a_path(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    digits = open_source("digits")
+    assert (digits.layout, len(digits.splits["train"]) + len(digits.splits["val"])) == ("digits", 1797)
+    made = open_source("synthetic:images=4,size=2,val=0,format=pixels")
+    assert (made.layout, len(made.splits["train"])) == ("synthetic", 4)
+    assert [message for message in caplog.messages if message.startswith("Reading")] == [
+        "Reading digits (digits) ...",
+        "Reading synthetic:images=4,size=2,val=0,format=pixels (synthetic) ...",
+    ]
+    open_source("digits")
+    assert len([message for message in caplog.messages if message.startswith("Reading")]) == 2
+
+
+def test_a_spooled_file_that_is_gone_is_written_again() -> None:
+    shard = Path(open_source("digits").splits["train"].shard(0))
+    assert shard.is_relative_to(cache_folder())
+    shard.unlink()
+    assert len(open_source("digits").splits["train"].read(0)) == 64
+
+
+def test_a_folder_called_as_a_name_is_taken_before_the_name(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.rename(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert open_source("digits").layout == "folder"
+
+
+@pytest.mark.parametrize(("content", "beginning"), [(b"PK\x03\x04zip", rb"b'PK\\x03\\x04zip'"), (b"", r"nothing \(it")])
+def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
+    tmp_path: Path, content: bytes, beginning: str | bytes
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    expected = beginning.decode() if isinstance(beginning, bytes) else beginning
+    with pytest.raises(TenchError, match=f"/file: a file that holds no dataset known here; it begins with {expected}"):
+        open_source(tmp_path / "file")
+
+
+def test_an_image_is_no_dataset_and_the_error_says_what_can_be_done_with_it(photo_folder: Path) -> None:
+    with pytest.raises(
+        TenchError, match=r"Known layouts: mnist, .*folder.*To classify one image.*tench predict RUN IMAGE"
+    ):
+        open_source(photo_folder / "val/roof/6.jpg")
+
+
+@pytest.mark.parametrize("place", [".", "tables", "tables/{}.lock"])
+def test_a_cache_that_cannot_be_written_is_an_error_with_the_remedy(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    open_source(photo_folder)
+    (saved,) = (cache_folder() / "tables").glob("*.arrow")
+    cache = tmp_path / "cache"
+    blocked = cache / place.format(saved.stem)
+    monkeypatch.setenv("TENCH_CACHE", str(cache))
+    if blocked.suffix == ".lock":
+        blocked.mkdir(parents=True)
+    else:
+        blocked.parent.mkdir(exist_ok=True)
+        blocked.write_text("a file in the way")
+    with pytest.raises(TenchError, match=f"^{cache}: the cache folder cannot be written .*Set TENCH_CACHE to a folder"):
+        open_source(photo_folder)
+
+
+def test_the_cache_is_where_tench_cache_says_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/big/cache")
+    monkeypatch.setenv("TENCH_CACHE", "~/mine")
+    assert cache_folder() == Path("/home/someone/mine")
+    monkeypatch.delenv("TENCH_CACHE")
+    assert cache_folder() == Path("/big/cache/tench")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path("/home/someone/.cache/tench")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cache_folder() == Path("/home/someone/Library/Caches/tench")
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+    with caplog.at_level(logging.INFO, logger="tench"):
+        yield caplog.messages
+
+
+def test_labels_are_mapped_by_id_when_the_classes_come_in_another_order(photo_folder: Path, log: list[str]) -> None:
+    dataset = open_source(photo_folder)
+    other = Classes.of(["water", "petal", "air", "roof"])
+    val = matched(dataset.splits["val"], dataset, other, "run 7")
+    assert [other.ids[label] for label in val.labels] == [key.split("/")[0] for key in val.keys()]
+    message = f"{photo_folder}: has the classes of run 7 in another order; labels are mapped by class id."
+    assert message in log
+
+
+def test_a_table_whose_classes_agree_is_left_as_it_is(photo_folder: Path, log: list[str]) -> None:
+    dataset = open_source(photo_folder)
+    log.clear()
+    assert matched(dataset.splits["val"], dataset, dataset.classes, "run 7") is dataset.splits["val"]
+    assert log == []
+
+
+def test_numbered_classes_are_matched_by_position_which_is_said(photo_folder: Path, log: list[str]) -> None:
+    dataset = open_source(photo_folder)
+    val = matched(dataset.splits["val"], dataset, Classes.numbered_to(3), "run 7")
+    assert np.array_equal(val.labels, dataset.splits["val"].labels)
+    assert any("matched by position, as one side has only numbers" in message for message in log)
+
+
+def test_an_unknown_class_names_both_sides(photo_folder: Path) -> None:
+    dataset = open_source(photo_folder)
+    with pytest.raises(TenchError, match=f"^{photo_folder} has 1 of its 3 classes that run 7 does not have: roof"):
+        matched(dataset.splits["val"], dataset, Classes.of(["water", "petal", "air"]), "run 7")
+
+
+def test_all_images_of_a_source_can_be_decoded_by_pillow(photo_folder: Path) -> None:
+    dataset = open_source(photo_folder)
+    sizes = set()
+    for split in dataset.splits.values():
+        for row in range(len(split)):
+            with Image.open(split.shard(row)) as image:
+                image.load()
+                sizes.add((image.size, image.mode, image.format))
+                assert Path(split.shard(row)).stat().st_size == split.lengths[row]
+    assert {("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "PNG"), ("RGB", "JPEG")} == {found[1:] for found in sizes}
+    assert len({found[0] for found in sizes}) == 8
+
+
+def test_mnist_is_asked_before_folder(tmp_path: Path) -> None:
+    write_idx(tmp_path / "set", [*range(10)], 10)
+    assert folder.recognise(tmp_path / "set")
+    assert mnist.recognise(tmp_path / "set")
+    assert open_source(tmp_path / "set").layout == mnist.NAME

@@ -1,0 +1,88 @@
+"""What README and docs/ show is what works."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tench.cli.main import COMMANDS, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """This one, with our commands first on the path and a cache of its own."""
+    scripts = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "TENCH_CACHE": str(cache)}
+
+
+def commands(block: str) -> list[str]:
+    """The commands of a console block, without prompts and comments."""
+    return [line[2:].split("   #")[0].strip() for line in block.splitlines() if line.startswith("$ ")]
+
+
+def run(command: list[str], folder: Path, cache: Path) -> str:
+    done = subprocess.run(command, cwd=folder, env=environment(cache), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_every_block_of_getting_started_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall((ROOT / "docs" / "getting-started.md").read_text())
+    assert len(blocks) >= 8
+    for language, block in blocks:
+        if language == "console":
+            for command in commands(block):
+                tench, *arguments = shlex.split(command)
+                assert tench == "tench"
+                assert main(arguments) == 0, command
+        else:
+            assert language == "python"
+            exec(compile(block, "getting-started.md", "exec"), {"__name__": "__main__"})
+
+
+def test_the_first_block_of_the_readme_is_two_targets_of_the_makefile() -> None:
+    _, block = BLOCK.findall((ROOT / "README.md").read_text())[0]
+    assert commands(block) == ["make demo", "make test"]
+
+
+def test_make_demo_trains_evaluates_and_predicts(tmp_path: Path) -> None:
+    venv = Path(sys.prefix)
+    if not (venv / ".installed").exists():
+        pytest.skip("this environment was not made by `make install`, so `make demo` would make another one")
+    shown = run(["make", "-f", str(ROOT / "Makefile"), f"VENV={venv}", "demo"], tmp_path, tmp_path / "cache")
+    top1 = re.search(r"top-1 (\d+\.\d+)%", shown)
+    assert top1 is not None
+    assert float(top1[1]) >= 98.5
+    assert "359 images, each counted once" in shown
+    assert shown.count("digit-") == 10
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("\nmake test")
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    used = set(re.findall(r"^\$ tench (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert used <= set(COMMANDS)
+    assert {"train", "evaluate", "predict"} <= used
+
+
+@pytest.mark.parametrize("page", ["commands.md", "recipes.md"])
+def test_the_generated_pages_are_current(page: str, tmp_path: Path) -> None:
+    run([sys.executable, str(ROOT / "docs" / "generate.py"), str(tmp_path)], ROOT, tmp_path)
+    assert (tmp_path / page).read_text() == (ROOT / "docs" / page).read_text(), "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_points_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"

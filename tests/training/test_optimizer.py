@@ -1,0 +1,105 @@
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tench.compat import import_timm, import_torchvision
+from tench.training.optimizer import make_optimizer, parameter_groups
+from tench.training.recipe import Optimizer
+
+DECAY = 5e-4
+
+
+@pytest.fixture(scope="module")
+def resnet18() -> nn.Module:
+    models: Any = import_torchvision().models
+    network: nn.Module = models.resnet18(weights=None)
+    return network
+
+
+def names_by_decay(network: nn.Module, groups: list[dict[str, Any]]) -> dict[float, set[str]]:
+    name_of = {parameter: name for name, parameter in network.named_parameters()}
+    return {group["weight_decay"]: {name_of[parameter] for parameter in group["params"]} for group in groups}
+
+
+def test_all_parameters_are_pulled_unless_told_otherwise(resnet18: nn.Module) -> None:
+    groups = parameter_groups(resnet18, DECAY, "all")
+    assert names_by_decay(resnet18, groups) == {DECAY: {name for name, _ in resnet18.named_parameters()}}
+
+
+def test_not_norms_spares_the_normalisation_layers_and_nothing_else(resnet18: nn.Module) -> None:
+    # torchvision, references/classification/utils.py, set_weight_decay, which does this with --norm-weight-decay 0
+    norms = {
+        f"{layer}.{name}"
+        for layer, module in resnet18.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+        for name, _ in module.named_parameters()
+    }
+    others = {name for name, _ in resnet18.named_parameters()} - norms
+    assert len(norms) == 40
+    assert "fc.bias" in others
+    groups = parameter_groups(resnet18, DECAY, "not-norms")
+    assert names_by_decay(resnet18, groups) == {DECAY: others, 0.0: norms}
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "convnext_atto", "vit_tiny_patch16_224", "mobilenetv3_small_050"])
+def test_not_norms_and_biases_is_timms_rule(arch: str) -> None:
+    timm: Any = import_timm()
+    import timm.optim  # noqa: F811
+
+    with torch.device("meta"):
+        network: nn.Module = timm.create_model(arch, num_classes=10)
+    theirs = timm.optim.param_groups_weight_decay(network, DECAY)
+    ours = parameter_groups(network, DECAY, "not-norms-and-biases")
+    assert names_by_decay(network, ours) == names_by_decay(network, theirs)
+
+
+@pytest.mark.parametrize("decay", ["all", "not-norms", "not-norms-and-biases"])
+def test_frozen_parameters_are_left_out_and_the_others_stand_in_one_group_each(decay: str) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    network[0].weight.requires_grad_(False)
+    found = [parameter for group in parameter_groups(network, DECAY, decay) for parameter in group["params"]]
+    assert len(found) == len(set(found))
+    assert set(found) == set(network.parameters()) - {network[0].weight}
+
+
+def test_there_is_no_empty_group() -> None:
+    assert [len(group["params"]) for group in parameter_groups(nn.BatchNorm1d(3), DECAY, "not-norms")] == [2]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"momentum": 0.0},
+        {"momentum": 0.9, "weight_decay": 0.0},
+        {"momentum": 0.9, "weight_decay": 1e-2},
+        {"momentum": 0.9, "weight_decay": 1e-2, "nesterov": True},
+    ],
+)
+def test_the_fused_update_is_torchs_plain_sgd(values: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
+    theirs = copy.deepcopy(ours)
+    recipe = Optimizer(lr=0.1, **values)
+    fused = make_optimizer(ours, recipe)
+    plain = torch.optim.SGD(
+        theirs.parameters(),
+        lr=0.1,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.nesterov,
+        foreach=False,
+        fused=False,
+    )
+    before = copy.deepcopy(theirs.state_dict())
+    for _ in range(10):
+        images = torch.randn(8, 5)
+        for network, optimizer in ((ours, fused), (theirs, plain)):
+            optimizer.zero_grad()
+            torch.autograd.backward(network(images).square().mean())
+            optimizer.step()
+    for name, expected in theirs.state_dict().items():
+        assert not torch.equal(expected, before[name])
+        torch.testing.assert_close(ours.state_dict()[name], expected, rtol=1e-5, atol=1e-6)

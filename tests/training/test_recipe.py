@@ -1,0 +1,270 @@
+import ast
+import collections
+import dataclasses
+import inspect
+import math
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tench.errors import UsageError
+from tench.training import recipe as recipe_module
+from tench.training.recipe import Duration, Recipe, from_plain, load_recipe, packaged_recipes, validate
+
+SECTIONS = ["model", "input", "optimizer", "schedule", "training"]
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def values_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Any value that a field of this type can have, in range or not."""
+    if hint is float:
+        return FINITE
+    if typing.get_origin(hint) is Literal:
+        return st.sampled_from(typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        arguments = typing.get_args(hint)
+        if arguments[-1] is Ellipsis:
+            return st.lists(FINITE, min_size=1, max_size=4).map(tuple)
+        return st.tuples(*[FINITE] * len(arguments))
+    if typing.get_origin(hint) is typing.Union:
+        return st.one_of([values_of(option) for option in typing.get_args(hint)])
+    return st.from_type(hint)
+
+
+def types_of_values() -> Iterator[tuple[str, Any]]:
+    for section in dataclasses.fields(Recipe):
+        yield from typing.get_type_hints(section.type).items()
+
+
+def written(tmp_path: Path, text: str | bytes) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return str(path)
+
+
+@given(st.fixed_dictionaries({}, optional={name: values_of(hint) for name, hint in types_of_values()}))
+def test_any_recipe_comes_back_from_its_yaml_as_it_was(values: dict[str, Any]) -> None:
+    recipe = Recipe().replace(**values)
+    assert from_plain(yaml.safe_load(recipe.to_yaml()), "here") == recipe
+
+
+def test_the_yaml_holds_every_value_in_the_order_of_the_fields() -> None:
+    plain = yaml.safe_load(Recipe().to_yaml())
+    assert list(plain) == SECTIONS
+    paths = [f"{section}.{name}" for section, values in plain.items() for name in values]
+    assert paths == [path for path, _ in Recipe().leaves()]
+    assert plain["optimizer"]["lr"] == 0.1
+    assert plain["input"]["scale"] == [0.08, 1.0]
+
+
+def test_values_not_in_the_file_are_the_defaults(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "training: {epochs: 7}\n")) == Recipe().replace(epochs=7)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "{}"])
+def test_an_empty_file_is_the_defaults(tmp_path: Path, text: str) -> None:
+    assert load_recipe(written(tmp_path, text)) == Recipe()
+
+
+def test_there_are_packaged_recipes() -> None:
+    assert {"digits", "cifar-resnet"} <= set(packaged_recipes())
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_a_packaged_recipe_holds_exactly_what_its_file_says(name: str) -> None:
+    path = Path(recipe_module.__file__).parent / "recipes" / f"{name}.yaml"
+    plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loaded = dict(load_recipe(name).leaves())
+    for section, values in plain.items():
+        for key, value in values.items():
+            assert loaded[f"{section}.{key}"] == (tuple(value) if isinstance(value, list) else value)
+    assert path.read_text(encoding="utf-8").startswith("# ")  # tench recipes shows this line
+
+
+def test_a_value_has_one_name_in_all_sections() -> None:
+    names = [path.split(".")[1] for path, _ in Recipe().leaves()]
+    assert [name for name, count in collections.Counter(names).items() if count > 1] == []
+
+
+def test_every_field_is_explained_where_it_stands() -> None:
+    classes = [node for node in ast.parse(inspect.getsource(recipe_module)).body if isinstance(node, ast.ClassDef)]
+    sections = [node for node in classes if node.name.lower() in SECTIONS]
+    assert len(sections) == len(SECTIONS)
+    for section in sections:
+        fields = [index for index, node in enumerate(section.body) if isinstance(node, ast.AnnAssign)]
+        assert fields
+        for index in fields:
+            after = section.body[index + 1] if index + 1 < len(section.body) else None
+            explained = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            assert explained, f"{section.name}: {ast.unparse(section.body[index])}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "optimiser: {lr: 1.0}",
+            "unknown section 'optimiser'. Did you mean 'optimizer'? "
+            "Known: model, input, optimizer, schedule, training.",
+        ),
+        (
+            "model: {architecture: resnet18}",
+            "unknown key 'architecture' in model. Known: arch.",
+        ),
+        (
+            "training: {epoch: 3}",
+            "unknown key 'epoch' in training. Did you mean 'epochs'? Known: epochs, batch_size, label_smoothing, seed, "
+            "precision, memory_format.",
+        ),
+        ("optimizer: {3: 4}", "unknown key 3 in optimizer. Known: lr, momentum,"),
+        ("optimizer:", "optimizer should hold keys and values, found None."),
+        ("[optimizer]", "expected the sections model, input, optimizer, schedule, training, found ['optimizer']."),
+        ("[]", "expected the sections model, input, optimizer, schedule, training, found []."),
+        ("0", "expected the sections model, input, optimizer, schedule, training, found 0."),
+        ("training: {epochs: 1.5}", "training.epochs is 1.5, but should be a whole number."),
+        ("training: {epochs: true}", "training.epochs is True, but should be a whole number."),
+        ("training: {epochs: '3'}", "training.epochs is '3', but should be a whole number."),
+        ("training: {precision: half}", "training.precision is 'half', but should be auto or fp32 or bf16 or fp16."),
+        ("optimizer: {lr: fast}", "optimizer.lr is 'fast', but should be a number."),
+        ("optimizer: {lr: true}", "optimizer.lr is True, but should be a number."),
+        ("optimizer: {lr: null}", "optimizer.lr is None, but should be a number."),
+        ("optimizer: {nesterov: 1}", "optimizer.nesterov is 1, but should be true or false."),
+        ("model: {arch: 18}", "model.arch is 18, but should be text."),
+        ("schedule: {warmup: 5}", "schedule.warmup is 5, but should be text."),
+        ("input: {image_size: big}", "input.image_size is 'big', but should be a whole number or auto."),
+        ("input: {channels: 2}", "input.channels is 2, but should be 1 or 3 or auto."),
+        ("input: {channels: 1.0}", "input.channels is 1.0, but should be 1 or 3 or auto."),
+        ("input: {scale: [0.1]}", "input.scale is [0.1], but should be a list of 2 numbers."),
+        ("input: {scale: 0.1}", "input.scale is 0.1, but should be a list of 2 numbers."),
+        ("input: {mean: []}", "input.mean is [], but should be a list of numbers."),
+        ("input: {mean: [0.5, x, 0.5]}", "input.mean is [0.5, 'x', 0.5], but should be a list of numbers."),
+    ],
+)
+def test_what_cannot_be_a_recipe_is_refused_with_its_place_and_what_to_write(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        load_recipe(path)
+    assert str(refused.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("text", ["training: {epochs: 3", "a: b: c", b"\xff\xfe\xff"])
+def test_what_is_not_yaml_is_named(tmp_path: Path, text: str | bytes) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        load_recipe(path)
+    assert str(refused.value).startswith(f"{path}: is not YAML: ")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("5E-5", 5e-5), ("2", 2.0), ("0.1", 0.1)])
+def test_a_number_may_be_written_as_people_write_it(tmp_path: Path, text: str, value: float) -> None:
+    found = load_recipe(written(tmp_path, f"optimizer: {{weight_decay: {text}}}")).optimizer.weight_decay
+    assert found == value
+    assert isinstance(found, float)
+
+
+OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
+    ({"epochs": 0}, "training.epochs is 0, but should be 1 or more."),
+    ({"batch_size": 0}, "training.batch_size is 0, but should be 1 or more."),
+    ({"label_smoothing": 1.0}, "training.label_smoothing is 1.0, but should be 0 to below 1."),
+    ({"label_smoothing": -0.1}, "training.label_smoothing is -0.1, but should be 0 to below 1."),
+    ({"seed": -1}, "training.seed is -1, but should be 0 or more."),
+    ({"lr": 0.0}, "optimizer.lr is 0.0, but should be more than 0."),
+    ({"lr": math.inf}, "optimizer.lr is inf, but should be finite."),
+    ({"lr": math.nan}, "optimizer.lr is nan, but should be finite."),
+    ({"momentum": 1.0}, "optimizer.momentum is 1.0, but should be 0 to below 1."),
+    ({"momentum": 0.0, "nesterov": True}, "optimizer.momentum is 0.0, but should be more than 0 with nesterov."),
+    ({"weight_decay": -1e-4}, "optimizer.weight_decay is -0.0001, but should be 0 or more."),
+    ({"clip_norm": -1.0}, "optimizer.clip_norm is -1.0, but should be 0 (no clipping) or more."),
+    ({"gamma": 0.0}, "schedule.gamma is 0.0, but should be above 0 to 1."),
+    ({"gamma": 1.5}, "schedule.gamma is 1.5, but should be above 0 to 1."),
+    ({"power": 0.0}, "schedule.power is 0.0, but should be more than 0."),
+    ({"warmup_from": 1.1}, "schedule.warmup_from is 1.1, but should be 0 to 1."),
+    ({"lr": 0.1, "final_lr": 0.2}, "schedule.final_lr is 0.2, but should be 0 to the learning rate."),
+    ({"image_size": 0}, "input.image_size is 0, but should be 1 or more, or auto."),
+    ({"pad": -1}, "input.pad is -1, but should be 0 or more, or auto."),
+    ({"flip": 1.5}, "input.flip is 1.5, but should be 0 to 1."),
+    ({"scale": (0.5, 0.2)}, "input.scale is (0.5, 0.2), but should be two parts of the area, 0 < low <= high <= 1."),
+    ({"scale": (0.5, 1.2)}, "input.scale is (0.5, 1.2), but should be two parts of the area, 0 < low <= high <= 1."),
+    ({"ratio": (0.0, 1.0)}, "input.ratio is (0.0, 1.0), but should be two ratios, 0 < low <= high."),
+    ({"ratio": (1.0, math.inf)}, "input.ratio is (1.0, inf), but should be finite."),
+    ({"val_fraction": 1.0}, "input.val_fraction is 1.0, but should be above 0 to below 1."),
+    ({"mean": (0.5, 0.5)}, "input.mean is (0.5, 0.5), but should be one number, or one for each of three channels."),
+    ({"mean": (), "std": ()}, "input.mean is (), but should be one number, or one for each of three channels."),
+    ({"mean": (0.5,)}, "input.std is (0.229, 0.224, 0.225), but should be as many as mean, more than 0."),
+    ({"mean": (0.5,), "std": (0.0,)}, "input.std is (0.0,), but should be as many as mean, more than 0."),
+    ({"image_size": 32, "eval_resize": 31}, "input.eval_resize is 31, but should be image_size or more."),
+    ({"step_every": "0 epochs"}, "schedule.step_every is 0 epochs, but should be more than 0."),
+    (
+        {"warmup": "5"},
+        'schedule.warmup: expected a duration such as "5 epochs" or "500 steps", found \'5\'.',
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), OUT_OF_RANGE)
+def test_a_value_out_of_range_is_refused_with_the_range(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        validate(Recipe().replace(**values), "mine")
+    assert str(refused.value) == f"mine: {message}"
+
+
+def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) -> None:
+    path = written(tmp_path, "training: {epochs: 0}")
+    with pytest.raises(UsageError) as refused:
+        load_recipe(path)
+    assert str(refused.value) == f"{path}: training.epochs is 0, but should be 1 or more."
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("5 epochs", 50),
+        ("1 epoch", 10),
+        ("0.5 epochs", 5),
+        ("500 steps", 500),
+        ("1 step", 1),
+        (" 2  epochs ", 20),
+        ("0 epochs", 0),
+    ],
+)
+def test_a_duration_becomes_steps(text: str, steps: int) -> None:
+    assert Duration.parse(text, "warmup").steps(steps_per_epoch=10) == steps
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "epochs", "5 minutes", "-1 epochs", "five epochs", "nan steps", "inf epochs"]
+)
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Duration.parse(text, "mine: schedule.warmup")
+    expected = f'mine: schedule.warmup: expected a duration such as "5 epochs" or "500 steps", found {text!r}.'
+    assert str(refused.value) == expected
+
+
+def test_an_unknown_recipe_lists_the_nearest_and_all() -> None:
+    with pytest.raises(UsageError) as refused:
+        load_recipe("digit")
+    assert str(refused.value) == (
+        "digit: no recipe of that name and no such file. Did you mean 'digits'? "
+        f"Packaged recipes: {', '.join(packaged_recipes())}."
+    )
+
+
+def test_replace_finds_a_value_in_its_section() -> None:
+    recipe = Recipe().replace(epochs=3, lr=0.2, schedule="step")
+    changed = {name: value for name, value in recipe.leaves() if value != dict(Recipe().leaves())[name]}
+    assert changed == {"training.epochs": 3, "optimizer.lr": 0.2, "schedule.schedule": "step"}
+
+
+def test_replace_refuses_an_unknown_name_with_the_nearest() -> None:
+    with pytest.raises(UsageError) as refused:
+        Recipe().replace(epoch=3)
+    assert str(refused.value) == "'epoch': no such recipe value. Did you mean 'epochs'?"

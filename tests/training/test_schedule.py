@@ -1,0 +1,110 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LinearLR,
+    LRScheduler,
+    PolynomialLR,
+    StepLR,
+)
+
+from tench.training.recipe import Recipe
+from tench.training.schedule import learning_rate
+
+STEPS_PER_EPOCH = 7
+
+
+def rates_of_torch(make: Callable[[torch.optim.Optimizer], LRScheduler], steps: int, peak: float) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def rates_of_tench(**values: Any) -> list[float]:
+    recipe = Recipe().replace(**values)
+    at = learning_rate(recipe, STEPS_PER_EPOCH)
+    return [at(step) for step in range(recipe.training.epochs * STEPS_PER_EPOCH)]
+
+
+def equal(ours: list[float], theirs: list[float]) -> None:
+    assert len(ours) == len(theirs)
+    assert ours == pytest.approx(theirs, rel=1e-9, abs=0)
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [("2 epochs", 14), ("1 epoch", 7), ("5 steps", 5), ("1 steps", 1)])
+@pytest.mark.parametrize("start", [0.01, 0.5, 1.0])
+def test_the_warm_up_is_torchs_linear(warmup: str, steps: int, start: float) -> None:
+    ours = rates_of_tench(lr=0.3, epochs=4, schedule="constant", warmup=warmup, warmup_from=start)
+    equal(ours, rates_of_torch(lambda optimizer: LinearLR(optimizer, start, 1.0, steps), 28, 0.3))
+
+
+def test_a_warm_up_from_nothing_begins_at_0() -> None:
+    ours = rates_of_tench(lr=0.4, epochs=1, schedule="constant", warmup="4 steps", warmup_from=0.0)
+    assert ours == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [("0 epochs", 0), ("2 epochs", 14), ("5 steps", 5)])
+@pytest.mark.parametrize("final", [0.0, 0.001])
+def test_cosine_is_torchs_over_the_steps_after_the_warm_up(warmup: str, steps: int, final: float) -> None:
+    ours = rates_of_tench(lr=0.3, epochs=5, schedule="cosine", warmup=warmup, final_lr=final)
+    left = 35 - steps
+    equal(ours[steps:], rates_of_torch(lambda optimizer: CosineAnnealingLR(optimizer, left, final), left, 0.3))
+    if steps:
+        equal(ours[:steps], rates_of_torch(lambda optimizer: LinearLR(optimizer, 0.01, 1.0, steps), steps, 0.3))
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+@pytest.mark.parametrize(("warmup", "steps"), [("0 steps", 0), ("1 epochs", 7)])
+def test_polynomial_is_torchs_over_the_steps_after_the_warm_up(warmup: str, steps: int, power: float) -> None:
+    ours = rates_of_tench(lr=0.3, epochs=5, schedule="polynomial", warmup=warmup, power=power)
+    left = 35 - steps
+    equal(ours[steps:], rates_of_torch(lambda optimizer: PolynomialLR(optimizer, left, power), left, 0.3))
+
+
+def test_polynomial_falls_to_the_final_learning_rate() -> None:
+    ours = rates_of_tench(lr=0.3, epochs=5, schedule="polynomial", final_lr=0.1)
+    above = rates_of_torch(lambda optimizer: PolynomialLR(optimizer, 35, 2.0), 35, 0.3 - 0.1)
+    equal(ours, [0.1 + rate for rate in above])
+
+
+@pytest.mark.parametrize(("every", "steps"), [("2 epochs", 14), ("1 epoch", 7), ("0.5 epochs", 4), ("3 steps", 3)])
+@pytest.mark.parametrize("gamma", [0.1, 0.5, 1.0])
+def test_step_is_torchs(every: str, steps: int, gamma: float) -> None:
+    ours = rates_of_tench(lr=0.3, epochs=5, schedule="step", step_every=every, gamma=gamma)
+    equal(ours, rates_of_torch(lambda optimizer: StepLR(optimizer, steps, gamma), 35, 0.3))
+
+
+@pytest.mark.parametrize(("every", "steps"), [("2 epochs", 14), ("3 steps", 3)])
+def test_exponential_is_torchs_with_gamma_spread_over_the_time_of_a_drop(every: str, steps: int) -> None:
+    ours = rates_of_tench(lr=0.3, epochs=5, schedule="exponential", step_every=every, gamma=0.1)
+    equal(ours, rates_of_torch(lambda optimizer: ExponentialLR(optimizer, 0.1 ** (1 / steps)), 35, 0.3))
+
+
+@pytest.mark.parametrize("schedule", ["step", "exponential"])
+def test_drops_are_counted_from_the_start_whatever_the_warm_up(schedule: str) -> None:
+    plain = rates_of_tench(epochs=5, schedule=schedule, step_every="2 epochs")
+    warmed = rates_of_tench(epochs=5, schedule=schedule, step_every="2 epochs", warmup="1 epochs")
+    assert warmed[7:] == plain[7:]
+
+
+def test_constant_is_torchs() -> None:
+    equal(
+        rates_of_tench(lr=0.3, epochs=2, schedule="constant"),
+        rates_of_torch(lambda optimizer: ConstantLR(optimizer, 1.0, 1), 14, 0.3),
+    )
+
+
+def test_a_warm_up_as_long_as_the_training_only_rises() -> None:
+    rates = rates_of_tench(lr=0.3, epochs=2, schedule="cosine", warmup="9 epochs")
+    assert rates == sorted(rates)
+    assert max(rates) < 0.3

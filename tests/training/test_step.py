@@ -1,0 +1,207 @@
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tench.errors import TenchError
+from tench.input.loader import Batch
+from tench.training.recipe import Recipe
+from tench.training.state import State, memory_format, new_state
+from tench.training.step import read_totals, train_step
+from tench.weights.own import Normalise
+
+CPU = torch.device("cpu")
+MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.3, 0.4)
+RECIPE = Recipe().replace(precision="fp32", memory_format="nchw", mean=MEAN, std=STD, clip_norm=0.0)
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5)
+    )
+
+
+def batches(count: int, size: int = 8) -> Iterator[Batch]:
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(count):
+        pixels = torch.randint(0, 256, (size, 9, 9, 3), dtype=torch.uint8, generator=generator)
+        labels = torch.randint(0, 5, (size,), generator=generator)
+        yield Batch(pixels.permute(0, 3, 1, 2), labels, torch.arange(size))
+
+
+def normalise_for(recipe: Recipe) -> Normalise:
+    return Normalise(recipe.input.mean, recipe.input.std, CPU, memory_format(recipe))
+
+
+def trained(recipe: Recipe, network: nn.Module, steps: int = 20) -> State:
+    state = new_state(network, recipe, CPU)
+    for batch in batches(steps):
+        train_step(state, batch, recipe.optimizer.lr * (1 + state.step) / 10, recipe, normalise_for(recipe))
+        state.step += 1
+    return state
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lr": 0.01},
+        {"lr": 0.01, "label_smoothing": 0.1},
+        {"lr": 0.01, "clip_norm": 0.5, "nesterov": True},
+        {"lr": 0.01, "clip_norm": 1e6, "weight_decay": 0.1, "decay": "not-norms"},
+        {"lr": 0.01, "momentum": 0.0, "weight_decay": 0.0},
+    ],
+)
+def test_twenty_steps_are_those_of_a_plain_pytorch_loop(values: dict[str, Any]) -> None:
+    recipe = RECIPE.replace(**values)
+    theirs = small_network()
+    state = trained(recipe, copy.deepcopy(theirs))
+
+    spared = list(theirs[1].parameters()) if recipe.optimizer.decay == "not-norms" else []
+    pulled = [one for one in theirs.parameters() if not any(one is other for other in spared)]
+    optimizer = torch.optim.SGD(
+        [{"params": pulled, "weight_decay": recipe.optimizer.weight_decay}, {"params": spared, "weight_decay": 0.0}],
+        lr=1.0,
+        momentum=recipe.optimizer.momentum,
+        nesterov=recipe.optimizer.nesterov,
+    )
+    loss_sum, correct = 0.0, 0
+    for step, batch in enumerate(batches(20)):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.optimizer.lr * (1 + step) / 10
+        images = (batch.images / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+        logits = theirs(images)
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=recipe.training.label_smoothing)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if recipe.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(theirs.parameters(), recipe.optimizer.clip_norm)
+        optimizer.step()
+        loss_sum += loss.item() * 8
+        correct += int((logits.argmax(1) == batch.labels).sum())
+
+    for name, expected in theirs.state_dict().items():
+        torch.testing.assert_close(state.module.state_dict()[name], expected, rtol=1e-5, atol=1e-6)
+    loss_mean, top1, images_seen = read_totals(state)
+    assert loss_mean == pytest.approx(loss_sum / 160, rel=1e-5)
+    assert top1 == correct / 160
+    assert images_seen == 160
+
+
+def test_clipping_changes_what_it_should() -> None:
+    weights = [trained(RECIPE.replace(lr=0.01, clip_norm=norm), small_network()).module[5].weight for norm in (0, 0.1)]
+    assert not torch.allclose(weights[0], weights[1], atol=1e-3)
+
+
+def test_the_order_of_memory_does_not_matter() -> None:
+    first = trained(RECIPE.replace(lr=0.01, memory_format="nchw"), small_network())
+    last = trained(RECIPE.replace(lr=0.01, memory_format="nhwc"), small_network())
+    assert last.module[0].weight.is_contiguous(memory_format=torch.channels_last)
+    for name, expected in first.module.state_dict().items():
+        torch.testing.assert_close(last.module.state_dict()[name], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_computes_in_half_and_keeps_weights_in_full(precision: str) -> None:
+    network = small_network()
+    seen: list[torch.dtype] = []
+    network[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    state = trained(RECIPE.replace(lr=0.001, precision=precision), network)
+    assert set(seen) == {torch.bfloat16 if precision == "bf16" else torch.float16}
+    assert {parameter.dtype for parameter in state.module.parameters()} == {torch.float32}
+    full = trained(RECIPE.replace(lr=0.001), small_network())
+    assert read_totals(state)[0] == pytest.approx(read_totals(full)[0], rel=0.02)
+    assert not torch.equal(state.module[5].weight, small_network()[5].weight)
+
+
+class NotFiniteAt(nn.Module):
+    """The network, whose logits are not finite at some calls (counted from 0)."""
+
+    def __init__(self, network: nn.Module, calls: set[int], value: float) -> None:
+        super().__init__()
+        self.network, self.calls, self.value, self.call = network, calls, value, 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(images)
+        self.call += 1
+        return logits * self.value if self.call - 1 in self.calls else logits
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_are(
+    value: float, precision: str, clip_norm: float
+) -> None:
+    recipe = RECIPE.replace(lr=0.01, precision=precision, clip_norm=clip_norm)
+    state = new_state(NotFiniteAt(small_network(), {2}, value), recipe, CPU)
+    for batch in batches(3):
+        before = {name: weight.clone() for name, weight in state.module.named_parameters()}
+        momentum = [part["momentum_buffer"].clone() for part in state.optimizer.state.values()]
+        train_step(state, batch, 0.01, recipe, normalise_for(recipe))
+        state.step += 1
+    for name, weight in state.module.named_parameters():
+        assert torch.equal(weight, before[name]), name
+    for part, buffer in zip(state.optimizer.state.values(), momentum, strict=True):
+        assert torch.equal(part["momentum_buffer"], buffer)
+
+
+@pytest.mark.parametrize("bad", [{0}, {3}, {3, 4}, {2, 3, 4, 5}])
+def test_the_first_step_with_a_loss_that_is_not_finite_is_named(bad: set[int]) -> None:
+    recipe = RECIPE.replace(lr=0.01)
+    state = trained(recipe, NotFiniteAt(small_network(), bad, float("nan")), steps=6)
+    with pytest.raises(TenchError) as stopped:
+        read_totals(state)
+    assert str(stopped.value) == (
+        f"The loss was not finite at step {min(bad) + 1}; that update was left out, and the checkpoint before it is "
+        "kept. Try a lower learning rate, a longer warm-up, --clip-norm 1 or --precision fp32."
+    )
+
+
+def test_a_finite_loss_is_no_error_and_no_images_have_no_accuracy() -> None:
+    state = new_state(small_network(), RECIPE, CPU)
+    assert read_totals(state) == (0.0, 0.0, 0)
+    assert read_totals(trained(RECIPE.replace(lr=0.01), small_network()))[2] == 160
+
+
+def test_dropout_is_a_function_of_the_seed_and_the_step() -> None:
+    def logits_of_step(seed: int, step: int) -> torch.Tensor:
+        network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(243, 5))
+        nn.init.constant_(network[2].weight, 0.1)
+        nn.init.zeros_(network[2].bias)
+        seen = []
+        network.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
+        recipe = RECIPE.replace(seed=seed)
+        state = new_state(network, recipe, CPU)
+        state.step = step
+        torch.rand(step * 11 + 1)  # what was drawn before does not count
+        train_step(state, next(batches(1)), 0.01, recipe, normalise_for(recipe))
+        return seen[0]
+
+    assert torch.equal(logits_of_step(5, 8), logits_of_step(5, 8))
+    assert not torch.equal(logits_of_step(5, 8), logits_of_step(5, 9))
+    assert not torch.equal(logits_of_step(5, 8), logits_of_step(6, 8))
+    assert not torch.equal(logits_of_step(5, 8), logits_of_step(6, 7))  # nor one step behind another seed
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_does_not_wait_for_the_gpu(clip_norm: float, precision: str) -> None:
+    cuda = torch.device("cuda")
+    recipe = RECIPE.replace(lr=0.01, precision=precision, clip_norm=clip_norm)
+    state = new_state(small_network(), recipe, cuda)
+    normalise = Normalise(recipe.input.mean, recipe.input.std, cuda, memory_format(recipe))
+    on_gpu = [batch.to(cuda) for batch in batches(4)]
+    train_step(state, on_gpu[0], 0.01, recipe, normalise)  # the first one sets libraries up
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in on_gpu[1:]:
+            train_step(state, batch, 0.01, recipe, normalise)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert read_totals(state)[2] == 32
