@@ -211,7 +211,7 @@ def test_rows_are_sorted_by_code_point_of_their_keys(tmp_path_factory: pytest.Te
 
 def test_code_points_beyond_the_first_plane_come_after_those_of_it(tmp_path: Path) -> None:
     keys = ["\U0001f41f", "\uffee", "\u00e9", "b", "B", "10", "9"]  # in UTF-16 the fish would come before U+FFEE
-    train = saved(tmp_path, {"train": one_shard(tmp_path, {key: (b"x", 0) for key in keys})}).splits["train"]
+    train = saved(tmp_path, {"train": one_shard(tmp_path, dict.fromkeys(keys, (b"x", 0)))}).splits["train"]
     assert train.keys() == ["10", "9", "B", "b", "\u00e9", "\uffee", "\U0001f41f"]
 
 

@@ -141,6 +141,12 @@ class Rows:
     channels: IntArray | int = 0
 
 
+def numbered_keys(count: int) -> list[str]:
+    """Keys for images that have only a position: "00000", "00001", ...; sorted, they keep that order."""
+    digits = max(5, len(str(count - 1)))
+    return [f"{index:0{digits}}" for index in range(count)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Contents:
     """What a layout's `read` returns.

@@ -19,7 +19,7 @@ def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise:
 
     A loss that is not finite leaves the weights as they are, and its step is remembered for the next log.
     """
-    # Dropout too is a function of seed and step, so resuming is exact. Hashed, for torch's generator takes 32 bits only,
+    # Dropout too is a function of seed and step, so resuming is exact. Hashed, for torch takes 32 bits only,
     # and a sum of the two would give the steps of one seed to the next.
     torch.manual_seed(int(np.random.SeedSequence((recipe.training.seed, state.step)).generate_state(1)[0]))
     for group in state.optimizer.param_groups:

@@ -1,26 +1,21 @@
 """CIFAR-10 and CIFAR-100 in their binary and their Python form.
 
 In the binary form a record is its labels and 3072 bytes of pixels (planes of red, green, blue), so a record is
-addressed where it is. The Python form is a pickle, which could run anything: it is read by an unpickler that builds
-nothing but lists, dictionaries, text and numbers, and numpy's arrays are put together from those here. A batch's
-pixels are one piece of the pickle as Python 2 wrote it, and are then addressed in place as well; where they are not
-(a pickle written anew), they are spooled once. CIFAR-100's 20 coarse labels are not read.
+addressed where it is. The Python form is a pickle, read without executing anything. A batch's pixels are one piece of
+the pickle as Python 2 wrote it, and are then addressed in place as well; where they are not (a pickle written anew),
+they are spooled once. CIFAR-100's 20 coarse labels are not read.
 """
 
 import dataclasses
-import io
 import logging
-import pickle
-import pickletools
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.table import PIXELS_CHW, Classes, Contents, Rows
+from tench.data.pickles import as_array, as_text, read_pickle
+from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError
 from tench.files import complete_file
 
@@ -194,8 +189,8 @@ def _classes(form: _Form, folder: Path) -> tuple[Classes, list[str]]:
     if form.label_bytes:
         names = [line.strip() for line in file.read_text("utf-8", "replace").splitlines() if line.strip()]
     else:
-        listed = _unpickle(file, file.read_bytes())[0].get(form.names_key)
-        names = [_text(name) or "" for name in listed] if isinstance(listed, list) else []
+        listed = read_pickle(file, file.read_bytes())[0].get(form.names_key)
+        names = [as_text(name) or "" for name in listed] if isinstance(listed, list) else []
         if not names or "" in names:
             raise TenchError(f"{file}: holds no list of class names {form.names_key!r}. Unpack the archive again.")
     if len(names) != form.num_classes or len(set(names)) != len(names):
@@ -218,14 +213,13 @@ def _check_labels(file: Path, labels: npt.NDArray[np.int32], num_classes: int) -
 
 def _rows(batches: Sequence[_Batch]) -> Rows:
     counts = [len(batch.labels) for batch in batches]
-    digits = max(5, len(str(sum(counts) - 1)))
     return Rows(
         shards=[batch.shard for batch in batches],
         shard=np.repeat(np.arange(len(batches), dtype=np.int32), counts),
         offset=np.concatenate([batch.offset + batch.step * np.arange(len(batch.labels)) for batch in batches]),
         length=_PIXEL_BYTES,
         label=np.concatenate([batch.labels for batch in batches]),
-        key=[f"{index:0{digits}}" for index in range(sum(counts))],  # sorted, they are in the batches' order
+        key=numbered_keys(sum(counts)),
         encoding=PIXELS_CHW,
         height=_HEIGHT,
         width=_WIDTH,
@@ -246,8 +240,8 @@ def _binary_batch(form: _Form, file: Path) -> _Batch:
 
 def _pickled_batch(form: _Form, file: Path, spool: Path) -> _Batch:
     data = file.read_bytes()
-    batch, ends = _unpickle(file, data)
-    pixels, labels = _array(batch.get("data")), batch.get(form.label_key)
+    batch, ends = read_pickle(file, data)
+    pixels, labels = as_array(batch.get("data")), batch.get(form.label_key)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
         found = (
             f"{pixels.dtype} of shape {pixels.shape}" if pixels is not None else f"{type(batch.get('data')).__name__}"
@@ -257,7 +251,7 @@ def _pickled_batch(form: _Form, file: Path, spool: Path) -> _Batch:
             f"{form.title}, or damaged: unpack the archive again."
         )
     if not isinstance(labels, list):
-        array = _array(labels)
+        array = as_array(labels)
         labels = array.ravel().tolist() if array is not None else None
     if labels is None or not all(isinstance(label, int) for label in labels):
         raise TenchError(f"{file}: {form.label_key!r} is no list of numbers. Unpack the archive again.")
@@ -276,108 +270,3 @@ def _pickled_batch(form: _Form, file: Path, spool: Path) -> _Batch:
     with complete_file(shard) as part:
         part.write_bytes(raw)
     return _Batch(str(shard), 0, _PIXEL_BYTES, limited)
-
-
-class _Inert:
-    """What a pickle makes of a class or function of numpy's here: its arguments and its state, kept and not used."""
-
-    module_and_name = ""
-    args: tuple[Any, ...] = ()
-    state: Any = None
-
-    def __init__(self, *args: Any) -> None:
-        self.args = args
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Unpickler(pickle.Unpickler):
-    """Calls nothing that a pickle names: each allowed name becomes a class of its own that keeps what it is given."""
-
-    _ALLOWED = re.compile(
-        r"numpy\.(_?core\.multiarray\._reconstruct|_?core\.numeric\._frombuffer|ndarray|dtype)|_codecs\.encode"
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        wanted = f"{module}.{name}"
-        if not self._ALLOWED.fullmatch(wanted):
-            raise _ForbiddenError(repr(wanted[:100]))
-        return type("_Inert", (_Inert,), {"module_and_name": wanted})
-
-
-class _ForbiddenError(Exception):
-    pass
-
-
-def _unpickle(file: Path, data: bytes) -> tuple[dict[str, Any], list[int]]:
-    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes."""
-    try:
-        ends = _scan(data)
-        content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
-    except _ForbiddenError as error:
-        raise TenchError(
-            f"{file}: this pickle asks for {error}, which no CIFAR file needs. Nothing of it was run. "
-            "Do not open it with other tools; get the file again from a source you trust."
-        ) from error
-    except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
-        raise TenchError(
-            f"{file}: is a damaged pickle ({type(error).__name__}: {str(error)[:200]}). It may have been cut off: "
-            "unpack the archive again."
-        ) from error
-    if not isinstance(content, dict):
-        raise TenchError(f"{file}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
-    return {text: value for key, value in content.items() if (text := _text(key)) is not None}, ends
-
-
-def _scan(data: bytes) -> list[int]:
-    """Where strings of at least an image's size end. Raises ValueError where the opcodes make no sense."""
-    ends, was_long = [], False
-    for opcode, arg, position in pickletools.genops(data):
-        if was_long and position is not None:
-            ends.append(position)
-        was_long = isinstance(arg, str | bytes | bytearray) and len(arg) >= _PIXEL_BYTES
-        # The unpickler would make room for so many entries at once, and a small file could take all memory.
-        if "PUT" in opcode.name and isinstance(arg, int) and arg > len(data):
-            raise ValueError(f"{opcode.name} {arg} in {len(data)} bytes")
-    return ends
-
-
-def _bytes(value: Any) -> bytes | None:
-    """A pickled byte string in any of its forms, or None."""
-    if isinstance(value, _Inert) and value.module_and_name == "_codecs.encode" and value.args:
-        value = value.args[0]  # how Python 3 writes bytes for Python 2
-    if isinstance(value, str):
-        try:
-            return value.encode("latin1")
-        except UnicodeEncodeError:
-            return None
-    return bytes(value) if isinstance(value, bytes | bytearray) else None
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    raw = _bytes(value)
-    return None if raw is None else raw.decode("latin1")
-
-
-def _array(value: Any) -> npt.NDArray[Any] | None:
-    """A pickled numpy array of integers, put together and checked here; None where it is anything else."""
-    try:
-        if value.module_and_name.endswith("._reconstruct"):
-            _, shape, kind, is_fortran, raw = value.state
-            order = "F" if is_fortran else "C"
-        elif value.module_and_name.endswith("._frombuffer"):
-            raw, kind, shape, order = value.args
-        else:
-            return None
-        name, byte_order = kind.args[0], kind.state[1]
-        if not re.fullmatch("[iu][1248]", name) or byte_order not in ("<", ">", "|") or order not in ("C", "F"):
-            return None
-        if any(size < 0 for size in shape):  # numpy would find a size for it
-            return None
-        array = np.frombuffer(_bytes(raw) or b"", np.dtype(byte_order + name))
-        return array.reshape(tuple(shape), order="F" if order == "F" else "C")
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError):  # not of an array's form
-        return None

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tench.data.split import held_out
-from tench.data.table import PIXELS_HWC, Classes, Contents, Rows
+from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.files import complete_file
 
 NAME = "digits"
@@ -36,7 +36,7 @@ def read(spool: Path) -> Contents:
     with complete_file(shard) as part:
         part.write_bytes(pixels.tobytes())
 
-    keys = [f"{index:05}" for index in range(count)]
+    keys = numbered_keys(count)
     held = held_out(keys, labels, _VAL_FRACTION)
     splits = {}
     for name, rows in {"train": np.flatnonzero(~held), "val": np.flatnonzero(held)}.items():

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.table import PIXELS_HWC, Classes, Contents, Rows
+from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError
 from tench.files import complete_file
 
@@ -260,14 +260,13 @@ def _spool(images: _Idx, spool: Path) -> Path:
 
 def _rows(shape: tuple[int, ...], shard: str, offset: int, labels: npt.NDArray[np.int32]) -> Rows:
     count, height, width = shape
-    digits = max(5, len(str(count - 1)))
     return Rows(
         shards=[shard],
         shard=np.zeros(count, np.int32),
         offset=offset + np.arange(count) * (height * width),
         length=height * width,
         label=labels,
-        key=[f"{index:0{digits}}" for index in range(count)],  # sorted, they are in the files' order
+        key=numbered_keys(count),
         encoding=PIXELS_HWC,
         height=height,
         width=width,

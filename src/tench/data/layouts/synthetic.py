@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.table import FILE, PIXELS_HWC, Classes, Contents, Rows
+from tench.data.table import FILE, PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import UsageError, nearest
 from tench.files import complete_file
 
@@ -140,14 +140,13 @@ def _rows(wanted: _Wanted, split: str, num_rows: int, spool: Path) -> Rows:
             image = _image(wanted, index % wanted.classes, (0 if split == "train" else 1, index))
             lengths[index] = sink.write(encode(image))
     which = np.arange(num_rows) % num_different
-    digits = max(5, len(str(num_rows - 1)))
     return Rows(
         shards=[str(shard)],
         shard=np.zeros(num_rows, np.int32),
         offset=(np.cumsum(lengths) - lengths)[which],
         length=lengths[which],
         label=(np.arange(num_rows) % wanted.classes).astype(np.int32),
-        key=[f"{index:0{digits}}" for index in range(num_rows)],
+        key=numbered_keys(num_rows),
         encoding=FILE if wanted.format == "jpeg" else PIXELS_HWC,
         height=height,
         width=width,

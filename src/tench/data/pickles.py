@@ -1,0 +1,125 @@
+"""Read a pickled dictionary without executing anything.
+
+A pickle can name any function to be called while it is read. Here each name that numpy's arrays need becomes an inert
+class that only keeps what it is given; any other name ends the reading. Arrays are put together and checked afterwards.
+"""
+
+import io
+import pickle
+import pickletools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tench.errors import TenchError
+
+_LONG_BYTES = 1024
+"""Strings of this length on are such that may be addressed in the file."""
+
+
+class _Inert:
+    """What a pickle makes of a class or function of numpy's here: its arguments and its state, kept and not used."""
+
+    module_and_name = ""
+    args: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Unpickler(pickle.Unpickler):
+    """Calls nothing that a pickle names: each allowed name becomes a class of its own that keeps what it is given."""
+
+    _ALLOWED = re.compile(
+        r"numpy\.(_?core\.multiarray\._reconstruct|_?core\.numeric\._frombuffer|ndarray|dtype)|_codecs\.encode"
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        wanted = f"{module}.{name}"
+        if not self._ALLOWED.fullmatch(wanted):
+            raise _ForbiddenError(repr(wanted[:100]))
+        return type("_Inert", (_Inert,), {"module_and_name": wanted})
+
+
+class _ForbiddenError(Exception):
+    pass
+
+
+def read_pickle(file: Path, data: bytes) -> tuple[dict[str, Any], list[int]]:
+    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes."""
+    try:
+        ends = _scan(data)
+        content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
+    except _ForbiddenError as error:
+        raise TenchError(
+            f"{file}: this pickle asks for {error}, which no file of images needs. Nothing of it was run. "
+            "Do not open it with other tools; get the file again from a source you trust."
+        ) from error
+    except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
+        raise TenchError(
+            f"{file}: is a damaged pickle ({type(error).__name__}: {str(error)[:200]}). It may have been cut off: "
+            "unpack the archive again."
+        ) from error
+    if not isinstance(content, dict):
+        raise TenchError(f"{file}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
+    return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
+
+
+def _scan(data: bytes) -> list[int]:
+    """Where long strings end. Raises ValueError where the opcodes make no sense."""
+    ends, was_long = [], False
+    for opcode, arg, position in pickletools.genops(data):
+        if was_long and position is not None:
+            ends.append(position)
+        was_long = isinstance(arg, str | bytes | bytearray) and len(arg) >= _LONG_BYTES
+        # The unpickler would make room for so many entries at once, and a small file could take all memory.
+        if "PUT" in opcode.name and isinstance(arg, int) and arg > len(data):
+            raise ValueError(f"{opcode.name} {arg} in {len(data)} bytes")
+    return ends
+
+
+def _bytes(value: Any) -> bytes | None:
+    """A pickled byte string in any of its forms, or None."""
+    if isinstance(value, _Inert) and value.module_and_name == "_codecs.encode" and value.args:
+        value = value.args[0]  # how Python 3 writes bytes for Python 2
+    if isinstance(value, str):
+        try:
+            return value.encode("latin1")
+        except UnicodeEncodeError:
+            return None
+    return bytes(value) if isinstance(value, bytes | bytearray) else None
+
+
+def as_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    raw = _bytes(value)
+    return None if raw is None else raw.decode("latin1")
+
+
+def as_array(value: Any) -> npt.NDArray[Any] | None:
+    """A pickled numpy array of integers, put together and checked here; None where it is anything else."""
+    try:
+        if value.module_and_name.endswith("._reconstruct"):
+            _, shape, kind, is_fortran, raw = value.state
+            order = "F" if is_fortran else "C"
+        elif value.module_and_name.endswith("._frombuffer"):
+            raw, kind, shape, order = value.args
+        else:
+            return None
+        name, byte_order = kind.args[0], kind.state[1]
+        if not re.fullmatch("[iu][1248]", name) or byte_order not in ("<", ">", "|") or order not in ("C", "F"):
+            return None
+        if any(size < 0 for size in shape):  # numpy would find a size for it
+            return None
+        array = np.frombuffer(_bytes(raw) or b"", np.dtype(byte_order + name))
+        return array.reshape(tuple(shape), order="F" if order == "F" else "C")
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError):  # not of an array's form
+        return None

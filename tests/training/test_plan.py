@@ -1,0 +1,294 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from tench.data.source import open_source
+from tench.data.table import Classes, Contents, Dataset, Rows, Table, load, save
+from tench.errors import TenchError, UsageError
+from tench.input.loader import Loader
+from tench.input.order import Order
+from tench.input.resident import Resident
+from tench.input.views import EvalView, PadCrop, RandomResizedCrop
+from tench.training import plan
+from tench.training.plan import eval_view, open_batches, open_data, resolve, resolve_memory_format, train_view
+from tench.training.recipe import Recipe
+
+CPU = torch.device("cpu")
+
+
+def write_images(folder: Path, classes: str, count: int, size: tuple[int, int] = (8, 8)) -> Path:
+    """folder/CLASS/0.png, ...; the classes are words, `count` images of each. Returns the folder."""
+    for name in classes.split():
+        for number in range(count):
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (number, sum(name.encode()) % 256, 99)).save(path)
+    return folder
+
+
+def train_of(source: Path | str) -> Table:
+    return open_source(source).splits["train"]
+
+
+def class_names_by_key(table: Table, classes: Classes) -> dict[str, str]:
+    return {table.key(row): classes.ids[table.labels[row]] for row in range(len(table))}
+
+
+@pytest.mark.parametrize(("size", "image_size"), [((20, 20), 20), ((64, 64), 64), ((65, 65), 224), ((20, 21), 224)])
+def test_small_squares_are_trained_at_their_own_size(tmp_path: Path, size: tuple[int, int], image_size: int) -> None:
+    recipe = resolve(Recipe(), train_of(write_images(tmp_path, "a b", 2, size)), CPU)
+    assert recipe.input.image_size == image_size
+
+
+def test_small_images_are_padded_and_cropped(tmp_path: Path) -> None:
+    recipe = resolve(Recipe(), train_of(write_images(tmp_path, "a b", 2, (20, 20))), CPU)
+    assert train_view(recipe) == PadCrop(size=20, pad=2, flip=0.5)
+    assert eval_view(recipe) == EvalView(size=20, resize=20)
+
+
+def test_photographs_are_cut_at_random_and_evaluated_at_seven_eighths(photo_folder: Path) -> None:
+    recipe = resolve(Recipe(), train_of(photo_folder), CPU)
+    assert recipe.input.channels == 3
+    assert train_view(recipe) == RandomResizedCrop(size=224, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), flip=0.5)
+    assert eval_view(recipe) == EvalView(size=224, resize=256)
+
+
+def test_small_images_of_several_sizes_are_no_small_set(tmp_path: Path) -> None:
+    write_images(tmp_path, "a b", 2, (20, 20))
+    write_images(tmp_path, "c", 2, (16, 16))
+    assert resolve(Recipe(), train_of(tmp_path), CPU).input.image_size == 224
+
+
+def test_raw_grey_pixels_make_one_channel_with_the_averaged_mean() -> None:
+    recipe = resolve(Recipe(), train_of("digits"), CPU)
+    assert recipe.input.channels == 1
+    assert recipe.input.image_size == 8
+    assert recipe.input.mean == (pytest.approx((0.485 + 0.456 + 0.406) / 3),)
+    assert recipe.input.std == (pytest.approx((0.229 + 0.224 + 0.225) / 3),)
+
+
+def test_one_mean_stands_for_three_channels() -> None:
+    recipe = resolve(Recipe().replace(channels=3, mean=(0.5,), std=(0.25,)), train_of("digits"), CPU)
+    assert recipe.input.mean == (0.5, 0.5, 0.5)
+    assert recipe.input.std == (0.25, 0.25, 0.25)
+
+
+def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
+    asked = Recipe().replace(
+        image_size=96,
+        channels=1,
+        train_view="pad-crop",
+        pad=7,
+        eval_resize=100,
+        mean=(0.4,),
+        std=(0.2,),
+        precision="fp16",
+        memory_format="nchw",
+    )
+    assert resolve_memory_format(resolve(asked, train_of(photo_folder), CPU), nn.Conv2d(1, 1, 1)) == asked
+
+
+def test_nothing_is_left_open() -> None:
+    resolved = resolve_memory_format(resolve(Recipe(), train_of("digits"), CPU), nn.Linear(1, 1))
+    assert [name for name, value in resolved.leaves() if value == "auto"] == []
+
+
+@pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_bf16_is_taken_where_the_hardware_has_it(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
+) -> None:
+    monkeypatch.setattr(plan, "cpu_has_bf16", lambda: has_bf16)
+    assert resolve(Recipe(), train_of("digits"), CPU).training.precision == precision
+
+
+def test_channels_last_is_for_convolutions() -> None:
+    assert resolve_memory_format(Recipe(), nn.Sequential(nn.Conv2d(1, 1, 1))).training.memory_format == "nhwc"
+    assert resolve_memory_format(Recipe(), nn.Sequential(nn.Linear(1, 1))).training.memory_format == "nchw"
+
+
+def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: Path) -> None:
+    def kind(source: Path | str, training: bool) -> type:
+        table = train_of(source)
+        recipe = resolve(Recipe(), table, CPU)
+        order = Order(num_rows=len(table), batch_size=4)
+        view = train_view(recipe) if training else eval_view(recipe)
+        batches = open_batches(table, view, order, channels=1, device=CPU, threads=1)
+        batches.close()
+        return type(batches)
+
+    assert kind("digits", True) is Resident
+    assert kind("digits", False) is Resident
+    assert kind(photo_folder, True) is Loader
+    assert kind(photo_folder, False) is Loader
+
+
+def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:
+    data = open_data(str(photo_folder), None, 0.1)
+    assert data.val_name == f"{photo_folder} (val)"
+    assert (len(data.train), len(data.val)) == (18, 6)
+    for table in (data.train, data.val):
+        assert all(key.startswith(f"{name}/") for key, name in class_names_by_key(table, data.classes).items())
+    assert data.facts["val"] is None
+    assert data.facts["fingerprint"] == open_source(photo_folder).fingerprint
+
+
+def test_without_val_a_source_is_validated_on_its_test(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", "a b c", 2)
+    write_images(tmp_path / "test", "a b c", 1)
+    data = open_data(str(tmp_path), None, 0.1)
+    assert data.val_name == f"{tmp_path} (test)"
+    assert (len(data.train), len(data.val)) == (6, 3)
+
+
+def test_val_goes_before_test(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", "a b", 2)
+    write_images(tmp_path / "test", "a b", 1)
+    write_images(tmp_path / "val", "a b", 3)
+    assert open_data(str(tmp_path), None, 0.1).val_name == f"{tmp_path} (val)"
+
+
+def test_without_either_a_part_of_each_class_is_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_images(tmp_path, "a b c", 10)
+    with caplog.at_level(logging.INFO, "tench"):
+        first, again = (open_data(str(tmp_path), None, 0.2) for _ in range(2))
+    assert first.val_name == f"{tmp_path} (held out of train)"
+    assert (len(first.train), len(first.val)) == (24, 6)
+    assert np.bincount(first.val.labels).tolist() == [2, 2, 2]
+    assert not set(first.train.keys()) & set(first.val.keys())
+    assert first.val.keys() == again.val.keys()
+    assert len(set(first.train.keys()) | set(first.val.keys())) == 30
+    assert (
+        "There is neither val nor a test with labels: 6 of the 30 images are held out for validation, the same ones "
+        "each time." in caplog.messages
+    )
+
+
+def test_a_test_without_labels_is_no_validation_set(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", "a b", 10)
+    write_images(tmp_path / "test", "images", 4)
+    data = open_data(str(tmp_path), None, 0.1)
+    assert data.val_name == f"{tmp_path} (held out of train)"
+    assert len(data.val) == 2
+
+
+def test_a_val_without_labels_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", "a b", 10)
+    write_images(tmp_path / "val", "images", 4)
+    with pytest.raises(TenchError) as refused:
+        open_data(str(tmp_path), None, 0.1)
+    assert str(refused.value) == (
+        f"{tmp_path} (val): 4 of 4 images have no label, the first is 0.png. "
+        "Training and evaluating need a label for each image; tench predict needs none."
+    )
+
+
+def test_the_labels_of_another_source_are_matched_by_class_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_images(tmp_path / "mine", "a b c d", 2)
+    write_images(tmp_path / "other", "d b", 3)  # its own labels are b 0, d 1
+    with caplog.at_level(logging.INFO, "tench"):
+        data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), 0.1)
+    assert data.val_name == f"{tmp_path / 'other'} (train)"
+    assert len(data.train) == 8  # nothing is held out
+    names = class_names_by_key(data.val, data.classes)
+    assert len(names) == 6
+    assert all(key.startswith(f"{name}/") for key, name in names.items())
+    assert (
+        f"{tmp_path / 'other'}: has the classes of {tmp_path / 'mine'} in another order; labels are mapped by class id."
+        in caplog.messages
+    )
+
+
+def test_another_source_is_validated_on_as_it_would_be_alone(tmp_path: Path) -> None:
+    write_images(tmp_path / "mine", "a b", 2)
+    write_images(tmp_path / "other" / "train", "a b", 5)
+    write_images(tmp_path / "other" / "val", "a b", 1)
+    data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), 0.1)
+    assert data.val_name == f"{tmp_path / 'other'} (val)"
+
+
+def test_where_the_other_source_lies_is_remembered_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(tmp_path / "mine", "a b", 2)
+    write_images(tmp_path / "other", "a b", 2)
+    monkeypatch.chdir(tmp_path)
+    facts = open_data("mine", "other", 0.1).facts
+    assert facts["source"] == str(tmp_path / "mine")
+    assert facts["val"] == str(tmp_path / "other")
+    assert facts["val_fingerprint"] == open_source("other").fingerprint
+
+
+def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) -> None:
+    write_images(tmp_path / "mine", "a b", 2)
+    write_images(tmp_path / "other", "a z", 2)
+    with pytest.raises(TenchError) as refused:
+        open_data(str(tmp_path / "mine"), str(tmp_path / "other"), 0.1)
+    assert str(refused.value) == (
+        f"{tmp_path / 'other'} has 1 of its 2 classes that {tmp_path / 'mine'} does not have: z. "
+        f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are of the same set of classes."
+    )
+
+
+def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", "a b c", 2)
+    write_images(tmp_path / "val", "b", 5)
+    with pytest.raises(TenchError) as refused:
+        open_data(str(tmp_path), None, 0.1)
+    assert str(refused.value) == (
+        f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. A flat folder of validation images "
+        "read as one class looks like this: it needs class folders, or a file with the labels."
+    )
+
+
+@pytest.fixture
+def found_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[str, list[int]]], None]:
+    """Makes open_data find a dataset of two classes with these labels in its splits."""
+
+    def find(labels: dict[str, list[int]]) -> None:
+        splits = {
+            name: Rows(
+                ["x"], np.zeros(len(of), np.int32), 0, 1, np.array(of, np.int32), [f"{n}" for n in range(len(of))]
+            )
+            for name, of in labels.items()
+        }
+        save(Contents(Classes.of(["a", "b"]), splits, []), tmp_path / "table", source="made", layout="made")
+        loaded = load(tmp_path / "table")
+        assert loaded is not None
+        dataset: Dataset = loaded[0]
+        monkeypatch.setattr(plan, "open_source", lambda source: dataset)
+
+    return find
+
+
+def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str, list[int]]], None]) -> None:
+    found_as({"train": [0, 1, -1, 0, -1], "val": [0, 1]})
+    with pytest.raises(TenchError) as refused:
+        open_data("made", None, 0.1)
+    assert str(refused.value) == (
+        "made (train): 2 of 5 images have no label, the first is 2. "
+        "Training and evaluating need a label for each image; tench predict needs none."
+    )
+
+
+def test_a_split_without_images_is_refused(found_as: Callable[[dict[str, list[int]]], None]) -> None:
+    found_as({"train": [0, 1], "val": []})
+    with pytest.raises(TenchError, match=r"made \(val\): has no images\."):
+        open_data("made", None, 0.1)
+
+
+def test_a_source_without_train_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "val", "a b", 2)
+    with pytest.raises(TenchError) as refused:
+        open_data(str(tmp_path), None, 0.1)
+    assert str(refused.value) == f"{tmp_path}: has no split 'train'; it has val."
+
+
+def test_a_source_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file or folder"):
+        open_data(str(tmp_path / "gone"), None, 0.1)
