@@ -35,8 +35,8 @@ def cgroup_quota() -> float | None:
 def available_memory_bytes() -> int | None:
     """Memory that can be had without swapping, within the cgroup's limit; None where the system does not tell.
 
-    Files that the kernel keeps in memory and can drop count as available: after a pass over a dataset they fill all of a
-    cgroup's memory.
+    Files that the kernel keeps in memory and can drop count as available: after a pass over a dataset they fill all
+    of a cgroup's memory.
     """
     found = []
     try:

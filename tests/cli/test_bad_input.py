@@ -251,3 +251,14 @@ def test_an_unknown_command_names_the_nearest(run: Run) -> None:
     code, error = run("trian")
     assert code == 2
     assert "no command 'trian'. Did you mean 'train'" in error
+
+
+def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_path: Path) -> None:
+    assert run("info", classes)[0] == 0
+    grown = classes / "train" / "cat" / "2.jpg"
+    with grown.open("ab") as file:
+        file.write(bytes(100))
+    code, error = train(run, classes, tmp_path / "run")
+    assert code == 1
+    assert f"{grown}: row 2 (cat/2.jpg) covers bytes 0-" in error
+    assert "but the file is longer. It has changed since its table was made" in error

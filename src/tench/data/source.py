@@ -116,7 +116,7 @@ def _cached(source: str, layout: str, read: Callable[[Path], Contents]) -> Datas
             if dataset := _load_fresh(saved):
                 return dataset
     raise TenchError(
-        f"{changed or source}: changed while the table was made. Wait until the dataset is complete, then run this again."
+        f"{changed or source}: changed while the table was made. Wait until the dataset is complete, then try again."
     )
 
 

@@ -167,11 +167,13 @@ class Table:
     Row numbers are positions in the order of keys. Arrays are read-only views of the mapped file.
     """
 
-    def __init__(self, rows: pa.Table) -> None:
+    def __init__(self, rows: pa.Table, *, file_per_row: bool = False) -> None:
+        """rows: of SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth."""
         columns = {name: _one_array(rows.column(name)) for name in SCHEMA.names}
         self._shards = columns["shard"].dictionary
         self._shard = columns["shard"].indices.to_numpy()
         self._keep_open = len(self._shards) <= _MAX_OPEN_FILES
+        self._file_per_row = file_per_row
         self._encoding = columns["encoding"].indices.to_numpy()
         self._keys = columns["key"]
         self.offsets: npt.NDArray[np.int64] = columns["offset"].to_numpy()
@@ -214,7 +216,7 @@ class Table:
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
-        """The row's bytes. Raises TenchError when the file is gone or shorter than the table says.
+        """The row's bytes. Raises TenchError when the file is gone, or has another size than the table says.
 
         Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks
         under a map kills the process.
@@ -222,19 +224,20 @@ class Table:
         offset, length = int(self.offsets[row]), int(self.lengths[row])
         try:
             if self._keep_open:
-                data = _pread(self._descriptor(row), length, offset)
+                data = _pread(self._descriptor(row), length, offset, self._file_per_row)
             else:
                 descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    data = _pread(descriptor, length, offset)
+                    data = _pread(descriptor, length, offset, self._file_per_row)
                 finally:
                     os.close(descriptor)
         except OSError as error:
             raise TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.") from error
         if len(data) != length:
+            found = f"ends after {offset + len(data)}" if len(data) < length else "is longer"
             raise TenchError(
                 f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
-                f"ends after {offset + len(data)}. It has changed since its table was made, or was cut off while "
+                f"{found}. It has changed since its table was made, or was cut off while "
                 "copying. Restore the file; or, to have the source read anew, run this and then the command again:\n"
                 f"    touch {shlex.quote(os.path.dirname(self.shard(row)))}"
             )
@@ -242,12 +245,13 @@ class Table:
 
     def subset(self, rows: IntArray) -> "Table":
         """A table of these rows only, in the given order."""
-        return Table(self._rows.take(pa.array(rows)))
+        return Table(self._rows.take(pa.array(rows)), file_per_row=self._file_per_row)
 
     def relabelled(self, index: npt.NDArray[np.int32]) -> "Table":
         """The same rows with label i replaced by index[i]; -1 stays."""
         labels = np.where(self.labels >= 0, index[self.labels], -1).astype(np.int32)
-        return Table(self._rows.set_column(SCHEMA.get_field_index("label"), "label", pa.array(labels)))
+        rows = self._rows.set_column(SCHEMA.get_field_index("label"), "label", pa.array(labels))
+        return Table(rows, file_per_row=self._file_per_row)
 
     def close(self) -> None:
         """Close the files that `read` has opened."""
@@ -298,6 +302,7 @@ def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
     """Write what a layout found as one Arrow file that `load` maps. Raises TenchError where the rows cannot be."""
     names = list(contents.splits)
     parts = [_sorted_table(contents.splits[name], len(contents.classes), f"{source} ({name})") for name in names]
+    found = [rows for rows in contents.splits.values() if len(rows.key)]
     digest = hashlib.sha256()
     for name, part in zip(names, parts, strict=True):
         digest.update(f"{name} {len(part)}\n".encode())
@@ -310,6 +315,7 @@ def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
         "layout": layout,
         "classes": contents.classes.to_json(),
         "splits": {name: len(part) for name, part in zip(names, parts, strict=True)},
+        "file_per_row": all(len(rows.shards) == len(rows.key) and np.all(rows.offset == 0) for rows in found),
         "fingerprint": digest.hexdigest()[:16],
         "stamp": stamp_of(contents.stamp),
         "notes": list(contents.notes),
@@ -333,9 +339,10 @@ def load(path: Path) -> tuple[Dataset, list[list[Any]]] | None:
         return None
     if header["version"] != VERSION:
         return None
+    file_per_row = header["file_per_row"]
     splits, start = {}, 0
     for name, length in header["splits"].items():
-        splits[name] = Table(whole.slice(start, length))
+        splits[name] = Table(whole.slice(start, length), file_per_row=file_per_row)
         start += length
     dataset = Dataset(
         source=header["source"],
@@ -416,8 +423,9 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
 
 
-def _pread(descriptor: int, length: int, offset: int) -> bytes:
-    data = os.pread(descriptor, length, offset)
+def _pread(descriptor: int, length: int, offset: int, one_more: bool) -> bytes:
+    """The bytes of a range, fewer where the file ends; with one_more also the byte after it, where there is one."""
+    data = os.pread(descriptor, length + one_more, offset)
     while len(data) < length:  # the kernel gives at most 2 GiB a call, a network file system may give less
         more = os.pread(descriptor, length - len(data), offset + len(data))
         if not more:

@@ -385,7 +385,9 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
     folder = python10(tmp_path / "set")
     (folder / file).write_bytes(pickle.dumps({"data": Attack(), "label_names": CIFAR10_NAMES}, protocol))
     text = refusal(folder)
-    assert f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no file of images needs. Nothing of it" in text
+    assert (
+        f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no file of images needs. Nothing of it" in text
+    )
     assert not (tmp_path / "attacked").exists()
 
 

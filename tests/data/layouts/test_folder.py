@@ -220,7 +220,7 @@ def test_tiny_imagenet_whose_val_was_sorted_into_class_folders_has_the_same_rows
 
 
 def test_the_real_tiny_imagenet_has_its_labels(shared_data: Path, tmp_path: Path) -> None:
-    """Of 20 classes: the text files, and as many images as come in the archive before its first 1200 members are over."""
+    """Of 20 classes: the text files, and some of the images among the archive's first 1200 members."""
     archive = shared_data / "tiny-imagenet-20.tar.xz"
     if not archive.exists():
         pytest.skip(f"needs {archive}")
@@ -258,8 +258,8 @@ def test_an_annotation_of_a_missing_image_is_an_error_with_its_line(tmp_path: Pa
     (tiny(tmp_path / "tiny") / "val/images/val_0.JPEG").unlink()
     (tmp_path / "tiny/val/images/val_2.JPEG").unlink()
     assert refusal(tmp_path / "tiny") == (
-        f"{tmp_path}/tiny/val/val_annotations.txt, line 2: there is no image val_0.JPEG; 2 of the 3 images that it names "
-        "are missing. Perhaps not all was unpacked."
+        f"{tmp_path}/tiny/val/val_annotations.txt, line 2: there is no image val_0.JPEG; 2 of the 3 images that it "
+        "names are missing. Perhaps not all was unpacked."
     )
 
 
@@ -345,8 +345,8 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_of_one_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/n01440764/a.jpg", "train/n01440764/b.jpg")
     assert refusal(path) == (
-        f"{path}/train: holds one class folder only, 'n01440764' with 2 images. A classifier needs at least two classes, "
-        "each a folder of images. If this is a single class of a larger set, give the folder above it."
+        f"{path}/train: holds one class folder only, 'n01440764' with 2 images. A classifier needs at least two "
+        "classes, each a folder of images. If this is a single class of a larger set, give the folder above it."
     )
 
 

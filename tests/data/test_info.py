@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tench.data.info import describe, image_sizes
+from tench.data.source import open_source
+from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, Table, load, save
+from tench.errors import TenchError
+
+
+def dataset_of(folder: Path, rows: Rows) -> Dataset:
+    save(Contents(Classes.of(["a", "b", "c"]), {"train": rows}, []), folder / "table", source="made", layout="test")
+    loaded = load(folder / "table")
+    assert loaded is not None
+    return loaded[0]
+
+
+def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) -> Dataset:
+    paths = [folder / f"{index:04}" for index in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    count = len(contents)
+    lengths = np.array([len(content) for content in contents], int)
+    label = np.array(labels if labels is not None else [0] * count, int)
+    return dataset_of(
+        folder, Rows([str(path) for path in paths], np.arange(count), 0, lengths, label, [path.name for path in paths])
+    )
+
+
+def raw(folder: Path, count: int) -> Table:
+    """Raw pixels of a shard that is not there; row i is i + 1 high and 7 wide."""
+    numbers = np.arange(count)
+    rows = Rows(
+        shards=["/gone"],
+        shard=np.zeros(count, int),
+        offset=0,
+        length=1,
+        label=np.zeros(count, int),
+        key=[f"{index:05}" for index in range(count)],
+        encoding=PIXELS_HWC,
+        height=numbers + 1,
+        width=7,
+        channels=1,
+    )
+    return dataset_of(folder, rows).splits["train"]
+
+
+def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
+    dataset = open_source(photo_folder)
+    sizes = {}
+    for split in ("train", "val"):
+        images = sorted((photo_folder / split).rglob("*.*"))
+        sizes[split] = {path: Image.open(path).size for path in images}
+    assert describe(dataset) == {
+        "source": str(photo_folder),
+        "layout": "folder",
+        "classes": 3,
+        "splits": {
+            "train": {
+                "images": 18,
+                "bytes": sum(path.stat().st_size for path in sizes["train"]),
+                "unlabelled": 0,
+                "images_per_class": {"min": 6, "max": 6},
+                "sizes": {"smallest": "33 x 96", "largest": "98 x 61"},  # width x height, as conftest cuts them
+            },
+            "val": {
+                "images": 6,
+                "bytes": sum(path.stat().st_size for path in sizes["val"]),
+                "unlabelled": 0,
+                "images_per_class": {"min": 2, "max": 2},
+                "sizes": {"smallest": "124 x 47", "largest": "111 x 54"},
+            },
+        },
+        "fingerprint": dataset.fingerprint,
+        "notes": [],
+    }
+    assert {(33, 96), (98, 61)} <= set(sizes["train"].values())
+
+
+def test_a_description_becomes_json(photo_folder: Path) -> None:
+    description = describe(open_source(photo_folder))
+    assert json.loads(json.dumps(description)) == description
+
+
+def test_images_without_a_label_and_classes_without_an_image_are_counted(tmp_path: Path) -> None:
+    train = describe(files(tmp_path, [b"x"] * 6, [0, 0, 0, -1, 1, -1]))["splits"]["train"]
+    assert (train["images"], train["bytes"], train["unlabelled"]) == (6, 6, 2)
+    assert train["images_per_class"] == {"min": 0, "max": 3}
+
+
+def test_where_nothing_is_an_image_there_are_no_sizes(tmp_path: Path) -> None:
+    assert describe(files(tmp_path, [b"no image", b""]))["splits"]["train"]["sizes"] is None
+
+
+def test_an_empty_split_is_described(tmp_path: Path) -> None:
+    assert describe(files(tmp_path, []))["splits"]["train"] == {
+        "images": 0,
+        "bytes": 0,
+        "unlabelled": 0,
+        "images_per_class": {"min": 0, "max": 0},
+        "sizes": None,
+    }
+
+
+def test_sizes_of_files_come_from_their_headers_and_what_is_no_image_is_passed_over(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    images = sorted((photo_folder / "val").rglob("*.jpg"))
+    found = image_sizes(
+        files(tmp_path, [images[0].read_bytes()[:500], b"no image", images[1].read_bytes()]).splits["train"]
+    )
+    expected = []
+    for path in images[:2]:
+        with Image.open(path) as image:
+            expected.append((image.height, image.width))
+    assert found == expected
+
+
+def test_sizes_of_raw_pixels_come_from_the_table(tmp_path: Path) -> None:
+    assert image_sizes(raw(tmp_path, 3)) == [(1, 7), (2, 7), (3, 7)]
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 1000])
+def test_up_to_64_sizes_are_looked_at_from_the_first_row_to_the_last(tmp_path: Path, count: int) -> None:
+    heights = [height for height, _ in image_sizes(raw(tmp_path, count))]
+    assert len(heights) == len(set(heights)) == min(count, 64)
+    assert (heights[0], heights[-1]) == (1, count)
+    steps = np.diff(heights)
+    assert steps.max() - steps.min() <= 1
+
+
+def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
+    dataset = files(tmp_path, [b"x"])
+    (tmp_path / "0000").unlink()
+    with pytest.raises(TenchError, match=r"/0000.*: cannot be read"):
+        describe(dataset)

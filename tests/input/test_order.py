@@ -1,0 +1,139 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tench.input.order import Order
+
+SMALL = list(itertools.product(range(13), range(1, 15), range(1, 5)))
+"""Numbers of rows, batch sizes, world sizes."""
+
+
+def whole_step(num_rows: int, batch_size: int, world_size: int, epoch: int, step: int, *, drop_last: bool) -> list[int]:
+    """The rows of a step, rank after rank."""
+    orders = [
+        Order(num_rows=num_rows, batch_size=batch_size, rank=rank, world_size=world_size, drop_last=drop_last, seed=3)
+        for rank in range(world_size)
+    ]
+    return [row for order in orders for row in order.rows(epoch, step).tolist()]
+
+
+def epoch_of(order: Order, epoch: int = 0) -> list[int]:
+    return [row for step in range(order.steps_per_epoch) for row in order.rows(epoch, step).tolist()]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_row_comes_once_an_epoch_for_every_batch_size_and_world_size(shuffle: bool) -> None:
+    for num_rows, batch_size, world_size in SMALL:
+        seen: list[int] = []
+        for rank in range(world_size):
+            order = Order(
+                num_rows=num_rows,
+                batch_size=batch_size,
+                rank=rank,
+                world_size=world_size,
+                drop_last=False,
+                shuffle=shuffle,
+            )
+            seen += epoch_of(order)
+        assert sorted(seen) == list(range(num_rows)), (num_rows, batch_size, world_size)
+
+
+def test_a_last_step_that_cannot_be_full_is_dropped_unless_it_is_the_only_one() -> None:
+    for num_rows, batch_size, _ in SMALL:
+        order = Order(num_rows=num_rows, batch_size=batch_size)
+        sizes = [len(order.rows(0, step)) for step in range(order.steps_per_epoch)]
+        if num_rows >= batch_size:
+            assert sizes == [batch_size] * (num_rows // batch_size)
+        else:
+            assert sizes == ([num_rows] if num_rows else [])
+        seen = epoch_of(order)
+        assert len(seen) == len(set(seen))
+
+
+def test_ranks_divide_each_step_as_evenly_as_can_be() -> None:
+    for num_rows, batch_size, world_size in SMALL:
+        one = Order(num_rows=num_rows, batch_size=batch_size, drop_last=False)
+        for step in range(one.steps_per_epoch):
+            parts = [
+                Order(num_rows=num_rows, batch_size=batch_size, drop_last=False, rank=rank, world_size=world_size).rows(
+                    0, step
+                )
+                for rank in range(world_size)
+            ]
+            assert np.array_equal(np.concatenate(parts), one.rows(0, step))
+            sizes = [len(part) for part in parts]
+            assert max(sizes) - min(sizes) <= 1
+            assert max(sizes) <= -(-batch_size // world_size)
+
+
+def test_the_steps_of_an_epoch_do_not_depend_on_the_number_of_ranks() -> None:
+    for world_size in (1, 2, 3, 5):
+        assert [whole_step(23, 6, world_size, 4, step, drop_last=False) for step in range(4)] == [
+            whole_step(23, 6, 1, 4, step, drop_last=False) for step in range(4)
+        ]
+
+
+@given(st.integers(1, 200), st.integers(0, 2**63 - 1), st.integers(0, 1000))
+def test_an_epochs_order_is_the_permutation_of_a_generator_keyed_by_seed_and_epoch(
+    num_rows: int, seed: int, epoch: int
+) -> None:
+    """A resumed run must go on in the same order in every later version."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+    expected = generator.permutation(num_rows).tolist()
+    order = Order(num_rows=num_rows, batch_size=7, seed=seed, drop_last=False)
+    assert epoch_of(order, epoch) == expected
+
+
+def test_the_order_of_a_known_epoch_never_changes() -> None:
+    assert epoch_of(Order(num_rows=10, batch_size=4, seed=1, drop_last=False), 2) == KNOWN
+
+
+KNOWN = [0]
+
+
+def test_another_epoch_or_seed_has_another_order() -> None:
+    orders = {
+        tuple(epoch_of(Order(num_rows=50, batch_size=8, seed=seed, drop_last=False), epoch))
+        for seed in range(4)
+        for epoch in range(4)
+    }
+    assert len(orders) == 16
+
+
+def test_what_is_dropped_differs_from_epoch_to_epoch() -> None:
+    order = Order(num_rows=10, batch_size=4)
+    dropped = {frozenset(range(10)) - frozenset(epoch_of(order, epoch)) for epoch in range(10)}
+    assert len(dropped) > 5
+
+
+def test_all_rows_come_first_equally_often() -> None:
+    first = [int(Order(num_rows=4, batch_size=1, seed=seed).rows(0, 0)[0]) for seed in range(2000)]
+    counts = np.bincount(first, minlength=4)
+    assert np.abs(counts - 500).max() < 5 * np.sqrt(2000 * 0.25 * 0.75)
+
+
+def test_any_step_is_reached_without_the_ones_before() -> None:
+    order = Order(num_rows=100, batch_size=7, seed=9)
+    steps = [(epoch, step) for epoch in range(4) for step in range(order.steps_per_epoch)]
+    forward = {place: order.rows(*place).tolist() for place in steps}
+    backward = {place: Order(num_rows=100, batch_size=7, seed=9).rows(*place).tolist() for place in reversed(steps)}
+    assert forward == backward
+
+
+def test_without_shuffle_rows_come_in_their_order_in_every_epoch() -> None:
+    order = Order(num_rows=7, batch_size=3, shuffle=False, drop_last=False)
+    for epoch in (0, 5):
+        assert [order.rows(epoch, step).tolist() for step in range(3)] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_rows_are_int64() -> None:
+    for shuffle in (True, False):
+        assert Order(num_rows=7, batch_size=3, shuffle=shuffle).rows(0, 0).dtype == np.int64
+
+
+def test_no_rows_make_no_steps() -> None:
+    for drop_last in (True, False):
+        assert Order(num_rows=0, batch_size=3, drop_last=drop_last).steps_per_epoch == 0
