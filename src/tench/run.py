@@ -75,11 +75,14 @@ class Run:
 
         lock = filelock.FileLock(self.folder / _LOCK, timeout=0)
         try:
-            return lock.acquire()
+            held = lock.acquire()
         except filelock.Timeout:
             raise TenchError(
                 f"{self.folder}: another process is training in this run. Wait for it or stop it."
             ) from None
+        for half_written in self.folder.glob(".*.part"):  # by a process that was killed
+            half_written.unlink()
+        return held
 
     def discard(self) -> None:
         """Remove the directory if nothing was begun in it."""

@@ -50,10 +50,9 @@ def raw(folder: Path, count: int) -> Table:
 
 def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
-    sizes = {}
-    for split in ("train", "val"):
-        images = sorted((photo_folder / split).rglob("*.*"))
-        sizes[split] = {path: Image.open(path).size for path in images}
+    num_bytes = {
+        split: sum(path.stat().st_size for path in (photo_folder / split).rglob("*.*")) for split in ("train", "val")
+    }
     assert describe(dataset) == {
         "source": str(photo_folder),
         "layout": "folder",
@@ -61,14 +60,14 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
         "splits": {
             "train": {
                 "images": 18,
-                "bytes": sum(path.stat().st_size for path in sizes["train"]),
+                "bytes": num_bytes["train"],
                 "unlabelled": 0,
                 "images_per_class": {"min": 6, "max": 6},
                 "sizes": {"smallest": "33 x 96", "largest": "98 x 61"},  # width x height, as conftest cuts them
             },
             "val": {
                 "images": 6,
-                "bytes": sum(path.stat().st_size for path in sizes["val"]),
+                "bytes": num_bytes["val"],
                 "unlabelled": 0,
                 "images_per_class": {"min": 2, "max": 2},
                 "sizes": {"smallest": "124 x 47", "largest": "111 x 54"},
@@ -77,7 +76,6 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
         "fingerprint": dataset.fingerprint,
         "notes": [],
     }
-    assert {(33, 96), (98, 61)} <= set(sizes["train"].values())
 
 
 def test_a_description_becomes_json(photo_folder: Path) -> None:
@@ -110,7 +108,7 @@ def test_sizes_of_files_come_from_their_headers_and_what_is_no_image_is_passed_o
 ) -> None:
     images = sorted((photo_folder / "val").rglob("*.jpg"))
     found = image_sizes(
-        files(tmp_path, [images[0].read_bytes()[:500], b"no image", images[1].read_bytes()]).splits["train"]
+        files(tmp_path, [images[0].read_bytes()[:-500], b"no image", images[1].read_bytes()]).splits["train"]
     )
     expected = []
     for path in images[:2]:

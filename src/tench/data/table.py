@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from tench.errors import TenchError
 from tench.files import complete_file
 
-VERSION = 1
+VERSION = 2
 """Of the saved form. A file of another version is rebuilt from its source."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"

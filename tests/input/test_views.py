@@ -1,0 +1,330 @@
+import functools
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from tench.compat import import_torchvision
+from tench.input.draws import uniforms
+from tench.input.views import Crop, EvalView, PadCrop, RandomResizedCrop, resize
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@functools.cache
+def photo(channels: int = 3) -> Pixels:
+    """A photograph, 427 x 640."""
+    pixels: Pixels = load_sample_image("flower.jpg")
+    grey: Pixels = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    return pixels if channels == 3 else grey
+
+
+def part(height: int, width: int, channels: int = 3) -> Pixels:
+    """Part of the photograph, repeated where it is too small."""
+    rows, columns = np.arange(height) % 427, (150 + np.arange(width)) % 640
+    return photo(channels)[rows[:, None], columns]
+
+
+def pillow(pixels: Pixels) -> Image.Image:
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+class _Renders(Protocol):
+    @property
+    def size(self) -> int: ...
+
+    def render(self, image: Pixels, draws: npt.NDArray[np.float64], out: Pixels) -> None: ...
+
+
+def rendered(view: _Renders, image: Pixels, draws: npt.NDArray[np.float64] | None = None) -> Pixels:
+    out = np.full((view.size, view.size, image.shape[2]), 77, np.uint8)
+    view.render(image, np.zeros(0) if draws is None else draws, out)
+    return out
+
+
+def in_torchvision(image: Pixels, size: int, resized: int, interpolation: str, *, v2: bool) -> Pixels:
+    """What torchvision's Resize and CenterCrop make of a Pillow image."""
+    import_torchvision()
+    from torchvision import transforms as v1
+    from torchvision.transforms import v2 as new
+
+    transforms: Any = new if v2 else v1
+    mode = v1.InterpolationMode(interpolation)
+    chain = transforms.Compose([transforms.Resize(resized, interpolation=mode), transforms.CenterCrop(size)])
+    return np.asarray(chain(pillow(image))).reshape(size, size, image.shape[2])
+
+
+SIZES = [
+    (60, 80),
+    (80, 60),
+    (32, 32),
+    (33, 35),
+    (37, 1),
+    (1, 37),
+    (1, 1),
+    (5, 7),
+    (200, 33),
+    (427, 640),
+    (36, 36),
+    (36, 99),
+]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("v2", [False, True])
+def test_the_evaluation_view_is_torchvisions_pixel_for_pixel(interpolation: str, channels: int, v2: bool) -> None:
+    for height, width in SIZES:
+        for size, resized in ((32, 36), (31, 36), (224, 256) if channels == 3 else (224, 224)):
+            if max(height, width) > 20 * min(height, width) and size > 100:
+                continue
+            image = part(height, width, channels)
+            ours = rendered(EvalView(size=size, resize=resized, interpolation=interpolation), image)
+            theirs = in_torchvision(image, size, resized, interpolation, v2=v2)
+            assert np.array_equal(ours, theirs), (height, width, size, resized)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    size=st.integers(1, 40),
+    margin=st.integers(0, 20),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "nearest", "lanczos"]),
+)
+def test_the_evaluation_view_is_torchvisions_at_any_size(
+    height: int, width: int, size: int, margin: int, interpolation: str
+) -> None:
+    image = part(height, width)
+    ours = rendered(EvalView(size=size, resize=size + margin, interpolation=interpolation), image)
+    assert np.array_equal(ours, in_torchvision(image, size, size + margin, interpolation, v2=True))
+
+
+def test_an_image_of_the_evaluation_size_is_left_as_it_is() -> None:
+    assert np.array_equal(rendered(EvalView(size=40, resize=40), part(40, 40)), part(40, 40))
+
+
+def test_a_crop_larger_than_the_resized_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="a square of 256 pixels cannot be cut when the shorter side is 224"):
+        EvalView(size=256, resize=224)
+
+
+def crops_of(view: RandomResizedCrop, height: int, width: int, count: int = 4000, seed: int = 1) -> list[Crop]:
+    draws = uniforms(seed, 0, np.arange(count), view.num_draws)
+    return [view.crop(height, width, numbers) for numbers in draws]
+
+
+@functools.cache
+def boxes_in_torchvision(height: int, width: int, count: int = 4000) -> npt.NDArray[np.int64]:
+    """(count, 4): top, left, height, width of torchvision's own draws."""
+    import_torchvision()
+    from torchvision.transforms import RandomResizedCrop as Theirs
+
+    image = torch.empty((3, height, width))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        boxes = [Theirs.get_params(image, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(count)]
+    return np.array(boxes)
+
+
+@pytest.mark.parametrize(("height", "width"), [(375, 500), (224, 224), (300, 120), (40, 333)])
+def test_random_resized_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
+    view = RandomResizedCrop(size=224)
+    ours = np.array([crop[:4] for crop in crops_of(view, height, width)], float)
+    theirs = boxes_in_torchvision(height, width).astype(float)
+
+    def features(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        top, left, h, w = boxes.T
+        area = h * w / (height * width)
+        return np.stack(
+            [area, area**2, np.log(w / h), np.log(w / h) ** 2, (top + h / 2) / height, (left + w / 2) / width]
+        )
+
+    mean, expected = features(ours).mean(axis=1), features(theirs).mean(axis=1)
+    error = np.sqrt(features(ours).var(axis=1) / len(ours) + features(theirs).var(axis=1) / len(theirs))
+    assert np.all(np.abs(mean - expected) <= 5 * error + 1e-12), (mean, expected)
+    for column in range(4):
+        ranks = np.quantile(ours[:, column], [0.1, 0.25, 0.5, 0.75, 0.9])
+        expected_ranks = np.quantile(theirs[:, column], [0.1, 0.25, 0.5, 0.75, 0.9])
+        assert np.abs(ranks - expected_ranks).max() <= 0.05 * max(height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 1000), (1000, 10), (1, 3000), (3000, 1)])
+def test_where_no_box_fits_the_centre_is_taken_as_by_torchvision(height: int, width: int) -> None:
+    theirs = {tuple(box) for box in boxes_in_torchvision(height, width, 50).tolist()}
+    ours = {crop[:4] for crop in crops_of(RandomResizedCrop(size=224), height, width, 50)}
+    assert ours == theirs
+    assert len(theirs) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    height=st.integers(1, 3000),
+    width=st.integers(1, 3000),
+    draws=st.lists(st.sampled_from([0.0, 0.3, 0.999, 1 - 2.0**-32]), min_size=23, max_size=23),
+    least=st.floats(0.001, 1),
+)
+def test_a_box_always_lies_inside_the_image(height: int, width: int, draws: list[float], least: float) -> None:
+    crop = RandomResizedCrop(size=8, scale=(least, 1.0)).crop(height, width, np.array(draws))
+    assert 0 <= crop.top < crop.top + crop.height <= height
+    assert 0 <= crop.left < crop.left + crop.width <= width
+
+
+def test_a_box_can_lie_at_every_place() -> None:
+    view = RandomResizedCrop(size=8, scale=(0.25, 0.25), ratio=(1.0, 1.0))
+    crops = crops_of(view, 8, 8, 2000)
+    assert {crop[2:4] for crop in crops} == {(4, 4)}
+    assert {crop[:2] for crop in crops} == {(top, left) for top in range(5) for left in range(5)}
+
+
+@pytest.mark.parametrize(("flip", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_as_many_views_are_mirrored_as_asked_for(flip: float, expected: float) -> None:
+    crops = crops_of(RandomResizedCrop(size=8, flip=flip), 50, 60)
+    share = np.mean([crop.flip for crop in crops])
+    pad_crop = PadCrop(size=8, pad=1, flip=flip)
+    flips = pad_crop.offsets(uniforms(0, 0, np.arange(4000), pad_crop.num_draws))[2]
+    for found in (share, flips.mean()):
+        assert abs(found - expected) <= 5 * math.sqrt(expected * (1 - expected) / 4000)
+
+
+def test_a_random_resized_crop_is_its_box_resized_and_mirrored() -> None:
+    view = RandomResizedCrop(size=24)
+    for numbers in uniforms(3, 0, np.arange(40), view.num_draws):
+        top, left, height, width, flip = view.crop(90, 120, numbers)
+        box = np.ascontiguousarray(part(90, 120)[top : top + height, left : left + width])
+        expected = resize(box, 24, 24)
+        assert np.array_equal(rendered(view, part(90, 120), numbers), np.fliplr(expected) if flip else expected)
+
+
+def test_a_mirrored_view_is_the_view_from_right_to_left() -> None:
+    view = RandomResizedCrop(size=16)
+    draws = uniforms(0, 0, np.array([5]), view.num_draws)[0]
+    mirrored, straight = draws.copy(), draws.copy()
+    mirrored[0], straight[0] = 0.2, 0.8
+    image = part(50, 70)
+    assert np.array_equal(rendered(view, image, mirrored), rendered(view, image, straight)[:, ::-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pad_crop_is_a_slice_of_the_padded_image(channels: int) -> None:
+    view = PadCrop(size=12, pad=3)
+    image = part(12, 12, channels)
+    padded = np.pad(image, ((3, 3), (3, 3), (0, 0)))
+    for down in range(7):
+        for right in range(7):
+            for flip in (0.0, 0.9):
+                draws = np.array([flip, (down + 0.5) / 7, (right + 0.5) / 7])
+                expected = padded[down : down + 12, right : right + 12]
+                found = rendered(view, image, draws)
+                assert np.array_equal(found, expected[:, ::-1] if flip < 0.5 else expected)
+
+
+def test_a_pad_crop_takes_every_place_equally_often() -> None:
+    view = PadCrop(size=32, pad=4)
+    top, left, _ = view.offsets(uniforms(0, 0, np.arange(8100), view.num_draws))
+    counts = np.bincount(top * 9 + left, minlength=81)
+    assert len(counts) == 81
+    assert np.abs(counts - 100).max() < 5 * math.sqrt(100)
+
+
+def test_a_pad_crop_of_an_image_of_another_size_is_that_of_its_evaluation_view() -> None:
+    view = PadCrop(size=12, pad=3)
+    image = part(20, 31)
+    still = rendered(EvalView(size=12, resize=12), image)
+    draws = np.array([0.7, 0.1, 0.6])
+    assert np.array_equal(rendered(view, image, draws), rendered(view, still, draws))
+
+
+def test_without_a_border_a_pad_crop_is_the_image() -> None:
+    assert np.array_equal(rendered(PadCrop(size=9, pad=0, flip=0), part(9, 9), np.full(3, 0.99)), part(9, 9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sides=st.tuples(*[st.integers(1, 60)] * 4), value=st.integers(0, 255), channels=st.sampled_from([1, 3]))
+def test_resizing_keeps_a_constant_image_constant(sides: tuple[int, ...], value: int, channels: int) -> None:
+    height, width, new_height, new_width = sides
+    image = np.full((height, width, channels), value, np.uint8)
+    resized = resize(image, new_height, new_width)
+    assert resized.shape == (new_height, new_width, channels)
+    assert (resized == value).all()
+
+
+def test_a_checkerboard_of_pixels_shrinks_to_grey() -> None:
+    board = np.where(np.indices((64, 64)).sum(axis=0) % 2, 255, 0).astype(np.uint8)[..., None]
+    for height, width in ((32, 32), (16, 16), (8, 32)):
+        assert np.abs(resize(board, height, width).astype(int) - 127.5).max() <= 1
+
+
+def test_halving_averages_blocks_of_four_pixels() -> None:
+    image = part(40, 60)
+    expected = image.reshape(20, 2, 30, 2, 3).astype(float).mean(axis=(1, 3))
+    assert np.abs(resize(image, 20, 30) - expected).max() <= 0.5
+
+
+def test_stripes_are_averaged_along_the_side_that_shrinks_alone() -> None:
+    stripes = np.where(np.arange(64) % 2, 255, 0).astype(np.uint8)[None, :, None] * np.ones((20, 1, 1), np.uint8)
+    for height in (5, 20, 50):
+        assert np.abs(resize(stripes, height, 16).astype(int) - 127.5).max() <= 1
+
+
+def tensor_resize(image: Pixels, height: int, width: int, *, antialias: bool) -> npt.NDArray[np.float64]:
+    import_torchvision()
+    from torchvision.transforms.v2.functional import resize as theirs
+
+    floats = torch.from_numpy(image.copy()).permute(2, 0, 1).double()
+    return np.asarray(theirs(floats, [height, width], antialias=antialias).permute(1, 2, 0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(56, 80), (100, 150), (64, 64), (30, 200), (213, 320)])
+def test_shrinking_is_antialiased_much_as_in_torchvision(height: int, width: int) -> None:
+    image = part(427, 640)
+    ours = resize(image, height, width).astype(float)
+    smooth = np.abs(ours - tensor_resize(image, height, width, antialias=True)).mean()
+    rough = np.abs(ours - tensor_resize(image, height, width, antialias=False)).mean()
+    assert smooth < 2.5
+    assert smooth < rough / 1.5
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_enlarging_is_bilinear(channels: int) -> None:
+    image = part(30, 40, channels)
+    ours = resize(image, 70, 111)
+    assert np.abs(ours - tensor_resize(image, 70, 111, antialias=False)).max() <= 1.01
+    expected = cv2.resize(image, (111, 70), interpolation=cv2.INTER_LINEAR).reshape(70, 111, channels)
+    assert np.array_equal(ours, expected)
+
+
+def test_where_one_side_shrinks_and_the_other_grows_each_is_done_in_its_way() -> None:
+    image = part(80, 20)
+    expected = tensor_resize(image, 16, 50, antialias=True)  # which for a side that grows is plain interpolation
+    assert np.abs(resize(image, 16, 50) - expected).mean() < 3
+    columns = image.reshape(16, 5, 20, 3).mean(axis=1)  # 80 lines to 16: fives are averaged
+    assert np.abs(resize(image, 16, 20) - columns).max() <= 0.51
+
+
+def test_an_image_of_the_wanted_size_is_not_changed() -> None:
+    assert np.array_equal(resize(part(20, 30), 20, 30), part(20, 30))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_part_of_an_image_is_resized_as_its_copy(channels: int) -> None:
+    view = part(60, 70, channels)[7:50, 11:60]
+    copy = np.ascontiguousarray(view)
+    for height, width in ((20, 20), (90, 90), (20, 90)):
+        assert np.array_equal(resize(view, height, width), resize(copy, height, width))
+
+
+def test_an_image_of_one_pixel_has_every_view(photo_folder: Path) -> None:
+    image = np.full((1, 1, 3), 9, np.uint8)
+    for view in (RandomResizedCrop(size=5), EvalView(size=5, resize=6), PadCrop(size=5, pad=0)):
+        draws = np.full(view.num_draws, 0.5)
+        assert (rendered(view, image, draws) == 9).all()
