@@ -1,12 +1,23 @@
 """Data that tests share: photographs cut into a small class folder, and the sets that lie beside the repository."""
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """For maps of a few pixels a second thread only waits, a hundred times as long where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

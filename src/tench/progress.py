@@ -13,15 +13,18 @@ _LINE_SECONDS = 30.0  # between plain lines
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show how far `what` is, in a `with`; the block calls the function it gets for every piece done."""
-    shown = _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit)
+def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
+    """Show how far `what` is, in a `with`; the block calls the function it gets for every piece done.
+
+    done: how many of the total were done before; they do not count for the rate.
+    """
+    shown = _bar(what, total, unit, done) if sys.stderr.isatty() else _lines(what, total, unit, done)
     with shown as advance:
         yield advance
 
 
 @contextmanager
-def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
+def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -35,7 +38,7 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
     )
     start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(what, total=total, rate="", note="", visible=False)
+        task = bars.add_task(what, total=total, completed=before, rate="", note="", visible=False)
         done = 0
 
         def advance(count: int, note: str = "") -> None:
@@ -43,7 +46,7 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
             done += count
             seconds = time.monotonic() - start
             if seconds > _QUIET_SECONDS:
-                bars.update(task, completed=done, rate=f"{done / seconds:,.0f} {unit}/s", visible=True)
+                bars.update(task, completed=before + done, rate=f"{done / seconds:,.0f} {unit}/s", visible=True)
                 if note:
                     bars.update(task, note=note)
 
@@ -51,7 +54,7 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
+def _lines(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     start = last = time.monotonic()
     done = 0
 
@@ -63,7 +66,8 @@ def _lines(what: str, total: int, unit: str) -> Iterator[Advance]:
             return
         last = now
         rate = done / (now - start)
-        left = (total - done) / rate
-        print(f"{what}: {done}/{total}, {rate:,.0f} {unit}/s, {left:,.0f} s left {note}".rstrip(), file=sys.stderr)
+        left = (total - before - done) / rate
+        line = f"{what}: {before + done}/{total}, {rate:,.0f} {unit}/s, {left:,.0f} s left {note}"
+        print(line.rstrip(), file=sys.stderr)
 
     yield advance

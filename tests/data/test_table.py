@@ -254,7 +254,7 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path, label: int) -> None:
 @pytest.mark.parametrize("name", ["offset", "length"])
 def test_a_byte_range_below_zero_is_refused(tmp_path: Path, name: str) -> None:
     ranges = {"offset": np.array([5, 0]), "length": np.array([1, 1])} | {name: np.array([1, -7])}
-    rows = Rows(["s"], np.zeros(2, int), label=np.zeros(2, int), key=["one", "two"], **ranges)
+    rows = Rows(["s"], np.zeros(2, int), ranges["offset"], ranges["length"], np.zeros(2, int), ["one", "two"])
     with pytest.raises(TenchError, match=rf"^somewhere \(train\): two has {name} -7, less than 0\."):
         saved(tmp_path, {"train": rows})
 
@@ -285,7 +285,7 @@ def test_the_fingerprint_of_a_dataset_goes_by_keys_labels_and_lengths(tmp_path: 
 def test_a_table_of_another_version_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {"train": one_shard(tmp_path, {"a": (b"x", 0)})}
     saved(tmp_path, rows)
-    monkeypatch.setattr(table, "VERSION", 2)
+    monkeypatch.setattr(table, "VERSION", table.VERSION + 1)
     assert load(tmp_path / "saved") is None
     assert len(saved(tmp_path, rows).splits["train"]) == 1
 
@@ -337,6 +337,25 @@ def test_a_file_that_was_cut_off_is_named_with_the_row_and_the_remedy(tmp_path: 
         "made, or was cut off while copying. Restore the file; or, to have the source read anew, run this and then "
         f"the command again:\n    touch '{folder}'"
     )
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_an_image_file_that_grew_is_named(tmp_path: Path, count: int) -> None:
+    train = saved(tmp_path, {"train": one_file_each(tmp_path, count)}).splits["train"]
+    (tmp_path / "0001").write_text("1 and more")
+    for rows in (train, train.subset(np.array([0, 1])), train.relabelled(np.array([1], np.int32))):
+        assert rows.read(0) == b"0"
+        with pytest.raises(TenchError, match=r"/0001: row 1 \(0001\) covers bytes 0-1, but the file is longer\."):
+            rows.read(1)
+
+
+def test_a_container_may_hold_more_than_its_rows(tmp_path: Path) -> None:
+    train = saved(tmp_path, {"train": one_shard(tmp_path, {"a": (b"12", 0), "b": (b"345", 0)})}).splits["train"]
+    with (tmp_path / "shard").open("ab") as shard:
+        shard.write(b"something else")
+    assert [train.read(row) for row in range(2)] == [b"12", b"345"]
+    one = Rows([str(tmp_path / "shard")], np.array([0]), 0, 3, np.array([0]), ["a"], PIXELS_HWC, 1, 1, 3)
+    assert saved(tmp_path, {"train": one}).splits["train"].read(0) == b"123"
 
 
 @pytest.mark.parametrize("count", [2, 100])

@@ -1,6 +1,5 @@
 import functools
 import math
-from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -284,7 +283,7 @@ def tensor_resize(image: Pixels, height: int, width: int, *, antialias: bool) ->
     return np.asarray(theirs(floats, [height, width], antialias=antialias).permute(1, 2, 0))
 
 
-@pytest.mark.parametrize(("height", "width"), [(56, 80), (100, 150), (64, 64), (30, 200), (213, 320)])
+@pytest.mark.parametrize(("height", "width"), [(56, 80), (100, 150), (64, 64), (30, 200)])
 def test_shrinking_is_antialiased_much_as_in_torchvision(height: int, width: int) -> None:
     image = part(427, 640)
     ours = resize(image, height, width).astype(float)
@@ -323,7 +322,7 @@ def test_a_part_of_an_image_is_resized_as_its_copy(channels: int) -> None:
         assert np.array_equal(resize(view, height, width), resize(copy, height, width))
 
 
-def test_an_image_of_one_pixel_has_every_view(photo_folder: Path) -> None:
+def test_an_image_of_one_pixel_has_every_view() -> None:
     image = np.full((1, 1, 3), 9, np.uint8)
     for view in (RandomResizedCrop(size=5), EvalView(size=5, resize=6), PadCrop(size=5, pad=0)):
         draws = np.full(view.num_draws, 0.5)

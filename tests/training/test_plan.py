@@ -69,8 +69,8 @@ def test_raw_grey_pixels_make_one_channel_with_the_averaged_mean() -> None:
     recipe = resolve(Recipe(), train_of("digits"), CPU)
     assert recipe.input.channels == 1
     assert recipe.input.image_size == 8
-    assert recipe.input.mean == (pytest.approx((0.485 + 0.456 + 0.406) / 3),)
-    assert recipe.input.std == (pytest.approx((0.229 + 0.224 + 0.225) / 3),)
+    assert recipe.input.mean == pytest.approx([(0.485 + 0.456 + 0.406) / 3])
+    assert recipe.input.std == pytest.approx([(0.229 + 0.224 + 0.225) / 3])
 
 
 def test_one_mean_stands_for_three_channels() -> None:

@@ -19,7 +19,7 @@ MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.3, 0.4)
 RECIPE = Recipe().replace(precision="fp32", memory_format="nchw", mean=MEAN, std=STD, clip_norm=0.0)
 
 
-def small_network() -> nn.Module:
+def small_network() -> nn.Sequential:
     torch.manual_seed(3)
     return nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 5)
@@ -93,14 +93,17 @@ def test_twenty_steps_are_those_of_a_plain_pytorch_loop(values: dict[str, Any]) 
 
 
 def test_clipping_changes_what_it_should() -> None:
-    weights = [trained(RECIPE.replace(lr=0.01, clip_norm=norm), small_network()).module[5].weight for norm in (0, 0.1)]
+    weights = [
+        trained(RECIPE.replace(lr=0.01, clip_norm=norm), small_network()).module.get_parameter("5.weight")
+        for norm in (0.0, 0.1)
+    ]
     assert not torch.allclose(weights[0], weights[1], atol=1e-3)
 
 
 def test_the_order_of_memory_does_not_matter() -> None:
     first = trained(RECIPE.replace(lr=0.01, memory_format="nchw"), small_network())
     last = trained(RECIPE.replace(lr=0.01, memory_format="nhwc"), small_network())
-    assert last.module[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert last.module.get_parameter("0.weight").is_contiguous(memory_format=torch.channels_last)
     for name, expected in first.module.state_dict().items():
         torch.testing.assert_close(last.module.state_dict()[name], expected, rtol=1e-4, atol=1e-4)
 
@@ -115,7 +118,7 @@ def test_half_precision_computes_in_half_and_keeps_weights_in_full(precision: st
     assert {parameter.dtype for parameter in state.module.parameters()} == {torch.float32}
     full = trained(RECIPE.replace(lr=0.001), small_network())
     assert read_totals(state)[0] == pytest.approx(read_totals(full)[0], rel=0.02)
-    assert not torch.equal(state.module[5].weight, small_network()[5].weight)
+    assert not torch.equal(state.module.get_parameter("5.weight"), small_network().get_parameter("5.weight"))
 
 
 class NotFiniteAt(nn.Module):
@@ -171,9 +174,9 @@ def test_a_finite_loss_is_no_error_and_no_images_have_no_accuracy() -> None:
 def test_dropout_is_a_function_of_the_seed_and_the_step() -> None:
     def logits_of_step(seed: int, step: int) -> torch.Tensor:
         network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(243, 5))
-        nn.init.constant_(network[2].weight, 0.1)
-        nn.init.zeros_(network[2].bias)
-        seen = []
+        nn.init.constant_(network.get_parameter("2.weight"), 0.1)
+        nn.init.zeros_(network.get_parameter("2.bias"))
+        seen: list[torch.Tensor] = []
         network.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))
         recipe = RECIPE.replace(seed=seed)
         state = new_state(network, recipe, CPU)

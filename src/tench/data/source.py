@@ -71,6 +71,8 @@ def _recognise(path: Path) -> Layout:
     for layout in LAYOUTS:
         if layout.recognise(path):
             return layout
+    if not path.is_file():
+        raise TenchError(f"{path}: neither a file nor a folder. Give the path of a dataset.")
     raise TenchError(
         f"{path}: a file that holds no dataset known here; it begins with {_first_bytes(path)}. "
         f"Known layouts: {', '.join(layout.NAME for layout in LAYOUTS)}; each is a folder. "

@@ -209,9 +209,9 @@ class Table:
         return ENCODINGS[self._encoding[row]]
 
     def place(self, row: int) -> str:
-        """The row for an error message: its file, or its file and byte range, and its key."""
+        """The row for an error message: its file, or where it is a part of one, its byte range and key."""
         shard, offset, length = self.shard(row), int(self.offsets[row]), int(self.lengths[row])
-        if not self._keep_open and offset == 0:
+        if self._file_per_row:
             return shard
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
@@ -315,7 +315,9 @@ def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
         "layout": layout,
         "classes": contents.classes.to_json(),
         "splits": {name: len(part) for name, part in zip(names, parts, strict=True)},
-        "file_per_row": all(len(rows.shards) == len(rows.key) and np.all(rows.offset == 0) for rows in found),
+        "file_per_row": all(
+            rows.encoding == FILE and len(rows.shards) == len(rows.key) and np.all(rows.offset == 0) for rows in found
+        ),
         "fingerprint": digest.hexdigest()[:16],
         "stamp": stamp_of(contents.stamp),
         "notes": list(contents.notes),

@@ -47,7 +47,7 @@ def find_images(paths: Iterable[str]) -> list[str]:
         if not os.path.exists(path):
             raise UsageError(f"{path}: no such file or folder.")
         if os.path.isdir(path):
-            below = sorted(str(file) for file in Path(path).rglob("*") if file.suffix.lower() in EXTENSIONS)
+            below = sorted(str(file) for file in Path(path).rglob("*") if _is_image(file, Path(path)))
             if not below:
                 raise TenchError(f"{path}: holds no images (files ending in {', '.join(sorted(EXTENSIONS))}).")
             found += below
@@ -56,6 +56,12 @@ def find_images(paths: Iterable[str]) -> list[str]:
     if not found:
         raise UsageError("Name at least one image or folder.")
     return found
+
+
+def _is_image(file: Path, folder: Path) -> bool:
+    """By its extension; what is hidden, or lies in a hidden folder, is none."""
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix.lower() in EXTENSIONS and not hidden and file.is_file()
 
 
 def predict(classifier: Classifier, paths: Sequence[str], *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:

@@ -31,10 +31,13 @@ class Order:
         return -(-self.num_rows // self.batch_size)
 
     def rows(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
-        """The rows of this rank in a step: (at most batch_size / world_size,) int64. Epochs and steps count from 0."""
-        whole = slice(step * self.batch_size, min((step + 1) * self.batch_size, self.num_rows))
-        rows = _permutation(self.num_rows, self.seed, epoch) if self.shuffle else np.arange(self.num_rows)
-        return np.array_split(rows[whole], self.world_size)[self.rank]
+        """The rows of this rank in a step, int64. Epochs and steps count from 0.
+
+        A step's rows are shared out evenly; where they do not divide, the first ranks have one more.
+        """
+        start, end = step * self.batch_size, min((step + 1) * self.batch_size, self.num_rows)
+        rows = _permutation(self.num_rows, self.seed, epoch)[start:end] if self.shuffle else np.arange(start, end)
+        return np.array_split(rows, self.world_size)[self.rank]
 
 
 @functools.lru_cache(maxsize=2)

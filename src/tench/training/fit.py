@@ -170,8 +170,8 @@ def _train_epoch(
     saved_at = logged_at = time.monotonic()
     logged_step, waited = state.step, 0.0
     what = f"epoch {epoch + 1}/{recipe.training.epochs}"
-    with progress(what, train.steps_per_epoch * recipe.training.batch_size, "images") as advance:
-        advance(first * recipe.training.batch_size, "")
+    size = recipe.training.batch_size
+    with progress(what, train.steps_per_epoch * size, "images", done=first * size) as advance:
         batches = train.batches(epoch, first)
         for _ in range(first, train.steps_per_epoch):
             asked = time.monotonic()
@@ -221,7 +221,7 @@ def _finish_epoch(
             f"{run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
             "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
         )
-    _refuse_chance(metrics, top1, images, val_name)
+    _refuse_chance(metrics, top1, images, val_name, 0.0 if state.best is None else state.best["top1"])
     if state.best is None or metrics.top1 > state.best["top1"]:
         state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
         save(run.folder, state.module, dataclasses.replace(card, metrics=state.best))
@@ -257,15 +257,17 @@ def _finish_epoch(
     )
 
 
-def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str) -> None:
+def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float) -> None:
     """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
 
-    At chance: within three standard deviations of guessing by the most frequent class.
+    At chance: within three standard deviations of guessing by the most frequent class, now and in every epoch before.
+    Of fewer than 100 images that says nothing.
     """
     largest = max(count for count, _ in metrics.per_class) / metrics.images
     deviation = math.sqrt(largest * (1 - largest) / metrics.images)
-    knows_training = train_images >= 100 and train_top1 > 0.5 and train_top1 > 2 * largest
-    if knows_training and metrics.top1 < largest + 3 * deviation and len(metrics.per_class) > 2:
+    knows_training = train_top1 > 0.5 and train_top1 > 2 * largest
+    is_chance = max(metrics.top1, best_top1) < largest + 3 * deviation
+    if knows_training and is_chance and len(metrics.per_class) > 2 and min(train_images, metrics.images) >= 100:
         raise TenchError(
             f"{val_name}: top-1 is {metrics.top1:.1%} on {metrics.images} images, no better than guessing "
             f"({largest:.1%}), while it is {train_top1:.1%} on the training images. The validation labels probably do "

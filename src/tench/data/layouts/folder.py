@@ -19,9 +19,9 @@ from tench.errors import TenchError
 
 NAME = "folder"
 
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm".split()  # compared in lower case
-)
+EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif".split())
+"""What an image file's name ends in, compared in lower case."""
+
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -173,9 +173,10 @@ def _classes(path: Path, folder: Path, by_class: dict[str, list[Found]]) -> Clas
     if num_images == 0:
         raise TenchError(f"{folder}: holds no images. A folder of class folders with images in them is expected.")
     _refuse_direct(folder, by_class)
-    if len(ids) == 1:
+    filled = [name for name in ids if by_class[name]]
+    if len(filled) == 1:
         raise TenchError(
-            f"{folder}: holds one class folder only, {ids[0]!r} with {num_images} images. A classifier needs "
+            f"{folder}: holds one class folder only, {filled[0]!r} with {num_images} images. A classifier needs "
             "at least two classes, each a folder of images. "
             "If this is a single class of a larger set, give the folder above it."
         )
@@ -196,7 +197,9 @@ def _names(words: Path) -> dict[str, str]:
     """Names by WordNet id from a words.txt (`wnid<TAB>names`), empty where there is none."""
     if not words.exists():
         return {}
-    pairs = (line.split("\t", 1) for line in words.read_text(encoding="utf-8").splitlines() if "\t" in line)
+    pairs = (
+        line.split("\t", 1) for line in words.read_text(encoding="utf-8", errors="replace").splitlines() if "\t" in line
+    )
     return {wnid.strip(): names.strip() for wnid, names in pairs}
 
 
@@ -221,7 +224,7 @@ def _annotated_rows(by_class: dict[str, list[Found]], annotations: Path, classes
     """Rows of Tiny-ImageNet's val: `val_annotations.txt` has `file<TAB>wnid<TAB>box` lines."""
     index = {name: label for label, name in enumerate(classes.ids)}
     line_of: dict[str, tuple[int, str]] = {}  # by file name: the line's number and its class
-    for number, line in enumerate(annotations.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(annotations.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] not in index:
             there = repr(fields[1]) if len(fields) > 1 else "no second column"

@@ -1,0 +1,295 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
+from torch import nn
+
+from tench.data.source import open_source
+from tench.data.split import hold_out
+from tench.data.table import Classes, Table
+from tench.errors import TenchError, UsageError
+from tench.evaluation.evaluate import Metrics, evaluate, evaluate_source, evaluation_order, measure
+from tench.input.loader import Batch
+from tench.run import Run
+from tench.training.fit import Options, fit
+from tench.training.recipe import Recipe
+from tench.weights.own import Classifier, ModelCard, Normalise, load
+
+CPU = torch.device("cpu")
+PLAIN = Normalise((0.0,), (1.0,), CPU)
+QUICK = Recipe().replace(arch="mlp", epochs=3, batch_size=8, lr=0.02, precision="fp32", image_size=8)
+OPTIONS = Options(device="cpu", threads=1)
+CLASSES = "a b c d"
+
+
+class Lookup(nn.Module):
+    """Gives the logits of a table; the first pixel of an image says which."""
+
+    def __init__(self, logits: npt.NDArray[np.float32]) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.from_numpy(logits))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.logits[(images[:, 0, 0, 0] * 255).round().long()]
+
+
+def batches(rows: list[list[int]], labels: npt.NDArray[np.int64]) -> Iterator[Batch]:
+    for part in rows:
+        images = torch.tensor(part, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+        yield Batch(images, torch.from_numpy(labels[part]), torch.tensor(part))
+
+
+def in_batches_of(size: int, count: int) -> list[list[int]]:
+    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+
+
+def logits_and_labels(count: int, num_classes: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    random = np.random.default_rng(5)
+    logits = random.normal(0, 3, (count, num_classes)).astype(np.float32)
+    return logits, random.permutation(np.arange(count) % num_classes)
+
+
+@pytest.mark.parametrize("batch_size", range(1, 24))
+def test_metrics_are_scikit_learns_whatever_the_batch_size(batch_size: int) -> None:
+    count, num_classes = 23, 7
+    logits, labels = logits_and_labels(count, num_classes)
+    found = measure(Lookup(logits), batches(in_batches_of(batch_size, count), labels), count, PLAIN)
+    every = np.arange(num_classes)
+    shifted = np.exp(logits.astype(np.float64))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    assert found.images == count
+    assert found.top1 == top_k_accuracy_score(labels, logits, k=1, labels=every)
+    assert found.top5 == top_k_accuracy_score(labels, logits, k=5, labels=every)
+    assert found.loss == pytest.approx(log_loss(labels, probabilities, labels=every), rel=1e-5)
+    confusion = confusion_matrix(labels, logits.argmax(axis=1), labels=every)
+    assert found.per_class == tuple(zip(confusion.sum(axis=1), confusion.diagonal(), strict=True))
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_with_five_classes_or_fewer_each_image_is_among_the_first_five(num_classes: int) -> None:
+    logits, labels = logits_and_labels(12, num_classes)
+    assert measure(Lookup(logits), batches(in_batches_of(5, 12), labels), 12, PLAIN).top5 == 1.0
+
+
+def test_a_class_without_images_is_counted_as_none() -> None:
+    logits, labels = logits_and_labels(12, 6)
+    found = measure(Lookup(logits), batches(in_batches_of(4, 12), labels % 5), 12, PLAIN)
+    assert len(found.per_class) == 6
+    assert found.per_class[5] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "counted"),
+    [
+        ([[0, 1, 2], [2, 3, 4]], "1-2"),
+        ([[0, 1, 2], [3]], "0-1"),
+        ([[0, 1, 2], [4]], "0-1"),
+        ([[0, 1], [1, 2, 3]], "0-2"),
+        ([], "0-0"),
+        ([[0, 0, 1, 2, 3, 4]], "1-2"),
+    ],
+)
+def test_an_image_counted_twice_or_left_out_is_a_failure(rows: list[list[int]], counted: str) -> None:
+    logits, labels = logits_and_labels(5, 3)
+    with pytest.raises(AssertionError) as failed:
+        measure(Lookup(logits), batches(rows, labels), 5, PLAIN)
+    assert str(failed.value) == f"5 images, but some were counted {counted} times"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_is_measured_in_evaluation_mode_and_left_as_it_was(training: bool) -> None:
+    logits, labels = logits_and_labels(6, 3)
+    seen = []
+    module = Lookup(logits).train(training)
+    module.register_forward_hook(lambda module, inputs, output: seen.append(module.training))
+    measure(module, batches(in_batches_of(4, 6), labels), 6, PLAIN)
+    assert seen == [False, False]
+    assert module.training is training
+
+
+@pytest.mark.parametrize("batch_size", range(1, 8))
+def test_the_order_of_evaluation_has_each_row_once(batch_size: int) -> None:
+    table = open_source("synthetic:images=7,size=8,val=0,format=pixels").splits["train"]
+    order = evaluation_order(table, batch_size)
+    assert [row for step in range(order.steps_per_epoch) for row in order.rows(0, step)] == list(range(7))
+
+
+# A run on its own data and on other data
+
+
+def write_images(folder: Path, classes: str, count: int, seed: int = 0) -> Path:
+    """Class folders of noise around a colour of the class's own; `classes` are words."""
+    random = np.random.default_rng(seed)
+    for name in classes.split():
+        colour = np.random.default_rng(list(name.encode())).integers(40, 216, 3)
+        for number in range(count):
+            path = folder / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = colour + random.integers(-40, 40, (8, 8, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """photos: class folders alone. whole: train, val and test. reordered: b, d, a, c as "numbered" folders."""
+    folder = tmp_path_factory.mktemp("sets")
+    write_images(folder / "photos", CLASSES, 20)
+    write_images(folder / "whole" / "train", CLASSES, 12, seed=1)
+    write_images(folder / "whole" / "val", CLASSES, 5, seed=2)
+    write_images(folder / "whole" / "test", CLASSES, 3, seed=3)
+    write_images(folder / "some", "d b", 6, seed=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Runs: photos, whole, and photos validated on some."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        fit(sets / "photos", recipe=QUICK.replace(val_fraction=0.3), run=folder / "photos", options=OPTIONS)
+        fit(sets / "whole", recipe=QUICK, run=folder / "whole", options=OPTIONS)
+        fit(sets / "photos", val=sets / "some", recipe=QUICK, run=folder / "photos-some", options=OPTIONS)
+        yield folder
+
+
+def best_of(run: Path) -> dict[str, float]:
+    metrics: dict[str, float] = json.loads((run / "model.json").read_text())["metrics"]
+    return metrics
+
+
+def by_hand(classifier: Classifier, files: list[Path]) -> tuple[float, float]:
+    """(top-1, loss) of images whose folder is their class; they are of the network's size."""
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files]).astype(np.float32) / 255
+    mean, std = (np.array(values, np.float32) for values in (classifier.card.mean, classifier.card.std))
+    inputs = torch.from_numpy(((pixels - mean) / std).transpose(0, 3, 1, 2))
+    labels = np.array([classifier.classes.ids.index(file.parent.name) for file in files])
+    with torch.no_grad():
+        probabilities = classifier.module(inputs).double().softmax(dim=1).numpy()
+    every = np.arange(len(classifier.classes))
+    return float((probabilities.argmax(axis=1) == labels).mean()), float(log_loss(labels, probabilities, labels=every))
+
+
+@pytest.mark.parametrize("run", ["photos", "whole", "photos-some"])
+def test_a_run_evaluated_on_its_own_data_gives_the_metrics_of_its_best_epoch(trained: Path, run: str) -> None:
+    name, found = evaluate_source(load(trained / run, "cpu"), threads=1)
+    best = best_of(trained / run)
+    assert (found.top1, found.top5) == (best["top1"], best["top5"])
+    assert found.loss == pytest.approx(best["loss"], rel=1e-5)
+    assert found.images == Run(trained / run).metrics("epoch")[0]["val_images"]
+    assert found.top1 > 0.4
+    assert name
+
+
+def test_what_was_evaluated_is_named(trained: Path, sets: Path) -> None:
+    names = [evaluate_source(load(trained / run, "cpu"))[0] for run in ("photos", "whole", "photos-some")]
+    assert names == [f"{sets / 'photos'} (held out of train)", f"{sets / 'whole'} (val)", f"{sets / 'some'} (train)"]
+
+
+def test_the_held_out_part_is_the_one_that_training_did_not_see(trained: Path, sets: Path) -> None:
+    classifier = load(trained / "photos", "cpu")
+    held = hold_out(open_source(sets / "photos").splits["train"], 0.3)[1]
+    files = [sets / "photos" / key for key in held.keys()]  # noqa: SIM118  # a table is no dict
+    _, found = evaluate_source(classifier, str(sets / "photos"))
+    assert found.images == len(files) == 24
+    assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 48), ("val", 20), ("test", 12)])
+def test_another_split_can_be_named(trained: Path, sets: Path, split: str, count: int) -> None:
+    classifier = load(trained / "whole", "cpu")
+    name, found = evaluate_source(classifier, split=split, batch_size=7)
+    assert name == f"{sets / 'whole'} ({split})"
+    assert found.images == count
+    files = sorted((sets / "whole" / split).glob("*/*.png"))
+    assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are(trained: Path, sets: Path) -> None:
+    with pytest.raises(TenchError) as refused:
+        evaluate_source(load(trained / "photos", "cpu"), split="test")
+    assert str(refused.value) == f"{sets / 'photos'}: has no split 'test'; it has train."
+
+
+def test_classes_in_another_order_are_matched_by_name(trained: Path, sets: Path) -> None:
+    classifier = load(trained / "whole", "cpu")
+    _, found = evaluate_source(classifier, str(sets / "some"))  # its labels are b 0, d 1; the model's a 0, b 1, ...
+    files = sorted((sets / "some").glob("*/*.png"))
+    assert found.images == len(files) == 12
+    assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)
+    assert [images for images, _ in found.per_class] == [0, 6, 0, 6]
+
+
+def test_all_images_of_class_folders_that_training_never_saw_are_evaluated(trained: Path, sets: Path) -> None:
+    name, found = evaluate_source(load(trained / "whole", "cpu"), str(sets / "photos"))
+    assert name == f"{sets / 'photos'} (train)"
+    assert found.images == 80
+
+
+def test_a_training_set_of_which_nothing_was_held_out_is_called_what_it_is(trained: Path, sets: Path) -> None:
+    name, found = evaluate_source(load(trained / "photos-some", "cpu"), str(sets / "photos"))
+    assert name == f"{sets / 'photos'} (train)"
+    assert found.images == 80
+
+
+def test_an_unknown_class_is_refused_by_name(trained: Path, tmp_path: Path) -> None:
+    write_images(tmp_path, "a zebra", 2)
+    with pytest.raises(TenchError) as refused:
+        evaluate_source(load(trained / "whole", "cpu"), str(tmp_path))
+    assert str(refused.value).startswith(
+        f"{tmp_path} has 1 of its 2 classes that the model does not have: zebra. the model has 4 classes: a, b, c, d."
+    )
+
+
+def test_images_without_labels_are_refused(trained: Path, tmp_path: Path) -> None:
+    write_images(tmp_path / "train", CLASSES, 2)
+    write_images(tmp_path / "test", "images", 3)
+    with pytest.raises(TenchError) as refused:
+        evaluate_source(load(trained / "whole", "cpu"), str(tmp_path), split="test")
+    assert str(refused.value) == (
+        f"{tmp_path} (test): 3 of 3 images have no label, the first is 0.png. "
+        "Training and evaluating need a label for each image; tench predict needs none."
+    )
+
+
+def test_weights_alone_do_not_know_their_data(trained: Path, sets: Path) -> None:
+    weights = trained / "whole" / "best.safetensors"
+    with pytest.raises(UsageError) as refused:
+        evaluate_source(load(weights, "cpu"))
+    assert str(refused.value) == f"{weights}: does not say what it was trained on. Name the dataset to evaluate."
+    _, found = evaluate_source(load(weights, "cpu"), str(sets / "whole"))
+    assert found.top1 == best_of(trained / "whole")["top1"]
+
+
+def test_weights_alone_are_evaluated_on_what_a_training_would_hold_out(trained: Path, sets: Path) -> None:
+    name, found = evaluate_source(load(trained / "whole" / "best.safetensors", "cpu"), str(sets / "photos"))
+    assert name == f"{sets / 'photos'} (held out of train)"
+    assert found.images == 8
+
+
+def test_an_empty_table_is_refused() -> None:
+    table: Table = open_source("synthetic:images=4,size=8,val=0,format=pixels").splits["train"].subset(np.arange(0))
+    card = ModelCard(
+        arch="mlp",
+        classes=Classes.numbered_to(10),
+        channels=3,
+        image_size=8,
+        eval_resize=8,
+        interpolation="bilinear",
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+    )
+    with pytest.raises(TenchError, match="nothing: has no images"):
+        evaluate(Classifier(card.create_module(), card, "here"), table, where="nothing")
+
+
+def test_metrics_as_json_are_the_promised_ones() -> None:
+    found = Metrics(images=4, top1=0.5, top5=1.0, loss=0.25, per_class=((2, 1), (2, 1)))
+    assert found.to_json() == {"images": 4, "top1": 0.5, "top5": 1.0, "loss": 0.25}

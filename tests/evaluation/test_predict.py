@@ -1,0 +1,190 @@
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+from tench.compat import import_torchvision
+from tench.data.table import Classes
+from tench.errors import TenchError, UsageError
+from tench.evaluation.predict import Guess, Prediction, find_images, predict
+from tench.weights.own import Classifier, ModelCard
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def classifier_of(image_size: int, eval_resize: int, num_classes: int = 7, channels: int = 3) -> Classifier:
+    names = [f"name {index}" for index in range(num_classes)]
+    card = ModelCard(
+        arch="mlp",
+        classes=Classes.of([f"id{index}" for index in range(num_classes)], names),
+        channels=channels,
+        image_size=image_size,
+        eval_resize=eval_resize,
+        interpolation="bilinear",
+        mean=MEAN[:channels],
+        std=STD[:channels],
+    )
+    torch.manual_seed(1)
+    return Classifier(card.create_module().eval(), card, "here")
+
+
+@pytest.fixture
+def photos(photo_folder: Path) -> list[str]:
+    """RGB photographs of several sizes and shapes, JPEG and PNG."""
+    return [str(photo_folder / "train" / name) for name in ("water/0.jpg", "water/2.png", "petal/3.jpg", "petal/5.jpg")]
+
+
+def torchvisions(classifier: Classifier) -> Callable[[str], npt.NDArray[np.float32]]:
+    """Probabilities by torchvision's transforms on Pillow's image."""
+    import_torchvision()
+    transforms: Any = importlib.import_module("torchvision.transforms")
+    card = classifier.card
+    mode = "RGB" if card.channels == 3 else "L"
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(card.eval_resize),
+            transforms.CenterCrop(card.image_size),
+            transforms.ToTensor(),
+            transforms.Normalize(card.mean, card.std),
+        ]
+    )
+
+    def of(path: str) -> npt.NDArray[np.float32]:
+        with torch.no_grad():
+            logits = classifier.module(prepare(Image.open(path).convert(mode))[None])
+        probabilities: npt.NDArray[np.float32] = logits.softmax(dim=1)[0].numpy()
+        return probabilities
+
+    return of
+
+
+@pytest.mark.parametrize(("image_size", "eval_resize"), [(24, 24), (28, 32), (16, 40), (64, 73)])
+def test_probabilities_are_those_of_torchvisions_preprocessing(
+    photos: list[str], image_size: int, eval_resize: int
+) -> None:
+    classifier = classifier_of(image_size, eval_resize)
+    expected = torchvisions(classifier)
+    found = list(predict(classifier, photos, top=7, threads=2))
+    assert [prediction.image for prediction in found] == photos
+    for prediction in found:
+        by_id = {guess.id: guess.probability for guess in prediction.predictions}
+        probabilities = expected(prediction.image)
+        assert by_id == pytest.approx({f"id{index}": value for index, value in enumerate(probabilities)}, abs=2e-3)
+        assert prediction.error is None
+
+
+def test_a_network_for_grey_images_gets_grey_ones(photos: list[str]) -> None:
+    classifier = classifier_of(24, 24, channels=1)
+    found = next(iter(predict(classifier, photos, top=1)))
+    assert found.predictions[0].probability == pytest.approx(torchvisions(classifier)(photos[0]).max(), abs=2e-3)
+
+
+def test_the_likeliest_classes_come_first(photos: list[str]) -> None:
+    classifier = classifier_of(24, 24)
+    best = np.argsort(-torchvisions(classifier)(photos[0]))[:3]
+    found = next(iter(predict(classifier, photos, top=3)))
+    assert [guess.id for guess in found.predictions] == [f"id{index}" for index in best]
+    assert [guess.name for guess in found.predictions] == [f"name {index}" for index in best]
+    assert len(found.predictions) == 3
+
+
+def test_of_fewer_classes_than_asked_for_all_come(photos: list[str]) -> None:
+    found = next(iter(predict(classifier_of(24, 24, num_classes=2), photos, top=5)))
+    assert len(found.predictions) == 2
+    assert sum(guess.probability for guess in found.predictions) == pytest.approx(1)
+
+
+def test_a_file_that_cannot_be_read_yields_its_error_and_the_others_go_on(photos: list[str], tmp_path: Path) -> None:
+    text, cut, gone, folder = (tmp_path / name for name in ("text.jpg", "cut.jpg", "gone.jpg", "folder.jpg"))
+    text.write_text("this is no image")
+    cut.write_bytes(Path(photos[0]).read_bytes()[:100])
+    folder.mkdir()
+    paths = [photos[0], str(text), str(cut), photos[1], str(gone), str(folder), photos[2]]
+    found = list(predict(classifier_of(24, 24), paths))
+    assert [prediction.image for prediction in found] == paths
+    assert [prediction.error is None for prediction in found] == [True, False, False, True, False, False, True]
+    assert [len(prediction.predictions) for prediction in found] == [5, 0, 0, 5, 0, 0, 5]
+    assert found[4].error == "cannot be read (No such file or directory)"
+    assert found[5].error == "cannot be read (Is a directory)"
+    alone = list(predict(classifier_of(24, 24), [photos[0], photos[1], photos[2]]))
+    for mixed, expected in zip([found[0], found[3], found[6]], alone, strict=True):
+        assert [guess.id for guess in mixed.predictions] == [guess.id for guess in expected.predictions]
+        assert mixed.predictions[0].probability == pytest.approx(expected.predictions[0].probability)
+
+
+def test_all_files_unreadable_is_no_crash(tmp_path: Path) -> None:
+    found = list(predict(classifier_of(24, 24), [str(tmp_path / "a"), str(tmp_path / "b")]))
+    assert [prediction.error for prediction in found] == ["cannot be read (No such file or directory)"] * 2
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 130])
+def test_each_file_gets_its_own_prediction_however_many_there_are(photos: list[str], count: int) -> None:
+    classifier = classifier_of(24, 24)
+    paths = [photos[index % 3] for index in range(count)]
+    expected = {path: torchvisions(classifier)(path).max() for path in photos}
+    found = list(predict(classifier, paths, top=1, threads=2))
+    assert [prediction.image for prediction in found] == paths
+    assert [prediction.predictions[0].probability for prediction in found] == pytest.approx(
+        [expected[path] for path in paths], abs=2e-3
+    )
+
+
+def test_a_prediction_as_json_has_the_promised_keys() -> None:
+    found = Prediction("cat.jpg", (Guess("n01", "cat", 0.75),))
+    assert found.to_json() == {
+        "image": "cat.jpg",
+        "predictions": [{"id": "n01", "name": "cat", "probability": 0.75}],
+    }
+
+
+# Which files
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_folders_are_searched_for_images_and_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    touch(tmp_path, "b/2.JPG", "b/deep/1.png", "b/1.jpeg", "b/notes.txt", "a/x.webp", "z.data")
+    found = find_images([str(tmp_path / "z.data"), str(tmp_path / "b"), str(tmp_path / "a")])
+    assert found == [str(tmp_path / name) for name in ("z.data", "b/1.jpeg", "b/2.JPG", "b/deep/1.png", "a/x.webp")]
+
+
+def test_hidden_files_and_folders_called_like_images_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "._1.jpg", ".trash/2.jpg", "album.jpg/3.jpg")
+    assert find_images([str(tmp_path)]) == [str(tmp_path / "1.jpg"), str(tmp_path / "album.jpg/3.jpg")]
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg")
+    with pytest.raises(UsageError) as refused:
+        find_images([str(tmp_path / "1.jpg"), str(tmp_path / "gone")])
+    assert str(refused.value) == f"{tmp_path / 'gone'}: no such file or folder."
+
+
+def test_a_folder_without_images_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(TenchError) as refused:
+        find_images([str(tmp_path)])
+    assert str(refused.value).startswith(f"{tmp_path}: holds no images (files ending in .bmp, .gif, .jfif, .jpe, ")
+
+
+def test_nothing_named_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"Name at least one image or folder\."):
+        find_images([])
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "real/1.jpg")
+    (tmp_path / "links").mkdir()
+    os.symlink(tmp_path / "real" / "1.jpg", tmp_path / "links" / "one.jpg")
+    assert find_images([str(tmp_path / "links")]) == [str(tmp_path / "links" / "one.jpg")]

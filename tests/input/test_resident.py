@@ -1,0 +1,129 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tench.data.source import open_source
+from tench.data.table import Table
+from tench.errors import TenchError
+from tench.input import resident as module
+from tench.input.loader import Loader
+from tench.input.order import Order
+from tench.input.resident import Resident, fits
+from tench.input.views import EvalView, PadCrop
+
+CPU = torch.device("cpu")
+VIEWS = (
+    PadCrop(size=24, pad=3),
+    PadCrop(size=24, pad=0, flip=0.0),
+    PadCrop(size=9, pad=9, flip=1.0),
+    EvalView(size=24, resize=28),
+    EvalView(size=24, resize=24, interpolation="bicubic"),
+)
+
+
+def digits() -> Table:
+    """The first 50 of scikit-learn's digits for training: raw pixels, 8x8, grey."""
+    return open_source("digits").splits["train"].subset(np.arange(50))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("view", VIEWS)
+def test_batches_are_the_loaders_byte_for_byte(photo_folder: Path, view: PadCrop | EvalView, channels: int) -> None:
+    table = open_source(photo_folder).splits["train"]
+    order = Order(num_rows=len(table), batch_size=7, seed=4, drop_last=False)
+    resident = Resident(table, view, order, channels=channels, device=CPU, threads=2)
+    assert resident.steps_per_epoch == 3
+    with Loader(table, view, order, channels=channels, threads=2) as loader:
+        for epoch in (0, 1, 7):
+            for ours, theirs in zip(resident.batches(epoch), loader.batches(epoch), strict=True):
+                assert torch.equal(ours.rows, theirs.rows)
+                assert torch.equal(ours.labels, theirs.labels)
+                assert torch.equal(ours.images, theirs.images)
+                assert (ours.images.dtype, ours.labels.dtype, ours.rows.dtype) == (
+                    theirs.images.dtype,
+                    theirs.labels.dtype,
+                    theirs.rows.dtype,
+                )
+                assert ours.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_raw_pixels_are_the_loaders_byte_for_byte() -> None:
+    table = digits()
+    order = Order(num_rows=50, batch_size=16, seed=1)
+    for view in (PadCrop(size=8, pad=1), EvalView(size=8, resize=8)):
+        resident = Resident(table, view, order, channels=1, device=CPU, threads=1)
+        with Loader(table, view, order, channels=1, threads=1) as loader:
+            for epoch in range(3):
+                ours = [batch.images for batch in resident.batches(epoch)]
+                assert len(ours) == 3
+                assert all(map(torch.equal, ours, [batch.images for batch in loader.batches(epoch)]))
+
+
+def test_more_images_than_are_decoded_at_a_time_are_each_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DECODE_BATCH", 7)
+    table = digits()
+    order = Order(num_rows=50, batch_size=50, shuffle=False)
+    (batch,) = Resident(table, EvalView(size=8, resize=8), order, channels=1, device=CPU, threads=2).batches(0)
+    assert [image.numpy().tobytes() for image in batch.images] == [table.read(row) for row in range(50)]
+
+
+def test_starting_at_a_step_gives_the_rest_of_the_epoch() -> None:
+    order = Order(num_rows=50, batch_size=8, seed=3, drop_last=False)
+    resident = Resident(digits(), PadCrop(size=8, pad=1), order, channels=1, device=CPU, threads=1)
+    whole = [batch.images for batch in resident.batches(1)]
+    rest = [batch.images for batch in resident.batches(1, first_step=5)]
+    assert len(rest) == 2
+    assert all(map(torch.equal, rest, whole[5:]))
+
+
+def test_a_batch_can_be_changed_without_harm_to_the_next_epoch() -> None:
+    order = Order(num_rows=50, batch_size=50, shuffle=False)
+    for view in (PadCrop(size=8, pad=1), EvalView(size=8, resize=8)):
+        resident = Resident(digits(), view, order, channels=1, device=CPU, threads=1)
+        (batch,) = resident.batches(0)
+        before = batch.images.clone()
+        for part in (batch.images, batch.labels, batch.rows):
+            part.zero_()
+        (again,) = resident.batches(0)
+        assert torch.equal(again.images, before)
+        assert len(set(again.labels.tolist())) == 10
+        assert again.rows.tolist() == list(range(50))
+        resident.close()
+
+
+def test_a_bad_image_is_named_when_the_set_is_made(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(photo_folder, tmp_path / "photos")
+    (tmp_path / "photos/train/roof/3.jpg").write_bytes(b"no image")
+    table = open_source(tmp_path / "photos").splits["train"]
+    with pytest.raises(TenchError, match=r"roof/3\.jpg(?s:.*)This is row 9, stage decode"):
+        Resident(table, VIEWS[0], Order(num_rows=18, batch_size=2), channels=3, device=CPU, threads=2)
+
+
+@pytest.mark.parametrize(
+    ("view", "channels", "need"),
+    [
+        (EvalView(size=8, resize=9), 1, 50 * 8 * 8),
+        (PadCrop(size=8, pad=0), 3, 50 * 8 * 8 * 3),
+        (PadCrop(size=8, pad=2), 3, 50 * 12 * 12 * 3),
+    ],
+)
+def test_a_set_fits_when_its_padded_pixels_take_a_quarter_of_the_free_memory_at_most(
+    monkeypatch: pytest.MonkeyPatch, view: PadCrop | EvalView, channels: int, need: int
+) -> None:
+    table = digits()
+    for free, expected in ((4 * need, True), (4 * need - 4, False), (None, True)):
+        monkeypatch.setattr(module, "available_memory_bytes", lambda free=free: free)
+        assert fits(table, view, channels) is expected
+    images = Resident(table, view, Order(num_rows=50, batch_size=9), channels=channels, device=CPU, threads=1)._images
+    assert images.numel() == need
+
+
+def test_a_set_of_more_than_two_gib_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available_memory_bytes", lambda: 10**15)
+    table = open_source("synthetic:images=100000,size=2,val=0,format=pixels").splits["train"]
+    assert 100_000 * 84 * 84 * 3 < 2 * 2**30 < 100_000 * 85 * 85 * 3
+    assert fits(table, EvalView(size=84, resize=84), 3)
+    assert not fits(table, EvalView(size=85, resize=85), 3)

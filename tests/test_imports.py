@@ -1,0 +1,134 @@
+"""Imports run one way, and what must answer at once imports little."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tench
+
+PACKAGE = Path(tench.__file__).parent
+LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "cli")
+"""Each imports only from itself and from those before it."""
+HELPERS = ("errors", "files", "machine", "progress", "compat")
+"""Modules at the top that all may import, and that import only each other."""
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of tench that a file imports, also inside functions, but not those for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for part in node.body
+        for inner in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "tench")
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written with their whole name"
+            if node.module and node.module.split(".")[0] == "tench":
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    yield whole if whole in NAMES else node.module
+
+
+def layer_of(module: str) -> str:
+    """The folder or module just below tench; "" is tench itself."""
+    return module.partition(".")[2].partition(".")[0]
+
+
+def allowed(layer: str) -> set[str]:
+    if layer in LAYERS:
+        return {"", *HELPERS, *LAYERS[: LAYERS.index(layer) + 1], *(["doctor"] if layer == "cli" else [])}
+    return {
+        "": set(),  # it imports when a name is used
+        "__main__": {"cli"},
+        "doctor": {"", *HELPERS, *LAYERS[: LAYERS.index("cli")]},
+    }.get(layer, {"", *HELPERS})
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_from_folders_above_its_own(path: Path) -> None:
+    layer = layer_of(name_of(path))
+    assert {*(found for found in imported(path) if layer_of(found) not in allowed(layer))} == set()
+
+
+def test_every_module_has_a_place_in_the_list() -> None:
+    assert {layer_of(name) for name in NAMES} - {"", "__main__", "doctor", *HELPERS} <= set(LAYERS)
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    source = """
+import os, tench.data.table
+from typing import TYPE_CHECKING
+from tench.data import split
+from tench.errors import TenchError
+if TYPE_CHECKING:
+    from tench.cli import main
+def function():
+    from tench.input import loader
+    if TYPE_CHECKING:
+        import tench.cli
+    else:
+        import tench.models
+"""
+    (tmp_path / "module.py").write_text(source)
+    assert set(imported(tmp_path / "module.py")) == {
+        "tench.data.table",
+        "tench.data.split",
+        "tench.errors",
+        "tench.input.loader",
+        "tench.models",
+    }
+
+
+def loaded_after(code: str) -> set[str]:
+    """The top-level modules that a fresh Python has loaded after some code."""
+    code += "\nimport json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_data_never_imports_torch() -> None:
+    names = sorted(name for name in NAMES if name.startswith("tench.data"))
+    assert len(names) > 10
+    loaded = loaded_after("import " + ", ".join(names))
+    assert "numpy" in loaded
+    assert "torch" not in loaded
+
+
+def test_import_tench_imports_nothing_else() -> None:
+    assert (
+        loaded_after("import tench") & {"torch", "numpy", "pyarrow", "PIL", "cv2", "tyro", "rich", "sklearn"} == set()
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"], ["trian"]])
+def test_help_answers_without_torch_numpy_or_tyro(arguments: list[str]) -> None:
+    loaded = loaded_after(f"from tench.cli.main import main; main({arguments})")
+    assert loaded & {"torch", "numpy", "pyarrow", "tyro", "rich", "PIL", "cv2", "sklearn"} == set()
+
+
+def test_names_of_the_package_are_those_it_promises() -> None:
+    for name in tench.__all__:
+        assert getattr(tench, name) is not None
+    with pytest.raises(AttributeError, match="module 'tench' has no attribute 'nothing'"):
+        tench.nothing  # noqa: B018

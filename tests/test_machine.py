@@ -1,0 +1,135 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from tench import machine
+from tench.errors import UsageError
+from tench.machine import available_memory_bytes, cgroup_quota, choose_device, cpu_has_bf16, cpu_name, num_cores
+
+GIB = 2**30
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A made /sys/fs/cgroup, empty at first."""
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "50000 100000\n"}, 0.5),
+        ({"cpu.max": "garbage\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.5),
+        ({"cpu/cpu.cfs_quota_us": "250000\n"}, None),
+        ({"cpu.max": "100000 100000\n", "cpu/cpu.cfs_quota_us": "9", "cpu/cpu.cfs_period_us": "1"}, 1.0),
+    ],
+)
+def test_the_quota_of_a_cgroup_is_read_in_both_versions(
+    cgroup: Path, files: dict[str, str], expected: float | None
+) -> None:
+    write(cgroup, files)
+    assert cgroup_quota() == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max", 8), ("800000", 8), ("900000", 8), ("150000", 2), ("100000", 1), ("20000", 1)]
+)
+def test_cores_are_those_of_the_affinity_mask_within_the_quota_rounded_up(
+    cgroup: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cores: int
+) -> None:
+    write(cgroup, {"cpu.max": f"{quota} 100000\n"})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert num_cores() == cores
+
+
+def test_where_there_is_no_affinity_mask_all_cores_count(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert num_cores() == 6
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_cores() == 1
+
+
+def v2(limit: str, used: int, droppable: int) -> dict[str, str]:
+    statistics = f"anon 5\nfile {droppable + 7}\nactive_file 7\ninactive_file {droppable}\n"
+    return {"memory.max": f"{limit}\n", "memory.current": f"{used}\n", "memory.stat": statistics}
+
+
+def v1(limit: int, used: int, droppable: int) -> dict[str, str]:
+    statistics = f"cache 9\ninactive_file 3\ntotal_inactive_file {droppable}\n"
+    files = {"limit_in_bytes": f"{limit}\n", "usage_in_bytes": f"{used}\n", "stat": statistics}
+    return {f"memory/memory.{name}": text for name, text in files.items()}
+
+
+@pytest.mark.parametrize("files", [v2(str(GIB), GIB // 4, 0), v1(GIB, GIB // 4, 0)])
+def test_memory_is_what_the_cgroup_leaves(cgroup: Path, files: dict[str, str]) -> None:
+    write(cgroup, files)
+    system = int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
+    assert system > GIB, "this test needs a machine with more than 1 GiB free"
+    assert available_memory_bytes() == GIB - GIB // 4
+
+
+@pytest.mark.parametrize("files", [v2(str(GIB), GIB - 1000, GIB // 2), v1(GIB, GIB - 1000, GIB // 2)])
+def test_files_that_the_kernel_can_drop_are_no_memory_in_use(cgroup: Path, files: dict[str, str]) -> None:
+    """After a pass over a dataset its pages fill the cgroup; they do not stand in anybody's way."""
+    write(cgroup, files)
+    assert available_memory_bytes() == 1000 + GIB // 2
+
+
+@pytest.mark.parametrize("files", [{}, v2("max", 10, 0), v1(2**63 - 4096, 10, 0), v2("garbage", 10, 0)])
+def test_without_a_limit_memory_is_what_the_system_has_available(cgroup: Path, files: dict[str, str]) -> None:
+    write(cgroup, files)
+    found = available_memory_bytes()
+    assert found is not None
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < found < total
+
+
+def test_bf16_is_told_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(text: str | None) -> bool:
+        def read(path: Path) -> str:
+            assert path == Path("/proc/cpuinfo")
+            if text is None:
+                raise FileNotFoundError
+            return text
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_text", read)
+            return cpu_has_bf16()
+
+    assert told("flags : fpu avx512f avx512_bf16 amx_tile")
+    assert told("flags : fpu amx_bf16")
+    assert not told("flags : fpu avx2 avx512f")
+    assert not told(None)
+
+
+def test_the_processor_has_a_name() -> None:
+    assert cpu_name().strip() != ""
+
+
+def test_cpu_is_a_device_and_auto_is_one_that_is_there() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        choose_device(name)
+    assert str(error.value).startswith(f"--device {name}: not to be had (")
+    assert str(error.value).endswith("See tench doctor.")
+    assert "\n" not in str(error.value)

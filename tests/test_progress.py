@@ -1,0 +1,123 @@
+import io
+import sys
+
+import pytest
+
+from tench.progress import progress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tench.progress.time.monotonic", clock)
+    return clock
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """To be called in the test itself: pytest sets its own stderr between a fixture and the test."""
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return stream
+
+
+def test_what_is_quick_shows_nothing_where_there_is_no_terminal(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("check", 10, "images") as advance:
+        for _ in range(10):
+            clock.seconds += 2
+            advance(1, "")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_plain_line_every_half_minute_tells_count_rate_and_time_left(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("check", 1000, "images") as advance:
+        for _ in range(8):
+            clock.seconds += 10
+            advance(100, "2 bad")
+    assert capsys.readouterr() == (
+        "",
+        "check: 300/1000, 10 images/s, 70 s left 2 bad\ncheck: 600/1000, 10 images/s, 40 s left 2 bad\n",
+    )
+
+
+def test_a_line_ends_where_there_is_no_note(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("check", 100, "images") as advance:
+        clock.seconds += 50
+        advance(50, "")
+    assert capsys.readouterr().err == "check: 50/100, 1 images/s, 50 s left\n"
+
+
+def test_nothing_done_so_far_has_no_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("check", 100, "images") as advance:
+        clock.seconds += 50
+        advance(0, "waiting")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_quick_draws_no_bar(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_as_stderr(monkeypatch)
+    with progress("check", 10, "images") as advance:
+        for _ in range(10):
+            clock.seconds += 0.1
+            advance(1, "")
+    assert "check" not in terminal.getvalue()
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_note(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_as_stderr(monkeypatch)
+    with progress("check", 100, "images") as advance:
+        clock.seconds += 5
+        advance(50, "2 bad")
+    shown = terminal.getvalue()
+    assert "check" in shown
+    assert "50/100" in shown
+    assert "10 images/s" in shown
+    assert "2 bad" in shown
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_an_error_inside_comes_out(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if is_terminal:
+        terminal_as_stderr(monkeypatch)
+
+    def fail() -> None:
+        with progress("check", 10, "images") as advance:
+            advance(1, "")
+            raise ValueError("bad image")
+
+    with pytest.raises(ValueError, match="bad image"):
+        fail()
+
+
+def test_what_was_done_before_does_not_count_for_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("epoch", 1000, "images", done=500) as advance:
+        clock.seconds += 50
+        advance(100, "")
+    assert capsys.readouterr().err == "epoch: 600/1000, 2 images/s, 200 s left\n"
+
+
+def test_a_bar_begins_with_what_was_done_before(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_as_stderr(monkeypatch)
+    with progress("epoch", 1000, "images", done=500) as advance:
+        clock.seconds += 50
+        advance(100, "")
+    assert "600/1000" in terminal.getvalue()
+    assert "2 images/s" in terminal.getvalue()

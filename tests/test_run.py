@@ -1,0 +1,237 @@
+import csv
+import json
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from tench.errors import TenchError, UsageError
+from tench.run import Run, environment, remembered_data
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run.at(tmp_path / "run")
+
+
+def test_runs_are_numbered_from_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [str(Run.at(None).folder) for _ in range(3)] == ["runs/001", "runs/002", "runs/003"]
+
+
+@pytest.mark.parametrize(
+    ("there", "next_one"),
+    [
+        (["999"], "1000"),
+        (["999", "1000"], "1001"),
+        (["002", "010"], "011"),
+        (["9", "best", "1x"], "010"),
+        (["photos"], "001"),
+    ],
+)
+def test_the_next_number_follows_the_largest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: list[str], next_one: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in there:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert Run.at(None).folder == Path("runs") / next_one
+
+
+def test_no_two_threads_get_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    together = threading.Barrier(8)
+
+    def several(_: int) -> list[Path]:
+        together.wait()
+        return [Run.at(None).folder for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        folders = [folder for part in pool.map(several, range(8)) for folder in part]
+    assert sorted(folder.name for folder in folders) == [f"{number:03}" for number in range(1, 81)]
+
+
+def test_a_named_folder_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    assert Run.at(folder).folder == folder
+    assert folder.is_dir()
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(UsageError) as refused:
+        Run.at(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path}: holds files, but no run (recipe.yaml is missing). Name another directory."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError) as refused:
+        Run.at(tmp_path / "file")
+    assert str(refused.value) == f"{tmp_path / 'file'}: is a file; --run names a directory."
+
+
+@pytest.mark.parametrize(
+    "there", [[], [".lock"], ["environment.json"], ["environment.json", "classes.json", ".x.part"]]
+)
+def test_what_a_run_killed_at_its_beginning_has_written_is_no_obstacle(tmp_path: Path, there: list[str]) -> None:
+    for name in there:
+        (tmp_path / name).write_text("{}")
+    assert not Run.at(tmp_path).exists
+
+
+def test_a_recipe_that_is_of_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("flour: 500 g\n")
+    with pytest.raises(TenchError) as refused:
+        remembered_data(tmp_path)
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path / 'environment.json'}: cannot be read (")
+    assert message.endswith("), so recipe.yaml beside it is not of a run. Name another directory.")
+
+
+def test_a_run_is_begun_once_its_recipe_is_written(run: Run) -> None:
+    assert not run.exists
+    run.begin("model: {}\n", {"data": {"source": "digits"}}, {"ids": ["a"]})
+    assert run.exists
+    assert (run.folder / "recipe.yaml").read_text() == "model: {}\n"
+    assert json.loads((run.folder / "classes.json").read_text()) == {"ids": ["a"]}
+    assert remembered_data(run.folder) == {"source": "digits"}
+
+
+def test_a_folder_without_a_run_remembers_no_data(tmp_path: Path) -> None:
+    assert remembered_data(tmp_path) is None
+    assert remembered_data(tmp_path / "missing") is None
+
+
+def test_a_run_that_was_never_begun_is_discarded_with_its_lock(run: Run) -> None:
+    with run.lock():
+        pass
+    run.discard()
+    assert not run.folder.exists()
+
+
+def test_a_run_with_anything_in_it_is_not_discarded(run: Run) -> None:
+    (run.folder / "notes.txt").write_text("mine")
+    run.discard()
+    assert (run.folder / "notes.txt").exists()
+
+
+# metrics.jsonl and metrics.csv
+
+
+def test_what_is_logged_is_read_again_by_kind(run: Run) -> None:
+    run.log(kind="step", step=5, epoch=1, train_loss=1.23456789)
+    run.log(kind="epoch", step=8, epoch=1, val_top1=0.5)
+    assert run.metrics("step") == [{"kind": "step", "step": 5, "epoch": 1, "train_loss": 1.23457}]
+    assert run.metrics("epoch") == [{"kind": "epoch", "step": 8, "epoch": 1, "val_top1": 0.5}]
+    assert len(run.metrics()) == 2
+
+
+def test_a_run_without_a_log_has_no_metrics(run: Run) -> None:
+    assert run.metrics() == []
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_a_last_line_that_was_cut_off_is_left_out(run: Run, cut: int) -> None:
+    run.log(kind="step", step=1, epoch=1)
+    run.log(kind="step", step=2, epoch=1)
+    path = run.folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[: -cut - 1])
+    assert [record["step"] for record in run.metrics()] == [1]
+
+
+def test_only_the_line_break_of_the_last_line_may_be_lost(run: Run) -> None:
+    run.log(kind="step", step=1, epoch=1)
+    path = run.folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert [record["step"] for record in run.metrics()] == [1]
+
+
+def test_lines_after_the_checkpoint_are_forgotten(run: Run) -> None:
+    for step in (4, 8, 12, 16, 20):
+        run.log(kind="step", step=step, epoch=(step - 1) // 8 + 1)
+        if step % 8 == 0:
+            run.log(kind="epoch", step=step, epoch=step // 8)
+    run.forget_after(step=16, epochs=1)  # saved after the last step of epoch 2, before its validation
+    assert [(record["kind"], record["step"]) for record in run.metrics()] == [
+        ("step", 4),
+        ("step", 8),
+        ("epoch", 8),
+        ("step", 12),
+        ("step", 16),
+    ]
+    run.log(kind="epoch", step=16, epoch=2)
+    assert len(run.metrics()) == 6
+
+
+def test_a_cut_line_is_gone_before_new_ones_are_added(run: Run) -> None:
+    run.log(kind="step", step=1, epoch=1)
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "st')
+    run.forget_after(step=5, epochs=0)
+    run.log(kind="step", step=2, epoch=1)
+    lines = (run.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+
+
+def test_the_table_has_a_line_for_each_validation(run: Run) -> None:
+    run.log(kind="step", step=1, epoch=1, lr=0.1)
+    run.log(kind="epoch", step=2, epoch=1, val_top1=0.25)
+    run.log(kind="epoch", step=4, epoch=2, val_top1=0.5)
+    run.write_table()
+    with (run.folder / "metrics.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["step", "epoch", "val_top1"], ["2", "1", "0.25"], ["4", "2", "0.5"]]
+
+
+# The checkpoint and the lock
+
+
+def test_a_checkpoint_comes_back_as_it_was(run: Run) -> None:
+    assert run.load_checkpoint() is None
+    run.save_checkpoint({"weights": torch.arange(3), "step": 7, "best": None})
+    loaded = run.load_checkpoint()
+    assert loaded is not None
+    assert torch.equal(loaded.pop("weights"), torch.arange(3))
+    assert loaded == {"step": 7, "best": None}
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run: Run) -> None:
+    run.save_checkpoint({"step": 1})
+    with pytest.raises(Exception, match="pickle"):
+        run.save_checkpoint({"step": 2, "not to be saved": lambda: None})
+    assert run.load_checkpoint() == {"step": 1}
+    assert [path.name for path in run.folder.iterdir()] == ["last.ckpt"]
+
+
+def test_a_run_is_locked_against_other_processes_until_it_is_left(run: Run) -> None:
+    code = "import sys, tench.run; tench.run.Run.at(sys.argv[1]).lock()"
+    with run.lock():
+        refused = subprocess.run([sys.executable, "-c", code, run.folder], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(
+        f"TenchError: {run.folder}: another process is training in this run. Wait for it or stop it.\n"
+    )
+    with run.lock():
+        pass
+
+
+def test_a_lock_is_released_by_an_error(run: Run) -> None:
+    with pytest.raises(ValueError, match="stop"), run.lock():
+        raise ValueError("stop")
+    with run.lock():
+        pass
+
+
+def test_the_environment_names_versions_and_command() -> None:
+    found = environment()
+    assert found["packages"]["torch"] == torch.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["command"][1:] == sys.argv[1:]
+    assert json.loads(json.dumps(found)) == found

@@ -1,0 +1,691 @@
+"""The loop as a whole. Run as a script, this file trains for a test that kills it: test_fit.py RUN."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import nn
+
+import tench
+from tench.errors import TenchError, UsageError
+from tench.evaluation.evaluate import Metrics
+from tench.evaluation.evaluate import measure as real_measure
+from tench.input.loader import Batch
+from tench.run import Run
+from tench.training import fit as fit_module
+from tench.training import plan
+from tench.training.fit import Options, fit
+from tench.training.plan import Data
+from tench.training.recipe import Recipe, load_recipe
+from tench.training.state import State
+from tench.training.step import train_step as real_train_step
+from tench.training.stopping import StoppedError
+
+SOURCE = "synthetic:images=64,size=8,classes=4,val=30,format=pixels"
+STEPS_PER_EPOCH, EPOCHS = 8, 3
+DIGITS_WITH_MLP = load_recipe("digits").replace(arch="mlp", epochs=6, lr=0.05)
+SMALL = Recipe().replace(arch="mlp", epochs=EPOCHS, batch_size=8, lr=0.02, precision="fp32")
+OPTIONS = Options(device="cpu", threads=1, log_every=3, save_every_seconds=0.0)
+"""A checkpoint after every step."""
+
+FILES = {
+    "recipe.yaml",
+    "environment.json",
+    "classes.json",
+    "metrics.jsonl",
+    "metrics.csv",
+    "last.ckpt",
+    "best.safetensors",
+    "model.json",
+}
+TIMES = {"seconds", "images_per_second", "wait_share"}
+
+
+class Killed(BaseException):
+    """Ends a training as SIGKILL would, as far as files can tell."""
+
+
+def dropout_network(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Dropout2d(0.3),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(32, num_classes),
+    )
+
+
+def train(run: Path, recipe: Recipe = SMALL, options: Options = OPTIONS) -> Run:
+    return fit(SOURCE, recipe=recipe, run=run, options=options)
+
+
+def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    saved: dict[str, Any] = torch.load(run / "last.ckpt", weights_only=True)
+    return saved
+
+
+def equal_in_all(first: Any, second: Any) -> bool:
+    """Whether two checkpoints hold the same, bit for bit."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal_in_all(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(equal_in_all, first, second))
+    return bool(first == second)
+
+
+def assert_same_outcome(run: Path, expected: Path) -> None:
+    """Everything two runs leave behind is the same, but for what tells of time."""
+    ours, theirs = checkpoint(run), checkpoint(expected)
+    assert ours.pop("seconds") > 0
+    assert theirs.pop("seconds") > 0
+    assert equal_in_all(ours, theirs)
+    ours, theirs = load_file(run / "best.safetensors"), load_file(expected / "best.safetensors")
+    assert equal_in_all(ours, theirs)
+    for name in ("model.json", "classes.json", "recipe.yaml"):
+        assert (run / name).read_text() == (expected / name).read_text()
+    assert without_times(Run(run).metrics()) == without_times(Run(expected).metrics())
+    tables = [list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text()))) for folder in (run, expected)]
+    assert without_times(tables[0]) == without_times(tables[1])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield train(tmp_path_factory.mktemp("undisturbed")).folder
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The digits learned by a perceptron."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        run = tmp_path_factory.mktemp("digits")
+        yield fit(recipe=DIGITS_WITH_MLP, run=run, options=Options(device="cpu", threads=1, log_every=20))
+
+
+@pytest.fixture
+def kill_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Kills the training in this process before a step, counted from 0; never again when it is continued."""
+
+    def at(step: int) -> None:
+        def train_step(state: State, *rest: Any) -> None:
+            if state.step == step:
+                monkeypatch.setattr(fit_module, "train_step", real_train_step)
+                raise Killed
+            real_train_step(state, *rest)
+
+        monkeypatch.setattr(fit_module, "train_step", train_step)
+
+    return at
+
+
+# What a training reaches and leaves behind
+
+
+def test_digits_are_learned(digits: Run) -> None:
+    epochs = digits.metrics("epoch")
+    assert [record["epoch"] for record in epochs] == [1, 2, 3, 4, 5, 6]
+    assert epochs[-1]["val_top1"] > 0.9
+    assert epochs[-1]["val_images"] == 359
+    assert epochs[-1]["train_loss"] < epochs[0]["train_loss"]
+
+
+def test_a_run_holds_the_documented_files_and_no_others(digits: Run) -> None:
+    assert {path.name for path in digits.folder.iterdir()} - {".lock"} == FILES
+
+
+def test_the_recipe_of_a_run_has_every_value_and_nothing_open(digits: Run) -> None:
+    written = yaml.safe_load((digits.folder / "recipe.yaml").read_text())
+    assert {section: list(values) for section, values in written.items()} == {
+        section: list(values) for section, values in yaml.safe_load(Recipe().to_yaml()).items()
+    }
+    assert "auto" not in [value for values in written.values() for value in values.values()]
+    assert load_recipe(str(digits.folder / "recipe.yaml")).training.epochs == 6
+
+
+def test_the_environment_says_what_it_ran_on(digits: Run) -> None:
+    found = digits.environment()
+    assert found["tench"] == tench.__version__
+    assert found["packages"]["torch"] == torch.__version__
+    assert found["device"] == "cpu"
+    assert found["data"]["source"] == "digits"
+    assert found["data"]["fingerprint"] == tench.open_source("digits").fingerprint
+
+
+def test_the_classes_stand_beside_the_weights(digits: Run) -> None:
+    assert json.loads((digits.folder / "classes.json").read_text())["ids"] == list("0123456789")
+    assert json.loads((digits.folder / "model.json").read_text())["classes"]["ids"] == list("0123456789")
+
+
+def test_the_log_tells_of_steps_and_epochs_in_order(digits: Run) -> None:
+    lines = [json.loads(line) for line in (digits.folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines == digits.metrics()
+    steps_per_epoch = 1438 // 32
+    assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(20, 6 * steps_per_epoch + 1, 20))
+    assert [line["step"] for line in lines if line["kind"] == "epoch"] == [
+        steps_per_epoch * epoch for epoch in range(1, 7)
+    ]
+    assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
+    for line in lines:
+        if line["kind"] == "step":
+            assert line["epoch"] == (line["step"] - 1) // steps_per_epoch + 1
+            assert line["images_per_second"] > 0
+            assert 0 <= line["wait_share"] <= 1
+    assert lines[-1]["seconds"] > lines[0].get("seconds", 0)
+
+
+def test_the_table_of_epochs_is_that_of_the_log(digits: Run) -> None:
+    with (digits.folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    epochs = digits.metrics("epoch")
+    assert list(rows[0]) == [name for name in epochs[0] if name != "kind"]
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == [
+        {name: value for name, value in epoch.items() if name != "kind"} for epoch in epochs
+    ]
+
+
+def test_the_learning_rate_of_the_log_is_that_of_the_last_step(undisturbed: Path) -> None:
+    # cosine over 24 steps from 0.02
+    lrs = {line["step"]: line["lr"] for line in Run(undisturbed).metrics("step")}
+    expected = {step: 0.01 * (1 + torch.tensor(torch.pi * (step - 1) / 24).cos().item()) for step in lrs}
+    assert lrs == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(digits: Run) -> None:
+    best = max(digits.metrics("epoch"), key=lambda record: record["val_top1"])
+    metrics = json.loads((digits.folder / "model.json").read_text())["metrics"]
+    assert metrics["epoch"] == best["epoch"]
+    assert metrics["top1"] == pytest.approx(best["val_top1"], rel=1e-5)
+    assert metrics["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
+
+
+def test_a_worse_epoch_does_not_replace_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top1s = iter([0.5, 0.75, 0.75])
+
+    def measure(*arguments: Any) -> Metrics:
+        return dataclasses.replace(real_measure(*arguments), top1=next(top1s))
+
+    weights = []
+    monkeypatch.setattr(fit_module, "measure", measure)
+    monkeypatch.setattr(fit_module, "save", lambda folder, module, card: weights.append(card.metrics))
+    train(tmp_path)
+    assert [(metrics["epoch"], metrics["top1"]) for metrics in weights] == [(1, 0.5), (2, 0.75)]
+
+
+def test_the_same_call_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
+@pytest.mark.parametrize("values", [{"threads": 2}, {"log_every": 100}, {"save_every_seconds": 600.0}])
+def test_options_do_not_change_the_numbers(undisturbed: Path, tmp_path: Path, values: dict[str, Any]) -> None:
+    options = dataclasses.replace(OPTIONS, **values)
+    ours, theirs = checkpoint(train(tmp_path, options=options).folder), checkpoint(undisturbed)
+    assert equal_in_all(ours["model"], theirs["model"])
+
+
+def test_another_seed_gives_other_weights(undisturbed: Path, tmp_path: Path) -> None:
+    run = train(tmp_path, SMALL.replace(seed=1)).folder
+    assert not equal_in_all(checkpoint(run)["model"], checkpoint(undisturbed)["model"])
+
+
+def test_without_a_folder_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = SMALL.replace(epochs=1)
+    folders = [fit(SOURCE, recipe=quick, options=OPTIONS).folder for _ in range(2)]
+    assert folders == [Path("runs/001"), Path("runs/002")]
+
+
+@pytest.mark.parametrize(
+    ("source", "recipe"),
+    [("nowhere", SMALL), (SOURCE, SMALL.replace(arch="resnt18")), (SOURCE, SMALL.replace(epochs=0))],
+)
+def test_what_cannot_begin_leaves_no_run_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, recipe: Recipe
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError):
+        fit(source, recipe=recipe, options=OPTIONS)
+    assert list(tmp_path.rglob("runs/*")) == []
+
+
+# Killed and continued
+
+
+@pytest.mark.parametrize("step", range(1, STEPS_PER_EPOCH * EPOCHS))
+def test_killed_before_any_step_a_run_continues_to_the_same_end(
+    undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], step: int
+) -> None:
+    kill_before(step)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    assert checkpoint(tmp_path)["step"] == step
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
+@pytest.mark.parametrize("save_every_seconds", [600.0, 0.0])
+def test_killed_before_the_first_checkpoint_a_run_begins_anew(
+    undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], save_every_seconds: float
+) -> None:
+    kill_before(5 if save_every_seconds else 0)
+    with pytest.raises(Killed):
+        train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=save_every_seconds))
+    assert not (tmp_path / "last.ckpt").exists()
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
+@pytest.mark.parametrize("target", ["measure", "_refuse_chance", "save"])
+def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_that_epoch(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    calls = itertools.count()
+    whole = getattr(fit_module, target)
+
+    def once_killed(*arguments: Any) -> Any:
+        result = whole(*arguments)
+        if next(calls) == 0:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(fit_module, target, once_killed)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    saved = checkpoint(tmp_path)
+    assert (saved["step"], saved["epochs"]) == (STEPS_PER_EPOCH, 0)
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
+@pytest.mark.parametrize("method", ["log", "write_table", "save_checkpoint"])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_killed_while_an_epoch_is_written_a_run_continues_to_the_same_end(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, epoch: int
+) -> None:
+    whole = getattr(Run, method)
+    done: list[bool] = []
+
+    def killed_after(run: Run, *arguments: Any, **values: Any) -> None:
+        if method == "save_checkpoint" and arguments[0]["epochs"] == epoch and not done:
+            done.append(True)
+            raise Killed  # before it is in its place: complete_file renames last
+        whole(run, *arguments, **values)
+        if method == "write_table" and len(run.metrics("epoch")) == epoch and not done:
+            done.append(True)
+            raise Killed
+        if method == "log" and values["kind"] == "epoch" and values["epoch"] == epoch and not done:
+            done.append(True)
+            raise Killed
+
+    monkeypatch.setattr(Run, method, killed_after)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    assert len(Run(tmp_path).metrics("epoch")) == epoch
+    assert checkpoint(tmp_path)["epochs"] == epoch - 1
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
+def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, __file__, str(tmp_path / "killed")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert child.stdout is not None
+    with child, child.stdout as steps:
+        for line in steps:
+            if int(line) == STEPS_PER_EPOCH + 3:
+                child.kill()
+                break
+    assert child.returncode == -signal.SIGKILL
+    saved = checkpoint(tmp_path / "killed")
+    assert saved["epochs"] == 1
+    assert STEPS_PER_EPOCH < saved["step"] < 2 * STEPS_PER_EPOCH
+
+    monkeypatch.setattr(fit_module, "create", dropout_network)
+    train(tmp_path / "killed")
+    train(tmp_path / "undisturbed")
+    assert_same_outcome(tmp_path / "killed", tmp_path / "undisturbed")
+    assert {path.name for path in (tmp_path / "killed").iterdir() if not path.name.startswith(".")} == FILES
+
+
+def test_what_a_killed_process_had_half_written_is_no_obstacle(
+    undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None]
+) -> None:
+    kill_before(13)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"kind": "step", "step": 1')
+    (tmp_path / ".last.ckpt.abc.part").write_bytes(b"half")
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
+# Stopped
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_a_run_saves_says_so_and_can_go_on(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def train_step(state: State, *rest: Any) -> None:
+        if state.step == 10:
+            os.kill(os.getpid(), number)
+        real_train_step(state, *rest)
+
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "train_step", train_step)
+        with pytest.raises(StoppedError) as stopped:
+            train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=600.0))
+    assert str(stopped.value) == (
+        f"Stopped after step 11; a checkpoint is saved. Continue with: tench train --run {tmp_path}"
+    )
+    assert checkpoint(tmp_path)["step"] == 11
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert_same_outcome(fit(run=tmp_path, options=OPTIONS).folder, undisturbed)  # as the message says
+
+
+def test_a_request_to_stop_right_after_the_check_waits_for_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the request comes: a run that says a checkpoint is saved has saved it."""
+    answers = itertools.chain([False], itertools.repeat(True))
+
+    @contextlib.contextmanager
+    def stop_signals() -> Iterator[Callable[[], bool]]:
+        yield lambda: next(answers)
+
+    monkeypatch.setattr(fit_module, "stop_signals", stop_signals)
+    with pytest.raises(StoppedError, match="Stopped after step 2; a checkpoint is saved"):
+        train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=600.0))
+    assert checkpoint(tmp_path)["step"] == 2
+
+
+def test_a_second_request_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train_step(state: State, *rest: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(fit_module, "train_step", train_step)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+
+
+def test_a_training_outside_the_main_thread_leaves_signals_alone(tmp_path: Path, undisturbed: Path) -> None:
+    thread = threading.Thread(target=train, args=[tmp_path])
+    thread.start()
+    thread.join()
+    assert_same_outcome(tmp_path, undisturbed)
+
+
+# The same call again
+
+
+def test_a_finished_run_says_so_and_is_left_as_it_is(undisturbed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = {path.name: path.read_bytes() for path in undisturbed.iterdir()}
+    with caplog.at_level(logging.INFO, "tench"):
+        train(undisturbed)
+    best = json.loads((undisturbed / "model.json").read_text())["metrics"]["top1"]
+    assert f"{undisturbed}: this run is finished (3 epochs, best val top-1 {best:.2%})." in caplog.messages
+    assert {path.name: path.read_bytes() for path in undisturbed.iterdir()} == before
+
+
+def test_a_run_continues_without_naming_anything_but_its_folder(undisturbed: Path) -> None:
+    assert fit(run=undisturbed, options=OPTIONS).folder == undisturbed
+
+
+def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        train(undisturbed, SMALL.replace(lr=0.5, epochs=4))
+    assert str(refused.value) == (
+        f"{undisturbed}: was begun with another recipe or dataset: optimizer.lr was 0.02, now 0.5; training.epochs was "
+        "3, now 4. Continue it with the same command, or name a new --run."
+    )
+
+
+def test_another_dataset_is_refused(undisturbed: Path) -> None:
+    other = SOURCE.replace("images=64", "images=65")
+    with pytest.raises(UsageError) as refused:
+        fit(other, recipe=SMALL, run=undisturbed, options=OPTIONS)
+    fingerprints = [tench.open_source(source).fingerprint for source in (SOURCE, other)]
+    assert f"another recipe or dataset: fingerprint was {fingerprints[0]}, now {fingerprints[1]}." in str(refused.value)
+
+
+def test_another_validation_set_is_refused(undisturbed: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        fit(SOURCE, val=SOURCE, recipe=SMALL, run=undisturbed, options=OPTIONS)
+    fingerprint = tench.open_source(SOURCE).fingerprint
+    assert f"dataset: val_fingerprint was None, now {fingerprint}." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "values"),
+    [
+        ("digits", {"mean": (0.1, 0.2, 0.4), "std": (0.2, 0.3, 0.3)}),
+        (SOURCE, {"mean": (0.1,), "std": (0.2,)}),
+    ],
+)
+def test_a_mean_fitted_to_the_channels_is_the_same_recipe(tmp_path: Path, source: str, values: dict[str, Any]) -> None:
+    recipe = SMALL.replace(epochs=1, **values)
+    for _ in range(2):
+        fit(source, recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
+    assert len(Run(tmp_path).metrics("epoch")) == 1
+
+
+def test_the_validation_set_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mine", "other"):
+        for number, class_name in itertools.product(range(4), "ab"):
+            path = tmp_path / name / class_name / f"{number}.ppm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"P6 8 8 255 " + bytes([number * 9, ord(class_name), 3]) * 64)
+    monkeypatch.chdir(tmp_path)
+    recipe = SMALL.replace(epochs=1, batch_size=4)
+    fit("mine", val="other", recipe=recipe, run=tmp_path / "run", options=OPTIONS)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(fit(run=tmp_path / "run", options=OPTIONS).metrics("epoch")) == 1
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    with filelock.FileLock(tmp_path / ".lock"), pytest.raises(TenchError) as refused:
+        train(tmp_path)
+    assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it or stop it."
+
+
+# What stops a training
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
+    undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_before(12)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "best.safetensors", "model.json")}
+
+    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any) -> None:
+        factor = float("nan") if state.step > 12 else 1.0
+        scaled: Any = lambda images: normalise(images) * factor  # noqa: E731  # shorter than a def with its types
+        real_train_step(state, batch, lr, recipe, scaled)
+
+    seldom = dataclasses.replace(OPTIONS, log_every=100, save_every_seconds=600.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "train_step", train_step)
+        with pytest.raises(TenchError, match="The loss was not finite at step 14; that update was left out"):
+            train(tmp_path, options=seldom)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert_same_outcome(train(tmp_path).folder, undisturbed)  # and it can be continued from there
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([1.0, float("nan")])
+
+    def measure(*arguments: Any) -> Metrics:
+        return dataclasses.replace(real_measure(*arguments), top1=1.0, loss=next(losses))
+
+    monkeypatch.setattr(fit_module, "measure", measure)
+    with pytest.raises(TenchError) as stopped:
+        train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=600.0))
+    assert str(stopped.value) == (
+        f"{tmp_path}: the validation loss after epoch 2 is not finite. Nothing of this epoch was saved. "
+        "Try a lower learning rate or --precision fp32."
+    )
+    assert checkpoint(tmp_path)["epochs"] == 1
+    assert json.loads((tmp_path / "model.json").read_text())["metrics"]["epoch"] == 1
+
+
+@pytest.fixture
+def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives each validation image the label of the class after its own."""
+    whole = plan.open_data
+
+    def open_data(*arguments: Any) -> Data:
+        data = whole(*arguments)
+        index = np.roll(np.arange(len(data.classes), dtype=np.int32), -1)
+        return dataclasses.replace(data, val=data.val.relabelled(index))
+
+    monkeypatch.setattr(fit_module, "open_data", open_data)
+
+
+@pytest.mark.usefixtures("wrong_labels")
+def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_path: Path) -> None:
+    with pytest.raises(TenchError) as stopped:
+        fit("digits", recipe=DIGITS_WITH_MLP, run=tmp_path, options=Options(device="cpu", threads=1))
+    assert str(stopped.value).startswith("digits (val): top-1 is ")
+    assert "on 359 images, no better than guessing (10." in str(stopped.value)
+    assert str(stopped.value).endswith(
+        "The validation labels probably do not belong to the images: check the order of the label file and the class "
+        "numbering (tench info SOURCE)."
+    )
+    assert len(Run(tmp_path).metrics("epoch")) < 3
+
+
+@pytest.mark.usefixtures("wrong_labels")
+def test_a_few_validation_images_at_chance_stop_nothing(tmp_path: Path) -> None:
+    few = SOURCE.replace("images=64", "images=200")
+    run = fit(few, recipe=SMALL, run=tmp_path, options=OPTIONS)
+    assert run.metrics("epoch")[-1]["train_top1"] > 0.9
+    assert run.metrics("epoch")[-1]["val_top1"] < 0.3
+
+
+def test_a_run_that_was_better_than_chance_once_is_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top1s = iter([0.5, 0.1, 0.1])
+    monkeypatch.setattr(fit_module, "measure", lambda *rest: dataclasses.replace(real_measure(*rest), top1=next(top1s)))
+    recipe = DIGITS_WITH_MLP.replace(epochs=3)
+    run = fit("digits", recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
+    assert run.metrics("epoch")[-1]["train_top1"] > 0.5
+
+
+# Checkpoints that cannot be continued
+
+
+@pytest.fixture
+def begun(tmp_path: Path, kill_before: Callable[[int], None]) -> Path:
+    """A run killed in its second epoch."""
+    kill_before(12)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    return tmp_path
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(begun: Path) -> None:
+    torch.save(checkpoint(begun) | {"arch": "resnet20"}, begun / "last.ckpt")
+    with pytest.raises(TenchError) as refused:
+        train(begun)
+    assert str(refused.value) == (
+        f"{begun / 'last.ckpt'}: is a checkpoint of resnet20, but this run trains mlp. "
+        "Put the run's own checkpoint back, or name a new --run."
+    )
+
+
+def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begun: Path) -> None:
+    saved = checkpoint(begun)
+    saved["model"]["1.weight"] = torch.zeros(128, 5)
+    torch.save(saved, begun / "last.ckpt")
+    with pytest.raises(TenchError) as refused:
+        train(begun)
+    assert str(refused.value) == (
+        f"{begun / 'last.ckpt'}: its weights are not of mlp for these classes: 1.weight has shape (128, 5) instead of "
+        "(128, 192). It was written for another architecture; name that one, or start a new run."
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_a_damaged_checkpoint_is_refused(begun: Path, damage: str) -> None:
+    path = begun / "last.ckpt"
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"not a checkpoint"}[damage])
+    with pytest.raises(TenchError) as refused:
+        train(begun)
+    assert str(refused.value).startswith(f"{path}: cannot be read (")
+    assert str(refused.value).endswith("). Put a copy of it back, or name a new --run.")
+
+
+class Dangerous:
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch executed",)
+
+
+def test_a_checkpoint_cannot_execute_code(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(begun)
+    torch.save({"arch": Dangerous()}, begun / "last.ckpt")
+    with pytest.raises(TenchError, match="cannot be read"):
+        train(begun)
+    assert not (begun / "executed").exists()
+
+
+def test_a_checkpoint_that_is_gone_is_no_reason_to_begin_anew(undisturbed: Path, begun: Path) -> None:
+    (begun / "last.ckpt").unlink()
+    lines = Run(undisturbed).metrics()
+    (begun / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(TenchError) as refused:
+        train(begun)
+    assert str(refused.value) == (
+        f"{begun / 'last.ckpt'}: is missing, but metrics.jsonl tells of 3 epochs. "
+        "Put a copy of it back, or name a new --run."
+    )
+
+
+def _train_until_killed(run: str) -> None:
+    """Train with dropout, telling each step."""
+
+    def train_step(state: State, *rest: Any) -> None:
+        real_train_step(state, *rest)
+        print(state.step, flush=True)
+
+    loop: Any = fit_module
+    loop.train_step, loop.create = train_step, dropout_network
+    train(Path(run))
+
+
+if __name__ == "__main__":
+    _train_until_killed(sys.argv[1])

@@ -1,0 +1,190 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from tench.data.table import Classes
+from tench.errors import TenchError, UsageError
+from tench.models import create
+from tench.weights.own import ModelCard, Normalise, load, save
+
+CARD = ModelCard(
+    arch="resnet20",
+    classes=Classes.of(["n01", "n02", "n03"], ["cat", "dog", "fish"]),
+    channels=3,
+    image_size=12,
+    eval_resize=14,
+    interpolation="bicubic",
+    mean=(0.1, 0.2, 0.3),
+    std=(0.4, 0.5, 0.6),
+    metrics={"epoch": 3, "top1": 0.75},
+)
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """In the state after a few batches, so that its batch norms have statistics of their own."""
+    torch.manual_seed(0)
+    network = create("resnet20", num_classes=3, image_size=12, channels=3)
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(8, 3, 12, 12) * 2 + 1)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # not in its stub
+
+
+@pytest.fixture
+def saved(tmp_path: Path, network: nn.Module) -> Path:
+    save(tmp_path, network, CARD)
+    return tmp_path
+
+
+def test_saved_weights_give_the_same_logits(saved: Path, network: nn.Module) -> None:
+    images = torch.randn(4, 3, 12, 12)
+    with torch.no_grad():
+        expected = network.eval()(images)
+        torch.testing.assert_close(load(saved, "cpu").module(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loaded_network_is_in_evaluation_mode_with_the_statistics_it_was_saved_with(
+    saved: Path, network: nn.Module
+) -> None:
+    module = load(saved, "cpu").module
+    assert not any(part.training for part in module.modules())
+    expected = network.state_dict()
+    assert "running_mean" in " ".join(expected)
+    for name, tensor in module.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_the_card_comes_back_with_the_weights(saved: Path) -> None:
+    classifier = load(saved, "cpu")
+    assert classifier.card == CARD
+    assert classifier.classes.names == ("cat", "dog", "fish")
+    assert (classifier.view.size, classifier.view.resize, classifier.view.interpolation) == (12, 14, "bicubic")
+
+
+def test_weights_are_an_ordinary_safetensors_file(saved: Path, network: nn.Module) -> None:
+    stored = load_file(saved / "best.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in stored.items()} == {
+        name: tuple(tensor.shape) for name, tensor in network.state_dict().items()
+    }
+
+
+def test_the_file_itself_can_be_named(saved: Path) -> None:
+    (saved / "best.safetensors").rename(saved / "flowers.safetensors")
+    assert load(saved / "flowers.safetensors", "cpu").card == CARD
+
+
+def test_probabilities_of_images_of_any_size(saved: Path) -> None:
+    classifier = load(saved, "cpu")
+    images = [np.full((height, 20, 3), 99, np.uint8) for height in (14, 40)]
+    found = classifier.predict(images)
+    assert found.shape == (2, 3)
+    assert found.sum(axis=1) == pytest.approx([1, 1])
+    assert found[0] == pytest.approx(found[1], abs=1e-6)  # both are cut to the same even square
+    assert classifier.predict([]).shape == (0, 3)
+
+
+def test_normalise_is_torchvisions() -> None:
+    pixels = torch.randint(0, 256, (2, 3, 5, 5), dtype=torch.uint8)
+    expected = (pixels.double() / 255 - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor(
+        [0.4, 0.5, 0.6]
+    ).view(3, 1, 1)
+    found = Normalise(CARD.mean, CARD.std, torch.device("cpu"))(pixels)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path / "gone")
+    assert str(refused.value) == f"{tmp_path / 'gone'}: no such run directory or weights file."
+
+
+@pytest.mark.parametrize(
+    ("missing", "what"), [("best.safetensors", "weights"), ("model.json", "the description of the model")]
+)
+def test_a_missing_file_is_named_with_what_it_holds(saved: Path, missing: str, what: str) -> None:
+    (saved / missing).unlink()
+    with pytest.raises(UsageError) as refused:
+        load(saved)
+    assert str(refused.value) == (
+        f"{saved / missing}: not there, and it should hold {what}. Give the directory of a run that has finished an "
+        "epoch, or a .safetensors file with model.json beside it."
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_damaged_weights_are_refused(saved: Path, damage: str) -> None:
+    path = saved / "best.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"these are no weights"}[damage])
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu")
+    assert str(refused.value).startswith(f"{path}: is not a whole safetensors file (")
+    assert str(refused.value).endswith("). Copy it again.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"arch": "resnet20"}', "not json", '{"classes": {"ids": ["a", "a"], "names": ["a", "b"]}}'],
+)
+def test_a_card_that_describes_no_model_is_refused(saved: Path, text: str) -> None:
+    (saved / "model.json").write_text(text)
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu")
+    assert str(refused.value).startswith(f"{saved / 'model.json'}: does not describe a model (")
+
+
+def test_a_card_with_an_unknown_entry_is_refused(saved: Path) -> None:
+    path = saved / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "red"}))
+    with pytest.raises(TenchError, match=r"does not describe a model \(.*colour"):
+        load(saved, "cpu")
+
+
+def test_weights_of_another_architecture_are_refused_naming_the_first_difference(
+    saved: Path, network: nn.Module
+) -> None:
+    save(saved, network, dataclasses.replace(CARD, arch="mlp"))
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu")
+    message = str(refused.value)
+    assert message.startswith(
+        f"{saved / 'best.safetensors'}: its weights are not of mlp for these classes: 1.weight is missing, and "
+    )
+    assert message.endswith(
+        " more differences. It was written for another architecture; name that one, or start a new run."
+    )
+
+
+def test_weights_for_other_classes_are_refused_with_both_shapes(saved: Path, network: nn.Module) -> None:
+    save(saved, network, dataclasses.replace(CARD, classes=Classes.numbered_to(4)))
+    with pytest.raises(TenchError, match=r"has shape \(3, 64\) instead of \(4, 64\), and 1 more differences"):
+        load(saved, "cpu")
+
+
+def test_an_unknown_architecture_is_named(saved: Path, network: nn.Module) -> None:
+    save(saved, network, dataclasses.replace(CARD, arch="resnet21"))
+    with pytest.raises(UsageError, match="No network is called 'resnet21'"):
+        load(saved, "cpu")
+
+
+def test_weights_that_cannot_be_written_leave_those_before(saved: Path, network: nn.Module) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    network.register_buffer("same", network.get_parameter("head.weight").data)
+    with pytest.raises(RuntimeError, match="share memory"):
+        save(saved, network, dataclasses.replace(CARD, metrics={}))
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+def test_metadata_of_other_programs_does_no_harm(saved: Path) -> None:
+    path = saved / "best.safetensors"
+    save_file(load_file(path), path, metadata={"format": "pt"})
+    assert load(saved, "cpu").card == CARD
