@@ -164,9 +164,10 @@ class Run:
         write_text(self.folder / name, json.dumps(data, indent=1) + "\n")
 
 
-def remembered_data(folder: str | Path) -> dict[str, Any] | None:
-    """What the run in a folder was trained on (source, val, val_fraction, ...); None if it is no run."""
-    run = Run(Path(folder))
+def remembered_data(path: str | Path) -> dict[str, Any] | None:
+    """What a run, or the run whose weights file this is, was trained on (source, val, ...); None if it is no run."""
+    path = Path(path)
+    run = Run(path.parent if path.is_file() else path)
     return run.environment()["data"] if run.exists else None
 
 

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def write_images(folder: Path, classes: str, count: int, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """photos: class folders alone. whole: train, val and test. reordered: b, d, a, c as "numbered" folders."""
+    """photos: class folders alone. whole: train, val and test. some: two of the classes."""
     folder = tmp_path_factory.mktemp("sets")
     write_images(folder / "photos", CLASSES, 20)
     write_images(folder / "whole" / "train", CLASSES, 12, seed=1)
@@ -259,8 +260,20 @@ def test_images_without_labels_are_refused(trained: Path, tmp_path: Path) -> Non
     )
 
 
-def test_weights_alone_do_not_know_their_data(trained: Path, sets: Path) -> None:
-    weights = trained / "whole" / "best.safetensors"
+def test_the_weights_file_of_a_run_knows_the_runs_data(trained: Path) -> None:
+    _, found = evaluate_source(load(trained / "whole" / "best.safetensors", "cpu"))
+    assert found.top1 == best_of(trained / "whole")["top1"]
+
+
+def weights_alone(run: Path, folder: Path) -> Path:
+    """A copy of a run's weights and their card, away from the run."""
+    for name in ("best.safetensors", "model.json"):
+        shutil.copy(run / name, folder / name)
+    return folder / "best.safetensors"
+
+
+def test_weights_alone_do_not_know_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
+    weights = weights_alone(trained / "whole", tmp_path)
     with pytest.raises(UsageError) as refused:
         evaluate_source(load(weights, "cpu"))
     assert str(refused.value) == f"{weights}: does not say what it was trained on. Name the dataset to evaluate."
@@ -268,8 +281,10 @@ def test_weights_alone_do_not_know_their_data(trained: Path, sets: Path) -> None
     assert found.top1 == best_of(trained / "whole")["top1"]
 
 
-def test_weights_alone_are_evaluated_on_what_a_training_would_hold_out(trained: Path, sets: Path) -> None:
-    name, found = evaluate_source(load(trained / "whole" / "best.safetensors", "cpu"), str(sets / "photos"))
+def test_weights_alone_are_evaluated_on_what_a_training_would_hold_out(
+    trained: Path, sets: Path, tmp_path: Path
+) -> None:
+    name, found = evaluate_source(load(weights_alone(trained / "whole", tmp_path), "cpu"), str(sets / "photos"))
     assert name == f"{sets / 'photos'} (held out of train)"
     assert found.images == 8
 

@@ -13,6 +13,12 @@ from tench.training.recipe import Optimizer
 DECAY = 5e-4
 
 
+def by_timms_rule(network: nn.Module) -> dict[float, set[str]]:
+    import_timm()
+    rule: Any = importlib.import_module("timm.optim").param_groups_weight_decay
+    return names_by_decay(network, rule(network, DECAY))
+
+
 @pytest.fixture(scope="module")
 def resnet18() -> nn.Module:
     models: Any = import_torchvision().models

@@ -96,7 +96,7 @@ def default_recipe(run: str | Path | None, source: str | Path | None) -> Recipe:
     """The recipe where none is named: the run's own if it was begun, `digits` for the digits, else the defaults."""
     if run is not None and Run(Path(run)).exists:
         return load_recipe(str(Path(run) / RECIPE))
-    return load_recipe("digits") if source in (None, "digits") else Recipe()
+    return load_recipe("digits") if source is None or str(source) == "digits" else Recipe()
 
 
 def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> Run:
@@ -168,9 +168,9 @@ def _train_epoch(
     first = state.step - epoch * train.steps_per_epoch
     state.module.train()
     saved_at = logged_at = time.monotonic()
-    logged_step, waited = state.step, 0.0
+    num_images, waited = 0, 0.0  # since the last log line
     what = f"epoch {epoch + 1}/{recipe.training.epochs}"
-    size = recipe.training.batch_size
+    size = min(recipe.training.batch_size, train.order.num_rows)
     with progress(what, train.steps_per_epoch * size, "images", done=first * size) as advance:
         batches = train.batches(epoch, first)
         for _ in range(first, train.steps_per_epoch):
@@ -179,7 +179,8 @@ def _train_epoch(
             waited += time.monotonic() - asked
             train_step(state, batch.to(state.totals.device), lr_at(state.step), recipe, normalise)
             state.step += 1
-            advance(recipe.training.batch_size, "")
+            num_images += len(batch.rows)
+            advance(len(batch.rows), "")
             now = time.monotonic()
             if state.step % options.log_every == 0:
                 loss, top1, _ = read_totals(state)  # waits for the device
@@ -192,11 +193,11 @@ def _train_epoch(
                     lr=lr_at(state.step - 1),
                     train_loss=loss,
                     train_top1=top1,
-                    images_per_second=(state.step - logged_step) * recipe.training.batch_size / (now - logged_at),
+                    images_per_second=num_images / (now - logged_at),
                     wait_share=waited / (now - logged_at),
                 )
                 state.seconds += now - logged_at
-                logged_at, logged_step, waited = now, state.step, 0.0
+                logged_at, num_images, waited = now, 0, 0.0
             stop = stop_asked()  # once: a signal between saving and stopping waits for the next step
             if stop or now - saved_at > options.save_every_seconds:
                 read_totals(state)

@@ -31,10 +31,11 @@ def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise:
     loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.training.label_smoothing)
     state.optimizer.zero_grad()
     torch.autograd.backward(state.scaler.scale(loss))
+    finite = loss.detach().isfinite()
     if recipe.optimizer.clip_norm:
         state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.module.parameters(), recipe.optimizer.clip_norm)
-    finite = loss.detach().isfinite()
+        norm = nn.utils.clip_grad_norm_(state.module.parameters(), recipe.optimizer.clip_norm)
+        finite &= norm.isfinite() | state.scaler.is_enabled()  # with a scaler an overflow is no news
     if state.scaler.is_enabled():
         state.scaler.step(state.optimizer)  # leaves the update out itself where gradients overflowed
         state.scaler.update()
