@@ -84,7 +84,7 @@ def _flag(field: "dataclasses.Field[Any]") -> str:
     marks = getattr(field.type, "__metadata__", ())
     settings = [mark for mark in marks if hasattr(mark, "aliases")]
     if len(marks) > len(settings) and any("Positional" in str(mark) for mark in marks):
-        return str(next(mark.metavar for mark in settings))
+        return str(next(mark.metavar for mark in settings)).strip("[]")
     aliases = [alias for mark in settings for alias in mark.aliases or ()]
     return ", ".join([f"--{field.name.replace('_', '-')}", *aliases])
 

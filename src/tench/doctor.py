@@ -65,8 +65,6 @@ def _accelerators() -> list[Finding]:
     if not findings:
         build = "this torch is built without CUDA" if torch.version.cuda is None else "none is visible to this process"
         findings.append(Finding("GPUs", f"none ({build})"))
-    if torch.backends.mps.is_available():
-        findings.append(Finding("mps", "Apple GPU; use it with --device mps"))
     return findings
 
 

@@ -19,6 +19,13 @@ def num_cores() -> int:
     return max(1, min(cores, -int(-quota // 1))) if quota else cores
 
 
+def num_threads(asked: int) -> int:
+    """So many threads, or with 0 one for each core. Raises UsageError for less."""
+    if asked < 0:
+        raise UsageError(f"The number of threads is {asked}, but should be 1 or more, or 0 for one per core.")
+    return asked or num_cores()
+
+
 def cgroup_quota() -> float | None:
     """The cgroup's limit in cores, such as 1.5; None where there is none. Reads cgroup v2 (cpu.max) and v1."""
     try:

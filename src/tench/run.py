@@ -115,7 +115,13 @@ class Run:
         """The lines of metrics.jsonl, of one kind ("step", "epoch") or all."""
         path = self.folder / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        records = [json.loads(line) for line in lines if line.endswith("}")]  # a killed process may cut the last one
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                if number < len(lines):  # a killed process may cut the last one
+                    raise TenchError(f"{path}, line {number}: is no JSON ({error}). Remove the line.") from error
         return [record for record in records if kind in (None, record["kind"])]
 
     def forget_after(self, step: int, epochs: int) -> None:
@@ -138,8 +144,12 @@ class Run:
         write_text(self.folder / "metrics.csv", text.getvalue())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        with complete_file(self.folder / CHECKPOINT) as part:
-            torch.save(state, part)
+        path = self.folder / CHECKPOINT
+        try:
+            with complete_file(path) as part:
+                torch.save(state, part)
+        except RuntimeError as error:  # how torch says that the disk is full
+            raise TenchError(f"{path}: cannot be written ({str(error).splitlines()[0]}).") from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The state of last.ckpt, on the CPU; None before the first one was saved. Raises TenchError if it is lost."""
@@ -168,7 +178,14 @@ def remembered_data(path: str | Path) -> dict[str, Any] | None:
     """What a run, or the run whose weights file this is, was trained on (source, val, ...); None if it is no run."""
     path = Path(path)
     run = Run(path.parent if path.is_file() else path)
-    return run.environment()["data"] if run.exists else None
+    if not run.exists:
+        return None
+    data = run.environment().get("data")
+    if not isinstance(data, dict):
+        raise TenchError(
+            f"{run.folder / ENVIRONMENT}: does not say what the run was trained on. Put a copy of it back."
+        )
+    return data
 
 
 def environment() -> dict[str, Any]:

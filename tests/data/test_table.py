@@ -324,6 +324,12 @@ def test_many_threads_read_the_same_file_at_once(tmp_path: Path) -> None:
     assert read == expected + expected[::-1]
 
 
+def test_numbered_classes_with_the_same_ids_are_matched_by_id() -> None:
+    folders = Classes.of(sorted(str(number) for number in range(12)))  # 0, 1, 10, 11, 2, ...
+    index = folders.index_of(Classes.numbered_to(12), whose="the list", here="the folders")
+    assert [folders.ids[label] for label in index] == [str(number) for number in range(12)]
+
+
 def test_a_file_that_was_cut_off_is_named_with_the_row_and_the_remedy(tmp_path: Path) -> None:
     folder = tmp_path / "my photos"
     images = {"a": (b"0123456789", 0), "b": (b"0123456789", 1)}
@@ -334,8 +340,7 @@ def test_a_file_that_was_cut_off_is_named_with_the_row_and_the_remedy(tmp_path: 
         train.read(1)
     assert str(error.value) == (
         f"{folder}/shard: row 1 (b) covers bytes 10-20, but the file ends after 15. It has changed since its table was "
-        "made, or was cut off while copying. Restore the file; or, to have the source read anew, run this and then "
-        f"the command again:\n    touch '{folder}'"
+        "made, or was cut off while copying. Restore it, or have the dataset read anew and checked: tench check SOURCE"
     )
 
 

@@ -272,21 +272,38 @@ def weights_alone(run: Path, folder: Path) -> Path:
     return folder / "best.safetensors"
 
 
-def test_weights_alone_do_not_know_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
+def test_weights_away_from_their_run_still_know_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
     weights = weights_alone(trained / "whole", tmp_path)
-    with pytest.raises(UsageError) as refused:
-        evaluate_source(load(weights, "cpu"))
-    assert str(refused.value) == f"{weights}: does not say what it was trained on. Name the dataset to evaluate."
-    _, found = evaluate_source(load(weights, "cpu"), str(sets / "whole"))
+    _, found = evaluate_source(weights)
+    assert found.top1 == best_of(trained / "whole")["top1"]
+    _, found = evaluate_source(weights, str(sets / "whole"))
     assert found.top1 == best_of(trained / "whole")["top1"]
 
 
-def test_weights_alone_are_evaluated_on_what_a_training_would_hold_out(
-    trained: Path, sets: Path, tmp_path: Path
-) -> None:
-    name, found = evaluate_source(load(weights_alone(trained / "whole", tmp_path), "cpu"), str(sets / "photos"))
-    assert name == f"{sets / 'photos'} (held out of train)"
-    assert found.images == 8
+def test_a_card_without_data_needs_a_source(trained: Path, tmp_path: Path) -> None:
+    weights = weights_alone(trained / "whole", tmp_path)
+    card = json.loads((tmp_path / "model.json").read_text())
+    del card["trained_on"]
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(UsageError) as refused:
+        evaluate_source(weights)
+    assert str(refused.value) == f"{weights}: does not say what it was trained on. Name the dataset to evaluate."
+
+
+def test_a_folder_that_the_model_was_not_trained_on_is_evaluated_whole(trained: Path, sets: Path) -> None:
+    name, found = evaluate_source(trained / "whole", str(sets / "photos"))
+    assert name == f"{sets / 'photos'} (train)"
+    assert found.images == 80
+
+
+def test_a_training_set_that_has_changed_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "set", CLASSES, 10)
+    recipe = Recipe().replace(arch="mlp", image_size=8, epochs=1, batch_size=8)
+    run = fit(tmp_path / "set", recipe=recipe, run=tmp_path / "run", options=Options(device="cpu"))
+    assert evaluate_source(run.folder)[1].images == 4
+    (tmp_path / "set/a/more.png").write_bytes((tmp_path / "set/a/0.png").read_bytes())
+    with pytest.raises(TenchError, match="has changed since the model was trained on it"):
+        evaluate_source(run.folder)
 
 
 def test_an_empty_table_is_refused() -> None:

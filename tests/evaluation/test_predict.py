@@ -102,26 +102,29 @@ def test_of_fewer_classes_than_asked_for_all_come(photos: list[str]) -> None:
 
 
 def test_a_file_that_cannot_be_read_yields_its_error_and_the_others_go_on(photos: list[str], tmp_path: Path) -> None:
-    text, cut, gone, folder = (tmp_path / name for name in ("text.jpg", "cut.jpg", "gone.jpg", "folder.jpg"))
+    text, cut = tmp_path / "text.jpg", tmp_path / "cut.jpg"
     text.write_text("this is no image")
     cut.write_bytes(Path(photos[0]).read_bytes()[:100])
-    folder.mkdir()
-    paths = [photos[0], str(text), str(cut), photos[1], str(gone), str(folder), photos[2]]
+    paths = [photos[0], str(text), str(cut), photos[1], photos[2]]
     found = list(predict(classifier_of(24, 24), paths))
     assert [prediction.image for prediction in found] == paths
-    assert [prediction.error is None for prediction in found] == [True, False, False, True, False, False, True]
-    assert [len(prediction.predictions) for prediction in found] == [5, 0, 0, 5, 0, 0, 5]
-    assert found[4].error == "cannot be read (No such file or directory)"
-    assert found[5].error == "cannot be read (Is a directory)"
+    assert [prediction.error is None for prediction in found] == [True, False, False, True, True]
+    assert [len(prediction.predictions) for prediction in found] == [5, 0, 0, 5, 5]
+    assert found[1].to_json() == {"image": str(text), "predictions": [], "error": found[1].error}
     alone = list(predict(classifier_of(24, 24), [photos[0], photos[1], photos[2]]))
-    for mixed, expected in zip([found[0], found[3], found[6]], alone, strict=True):
+    for mixed, expected in zip([found[0], found[3], found[4]], alone, strict=True):
         assert [guess.id for guess in mixed.predictions] == [guess.id for guess in expected.predictions]
         assert mixed.predictions[0].probability == pytest.approx(expected.predictions[0].probability)
 
 
 def test_all_files_unreadable_is_no_crash(tmp_path: Path) -> None:
-    found = list(predict(classifier_of(24, 24), [str(tmp_path / "a"), str(tmp_path / "b")]))
-    assert [prediction.error for prediction in found] == ["cannot be read (No such file or directory)"] * 2
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert [prediction.error for prediction in predict(classifier_of(24, 24), tmp_path)] == ["empty (0 bytes)"]
+
+
+def test_a_missing_image_is_refused_before_anything_is_classified(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.jpg: no such file or folder"):
+        list(predict(classifier_of(24, 24), str(tmp_path / "gone.jpg")))
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 130])

@@ -214,9 +214,15 @@ def test_another_source_is_validated_on_as_it_would_be_alone(tmp_path: Path) -> 
     assert data.val_name == f"{tmp_path / 'other'} (val)"
 
 
+def test_validating_on_the_training_set_itself_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "mine", "a b", 5)
+    with pytest.raises(TenchError, match="is the training set itself, so validating on it would say nothing"):
+        open_data(str(tmp_path / "mine"), str(tmp_path / "mine"), 0.1)
+
+
 def test_where_the_other_source_lies_is_remembered_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "mine", "a b", 2)
-    write_images(tmp_path / "other", "a b", 2)
+    write_images(tmp_path / "other", "a b", 3)
     monkeypatch.chdir(tmp_path)
     facts = open_data("mine", "other", 0.1).facts
     assert facts["source"] == str(tmp_path / "mine")

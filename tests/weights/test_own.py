@@ -188,3 +188,15 @@ def test_metadata_of_other_programs_does_no_harm(saved: Path) -> None:
     path = saved / "best.safetensors"
     save_file(load_file(path), path, metadata={"format": "pt"})
     assert load(saved, "cpu").card == CARD
+
+
+def test_predict_takes_grey_and_colour_images_and_refuses_others(saved: Path) -> None:
+    classifier = load(saved, "cpu")
+    grey = np.random.default_rng(0).integers(0, 256, (20, 16), dtype=np.uint8)
+    colour = np.repeat(grey[:, :, None], 3, axis=2)
+    found = classifier.predict([grey, grey[:, :, None], colour])
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[2])
+    for wrong in (colour / 255, colour[None], np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(UsageError, match=r"uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\) is expected"):
+            classifier.predict([wrong])

@@ -13,7 +13,7 @@ from tench.cli.parse import parse
 class Check:
     """Decode every image of a source once; name each that cannot be read, count what is odd.
 
-    The exit code is 1 if an image would stop a training. Example:
+    The source is read anew. The exit code is 1 if an image would stop a training. Example:
 
         tench check ~/flowers
     """
@@ -30,13 +30,14 @@ def run(arguments: list[str]) -> int:
     asked = parse(Check, arguments)
     from tench.data.check import ODD, check
     from tench.data.source import open_source
-    from tench.machine import num_cores
+    from tench.machine import num_threads
     from tench.progress import progress
 
-    dataset = open_source(asked.source)
+    threads = num_threads(asked.threads)
+    dataset = open_source(asked.source, anew=True)
     total = sum(len(table) for table in dataset.splits.values())
     with progress("check", total, "images") as advance:
-        report = check(dataset, threads=asked.threads or num_cores(), progress=lambda count: advance(count, ""))
+        report = check(dataset, threads=threads, progress=lambda count: advance(count, ""))
     if asked.json:
         print(json.dumps(report.to_json()))
         return 1 if report.bad else 0
@@ -45,5 +46,5 @@ def run(arguments: list[str]) -> int:
     for name, odd in report.odd.items():
         if odd.count:
             print(f"{name}: {odd.count} ({ODD[name]}), such as {', '.join(odd.examples)}")
-    print(f"{dataset.source}: {report.images} images decoded, {len(report.bad)} bad")
+    print(f"{dataset.source}: {report.images} images, {len(report.bad)} bad")
     return 1 if report.bad else 0

@@ -20,7 +20,7 @@ class Evaluate:
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory, or a .safetensors file with model.json beside it."""
-    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SOURCE")] = None
+    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
     """Dataset; none: the one the run was trained on."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Split to evaluate; none: val, else test, else what the training held out."""

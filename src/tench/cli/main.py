@@ -7,6 +7,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from traceback import print_exc
 
 COMMANDS = {
     "train": "train a classifier (no SOURCE: scikit-learn's handwritten digits)",
@@ -66,7 +67,7 @@ def _run(command: str, arguments: list[str], traceback: bool) -> int:
         return result
     except TenchError as error:
         if traceback:
-            raise
+            print_exc()
         print(f"tench {command}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
@@ -74,7 +75,7 @@ def _run(command: str, arguments: list[str], traceback: bool) -> int:
         return 1
     except OSError as error:
         if traceback:
-            raise
+            print_exc()
         print(f"tench {command}: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

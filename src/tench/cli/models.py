@@ -21,18 +21,19 @@ class Models:
         tench models 'resnet*'
     """
 
-    pattern: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATTERN")] = "*"
+    pattern: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[PATTERN]")] = "*"
     """Part of a name, or a shell pattern."""
     all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Describe every match, however many there are."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print a JSON list: name, source, image_size, parameters, gmacs."""
+    """Print a JSON list of all matches: name, source, image_size, parameters, gmacs."""
 
 
 def run(arguments: list[str]) -> int:
     asked = parse(Models, arguments)
     from tench.errors import UsageError
     from tench.models import describe, find
+    from tench.progress import progress
 
     names = find(asked.pattern)
     if not names:
@@ -41,12 +42,18 @@ def run(arguments: list[str]) -> int:
         print("\n".join(names))
         print(f"{len(names)} networks. A narrower pattern, or --all, shows parameters and GMACs.")
         return 0
+    infos = []
+    with progress("describe", len(names), "networks") as advance:
+        for name in names:
+            infos.append(describe(name))
+            advance(1, name)
     if asked.json:
-        print(json.dumps([dataclasses.asdict(describe(name)) for name in names]))
+        print(json.dumps([dataclasses.asdict(info) for info in infos]))
         return 0
     width = max(len("name"), *map(len, names))
     print(f"{'name':<{width}}  {'from':<11}  {'pixels':>6}  {'parameters':>12}  {'GMACs':>8}")
-    for name in names:
-        info = describe(name)
-        print(f"{name:<{width}}  {info.source:<11}  {info.image_size:>6}  {info.parameters:>12,}  {info.gmacs:>8.3f}")
+    for info in infos:
+        print(
+            f"{info.name:<{width}}  {info.source:<11}  {info.image_size:>6}  {info.parameters:>12,}  {info.gmacs:>8.3f}"
+        )
     return 0

@@ -40,14 +40,12 @@ class Predict:
 def run(arguments: list[str]) -> int:
     asked = parse(Predict, arguments)
     from tench.errors import UsageError
-    from tench.evaluation.predict import find_images, predict
+    from tench.evaluation.predict import predict
     from tench.weights.own import load
 
-    if asked.top < 1:
-        raise UsageError(f"--top is {asked.top}, but should be 1 or more.")
-    paths = find_images(asked.images)
-    classifier = load(asked.model, asked.device)
-    results = predict(classifier, paths, top=asked.top, threads=asked.threads)
+    if asked.json and asked.csv:
+        raise UsageError("--json and --csv are two forms of the same answer; choose one.")
+    results = predict(load(asked.model, asked.device), asked.images, top=asked.top, threads=asked.threads)
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:
@@ -56,12 +54,12 @@ def run(arguments: list[str]) -> int:
         if result.error is not None:
             print(f"tench predict: {result.image}: {result.error}", file=sys.stderr)
             bad += 1
-        elif asked.json:
+        if asked.json:
             listed.append(result.to_json())
         elif asked.csv:
             for rank, guess in enumerate(result.predictions, start=1):
                 table.writerow([result.image, rank, guess.id, guess.name, f"{guess.probability:.6f}"])
-        else:
+        elif result.error is None:
             guesses = "   ".join(f"{guess.name} {guess.probability:.1%}" for guess in result.predictions)
             print(f"{result.image}   {guesses}")
     if asked.json:

@@ -17,7 +17,7 @@ class Recipes:
         tench recipes cifar-resnet
     """
 
-    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="NAME")] = None
+    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]")] = None
     """A packaged recipe."""
 
 

@@ -15,14 +15,15 @@ Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 class Train:
     """Train a classifier and leave a run directory.
 
-    The same command given again on the same --run continues where it stopped. Examples:
+    The same command given again on the same --run continues where it stopped. The defaults shown are those without a
+    recipe; with no SOURCE the recipe is `digits`. Examples:
 
         tench train                                    handwritten digits, a minute
         tench train ~/cifar10 --recipe cifar-resnet
         tench train ~/flowers -a resnet50 --epochs 30 -b 64 --lr 0.05 --run runs/flowers
     """
 
-    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="SOURCE")] = None
+    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
     """Path of the dataset, or digits or synthetic; none: digits, or what the run was begun with."""
     val: Text = None
     """Another source to validate on; its classes are matched by id."""
@@ -31,9 +32,9 @@ class Train:
     run: Text = None
     """Run directory; none: a new numbered one under runs/."""
     evaluate: Annotated[bool, tyro.conf.arg(aliases=["-e"]), tyro.conf.FlagCreatePairsOff] = False
-    """Only evaluate the best weights of --run, then exit."""
+    """Only evaluate the best weights of --run (on --val, SOURCE, or what it validated on), then exit."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps; auto is the GPU where there is one."""
+    """auto, cpu, cuda, cuda:1; auto is the GPU where there is one."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
     """Threads that prepare images; 0: one for each core."""
     print_freq: Annotated[int, tyro.conf.arg(aliases=["-p"])] = 100
@@ -48,6 +49,7 @@ def run(arguments: list[str]) -> int:
     if asked.evaluate:
         return _evaluate(asked)
     from tench.training.fit import Options, default_recipe, fit
+    from tench.weights.own import read_card
 
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
@@ -58,8 +60,9 @@ def run(arguments: list[str]) -> int:
         save_every_seconds=asked.save_every,
     )
     finished = fit(asked.source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
-    best = max(finished.metrics("epoch"), key=lambda record: record["val_top1"])
-    print(f"Best val top-1: {best['val_top1']:.2%} after epoch {best['epoch']} of {asked.values.training.epochs}.")
+    card = read_card(finished.folder)
+    best, where = card.metrics, card.trained_on.get("val_name", "validation")
+    print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {asked.values.training.epochs}.")
     print(f"Use it: tench evaluate {finished.folder}, tench predict {finished.folder} IMAGE")
     return 0
 
@@ -70,4 +73,6 @@ def _evaluate(asked: Train) -> int:
 
     if asked.run is None:
         raise UsageError("-e evaluates a run: name it with --run DIR.")
-    return evaluate.run([asked.run, *([asked.source] if asked.source else []), "--device", asked.device])
+    source = asked.val or asked.source
+    options = ["--device", asked.device, "-j", str(asked.threads)]
+    return evaluate.run([asked.run, *([source] if source else []), *options])

@@ -93,7 +93,7 @@ def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
         try:
             # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
             pixels = simplejpeg.decode_jpeg(data, "GRAY" if (colours, channels) == ("Gray", 1) else "RGB")
-            return _with_channels(pixels, channels), ""
+            return with_channels(pixels, channels), ""
         except ValueError as error:
             remark = str(error)
         # Decided here, because Pillow fills with grey where a marker follows the gap. Other remarks: Pillow decides.
@@ -121,7 +121,7 @@ def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: i
         pixels = flat.reshape(channels, height, width).transpose(1, 2, 0)
     else:
         pixels = flat.reshape(height, width, channels)
-    return _with_channels(np.array(pixels, order="C"), want)
+    return with_channels(np.array(pixels, order="C"), want)
 
 
 def decode_row(table: Table, row: int, channels: int) -> Pixels:
@@ -190,7 +190,8 @@ def _as_array(rgb: Image.Image, channels: int) -> Pixels:
     return np.array(rgb) if channels == 3 else np.array(rgb.convert("L"))[..., None]
 
 
-def _with_channels(pixels: Pixels, channels: int) -> Pixels:
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """An image (H, W, 1 or 3) with 1 or 3 channels, converted as by `decode`."""
     if pixels.shape[2] == channels:
         return pixels
     if channels == 3:

@@ -14,12 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tench.data.layouts import LAYOUTS, Layout, digits, synthetic
+from tench.data.layouts import LAYOUTS, NAMED, Layout
 from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, save, stamp_of
 from tench.errors import TenchError, UsageError, nearest
-
-NAMED_SOURCES = ("digits", "synthetic")
-"""Sources that are no path: scikit-learn's digits, and made images of any number and size."""
 
 _log = logging.getLogger("tench")
 
@@ -33,24 +30,24 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
 
 
-def open_source(source: str | Path) -> Dataset:
-    """The dataset at a path, or of a name.
+def open_source(source: str | Path, *, anew: bool = False) -> Dataset:
+    """The dataset of a name (`digits`, `synthetic:images=1000`) or at a path; a name wins, write ./digits for a folder.
 
-    The layout is recognised by content. Raises UsageError if there is no such path or name, TenchError if the path
-    holds no layout known here, or a broken one.
+    The layout is recognised by content. anew: read it again, whatever the cache has. Raises UsageError if there is no
+    such path or name, TenchError if the path holds no layout known here, or a broken one.
     """
     name = str(source)
     kind, _, _ = name.partition(":")
     path = Path(name).expanduser().absolute()
-    if kind in NAMED_SOURCES and not path.exists():
-        return _cached(name, kind, lambda spool: _read_named(name, kind, spool))
+    if kind in NAMED:
+        return _cached(name, kind, lambda spool: NAMED[kind].read(name, spool))
     if not path.exists():
         raise UsageError(
-            f"{source}: no such file or folder, and no source of that name.{nearest(name, list(NAMED_SOURCES))} "
-            f"Give the path of a dataset, or one of: {', '.join(NAMED_SOURCES)}."
+            f"{source}: no such file or folder, and no source of that name.{nearest(name, list(NAMED))} "
+            f"Give the path of a dataset, or one of: {', '.join(NAMED)}."
         )
     layout = _recognise(path)
-    return _cached(str(path), layout.NAME, lambda spool: layout.read(path, spool))
+    return _cached(str(path), layout.NAME, lambda spool: layout.read(path, spool), anew)
 
 
 def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Table:
@@ -80,22 +77,14 @@ def _recognise(path: Path) -> Layout:
     )
 
 
-def _read_named(name: str, kind: str, spool: Path) -> Contents:
-    if kind == synthetic.NAME:
-        return synthetic.read(name, spool)
-    if name != digits.NAME:
-        raise UsageError(f"{name}: there is nothing to choose about digits; write {digits.NAME}.")
-    return digits.read(spool)
-
-
-def _cached(source: str, layout: str, read: Callable[[Path], Contents]) -> Dataset:
+def _cached(source: str, layout: str, read: Callable[[Path], Contents], anew: bool = False) -> Dataset:
     """The dataset from the cache if it is there and fresh, else read, saved, and loaded."""
     import filelock
 
     digest = hashlib.sha256(os.fsencode(f"{layout}\n{source}")).hexdigest()[:20]
     folder = cache_folder()
     saved = folder / "tables" / f"{digest}.arrow"
-    if dataset := _load_fresh(saved):
+    if not anew and (dataset := _load_fresh(saved)):
         return dataset
     try:
         saved.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +95,7 @@ def _cached(source: str, layout: str, read: Callable[[Path], Contents]) -> Datas
             "Set TENCH_CACHE to a folder that can be written."
         ) from error
     with lock:
-        if dataset := _load_fresh(saved):
+        if not anew and (dataset := _load_fresh(saved)):
             return dataset
         _log.info("Reading %s (%s) ...", source, layout)
         spool = folder / "spool" / digest

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,11 +91,11 @@ class Classes:
     def index_of(self, other: "Classes", *, whose: str, here: str) -> npt.NDArray[np.int32]:
         """For each class of `other`, its index in these classes.
 
-        Classes are matched by id, whatever their order; a numbered list meets a named one of the same length by
-        position. whose, here: what to call the two lists in an error. Raises TenchError on an unknown class. A
-        class of ours that `other` lacks is no error: a validation set may lack one.
+        Classes are matched by id, whatever their order; a numbered list meets a named one of the same length, where the
+        ids are not the same, by position. whose, here: what to call the two lists in an error. Raises TenchError on an
+        unknown class. A class of ours that `other` lacks is no error: a validation set may lack one.
         """
-        if self.numbered != other.numbered:
+        if self.numbered != other.numbered and set(self.ids) != set(other.ids):
             if len(self) != len(other):
                 raise TenchError(
                     f"{whose} has {len(other)} classes and {here} has {len(self)}; one of them has only numbers for "
@@ -238,8 +237,7 @@ class Table:
             raise TenchError(
                 f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
                 f"{found}. It has changed since its table was made, or was cut off while "
-                "copying. Restore the file; or, to have the source read anew, run this and then the command again:\n"
-                f"    touch {shlex.quote(os.path.dirname(self.shard(row)))}"
+                "copying. Restore it, or have the dataset read anew and checked: tench check SOURCE"
             )
         return data
 

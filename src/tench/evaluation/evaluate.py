@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from tench.data.source import matched, open_source
-from tench.data.split import VAL_FRACTION, hold_out
+from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
-from tench.run import remembered_data
-from tench.weights.own import Classifier, Normalise
+from tench.weights.own import Classifier, Normalise, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Metrics:
 
 
 def evaluate_source(
-    classifier: Classifier,
-    source: str | None = None,
+    model: Classifier | str | Path,
+    source: str | Path | None = None,
     *,
     split: str | None = None,
     batch_size: int = 256,
@@ -46,33 +46,42 @@ def evaluate_source(
 ) -> tuple[str, Metrics]:
     """(name of what was evaluated, metrics) of a split of a source, its classes matched to the model's by id.
 
-    source: None means what the run validated on. split: None means val, else a test with labels, else train: of a
-    source that the run was trained on, only what it held out.
+    model: a classifier, a run directory or a weights file. source: None means what the run validated on. split: None
+    means val, else a test with labels, else train: of the set that the model was trained on, only what was held out.
+    Raises TenchError when that set is not as it was.
     """
-    trained_on = remembered_data(classifier.source)
+    classifier = model if isinstance(model, Classifier) else load(model)
+    if batch_size < 1:
+        raise UsageError(f"The batch size is {batch_size}, but should be 1 or more.")
+    trained_on = classifier.card.trained_on
     if source is None:
-        if trained_on is None:
+        if not trained_on:
             raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
-        source = str(trained_on["val"] or trained_on["source"])
-    name, table = evaluation_table(source, classifier.classes, split, trained_on)
+        source = trained_on["val"] or trained_on["source"]
+    name, table = evaluation_table(str(source), classifier.classes, split, trained_on)
     return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name)
 
 
 def evaluation_table(
-    source: str, classes: Classes, split: str | None, trained_on: Mapping[str, Any] | None
+    source: str, classes: Classes, split: str | None, trained_on: Mapping[str, Any]
 ) -> tuple[str, Table]:
     """(name, table) of the split to evaluate, relabelled to a model's classes.
 
-    trained_on: what the model's run remembers of its data; None, where no run tells, counts as trained on this source.
+    trained_on: what the model's card says of its data.
     """
     dataset = open_source(source)
     if split is not None:
         name, table = dataset.split(split)
     else:
         name, table = validation_split(dataset) or dataset.split("train", "test")
-    if split is None and name == "train" and (trained_on is None or _held_out_of(dataset, trained_on)):
-        fraction = trained_on["val_fraction"] if trained_on else VAL_FRACTION
-        name, table = "held out of train", hold_out(table, fraction)[1]
+    if split is None and name == "train" and trained_on.get("val") is None:
+        if trained_on.get("fingerprint") == dataset.fingerprint:
+            name, table = "held out of train", hold_out(table, trained_on["val_fraction"])[1]
+        elif trained_on.get("source") == dataset.source:
+            raise TenchError(
+                f"{source}: has changed since the model was trained on it, so which images were held out is not known. "
+                "Evaluate other images, or all of these with --split train."
+            )
     return f"{dataset.source} ({name})", matched(table, dataset, classes, "the model")
 
 
@@ -83,11 +92,6 @@ def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
     if "test" in dataset.splits and (dataset.splits["test"].labels >= 0).any():
         return dataset.split("test")
     return None
-
-
-def _held_out_of(dataset: Dataset, trained_on: Mapping[str, Any]) -> bool:
-    """Whether a run validated on a part of this dataset's train, which it then did not see."""
-    return trained_on["val"] is None and bool(trained_on["fingerprint"] == dataset.fingerprint)
 
 
 def evaluation_order(table: Table, batch_size: int) -> Order:

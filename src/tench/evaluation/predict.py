@@ -13,8 +13,8 @@ import numpy.typing as npt
 from tench.data.image import ImageError, decode
 from tench.data.layouts.folder import EXTENSIONS
 from tench.errors import TenchError, UsageError
-from tench.machine import num_cores
-from tench.weights.own import Classifier
+from tench.machine import num_threads
+from tench.weights.own import Classifier, load
 
 _BATCH = 64
 
@@ -37,13 +37,15 @@ class Prediction:
     error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"image": self.image, "predictions": [dataclasses.asdict(guess) for guess in self.predictions]}
+        """{"image", "predictions": [{id, name, probability}]}, with "error" where it could not be read."""
+        answer = {"image": self.image, "predictions": [dataclasses.asdict(guess) for guess in self.predictions]}
+        return answer if self.error is None else answer | {"error": self.error}
 
 
-def find_images(paths: Iterable[str]) -> list[str]:
+def find_images(paths: Iterable[str | Path]) -> list[str]:
     """The files among the paths, and the images below the folders, sorted. Raises when there is nothing."""
     found: list[str] = []
-    for path in paths:
+    for path in map(str, paths):
         if not os.path.exists(path):
             raise UsageError(f"{path}: no such file or folder.")
         if os.path.isdir(path):
@@ -64,8 +66,17 @@ def _is_image(file: Path, folder: Path) -> bool:
     return file.suffix.lower() in EXTENSIONS and not hidden and file.is_file()
 
 
-def predict(classifier: Classifier, paths: Sequence[str], *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:
-    """A prediction for each file, in order; an unreadable one yields its error."""
+def predict(
+    model: Classifier | str | Path, images: Sequence[str | Path] | str | Path, *, top: int = 5, threads: int = 0
+) -> Iterator[Prediction]:
+    """A prediction for each image file, in order; an unreadable one yields its error.
+
+    model: a classifier, a run directory or a weights file. images: files and folders, or one. top: classes for each.
+    """
+    if top < 1:
+        raise UsageError(f"The number of classes to show is {top}, but should be 1 or more.")
+    paths = find_images([images] if isinstance(images, str | Path) else images)
+    classifier = model if isinstance(model, Classifier) else load(model)
 
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
@@ -75,7 +86,7 @@ def predict(classifier: Classifier, paths: Sequence[str], *, top: int = 5, threa
         except OSError as error:
             return f"cannot be read ({error.strerror})"
 
-    with concurrent.futures.ThreadPoolExecutor(threads or num_cores()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
         for start in range(0, len(paths), _BATCH):
             part = paths[start : start + _BATCH]
             views = list(pool.map(view, part))

@@ -19,7 +19,7 @@ from tench.data.table import Table
 from tench.input.draws import uniforms
 from tench.input.order import Order
 from tench.input.views import View
-from tench.machine import num_cores
+from tench.machine import num_threads
 
 READ_AHEAD_BYTES = 256 * 2**20
 """Batches prepared ahead take at most this much memory together (but at least one is prepared ahead)."""
@@ -54,10 +54,10 @@ class Loader:
         cv2.setNumThreads(1)  # our threads are the parallelism; OpenCV's own would fight them for the cores
         self.table, self.view, self.order = table, view, order
         self._channels, self._pin = channels, pin
-        num_threads = threads or num_cores()
-        self._pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="tench-loader")
+        count = num_threads(threads)
+        self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="tench-loader")
         batch_bytes = order.batch_size * view.size**2 * channels
-        self._ahead = int(min(max(READ_AHEAD_BYTES // batch_bytes, 1), max(4, 2 * num_threads)))
+        self._ahead = int(min(max(READ_AHEAD_BYTES // batch_bytes, 1), max(4, 2 * count)))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -16,7 +16,7 @@ from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
 from tench.input.order import Order
-from tench.machine import choose_device
+from tench.machine import choose_device, num_threads
 from tench.models import create, stem_note
 from tench.progress import progress
 from tench.run import RECIPE, Run, environment, remembered_data
@@ -54,6 +54,15 @@ class Options:
     threads: int = 0
     log_every: int = 100
     save_every_seconds: float = 600.0
+
+    def __post_init__(self) -> None:
+        num_threads(self.threads)
+        if self.log_every < 1:
+            raise UsageError(f"There are to be {self.log_every} steps between log lines; 1 or more are expected.")
+        if not self.save_every_seconds > 0:
+            raise UsageError(
+                f"A checkpoint every {self.save_every_seconds:g} seconds cannot be; more than 0 is expected."
+            )
 
 
 def fit(
@@ -118,6 +127,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         interpolation=recipe.input.interpolation,
         mean=recipe.input.mean,
         std=recipe.input.std,
+        trained_on=data.facts,
     )
     order = Order(num_rows=len(data.train), batch_size=recipe.training.batch_size, seed=recipe.training.seed)
     state = new_state(module, recipe, device)
@@ -196,7 +206,6 @@ def _train_epoch(
                     images_per_second=num_images / (now - logged_at),
                     wait_share=waited / (now - logged_at),
                 )
-                state.seconds += now - logged_at
                 logged_at, num_images, waited = now, 0, 0.0
             stop = stop_asked()  # once: a signal between saving and stopping waits for the next step
             if stop or now - saved_at > options.save_every_seconds:
@@ -209,7 +218,6 @@ def _train_epoch(
                     f"Continue with: tench train --run {run.folder}"
                 )
     read_totals(state)
-    state.seconds += time.monotonic() - logged_at
 
 
 def _finish_epoch(
@@ -226,6 +234,7 @@ def _finish_epoch(
     if state.best is None or metrics.top1 > state.best["top1"]:
         state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
         save(run.folder, state.module, dataclasses.replace(card, metrics=state.best))
+    state.count_seconds()
     run.log(
         kind="epoch",
         step=state.step,

@@ -59,6 +59,7 @@ def open_data(source: str, val: str | None, val_fraction: float) -> Data:
     facts = {
         "source": dataset.source,
         "val": other.source if other else None,
+        "val_name": val_name,
         "layout": dataset.layout,
         "fingerprint": dataset.fingerprint,
         "val_fingerprint": other.fingerprint if other else None,
@@ -136,6 +137,11 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
     """(train without what was held out, validation table, its name)"""
     if other is not None:
         name, table = validation_split(other) or other.split("train", "test")
+        if name == "train" and other.fingerprint == dataset.fingerprint:
+            raise TenchError(
+                f"{other.source}: is the training set itself, so validating on it would say nothing. "
+                "Leave --val out to hold out a part of it, or name other images."
+            )
         return train, matched(table, other, dataset.classes, dataset.source), f"{other.source} ({name})"
     if found := validation_split(dataset):
         name, table = found

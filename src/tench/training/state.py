@@ -1,6 +1,7 @@
 """What changes while training, in one place: what a checkpoint holds."""
 
 import dataclasses
+import time
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ class State:
 
     step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
     correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
-    metrics of the best epoch so far.
+    metrics of the best epoch so far. seconds: since the run began, validation included, while a process worked on it.
     """
 
     module: nn.Module
@@ -30,8 +31,17 @@ class State:
     epochs: int = 0
     seconds: float = 0.0
     best: dict[str, float] | None = None
+    _counted_at: float = dataclasses.field(default_factory=time.monotonic)
+
+    def count_seconds(self) -> None:
+        """Add the time since the last call, or since this process began with the run."""
+        now = time.monotonic()
+        self.seconds += now - self._counted_at
+        self._counted_at = now
 
     def to_dict(self, arch: str) -> dict[str, Any]:
+        """All that `load` needs, for last.ckpt."""
+        self.count_seconds()
         return {
             "arch": arch,
             "model": self.module.state_dict(),
@@ -45,18 +55,19 @@ class State:
         }
 
     def load(self, saved: dict[str, Any], arch: str, where: str) -> None:
-        """Take over what `to_dict` gave. Raises TenchError when it is of another architecture."""
-        if saved["arch"] != arch:
-            raise TenchError(
-                f"{where}: is a checkpoint of {saved['arch']}, but this run trains {arch}. "
-                "Put the run's own checkpoint back, or name a new --run."
-            )
-        fit_state(self.module, saved["model"], where, arch)
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.totals.copy_(saved["totals"])
-        self.step, self.epochs = saved["step"], saved["epochs"]
-        self.seconds, self.best = saved["seconds"], saved["best"]
+        """Take over what `to_dict` gave. Raises TenchError for another architecture's, or no checkpoint at all."""
+        remedy = "Put the run's own checkpoint back, or name a new --run."
+        try:
+            if saved["arch"] != arch:
+                raise TenchError(f"{where}: is a checkpoint of {saved['arch']}, but this run trains {arch}. {remedy}")
+            fit_state(self.module, saved["model"], where, arch)
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.scaler.load_state_dict(saved["scaler"])
+            self.totals.copy_(saved["totals"])
+            self.step, self.epochs = saved["step"], saved["epochs"]
+            self.seconds, self.best = saved["seconds"], saved["best"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise TenchError(f"{where}: is no checkpoint of tench's ({error!r}). {remedy}") from error
 
 
 def new_state(module: nn.Module, recipe: Recipe, device: torch.device) -> State:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tench.data.image import with_channels
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text
@@ -34,6 +35,8 @@ class ModelCard:
     std: tuple[float, ...]
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     """Of the validation that chose these weights: fractions and a loss."""
+    trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """source, val, val_name, val_fraction and the fingerprints of the data; empty where that is not known."""
 
     @property
     def view(self) -> EvalView:
@@ -100,8 +103,21 @@ class Classifier:
         return self.card.view
 
     def predict(self, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Class probabilities of images, each (H, W, C) uint8 of any size: (len(images), classes) float32."""
-        return self.probabilities([self.view.pixels(image) for image in images])
+        """Class probabilities of images: (len(images), classes) float32.
+
+        images: uint8 arrays of any size, (H, W, 3), or (H, W) or (H, W, 1) for grey; the channels are converted to the
+        network's. Raises UsageError for an array of another kind.
+        """
+        return self.probabilities([self.view.pixels(self._image(image)) for image in images])
+
+    def _image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        pixels = image[..., None] if image.ndim == 2 else image
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+            raise UsageError(
+                f"An image is {image.dtype} of shape {image.shape}; uint8 of shape (H, W, 3), (H, W, 1) or (H, W) is "
+                "expected, with values from 0 to 255."
+            )
+        return with_channels(pixels, self.card.channels)
 
     def probabilities(self, views: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """Class probabilities of images as `view` cuts them, (S, S, C) uint8: (len(views), classes) float32."""
@@ -118,11 +134,15 @@ class Classifier:
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     """Write weights and card into a folder, each file complete or not at all; the card last."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    with complete_file(folder / WEIGHTS) as part:
-        save_file(state, part)
+    try:
+        with complete_file(folder / WEIGHTS) as part:
+            save_file(state, part)
+    except SafetensorError as error:
+        raise TenchError(f"{folder / WEIGHTS}: cannot be written ({error}).") from error
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
 
 
@@ -142,13 +162,19 @@ def load(path: str | Path, device: str = "auto") -> Classifier:
                 f"{needed}: not there, and it should hold {what}. Give the directory of a run that has finished an "
                 f"epoch, or a .safetensors file with {CARD} beside it."
             )
-    try:
-        card = ModelCard.from_json(json.loads(card_path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise TenchError(f"{card_path}: does not describe a model ({error!r}).") from error
+    card = read_card(card_path.parent)
     module = card.create_module()
     fit_state(module, _read(weights), str(weights), card.arch)
     return Classifier(module.to(choose_device(device)).eval(), card, str(path))
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The model.json in a folder. Raises TenchError when it does not describe a model."""
+    path = folder / CARD
+    try:
+        return ModelCard.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TenchError(f"{path}: does not describe a model ({error!r}).") from error
 
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:

@@ -16,7 +16,7 @@ def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def contents(spool: Path) -> table.Contents:
-    return digits.read(spool)
+    return digits.read("digits", spool)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_fifth_of_each_class_is_for_validation(dataset: table.Dataset) -> None
 
 
 def test_the_split_is_the_same_every_time(contents: table.Contents, tmp_path: Path) -> None:
-    again = digits.read(tmp_path)
+    again = digits.read("digits", tmp_path)
     assert again.splits["val"].key == contents.splits["val"].key
     # Those of each class with the smallest SHA-256, worked out by hand: a change would make old runs incomparable.
     assert list(again.splits["val"].key[:5]) == ["00006", "00009", "00014", "00015", "00044"]
@@ -65,5 +65,5 @@ def test_the_spooled_file_is_in_the_stamp_and_is_all_that_is_written(contents: t
 
 def test_the_size_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "tench"):
-        digits.read(tmp_path)
+        digits.read("digits", tmp_path)
     assert f"1797 digits: writing 115.0 KB once to {tmp_path / 'digits.pixels'}." in caplog.text

@@ -167,7 +167,24 @@ def test_folders_beside_the_splits_are_left_out_which_is_said(tmp_path: Path) ->
     path = make(tmp_path / "set", "train/a/1.jpg", "train/b/1.jpg", "docs/1.jpg", "__MACOSX/x/2.jpg", ".git/1.jpg")
     dataset = read(path)
     assert (list(dataset.splits), len(dataset.splits["train"])) == (["train"], 2)
-    assert dataset.notes == ("Folders that are no splits were left out: __MACOSX, docs.",)
+    assert dataset.notes == ("Folders that are no splits were left out: docs.",)
+
+
+def test_folders_that_archivers_leave_are_no_classes(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", "a/1.jpg", "b/1.jpg", "__MACOSX/a/1.jpg", "@eaDir/1.jpg")
+    assert read(path).classes.ids == ("a", "b")
+
+
+def test_a_link_to_the_folder_above_does_not_bring_other_classes_images(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", "a/1.jpg", "b/1.jpg")
+    (path / "a" / "loop").symlink_to(path)
+    assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
+
+
+def test_a_pipe_called_like_an_image_is_no_image(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", "a/1.jpg", "b/1.jpg")
+    os.mkfifo(path / "a" / "2.jpg")
+    assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
 
 
 def test_extensions_count_in_any_case_and_other_files_are_counted(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from tench.data.split import held_out
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
+from tench.errors import UsageError
 from tench.files import complete_file
 
 NAME = "digits"
@@ -23,8 +24,10 @@ _MAX_VALUE = 16
 _log = logging.getLogger("tench")
 
 
-def read(spool: Path) -> Contents:
+def read(text: str, spool: Path) -> Contents:
     """The digits as splits train and val; keys are numbered in scikit-learn's order, values scaled to 0..255."""
+    if text != NAME:
+        raise UsageError(f"{text}: there is nothing to choose about digits; write {NAME}.")
     from sklearn.datasets import load_digits
 
     digits = load_digits()

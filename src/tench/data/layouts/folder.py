@@ -10,6 +10,7 @@ their extension, are left out; the latter are counted in a note.
 
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,8 @@ SPLITS = {
 }
 """The split that a folder of this name holds; names are compared in lower case."""
 
+_JUNK = ("__MACOSX", "@eaDir", "lost+found")
+"""Folders that archivers and file servers leave behind."""
 _ANNOTATIONS = "val_annotations.txt"
 _NESTED = "images"
 
@@ -56,14 +59,15 @@ class _Walk:
     def images(self, folder: Path) -> list[Found]:
         """All images below a folder, links followed (once: a folder inside itself is not entered again)."""
         found: list[Found] = []
-        self._walk(str(folder), "", found, set())
+        above = os.stat(folder.parent)  # a link to there would bring the other classes into this one
+        self._walk(str(folder), "", found, {(above.st_dev, above.st_ino)})
         return found
 
     def _walk(self, folder: str, prefix: str, found: list[Found], inside: set[tuple[int, int]]) -> None:
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in inside:
+        this = os.stat(folder)
+        if (this.st_dev, this.st_ino) in inside:
             return
-        inside = inside | {(status.st_dev, status.st_ino)}
+        inside = inside | {(this.st_dev, this.st_ino)}
         self.folders.append(folder)
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -71,8 +75,8 @@ class _Walk:
                     continue
                 if entry.is_dir():
                     self._walk(entry.path, f"{prefix}{entry.name}/", found, inside)
-                elif _is_image_name(entry.name):
-                    found.append(Found(entry.path, prefix + entry.name, entry.stat().st_size))
+                elif _is_image_name(entry.name) and stat.S_ISREG((status := entry.stat()).st_mode):
+                    found.append(Found(entry.path, prefix + entry.name, status.st_size))
                 else:
                     self.num_other_files += 1
 
@@ -276,4 +280,8 @@ def _base_name(found: Found) -> str:
 
 def _subfolders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and entry.name not in _JUNK and entry.is_dir()
+        )
