@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,6 +198,7 @@ def test_predict_takes_grey_and_colour_images_and_refuses_others(saved: Path) ->
     found = classifier.predict([grey, grey[:, :, None], colour])
     np.testing.assert_array_equal(found[0], found[2])
     np.testing.assert_array_equal(found[1], found[2])
-    for wrong in (colour / 255, colour[None], np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)):
+    wrongs: list[Any] = [colour / 255, colour[None], np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)]
+    for wrong in wrongs:
         with pytest.raises(UsageError, match=r"uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\) is expected"):
             classifier.predict([wrong])

@@ -59,9 +59,9 @@ class Options:
         num_threads(self.threads)
         if self.log_every < 1:
             raise UsageError(f"There are to be {self.log_every} steps between log lines; 1 or more are expected.")
-        if not self.save_every_seconds > 0:
+        if not self.save_every_seconds >= 0:
             raise UsageError(
-                f"A checkpoint every {self.save_every_seconds:g} seconds cannot be; more than 0 is expected."
+                f"A checkpoint every {self.save_every_seconds:g} seconds cannot be; name 0 (each step) or more."
             )
 
 

@@ -137,7 +137,7 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
     """(train without what was held out, validation table, its name)"""
     if other is not None:
         name, table = validation_split(other) or other.split("train", "test")
-        if name == "train" and other.fingerprint == dataset.fingerprint:
+        if name == "train" and other.source == dataset.source:
             raise TenchError(
                 f"{other.source}: is the training set itself, so validating on it would say nothing. "
                 "Leave --val out to hold out a part of it, or name other images."
