@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tench import machine
 from tench.data.source import open_source
 from tench.data.table import Table
 from tench.errors import TenchError
@@ -261,7 +262,7 @@ def test_only_so_many_batches_are_prepared_ahead_as_fit_the_memory(
 
 
 def test_zero_threads_are_as_many_as_there_are_cores(train: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "num_cores", lambda: 3)
+    monkeypatch.setattr(machine, "num_cores", lambda: 3)
     with Loader(train, Slow(0.01), Order(num_rows=18, batch_size=1), channels=1, threads=0) as loader:
         list(loader.batches(0))
         assert len(loader_threads()) == 3
