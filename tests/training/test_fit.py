@@ -220,24 +220,36 @@ def test_the_learning_rate_of_the_log_is_that_of_the_last_step(undisturbed: Path
 
 
 def test_the_best_weights_are_those_of_the_best_epoch(digits: Run) -> None:
-    best = max(digits.metrics("epoch"), key=lambda record: record["val_top1"])
+    best = max(digits.metrics("epoch"), key=lambda record: (record["val_top1"], -record["val_loss"]))
     metrics = json.loads((digits.folder / "model.json").read_text())["metrics"]
     assert metrics["epoch"] == best["epoch"]
     assert metrics["top1"] == pytest.approx(best["val_top1"], rel=1e-5)
     assert metrics["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
 
 
-def test_a_worse_epoch_does_not_replace_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    top1s = iter([0.5, 0.75, 0.75])
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        ([(0.5, 2.0), (0.75, 1.0), (0.25, 0.5)], [1, 2]),
+        ([(0.5, 2.0), (0.75, 1.0), (0.75, 1.5)], [1, 2]),
+        ([(0.5, 2.0), (0.75, 1.0), (0.75, 0.5)], [1, 2, 3]),
+    ],
+    ids=["a lower top-1", "the same top-1 with a higher loss", "the same top-1 with a lower loss"],
+)
+def test_the_best_is_the_highest_top1_and_among_equals_the_lowest_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: list[tuple[float, float]], kept: list[int]
+) -> None:
+    measured = iter(found)
 
     def measure(*arguments: Any) -> Metrics:
-        return dataclasses.replace(real_measure(*arguments), top1=next(top1s))
+        top1, loss = next(measured)
+        return dataclasses.replace(real_measure(*arguments), top1=top1, loss=loss)
 
     weights = []
     monkeypatch.setattr(fit_module, "measure", measure)
     monkeypatch.setattr(fit_module, "save", lambda folder, module, card: weights.append(card.metrics))
     train(tmp_path)
-    assert [(metrics["epoch"], metrics["top1"]) for metrics in weights] == [(1, 0.5), (2, 0.75)]
+    assert [metrics["epoch"] for metrics in weights] == kept
 
 
 def test_the_same_call_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def _finish_epoch(
             "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
         )
     _refuse_chance(metrics, top1, images, val_name, 0.0 if state.best is None else state.best["top1"])
-    if state.best is None or metrics.top1 > state.best["top1"]:
+    if state.best is None or (metrics.top1, -metrics.loss) > (state.best["top1"], -state.best["loss"]):
         state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
         save(run.folder, state.module, dataclasses.replace(card, metrics=state.best))
     state.count_seconds()
