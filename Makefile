@@ -16,7 +16,7 @@ $(VENV)/.installed: $(ROOT)pyproject.toml $(ROOT)constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(ROOT)constraints.txt -e '$(ROOT)[dev]'
 	@touch $@
 
-# Train on handwritten digits, evaluate the run, classify a few pictures of digits with it.
+# Train on handwritten digits, evaluate the run, classify ten held-out digits with it.
 demo: install
 	$(BIN)/tench train
 	run=$$(ls -td runs/*/ | head -n 1) \

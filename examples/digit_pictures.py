@@ -1,4 +1,4 @@
-"""Write ten handwritten digits, one of each class, as PNG files: something to give to `tench predict`.
+"""Write ten of the held-out handwritten digits, one of each class, as PNG files: pictures that no training has seen.
 
 Usage: python digit_pictures.py FOLDER
 """
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
+
+import tench
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    digits = load_digits()
+    held_out = tench.open_source("digits").splits["val"]
     for label in range(10):
-        number = int(np.flatnonzero(digits.target == label)[-1])
-        pixels = np.rint(digits.images[number] * 255 / 16).astype(np.uint8)
+        row = int(np.argmax(held_out.labels == label))
+        pixels = np.frombuffer(held_out.read(row), np.uint8).reshape(8, 8)
         Image.fromarray(pixels).save(folder / f"digit-{label}.png")
 
 
