@@ -8,7 +8,7 @@
     last.ckpt          all that resuming needs
     best.safetensors   the best weights so far, with model.json
 
-Every file appears complete or not at all. A lock keeps a second process out.
+metrics.jsonl grows line by line; every other file appears complete or not at all. A lock keeps a second process out.
 """
 
 import contextlib
@@ -174,10 +174,9 @@ class Run:
         write_text(self.folder / name, json.dumps(data, indent=1) + "\n")
 
 
-def remembered_data(path: str | Path) -> dict[str, Any] | None:
-    """What a run, or the run whose weights file this is, was trained on (source, val, ...); None if it is no run."""
-    path = Path(path)
-    run = Run(path.parent if path.is_file() else path)
+def remembered_data(folder: str | Path) -> dict[str, Any] | None:
+    """What the run in a folder was trained on (source, val, val_fraction, ...); None if it is no run."""
+    run = Run(Path(folder))
     if not run.exists:
         return None
     data = run.environment().get("data")

@@ -416,3 +416,15 @@ def test_mnist_is_asked_before_folder(tmp_path: Path) -> None:
     assert folder.recognise(tmp_path / "set")
     assert mnist.recognise(tmp_path / "set")
     assert open_source(tmp_path / "set").layout == mnist.NAME
+
+
+def test_classes_matched_by_position_are_said_and_the_same_numbers_are_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tench")
+    made = open_source("synthetic:images=8,size=8,classes=2,val=0,format=pixels")
+    for ids, is_said in ((("0", "1"), False), (("cat", "dog"), True)):
+        caplog.clear()
+        table = matched(made.splits["train"], made, Classes.of(ids), "the model")
+        assert table.labels.tolist() == made.splits["train"].labels.tolist()
+        assert any("matched by position" in message for message in caplog.messages) == is_said

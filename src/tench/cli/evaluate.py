@@ -21,9 +21,9 @@ class Evaluate:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory, or a .safetensors file with model.json beside it."""
     source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
-    """Dataset; none: the one the run was trained on."""
+    """Dataset; none: the one that the run validated on."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Split to evaluate; none: val, else test, else what the training held out."""
+    """Split to evaluate; none: val, else test, else train, of a training set only what was held out."""
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
     """Images per batch."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0

@@ -74,5 +74,5 @@ def _evaluate(asked: Train) -> int:
     if asked.run is None:
         raise UsageError("-e evaluates a run: name it with --run DIR.")
     source = asked.val or asked.source
-    options = ["--device", asked.device, "-j", str(asked.threads)]
+    options = ["--device", asked.device, "-j", str(asked.threads), "-b", str(asked.values.training.batch_size)]
     return evaluate.run([asked.run, *([source] if source else []), *options])

@@ -40,7 +40,7 @@ def open_source(source: str | Path, *, anew: bool = False) -> Dataset:
     kind, _, _ = name.partition(":")
     path = Path(name).expanduser().absolute()
     if kind in NAMED:
-        return _cached(name, kind, lambda spool: NAMED[kind].read(name, spool))
+        return _cached(name, kind, lambda spool: NAMED[kind].read(name, spool), anew)
     if not path.exists():
         raise UsageError(
             f"{source}: no such file or folder, and no source of that name.{nearest(name, list(NAMED))} "
@@ -56,7 +56,7 @@ def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Tab
     whose: what to call the owner of `classes` in messages. Raises TenchError on a class it does not have.
     """
     index = classes.index_of(dataset.classes, whose=dataset.source, here=whose)
-    if classes.numbered != dataset.classes.numbered:
+    if classes.meets_by_position(dataset.classes):
         _log.info("%s: classes are matched by position, as one side has only numbers for them.", dataset.source)
     if np.array_equal(index, np.arange(len(index))):
         return table

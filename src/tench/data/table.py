@@ -88,6 +88,10 @@ class Classes:
         """A hash of the ids in order, 16 hexadecimal digits."""
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
 
+    def meets_by_position(self, other: "Classes") -> bool:
+        """Whether one list holds only numbers and the other names that are not these numbers."""
+        return self.numbered != other.numbered and set(self.ids) != set(other.ids)
+
     def index_of(self, other: "Classes", *, whose: str, here: str) -> npt.NDArray[np.int32]:
         """For each class of `other`, its index in these classes.
 
@@ -95,7 +99,7 @@ class Classes:
         ids are not the same, by position. whose, here: what to call the two lists in an error. Raises TenchError on an
         unknown class. A class of ours that `other` lacks is no error: a validation set may lack one.
         """
-        if self.numbered != other.numbered and set(self.ids) != set(other.ids):
+        if self.meets_by_position(other):
             if len(self) != len(other):
                 raise TenchError(
                     f"{whose} has {len(other)} classes and {here} has {len(self)}; one of them has only numbers for "

@@ -19,7 +19,7 @@ from tench.input.order import Order
 from tench.machine import choose_device, num_threads
 from tench.models import create, stem_note
 from tench.progress import progress
-from tench.run import RECIPE, Run, environment, remembered_data
+from tench.run import CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.plan import (
     Batches,
     Data,
@@ -132,7 +132,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     order = Order(num_rows=len(data.train), batch_size=recipe.training.batch_size, seed=recipe.training.seed)
     state = new_state(module, recipe, device)
     if saved := run.load_checkpoint() if run.exists else None:
-        state.load(saved, recipe.model.arch, str(run.folder / "last.ckpt"))
+        state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
         if state.epochs == recipe.training.epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
             _log.info("%s: this run is finished (%d epochs%s).", run.folder, recipe.training.epochs, best)
