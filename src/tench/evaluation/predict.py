@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data.image import ImageError, decode
-from tench.data.layouts.folder import EXTENSIONS
+from tench.data.layouts.folder import EXTENSIONS, is_image_name
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
 from tench.weights.own import Classifier, load
@@ -63,7 +63,7 @@ def find_images(paths: Iterable[str | Path]) -> list[str]:
 def _is_image(file: Path, folder: Path) -> bool:
     """By its extension; what is hidden, or lies in a hidden folder, is none."""
     hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in EXTENSIONS and not hidden and file.is_file()
+    return is_image_name(file.name) and not hidden and file.is_file()
 
 
 def predict(

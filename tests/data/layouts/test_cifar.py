@@ -15,6 +15,8 @@ from sklearn.datasets import load_sample_image
 
 import tench.data.layouts.cifar as cifar
 from tench.data import table
+from tench.data.table import Contents
+from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -44,6 +46,14 @@ class Python2Pickler(PurePythonPickler):  # type: ignore[misc]
 
     dispatch[bytes] = save_string
     dispatch[str] = save_string
+
+
+def read(path: Path, spool: Path) -> Contents:
+    return cifar.read(open_tree(path, spool))
+
+
+def recognise(path: Path) -> bool:
+    return cifar.recognise(open_tree(path, path / "no spool"))
 
 
 def python2(value: Any) -> bytes:
@@ -145,7 +155,7 @@ def images_of(split: table.Table) -> Images:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(TenchError) as error:
-        cifar.read(folder, folder.parent / "spool")
+        read(folder, folder.parent / "spool")
     return str(error.value)
 
 
@@ -161,8 +171,8 @@ FORMS = {
 def test_each_row_is_an_image_of_its_batch_in_the_original_order(tmp_path: Path, form: str) -> None:
     folder = FORMS[form](tmp_path / form)
     num_train, num_classes = (1, 100) if "100" in form else (5, 10)
-    assert cifar.recognise(folder)
-    contents = cifar.read(folder, tmp_path / "spool")
+    assert recognise(folder)
+    contents = read(folder, tmp_path / "spool")
     dataset = opened(contents, tmp_path)
     train, test = dataset.splits["train"], dataset.splits["test"]
     assert (images_of(train) == crops(num_train * PER_BATCH, PER_BATCH)).all()
@@ -177,7 +187,7 @@ def test_each_row_is_an_image_of_its_batch_in_the_original_order(tmp_path: Path,
 @pytest.mark.parametrize("form", FORMS)
 def test_the_issued_files_are_read_where_they_are(tmp_path: Path, form: str) -> None:
     folder = FORMS[form](tmp_path / form)
-    contents = cifar.read(folder, tmp_path / "spool")
+    contents = read(folder, tmp_path / "spool")
     shards = [Path(shard) for rows in contents.splits.values() for shard in rows.shards]
     assert {shard.parent for shard in shards} == {folder}
     assert not (tmp_path / "spool").exists()
@@ -188,7 +198,7 @@ def test_the_issued_files_are_read_where_they_are(tmp_path: Path, form: str) -> 
 @pytest.mark.parametrize("form", ["cifar-10-batches-py", "cifar-100-python"])
 def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str) -> None:
     folder = FORMS[form](tmp_path / form)
-    dataset = opened(cifar.read(folder, tmp_path / "spool"), tmp_path)
+    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
     files = ["train"] if "100" in form else [f"data_batch_{number}" for number in range(1, 6)]
     data, targets = [], []
     for file in files:  # as in torchvision/datasets/cifar.py
@@ -202,7 +212,7 @@ def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str)
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_pickles_written_anew_by_python_3_are_read_too(tmp_path: Path, protocol: int) -> None:
     folder = python10(tmp_path / "set", with_protocol(protocol))
-    dataset = opened(cifar.read(folder, tmp_path / "spool"), tmp_path)
+    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
     assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
     assert list(dataset.classes.ids) == CIFAR10_NAMES
 
@@ -219,7 +229,7 @@ def as_bytes(value: Any) -> Any:
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_keys_and_names_may_be_bytes(tmp_path: Path, protocol: int) -> None:
     folder = python10(tmp_path / "set", lambda value: pickle.dumps(as_bytes(value), protocol))
-    dataset = opened(cifar.read(folder, tmp_path / "spool"), tmp_path)
+    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
     assert list(dataset.classes.ids) == CIFAR10_NAMES
     assert dataset.splits["train"].labels.tolist() == TRAIN10
 
@@ -234,7 +244,7 @@ def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
 ) -> None:
     folder = python10(tmp_path / "set", rearranged)
     with caplog.at_level(logging.INFO, "tench"):
-        contents = cifar.read(folder, tmp_path / "spool")
+        contents = read(folder, tmp_path / "spool")
     dataset = opened(contents, tmp_path)
     assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
     assert dataset.splits["train"].labels.tolist() == TRAIN10
@@ -249,8 +259,8 @@ def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
 def test_the_folder_above_will_do(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FORMS[form](tmp_path / "data" / form)
     monkeypatch.chdir(tmp_path)
-    assert cifar.recognise(Path("data"))
-    contents = cifar.read(Path("data"), Path("spool"))
+    assert recognise(Path("data"))
+    contents = read(Path("data"), Path("spool"))
     assert all(Path(path).is_absolute() for path in (*contents.stamp, *contents.splits["train"].shards))
 
 
@@ -266,15 +276,14 @@ def test_other_files_of_these_names_are_not_recognised(tmp_path: Path) -> None:
     for name in ("train", "test", "meta", "train.bin", "data_batch_1", "data_batch_1.bin"):
         (tmp_path / name).write_bytes(b"\xff\xd8\xff other data")
     (tmp_path / "test.bin").write_bytes(b"")
-    assert not cifar.recognise(tmp_path)
-    assert not cifar.recognise(tmp_path / "train")
-    assert not cifar.recognise(tmp_path / "nothing")
+    assert not recognise(tmp_path)
+    assert not recognise(tmp_path / "train")
 
 
 def test_folders_named_train_and_test_are_not_recognised(tmp_path: Path) -> None:
     (tmp_path / "train/cat").mkdir(parents=True)
     (tmp_path / "test/cat").mkdir(parents=True)
-    assert not cifar.recognise(tmp_path)
+    assert not recognise(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -291,21 +300,21 @@ def test_without_the_file_of_names_cifar_10_has_its_known_names_and_cifar_100_nu
 ) -> None:
     folder = FORMS[form](tmp_path / form)
     (folder / names_file).unlink()
-    contents = cifar.read(folder, tmp_path / "spool")
+    contents = read(folder, tmp_path / "spool")
     assert list(contents.classes.ids) == ids
     assert contents.classes.numbered == ("100" in form)
     assert any(f"There is no {names_file}" in text and note in text for text in contents.notes)
 
 
 def test_fewer_images_than_issued_are_a_note(tmp_path: Path) -> None:
-    notes = cifar.read(binary100(tmp_path / "set"), tmp_path / "spool").notes
+    notes = read(binary100(tmp_path / "set"), tmp_path / "spool").notes
     assert "train.bin holds 7 images; as issued it has 50,000." in notes
     assert "test.bin holds 7 images; as issued it has 10,000." in notes
 
 
 def test_that_the_coarse_labels_are_not_read_is_a_note(tmp_path: Path) -> None:
-    assert any("20 coarse ones" in note for note in cifar.read(python100(tmp_path / "a"), tmp_path).notes)
-    assert not any("coarse" in note for note in cifar.read(python10(tmp_path / "b"), tmp_path).notes)
+    assert any("20 coarse ones" in note for note in read(python100(tmp_path / "a"), tmp_path).notes)
+    assert not any("coarse" in note for note in read(python10(tmp_path / "b"), tmp_path).notes)
 
 
 def test_missing_batches_are_refused_by_name(tmp_path: Path) -> None:
@@ -421,7 +430,7 @@ class Kind:
 def test_the_made_up_states_are_read_when_they_are_right(tmp_path: Path) -> None:
     folder = python10(tmp_path / "set")
     (folder / "test_batch").write_bytes(array_pickle((1, (1, 3072), Kind("u1"), False, b"\1" * 3072)))
-    assert cifar.read(folder, tmp_path / "spool").splits["test"].label.tolist() == [0]
+    assert read(folder, tmp_path / "spool").splits["test"].label.tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -492,7 +501,7 @@ def test_whatever_is_changed_in_a_pickle_the_answer_is_a_table_or_a_refusal(
     file.write_bytes(changed)
     message = ""
     try:
-        contents = cifar.read(set_to_damage, set_to_damage.parent / "spool")
+        contents = read(set_to_damage, set_to_damage.parent / "spool")
         assert len(opened(contents, set_to_damage.parent).splits["train"].read(0)) == 3072
     except TenchError as error:
         message = str(error)

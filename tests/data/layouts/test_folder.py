@@ -12,6 +12,7 @@ from tench.compat import import_torchvision
 from tench.data import table
 from tench.data.layouts import folder
 from tench.data.table import Contents, Dataset
+from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 IMAGE = b"as good as an image: folders are read by name"
@@ -27,7 +28,7 @@ def make(path: Path, *files: str) -> Path:
 
 
 def read(path: Path) -> Dataset:
-    contents = folder.read(path, path / "no spool")
+    contents = folder.read(open_tree(path, path / "no spool"))
     saved = path.parent / f"{path.name}.table"
     table.save(contents, saved, source=str(path), layout=folder.NAME)
     loaded = table.load(saved)
@@ -411,7 +412,7 @@ def test_a_file_name_that_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path)
 
 def test_the_stamp_holds_every_folder_and_text_file_that_was_read(tmp_path: Path) -> None:
     path = tiny(tmp_path / "tiny")
-    contents: Contents = folder.read(path, tmp_path)
+    contents: Contents = folder.read(open_tree(path, tmp_path))
     folders = {str(found) for found in (path, *path.rglob("*")) if found.is_dir()}
     assert set(contents.stamp) == folders | {str(path / "words.txt"), str(path / "val/val_annotations.txt")}
     assert len(contents.stamp) == len(set(contents.stamp))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tench.data.pickles import as_array, as_text, read_pickle
 from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
+from tench.data.tree import Tree
 from tench.errors import TenchError
 from tench.files import complete_file
 
@@ -102,17 +103,19 @@ _FORMS = (
 _log = logging.getLogger("tench")
 
 
-def recognise(path: Path) -> bool:
+def recognise(tree: Tree) -> bool:
     """Whether the folder, or one in it of the archive's name, holds a CIFAR batch: by file name and first bytes."""
-    return bool(_found(path))
+    return bool(_found(tree.source))
 
 
-def read(path: Path, spool: Path) -> Contents:
+def read(tree: Tree) -> Contents:
     """The images of all batches: splits train and test, keys numbered in the batches' order."""
-    found = _found(path)
+    found = _found(tree.source)
     if len(found) != 1:
         several = ", ".join(f"{folder} ({form.title})" for form, folder in found) or "none"
-        raise TenchError(f"{path}: one folder with CIFAR batches is expected, found: {several}. Name one of them.")
+        raise TenchError(
+            f"{tree.source}: one folder with CIFAR batches is expected, found: {several}. Name one of them."
+        )
     form, folder = found[0]
     missing = [name for name in (*form.train, form.test) if not (folder / name).is_file()]
     if missing:
@@ -129,7 +132,7 @@ def read(path: Path, spool: Path) -> Contents:
         batches = []
         for name in names:
             file = folder / name
-            batch = _binary_batch(form, file) if form.label_bytes else _pickled_batch(form, file, spool)
+            batch = _binary_batch(form, file) if form.label_bytes else _pickled_batch(form, file, tree.spool)
             _check_labels(file, batch.labels, len(classes))
             if len(batch.labels) != issued:
                 notes.append(f"{name} holds {len(batch.labels):,} images; as issued it has {issued:,}.")

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
+from tench.data.tree import Tree
 from tench.errors import TenchError
 from tench.files import complete_file
 
@@ -53,17 +54,17 @@ _GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 _log = logging.getLogger("tench")
 
 
-def recognise(path: Path) -> bool:
+def recognise(tree: Tree) -> bool:
     """Whether the folder holds an idx file of images or labels: by its name and its magic number."""
-    return bool(_folders(path))
+    return bool(_folders(tree.source))
 
 
-def read(path: Path, spool: Path) -> Contents:
+def read(tree: Tree) -> Contents:
     """The images of the idx files in the folder: splits train and test, keys numbered in the files' order."""
-    folders = _folders(path)
+    folders = _folders(tree.source)
     if len(folders) != 1:
         names = ", ".join(str(folder) for folder in folders) or "none"
-        raise TenchError(f"{path}: one folder with idx files is expected, found: {names}. Name one of them.")
+        raise TenchError(f"{tree.source}: one folder with idx files is expected, found: {names}. Name one of them.")
     folder = folders[0]
     pairs: dict[str, tuple[_Idx, _Idx]] = {}
     stamp, notes = [str(folder)], []
@@ -86,7 +87,7 @@ def read(path: Path, spool: Path) -> Contents:
     for split, (idx, _) in pairs.items():
         shard, offset = idx.path, idx.header_bytes
         if idx.gzipped:
-            shard, offset = _spool(idx, spool), 0
+            shard, offset = _spool(idx, tree.spool), 0
             stamp.append(str(shard))
         splits[split] = _rows(idx.shape, str(shard), offset, values[split])
     return Contents(classes, splits, stamp, [*note, *notes])

@@ -1,0 +1,180 @@
+"""The members of a tar archive and where their bytes lie, from its headers alone.
+
+Forms: ustar, the old form, GNU's (long names, sizes past 8 GiB) and pax. Only files and folders are taken: we never
+unpack, so a link has nothing to lead to, and an archive of images has no use for one. Each header's checksum is
+verified. Source: POSIX.1-2008, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+
+from tench.errors import TenchError
+
+BLOCK = 512
+
+Pread = Callable[[int, int], bytes]
+"""(length, offset) -> the bytes there, fewer only where they end: functools.partial(os.pread, descriptor), or alike."""
+
+_ZEROS = bytes(BLOCK)
+_FILE_TYPES = b"0\x007"
+_KINDS = {
+    ord("1"): "a hard link",
+    ord("2"): "a symbolic link",
+    ord("3"): "a character device",
+    ord("4"): "a block device",
+    ord("6"): "a named pipe",
+    ord("S"): "a sparse file",
+    ord("M"): "the rest of a file that began in another volume",
+    ord("V"): "a volume label",
+}
+_CLOSING_BYTES = 64 * 1024
+"""So far after an archive's end a second archive is looked for; programs pad to 10 KiB, some to more."""
+_MAX_LONG_NAME_BYTES = 2**20
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether 512 bytes are the header of a tar archive, by its checksum."""
+    return len(head) == BLOCK and head != _ZEROS and _checksum_fits(head)
+
+
+def members(pread: Pread, start: int, end: int | None, where: str) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, bytes) of each member of the archive in bytes start to end of what `pread` reads.
+
+    end: None where it shows only on reading, as in a compressed archive. Offsets are asked for only forwards, save that
+    the archive's last block is read twice.
+
+    Names of folders end in "/"; a leading "./" is taken off. where: what to call the archive in an error. Raises
+    TenchError for a damaged or truncated archive, for a link or a device, and for a name that leads outside.
+    """
+    position = start
+    long_name: bytes | None = None
+    attributes: dict[str, str] = {}
+    while True:
+        header = pread(BLOCK, position) if end is None or position + BLOCK <= end else b""
+        if len(header) < BLOCK:
+            ends = f"before byte {position - start + BLOCK:,}" if end is None else f"at byte {end - start:,}"
+            raise TenchError(
+                f"{where}: ends {ends} without the empty blocks that close a tar archive. It was "
+                "probably cut off: compare its size with the original's, and copy or download it again."
+            )
+        if header == _ZEROS:
+            length = _CLOSING_BYTES if end is None else min(_CLOSING_BYTES, end - position)
+            _refuse_more(pread(length, position), position - start, where)
+            return
+        if not _checksum_fits(header):
+            raise TenchError(
+                f"{where}: byte {position - start:,} should begin the header of the next member, but its checksum does "
+                "not fit: the archive is damaged there or before. Copy or download it again."
+            )
+        size = _number(header[124:136], where, position - start)
+        kind = header[156]
+        if kind not in b"LKxg" and "size" in attributes:
+            size = int(attributes["size"])
+        data = position + BLOCK
+        if end is not None and data + size > end:
+            name = _name(header, long_name, attributes)
+            raise TenchError(
+                f"{where}: {name!r} needs bytes {data - start:,}-{data - start + size:,}, but the archive ends at "
+                f"{end - start:,}. It was probably cut off: copy or download it again."
+            )
+        following = data + (size + BLOCK - 1) // BLOCK * BLOCK
+        if kind in b"LKxg":
+            if size > _MAX_LONG_NAME_BYTES:
+                raise TenchError(
+                    f"{where}: byte {position - start:,}: a name of {size:,} bytes. The archive is damaged."
+                )
+            text = pread(size, data)
+            if kind == ord("L"):
+                long_name = text.rstrip(b"\0")
+            elif kind == ord("x"):
+                attributes = _attributes(text, where, position - start)
+            position = following
+            continue
+        name = _name(header, long_name, attributes)
+        if kind in _FILE_TYPES and any(key.startswith("GNU.sparse") for key in attributes):
+            kind = ord("S")
+        if kind == ord("5") or (kind in _FILE_TYPES and name.endswith("/")):  # "/": folders as before 1988
+            if folder := inside(name, where):
+                yield folder + "/", data, 0
+        elif kind in _FILE_TYPES:
+            yield inside(name, where), data, size
+        else:
+            what = _KINDS.get(kind, f"of the unknown type {chr(kind)!r}")
+            raise TenchError(
+                f"{where}: {name!r} (byte {position - start:,}) is {what}. Only files and folders are read from "
+                "archives: unpack this one where you trust it, and give the folder."
+            )
+        position, long_name, attributes = following, None, {}
+
+
+def _checksum_fits(header: bytes) -> bool:
+    """The sum of all bytes, with the checksum's own eight as spaces."""
+    field = header[148:156].strip(b" \0")
+    try:
+        return sum(header) - sum(header[148:156]) + 8 * 32 == int(field, 8)
+    except ValueError:
+        return False
+
+
+def _number(field: bytes, where: str, position: int) -> int:
+    """A size: octal digits, or where the first bit is set a big-endian number."""
+    try:
+        if field[0] & 0x80:
+            return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        return int(field.strip(b" \0") or b"0", 8)
+    except ValueError:
+        raise TenchError(
+            f"{where}: byte {position:,}: {field!r} is no size. The archive is damaged: copy or download it again."
+        ) from None
+
+
+def _name(header: bytes, long_name: bytes | None, attributes: dict[str, str]) -> str:
+    if "path" in attributes:
+        return attributes["path"]
+    if long_name is not None:
+        return long_name.decode("utf-8", "surrogateescape")
+    name = header[:100].split(b"\0", 1)[0]
+    if header[257:263] == b"ustar\0" and header[345]:
+        name = header[345:500].split(b"\0", 1)[0] + b"/" + name
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _attributes(text: bytes, where: str, position: int) -> dict[str, str]:
+    """A pax header: lines of "LENGTH KEY=VALUE", where the length counts the whole line."""
+    found = {}
+    try:
+        while text.strip(b"\0"):
+            length = int(text[: text.index(b" ")])
+            key, value = text[text.index(b" ") + 1 : length - 1].split(b"=", 1)
+            if length < 5 or text[length - 1 : length] != b"\n":
+                raise ValueError
+            found[key.decode()] = value.decode("utf-8", "surrogateescape")
+            text = text[length:]
+        int(found.get("size", 0))
+    except ValueError:
+        raise TenchError(
+            f"{where}: the extended header at byte {position:,} cannot be read. The archive is damaged: copy or "
+            "download it again."
+        ) from None
+    return found
+
+
+def inside(name: str, where: str) -> str:
+    """An archive member's name without "./" and a final "/". Raises TenchError for one that leads outside."""
+    if "/" not in name and name not in (".", ".."):
+        return name
+    parts = PurePosixPath(name).parts
+    if not name or name.startswith("/") or ".." in parts:
+        raise TenchError(
+            f"{where}: the member {name!r} lies outside the archive's own folder. Such an archive is not read: pack "
+            "it again with relative names."
+        )
+    return "/".join(parts)
+
+
+def _refuse_more(rest: bytes, closed: int, where: str) -> None:
+    if rest.strip(b"\0"):
+        raise TenchError(
+            f"{where}: closes at byte {closed:,}, but more follows, as when archives are joined with cat. What "
+            "follows would be lost in silence: unpack it (tar --ignore-zeros) and pack it again."
+        )
