@@ -1,4 +1,5 @@
 import concurrent.futures
+import dataclasses
 import gc
 import hashlib
 import os
@@ -24,6 +25,7 @@ from tench.data.table import (
     load,
     save,
     stamp_of,
+    unite,
 )
 from tench.errors import TenchError
 
@@ -468,3 +470,45 @@ def test_the_fingerprint_of_a_dataset_never_changes(tmp_path: Path) -> None:
         b"train 2\na\nb" + bytes.fromhex("0000000001000000") + bytes.fromhex("01000000000000000200000000000000")
     ).hexdigest()[:16]
     assert saved(tmp_path, {"train": rows}).fingerprint == expected
+
+
+def test_all_labels_and_boxes_of_an_image_come_back(tmp_path: Path) -> None:
+    images = {"x": (b"1", 0), "a": (b"2", 1), "m": (b"3", 2)}
+    boxes = [[(0.0, 0.25, 0.5, 1.0), (0.125, 0.0, 0.25, 0.5)], [], None]
+    rows = dataclasses.replace(one_shard(tmp_path, images), labels=[[0, 2.5], [1], None], boxes=boxes)
+    train = saved(tmp_path, {"train": rows, "val": one_shard(tmp_path / "val", {"y": (b"4", 0)})}).splits["train"]
+    assert [(train.key(row), train.all_labels(row), train.boxes(row)) for row in range(3)] == [
+        ("a", (1.0,), []),
+        ("m", None, None),
+        ("x", (0.0, 2.5), [[0.0, 0.25, 0.5, 1.0], [0.125, 0.0, 0.25, 0.5]]),
+    ]
+    assert train.label_sets() == [[1.0], None, [0.0, 2.5]]
+    assert opened(tmp_path / "saved").splits["val"].boxes(0) is None
+
+
+def test_several_datasets_are_one_with_classes_united_by_id(tmp_path: Path) -> None:
+    first = saved(tmp_path / "1", {"train": one_shard(tmp_path / "a", {"a/1": (b"one", 0), "c/1": (b"three", 2)})})
+    numbers = {"train": one_shard(tmp_path / "b", {"d/1": (b"four", 0), "b/1": (b"two", 1)})}
+    more = numbers | {"val": one_shard(tmp_path / "c", {"d/2": (b"five!", 0)})}
+    second = saved(tmp_path / "2", more, Classes.of(["d", "b"], ["dog", "bee"]))
+    whole = unite([first, second])
+    assert (whole.classes.ids, whole.classes.names) == (("a", "b", "c", "d"), ("a", "b", "c", "dog"))
+    train = whole.splits["train"]
+    found = [(train.key(row), whole.classes.ids[train.labels[row]], train.read(row)) for row in range(len(train))]
+    assert found == [("a/1", "a", b"one"), ("b/1", "b", b"two"), ("c/1", "c", b"three"), ("d/1", "d", b"four")]
+    assert whole.classes.ids[whole.splits["val"].labels[0]] == "d"
+    assert whole.notes[-1] == "2 sources make one set of 4 classes; 1 are in more than one of them."
+    other_way = unite([second, first])
+    assert other_way.fingerprint == whole.fingerprint
+
+
+def test_an_image_that_is_in_two_united_datasets_is_an_error(tmp_path: Path) -> None:
+    part = saved(tmp_path, {"train": one_shard(tmp_path / "a", {"a/1": (b"one", 0)})})
+    with pytest.raises(TenchError, match=r"^somewhere \+ somewhere \(train\): the key 'a/1' appears twice\."):
+        unite([part, part])
+
+
+def test_classes_that_are_only_numbers_cannot_be_united(tmp_path: Path) -> None:
+    part = saved(tmp_path, {"train": one_shard(tmp_path / "a", {"0": (b"one", 0)})}, Classes.numbered_to(2))
+    with pytest.raises(TenchError, match=r"has only numbers for its classes, so they cannot be united .*classes\.txt"):
+        unite([part, part])

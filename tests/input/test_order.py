@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tench.input.order import Order
+from tench.input.order import PIECES_AT_ONCE, Order
 
 SMALL = list(itertools.product(range(13), range(1, 15), range(1, 5)))
 """Numbers of rows, batch sizes, world sizes."""
@@ -134,3 +134,35 @@ def test_rows_are_int64() -> None:
 def test_no_rows_make_no_steps() -> None:
     for drop_last in (True, False):
         assert Order(num_rows=0, batch_size=3, drop_last=drop_last).steps_per_epoch == 0
+
+
+PIECES = np.arange(4000)[::-1] // 5
+"""800 pieces of five rows each, the last rows in the first."""
+
+
+def test_in_windows_each_row_comes_once_and_a_window_has_so_many_pieces() -> None:
+    order = Order(num_rows=4000, batch_size=7, drop_last=False, pieces=PIECES, seed=1)
+    rows = np.array(epoch_of(order, epoch=3))
+    assert sorted(rows.tolist()) == list(range(4000))
+    window = PIECES_AT_ONCE * 5
+    taken = [set(PIECES[rows[start : start + window]].tolist()) for start in range(0, 4000, window)]
+    assert [len(pieces) for pieces in taken] == [256, 256, 256, 32]
+    assert not set.intersection(*taken)
+    first = PIECES[rows[:7]]
+    assert len(set(first.tolist())) > 4  # mixed within a window, not piece after piece
+
+
+def test_windows_differ_from_epoch_to_epoch_and_are_the_same_for_the_same_seed() -> None:
+    def epoch(seed: int, epoch: int) -> list[int]:
+        return epoch_of(Order(num_rows=4000, batch_size=64, pieces=PIECES, seed=seed), epoch)
+
+    assert epoch(0, 0) == epoch(0, 0)
+    assert len({tuple(epoch(seed, number)) for seed in (0, 1) for number in (0, 1)}) == 4
+
+
+def test_without_shuffle_rows_come_piece_after_piece() -> None:
+    order = Order(num_rows=4000, batch_size=64, shuffle=False, drop_last=False, pieces=PIECES)
+    rows = epoch_of(order)
+    assert PIECES[rows].tolist() == sorted(PIECES.tolist())
+    assert sorted(rows) == list(range(4000))
+    assert rows == epoch_of(order, epoch=5)

@@ -20,10 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tench.data.compressed import IndexedGzip, open_indexed
 from tench.errors import TenchError
 from tench.files import complete_file
 
-VERSION = 2
+VERSION = 3
 """Of the saved form. A file of another version is rebuilt from its source."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
@@ -40,12 +41,17 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),  # pixels; 0 where unknown, never 0 for raw pixels
         ("width", pa.int32()),
         ("channels", pa.int8()),
+        ("labels", pa.list_(pa.float32())),  # all labels, where a layout holds several; null where it does not
+        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null where none were read
     ]
 )
 ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 
 _MAX_OPEN_FILES = 64
 """Up to so many shards are kept open; a folder with a file per image is opened row by row."""
+
+PIECE_BYTES = 4 * 2**20
+"""Of a compressed shard, what is decompressed together to get at an image."""
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -129,7 +135,8 @@ class Rows:
     """One split as a layout found it, in any order. Arrays have one entry per image; scalars stand for all rows.
 
     shards: paths. shard: index into shards. offset, length: bytes. label: class index or -1. key: unique names.
-    height, width, channels: pixels, 0 where unknown; needed for raw pixels.
+    height, width, channels: pixels, 0 where unknown; needed for raw pixels. labels, boxes: one entry per image, what
+    SCHEMA says; None where the layout has none.
     """
 
     shards: Sequence[str]
@@ -142,6 +149,8 @@ class Rows:
     height: IntArray | int = 0
     width: IntArray | int = 0
     channels: IntArray | int = 0
+    labels: Sequence[Sequence[float] | None] | None = None
+    boxes: Sequence[Sequence[Sequence[float]] | None] | None = None
 
 
 def numbered_keys(count: int) -> list[str]:
@@ -155,13 +164,14 @@ class Contents:
     """What a layout's `read` returns.
 
     stamp: the files and folders whose size and time tell whether the source has changed since. notes: what a person
-    should be told about this source, one sentence each.
+    should be told about this source, one sentence each. indexes: of shards that are indexes of gzip files, these files.
     """
 
     classes: Classes
     splits: Mapping[str, Rows]
     stamp: Sequence[str]
     notes: Sequence[str] = ()
+    indexes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Table:
@@ -170,22 +180,28 @@ class Table:
     Row numbers are positions in the order of keys. Arrays are read-only views of the mapped file.
     """
 
-    def __init__(self, rows: pa.Table, *, file_per_row: bool = False) -> None:
-        """rows: of SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth."""
+    def __init__(self, rows: pa.Table, *, file_per_row: bool = False, indexes: Mapping[str, str] | None = None) -> None:
+        """rows: of SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth.
+
+        indexes: of shards that are indexes of gzip files, these files; offsets then count decompressed bytes.
+        """
         columns = {name: _one_array(rows.column(name)) for name in SCHEMA.names}
         self._shards = columns["shard"].dictionary
         self._shard = columns["shard"].indices.to_numpy()
         self._keep_open = len(self._shards) <= _MAX_OPEN_FILES
-        self._file_per_row = file_per_row
+        self.file_per_row = file_per_row
         self._encoding = columns["encoding"].indices.to_numpy()
         self._keys = columns["key"]
+        self._labels, self._boxes = columns["labels"], columns["boxes"]
         self.offsets: npt.NDArray[np.int64] = columns["offset"].to_numpy()
         self.lengths: npt.NDArray[np.int64] = columns["length"].to_numpy()
         self.labels: npt.NDArray[np.int32] = columns["label"].to_numpy()
         self.heights: npt.NDArray[np.int32] = columns["height"].to_numpy()
         self.widths: npt.NDArray[np.int32] = columns["width"].to_numpy()
         self.channels: npt.NDArray[np.int8] = columns["channels"].to_numpy()
-        self._rows = rows
+        self.rows = rows
+        self.indexes = dict(indexes or {})
+        self._gzips: dict[str, IndexedGzip] = {}
         self._open: dict[int, int] = {}
         self._lock = threading.Lock()
 
@@ -206,15 +222,30 @@ class Table:
 
     def shard(self, row: int) -> str:
         """The file that holds the row's bytes."""
-        return str(self._shards[int(self._shard[row])].as_py())
+        shard = str(self._shards[int(self._shard[row])].as_py())
+        return self.indexes.get(shard, shard)
 
     def encoding(self, row: int) -> str:
         return ENCODINGS[self._encoding[row]]
 
+    def all_labels(self, row: int) -> tuple[float, ...] | None:
+        """Every label of a row of a layout that holds several, None in one that does not."""
+        found = self._labels[int(row)].as_py()
+        return None if found is None else tuple(found)
+
+    def label_sets(self) -> list[list[float]]:
+        """All labels of all rows, of a layout that holds several."""
+        return list(self._labels.to_pylist())
+
+    def boxes(self, row: int) -> list[list[float]] | None:
+        """The row's boxes, [xmin, ymin, xmax, ymax] each in 0..1; None where none were read."""
+        found: list[list[float]] | None = self._boxes[int(row)].as_py()
+        return found
+
     def place(self, row: int) -> str:
         """The row for an error message: its file, or where it is a part of one, its byte range and key."""
         shard, offset, length = self.shard(row), int(self.offsets[row]), int(self.lengths[row])
-        if self._file_per_row:
+        if self.file_per_row:
             return shard
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
@@ -225,13 +256,15 @@ class Table:
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
+        if self.indexes and (index := str(self._shards[int(self._shard[row])].as_py())) in self.indexes:
+            return self._gzip(index).pread(length, offset)
         try:
             if self._keep_open:
-                data = _pread(self._descriptor(row), length, offset, self._file_per_row)
+                data = _pread(self._descriptor(row), length, offset, self.file_per_row)
             else:
                 descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    data = _pread(descriptor, length, offset, self._file_per_row)
+                    data = _pread(descriptor, length, offset, self.file_per_row)
                 finally:
                     os.close(descriptor)
         except OSError as error:
@@ -247,23 +280,48 @@ class Table:
 
     def subset(self, rows: IntArray) -> "Table":
         """A table of these rows only, in the given order."""
-        return Table(self._rows.take(pa.array(rows)), file_per_row=self._file_per_row)
+        return Table(self.rows.take(pa.array(rows)), file_per_row=self.file_per_row, indexes=self.indexes)
 
     def relabelled(self, index: npt.NDArray[np.int32]) -> "Table":
         """The same rows with label i replaced by index[i]; -1 stays."""
         labels = np.where(self.labels >= 0, index[self.labels], -1).astype(np.int32)
-        rows = self._rows.set_column(SCHEMA.get_field_index("label"), "label", pa.array(labels))
-        return Table(rows, file_per_row=self._file_per_row)
+        rows = self.rows.set_column(SCHEMA.get_field_index("label"), "label", pa.array(labels))
+        return Table(rows, file_per_row=self.file_per_row, indexes=self.indexes)
+
+    @classmethod
+    def joined(cls, tables: Sequence["Table"], where: str) -> "Table":
+        """The rows of all tables as one, in the order of keys. Raises TenchError on a key that is in two of them."""
+        rows = pa.concat_tables([table.rows for table in tables]).unify_dictionaries().combine_chunks()
+        indexes = {shard: index for table in tables for shard, index in table.indexes.items()}
+        return cls(_by_key(rows, where), file_per_row=all(table.file_per_row for table in tables), indexes=indexes)
 
     def close(self) -> None:
         """Close the files that `read` has opened."""
         with self._lock:
+            while self._gzips:
+                self._gzips.popitem()[1].close()
             while self._open:
                 os.close(self._open.popitem()[1])
 
     def __del__(self) -> None:
-        if getattr(self, "_open", None):
+        if getattr(self, "_open", None) or getattr(self, "_gzips", None):
             self.close()
+
+    def pieces(self) -> IntArray | None:
+        """For each row the number of the piece of its compressed file that it begins in, (N,) int64; None if none is.
+
+        Neighbouring pieces have neighbouring numbers. Reading piece after piece is much faster than at random.
+        """
+        if not self.indexes:
+            return None
+        pieces: IntArray = (self._shard.astype(np.int64) << 32) + self.offsets // PIECE_BYTES
+        return pieces
+
+    def _gzip(self, shard: str) -> IndexedGzip:
+        with self._lock:
+            if shard not in self._gzips:
+                self._gzips[shard] = open_indexed(Path(self.indexes[shard]), Path(shard))
+            return self._gzips[shard]
 
     def _descriptor(self, row: int) -> int:
         shard = int(self._shard[row])
@@ -300,31 +358,39 @@ class Dataset:
         )
 
 
+def made(contents: Contents, *, source: str, layout: str) -> tuple[Dataset, list[list[Any]]]:
+    """The dataset of what a layout found, and its stamp. Raises TenchError where the rows cannot be."""
+    splits = {}
+    for name, rows in contents.splits.items():
+        table = _sorted_table(rows, len(contents.classes), f"{source} ({name})")
+        whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
+        splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes)
+    dataset = Dataset(source, layout, contents.classes, splits, _fingerprint(splits), tuple(contents.notes))
+    return dataset, stamp_of(contents.stamp)
+
+
 def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
     """Write what a layout found as one Arrow file that `load` maps. Raises TenchError where the rows cannot be."""
-    names = list(contents.splits)
-    parts = [_sorted_table(contents.splits[name], len(contents.classes), f"{source} ({name})") for name in names]
-    found = [rows for rows in contents.splits.values() if len(rows.key)]
-    digest = hashlib.sha256()
-    for name, part in zip(names, parts, strict=True):
-        digest.update(f"{name} {len(part)}\n".encode())
-        digest.update("\n".join(part.column("key").to_pylist()).encode())
-        digest.update(part.column("label").to_numpy().tobytes())
-        digest.update(part.column("length").to_numpy().tobytes())
+    dataset, stamp = made(contents, source=source, layout=layout)
+    save_dataset(dataset, stamp, path)
+
+
+def save_dataset(dataset: Dataset, stamp: list[list[Any]], path: Path) -> None:
+    """Write a dataset, with the stamp that tells later whether it is still what its source holds."""
     header = {
         "version": VERSION,
-        "source": source,
-        "layout": layout,
-        "classes": contents.classes.to_json(),
-        "splits": {name: len(part) for name, part in zip(names, parts, strict=True)},
-        "file_per_row": all(
-            rows.encoding == FILE and len(rows.shards) == len(rows.key) and np.all(rows.offset == 0) for rows in found
-        ),
-        "fingerprint": digest.hexdigest()[:16],
-        "stamp": stamp_of(contents.stamp),
-        "notes": list(contents.notes),
+        "source": dataset.source,
+        "layout": dataset.layout,
+        "classes": dataset.classes.to_json(),
+        "splits": {
+            name: {"rows": len(table), "file_per_row": table.file_per_row} for name, table in dataset.splits.items()
+        },
+        "indexes": {shard: index for table in dataset.splits.values() for shard, index in table.indexes.items()},
+        "fingerprint": dataset.fingerprint,
+        "stamp": stamp,
+        "notes": list(dataset.notes),
     }
-    whole = pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+    whole = pa.concat_tables([table.rows for table in dataset.splits.values()]).unify_dictionaries().combine_chunks()
     whole = whole.replace_schema_metadata({b"tench": json.dumps(header).encode()})
     with (
         complete_file(path) as part,
@@ -343,11 +409,11 @@ def load(path: Path) -> tuple[Dataset, list[list[Any]]] | None:
         return None
     if header["version"] != VERSION:
         return None
-    file_per_row = header["file_per_row"]
     splits, start = {}, 0
-    for name, length in header["splits"].items():
-        splits[name] = Table(whole.slice(start, length), file_per_row=file_per_row)
-        start += length
+    for name, split in header["splits"].items():
+        rows = whole.slice(start, split["rows"])
+        splits[name] = Table(rows, file_per_row=split["file_per_row"], indexes=header["indexes"])
+        start += split["rows"]
     dataset = Dataset(
         source=header["source"],
         layout=header["layout"],
@@ -357,6 +423,58 @@ def load(path: Path) -> tuple[Dataset, list[list[Any]]] | None:
         notes=tuple(header["notes"]),
     )
     return dataset, header["stamp"]
+
+
+def unite(parts: Sequence[Dataset]) -> Dataset:
+    """Several datasets as one: splits of the same name together, classes united by id in the order of code points.
+
+    Raises TenchError where two images of a split have the same key, or a source has only numbers for its classes, which
+    mean nothing beside another's.
+    """
+    for part in parts:
+        if part.classes.numbered:
+            raise TenchError(
+                f"{part.source}: has only numbers for its classes, so they cannot be united with another source's. Put "
+                "a file with the class names beside it, one a line (classes.txt)."
+            )
+    names = {class_id: name for part in reversed(parts) for class_id, name in _named(part.classes)}
+    ids = sorted(names)
+    classes = Classes.of(ids, [names[class_id] for class_id in ids])
+    whole = f"{' + '.join(part.source for part in parts)}"
+    splits = {}
+    for split in dict.fromkeys(name for part in parts for name in part.splits):
+        tables = [
+            part.splits[split].relabelled(classes.index_of(part.classes, whose=part.source, here=whole))
+            for part in parts
+            if split in part.splits
+        ]
+        splits[split] = Table.joined(tables, f"{whole} ({split})")
+    notes = [f"{part.source}: {note}" for part in parts for note in part.notes]
+    shared = sum(len(part.classes) for part in parts) - len(classes)
+    notes.append(f"{len(parts)} sources make one set of {len(classes)} classes; {shared} are in more than one of them.")
+    return Dataset(
+        source=whole,
+        layout=" + ".join(dict.fromkeys(part.layout for part in parts)),
+        classes=classes,
+        splits=splits,
+        fingerprint=_fingerprint(splits),
+        notes=tuple(notes),
+    )
+
+
+def _named(classes: Classes) -> list[tuple[str, str]]:
+    return list(zip(classes.ids, classes.names, strict=True))
+
+
+def _fingerprint(splits: Mapping[str, Table]) -> str:
+    """A hash of every split's name, keys, labels and lengths, 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, table in splits.items():
+        digest.update(f"{name} {len(table)}\n".encode())
+        digest.update("\n".join(table.keys()).encode())
+        digest.update(table.labels.tobytes())
+        digest.update(table.lengths.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def stamp_of(paths: Sequence[str]) -> list[list[Any]]:
@@ -400,6 +518,10 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
     def column(values: IntArray | int, kind: pa.DataType) -> pa.Array:
         return pa.array(np.broadcast_to(np.asarray(values), (count,)).astype(kind.to_pandas_dtype()), kind)
 
+    def nested(values: Sequence[Any] | None, name: str) -> pa.Array:
+        kind = SCHEMA.field(name).type
+        return pa.nulls(count, kind) if values is None else pa.array(values, kind)
+
     encoding = np.full(count, ENCODINGS.index(rows.encoding), np.int8)
     table = pa.table(
         [
@@ -412,10 +534,17 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
             column(rows.height, pa.int32()),
             column(rows.width, pa.int32()),
             column(rows.channels, pa.int8()),
+            nested(rows.labels, "labels"),
+            nested(rows.boxes, "boxes"),
         ],
         schema=SCHEMA,
     )
-    table = table.take(pc.sort_indices(keys))  # by UTF-8 bytes, which is the order of code points
+    return _by_key(table, where)
+
+
+def _by_key(table: pa.Table, where: str) -> pa.Table:
+    """The rows in the order of their keys' UTF-8 bytes, which is that of code points. Equal keys are an error."""
+    table = table.take(pc.sort_indices(table.column("key"))).combine_chunks()
     keys = table.column("key").combine_chunks()
     twice = keys[1:].filter(pc.equal(keys[1:], keys[:-1]))
     if len(twice):

@@ -1,19 +1,29 @@
-"""Which rows make step k: a pure function of seed, epoch and world size."""
+"""Which rows make step k: a pure function of seed, epoch and world size.
+
+Rows are shuffled whole. Where a place costs dear (a compressed archive is inflated from the last point before it, a
+disk charges per seek), they are shuffled in windows: pieces of neighbouring bytes in a random order, so many of them at
+a time, and the rows of those mixed.
+"""
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+PIECES_AT_ONCE = 256
+"""Pieces of a window: a reader that holds as many reads each of them once an epoch."""
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Order:
     """The order of rows over epochs.
 
     batch_size is global: the rows of a step over all ranks together. With shuffle each epoch has its own permutation;
     a last step that cannot be full is dropped with drop_last (its rows differ from epoch to epoch), except when it is
-    the only one.
+    the only one. pieces: the number of the piece of neighbouring bytes that each row lies in, where rows are to be
+    shuffled in windows, or without shuffle read piece after piece.
     """
 
     num_rows: int
@@ -23,6 +33,7 @@ class Order:
     drop_last: bool = True
     rank: int = 0
     world_size: int = 1
+    pieces: npt.NDArray[np.integer[Any]] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -36,13 +47,24 @@ class Order:
         A step's rows are shared out evenly; where they do not divide, the first ranks have one more.
         """
         start, end = step * self.batch_size, min((step + 1) * self.batch_size, self.num_rows)
-        rows = _permutation(self.num_rows, self.seed, epoch)[start:end] if self.shuffle else np.arange(start, end)
+        rows = np.arange(start, end) if self._in_order else _permutation(self, epoch if self.shuffle else 0)[start:end]
         return np.array_split(rows, self.world_size)[self.rank]
+
+    @property
+    def _in_order(self) -> bool:
+        return not self.shuffle and self.pieces is None
 
 
 @functools.lru_cache(maxsize=2)
-def _permutation(num_rows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
-    permutation = generator.permutation(num_rows)
+def _permutation(order: Order, epoch: int) -> npt.NDArray[np.int64]:
+    generator = np.random.Generator(np.random.Philox(key=np.array([order.seed, epoch], dtype=np.uint64)))
+    if order.pieces is None:
+        permutation = generator.permutation(order.num_rows)
+    elif order.shuffle:
+        pieces, piece_of = np.unique(order.pieces, return_inverse=True)
+        window = generator.permutation(len(pieces))[piece_of] // PIECES_AT_ONCE
+        permutation = np.lexsort((generator.random(order.num_rows), window))
+    else:
+        permutation = np.argsort(order.pieces, kind="stable")
     permutation.setflags(write=False)
     return permutation
