@@ -1,0 +1,429 @@
+"""ILSVRC2012 as image-net.org gives it out, or in any state of being unpacked.
+
+    ILSVRC2012_img_train.tar     n01440764.tar, ...    each of them n01440764_10026.JPEG, ...
+    ILSVRC2012_img_val.tar       ILSVRC2012_val_00000001.JPEG, ...    without labels, in no order
+    ILSVRC2012_img_test*.tar     ILSVRC2012_test_00000001.JPEG, ...   whose labels were never given out
+    ILSVRC2012_devkit_t12.tar.gz, or another of the files that give val its labels (data/devkit.py)
+
+Each split may be the archive, or a folder: train of class folders, of class archives, or of both; val flat, in class
+folders, or half of it. Nothing needs unpacking: an image is addressed inside the archive in the archive. What is there
+twice is refused rather than guessed at, which costs moving one of the two away. Classes are those of train, sorted.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tench.data import devkit
+from tench.data.devkit import Labels
+from tench.data.keys import keys_of
+from tench.data.layouts.folder import is_image_name
+from tench.data.table import Classes, Contents, Rows
+from tench.data.tree import Tree
+from tench.data.wordnet import WNID, imagenet, names_of
+from tench.errors import TenchError
+
+NAME = "ilsvrc"
+
+_ARCHIVES = {
+    "train": ("ILSVRC2012_img_train.tar",),
+    "val": ("ILSVRC2012_img_val.tar",),
+    "test": ("ILSVRC2012_img_test_v10102019.tar", "ILSVRC2012_img_test.tar"),
+}
+_FOLDERS = {
+    "train": ("train", "ILSVRC2012_img_train"),
+    "val": ("val", "validation", "ILSVRC2012_img_val"),
+    "test": ("test", "ILSVRC2012_img_test", "ILSVRC2012_img_test_v10102019"),
+}
+_PATCH = "ILSVRC2012_img_test_patch_v10102019.tar"
+"""A few images of test in a repaired form, given out in 2019 for those who had the older archive."""
+_DOGS = "ILSVRC2012_img_train_t3.tar"
+"""The 120 classes of dogs of task 3: another set, under a name that is easily taken for this one's."""
+
+_IMAGE = {split: re.compile(rf"ILSVRC2012_{split}_\d{{8}}\.(?!xml$)\w+") for split in ("val", "test")}
+"""Of any suffix, as copies of a smaller size have another, but no annotation."""
+_FEW = 1000
+"""So many files of a folder are looked at to tell what it holds."""
+
+
+def recognise(tree: Tree) -> bool:
+    tree = _below_single_folders(tree)
+    top = tree.top()
+    files = [name for name in top if not name.endswith("/")]
+    if any(name in files for names in _ARCHIVES.values() for name in names):
+        return True
+    if len(tree) == 1 and tree.root / tree.names[0] == tree.source:
+        return False
+    if files and all(_is_ours(name) for name in files) and all(WNID.match(name) for name in top if name not in files):
+        classes = {name[:-4] for name in files if _is_class_archive(name)}
+        if len(classes) < len(files):
+            return True
+        named = tree.source.name in _ARCHIVES["train"]
+        return not tree.source.is_dir() and (named or classes <= set(imagenet()))
+    folders = {split: [name for name in names if f"{name}/" in top] for split, names in _FOLDERS.items()}
+    if any(not _is_train(tree, name) for name in folders["train"]):
+        return False
+    return (
+        any(name.startswith("ILSVRC2012_") for names in folders.values() for name in names)
+        or any(
+            f"{name}/{archive}" in tree for split in folders for name in folders[split] for archive in _ARCHIVES[split]
+        )
+        or any(_class_archives(tree, name) for name in folders["train"])
+        or any(_holds(tree, name, split) for split in ("val", "test") for name in folders[split])
+        or (bool(folders["train"]) and any(_is_ours(name) for name in files))
+    )
+
+
+def read(tree: Tree) -> Contents:
+    """The table of ILSVRC2012. Raises TenchError where a part is missing, there twice, or contradicts another."""
+    tree = _below_single_folders(tree)
+    notes = [f"{name} was left out: it is another set, the dogs of task 3." for name in (_DOGS,) if name in tree]
+    places = _places(tree, notes)
+    labels = read_labels(tree, places, devkit.sources(tree))
+    archives = [place for place in places.values() if place in tree]
+    archives += [name for name in (_PATCH,) if name in tree]
+    tree = tree.opened(archives) if archives else tree
+    return contents_of(tree, places, labels, notes=notes)
+
+
+def read_labels(tree: Tree, places: Mapping[str, str], sources: Sequence[devkit.Source]) -> list[Labels]:
+    """What these sources say of val, after a look at whether it needs any. Raises TenchError if they do not agree.
+
+    places: of each split, the folder in the tree, or the archive (not opened yet). Of a source without val only the
+    devkit is read, for what it says of the classes.
+    """
+    if "val" not in places:
+        return [source.read() for source in sources if source.is_devkit][:1]
+    place = places["val"]
+    needed = place in tree or any(_class_of(tree.names[position]) is None for position in _images(tree, place, "val"))
+    if needed and not sources:
+        where = f"Put into {tree.root}" if tree.source.is_dir() else "Give a folder with it and"
+        raise TenchError(
+            f"{tree.root / place}: the images of val are here without labels, which are in a file of their own. "
+            f"{where} one of these: {devkit.WOULD_DO}."
+        )
+    labels = [source.read() for source in sources]
+    devkit.refuse_disagreement(labels)
+    return labels
+
+
+def contents_of(
+    tree: Tree,
+    places: Mapping[str, str],
+    labels: Sequence[Labels],
+    *,
+    names: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+) -> Contents:
+    """The table of ILSVRC2012's images in a tree whose archives of whole splits are opened.
+
+    places: the folder of each split in the tree, "" for its root. labels: what is known of val, the first of which
+    counts. names: of classes, where the layout has its own.
+    """
+    notes = list(notes)
+    if "train" in places:
+        tree, by_class = _train(tree, places["train"], notes)
+    val = _images(tree, places["val"], "val") if "val" in places else []
+    wnids = _labels_of_val(tree, places["val"], val, labels, notes) if "val" in places else []
+    ids = sorted(by_class) if "train" in places else sorted({*wnids, *(labels[0].classes if labels else [])})
+    if not ids:
+        ids = list(imagenet())
+        notes.append("Its images have no labels; the classes are the 1000 of ILSVRC2012.")
+    classes = _classes(ids, labels, names)
+
+    index = {class_id: label for label, class_id in enumerate(classes.ids)}
+    splits: dict[str, Rows] = {}
+    if "train" in places:
+        splits["train"] = _train_rows(tree, by_class, index)
+        _compare_counts(by_class, labels, notes)
+        _note_empty("train", {class_id for class_id, group in by_class.items() if group}, classes, notes)
+    if "val" in places:
+        _refuse_unknown(tree, val, wnids, index, labels)
+        keys = keys_of([tree.names[position] for position in val], wnids)
+        splits["val"] = tree.rows(val, [index[wnid] for wnid in wnids], keys)
+        _note_empty("val", set(wnids), classes, notes)
+    if "test" in places:
+        test = _test(tree, places["test"], notes)
+        splits["test"] = tree.rows(list(test.values()), [-1] * len(test), list(test))
+    for split, missing in (("train", "ILSVRC2012_img_train.tar"), ("val", "ILSVRC2012_img_val.tar")):
+        if split not in places:
+            notes.append(f"There is no split {split}: neither {missing} nor a folder {split} is there.")
+    return Contents(classes, splits, stamp=list(tree.stamp), notes=notes)
+
+
+def _below_single_folders(tree: Tree) -> Tree:
+    """Of an archive the tree below its only folder, where it has just one at the top, unless that is a split."""
+    known = {name for names in _FOLDERS.values() for name in names}
+    while not tree.source.is_dir() and len(top := tree.top()) == 1 and top[0].endswith("/"):
+        if (folder := top[0][:-1]) in known or WNID.fullmatch(folder):
+            break
+        tree = tree.under(folder)
+    return tree
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file at the top is one that ILSVRC2012 comes with."""
+    return (
+        any(pattern.fullmatch(name) for pattern in _IMAGE.values())
+        or any(pattern.fullmatch(name) for pattern, _ in devkit.FORMS.values())
+        or name.startswith(("ILSVRC2012_devkit", "ILSVRC2012_bbox", "ILSVRC2012_img", "LOC_"))
+        or _is_class_archive(name)
+    )
+
+
+def _is_class_archive(name: str) -> bool:
+    return name.endswith(".tar") and WNID.fullmatch(name[:-4]) is not None
+
+
+def _is_train(tree: Tree, folder: str) -> bool:
+    """Whether a folder holds classes by WordNet id, the archive of all of them, or nothing."""
+    return (
+        len(tree.span(folder)) == 0
+        or any(WNID.fullmatch(name) for name in tree.children(folder))
+        or any(f"{folder}/{archive}" in tree for archive in _ARCHIVES["train"])
+        or bool(_class_archives(tree, folder))
+    )
+
+
+def _holds(tree: Tree, folder: str, split: str) -> bool:
+    """Whether images of val or test, by their names, are among the first files of a folder."""
+    span = tree.span(folder)[:_FEW]
+    return any(_IMAGE[split].fullmatch(tree.names[position].rpartition("/")[2]) for position in span)
+
+
+def _places(tree: Tree, notes: list[str]) -> dict[str, str]:
+    """Where each split is: a folder, an archive not yet opened, or "" for the root. Raises TenchError for two."""
+    places = {}
+    top = tree.top()
+    for split in ("train", "val", "test"):
+        folders = [name for name in _FOLDERS[split] if f"{name}/" in top]
+        inside = ("", *(f"{folder}/" for folder in folders))  # where unpacking scripts move the archive
+        archives = [f"{start}{name}" for start in inside for name in _ARCHIVES[split] if f"{start}{name}" in tree]
+        found = list(archives)
+        for folder in folders:
+            names = [tree.names[position] for position in tree.span(folder)]
+            if any(map(is_image_name, names)) or _class_archives(tree, folder):
+                found.append(folder)
+            elif not any(name in archives or name.endswith(".xml") for name in names):
+                notes.append(f"{folder} holds no images: it was left out.")
+        if _is_at_root(tree, top, split):
+            found.append("")
+        if len(found) > 1:
+            first, second = (str(tree.root / place) if place else f"{tree.root} itself" for place in found[:2])
+            raise TenchError(
+                f"{first} and {second} both hold the split {split}. Move one of them away: the archive, which is read "
+                "as it is, or what was unpacked from it, if that is all of it."
+            )
+        if found:
+            places[split] = found[0]
+    if not places:
+        raise TenchError(
+            f"{tree.source}: has no images of ILSVRC2012. Give a folder with ILSVRC2012_img_train.tar and "
+            "ILSVRC2012_img_val.tar in it, or with the folders train and val that were unpacked from them."
+        )
+    return places
+
+
+def _is_at_root(tree: Tree, top: Sequence[str], split: str) -> bool:
+    if split != "train":
+        return any(_IMAGE[split].fullmatch(name) for name in top)
+    folders = [name[:-1] for name in top if name.endswith("/") and WNID.fullmatch(name[:-1])]
+    return any(_is_class_archive(name) for name in top) or any(
+        is_image_name(tree.names[position]) for folder in folders for position in tree.span(folder)[:_FEW]
+    )
+
+
+def _class_archives(tree: Tree, place: str) -> list[str]:
+    """The class archives directly in a folder, n01440764.tar and so on, by path."""
+    cut = len(place) + 1 if place else 0
+    span = tree.span(place) if place else range(len(tree))
+    found = [tree.names[position] for position in span if tree.names[position].endswith(".tar")]
+    return [name for name in found if _is_class_archive(name[cut:])]
+
+
+def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, list[int]]]:
+    """The tree with class archives opened, and the positions of the images of each class."""
+    while (
+        place
+        and len(inside := tree.children(place)) == 1
+        and not WNID.fullmatch(inside[0])
+        and not _class_archives(tree, place)
+    ):
+        place = f"{place}/{inside[0]}"  # an archive that was packed with the folder around it
+    archives = _class_archives(tree, place)
+    start = f"{place}/" if place else ""
+    folders = [name for name in tree.children(place) if WNID.fullmatch(name)]
+    for archive in archives:
+        folder = archive[:-4]
+        if len(tree.span(folder)):
+            raise TenchError(
+                f"{tree.root / archive} and {tree.root / folder} both hold the class {folder.rpartition('/')[2]}. The "
+                "folder may be incomplete, if unpacking was interrupted: move it away, as the archive is read as it is."
+            )
+    tree = tree.opened(archives) if archives else tree
+    by_class: dict[str, list[int]] = {}
+    for where in sorted([*archives, *(start + name for name in folders if f"{start}{name}.tar" not in archives)]):
+        images = [position for position in tree.span(where) if is_image_name(tree.names[position])]
+        by_class[where[len(start) :].removesuffix(".tar")] = images
+    if not any(by_class.values()):
+        raise TenchError(
+            f"{tree.root / place}: holds no images of classes. It should hold n01440764.tar and so on, or folders "
+            "n01440764 and so on with images in them."
+        )
+    if place:
+        _note_others(tree, place, [position for group in by_class.values() for position in group], notes)
+    return tree, by_class
+
+
+def _train_rows(tree: Tree, by_class: Mapping[str, Sequence[int]], index: Mapping[str, int]) -> Rows:
+    positions = [position for group in by_class.values() for position in group]
+    ids = [class_id for class_id, group in by_class.items() for _ in group]
+    label = np.repeat([index[class_id] for class_id in by_class], [len(group) for group in by_class.values()])
+    return tree.rows(positions, label, keys_of([tree.names[position] for position in positions], ids))
+
+
+def _images(tree: Tree, place: str, split: str) -> list[int]:
+    """The positions of the images of val or test below a folder; of the root only those named as they are."""
+    if place:
+        return [position for position in tree.span(place) if is_image_name(tree.names[position])]
+    return [position for position in range(len(tree)) if _IMAGE[split].fullmatch(tree.names[position])]
+
+
+def _class_of(name: str) -> str | None:
+    """The class folder that an image of val lies in."""
+    folder = name.rpartition("/")[0].rpartition("/")[2]
+    return folder if WNID.fullmatch(folder) else None
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]
+
+
+def _labels_of_val(
+    tree: Tree, place: str, images: Sequence[int], labels: Sequence[Labels], notes: list[str]
+) -> list[str]:
+    """The class of each image of val: that of the folder it lies in, or what the first source says."""
+    known = labels[0].wnid if labels else {}
+    wnids, unlabelled, num_flat = [], [], 0
+    stems = {_stem(name) for name in _by_file_name(tree, place, images)}
+    for position in images:
+        name = tree.names[position]
+        stem, folder_class = _stem(name), _class_of(name)
+        said = known.get(stem)
+        if folder_class is None:
+            num_flat += 1
+            if said is None:
+                unlabelled.append(name)
+        elif said is not None and said != folder_class:
+            raise TenchError(
+                f"{tree.place(name)}: lies in the folder of class {folder_class}, but {labels[0].where(stem)} says "
+                f"{said}. One of the two is wrong: unpack val again, or move the other file away."
+            )
+        wnids.append(folder_class or said or "")
+    if num_flat:
+        first = labels[0]
+        if first.is_list and len(known) != len(images):
+            raise TenchError(
+                f"{first.place}: has {len(known):,} labels, but {tree.root / place} holds {len(images):,} images, and "
+                "line k is for image k. One of the two is incomplete: unpack or download it again."
+            )
+        if unlabelled:
+            raise TenchError(
+                f"{tree.place(unlabelled[0])}: has no label in {first.place}; {len(unlabelled):,} of {len(images):,} "
+                f"images of val are like that. Its labels could be in one of: {devkit.WOULD_DO}."
+            )
+        if missing := known.keys() - stems:
+            notes.append(
+                f"{len(missing):,} of the {len(known):,} images that {first.place} labels are not there, such as "
+                f"{min(missing)}."
+            )
+    others = [source.place for source in labels[1 if num_flat else 0 :]]
+    if num_flat:
+        notes.append(f"The labels of val are from {labels[0].place}.")
+    if others:
+        notes.append(f"The labels of val agree with {', '.join(others)}.")
+    if place:
+        _note_others(tree, place, images, notes)
+    return wnids
+
+
+def _refuse_unknown(
+    tree: Tree, images: Sequence[int], wnids: Sequence[str], index: Mapping[str, int], labels: Sequence[Labels]
+) -> None:
+    if not (unknown := [row for row, wnid in enumerate(wnids) if wnid not in index]):
+        return
+    name, wnid = tree.names[images[unknown[0]]], wnids[unknown[0]]
+    where = labels[0].where(_stem(name)) if _class_of(name) is None else tree.place(name)
+    raise TenchError(
+        f"{where}: {_stem(name)} is of class {wnid}, which is none of the {len(index):,} classes of train; "
+        f"{len(unknown):,} of {len(images):,} images of val are like that. Either classes of train are missing, or val "
+        "is of another set."
+    )
+
+
+def _test(tree: Tree, place: str, notes: list[str]) -> dict[str, int]:
+    """The positions of the images of test by file name, those of the patch of 2019 in place of the older ones."""
+    images = _images(tree, place, "test")
+    if place:
+        _note_others(tree, place, images, notes)
+    by_name = _by_file_name(tree, place, images)
+    if patched := [position for position in tree.span(_PATCH) if is_image_name(tree.names[position])]:
+        repaired = {tree.names[position].rpartition("/")[2]: position for position in patched}
+        notes.append(f"{len(repaired.keys() & by_name.keys()):,} images of test are taken from {_PATCH}.")
+        by_name |= repaired
+    return by_name
+
+
+def _by_file_name(tree: Tree, place: str, images: Sequence[int]) -> dict[str, int]:
+    """The positions of images by file name. Raises TenchError where two have the same, as when val is there twice."""
+    by_name: dict[str, int] = {}
+    for position in images:
+        name = tree.names[position].rpartition("/")[2]
+        if (first := by_name.setdefault(name, position)) != position:
+            raise TenchError(
+                f"{tree.root / place}: {name} is there twice, as {tree.names[first]} and as {tree.names[position]}. "
+                "Perhaps images were copied into class folders rather than moved: take one of the two away."
+            )
+    return by_name
+
+
+def _classes(ids: Sequence[str], labels: Sequence[Labels], names: Mapping[str, str] | None) -> Classes:
+    known = names or next((source.names for source in labels if source.names), {})
+    return Classes.of(ids, [known.get(class_id, name) for class_id, name in zip(ids, names_of(ids), strict=True)])
+
+
+def _compare_counts(by_class: Mapping[str, Sequence[int]], labels: Sequence[Labels], notes: list[str]) -> None:
+    """A note on the classes of train that have more or fewer images than the devkit counts."""
+    if not (devkit_labels := next((source for source in labels if source.num_train), None)):
+        return
+    differ = [
+        (class_id, len(by_class.get(class_id, ())), count)
+        for class_id, count in sorted(devkit_labels.num_train.items())
+        if len(by_class.get(class_id, ())) != count
+    ]
+    if differ:
+        some = [f"{class_id} has {found:,} of {count:,}" for class_id, found, count in differ[:5]]
+        notes.append(
+            f"train has {sum(map(len, by_class.values())):,} images, the devkit counts "
+            f"{sum(devkit_labels.num_train.values()):,}; {len(differ):,} classes differ: {', '.join(some)}"
+            f"{', ...' if len(differ) > 5 else ''}."
+        )
+
+
+def _note_empty(split: str, present: set[str], classes: Classes, notes: list[str]) -> None:
+    if empty := [class_id for class_id in classes.ids if class_id not in present]:
+        more = ", ..." if len(empty) > 5 else ""
+        notes.append(f"{split} has no images of {len(empty):,} classes: {', '.join(empty[:5])}{more}.")
+
+
+def _note_others(tree: Tree, place: str, images: Sequence[int], notes: list[str]) -> None:
+    """A note on the files below a split's folder that are no images of it; annotations belong there."""
+    span = tree.span(place)
+    if len(span) == len(images):
+        return
+    is_other = np.ones(len(span), np.bool_)
+    is_other[np.asarray(images, np.int64) - span.start] = False
+    found = [tree.names[span[position]] for position in np.flatnonzero(is_other).tolist()]
+    if others := [name for name in found if not name.endswith(".xml")]:
+        notes.append(f"{len(others):,} files in {place} that are no images of it were left out, such as {others[0]}.")

@@ -1,0 +1,122 @@
+"""ImageNet as Kaggle gives it out ("imagenet-object-localization-challenge"), packed or unpacked.
+
+    LOC_synset_mapping.txt          a class per line: "n01440764 tench, Tinca tinca"
+    LOC_val_solution.csv            val's labels and boxes
+    ILSVRC/Data/CLS-LOC/            train/n01440764/*.JPEG, val/*.JPEG (flat), test/*.JPEG
+    ILSVRC/Annotations/CLS-LOC/     the boxes as XML, which give val's labels where there is no CSV
+    ILSVRC/ImageSets/CLS-LOC/       lists whose numbers are line numbers, not labels: never read
+
+The source may be the folder above, ILSVRC or a folder in it (what lies above is then looked for on disk), the .tar.gz
+that holds ILSVRC, or the .zip around that. Where the archive lies beside what was unpacked from it, the latter is read.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tench.data import devkit
+from tench.data.boxes import package_opened, packages
+from tench.data.layouts import ilsvrc
+from tench.data.table import Contents
+from tench.data.tree import Tree, open_tree
+from tench.data.wordnet import WNID
+from tench.errors import TenchError
+
+NAME = "kaggle"
+
+_SPLITS = ("train", "val", "test")
+_MAPPING = "LOC_synset_mapping.txt"
+_SOLUTION = "LOC_val_solution.csv"
+
+
+def recognise(tree: Tree) -> bool:
+    return bool(_data_folders(tree) or packages(tree))
+
+
+def read(tree: Tree) -> Contents:
+    """The table of Kaggle's ImageNet. Raises TenchError where a part is missing or damaged."""
+    archives = packages(tree)
+    tree = package_opened(tree, lambda tree: bool(_data_folders(tree)))
+    folders = _data_folders(tree)
+    if len(folders) != 1:
+        found = " and ".join(str(tree.root / folder) for folder in folders) or "none"
+        raise TenchError(
+            f"{tree.source}: should hold one folder ILSVRC/Data/CLS-LOC, found {found}. Give the folder that holds "
+            "ILSVRC."
+        )
+    start = f"{folders[0]}/" if folders[0] else ""
+    places = {split: f"{start}{split}" for split in _SPLITS if len(tree.span(f"{start}{split}"))}
+    if not places:
+        raise TenchError(
+            f"{tree.root / folders[0]}: holds no images, in train, val or test. Perhaps not all was unpacked."
+        )
+    notes = []
+    if unopened := [name for name in archives if not tree.span(name)]:
+        notes.append(f"{', '.join(unopened)} was not read: what is unpacked beside it was.")
+    if others := [name for name in tree.children(folders[0]) if name not in _SPLITS]:
+        notes.append(f"Folders in {folders[0] or 'CLS-LOC'} that are no splits were left out: {', '.join(others)}.")
+    around = _around(tree)
+    labels = ilsvrc.read_labels(tree, places, _sources(tree, around))
+    names = _names([tree, *around])
+    for other in around:
+        tree.stamp.update(other.stamp)
+    return ilsvrc.contents_of(tree, places, labels, names=names, notes=notes)
+
+
+def _around(tree: Tree) -> list[Tree]:
+    """Kaggle's text files that lie above the folder given, each a tree of its own."""
+    root = _package_root(tree)
+    files = [folder / name for folder in (root, root.parent) for name in (_SOLUTION, _MAPPING)] if root else []
+    return [open_tree(file, tree.spool) for file in files if file.is_file() and not file.is_relative_to(tree.source)]
+
+
+def _sources(tree: Tree, around: Sequence[Tree]) -> list[devkit.Source]:
+    """Where val's labels are: in text, or if there is none in 50,000 annotations, which take far longer to read."""
+    found = [source for part in (tree, *around) for source in devkit.sources(part)]
+    if texts := [source for source in found if source.form != "annotations"]:
+        return texts
+    root = _package_root(tree)
+    if not found and root and (outside := root / "Annotations/CLS-LOC/val").is_dir():
+        annotations = open_tree(outside, tree.spool)
+        tree.stamp.update(annotations.stamp)
+        found = devkit.sources(annotations)
+    return found
+
+
+def _names(trees: Sequence[Tree]) -> Mapping[str, str]:
+    """The names of classes by WordNet id, from the first of the trees that has the mapping."""
+    for tree in trees:
+        for name in tree.names:
+            if name.endswith(_MAPPING) and name.rpartition("/")[2] == _MAPPING:
+                return _mapping(tree, name)
+    return {}
+
+
+def _mapping(tree: Tree, name: str) -> dict[str, str]:
+    names = {}
+    for number, line in enumerate(tree.text(name).rstrip().splitlines(), start=1):
+        wnid, _, words = line.partition(" ")
+        if not WNID.fullmatch(wnid):
+            raise TenchError(
+                f"{tree.place(name)}, line {number:,}: should be a WordNet id and the names of its class, such as "
+                f"'n01440764 tench, Tinca tinca', found {line[:80]!r}. Download the file again."
+            )
+        names[wnid] = words.strip()
+    return names
+
+
+def _data_folders(tree: Tree) -> list[str]:
+    """Folders `Data/CLS-LOC` of a Kaggle tree, the shortest path first; "" where the tree's root is one."""
+    above = (tree.root.parent.name, tree.root.name)
+    if tree.source.is_dir() and above == ("Data", "CLS-LOC"):
+        return [""]
+    if tree.source.is_dir() and above[1] == "Data" and "CLS-LOC" in tree.folders:
+        return ["CLS-LOC"]
+    return sorted((path for path in tree.folders if f"/{path}".endswith("/Data/CLS-LOC")), key=lambda path: len(path))
+
+
+def _package_root(tree: Tree) -> Path | None:
+    """The folder ILSVRC that the source lies in, or is, where it is a folder of Kaggle's tree."""
+    if not tree.source.is_dir():
+        return None
+    near = (tree.source, tree.source.parent, tree.source.parent.parent)
+    return next((folder for folder in near if (folder / "Data/CLS-LOC").is_dir()), None)
