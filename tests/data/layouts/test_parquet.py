@@ -1,0 +1,573 @@
+import io
+import json
+import logging
+import tarfile
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tench.data import parquet_images, table
+from tench.data.layouts import folder, parquet
+from tench.data.table import Dataset
+from tench.data.tree import Tree, open_tree
+from tench.data.wordnet import imagenet, names_of
+from tench.errors import TenchError
+
+GOLDEN = Path(__file__).parents[3] / "../shared/golden/records/images"
+TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
+IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
+def image(number: int, size: int = 300) -> bytes:
+    """Bytes that begin alike, as image files do."""
+    return b"\xff\xd8\xff\xe0\0\x10JFIF" + np.random.default_rng(number).bytes(size)
+
+
+def metadata(names: Sequence[str]) -> dict[str, str]:
+    """What Hugging Face's datasets put into the schema."""
+    features = {"image": {"_type": "Image"}, "label": {"names": list(names), "_type": "ClassLabel"}}
+    return {"huggingface": json.dumps({"info": {"features": features}})}
+
+
+def write(
+    file: Path,
+    images: Sequence[bytes | None],
+    paths: Sequence[str | None] | None,
+    labels: Sequence[Any],
+    names: Sequence[str] | None = None,
+    **options: Any,
+) -> Path:
+    """A file as Hugging Face writes it; without paths, the images are plain binary."""
+    column: pa.Array = pa.array(images, pa.binary())
+    if paths is not None:
+        column = pa.array([{"bytes": b, "path": path} for b, path in zip(images, paths, strict=True)], IMAGE)
+    data = pa.table({"image": column, "label": pa.array(labels)})
+    if names is not None:
+        data = data.replace_schema_metadata(metadata(names))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pa.parquet.write_table(data, file, **options)
+    return file
+
+
+def tree_of(path: Path) -> Tree:
+    return open_tree(path, path.parent / "spool")
+
+
+def read(path: Path) -> Dataset:
+    assert parquet.recognise(tree_of(path))
+    contents = parquet.read(tree_of(path))
+    saved = path.parent / "saved.table"
+    table.save(contents, saved, source=str(path), layout=parquet.NAME)
+    loaded = table.load(saved)
+    assert loaded is not None
+    return loaded[0]
+
+
+def listing(dataset: Dataset, split: str = "train") -> dict[str, tuple[str | None, bytes]]:
+    """The class and the bytes of each key."""
+    rows = dataset.splits[split]
+    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
+    return {rows.key(row): (classes[row], rows.read(row)) for row in range(len(rows))}
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        parquet.read(tree_of(path))
+    return str(error.value)
+
+
+def imagenet_1k(path: Path, **options: Any) -> Path:
+    """Hugging Face's ILSVRC/imagenet-1k with five images, and the names of all classes."""
+    names = names_of(imagenet())
+    write(
+        path / "data/train-00000-of-00002.parquet",
+        [image(0), image(1)],
+        [f"{TENCH}_10026_{TENCH}.JPEG", f"{SHARK}_5_{SHARK}.JPEG"],
+        [0, 2],
+        names,
+        **options,
+    )
+    write(path / "data/train-00001-of-00002.parquet", [image(2)], [f"{TENCH}_7_{TENCH}.JPEG"], [0], names, **options)
+    val = [f"ILSVRC2012_val_00000001_{imagenet()[65]}.JPEG"]
+    write(path / "data/validation-00000-of-00001.parquet", [image(3)], val, [65], names, **options)
+    write(
+        path / "data/test-00000-of-00001.parquet", [image(4)], ["ILSVRC2012_test_00000001.JPEG"], [-1], names, **options
+    )
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "none"}, {"compression": "zstd"}], ids=str)
+def test_imagenet_as_hugging_face_gives_it_out(tmp_path: Path, options: dict[str, Any]) -> None:
+    dataset = read(imagenet_1k(tmp_path / "set", **options))
+    assert list(dataset.splits) == ["train", "val", "test"]
+    assert dataset.classes.ids == imagenet()
+    assert dataset.classes.names[0] == "tench, Tinca tinca"
+    assert not dataset.classes.numbered
+    assert listing(dataset) == {
+        f"{TENCH}/{TENCH}_10026.JPEG": (TENCH, image(0)),
+        f"{TENCH}/{TENCH}_7.JPEG": (TENCH, image(2)),
+        f"{SHARK}/{SHARK}_5.JPEG": (SHARK, image(1)),
+    }
+    assert listing(dataset, "val") == {"n01751748/ILSVRC2012_val_00000001.JPEG": ("n01751748", image(3))}
+    assert listing(dataset, "test") == {"ILSVRC2012_test_00000001.JPEG": (None, image(4))}
+    assert dataset.notes == ()
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"needs the photographs in {GOLDEN}")
+def test_photographs_are_the_same_data_set_as_in_class_folders(tmp_path: Path) -> None:
+    photos = sorted(GOLDEN.resolve().rglob("*.JPEG"))
+    wnids = sorted({photo.parent.name for photo in photos})
+    write(
+        tmp_path / "set/train-0.parquet",
+        [photo.read_bytes() for photo in photos],
+        [f"{photo.stem}_{photo.parent.name}.JPEG" for photo in photos],
+        [wnids.index(photo.parent.name) for photo in photos],
+        row_group_size=7,
+    )
+    dataset = read(tmp_path / "set")
+    contents = folder.read(open_tree(GOLDEN.resolve(), tmp_path))
+    table.save(contents, tmp_path / "folder.table", source="", layout=folder.NAME)
+    loaded = table.load(tmp_path / "folder.table")
+    assert loaded is not None
+    assert dataset.fingerprint == loaded[0].fingerprint
+    assert dataset.classes == loaded[0].classes
+    assert {key: data for key, (_, data) in listing(dataset).items()} == {
+        f"{photo.parent.name}/{photo.name}": photo.read_bytes() for photo in photos
+    }
+
+
+ENCODINGS: list[dict[str, Any]] = [
+    {"use_dictionary": False},
+    {"use_dictionary": False, "data_page_version": "2.0"},
+    {"use_dictionary": True, "dictionary_pagesize_limit": 1000},
+    {"use_dictionary": True, "row_group_size": 3},
+    {"use_dictionary": False, "data_page_size": 100, "write_page_checksum": True},
+]
+
+
+@pytest.mark.parametrize("options", ENCODINGS, ids=str)
+@pytest.mark.parametrize("nested", [True, False])
+def test_images_in_pages_that_are_not_compressed_are_addressed_in_place(
+    tmp_path: Path, options: dict[str, Any], nested: bool
+) -> None:
+    images = [image(number, 10 + 7 * number) for number in range(200)]
+    paths = [f"{number:03}.jpg" for number in range(200)] if nested else None
+    labels = [number % 2 for number in range(200)]
+    file = write(tmp_path / "x.parquet", images, paths, labels, ["a", "b"], compression="none", **options)
+    dataset = read(file)
+    rows = dataset.splits["train"]
+    assert {rows.shard(row) for row in range(200)} == {str(file)}
+    assert not (tmp_path / "spool").exists()
+    keys = [f"{'ab'[number % 2]}/{number:03}.jpg" if nested else f"{number:05}" for number in range(200)]
+    assert listing(dataset) == {key: ("ab"[number % 2], images[number]) for number, key in enumerate(keys)}
+
+
+SPOOLED: list[dict[str, Any]] = [
+    {},
+    {"compression": "zstd"},
+    {"compression": "gzip", "row_group_size": 3},
+    {"compression": "none", "use_dictionary": False, "column_encoding": {"image.bytes": "DELTA_BYTE_ARRAY"}},
+    {"compression": "none", "use_dictionary": False, "column_encoding": {"image.bytes": "DELTA_LENGTH_BYTE_ARRAY"}},
+]
+
+
+@pytest.mark.parametrize("options", SPOOLED, ids=str)
+def test_all_other_images_are_copied_once_and_the_size_is_said(
+    tmp_path: Path, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [image(number, 10 + 7 * number) for number in range(100)]
+    names = [f"{number:03}.jpg" for number in range(100)]
+    file = write(tmp_path / "x.parquet", images, names, [number % 2 for number in range(100)], ["a", "b"], **options)
+    with caplog.at_level(logging.INFO, logger="tench"):
+        dataset = read(file)
+    rows = dataset.splits["train"]
+    assert {rows.shard(row) for row in range(100)} == {f"{tmp_path}/spool/x.parquet.images"}
+    assert listing(dataset) == {
+        f"{'ab'[number % 2]}/{number:03}.jpg": ("ab"[number % 2], images[number]) for number in range(100)
+    }
+    assert (tmp_path / "spool/x.parquet.images").read_bytes() == b"".join(images)
+    metadata = pa.parquet.ParquetFile(file).metadata
+    size = sum(metadata.row_group(n).column(0).total_uncompressed_size for n in range(metadata.num_row_groups))
+    why = "compressed" if options.get("compression") != "none" else "not in one piece each"
+    assert caplog.messages == [
+        f"{file}: the images of 1 files are {why}: copying {size / 1e6:.1f} MB once to {tmp_path}/spool."
+    ]
+
+
+def test_the_same_image_in_two_rows_is_read_from_both(tmp_path: Path) -> None:
+    images = [image(1), image(2), image(1)]
+    for dictionary in (True, False):
+        file = write(tmp_path / "x.parquet", images, None, [0, 1, 1], compression="none", use_dictionary=dictionary)
+        assert [data for _, data in listing(read(file)).values()] == images
+
+
+def test_bytes_that_hold_the_beginning_of_the_next_image_do_not_mislead(tmp_path: Path) -> None:
+    second = image(2)
+    first = len(second).to_bytes(4, "little") + second[:40] + image(1)
+    third = second[:60]
+    file = write(
+        tmp_path / "x.parquet", [first, second, third], None, [0, 1, 1], compression="none", use_dictionary=False
+    )
+    dataset = read(file)
+    assert dataset.splits["train"].shard(0) == str(file)
+    assert [data for _, data in listing(dataset).values()] == [first, second, third]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    images=st.lists(st.binary(min_size=1, max_size=40), min_size=2, max_size=150),
+    use_dictionary=st.booleans(),
+    compression=st.sampled_from(["none", "snappy"]),
+    row_group_size=st.integers(1, 200),
+)
+def test_whatever_the_images_are_their_bytes_come_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    images: list[bytes],
+    use_dictionary: bool,
+    compression: str,
+    row_group_size: int,
+) -> None:
+    file = write(
+        tmp_path_factory.mktemp("any") / "x.parquet",
+        images,
+        None,
+        [number % 2 for number in range(len(images))],
+        compression=compression,
+        use_dictionary=use_dictionary,
+        row_group_size=row_group_size,
+    )
+    assert [data for _, data in listing(read(file)).values()] == images
+
+
+def test_a_file_in_an_archive_is_addressed_where_the_archive_has_it(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [0, 1], ["a", "b"], compression="none"
+    )
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(__file__, "first")
+        tar.add(file, "data/train.parquet")
+    dataset = read(tmp_path / "set.tar")
+    assert dataset.splits["train"].shard(0) == f"{tmp_path}/set.tar"
+    assert listing(dataset) == {"a/1.jpg": ("a", image(1)), "b/2.jpg": ("b", image(2))}
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+def test_one_page_of_images_is_in_memory_at_a_time(
+    tmp_path: Path, compression: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [image(number, 50_000) for number in range(1000)]
+    options: dict[str, Any] = {"compression": compression, "use_dictionary": False, "write_batch_size": 16}
+    file = write(tmp_path / "x.parquet", images, None, [number % 2 for number in range(1000)], None, **options)
+    before, during = pa.total_allocated_bytes(), list[int]()
+    original = parquet_images._batches
+
+    def watched(*arguments: Any) -> Any:
+        for found in original(*arguments):
+            during.append(pa.total_allocated_bytes())
+            yield found
+
+    monkeypatch.setattr(parquet_images, "_batches", watched)
+    tracemalloc.start()
+    parquet.read(tree_of(file))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(during) == 16
+    assert max(during) - before < 15e6  # Arrow's
+    assert peak < 25e6  # Python's
+
+
+def test_names_in_the_metadata_are_the_classes(tmp_path: Path) -> None:
+    names = ["tench, Tinca tinca", "dog", "cat"]
+    write(tmp_path / "set/train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [2, 0], names)
+    write(tmp_path / "set/test.parquet", [image(3)], ["1.jpg"], [1], names)
+    dataset = read(tmp_path / "set")
+    assert dataset.classes.ids == tuple(names)
+    assert listing(dataset) == {"cat/1.jpg": ("cat", image(1)), f"{names[0]}/2.jpg": (names[0], image(2))}
+    assert listing(dataset, "test") == {"dog/1.jpg": ("dog", image(3))}
+
+
+def test_wordnet_ids_for_names_have_names_for_people(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.parquet", [image(1), image(2)], None, [1, 0], [SHARK, TENCH])
+    classes = read(file).classes
+    assert (classes.ids, classes.names) == ((SHARK, TENCH), tuple(names_of([SHARK, TENCH])))
+
+
+def test_a_name_for_two_classes_is_no_id(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [0, 1], ["crane", "crane"])
+    dataset = read(file)
+    assert (dataset.classes.ids, dataset.classes.names) == (("0", "1"), ("crane", "crane"))
+    assert dataset.classes.numbered
+    assert dataset.splits["train"].keys() == ["1.jpg", "2.jpg"]
+
+
+def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path) -> None:
+    dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], None, [4, 0]))
+    assert dataset.classes.ids == ("0", "1", "2", "3", "4")
+    assert dataset.classes.numbered
+    assert dataset.notes == (
+        "Nothing names the classes of the files: they are numbers only.",
+        "The files' names say no split: they are train.",
+        "The paths of train do not tell its images apart: their keys are numbers, by file and row.",
+    )
+    assert dataset.splits["train"].keys() == ["00000", "00001"]
+
+
+def test_metadata_that_are_something_else_are_passed_over(tmp_path: Path) -> None:
+    for found in ("{", "[]", '{"info": {"features": {"label": {"dtype": "int64"}}}}', '{"info": null}'):
+        data = pa.table({"image": [image(1), image(2)], "label": [0, 1]}).replace_schema_metadata(
+            {"huggingface": found}
+        )
+        pa.parquet.write_table(data, tmp_path / "x.parquet")
+        assert read(tmp_path / "x.parquet").classes.numbered
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_labels_that_are_names_are_sorted(tmp_path: Path, kind: pa.DataType) -> None:
+    labels = pa.array(["dog", "cat", "dog"]).cast(kind)
+    data = pa.table({"img": [image(1), image(2), image(3)], "Label": labels})
+    pa.parquet.write_table(data, tmp_path / "x.parquet")
+    dataset = read(tmp_path / "x.parquet")
+    assert dataset.classes.ids == ("cat", "dog")
+    assert [name for name, _ in listing(dataset).values()] == ["dog", "cat", "dog"]
+
+
+def test_a_name_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "set/train.parquet", [image(1), image(2)], None, ["a", "b"])
+    write(tmp_path / "set/val.parquet", [image(1), image(2)], None, ["a", "c"])
+    assert refusal(tmp_path / "set") == (
+        f"{tmp_path}/set/val.parquet, row 1 (counted from 0): 'c' is none of the 2 classes of "
+        f"{tmp_path}/set/train.parquet. Both must have the same classes."
+    )
+
+
+def test_wordnet_ids_in_paths_are_the_classes_in_the_order_of_their_labels(tmp_path: Path) -> None:
+    paths = [f"x/{SHARK}_5_{SHARK}.JPEG", f"{TENCH}_1_{TENCH}.JPEG"]
+    dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], ["shark", "fish"]))
+    assert dataset.classes.ids == (SHARK, TENCH)
+    assert set(dataset.splits["train"].keys()) == {f"{SHARK}/{SHARK}_5.JPEG", f"{TENCH}/{TENCH}_1.JPEG"}
+    dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [3, 7], list("abcdefgh")))
+    assert dataset.classes.ids == (SHARK, TENCH)
+    assert dataset.splits["train"].labels.tolist() == [1, 0]
+    assert "6 of the 8 classes have no images here: they are left out." in dataset.notes
+    assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [3, 7])).classes.ids == (SHARK, TENCH)
+    assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [2, 0])).classes.ids == imagenet()
+
+
+def test_paths_without_an_id_at_the_end_of_each_are_names_as_they_are(tmp_path: Path) -> None:
+    paths = [f"{SHARK}_5_{SHARK}.JPEG", f"{TENCH}_1.JPEG"]
+    dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], ["shark", "fish"]))
+    assert dataset.splits["train"].keys() == [f"fish/{TENCH}_1.JPEG", f"shark/{SHARK}_5_{SHARK}.JPEG"]
+
+
+@pytest.mark.parametrize(("wnids", "labels", "more"), [
+    ((TENCH, GOLDFISH, SHARK), (0, 1, 1), f"says class {SHARK} with the label 1, but {GOLDFISH} in "),
+    ((TENCH, GOLDFISH, TENCH), (0, 1, 2), f"says class {TENCH} with the label 2, but that class has 0. "),
+])  # fmt: skip
+def test_a_label_that_contradicts_the_path_is_an_error_that_names_the_row(
+    tmp_path: Path, wnids: Sequence[str], labels: Sequence[int], more: str
+) -> None:
+    paths = [f"{wnid}_{number}_{wnid}.JPEG" for number, wnid in enumerate(wnids)]
+    file = write(tmp_path / "x.parquet", [image(number) for number in range(3)], paths, labels)
+    assert refusal(file).startswith(f"{file}, row 2 (counted from 0): the path {paths[2]} {more}")
+
+
+def test_a_path_that_contradicts_the_metadata_is_an_error(tmp_path: Path) -> None:
+    paths = [f"{TENCH}_1_{TENCH}.JPEG", f"{SHARK}_1_{SHARK}.JPEG"]
+    file = write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], [TENCH, GOLDFISH])
+    assert refusal(file) == (
+        f"{file}, row 1 (counted from 0): the path {paths[1]} says class {SHARK}, but by the file's metadata the "
+        f"label 1 is {GOLDFISH}. Do not use this file before it is known which is right."
+    )
+
+
+def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_path: Path) -> None:
+    for name in ("default/train/0000.parquet", "default/train/0001.parquet", "train_and_valid/valid.parquet"):
+        write(tmp_path / "set" / name, [image(1), image(2)], None, [0, 1])
+    dataset = read(tmp_path / "set")
+    assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 4, "val": 2}
+    write(tmp_path / "set/more.parquet", [image(1), image(2)], None, [0, 1])
+    assert refusal(tmp_path / "set") == (
+        f"{tmp_path}/set/more.parquet: its name says no split (train, validation or test), but other names do. Rename "
+        "it, move it away, or give one file by itself."
+    )
+
+
+def test_paths_that_are_not_unique_or_missing_are_no_keys_which_is_said(tmp_path: Path) -> None:
+    for paths in (["1.jpg", "2.jpg", "1.jpg"], ["1.jpg", None, "3.jpg"]):
+        images = [image(number) for number in range(3)]
+        dataset = read(write(tmp_path / "train.parquet", images, paths, [0, 1, 0], ["a", "b"]))
+        assert listing(dataset) == {f"0000{n}": ("aba"[n], images[n]) for n in range(3)}
+        assert dataset.notes[-1] == (
+            "The paths of train do not tell its images apart: their keys are numbers, by file and row."
+        )
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+@pytest.mark.parametrize("missing", [None, b""])
+def test_a_row_without_an_image_is_an_error_that_names_it(
+    tmp_path: Path, compression: str, missing: bytes | None
+) -> None:
+    images = [*(image(number) for number in range(100)), missing, image(0)]
+    file = write(
+        tmp_path / "x.parquet", images, None, [n % 2 for n in range(102)], compression=compression, row_group_size=30
+    )
+    assert refusal(file) == (
+        f"{file}, row 100 (counted from 0): holds no image in 'image'. Images that a file only names by their path are "
+        "not read: write it anew with the images inside, or take the row out."
+    )
+    data = pa.table({"image": pa.array([{"bytes": image(1), "path": "a"}, None], IMAGE), "label": [0, 1]})
+    pa.parquet.write_table(data, file, compression=compression)
+    assert "row 1 (counted from 0): holds no image in 'image.bytes'" in refusal(file)
+
+
+@pytest.mark.parametrize(("labels", "names", "expected"), [
+    ([0, -1], None, "row 1 (counted from 0): has no label; only images of the split test may lack one."),
+    ([0, None], None, "row 1 (counted from 0): has no label;"),
+    (["a", None], None, "row 1 (counted from 0): has no label;"),
+    ([0, 2], ["a", "b"], "row 1 (counted from 0): the label 2 is out of range: there are names for 2 classes."),
+    ([0, 1600000000], None, "row 1 (counted from 0): the label 1600000000 is out of range: too large for a class."),
+    ([0, -2], None, "row 1 (counted from 0): the label -2 is out of range: it is negative."),
+])  # fmt: skip
+def test_a_label_that_is_no_class_is_an_error_that_names_the_row(
+    tmp_path: Path, labels: list[Any], names: list[str] | None, expected: str
+) -> None:
+    file = write(tmp_path / "train.parquet", [image(1), image(2)], None, labels, names)
+    assert refusal(file).startswith(f"{file}, {expected}")
+    assert not (tmp_path / "spool").exists()
+
+
+def test_files_without_any_label_or_of_one_class_or_without_rows_are_an_error(tmp_path: Path) -> None:
+    file = write(tmp_path / "test.parquet", [image(1), image(2)], None, [-1, -1])
+    assert refusal(file) == f"{file}: its images have no labels, and no other file was given that has them."
+    few = f"{file}: two classes are needed at least, and its images are of these: "
+    assert refusal(write(file, [image(1)], None, [0])) == f"{few}0."
+    assert refusal(write(file, [image(1)], None, ["cat"])) == f"{few}cat."
+    assert refusal(write(file, [image(1)], None, pa.array([None], pa.string()))) == f"{few}none."
+    assert "the 1 files of the split 'test' hold no images" in refusal(write(file, [], None, pa.array([], pa.int64())))
+
+
+@pytest.mark.parametrize(("columns", "expected"), [
+    ({"id": [1], "label": [1]}, "has no column of images, which is binary or a struct with binary bytes, or has "
+     "several that are not called image. Its columns are: id (int64), label (int64)."),
+    ({"x": [b"1"], "y": [b"1"], "label": [1]}, "has no column of images,"),
+    ({"image": [b"1"], "id": [1]}, "has no column of labels (wnid, synset, label, "),
+    ({"image": [b"1"], "label": [1.5]}, "the labels in column 'label' are double; whole numbers or names are"),
+    ({"image": [b"1"], "label": [[1]]}, "the labels in column 'label' are list<"),
+])  # fmt: skip
+def test_missing_columns_are_an_error_that_shows_those_found(
+    tmp_path: Path, columns: dict[str, Any], expected: str
+) -> None:
+    file = tmp_path / "x.parquet"
+    pa.parquet.write_table(pa.table(columns), file)
+    assert parquet.recognise(tree_of(file))
+    assert refusal(file).startswith(f"{file}: {expected}")
+
+
+def test_files_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "set/train-0.parquet", [image(1)], None, [0], ["a", "b"])
+    write(tmp_path / "set/train-1.parquet", [image(2)], None, [1], ["b", "a"])
+    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet: its metadata name other classes than")
+    write(tmp_path / "set/train-1.parquet", [image(2)], None, ["a"], ["a", "b"])
+    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet: has its images in column 'image'")
+
+
+def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+    images = [image(number, 3000) for number in range(50)]
+    for compression in ("none", "snappy"):
+        file = write(tmp_path / "x.parquet", images, None, [n % 2 for n in range(50)], compression=compression)
+        data = file.read_bytes()
+        for length in (4, 9, len(data) // 2, len(data) - 1):
+            file.write_bytes(data[:length])
+            assert parquet.recognise(tree_of(file))
+            assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
+            assert refusal(file).endswith("It is damaged or cut off: copy it again.")
+        file.write_bytes(b"")
+        assert parquet.recognise(tree_of(file))
+        assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
+
+
+def test_flipped_bits_are_one_error_or_leave_the_images_as_they_were(tmp_path: Path) -> None:
+    images = [image(number, 100) for number in range(20)]
+    file = write(tmp_path / "x.parquet", images, None, [n % 2 for n in range(20)], write_page_checksum=True)
+    data = file.read_bytes()
+    rng = np.random.default_rng(5)
+    refusals = []
+    for _ in range(150):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        file.write_bytes(damaged)
+        try:
+            found = [found for _, found in listing(read(file)).values()]
+        except TenchError as error:
+            refusals.append(str(error))
+        else:
+            assert found == images
+    assert len(refusals) > 75
+    assert all(refusal.startswith(f"{file}") for refusal in refusals)
+
+
+def test_a_flipped_bit_in_an_image_is_found_where_pages_have_checksums(tmp_path: Path) -> None:
+    for compression in ("none", "zstd"):
+        images = [image(number, 3000) for number in range(5)]
+        file = write(
+            tmp_path / "x.parquet", images, None, [0, 1, 0, 1, 0], compression=compression, write_page_checksum=True
+        )
+        data = bytearray(file.read_bytes())
+        data[2000] ^= 1
+        file.write_bytes(data)
+        assert "damaged or cut off: copy it again" in refusal(file)
+
+
+def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_images, "_SMALL_BYTES", 1_000_000)
+    file = write(tmp_path / "x.parquet", [image(1, 10_000)] * 1000, None, [n % 2 for n in range(1000)])
+    assert file.stat().st_size < 50_000
+    assert "An image repeated without end is no data set; it is not copied." in refusal(file)
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_too_little_room_for_the_copy_is_an_error_before_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "x.parquet", [image(1), image(2)], None, [0, 1])
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 500})())
+    assert "GB of it must be copied to" in refusal(file)
+    file = write(tmp_path / "x.parquet", [image(1), image(2)], None, [0, 1], compression="none")
+    assert len(read(file).splits["train"]) == 2
+
+
+def test_what_is_not_parquet_is_not_recognised(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/x.txt").write_text("PAR2")
+    assert not parquet.recognise(tree_of(tmp_path / "set"))
+    assert not parquet.recognise(tree_of(tmp_path / "set/x.txt"))
+    pa.parquet.write_table(pa.table({"path": ["a.jpg"], "label": [0]}), tmp_path / "set/train.parquet")
+    assert not parquet.recognise(tree_of(tmp_path / "set"))
+    assert not parquet.recognise(tree_of(tmp_path / "set/train.parquet"))
+
+
+def test_the_stamp_holds_the_files_and_the_copies(tmp_path: Path) -> None:
+    path = imagenet_1k(tmp_path / "set")
+    files = {str(found) for found in path.rglob("*.parquet")}
+    copies = {f"{tmp_path}/spool/data%{Path(file).name}.images" for file in files}
+    assert set(parquet.read(tree_of(path)).stamp) == files | copies | {str(path), str(path / "data")}
+
+
+def test_the_image_may_be_any_photograph(photo_folder: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    photos = sorted(photo_folder.glob("train/*/*.*"))
+    names = sorted({photo.parent.name for photo in photos})
+    labels = [names.index(photo.parent.name) for photo in photos]
+    file = write(tmp_path / "train.parquet", [p.read_bytes() for p in photos], [p.name for p in photos], labels, names)
+    for key, (_, data) in listing(read(file)).items():
+        with Image.open(io.BytesIO(data)) as one, Image.open(photo_folder / "train" / key) as other:
+            assert np.array_equal(np.asarray(one), np.asarray(other))
