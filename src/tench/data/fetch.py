@@ -1,0 +1,318 @@
+"""One published file by HTTP: continued where a download stopped, and checked before it gets its name.
+
+A file arrives as FILE.part and gets its own name when its size and MD5 are those its publisher gives. Whatever a
+server answers, that checksum decides, so any mirror will do, and what was interrupted is continued by HTTP Range, from
+another mirror too. Source: RFC 9110, sections 13.1.5 (If-Range) and 14.
+"""
+
+import hashlib
+import http.client
+import logging
+import os
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tench.errors import TenchError
+from tench.files import write_text
+from tench.progress import progress
+
+_BLOCK_BYTES = 2**18
+_TIMEOUT_SECONDS = 30.0
+"""Without a byte for so long, a connection counts as lost."""
+_PAUSES_SECONDS = (1.0, 4.0, 15.0)
+"""Before each new try after one that brought nothing new."""
+
+_log = logging.getLogger("tench")
+
+
+def fetch(
+    addresses: Sequence[str],
+    path: Path,
+    *,
+    md5: str,
+    num_bytes: int,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+    pauses_seconds: Sequence[float] = _PAUSES_SECONDS,
+) -> None:
+    """Have the published file of this MD5 (hexadecimal) and size at `path`, from the first address that gives it.
+
+    A file already there is kept if it is the one. timeout_seconds: without a byte for so long, a connection is lost.
+    pauses_seconds: before each new try at an address after one that brought nothing new. Raises TenchError when no
+    address gives the file, when the disk is full, and when another file is in its place.
+    """
+    if path.exists():
+        if (found := _md5_of(path)) != md5:
+            raise TenchError(
+                f"{path}: is there already, but its MD5 is {found}, and that of the published file is {md5}. It is "
+                "damaged, or a file of another set. Move or remove it and run the same command again, or name another "
+                "folder."
+            )
+        _log.info("%s: already there, with the published MD5: kept.", path)
+        return
+    try:
+        with _Part(path) as part:
+            try:
+                _have_right(addresses, part, md5, num_bytes, timeout_seconds, pauses_seconds)
+            except KeyboardInterrupt:
+                _log.info("%s: %s of %s are kept; the same command continues.", *part.state(num_bytes))
+                raise
+            part.becomes(path)
+    except OSError as error:
+        raise TenchError(
+            f"{error.filename or path}: cannot be written ({error.strerror}). What has arrived is kept: when that is "
+            "solved, the same command continues."
+        ) from error
+    _log.info("%s: complete, with the published MD5.", path)
+
+
+class _PassingError(Exception):
+    """A connection failed in a way that may pass: try the address again."""
+
+
+class _MirrorError(Exception):
+    """An address does not give the file; another may."""
+
+
+class _Part:
+    """What has arrived of a file, kept beside it as FILE.part; its checksum is made as it grows.
+
+    FILE.part.from remembers the address it came from and how that marked its file (ETag or time): for If-Range.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(f"{path.name}.part")
+        self._origin = path.with_name(f"{path.name}.part.from")
+        self._md5 = _new_md5()
+        self.num_bytes = 0
+        self._file = self.path.open("a+b", buffering=0)
+        try:
+            self._file.seek(0)
+            while block := self._file.read(_BLOCK_BYTES):
+                self._md5.update(block)
+                self.num_bytes += len(block)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "_Part":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if not self.num_bytes:
+            self.path.unlink(missing_ok=True)
+            self._origin.unlink(missing_ok=True)
+
+    def state(self, num_bytes: int) -> tuple[Path, str, str]:
+        """For messages: where it is, how much of it, and of how much."""
+        return self.path, size_text(self.num_bytes), size_text(num_bytes)
+
+    def md5(self) -> str:
+        return str(self._md5.hexdigest())
+
+    def write(self, block: bytes) -> None:
+        rest = memoryview(block)
+        while rest:
+            count = self._file.write(rest)  # less than all of it on a disk that is nearly full
+            self._md5.update(rest[:count])
+            self.num_bytes += count
+            rest = rest[count:]
+
+    def clear(self) -> None:
+        self._file.truncate(0)
+        self._origin.unlink(missing_ok=True)
+        self._md5 = _new_md5()
+        self.num_bytes = 0
+
+    def begin(self, address: str, mark: str) -> None:
+        """Empty it, for a file that the server at this address marks so."""
+        self.clear()
+        write_text(self._origin, f"{address}\n{mark}\n")
+
+    def mark(self, address: str) -> str:
+        """How the server at this address marked the file when it was begun from there; else ""."""
+        lines = self._origin.read_text("utf-8", "replace").splitlines() if self._origin.exists() else []
+        return lines[1] if len(lines) == 2 and lines[0] == address else ""
+
+    def becomes(self, path: Path) -> None:
+        os.fsync(self._file.fileno())
+        self.path.replace(path)
+        self._origin.unlink(missing_ok=True)
+
+
+def _have_right(
+    addresses: Sequence[str],
+    part: _Part,
+    md5: str,
+    num_bytes: int,
+    timeout_seconds: float,
+    pauses_seconds: Sequence[float],
+) -> None:
+    """Make the part the file of this MD5, from one address after the other."""
+    if part.num_bytes >= num_bytes and part.md5() != md5:
+        _log.info("%s: holds something else: removed.", part.path)
+        part.clear()
+    todo, problems = list(addresses), list[str]()
+    while part.md5() != md5:
+        if not todo:
+            raise TenchError(_failed(part, num_bytes, problems))
+        address, resumed = todo.pop(0), part.num_bytes > 0
+        try:
+            _have_all(address, part, num_bytes, timeout_seconds, pauses_seconds)
+            if (found := part.md5()) != md5:
+                part.clear()
+                raise _MirrorError(f"gives a file whose MD5 is {found}; that of the published file is {md5}")
+        except _MirrorError as error:
+            _log.info("%s: %s.", address, error)
+            if resumed and not part.num_bytes:  # the older part may be to blame, so the address gets one more chance
+                _log.info("%s: beginning anew.", address)
+                todo.insert(0, address)
+            else:
+                problems.append(f"{address}: {error}")
+
+
+def _have_all(
+    address: str, part: _Part, num_bytes: int, timeout_seconds: float, pauses_seconds: Sequence[float]
+) -> None:
+    """Make the part as long as the file, over as many connections as it takes while each brings something new."""
+    furthest, failures = part.num_bytes, 0
+    while part.num_bytes < num_bytes:
+        try:
+            _transfer(address, part, num_bytes, timeout_seconds)
+        except _PassingError as error:
+            if part.num_bytes > furthest:
+                furthest, failures = part.num_bytes, 0
+            if failures == len(pauses_seconds):
+                raise _MirrorError(f"{error}, after {failures + 1} tries") from error
+            pause = pauses_seconds[failures]
+            failures += 1
+            _log.info("%s: %s. Try %d in %g s.", address, error, failures + 1, pause)
+            time.sleep(pause)
+
+
+def _transfer(address: str, part: _Part, num_bytes: int, timeout_seconds: float) -> None:
+    """Add to the part what one connection brings."""
+    require_room(part.path.parent, num_bytes - part.num_bytes, address)
+    request = urllib.request.Request(address, headers={"User-Agent": "tench", "Accept-Encoding": "identity"})
+    if part.num_bytes:
+        request.add_header("Range", f"bytes={part.num_bytes}-")
+        if mark := part.mark(address):
+            request.add_header("If-Range", mark)
+    try:
+        response = urllib.request.build_opener().open(request, timeout=timeout_seconds)  # proxies as in the environment
+    except urllib.error.HTTPError as error:
+        with error:
+            text = f"HTTP {error.code} ({error.reason})"
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.clear()
+                raise _PassingError(f"{text}: it does not continue there") from error
+            passing = error.code >= 500 or error.code in (http.HTTPStatus.REQUEST_TIMEOUT, 429)
+            raise (_PassingError if passing else _MirrorError)(text) from error
+    except (OSError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        kind = _MirrorError if isinstance(reason, ssl.SSLCertVerificationError) else _PassingError
+        raise kind(_said(reason, timeout_seconds)) from error
+    with response:
+        _begin(response, address, part, num_bytes)
+        shown = part.num_bytes // 1000
+        with progress(part.path.stem, num_bytes // 1000, "kB", done=shown) as advance:
+            while block := _next_block(response, timeout_seconds):
+                if part.num_bytes + len(block) > num_bytes:
+                    part.clear()
+                    raise _MirrorError(f"sends more than the {num_bytes:,} bytes of the published file")
+                part.write(block)
+                advance(part.num_bytes // 1000 - shown, "")
+                shown = part.num_bytes // 1000
+    if part.num_bytes < num_bytes:
+        raise _PassingError(f"the connection ended after byte {part.num_bytes:,} of {num_bytes:,}")
+
+
+def _begin(response: Any, address: str, part: _Part, num_bytes: int) -> None:
+    """Judge what a server answers before its content: a continuation of the part, or the file from its beginning."""
+    tag = response.headers.get("ETag", "")
+    if not tag or tag.startswith("W/"):  # a weak one does not promise the same bytes
+        tag = response.headers.get("Last-Modified", "")
+    offered_bytes, continued = response.length, False
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+        asked, answer = part.num_bytes, response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer)
+        if not match or int(match[1]) != asked:
+            part.clear()
+            raise _PassingError(f"asked for the file from byte {asked:,}, it gives {answer!r}")
+        if tag and part.mark(address) not in ("", tag):
+            part.clear()
+            raise _PassingError("the file has changed there")
+        offered_bytes, continued = None if match[2] == "*" else int(match[2]), asked > 0
+    if offered_bytes not in (None, num_bytes):
+        raise _MirrorError(f"offers a file of {offered_bytes:,} bytes; the published one has {num_bytes:,}")
+    if continued:
+        _log.info("%s: continuing after %s of %s.", address, *part.state(num_bytes)[1:])
+        return
+    if part.num_bytes:
+        _log.info("%s: gives the file from its beginning: it has changed, or cannot be continued.", address)
+    else:
+        _log.info("%s: %s.", address, size_text(num_bytes))
+    part.begin(address, tag)
+
+
+def _next_block(response: Any, timeout_seconds: float) -> bytes:
+    try:
+        block: bytes = response.read1(_BLOCK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _PassingError(_said(error, timeout_seconds)) from error
+    return block
+
+
+def _said(error: object, timeout_seconds: float) -> str:
+    """What a failed connection says for itself, in few words."""
+    if isinstance(error, TimeoutError):
+        return f"no answer for {timeout_seconds:g} s"
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def _failed(part: _Part, num_bytes: int, problems: Sequence[str]) -> str:
+    kept = "Run the same command again when that is solved."
+    if part.num_bytes:
+        path, arrived, whole = part.state(num_bytes)
+        kept = f"{arrived} of {whole} have arrived and are kept in {path}; the same command continues from there."
+    return "\n".join(
+        [
+            f"{part.path.stem}: could not be downloaded.",
+            *(f"  {problem}." for problem in problems),
+            f"{kept} Proxies are taken from the environment (https_proxy); TENCH_MIRROR names another base address to "
+            "download from.",
+        ]
+    )
+
+
+def require_room(folder: Path, num_bytes: int, what: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise TenchError(
+            f"{what}: needs {size_text(num_bytes)} more in {folder}, where {size_text(free)} are free. Make room and "
+            "run the same command again, or name a folder on a larger disk."
+        )
+
+
+def _md5_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _new_md5).hexdigest()
+
+
+def _new_md5() -> Any:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def size_text(num_bytes: int) -> str:
+    """A size for people: "4.5 kB", "170.5 MB", "155.0 GB"."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:,.1f} {name}"
+    return f"{num_bytes / 1e3:,.1f} kB"
