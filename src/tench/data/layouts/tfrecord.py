@@ -1,0 +1,557 @@
+"""TFRecord files of tf.train.Example with one encoded image each: the keys of imagenet_to_gcs, of Slim, and of TFDS.
+
+    image/encoded  image/class/label  image/class/synset, text  image/filename  image/object/bbox/*    official, Slim
+    image          label                                        file_name                              TFDS
+
+Images are addressed where they lie; files compressed as a whole are unpacked once into the cache. A word in a file's
+name, or in its folder's, says its split, and `-of-N` how many files there are. Where records name their class (synset),
+that counts, and the label numbers, which begin at 0 or 1, are only checked; else the numbers are the classes, and a
+note says where they begin and how that is known. Heights and widths are not read: some converters store those of the
+original, not of the image.
+Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, research/slim/datasets;
+tensorflow/datasets, core/features/class_label_feature.py.
+"""
+
+import dataclasses
+import logging
+import re
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+
+from tench.data import tfrecord
+from tench.data.keys import keys_of
+from tench.data.layouts.folder import SPLITS
+from tench.data.table import Classes, Contents, Rows, numbered_keys
+from tench.data.tfrecord import Features
+from tench.data.tree import Tree, require_space
+from tench.data.wordnet import WNID, names_of
+from tench.errors import TenchError
+from tench.files import complete_file
+from tench.progress import progress
+
+NAME = "tfrecord"
+
+IMAGE = ("image/encoded", "image")
+LABEL = ("image/class/label", "label")
+SYNSET, TEXT = "image/class/synset", "image/class/text"
+FILE = ("image/filename", "file_name")
+BOX = ("image/object/bbox/xmin", "image/object/bbox/ymin", "image/object/bbox/xmax", "image/object/bbox/ymax")
+"""Keys of features. Of two, the first that a record has is used: it is that of the official converter and of Slim."""
+
+_WANTED = frozenset((*IMAGE, *LABEL, SYNSET, TEXT, *FILE, *BOX))
+
+_FILE_NAME = re.compile(
+    r"(?P<stem>.+?)(?:[-_.](?P<number>\d+)-of-(?P<count>\d+))?"
+    r"(?P<suffix>(?P<known>\.tfrec(?:ords?)?)?(?:\.(?:gz|gzip|zlib|zz|z))?)",
+    re.ASCII,
+)
+"""`train-00000-of-01024`, `imagenet2012-train.tfrecord-00000-of-01024`, `flowers_train_00000-of-00005.tfrecord`."""
+
+_TFDS_NAMES, _SLIM_NAMES = "label.labels.txt", "labels.txt"
+"""Lists of classes beside the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background."""
+_SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
+
+_FIRST_FILES = 8
+"""So many are looked at to recognise the layout."""
+_HEAD_BYTES = 4096
+_VERIFIED_BYTES = 2**30
+"""Up to this size together, files are read whole and all checksums compared, which takes a second or two."""
+_MAX_NUMBERED = 1_000_000
+"""Classes known by number alone; a damaged label would ask for billions."""
+_MAX_INFLATION, _SMALL_BYTES = 100, 2**28
+"""Compressed files that grow by more than this, beyond a small size, hold no images."""
+
+_BACKGROUND = "background"
+_KINDS = {int: "whole numbers", float: "floats", bytes: "bytes", tuple: "bytes"}
+
+_Value = TypeVar("_Value")
+_Boxes = list[list[float]] | None
+_NO_BOXES: _Boxes = []
+
+_log = logging.getLogger("tench")
+
+
+def recognise(tree: Tree) -> bool:
+    """Whether a file that is called like a TFRecord file begins as one, by the checksum of its first length."""
+    try:
+        return any(tfrecord.begins_with_record(_head(tree, name)) for name in islice(_candidates(tree), _FIRST_FILES))
+    except (TenchError, OSError):
+        return False
+
+
+def read(tree: Tree) -> Contents:
+    """The images of all files. Raises TenchError where one is damaged or missing, or where labels contradict."""
+    files, notes = _files_by_split(tree)
+    names = [name for group in files.values() for name in group]
+    unpacked = _unpack(tree, names)
+    if sum(int(tree.length[tree.index(name)]) for name in names) <= _VERIFIED_BYTES:
+        for name in names:
+            with _open(tree, name, unpacked) as file:
+                tfrecord.verify(file, tree.place(name))
+    seen, splits = _Seen(), dict[str, _Split]()
+    with progress("Reading TFRecord files", len(names), "files") as advance:
+        for split, group in files.items():
+            found = _Split()
+            for name in group:
+                _read_file(tree, name, unpacked, found, seen)
+                advance(1, "")
+            if found.length:
+                splits[split] = found
+            else:
+                notes.append(f"The files of {split} hold no records: it is left out.")
+    if not splits:
+        raise TenchError(f"{tree.source}: its {len(names)} TFRecord files hold no records at all. Convert them anew.")
+    listed = _listed(tree, names)
+    known = (
+        _known_by_id(seen, listed) if seen.number_of or seen.without_number else _known_by_number(tree, seen, listed)
+    )
+    notes = [*known.notes, *notes]
+    if seen.differing:
+        notes.append(f"{TEXT} differs within {len(seen.differing):,} classes: the first is taken as the class's name.")
+    rows = {split: _rows(split, found, known, notes) for split, found in splits.items()}
+    if seen.num_bad_boxes:
+        notes.append(f"{seen.num_bad_boxes:,} boxes that do not lie within 0 to 1 were left out.")
+    stamp = dict.fromkeys([*tree.stamp, *(str(path) for path in unpacked.values())])
+    return Contents(known.classes, rows, stamp=list(stamp), notes=notes)
+
+
+@dataclasses.dataclass
+class _Split:
+    """The images of one split as they are read, one entry per image.
+
+    files: each shard's path on disk. places: (first row, name for errors) of each TFRecord file. start: of the record's
+    payload in its file. number: -1 where there is none. class_id, path: None where there is none.
+    """
+
+    files: dict[str, int] = dataclasses.field(default_factory=dict)
+    places: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+    shard: "array[int]" = dataclasses.field(default_factory=lambda: array("i"))
+    start: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    offset: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    length: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    number: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    class_id: list[str | None] = dataclasses.field(default_factory=list)
+    path: list[str | None] = dataclasses.field(default_factory=list)
+    boxes: list[_Boxes] = dataclasses.field(default_factory=list)
+
+    def place(self, row: int) -> str:
+        first, where = next(place for place in reversed(self.places) if place[0] <= row)
+        return tfrecord.place(where, row - first, self.start[row])
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What the records of all splits say of the classes.
+
+    number_of, id_of: label number by class id, and the reverse. without_number: class ids. without_id: label numbers.
+    text_of: names for people by class id, or by number where there is none; differing: of those that have several.
+    tfds: all label numbers are under TFDS's key.
+    """
+
+    number_of: dict[str, int] = dataclasses.field(default_factory=dict)
+    id_of: dict[int, str] = dataclasses.field(default_factory=dict)
+    without_number: set[str] = dataclasses.field(default_factory=set)
+    without_id: set[int] = dataclasses.field(default_factory=set)
+    text_of: dict[str | int, str] = dataclasses.field(default_factory=dict)
+    differing: set[str | int] = dataclasses.field(default_factory=set)
+    tfds: bool = True
+    num_bad_boxes: int = 0
+
+    def add(self, class_id: str | None, number: int, text: str | None) -> None:
+        """One record's class. Raises ValueError where it contradicts an earlier one."""
+        if class_id is None:
+            self.without_id.add(number)
+        elif number < 0:
+            self.without_number.add(class_id)
+        else:
+            known = self.number_of.setdefault(class_id, number)
+            other = self.id_of.setdefault(number, class_id)
+            if (known, other) != (number, class_id):
+                before = f"{class_id} has label {known}" if known != number else f"label {number} is {other}"
+                raise ValueError(
+                    f"its class is {class_id} and its label {number}, but in records before it {before}. One of the "
+                    "two is wrong: convert the images anew"
+                )
+        if text and self.text_of.setdefault(class_id or number, text) != text:
+            self.differing.add(class_id or number)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listed:
+    """Classes by label number from a file beside the records. are_ids: these are ids, not only names for people."""
+
+    where: str
+    names: Mapping[int, str]
+    are_ids: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """The classes, the class of each label number, why a number may have none, and what to tell a person."""
+
+    classes: Classes
+    label_of: Mapping[int, int]
+    unknown: str
+    notes: Sequence[str]
+
+
+def _candidates(tree: Tree) -> Iterator[str]:
+    """The files that are called like TFRecord files."""
+    for name in tree.names:
+        if "-of-" in name or ".tfrec" in name:  # most of a million other files are told apart faster so
+            parts = _FILE_NAME.fullmatch(name.rpartition("/")[2])
+            if parts and (parts["count"] or parts["known"]):
+                yield name
+
+
+def _head(tree: Tree, name: str) -> bytes:
+    with tree.open(name) as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
+    """The files of each split, and notes. Raises TenchError where some are missing, or a split has two sets."""
+    candidates = list(_candidates(tree))
+    of_split: dict[str, list[str]] = {}
+    for name in candidates:
+        of_split.setdefault(_split_of(tree, name), []).append(name)
+    notes = []
+    nameless = of_split.pop("", [])
+    if not of_split:
+        of_split = {"train": nameless}
+        notes.append("No name of a file or folder says a split: all records are the split train.")
+    elif nameless:
+        notes.append(f"Files whose names say no split were left out: {_some(nameless)}.")
+    in_order: dict[str, list[str]] = {split: of_split[split] for split in ("train", "val", "test") if split in of_split}
+    # Files that were named one by one, or by a pattern, are those that are wanted, though they be a part of a set.
+    chosen = tree.root.is_dir() and not tree.source.is_dir()
+    for split, names in in_order.items():
+        if (promised := _check_set(tree, split, names, chosen)) > len(names):
+            notes.append(f"These are {len(names):,} of the {promised:,} files of {split}.")
+    others = sorted({*tree.names} - {*candidates, *_list_names(candidates)})
+    if others:
+        notes.append(f"Files that are no TFRecord files by their names were left out: {_some(others)}.")
+    return in_order, notes
+
+
+def _split_of(tree: Tree, name: str) -> str:
+    """The split that a file's name says, else the nearest folder's; "" where none does."""
+    for part in reversed(name.split("/")):
+        words = [word for word in re.split(r"[^a-z]+", part.lower()) if word in SPLITS]
+        if len({SPLITS[word] for word in words}) > 1:
+            raise TenchError(
+                f"{tree.root / name}: {part!r} has the words of several splits, {' and '.join(words)}. Rename it, so "
+                "that it has the one of its split."
+            )
+        if words:
+            return SPLITS[words[0]]
+    return ""
+
+
+def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
+    """Raise TenchError where a split has more than one set of files, or lacks some; return how many a set should have.
+
+    chosen: the person named these files themselves.
+    """
+    sets: dict[tuple[str, ...], dict[int, str]] = {}
+    for name in names:
+        folder, _, base = name.rpartition("/")
+        parts = _FILE_NAME.fullmatch(base)
+        assert parts is not None
+        if parts["count"]:
+            group = sets.setdefault((folder, parts["stem"], parts["count"], parts["suffix"]), {})
+            first = group.setdefault(int(parts["number"]), name)
+            if first != name:
+                raise TenchError(f"{tree.root}: {first} and {name} have the same number. Keep one of them.")
+        else:
+            group = sets.setdefault((), {})
+            group[len(group)] = name
+    if len(sets) > 1:
+        firsts = [f"{group[min(group)]} ({len(group)} in all)" for group in sets.values()]
+        raise TenchError(
+            f"{tree.root}: holds {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split is one "
+            "set: move the others away, or give the folder of one of them."
+        )
+    (key, group), *_ = sets.items()
+    if not key:
+        return len(group)
+    count = int(key[2])
+    if max(group) >= count:
+        raise TenchError(f"{tree.root / group[max(group)]}: its number should be less than {count:,}. Rename it.")
+    if len(group) < count and not chosen:
+        example = group[min(group)]
+        parts = _FILE_NAME.fullmatch(example)
+        assert parts is not None
+        before, after, width = example[: parts.start("number")], example[parts.end("number") :], len(parts["number"])
+        missing = (f"{before}{number:0{width}}{after}" for number in range(count) if number not in group)
+        shown = ", ".join(name for name, _ in zip(missing, range(5), strict=False))
+        raise TenchError(
+            f"{tree.root}: {count - len(group):,} of the {count:,} files of {split} are missing: {shown}"
+            f"{', ...' if count - len(group) > 5 else ''}. Copy or convert them; to use a part of the set, name its "
+            "files by a pattern (in quotes), or move them to a folder and take the -of- out of their names."
+        )
+    return count
+
+
+def _unpack(tree: Tree, names: Sequence[str]) -> dict[str, Path]:
+    """Unpack the files that are compressed as a whole into the cache: where each of them lies then."""
+    packed = [name for name in names if tfrecord.is_compressed(_head(tree, name))]
+    if not packed:
+        return {}
+    num_bytes = sum(int(tree.length[tree.index(name)]) for name in packed)
+    require_space(tree.spool / packed[0], num_bytes, str(tree.source))
+    _log.info(
+        "%s: %d of its files are compressed, so no place in them can be read: unpacking them, %.1f MB as they are and "
+        "more when unpacked, once to %s.",
+        tree.source,
+        len(packed),
+        num_bytes / 1e6,
+        tree.spool,
+    )
+    return {name: _unpack_file(tree, name) for name in packed}
+
+
+def _unpack_file(tree: Tree, name: str) -> Path:
+    where, path = tree.place(name), tree.spool / name
+    packed_bytes, num_bytes = int(tree.length[tree.index(name)]), 0
+    try:
+        with complete_file(path) as part, part.open("wb") as sink, tree.open(name) as file:
+            for block in tfrecord.inflated(file, where):
+                num_bytes += len(block)
+                if num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * packed_bytes):
+                    raise TenchError(
+                        f"{where}: its {packed_bytes:,} bytes become more than {_MAX_INFLATION} times as many when "
+                        "unpacked. These are no images; it is not unpacked."
+                    )
+                sink.write(block)
+    except OSError as error:
+        raise TenchError(
+            f"{where}: cannot be unpacked to {path} ({error.strerror}). Make room there, or set TENCH_CACHE to a "
+            "folder on a larger disk."
+        ) from error
+    return path
+
+
+def _open(tree: Tree, name: str, unpacked: Mapping[str, Path]) -> BinaryIO:
+    return unpacked[name].open("rb") if name in unpacked else tree.open(name)
+
+
+def _read_file(tree: Tree, name: str, unpacked: Mapping[str, Path], found: _Split, seen: _Seen) -> None:
+    where, position = tree.place(name), tree.index(name)
+    path = str(unpacked[name]) if name in unpacked else tree.shards[int(tree.shard[position])]
+    base = 0 if name in unpacked else int(tree.offset[position])
+    shard = found.files.setdefault(path, len(found.files))
+    found.places.append((len(found.length), where))
+    with _open(tree, name, unpacked) as file:
+        for (start, stop), features in tfrecord.examples(file, where, _WANTED, IMAGE):
+            found.shard.append(shard)
+            found.start.append(start)
+            try:
+                image = _only(features, IMAGE, tuple, "an image file (JPEG, PNG)")
+                if image is None:
+                    has = ", ".join(tfrecord.keys(file, start, stop)) or "none"
+                    raise ValueError(f"has no {' or '.join(IMAGE)}, which would be the image. Its keys are: {has}")
+                found.offset.append(base + image[0])
+                found.length.append(image[1] - image[0])
+                _read_record(features, found, seen)
+            except ValueError as error:
+                raise TenchError(f"{found.place(len(found.shard) - 1)}: {error}.") from error
+
+
+def _read_record(features: Features, found: _Split, seen: _Seen) -> None:
+    """Add all but the image of a record. Raises ValueError, saying what is wrong."""
+    number = _only(features, LABEL, int, "a whole number")
+    class_id = _text(features, (SYNSET,))
+    if number is None:
+        number = -1
+    elif number < -1:
+        raise ValueError(f"its label is {number:,}; labels are numbers from 0, or -1 where there is none")
+    elif LABEL[0] in features:
+        seen.tfds = False
+    if class_id is not None or number >= 0:
+        seen.add(class_id, number, _text(features, (TEXT,)))
+    found.number.append(number)
+    found.class_id.append(class_id)
+    found.path.append(_text(features, FILE))
+    found.boxes.append(_boxes(features, seen))
+
+
+def _only(features: Features, keys: Sequence[str], kind: type[_Value], expected: str) -> _Value | None:
+    """The one value under the first of these keys that has any. Raises ValueError where there are several."""
+    for key in keys:
+        if values := features.get(key):
+            if len(values) > 1:
+                raise ValueError(f"{key} has {len(values):,} values; one is expected, {expected}")
+            if not isinstance(values[0], kind):
+                raise ValueError(f"{key} holds {_KINDS[type(values[0])]}; {expected} is expected")
+            return values[0]
+    return None
+
+
+def _text(features: Features, keys: Sequence[str]) -> str | None:
+    value = _only(features, keys, bytes, "text")
+    try:
+        return sys.intern(value.decode()) if value else None  # a million records have a thousand classes
+    except UnicodeDecodeError:
+        raise ValueError(f"{' or '.join(keys)} is {value!r}, which is no UTF-8 text") from None
+
+
+def _boxes(features: Features, seen: _Seen) -> _Boxes:
+    """The record's boxes, None where it has no such keys."""
+    sides = [features.get(key) for key in BOX]
+    if not any(sides):
+        return None if None in sides else _NO_BOXES
+    lengths = [len(side or ()) for side in sides]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"{', '.join(BOX)} have {', '.join(map(str, lengths))} values; each should have as many")
+    boxes = [list(box) for box in zip(*(side or () for side in sides), strict=True)]
+    good = [box for box in boxes if 0 <= box[0] <= box[2] <= 1 and 0 <= box[1] <= box[3] <= 1]
+    seen.num_bad_boxes += len(boxes) - len(good)
+    return good
+
+
+def _list_names(names: Sequence[str]) -> list[str]:
+    """Where lists of the classes may lie: in the root and in the files' folders."""
+    folders = ["", *sorted({f"{name.rpartition('/')[0]}/" for name in names} - {"/"})]
+    return [folder + file for file in (_TFDS_NAMES, _SLIM_NAMES) for folder in folders]
+
+
+def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
+    """The list of the classes that lies beside the files, None where there is none."""
+    found: dict[str, str] = {}
+    for name in _list_names(names):
+        if name in tree:
+            found[tree.place(name)] = tree.text(name)
+        elif (path := tree.root / name).is_file():  # beside a file that was named by itself, or by a pattern
+            tree.stamp[str(path)] = None
+            found[str(path)] = path.read_text("utf-8-sig", "replace")
+    found = {where: text for where, text in found.items() if text.strip()}
+    if not found:
+        return None
+    if len(set(found.values())) > 1:
+        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
+    where, text = next(iter(found.items()))
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    pairs = [_SLIM_LINE.fullmatch(line) for line in lines]
+    numbered = {int(pair[1]): pair[2].strip() for pair in pairs if pair}
+    listed = numbered if all(pairs) else dict(enumerate(lines))
+    classes = [name for name in listed.values() if name.lower() != _BACKGROUND]
+    are_ids = bool(classes) and (where.endswith(_TFDS_NAMES) or all(map(WNID.fullmatch, classes)))
+    return _Listed(where, listed, are_ids and len(set(classes)) == len(classes))
+
+
+def _known_by_id(seen: _Seen, listed: _Listed | None) -> _Known:
+    """The classes that the records name."""
+    ids = sorted({*seen.number_of, *seen.without_number})
+    index = {class_id: position for position, class_id in enumerate(ids)}
+    label_of = {number: index[class_id] for number, class_id in seen.id_of.items()}
+    by_number = listed.names if listed else {}
+    names = [
+        seen.text_of.get(class_id) or by_number.get(seen.number_of.get(class_id, -1)) or known
+        for class_id, known in zip(ids, names_of(ids), strict=True)
+    ]
+    offsets = {number - position for number, position in label_of.items()}
+    if len(offsets) == 1:
+        offset = next(iter(offsets))
+        why = ", as 0 is kept free for a background class" if offset == 1 else ""
+        note = f"Classes are those of {SYNSET}; the label numbers begin at {offset}{why}."
+    elif offsets:
+        note = (
+            f"Classes are those of {SYNSET}; the label numbers, from {min(label_of):,} to {max(label_of):,}, have gaps "
+            "or another order, and are not used."
+        )
+    else:
+        note = f"Classes are those of {SYNSET}; there are no label numbers."
+    return _Known(Classes.of(ids, names), label_of, f"no record with that label has {SYNSET}", [note])
+
+
+def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
+    """The classes where label numbers are all there is."""
+    if not seen.without_id:
+        raise TenchError(
+            f"{tree.source}: none of its records has a label: {', '.join(LABEL)} or {SYNSET} is expected. Convert the "
+            "images anew, with their classes."
+        )
+    lowest = min(seen.without_id)
+    highest = max((number for number in seen.without_id if number < _MAX_NUMBERED), default=0)
+    unknown = f"labels must be less than {_MAX_NUMBERED:,}"
+    if listed:
+        highest, unknown = max(listed.names), f"{listed.where} lists no class of that number"
+        offset = int(lowest > 0 and listed.names.get(0, _BACKGROUND).lower() == _BACKGROUND)
+        why = f"{listed.where} " + ("keeps 0 free for a background class" if offset else "lists the classes from 0")
+    elif seen.tfds:
+        offset, why = 0, "TFDS, whose keys these are, counts from 0"
+    elif lowest == 1:
+        offset, why = 1, "the lowest is 1, so 0 was kept free for a background class"
+    else:
+        offset, why = 0, f"the lowest is {lowest:,}" + (", and nothing says that they begin at 1" if lowest else "")
+    numbers = range(offset, highest + 1)
+    label_of = {number: label for label, number in enumerate(numbers)}
+    given = listed.names if listed else {}
+    if listed and listed.are_ids and all(number in given for number in numbers):
+        ids = [given[number] for number in numbers]
+        names = [seen.text_of.get(number) or known for number, known in zip(numbers, names_of(ids), strict=True)]
+        return _Known(Classes.of(ids, names), label_of, unknown, [f"Label {offset} is class {ids[0]}: {why}."])
+    plain = Classes.numbered_to(len(numbers))
+    names = [
+        seen.text_of.get(number) or given.get(number) or known for number, known in zip(numbers, plain.ids, strict=True)
+    ]
+    notes = [f"Classes are only numbers, as there is no {SYNSET}. Label {offset} is class 0: {why}."]
+    if len(numbers) == 1000:
+        notes.append("They are 1000, as in ImageNet, but nothing says that they are ImageNet's, and in which order.")
+    return _Known(Classes(plain.ids, tuple(names), numbered=True), label_of, unknown, notes)
+
+
+def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
+    """The rows of a split; what is to be said of them joins the notes."""
+    classes, count = known.classes, len(found.length)
+    index = {class_id: label for label, class_id in enumerate(classes.ids)}
+    labels = array("i")
+    for row, (class_id, number) in enumerate(zip(found.class_id, found.number, strict=True)):
+        label = index[class_id] if class_id else known.label_of.get(number) if number >= 0 else -1
+        if label is None:
+            what = f"its label is {number:,}, but {known.unknown}"
+            raise TenchError(f"{found.place(row)}: {what}. Correct the one or the other.")
+        labels.append(label)
+    if num_without := labels.count(-1):
+        notes.append(f"{num_without:,} of the {count:,} images of {split} have no label.")
+    if num_nameless := found.path.count(None):
+        notes.append(f"{num_nameless:,} of the {count:,} images of {split} have no file name: their numbers name them.")
+    numbers = numbered_keys(count)
+    paths = [path or number for path, number in zip(found.path, numbers, strict=True)]
+    keys = keys_of(paths, [None if label < 0 or classes.numbered else classes.ids[label] for label in labels])
+    if len(set(keys)) < count:
+        _refuse_twins(found, paths, labels)
+        notes.append(f"Images of {split} in different classes have the same file name: their numbers name them.")
+        keys = numbers
+    return Rows(
+        shards=list(found.files),
+        shard=np.array(found.shard, np.int32),
+        offset=np.array(found.offset, np.int64),
+        length=np.array(found.length, np.int64),
+        label=np.array(labels, np.int32),
+        key=keys,
+        boxes=found.boxes if any(found.boxes) else None,
+    )
+
+
+def _refuse_twins(found: _Split, paths: Sequence[str], labels: Sequence[int]) -> None:
+    """Raise TenchError where two images have the same file name and class."""
+    first: dict[tuple[str, int], int] = {}
+    for row, image in enumerate(zip(paths, labels, strict=True)):
+        if first.setdefault(image, row) != row:
+            raise TenchError(
+                f"{found.place(row)}: its image is called {image[0]!r}, as another of the same class is already "
+                f"({found.place(first[image])}). Names must differ: remove what is there twice, or convert the images "
+                "anew with their paths as names."
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f", ... ({len(names):,} in all)" if len(names) > 3 else "")
