@@ -260,7 +260,7 @@ def test_with_traceback_the_error_shows_where_it_came_from(run: Run) -> None:
     code, error = run("info", "nowhere", "--traceback")
     assert code == 2
     assert error.startswith("Traceback (most recent call last)")
-    assert "tench info: nowhere: no such file or folder" in error
+    assert "/nowhere: no such file or folder" in error
 
 
 def test_an_unknown_command_names_the_nearest(run: Run) -> None:

@@ -3,6 +3,7 @@ import os
 import struct
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data import miniature
 
 from tench.data import table
+from tench.data import tree as tree_module
 from tench.data.layouts import folder, mnist
-from tench.data.source import cache_folder, matched, open_source
+from tench.data.source import cache_folder, matched, name_of, open_source
 from tench.data.table import Classes, Contents, Dataset
+from tench.data.tree import Tree, open_tree
 from tench.errors import TenchError, UsageError
 
 
@@ -32,13 +36,13 @@ def photos(photo_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The paths that have been read as class folders, each time."""
+    """The sources that have been read as class folders, each time."""
     seen: list[Path] = []
     read = folder.read
 
-    def counted(path: Path, spool: Path) -> Contents:
-        seen.append(path)
-        return read(path, spool)
+    def counted(tree: Tree) -> Contents:
+        seen.append(tree.source)
+        return read(tree)
 
     monkeypatch.setattr(folder, "read", counted)
     return seen
@@ -194,8 +198,8 @@ def test_a_source_that_changes_while_it_is_read_is_refused_and_not_remembered(
 ) -> None:
     read = folder.read
 
-    def slow(path: Path, spool: Path) -> Contents:
-        contents = read(path, spool)
+    def slow(tree: Tree) -> Contents:
+        contents = read(tree)
         time.sleep(0.05)  # file times are some milliseconds coarse
         os.utime(photos / "train/roof")  # as when a copy goes on: this class has been seen already
         return contents
@@ -210,8 +214,8 @@ def test_a_source_that_changes_while_it_is_read_is_refused_and_not_remembered(
 def test_a_folder_that_vanishes_while_it_is_read_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = folder.read
 
-    def slow(path: Path, spool: Path) -> Contents:
-        contents = read(path, spool)
+    def slow(tree: Tree) -> Contents:
+        contents = read(tree)
         (photos / "train/roof").rename(photos / "gone")
         return contents
 
@@ -233,10 +237,10 @@ def test_two_processes_that_open_a_source_at_once_read_it_once(photo_folder: Pat
         from tench.data.layouts import folder
         from tench.data.source import open_source
         read = folder.read
-        def slow(path, spool):
+        def slow(tree):
             print("reads", flush=True)
             time.sleep(0.5)
-            return read(path, spool)
+            return read(tree)
         folder.read = slow
         print("ready", flush=True)
         sys.stdin.readline()
@@ -286,8 +290,8 @@ def test_digits_and_made_images_are_sources_without_a_path(caplog: pytest.LogCap
     made = open_source("synthetic:images=4,size=2,val=0,format=pixels")
     assert (made.layout, len(made.splits["train"])) == ("synthetic", 4)
     assert [message for message in caplog.messages if message.startswith("Reading")] == [
-        "Reading digits (digits) ...",
-        "Reading synthetic:images=4,size=2,val=0,format=pixels (synthetic) ...",
+        "Reading digits ...",
+        "Reading synthetic:images=4,size=2,val=0,format=pixels ...",
     ]
     open_source("digits")
     assert len([message for message in caplog.messages if message.startswith("Reading")]) == 2
@@ -309,7 +313,7 @@ def test_a_name_is_taken_before_a_folder_called_so(
     assert open_source("./digits").layout == "folder"
 
 
-@pytest.mark.parametrize(("content", "beginning"), [(b"PK\x03\x04zip", rb"b'PK\\x03\\x04zip'"), (b"", r"nothing \(it")])
+@pytest.mark.parametrize(("content", "beginning"), [(b"\x7fELF", rb"b'\\x7fELF'"), (b"", r"nothing \(it")])
 def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
     tmp_path: Path, content: bytes, beginning: str | bytes
 ) -> None:
@@ -413,8 +417,9 @@ def test_all_images_of_a_source_can_be_decoded_by_pillow(photo_folder: Path) -> 
 
 def test_mnist_is_asked_before_folder(tmp_path: Path) -> None:
     write_idx(tmp_path / "set", [*range(10)], 10)
-    assert folder.recognise(tmp_path / "set")
-    assert mnist.recognise(tmp_path / "set")
+    tree = open_tree(tmp_path / "set", tmp_path / "spool")
+    assert folder.recognise(tree)
+    assert mnist.recognise(tree)
     assert open_source(tmp_path / "set").layout == mnist.NAME
 
 
@@ -428,3 +433,103 @@ def test_classes_matched_by_position_are_said_and_the_same_numbers_are_not(
         table = matched(made.splits["train"], made, Classes.of(ids), "the model")
         assert table.labels.tolist() == made.splits["train"].labels.tolist()
         assert any("matched by position" in message for message in caplog.messages) == is_said
+
+
+def test_a_big_compressed_archive_is_read_through_its_index_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Big is what INDEXED_BYTES says; here each .tar.gz is."""
+    monkeypatch.setattr(tree_module, "INDEXED_BYTES", 0)
+    caplog.set_level(logging.INFO)
+    plain = open_source(miniature_kaggle(tmp_path / "tree"))
+    packed = open_source(miniature.kaggle_archive(tmp_path / "ILSVRC.tar.gz"))
+    assert packed.fingerprint == plain.fingerprint
+    for split, table_of_split in packed.splits.items():
+        expected = plain.splits[split]
+        assert plain.splits[split].pieces() is None
+        assert table_of_split.pieces() is not None
+        for row in range(len(expected)):
+            assert table_of_split.read(row) == expected.read(row)
+            assert table_of_split.shard(row) == str(tmp_path / "ILSVRC.tar.gz")
+    assert packed.splits["val"].subset(np.array([3])).read(0) == plain.splits["val"].read(3)
+    assert any("is read through an index" in note for note in packed.notes)
+    assert not list(cache_folder().rglob("*.unpacked"))
+    again = open_source(tmp_path / "ILSVRC.tar.gz")
+    assert again.splits["train"].read(2) == plain.splits["train"].read(2)
+    assert caplog.text.count("to index it in") == 1
+
+
+def test_archives_inside_a_big_compressed_archive_are_read_through_its_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "INDEXED_BYTES", 0)
+    classes = {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in ("n02119789", "n02100735")}
+    (tmp_path / "winter21_whole.tar.gz").write_bytes(miniature.tar_bytes(classes, "w:gz"))
+    train = open_source(tmp_path / "winter21_whole.tar.gz").splits["train"]
+    expected = {
+        f"{wnid}/{name}": data
+        for wnid in ("n02119789", "n02100735")
+        for name, data in miniature.by_class()[wnid].items()
+    }
+    assert {train.key(row): train.read(row) for row in range(len(train))} == expected
+
+
+def miniature_kaggle(path: Path) -> Path:
+    miniature.write(path, miniature.kaggle_images() | miniature.kaggle_annotations())
+    return path
+
+
+def test_several_sources_are_one_and_remembered_as_one(photos: Path, tmp_path: Path) -> None:
+    for name in ("roof", "dog"):
+        (tmp_path / "more" / name).mkdir(parents=True)
+        (tmp_path / "more" / name / "new.jpg").write_bytes((photos / "train/petal/0.jpg").read_bytes())
+    whole = open_source((photos, tmp_path / "more"))
+    assert whole.source == name_of((photos, tmp_path / "more")) == f"{photos} + {tmp_path}/more"
+    assert whole.classes.ids == ("dog", "petal", "roof", "water")
+    assert len(whole.splits["train"]) == 18 + 2
+    assert len(list((cache_folder() / "tables").glob("*.arrow"))) == 3
+    assert open_source((photos, tmp_path / "more")).fingerprint == whole.fingerprint
+    (tmp_path / "more/dog/new.jpg").rename(tmp_path / "more/dog/other.jpg")
+    assert open_source((photos, tmp_path / "more")).fingerprint != whole.fingerprint
+
+
+def test_classes_can_be_left_out_and_images_taken_for_val_by_number(photos: Path) -> None:
+    train = open_source(photos / "train", min_images=6, val_per_class=2)
+    assert {name: len(split) for name, split in train.splits.items()} == {"train": 12, "val": 6}
+    (photos / "train/petal/0.jpg").unlink()
+    left = open_source(photos / "train", min_images=6)
+    assert left.classes.ids == ("roof", "water")
+    assert left.notes[-1].startswith("Dropped 1 of 3 classes with fewer than 6 images")
+    with pytest.raises(UsageError, match="must be 0 or more"):
+        open_source(photos, min_images=-1)
+    with pytest.raises(TenchError, match="val"):
+        open_source(photos, val_per_class=2)
+
+
+def test_two_layouts_in_one_folder_are_an_error_that_names_both(tmp_path: Path) -> None:
+    write_idx(tmp_path / "set", [*range(10)], 10)
+    payload = struct.pack("<IfQQ", 0, 1.0, 0, 0) + b"image"
+    frame = struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
+    (tmp_path / "set/train.rec").write_bytes(frame)
+    with pytest.raises(
+        TenchError, match=r"set: holds more than one dataset: mnist and recordio\. Move one of them away"
+    ):
+        open_source(tmp_path / "set")
+
+
+def test_a_folder_that_holds_one_archive_is_read_as_that_archive(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "downloaded").mkdir()
+    with tarfile.open(tmp_path / "downloaded/photos.tar", "w") as tar:
+        tar.add(photos, "photos")
+    assert open_source(tmp_path / "downloaded").fingerprint == open_source(photos).fingerprint
+
+
+def test_a_source_on_a_read_only_mount_is_read(photos: Path) -> None:
+    folders = [photos, *(path for path in photos.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    try:
+        assert len(open_source(photos).splits["train"]) == 18
+    finally:
+        for path in folders:
+            path.chmod(0o755)

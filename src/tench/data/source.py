@@ -4,19 +4,27 @@ The table is kept in a cache folder of ours, never beside the user's files, and 
 of the source has changed. One process builds it while others wait.
 """
 
+import dataclasses
 import hashlib
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tench.data.layouts import LAYOUTS, NAMED, Layout
-from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, save, stamp_of
+from tench.data import boxes as box_files
+from tench.data import devkit, real, subset
+from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
+from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, made, save_dataset, unite
+from tench.data.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.errors import TenchError, UsageError, nearest
+
+_VAL_SEED = 0
+"""For the images of --val-per-class; notes and docs state it."""
 
 _log = logging.getLogger("tench")
 
@@ -30,24 +38,101 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
 
 
-def open_source(source: str | Path, *, anew: bool = False) -> Dataset:
+Source = str | Path | Sequence[str | Path]
+"""A path or a name, or several that make one set."""
+
+
+def open_source(
+    source: Source, *, min_images: int = 0, val_per_class: int = 0, boxes: bool = False, anew: bool = False
+) -> Dataset:
     """The dataset of a name (`digits`, `synthetic:images=1000`) or at a path; a name wins, write ./digits for a folder.
 
-    The layout is recognised by content. anew: read it again, whatever the cache has. Raises UsageError if there is no
-    such path or name, TenchError if the path holds no layout known here, or a broken one.
+    A path is a folder, an archive, a file, or a pattern of files (`shards/train-{0000..0127}.tar`, `*.rec`). The layout
+    is recognised by content. Several sources make one set, classes united by id. min_images: classes with fewer
+    training images are left out. val_per_class: so many images of each class, drawn with a stated seed, become the
+    split val of a source that has none. boxes: read the boxes too. anew: read again, whatever the cache has.
+    Raises UsageError if there is no such path or name, TenchError if it holds no layout known here, or a broken one.
     """
-    name = str(source)
+    if min_images < 0 or val_per_class < 0:
+        raise UsageError("The numbers of images for --min-images and --val-per-class must be 0 or more.")
+    choice = _Choice(min_images, val_per_class, boxes)
+    names = _names(source)
+    if len(names) == 1:
+        return _open(names[0], choice, anew)[0]
+    parts = [_open_part(name, choice, anew) for name in names]
+    stamp = [entry for _, part_stamp in parts for entry in part_stamp]
+
+    def make(spool: Path) -> _Made:
+        return unite([part for part, _ in parts]), stamp
+
+    return _cached(" + ".join(names), choice, make, anew)[0]
+
+
+def name_of(source: Source) -> str:
+    """What a dataset opened from this source calls itself: absolute paths, joined by " + "."""
+    return " + ".join(_names(source))
+
+
+def _names(source: Source) -> list[str]:
+    """The sources as names of NAMED, or absolute paths."""
+    listed = [source] if isinstance(source, str | Path) else list(source)
+    texts = [str(one) for one in listed]
+    return [text if text.partition(":")[0] in NAMED else os.path.abspath(os.path.expanduser(text)) for text in texts]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Choice:
+    """What is asked of a source beyond its name; see open_source."""
+
+    min_images: int
+    val_per_class: int
+    boxes: bool
+
+    def applied(self, tree: Tree | None, contents: Contents) -> Contents:
+        if self.boxes and tree is not None:
+            contents = box_files.attach(tree, contents)
+        if self.min_images:
+            contents = subset.keep_classes(contents, self.min_images)
+        if self.val_per_class:
+            contents = subset.val_per_class(contents, self.val_per_class, _VAL_SEED)
+        return contents
+
+
+_Made = tuple[Dataset, list[list[Any]]]
+"""A dataset and the stamp that tells whether it is still what its source holds."""
+
+
+def _open(name: str, choice: _Choice, anew: bool) -> _Made:
     kind, _, _ = name.partition(":")
-    path = Path(name).expanduser().absolute()
-    if kind in NAMED:
-        return _cached(name, kind, lambda spool: NAMED[kind].read(name, spool), anew)
-    if not path.exists():
+    path = Path(name)
+    if kind not in NAMED and not path.exists() and not is_pattern(name):
         raise UsageError(
-            f"{source}: no such file or folder, and no source of that name.{nearest(name, list(NAMED))} "
+            f"{name}: no such file or folder, and no source of that name.{nearest(path.name, list(NAMED))} "
             f"Give the path of a dataset, or one of: {', '.join(NAMED)}."
         )
-    layout = _recognise(path)
-    return _cached(str(path), layout.NAME, lambda spool: layout.read(path, spool), anew)
+
+    def make(spool: Path) -> _Made:
+        if kind in NAMED:
+            return made(choice.applied(None, NAMED[kind].read(name, spool)), source=name, layout=kind)
+        tree = open_tree(path, spool) if path.exists() else open_pattern(path, spool)
+        layout, tree = _recognise(tree)
+        contents = choice.applied(tree, real.attach(layout.read(tree), tree))
+        stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
+        for packed in sorted(set(tree.indexes.values())):
+            note = f"{packed} is read through an index, which is slower than a plain tar: gunzip it if there is room."
+            contents = dataclasses.replace(contents, notes=[*contents.notes, note])
+        contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes)
+        return made(contents, source=name, layout=layout.NAME)
+
+    return _cached(name, choice, make, anew)
+
+
+def _open_part(name: str, choice: _Choice, anew: bool) -> _Made:
+    """One of several sources. One that has a val keeps it, whatever is asked for those that have none."""
+    part = _open(name, dataclasses.replace(choice, val_per_class=0), anew)
+    if choice.val_per_class and "val" not in part[0].splits:
+        part = _open(name, choice, anew)
+    return part
 
 
 def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Table:
@@ -64,76 +149,90 @@ def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Tab
     return table.relabelled(index)
 
 
-def _recognise(path: Path) -> Layout:
-    for layout in LAYOUTS:
-        if layout.recognise(path):
-            return layout
-    if not path.is_file():
-        raise TenchError(f"{path}: neither a file nor a folder. Give the path of a dataset.")
+def _recognise(tree: Tree) -> tuple[Layout, Tree]:
+    """The layout of a tree, or of the archive that is all it holds, as after a download; and that tree."""
+    found = [layout for layout in LAYOUTS if layout.recognise(tree)]
+    if found == [ilsvrc, kaggle]:  # a folder of Kaggle's tree by itself
+        found = [kaggle]
+    if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
+        found = [ilsvrc if devkit.sources(tree) else listed]
+    if len(found) > 1:
+        raise TenchError(
+            f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
+            "them away, or name the files of one (a file, or a pattern such as 'train-{0000..0127}.tar')."
+        )
+    if found:
+        return found[0], tree
+    if tree.source.is_dir() and len(tree) == 1 and (path := tree.path(0)) and is_archive(path):
+        inside = tree.opened(tree.names).under(tree.names[0])
+        return _recognise(dataclasses.replace(inside, source=path))
+    if folder.recognise(tree):
+        return folder, tree
+    if not tree.source.is_file():
+        raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
     raise TenchError(
-        f"{path}: a file that holds no dataset known here; it begins with {_first_bytes(path)}. "
-        f"Known layouts: {', '.join(layout.NAME for layout in LAYOUTS)}; each is a folder. "
+        f"{tree.source}: a file that holds no dataset known here; it begins with {_first_bytes(tree.source)}. "
+        f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
         "(To classify one image with a trained model: tench predict RUN IMAGE.)"
     )
 
 
-def _cached(source: str, layout: str, read: Callable[[Path], Contents], anew: bool = False) -> Dataset:
-    """The dataset from the cache if it is there and fresh, else read, saved, and loaded."""
+def _cached(source: str, choice: _Choice, make: Callable[[Path], _Made], anew: bool) -> _Made:
+    """The dataset from the cache if it is there and fresh, else made, saved, and loaded."""
     import filelock
 
-    digest = hashlib.sha256(os.fsencode(f"{layout}\n{source}")).hexdigest()[:20]
-    folder = cache_folder()
-    saved = folder / "tables" / f"{digest}.arrow"
-    if not anew and (dataset := _load_fresh(saved)):
-        return dataset
+    digest = hashlib.sha256(os.fsencode(f"{source}\n{dataclasses.astuple(choice)}")).hexdigest()[:20]
+    cache = cache_folder()
+    saved = cache / "tables" / f"{digest}.arrow"
+    if not anew and (found := _load_fresh(saved)):
+        return found
     try:
         saved.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(saved.with_suffix(".lock")).acquire()  # another process may be building it: wait
     except OSError as error:
         raise TenchError(
-            f"{folder}: the cache folder cannot be written ({error.strerror}). "
+            f"{cache}: the cache folder cannot be written ({error.strerror}). "
             "Set TENCH_CACHE to a folder that can be written."
         ) from error
     with lock:
-        if not anew and (dataset := _load_fresh(saved)):
-            return dataset
-        _log.info("Reading %s (%s) ...", source, layout)
-        spool = folder / "spool" / digest
+        if not anew and (found := _load_fresh(saved)):
+            return found
+        _log.info("Reading %s ...", source)
+        spool = cache / "spool" / digest
         began_ns = time.time_ns()
-        contents = read(spool)
-        changed = _changed_since(began_ns, contents, spool)
-        if changed is None:
-            save(contents, saved, source=source, layout=layout)
-            if dataset := _load_fresh(saved):
-                return dataset
-    raise TenchError(
-        f"{changed or source}: changed while the table was made. Wait until the dataset is complete, then try again."
-    )
+        try:
+            dataset, stamp = make(spool)
+        except FileNotFoundError as error:
+            raise _changed(error.filename) from error
+        if changed := _changed_since(began_ns, stamp, spool):
+            raise _changed(changed)
+        save_dataset(dataset, stamp, saved)
+        if found := _load_fresh(saved):
+            return found
+    raise _changed(source)
 
 
-def _changed_since(began_ns: int, contents: Contents, spool: Path) -> str | None:
+def _changed(what: str) -> TenchError:
+    return TenchError(f"{what}: changed while the table was made. Wait until the dataset is complete, then try again.")
+
+
+def _changed_since(began_ns: int, stamp: list[list[Any]], spool: Path) -> str | None:
     """A file or folder of the source, apart from what was spooled, that changed while it was read.
 
     A time in the future, of a machine whose clock is ahead, does not count.
     """
     now_ns = time.time_ns()
-    try:
-        stamp = stamp_of(contents.stamp)
-    except OSError as error:
-        return str(error.filename)
     for path, _, time_ns in stamp:
         if began_ns < time_ns <= now_ns and not Path(path).is_relative_to(spool):
             return str(path)
     return None
 
 
-def _load_fresh(saved: Path) -> Dataset | None:
+def _load_fresh(saved: Path) -> _Made | None:
     if not saved.exists():
         return None
     loaded = load(saved)
-    if loaded is None or not is_fresh(loaded[1]):
-        return None
-    return loaded[0]
+    return loaded if loaded is not None and is_fresh(loaded[1]) else None
 
 
 def _first_bytes(path: Path) -> str:

@@ -5,6 +5,7 @@ unpack, so a link has nothing to lead to, and an archive of images has no use fo
 verified. Source: POSIX.1-2008, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
@@ -108,12 +109,16 @@ def members(pread: Pread, start: int, end: int | None, where: str) -> Iterator[t
 
 
 def _checksum_fits(header: bytes) -> bool:
-    """The sum of all bytes, with the checksum's own eight as spaces."""
-    field = header[148:156].strip(b" \0")
+    """Whether the header has the sum of all its bytes, its own eight taken as spaces, in these eight.
+
+    The sum is had from Adler-32, whose lower half is it (and one) modulo 65521, faster than by `sum`.
+    """
+    field = header[148:156]
     try:
-        return sum(header) - sum(header[148:156]) + 8 * 32 == int(field, 8)
+        total = int(field.strip(b" \0"), 8) + sum(field) - 8 * ord(" ")
     except ValueError:
         return False
+    return zlib.adler32(header) & 0xFFFF == (total + 1) % 65521
 
 
 def _number(field: bytes, where: str, position: int) -> int:

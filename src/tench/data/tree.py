@@ -192,30 +192,33 @@ class Tree:
     def _add_archive(self, files: "_Files", name: str) -> None:
         position, where = self.index(name), self.place(name)
         shard, offset, length = (int(column[position]) for column in (self.shard, self.offset, self.length))
-        with self.open(name) as archive:
-            head = os.pread(archive.fileno(), 6, offset)
+        with self.reading(self.shards[shard]) as pread:
+            head = pread(6, offset)
             if _is_zip(head[:4]):
-                _add_zip(files, name, archive, shard, offset, self.spool, where)
+                with self.open(name) as archive:
+                    _add_zip(files, name, archive, shard, offset, self.spool, where)
             elif form_of(head) is None:
-                pread = functools.partial(os.pread, archive.fileno())
                 files.add_members(name, shard, tar.members(pread, offset, offset + length, where))
             elif form_of(head) == "gzip" and length >= INDEXED_BYTES and (path := self.path(position)):
-                index = self.spool / f"{name.replace('/', '%')}.index"
-                if str(index) not in self.listings:
-                    found = build_index(path, index, lambda pread: list(tar.members(pread, 0, None, where)))
-                    self.listings[str(index)] = found
-                self.indexes[str(index)] = str(path)
-                self.stamp[str(index)] = None
-                files.shards.append(str(index))
-                files.add_members(name, len(files.shards) - 1, self.listings[str(index)])
+                index = str(self.spool / f"{name.replace('/', '%')}.index")
+                if index not in self.listings:
+                    self.listings[index] = build_index(
+                        path, Path(index), lambda pread: list(tar.members(pread, 0, None, where))
+                    )
+                self.indexes[index] = str(path)
+                self.stamp[index] = None
+                files.shards.append(index)
+                files.add_members(name, len(files.shards) - 1, self.listings[index])
             else:
                 unpacked = self.spool / f"{name.replace('/', '%')}.unpacked"
-                size = spool_compressed(archive, where, unpacked)
+                with self.open(name) as archive:
+                    size = spool_compressed(archive, where, unpacked)
                 self.stamp[str(unpacked)] = None
                 files.shards.append(str(unpacked))
-                with unpacked.open("rb") as plain:
-                    pread = functools.partial(os.pread, plain.fileno())
-                    files.add_members(name, len(files.shards) - 1, tar.members(pread, 0, size, where))
+                with self.reading(str(unpacked)) as pread_unpacked:
+                    members = tar.members(pread_unpacked, 0, size, where)
+                    files.add_members(name, len(files.shards) - 1, members)
+        self.stamp[self.shards[shard]] = None
 
     def rows(
         self, positions: Sequence[int] | IntArray, label: Sequence[int] | IntArray, key: Sequence[str], **more: Any

@@ -1,26 +1,42 @@
 """The layouts a source can have: one module each, with three things.
 
 - `NAME`: what `tench info` calls it.
-- `recognise(path) -> bool`: whether this path is such a source, by its content; quick, and without error.
-- `read(path, spool) -> Contents`: its table; TenchError when it is one but broken. `spool` is a folder of ours,
-  in the cache, for bytes that cannot be addressed where they are.
+- `recognise(tree) -> bool`: whether these files are such a source, by names and content; quick, and without error.
+- `read(tree) -> Contents`: its table; TenchError when it is one but broken.
 
-A source that is no path has a name instead: its module has `NAME` and `read(text, spool)`.
+A source that is no path has a name instead: its module has `NAME` and `read(text, spool)`, `spool` being a folder of
+ours in the cache.
 """
 
 from pathlib import Path
 from typing import Protocol
 
-from tench.data.layouts import cifar, digits, folder, mnist, synthetic
+from tench.data.layouts import (
+    caltech,
+    cifar,
+    digits,
+    ilsvrc,
+    imagenet_eval,
+    kaggle,
+    listed,
+    mnist,
+    parquet,
+    recordio,
+    synsets,
+    synthetic,
+    tfrecord,
+    webdataset,
+)
 from tench.data.table import Contents
+from tench.data.tree import Tree
 
 
 class Layout(Protocol):
     NAME: str
 
-    def recognise(self, path: Path) -> bool: ...
+    def recognise(self, tree: Tree) -> bool: ...
 
-    def read(self, path: Path, spool: Path) -> Contents: ...
+    def read(self, tree: Tree) -> Contents: ...
 
 
 class Named(Protocol):
@@ -29,8 +45,21 @@ class Named(Protocol):
     def read(self, text: str, spool: Path) -> Contents: ...
 
 
-LAYOUTS: tuple[Layout, ...] = (mnist, cifar, folder)
-"""In the order they are asked whether they recognise a path; folder last, for it takes any folder."""
+LAYOUTS: tuple[Layout, ...] = (
+    mnist,
+    cifar,
+    ilsvrc,
+    kaggle,
+    synsets,
+    imagenet_eval,
+    caltech,
+    webdataset,
+    tfrecord,
+    recordio,
+    parquet,
+    listed,
+)
+"""Those that recognise what is theirs. `folder` takes any folder that none of them does."""
 
 NAMED: dict[str, Named] = {digits.NAME: digits, synthetic.NAME: synthetic}
 """Sources that are no path, by the word before any colon."""

@@ -1,0 +1,135 @@
+"""Caltech-101 and Caltech-256: a folder for each category, as folders or in the archive.
+
+    101_ObjectCategories/<name>/image_0001.jpg
+    256_ObjectCategories/<ccc>.<name>/<ccc>_0001.jpg
+
+Both hold a folder of pictures of no category, which is no class and left out: BACKGROUND_Google and 257.clutter. Some
+lists keep the former as a class, and drop Faces_easy, whose faces are those of Faces cut out (NNabla's list maker does
+both); here Faces_easy is a class. Images are the files directly in a category's folder; strays such as 056.dog/greg and
+198.spider/RENAME2 are named in a note. There is one split, train: the sets have none of their own.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+from tench.data.keys import keys_of
+from tench.data.layouts.folder import is_image_name
+from tench.data.table import Classes, Contents
+from tench.data.tree import Tree
+from tench.errors import TenchError
+
+NAME = "caltech"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Set:
+    """One of the sets. known_by: the least of folders by which it is known, whatever the folder above is called."""
+
+    title: str
+    folder: str
+    category: re.Pattern[str]
+    no_class: str
+    num_classes: int
+    known_by: frozenset[str] | int
+
+
+_SETS = (
+    _Set(
+        title="Caltech-101",
+        folder="101_ObjectCategories",
+        category=re.compile(r".+"),
+        no_class="BACKGROUND_Google",
+        num_classes=101,
+        known_by=frozenset({"BACKGROUND_Google", "Faces_easy"}),
+    ),
+    _Set(
+        title="Caltech-256",
+        folder="256_ObjectCategories",
+        category=re.compile(r"\d{3}\..+"),
+        no_class="257.clutter",
+        num_classes=256,
+        known_by=256,
+    ),
+)
+
+
+def recognise(tree: Tree) -> bool:
+    """Whether there is a folder of categories, by its name or by the categories in it."""
+    return bool(_found(tree))
+
+
+def read(tree: Tree) -> Contents:
+    """The images of all categories as the split train. Raises TenchError where both sets are there, or no images."""
+    found = _found(tree)
+    if len(found) > 1:
+        several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
+        raise TenchError(f"{tree.source}: holds {several}. Name one of them.")
+    which, folder = found[0]
+    where, inside = tree.root / folder, f"{folder}/" if folder else ""
+    by_class: dict[str, list[int]] = {
+        name: [] for name in tree.children(folder) if which.category.fullmatch(name) and name != which.no_class
+    }
+    num_no_class = 0
+    strays: list[str] = []
+    for position in tree.span(folder) if folder else range(len(tree)):
+        name = tree.names[position][len(inside) :]
+        category, _, file = name.partition("/")
+        if category == which.no_class and is_image_name(file):
+            num_no_class += 1
+        elif category in by_class and "/" not in file and is_image_name(file):
+            by_class[category].append(position)
+        else:
+            strays.append(name)
+    ids = [category for category, positions in by_class.items() if positions]
+    if len(ids) < 2:
+        raise TenchError(
+            f"{where}: {len(ids)} of its folders hold images; {which.title} has {which.num_classes} categories, each a "
+            "folder of images. Unpack the archive again."
+        )
+    notes = []
+    if len(ids) != which.num_classes:
+        notes.append(f"{which.title} has {which.num_classes} categories; here are {len(ids)}.")
+    if empty := [category for category, positions in by_class.items() if not positions]:
+        notes.append(f"Folders without images were left out: {_some(empty)}.")
+    if num_no_class:
+        notes.append(f"{which.no_class} is no class: its {num_no_class:,} images were left out.")
+    if strays:
+        notes.append(f"{len(strays):,} files that are no images of a category were left out: {_some(strays)}.")
+    if outside := [name for name in tree.names if not name.startswith(inside) and is_image_name(name)]:
+        notes.append(f"{len(outside):,} images outside of {folder} were left out.")
+    positions = [position for category in ids for position in by_class[category]]
+    of_class = [category for category in ids for _ in by_class[category]]
+    label_of = {category: label for label, category in enumerate(ids)}
+    keys = keys_of([tree.names[position] for position in positions], of_class)
+    rows = tree.rows(positions, [label_of[category] for category in of_class], keys)
+    names = [_name(category) for category in ids]
+    return Contents(Classes.of(ids, names), {"train": rows}, stamp=list(tree.stamp), notes=notes)
+
+
+def _found(tree: Tree) -> list[tuple[_Set, str]]:
+    """The sets in the tree, each with its folder: the root or one in it."""
+    named = [("", tree.root.name), *((folder, folder) for folder in tree.children(""))]
+    found = [
+        (which, folder) for folder, name in named for which in _SETS if name == which.folder and tree.children(folder)
+    ]
+    if not found:
+        there = tree.children("")
+        found = [(which, "") for which in _SETS if _is_known(which, there)]
+    return found
+
+
+def _is_known(which: _Set, folders: Sequence[str]) -> bool:
+    if isinstance(which.known_by, int):
+        return sum(bool(which.category.fullmatch(name)) for name in folders) >= which.known_by
+    return which.known_by <= set(folders)
+
+
+def _name(category: str) -> str:
+    """`dog` from `056.dog`, `motorbikes` from `145.motorbikes-101`, `car side` from `car_side`."""
+    name = re.sub(r"^\d{3}\.|-101$", "", category)
+    return re.sub(r"[-_]+", " ", name).strip() or category
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

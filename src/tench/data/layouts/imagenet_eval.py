@@ -1,0 +1,127 @@
+"""The sets for evaluating models of ImageNet's 1000 classes: ImageNet-V2, -A, -R and -Sketch; as folders or archives.
+
+    ImageNet-V2      imagenetv2-matched-frequency-format-val/0/*.jpeg    the folder is the index among the sorted 1000
+    ImageNet-A, -R   imagenet-a/n01498041/*.jpg, imagenet-r/...          200 of the classes
+    ImageNet-Sketch  sketch/n01440764/*.JPEG
+
+V2's folders sorted as text (0, 1, 10, 100, ...) would give nearly every image a wrong label, so they are read as
+numbers. The classes are always all that the set has as issued, whichever of them are there: ImageNet-A and -R are
+scored among their 200, not among those that somebody kept. The split is called test.
+Source: tensorflow/datasets, imagenet_v2, imagenet_a, imagenet_r; the WordNet ids are those that timm carries.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+from tench.data.keys import keys_of
+from tench.data.layouts.folder import is_image_name
+from tench.data.table import Classes, Contents
+from tench.data.tree import Tree
+from tench.data.wordnet import imagenet, names_of, subset
+from tench.errors import TenchError
+
+NAME = "imagenet-eval"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Set:
+    """One of the sets. folder: what the one that holds its classes is called. numbered: by index, not by WordNet id."""
+
+    title: str
+    folder: re.Pattern[str]
+    ids: Callable[[], tuple[str, ...]]
+    num_images: int
+    numbered: bool = False
+
+
+_SETS = (
+    _Set("ImageNet-V2", re.compile(r"imagenetv2-.+-format-val"), imagenet, 10_000, numbered=True),
+    _Set("ImageNet-A", re.compile(r"imagenet-a"), lambda: subset("a"), 7_500),
+    _Set("ImageNet-R", re.compile(r"imagenet-r"), lambda: subset("r"), 30_000),
+    _Set("ImageNet-Sketch", re.compile(r"(imagenet-)?sketch"), imagenet, 50_889),
+)
+
+
+def recognise(tree: Tree) -> bool:
+    """Whether a folder that is named as the sets' are holds class folders, or the folders are the 200 of A or R."""
+    return bool(_found(tree))
+
+
+def read(tree: Tree) -> Contents:
+    """The images as the split test. Raises TenchError for a folder that is no class of the set, or for several sets."""
+    found = _found(tree)
+    if len(found) > 1:
+        several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
+        raise TenchError(f"{tree.source}: holds {several}. Name one of them.")
+    which, folder = found[0]
+    where, set_folder = tree.root / folder, f"{folder}/" if folder else ""
+    ids = which.ids()
+    label_of = {str(label) if which.numbered else class_id: label for label, class_id in enumerate(ids)}
+    positions: list[int] = []
+    labels: list[int] = []
+    others: list[str] = []
+    for position in tree.span(folder) if folder else range(len(tree)):
+        inside = tree.names[position][len(set_folder) :]
+        class_folder, _, file = inside.partition("/")
+        if not is_image_name(inside):
+            others.append(inside)
+            continue
+        if not file:
+            raise TenchError(f"{where / inside}: lies in no class folder, so its class is unknown. Move it away.")
+        if class_folder not in label_of:
+            kind = (
+                f"the numbers 0 to {len(ids) - 1}" if which.numbered else f"the WordNet ids of its {len(ids)} classes"
+            )
+            raise TenchError(
+                f"{where / class_folder}: is no class of {which.title}, whose folders are {kind}. Unpack the archive "
+                "again, or move this folder away."
+            )
+        positions.append(position)
+        labels.append(label_of[class_folder])
+    if not positions:
+        raise TenchError(f"{where}: holds no images. Unpack the archive again.")
+    notes = [f"{which.title}: {len(positions):,} images found, {which.num_images:,} expected."]
+    if len(there := set(labels)) < len(ids):
+        missing = [class_id for class_id, label in label_of.items() if label not in there]
+        notes.append(f"{len(missing)} of its {len(ids):,} classes have no images: {_some(missing)}.")
+    if len(ids) < len(imagenet()):
+        notes.append(
+            f"Its {len(ids)} classes are a part of ImageNet's {len(imagenet()):,}: a model's logits are restricted to "
+            "them before the largest is taken."
+        )
+    if others:
+        notes.append(f"Files that are no images were left out: {_some(others)}.")
+    if outside := [name for name in tree.names if not name.startswith(set_folder) and is_image_name(name)]:
+        notes.append(f"{len(outside):,} images outside of {folder} were left out.")
+    keys = keys_of([tree.names[position] for position in positions], [ids[label] for label in labels])
+    rows = tree.rows(positions, labels, keys)
+    return Contents(Classes.of(ids, names_of(ids)), {"test": rows}, stamp=list(tree.stamp), notes=notes)
+
+
+def _found(tree: Tree) -> list[tuple[_Set, str]]:
+    """The sets in the tree, each with its folder: the root or one in it."""
+    top = tree.children("")
+    named = [("", tree.root.name), *((folder, folder) for folder in top)]
+    found = [
+        (which, folder)
+        for folder, name in named
+        for which in _SETS
+        if which.folder.fullmatch(name.lower()) and _holds_classes(tree, which, folder)
+    ]
+    for folder in ["", *top] if len(top) == 1 else [""]:
+        if not found:
+            there = set(tree.children(folder))
+            found = [
+                (which, folder) for which in _SETS if len(which.ids()) < len(imagenet()) and there == {*which.ids()}
+            ]
+    return found
+
+
+def _holds_classes(tree: Tree, which: _Set, folder: str) -> bool:
+    there = tree.children(folder)
+    return any(name.isdecimal() for name in there) if which.numbered else not {*which.ids()}.isdisjoint(there)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

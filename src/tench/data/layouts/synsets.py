@@ -1,0 +1,131 @@
+"""ImageNet-21K and other sets of class archives: `n########.tar`, each a class, its images flat inside.
+
+They lie in one folder, or in a tar as issued (fall11_whole.tar; winter21_whole.tar has them in a folder of its name),
+or in a folder that holds that tar. Nothing is unpacked. There is one split, train: the set has no other, and 21,841
+classes of very different size call for `--min-images` and `--val-per-class`. Class archives in a form that ILSVRC2012
+has are left to `ilsvrc`, which knows its other parts.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from tench.data.keys import keys_of
+from tench.data.layouts import ilsvrc
+from tench.data.layouts.folder import is_image_name
+from tench.data.layouts.webdataset import ARCHIVES, beginning
+from tench.data.table import Classes, Contents
+from tench.data.tree import Tree
+from tench.data.wordnet import WNID, names_of
+from tench.errors import TenchError
+
+NAME = "synsets"
+
+_KNOWN = {
+    21_841: ("ImageNet-21K as issued in fall 2011 (fall11_whole.tar)", 14_197_122),
+    19_167: ("ImageNet-21K as issued in winter 2021 (winter21_whole.tar.gz), which has no classes of persons", None),
+    1_000: ("the training images of ILSVRC2012", 1_281_167),
+}
+"""By the number of classes: the set, and the number of its images where that is known exactly."""
+
+_CLASS = re.compile(rf"(?:.*/)?({WNID.pattern})\.tar", re.ASCII)
+_FIRST_MEMBERS = 3
+"""So many are looked at in a tar that may hold class archives; the first may be a folder."""
+
+
+def recognise(tree: Tree) -> bool:
+    """Whether class archives are there, or are the first members of a tar that is there; and it is not ILSVRC2012."""
+    try:
+        return bool(_class_archives(tree) or _whole_archives(tree)) and not ilsvrc.recognise(tree)
+    except (TenchError, OSError):
+        return False
+
+
+def read(tree: Tree) -> Contents:
+    """The images of all class archives. Raises TenchError where it is not clear which are meant, or one is damaged."""
+    root, archives = tree.root, _class_archives(tree)
+    if not archives:
+        whole = _whole_archives(tree)
+        if len(whole) > 1:
+            raise TenchError(
+                f"{root}: holds {len(whole)} sets of class archives: {', '.join(whole)}. Name one of them."
+            )
+        tree = tree.opened(whole)
+        archives = _class_archives(tree)
+    folders = sorted({name.rpartition("/")[0] for name in archives})
+    if len(folders) > 1:
+        raise TenchError(
+            f"{root}: class archives (n########.tar) lie in {len(folders)} folders: {folders[0] or '.'}, {folders[1]}"
+            f"{', ...' if len(folders) > 2 else ''}. Name the folder of one set."
+        )
+    others = sorted(set(tree.names) - set(archives))
+    if images := [name for name in others if is_image_name(name)]:
+        raise TenchError(
+            f"{root}: {len(images):,} images lie beside its {len(archives):,} class archives, the first is "
+            f"{images[0]}. They would count twice, or not at all: unpack all archives or none, and move the images "
+            "away from the archives."
+        )
+    if len(archives) < 2:
+        raise TenchError(f"{root}: holds one class only, {archives[0]}. A classifier needs at least two.")
+    archive_of = {name.rpartition("/")[2][:-4]: name for name in archives}
+    tree = tree.opened(archives)
+
+    ids = sorted(archive_of)
+    notes: list[str] = []
+    positions: list[int] = []
+    counts: list[int] = []
+    num_foreign = num_others = 0
+    for class_id in ids:
+        span = tree.span(archive_of[class_id])
+        found = [position for position in span if is_image_name(tree.names[position])]
+        for position in found:
+            name = tree.names[position]
+            num_foreign += not name.startswith(f"{class_id}_", name.rfind("/") + 1)
+        positions += found
+        counts.append(len(found))
+        num_others += len(span) - len(found)
+    if not positions:
+        raise TenchError(f"{root}: the {len(ids):,} class archives hold no images. Download them again.")
+    notes.append(_which_set(len(ids), len(positions)))
+    if empty := [class_id for class_id, count in zip(ids, counts, strict=True) if not count]:
+        notes.append(f"{len(empty):,} classes have no images: {_some(empty)}.")
+    if num_foreign:
+        notes.append(f"{num_foreign:,} images are not named after their archive, which tells their class all the same.")
+    if num_others:
+        notes.append(f"{num_others:,} members that are no images by their extension were left out.")
+    if others:
+        notes.append(f"Files that are no class archives were left out: {_some(others)}.")
+    labels = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
+    of_class = [class_id for class_id, count in zip(ids, counts, strict=True) for _ in range(count)]
+    keys = keys_of([tree.names[position] for position in positions], of_class)
+    rows = tree.rows(positions, labels, keys)
+    return Contents(Classes.of(ids, names_of(ids)), {"train": rows}, stamp=list(tree.stamp), notes=notes)
+
+
+def _class_archives(tree: Tree) -> list[str]:
+    return [name for name in tree.names if name.endswith(".tar") and _CLASS.fullmatch(name)]
+
+
+def _whole_archives(tree: Tree) -> list[str]:
+    """The tars of the tree that begin with class archives."""
+    return [name for name in tree.names if name.endswith(ARCHIVES) and _begins_with_classes(tree, name)]
+
+
+def _begins_with_classes(tree: Tree, archive: str) -> bool:
+    with beginning(tree, archive, _FIRST_MEMBERS) as (members, _):
+        return any(_CLASS.fullmatch(member) for member, _, _ in members)
+
+
+def _which_set(num_classes: int, num_images: int) -> str:
+    found = f"{num_classes:,} classes, {num_images:,} images"
+    if num_classes not in _KNOWN:
+        return f"{found}: a set that is not known here; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
+    what, issued = _KNOWN[num_classes]
+    if issued in (None, num_images):
+        return f"{found}: this is {what}."
+    return f"{found}: by its classes this is {what}, but that has {issued:,} images."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

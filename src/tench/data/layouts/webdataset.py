@@ -1,0 +1,564 @@
+"""WebDataset: tar shards in which neighbouring members of one name are a sample, `000123.jpg` beside `000123.cls`.
+
+A sample's name is its members' path up to the first dot of the file name. Its label is the number in `.cls`, or a field
+of `.json`; captions and all else are left out. Images are addressed in the shards; only labels are read, each with one
+small pread in the shard's order. A word in a shard's name, or its folder, says its split. Classes have ids where a list
+of them lies beside the shards, where the `.json` name them, or where all training images are called after their WordNet
+ids; else they are only numbers, since nothing says which classes they count.
+Source: webdataset's group_by_keys and tar_file_expander; names and fields of timm/imagenet-1k-wds.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from tench.data import tar
+from tench.data.compressed import Pread, first_bytes, form_of
+from tench.data.keys import keys_of
+from tench.data.layouts.folder import EXTENSIONS, SPLITS, is_image_name
+from tench.data.table import Classes, Contents, Rows
+from tench.data.tree import Tree
+from tench.data.wordnet import WNID, names_of
+from tench.errors import TenchError
+
+NAME = "webdataset"
+
+CLASS_FILES = ("classes.txt", "synset.txt", "synsets.txt", "synset_words.txt", "classnames.txt", "labels.txt")
+"""Lists of the classes, one a line in the order of their numbers; the first that lies beside the shards is read."""
+
+ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
+"""What the names of shards end in. A compressed one is unpacked once into the cache, or indexed."""
+
+_NO_SHARD = re.compile(r"ILSVRC.*|n\d{8}\.tar.*", re.IGNORECASE)
+"""Archives as image-net.org gives them out, which hold no samples."""
+_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])")
+_SERIES = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(\D*)")
+"""A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. What comes first may hold digits."""
+
+_NUMBER_FIELDS = ("label", "cls", "class")
+_TEXT_FIELDS = ("wnid", "synset", "label", "cls", "class", "class_name", "classname")
+"""Fields of .json that give the label: as a number, or where none does, as text."""
+_ID_FIELDS = (*_TEXT_FIELDS, "name")
+"""Fields that name the classes of numbers, if each number has one text in all samples, and no two have the same."""
+_FILE_FIELDS = ("filename", "file_name")
+
+_FIRST_MEMBERS, _FIRST_SHARDS = 20, 8
+"""So many are looked at to recognise the layout."""
+_BEGINNING_BYTES = 2**22
+"""So much of a compressed archive is unpacked to see how it begins."""
+_MAX_CLS_BYTES, _MAX_JSON_BYTES = 64, 2**24
+_MAX_NUMBERED = 1_000_000
+
+_Label = int | str | None
+
+
+def recognise(tree: Tree) -> bool:
+    """Whether an image and a label of the same name are the first members of a tar, or of tars in the tree."""
+    try:
+        if shards := _shards(tree):
+            return any(_begins_with_sample(tree, shard) for shard in shards[:_FIRST_SHARDS])
+        if not len(tree) or not tree.source.is_file():
+            return False
+        with tree.source.open("rb") as file:
+            if file.read(2) == b"PK":  # the members of a zip archive have no order
+                return False
+        first = range(min(_FIRST_MEMBERS, len(tree)))
+        members = [(tree.names[at], int(tree.offset[at]), int(tree.length[at])) for at in first]
+        with tree.reading(tree.shards[int(tree.shard[0])]) as pread:
+            return _has_sample(members, pread)
+    except (TenchError, OSError):
+        return False
+
+
+def read(tree: Tree) -> Contents:
+    """The samples of all shards. Raises TenchError where they are ambiguous, or where only some have a label."""
+    try:
+        return _read(tree)
+    except OSError as error:
+        raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
+
+
+def _read(tree: Tree) -> Contents:
+    shards = _shards(tree)
+    by_split, notes = _shards_by_split(tree, shards or [""])
+    if shards:
+        notes += _images_beside(tree)
+    whole, facts = tree.opened(shards) if shards else tree, _Facts()
+    splits = {}
+    for split, names in by_split.items():
+        splits[split] = _Split()
+        for shard in names:
+            _read_shard(whole, shard, splits[split], facts)
+    splits = {split: found for split, found in splits.items() if found.positions}
+    if not splits:
+        raise TenchError(f"{tree.source}: holds shards without images. Samples of an image and a .cls are expected.")
+    notes += facts.notes()
+    notes += filter(None, [_check_labelled(whole, split, found) for split, found in splits.items()])
+    classes, note = _classes(whole, shards, splits, facts)
+    rows = {split: _rows(whole, split, found, classes) for split, found in splits.items()}
+    notes += [note, *_missing_labels(classes, rows)]
+    return Contents(classes, rows, stamp=list(tree.stamp), notes=notes)
+
+
+@dataclasses.dataclass
+class _Split:
+    """The samples of one split as they are read, one entry per image.
+
+    positions: of the images in the tree. paths: sample and extension, without the shard. files: what the .json call
+    the images; None once one does not. labels: None where a sample has none.
+    """
+
+    positions: list[int] = dataclasses.field(default_factory=list)
+    paths: list[str] = dataclasses.field(default_factory=list)
+    files: list[str] | None = dataclasses.field(default_factory=list)
+    labels: list[_Label] = dataclasses.field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """What the images are called: as the .json say if they all do, and each image differently."""
+        return self.files if self.files is not None and len(set(self.files)) == len(self.files) else self.paths
+
+
+@dataclasses.dataclass
+class _Facts:
+    """What is learnt from all samples together. ids: for each field of .json that may name classes, by label."""
+
+    ids: dict[str, dict[int, str]] = dataclasses.field(default_factory=lambda: {name: {} for name in _ID_FIELDS})
+    others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    num_without_image: int = 0
+    num_differing: int = 0
+
+    def add(self, label: int, described: Mapping[str, Any]) -> None:
+        for field in list(self.ids):
+            value = described.get(field)
+            if not _is_text(value) or self.ids[field].setdefault(label, value) != value:
+                del self.ids[field]
+
+    def notes(self) -> list[str]:
+        notes = []
+        if self.num_without_image:
+            notes.append(f"{self.num_without_image:,} samples without an image were left out.")
+        if self.others:
+            kinds = ", ".join(f"{suffix} ({count:,})" for suffix, count in sorted(self.others.items()))
+            notes.append(f"Members that are neither images nor labels were left out: {kinds}.")
+        if self.num_differing:
+            notes.append(f"{self.num_differing:,} samples have one label in .cls and another in .json: .cls counts.")
+        return notes
+
+
+def _shards(tree: Tree) -> list[str]:
+    tars = [name for name in tree.names if name.endswith(ARCHIVES)]
+    return [name for name in tars if not _NO_SHARD.fullmatch(name.rpartition("/")[2])]
+
+
+@contextlib.contextmanager
+def beginning(tree: Tree, archive: str, count: int) -> Iterator[tuple[list[tuple[str, int, int]], Pread]]:
+    """The first members of a tar in the tree, as tar.members gives them, and what reads them.
+
+    Fewer than `count` where the tar ends or is damaged there; none where it is no tar.
+    """
+    position = tree.index(archive)
+    start, length = int(tree.offset[position]), int(tree.length[position])
+    end: int | None = start + length
+    with tree.reading(tree.shards[int(tree.shard[position])]) as pread:
+        if form_of(pread(min(6, length), start)):
+            with tree.open(archive) as file:
+                unpacked = first_bytes(file, _BEGINNING_BYTES)
+            start, end, pread = 0, None, lambda length, offset: unpacked[offset : offset + length]
+        found = []
+        with contextlib.suppress(TenchError):  # what comes before the damage tells what it is
+            for member in itertools.islice(tar.members(pread, start, end, archive), count):
+                found.append(member)
+        yield found, pread
+
+
+def _begins_with_sample(tree: Tree, shard: str) -> bool:
+    with beginning(tree, shard, _FIRST_MEMBERS) as (members, pread):
+        return _has_sample(members, pread)
+
+
+def _has_sample(members: Iterable[tuple[str, int, int]], pread: Pread) -> bool:
+    images, labelled = set(), set()
+    for name, offset, size in members:
+        sample, suffix = _sample_and_suffix(name)
+        if suffix in EXTENSIONS:
+            images.add(sample)
+        elif suffix == ".cls" or (suffix == ".json" and _is_labelled(pread, offset, size)):
+            labelled.add(sample)
+    return not images.isdisjoint(labelled)
+
+
+def _is_labelled(pread: Pread, offset: int, size: int) -> bool:
+    try:
+        described = json.loads(pread(min(size, _MAX_JSON_BYTES), offset))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(described, dict) and _label_in(described) is not None
+
+
+def _sample_and_suffix(name: str) -> tuple[str | None, str]:
+    """A member's sample, None where it has no suffix; and the last suffix in lower case, with the dot."""
+    dot = name.find(".", name.rfind("/") + 1)
+    return (None, "no suffix") if dot < 0 else (name[:dot], name[name.rfind(".") :].lower())
+
+
+def _images_beside(tree: Tree) -> list[str]:
+    """A note of images beside the shards. Raises TenchError for those in several folders: a dataset of their own."""
+    images = [name for name in tree.names if is_image_name(name)]
+    folders = {name.rpartition("/")[0] for name in images}
+    if len(folders) > 1:
+        raise TenchError(
+            f"{tree.source}: holds shards, and images in {len(folders)} folders beside them ({min(folders) or '.'}, "
+            "...). Move one of the two away, or name the shards alone, as in 'train-{0000..0127}.tar'."
+        )
+    return [f"{len(images):,} images beside the shards were left out, {images[0]} first."] if images else []
+
+
+def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The shards of train, val and test, and what to tell a person about them."""
+    by_split: dict[str, list[str]] = {split: [] for split in SPLITS.values()}
+    silent = []
+    for shard in shards:
+        split = _split_of(tree, shard)
+        if split is None:
+            silent.append(shard)
+        by_split[split or "train"].append(shard)
+    notes = []
+    if silent:
+        which = "No shard is" if len(silent) == len(shards) else f"{len(silent)} shards, {silent[0]} first, are not"
+        notes.append(f"{which} named after a split (train, val, test): they are the split train.")
+    num_missing, first = _missing_numbers(shards)
+    if num_missing:
+        some = ", ".join(first) + (", ..." if num_missing > len(first) else "")
+        notes.append(f"{num_missing:,} shards are missing from a numbered series: {some}.")
+    return {split: names for split, names in by_split.items() if names}, notes
+
+
+def _split_of(tree: Tree, shard: str) -> str | None:
+    """By a word in the shard's name, else by the nearest folder whose name is that of a split."""
+    path = tree.root / shard
+    words = {SPLITS[word] for word in _SPLIT_WORD.findall(path.name.lower())}
+    if len(words) > 1:
+        raise TenchError(f"{path}: its name has the words of two splits, {' and '.join(sorted(words))}. Rename it.")
+    if words:
+        return words.pop()
+    folders = [path.parents[depth].name.lower() for depth in range(shard.count("/") + 1)]
+    return next((SPLITS[folder] for folder in folders if folder in SPLITS), None)
+
+
+def _missing_numbers(shards: Sequence[str]) -> tuple[int, list[str]]:
+    """How many shards a series of numbered names lacks, and the first of them. Its end is known from "-of-00294"."""
+    series: dict[tuple[str, str, str], dict[int, str]] = {}
+    for shard in shards:
+        if found := _SERIES.fullmatch(shard):
+            series.setdefault((found[1], found[3] or "", found[4]), {})[int(found[2])] = found[2]
+    count, first = 0, list[str]()
+    for (before, total, after), there in series.items():
+        asked = range(min(there), max(there))
+        if total:
+            start = int(int(total) in there)  # the first is 0 or 1
+            asked = range(start, start + int(total))
+        elif len(asked) > 2 * len(there):
+            continue  # a few chosen ones, or numbers of another kind
+        digits, of = len(next(iter(there.values()))), f"-of-{total}" if total else ""
+        missing = (f"{before}{number:0{digits}}{of}{after}" for number in asked if number not in there)
+        first += itertools.islice(missing, 5)
+        count += len(asked) - sum(number in asked for number in there)
+    return count, first[:5]
+
+
+def _read_shard(tree: Tree, shard: str, into: _Split, facts: _Facts) -> None:
+    span = tree.span(shard) if shard else range(len(tree))
+    if not span:
+        return
+    cut = len(shard) + 1 if shard else 0
+    with tree.reading(tree.shards[int(tree.shard[span.start])]) as pread:
+        for image, cls, json_at in _samples(tree, span, facts.others):
+            if image is None:
+                facts.num_without_image += 1
+                continue
+            described = {} if json_at is None else _object(tree, json_at, pread)
+            label = _label_in(described) if cls is None else _number(tree, cls, pread)
+            if cls is not None and any(type(described.get(name)) is int for name in _NUMBER_FIELDS):
+                facts.num_differing += _label_in(described) != label
+            if label == -1:
+                label = None  # as test sets say it
+            if isinstance(label, int):
+                facts.add(label, described)
+            into.positions.append(image)
+            into.labels.append(label)
+            into.paths.append(tree.names[image][cut:])
+            if into.files is not None:
+                called = next((described[field] for field in _FILE_FIELDS if field in described), None)
+                if _is_usable(called):
+                    into.files.append(called)
+                else:
+                    into.files = None
+
+
+def _samples(
+    tree: Tree, span: range, others: collections.Counter[str]
+) -> Iterator[tuple[int | None, int | None, int | None]]:
+    """The positions of each sample's image, .cls and .json, in the order in which the shard holds them."""
+    order = np.argsort(tree.offset[span.start : span.stop], kind="stable") + span.start
+    seen: set[str] = set()
+    current: str | None = None
+    parts: dict[str, int] = {}
+    for position in order.tolist():
+        sample, suffix = _sample_and_suffix(tree.names[position])
+        kind = "image" if suffix in EXTENSIONS else suffix
+        if sample is None:
+            others[suffix] += 1
+            continue
+        if sample != current:
+            if current is not None:
+                yield parts.get("image"), parts.get(".cls"), parts.get(".json")
+            if sample in seen:
+                raise TenchError(
+                    f"{_place(tree, position)}: a sample of this name was already there, and others lie between. The "
+                    "members of a sample must be neighbours, and its name must occur once: write the shard again."
+                )
+            seen.add(sample)
+            current, parts = sample, {}
+        if kind not in ("image", ".cls", ".json"):
+            others[suffix] += 1
+        elif kind in parts:
+            raise TenchError(
+                f"{_place(tree, position)}: its sample has a second {kind}, the first is "
+                f"{tree.names[parts[kind]].rpartition('/')[2]}. A sample's name ends at the first dot, and each is "
+                "one image: write the shard again, with names that differ before the dot."
+            )
+        else:
+            parts[kind] = position
+    if current is not None:
+        yield parts.get("image"), parts.get(".cls"), parts.get(".json")
+
+
+def _place(tree: Tree, position: int) -> str:
+    """As Tree.place has it, but by position: of members of the same name, the right one."""
+    shard = tree.shards[int(tree.shard[position])]
+    shard = tree.indexes.get(shard, shard)
+    return f"{tree.root / tree.names[position]} (in {shard} at byte {int(tree.offset[position]):,})"
+
+
+def _bytes(tree: Tree, position: int, pread: Pread, limit: int) -> bytes:
+    offset, length = int(tree.offset[position]), int(tree.length[position])
+    if length > limit:
+        raise TenchError(
+            f"{_place(tree, position)}: has {length:,} bytes, too many for a label. Write the shard again."
+        )
+    data = pread(length, offset)
+    if len(data) != length:
+        raise TenchError(f"{_place(tree, position)}: became shorter while it was read.")
+    return data
+
+
+def _number(tree: Tree, position: int, pread: Pread) -> int:
+    """The number in a .cls, from 0; -1 says that there is no label."""
+    data = _bytes(tree, position, pread, _MAX_CLS_BYTES).strip(b" \t\r\n\0")
+    if (data.isdigit() and len(data) < 10) or data == b"-1":
+        return int(data)
+    raise TenchError(
+        f"{_place(tree, position)}: holds {data[:20]!r}, but the number of a class is expected. Write the shard again."
+    )
+
+
+def _object(tree: Tree, position: int, pread: Pread) -> Mapping[str, Any]:
+    try:
+        found = json.loads(_bytes(tree, position, pread, _MAX_JSON_BYTES))
+        if not isinstance(found, dict):
+            raise ValueError(f"it is a {type(found).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise TenchError(f"{_place(tree, position)}: is no JSON object ({error}). Write the shard again.") from error
+    return found
+
+
+def _label_in(described: Mapping[str, Any]) -> _Label:
+    """The label that a .json gives: a number, else the class as text, else None."""
+    for field in _NUMBER_FIELDS:
+        value = described.get(field)
+        if type(value) is int:  # not True, which is an int to isinstance
+            return value
+    texts = (described.get(field) for field in _TEXT_FIELDS)
+    return next((text for text in texts if _is_text(text)), None)
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Whether a value from a .json can be a class or a key: JSON can also hold half characters, and line ends."""
+    return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def _is_usable(called: object) -> TypeGuard[str]:
+    """Whether what a .json calls the image can be its key: an image's name that does not lead out of a folder."""
+    if not _is_text(called) or not is_image_name(called):
+        return False
+    return "/" not in called or not (called.startswith("/") or ".." in called.split("/"))
+
+
+def _check_labelled(tree: Tree, split: str, found: _Split) -> str | None:
+    """Raise TenchError where some samples have a label and others none; a note where none has."""
+    num_without = found.labels.count(None)
+    if num_without == 0:
+        return None
+    place = _place(tree, found.positions[found.labels.index(None)])
+    expected = "a .cls, or a .json with a field 'label', is expected"
+    if num_without < len(found.labels):
+        raise TenchError(
+            f"{place}: has no label: {expected}. {num_without:,} of the {len(found.labels):,} samples of {split} have "
+            "none. Write the shards again, with a label for each image or without those that have none."
+        )
+    if split == "train":
+        raise TenchError(f"{place}: has no label: {expected}. No sample of train has one: write the shards again.")
+    return f"The samples of {split} have no labels."
+
+
+def _classes(tree: Tree, shards: Sequence[str], splits: Mapping[str, _Split], facts: _Facts) -> tuple[Classes, str]:
+    """The classes, and where their ids are from. Labels that are text become numbers."""
+    labels = [label for found in splits.values() for label in found.labels if label is not None]
+    texts = {label for label in labels if isinstance(label, str)}
+    listed = _listed(tree, shards)
+    if not labels:
+        raise TenchError(
+            f"{tree.source}: no sample has a label, so its classes are unknown. Write the shards with .cls."
+        )
+    if texts and any(isinstance(label, int) for label in labels):
+        text = _first(tree, splits, lambda label: isinstance(label, str))
+        number = _first(tree, splits, lambda label: isinstance(label, int))
+        raise TenchError(
+            f"{text}: has its class as text, but {number} as a number. Write the shards again, with one kind of label."
+        )
+    if texts:
+        if listed:
+            classes, source = listed
+        else:
+            classes, source = Classes.of(sorted(texts), names_of(sorted(texts))), "the samples' .json"
+        index = {class_id: number for number, class_id in enumerate(classes.ids)}
+        if unknown := sorted(texts - index.keys()):
+            place = _first(tree, splits, lambda label: label == unknown[0])
+            raise TenchError(f"{place}: has the label {unknown[0]!r}, which is no class of {source}. Add it there.")
+        for found in splits.values():
+            found.labels = [None if label is None else index[str(label)] for label in found.labels]
+        return classes, f"The class ids are from {source}."
+
+    numbers = [label for label in labels if isinstance(label, int)]
+    highest, lowest = max(numbers), min(numbers)
+    limit = len(listed[0]) if listed else _MAX_NUMBERED  # a damaged label would ask for billions of classes
+    if lowest < 0 or highest >= limit:
+        wrong = lowest if lowest < 0 else highest
+        what = f"{listed[1]} lists {limit:,} classes" if listed else f"labels must be less than {limit:,}"
+        place = _first(tree, splits, lambda label: label == wrong)
+        raise TenchError(
+            f"{place}: has label {wrong:,}, but they count from 0 and {what}. Correct the one or the other."
+        )
+    if listed:
+        kind = "names, which are not unique," if listed[0].numbered else "ids"
+        return listed[0], f"The class {kind} are from {listed[1]}."
+    for field, of_label in facts.ids.items():
+        if len(of_label) == len(set(of_label.values())) == highest + 1:
+            ids = [of_label[label] for label in range(highest + 1)]
+            return Classes.of(ids, names_of(ids)), f"The class ids are the field {field!r} of the samples' .json."
+    if ids := _ids_from_files(splits.get("train"), highest + 1):
+        return Classes.of(ids, names_of(ids)), "The class ids are the WordNet ids that the training images begin with."
+    note = f"The classes are only numbers: no list of them ({', '.join(CLASS_FILES)}) lies beside the shards."
+    return Classes.numbered_to(highest + 1), note
+
+
+def _first(tree: Tree, splits: Mapping[str, _Split], wanted: Callable[[_Label], bool]) -> str:
+    """The place of the first sample with such a label."""
+    pairs = ((found.positions[row], label) for found in splits.values() for row, label in enumerate(found.labels))
+    return _place(tree, next(position for position, label in pairs if wanted(label)))
+
+
+def _ids_from_files(train: _Split | None, num_classes: int) -> list[str]:
+    """Class ids from names such as n01440764_10026.JPEG, if all have one and it tells the same as the labels."""
+    ids: dict[_Label, str] = {}
+    for name, label in zip(train.names(), train.labels, strict=True) if train else ():
+        start = name.rfind("/") + 1
+        wnid = name[start : start + 9]
+        if ids.setdefault(label, wnid) != wnid or name[start + 9 : start + 10] != "_":
+            return []
+    if not len(ids) == len(set(ids.values())) == num_classes or not all(map(WNID.fullmatch, ids.values())):
+        return []
+    return [ids[label] for label in range(num_classes)]
+
+
+def _listed(tree: Tree, shards: Sequence[str]) -> tuple[Classes, str] | None:
+    """The classes by a list beside the shards, and the list's place; None where there is none."""
+    folders = ["", *sorted({shard.rpartition("/")[0] for shard in shards} - {""})]
+    on_disk = tree.root if tree.root.is_dir() else tree.root.parent  # of a pattern or one shard, not in the tree
+    for file in CLASS_FILES:
+        found: dict[str, str] = {}
+        for folder in folders:
+            name = f"{folder}/{file}".lstrip("/")
+            if name in tree:
+                found[tree.place(name)] = tree.text(name)
+            elif (path := on_disk / name).is_file():
+                tree.stamp[str(path)] = None
+                found[str(path)] = path.read_text("utf-8-sig", "replace")
+        if len(set(found.values())) > 1:
+            raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
+        if found:
+            place = next(iter(found))
+            return _class_list(found[place], place), place
+    return None
+
+
+def _class_list(text: str, where: str) -> Classes:
+    """Classes from lines `id`, `id<TAB>names`, or, where ids are WordNet's or numbers, `n01440764 tench, Tinca tinca`.
+
+    A class's number is its place. Names of which several classes have the same remain names; the ids are then numbers.
+    """
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if "" in lines:
+        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty; each line is a class, numbered by its place.")
+    first = [line.split(" ", 1)[0] for line in lines]
+    if all("\t" in line for line in lines):
+        pairs = [line.partition("\t") for line in lines]
+    elif all(WNID.fullmatch(word) for word in first) or all(word.isdecimal() for word in first):
+        pairs = [line.partition(" ") for line in lines]
+    else:
+        pairs = [(line, "", "") for line in lines]
+    ids = [class_id.strip() for class_id, _, _ in pairs]
+    names = [name.strip() or known for (_, _, name), known in zip(pairs, names_of(ids), strict=True)]
+    if names != ids and all(class_id.isdecimal() for class_id in ids):
+        for place, number in enumerate(ids):
+            if int(number) != place:
+                raise TenchError(
+                    f"{where}, line {place + 1}: is numbered {number}, but stands at the place of {place}. Sort the "
+                    "lines by their numbers, from 0, or take the numbers off."
+                )
+    if len(set(ids)) == len(ids):
+        return Classes.of(ids, names)
+    twice = next(place for place, class_id in enumerate(ids) if class_id in ids[:place])
+    if WNID.fullmatch(ids[twice]):
+        raise TenchError(f"{where}, line {twice + 1}: {ids[twice]} is in line {ids.index(ids[twice]) + 1} already.")
+    return Classes(Classes.numbered_to(len(ids)).ids, tuple(names), numbered=True)
+
+
+def _rows(tree: Tree, split: str, found: _Split, classes: Classes) -> Rows:
+    labels = [label if isinstance(label, int) else -1 for label in found.labels]
+    named = [None if label < 0 or classes.numbered else classes.ids[label] for label in labels]
+    keys = keys_of(found.names(), named)
+    if len(set(keys)) < len(keys):
+        row_of: dict[str, int] = {}
+        row = next(row for row, key in enumerate(keys) if row_of.setdefault(key, row) != row)
+        first, second = (_place(tree, found.positions[twin]) for twin in (row_of[keys[row]], row))
+        raise TenchError(
+            f"{second}: the sample has the name of another, {first}. A name must occur once in {split}: write the "
+            "shards again with names that differ, or with a 'filename' that differs in each .json."
+        )
+    return tree.rows(found.positions, labels, keys)
+
+
+def _missing_labels(classes: Classes, rows: Mapping[str, Rows]) -> list[str]:
+    if "train" not in rows:
+        return []
+    counts = np.bincount(rows["train"].label, minlength=len(classes))
+    empty = [classes.ids[label] for label in np.flatnonzero(counts == 0).tolist()]
+    return [f"train has no images of {len(empty):,} classes: {', '.join(empty[:5])}."] if empty else []
