@@ -9,13 +9,23 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
+from tests.data import miniature
 from torch import nn
 
+from tench.data import wordnet
 from tench.data.source import open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Table
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import Metrics, evaluate, evaluate_source, evaluation_order, measure
+from tench.evaluation.evaluate import (
+    Metrics,
+    Rule,
+    evaluate,
+    evaluate_source,
+    evaluation_order,
+    evaluation_table,
+    measure,
+)
 from tench.input.loader import Batch
 from tench.run import Run
 from tench.training.fit import Options, fit
@@ -83,6 +93,58 @@ def test_a_class_without_images_is_counted_as_none() -> None:
     found = measure(Lookup(logits), batches(in_batches_of(4, 12), labels % 5), 12, PLAIN)
     assert len(found.per_class) == 6
     assert found.per_class[5] == (0, 0)
+
+
+def test_among_some_classes_the_model_chooses_between_these_alone() -> None:
+    logits, labels = logits_and_labels(40, 9)
+    among = [1, 2, 3, 5, 7, 8]
+    labels = np.array(among)[labels % len(among)]
+    rule = Rule(among=tuple(among))
+    found = measure(Lookup(logits), batches(in_batches_of(7, 40), labels), 40, PLAIN, rule)
+    theirs = np.searchsorted(among, labels)
+    part = logits[:, among].astype(np.float64)
+    probabilities = np.exp(part) / np.exp(part).sum(axis=1, keepdims=True)
+    assert found.top1 == top_k_accuracy_score(theirs, part, k=1, labels=range(6))
+    assert found.top5 == top_k_accuracy_score(theirs, part, k=5, labels=range(6))
+    assert found.loss == pytest.approx(log_loss(theirs, probabilities, labels=range(6)), rel=1e-5)
+    assert found.top1 > measure(Lookup(logits), batches(in_batches_of(7, 40), labels), 40, PLAIN).top1
+
+
+def test_with_several_accepted_classes_any_of_them_is_right() -> None:
+    logits, labels = logits_and_labels(30, 12)
+    sets = [[int(label), (3 * row) % 12, (5 * row) % 12][: 1 + row % 3] for row, label in enumerate(labels)]
+    found = measure(Lookup(logits), batches(in_batches_of(4, 30), labels), 30, PLAIN, Rule(accepted=sets))
+    ranked = np.argsort(-logits, axis=1)
+    assert found.top1 == np.mean([ranked[row, 0] in sets[row] for row in range(30)])
+    assert found.top5 == np.mean([bool({*ranked[row, :5]} & {*sets[row]}) for row in range(30)])
+
+
+def test_imagenet_a_is_scored_among_its_200_classes(tmp_path: Path) -> None:
+    for wnid in ("n01498041", "n07753592"):  # stingray, banana
+        (tmp_path / "imagenet-a" / wnid).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "imagenet-a" / wnid / "1.jpg")
+    classes = Classes.of(wordnet.imagenet())
+    name, table, rule = evaluation_table(tmp_path / "imagenet-a", classes, None, {})
+    assert name == f"{tmp_path}/imagenet-a (test)"
+    assert [classes.ids[label] for label in table.labels] == ["n01498041", "n07753592"]
+    assert rule.among is not None
+    assert [classes.ids[index] for index in rule.among] == list(wordnet.subset("a"))
+
+
+def test_real_labels_are_those_of_the_images_of_val_that_have_some(tmp_path: Path) -> None:
+    miniature.ilsvrc(tmp_path)
+    classes = Classes.of(sorted(miniature.CLASSES))
+    indices = [wordnet.imagenet().index(wnid) for wnid in classes.ids]
+    sets = [[] if number % 4 == 1 else [indices[number % 6], indices[5]] for number in range(len(miniature.VAL))]
+    (tmp_path / "real.json").write_text(json.dumps(sets))
+    name, table, rule = evaluation_table(tmp_path, classes, "real", {})
+    assert name == f"{tmp_path} (real)"
+    assert len(table) == 9
+    assert rule.accepted is not None
+    for row in range(len(table)):
+        number = int(table.key(row)[-13:-5]) - 1
+        assert set(rule.accepted[row]) == {number % 6, 5}
+    assert evaluation_table(tmp_path, classes, None, {})[2] == Rule()
 
 
 @pytest.mark.parametrize(
@@ -325,3 +387,24 @@ def test_an_empty_table_is_refused() -> None:
 def test_metrics_as_json_are_the_promised_ones() -> None:
     found = Metrics(images=4, top1=0.5, top5=1.0, loss=0.25, per_class=((2, 1), (2, 1)))
     assert found.to_json() == {"images": 4, "top1": 0.5, "top5": 1.0, "loss": 0.25}
+
+
+def test_a_run_on_several_sources_is_evaluated_on_the_same_images_again(sets: Path, tmp_path: Path) -> None:
+    for name, letters in {"one": "a b", "two": "c b e"}.items():
+        for letter in letters.split():
+            for number in range(6):
+                path = tmp_path / name / letter / f"{name}{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 20 * ord(letter) % 256).save(path)
+    sources = (tmp_path / "one", tmp_path / "two")
+    recipe = QUICK.replace(val_per_class=1, min_images=6)
+    run = fit(sources, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
+    card = load(run.folder).card
+    assert card.classes.ids == ("a", "b", "c", "e")
+    assert card.trained_on["source"] == [str(source) for source in sources]
+    name, metrics = evaluate_source(run.folder)
+    assert name == f"{tmp_path}/one + {tmp_path}/two (val)"
+    assert (metrics.images, metrics.per_class[1][0]) == (5, 2)  # of b, one of each source
+    assert metrics.top1 == card.metrics["top1"]
+    again = fit(sources, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
+    assert again.folder == run.folder

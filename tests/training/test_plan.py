@@ -17,7 +17,7 @@ from tench.input.resident import Resident
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
 from tench.training.plan import eval_view, open_batches, open_data, resolve, resolve_memory_format, train_view
-from tench.training.recipe import Recipe
+from tench.training.recipe import Input, Recipe
 
 CPU = torch.device("cpu")
 
@@ -129,7 +129,7 @@ def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: 
 
 
 def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:
-    data = open_data(str(photo_folder), None, 0.1)
+    data = open_data(str(photo_folder), None, Input())
     assert data.val_name == f"{photo_folder} (val)"
     assert (len(data.train), len(data.val)) == (18, 6)
     for table in (data.train, data.val):
@@ -141,7 +141,7 @@ def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:
 def test_without_val_a_source_is_validated_on_its_test(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b c", 2)
     write_images(tmp_path / "test", "a b c", 1)
-    data = open_data(str(tmp_path), None, 0.1)
+    data = open_data(str(tmp_path), None, Input())
     assert data.val_name == f"{tmp_path} (test)"
     assert (len(data.train), len(data.val)) == (6, 3)
 
@@ -150,13 +150,13 @@ def test_val_goes_before_test(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b", 2)
     write_images(tmp_path / "test", "a b", 1)
     write_images(tmp_path / "val", "a b", 3)
-    assert open_data(str(tmp_path), None, 0.1).val_name == f"{tmp_path} (val)"
+    assert open_data(str(tmp_path), None, Input()).val_name == f"{tmp_path} (val)"
 
 
 def test_without_either_a_part_of_each_class_is_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_images(tmp_path, "a b c", 10)
     with caplog.at_level(logging.INFO, "tench"):
-        first, again = (open_data(str(tmp_path), None, 0.2) for _ in range(2))
+        first, again = (open_data(str(tmp_path), None, Input(val_fraction=0.2)) for _ in range(2))
     assert first.val_name == f"{tmp_path} (held out of train)"
     assert (len(first.train), len(first.val)) == (24, 6)
     assert np.bincount(first.val.labels).tolist() == [2, 2, 2]
@@ -172,7 +172,7 @@ def test_without_either_a_part_of_each_class_is_held_out(tmp_path: Path, caplog:
 def test_a_test_without_labels_is_no_validation_set(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b", 10)
     write_images(tmp_path / "test", "images", 4)
-    data = open_data(str(tmp_path), None, 0.1)
+    data = open_data(str(tmp_path), None, Input())
     assert data.val_name == f"{tmp_path} (held out of train)"
     assert len(data.val) == 2
 
@@ -181,7 +181,7 @@ def test_a_val_without_labels_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b", 10)
     write_images(tmp_path / "val", "images", 4)
     with pytest.raises(TenchError) as refused:
-        open_data(str(tmp_path), None, 0.1)
+        open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): 4 of 4 images have no label, the first is 0.png. "
         "Training and evaluating need a label for each image; tench predict needs none."
@@ -194,7 +194,7 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     write_images(tmp_path / "mine", "a b c d", 2)
     write_images(tmp_path / "other", "d b", 3)  # its own labels are b 0, d 1
     with caplog.at_level(logging.INFO, "tench"):
-        data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), 0.1)
+        data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert data.val_name == f"{tmp_path / 'other'} (train)"
     assert len(data.train) == 8  # nothing is held out
     names = class_names_by_key(data.val, data.classes)
@@ -210,21 +210,21 @@ def test_another_source_is_validated_on_as_it_would_be_alone(tmp_path: Path) -> 
     write_images(tmp_path / "mine", "a b", 2)
     write_images(tmp_path / "other" / "train", "a b", 5)
     write_images(tmp_path / "other" / "val", "a b", 1)
-    data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), 0.1)
+    data = open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert data.val_name == f"{tmp_path / 'other'} (val)"
 
 
 def test_validating_on_the_training_set_itself_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "mine", "a b", 5)
     with pytest.raises(TenchError, match="is the training set itself, so validating on it would say nothing"):
-        open_data(str(tmp_path / "mine"), str(tmp_path / "mine"), 0.1)
+        open_data(str(tmp_path / "mine"), str(tmp_path / "mine"), Input())
 
 
 def test_where_the_other_source_lies_is_remembered_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "mine", "a b", 2)
     write_images(tmp_path / "other", "a b", 3)
     monkeypatch.chdir(tmp_path)
-    facts = open_data("mine", "other", 0.1).facts
+    facts = open_data("mine", "other", Input()).facts
     assert facts["source"] == str(tmp_path / "mine")
     assert facts["val"] == str(tmp_path / "other")
     assert facts["val_fingerprint"] == open_source("other").fingerprint
@@ -234,7 +234,7 @@ def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) 
     write_images(tmp_path / "mine", "a b", 2)
     write_images(tmp_path / "other", "a z", 2)
     with pytest.raises(TenchError) as refused:
-        open_data(str(tmp_path / "mine"), str(tmp_path / "other"), 0.1)
+        open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert str(refused.value) == (
         f"{tmp_path / 'other'} has 1 of its 2 classes that {tmp_path / 'mine'} does not have: z. "
         f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are of the same set of classes."
@@ -245,7 +245,7 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b c", 2)
     write_images(tmp_path / "val", "b", 5)
     with pytest.raises(TenchError) as refused:
-        open_data(str(tmp_path), None, 0.1)
+        open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. A flat folder of validation images "
         "read as one class looks like this: it needs class folders, or a file with the labels."
@@ -267,7 +267,7 @@ def found_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[
         loaded = load(tmp_path / "table")
         assert loaded is not None
         dataset: Dataset = loaded[0]
-        monkeypatch.setattr(plan, "open_source", lambda source: dataset)
+        monkeypatch.setattr(plan, "open_source", lambda source, **_: dataset)
 
     return find
 
@@ -275,7 +275,7 @@ def found_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[
 def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str, list[int]]], None]) -> None:
     found_as({"train": [0, 1, -1, 0, -1], "val": [0, 1]})
     with pytest.raises(TenchError) as refused:
-        open_data("made", None, 0.1)
+        open_data("made", None, Input())
     assert str(refused.value) == (
         "made (train): 2 of 5 images have no label, the first is 2. "
         "Training and evaluating need a label for each image; tench predict needs none."
@@ -285,16 +285,16 @@ def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str
 def test_a_split_without_images_is_refused(found_as: Callable[[dict[str, list[int]]], None]) -> None:
     found_as({"train": [0, 1], "val": []})
     with pytest.raises(TenchError, match=r"made \(val\): has no images\."):
-        open_data("made", None, 0.1)
+        open_data("made", None, Input())
 
 
 def test_a_source_without_train_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "val", "a b", 2)
     with pytest.raises(TenchError) as refused:
-        open_data(str(tmp_path), None, 0.1)
+        open_data(str(tmp_path), None, Input())
     assert str(refused.value) == f"{tmp_path}: has no split 'train'; it has val."
 
 
 def test_a_source_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
-        open_data(str(tmp_path / "gone"), None, 0.1)
+        open_data(str(tmp_path / "gone"), None, Input())

@@ -19,7 +19,18 @@ class Info:
     """
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """Path of the dataset, or digits or synthetic."""
+    """Path of the dataset (a folder, an archive, a file, a pattern such as 'train-{0000..0127}.tar'), or digits or
+    synthetic."""
+    with_: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
+    ] = ()
+    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
+    min_images: int = 0
+    """Leave out classes with fewer training images."""
+    val_per_class: int = 0
+    """Make a split val of so many training images of each class, where there is none."""
+    boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Read the boxes of the objects too."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes."""
 
@@ -29,7 +40,12 @@ def run(arguments: list[str]) -> int:
     from tench.data.info import describe
     from tench.data.source import open_source
 
-    dataset = open_source(asked.source)
+    dataset = open_source(
+        (asked.source, *asked.with_),
+        min_images=asked.min_images,
+        val_per_class=asked.val_per_class,
+        boxes=asked.boxes,
+    )
     facts = describe(dataset)
     if asked.json:
         print(json.dumps(facts))

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from tench.cli.parse import parse
+from tench.errors import UsageError
 from tench.training.recipe import Recipe, load_recipe
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
@@ -25,6 +26,10 @@ class Train:
 
     source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
     """Path of the dataset, or digits or synthetic; none: digits, or what the run was begun with."""
+    with_: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
+    ] = ()
+    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
     val: Text = None
     """Another source to validate on; its classes are matched by id."""
     recipe: Text = None
@@ -46,6 +51,8 @@ class Train:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Train, arguments)
+    if asked.with_ and asked.source is None:
+        raise UsageError("--with adds to a source: name that one too, tench train SOURCE --with SOURCE.")
     if asked.evaluate:
         return _evaluate(asked)
     from tench.training.fit import Options, default_recipe, fit
@@ -59,7 +66,8 @@ def run(arguments: list[str]) -> int:
         log_every=asked.print_freq,
         save_every_seconds=asked.save_every,
     )
-    finished = fit(asked.source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
+    source = asked.source if asked.source is None or not asked.with_ else (asked.source, *asked.with_)
+    finished = fit(source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
     print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {asked.values.training.epochs}.")
@@ -69,7 +77,6 @@ def run(arguments: list[str]) -> int:
 
 def _evaluate(asked: Train) -> int:
     from tench.cli import evaluate
-    from tench.errors import UsageError
 
     if asked.run is None:
         raise UsageError("-e evaluates a run: name it with --run DIR.")

@@ -1,7 +1,7 @@
 """Evaluate a classifier on a table: each image exactly once, and the count is asserted."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tench.data.source import matched, open_source
+from tench.data import real
+from tench.data.layouts import imagenet_eval
+from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
@@ -38,7 +40,7 @@ class Metrics:
 
 def evaluate_source(
     model: Classifier | str | Path,
-    source: str | Path | None = None,
+    source: Source | None = None,
     *,
     split: str | None = None,
     batch_size: int = 256,
@@ -58,18 +60,32 @@ def evaluate_source(
         if not trained_on:
             raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
         source = trained_on["val"] or trained_on["source"]
-    name, table = evaluation_table(str(source), classifier.classes, split, trained_on)
-    return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name)
+    name, table, rule = evaluation_table(source, classifier.classes, split, trained_on)
+    return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name, rule=rule)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What counts as right, where a set is not scored plainly.
+
+    among: the classes between which the model has to choose, indices (ImageNet-A and -R hold 200 of the 1000).
+    accepted: for each row the classes that are right (ReaL).
+    """
+
+    among: tuple[int, ...] | None = None
+    accepted: Sequence[Sequence[int]] | None = None
 
 
 def evaluation_table(
-    source: str, classes: Classes, split: str | None, trained_on: Mapping[str, Any]
-) -> tuple[str, Table]:
-    """(name, table) of the split to evaluate, relabelled to a model's classes.
+    source: Source, classes: Classes, split: str | None, trained_on: Mapping[str, Any]
+) -> tuple[str, Table, Rule]:
+    """(name, table, rule) of the split to evaluate, relabelled to a model's classes.
 
     trained_on: what the model's card says of its data.
     """
-    dataset = open_source(source)
+    same = bool(trained_on) and name_of(source) == name_of(trained_on["source"])
+    chosen = {name: trained_on.get(name, 0) for name in ("min_images", "val_per_class")} if same else {}
+    dataset = open_source(source, **chosen)
     if split is not None:
         name, table = dataset.split(split)
     else:
@@ -77,12 +93,23 @@ def evaluation_table(
     if split is None and name == "train" and trained_on.get("val") is None:
         if trained_on.get("fingerprint") == dataset.fingerprint:
             name, table = "held out of train", hold_out(table, trained_on["val_fraction"])[1]
-        elif trained_on.get("source") == dataset.source:
+        elif same:
             raise TenchError(
-                f"{source}: has changed since the model was trained on it, so which images were held out is not known. "
-                "Evaluate other images, or all of these with --split train."
+                f"{dataset.source}: has changed since the model was trained on it, so which images were held out is "
+                "not known. Evaluate other images, or all of these with --split train."
             )
-    return f"{dataset.source} ({name})", matched(table, dataset, classes, "the model")
+    return f"{dataset.source} ({name})", matched(table, dataset, classes, "the model"), _rule(dataset, name, classes)
+
+
+def _rule(dataset: Dataset, split: str, classes: Classes) -> Rule:
+    if split == real.SPLIT:
+        index = classes.index_of(dataset.classes, whose=dataset.source, here="the model")
+        sets = dataset.splits[split].label_sets()
+        return Rule(accepted=[index[np.asarray(labels, np.int64)].tolist() for labels in sets])
+    if dataset.layout == imagenet_eval.NAME and len(dataset.classes) < len(classes):
+        index = classes.index_of(dataset.classes, whose=dataset.source, here="the model")
+        return Rule(among=tuple(index.tolist()))
+    return Rule()
 
 
 def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
@@ -95,12 +122,18 @@ def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
 
 
 def evaluation_order(table: Table, batch_size: int) -> Order:
-    """Each row once, in order, the last batch as short as it comes out."""
-    return Order(num_rows=len(table), batch_size=batch_size, shuffle=False, drop_last=False)
+    """Each row once, in the order in which they are read fastest, the last batch as short as it comes out."""
+    return Order(num_rows=len(table), batch_size=batch_size, shuffle=False, drop_last=False, pieces=table.pieces())
 
 
 def evaluate(
-    classifier: Classifier, table: Table, *, batch_size: int = 256, threads: int = 0, where: str = "the split"
+    classifier: Classifier,
+    table: Table,
+    *,
+    batch_size: int = 256,
+    threads: int = 0,
+    where: str = "the split",
+    rule: Rule = Rule(),
 ) -> Metrics:
     """Top-1, top-5 and loss of a classifier on a table whose labels are its classes' indices.
 
@@ -111,7 +144,8 @@ def evaluate(
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
     with Loader(table, card.view, order, channels=card.channels, threads=threads) as loader:
-        return measure(classifier.module, loader.batches(epoch=0), len(table), Normalise(card.mean, card.std, device))
+        normalise = Normalise(card.mean, card.std, device)
+        return measure(classifier.module, loader.batches(epoch=0), len(table), normalise, rule)
 
 
 def require_labels(table: Table, where: str) -> None:
@@ -126,20 +160,31 @@ def require_labels(table: Table, where: str) -> None:
         )
 
 
-def measure(module: nn.Module, batches: Iterable[Batch], num_images: int, normalise: Normalise) -> Metrics:
+def measure(
+    module: nn.Module,
+    batches: Iterable[Batch],
+    num_images: int,
+    normalise: Normalise,
+    rule: Rule = Rule(),
+) -> Metrics:
     """The metrics over batches that must hold num_images different rows, each once."""
     device = next(module.parameters()).device
     was_training = module.training
     module.eval()
     seen = np.zeros(num_images, dtype=np.uint8)
     hits, losses, labels, num_classes = [], [], [], 0
+    is_right = _right_answers(rule)
     with torch.inference_mode():
         for batch in batches:
             np.add.at(seen, batch.rows.cpu().numpy(), 1)
             batch = batch.to(device)
             logits = module(normalise(batch.images)).float()  # (B, classes)
             num_classes = logits.shape[1]
-            ranked = logits.topk(min(5, num_classes), dim=1).indices == batch.labels[:, None]
+            if rule.among is not None:
+                others = torch.ones(num_classes, dtype=torch.bool, device=device)
+                others[list(rule.among)] = False
+                logits = logits.masked_fill(others, -torch.inf)
+            ranked = is_right(batch, logits.topk(min(5, num_classes), dim=1).indices)  # (B, 5) bool
             hits.append(torch.stack([ranked[:, 0], ranked.any(dim=1)], dim=1))
             losses.append(F.cross_entropy(logits, batch.labels, reduction="none"))
             labels.append(batch.labels)
@@ -156,3 +201,17 @@ def measure(module: nn.Module, batches: Iterable[Batch], num_images: int, normal
         loss=float(torch.cat(losses).double().mean()),
         per_class=tuple(zip(of_class.tolist(), correct.tolist(), strict=True)),
     )
+
+
+def _right_answers(rule: Rule) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
+    """A function of a batch and predicted classes (B, k) int64 that tells which are right, (B, k) bool."""
+    accepted = rule.accepted
+    if accepted is None:
+        return lambda batch, predicted: predicted == batch.labels[:, None]
+
+    def in_set(batch: Batch, predicted: torch.Tensor) -> torch.Tensor:
+        pairs = zip(batch.rows.tolist(), predicted.tolist(), strict=True)
+        found = [[guess in accepted[row] for guess in guesses] for row, guesses in pairs]
+        return torch.tensor(found, device=predicted.device)
+
+    return in_set

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tench.data.source import Source, name_of
 from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
@@ -66,7 +67,7 @@ class Options:
 
 
 def fit(
-    source: str | Path | None = None,
+    source: Source | None = None,
     *,
     val: str | Path | None = None,
     recipe: Recipe | None = None,
@@ -75,11 +76,11 @@ def fit(
 ) -> Run:
     """Train a classifier on a source; return its run directory.
 
-    source: a path or name; None means the digits, or what the run in `run` was begun with. val: another source to
-    validate on. recipe: None means `digits` for the digits, the run's own for a run already begun, else the defaults.
-    run: a directory, or None for a new one under runs/. A run already begun there is continued; when it is finished
-    nothing happens. Raises UsageError when it was begun with another recipe or dataset, TenchError when the data or
-    the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
+    source: a path or name, or several that make one set; None means the digits, or what the run in `run` was begun
+    with. val: another source to validate on. recipe: None means `digits` for the digits, the run's own for a run
+    already begun, else the defaults. run: a directory, or None for a new one under runs/. A run already begun there is
+    continued; when it is finished nothing happens. Raises UsageError when it was begun with another recipe or dataset,
+    TenchError when the data or the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
     """
     options = options or Options()
     begun = None if run is None else remembered_data(run)
@@ -89,7 +90,7 @@ def fit(
         source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
     validate(recipe)
     device = choose_device(options.device)
-    data = open_data(str(source), None if val is None else str(val), recipe.input.val_fraction)
+    data = open_data(source, None if val is None else str(val), recipe.input)
     directory = Run.at(run)
     try:
         with directory.lock():
@@ -101,7 +102,7 @@ def fit(
             directory.discard()
 
 
-def default_recipe(run: str | Path | None, source: str | Path | None) -> Recipe:
+def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
     """The recipe where none is named: the run's own if it was begun, `digits` for the digits, else the defaults."""
     if run is not None and Run(Path(run)).exists:
         return load_recipe(str(Path(run) / RECIPE))
@@ -129,7 +130,12 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         std=recipe.input.std,
         trained_on=data.facts,
     )
-    order = Order(num_rows=len(data.train), batch_size=recipe.training.batch_size, seed=recipe.training.seed)
+    order = Order(
+        num_rows=len(data.train),
+        batch_size=recipe.training.batch_size,
+        seed=recipe.training.seed,
+        pieces=data.train.pieces(),
+    )
     state = new_state(module, recipe, device)
     if saved := run.load_checkpoint() if run.exists else None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
@@ -318,7 +324,7 @@ def _describe(run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.
     _log.info("Run: %s", run.folder)
     _log.info(
         "Data: %s: %d images, %d classes; validation on %s: %d images",
-        data.facts["source"],
+        name_of(data.facts["source"]),
         len(data.train),
         len(data.classes),
         data.val_name,

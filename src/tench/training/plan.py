@@ -2,13 +2,15 @@
 
 import dataclasses
 import logging
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from tench.data.info import image_sizes
-from tench.data.source import matched, open_source
+from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError
@@ -18,7 +20,7 @@ from tench.input.order import Order
 from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.machine import cpu_has_bf16
-from tench.training.recipe import Recipe
+from tench.training.recipe import Input, Recipe
 
 SMALL_PIXELS = 64
 """Images up to this size are trained at their own size, padded and cropped, and kept on the device whole."""
@@ -40,30 +42,32 @@ class Data:
     val: Table
     val_name: str
     classes: Classes
-    facts: dict[str, str | float | None]
+    facts: dict[str, Any]
 
 
-def open_data(source: str, val: str | None, val_fraction: float) -> Data:
+def open_data(source: Source, val: str | None, view: Input) -> Data:
     """The training and validation tables of a source: its val, else its labelled test, else a part of its train.
 
-    val: another source to validate on, whose classes are matched by id. Raises TenchError for data that would train
-    to wrong numbers.
+    val: another source to validate on, whose classes are matched by id. view: of the recipe, for what it says of the
+    data. Raises TenchError for data that would train to wrong numbers.
     """
-    dataset = open_source(source)
+    dataset = open_source(source, min_images=view.min_images, val_per_class=view.val_per_class)
     _, train = dataset.split("train")
     require_labels(train, f"{dataset.source} (train)")
     other = None if val is None else open_source(val)
-    train, val_table, val_name = _validation(dataset, train, other, val_fraction)
+    train, val_table, val_name = _validation(dataset, train, other, view.val_fraction)
     require_labels(val_table, val_name)
     _refuse_single_class(val_table, val_name, len(dataset.classes))
     facts = {
-        "source": dataset.source,
+        "source": dataset.source if isinstance(source, str | Path) else [name_of(one) for one in source],
         "val": other.source if other else None,
         "val_name": val_name,
         "layout": dataset.layout,
         "fingerprint": dataset.fingerprint,
         "val_fingerprint": other.fingerprint if other else None,
-        "val_fraction": val_fraction,
+        "val_fraction": view.val_fraction,
+        "min_images": view.min_images,
+        "val_per_class": view.val_per_class,
     }
     for note in dataset.notes:
         _log.info("Note: %s", note)

@@ -55,6 +55,11 @@ class Input:
     """Pixels are then divided by this, one per channel."""
     val_fraction: float = VAL_FRACTION
     """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
+    val_per_class: int = 0
+    """So many training images of each class, drawn with a stated seed, become the split val of a dataset that has none;
+    0: none. (ImageNet-11K: 50.)"""
+    min_images: int = 0
+    """Classes with fewer training images are left out. (ImageNet-11K: 500.)"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,6 +266,8 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         ),
         (0 < view.ratio[0] <= view.ratio[1], "input.ratio", view.ratio, "two ratios, 0 < low <= high"),
         (0 < view.val_fraction < 1, "input.val_fraction", view.val_fraction, "above 0 to below 1"),
+        (view.val_per_class >= 0, "input.val_per_class", view.val_per_class, "0 (none) or more"),
+        (view.min_images >= 0, "input.min_images", view.min_images, "0 (all classes) or more"),
         (len(view.mean) in (1, 3), "input.mean", view.mean, "one number, or one for each of three channels"),
         (
             len(view.std) == len(view.mean) and all(part > 0 for part in view.std),
