@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tench.errors import TenchError
 
 
 @contextmanager
@@ -25,3 +28,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file, complete or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def require_space(path: Path, num_bytes: int, where: str) -> None:
+    """Raise TenchError unless a file of that size can be written at `path`; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(path.parent).free
+    if num_bytes > free:
+        raise TenchError(
+            f"{where}: {num_bytes / 1e9:,.1f} GB of it must be copied to {path.parent}, where {free / 1e9:,.1f} GB are "
+            "free. Make room there, or set TENCH_CACHE to a folder on a larger disk."
+        )

@@ -11,8 +11,8 @@ from tests.data import miniature
 from tests.data.miniature import annotation, tar_bytes, write
 
 from tench.compat import import_torchvision
-from tench.data import boxes, compressed, table, tree
-from tench.data.compressed import IndexedGzip
+from tench.data import boxes, gzip_index, table, tree
+from tench.data.gzip_index import IndexedGzip
 from tench.data.layouts import ilsvrc, kaggle
 from tench.data.table import Classes, Contents, Rows
 from tench.data.tree import open_tree
@@ -137,7 +137,7 @@ def test_annotations_in_a_big_compressed_archive_are_read_through_its_index_whic
 
     def open_indexed(shard: Path, index: Path) -> IndexedGzip:
         opened.append(shard)
-        return compressed.open_indexed(shard, index)
+        return gzip_index.open_indexed(shard, index)
 
     monkeypatch.setattr(tree, "open_indexed", open_indexed)
     source = open_tree(path, tmp_path / "spool")

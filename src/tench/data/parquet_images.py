@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from tench.data.labels import LABEL_COLUMNS
-from tench.data.tree import Tree, require_space
+from tench.data.tree import Tree
 from tench.errors import TenchError
-from tench.files import complete_file
+from tench.files import complete_file, require_space
 
 if TYPE_CHECKING:
     from pyarrow import parquet

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tench.data.compressed import IndexedGzip, open_indexed
+from tench.data.gzip_index import IndexedGzip, open_indexed
 from tench.errors import TenchError
 from tench.files import complete_file
 

@@ -27,18 +27,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tench.data import tar
-from tench.data.compressed import (
-    INDEXED_BYTES,
-    Pread,
-    build_index,
-    first_bytes,
-    form_of,
-    open_indexed,
-    spool_compressed,
-)
+from tench.data.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, spool_compressed
+from tench.data.gzip_index import build_index, open_indexed
 from tench.data.table import IntArray, Rows
 from tench.errors import TenchError
-from tench.files import complete_file
+from tench.files import complete_file, require_space
 
 JUNK = ("__MACOSX", "@eaDir", "lost+found")
 """Folders that archivers and file servers leave behind; they are left out, as is all that begins with a dot."""
@@ -488,14 +481,3 @@ def _spool_members(
                 shutil.copyfileobj(source, sink)
             files.add_member(member, number, offset, info.file_size)
             offset += info.file_size
-
-
-def require_space(path: Path, num_bytes: int, where: str) -> None:
-    """Raise TenchError unless a file of that size can be written at `path`; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if num_bytes > free:
-        raise TenchError(
-            f"{where}: {num_bytes / 1e9:,.1f} GB of it must be copied to {path.parent}, where {free / 1e9:,.1f} GB are "
-            "free. Make room there, or set TENCH_CACHE to a folder on a larger disk."
-        )

@@ -29,10 +29,10 @@ from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
 from tench.data.table import Classes, Contents, Rows, numbered_keys
 from tench.data.tfrecord import Features
-from tench.data.tree import Tree, require_space
+from tench.data.tree import Tree
 from tench.data.wordnet import WNID, names_of
 from tench.errors import TenchError
-from tench.files import complete_file
+from tench.files import complete_file, require_space
 from tench.progress import progress
 
 NAME = "tfrecord"
