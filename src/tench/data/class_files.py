@@ -1,32 +1,38 @@
-"""Files that name classes which are otherwise only numbers, as they lie beside lists.
+"""Files that name classes which are otherwise only numbers, as they lie beside lists, record files and shards.
 
     label_wordnetid.csv, *_categories.csv    0,n01440764                       NNabla; an index and the id
     imagenet_class_index.json                {"0": ["n01440764", "tench"]}     Keras
-    synsets.txt, synset_words.txt            n01440764 tench, Tinca tinca      Caffe; the line is the index
-    classes.txt, labels.txt                  tench                             the same, or with an index before it
+    synset.txt, synsets.txt,                 n01440764 tench, Tinca tinca      Caffe, MXNet; the line is the index
+    synset_words.txt
+    classes.txt, classnames.txt, labels.txt  tench                             the same, or with an index before it
     label_words.csv, label_to_content.json   0,"tench, Tinca tinca"            words only: no ids
 
-A name that is given out for two classes (crane) is no id. Two files that contradict each other are both refused, for
-the numberings of ImageNet agree nowhere.
+One rule for all text: a line is a WordNet id and names, or an id, a TAB and names, or as a whole a name; an index may
+stand before any of these. A class's number is its line, so that an empty line in between and an index that is not
+the line's place are errors: they would shift labels. A name that is given out for two classes (crane) is no id. Two
+files that contradict each other are both refused, for the numberings of ImageNet agree nowhere. Which counts fit is
+for the layouts to say.
 """
 
 import csv
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tench.data.table import Classes
 from tench.data.wordnet import WNID, names_of
 from tench.errors import TenchError
 
-_FILES = (
+FILES = (
     "label_wordnetid.csv",
     "imagenet_class_index.json",
+    "synset.txt",
     "synsets.txt",
     "synset_words.txt",
     "categories.csv",
     "classes.txt",
+    "classnames.txt",
     "labels.txt",
     "label_words.csv",
     "label_to_content.json",
@@ -35,7 +41,7 @@ _FILES = (
 _WORDS_ONLY = ("label_words.csv", "label_to_content.json")
 
 _WNID_LINE = re.compile(rf"({WNID.pattern})(?:\s+(.*))?", re.ASCII)
-_INDEX_LINE = re.compile(r"(\d+)\s*[\s,:]\s*(.+)", re.ASCII)
+_INDEX_LINE = re.compile(r"(\d+)(?:\s*[\s,:]\s*(.+))?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,10 @@ class ClassFile:
         return len(self.names)
 
     @property
+    def has_unique_names(self) -> bool:
+        return len(set(self.names)) == len(self)
+
+    @property
     def classes(self) -> Classes:
         """Where there are no ids, the classes stay numbers, with names for people."""
         if self.ids is None:
@@ -57,59 +67,86 @@ class ClassFile:
         return Classes(self.ids, self.names)
 
 
-def class_file(read: Callable[[str], tuple[str, str] | None], prefix: str = "") -> tuple[ClassFile | None, list[str]]:
-    """The file that names the classes, if there is one, and what to tell a person.
+def class_files(read: Callable[[str], Mapping[str, str]], prefix: str = "") -> list[ClassFile]:
+    """The files that name classes, the preferred one first.
 
-    read: gives a file's text and what to call it by its name, None where there is none. prefix: of `categories.csv`,
-    as in `caltech101_categories.csv`. Raises TenchError for a file of a known name that is damaged.
+    read: gives the text of each file of a name, by what to call the file. prefix: of `categories.csv`, as in
+    `caltech101_categories.csv`. Raises TenchError for a file that is damaged.
     """
-    found, notes = [], []
-    for name in _FILES:
-        opened = read(prefix + name if name == "categories.csv" else name)
-        if opened is None:
-            continue
-        text, where = opened
-        names = _entries(text, where, name)
-        ids = [entry[0] for entry in names]
-        if len(set(ids)) == len(ids) and name not in _WORDS_ONLY and len(ids) > 1:
-            words = [more or known for (_, more), known in zip(names, names_of(ids), strict=True)]
-            found.append(ClassFile(where, tuple(ids), tuple(words)))
-        elif name.endswith((".csv", ".json")):
-            found.append(ClassFile(where, None, tuple(more or class_id for class_id, more in names)))
-        else:
-            notes.append(f"{where} is no list of different classes: it is not used.")
-    for other in found[1:]:
-        if (number := _contradiction(found[0], other)) is not None:
-            one, two = found[0].names[number], other.names[number]
-            notes.append(
-                f"{found[0].where} and {other.where} contradict each other: class {number} is {one!r} or {two!r}. "
-                "Neither is used; take away the one that is not of this list."
+    found = []
+    for name in FILES:
+        for where, text in read(prefix + name if name == "categories.csv" else name).items():
+            found.append(parse(text, where, name))
+    return found
+
+
+def parse(text: str, where: str, name: str) -> ClassFile:
+    """The classes in the text of a file called `name`, one of FILES. Raises TenchError for one that is damaged."""
+    pairs = _entries(text.replace("\r\n", "\n").replace("\r", "\n"), where, name)
+    ids = [class_id for class_id, _ in pairs]
+    place_of: dict[str, int] = {}
+    for place, class_id in enumerate(ids):
+        first = place_of.setdefault(class_id, place)
+        if first != place and WNID.fullmatch(class_id):
+            if name.endswith(".txt"):
+                raise TenchError(f"{where}, line {place + 1}: {class_id} is in line {first + 1} already.")
+            raise TenchError(f"{where}: {class_id} is class {first} and class {place}. Correct or remove it.")
+    names = tuple(more or known for (_, more), known in zip(pairs, names_of(ids), strict=True))
+    unique = len(place_of) == len(ids) and name not in _WORDS_ONLY
+    return ClassFile(where, tuple(ids) if unique else None, names)
+
+
+def agreed(found: Sequence[ClassFile]) -> tuple[ClassFile | None, list[str]]:
+    """The file to use, one with ids before one with words, and a note if none is because two contradict each other."""
+    if not found:
+        return None, []
+    first = next((file for file in found if file.ids is not None), found[0])
+    for other in found:
+        if (number := _contradiction(first, other)) is not None:
+            note = (
+                f"{first.where} and {other.where} contradict each other: class {number} is {first.names[number]!r} or "
+                f"{other.names[number]!r}. Neither is used; take away the one that is not of this list."
             )
-            return None, notes
-    return (found[0] if found else None), notes
+            return None, [note]
+    return first, []
 
 
 def _entries(text: str, where: str, name: str) -> list[tuple[str, str]]:
     """(id, words) of each class in the order of numbers; words are "" where there are none."""
     if name.endswith(".json"):
         return _json_entries(text, where)
-    if name.endswith(".csv"):
-        rows = [row for row in csv.reader(text.splitlines()) if row]
-        pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) == 2]
-        if len(pairs) < len(rows) or [pair[0] for pair in pairs] != [str(number) for number in range(len(pairs))]:
-            raise TenchError(
-                f"{where}: should have lines `index,class` with indices 0, 1, 2, ... Correct or remove it."
-            )
-        return [(words, "") for _, words in pairs]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    indexed = [_INDEX_LINE.fullmatch(line) for line in lines]
-    numbers = [int(match[1]) for match in indexed if match]
-    if lines and len(numbers) == len(lines) and numbers in (_count_from(0, numbers), _count_from(1, numbers)):
-        lines = [match[2] for match in indexed if match]
+    return _csv_entries(text, where) if name.endswith(".csv") else _line_entries(text, where)
+
+
+def _line_entries(text: str, where: str) -> list[tuple[str, str]]:
+    lines = [line.strip() for line in text.rstrip().split("\n")]
+    if "" in lines:
+        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty; each line is a class, numbered by its place.")
+    indexed = [match for line in lines if (match := _INDEX_LINE.fullmatch(line))]
+    if len(indexed) == len(lines) and any(match[2] for match in indexed):
+        for place, match in enumerate(indexed):
+            if int(match[1]) != place:
+                raise TenchError(
+                    f"{where}, line {place + 1}: is numbered {match[1]}, but stands at the place of {place}. Sort the "
+                    "lines by their numbers, from 0, or take the numbers off."
+                )
+        lines = [match[2] or match[1] for match in indexed]
     wordnet = [match for line in lines if (match := _WNID_LINE.fullmatch(line))]
     if len(wordnet) == len(lines):
         return [(match[1], match[2] or "") for match in wordnet]
-    return [(line, "") for line in lines]
+    split = [line.partition("\t") for line in lines]
+    return [(class_id.strip(), words.strip()) for class_id, _, words in split]
+
+
+def _csv_entries(text: str, where: str) -> list[tuple[str, str]]:
+    try:
+        rows = [row for row in csv.reader(text.split("\n")) if row]
+    except csv.Error:
+        rows = [[]]
+    pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) == 2]
+    if len(pairs) < len(rows) or [pair[0] for pair in pairs] != [str(number) for number in range(len(pairs))]:
+        raise TenchError(f"{where}: should have lines `index,class` with indices 0, 1, 2, ... Correct or remove it.")
+    return [(words, "") for _, words in pairs]
 
 
 def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
@@ -118,16 +155,14 @@ def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
         entries = [found[str(number)] for number in range(len(found))]
         if all(isinstance(entry, str) for entry in entries):
             return [(entry, "") for entry in entries]
+        if any(isinstance(entry, str) for entry in entries):
+            raise ValueError("text and lists are mixed")
         return [(str(class_id), str(words)) for class_id, words in entries]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise TenchError(
             f'{where}: should be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers counting from 0. '
             "Correct or remove it."
         ) from None
-
-
-def _count_from(start: int, numbers: Sequence[int]) -> list[int]:
-    return list(range(start, start + len(numbers)))
 
 
 def _contradiction(one: ClassFile, other: ClassFile) -> int | None:

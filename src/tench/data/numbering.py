@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tench.data.class_files import class_file
+from tench.data.class_files import ClassFile, agreed, class_files
 from tench.data.listing import Listed
 from tench.data.table import Classes
 from tench.data.wordnet import devkit_order, imagenet, names_of
@@ -44,10 +44,10 @@ class Meaning:
     notes: list[str]
 
 
-def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], tuple[str, str] | None], prefix: str = "") -> Meaning:
+def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str = "") -> Meaning:
     """What the labels in lists mean, by split, the one that tells the classes first; each has labels.
 
-    read, prefix: where files of class names are found, as for `class_file`. Raises TenchError naming the line of a
+    read, prefix: where files of class names are found, as for `class_files`. Raises TenchError naming the line of a
     label that is no class.
     """
     notes: list[str] = []
@@ -144,14 +144,17 @@ def _by_known_images(listed: Listed, notes: list[str]) -> _Told | None:
 
 
 def _only_numbers(
-    lists: Mapping[str, Listed], read: Callable[[str], tuple[str, str] | None], prefix: str, notes: list[str]
+    lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str, notes: list[str]
 ) -> Meaning:
     """Classes from a file beside the lists, or numbers as they are."""
     named = next((listed for listed in lists.values() if listed.has_names), None)
     if named is not None:
         raise _names_and_numbers(named, next(listed for listed in lists.values() if not listed.has_names))
     numbers = set[int]().union(*(_labels(listed) for listed in lists.values()))
-    beside, more = class_file(read, prefix)
+    found = class_files(read, prefix)
+    unused = [file.where for file in found if not _lists_classes(file)]
+    notes += [f"{where} is no list of different classes: it is not used." for where in unused]
+    beside, more = agreed([file for file in found if _lists_classes(file)])
     notes += more
     most = MAX_CLASSES if beside is None else len(beside)
     start = int(0 not in numbers and max(numbers) == (len(numbers) if beside is None else most))
@@ -173,6 +176,11 @@ def _only_numbers(
         notes.append(f"The classes are those of {beside.where}.")
     index = {number: number - start for number in numbers}
     return Meaning(classes, dict.fromkeys(lists, index), notes)
+
+
+def _lists_classes(file: ClassFile) -> bool:
+    """Whether a file can be a list of classes, and is not one of the images' labels, where most are there again."""
+    return len(file) > 1 and 2 * len(set(file.names)) > len(file)
 
 
 def _index(listed: Listed, told: _Told, ids: list[str], whose: str) -> dict[Any, int]:

@@ -7,11 +7,13 @@ gzip file too big for that gets an index.
 """
 
 import bisect
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
 import glob
 import io
+import itertools
 import logging
 import os
 import re
@@ -36,8 +38,13 @@ from tench.files import complete_file, require_space
 JUNK = ("__MACOSX", "@eaDir", "lost+found")
 """Folders that archivers and file servers leave behind; they are left out, as is all that begins with a dot."""
 
+_BEGINNING_BYTES = 2**22
+"""So much of a compressed archive is unpacked to see how it begins."""
+
 _BRACES = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<choices>[^{}]*,[^{}]*))\}")
 _MAX_PATTERN = 1_000_000
+_MAX_THREADS = 16
+"""Of those that list archives: on a disk that is not in memory they wait, for one small read after the other."""
 
 _MAX_INFLATION = 100
 """A zip whose deflated members would grow by more than this is no archive of images (deflate can do 1,032)."""
@@ -152,6 +159,26 @@ class Tree:
             with open(shard, "rb", buffering=0) as file:
                 yield functools.partial(os.pread, file.fileno())
 
+    @contextlib.contextmanager
+    def beginning(self, archive: str, count: int) -> Iterator[tuple[list[tuple[str, int, int]], Pread]]:
+        """The first members of a tar in the tree, as tar.members gives them, and what reads them.
+
+        Fewer than `count` where the tar ends or is damaged there; none where it is no tar.
+        """
+        position = self.index(archive)
+        start, length = int(self.offset[position]), int(self.length[position])
+        end: int | None = start + length
+        with self.reading(self.shards[int(self.shard[position])]) as pread:
+            if form_of(pread(min(6, length), start)):
+                with self.open(archive) as file:
+                    unpacked = first_bytes(file, _BEGINNING_BYTES)
+                start, end, pread = 0, None, lambda length, offset: unpacked[offset : offset + length]
+            found = []
+            with contextlib.suppress(TenchError):  # what comes before the damage tells what it is
+                for member in itertools.islice(tar.members(pread, start, end, archive), count):
+                    found.append(member)
+            yield found, pread
+
     def read(self, name: str) -> bytes:
         """A whole file of the tree, for small ones. Raises TenchError when it is shorter than it should be."""
         with self.open(name) as file:
@@ -176,13 +203,30 @@ class Tree:
                 at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
                 files.add(name, *at)
         files.folders.update(self.folders)
-        for name in sorted(todo):
-            files.folders.add(name)
-            self._add_archive(files, name)
+        names = sorted(todo)
+        with concurrent.futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
+            for name, members in zip(names, pool.map(self._plain_members, names), strict=True):
+                files.folders.add(name)
+                if members is None:
+                    self._add_archive(files, name)
+                else:
+                    files.add_members(name, int(self.shard[self.index(name)]), members)
         tree = files.tree(self.source, self.root, self.spool, self.stamp)
         return dataclasses.replace(tree, indexes=self.indexes, listings=self.listings)
 
+    def _plain_members(self, name: str) -> list[tuple[str, int, int]] | None:
+        """The members of an archive that is a tar and not compressed, else None."""
+        position = self.index(name)
+        shard, offset = self.shards[int(self.shard[position])], int(self.offset[position])
+        self.stamp[shard] = None
+        with self.reading(shard) as pread:
+            head = pread(6, offset)
+            if _is_zip(head[:4]) or form_of(head) is not None:
+                return None
+            return list(tar.members(pread, offset, offset + int(self.length[position]), self.place(name)))
+
     def _add_archive(self, files: "_Files", name: str) -> None:
+        """Add what a zip archive or a compressed tar holds."""
         position, where = self.index(name), self.place(name)
         shard, offset, length = (int(column[position]) for column in (self.shard, self.offset, self.length))
         with self.reading(self.shards[shard]) as pread:
@@ -190,8 +234,6 @@ class Tree:
             if _is_zip(head[:4]):
                 with self.open(name) as archive:
                     _add_zip(files, name, archive, shard, offset, self.spool, where)
-            elif form_of(head) is None:
-                files.add_members(name, shard, tar.members(pread, offset, offset + length, where))
             elif form_of(head) == "gzip" and length >= INDEXED_BYTES and (path := self.path(position)):
                 index = str(self.spool / f"{name.replace('/', '%')}.index")
                 if index not in self.listings:
@@ -211,7 +253,6 @@ class Tree:
                 with self.reading(str(unpacked)) as pread_unpacked:
                     members = tar.members(pread_unpacked, 0, size, where)
                     files.add_members(name, len(files.shards) - 1, members)
-        self.stamp[self.shards[shard]] = None
 
     def rows(
         self, positions: Sequence[int] | IntArray, label: Sequence[int] | IntArray, key: Sequence[str], **more: Any

@@ -562,8 +562,8 @@ def test_a_file_beside_the_lists_gives_wordnet_ids_to_numbers(tmp_path: Path, na
 
 @pytest.mark.parametrize(("name", "text", "ids"), [
     ("caltech_categories.csv", "0,ant\n1,bee\n2,cow\n", ("ant", "bee", "cow")),
-    ("classes.txt", "ant\nbee\n\ncow eye\n", ("ant", "bee", "cow eye")),
-    ("labels.txt", "1: ant\n2: bee\n3: cow\n", ("ant", "bee", "cow")),
+    ("classes.txt", "ant\nbee\ncow eye\n\n", ("ant", "bee", "cow eye")),
+    ("labels.txt", "0: ant\n1: bee\n2: cow\n", ("ant", "bee", "cow")),
 ])  # fmt: skip
 def test_a_file_of_unique_names_makes_them_ids(tmp_path: Path, name: str, text: str, ids: tuple[str, ...]) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
@@ -639,12 +639,19 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
     ("imagenet_class_index.json", '{"0": ["a"]}', "should be JSON such as"),
     ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
     ("label_to_content.json", "[", "should be JSON such as"),
+    ("classes.txt", "ant\n\nbee\n", "line 2: is empty; each line is a class, numbered by its place."),
+    ("labels.txt", "1: ant\n2: bee\n", "line 1: is numbered 1, but stands at the place of 0. Sort the lines"),
 ])  # fmt: skip
 def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 1", "2.jpg 0")
     (path / name).write_text(text)
-    assert refusal(path).startswith(f"{path}/{name}: {expected}")
+    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ': '}{expected}")
+
+
+def test_a_list_that_is_called_labels_does_not_name_its_classes(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", "1.jpg", "2.jpg")
+    assert read(write(path / "labels.txt", "1.jpg 1", "", "2.jpg 0")).classes.numbered
 
 
 def test_a_labels_file_that_does_not_list_classes_is_left_aside_which_is_said(tmp_path: Path) -> None:

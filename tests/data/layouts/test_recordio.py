@@ -581,7 +581,7 @@ def test_the_key_of_a_flat_image_begins_with_its_class_where_that_has_a_name(tmp
             ["tench", "gold fish", "n00000001"],
         ),
         ("a b\tfirst\nc\t second \nd\n\n", "a b|c|d", ["first", "second", "d"]),
-        ("7 seven\n5 five\n6 six\n", "7 5 6", ["seven", "five", "six"]),
+        ("0 seven\n1 five\n2 six\n", "seven five six", ["seven", "five", "six"]),
         (
             "great white shark\ntiger shark\nray\n",
             "great white shark|tiger shark|ray",
@@ -600,11 +600,11 @@ def test_a_file_beside_the_records_names_the_classes(tmp_path: Path, text: str, 
         (tmp_path / place / "classes.txt").unlink()
 
 
-def test_in_a_file_called_synset_the_first_word_is_the_id(tmp_path: Path) -> None:
+def test_in_a_file_called_synset_too_only_a_wordnet_id_ends_at_the_first_space(tmp_path: Path) -> None:
     write(tmp_path / "a.rec")
-    (tmp_path / "synset_words.txt").write_text("ant the ant\nbee a bee\ncat\n")
+    (tmp_path / "synset_words.txt").write_text("red ant\nred bee\ncat\n")
     classes = read(tmp_path / "a.rec").classes
-    assert (classes.ids, classes.names) == (("ant", "bee", "cat"), ("the ant", "a bee", "cat"))
+    assert classes.ids == classes.names == ("red ant", "red bee", "cat")
 
 
 def test_of_several_files_the_first_that_fits_names_the_classes(tmp_path: Path) -> None:
@@ -613,10 +613,27 @@ def test_of_several_files_the_first_that_fits_names_the_classes(tmp_path: Path) 
     (tmp_path / "synset_words.txt").write_text("x\ny\nz\nw\n")
     (tmp_path / "synset.txt").write_text("x\n")
     assert read(tmp_path / "a.rec").classes.ids == ("a", "b", "c")
+    (tmp_path / "classes.txt").write_text("a\nb\nf\n")
+    dataset = read(tmp_path / "a.rec")
+    assert dataset.classes.ids == ("a", "b", "f")
+    assert len(dataset.notes) == 1
     (tmp_path / "classes.txt").write_text("d\ne\nf\n")
     dataset = read(tmp_path / "a.rec")
-    assert dataset.classes.ids == ("d", "e", "f")
-    assert len(dataset.notes) == 1
+    assert dataset.classes == table.Classes.numbered_to(3)
+    assert dataset.notes[1:] == (
+        f"{tmp_path}/classes.txt and {tmp_path}/labels.txt contradict each other: class 0 is 'd' or 'a'. Neither is "
+        "used; take away the one that is not of this list.",
+    )
+
+
+def test_a_list_of_classes_with_an_empty_line_is_an_error_as_it_may_shift_labels(tmp_path: Path) -> None:
+    write(tmp_path / "a.rec")
+    (tmp_path / "classes.txt").write_text("a\n\nc\n")
+    with pytest.raises(TenchError) as error:
+        read(tmp_path / "a.rec")
+    assert str(error.value) == (
+        f"{tmp_path}/classes.txt, line 2: is empty; each line is a class, numbered by its place."
+    )
 
 
 def test_a_file_that_names_more_classes_than_there_are_labels_is_used_which_is_said(tmp_path: Path) -> None:
@@ -649,6 +666,16 @@ def test_names_that_repeat_are_no_ids_which_is_said(tmp_path: Path) -> None:
     assert dataset.classes == table.Classes(("0", "1", "2"), ("crane", "tench", "crane"), numbered=True)
     assert dataset.notes == (
         f"{tmp_path}/labels.txt has the same line more than once: classes have these names, but numbers as ids.",
+    )
+
+
+def test_words_for_people_are_no_ids_which_is_said(tmp_path: Path) -> None:
+    write(tmp_path / "val.rec")
+    (tmp_path / "label_to_content.json").write_text('{"0": "crane", "1": "tench", "2": "eel"}')
+    dataset = read(tmp_path / "val.rec")
+    assert dataset.classes == table.Classes(("0", "1", "2"), ("crane", "tench", "eel"), numbered=True)
+    assert dataset.notes == (
+        f"{tmp_path}/label_to_content.json has only words: classes have these names, but numbers as ids.",
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tench.data import table
+from tench.data.class_files import FILES
 from tench.data.layouts import folder, webdataset
 from tench.data.table import Contents, Dataset
 from tench.data.tree import Tree, open_pattern, open_tree
@@ -23,8 +24,9 @@ Members = Iterable[tuple[str, bytes]]
 Json = Mapping[str, object]
 
 NUMBERS_ONLY = (
-    "The classes are only numbers: no list of them (classes.txt, synset.txt, synsets.txt, synset_words.txt, "
-    "classnames.txt, labels.txt) lies beside the shards."
+    "The classes are only numbers: no list of them that fits (label_wordnetid.csv, imagenet_class_index.json, "
+    "synset.txt, synsets.txt, synset_words.txt, categories.csv, classes.txt, classnames.txt, labels.txt, "
+    "label_words.csv, label_to_content.json) lies beside the shards."
 )
 NO_SPLIT = "No shard is named after a split (train, val, test): they are the split train."
 
@@ -303,7 +305,7 @@ def test_shards_inside_an_archive_are_read(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("file", webdataset.CLASS_FILES)
+@pytest.mark.parametrize("file", [file for file in FILES if file.endswith(".txt")])
 def test_class_ids_are_read_from_a_file_beside_the_shards(tmp_path: Path, file: str) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("n/b", 0)))
     (tmp_path / "set" / file).write_text("cat\ngolden retriever\n")
@@ -323,7 +325,7 @@ def test_class_ids_are_read_from_a_file_beside_the_shards(tmp_path: Path, file: 
         ("\ufeffcat\tfelis\ndog\tcanis, hound", ["cat", "dog"], ["felis", "canis, hound"]),
         ("n01440764 fish, tench\nn99999999\n", ["n01440764", "n99999999"], ["fish, tench", "n99999999"]),
         ("n01440764\nn01443537\n", ["n01440764", "n01443537"], ["tench, Tinca tinca", "goldfish, Carassius auratus"]),
-        ("0 cat\n1 big dog\n", ["0", "1"], ["cat", "big dog"]),
+        ("0 cat\n1 big dog\n", ["cat", "big dog"], ["cat", "big dog"]),
         ("10\n9\n", ["10", "9"], ["10", "9"]),
     ],
 )
@@ -363,6 +365,29 @@ def test_a_list_that_may_shift_labels_is_an_error_with_its_line(tmp_path: Path, 
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 0)))
     (tmp_path / "set/classes.txt").write_text(text)
     assert refusal(tmp_path / "set") == f"{tmp_path}/set/classes.txt, {error}"
+
+
+def test_words_for_people_are_names_and_the_classes_stay_numbers(tmp_path: Path) -> None:
+    pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 0)))
+    (tmp_path / "set/label_words.csv").write_text("0,tench\n1,eel\n")
+    dataset = read(tmp_path / "set")
+    assert (dataset.classes.names, dataset.classes.numbered) == (("tench", "eel"), True)
+    assert dataset.notes == (f"The class names, which are no ids, are from {tmp_path}/set/label_words.csv.",)
+
+
+def test_lists_of_two_names_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
+    pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 0)))
+    (tmp_path / "set/imagenet_class_index.json").write_text('{"0": ["n01440764", "tench"], "1": ["n01443537", "eel"]}')
+    dataset = read(tmp_path / "set")
+    assert (dataset.classes.ids, dataset.classes.names) == (("n01440764", "n01443537"), ("tench", "eel"))
+    (tmp_path / "set/classes.txt").write_text("cat\ndog")
+    dataset = read(tmp_path / "set")
+    assert dataset.classes.numbered
+    assert dataset.notes == (
+        f"{tmp_path}/set/imagenet_class_index.json and {tmp_path}/set/classes.txt contradict each other: class 0 is "
+        "'tench' or 'cat'. Neither is used; take away the one that is not of this list.",
+        NUMBERS_ONLY,
+    )
 
 
 def test_lists_that_differ_are_an_error(tmp_path: Path) -> None:

@@ -228,18 +228,20 @@ def _checked(split: str, listed: Listed) -> Listed:
     return listed
 
 
-def _beside(tree: Tree, list_name: str) -> Callable[[str], tuple[str, str] | None]:
-    """Gives the text of a file beside a list and its place, None where there is none."""
+def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
+    """Gives the text of a file beside a list by its place, nothing where there is none."""
     folder = list_name[: list_name.rfind("/") + 1]
 
-    def read(name: str) -> tuple[str, str] | None:
+    def read(name: str) -> dict[str, str]:
+        if folder + name == list_name:
+            return {}
         if folder + name in tree:
-            return tree.text(folder + name), tree.place(folder + name)
+            return {tree.place(folder + name): tree.text(folder + name)}
         path = tree.root / folder / name
         if not _is_named(tree) or not path.is_file():
-            return None
+            return {}
         tree.stamp[str(path)] = None
-        return path.read_text(encoding="utf-8-sig", errors="replace"), str(path)
+        return {str(path): path.read_text(encoding="utf-8-sig", errors="replace")}
 
     return read
 

@@ -14,7 +14,7 @@ import numpy as np
 from tench.data.keys import keys_of
 from tench.data.layouts import ilsvrc
 from tench.data.layouts.folder import is_image_name
-from tench.data.layouts.webdataset import ARCHIVES, beginning
+from tench.data.layouts.webdataset import ARCHIVES
 from tench.data.table import Classes, Contents
 from tench.data.tree import Tree
 from tench.data.wordnet import WNID, names_of
@@ -44,6 +44,13 @@ def recognise(tree: Tree) -> bool:
 
 def read(tree: Tree) -> Contents:
     """The images of all class archives. Raises TenchError where it is not clear which are meant, or one is damaged."""
+    try:
+        return _read(tree)
+    except OSError as error:
+        raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
+
+
+def _read(tree: Tree) -> Contents:
     root, archives = tree.root, _class_archives(tree)
     if not archives:
         whole = _whole_archives(tree)
@@ -113,7 +120,7 @@ def _whole_archives(tree: Tree) -> list[str]:
 
 
 def _begins_with_classes(tree: Tree, archive: str) -> bool:
-    with beginning(tree, archive, _FIRST_MEMBERS) as (members, _):
+    with tree.beginning(archive, _FIRST_MEMBERS) as (members, _):
         return any(_CLASS.fullmatch(member) for member, _, _ in members)
 
 

@@ -9,7 +9,6 @@ Source: webdataset's group_by_keys and tar_file_expander; names and fields of ti
 """
 
 import collections
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -19,8 +18,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from tench.data import tar
-from tench.data.compressed import Pread, first_bytes, form_of
+from tench.data.class_files import FILES, ClassFile, agreed, class_files
+from tench.data.compressed import Pread
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import EXTENSIONS, SPLITS, is_image_name
 from tench.data.table import Classes, Contents, Rows
@@ -29,9 +28,6 @@ from tench.data.wordnet import WNID, names_of
 from tench.errors import TenchError
 
 NAME = "webdataset"
-
-CLASS_FILES = ("classes.txt", "synset.txt", "synsets.txt", "synset_words.txt", "classnames.txt", "labels.txt")
-"""Lists of the classes, one a line in the order of their numbers; the first that lies beside the shards is read."""
 
 ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 """What the names of shards end in. A compressed one is unpacked once into the cache, or indexed."""
@@ -51,8 +47,6 @@ _FILE_FIELDS = ("filename", "file_name")
 
 _FIRST_MEMBERS, _FIRST_SHARDS = 20, 8
 """So many are looked at to recognise the layout."""
-_BEGINNING_BYTES = 2**22
-"""So much of a compressed archive is unpacked to see how it begins."""
 _MAX_CLS_BYTES, _MAX_JSON_BYTES = 64, 2**24
 _MAX_NUMBERED = 1_000_000
 
@@ -101,9 +95,10 @@ def _read(tree: Tree) -> Contents:
         raise TenchError(f"{tree.source}: holds shards without images. Samples of an image and a .cls are expected.")
     notes += facts.notes()
     notes += filter(None, [_check_labelled(whole, split, found) for split, found in splits.items()])
-    classes, note = _classes(whole, shards, splits, facts)
+    beside, more = agreed(class_files(lambda file: _texts(whole, shards, file)))
+    classes, note = _classes(whole, beside, splits, facts)
     rows = {split: _rows(whole, split, found, classes) for split, found in splits.items()}
-    notes += [note, *_missing_labels(classes, rows)]
+    notes += [*more, note, *_missing_labels(classes, rows)]
     return Contents(classes, rows, stamp=list(tree.stamp), notes=notes)
 
 
@@ -157,29 +152,8 @@ def _shards(tree: Tree) -> list[str]:
     return [name for name in tars if not _NO_SHARD.fullmatch(name.rpartition("/")[2])]
 
 
-@contextlib.contextmanager
-def beginning(tree: Tree, archive: str, count: int) -> Iterator[tuple[list[tuple[str, int, int]], Pread]]:
-    """The first members of a tar in the tree, as tar.members gives them, and what reads them.
-
-    Fewer than `count` where the tar ends or is damaged there; none where it is no tar.
-    """
-    position = tree.index(archive)
-    start, length = int(tree.offset[position]), int(tree.length[position])
-    end: int | None = start + length
-    with tree.reading(tree.shards[int(tree.shard[position])]) as pread:
-        if form_of(pread(min(6, length), start)):
-            with tree.open(archive) as file:
-                unpacked = first_bytes(file, _BEGINNING_BYTES)
-            start, end, pread = 0, None, lambda length, offset: unpacked[offset : offset + length]
-        found = []
-        with contextlib.suppress(TenchError):  # what comes before the damage tells what it is
-            for member in itertools.islice(tar.members(pread, start, end, archive), count):
-                found.append(member)
-        yield found, pread
-
-
 def _begins_with_sample(tree: Tree, shard: str) -> bool:
-    with beginning(tree, shard, _FIRST_MEMBERS) as (members, pread):
+    with tree.beginning(shard, _FIRST_MEMBERS) as (members, pread):
         return _has_sample(members, pread)
 
 
@@ -418,11 +392,10 @@ def _check_labelled(tree: Tree, split: str, found: _Split) -> str | None:
     return f"The samples of {split} have no labels."
 
 
-def _classes(tree: Tree, shards: Sequence[str], splits: Mapping[str, _Split], facts: _Facts) -> tuple[Classes, str]:
+def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split], facts: _Facts) -> tuple[Classes, str]:
     """The classes, and where their ids are from. Labels that are text become numbers."""
     labels = [label for found in splits.values() for label in found.labels if label is not None]
     texts = {label for label in labels if isinstance(label, str)}
-    listed = _listed(tree, shards)
     if not labels:
         raise TenchError(
             f"{tree.source}: no sample has a label, so its classes are unknown. Write the shards with .cls."
@@ -434,8 +407,8 @@ def _classes(tree: Tree, shards: Sequence[str], splits: Mapping[str, _Split], fa
             f"{text}: has its class as text, but {number} as a number. Write the shards again, with one kind of label."
         )
     if texts:
-        if listed:
-            classes, source = listed
+        if beside:
+            classes, source = beside.classes, beside.where
         else:
             classes, source = Classes.of(sorted(texts), names_of(sorted(texts))), "the samples' .json"
         index = {class_id: number for number, class_id in enumerate(classes.ids)}
@@ -448,24 +421,24 @@ def _classes(tree: Tree, shards: Sequence[str], splits: Mapping[str, _Split], fa
 
     numbers = [label for label in labels if isinstance(label, int)]
     highest, lowest = max(numbers), min(numbers)
-    limit = len(listed[0]) if listed else _MAX_NUMBERED  # a damaged label would ask for billions of classes
+    limit = len(beside) if beside else _MAX_NUMBERED  # a damaged label would ask for billions of classes
     if lowest < 0 or highest >= limit:
         wrong = lowest if lowest < 0 else highest
-        what = f"{listed[1]} lists {limit:,} classes" if listed else f"labels must be less than {limit:,}"
+        what = f"{beside.where} lists {limit:,} classes" if beside else f"labels must be less than {limit:,}"
         place = _first(tree, splits, lambda label: label == wrong)
         raise TenchError(
             f"{place}: has label {wrong:,}, but they count from 0 and {what}. Correct the one or the other."
         )
-    if listed:
-        kind = "names, which are not unique," if listed[0].numbered else "ids"
-        return listed[0], f"The class {kind} are from {listed[1]}."
+    if beside:
+        kind = "ids" if beside.ids else f"names, which are {'no ids' if beside.has_unique_names else 'not unique'},"
+        return beside.classes, f"The class {kind} are from {beside.where}."
     for field, of_label in facts.ids.items():
         if len(of_label) == len(set(of_label.values())) == highest + 1:
             ids = [of_label[label] for label in range(highest + 1)]
             return Classes.of(ids, names_of(ids)), f"The class ids are the field {field!r} of the samples' .json."
     if ids := _ids_from_files(splits.get("train"), highest + 1):
         return Classes.of(ids, names_of(ids)), "The class ids are the WordNet ids that the training images begin with."
-    note = f"The classes are only numbers: no list of them ({', '.join(CLASS_FILES)}) lies beside the shards."
+    note = f"The classes are only numbers: no list of them that fits ({', '.join(FILES)}) lies beside the shards."
     return Classes.numbered_to(highest + 1), note
 
 
@@ -488,57 +461,24 @@ def _ids_from_files(train: _Split | None, num_classes: int) -> list[str]:
     return [ids[label] for label in range(num_classes)]
 
 
-def _listed(tree: Tree, shards: Sequence[str]) -> tuple[Classes, str] | None:
-    """The classes by a list beside the shards, and the list's place; None where there is none."""
+def _texts(tree: Tree, shards: Sequence[str], file: str) -> dict[str, str]:
+    """The text of the files of this name beside the shards, by place: one of those that are the same.
+
+    Raises TenchError where they differ.
+    """
     folders = ["", *sorted({shard.rpartition("/")[0] for shard in shards} - {""})]
     on_disk = tree.root if tree.root.is_dir() else tree.root.parent  # of a pattern or one shard, not in the tree
-    for file in CLASS_FILES:
-        found: dict[str, str] = {}
-        for folder in folders:
-            name = f"{folder}/{file}".lstrip("/")
-            if name in tree:
-                found[tree.place(name)] = tree.text(name)
-            elif (path := on_disk / name).is_file():
-                tree.stamp[str(path)] = None
-                found[str(path)] = path.read_text("utf-8-sig", "replace")
-        if len(set(found.values())) > 1:
-            raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
-        if found:
-            place = next(iter(found))
-            return _class_list(found[place], place), place
-    return None
-
-
-def _class_list(text: str, where: str) -> Classes:
-    """Classes from lines `id`, `id<TAB>names`, or, where ids are WordNet's or numbers, `n01440764 tench, Tinca tinca`.
-
-    A class's number is its place. Names of which several classes have the same remain names; the ids are then numbers.
-    """
-    lines = [line.strip() for line in text.rstrip().split("\n")]
-    if "" in lines:
-        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty; each line is a class, numbered by its place.")
-    first = [line.split(" ", 1)[0] for line in lines]
-    if all("\t" in line for line in lines):
-        pairs = [line.partition("\t") for line in lines]
-    elif all(WNID.fullmatch(word) for word in first) or all(word.isdecimal() for word in first):
-        pairs = [line.partition(" ") for line in lines]
-    else:
-        pairs = [(line, "", "") for line in lines]
-    ids = [class_id.strip() for class_id, _, _ in pairs]
-    names = [name.strip() or known for (_, _, name), known in zip(pairs, names_of(ids), strict=True)]
-    if names != ids and all(class_id.isdecimal() for class_id in ids):
-        for place, number in enumerate(ids):
-            if int(number) != place:
-                raise TenchError(
-                    f"{where}, line {place + 1}: is numbered {number}, but stands at the place of {place}. Sort the "
-                    "lines by their numbers, from 0, or take the numbers off."
-                )
-    if len(set(ids)) == len(ids):
-        return Classes.of(ids, names)
-    twice = next(place for place, class_id in enumerate(ids) if class_id in ids[:place])
-    if WNID.fullmatch(ids[twice]):
-        raise TenchError(f"{where}, line {twice + 1}: {ids[twice]} is in line {ids.index(ids[twice]) + 1} already.")
-    return Classes(Classes.numbered_to(len(ids)).ids, tuple(names), numbered=True)
+    found: dict[str, str] = {}
+    for folder in folders:
+        name = f"{folder}/{file}".lstrip("/")
+        if name in tree:
+            found[tree.place(name)] = tree.text(name)
+        elif (path := on_disk / name).is_file():
+            tree.stamp[str(path)] = None
+            found[str(path)] = path.read_text("utf-8-sig", "replace")
+    if len(set(found.values())) > 1:
+        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
+    return dict(itertools.islice(found.items(), 1))
 
 
 def _rows(tree: Tree, split: str, found: _Split, classes: Classes) -> Rows:
