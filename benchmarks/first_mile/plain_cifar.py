@@ -1,7 +1,8 @@
 """A plain PyTorch loop: resnet20 on the JPEG edition of CIFAR-10, nothing of tench inside.
 
 The yardstick for the packaged recipe `cifar-resnet`: same files, same network, same hyper-parameters, written
-the way a person would write it by hand. Usage: python plain_cifar.py FOLDER [--epochs 30] [--seed 0]
+the way a person would write it by hand. Usage: python plain_cifar.py FOLDER [--epochs 30] [--seed 0] [--state FILE]
+(with --state it goes on where it was stopped, after a whole epoch).
 """
 
 import argparse
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--state", type=Path)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     train_images, train_labels = load(args.folder / "train")
@@ -92,8 +94,14 @@ def main() -> None:
     batch = 128
     steps_per_epoch = len(train_images) // batch
     steps, warmup = args.epochs * steps_per_epoch, steps_per_epoch
-    start, step = time.monotonic(), 0
-    for epoch in range(1, args.epochs + 1):
+    start, step, first_epoch = time.monotonic(), 0, 1
+    if args.state and args.state.exists():
+        state = torch.load(args.state, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        step, first_epoch = state["step"], state["epoch"] + 1
+    for epoch in range(first_epoch, args.epochs + 1):
         model.train()
         order = torch.randperm(len(train_images))
         for i in range(steps_per_epoch):
@@ -124,6 +132,9 @@ def main() -> None:
             ),
             flush=True,
         )
+        if args.state:
+            parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
+            torch.save({**parts, "step": step, "epoch": epoch}, args.state)
 
 
 if __name__ == "__main__":

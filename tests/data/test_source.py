@@ -304,6 +304,14 @@ def test_a_spooled_file_that_is_gone_is_written_again() -> None:
     assert len(open_source("digits").splits["train"].read(0)) == 64
 
 
+def test_what_a_killed_process_left_in_the_spool_is_removed() -> None:
+    open_source("digits")
+    (spool,) = (cache_folder() / "spool").iterdir()
+    (spool / ".digits.pixels.0badf00d.part").write_bytes(b"half of it")
+    open_source("digits", anew=True)
+    assert [path.name for path in spool.iterdir()] == ["digits.pixels"]
+
+
 def test_a_name_is_taken_before_a_folder_called_so(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

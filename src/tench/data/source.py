@@ -199,6 +199,8 @@ def _cached(source: str, choice: _Choice, make: Callable[[Path], _Made], anew: b
             return found
         _log.info("Reading %s ...", source)
         spool = cache / "spool" / digest
+        for part in spool.glob(".*.part"):  # of a process that was killed; it can be as large as the dataset
+            part.unlink()
         began_ns = time.time_ns()
         try:
             dataset, stamp = make(spool)
