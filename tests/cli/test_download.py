@@ -158,6 +158,11 @@ def test_the_help_tells_of_the_mirror(capsys: pytest.CaptureFixture[str]) -> Non
     assert "TENCH_MIRROR" in capsys.readouterr().out
 
 
+def heed_ctrl_c() -> None:
+    """A process started in the background of a script ignores Ctrl-C, and so would those that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.usefixtures("base")
 def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: Path) -> None:
     first = SETS["mnist"].files[0]
@@ -167,7 +172,9 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: 
     for reached in (1_000_000, 2_000_000):
         Handler.limit = reached
         command = [sys.executable, "-m", "tench", "download", "mnist", str(tmp_path)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=dict(os.environ), preexec_fn=heed_ctrl_c
+        ) as process:
             assert process.stderr is not None
             end = time.monotonic() + 60
             while not (part.exists() and part.stat().st_size == reached):
