@@ -90,7 +90,7 @@ def main() -> None:
     train_images, train_labels = load(args.folder / "train")
     test_images, test_labels = load(args.folder / "test")
     model = resnet20().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9, nesterov=True, weight_decay=1e-3)
     batch = 128
     steps_per_epoch = len(train_images) // batch
     steps, warmup = args.epochs * steps_per_epoch, steps_per_epoch
@@ -107,10 +107,11 @@ def main() -> None:
         for i in range(steps_per_epoch):
             rows = order[i * batch : (i + 1) * batch]
             cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-            lr = 0.1 * ((step + 1) / warmup if step < warmup else cosine)
+            lr = 0.2 * ((step + 1) / warmup if step < warmup else cosine)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            loss = F.cross_entropy(model(normalise(augment(train_images[rows]))), train_labels[rows])
+            logits = model(normalise(augment(train_images[rows])))
+            loss = F.cross_entropy(logits, train_labels[rows], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
