@@ -1,5 +1,7 @@
 """The errors a user can cause and solve. Their text says where, what was found, and what to do."""
 
+from collections.abc import Sequence
+
 
 class TenchError(Exception):
     """Something in the data, a file or the machine stops the work. The command line exits with 1."""
@@ -15,3 +17,8 @@ def nearest(word: str, known: list[str]) -> str:
 
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
     return f" Did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def some(names: Sequence[str], at_most: int = 5) -> str:
+    """The first few of many names, for a message: "a, b, c, d, e, ... (1,000 in all)"."""
+    return ", ".join(names[:at_most]) + (f", ... ({len(names):,} in all)" if len(names) > at_most else "")

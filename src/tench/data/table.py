@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tench.data.gzip_index import IndexedGzip, open_indexed
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 from tench.files import complete_file
 
 VERSION = 3
@@ -117,7 +117,7 @@ class Classes:
         if unknown:
             raise TenchError(
                 f"{whose} has {len(unknown)} of its {len(other)} classes that {here} does not have: "
-                f"{_some(unknown)}. {here} has {len(self)} classes: {_some(self.ids)}. "
+                f"{some(unknown)}. {here} has {len(self)} classes: {some(self.ids)}. "
                 "Check that both are of the same set of classes."
             )
         return np.array([position[name] for name in other.ids], dtype=np.int32)
@@ -354,7 +354,7 @@ class Dataset:
             if name in self.splits:
                 return name, self.splits[name]
         raise TenchError(
-            f"{self.source}: has no split {' or '.join(map(repr, names))}; it has {_some(list(self.splits))}."
+            f"{self.source}: has no split {' or '.join(map(repr, names))}; it has {some(list(self.splits))}."
         )
 
 
@@ -565,7 +565,3 @@ def _pread(descriptor: int, length: int, offset: int, one_more: bool) -> bytes:
             break
         data += more
     return data
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names)} in all)" if len(names) > 5 else "")

@@ -17,7 +17,7 @@ from tench.data.keys import keys_of
 from tench.data.layouts.folder import is_image_name
 from tench.data.table import Classes, Contents
 from tench.data.tree import Tree
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 
 NAME = "caltech"
 
@@ -91,11 +91,11 @@ def read(tree: Tree) -> Contents:
     if len(ids) != which.num_classes:
         notes.append(f"{which.title} has {which.num_classes} categories; here are {len(ids)}.")
     if empty := [category for category, positions in by_class.items() if not positions]:
-        notes.append(f"Folders without images were left out: {_some(empty)}.")
+        notes.append(f"Folders without images were left out: {some(empty)}.")
     if num_no_class:
         notes.append(f"{which.no_class} is no class: its {num_no_class:,} images were left out.")
     if strays:
-        notes.append(f"{len(strays):,} files that are no images of a category were left out: {_some(strays)}.")
+        notes.append(f"{len(strays):,} files that are no images of a category were left out: {some(strays)}.")
     if outside := [name for name in tree.names if not name.startswith(inside) and is_image_name(name)]:
         notes.append(f"{len(outside):,} images outside of {folder} were left out.")
     positions = [position for category in ids for position in by_class[category]]
@@ -129,7 +129,3 @@ def _name(category: str) -> str:
     """`dog` from `056.dog`, `motorbikes` from `145.motorbikes-101`, `car side` from `car_side`."""
     name = re.sub(r"^\d{3}\.|-101$", "", category)
     return re.sub(r"[-_]+", " ", name).strip() or category
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

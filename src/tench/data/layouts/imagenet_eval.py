@@ -12,14 +12,14 @@ Source: tensorflow/datasets, imagenet_v2, imagenet_a, imagenet_r; the WordNet id
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import is_image_name
 from tench.data.table import Classes, Contents
 from tench.data.tree import Tree
 from tench.data.wordnet import imagenet, names_of, subset
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 
 NAME = "imagenet-eval"
 
@@ -84,14 +84,14 @@ def read(tree: Tree) -> Contents:
     notes = [f"{which.title}: {len(positions):,} images found, {which.num_images:,} expected."]
     if len(there := set(labels)) < len(ids):
         missing = [class_id for class_id, label in label_of.items() if label not in there]
-        notes.append(f"{len(missing)} of its {len(ids):,} classes have no images: {_some(missing)}.")
+        notes.append(f"{len(missing)} of its {len(ids):,} classes have no images: {some(missing)}.")
     if len(ids) < len(imagenet()):
         notes.append(
             f"Its {len(ids)} classes are a part of ImageNet's {len(imagenet()):,}: a model's logits are restricted to "
             "them before the largest is taken."
         )
     if others:
-        notes.append(f"Files that are no images were left out: {_some(others)}.")
+        notes.append(f"Files that are no images were left out: {some(others)}.")
     if outside := [name for name in tree.names if not name.startswith(set_folder) and is_image_name(name)]:
         notes.append(f"{len(outside):,} images outside of {folder} were left out.")
     keys = keys_of([tree.names[position] for position in positions], [ids[label] for label in labels])
@@ -121,7 +121,3 @@ def _found(tree: Tree) -> list[tuple[_Set, str]]:
 def _holds_classes(tree: Tree, which: _Set, folder: str) -> bool:
     there = tree.children(folder)
     return any(name.isdecimal() for name in there) if which.numbered else not {*which.ids()}.isdisjoint(there)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

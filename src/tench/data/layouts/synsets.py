@@ -7,7 +7,6 @@ has are left to `ilsvrc`, which knows its other parts.
 """
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from tench.data.layouts.webdataset import ARCHIVES
 from tench.data.table import Classes, Contents
 from tench.data.tree import Tree
 from tench.data.wordnet import WNID, names_of
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 
 NAME = "synsets"
 
@@ -96,13 +95,13 @@ def _read(tree: Tree) -> Contents:
         raise TenchError(f"{root}: the {len(ids):,} class archives hold no images. Download them again.")
     notes.append(_which_set(len(ids), len(positions)))
     if empty := [class_id for class_id, count in zip(ids, counts, strict=True) if not count]:
-        notes.append(f"{len(empty):,} classes have no images: {_some(empty)}.")
+        notes.append(f"{len(empty):,} classes have no images: {some(empty)}.")
     if num_foreign:
         notes.append(f"{num_foreign:,} images are not named after their archive, which tells their class all the same.")
     if num_others:
         notes.append(f"{num_others:,} members that are no images by their extension were left out.")
     if others:
-        notes.append(f"Files that are no class archives were left out: {_some(others)}.")
+        notes.append(f"Files that are no class archives were left out: {some(others)}.")
     labels = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     of_class = [class_id for class_id, count in zip(ids, counts, strict=True) for _ in range(count)]
     keys = keys_of([tree.names[position] for position in positions], of_class)
@@ -132,7 +131,3 @@ def _which_set(num_classes: int, num_images: int) -> str:
     if issued in (None, num_images):
         return f"{found}: this is {what}."
     return f"{found}: by its classes this is {what}, but that has {issued:,} images."
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f", ... ({len(names):,} in all)" if len(names) > 5 else "")

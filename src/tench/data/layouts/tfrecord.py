@@ -31,7 +31,7 @@ from tench.data.table import Classes, Contents, Rows, numbered_keys
 from tench.data.tfrecord import Features
 from tench.data.tree import Tree
 from tench.data.wordnet import WNID, names_of
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 from tench.files import complete_file, require_space
 from tench.progress import progress
 
@@ -227,7 +227,7 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
         of_split = {"train": nameless}
         notes.append("No name of a file or folder says a split: all records are the split train.")
     elif nameless:
-        notes.append(f"Files whose names say no split were left out: {_some(nameless)}.")
+        notes.append(f"Files whose names say no split were left out: {some(nameless, at_most=3)}.")
     in_order: dict[str, list[str]] = {split: of_split[split] for split in ("train", "val", "test") if split in of_split}
     # Files that were named one by one, or by a pattern, are those that are wanted, though they be a part of a set.
     chosen = tree.root.is_dir() and not tree.source.is_dir()
@@ -236,7 +236,7 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
             notes.append(f"These are {len(names):,} of the {promised:,} files of {split}.")
     others = sorted({*tree.names} - {*candidates, *_list_names(candidates)})
     if others:
-        notes.append(f"Files that are no TFRecord files by their names were left out: {_some(others)}.")
+        notes.append(f"Files that are no TFRecord files by their names were left out: {some(others, at_most=3)}.")
     return in_order, notes
 
 
@@ -551,7 +551,3 @@ def _refuse_twins(found: _Split, paths: Sequence[str], labels: Sequence[int]) ->
                 f"({found.place(first[image])}). Names must differ: remove what is there twice, or convert the images "
                 "anew with their paths as names."
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f", ... ({len(names):,} in all)" if len(names) > 3 else "")
