@@ -42,7 +42,7 @@ def images(folder: Path) -> Contents:
 def attached(folder: Path, contents: Contents) -> tuple[dict[str, list[list[float]]], list[str]]:
     """The boxes of all images by key, and the notes on them."""
     found = boxes.attach(open_tree(folder, folder / "no spool"), contents)
-    dataset, _ = table.made(found, source=str(folder), layout="any")
+    dataset = table.made(found, source=str(folder), layout="any")
     by_key = {}
     for rows in dataset.splits.values():
         for row in range(len(rows)):

@@ -54,7 +54,7 @@ def saved(folder: Path, splits: dict[str, Rows]) -> Dataset:
     save(Contents(Classes.of(["a"]), splits, []), folder / "table", source="photos", layout="test")
     loaded = load(folder / "table")
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def test_a_dataset_of_good_photographs_has_nothing_to_report_but_sizes(tmp_path: Path) -> None:

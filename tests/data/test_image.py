@@ -23,12 +23,13 @@ from tench.data.image import (
     ImageInfo,
     decode,
     decode_and_remark,
+    decode_damaged,
     decode_row,
     format_of_name,
     from_pixels,
     probe,
 )
-from tench.data.table import PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, Table, load, save
+from tench.data.table import DAMAGED, PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, Table, load, save
 from tench.errors import TenchError
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -506,7 +507,7 @@ def table_of(folder: Path, images: dict[str, bytes], **columns: Any) -> Table:
     save(Contents(Classes.of(["a"]), {"train": rows}, []), folder / "table", source="photos", layout="test")
     loaded = load(folder / "table")
     assert loaded is not None
-    return loaded[0].splits["train"]
+    return loaded.splits["train"]
 
 
 def test_a_row_is_read_and_decoded(tmp_path: Path) -> None:
@@ -540,3 +541,32 @@ def test_a_row_that_cannot_be_read_is_not_called_a_bad_image(tmp_path: Path) -> 
     with pytest.raises(TenchError, match="cannot be read") as caught:
         decode_row(table, 0, 3)
     assert not isinstance(caught.value, ImageError)
+
+
+# Damaged images that are to be used all the same.
+
+
+def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_where_its_row_is_flagged(tmp_path: Path) -> None:
+    whole = photo_bytes("china.jpg")
+    cut = whole[: len(whole) // 2]
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        decode(cut)
+    pixels = decode_damaged(cut)
+    same = (pixels == decode(whole)).all(axis=(1, 2))
+    assert same[:100].all()
+    assert not same[-100:].any()
+    (tmp_path / "cut.jpg").write_bytes(cut)
+    rows = Rows([str(tmp_path / "cut.jpg")], np.zeros(1, np.int32), 0, len(cut), np.zeros(1, np.int32), ["cut.jpg"])
+    save(Contents(Classes.of(["a"]), {"train": rows}, stamp=[]), tmp_path / "table", source="", layout="")
+    dataset = load(tmp_path / "table")
+    assert dataset is not None
+    table = dataset.splits["train"]
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        decode_row(table, 0, 3)
+    np.testing.assert_array_equal(decode_row(table.flagged(np.array([0]), DAMAGED), 0, 3), pixels)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff\xe0 too little"])
+def test_what_has_no_header_cannot_be_decoded_in_part(data: bytes) -> None:
+    with pytest.raises(ImageError, match="cannot be decoded in part"):
+        decode_damaged(data)

@@ -15,7 +15,7 @@ def dataset_of(folder: Path, rows: Rows) -> Dataset:
     save(Contents(Classes.of(["a", "b", "c"]), {"train": rows}, []), folder / "table", source="made", layout="test")
     loaded = load(folder / "table")
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) -> Dataset:

@@ -46,7 +46,7 @@ def saved(found: Contents, where: Path) -> Dataset:
     table.save(dataclasses.replace(found, stamp=[]), where, source="made", layout="made")
     loaded = table.load(where)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def refusal(path: Path, contents: Contents, entries: object) -> str:

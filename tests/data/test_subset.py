@@ -36,7 +36,7 @@ def saved(found: Contents, path: Path) -> Dataset:
     table.save(dataclasses.replace(found, stamp=[]), path, source="made", layout="made")
     loaded = table.load(path)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def where(rows: Rows) -> dict[str, tuple[str, int, int]]:

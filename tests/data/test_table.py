@@ -36,7 +36,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
 def opened(path: Path) -> Dataset:
     loaded = load(path)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def saved(folder: Path, splits: dict[str, Rows], classes: Classes = ABC) -> Dataset:
@@ -460,7 +460,7 @@ def test_a_saved_stamp_is_the_sources_size_and_time(tmp_path: Path) -> None:
     save(Contents(ABC, {"train": rows}, [str(tmp_path / "file")]), tmp_path / "saved", source="s", layout="l")
     loaded = load(tmp_path / "saved")
     assert loaded is not None
-    assert loaded[1] == [[str(tmp_path / "file"), 3, 1_700_000_000_123_456_789]]
+    assert loaded.stamp == ((str(tmp_path / "file"), 3, 1_700_000_000_123_456_789),)
 
 
 def test_the_fingerprint_of_a_dataset_never_changes(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def found_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[
         save(Contents(Classes.of(["a", "b"]), splits, []), tmp_path / "table", source="made", layout="made")
         loaded = load(tmp_path / "table")
         assert loaded is not None
-        dataset: Dataset = loaded[0]
+        dataset: Dataset = loaded
         monkeypatch.setattr(plan, "open_source", lambda source, **_: dataset)
 
     return find

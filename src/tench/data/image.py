@@ -20,7 +20,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from tench.data.table import FILE, PIXELS_CHW, Table
+from tench.data.table import DAMAGED, FILE, PIXELS_CHW, Table
 from tench.errors import TenchError
 
 Pixels = npt.NDArray[np.uint8]
@@ -104,6 +104,20 @@ def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
     return _decode_with_pillow(data, channels), remark
 
 
+def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
+    """As `decode`, but a JPEG is decoded as far as its data goes; what is missing is grey, as libjpeg fills it.
+
+    Raises ImageError for what is no JPEG, or has no header that can be read.
+    """
+    _check_channels(channels)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        _check_size(int(height), int(width))
+        return with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+    except ValueError as error:
+        raise ImageError(f"damaged, and cannot be decoded in part: {error}") from error
+
+
 def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: int, want: int) -> Pixels:
     """Raw uint8 pixels as an image with `want` (3 or 1) channels, converted as by `decode`.
 
@@ -143,6 +157,8 @@ def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixel
     """Decode the bytes that were read from a row, by the row's encoding; returns what `decode_and_remark` does."""
     encoding = table.encoding(row)
     if encoding == FILE:
+        if table.flags[row] & DAMAGED:
+            return decode_damaged(data, channels), ""
         return decode_and_remark(data, channels)
     height, width = int(table.heights[row]), int(table.widths[row])
     return from_pixels(data, encoding, height, width, int(table.channels[row]), channels), ""

@@ -12,14 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tench.data import boxes as box_files
 from tench.data import devkit, real, subset
 from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
-from tench.data.table import Classes, Contents, Dataset, Table, is_fresh, load, made, save_dataset, unite
+from tench.data.table import Classes, Contents, Dataset, Stamp, Table, is_fresh, load, made, save_dataset, unite
 from tench.data.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.errors import TenchError, UsageError, nearest
 
@@ -58,14 +57,9 @@ def open_source(
     choice = _Choice(min_images, val_per_class, boxes)
     names = _names(source)
     if len(names) == 1:
-        return _open(names[0], choice, anew)[0]
+        return _open(names[0], choice, anew)
     parts = [_open_part(name, choice, anew) for name in names]
-    stamp = [entry for _, part_stamp in parts for entry in part_stamp]
-
-    def make(spool: Path) -> _Made:
-        return unite([part for part, _ in parts]), stamp
-
-    return _cached(" + ".join(names), choice, make, anew)[0]
+    return _cached(" + ".join(names), choice, lambda spool: unite(parts), anew)
 
 
 def name_of(source: Source) -> str:
@@ -98,11 +92,7 @@ class _Choice:
         return contents
 
 
-_Made = tuple[Dataset, list[list[Any]]]
-"""A dataset and the stamp that tells whether it is still what its source holds."""
-
-
-def _open(name: str, choice: _Choice, anew: bool) -> _Made:
+def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
     kind, _, _ = name.partition(":")
     path = Path(name)
     if kind not in NAMED and not path.exists() and not is_pattern(name):
@@ -111,7 +101,7 @@ def _open(name: str, choice: _Choice, anew: bool) -> _Made:
             f"Give the path of a dataset, or one of: {', '.join(NAMED)}."
         )
 
-    def make(spool: Path) -> _Made:
+    def make(spool: Path) -> Dataset:
         if kind in NAMED:
             return made(choice.applied(None, NAMED[kind].read(name, spool)), source=name, layout=kind)
         tree = open_tree(path, spool) if path.exists() else open_pattern(path, spool)
@@ -127,10 +117,10 @@ def _open(name: str, choice: _Choice, anew: bool) -> _Made:
     return _cached(name, choice, make, anew)
 
 
-def _open_part(name: str, choice: _Choice, anew: bool) -> _Made:
+def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
     """One of several sources. One that has a val keeps it, whatever is asked for those that have none."""
     part = _open(name, dataclasses.replace(choice, val_per_class=0), anew)
-    if choice.val_per_class and "val" not in part[0].splits:
+    if choice.val_per_class and "val" not in part.splits:
         part = _open(name, choice, anew)
     return part
 
@@ -177,7 +167,7 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
     )
 
 
-def _cached(source: str, choice: _Choice, make: Callable[[Path], _Made], anew: bool) -> _Made:
+def _cached(source: str, choice: _Choice, make: Callable[[Path], Dataset], anew: bool) -> Dataset:
     """The dataset from the cache if it is there and fresh, else made, saved, and loaded."""
     import filelock
 
@@ -203,12 +193,12 @@ def _cached(source: str, choice: _Choice, make: Callable[[Path], _Made], anew: b
             part.unlink()
         began_ns = time.time_ns()
         try:
-            dataset, stamp = make(spool)
+            dataset = make(spool)
         except FileNotFoundError as error:
             raise _changed(error.filename) from error
-        if changed := _changed_since(began_ns, stamp, spool):
+        if changed := _changed_since(began_ns, dataset.stamp, spool):
             raise _changed(changed)
-        save_dataset(dataset, stamp, saved)
+        save_dataset(dataset, saved)
         if found := _load_fresh(saved):
             return found
     raise _changed(source)
@@ -218,7 +208,7 @@ def _changed(what: str) -> TenchError:
     return TenchError(f"{what}: changed while the table was made. Wait until the dataset is complete, then try again.")
 
 
-def _changed_since(began_ns: int, stamp: list[list[Any]], spool: Path) -> str | None:
+def _changed_since(began_ns: int, stamp: Stamp, spool: Path) -> str | None:
     """A file or folder of the source, apart from what was spooled, that changed while it was read.
 
     A time in the future, of a machine whose clock is ahead, does not count.
@@ -230,11 +220,11 @@ def _changed_since(began_ns: int, stamp: list[list[Any]], spool: Path) -> str | 
     return None
 
 
-def _load_fresh(saved: Path) -> _Made | None:
+def _load_fresh(saved: Path) -> Dataset | None:
     if not saved.exists():
         return None
     loaded = load(saved)
-    return loaded if loaded is not None and is_fresh(loaded[1]) else None
+    return loaded if loaded is not None and is_fresh(loaded.stamp) else None
 
 
 def _first_bytes(path: Path) -> str:

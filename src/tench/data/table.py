@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import stat
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from tench.data.gzip_index import IndexedGzip, open_indexed
 from tench.errors import TenchError, some
 from tench.files import complete_file
 
-VERSION = 3
+VERSION = 4
 """Of the saved form. A file of another version is rebuilt from its source."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
@@ -43,9 +44,13 @@ SCHEMA = pa.schema(
         ("channels", pa.int8()),
         ("labels", pa.list_(pa.float32())),  # all labels, where a layout holds several; null where it does not
         ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null where none were read
+        ("flags", pa.int8()),  # 0, or DAMAGED
     ]
 )
 ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
+
+DAMAGED = 1
+"""A flag of a row: its JPEG is decoded as far as its data goes, the rest is grey. Without it, damage is an error."""
 
 _MAX_OPEN_FILES = 64
 """Up to so many shards are kept open; a folder with a file per image is opened row by row."""
@@ -54,6 +59,9 @@ PIECE_BYTES = 4 * 2**20
 """Of a compressed shard, what is decompressed together to get at an image."""
 
 IntArray = npt.NDArray[np.integer[Any]]
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""(path, size, time in ns) of files and folders: whether they have changed since."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,6 +207,7 @@ class Table:
         self.heights: npt.NDArray[np.int32] = columns["height"].to_numpy()
         self.widths: npt.NDArray[np.int32] = columns["width"].to_numpy()
         self.channels: npt.NDArray[np.int8] = columns["channels"].to_numpy()
+        self.flags: npt.NDArray[np.int8] = columns["flags"].to_numpy()
         self.rows = rows
         self.indexes = dict(indexes or {})
         self._gzips: dict[str, IndexedGzip] = {}
@@ -284,8 +293,16 @@ class Table:
 
     def relabelled(self, index: npt.NDArray[np.int32]) -> "Table":
         """The same rows with label i replaced by index[i]; -1 stays."""
-        labels = np.where(self.labels >= 0, index[self.labels], -1).astype(np.int32)
-        rows = self.rows.set_column(SCHEMA.get_field_index("label"), "label", pa.array(labels))
+        return self._with("label", np.where(self.labels >= 0, index[self.labels], -1).astype(np.int32))
+
+    def flagged(self, rows: IntArray, flag: int) -> "Table":
+        """The same rows, with a flag set on some of them."""
+        flags = self.flags.copy()
+        flags[rows] |= flag
+        return self._with("flags", flags)
+
+    def _with(self, column: str, values: IntArray) -> "Table":
+        rows = self.rows.set_column(SCHEMA.get_field_index(column), column, pa.array(values))
         return Table(rows, file_per_row=self.file_per_row, indexes=self.indexes)
 
     @classmethod
@@ -338,7 +355,8 @@ class Table:
 class Dataset:
     """The splits of one source, by name ("train", "val", "test"), over one list of classes.
 
-    fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints.
+    fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints. stamp:
+    the files and folders it was read from as they were then, see `stamp_of`.
     """
 
     source: str
@@ -347,6 +365,11 @@ class Dataset:
     splits: Mapping[str, Table]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    stamp: Stamp = ()
+
+    @property
+    def num_images(self) -> int:
+        return sum(len(table) for table in self.splits.values())
 
     def split(self, *names: str) -> tuple[str, Table]:
         """The first of these splits that the dataset has, with its name. Raises TenchError if it has none."""
@@ -358,25 +381,31 @@ class Dataset:
         )
 
 
-def made(contents: Contents, *, source: str, layout: str) -> tuple[Dataset, list[list[Any]]]:
-    """The dataset of what a layout found, and its stamp. Raises TenchError where the rows cannot be."""
+def made(contents: Contents, *, source: str, layout: str) -> Dataset:
+    """The dataset of what a layout found. Raises TenchError where the rows cannot be."""
     splits = {}
     for name, rows in contents.splits.items():
         table = _sorted_table(rows, len(contents.classes), f"{source} ({name})")
         whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
         splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes)
-    dataset = Dataset(source, layout, contents.classes, splits, _fingerprint(splits), tuple(contents.notes))
-    return dataset, stamp_of(contents.stamp)
+    return Dataset(
+        source=source,
+        layout=layout,
+        classes=contents.classes,
+        splits=splits,
+        fingerprint=_fingerprint(splits),
+        notes=tuple(contents.notes),
+        stamp=stamp_of(contents.stamp),
+    )
 
 
 def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
     """Write what a layout found as one Arrow file that `load` maps. Raises TenchError where the rows cannot be."""
-    dataset, stamp = made(contents, source=source, layout=layout)
-    save_dataset(dataset, stamp, path)
+    save_dataset(made(contents, source=source, layout=layout), path)
 
 
-def save_dataset(dataset: Dataset, stamp: list[list[Any]], path: Path) -> None:
-    """Write a dataset, with the stamp that tells later whether it is still what its source holds."""
+def save_dataset(dataset: Dataset, path: Path) -> None:
+    """Write a dataset as one Arrow file that `load` maps."""
     header = {
         "version": VERSION,
         "source": dataset.source,
@@ -387,7 +416,7 @@ def save_dataset(dataset: Dataset, stamp: list[list[Any]], path: Path) -> None:
         },
         "indexes": {shard: index for table in dataset.splits.values() for shard, index in table.indexes.items()},
         "fingerprint": dataset.fingerprint,
-        "stamp": stamp,
+        "stamp": dataset.stamp,
         "notes": list(dataset.notes),
     }
     whole = pa.concat_tables([table.rows for table in dataset.splits.values()]).unify_dictionaries().combine_chunks()
@@ -400,8 +429,8 @@ def save_dataset(dataset: Dataset, stamp: list[list[Any]], path: Path) -> None:
         writer.write_table(whole)
 
 
-def load(path: Path) -> tuple[Dataset, list[list[Any]]] | None:
-    """Map a saved table: the dataset and its stamp; None when it is of another version or no table at all."""
+def load(path: Path) -> Dataset | None:
+    """Map a saved table; None when it is of another version or no table at all."""
     try:
         whole = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         header = json.loads((whole.schema.metadata or {})[b"tench"])
@@ -414,15 +443,15 @@ def load(path: Path) -> tuple[Dataset, list[list[Any]]] | None:
         rows = whole.slice(start, split["rows"])
         splits[name] = Table(rows, file_per_row=split["file_per_row"], indexes=header["indexes"])
         start += split["rows"]
-    dataset = Dataset(
+    return Dataset(
         source=header["source"],
         layout=header["layout"],
         classes=Classes.from_json(header["classes"]),
         splits=splits,
         fingerprint=header["fingerprint"],
         notes=tuple(header["notes"]),
+        stamp=tuple((path, size, time_ns) for path, size, time_ns in header["stamp"]),
     )
-    return dataset, header["stamp"]
 
 
 def unite(parts: Sequence[Dataset]) -> Dataset:
@@ -459,6 +488,7 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         splits=splits,
         fingerprint=_fingerprint(splits),
         notes=tuple(notes),
+        stamp=tuple(dict.fromkeys(entry for part in parts for entry in part.stamp)),
     )
 
 
@@ -477,20 +507,19 @@ def _fingerprint(splits: Mapping[str, Table]) -> str:
     return digest.hexdigest()[:16]
 
 
-def stamp_of(paths: Sequence[str]) -> list[list[Any]]:
-    """[path, size, time in ns] of each: of folders only the time, which changes when an entry comes or goes."""
-    stamp: list[list[Any]] = []
+def stamp_of(paths: Sequence[str]) -> Stamp:
+    """(path, size, time in ns) of each: of folders only the time, which changes when an entry comes or goes."""
+    stamp = []
     for path in paths:
-        found = Path(path).stat()
-        size = 0 if Path(path).is_dir() else found.st_size
-        stamp.append([path, size, found.st_mtime_ns])
-    return stamp
+        found = os.stat(path)
+        stamp.append((path, 0 if stat.S_ISDIR(found.st_mode) else found.st_size, found.st_mtime_ns))
+    return tuple(stamp)
 
 
-def is_fresh(stamp: list[list[Any]]) -> bool:
+def is_fresh(stamp: Stamp) -> bool:
     """Whether every file and folder of the stamp is as it was."""
     try:
-        return stamp_of([entry[0] for entry in stamp]) == stamp
+        return stamp_of([path for path, _, _ in stamp]) == stamp
     except OSError:
         return False
 
@@ -536,6 +565,7 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
             column(rows.channels, pa.int8()),
             nested(rows.labels, "labels"),
             nested(rows.boxes, "boxes"),
+            column(0, pa.int8()),
         ],
         schema=SCHEMA,
     )

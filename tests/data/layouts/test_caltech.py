@@ -52,7 +52,7 @@ def read(path: Path) -> Dataset:
     table.save(caltech.read(tree), saved, source=str(path), layout=caltech.NAME)
     loaded = table.load(saved)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def listing(dataset: Dataset) -> dict[str, str]:

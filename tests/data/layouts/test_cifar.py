@@ -144,7 +144,7 @@ def opened(contents: table.Contents, folder: Path) -> table.Dataset:
     table.save(contents, folder / "saved.arrow", source="here", layout=cifar.NAME)
     loaded = table.load(folder / "saved.arrow")
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def images_of(split: table.Table) -> Images:

@@ -24,7 +24,7 @@ def dataset(contents: table.Contents, spool: Path) -> table.Dataset:
     table.save(contents, spool.parent / "saved.arrow", source="digits", layout=digits.NAME)
     loaded = table.load(spool.parent / "saved.arrow")
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def test_each_row_is_scikit_learns_image_of_that_number_scaled_to_bytes(dataset: table.Dataset) -> None:

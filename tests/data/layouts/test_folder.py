@@ -33,7 +33,7 @@ def read(path: Path) -> Dataset:
     table.save(contents, saved, source=str(path), layout=folder.NAME)
     loaded = table.load(saved)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:

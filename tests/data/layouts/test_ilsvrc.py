@@ -27,8 +27,7 @@ def tree_of(path: Path) -> Tree:
 def read(path: Path) -> Dataset:
     tree = tree_of(path)
     assert ilsvrc.recognise(tree)
-    dataset, _ = table.made(ilsvrc.read(tree), source=str(path), layout=ilsvrc.NAME)
-    return dataset
+    return table.made(ilsvrc.read(tree), source=str(path), layout=ilsvrc.NAME)
 
 
 def found(dataset: Dataset) -> miniature.Truth:

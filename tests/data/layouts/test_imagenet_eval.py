@@ -59,7 +59,7 @@ def read(path: Path) -> Dataset:
     table.save(imagenet_eval.read(tree), saved, source=str(path), layout=imagenet_eval.NAME)
     loaded = table.load(saved)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def listing(dataset: Dataset) -> dict[str, tuple[str, str]]:

@@ -26,8 +26,7 @@ def tree_of(path: Path) -> Tree:
 def read(path: Path) -> Dataset:
     tree = tree_of(path)
     assert kaggle.recognise(tree)
-    dataset, _ = table.made(kaggle.read(tree), source=str(path), layout=kaggle.NAME)
-    return dataset
+    return table.made(kaggle.read(tree), source=str(path), layout=kaggle.NAME)
 
 
 def found(dataset: Dataset) -> miniature.Truth:
@@ -66,7 +65,7 @@ def test_names_are_those_of_the_mapping(tmp_path: Path, source: str) -> None:
 def test_the_set_has_the_same_rows_as_ilsvrc_2012_in_its_own_archives(tmp_path: Path) -> None:
     miniature.kaggle(tmp_path / "kaggle")
     miniature.ilsvrc(tmp_path / "ilsvrc")
-    other, _ = table.made(ilsvrc.read(tree_of(tmp_path / "ilsvrc")), source="", layout="")
+    other = table.made(ilsvrc.read(tree_of(tmp_path / "ilsvrc")), source="", layout="")
     ours = read(tmp_path / "kaggle")
     assert ours.fingerprint == other.fingerprint
     assert ours.classes == other.classes

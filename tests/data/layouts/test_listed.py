@@ -54,7 +54,7 @@ def read(path: Path) -> Dataset:
     loaded = table.load(saved)
     assert loaded is not None
     saved.unlink()
-    return loaded[0]
+    return loaded
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
@@ -119,8 +119,8 @@ def test_nnablas_lists_and_the_class_folders_are_the_same_data_set(tmp_path: Pat
     table.save(contents, tmp_path / "folder.table", source=str(path), layout=folder.NAME)
     loaded = table.load(tmp_path / "folder.table")
     assert loaded is not None
-    assert loaded[0].fingerprint == from_lists.fingerprint
-    assert loaded[0].classes == from_lists.classes
+    assert loaded.fingerprint == from_lists.fingerprint
+    assert loaded.classes == from_lists.classes
 
 
 def test_apm5s_lists_in_the_devkits_order_give_the_same_classes(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def opened(contents: table.Contents, folder: Path) -> table.Dataset:
     table.save(contents, folder / "saved.arrow", source="here", layout=mnist.NAME)
     loaded = table.load(folder / "saved.arrow")
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def all_pixels(split: table.Table) -> npt.NDArray[np.uint8]:

@@ -68,7 +68,7 @@ def read(path: Path) -> Dataset:
     table.save(contents, saved, source=str(path), layout=parquet.NAME)
     loaded = table.load(saved)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, tuple[str | None, bytes]]:
@@ -137,8 +137,8 @@ def test_photographs_are_the_same_data_set_as_in_class_folders(tmp_path: Path) -
     table.save(contents, tmp_path / "folder.table", source="", layout=folder.NAME)
     loaded = table.load(tmp_path / "folder.table")
     assert loaded is not None
-    assert dataset.fingerprint == loaded[0].fingerprint
-    assert dataset.classes == loaded[0].classes
+    assert dataset.fingerprint == loaded.fingerprint
+    assert dataset.classes == loaded.classes
     assert {key: data for key, (_, data) in listing(dataset).items()} == {
         f"{photo.parent.name}/{photo.name}": photo.read_bytes() for photo in photos
     }

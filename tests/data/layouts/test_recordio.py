@@ -74,7 +74,7 @@ def read(path: Path, spool: Path | None = None) -> Dataset:
     loaded = table.load(saved)
     saved.unlink()  # or the folder would have one file more when it is read again
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def recognised(path: Path) -> bool:
@@ -153,8 +153,8 @@ def test_records_with_class_names_equal_the_class_folders_they_were_packed_from(
     table.save(contents, tmp_path / "folders.table", source="", layout="")
     loaded = table.load(tmp_path / "folders.table")
     assert loaded is not None
-    assert loaded[0].fingerprint == dataset.fingerprint
-    assert loaded[0].classes == dataset.classes
+    assert loaded.fingerprint == dataset.fingerprint
+    assert loaded.classes == dataset.classes
 
 
 def test_an_image_is_addressed_where_it_lies(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def read_golden(path: Path, spool: Path | None = None) -> Dataset:
     table.save(contents, saved, source=str(path), layout=recordio.NAME)
     loaded = table.load(saved)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

@@ -67,7 +67,7 @@ def saved(found: Contents, where: Path) -> Dataset:
     table.save(found, where, source="made", layout=synsets.NAME)
     loaded = table.load(where)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def read(path: Path) -> Dataset:

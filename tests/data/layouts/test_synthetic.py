@@ -19,7 +19,7 @@ def opened(spec: str, folder: Path) -> table.Dataset:
     table.save(synthetic.read(spec, folder / "spool"), folder / "saved.arrow", source=spec, layout=synthetic.NAME)
     loaded = table.load(folder / "saved.arrow")
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def pixels(split: table.Table, row: int) -> npt.NDArray[np.uint8]:

@@ -45,7 +45,7 @@ def read(path: Path) -> Dataset:
     table.save(contents(path), saved, source=str(path), layout=tfrecord.NAME)
     loaded = table.load(saved)
     assert loaded is not None
-    return loaded[0]
+    return loaded
 
 
 def refusal(path: Path) -> str:
@@ -183,8 +183,8 @@ def test_the_same_images_have_the_rows_that_they_have_in_class_folders(tmp_path:
     table.save(found, tmp_path / "folder.table", source="", layout="")
     loaded = table.load(tmp_path / "folder.table")
     assert loaded is not None
-    assert loaded[0].fingerprint == dataset.fingerprint
-    assert loaded[0].classes.fingerprint == dataset.classes.fingerprint
+    assert loaded.fingerprint == dataset.fingerprint
+    assert loaded.classes.fingerprint == dataset.classes.fingerprint
     assert sum(len(rows) for rows in dataset.splits.values()) == 12
 
 
