@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "names and probabilities for images",
     "info": "what a source is: layout, splits, counts, classes, sizes",
     "check": "decode every image of a source once, name what is bad",
+    "prepare": "write a source in another layout: webdataset, folder, list, tfrecord, recordio",
     "download": "fetch a public dataset by its name: mnist, cifar10, ..., imagenet",
     "models": "the networks known by name, with parameters and GMACs",
     "recipes": "the packaged recipes, or one of them in full",

@@ -16,6 +16,7 @@ for the layouts to say.
 
 import csv
 import dataclasses
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -109,6 +110,28 @@ def agreed(found: Sequence[ClassFile]) -> tuple[ClassFile | None, list[str]]:
             )
             return None, [note]
     return first, []
+
+
+def text_of(classes: Classes) -> dict[str, str]:
+    """The file that names these classes in their order, by its name, for what holds only numbers; none where they are
+    only numbers themselves.
+    """
+    names = [" ".join(name.split()) for name in classes.names]
+    if classes.numbered:
+        return {} if names == list(classes.ids) else {"label_words.csv": words_csv(classes)}
+    pairs = zip(classes.ids, names, strict=True)
+    lines = [class_id if class_id == name else f"{class_id}\t{name}" for class_id, name in pairs]
+    if any(_INDEX_LINE.fullmatch(line) for line in lines):  # which would be taken for numbered lines
+        lines = [f"{number}\t{line}" for number, line in enumerate(lines)]
+    return {"classes.txt": "".join(f"{line}\n" for line in lines)}
+
+
+def words_csv(classes: Classes) -> str:
+    """The text of a `label_words.csv`: number and name of each class."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerows(enumerate(" ".join(name.split()) for name in classes.names))
+    return text.getvalue()
 
 
 def _entries(text: str, where: str, name: str) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ import numpy as np
 from tench.data import boxes as box_files
 from tench.data import devkit, real, subset
 from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
+from tench.data.staging import is_unfinished
 from tench.data.table import Classes, Contents, Dataset, Stamp, Table, is_fresh, load, made, save_dataset, unite
 from tench.data.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.errors import TenchError, UsageError, nearest
@@ -100,6 +101,9 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
             f"{name}: no such file or folder, and no source of that name.{nearest(path.name, list(NAMED))} "
             f"Give the path of a dataset, or one of: {', '.join(NAMED)}."
         )
+
+    if is_unfinished(path):
+        raise TenchError(f"{name}: is being prepared, and not complete. Run the same tench prepare command again.")
 
     def make(spool: Path) -> Dataset:
         if kind in NAMED:

@@ -237,6 +237,16 @@ class Table:
     def encoding(self, row: int) -> str:
         return ENCODINGS[self._encoding[row]]
 
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether rows have more labels than their class."""
+        return bool(self._labels.null_count < len(self))
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether boxes were read."""
+        return bool(self._boxes.null_count < len(self))
+
     def all_labels(self, row: int) -> tuple[float, ...] | None:
         """Every label of a row of a layout that holds several, None in one that does not."""
         found = self._labels[int(row)].as_py()
@@ -265,27 +275,58 @@ class Table:
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
+        data = self._read(row, offset, length)
+        if len(data) != length:
+            raise self._changed(row, offset + len(data))
+        return data
+
+    def check_size(self, row: int) -> None:
+        """Raise TenchError where the file of a row that is a whole file is gone, or has another size."""
+        try:
+            size = os.stat(self.shard(row)).st_size
+        except OSError as error:
+            raise self._unreadable(row, error) from error
+        if size != self.lengths[row]:
+            raise self._changed(row, size)
+
+    def changed_since(self, time_ns: int) -> str | None:
+        """A file of a table whose rows are whole files that was written since; None where there is none."""
+        for shard in self._shards.to_pylist():
+            if os.stat(shard).st_mtime_ns > time_ns:
+                return str(shard)
+        return None
+
+    def start(self, row: int, count: int) -> bytes:
+        """The first bytes of a row, fewer only where it has fewer."""
+        return self._read(row, int(self.offsets[row]), min(count, int(self.lengths[row])))[:count]
+
+    def _read(self, row: int, offset: int, length: int) -> bytes:
+        """The bytes of a range of the row's file; fewer where it ends, and where each row is a file one more."""
         if self.indexes and (index := str(self._shards[int(self._shard[row])].as_py())) in self.indexes:
             return self._gzip(index).pread(length, offset)
         try:
             if self._keep_open:
-                data = _pread(self._descriptor(row), length, offset, self.file_per_row)
-            else:
-                descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    data = _pread(descriptor, length, offset, self.file_per_row)
-                finally:
-                    os.close(descriptor)
+                return _pread(self._descriptor(row), length, offset, self.file_per_row)
+            descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _pread(descriptor, length, offset, self.file_per_row)
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            raise TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.") from error
-        if len(data) != length:
-            found = f"ends after {offset + len(data)}" if len(data) < length else "is longer"
-            raise TenchError(
-                f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
-                f"{found}. It has changed since its table was made, or was cut off while "
-                "copying. Restore it, or have the dataset read anew and checked: tench check SOURCE"
-            )
-        return data
+            raise self._unreadable(row, error) from error
+
+    def _unreadable(self, row: int, error: OSError) -> TenchError:
+        return TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
+
+    def _changed(self, row: int, end: int) -> TenchError:
+        """end: where the row's file ends, or somewhere behind where it should."""
+        offset, length = int(self.offsets[row]), int(self.lengths[row])
+        found = f"ends after {end}" if end < offset + length else "is longer"
+        return TenchError(
+            f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
+            f"{found}. It has changed since its table was made, or was cut off while copying. Restore it, or have the "
+            "dataset read anew and checked: tench check SOURCE"
+        )
 
     def subset(self, rows: IntArray) -> "Table":
         """A table of these rows only, in the given order."""

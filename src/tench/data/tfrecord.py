@@ -38,7 +38,7 @@ _SLICED_BYTES, _BLOCK_BYTES = 2**12, 2**20
 
 def masked_crc32c(data: bytes) -> int:
     """The checksum as TFRecord files hold it: CRC32C, rotated right by 15 bits, plus a constant."""
-    return _masked(google_crc32c.value(data))
+    return masked(google_crc32c.value(data))
 
 
 def is_record(head: bytes) -> bool:
@@ -139,7 +139,7 @@ def verify(file: BinaryIO, where: str) -> None:
         crc = 0
         for left in range(stop - start, 0, -_BLOCK_BYTES):
             crc = google_crc32c.extend(crc, file.read(min(left, _BLOCK_BYTES)))
-        if _masked(crc) != int.from_bytes(file.read(4), "little"):
+        if masked(crc) != int.from_bytes(file.read(4), "little"):
             raise TenchError(
                 f"{place(where, number, start)}: the checksum of its {stop - start:,} bytes of data does not fit, so "
                 "some of them have changed since they were written. Copy or download the file again, or convert it "
@@ -219,7 +219,7 @@ def _decompressor() -> "zlib._Decompress":
     return zlib.decompressobj(32 + zlib.MAX_WBITS)  # 32: gzip or zlib, by the first bytes
 
 
-def _masked(crc: int) -> int:
+def masked(crc: int) -> int:
     return ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
 
 

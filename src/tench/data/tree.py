@@ -31,12 +31,13 @@ import numpy as np
 from tench.data import tar
 from tench.data.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, spool_compressed
 from tench.data.gzip_index import build_index, open_indexed
+from tench.data.staging import PREPARED
 from tench.data.table import IntArray, Rows
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
-JUNK = ("__MACOSX", "@eaDir", "lost+found")
-"""Folders that archivers and file servers leave behind; they are left out, as is all that begins with a dot."""
+JUNK = ("__MACOSX", "@eaDir", "lost+found", PREPARED)
+"""What archivers, file servers and `prepare` leave behind; it is left out, as is all that begins with a dot."""
 
 _BEGINNING_BYTES = 2**22
 """So much of a compressed archive is unpacked to see how it begins."""

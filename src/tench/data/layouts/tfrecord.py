@@ -25,6 +25,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from tench.data import tfrecord
+from tench.data.class_files import ClassFile, parse
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
 from tench.data.table import Classes, Contents, Rows, numbered_keys
@@ -53,8 +54,9 @@ _FILE_NAME = re.compile(
 )
 """`train-00000-of-01024`, `imagenet2012-train.tfrecord-00000-of-01024`, `flowers_train_00000-of-00005.tfrecord`."""
 
-_TFDS_NAMES, _SLIM_NAMES = "label.labels.txt", "labels.txt"
-"""Lists of classes beside the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background."""
+_TFDS_NAMES, _SLIM_NAMES, _OUR_NAMES = _LISTS = ("label.labels.txt", "labels.txt", "classes.txt")
+"""Lists of classes beside the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background; ids
+with names, as we write them."""
 _SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
 
 _FIRST_FILES = 8
@@ -108,9 +110,10 @@ def read(tree: Tree) -> Contents:
     if not splits:
         raise TenchError(f"{tree.source}: its {len(names)} TFRecord files hold no records at all. Convert them anew.")
     listed = _listed(tree, names)
-    known = (
-        _known_by_id(seen, listed) if seen.number_of or seen.without_number else _known_by_number(tree, seen, listed)
-    )
+    if seen.number_of or seen.without_number:
+        known = _known_by_id(seen, listed, _ours(tree, names))
+    else:
+        known = _known_by_number(tree, seen, listed)
     notes = [*known.notes, *notes]
     if seen.differing:
         notes.append(f"{TEXT} differs within {len(seen.differing):,} classes: the first is taken as the class's name.")
@@ -234,7 +237,7 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
     for split, names in in_order.items():
         if (promised := _check_set(tree, split, names, chosen)) > len(names):
             notes.append(f"These are {len(names):,} of the {promised:,} files of {split}.")
-    others = sorted({*tree.names} - {*candidates, *_list_names(candidates)})
+    others = sorted({*tree.names} - {*candidates, *_list_names(candidates, *_LISTS)})
     if others:
         notes.append(f"Files that are no TFRecord files by their names were left out: {some(others, at_most=3)}.")
     return in_order, notes
@@ -416,27 +419,17 @@ def _boxes(features: Features, seen: _Seen) -> _Boxes:
     return good
 
 
-def _list_names(names: Sequence[str]) -> list[str]:
+def _list_names(names: Sequence[str], *files: str) -> list[str]:
     """Where lists of the classes may lie: in the root and in the files' folders."""
     folders = ["", *sorted({f"{name.rpartition('/')[0]}/" for name in names} - {"/"})]
-    return [folder + file for file in (_TFDS_NAMES, _SLIM_NAMES) for folder in folders]
+    return [folder + file for file in files for folder in folders]
 
 
 def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
     """The list of the classes that lies beside the files, None where there is none."""
-    found: dict[str, str] = {}
-    for name in _list_names(names):
-        if name in tree:
-            found[tree.place(name)] = tree.text(name)
-        elif (path := tree.root / name).is_file():  # beside a file that was named by itself, or by a pattern
-            tree.stamp[str(path)] = None
-            found[str(path)] = path.read_text("utf-8-sig", "replace")
-    found = {where: text for where, text in found.items() if text.strip()}
-    if not found:
+    if (found := _beside(tree, names, _TFDS_NAMES, _SLIM_NAMES)) is None:
         return None
-    if len(set(found.values())) > 1:
-        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
-    where, text = next(iter(found.items()))
+    where, text = found
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     pairs = [_SLIM_LINE.fullmatch(line) for line in lines]
     numbered = {int(pair[1]): pair[2].strip() for pair in pairs if pair}
@@ -446,9 +439,32 @@ def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
     return _Listed(where, listed, are_ids and len(set(classes)) == len(classes))
 
 
-def _known_by_id(seen: _Seen, listed: _Listed | None) -> _Known:
-    """The classes that the records name."""
+def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
+    """The file that lists the classes in their order, as we write it."""
+    found = _beside(tree, names, _OUR_NAMES)
+    return parse(found[1], found[0], _OUR_NAMES) if found else None
+
+
+def _beside(tree: Tree, names: Sequence[str], *files: str) -> tuple[str, str] | None:
+    """(place, text) of a file that lies beside the records; TenchError where there are several that differ."""
+    found: dict[str, str] = {}
+    for name in _list_names(names, *files):
+        if name in tree:
+            found[tree.place(name)] = tree.text(name)
+        elif (path := tree.root / name).is_file():  # beside a file that was named by itself, or by a pattern
+            tree.stamp[str(path)] = None
+            found[str(path)] = path.read_text("utf-8-sig", "replace")
+    found = {where: text for where, text in found.items() if text.strip()}
+    if len(set(found.values())) > 1:
+        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
+    return next(iter(found.items()), None)
+
+
+def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None) -> _Known:
+    """The classes that the records name, in the order of `ours` where that has them all."""
     ids = sorted({*seen.number_of, *seen.without_number})
+    if ours and ours.ids and set(ids) <= set(ours.ids):
+        ids = list(ours.ids)
     index = {class_id: position for position, class_id in enumerate(ids)}
     label_of = {number: index[class_id] for number, class_id in seen.id_of.items()}
     by_number = listed.names if listed else {}

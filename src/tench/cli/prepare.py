@@ -1,0 +1,189 @@
+"""`tench prepare`: a dataset in another layout."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from tench.cli.parse import parse
+
+if TYPE_CHECKING:
+    from tench.data.encode import Encoding
+    from tench.data.planning import Plan
+
+_SIZES = ("short_side", "max_side", "square")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepare:
+    """Write a dataset in another layout: original bytes, or images made smaller.
+
+    First the plan is shown, then all is written, then what was written is read back and compared. Killed at any moment,
+    the same command continues, and the result is the same. The source is never changed. Examples:
+
+        tench prepare ~/imagenet ~/shards                                 shards of WebDataset, bytes untouched
+        tench prepare ~/imagenet ~/small --max-side 512 --quality 90
+        tench prepare ~/imagenet ~/records --to tfrecord --shards 1024 128
+        tench prepare ~/imagenet ~/folders --to folder                    hard links where images are files
+    """
+
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
+    """Path of the dataset, or digits or synthetic."""
+    dest: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DEST")]
+    """Folder to write; it must be empty, missing, or what this command began."""
+    to: Literal["webdataset", "folder", "list", "tfrecord", "recordio"] = "webdataset"
+    """Layout to write."""
+    with_: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
+    ] = ()
+    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
+    splits: tuple[str, ...] = ()
+    """Which of train, val and test; none: all there are."""
+    min_images: int = 0
+    """Leave out classes with fewer training images."""
+    val_per_class: int = 0
+    """Make a split val of so many training images of each class, where there is none."""
+    val_fraction: float = 0.0
+    """Make a split val of this part of each class of train."""
+    test_fraction: float = 0.0
+    """Make a split test of this part of each class of train."""
+    boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Read the boxes of the objects too, and write them (tfrecord, webdataset)."""
+    short_side: int = 0
+    """Encode images anew, the shorter side so many pixels, where it is longer."""
+    max_side: int = 0
+    """Encode images anew, the longer side so many pixels, where it is longer."""
+    square: int = 0
+    """Encode images anew: the centred square, so many pixels."""
+    enlarge: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With --short-side: enlarge smaller images too."""
+    format: Literal["jpeg", "png", "webp", "pixels"] | None = None
+    """Encode images anew in this format; pixels are PPM. None: jpeg where images are encoded anew, else as they are."""
+    quality: int | None = None
+    """Encode images anew with this quality of JPEG or WebP, 1 to 100. None: 90 where they are encoded anew."""
+    grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Encode images anew, in grey."""
+    interpolation: Literal["area", "bilinear"] = "area"
+    """Filter for other sizes: area is antialiased; bilinear looks at the nearest four pixels, as im2rec does."""
+    shards: tuple[int, ...] = ()
+    """Number of files: of train, then of each other split. None: by --shard-size; of recordio one each."""
+    shard_size: float = 256.0
+    """Size of a file, in megabytes (10^6 bytes), about."""
+    shuffle: bool = True
+    """Order of training images in shards: by a hash of their names, else by their names."""
+    link: Literal["hard", "symbolic", "copy"] = "hard"
+    """How folders get images that are files already and stay as they are; hard: a copy where the disk is another."""
+    style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] = "plain"
+    """Of --to list: the program that will read it."""
+    bad: Literal["fail", "skip", "fix"] = "fail"
+    """Images that do not decode: stop; leave them out; decode JPEGs as far as they go (and leave out the rest). With
+    fail, images that stay as they are are not decoded: tench check does that."""
+    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
+    """Threads; 0: one for each core."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Only show the plan."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object: the plan, or what was written (images, bytes, bad)."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = parse(Prepare, arguments)
+    from tench.data.planning import Options, plan
+    from tench.data.prepare import write
+    from tench.data.source import open_source
+    from tench.progress import progress
+
+    options = Options(
+        to=asked.to,
+        how=_encoding(asked),
+        shards=asked.shards or None,
+        shard_bytes=int(asked.shard_size * 1e6),
+        shuffle=asked.shuffle,
+        link=asked.link,
+        style=asked.style,
+        bad=asked.bad,
+    )
+    dataset = open_source(
+        (asked.source, *asked.with_),
+        min_images=asked.min_images,
+        val_per_class=asked.val_per_class,
+        boxes=asked.boxes,
+    )
+    made = plan(
+        dataset,
+        asked.dest,
+        options,
+        splits=asked.splits,
+        val_fraction=asked.val_fraction,
+        test_fraction=asked.test_fraction,
+        threads=asked.threads,
+    )
+    if not asked.json:
+        _show(made)
+    if asked.dry_run:
+        if asked.json:
+            print(json.dumps(made.to_json()))
+        return 0
+    with progress("prepare", made.num_images, "images") as advance:
+        done = write(made, threads=asked.threads, advance=lambda count: advance(count, ""))
+    if asked.json:
+        result = {"dest": str(done.dest), "images": done.images, "bytes": done.num_bytes, "bad": list(done.bad)}
+        print(json.dumps(result))
+        return 0
+    for bad in done.bad:
+        print(f"{bad['done']}: {bad['file']}: {bad['reason']} ({bad['split']}, {bad['key']})")
+    counts = ", ".join(f"{split} {count:,}" for split, count in done.images.items())
+    if done.existed:
+        print(f"{done.dest}: is complete already: {counts} images.")
+    else:
+        num_bad = f", {len(done.bad):,} of them bad" if done.bad else ""
+        print(f"{done.dest}: {counts} images, {done.num_bytes / 1e6:,.1f} MB; read back and found the same{num_bad}.")
+    return 0
+
+
+def _encoding(asked: Prepare) -> "Encoding | None":
+    """How images are encoded anew; None where nothing that was asked for needs it."""
+    from tench.data.encode import Encoding
+
+    if not (asked.short_side or asked.max_side or asked.square or asked.format or asked.quality or asked.grey):
+        return None
+    return Encoding(
+        format=asked.format or "jpeg",
+        quality=asked.quality or 90,
+        short_side=asked.short_side,
+        max_side=asked.max_side,
+        square=asked.square,
+        enlarge=asked.enlarge,
+        grey=asked.grey,
+        interpolation=asked.interpolation,
+    )
+
+
+def _show(made: "Plan") -> None:
+    counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())
+    print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
+    print(f"  {made.options.to}: {counts} images in {made.num_files:,} files, {_encoded(made)}")
+    if made.num_linked:
+        print(f"  {made.num_linked:,} of them are files already, and become {made.options.link} links")
+    print(
+        f"  about {made.num_bytes / 1e6:,.1f} MB are needed, {made.free_bytes / 1e9:,.1f} GB are free; "
+        f"about {_duration(made.seconds)}"
+    )
+    for note in made.notes:
+        print(f"  note: {note}")
+
+
+def _encoded(made: "Plan") -> str:
+    how = made.options.how
+    if how is None:
+        return "bytes untouched"
+    size = next((f", {name.replace('_', ' ')} {getattr(how, name)}" for name in _SIZES if getattr(how, name)), "")
+    quality = f", quality {how.quality}" if how.format in ("jpeg", "webp") else ""
+    return f"encoded anew as {how.format}{size}{quality}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,176 @@
+"""A dataset into another layout: planned, written in parallel, checked.
+
+What is written is a function of the dataset's content and the options alone: names, the order of records, the borders
+between shards, and bytes. So it can be stopped at any moment, and the same command goes on where it was. Original bytes
+stay untouched unless images are encoded anew; what has no file format yet (raw pixels of MNIST or CIFAR) becomes PNG.
+In shards, training images lie in the order of a hash of their keys, which readers that read from front to back need;
+all others in the order of keys. Bytes flow through a few megabytes a thread, whatever the size of the set.
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tench.data import staging as staged
+from tench.data.planning import SHARDS, Layout, Options, Plan, paths_of, plan, tree_of
+from tench.data.source import Source, open_source
+from tench.data.staging import PREPARED, Bad, Staging
+from tench.data.table import Dataset, is_fresh
+from tench.data.verify import compare_files, compare_tables
+from tench.data.writers import Content
+from tench.data.writers.lists import READABLE
+from tench.data.writers.recordio import RecordIO
+from tench.data.writing import write_shards, write_tree
+from tench.errors import TenchError
+from tench.files import write_text
+from tench.machine import num_threads
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What lies at the destination, and what was done about bad images. existed: it was complete before."""
+
+    dest: Path
+    images: Mapping[str, int]
+    num_bytes: int
+    bad: Sequence[Bad]
+    existed: bool = False
+
+
+def prepare(
+    source: Source | Dataset,
+    dest: str | Path,
+    to: Layout = "webdataset",
+    *,
+    options: Options | None = None,
+    threads: int = 0,
+) -> Prepared:
+    """Write a dataset in another layout into the folder `dest`; the same call continues what was stopped.
+
+    options: `to` counts only where they are not given. threads: 0 means one per core. Raises UsageError where the
+    destination holds something else, or a name cannot be written; TenchError where there is no room, an image is bad
+    or the source changes, or the result is not what was to be written.
+    """
+    dataset = source if isinstance(source, Dataset) else open_source(source)
+    return write(plan(dataset, dest, options or Options(to=to), threads=threads), threads=threads)
+
+
+def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lambda count: None) -> Prepared:
+    """Write what is planned, or what is left of it, and check it. advance: called with the number of images done.
+
+    Raises TenchError where there is no room, another process is at it, an image is bad, the source has changed, or the
+    result is not what was to be written; what is written is kept.
+    """
+    identity = made.identity()
+    if (found := _prepared(made.dest, identity)) is not None:
+        return Prepared(made.dest, found["images"], found["bytes"], found["bad"], existed=True)
+    may_change = {"bad": "fail"} if made.options.how is not None else {}  # until now no image was bad
+    with staged.staging(made.dest, identity, made.num_bytes, may_change) as staging:
+        _require_room(made)
+        content = _write(made, staging, num_threads(threads), advance)
+        _refuse_changed(made)
+        num_bytes = _check(made, content)
+        counts = {split: len(names) for split, names in content.names.items()}
+        result = {"images": counts, "bytes": num_bytes, "classes": content.classes.to_json(), "bad": staging.bad}
+        write_text(made.dest / PREPARED, json.dumps(identity | result, indent=1) + "\n")
+        staging.remove()
+    return Prepared(made.dest, counts, num_bytes, staging.bad)
+
+
+def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], None]) -> Content:
+    """Write all images and the small files beside them; returns what was written, without what was left out."""
+    if made.is_tree:
+        paths = paths_of(tree_of(made.options, made.content), made.content)
+        write_tree(paths, made.images, made.options.link, staging, threads, advance)
+        content = _without(made.content, staging.bad)
+        tree = tree_of(made.options, content)
+        for folder in tree.folders():
+            (made.dest / folder).mkdir(parents=True, exist_ok=True)
+        beside = dict(tree.files_beside())
+    else:
+        shards = SHARDS[made.options.to](made.content)
+        files = made.files(shards)
+        write_shards(files, made.images, shards, staging, threads, advance)
+        content = _without(made.content, staging.bad)
+        beside = dict(shards.files_beside())
+        if isinstance(shards, RecordIO):
+            for file in files:
+                beside |= shards.index_of(made.dest, file.name, file.split)
+    for name, text in beside.items():
+        write_text(made.dest / name, text)
+    return content
+
+
+def _check(made: Plan, content: Content) -> int:
+    """Compare what lies at the destination with what was to be written; returns its bytes. Raises TenchError."""
+    if made.is_tree:
+        num_bytes = compare_files(made.dest, paths_of(tree_of(made.options, content), content))
+        if made.options.to == "list" and made.options.style not in READABLE:
+            return num_bytes
+    else:
+        shards = SHARDS[made.options.to](made.content)
+        num_bytes = compare_files(made.dest, {"": [file.name for file in made.files(shards)]})
+    compare_tables(made.dest, made.options.to, content)
+    return num_bytes
+
+
+def _without(content: Content, bad: Sequence[Bad]) -> Content:
+    """What is written when the images that are left out are left out."""
+    skipped: dict[str, set[int]] = {}
+    for one in bad:
+        if one["done"] == "skipped":
+            skipped.setdefault(one["split"], set()).add(int(one["row"]))
+    if not skipped:
+        return content
+
+    def kept(values: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        return {
+            split: [value for row, value in enumerate(of) if row not in skipped.get(split, ())]
+            for split, of in values.items()
+        }
+
+    return dataclasses.replace(
+        content, names=kept(content.names), labels=kept(content.labels), several=kept(content.several)
+    )
+
+
+def _require_room(made: Plan) -> None:
+    num_written = sum(file.stat().st_size for file in made.dest.rglob("*") if file.is_file()) if made.num_bytes else 0
+    needed, free = made.num_bytes - num_written, shutil.disk_usage(made.dest).free
+    if needed > free:
+        raise TenchError(
+            f"{made.dest}: about {needed / 1e9:,.2f} GB are needed there, and {free / 1e9:,.2f} GB are free. Make "
+            "room, store images smaller (--max-side 512), or name a folder on a larger disk."
+        )
+
+
+def _refuse_changed(made: Plan) -> None:
+    """Raise TenchError where the source is not what it was when its table was made."""
+    dataset = made.dataset
+    changed = next((path for path, *was in dataset.stamp if not is_fresh(((path, was[0], was[1]),))), None)
+    if changed is None:
+        newest = max((time_ns for _, _, time_ns in dataset.stamp), default=0)
+        for table in made.images.tables.values():
+            if table.file_per_row and changed is None and newest:
+                changed = table.changed_since(made.began_ns)
+    if changed is not None:
+        raise TenchError(
+            f"{changed}: has changed while it was read, so {made.dest} may hold some of the old and some of the new. "
+            f"Remove {made.dest}, and run the command again when the source is complete."
+        )
+
+
+def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What prepared.json says, None where there is none. Raises UsageError where it is of something else."""
+    path = dest / PREPARED
+    if not path.exists() or staged.is_unfinished(dest):
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise TenchError(f"{path}: is no JSON ({error}). Remove {dest}, or name another folder.") from error
+    staged.same_plan(found, {name: found.get(name) for name in found} | dict(identity), dest)
+    return found

@@ -1,0 +1,267 @@
+"""A destination while it is being written: what is done already, and what a process that was killed left behind.
+
+Beside the files that are complete lies a hidden folder: a lock, what is being made of what (plan.json), the files that
+are not complete, and a journal. A line of the journal says how far a file had come when it was on the disk, so what
+lies behind that is cut off and made again. As everything that is written depends on the plan alone, what a process that
+was killed and its followers write together is what one process would have written.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypedDict
+
+from tench.errors import TenchError, UsageError, some
+from tench.files import write_text
+
+WORK = ".tench-prepare"
+PREPARED = "prepared.json"
+_PLAN, _JOURNAL, _LOCK, _OWNER = "plan.json", "journal.jsonl", "lock", "owner.json"
+
+_FLUSH_BYTES = 64 * 2**20
+"""So much is written between two lines of the journal, while the disk writes what was before."""
+_IOV_MAX = 1024
+
+
+class Bad(TypedDict):
+    """A bad image, and what was done about it: "skipped" or "fixed"."""
+
+    split: str
+    row: int
+    key: str
+    file: str
+    reason: str
+    done: str
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is a destination that is not complete yet."""
+    return (folder / WORK / _PLAN).exists()
+
+
+class Staging:
+    """The hidden folder of a destination, held by this process alone."""
+
+    def __init__(self, dest: Path, plan: Mapping[str, Any], may_change: Mapping[str, Any]) -> None:
+        """dest: holds nothing, or what was begun with the same plan."""
+        self.dest, self.folder = dest, dest / WORK
+        self.bad: list[Bad] = []
+        self._done: dict[str, tuple[int, int]] = {}
+        known = self.folder / _PLAN
+        if known.exists():
+            begun = json.loads(known.read_text("utf-8"))
+            begun |= {name: plan[name] for name, value in may_change.items() if begun[name] == value}
+            same_plan(begun, plan, dest)
+            self._read_journal()
+        write_text(known, json.dumps(plan))
+        self._journal = (self.folder / _JOURNAL).open("ab", buffering=0)
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
+        self._flushing: deque[Future[None]] = deque()
+
+    def done(self, file: str) -> tuple[int, int]:
+        """How many rows of a file were on the disk when this process began, in how many bytes."""
+        return self._done.get(file, (0, 0))
+
+    def note(self, file: str, rows: int, num_bytes: int, bad: Sequence[Bad]) -> None:
+        """Remember that a file's first rows are on the disk, and which of those added since the last time are bad."""
+        self.bad += bad
+        line = {"file": file, "rows": rows, "bytes": num_bytes, "bad": list(bad)}
+        self._journal.write(json.dumps(line).encode() + b"\n")
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Have a thread do what waits for the disk, in order; waits itself when too much is left to do."""
+        self._flushing.append(self._flusher.submit(work))
+        while len(self._flushing) > 2:
+            self._flushing.popleft().result()
+
+    def finish(self) -> None:
+        """Wait until all is on the disk."""
+        while self._flushing:
+            self._flushing.popleft().result()
+
+    def abandon(self) -> None:
+        """Leave what waits for the disk undone; it will be made again."""
+        self._flusher.shutdown(cancel_futures=True)
+
+    def close(self) -> None:
+        self.abandon()
+        self._journal.close()
+
+    def remove(self) -> None:
+        """Remove the hidden folder: the destination is complete."""
+        self.close()
+        (self.folder / _PLAN).unlink()
+        shutil.rmtree(self.folder)
+
+    def part(self, file: str) -> Path:
+        """Where a file lies until it is complete."""
+        return self.folder / f"{file.replace('/', '%')}.part"
+
+    def _read_journal(self) -> None:
+        path = self.folder / _JOURNAL
+        if not path.exists():
+            return
+        data = path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]  # a killed process may have cut the last line
+        if len(whole) < len(data):
+            os.truncate(path, len(whole))
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            self._done[entry["file"]] = entry["rows"], entry["bytes"]
+            self.bad += entry["bad"]
+
+
+class Sink:
+    """A file that grows in the hidden folder, from where the journal says, and gets its name when it is complete."""
+
+    def __init__(self, staging: Staging, file: str) -> None:
+        self._staging, self._file = staging, file
+        self._part, self._final = staging.part(file), staging.dest / file
+        self.is_complete = self._final.exists()
+        self.rows, self._num_bytes = staging.done(file)
+        self._flushed, self._bad = self._num_bytes, list[Bad]()
+        self._is_closing = False
+
+    def add(self, num_rows: int, buffers: Sequence[bytes], bad: Sequence[Bad]) -> None:
+        """Append what holds the next rows."""
+        for start in range(0, len(buffers), _IOV_MAX):
+            self._num_bytes += self._write(buffers[start : start + _IOV_MAX])
+        self.rows += num_rows
+        self._bad += bad
+        if self._num_bytes - self._flushed >= _FLUSH_BYTES:
+            self._staging.later(self._flush())
+
+    def complete(self, end: bytes) -> None:
+        """Close the file with these last bytes, and give it its name when it is on the disk."""
+        flush = self._flush()  # without the end, which is written again where the name was not given any more
+        self._write([end])
+        self._is_closing = True
+
+        def work() -> None:
+            try:
+                flush()
+            finally:
+                os.close(self._descriptor)
+            self._part.replace(self._final)
+
+        self._staging.later(work)
+
+    def __enter__(self) -> "Sink":
+        """Open the file where it was left."""
+        self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if os.fstat(self._descriptor).st_size < self._num_bytes:
+            os.close(self._descriptor)
+            raise TenchError(
+                f"{self._part}: is shorter than it was when it was on the disk. Remove {self._staging.dest}, and begin "
+                "anew."
+            )
+        os.ftruncate(self._descriptor, self._num_bytes)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_closing:
+            self._staging.abandon()
+            os.close(self._descriptor)
+
+    def _flush(self) -> Callable[[], None]:
+        """Has all that was added on the disk, and notes it."""
+        rows, num_bytes, bad = self.rows, self._num_bytes, self._bad
+        self._bad, self._flushed = [], num_bytes
+
+        def work() -> None:
+            os.fsync(self._descriptor)
+            self._staging.note(self._file, rows, num_bytes, bad)
+
+        return work
+
+    def _write(self, buffers: Sequence[bytes]) -> int:
+        num_bytes = sum(map(len, buffers))
+        written = os.writev(self._descriptor, buffers) if num_bytes else 0
+        if written < num_bytes:  # a disk that is nearly full, or a signal
+            rest = memoryview(b"".join(buffers))[written:]
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        return num_bytes
+
+
+@contextlib.contextmanager
+def staging(dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: Mapping[str, Any]) -> Iterator[Staging]:
+    """The hidden folder of a destination, locked. Raises TenchError where another process has it, or the disk is full.
+
+    plan: what decides the bytes that are written. may_change: what of it may have had this value when it was begun, and
+    have another now. Raises UsageError where something else lies there, or what was begun with another plan.
+    """
+    import filelock
+
+    check_destination(dest)
+    work = dest / WORK
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(work / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise TenchError(f"{dest}: {_owner(work)} is preparing it. Wait for it, or stop it.") from None
+        with lock:
+            write_text(work / _OWNER, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
+            held = Staging(dest, plan, may_change)
+            try:
+                yield held
+            finally:
+                held.close()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(dest).free
+        raise TenchError(
+            f"{dest}: the disk is full. About {needed_bytes / 1e9:,.1f} GB are needed in all, {free / 1e9:,.1f} GB are "
+            "free. What is written is kept: make room, and the same command continues."
+        ) from error
+
+
+def check_destination(dest: Path) -> None:
+    """Raise UsageError where a destination holds something else than what was begun or prepared by us."""
+    if dest.exists() and not dest.is_dir():
+        raise UsageError(f"{dest}: is a file; the destination is a folder. Name another.")
+    if dest.is_dir() and not is_unfinished(dest) and not (dest / PREPARED).exists():
+        others = sorted(entry.name for entry in dest.iterdir() if entry.name != WORK)
+        if others:
+            raise UsageError(
+                f"{dest}: holds {some(others, at_most=3)} already, and nothing there is overwritten. Name a folder "
+                "that is empty or does not exist."
+            )
+
+
+def _owner(work: Path) -> str:
+    try:
+        owner = json.loads((work / _OWNER).read_text("utf-8"))
+        return f"process {owner['process']} on {owner['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> None:
+    """Raise UsageError where what was begun at a destination differs from what is asked for now."""
+    differences = [
+        f"{name} was {_short(known.get(name))}, now {_short(plan.get(name))}"
+        for name in dict.fromkeys([*known, *plan])
+        if known.get(name) != json.loads(json.dumps(plan.get(name)))
+    ]
+    if differences:
+        raise UsageError(
+            f"{dest}: was begun with another source or other options: {'; '.join(differences)}. Give those again to "
+            f"continue; or remove {dest} to begin anew."
+        )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

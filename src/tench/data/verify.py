@@ -1,0 +1,73 @@
+"""Whether what was written is what was to be written: read back, and compared image by image."""
+
+import collections
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tench.data.layouts import folder, listed, recordio, tfrecord, webdataset
+from tench.data.source import cache_folder
+from tench.data.table import made
+from tench.data.tree import open_tree
+from tench.data.writers import Content
+from tench.errors import TenchError, some
+
+_READERS = {"webdataset": webdataset, "tfrecord": tfrecord, "recordio": recordio, "folder": folder, "list": listed}
+
+
+def compare_files(dest: Path, paths: Mapping[str, Sequence[str]]) -> int:
+    """The bytes of all files. Raises TenchError where one is missing, or empty."""
+    num_bytes, missing = 0, []
+    for of_split in paths.values():
+        for path in of_split:
+            try:
+                size = os.stat(dest / path).st_size
+            except FileNotFoundError:
+                size = 0
+            num_bytes += size
+            if not size:
+                missing.append(path)
+    if missing:
+        raise _wrong(dest, f"{len(missing):,} files are missing or empty: {some(missing)}")
+    return num_bytes
+
+
+def compare_tables(dest: Path, to: str, content: Content) -> None:
+    """Read the destination as its layout is read, and compare classes, names and labels.
+
+    Raises TenchError with the difference: of classes, of the images of each class, else of names.
+    """
+    reader = _READERS[to]
+    found = made(reader.read(open_tree(dest, cache_folder() / "spool" / "verify")), source=str(dest), layout=to)
+    ids, theirs = content.classes.ids, found.classes.ids
+    if content.classes.numbered:
+        ids, theirs = ids[: len(theirs)], theirs[: len(ids)]
+    if ids != theirs:
+        raise _wrong(dest, f"the classes are {some(theirs)}; they should be {some(ids)}")
+    if differing := [split for split in content.names if split not in found.splits]:
+        raise _wrong(dest, f"the split {differing[0]} is missing")
+    for split, names in content.names.items():
+        table = found.splits[split]
+        expected = dict(zip(names, content.labels[split], strict=True))
+        there = dict(zip(table.keys(), table.labels.tolist(), strict=True))
+        if expected == there:
+            continue
+        counts = collections.Counter(there.values())
+        counts.subtract(expected.values())
+        classes = [
+            f"{content.classes.ids[label] if label >= 0 else 'no class'} has {abs(count):,} "
+            f"{'more' if count > 0 else 'fewer'}"
+            for label, count in sorted(counts.items())
+            if count
+        ]
+        if classes:
+            raise _wrong(dest, f"{split} has {len(there):,} images, not {len(expected):,}: {some(classes)}")
+        names_there = sorted(key for key in expected if there.get(key) != expected[key])
+        raise _wrong(dest, f"{split} has {len(names_there):,} images under other names or labels: {some(names_there)}")
+
+
+def _wrong(dest: Path, what: str) -> TenchError:
+    return TenchError(
+        f"{dest}: the check after writing failed: {what}. Something has changed there since it was written: remove "
+        f"{dest}, and prepare it again."
+    )
