@@ -1,12 +1,13 @@
 """tench: from the archive you downloaded to a trained, checked image classifier.
 
-The same words as on the command line: `open_source`, `fit`, `evaluate`, `predict`, `load`. Each is imported when it is
-first used, so that `import tench` costs nothing.
+The same words as on the command line: `open_source`, `prepare`, `fit`, `evaluate`, `predict`, `load`. Each is imported
+when it is first used, so that `import tench` costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tench.data.prepare import prepare
     from tench.data.source import open_source
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Options", "Recipe", "evaluate", "fit", "load", "load_recipe", "open_source", "predict"]
+__all__ = ["Options", "Recipe", "evaluate", "fit", "load", "load_recipe", "open_source", "predict", "prepare"]
 
 _HOMES = {
     "Options": ("tench.training.fit", "Options"),
@@ -26,6 +27,7 @@ _HOMES = {
     "load": ("tench.weights.own", "load"),
     "load_recipe": ("tench.training.recipe", "load_recipe"),
     "open_source": ("tench.data.source", "open_source"),
+    "prepare": ("tench.data.prepare", "prepare"),
     "predict": ("tench.evaluation.predict", "predict"),
 }
 

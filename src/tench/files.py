@@ -39,3 +39,11 @@ def require_space(path: Path, num_bytes: int, where: str) -> None:
             f"{where}: {num_bytes / 1e9:,.1f} GB of it must be copied to {path.parent}, where {free / 1e9:,.1f} GB are "
             "free. Make room there, or set TENCH_CACHE to a folder on a larger disk."
         )
+
+
+def size_text(num_bytes: int) -> str:
+    """A size for people: "4.5 kB", "170.5 MB", "155.0 GB"."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:,.1f} {name}"
+    return f"{num_bytes / 1e3:,.1f} kB"

@@ -32,8 +32,8 @@ class Download:
 def run(arguments: list[str]) -> int:
     asked = parse(Download, arguments)
     from tench.data.download import download, offered
-    from tench.data.fetch import size_text
     from tench.errors import UsageError
+    from tench.files import size_text
 
     if asked.list or asked.name is None:
         for name, num_bytes, what in offered():

@@ -92,6 +92,7 @@ def run(arguments: list[str]) -> int:
     from tench.data.planning import Options, plan
     from tench.data.prepare import write
     from tench.data.source import open_source
+    from tench.files import size_text
     from tench.progress import progress
 
     options = Options(
@@ -138,7 +139,7 @@ def run(arguments: list[str]) -> int:
         print(f"{done.dest}: is complete already: {counts} images.")
     else:
         num_bad = f", {len(done.bad):,} of them bad" if done.bad else ""
-        print(f"{done.dest}: {counts} images, {done.num_bytes / 1e6:,.1f} MB; read back and found the same{num_bad}.")
+        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and found the same{num_bad}.")
     return 0
 
 
@@ -146,11 +147,12 @@ def _encoding(asked: Prepare) -> "Encoding | None":
     """How images are encoded anew; None where nothing that was asked for needs it."""
     from tench.data.encode import Encoding
 
-    if not (asked.short_side or asked.max_side or asked.square or asked.format or asked.quality or asked.grey):
+    sizes = asked.short_side or asked.max_side or asked.square or asked.enlarge
+    if not (sizes or asked.format or asked.quality is not None or asked.grey):
         return None
     return Encoding(
         format=asked.format or "jpeg",
-        quality=asked.quality or 90,
+        quality=90 if asked.quality is None else asked.quality,
         short_side=asked.short_side,
         max_side=asked.max_side,
         square=asked.square,
@@ -161,13 +163,15 @@ def _encoding(asked: Prepare) -> "Encoding | None":
 
 
 def _show(made: "Plan") -> None:
+    from tench.files import size_text
+
     counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())
     print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
     print(f"  {made.options.to}: {counts} images in {made.num_files:,} files, {_encoded(made)}")
     if made.num_linked:
         print(f"  {made.num_linked:,} of them are files already, and become {made.options.link} links")
     print(
-        f"  about {made.num_bytes / 1e6:,.1f} MB are needed, {made.free_bytes / 1e9:,.1f} GB are free; "
+        f"  about {size_text(made.num_bytes)} are needed, {size_text(made.free_bytes)} are free; "
         f"about {_duration(made.seconds)}"
     )
     for note in made.notes:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tench.errors import TenchError
-from tench.files import write_text
+from tench.files import size_text, write_text
 from tench.progress import progress
 
 _BLOCK_BYTES = 2**18
@@ -308,11 +308,3 @@ def _md5_of(path: Path) -> str:
 
 def _new_md5() -> Any:
     return hashlib.md5(usedforsecurity=False)
-
-
-def size_text(num_bytes: int) -> str:
-    """A size for people: "4.5 kB", "170.5 MB", "155.0 GB"."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if num_bytes >= unit:
-            return f"{num_bytes / unit:,.1f} {name}"
-    return f"{num_bytes / 1e3:,.1f} kB"

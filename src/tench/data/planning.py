@@ -34,6 +34,7 @@ from tench.data.writers.webdataset import WebDataset
 from tench.data.writing import Images, ShardFile, can_link
 from tench.errors import UsageError, nearest
 from tench.machine import num_threads
+from tench.parallel import in_order
 
 Layout = Literal["webdataset", "folder", "list", "tfrecord", "recordio"]
 LAYOUTS = get_args(Layout)
@@ -46,8 +47,8 @@ SHARDS: Mapping[str, Callable[[Content], Shards]] = {
     "recordio": RecordIO,
 }
 _SPLITS = ("train", "val", "test")
-_SAMPLE_ROWS, _SAMPLE_BYTES = 48, 16 * 2**20
-"""So much is made, and written to the disk, to tell how large the result will be and how long it takes."""
+_SAMPLE_ROWS = 16
+"""So many images are made to tell how large the result will be and how long it takes."""
 _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2048, "list": 2048}
 """What an image takes beside its own bytes, about."""
 _WINDOW_PIECES = 256
@@ -192,7 +193,7 @@ def plan(
         split: names_of(table, dataset.classes, options.how, in_folders=in_folders) for split, table in tables.items()
     }
     _check_labels(tables, options)
-    ratio, seconds_each, sample = _sample(images)
+    ratio, rate, sample = _sample(images, num_threads(threads))
     sizes = {
         split: int(table.num_bytes * ratio) + len(table) * _FRAME_BYTES[options.to] for split, table in tables.items()
     }
@@ -223,8 +224,8 @@ def plan(
             notes.append("The source is compressed: training images are shuffled within windows of neighbouring bytes.")
     num_bytes = sum(sizes.values())
     num_images = sum(map(len, tables.values())) - num_linked
-    there = _existing(path)
-    seconds = num_images * seconds_each / num_threads(threads)
+    there = existing(path)
+    seconds = num_images / rate
     if num_bytes:
         seconds = max(seconds, num_bytes / _disk_rate(there, sample))
     return Plan(
@@ -328,26 +329,28 @@ def _num_shards(tables: Mapping[str, Table], sizes: Mapping[str, int], options: 
     return shards
 
 
-def _sample(images: Images) -> tuple[float, float, bytes]:
-    """(bytes stored for each byte of the source, seconds an image takes a thread, what some images become)."""
-    rows = [(split, row) for split, table in images.tables.items() for row in _spread(len(table))]
-    began, before, data = time.perf_counter(), 0, []
-    for split, row in rows:
+def _sample(images: Images, threads: int) -> tuple[float, float, bytes]:
+    """(bytes stored for each byte of the source, images per second, what some images become).
+
+    The same images each time: the number of shards depends on the first.
+    """
+
+    def stored(place: tuple[str, int]) -> bytes:
         try:
-            stored, _ = images.image(split, row)
+            return images.image(*place)[0] or b""
         except ImageError:
-            continue  # told in its turn
-        before += int(images.tables[split].lengths[row])
-        data.append(stored or b"")
-        if sum(map(len, data)) > _SAMPLE_BYTES:
-            break
-    seconds = (time.perf_counter() - began) / len(rows)
-    return sum(map(len, data)) / before if before else 1.0, seconds, b"".join(data)
+            return b""  # told in its turn
 
-
-def _spread(count: int) -> list[int]:
-    """Row numbers spread evenly."""
-    return sorted({int(row) for row in np.linspace(0, count - 1, min(count, _SAMPLE_ROWS))})
+    longest = max(images.tables, key=lambda split: len(images.tables[split]))
+    table = images.tables[longest]
+    rows = np.unique(np.linspace(0, len(table) - 1, _SAMPLE_ROWS).astype(np.int64))
+    places = [(longest, row) for row in rows.tolist()]
+    stored(places[0])  # which loads libraries
+    began = time.perf_counter()
+    made = [data for _, data in in_order(stored, places, threads=threads, name="sample")]
+    rate = len(rows) / (time.perf_counter() - began)
+    before = sum(int(table.lengths[row]) for row, data in zip(rows, made, strict=True) if data)
+    return sum(map(len, made)) / before if before else 1.0, rate, b"".join(made)
 
 
 def _disk_rate(folder: Path, sample: bytes) -> float:
@@ -360,13 +363,13 @@ def _disk_rate(folder: Path, sample: bytes) -> float:
     return max(len(sample), 1) / (time.perf_counter() - began)
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
     """The folder itself, or the nearest above it that is there."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def _on_one_disk(tables: Mapping[str, Table], splits: Sequence[str], dest: Path) -> bool:
-    there = _existing(dest).stat().st_dev
+    there = existing(dest).stat().st_dev
     return all(os.stat(tables[split].shard(0)).st_dev == there for split in splits)
 
 

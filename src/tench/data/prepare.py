@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tench.data import staging as staged
-from tench.data.planning import SHARDS, Layout, Options, Plan, paths_of, plan, tree_of
+from tench.data.planning import SHARDS, Layout, Options, Plan, existing, paths_of, plan, tree_of
 from tench.data.source import Source, open_source
 from tench.data.staging import PREPARED, Bad, Staging
 from tench.data.table import Dataset, is_fresh
@@ -25,7 +25,7 @@ from tench.data.writers.lists import READABLE
 from tench.data.writers.recordio import RecordIO
 from tench.data.writing import write_shards, write_tree
 from tench.errors import TenchError
-from tench.files import write_text
+from tench.files import size_text, write_text
 from tench.machine import num_threads
 
 
@@ -66,15 +66,16 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
     """
     identity = made.identity()
     if (found := _prepared(made.dest, identity)) is not None:
-        return Prepared(made.dest, found["images"], found["bytes"], found["bad"], existed=True)
+        compare_files(made.dest, _files(made, without(made.content, found["bad_images"])))
+        return Prepared(made.dest, found["images"], found["bytes"], found["bad_images"], existed=True)
     may_change = {"bad": "fail"} if made.options.how is not None else {}  # until now no image was bad
+    _require_room(made)
     with staged.staging(made.dest, identity, made.num_bytes, may_change) as staging:
-        _require_room(made)
         content = _write(made, staging, num_threads(threads), advance)
         _refuse_changed(made)
         num_bytes = _check(made, content)
         counts = {split: len(names) for split, names in content.names.items()}
-        result = {"images": counts, "bytes": num_bytes, "classes": content.classes.to_json(), "bad": staging.bad}
+        result = {"images": counts, "bytes": num_bytes, "classes": content.classes.to_json(), "bad_images": staging.bad}
         write_text(made.dest / PREPARED, json.dumps(identity | result, indent=1) + "\n")
         staging.remove()
     return Prepared(made.dest, counts, num_bytes, staging.bad)
@@ -85,7 +86,7 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
     if made.is_tree:
         paths = paths_of(tree_of(made.options, made.content), made.content)
         write_tree(paths, made.images, made.options.link, staging, threads, advance)
-        content = _without(made.content, staging.bad)
+        content = without(made.content, staging.bad)
         tree = tree_of(made.options, content)
         for folder in tree.folders():
             (made.dest / folder).mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
         shards = SHARDS[made.options.to](made.content)
         files = made.files(shards)
         write_shards(files, made.images, shards, staging, threads, advance)
-        content = _without(made.content, staging.bad)
+        content = without(made.content, staging.bad)
         beside = dict(shards.files_beside())
         if isinstance(shards, RecordIO):
             for file in files:
@@ -106,18 +107,20 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
 
 def _check(made: Plan, content: Content) -> int:
     """Compare what lies at the destination with what was to be written; returns its bytes. Raises TenchError."""
-    if made.is_tree:
-        num_bytes = compare_files(made.dest, paths_of(tree_of(made.options, content), content))
-        if made.options.to == "list" and made.options.style not in READABLE:
-            return num_bytes
-    else:
-        shards = SHARDS[made.options.to](made.content)
-        num_bytes = compare_files(made.dest, {"": [file.name for file in made.files(shards)]})
-    compare_tables(made.dest, made.options.to, content)
+    num_bytes = compare_files(made.dest, _files(made, content))
+    if made.options.to != "list" or made.options.style in READABLE:
+        compare_tables(made.dest, made.options.to, content)
     return num_bytes
 
 
-def _without(content: Content, bad: Sequence[Bad]) -> Content:
+def _files(made: Plan, content: Content) -> list[str]:
+    """All files that hold images."""
+    if made.is_tree:
+        return [path for paths in paths_of(tree_of(made.options, content), content).values() for path in paths]
+    return [file.name for file in made.files(SHARDS[made.options.to](made.content))]
+
+
+def without(content: Content, bad: Sequence[Bad]) -> Content:
     """What is written when the images that are left out are left out."""
     skipped: dict[str, set[int]] = {}
     for one in bad:
@@ -138,12 +141,14 @@ def _without(content: Content, bad: Sequence[Bad]) -> Content:
 
 
 def _require_room(made: Plan) -> None:
+    """Raise TenchError unless the disk has room for what is not written yet."""
+    there = existing(made.dest)
     num_written = sum(file.stat().st_size for file in made.dest.rglob("*") if file.is_file()) if made.num_bytes else 0
-    needed, free = made.num_bytes - num_written, shutil.disk_usage(made.dest).free
+    needed, free = made.num_bytes - num_written, shutil.disk_usage(there).free
     if needed > free:
         raise TenchError(
-            f"{made.dest}: about {needed / 1e9:,.2f} GB are needed there, and {free / 1e9:,.2f} GB are free. Make "
-            "room, store images smaller (--max-side 512), or name a folder on a larger disk."
+            f"{made.dest}: about {size_text(needed)} are needed there, and {size_text(free)} are free. Make room, "
+            "store images smaller (--max-side 512), or name a folder on a larger disk."
         )
 
 

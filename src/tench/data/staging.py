@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,14 +20,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from tench.errors import TenchError, UsageError, some
-from tench.files import write_text
+from tench.files import size_text, write_text
 
 WORK = ".tench-prepare"
 PREPARED = "prepared.json"
 _PLAN, _JOURNAL, _LOCK, _OWNER = "plan.json", "journal.jsonl", "lock", "owner.json"
 
-_FLUSH_BYTES = 64 * 2**20
-"""So much is written between two lines of the journal, while the disk writes what was before."""
+_FLUSH_BYTES, FLUSH_SECONDS = 64 * 2**20, 2.0
+"""After so much, or so long, the disk is asked for what it has not written yet: what a kill can cost."""
 _IOV_MAX = 1024
 
 
@@ -58,8 +59,9 @@ class Staging:
         if known.exists():
             begun = json.loads(known.read_text("utf-8"))
             begun |= {name: plan[name] for name, value in may_change.items() if begun[name] == value}
-            same_plan(begun, plan, dest)
             self._read_journal()
+            if self._done:  # else nothing of it is there yet
+                same_plan(begun, plan, dest)
         write_text(known, json.dumps(plan))
         self._journal = (self.folder / _JOURNAL).open("ab", buffering=0)
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
@@ -126,7 +128,7 @@ class Sink:
         self._part, self._final = staging.part(file), staging.dest / file
         self.is_complete = self._final.exists()
         self.rows, self._num_bytes = staging.done(file)
-        self._flushed, self._bad = self._num_bytes, list[Bad]()
+        self._flushed, self._flushed_at, self._bad = self._num_bytes, time.monotonic(), list[Bad]()
         self._is_closing = False
 
     def add(self, num_rows: int, buffers: Sequence[bytes], bad: Sequence[Bad]) -> None:
@@ -135,7 +137,8 @@ class Sink:
             self._num_bytes += self._write(buffers[start : start + _IOV_MAX])
         self.rows += num_rows
         self._bad += bad
-        if self._num_bytes - self._flushed >= _FLUSH_BYTES:
+        is_late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
+        if is_late or self._num_bytes - self._flushed >= _FLUSH_BYTES:
             self._staging.later(self._flush())
 
     def complete(self, end: bytes) -> None:
@@ -174,7 +177,7 @@ class Sink:
     def _flush(self) -> Callable[[], None]:
         """Has all that was added on the disk, and notes it."""
         rows, num_bytes, bad = self.rows, self._num_bytes, self._bad
-        self._bad, self._flushed = [], num_bytes
+        self._bad, self._flushed, self._flushed_at = [], num_bytes, time.monotonic()
 
         def work() -> None:
             os.fsync(self._descriptor)
@@ -222,8 +225,8 @@ def staging(dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: 
             raise
         free = shutil.disk_usage(dest).free
         raise TenchError(
-            f"{dest}: the disk is full. About {needed_bytes / 1e9:,.1f} GB are needed in all, {free / 1e9:,.1f} GB are "
-            "free. What is written is kept: make room, and the same command continues."
+            f"{dest}: the disk is full. About {size_text(needed_bytes)} are needed in all, {size_text(free)} are free. "
+            "What is written is kept: make room, and the same command continues."
         ) from error
 
 
@@ -257,8 +260,8 @@ def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> 
     ]
     if differences:
         raise UsageError(
-            f"{dest}: was begun with another source or other options: {'; '.join(differences)}. Give those again to "
-            f"continue; or remove {dest} to begin anew."
+            f"{dest}: was made with another source or other options: {'; '.join(differences)}. Give those again, or "
+            f"remove {dest} to begin anew."
         )
 
 

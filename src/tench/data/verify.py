@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tench.data.layouts import folder, listed, recordio, tfrecord, webdataset
@@ -15,18 +15,17 @@ from tench.errors import TenchError, some
 _READERS = {"webdataset": webdataset, "tfrecord": tfrecord, "recordio": recordio, "folder": folder, "list": listed}
 
 
-def compare_files(dest: Path, paths: Mapping[str, Sequence[str]]) -> int:
+def compare_files(dest: Path, paths: Sequence[str]) -> int:
     """The bytes of all files. Raises TenchError where one is missing, or empty."""
     num_bytes, missing = 0, []
-    for of_split in paths.values():
-        for path in of_split:
-            try:
-                size = os.stat(dest / path).st_size
-            except FileNotFoundError:
-                size = 0
-            num_bytes += size
-            if not size:
-                missing.append(path)
+    for path in paths:
+        try:
+            size = os.stat(dest / path).st_size
+        except FileNotFoundError:
+            size = 0
+        num_bytes += size
+        if not size:
+            missing.append(path)
     if missing:
         raise _wrong(dest, f"{len(missing):,} files are missing or empty: {some(missing)}")
     return num_bytes

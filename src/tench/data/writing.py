@@ -9,13 +9,14 @@ import dataclasses
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tench.data.encode import Encoding
 from tench.data.image import ImageError, header
 from tench.data.produce import Policy, stored
-from tench.data.staging import Bad, Sink, Staging
+from tench.data.staging import FLUSH_SECONDS, Bad, Sink, Staging
 from tench.data.table import IntArray, Table
 from tench.data.writers import Record, Shards
 from tench.parallel import in_order
@@ -27,8 +28,6 @@ TREE = "tree"
 
 _PIECE_BYTES, _PIECE_ROWS = 4 * 2**20, 64
 """A thread's task: so much of the source, at most."""
-_TREE_FLUSH_BYTES, _TREE_FLUSH_ROWS = 2**29, 50_000
-"""Between two lines of the journal; each asks the disk for all that is not on it yet."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +120,8 @@ def write_tree(
     for folder in sorted({os.path.dirname(paths[split][row]) for split, row in order}):
         (dest / folder).mkdir(parents=True, exist_ok=True)
 
-    def place(piece: Sequence[tuple[str, int]]) -> tuple[int, list[Bad]]:
-        num_bytes, all_bad = 0, list[Bad]()
+    def place(piece: Sequence[tuple[str, int]]) -> list[Bad]:
+        all_bad = list[Bad]()
         for split, row in piece:
             table, path = images.tables[split], dest / paths[split][row]
             if link != "copy" and can_link(images, split) and _linked(table, row, path, link):
@@ -130,24 +129,33 @@ def write_tree(
             data, bad = images.image(split, row)
             all_bad += bad
             if data is not None:
-                num_bytes += len(data)
                 _write(staging.folder / f"{threading.get_ident()}.part", path, data)
-        return num_bytes, all_bad
+        return all_bad
 
     def pieces() -> Iterator[Sequence[tuple[str, int]]]:
         for start in range(done, len(order), _PIECE_ROWS):
             yield order[start : start + _PIECE_ROWS]
 
-    unflushed_bytes, unflushed, bad = 0, 0, list[Bad]()
+    bad, flushed_at = list[Bad](), time.monotonic()
     with contextlib.closing(in_order(place, pieces(), threads=threads, name="prepare")) as results:
-        for piece, (num_bytes, piece_bad) in results:
-            done, unflushed, unflushed_bytes = done + len(piece), unflushed + len(piece), unflushed_bytes + num_bytes
+        for piece, piece_bad in results:
+            done += len(piece)
             bad += piece_bad
             advance(len(piece))
-            if unflushed >= _TREE_FLUSH_ROWS or unflushed_bytes >= _TREE_FLUSH_BYTES or done == len(order):
-                os.sync()
-                staging.note(TREE, done, 0, bad)
-                unflushed_bytes, unflushed, bad = 0, 0, []
+            if time.monotonic() - flushed_at > FLUSH_SECONDS or done == len(order):
+                staging.later(_synced(staging, done, bad))
+                bad, flushed_at = [], time.monotonic()
+    staging.finish()
+
+
+def _synced(staging: Staging, done: int, bad: Sequence[Bad]) -> Callable[[], None]:
+    """Has all files on the disk, and notes it."""
+
+    def work() -> None:
+        os.sync()  # a call for each of a million files would take hours
+        staging.note(TREE, done, 0, bad)
+
+    return work
 
 
 def can_link(images: Images, split: str) -> bool:
