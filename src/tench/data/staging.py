@@ -208,9 +208,8 @@ def staging(dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: 
     work = dest / WORK
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(work / _LOCK, timeout=0)
         try:
-            lock.acquire()
+            lock = filelock.FileLock(work / _LOCK, timeout=0).acquire()
         except filelock.Timeout:
             raise TenchError(f"{dest}: {_owner(work)} is preparing it. Wait for it, or stop it.") from None
         with lock:

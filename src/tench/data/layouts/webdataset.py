@@ -14,12 +14,13 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
 from tench.data.class_files import FILES, ClassFile, agreed, class_files
 from tench.data.compressed import Pread
+from tench.data.described import ID_FIELDS, Label, boxes_in, file_in, has_number, is_text, label_in, labels_in
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import EXTENSIONS, SPLITS, is_image_name
 from tench.data.table import Classes, Contents, Rows
@@ -38,19 +39,10 @@ _SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLITS, key=len, reverse
 _SERIES = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(\D*)")
 """A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. What comes first may hold digits."""
 
-_NUMBER_FIELDS = ("label", "cls", "class")
-_TEXT_FIELDS = ("wnid", "synset", "label", "cls", "class", "class_name", "classname")
-"""Fields of .json that give the label: as a number, or where none does, as text."""
-_ID_FIELDS = (*_TEXT_FIELDS, "name")
-"""Fields that name the classes of numbers, if each number has one text in all samples, and no two have the same."""
-_FILE_FIELDS = ("filename", "file_name")
-
 _FIRST_MEMBERS, _FIRST_SHARDS = 20, 8
 """So many are looked at to recognise the layout."""
 _MAX_CLS_BYTES, _MAX_JSON_BYTES = 64, 2**24
 _MAX_NUMBERED = 1_000_000
-
-_Label = int | str | None
 
 
 def recognise(tree: Tree) -> bool:
@@ -107,13 +99,15 @@ class _Split:
     """The samples of one split as they are read, one entry per image.
 
     positions: of the images in the tree. paths: sample and extension, without the shard. files: what the .json call
-    the images; None once one does not. labels: None where a sample has none.
+    the images; None once one does not. labels: None where a sample has none. several, boxes: what the .json have.
     """
 
     positions: list[int] = dataclasses.field(default_factory=list)
     paths: list[str] = dataclasses.field(default_factory=list)
     files: list[str] | None = dataclasses.field(default_factory=list)
-    labels: list[_Label] = dataclasses.field(default_factory=list)
+    labels: list[Label] = dataclasses.field(default_factory=list)
+    several: list[list[float] | None] = dataclasses.field(default_factory=list)
+    boxes: list[list[list[float]] | None] = dataclasses.field(default_factory=list)
 
     def names(self) -> list[str]:
         """What the images are called: as the .json say if they all do, and each image differently."""
@@ -124,7 +118,7 @@ class _Split:
 class _Facts:
     """What is learnt from all samples together. ids: for each field of .json that may name classes, by label."""
 
-    ids: dict[str, dict[int, str]] = dataclasses.field(default_factory=lambda: {name: {} for name in _ID_FIELDS})
+    ids: dict[str, dict[int, str]] = dataclasses.field(default_factory=lambda: {name: {} for name in ID_FIELDS})
     others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     num_without_image: int = 0
     num_differing: int = 0
@@ -132,7 +126,7 @@ class _Facts:
     def add(self, label: int, described: Mapping[str, Any]) -> None:
         for field in list(self.ids):
             value = described.get(field)
-            if not _is_text(value) or self.ids[field].setdefault(label, value) != value:
+            if not is_text(value) or self.ids[field].setdefault(label, value) != value:
                 del self.ids[field]
 
     def notes(self) -> list[str]:
@@ -173,7 +167,7 @@ def _is_labelled(pread: Pread, offset: int, size: int) -> bool:
         described = json.loads(pread(min(size, _MAX_JSON_BYTES), offset))
     except (ValueError, RecursionError):
         return False
-    return isinstance(described, dict) and _label_in(described) is not None
+    return isinstance(described, dict) and label_in(described) is not None
 
 
 def _sample_and_suffix(name: str) -> tuple[str | None, str]:
@@ -258,9 +252,9 @@ def _read_shard(tree: Tree, shard: str, into: _Split, facts: _Facts) -> None:
                 facts.num_without_image += 1
                 continue
             described = {} if json_at is None else _object(tree, json_at, pread)
-            label = _label_in(described) if cls is None else _number(tree, cls, pread)
-            if cls is not None and any(type(described.get(name)) is int for name in _NUMBER_FIELDS):
-                facts.num_differing += _label_in(described) != label
+            label = label_in(described) if cls is None else _number(tree, cls, pread)
+            if cls is not None and has_number(described):
+                facts.num_differing += label_in(described) != label
             if label == -1:
                 label = None  # as test sets say it
             if isinstance(label, int):
@@ -269,11 +263,12 @@ def _read_shard(tree: Tree, shard: str, into: _Split, facts: _Facts) -> None:
             into.labels.append(label)
             into.paths.append(tree.names[image][cut:])
             if into.files is not None:
-                called = next((described[field] for field in _FILE_FIELDS if field in described), None)
-                if _is_usable(called):
+                if (called := file_in(described)) is not None:
                     into.files.append(called)
                 else:
                     into.files = None
+            into.several.append(labels_in(described))
+            into.boxes.append(boxes_in(described))
 
 
 def _samples(
@@ -353,28 +348,6 @@ def _object(tree: Tree, position: int, pread: Pread) -> Mapping[str, Any]:
     return found
 
 
-def _label_in(described: Mapping[str, Any]) -> _Label:
-    """The label that a .json gives: a number, else the class as text, else None."""
-    for field in _NUMBER_FIELDS:
-        value = described.get(field)
-        if type(value) is int:  # not True, which is an int to isinstance
-            return value
-    texts = (described.get(field) for field in _TEXT_FIELDS)
-    return next((text for text in texts if _is_text(text)), None)
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    """Whether a value from a .json can be a class or a key: JSON can also hold half characters, and line ends."""
-    return isinstance(value, str) and value != "" and value.isprintable()
-
-
-def _is_usable(called: object) -> TypeGuard[str]:
-    """Whether what a .json calls the image can be its key: an image's name that does not lead out of a folder."""
-    if not _is_text(called) or not is_image_name(called):
-        return False
-    return "/" not in called or not (called.startswith("/") or ".." in called.split("/"))
-
-
 def _check_labelled(tree: Tree, split: str, found: _Split) -> str | None:
     """Raise TenchError where some samples have a label and others none; a note where none has."""
     num_without = found.labels.count(None)
@@ -442,7 +415,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
     return Classes.numbered_to(highest + 1), note
 
 
-def _first(tree: Tree, splits: Mapping[str, _Split], wanted: Callable[[_Label], bool]) -> str:
+def _first(tree: Tree, splits: Mapping[str, _Split], wanted: Callable[[Label], bool]) -> str:
     """The place of the first sample with such a label."""
     pairs = ((found.positions[row], label) for found in splits.values() for row, label in enumerate(found.labels))
     return _place(tree, next(position for position, label in pairs if wanted(label)))
@@ -450,7 +423,7 @@ def _first(tree: Tree, splits: Mapping[str, _Split], wanted: Callable[[_Label], 
 
 def _ids_from_files(train: _Split | None, num_classes: int) -> list[str]:
     """Class ids from names such as n01440764_10026.JPEG, if all have one and it tells the same as the labels."""
-    ids: dict[_Label, str] = {}
+    ids: dict[Label, str] = {}
     for name, label in zip(train.names(), train.labels, strict=True) if train else ():
         start = name.rfind("/") + 1
         wnid = name[start : start + 9]
@@ -493,7 +466,8 @@ def _rows(tree: Tree, split: str, found: _Split, classes: Classes) -> Rows:
             f"{second}: the sample has the name of another, {first}. A name must occur once in {split}: write the "
             "shards again with names that differ, or with a 'filename' that differs in each .json."
         )
-    return tree.rows(found.positions, labels, keys)
+    several = found.several if any(found.several) else None
+    return tree.rows(found.positions, labels, keys, labels=several, boxes=found.boxes if any(found.boxes) else None)
 
 
 def _missing_labels(classes: Classes, rows: Mapping[str, Rows]) -> list[str]:

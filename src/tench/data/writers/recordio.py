@@ -48,7 +48,7 @@ class RecordIO:
                 f"{_MAX_RECORD_BYTES + 1:,}. Store it smaller (--max-side), or choose another layout."
             )
         if MAGIC in record.data or MAGIC in head:
-            return _in_parts(head + record.data)
+            return frames(head + record.data)
         return _FRAME.pack(MAGIC, size), head, record.data, bytes(-size % 4)
 
     def files_beside(self) -> Mapping[str, str]:
@@ -69,19 +69,16 @@ def lst_line(content: Content, split: str, row: int, folder: str = "") -> str:
     return f"{row}\t" + "".join(f"{label:f}\t" for label in labels) + f"{folder}{content.names[split][row]}\n"
 
 
-def _in_parts(payload: bytes) -> list[bytes]:
-    """The frames of a record whose bytes contain the magic word; where that is at a multiple of 4 it is taken out."""
+def frames(payload: bytes) -> list[bytes]:
+    """The frames of a record; where it contains the magic word at a multiple of 4, that is taken out and it is cut."""
     cuts = []
     at = payload.find(MAGIC)
     while at >= 0:
         if at % 4 == 0:
             cuts.append(at)
         at = payload.find(MAGIC, at + (4 if at % 4 == 0 else 1))
-    starts = [0, *(cut + 4 for cut in cuts)]
-    stops = [*cuts, len(payload)]
-    frames = []
-    for number, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+    parts = []
+    for number, (start, stop) in enumerate(zip([0, *(cut + 4 for cut in cuts)], [*cuts, len(payload)], strict=True)):
         kind = _WHOLE if not cuts else _FIRST if number == 0 else _LAST if number == len(cuts) else _MIDDLE
-        length = stop - start
-        frames += [_FRAME.pack(MAGIC, kind << 29 | length), payload[start:stop], bytes(-length % 4)]
-    return frames
+        parts += [_FRAME.pack(MAGIC, kind << 29 | stop - start), payload[start:stop], bytes((start - stop) % 4)]
+    return parts
