@@ -33,10 +33,11 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_every_block_of_getting_started_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "count"), [("getting-started.md", 8), ("prepare.md", 3)])
+def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    blocks = BLOCK.findall((ROOT / "docs" / "getting-started.md").read_text())
-    assert len(blocks) >= 8
+    blocks = [block for block in BLOCK.findall((ROOT / "docs" / page).read_text()) if block[0] != "text"]
+    assert len(blocks) >= count
     for language, block in blocks:
         if language == "console":
             for command in commands(block):
@@ -45,7 +46,7 @@ def test_every_block_of_getting_started_runs(tmp_path: Path, monkeypatch: pytest
                 assert main(arguments) == 0, command
         else:
             assert language == "python"
-            exec(compile(block, "getting-started.md", "exec"), {"__name__": "__main__"})
+            exec(compile(block, page, "exec"), {"__name__": "__main__"})
 
 
 def test_the_first_block_of_the_readme_is_two_targets_of_the_makefile() -> None:
