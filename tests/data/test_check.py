@@ -153,6 +153,19 @@ def test_the_report_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> 
     assert [(bad.split, bad.key) for bad in first.bad] == sorted((bad.split, bad.key) for bad in first.bad)
 
 
+def test_images_are_reported_in_the_order_of_rows_however_they_lie_in_a_file(tmp_path: Path) -> None:
+    grey = encoded(PHOTO.convert("L"), "JPEG")
+    images = {f"{number:03}.jpg": (b"none", grey, grey[:-50])[number % 3] for number in range(100)}
+    keys = sorted(images, reverse=True)
+    (tmp_path / "shard").write_bytes(b"".join(images[key] for key in keys))
+    lengths = np.array([len(images[key]) for key in keys])
+    rows = Rows([str(tmp_path / "shard")], np.zeros(100, int), lengths.cumsum() - lengths, lengths, lengths * 0, keys)
+    report = check(saved(tmp_path, {"train": rows}), threads=3)
+    assert [bad.key for bad in report.bad] == sorted(key for key in keys if images[key] != grey)
+    assert [image.key for image in report.odd_images] == sorted(key for key in keys if images[key] == grey)
+    assert [copy.key for copy in report.duplicates[0].images] == [image.key for image in report.odd_images]
+
+
 def test_only_the_first_examples_of_a_kind_are_kept(tmp_path: Path) -> None:
     odd = check(many(tmp_path), threads=4).odd
     assert odd["grey"] == Odd(50 + 24, tuple(f"train/{3 * index:03}.png" for index in range(MAX_EXAMPLES)))

@@ -23,7 +23,7 @@ def dataset_of(labels: dict[str, list[int]]) -> Dataset:
     """Rows without bytes: by split the label of each."""
     splits = {
         split: Rows(
-            ["x"],
+            [split],
             np.zeros(len(of), int),
             np.arange(len(of)),
             1,
@@ -118,6 +118,22 @@ def test_equal_digests_of_images_of_other_lengths_are_no_duplicates() -> None:
     rows = Rows(["x"], np.zeros(2, int), 0, np.array([1, 2]), np.zeros(2, int), ["a", "b"])
     dataset = made(Contents(Classes.of(["cat"]), {"train": rows}, []), source="x", layout="test")
     assert equal_groups(dataset, kept([bytes(16)] * 2), np.ones(2, bool)) == ()
+
+
+def test_an_image_that_is_a_row_of_two_splits_is_no_duplicate_of_itself() -> None:
+    def rows(offsets: list[int]) -> Rows:
+        keys = [f"{offset}" for offset in offsets]
+        return Rows(["val.tar"], np.zeros(len(keys), int), np.array(offsets), 1, np.zeros(len(keys), int), keys)
+
+    splits = {"val": rows([0, 1, 2]), "real": rows([0, 2])}
+    dataset = made(Contents(Classes.of(["cat"]), splits, []), source="x", layout="test")
+    contents = kept([digest(content) for content in (b"a", b"b", b"b", b"a", b"b")])
+    assert equal_groups(dataset, contents, np.ones(5, bool)) == (
+        Group((Copy("val", "1", "cat"), Copy("val", "2", "cat"))),
+    )
+    assert near_groups(dataset, contents, kept([digest(b"%d" % row) for row in range(5)]), np.ones(5, bool)) == (
+        Group((Copy("val", "1", "cat"), Copy("val", "2", "cat"))),
+    )
 
 
 @pytest.mark.parametrize("change", [change for change in CHANGES if change != "brighter"])  # which turns skies white

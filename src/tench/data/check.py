@@ -7,6 +7,7 @@ of those that are bad or unusual.
 
 import contextlib
 import dataclasses
+import itertools
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -153,31 +154,33 @@ def check(
     digests: npt.NDArray[np.uint8] = np.zeros((num_images, KEPT_BYTES), np.uint8)
     hashes = np.zeros_like(digests[: num_images if near else 0])
     hashed = np.zeros(num_images, bool)
-    bad: list[Bad] = []
-    odd: list[OddImage] = []
-    position = 0
+    bad: dict[int, Bad] = {}
+    odd: dict[int, OddImage] = {}
+    starts = dict(zip(dataset.splits, itertools.accumulate(map(len, dataset.splits.values()), initial=0), strict=False))
+    num_done = 0
     with contextlib.closing(_see_all(dataset, threads, near)) as parts:
         for split, seen in parts:
             table = dataset.splits[split]
             for row, image in seen:
+                position = starts[split] + row
                 if isinstance(image, _Bad):
-                    bad.append(Bad(split, table.key(row), table.shard(row), image.reason, image.fixable))
-                else:
-                    sizes[position] = image.height, image.width
-                    digests[position] = np.frombuffer(image.digest, np.uint8)
-                    if image.hash is not None:
-                        hashes[position], hashed[position] = np.frombuffer(image.hash, np.uint8), True
-                    if image.odd:
-                        odd.append(OddImage(split, table.key(row), table.shard(row), image.odd))
-                position += 1
+                    bad[position] = Bad(split, table.key(row), table.shard(row), image.reason, image.fixable)
+                    continue
+                sizes[position] = image.height, image.width
+                digests[position] = np.frombuffer(image.digest, np.uint8)
+                if image.hash is not None:
+                    hashes[position], hashed[position] = np.frombuffer(image.hash, np.uint8), True
+                if image.odd:
+                    odd[position] = OddImage(split, table.key(row), table.shard(row), image.odd)
+            num_done += len(seen)
             if progress is not None:
                 progress(len(seen))
-    assert position == num_images
+    assert num_done == num_images
     good = sizes[:, 0] > 0
     return Report(
         images=num_images,
-        bad=tuple(bad),
-        odd_images=tuple(odd),
+        bad=tuple(bad[position] for position in sorted(bad)),
+        odd_images=tuple(odd[position] for position in sorted(odd)),
         height=_sides(sizes[good, 0]),
         width=_sides(sizes[good, 1]),
         duplicates=duplicates.equal_groups(dataset, digests, good),
@@ -208,15 +211,16 @@ _Seen = list[tuple[int, _Good | _Bad]]
 
 
 def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str, _Seen], None, None]:
-    """All rows of all splits, seen in parallel and given in order, with at most a few tasks waiting per thread."""
+    """All rows of all splits, seen in parallel, as they lie in their files, with a few tasks waiting per thread."""
     waiting: deque[tuple[str, Future[_Seen]]] = deque()
     cv2.setNumThreads(1)  # our threads are the parallelism
     with ThreadPoolExecutor(threads, thread_name_prefix="check") as pool:
         try:
             for split, table in dataset.splits.items():
+                rows = table.in_file_order()
                 for start in range(0, len(table), _ROWS_PER_TASK):
-                    rows = range(start, min(start + _ROWS_PER_TASK, len(table)))
-                    waiting.append((split, pool.submit(_see, table, rows, near)))
+                    task = rows[start : start + _ROWS_PER_TASK].tolist()
+                    waiting.append((split, pool.submit(_see, table, task, near)))
                     if len(waiting) > 4 * threads:
                         yield _result(waiting)
             while waiting:
@@ -230,7 +234,7 @@ def _result(waiting: deque[tuple[str, Future[_Seen]]]) -> tuple[str, _Seen]:
     return split, future.result()
 
 
-def _see(table: Table, rows: range, near: bool) -> _Seen:
+def _see(table: Table, rows: list[int], near: bool) -> _Seen:
     return [(row, _see_one(table, row, near)) for row in rows]
 
 
