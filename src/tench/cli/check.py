@@ -68,6 +68,8 @@ def _show(dataset: "Dataset", report: "Report") -> None:
 
     for sentence in report.known:
         print(sentence)
+    for note in dataset.notes:
+        print(f"note: {note}")
     for sentence in report.checksums:
         print(f"checksum: {sentence}")
     for damaged in report.damaged:
