@@ -16,13 +16,14 @@ PHOTO = bytes(range(256)) * 40
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three published files: two of one name with different sizes, one whose size is not known."""
+    """Published files: two of one name with different sizes, two whose size is not known, one known by SHA-256."""
     monkeypatch.setattr(
         containers,
         "KNOWN_FILES",
         (
             Published("train.tar", hashlib.md5(PHOTO).hexdigest(), len(PHOTO)),
             Published("train.tar", hashlib.md5(b"dogs").hexdigest(), 4),
+            Published("val.tar", hashlib.md5(PHOTO * 2).hexdigest(), 2 * len(PHOTO)),
             Published("dogs.tar", hashlib.md5(PHOTO + b"dogs").hexdigest()),
             Published("v2/val.tar", hashlib.sha256(PHOTO + b"v2").hexdigest()),
         ),
@@ -52,9 +53,13 @@ def test_a_published_file_is_told_by_its_checksum(tmp_path: Path) -> None:
 def test_a_known_file_under_another_name_is_told(tmp_path: Path) -> None:
     renamed = written(tmp_path / "images.tar", PHOTO)  # found by its size
     swapped = written(tmp_path / "dogs.tar", PHOTO)
-    assert verified(renamed, swapped).checksums == (
+    larger = written(tmp_path / "train.tar", PHOTO * 2)
+    assert verified(renamed, swapped, larger).checksums == (
         f"{renamed}: has the MD5 of train.tar: it is that file under another name.",
         f"{swapped}: has the MD5 of train.tar: it is that file under another name.",
+        f"{larger}: is not the published file of this name: it has 20,480 bytes, the published one 10,240 or 4. It was "
+        "cut off, or made anew by somebody.",
+        f"{larger}: has the MD5 of val.tar: it is that file under another name.",
     )
 
 
@@ -138,6 +143,15 @@ def test_every_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
         Damaged(str(path), f"member '{name}': Bad CRC-32 for file '{name}'. Copy or download the archive again.")
         for name in ("a.jpg", "c.jpg")
     )
+
+
+def test_files_that_cannot_be_read_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"photo")
+    path.write_bytes(path.read_bytes()[:-30])
+    (damaged,) = verified(path).damaged
+    assert damaged.reason == "the zip archive is damaged (File is not a zip file). Copy or download it again."
 
 
 def test_what_is_found_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:

@@ -81,7 +81,9 @@ class _Job:
         try:
             return list(self.look(self.path, advance))
         except OSError as error:
-            return [Damaged(self.path, f"cannot be read ({error.strerror})")]
+            return [Damaged(self.path, f"cannot be read ({error.strerror}).")]
+        except zipfile.BadZipFile as error:
+            return [Damaged(self.path, f"the zip archive is damaged ({error}). Copy or download it again.")]
 
 
 def _jobs(path: str, size: int) -> Iterator[_Job]:
@@ -89,7 +91,7 @@ def _jobs(path: str, size: int) -> Iterator[_Job]:
     fitting = [known for known in namesakes if known.num_bytes in (None, size)]
     if namesakes and not fitting:
         yield _Job(path, 0, functools.partial(_other_size, size, namesakes))
-    elif fitting or any(known.num_bytes == size for known in KNOWN_FILES):
+    if fitting or any(known.num_bytes == size for known in KNOWN_FILES):
         yield _Job(path, size, functools.partial(_checksum, fitting))
     with open(path, "rb") as file:
         head = file.read(tfrecord.HEADER_BYTES)
