@@ -120,20 +120,18 @@ def test_equal_digests_of_images_of_other_lengths_are_no_duplicates() -> None:
     assert equal_groups(dataset, kept([bytes(16)] * 2), np.ones(2, bool)) == ()
 
 
-def test_an_image_that_is_a_row_of_two_splits_is_no_duplicate_of_itself() -> None:
+def test_the_images_of_real_are_those_of_val_but_a_file_listed_for_train_and_val_is_a_leak() -> None:
     def rows(offsets: list[int]) -> Rows:
         keys = [f"{offset}" for offset in offsets]
         return Rows(["val.tar"], np.zeros(len(keys), int), np.array(offsets), 1, np.zeros(len(keys), int), keys)
 
-    splits = {"val": rows([0, 1, 2]), "real": rows([0, 2])}
+    splits = {"train": rows([7]), "val": rows([1, 2, 7]), "real": rows([1, 7])}
     dataset = made(Contents(Classes.of(["cat"]), splits, []), source="x", layout="test")
-    contents = kept([digest(content) for content in (b"a", b"b", b"b", b"a", b"b")])
-    assert equal_groups(dataset, contents, np.ones(5, bool)) == (
-        Group((Copy("val", "1", "cat"), Copy("val", "2", "cat"))),
-    )
-    assert near_groups(dataset, contents, kept([digest(b"%d" % row) for row in range(5)]), np.ones(5, bool)) == (
-        Group((Copy("val", "1", "cat"), Copy("val", "2", "cat"))),
-    )
+    contents = kept([digest(content) for content in (b"7", b"1", b"2", b"7", b"1", b"7")])
+    others = kept([digest(b"%d" % row) for row in range(6)])
+    leak = (Group((Copy("train", "7", "cat"), Copy("val", "7", "cat"))),)
+    assert equal_groups(dataset, contents, np.ones(6, bool)) == leak
+    assert near_groups(dataset, contents, others, np.ones(6, bool)) == leak
 
 
 @pytest.mark.parametrize("change", [change for change in CHANGES if change != "brighter"])  # which turns skies white

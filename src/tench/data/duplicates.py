@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from tench.data import real
 from tench.data.image import Pixels
 from tench.data.table import Dataset, IntArray
 
@@ -180,27 +181,21 @@ def _link(first: IntArray, left: IntArray, right: IntArray) -> None:
 
 
 def _groups(dataset: Dataset, rows: IntArray, first: IntArray) -> tuple[Group, ...]:
-    """Rows (counted over all splits) with the same `first`, where they are several.
-
-    An image that is a row of several splits, as of val and real, is one and the same, and counts in the first of them.
-    """
+    """Rows (counted over all splits) with the same `first`, where they are several; those of ReaL are val's again."""
     order = np.argsort(first, kind="stable")
-    runs = [run for run in np.split(order, np.flatnonzero(np.diff(first[order])) + 1) if len(run) > 1]
+    runs = np.split(order, np.flatnonzero(np.diff(first[order])) + 1)
     starts = np.cumsum([0, *(len(table) for table in dataset.splits.values())])
     names = list(dataset.splits)
 
-    groups = []
-    for run in runs:
-        copies: dict[tuple[str, int], Copy] = {}
-        for row in rows[run].tolist():
-            number = int(np.searchsorted(starts, row, side="right")) - 1
-            table, at = dataset.splits[names[number]], row - int(starts[number])
-            label = int(table.labels[at])
-            copy = Copy(names[number], table.key(at), dataset.classes.ids[label] if label >= 0 else "")
-            copies.setdefault((table.shard(at), int(table.offsets[at])), copy)
-        if len(copies) > 1:
-            groups.append(Group(tuple(copies.values())))
-    return tuple(groups)
+    def copy_at(row: int) -> Copy:
+        number = int(np.searchsorted(starts, row, side="right")) - 1
+        table, at = dataset.splits[names[number]], row - int(starts[number])
+        label = int(table.labels[at])
+        return Copy(names[number], table.key(at), dataset.classes.ids[label] if label >= 0 else "")
+
+    copies = ([copy_at(row) for row in rows[run].tolist()] for run in runs if len(run) > 1)
+    own = ([copy for copy in group if copy.split != real.SPLIT] for group in copies)
+    return tuple(Group(tuple(group)) for group in own if len(group) > 1)
 
 
 def _words(kept: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
