@@ -490,6 +490,12 @@ def test_bytes_behind_the_end_of_an_image_are_counted(kind: str, behind: bytes) 
     assert num_trailing_bytes(encoded(CHINA, kind) + behind, kind) == len(behind)
 
 
+def test_an_image_behind_a_png_is_trailing_but_the_second_picture_of_an_mpo_is_not() -> None:
+    png = encoded(CHINA, "PNG")
+    assert num_trailing_bytes(png + png, "PNG") == len(png)
+    assert num_trailing_bytes(encoded(CHINA, "MPO", save_all=True, append_images=[CHINA]), "JPEG") == 0
+
+
 def test_formats_without_an_end_and_images_that_lack_it_have_nothing_behind_it() -> None:
     assert num_trailing_bytes(encoded(CHINA, "BMP") + b"more", "BMP") == 0
     assert num_trailing_bytes(encoded(CHINA, "JPEG")[:-2], "JPEG") == 0

@@ -184,10 +184,14 @@ def probe(data: bytes) -> ImageInfo:
 
 
 def num_trailing_bytes(data: bytes, name: str) -> int:
-    """How many bytes follow the last end marker of a JPEG or PNG; 0 in other formats. name: of the format."""
-    end = _ENDS.get(name)
-    at = data.rfind(end) if end else -1
-    return len(data) - at - len(end) if end and at >= 0 else 0
+    """How many bytes follow the end of a JPEG (its last end marker) or PNG (its first); 0 in other formats.
+
+    name: of the format. A JPEG may hold others: a thumbnail, or in an MPO more pictures.
+    """
+    if name not in _ENDS:
+        return 0
+    at = data.rfind(_ENDS[name]) if name == "JPEG" else data.find(_ENDS[name])
+    return len(data) - at - len(_ENDS[name]) if at >= 0 else 0
 
 
 def format_of_name(name: str) -> str:
