@@ -86,7 +86,8 @@ def _flag(field: "dataclasses.Field[Any]") -> str:
     if len(marks) > len(settings) and any("Positional" in str(mark) for mark in marks):
         return str(next(mark.metavar for mark in settings)).strip("[]")
     aliases = [alias for mark in settings for alias in mark.aliases or ()]
-    return ", ".join([f"--{field.name.replace('_', '-')}", *aliases])
+    name = next((mark.name for mark in settings if mark.name), field.name)
+    return ", ".join([f"--{name.replace('_', '-')}", *aliases])
 
 
 def _default(field: "dataclasses.Field[Any]") -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tench.data.check import MAX_EXAMPLES, ODD, Bad, Odd, Report, Sides, check
+from tench.data.check import MAX_EXAMPLES, ODD, Bad, Odd, OddImage, Report, Sides, check
+from tench.data.duplicates import Copy, Group
 from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, load, save
 
 
@@ -59,8 +60,10 @@ def saved(folder: Path, splits: dict[str, Rows]) -> Dataset:
 
 def test_a_dataset_of_good_photographs_has_nothing_to_report_but_sizes(tmp_path: Path) -> None:
     other = encoded(PHOTO.crop((0, 0, 20, 30)), "PNG")
-    report = check(dataset_of(tmp_path, {"train": {"a.jpg": JPEG, "b.JPEG": JPEG, "c.png": other}}), threads=2)
-    assert report == Report(images=3, bad=(), odd={}, height=Sides(30, 40.0, 40), width=Sides(20, 48.0, 48))
+    images = {"a.jpg": JPEG, "b.JPEG": encoded(PHOTO, "JPEG", quality=90), "c.png": other}
+    report = check(dataset_of(tmp_path, {"train": images}), threads=2)
+    assert report == Report(3, bad=(), odd_images=(), height=Sides(30, 40.0, 40), width=Sides(20, 48.0, 48))
+    assert (report.odd, report.stops_training) == ({}, False)
 
 
 def test_every_bad_image_is_named_with_its_reason_and_the_rest_is_still_checked(tmp_path: Path) -> None:
@@ -80,16 +83,19 @@ def test_every_bad_image_is_named_with_its_reason_and_the_rest_is_still_checked(
             "a.jpg",
             f"{tmp_path}/train/a.jpg",
             "no image: starts with bytes b'<html>', not a known image format",
+            fixable=False,
         ),
-        Bad("train", "c.jpg", f"{tmp_path}/train/c.jpg", "truncated JPEG: Premature end of JPEG file"),
-        Bad("train", "d.jpg", f"{tmp_path}/train/d.jpg", "empty (0 bytes)"),
+        Bad("train", "c.jpg", f"{tmp_path}/train/c.jpg", "truncated JPEG: Premature end of JPEG file", fixable=True),
+        Bad("train", "d.jpg", f"{tmp_path}/train/d.jpg", "empty (0 bytes)", fixable=False),
         Bad(
             "val",
             "e.jpg",
             f"{tmp_path}/val/e.jpg",
             f"{tmp_path}/val/e.jpg: cannot be read (No such file or directory). Row 0 needs it.",
+            fixable=False,
         ),
     )
+    assert report.stops_training
     assert report.height == Sides(40, 40.0, 40)
 
 
@@ -111,16 +117,22 @@ def test_what_is_unusual_is_counted_by_kind(tmp_path: Path) -> None:
         "several.jpg": encoded(PHOTO, "MPO", save_all=True, append_images=[PHOTO]),
         "small_enough.gif": encoded(PHOTO.resize((8, 8)), "GIF"),
         "suspect.jpg": suspect,
+        "trailing.jpg": JPEG + bytes(1234),
+        "trailing.png": encoded(PHOTO, "PNG") + b"<html>",
+        "huge.png": encoded(Image.new("L", (4001, 4000)).convert("1"), "PNG"),
+        "largest.gif": encoded(Image.new("P", (4000, 4000)), "GIF"),
     }
     report = check(dataset_of(tmp_path, {"train": images}), threads=2)
     assert report.bad == ()
     assert report.odd == {
-        "rotated": Odd(1, ("train/rotated.jpg",)),
-        "grey": Odd(2, ("train/alpha.png", "train/grey.jpg")),
+        "rotated": Odd(1, ("train/rotated.jpg (orientation 8)",)),
+        "grey": Odd(3, ("train/alpha.png", "train/grey.jpg", "train/huge.png")),
         "cmyk": Odd(1, ("train/cmyk.JPEG",)),
-        "misnamed": Odd(1, ("train/n02105855_2933.JPEG",)),
-        "tiny": Odd(1, ("train/tiny.png",)),
-        "suspect": Odd(1, ("train/suspect.jpg",)),
+        "misnamed": Odd(1, ("train/n02105855_2933.JPEG (a PNG)",)),
+        "tiny": Odd(1, ("train/tiny.png (7 x 50 pixels)",)),
+        "huge": Odd(1, ("train/huge.png (4001 x 4000 pixels)",)),
+        "trailing": Odd(2, ("train/trailing.jpg (1,234 bytes)", "train/trailing.png (6 bytes)")),
+        "suspect": Odd(1, ("train/suspect.jpg (Corrupt JPEG data: 11 extraneous bytes before marker 0xd1)",)),
     }
     assert set(report.odd) == set(ODD)
 
@@ -141,9 +153,50 @@ def test_the_report_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> 
     assert [(bad.split, bad.key) for bad in first.bad] == sorted((bad.split, bad.key) for bad in first.bad)
 
 
+def test_images_are_reported_in_the_order_of_rows_however_they_lie_in_a_file(tmp_path: Path) -> None:
+    grey = encoded(PHOTO.convert("L"), "JPEG")
+    images = {f"{number:03}.jpg": (b"none", grey, grey[:-50])[number % 3] for number in range(100)}
+    keys = sorted(images, reverse=True)
+    (tmp_path / "shard").write_bytes(b"".join(images[key] for key in keys))
+    lengths = np.array([len(images[key]) for key in keys])
+    rows = Rows([str(tmp_path / "shard")], np.zeros(100, int), lengths.cumsum() - lengths, lengths, lengths * 0, keys)
+    report = check(saved(tmp_path, {"train": rows}), threads=3)
+    assert [bad.key for bad in report.bad] == sorted(key for key in keys if images[key] != grey)
+    assert [image.key for image in report.odd_images] == sorted(key for key in keys if images[key] == grey)
+    assert [copy.key for copy in report.duplicates[0].images] == [image.key for image in report.odd_images]
+
+
 def test_only_the_first_examples_of_a_kind_are_kept(tmp_path: Path) -> None:
     odd = check(many(tmp_path), threads=4).odd
     assert odd["grey"] == Odd(50 + 24, tuple(f"train/{3 * index:03}.png" for index in range(MAX_EXAMPLES)))
+
+
+def test_every_odd_image_is_listed_with_all_its_kinds(tmp_path: Path) -> None:
+    grey = encoded(PHOTO.convert("L").resize((7, 9)), "PNG")
+    report = check(dataset_of(tmp_path, {"train": {"a.jpg": JPEG}, "val": {"b.jpg": grey + b"12"}}), threads=1)
+    kinds = {"grey": "", "misnamed": "a PNG", "trailing": "2 bytes", "tiny": "7 x 9 pixels"}
+    assert report.odd_images == (OddImage("val", "b.jpg", f"{tmp_path}/val/b.jpg", kinds),)
+    assert len(check(many(tmp_path), threads=4).odd_images) == 2 * 50 + 24 + 23  # grey, or a JPEG named .png
+
+
+def test_images_with_the_same_bytes_are_told_apart_by_split_and_label(tmp_path: Path) -> None:
+    other, bad = encoded(PHOTO, "PNG"), JPEG[:-100]
+    images = {"train": {"a.jpg": JPEG, "b.png": other, "c.jpg": JPEG, "d.jpg": bad}, "val": {"b.png": other, "e": bad}}
+    report = check(dataset_of(tmp_path, images), threads=2)
+    within, across = report.duplicates
+    assert within == Group((Copy("train", "a.jpg", "a"), Copy("train", "c.jpg", "a")))
+    assert across == Group((Copy("train", "b.png", "a"), Copy("val", "b.png", "a")))
+    assert (within.across_splits, across.across_splits) == (False, True)
+    assert report.near is None
+
+
+def test_near_duplicates_are_looked_for_on_request(tmp_path: Path) -> None:
+    images = {"train": {"a.jpg": JPEG}, "val": {"b.jpg": encoded(PHOTO, "JPEG", quality=50), "c.jpg": b"none"}}
+    dataset = dataset_of(tmp_path, images)
+    report = check(dataset, threads=2, near=True)
+    assert report.near == (Group((Copy("train", "a.jpg", "a"), Copy("val", "b.jpg", "a"))),)
+    assert report.duplicates == ()
+    assert check(dataset, threads=1, near=True) == report
 
 
 def test_progress_adds_up_to_all_images(tmp_path: Path) -> None:
@@ -177,7 +230,8 @@ def test_raw_pixels_are_checked_for_their_size(tmp_path: Path) -> None:
         1,
     )
     report = check(saved(tmp_path, {"train": rows}), threads=2)
-    assert report == Report(3, (), {}, Sides(28, 28.0, 28), Sides(28, 28.0, 28))
+    copies = Group(tuple(Copy("train", key, "a") for key in "012"))
+    assert report == Report(3, (), (), Sides(28, 28.0, 28), Sides(28, 28.0, 28), duplicates=(copies,))
     wrong = Rows([str(shard)], np.zeros(1, int), 0, 784, np.zeros(1, int), ["0"], PIXELS_HWC, 28, 29, 1)
     report = check(saved(tmp_path, {"train": wrong}), threads=2)
     assert [bad.reason for bad in report.bad] == ["raw pixels: 784 bytes, expected 28 x 29 x 1 = 812"]
@@ -189,18 +243,42 @@ def test_a_report_without_a_good_image_has_no_sizes(tmp_path: Path) -> None:
 
 
 def test_the_report_becomes_json(tmp_path: Path) -> None:
-    images = {"a.jpg": b"", "b.jpg": encoded(PHOTO.convert("L"), "JPEG")}
+    grey = encoded(PHOTO.convert("L"), "JPEG")
+    images = {"a.jpg": b"", "b.jpg": grey, "c.jpg": grey}
     report = check(dataset_of(tmp_path, {"val": images}), threads=1)
     assert json.loads(json.dumps(report.to_json())) == {
-        "images": 2,
-        "bad": [{"split": "val", "key": "a.jpg", "file": f"{tmp_path}/val/a.jpg", "reason": "empty (0 bytes)"}],
+        "images": 3,
+        "known": [],
+        "checksums": [],
+        "damaged": [],
+        "bad": [
+            {
+                "split": "val",
+                "key": "a.jpg",
+                "file": f"{tmp_path}/val/a.jpg",
+                "reason": "empty (0 bytes)",
+                "fixable": False,
+            }
+        ],
         "odd": {
             "grey": {
-                "count": 1,
+                "count": 2,
                 "meaning": "one channel, read as three equal ones",
-                "examples": ["val/b.jpg"],
+                "examples": ["val/b.jpg", "val/c.jpg"],
             }
         },
+        "odd_images": [
+            {"split": "val", "key": key, "file": f"{tmp_path}/val/{key}", "kinds": {"grey": ""}}
+            for key in ("b.jpg", "c.jpg")
+        ],
+        "duplicates": [
+            {
+                "images": [{"split": "val", "key": key, "class_id": "a"} for key in ("b.jpg", "c.jpg")],
+                "across_splits": False,
+                "contradicts": False,
+            }
+        ],
+        "near_duplicates": None,
         "height": {"min": 40, "median": 40.0, "max": 40},
         "width": {"min": 48, "median": 48.0, "max": 48},
     }

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import simplejpeg
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from tench.data.image import (
@@ -27,6 +29,7 @@ from tench.data.image import (
     decode_row,
     format_of_name,
     from_pixels,
+    num_trailing_bytes,
     probe,
 )
 from tench.data.table import DAMAGED, PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, Table, load, save
@@ -456,6 +459,47 @@ def test_probe_does_not_need_the_pixels() -> None:
         data = encoded(CHINA.resize((300, 200)), kind)
         cut = data[:-1000]
         assert probe(cut) == ImageInfo(kind, 200, 300, "RGB")
+
+
+def test_probe_of_photographs_says_what_pillow_says(shared_data: Path) -> None:
+    with tarfile.open(shared_data / "photos.tar") as archive:
+        photographs = [archive.extractfile(member).read() for member in archive if member.isfile()]  # type: ignore[union-attr]
+    assert len(photographs) == 250
+    for data in photographs:
+        image = Image.open(io.BytesIO(data))
+        expected = ImageInfo("JPEG", image.height, image.width, image.mode, image.getexif().get(ORIENTATION) or 1)
+        assert probe(data) == expected
+
+
+def test_an_orientation_is_found_behind_other_segments_and_fill_bytes() -> None:
+    data = encoded(CHINA, "JPEG", exif=oriented(5))
+    exif = data.index(b"\xff\xe1")
+    stop = exif + 2 + int.from_bytes(data[exif + 2 : exif + 4], "big")
+    colours = data.index(b"\xff\xc0")
+    without = data[:exif] + data[stop:colours]
+    late = without + data[exif:stop] + data[colours:]
+    filled = without + b"\xff" + data[exif:stop] + data[colours:]
+    for moved in (late, filled):
+        assert Image.open(io.BytesIO(moved)).getexif()[ORIENTATION] == 5
+        assert probe(moved) == ImageInfo("JPEG", 23, 31, "RGB", 5)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@given(behind=st.binary(max_size=40).filter(lambda data: b"\xff\xd9" not in data))
+def test_bytes_behind_the_end_of_an_image_are_counted(kind: str, behind: bytes) -> None:
+    assert num_trailing_bytes(encoded(CHINA, kind) + behind, kind) == len(behind)
+
+
+def test_an_image_behind_a_png_is_trailing_but_the_second_picture_of_an_mpo_is_not() -> None:
+    png = encoded(CHINA, "PNG")
+    assert num_trailing_bytes(png + png, "PNG") == len(png)
+    assert num_trailing_bytes(encoded(CHINA, "MPO", save_all=True, append_images=[CHINA]), "JPEG") == 0
+
+
+def test_formats_without_an_end_and_images_that_lack_it_have_nothing_behind_it() -> None:
+    assert num_trailing_bytes(encoded(CHINA, "BMP") + b"more", "BMP") == 0
+    assert num_trailing_bytes(encoded(CHINA, "JPEG")[:-2], "JPEG") == 0
+    assert num_trailing_bytes(b"", "PNG") == 0
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,17 @@ def test_each_row_gives_the_bytes_label_and_key_it_was_made_of(tmp_path: Path) -
     assert (dataset.source, dataset.layout, dataset.classes, dataset.notes) == ("somewhere", "made", ABC, ("A note.",))
 
 
+@given(names=st.lists(st.sampled_from("abcdefgh"), unique=True))
+def test_in_file_order_offsets_only_grow(names: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("images")
+    one, other = (one_shard(folder / part, {part + name: (b"12", 0) for name in names}) for part in "xy")
+    table = Table.joined(
+        [saved(folder / part, {"train": rows}).splits["train"] for part, rows in (("x", one), ("y", other))], "here"
+    )
+    places = [(table.shard(row), int(table.offsets[row])) for row in table.in_file_order().tolist()]
+    assert places == [(str(folder / part / "shard"), 2 * number) for part in "xy" for number in range(len(names))]
+
+
 def test_splits_keep_their_rows_shards_and_encodings_apart(tmp_path: Path) -> None:
     train = one_shard(tmp_path / "train", {"b": (b"abcdef", 0), "a": (b"ghijkl", 1)})
     pixels = Rows(

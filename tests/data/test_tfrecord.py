@@ -341,6 +341,16 @@ def test_large_payloads_are_verified_in_blocks() -> None:
         tfrecord.verify(io.BytesIO(damaged), "x")
 
 
+def test_every_record_whose_data_has_changed_is_told() -> None:
+    data = bytearray(framed(b"first", b"second", b"third"))
+    data[12] ^= 1
+    data[-6] ^= 1
+    found = list(tfrecord.faults(io.BytesIO(data), "x"))
+    assert [fault.partition(" (")[0] for fault in found] == ["x: record 0", "x: record 2"]
+    with pytest.raises(TenchError, match=r"^x: record 0 "):
+        tfrecord.verify(io.BytesIO(data), "x")
+
+
 def inflated(data: bytes) -> bytes:
     return b"".join(tfrecord.inflated(io.BytesIO(data), "shard"))
 

@@ -1,4 +1,6 @@
 import hashlib
+import tarfile
+from pathlib import Path
 
 from tench.data import wordnet
 
@@ -23,6 +25,15 @@ def test_the_evaluation_sets_have_200_of_the_1000_classes_each_and_86_in_common(
     a, r = set(wordnet.subset("a")), set(wordnet.subset("r"))
     assert (len(a), len(r), len(a & r)) == (200, 200, 86)
     assert a | r <= set(wordnet.imagenet())
+
+
+def test_the_classes_of_tiny_imagenet_are_those_of_its_wnids_txt(shared_data: Path) -> None:
+    listed = "".join(f"{wnid}\n" for wnid in wordnet.tiny_imagenet())
+    assert hashlib.md5(listed.encode()).hexdigest() == "6c81990e2d7ae3bd3c88dceb97b46342"  # of the file as published
+    with tarfile.open(shared_data / "tiny-imagenet-20.tar.xz") as archive:
+        part = archive.extractfile("tiny-imagenet-20/wnids.txt")
+        assert part is not None
+        assert set(part.read().decode().split()) <= set(wordnet.tiny_imagenet())
 
 
 def test_names_are_for_people_and_an_unknown_id_is_its_own_name() -> None:

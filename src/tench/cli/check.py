@@ -2,49 +2,104 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from tench.cli.parse import parse
 
+if TYPE_CHECKING:
+    from tench.data.check import Report
+    from tench.data.duplicates import Group
+    from tench.data.table import Dataset
+
+_MAX_GROUPS = 5
+"""Of duplicates, so many are shown of each kind; --json lists all."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """Decode every image of a source once; name each that cannot be read, count what is odd.
+    """Decode every image of a source once, and name what would stop a training or spoil it.
 
-    The source is read anew. The exit code is 1 if an image would stop a training. Example:
+    The source is read anew. Checksums of published files, record CRCs and the numbers of known sets are compared; bad
+    images are named; unusual ones and duplicates are counted. The exit code is 1 if something would stop a training.
+    What was found is kept: a later training on the same content says so. Example:
 
         tench check ~/flowers
     """
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
     """Path of the dataset, or digits or synthetic."""
+    with_: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
+    ] = ()
+    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
+    near: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Look for near duplicates too: images that were saved anew, resized or brightened."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
     """Threads; 0: one for each core."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: images, bad (split, key, file, reason), odd (counts and examples)."""
+    """Print one JSON object: images, known, checksums, damaged (file, reason), bad (split, key, file, reason,
+    fixable), odd (counts and examples), odd_images (split, key, file, kinds), duplicates, near_duplicates."""
 
 
 def run(arguments: list[str]) -> int:
     asked = parse(Check, arguments)
-    from tench.data.check import ODD, check
+    from tench.data.certificate import remember
+    from tench.data.check import check
     from tench.data.source import open_source
     from tench.machine import num_threads
     from tench.progress import progress
 
     threads = num_threads(asked.threads)
-    dataset = open_source(asked.source, anew=True)
-    total = sum(len(table) for table in dataset.splits.values())
-    with progress("check", total, "images") as advance:
-        report = check(dataset, threads=threads, progress=lambda count: advance(count, ""))
+    dataset = open_source((asked.source, *asked.with_), anew=True)
+    with progress("check", dataset.num_images, "images") as advance:
+        report = check(dataset, threads=threads, near=asked.near, progress=lambda count: advance(count, ""))
+    remember(dataset, report)
     if asked.json:
         print(json.dumps(report.to_json()))
-        return 1 if report.bad else 0
+    else:
+        _show(dataset, report)
+    return 1 if report.stops_training else 0
+
+
+def _show(dataset: "Dataset", report: "Report") -> None:
+    from tench.data.check import ODD
+
+    for sentence in report.known:
+        print(sentence)
+    for note in dataset.notes:
+        print(f"note: {note}")
+    for sentence in report.checksums:
+        print(f"checksum: {sentence}")
+    for damaged in report.damaged:
+        print(f"damaged: {damaged.file}: {damaged.reason}")
     for bad in report.bad:
         print(f"bad: {bad.file}: {bad.reason} ({bad.split}, {bad.key})")
     for name, odd in report.odd.items():
-        if odd.count:
-            print(f"{name}: {odd.count} ({ODD[name]}), such as {', '.join(odd.examples)}")
-    print(f"{dataset.source}: {report.images} images, {len(report.bad)} bad")
-    return 1 if report.bad else 0
+        print(f"{name}: {odd.count:,} ({ODD[name]}), such as {', '.join(odd.examples)}")
+    _show_groups("duplicates", "the same content", report.duplicates)
+    _show_groups("near duplicates", "nearly the same content", report.near or ())
+    damage = f", damaged records or members of its files: {len(report.damaged):,}" if report.damaged else ""
+    print(
+        f"{dataset.source}: {report.images:,} images, {len(report.bad):,} bad{damage}. This is kept: a training on the "
+        "same content says so."
+    )
+
+
+def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:
+    if not groups:
+        return
+    print(f"{name}: {sum(len(group.images) for group in groups):,} images in {len(groups):,} groups of {meaning}")
+    kinds = (
+        ("across splits, so that what is validated on was trained on", [one for one in groups if one.across_splits]),
+        ("with different labels", [one for one in groups if one.contradicts]),
+        ("within one split and class", [one for one in groups if not one.across_splits and not one.contradicts]),
+    )
+    for kind, found in kinds:
+        if found:
+            print(f"  {len(found):,} {kind}:")
+        for group in found[:_MAX_GROUPS]:
+            print(f"    {' = '.join(f'{image.split}/{image.key}' for image in group.images)}")
+        if len(found) > _MAX_GROUPS:
+            print("    ...")

@@ -375,6 +375,10 @@ class Table:
         pieces: IntArray = (self._shard.astype(np.int64) << 32) + self.offsets // PIECE_BYTES
         return pieces
 
+    def in_file_order(self) -> IntArray:
+        """All row numbers in the order in which the images lie in their files: the quickest to read them in, (N,)."""
+        return np.lexsort((self.offsets, self._shard))
+
     def _gzip(self, shard: str) -> IndexedGzip:
         with self._lock:
             if shard not in self._gzips:

@@ -134,13 +134,19 @@ def records(file: BinaryIO, where: str) -> Iterator[Span]:
 
 def verify(file: BinaryIO, where: str) -> None:
     """Read a whole file and compare both checksums of every record. Raises TenchError at the first that differs."""
+    for fault in faults(file, where):
+        raise TenchError(fault)
+
+
+def faults(file: BinaryIO, where: str) -> Iterator[str]:
+    """What `verify` finds, record after record, each for a person. Raises TenchError where no more can be read."""
     for number, (start, stop) in enumerate(records(file, where)):
         file.seek(start)
         crc = 0
         for left in range(stop - start, 0, -_BLOCK_BYTES):
             crc = google_crc32c.extend(crc, file.read(min(left, _BLOCK_BYTES)))
         if masked(crc) != int.from_bytes(file.read(4), "little"):
-            raise TenchError(
+            yield (
                 f"{place(where, number, start)}: the checksum of its {stop - start:,} bytes of data does not fit, so "
                 "some of them have changed since they were written. Copy or download the file again, or convert it "
                 "anew."

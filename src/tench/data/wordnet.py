@@ -1,7 +1,8 @@
 """What is known of WordNet's classes: names by WordNet id, and the class lists of ImageNet and its evaluation sets.
 
-The lists are those that timm carries as package data (read as files; timm itself is not imported), and the devkit's
-numbering of ILSVRC2012, which stands beside this module. Class order everywhere: ascending WordNet id.
+The lists are those that timm carries as package data (read as files; timm itself is not imported), and beside this
+module the devkit's numbering of ILSVRC2012 and the classes of Tiny-ImageNet. Class order everywhere: ascending WordNet
+id.
 """
 
 import functools
@@ -32,8 +33,13 @@ def imagenet() -> tuple[str, ...]:
 @functools.cache
 def devkit_order() -> tuple[str, ...]:
     """The same 1000 ids in the order of the development kit: ILSVRC2012_ID k is at position k - 1."""
-    positions = Path(__file__).with_name("ilsvrc2012_ids.txt").read_text(encoding="ascii").split()
-    return tuple(imagenet()[int(position)] for position in positions)
+    return _listed("ilsvrc2012_ids.txt")
+
+
+@functools.cache
+def tiny_imagenet() -> tuple[str, ...]:
+    """The 200 WordNet ids of Tiny-ImageNet-200, in the order of its wnids.txt."""
+    return _listed("tiny_imagenet_ids.txt")
 
 
 @functools.cache
@@ -51,6 +57,12 @@ def position_of(ids: Sequence[str]) -> dict[str, int]:
 def _lemmas() -> dict[str, str]:
     lines = (line.split("\t", 1) for line in _timm("imagenet_synset_to_lemma.txt").splitlines() if "\t" in line)
     return {wnid: names.strip() for wnid, names in lines}
+
+
+def _listed(file: str) -> tuple[str, ...]:
+    """WordNet ids that a file beside this module lists as positions among the 1000."""
+    positions = Path(__file__).with_name(file).read_text(encoding="ascii").split()
+    return tuple(imagenet()[int(position)] for position in positions)
 
 
 def _timm(file: str) -> str:
