@@ -3,6 +3,7 @@
     recipe.yaml        every value, each `auto` resolved
     environment.json   versions, machine, commit, the dataset and its fingerprint
     classes.json       the classes in the order of the labels
+    bad_images.json    those that were left out or fixed, where there are any
     metrics.jsonl      one object per log line and per validation (`kind`: step, epoch)
     metrics.csv        the validations as a table
     last.ckpt          all that resuming needs
@@ -29,7 +30,7 @@ from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text
 
 RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
-METRICS, CHECKPOINT, _LOCK = "metrics.jsonl", "last.ckpt", ".lock"
+METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +93,8 @@ class Run:
 
     def begin(self, recipe_yaml: str, environment: dict[str, Any], classes: dict[str, Any]) -> None:
         """Write what is known before the first step; the recipe last, for it marks a run as begun."""
-        self._write_json(ENVIRONMENT, environment)
-        self._write_json(CLASSES, classes)
+        self.write_json(ENVIRONMENT, environment)
+        self.write_json(CLASSES, classes)
         write_text(self.folder / RECIPE, recipe_yaml)
 
     def environment(self) -> dict[str, Any]:
@@ -170,7 +171,7 @@ class Run:
             ) from error
         return state
 
-    def _write_json(self, name: str, data: dict[str, Any]) -> None:
+    def write_json(self, name: str, data: Any) -> None:
         write_text(self.folder / name, json.dumps(data, indent=1) + "\n")
 
 
@@ -210,7 +211,7 @@ def environment() -> dict[str, Any]:
 
 def _is_run(names: list[str]) -> bool:
     """Whether these are a run's files, or what a run killed before its first step has written."""
-    return RECIPE in names or set(names) <= {ENVIRONMENT, CLASSES}
+    return RECIPE in names or set(names) <= {ENVIRONMENT, CLASSES, BAD_IMAGES}
 
 
 def _commit() -> str | None:

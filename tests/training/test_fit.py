@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -576,12 +577,73 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monk
 
 
 @pytest.fixture
+def damaged(photo_folder: Path, tmp_path: Path) -> Path:
+    """Real photographs; one of train and one of val are cut off."""
+    shutil.copytree(photo_folder, tmp_path / "photos")
+    for name in ("train/roof/3.jpg", "val/water/6.jpg"):
+        path = tmp_path / "photos" / name
+        path.write_bytes(path.read_bytes()[:-400])
+    return tmp_path / "photos"
+
+
+PHOTOS = SMALL.replace(image_size=16, epochs=1, batch_size=4)
+
+
+def test_a_bad_image_stops_a_training_unless_the_recipe_says_otherwise(damaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(TenchError, match=r"truncated JPEG|premature end"):
+        fit(damaged, recipe=PHOTOS, run=tmp_path / "run", options=OPTIONS)
+
+
+@pytest.mark.parametrize(("bad", "num_train", "num_val"), [("skip", 17, 5), ("fix", 18, 6)])
+def test_bad_images_are_left_out_or_fixed_and_listed(
+    damaged: Path, tmp_path: Path, bad: str, num_train: int, num_val: int
+) -> None:
+    run = fit(damaged, recipe=PHOTOS.replace(bad=bad), run=tmp_path / "run", options=OPTIONS)
+    listed = json.loads((run.folder / "bad_images.json").read_text())
+    done = {"skip": "skipped", "fix": "fixed"}[bad]
+    assert [(one["split"], one["key"], one["done"]) for one in listed] == [
+        ("train", "roof/3.jpg", done),
+        ("val", "water/6.jpg", done),
+    ]
+    assert all(one["reason"] and one["file"].startswith(str(damaged)) for one in listed)
+    assert run.metrics("epoch")[-1]["val_images"] == num_val
+    name, metrics = tench.evaluate(run.folder)
+    assert metrics.images == num_val
+    assert len(plan.open_data(str(damaged), None, PHOTOS.replace(bad=bad).input).train) == num_train
+    with pytest.raises(TenchError, match=r"water/6\.jpg.* --bad skip"):
+        tench.evaluate(run.folder, bad="fail")
+    assert name.endswith("(val)")
+
+
+def test_another_set_of_bad_images_is_another_run(damaged: Path, tmp_path: Path) -> None:
+    recipe = PHOTOS.replace(bad="skip", epochs=2)
+    with pytest.raises(Killed):
+        _killed_after_one_step(damaged, recipe, tmp_path / "run")
+    other = damaged / "train/roof/2.jpg"
+    other.write_bytes(bytes(other.stat().st_size))
+    (damaged / "train/roof").touch()  # as a copy anew would do
+    with pytest.raises(UsageError, match=r"bad_images was [0-9a-f]{16}, now [0-9a-f]{16}"):
+        fit(damaged, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
+
+
+def _killed_after_one_step(source: Path, recipe: Recipe, run: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+
+        def step(*arguments: Any) -> None:
+            real_train_step(*arguments)
+            raise Killed
+
+        patch.setattr(fit_module, "train_step", step)
+        fit(source, recipe=recipe, run=run, options=OPTIONS)
+
+
+@pytest.fixture
 def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives each validation image the label of the class after its own."""
     whole = plan.open_data
 
-    def open_data(*arguments: Any) -> Data:
-        data = whole(*arguments)
+    def open_data(*arguments: Any, **named: Any) -> Data:
+        data = whole(*arguments, **named)
         index = np.roll(np.arange(len(data.classes), dtype=np.int32), -1)
         return dataclasses.replace(data, val=data.val.relabelled(index))
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -30,6 +30,9 @@ class Evaluate:
     """Threads that prepare images; 0: one for each core."""
     device: str = "auto"
     """auto, cpu, cuda, ..."""
+    bad: Literal["fail", "skip", "fix"] | None = None
+    """Images that do not decode: see tench train; none: what the training did, of what it was trained and validated on,
+    else fail."""
     per_class: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the top-1 of every class."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -43,7 +46,12 @@ def run(arguments: list[str]) -> int:
 
     classifier = load(asked.model, asked.device)
     name, metrics = evaluate_source(
-        classifier, asked.source, split=asked.split, batch_size=asked.batch_size, threads=asked.threads
+        classifier,
+        asked.source,
+        split=asked.split,
+        batch_size=asked.batch_size,
+        threads=asked.threads,
+        bad=asked.bad,
     )
     classes = classifier.classes
     rows = list(zip(classes.ids, classes.names, metrics.per_class, strict=True))

@@ -20,9 +20,9 @@ import numpy as np
 import tench
 from tench.data import staging as staged
 from tench.data.encode import Encoding
+from tench.data.handled import POLICIES, Policy
 from tench.data.image import ImageError
 from tench.data.naming import check_class_folders, check_names, names_of
-from tench.data.produce import POLICIES, Policy
 from tench.data.split import hold_out
 from tench.data.table import Dataset, IntArray, Table
 from tench.data.writers import Content, Shards, Trees

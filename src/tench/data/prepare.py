@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tench.data import staging as staged
+from tench.data.handled import Handled
 from tench.data.planning import SHARDS, Layout, Options, Plan, existing, paths_of, plan, tree_of
 from tench.data.source import Source, open_source
-from tench.data.staging import PREPARED, Bad, Staging
+from tench.data.staging import PREPARED, Staging
 from tench.data.table import Dataset, is_fresh
 from tench.data.verify import compare_files, compare_tables
 from tench.data.writers import Content
@@ -36,7 +37,7 @@ class Prepared:
     dest: Path
     images: Mapping[str, int]
     num_bytes: int
-    bad: Sequence[Bad]
+    bad: Sequence[Handled]
     existed: bool = False
 
 
@@ -120,7 +121,7 @@ def _files(made: Plan, content: Content) -> list[str]:
     return [file.name for file in made.files(SHARDS[made.options.to](made.content))]
 
 
-def without(content: Content, bad: Sequence[Bad]) -> Content:
+def without(content: Content, bad: Sequence[Handled]) -> Content:
     """What is written when the images that are left out are left out."""
     skipped: dict[str, set[int]] = {}
     for one in bad:

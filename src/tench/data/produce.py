@@ -1,16 +1,10 @@
 """The bytes under which a row is stored: its own, or encoded anew; and what is done about an image that is bad."""
 
-from typing import Literal, get_args
-
 from tench.data.encode import Encoding, encode
+from tench.data.handled import Policy
 from tench.data.image import GREY_MODES, ImageError, Pixels, decode_as, decode_damaged, header
 from tench.data.table import FILE, Table
 from tench.errors import TenchError
-
-Policy = Literal["fail", "skip", "fix"]
-"""What to do about an image that does not decode: stop; leave it out; decode a JPEG as far as its data goes, and leave
-out what cannot be fixed so. What was done is counted, and listed with file and reason."""
-POLICIES = get_args(Policy)
 
 _RAW = Encoding(format="png")
 """For raw pixels, which have no file format of their own: without loss."""

@@ -17,8 +17,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
+from tench.data.handled import Handled
 from tench.errors import TenchError, UsageError, some
 from tench.files import size_text, write_text
 
@@ -29,17 +30,6 @@ _PLAN, _JOURNAL, _LOCK, _OWNER = "plan.json", "journal.jsonl", "lock", "owner.js
 _FLUSH_BYTES, FLUSH_SECONDS = 64 * 2**20, 2.0
 """After so much, or so long, the disk is asked for what it has not written yet: what a kill can cost."""
 _IOV_MAX = 1024
-
-
-class Bad(TypedDict):
-    """A bad image, and what was done about it: "skipped" or "fixed"."""
-
-    split: str
-    row: int
-    key: str
-    file: str
-    reason: str
-    done: str
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -53,7 +43,7 @@ class Staging:
     def __init__(self, dest: Path, plan: Mapping[str, Any], may_change: Mapping[str, Any]) -> None:
         """dest: holds nothing, or what was begun with the same plan."""
         self.dest, self.folder = dest, dest / WORK
-        self.bad: list[Bad] = []
+        self.bad: list[Handled] = []
         self._done: dict[str, tuple[int, int]] = {}
         known = self.folder / _PLAN
         if known.exists():
@@ -71,7 +61,7 @@ class Staging:
         """How many rows of a file were on the disk when this process began, in how many bytes."""
         return self._done.get(file, (0, 0))
 
-    def note(self, file: str, rows: int, num_bytes: int, bad: Sequence[Bad]) -> None:
+    def note(self, file: str, rows: int, num_bytes: int, bad: Sequence[Handled]) -> None:
         """Remember that a file's first rows are on the disk, and which of those added since the last time are bad."""
         self.bad += bad
         line = {"file": file, "rows": rows, "bytes": num_bytes, "bad": list(bad)}
@@ -128,10 +118,10 @@ class Sink:
         self._part, self._final = staging.part(file), staging.dest / file
         self.is_complete = self._final.exists()
         self.rows, self._num_bytes = staging.done(file)
-        self._flushed, self._flushed_at, self._bad = self._num_bytes, time.monotonic(), list[Bad]()
+        self._flushed, self._flushed_at, self._bad = self._num_bytes, time.monotonic(), list[Handled]()
         self._is_closing = False
 
-    def add(self, num_rows: int, buffers: Sequence[bytes], bad: Sequence[Bad]) -> None:
+    def add(self, num_rows: int, buffers: Sequence[bytes], bad: Sequence[Handled]) -> None:
         """Append what holds the next rows."""
         for start in range(0, len(buffers), _IOV_MAX):
             self._num_bytes += self._write(buffers[start : start + _IOV_MAX])

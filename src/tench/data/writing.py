@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tench.data.encode import Encoding
+from tench.data.handled import Handled, Policy
 from tench.data.image import ImageError, header
-from tench.data.produce import Policy, stored
-from tench.data.staging import FLUSH_SECONDS, Bad, Sink, Staging
+from tench.data.produce import stored
+from tench.data.staging import FLUSH_SECONDS, Sink, Staging
 from tench.data.table import IntArray, Table
 from tench.data.writers import Record, Shards
 from tench.parallel import in_order
@@ -47,14 +48,14 @@ class Images:
     how: Encoding | None
     bad: Policy
 
-    def image(self, split: str, row: int) -> tuple[bytes | None, list[Bad]]:
+    def image(self, split: str, row: int) -> tuple[bytes | None, list[Handled]]:
         """The bytes to store, None where the image is left out, and whether it is bad."""
         table = self.tables[split]
         data, reason = stored(table, row, self.how, self.bad)
         if not reason:
             return data, []
         done, key, file = "skipped" if data is None else "fixed", table.key(row), table.shard(row)
-        return data, [Bad(split=split, row=row, key=key, file=file, reason=reason, done=done)]
+        return data, [Handled(split=split, row=row, key=key, file=file, reason=reason, done=done)]
 
 
 def write_shards(
@@ -62,9 +63,9 @@ def write_shards(
 ) -> None:
     """Write all files that are not complete. advance: called with the number of images done."""
 
-    def framed(piece: tuple[str, IntArray]) -> tuple[list[bytes], list[Bad]]:
+    def framed(piece: tuple[str, IntArray]) -> tuple[list[bytes], list[Handled]]:
         split, rows = piece
-        buffers, all_bad = list[bytes](), list[Bad]()
+        buffers, all_bad = list[bytes](), list[Handled]()
         for row in rows.tolist():
             data, bad = images.image(split, row)
             all_bad += bad
@@ -120,8 +121,8 @@ def write_tree(
     for folder in sorted({os.path.dirname(paths[split][row]) for split, row in order}):
         (dest / folder).mkdir(parents=True, exist_ok=True)
 
-    def place(piece: Sequence[tuple[str, int]]) -> list[Bad]:
-        all_bad = list[Bad]()
+    def place(piece: Sequence[tuple[str, int]]) -> list[Handled]:
+        all_bad = list[Handled]()
         for split, row in piece:
             table, path = images.tables[split], dest / paths[split][row]
             if link != "copy" and can_link(images, split) and _linked(table, row, path, link):
@@ -136,7 +137,7 @@ def write_tree(
         for start in range(done, len(order), _PIECE_ROWS):
             yield order[start : start + _PIECE_ROWS]
 
-    bad, flushed_at = list[Bad](), time.monotonic()
+    bad, flushed_at = list[Handled](), time.monotonic()
     with contextlib.closing(in_order(place, pieces(), threads=threads, name="prepare")) as results:
         for piece, piece_bad in results:
             done += len(piece)
@@ -148,7 +149,7 @@ def write_tree(
     staging.finish()
 
 
-def _synced(staging: Staging, done: int, bad: Sequence[Bad]) -> Callable[[], None]:
+def _synced(staging: Staging, done: int, bad: Sequence[Handled]) -> Callable[[], None]:
     """Has all files on the disk, and notes it."""
 
     def work() -> None:

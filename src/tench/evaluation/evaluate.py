@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tench.data import real
+from tench.data import policy, real
+from tench.data.handled import Policy
 from tench.data.layouts import imagenet_eval
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
@@ -45,12 +46,14 @@ def evaluate_source(
     split: str | None = None,
     batch_size: int = 256,
     threads: int = 0,
+    bad: Policy | None = None,
 ) -> tuple[str, Metrics]:
     """(name of what was evaluated, metrics) of a split of a source, its classes matched to the model's by id.
 
     model: a classifier, a run directory or a weights file. source: None means what the run validated on. split: None
     means val, else a test with labels, else train: of the set that the model was trained on, only what was held out.
-    Raises TenchError when that set is not as it was.
+    bad: what is done about images that do not decode; None: what the training did, of what it was trained and validated
+    on, else fail. Raises TenchError when that set is not as it was.
     """
     classifier = model if isinstance(model, Classifier) else load(model)
     if batch_size < 1:
@@ -60,7 +63,7 @@ def evaluate_source(
         if not trained_on:
             raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
         source = trained_on["val"] or trained_on["source"]
-    name, table, rule = evaluation_table(source, classifier.classes, split, trained_on)
+    name, table, rule = evaluation_table(source, classifier.classes, split, trained_on, bad=bad, threads=threads)
     return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name, rule=rule)
 
 
@@ -77,19 +80,30 @@ class Rule:
 
 
 def evaluation_table(
-    source: Source, classes: Classes, split: str | None, trained_on: Mapping[str, Any]
+    source: Source,
+    classes: Classes,
+    split: str | None,
+    trained_on: Mapping[str, Any],
+    *,
+    bad: Policy | None = None,
+    threads: int = 0,
 ) -> tuple[str, Table, Rule]:
     """(name, table, rule) of the split to evaluate, relabelled to a model's classes.
 
-    trained_on: what the model's card says of its data.
+    trained_on: what the model's card says of its data. bad: see evaluate_source.
     """
     same = bool(trained_on) and name_of(source) == name_of(trained_on["source"])
     chosen = {name: trained_on.get(name, 0) for name in ("min_images", "val_per_class")} if same else {}
+    if bad is None:
+        own = [trained_on[name] for name in ("source", "val") if trained_on.get(name)]
+        bad = trained_on.get("bad", "fail") if any(name_of(source) == name_of(one) for one in own) else "fail"
     dataset = open_source(source, **chosen)
     if split is not None:
-        name, table = dataset.split(split)
+        name, _ = dataset.split(split)
     else:
-        name, table = validation_split(dataset) or dataset.split("train", "test")
+        name, _ = validation_split(dataset) or dataset.split("train", "test")
+    dataset, _ = policy.apply(dataset, bad, [name], threads=threads)
+    table = dataset.splits[name]
     if split is None and name == "train" and trained_on.get("val") is None:
         if trained_on.get("fingerprint") == dataset.fingerprint:
             name, table = "held out of train", hold_out(table, trained_on["val_fraction"])[1]

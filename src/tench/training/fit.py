@@ -20,7 +20,7 @@ from tench.input.order import Order
 from tench.machine import choose_device, num_threads
 from tench.models import create, stem_note
 from tench.progress import progress
-from tench.run import CHECKPOINT, RECIPE, Run, environment, remembered_data
+from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.plan import (
     Batches,
     Data,
@@ -90,7 +90,7 @@ def fit(
         source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
     validate(recipe)
     device = choose_device(options.device)
-    data = open_data(source, None if val is None else str(val), recipe.input)
+    data = open_data(source, None if val is None else str(val), recipe.input, threads=options.threads)
     directory = Run.at(run)
     try:
         with directory.lock():
@@ -146,6 +146,8 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         total_steps = recipe.training.epochs * order.steps_per_epoch
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, total_steps)
     else:
+        if data.bad_images:
+            run.write_json(BAD_IMAGES, data.bad_images)
         run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
     _describe(run, recipe, data, card, module, device)
@@ -304,7 +306,7 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
     differences += [
         f"{name} was {facts[name]}, now {value}"
         for name, value in data.facts.items()
-        if name in ("fingerprint", "val_fingerprint") and value != facts[name]
+        if name in ("fingerprint", "val_fingerprint", "bad_images") and value != facts.get(name)
     ]
     if differences:
         raise UsageError(

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from tench.data import policy
+from tench.data.handled import Handled
 from tench.data.info import image_sizes
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
@@ -35,7 +37,8 @@ Batches = Loader | Resident
 class Data:
     """What a training reads: two tables over one list of classes.
 
-    val_name: what the validation set is, for people. facts: what a run remembers of its data.
+    val_name: what the validation set is, for people. facts: what a run remembers of its data. bad_images: what was done
+    about those that do not decode.
     """
 
     train: Table
@@ -43,18 +46,26 @@ class Data:
     val_name: str
     classes: Classes
     facts: dict[str, Any]
+    bad_images: tuple[Handled, ...] = ()
 
 
-def open_data(source: Source, val: str | None, view: Input) -> Data:
+def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0) -> Data:
     """The training and validation tables of a source: its val, else its labelled test, else a part of its train.
 
     val: another source to validate on, whose classes are matched by id. view: of the recipe, for what it says of the
     data. Raises TenchError for data that would train to wrong numbers.
     """
     dataset = open_source(source, min_images=view.min_images, val_per_class=view.val_per_class)
+    used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]
+    dataset, bad_images = policy.apply(dataset, view.bad, used, threads=threads)
     _, train = dataset.split("train")
     require_labels(train, f"{dataset.source} (train)")
-    other = None if val is None else open_source(val)
+    other = None
+    if val is not None:
+        other = open_source(val)
+        used = [(validation_split(other) or other.split("train", "test"))[0]]
+        other, more = policy.apply(other, view.bad, used, threads=threads)
+        bad_images += more
     train, val_table, val_name = _validation(dataset, train, other, view.val_fraction)
     require_labels(val_table, val_name)
     _refuse_single_class(val_table, val_name, len(dataset.classes))
@@ -68,10 +79,12 @@ def open_data(source: Source, val: str | None, view: Input) -> Data:
         "val_fraction": view.val_fraction,
         "min_images": view.min_images,
         "val_per_class": view.val_per_class,
+        "bad": view.bad,
+        "bad_images": policy.fingerprint(bad_images),
     }
     for note in dataset.notes:
         _log.info("Note: %s", note)
-    return Data(train, val_table, val_name, dataset.classes, facts)
+    return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
 
 
 def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe:

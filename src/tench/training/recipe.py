@@ -60,6 +60,9 @@ class Input:
     0: none. (ImageNet-11K: 50.)"""
     min_images: int = 0
     """Classes with fewer training images are left out. (ImageNet-11K: 500.)"""
+    bad: Literal["fail", "skip", "fix"] = "fail"
+    """Images that do not decode: stop; leave them out; decode JPEGs as far as they go, the rest grey, and leave out
+    what cannot be fixed so. With skip and fix all images are checked first, once; bad_images.json lists them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

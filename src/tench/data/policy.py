@@ -1,0 +1,104 @@
+"""What is done about bad images before a training or an evaluation begins.
+
+It is decided then, for what happens in the middle of an epoch would make batches depend on it: which images are bad is
+known from the certificate of a check, which is made where there is none, once. A skipped image is no row any more, a
+fixed one has a flag by which it is decoded as far as it goes.
+"""
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tench.data.certificate import Certificate, certificate_of, remember
+from tench.data.check import Bad, check
+from tench.data.handled import Handled, Policy
+from tench.data.table import DAMAGED, Dataset, Table
+from tench.errors import TenchError
+from tench.machine import num_threads
+from tench.progress import progress
+
+_log = logging.getLogger("tench")
+
+
+def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 0) -> tuple[Dataset, list[Handled]]:
+    """The dataset as the policy leaves it, and what was done. The fingerprint stays that of the whole.
+
+    used: the splits that will be read; of the others nothing is an error, or told. With `fail` nothing is read: a
+    certificate that tells of bad images is an error, one that tells of none is said, and without one the first bad
+    image will stop whoever reads it. Raises TenchError also where the check itself fails.
+    """
+    found = certificate_of(dataset)
+    if found is None and bad != "fail":
+        _log.info("%s: which images are bad is not known yet: checking all of them once.", dataset.source)
+        with progress("check", dataset.num_images, "images") as advance:
+            report = check(dataset, threads=num_threads(threads), progress=lambda count: advance(count, ""))
+        remember(dataset, report)
+        found = certificate_of(dataset)
+    if found is None:
+        return dataset, []
+    _log.info("%s", found.sentence())
+    if bad == "fail":
+        _refuse(dataset, found, [one for one in found.bad if one.split in used])
+        return dataset, []
+    by_split: dict[str, list[Bad]] = {}
+    for one in found.bad:
+        if one.split not in used:
+            continue
+        by_split.setdefault(one.split, []).append(one)
+    splits: dict[str, Table] = dict(dataset.splits)
+    handled: list[Handled] = []
+    for split, of_split in by_split.items():
+        splits[split], done = _handled(dataset.splits[split], of_split, bad)
+        handled += done
+    if handled:
+        num_skipped = sum(one["done"] == "skipped" for one in handled)
+        _log.info("--bad %s: %d bad images are left out, %d are fixed.", bad, num_skipped, len(handled) - num_skipped)
+    return dataclasses.replace(dataset, splits=splits), handled
+
+
+def fingerprint(handled: Sequence[Handled]) -> str | None:
+    """A hash of which images were left out or fixed, 16 hexadecimal digits; None where none were."""
+    if not handled:
+        return None
+    lines = sorted(f"{one['split']} {one['key']} {one['done']}" for one in handled)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _handled(table: Table, found: Sequence[Bad], bad: Policy) -> tuple[Table, list[Handled]]:
+    row_of: Mapping[str, int] = {key: row for row, key in enumerate(table.keys())}
+    handled = [
+        Handled(
+            split=one.split,
+            row=row_of[one.key],
+            key=one.key,
+            file=one.file,
+            reason=one.reason,
+            done="fixed" if bad == "fix" and one.fixable else "skipped",
+        )
+        for one in found
+    ]
+    fixed = np.array([one["row"] for one in handled if one["done"] == "fixed"], np.int64)
+    skipped = np.array([one["row"] for one in handled if one["done"] == "skipped"], np.int64)
+    if len(fixed):
+        table = table.flagged(fixed, DAMAGED)
+    if len(skipped):
+        table = table.subset(np.setdiff1d(np.arange(len(table)), skipped))
+    return table, handled
+
+
+def _refuse(dataset: Dataset, found: Certificate, bad: Sequence[Bad]) -> None:
+    if bad:
+        first = bad[0]
+        raise TenchError(
+            f"{first.file}: {first.reason} ({first.split}, {first.key}). It is one of {len(bad):,} bad images of "
+            f"{dataset.source}, by the check of {found.date[:10]}. Restore them; or leave them out with --bad skip, or "
+            "decode JPEGs as far as they go with --bad fix."
+        )
+    if found.damaged:
+        raise TenchError(
+            f"{found.damaged[0].file}: {found.damaged[0].reason} (found by the check of {found.date[:10]}; all images "
+            "decode). Restore the file; or train on it as it is with --bad skip."
+        )

@@ -1,0 +1,114 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.data import miniature
+
+from tench.data import policy
+from tench.data.certificate import certificate_of, remember
+from tench.data.check import check
+from tench.data.handled import Handled
+from tench.data.image import ImageError, decode_damaged, decode_row
+from tench.data.source import open_source
+from tench.data.table import Dataset
+from tench.errors import TenchError
+
+
+@pytest.fixture
+def damaged(photo_folder: Path, tmp_path: Path) -> Path:
+    """Real photographs, of which one in train is cut off, one empty, and one in val is cut off."""
+    folder = tmp_path / "photos"
+    for path in photo_folder.rglob("*.*"):
+        miniature.write(folder, {str(path.relative_to(photo_folder)): path.read_bytes()})
+    for name in ("train/roof/3.jpg", "val/water/6.jpg"):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) * 3 // 4])
+    (folder / "train/petal/2.jpg").write_bytes(b"")
+    return folder
+
+
+def checked(path: Path) -> Dataset:
+    dataset = open_source(path)
+    remember(dataset, check(dataset, threads=1))
+    return dataset
+
+
+def test_without_a_check_fail_leaves_everything_and_reads_nothing(damaged: Path) -> None:
+    dataset = open_source(damaged)
+    assert policy.apply(dataset, "fail", ["train", "val"]) == (dataset, [])
+    assert certificate_of(dataset) is None
+
+
+def test_a_check_that_found_nothing_is_said(photo_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = checked(photo_folder)
+    with caplog.at_level("INFO", "tench"):
+        assert policy.apply(dataset, "fail", ["train", "val"]) == (dataset, [])
+    assert caplog.messages[-1].startswith("Checked on 20")
+    assert caplog.messages[-1].endswith(": 24 images decode, none is bad.")
+
+
+def test_a_check_that_found_bad_images_stops_a_training_before_it_begins(damaged: Path) -> None:
+    dataset = checked(damaged)
+    with pytest.raises(TenchError) as error:
+        policy.apply(dataset, "fail", ["train", "val"])
+    text, file = str(error.value), damaged / "train/petal/2.jpg"
+    assert text.startswith(f"{file}: empty (0 bytes) (train, petal/2.jpg). It is one of 3 bad images of {damaged}, by ")
+    assert text.endswith(
+        "Restore them; or leave them out with --bad skip, or decode JPEGs as far as they go with --bad fix."
+    )
+
+
+def test_bad_images_of_a_split_that_is_not_used_stop_nothing(damaged: Path) -> None:
+    (damaged / "train/roof/3.jpg").unlink()
+    (damaged / "train/petal/2.jpg").unlink()
+    dataset = checked(damaged)
+    assert policy.apply(dataset, "fail", ["train"]) == (dataset, [])
+    assert policy.apply(dataset, "skip", ["train"])[1] == []
+    with pytest.raises(TenchError, match=r"water/6\.jpg"):
+        policy.apply(dataset, "fail", ["val"])
+
+
+def test_skipped_images_are_rows_no_more(damaged: Path) -> None:
+    dataset = open_source(damaged)
+    applied, handled = policy.apply(dataset, "skip", ["train", "val"])
+    assert certificate_of(dataset) is not None
+    assert {(one["split"], one["key"], one["done"]) for one in handled} == {
+        ("train", "petal/2.jpg", "skipped"),
+        ("train", "roof/3.jpg", "skipped"),
+        ("val", "water/6.jpg", "skipped"),
+    }
+    bad = {one["key"] for one in handled}
+    for split, table in dataset.splits.items():
+        assert applied.splits[split].keys() == [key for key in table.keys() if key not in bad]  # noqa: SIM118
+    assert applied.fingerprint == dataset.fingerprint
+
+
+def test_fixed_images_are_decoded_as_far_as_they_go(damaged: Path) -> None:
+    dataset = open_source(damaged)
+    applied, handled = policy.apply(dataset, "fix", ["train", "val"])
+    assert {(one["key"], one["done"]) for one in handled} == {
+        ("petal/2.jpg", "skipped"),
+        ("roof/3.jpg", "fixed"),
+        ("water/6.jpg", "fixed"),
+    }
+    table = applied.splits["train"]
+    row = table.keys().index("roof/3.jpg")
+    expected = decode_damaged((damaged / "train/roof/3.jpg").read_bytes())
+    np.testing.assert_array_equal(decode_row(table, row, 3), expected)
+    with pytest.raises(ImageError, match="truncated"):
+        decode_row(dataset.splits["train"], dataset.splits["train"].keys().index("roof/3.jpg"), 3)
+
+
+def test_the_check_is_made_once(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_source(damaged)
+    first = policy.apply(dataset, "skip", ["train"])[1]
+    monkeypatch.setattr(policy, "check", None)
+    assert policy.apply(dataset, "skip", ["train"])[1] == first
+
+
+def test_the_fingerprint_tells_what_was_done() -> None:
+    assert policy.fingerprint([]) is None
+    one = Handled(split="train", row=1, key="a.jpg", file="x", reason="cut", done="skipped")
+    other = Handled(split="train", row=1, key="a.jpg", file="y", reason="cut", done="fixed")
+    assert policy.fingerprint([one]) != policy.fingerprint([other])
+    assert policy.fingerprint([one, other]) == policy.fingerprint([other, one])
