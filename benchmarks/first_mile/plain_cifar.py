@@ -1,8 +1,8 @@
 """A plain PyTorch loop: resnet20 on the JPEG edition of CIFAR-10, nothing of tench inside.
 
 The yardstick for the packaged recipe `cifar-resnet`: same files, same network, same hyper-parameters, written
-the way a person would write it by hand. Usage: python plain_cifar.py FOLDER [--epochs 30] [--seed 0] [--state FILE]
-(with --state it goes on where it was stopped, after a whole epoch).
+the way a person would write it by hand. Usage: python plain_cifar.py FOLDER [--epochs 30] [--seed 0] [--bf16]
+[--state FILE] (with --state it goes on where it was stopped, after a whole epoch).
 """
 
 import argparse
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
+LR = 0.1
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -84,14 +85,15 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--state", type=Path)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     train_images, train_labels = load(args.folder / "train")
     test_images, test_labels = load(args.folder / "test")
     model = resnet20().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9, nesterov=True, weight_decay=1e-3)
-    batch = 128
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    batch = 64
     steps_per_epoch = len(train_images) // batch
     steps, warmup = args.epochs * steps_per_epoch, steps_per_epoch
     start, step, first_epoch = time.monotonic(), 0, 1
@@ -107,11 +109,11 @@ def main() -> None:
         for i in range(steps_per_epoch):
             rows = order[i * batch : (i + 1) * batch]
             cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-            lr = 0.2 * ((step + 1) / warmup if step < warmup else cosine)
+            lr = LR * ((step + 1) / warmup if step < warmup else cosine)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            logits = model(normalise(augment(train_images[rows])))
-            loss = F.cross_entropy(logits, train_labels[rows], label_smoothing=0.1)
+            with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+                loss = F.cross_entropy(model(normalise(augment(train_images[rows]))), train_labels[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
