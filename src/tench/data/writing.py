@@ -169,15 +169,13 @@ def _linked(table: Table, row: int, path: Path, link: str) -> bool:
     """Whether a link to the row's file could be made; False where the file system has none such."""
     shard = os.path.realpath(table.shard(row))
     table.check_size(row)
-    with contextlib.suppress(FileNotFoundError):
-        if link == "hard" and os.path.samefile(shard, path):
-            return True
-        path.unlink()
+    make = os.link if link == "hard" else os.symlink
     try:
-        if link == "hard":
-            os.link(shard, path)
-        else:
-            path.symlink_to(shard)
+        try:
+            make(shard, path)
+        except FileExistsError:  # left by a process that was killed
+            path.unlink()
+            make(shard, path)
     except OSError as error:
         if link == "hard" and error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
             return False

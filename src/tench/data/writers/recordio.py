@@ -9,6 +9,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tench.data.class_files import text_of
 from tench.data.rec import MAGIC, scan
 from tench.data.tree import open_tree
@@ -19,6 +21,7 @@ _HEADER = struct.Struct("<IfQQ")  # number of labels (0: the next field is it), 
 _FRAME = struct.Struct("<4sI")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _MAX_RECORD_BYTES = 2**29 - 1
+_MAGIC_WORD = int.from_bytes(MAGIC, "little")
 
 
 class RecordIO:
@@ -47,7 +50,9 @@ class RecordIO:
                 f"{content.names[split][row]}: has {len(record.data):,} bytes, but a record of MXNet's holds less than "
                 f"{_MAX_RECORD_BYTES + 1:,}. Store it smaller (--max-side), or choose another layout."
             )
-        if MAGIC in record.data or MAGIC in head:
+        # Only at multiples of 4 does it count, and the head ends at one. `in` would take ten times as long or more.
+        words = np.frombuffer(record.data, "<u4", len(record.data) // 4)
+        if MAGIC in head or (words == _MAGIC_WORD).any():
             return frames(head + record.data)
         return _FRAME.pack(MAGIC, size), head, record.data, bytes(-size % 4)
 

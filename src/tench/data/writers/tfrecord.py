@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import google_crc32c
 
 from tench.data.class_files import text_of
+from tench.data.image import ImageInfo
 from tench.data.tfrecord import masked, masked_crc32c
 from tench.data.writers import VAL_WORDS, Content, Record
 
@@ -41,23 +42,13 @@ class TFRecord:
 
     def frame(self, record: Record) -> Sequence[bytes]:
         assert record.info is not None
-        colours, channels = _COLOURS.get(record.info.mode, (b"RGB", 3))
-        boxes = record.boxes or ()
         name = self._file_names[record.split][record.row].encode()
         label = self._content.labels[record.split][record.row]
         entries = [
             self._of_class(label),
-            _entry("image/height", _INTS, _ints([record.info.height])),
-            _entry("image/width", _INTS, _ints([record.info.width])),
-            _entry("image/colorspace", _BYTES, _texts([colours])),
-            _entry("image/channels", _INTS, _ints([channels])),
-            _entry("image/format", _BYTES, _texts([record.info.format.encode()])),
+            _of_header(record.info),
             _entry("image/filename", _BYTES, _texts([name])),
-            *(
-                _entry(f"image/object/bbox/{side}", _FLOATS, _floats([box[position] for box in boxes]))
-                for position, side in enumerate(("xmin", "ymin", "xmax", "ymax"))
-            ),
-            _entry("image/object/bbox/label", _INTS, _ints([label + 1] * len(boxes))),
+            _of_boxes(record.boxes, label) if record.boxes else _NO_BOXES,
         ]
         # Of the last entry only what stands before the image: its tags and lengths, from the inside out.
         head = b"\x0a" + _varint(len(record.data))
@@ -87,6 +78,29 @@ class TFRecord:
                 entries.append(_entry("image/class/synset", _BYTES, _texts([classes.ids[label].encode()])))
             entries.append(_entry("image/class/text", _BYTES, _texts([classes.names[label].encode()])))
         return b"".join(entries)
+
+
+@functools.lru_cache(2**12)
+def _of_header(info: ImageInfo) -> bytes:
+    """The entries of what an image's header says; most images of a set have one of a few sizes."""
+    colours, channels = _COLOURS.get(info.mode, (b"RGB", 3))
+    return b"".join(
+        (
+            _entry("image/height", _INTS, _ints([info.height])),
+            _entry("image/width", _INTS, _ints([info.width])),
+            _entry("image/colorspace", _BYTES, _texts([colours])),
+            _entry("image/channels", _INTS, _ints([channels])),
+            _entry("image/format", _BYTES, _texts([info.format.encode()])),
+        )
+    )
+
+
+def _of_boxes(boxes: Sequence[Sequence[float]], label: int) -> bytes:
+    entries = [
+        _entry(f"image/object/bbox/{side}", _FLOATS, _floats([box[position] for box in boxes]))
+        for position, side in enumerate(("xmin", "ymin", "xmax", "ymax"))
+    ]
+    return b"".join([*entries, _entry("image/object/bbox/label", _INTS, _ints([label + 1] * len(boxes)))])
 
 
 def _file_names(content: Content, split: str) -> Sequence[str]:
@@ -141,3 +155,6 @@ def _varint(number: int) -> bytes:
         number >>= 7
     parts.append(number)
     return bytes(parts)
+
+
+_NO_BOXES = _of_boxes([], -1)
