@@ -92,6 +92,7 @@ def run(arguments: list[str]) -> int:
     from tench.data.planning import Options, plan
     from tench.data.prepare import write
     from tench.data.source import open_source
+    from tench.data.staging import num_done
     from tench.files import size_text
     from tench.progress import progress
 
@@ -126,7 +127,7 @@ def run(arguments: list[str]) -> int:
         if asked.json:
             print(json.dumps(made.to_json()))
         return 0
-    with progress("prepare", made.num_images, "images") as advance:
+    with progress("prepare", made.num_images, "images", done=num_done(made.dest)) as advance:
         done = write(made, threads=asked.threads, advance=lambda count: advance(count, ""))
     if asked.json:
         result = {"dest": str(done.dest), "images": done.images, "bytes": done.num_bytes, "bad": list(done.bad)}

@@ -37,6 +37,11 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / WORK / _PLAN).exists()
 
 
+def num_done(dest: Path) -> int:
+    """How many images of a destination are on the disk, by its journal."""
+    return sum(rows for rows, _ in _journal(dest / WORK / _JOURNAL)[0].values())
+
+
 class Staging:
     """The hidden folder of a destination, held by this process alone."""
 
@@ -49,9 +54,10 @@ class Staging:
         if known.exists():
             begun = json.loads(known.read_text("utf-8"))
             begun |= {name: plan[name] for name, value in may_change.items() if begun[name] == value}
-            self._read_journal()
+            self._done, self.bad, num_bytes = _journal(self.folder / _JOURNAL)
             if self._done:  # else nothing of it is there yet
                 same_plan(begun, plan, dest)
+                os.truncate(self.folder / _JOURNAL, num_bytes)
         write_text(known, json.dumps(plan))
         self._journal = (self.folder / _JOURNAL).open("ab", buffering=0)
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
@@ -96,18 +102,18 @@ class Staging:
         """Where a file lies until it is complete."""
         return self.folder / f"{file.replace('/', '%')}.part"
 
-    def _read_journal(self) -> None:
-        path = self.folder / _JOURNAL
-        if not path.exists():
-            return
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]  # a killed process may have cut the last line
-        if len(whole) < len(data):
-            os.truncate(path, len(whole))
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            self._done[entry["file"]] = entry["rows"], entry["bytes"]
-            self.bad += entry["bad"]
+
+def _journal(path: Path) -> tuple[dict[str, tuple[int, int]], list[Handled], int]:
+    """(rows and bytes of each file that are on the disk, the bad images among them, bytes of all whole lines)."""
+    done: dict[str, tuple[int, int]] = {}
+    bad: list[Handled] = []
+    data = path.read_bytes() if path.exists() else b""
+    whole = data[: data.rfind(b"\n") + 1]  # a killed process may have cut the last line
+    for line in whole.splitlines():
+        entry = json.loads(line)
+        done[entry["file"]] = entry["rows"], entry["bytes"]
+        bad += entry["bad"]
+    return done, bad, len(whole)
 
 
 class Sink:
