@@ -5,7 +5,12 @@ VENV ?= $(ROOT).venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint types docs clean
+# Where the programs live that read what we write; MXNet needs Python 3.8 to 3.11.
+INTEROP ?= $(ROOT).interop
+INTEROP_PYTHON ?= python3.11
+INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset
+
+.PHONY: install demo test interop lint types docs clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +32,15 @@ demo: install
 test: install lint types
 	cd $(ROOT) && $(BIN)/python -m pytest -q
 
+# Let TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes. Makes the environments that are missing.
+interop: install $(INTEROP_ENVIRONMENTS:%=$(INTEROP)/%/.installed)
+	cd $(ROOT) && TENCH_INTEROP=$(abspath $(INTEROP)) $(BIN)/python -m pytest -q -m interop tests/interop
+
+$(INTEROP)/%/.installed: $(ROOT)tests/interop/%.txt
+	$(INTEROP_PYTHON) -m venv --clear $(INTEROP)/$*
+	$(INTEROP)/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 lint: install
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -38,4 +52,4 @@ docs: install
 	cd $(ROOT) && $(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) $(ROOT).mypy_cache $(ROOT).ruff_cache $(ROOT).pytest_cache $(ROOT).hypothesis
+	rm -rf $(VENV) $(INTEROP) $(ROOT).mypy_cache $(ROOT).ruff_cache $(ROOT).pytest_cache $(ROOT).hypothesis
