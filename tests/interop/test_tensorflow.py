@@ -1,5 +1,7 @@
 """TFRecords that `tench prepare` writes, read by TensorFlow."""
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from tests.data import miniature
 from tests.interop import sets
-from tests.interop.conftest import Ask, Prepare
+from tests.interop.conftest import ROOT, Ask, Prepare, PythonOf
 from tests.interop.sets import Made, Stored
 
 pytestmark = pytest.mark.interop
@@ -118,3 +120,29 @@ def test_tensorflow_notices_a_flipped_bit_wherever_it_is(
         num_before = len(images) - 1 if file.name in ("the last checksum", "cut off") else 1
         assert answer[str(file)]["records"] == images[:num_before], file.name
         assert ("truncated" if file.name == "cut off" else "corrupted") in answer[str(file)]["error"]
+
+
+def keras_train(python: Path, folder: Path, *options: str) -> tuple[float, int]:
+    """(accuracy in per cent, number of images) of validation after examples/keras_train.py has run."""
+    command = [str(python), "-I", str(ROOT / "examples/keras_train.py"), str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    found = re.search(r"validation accuracy (\d+\.\d+) % of (\d+) images", done.stdout)
+    assert found is not None, done.stdout
+    return float(found[1]), int(found[2])
+
+
+def test_a_keras_model_learns_from_our_records(python_of: PythonOf, prepare: Prepare) -> None:
+    python = python_of("tensorflow")
+    folder = prepare(Made(Path("digits"), (), {}), "--to", "tfrecord", "--shards", "4", "1")
+    options = ("--image-size", "24", "--min-area", "0.7", "--no-flip", "--epochs", "6")
+    accuracy, num_images = keras_train(python, folder, *options)
+    assert num_images == 359
+    assert accuracy > 90  # a tenth by chance
+
+
+def test_the_keras_example_takes_grey_cmyk_and_png(photos: Made, python_of: PythonOf, prepare: Prepare) -> None:
+    python = python_of("tensorflow")
+    folder = prepare(photos, "--to", "tfrecord")
+    _, num_images = keras_train(python, folder, "--image-size", "32", "--batch-size", "6", "--epochs", "2")
+    assert num_images == len(photos.images["val"])
