@@ -110,18 +110,29 @@ def odd_names(folder: Path, photos: Made, *, spaces: bool = True) -> Made:
     return made(folder, {"train": files})
 
 
+def listed(folder: Path, photos: Made, classes: Sequence[str]) -> Made:
+    """A list of MXNet's, whose classes `synset.txt` names in this order."""
+    return _of_lst(
+        folder, photos, classes, {image.key: [classes.index(image.class_id)] for image in photos.images["train"]}
+    )
+
+
 def several_labels(folder: Path, photos: Made) -> tuple[Made, dict[str, list[float]]]:
     """A list of MXNet's: three numbers an image, the first its class. One is the word that begins a record."""
-    files = {image.key: image.data for image in photos.images["train"]}
-    miniature.write(folder, files)
     labels = {
         image.key: [float(image.label), MAGIC_FLOAT if row == 4 else row / 8, -1.0]
         for row, image in enumerate(photos.images["train"])
     }
+    return _of_lst(folder, photos, photos.classes, labels), labels
+
+
+def _of_lst(folder: Path, photos: Made, classes: Sequence[str], labels: Mapping[str, Sequence[float]]) -> Made:
+    files = {image.key: image.data for image in photos.images["train"]}
+    miniature.write(folder, files)
     lines = [f"{row}\t" + "".join(f"{of:f}\t" for of in labels[key]) + f"{key}\n" for row, key in enumerate(files)]
     (folder / "train.lst").write_text("".join(lines))
-    (folder / "synset.txt").write_text("".join(f"{class_id}\n" for class_id in photos.classes))
-    return made(folder / "train.lst", {"train": files}, photos.classes), labels
+    (folder / "synset.txt").write_text("".join(f"{class_id}\n" for class_id in classes))
+    return made(folder / "train.lst", {"train": files}, classes)
 
 
 _TAILS = (
