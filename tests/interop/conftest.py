@@ -23,7 +23,6 @@ READERS = Path(__file__).parent / "readers"
 
 Prepare = Callable[..., Path]
 Ask = Callable[..., Any]
-PythonOf = Callable[[str], Path]
 
 
 @pytest.fixture
@@ -38,21 +37,20 @@ def prepare(tmp_path: Path) -> Prepare:
     return prepare
 
 
+def python_of(environment: str) -> Path:
+    return ENVIRONMENTS / environment / "bin/python"
+
+
+@pytest.fixture(autouse=True)
+def _is_there(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose mark `interop` names something that is not there."""
+    for mark in request.node.iter_markers("interop"):
+        if not (needed := ENVIRONMENTS / mark.args[0]).exists():
+            pytest.skip(f"needs {needed}: make interop")
+
+
 @pytest.fixture
-def python_of() -> PythonOf:
-    """The Python of an environment."""
-
-    def python_of(environment: str) -> Path:
-        python = ENVIRONMENTS / environment / "bin/python"
-        if not python.exists():
-            pytest.skip(f"needs the environment {environment} in {ENVIRONMENTS}: make interop")
-        return python
-
-    return python_of
-
-
-@pytest.fixture
-def ask(python_of: PythonOf) -> Ask:
+def ask() -> Ask:
     """What a reader prints, run by an environment's Python, which sees nothing of this one's packages."""
 
     def ask(environment: str, reader: str, *arguments: str | Path) -> Any:

@@ -62,28 +62,11 @@ def test_image_folder_sorts_classes_whose_own_order_only_classes_txt_says(
     assert [line.split("\t")[0] for line in (folder / "classes.txt").read_text().splitlines()] == unsorted.classes
 
 
-@pytest.mark.interop
+@pytest.mark.interop(EXAMPLE)
 def test_pytorchs_imagenet_example_trains_on_our_folders(photos: Made, prepare: Prepare, tmp_path: Path) -> None:
-    script = ENVIRONMENTS / EXAMPLE
-    if not script.exists():
-        pytest.skip(f"needs pytorch/examples' imagenet/main.py as {script}: make interop fetches it")
     folder = prepare(photos, "--to", "folder")
-    command = [
-        sys.executable,
-        "-c",
-        RUN,
-        str(script),
-        "-a",
-        "squeezenet1_1",
-        "--no-accel",
-        "-j",
-        "0",
-        "-b",
-        "6",
-        "-p",
-        "1",
-    ]
-    command += ["--epochs", "1", "--lr", "0.001", str(folder)]
+    options = "-a squeezenet1_1 --no-accel -j 0 -b 6 -p 1 --epochs 1 --lr 0.001"
+    command = [sys.executable, "-c", RUN, str(ENVIRONMENTS / EXAMPLE), *options.split(), str(folder)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     num_batches = len(photos.images["train"]) // 6

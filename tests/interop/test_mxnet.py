@@ -10,7 +10,7 @@ from tests.interop import sets
 from tests.interop.conftest import Ask, Prepare
 from tests.interop.sets import Made, Stored
 
-pytestmark = pytest.mark.interop
+pytestmark = pytest.mark.interop("mxnet")
 
 
 def compare(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tests.data import miniature
 from tests.interop import sets
-from tests.interop.conftest import ROOT, Ask, Prepare, PythonOf
+from tests.interop.conftest import ROOT, Ask, Prepare, python_of
 from tests.interop.sets import Made, Stored
 
-pytestmark = pytest.mark.interop
+pytestmark = pytest.mark.interop("tensorflow")
 
 WORDS = {"train": "train", "val": "validation", "test": "test"}
 COLOURS = {"RGB": ("RGB", 3), "RGBA": ("RGB", 3), "L": ("Grayscale", 1), "CMYK": ("CMYK", 4)}
@@ -122,9 +122,9 @@ def test_tensorflow_notices_a_flipped_bit_wherever_it_is(
         assert ("truncated" if file.name == "cut off" else "corrupted") in answer[str(file)]["error"]
 
 
-def keras_train(python: Path, folder: Path, *options: str) -> tuple[float, int]:
+def keras_train(folder: Path, *options: str) -> tuple[float, int]:
     """(accuracy in per cent, number of images) of validation after examples/keras_train.py has run."""
-    command = [str(python), "-I", str(ROOT / "examples/keras_train.py"), str(folder), *options]
+    command = [str(python_of("tensorflow")), "-I", str(ROOT / "examples/keras_train.py"), str(folder), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     found = re.search(r"validation accuracy (\d+\.\d+) % of (\d+) images", done.stdout)
@@ -132,17 +132,15 @@ def keras_train(python: Path, folder: Path, *options: str) -> tuple[float, int]:
     return float(found[1]), int(found[2])
 
 
-def test_a_keras_model_learns_from_our_records(python_of: PythonOf, prepare: Prepare) -> None:
-    python = python_of("tensorflow")
+def test_a_keras_model_learns_from_our_records(prepare: Prepare) -> None:
     folder = prepare(Made(Path("digits"), (), {}), "--to", "tfrecord", "--shards", "4", "1")
     options = ("--image-size", "24", "--min-area", "0.7", "--no-flip", "--epochs", "6")
-    accuracy, num_images = keras_train(python, folder, *options)
+    accuracy, num_images = keras_train(folder, *options)
     assert num_images == 359
     assert accuracy > 90  # a tenth by chance
 
 
-def test_the_keras_example_takes_grey_cmyk_and_png(photos: Made, python_of: PythonOf, prepare: Prepare) -> None:
-    python = python_of("tensorflow")
+def test_the_keras_example_takes_grey_cmyk_and_png(photos: Made, prepare: Prepare) -> None:
     folder = prepare(photos, "--to", "tfrecord")
-    _, num_images = keras_train(python, folder, "--image-size", "32", "--batch-size", "6", "--epochs", "2")
+    _, num_images = keras_train(folder, "--image-size", "32", "--batch-size", "6", "--epochs", "2")
     assert num_images == len(photos.images["val"])
