@@ -69,8 +69,7 @@ def test_pytorchs_imagenet_example_trains_on_our_folders(photos: Made, prepare: 
     command = [sys.executable, "-c", RUN, str(ENVIRONMENTS / EXAMPLE), *options.split(), str(folder)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    num_batches = len(photos.images["train"]) // 6
-    assert f"Epoch: [0][{num_batches}/{num_batches}]" in done.stdout
-    assert re.search(r"Test: \[1/1\]", done.stdout)
-    assert re.search(r" \* +Acc@1 +\d+\.\d+ Acc@5 100\.000", done.stdout)
+    batches = re.findall(r"^(Epoch|Test): .*?\[(\d+)/(\d+)\]", done.stdout, re.MULTILINE)
+    assert batches == [("Epoch", "1", "3"), ("Epoch", "2", "3"), ("Epoch", "3", "3"), ("Test", "1", "1")]  # of 6 images
+    assert re.search(r"^ \* +Acc@1 \d+\.\d+ Acc@5 \d+\.\d+$", done.stdout, re.MULTILINE)  # by chance: so few images
     assert (tmp_path / "checkpoint.pth.tar").exists()
