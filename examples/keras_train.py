@@ -131,8 +131,9 @@ def network(name: str, size: int, num_classes: int) -> tf.keras.Model:
     images = tf.keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(images)
     if name != "small":
-        body = getattr(tf.keras.applications, name)
-        return tf.keras.Model(images, body(weights=None, classes=num_classes, classifier_activation=None)(x))
+        make = getattr(tf.keras.applications, name)
+        body = make(weights=None, input_shape=(size, size, 3), classes=num_classes, classifier_activation=None)
+        return tf.keras.Model(images, body(x))
     for width in (32, 64, 128):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization(momentum=0.9)(x)

@@ -140,7 +140,8 @@ def test_a_keras_model_learns_from_our_records(prepare: Prepare) -> None:
     assert accuracy > 90  # a tenth by chance
 
 
-def test_the_keras_example_takes_grey_cmyk_and_png(photos: Made, prepare: Prepare) -> None:
+def test_the_keras_example_takes_grey_cmyk_and_png_and_the_networks_of_keras(photos: Made, prepare: Prepare) -> None:
     folder = prepare(photos, "--to", "tfrecord")
-    _, num_images = keras_train(folder, "--image-size", "32", "--batch-size", "6", "--epochs", "2")
+    options = "--network MobileNetV2 --image-size 32 --batch-size 6 --epochs 1"
+    _, num_images = keras_train(folder, *options.split())
     assert num_images == len(photos.images["val"])
