@@ -2,16 +2,17 @@
 
     python read_mxnet.py FILE... [--pixels FILE.npy SIDE WIDTH]
 
-{file: {"in turn": [...], "by key": {...}, "lines": {...}}}: the records as MXRecordIO finds them one after the other,
-as MXIndexedRecordIO finds them by the keys of the `.idx`, and the `.lst` as im2rec.py reads it; of a FILE.lst the lines
-alone. With --pixels also {"iterated": [...]}: the labels that one ImageRecordIter over all files gives, WIDTH of each
-image; the pixels, SIDE x SIDE, go into FILE.npy.
+{file: {"in turn": [...], "by key": {...}, "rewritten": ..., "lines": {...}}}: the records as MXRecordIO finds them one
+after the other, as MXIndexedRecordIO finds them by the keys of the `.idx`, the SHA-256 of the file that MXNet makes of
+them, and the `.lst` as im2rec.py reads it; of a FILE.lst the lines alone. With --pixels also {"iterated": [...]}: the
+labels that one ImageRecordIter over all files gives, WIDTH of each image; the pixels, SIDE x SIDE, go into FILE.npy.
 """
 
 import argparse
 import hashlib
 import importlib.util
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,17 @@ def in_turn(file: str) -> list[dict[str, object]]:
     while (payload := records.read()) is not None:
         found.append(described(payload))
     return found
+
+
+def rewritten(file: str) -> str:
+    """The SHA-256 of what MXNet writes for these records, which says how it cuts them into parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.rec"
+        records, written = mx.recordio.MXRecordIO(file, "r"), mx.recordio.MXRecordIO(str(copy), "w")
+        while (payload := records.read()) is not None:
+            written.write(payload)
+        written.close()
+        return hashlib.sha256(copy.read_bytes()).hexdigest()
 
 
 def by_key(file: Path) -> dict[int, dict[str, object]]:
@@ -75,7 +87,9 @@ def main() -> None:
     for file in asked.files:
         answer[str(file)] = {"lines": lines(file.with_suffix(".lst"))}
         if file.suffix == ".rec":
-            answer[str(file)].update({"in turn": in_turn(str(file)), "by key": by_key(file)})
+            answer[str(file)].update(
+                {"in turn": in_turn(str(file)), "by key": by_key(file), "rewritten": rewritten(str(file))}
+            )
     if asked.pixels:
         answer["iterated"], pixels = iterated(asked.files, int(asked.pixels[1]), int(asked.pixels[2]))
         np.save(asked.pixels[0], pixels)
