@@ -5,7 +5,13 @@ VENV ?= $(ROOT).venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint types docs clean
+# Where the programs live that read what we write; MXNet needs Python 3.8 to 3.11.
+INTEROP ?= $(ROOT).interop
+INTEROP_PYTHON ?= python3.11
+INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset
+PYTORCH_EXAMPLES := https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8
+
+.PHONY: install demo test interop lint types docs clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +33,19 @@ demo: install
 test: install lint types
 	cd $(ROOT) && $(BIN)/python -m pytest -q
 
+# Let TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes. Makes the environments that are missing.
+interop: install $(INTEROP_ENVIRONMENTS:%=$(INTEROP)/%/.installed) $(INTEROP)/pytorch_imagenet_main.py
+	cd $(ROOT) && TENCH_INTEROP=$(abspath $(INTEROP)) $(BIN)/python -m pytest -q -m interop tests/interop
+
+$(INTEROP)/%/.installed: $(ROOT)tests/interop/%.txt
+	$(INTEROP_PYTHON) -m venv --clear $(INTEROP)/$*
+	$(INTEROP)/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(INTEROP)/pytorch_imagenet_main.py:
+	@mkdir -p $(INTEROP)
+	curl -fsS $(PYTORCH_EXAMPLES)/imagenet/main.py -o $@.part && mv $@.part $@ || echo "The test of $(@F) is skipped."
+
 lint: install
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -38,4 +57,4 @@ docs: install
 	cd $(ROOT) && $(BIN)/python docs/generate.py
 
 clean:
-	rm -rf $(VENV) $(ROOT).mypy_cache $(ROOT).ruff_cache $(ROOT).pytest_cache $(ROOT).hypothesis
+	rm -rf $(VENV) $(INTEROP) $(ROOT).mypy_cache $(ROOT).ruff_cache $(ROOT).pytest_cache $(ROOT).hypothesis

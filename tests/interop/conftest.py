@@ -1,0 +1,67 @@
+"""What the proofs share: the sets, `tench prepare`, and the programs that read what it writes.
+
+Each program lives in an environment of its own below .interop (or the folder that TENCH_INTEROP names), which
+`make interop` makes; without it a test is skipped. The scripts in readers/ run there and know nothing of tench.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.interop import sets
+from tests.interop.sets import Made
+
+from tench.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENTS = Path(os.environ.get("TENCH_INTEROP", ROOT / ".interop"))
+READERS = Path(__file__).parent / "readers"
+
+Prepare = Callable[..., Path]
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Prepare:
+    """Run `tench prepare` on a set; returns the folder that it wrote."""
+
+    def prepare(source: Made, *options: str) -> Path:
+        dest = tmp_path / "prepared"
+        assert main(["prepare", str(source.source), str(dest), *options]) == 0
+        return dest
+
+    return prepare
+
+
+def python_of(environment: str) -> Path:
+    return ENVIRONMENTS / environment / "bin/python"
+
+
+@pytest.fixture(autouse=True)
+def _is_there(request: pytest.FixtureRequest) -> None:
+    """Skip a test whose mark `interop` names something that is not there."""
+    for mark in request.node.iter_markers("interop"):
+        if not (needed := ENVIRONMENTS / mark.args[0]).exists():
+            pytest.skip(f"needs {needed}: make interop")
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """What a reader prints, run by an environment's Python, which sees nothing of this one's packages."""
+
+    def ask(environment: str, reader: str, *arguments: str | Path) -> Any:
+        command = [str(python_of(environment)), "-I", str(READERS / reader), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{reader} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return ask
+
+
+@pytest.fixture
+def photos(photo_folder: Path) -> Made:
+    return sets.of_folder(photo_folder)

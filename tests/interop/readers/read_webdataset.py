@@ -1,0 +1,28 @@
+"""Prints the samples that the webdataset package reads from shards, as JSON: python read_webdataset.py PATTERN
+
+PATTERN may have braces, `train-{00000..00003}-of-00004.tar`. Images are told by their SHA-256.
+"""
+
+import hashlib
+import json
+import sys
+
+import webdataset as wds
+
+
+def main(pattern: str) -> None:
+    samples = []
+    for sample in wds.WebDataset(pattern, shardshuffle=False):
+        parts = {name: data for name, data in sample.items() if isinstance(data, bytes)}
+        samples.append(
+            {"key": sample["__key__"], "shard": sample["__url__"]}
+            | {
+                name: data.decode() if name in ("cls", "json") else hashlib.sha256(data).hexdigest()
+                for name, data in parts.items()
+            }
+        )
+    print(json.dumps(samples))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
