@@ -105,6 +105,14 @@ def test_half_the_size_is_the_mean_of_each_block_of_four_pixels(kind: Kind, mode
     assert np.abs(stored - means).max() <= 0.5
 
 
+@pytest.mark.parametrize("shape", [(1, 60), (60, 1)])
+def test_an_image_of_one_row_is_averaged_too(shape: tuple[int, int]) -> None:
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels.reshape(60, 3)[::6] = 240
+    stored = by_pillow(encode(pixels, Encoding("png", max_side=10)))
+    assert stored.reshape(10, 3).tolist() == [[40, 40, 40]] * 10
+
+
 def test_bilinear_looks_at_the_nearest_pixels_only() -> None:
     pixels = np.zeros((80, 80, 1), np.uint8)
     pixels[::8] = 255  # of each eight rows the fourth and the fifth are looked at
@@ -191,6 +199,16 @@ def test_an_image_that_a_format_cannot_hold_is_an_error(format_: Format, limit: 
         )
     assert encode(np.zeros((1, side, 3), np.uint8), Encoding(format_, max_side=8))
     assert encode(np.zeros((1, side, 3), np.uint8), Encoding("png"))
+
+
+@pytest.mark.parametrize("format_", ["png", "pixels"])
+def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_it_is_made(format_: Format) -> None:
+    with pytest.raises(ValueError, match="too large") as caught:
+        encode(np.zeros((1, 60_000, 1), np.uint8), Encoding(format_, short_side=16_000, enlarge=True))
+    assert str(caught.value) == (
+        "an image of 16000 x 960000000 pixels is too large to be decoded again, which is done up to 178,956,970 in "
+        "all. Choose a --max-side."
+    )
 
 
 @pytest.mark.parametrize(
