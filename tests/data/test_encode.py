@@ -195,7 +195,7 @@ def test_an_image_that_a_format_cannot_hold_is_an_error(format_: Format, limit: 
             encode(np.zeros(shape, np.uint8), Encoding(format_))
         assert str(caught.value) == (
             f"an image of {told} pixels is too large for {format_}, whose sides are at most {limit}. Choose another "
-            "--format, or a --max-side."
+            "--format, or a --max-side"
         )
     assert encode(np.zeros((1, side, 3), np.uint8), Encoding(format_, max_side=8))
     assert encode(np.zeros((1, side, 3), np.uint8), Encoding("png"))
@@ -207,7 +207,7 @@ def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_i
         encode(np.zeros((1, 60_000, 1), np.uint8), Encoding(format_, short_side=16_000, enlarge=True))
     assert str(caught.value) == (
         "an image of 16000 x 960000000 pixels is too large to be decoded again, which is done up to 178,956,970 in "
-        "all. Choose a --max-side."
+        "all. Choose a --max-side"
     )
 
 

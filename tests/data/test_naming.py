@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.data.photos import dataset, encoded, part
 
 from tench.data import naming
 from tench.data.encode import Encoding, Format
@@ -15,7 +16,6 @@ from tench.data.keys import key_of
 from tench.data.naming import check_class_folders, check_names, names_of
 from tench.data.table import PIXELS_HWC, Classes, Table
 from tench.errors import UsageError
-from tests.data.photos import dataset, encoded, part
 
 NAMED = Classes.of(["cat", "dog"])
 NUMBERED = Classes.numbered_to(2)

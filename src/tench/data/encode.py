@@ -81,12 +81,12 @@ def encode(pixels: Pixels, how: Encoding) -> bytes:
     if limit and max(height, width) > limit:
         raise ValueError(
             f"an image of {height} x {width} pixels is too large for {how.format}, whose sides are at most {limit:,}. "
-            "Choose another --format, or a --max-side."
+            "Choose another --format, or a --max-side"
         )
     if height * width > MAX_PIXELS:
         raise ValueError(
             f"an image of {height} x {width} pixels is too large to be decoded again, which is done up to "
-            f"{MAX_PIXELS:,} in all. Choose a --max-side."
+            f"{MAX_PIXELS:,} in all. Choose a --max-side"
         )
     resized = _resized(pixels, how)
     grey = resized.shape[2] == 1
