@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from tench.data.keys import key_of
 from tench.data.naming import check_class_folders, check_names, names_of
 from tench.data.table import PIXELS_HWC, Classes, Table
 from tench.errors import UsageError
+
+Kind = Literal["file", "member", "text"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 NAMED = Classes.of(["cat", "dog"])
 NUMBERED = Classes.numbered_to(2)
@@ -40,9 +44,9 @@ def names(
     return names_of(table(folder, *images, classes=classes), classes, how, in_folders=in_folders)
 
 
-def refusal(paths: Sequence[str], dest: Path, *, are_files: bool = True, separators: str = "") -> str:
+def refusal(paths: Sequence[str], dest: Path, kind: Kind = "file", separators: str = "") -> str:
     with pytest.raises(UsageError) as caught:
-        check_names(paths, dest, are_files=are_files, separators=separators)
+        check_names(paths, dest, kind, separators)
     return str(caught.value)
 
 
@@ -168,9 +172,9 @@ def test_names_are_always_different_and_have_a_suffix(
 @pytest.mark.parametrize(
     "path", ["/etc/passwd.jpg", "../1.jpg", "cat/../../1.jpg", "cat//1.jpg", "cat/./1.jpg", "", "cat/"]
 )
-@pytest.mark.parametrize("are_files", [False, True])
-def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str, are_files: bool) -> None:
-    assert refusal(["cat/1.jpg", path], tmp_path, are_files=are_files) == (
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str, kind: Kind) -> None:
+    assert refusal(["cat/1.jpg", path], tmp_path, kind) == (
         f"The image {path!r} cannot be written under this name: it leads out of its folder, or has an empty part. "
         "Rename it in the source, or choose another layout (--to)."
     )
@@ -194,8 +198,18 @@ def test_a_sign_that_ends_a_name_is_refused(tmp_path: Path, path: str, separator
 
 
 def test_spaces_and_dots_are_as_good_as_any_sign(tmp_path: Path) -> None:
-    check_names(["a b/c\td.jpg", "...jpg", "a/..b/c..jpg", "ä/鯉.jpg"], tmp_path, are_files=True)
-    check_names(["a b/c.jpg"], tmp_path, are_files=True, separators="\t")
+    check_names(["a b/c\td.jpg", "a/b..", "a.b/c..jpg", "ä/鯉.jpg"], tmp_path, "file")
+    check_names(["a b/c.jpg"], tmp_path, "file", "\t")
+
+
+@pytest.mark.parametrize("path", ["cat/.1.jpg", ".cat/1.jpg", "...jpg", "__MACOSX/1.jpg", "cat/lost+found/1.jpg"])
+def test_a_name_that_readers_leave_out_is_refused_except_in_records(tmp_path: Path, path: str) -> None:
+    for kind in ("file", "member"):
+        assert refusal(["cat/1.jpg", path], tmp_path, kind) == (
+            f"The image {path!r} cannot be written under this name: it has a part that readers leave out, as it begins "
+            "with a dot or is a name of other programs. Rename it in the source, or choose another layout (--to)."
+        )
+    check_names([path], tmp_path, "text")
 
 
 @pytest.mark.parametrize("path", [f"cat/{LONGEST}x", f"{LONGEST}x/1.jpg", "é" * 128, f"{LONGEST}/" * 16 + "1.jpg"])
@@ -204,17 +218,17 @@ def test_a_name_that_no_file_system_holds_is_refused(tmp_path: Path, path: str) 
         f"The image {path!r} cannot be written under this name: it is longer than a file system holds (255 bytes a "
         "part). Rename it in the source, or choose another layout (--to)."
     )
-    check_names([path], tmp_path, are_files=False)
+    check_names([path], tmp_path, "text")
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
-    check_names([f"{LONGEST}/{LONGEST}"], tmp_path, are_files=True)
+    check_names([f"{LONGEST}/{LONGEST}"], tmp_path, "file")
     (tmp_path / LONGEST).mkdir()
     (tmp_path / LONGEST / LONGEST).touch()
     room = 4096 - len(str(tmp_path)) - 1
     longest = "x/" * ((room - 1) // 2) + "x" * (1 + (room - 1) % 2)
     assert len(longest) == room
-    check_names([longest], tmp_path, are_files=True)
+    check_names([longest], tmp_path, "file")
     assert "is longer than a file system holds" in refusal([longest + "x"], tmp_path)
 
 
@@ -222,10 +236,10 @@ def test_names_that_differ_only_in_case_are_refused_where_the_disk_takes_them_fo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = ["cat/a.jpg", "cat/b.jpg", "cat/A.jpg"]
-    check_names(paths, tmp_path, are_files=True)
+    check_names(paths, tmp_path, "file")
     monkeypatch.setattr(naming, "_folds_case", lambda dest: True)
-    check_names(paths, tmp_path, are_files=False)
-    check_names(paths[:2], tmp_path, are_files=True)
+    check_names(paths, tmp_path, "text")
+    check_names(paths[:2], tmp_path, "file")
     assert refusal(paths, tmp_path) == (
         f"The image 'cat/A.jpg' cannot be written under this name: it and 'cat/a.jpg' differ only in case, which "
         f"{tmp_path} does not tell apart. Rename it in the source, or choose another layout (--to)."
@@ -243,14 +257,14 @@ def test_whether_a_disk_folds_case_is_seen_at_the_nearest_folder_that_exists(
         return path.name.lower() == "set"
 
     paths = ["a.jpg", "A.jpg"]
-    check_names(paths, tmp_path / "Set/not/yet", are_files=True)  # this disk tells them apart
+    check_names(paths, tmp_path / "Set/not/yet", "file")  # this disk tells them apart
     monkeypatch.setattr(Path, "exists", exists)
     monkeypatch.setattr(Path, "samefile", lambda path, other: path.name.lower() == other.name.lower())
     assert "differ only in case" in refusal(paths, tmp_path / "Set/not/yet")
     assert asked == [tmp_path / "sET"]
 
 
-@pytest.mark.parametrize("class_id", ["", ".", "..", "a/b", "/", LONGEST + "x", "é" * 128])
+@pytest.mark.parametrize("class_id", ["", ".", "..", ".cat", "@eaDir", "a/b", "/", LONGEST + "x", "é" * 128])
 def test_a_class_that_cannot_be_a_folder_is_refused(class_id: str) -> None:
     with pytest.raises(UsageError) as caught:
         check_class_folders(Classes.of(["cat", class_id]))
