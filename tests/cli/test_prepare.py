@@ -92,6 +92,10 @@ def test_the_plan_and_the_result_are_told(run: Run, photos: Path, tmp_path: Path
             ["--short-side", "64", "--enlarge"],
             "webdataset: train 18, val 6 images in 2 files, encoded anew as jpeg, short side 64, quality 90",
         ),
+        (
+            ["--splits", "train", "--val-fraction", "0.34", "--test-fraction", "0.34"],
+            "webdataset: train 6, val 6, test 6 images in 3 files, bytes untouched",
+        ),
         (["--test-fraction", "0.34"], "webdataset: train 12, val 6, test 6 images in 3 files, bytes untouched"),
     ],
 )
@@ -102,6 +106,13 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     assert code == 0
     assert told(out) == f"{photos} (folder, 3 classes) -> {tmp_path}/new\n  {line}\n  NEEDED\n"
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_shards_have_about_the_size_that_was_asked_for(run: Run, photos: Path, tmp_path: Path) -> None:
+    assert run("prepare", photos, tmp_path / "new", "--shard-size", "0.03")[0] == 0
+    sizes = [file.stat().st_size for file in (tmp_path / "new").glob("train-*.tar")]
+    assert len(sizes) > 2
+    assert all(20_000 < size < 45_000 for size in sizes)
 
 
 def test_notes_of_the_plan_are_told(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -270,6 +281,17 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
         (["--shards", "0"], "--shards: one or two numbers from 1, for train and for each other split."),
         (["--shards", "1", "2", "3"], "--shards: one or two numbers from 1, for train and for each other split."),
         (["--shard-size", "0"], "--shard-size: should be more than 0."),
+        (["--shard-size", "nan"], "--shard-size nan: should be a number of megabytes."),
+        (["--shard-size", "inf"], "--shard-size inf: should be a number of megabytes."),
+        (
+            ["--splits", "train", "--val-fraction", "0.6", "--test-fraction", "0.4"],
+            "--val-fraction 0.6 and --test-fraction 0.4 leave nothing for train: together they must be less than 1.",
+        ),
+        (
+            ["--splits", "train", "--val-fraction", "1.5"],
+            "A fraction of 1.5 of the images cannot be held out for validation: it must lie between 0 and 1, both "
+            "excluded. Say, for example, 0.1 for a tenth of each class.",
+        ),
         (
             ["--to", "tfrecord", "--format", "webp"],
             "--format webp: TensorFlow does not decode it. Choose jpeg or png.",

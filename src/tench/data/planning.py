@@ -265,6 +265,11 @@ def _chosen(
         )
     tables = {split: dataset.splits[split] for split in splits or _SPLITS if split in dataset.splits}
     notes = [f"The split {split} is not written." for split in dataset.splits if split not in tables and not splits]
+    if 0 < val_fraction < 1 and 0 < test_fraction < 1 <= val_fraction + test_fraction:
+        raise UsageError(
+            f"--val-fraction {val_fraction:g} and --test-fraction {test_fraction:g} leave nothing for train: together "
+            "they must be less than 1."
+        )
     for split, fraction in (("test", test_fraction), ("val", val_fraction)):
         if not fraction:
             continue
