@@ -274,7 +274,7 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
     ("options", "text"),
     [
         (["--short-side", "64", "--square", "32"], "--short-side and --square both set the size. Give one of them."),
-        (["--max-side", "4"], "--max-side 4: should be 8 to 65,535 pixels."),
+        (["--max-side", "4"], "--max-side 4: should be 8 to 65,500 pixels."),
         (["--quality", "0"], "--quality 0: should be 1 to 100."),
         (["--quality", "101"], "--quality 101: should be 1 to 100."),
         (["--enlarge"], "--enlarge goes with --short-side."),

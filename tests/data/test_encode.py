@@ -187,7 +187,7 @@ def test_the_same_pixels_give_the_same_bytes_however_they_lie_in_memory(format_:
 
 
 @pytest.mark.parametrize(
-    ("format_", "limit", "side"), [("jpeg", "65,535", 65_536), ("webp", "16,383", 16_384), ("webp", "16,383", 30_000)]
+    ("format_", "limit", "side"), [("jpeg", "65,500", 65_501), ("webp", "16,383", 16_384), ("webp", "16,383", 30_000)]
 )
 def test_an_image_that_a_format_cannot_hold_is_an_error(format_: Format, limit: str, side: int) -> None:
     for shape, told in (((1, side, 3), f"1 x {side}"), ((side, 1, 3), f"{side} x 1")):
@@ -219,9 +219,9 @@ def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_i
             {"short_side": 256, "max_side": 512, "square": 9},
             "--short-side and --max-side and --square both set the size. Give one of them.",
         ),
-        ({"short_side": 7}, "--short-side 7: should be 8 to 65,535 pixels."),
-        ({"max_side": -1}, "--max-side -1: should be 8 to 65,535 pixels."),
-        ({"square": 65_536}, "--square 65536: should be 8 to 65,535 pixels."),
+        ({"short_side": 7}, "--short-side 7: should be 8 to 65,500 pixels."),
+        ({"max_side": -1}, "--max-side -1: should be 8 to 65,500 pixels."),
+        ({"square": 65_501}, "--square 65501: should be 8 to 65,500 pixels."),
         ({"square": 16_384, "format": "webp"}, "--square 16384: should be 8 to 16,383 pixels."),
         ({"max_side": 65_536, "format": "png"}, "--max-side 65536: should be 8 to 65,535 pixels."),
         ({"quality": 0}, "--quality 0: should be 1 to 100."),
@@ -237,6 +237,17 @@ def test_options_that_cannot_be_are_told_with_their_values(options: dict[str, An
 
 
 def test_limits_of_options_are_inclusive() -> None:
-    for options in ({"quality": 1}, {"quality": 100}, {"square": 8}, {"short_side": 65_535, "format": "jpeg"}):
+    for options in (
+        {"quality": 1},
+        {"quality": 100},
+        {"square": 8},
+        {"short_side": 65_500, "format": "jpeg"},
+        {"short_side": 65_535, "format": "png"},
+    ):
         assert Encoding(**options)
     assert Encoding("webp", max_side=16_383)
+
+
+@pytest.mark.parametrize(("format_", "side"), [("jpeg", 65_500), ("webp", 16_383)])
+def test_an_image_of_the_largest_side_is_stored(format_: Format, side: int) -> None:
+    assert by_pillow(encode(np.zeros((1, side, 3), np.uint8), Encoding(format_))).shape == (1, side, 3)

@@ -21,7 +21,8 @@ Format = Literal["jpeg", "png", "webp", "pixels"]
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "pixels": ".ppm"}
 PILLOW_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "pixels": "PPM"}
-_MAX_SIDES = {"jpeg": 65_535, "webp": 16_383}
+_MAX_SIDES = {"jpeg": 65_500, "webp": 16_383}
+"""What libjpeg and libwebp write; a JPEG's header could tell 65,535."""
 
 
 @dataclasses.dataclass(frozen=True)
