@@ -260,11 +260,21 @@ def test_whether_a_disk_folds_case_is_seen_at_the_nearest_folder_that_exists(
         return path.name.lower() == "set"
 
     paths = ["a.jpg", "A.jpg"]
-    check_names(paths, tmp_path / "Set/not/yet", "file")  # this disk tells them apart
+    (tmp_path / "2024").mkdir()
+    for folder in ("Set/not/yet", "2024"):  # this disk tells them apart
+        check_names(paths, tmp_path / folder, "file")
     monkeypatch.setattr(Path, "exists", exists)
     monkeypatch.setattr(Path, "samefile", lambda path, other: path.name.lower() == other.name.lower())
     assert "differ only in case" in refusal(paths, tmp_path / "Set/not/yet")
     assert asked == [tmp_path / "sET"]
+
+
+def test_two_folders_that_differ_in_case_show_that_a_disk_tells_them_apart(tmp_path: Path) -> None:
+    for name in ("Set", "sET"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    if len(list(tmp_path.iterdir())) < 2:
+        pytest.skip("needs a disk that tells Set and sET apart")
+    check_names(["a.jpg", "A.jpg"], tmp_path / "Set", "file")
 
 
 @pytest.mark.parametrize("class_id", ["", ".", "..", ".cat", "@eaDir", "a/b", "/", LONGEST + "x", "é" * 128])
