@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -214,6 +215,37 @@ def test_several_sources_become_one_set(run: Run, photos: Path, tmp_path: Path) 
     assert "train 20, val 6 images" in out
     assert (tmp_path / "new/train/roof/new.jpg").exists()
     assert (tmp_path / "new/classes.txt").read_text() == "petal\nroof\nsky\nwater\n"
+
+
+def test_classes_with_few_images_are_left_out_and_a_val_is_made(run: Run, photos: Path, tmp_path: Path) -> None:
+    shutil.rmtree(photos / "val")
+    for number in (0, 2, 3, 4):
+        next((photos / "train/water").glob(f"{number}.*")).unlink()
+    options = ("--min-images", "3", "--val-per-class", "2", "--json")
+    code, out, _ = run("prepare", photos, tmp_path / "new", "--to", "folder", *options)
+    assert code == 0
+    assert json.loads(out)["images"] == {"train": 8, "val": 4}
+    assert (tmp_path / "new/classes.txt").read_text() == "petal\nroof\n"
+
+
+def test_boxes_are_written_where_they_are_asked_for(run: Run, tmp_path: Path) -> None:
+    wnids = ("n01440764", "n01443537")
+    for wnid in wnids:
+        (tmp_path / f"set/train/{wnid}").mkdir(parents=True)
+        part(40, 20).save(tmp_path / f"set/train/{wnid}/{wnid}_1.JPEG")
+        (tmp_path / f"set/annotations/{wnid}").mkdir(parents=True)
+        (tmp_path / f"set/annotations/{wnid}/{wnid}_1.xml").write_text(
+            "<annotation><size><width>40</width><height>20</height></size>"
+            f"<object><name>{wnid}</name><bndbox><xmin>10</xmin><ymin>5</ymin><xmax>40</xmax><ymax>20</ymax></bndbox>"
+            "</object></annotation>"
+        )
+    for option in ((), ("--boxes",)):
+        dest = tmp_path / f"new{len(option)}"
+        assert run("prepare", tmp_path / "set", dest, *option)[0] == 0
+        with tarfile.open(next(dest.glob("*.tar"))) as tar:
+            described = [tar.extractfile(member) for member in tar if member.name.endswith(".json")]
+            boxes = [json.load(file)["boxes"] for file in described if file]
+        assert boxes == ([[[0.25, 0.25, 1, 1]]] * 2 if option else [])
 
 
 def test_bad_images_are_listed_with_what_was_done(run: Run, photos: Path, tmp_path: Path) -> None:
