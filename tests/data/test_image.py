@@ -465,12 +465,23 @@ def test_the_header_of_every_photograph_says_what_pillow_says(photo_folder: Path
     assert modes == {("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB")}
 
 
-def test_the_header_is_read_where_libjpeg_turbo_knows_no_name_of_the_subsampling() -> None:
+def jpeg_with_rare_subsampling(factors: int) -> bytes:
+    """A part of a photograph whose header says that the luma is sampled so often, across and down, for each colour."""
     data = bytearray(encoded(CHINA, "JPEG", subsampling="4:4:4"))
-    frame = data.index(b"\xff\xc0")
-    data[frame + 11] = 0x14  # the luma is sampled once across and four times down, which has no name everywhere
-    image = Image.open(io.BytesIO(bytes(data)))
-    assert header(bytes(data)) == ImageInfo("JPEG", image.height, image.width, image.mode)
+    data[data.index(b"\xff\xc0") + 11] = factors
+    return bytes(data)
+
+
+@pytest.mark.parametrize("factors", [0x14, 0x31, 0x13])  # 4:4:1, 3:1 and 1:3
+def test_a_jpeg_of_a_rare_subsampling_is_left_to_pillow(factors: int) -> None:
+    data = jpeg_with_rare_subsampling(factors)
+    with pytest.raises((KeyError, ValueError)):
+        simplejpeg.decode_jpeg_header(data)
+    image = Image.open(io.BytesIO(data))
+    assert header(data) == ImageInfo("JPEG", image.height, image.width, image.mode)
+    assert np.array_equal(decode(data), with_pillow(data))
+    with pytest.raises(ImageError, match="damaged, and cannot be decoded in part: "):
+        decode_damaged(data)
 
 
 def test_the_header_does_not_need_the_pixels() -> None:
