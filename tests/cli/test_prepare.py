@@ -123,6 +123,14 @@ def test_notes_of_the_plan_are_told(run: Run, photos: Path, tmp_path: Path) -> N
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", "--to", "folder", "--link", "copy")
     assert "links" not in out
 
+    (tmp_path / "list").mkdir()
+    for number in range(3):
+        part(20, 20, number).save(tmp_path / f"list/{number}.jpg")
+    (tmp_path / "list/train.lst").write_text("0\t0\t1\t0.jpg\n1\t1\t2\t1.jpg\n2\t2\t0\t2.jpg\n")
+    code, out, _ = run("prepare", tmp_path / "list", tmp_path / "new", "--dry-run", "--to", "tfrecord")
+    assert code == 0
+    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord holds the first, their class, alone."
+
 
 def test_json_is_the_plan_or_the_result(run: Run, photos: Path, tmp_path: Path) -> None:
     dest = tmp_path / "shards"
@@ -332,6 +340,7 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
             ["--to", "tfrecord", "--format", "pixels"],
             "--format pixels: TensorFlow does not decode it. Choose jpeg or png.",
         ),
+        (["-j", "-3"], "The number of threads is -3, but should be 1 or more, or 0 for one per core."),
         (["--splits", "dev"], "--splits dev: SOURCE has train, val, of which are written: train, val, test."),
         (["--splits", "test"], "--splits test: SOURCE has train, val, of which are written: train, val, test."),
         (["--val-fraction", "0.1"], "--val-fraction: there is a split val already, or no train to take it from."),

@@ -176,6 +176,13 @@ def test_of_numbered_classes_the_last_may_have_no_images(tmp_path: Path, to: Lay
     prepare(given, tmp_path / "set", to, threads=1)
 
 
+@pytest.mark.parametrize("to", ["tfrecord", "recordio"])
+def test_records_without_a_label_may_lie_among_others(tmp_path: Path, to: Layout) -> None:
+    rows = [(f"{number}.jpg", label, encoded(part(9, 8))) for number, label in enumerate((0, 1, -1))]
+    given = dataset(tmp_path / "source", Classes.numbered_to(2), {"train": rows})
+    assert prepare(given, tmp_path / "set", to, threads=1).images == {"train": 3}
+
+
 def test_a_label_beyond_the_numbered_classes_is_told(tmp_path: Path) -> None:
     rows = [(f"{number}.jpg", number, encoded(part(9, 8))) for number in range(4)]
     given = dataset(tmp_path / "source", Classes.numbered_to(4), {"train": rows})
