@@ -3,8 +3,11 @@
 import json
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from tench.data.class_files import FILES, ClassFile, agreed, class_files, parse
+from tench.data.class_files import FILES, ClassFile, agreed, class_files, parse, text_of
+from tench.data.table import Classes
 from tench.errors import TenchError
 
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
@@ -101,3 +104,70 @@ def test_a_file_with_ids_is_preferred_and_two_that_contradict_each_other_are_ref
         "ids and other contradict each other: class 0 is 'tench' or 'kit'. Neither is used; take away the one that is "
         "not of this list."
     ]
+
+
+# What is written for the classes of a dataset, and read again.
+
+WORD = st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=6)
+IDS = st.one_of(
+    st.text(min_size=1, max_size=8).filter(lambda text: text.isprintable() or " " in text),
+    st.lists(WORD, min_size=1, max_size=3).map(" ".join),
+    st.integers(0, 30).map(str),
+    st.from_regex(r"\A[0-9][ ,:\t]?[a-c][ ,]?[a-c]?\Z"),
+    st.from_regex(r"\An0000000[0-9]( [a-c]{1,3})?\Z"),
+    st.text("ab ,\t\"':n0", min_size=1, max_size=5),
+)
+
+
+def written_and_read(classes: Classes) -> Classes:
+    ((name, text),) = text_of(classes).items()
+    return parse(text.encode().decode(), name, name).classes
+
+
+def ids_of(*ids: str) -> list[str]:
+    return list(ids)
+
+
+@given(st.lists(IDS, min_size=1, max_size=6, unique=True))
+@example(ids_of("10", "9", "2"))
+@example(ids_of("0", "cat"))
+@example(ids_of("1 a", "0 b"))
+@example(ids_of("0", ", b"))
+@example(ids_of(" a", "b "))
+@example(ids_of("a\tb", "a\tc"))
+@example(ids_of('say "miau"', "'", '"'))
+@example(ids_of("a\r\nb", "c"))
+@example(ids_of("n00000001 cat", "n00000002 dog"))
+@example(ids_of("n00000001", "n00000002 dog"))
+@example(ids_of("n00000001", "cat"))
+def test_classes_that_were_written_are_read_again_in_their_order(ids: list[str]) -> None:
+    assert written_and_read(Classes.of(ids)).ids == tuple(ids)
+    names = [f"{class_id}s, {number} of them" for number, class_id in enumerate(ids)]
+    read = written_and_read(Classes.of(ids, names))
+    assert read.ids == tuple(ids)
+    assert read.names == tuple(" ".join(name.split()) for name in names)
+
+
+@given(st.lists(st.text(max_size=6), min_size=1, max_size=6))
+@example(ids_of('say "miau"', "a,b", "tab\tand  space", ""))
+def test_names_of_numbered_classes_are_read_again_with_single_spaces(names: list[str]) -> None:
+    numbers = tuple(str(number) for number in range(len(names)))
+    expected = tuple(" ".join(name.split()) for name in names)
+    classes = Classes(numbers, tuple(names), numbered=True)
+    if expected == numbers:
+        assert text_of(classes) == {}
+    else:
+        read = written_and_read(classes)
+        assert read.ids == numbers
+        assert read.numbered
+        assert read.names == expected
+
+
+def test_the_text_of_classes_is_plain_where_it_can_be() -> None:
+    assert text_of(Classes.of(["dog", "big cat"])) == {"classes.txt": "dog\nbig cat\n"}
+    wordnet = Classes.of([TENCH, GOLDFISH], ["tench,  Tinca tinca", GOLDFISH])
+    assert text_of(wordnet) == {"classes.txt": f"{TENCH}\ttench, Tinca tinca\n{GOLDFISH}\n"}
+    assert text_of(Classes.of(["2", "cat"])) == {"classes.txt": "0\t2\n1\tcat\n"}
+    assert text_of(Classes.numbered_to(3)) == {}
+    numbered = Classes(("0", "1"), ("a cat", 'a "dog"'), numbered=True)
+    assert text_of(numbered) == {"label_words.csv": '0,"a cat"\n1,"a ""dog"""\n'}

@@ -1,6 +1,8 @@
+import contextlib
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -261,10 +263,16 @@ def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Pat
 
 def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path)
-    whole = archive.read_bytes()
+    whole, refused = archive.read_bytes(), 0
     for position in range(40, len(whole), 61):  # from beyond the name in the header of gzip, which nobody checks
-        archive.write_bytes(whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :])
+        damaged = whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :]
+        with contextlib.suppress(zlib.error, OSError, EOFError):
+            if gzip.decompress(damaged) == gzip.decompress(whole):
+                continue  # zeros can be taken from several places before them
+        archive.write_bytes(damaged)
         assert str(archive) in refusal(tmp_path)
+        refused += 1
+    assert refused > 5
 
 
 def test_a_damaged_header_inside_a_whole_gzip_file_is_an_error(tmp_path: Path) -> None:

@@ -385,11 +385,11 @@ def test_an_error_of_the_reader_ends_the_pass_at_once(
         assert threads_of_this_process() == before + 3
         raise TenchError("no tar archive")
 
-    before = threads_of_this_process()
+    before = settled_threads()
     with pytest.raises(TenchError) as error:
         build_index(path, tmp_path / "index", read)
     assert str(error.value) == "no tar archive"
-    assert threads_of_this_process() == before
+    assert settled_threads() == before
     assert not (tmp_path / "index").exists()
 
 
@@ -538,9 +538,19 @@ def threads_of_this_process() -> int:
     return len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()
 
 
+def settled_threads() -> int:
+    """The same, when those that are about to end, of earlier tests too, have ended."""
+    count, same = threads_of_this_process(), 0
+    while same < 5:
+        time.sleep(0.02)
+        before, count = count, threads_of_this_process()
+        same = same + 1 if count == before else 0
+    return count
+
+
 @INDEXED
 def test_no_thread_and_no_open_file_is_left(packed: dict[str, bytes], tmp_path: Path) -> None:
-    before = threads_of_this_process()
+    before = settled_threads()
     path, index = index_of(packed["gzip -6"], tmp_path)
     file = open_indexed(path, index)
     file.pread(1000, 2_000_000)

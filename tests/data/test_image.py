@@ -28,7 +28,9 @@ from tench.data.image import (
     decode_damaged,
     decode_row,
     format_of_name,
+    format_of_start,
     from_pixels,
+    header,
     num_trailing_bytes,
     probe,
 )
@@ -374,7 +376,7 @@ def test_whatever_the_damage_the_error_is_ours(kind: str) -> None:
     ],
 )
 def test_what_is_no_image_is_named_by_its_first_bytes(data: bytes, reason: str) -> None:
-    for function in (decode, probe):
+    for function in (decode, probe, header):
         with pytest.raises(ImageError) as caught:
             function(data)
         assert str(caught.value) == reason
@@ -389,7 +391,7 @@ def test_a_header_that_promises_too_many_pixels_is_refused_before_decoding() -> 
     with pytest.raises(ImageError) as caught:
         decode(jpeg_of_size(65000, 64000))
     assert str(caught.value) == f"too large: 64000 x 65000 pixels, more than {MAX_PIXELS} in all are not decoded"
-    for function in (decode, probe):
+    for function in (decode, probe, header):
         with pytest.raises(ImageError, match=rf"^too large: Image size \(3600000000 pixels\) .* {MAX_PIXELS} pixels"):
             function(png_of_size(60000, 60000))
 
@@ -445,6 +447,64 @@ def test_probe_reads_from_the_header_what_pillow_says(kind: str) -> None:
     assert info.format == str(image.format).replace("MPO", "JPEG")
     assert decode(data).shape[:2] == (info.height, info.width)
     assert info.orientation == (6 if "turned" in kind else 1)
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+def test_the_header_alone_says_what_pillow_says(kind: str) -> None:
+    data = ALIKE[kind]()
+    image = Image.open(io.BytesIO(data))
+    found = header(data)
+    assert found == ImageInfo(str(image.format).replace("MPO", "JPEG"), image.height, image.width, image.mode)
+    assert found == header(data + b"trailing")
+
+
+def test_the_header_of_every_photograph_says_what_pillow_says(photo_folder: Path) -> None:
+    files = [path for path in photo_folder.rglob("*") if path.is_file()]
+    modes = set()
+    for file in files:
+        with Image.open(file) as image:
+            assert header(file.read_bytes()) == ImageInfo(str(image.format), image.height, image.width, image.mode)
+            modes.add((image.format, image.mode))
+    assert modes == {("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB")}
+
+
+def jpeg_with_rare_subsampling(factors: int) -> bytes:
+    """A part of a photograph whose header says that the luma is sampled so often, across and down, for each colour."""
+    data = bytearray(encoded(CHINA, "JPEG", subsampling="4:4:4"))
+    data[data.index(b"\xff\xc0") + 11] = factors
+    return bytes(data)
+
+
+@pytest.mark.parametrize("factors", [0x14, 0x31, 0x13])  # 4:4:1, 3:1 and 1:3
+def test_a_jpeg_of_a_rare_subsampling_is_left_to_pillow(factors: int) -> None:
+    data = jpeg_with_rare_subsampling(factors)
+    with pytest.raises((KeyError, ValueError)):
+        simplejpeg.decode_jpeg_header(data)
+    image = Image.open(io.BytesIO(data))
+    assert header(data) == ImageInfo("JPEG", image.height, image.width, image.mode)
+    assert np.array_equal(decode(data), with_pillow(data))
+    with pytest.raises(ImageError, match="damaged, and cannot be decoded in part: "):
+        decode_damaged(data)
+
+
+def test_the_header_does_not_need_the_pixels() -> None:
+    for kind in ("PNG", "JPEG", "TIFF"):
+        assert header(encoded(CHINA.resize((300, 200)), kind)[:-1000]) == ImageInfo(kind, 200, 300, "RGB")
+
+
+def test_the_orientation_is_not_looked_for() -> None:
+    assert header(encoded(CHINA, "JPEG", exif=oriented(6))).orientation == 1
+    assert header(encoded(CHINA, "PNG", exif=oriented(6))).orientation == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000"])
+def test_the_first_bytes_tell_the_format(kind: str) -> None:
+    assert format_of_start(encoded(CHINA, kind)[:16]) == kind
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff", b"<!DOCTYPE html>\n", bytes(16), b"%!PS-Adobe-3.0 E"])
+def test_other_first_bytes_tell_none(start: bytes) -> None:
+    assert format_of_start(start) == ""
 
 
 def test_probe_does_not_decode(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -555,20 +555,28 @@ def test_a_cut_jpeg_is_repaired_as_far_as_it_goes(damaged: Path, tmp_path: Path,
     assert found == PHOTOS["train"]
 
 
-def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(damaged: Path, tmp_path: Path) -> None:
+def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(photos: Path, tmp_path: Path) -> None:
+    miniature.write(photos / "train", {"n03126707/cut.JPEG": _cut_jpeg()})
     how = Encoding(quality=85)
     with pytest.raises(TenchError) as error:
-        prepare(damaged, tmp_path / "dest", options=Options(how=how))
-    assert str(error.value).startswith(f"{damaged / 'train/n03126707/'}")
+        prepare(photos, tmp_path / "dest", options=Options(how=how))
+    assert str(error.value).startswith(f"{photos / 'train/n03126707/cut.JPEG'}: ")
     assert "With --bad skip it is left out, with --bad fix decoded as far as it goes" in str(error.value)
-    prepare(damaged, tmp_path / "dest", options=Options(how=how, bad="skip"))
-    prepare(damaged, tmp_path / "whole", options=Options(how=how, bad="skip"))
+    prepare(photos, tmp_path / "dest", options=Options(how=how, bad="skip"))
+    prepare(photos, tmp_path / "whole", options=Options(how=how, bad="skip"))
     assert files(tmp_path / "dest") == files(tmp_path / "whole")
 
 
-def test_tfrecord_needs_the_size_of_every_image(damaged: Path, tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"empty \(0 bytes\), and the layout needs its size"):
-        prepare(damaged, tmp_path / "dest", "tfrecord")
+def test_tfrecord_needs_the_size_of_every_image(photos: Path, tmp_path: Path) -> None:
+    miniature.write(photos / "train", {"n03126707/text.JPEG": b"no image"})
+    with pytest.raises(TenchError, match=r"text\.JPEG: no image: .*, and the layout needs its size"):
+        prepare(photos, tmp_path / "dest", "tfrecord")
+
+
+def test_an_empty_image_is_told_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:
+    with pytest.raises(TenchError, match=r"empty\.JPEG: empty \(0 bytes\)\. With --bad skip they are left out"):
+        prepare(damaged, tmp_path / "dest")
+    assert not (tmp_path / "dest").exists()
 
 
 def test_prepare_is_a_word_of_the_package(photos: Path, tmp_path: Path) -> None:

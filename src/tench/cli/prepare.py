@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
@@ -100,7 +101,7 @@ def run(arguments: list[str]) -> int:
         to=asked.to,
         how=_encoding(asked),
         shards=asked.shards or None,
-        shard_bytes=int(asked.shard_size * 1e6),
+        shard_bytes=_shard_bytes(asked.shard_size),
         shuffle=asked.shuffle,
         link=asked.link,
         style=asked.style,
@@ -142,6 +143,14 @@ def run(arguments: list[str]) -> int:
         num_bad = f", {len(done.bad):,} of them bad" if done.bad else ""
         print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and found the same{num_bad}.")
     return 0
+
+
+def _shard_bytes(megabytes: float) -> int:
+    from tench.errors import UsageError
+
+    if not math.isfinite(megabytes):
+        raise UsageError(f"--shard-size {megabytes}: should be a number of megabytes.")
+    return int(megabytes * 1e6)
 
 
 def _encoding(asked: Prepare) -> "Encoding | None":

@@ -39,6 +39,8 @@ FILES = (
     "label_to_content.json",
 )
 """In the order in which they are preferred."""
+CLASSES_TXT, CLASSES_JSON = "classes.txt", "imagenet_class_index.json"
+"""What we write: text, and for ids that text cannot hold, JSON."""
 _WORDS_ONLY = ("label_words.csv", "label_to_content.json")
 
 _WNID_LINE = re.compile(rf"({WNID.pattern})(?:\s+(.*))?", re.ASCII)
@@ -119,11 +121,22 @@ def text_of(classes: Classes) -> dict[str, str]:
     names = [" ".join(name.split()) for name in classes.names]
     if classes.numbered:
         return {} if names == list(classes.ids) else {"label_words.csv": words_csv(classes)}
-    pairs = zip(classes.ids, names, strict=True)
+    pairs = list(zip(classes.ids, names, strict=True))
     lines = [class_id if class_id == name else f"{class_id}\t{name}" for class_id, name in pairs]
     if any(_INDEX_LINE.fullmatch(line) for line in lines):  # which would be taken for numbered lines
         lines = [f"{number}\t{line}" for number, line in enumerate(lines)]
-    return {"classes.txt": "".join(f"{line}\n" for line in lines)}
+    text = "".join(f"{line}\n" for line in lines)
+    if _ids_in(text) == classes.ids:
+        return {CLASSES_TXT: text}
+    return {CLASSES_JSON: json.dumps({str(number): pair for number, pair in enumerate(pairs)}) + "\n"}
+
+
+def _ids_in(text: str) -> tuple[str, ...] | None:
+    """What a text names as ids: not what was written, where these hold TABs, or begin or end with a space."""
+    try:
+        return parse(text, CLASSES_TXT, CLASSES_TXT).ids
+    except TenchError:
+        return None
 
 
 def words_csv(classes: Classes) -> str:

@@ -255,7 +255,8 @@ def _solution(tree: Tree, names: Sequence[str]) -> Labels:
                 continue
             tokens = row[1].split() if len(row) == 2 else []
             classes = tokens[::5]
-            if not tokens or len(tokens) % 5 or len(set(classes)) > 1 or not WNID.fullmatch(classes[0]):
+            has_form = len(tokens) == 1 or (tokens and not len(tokens) % 5)  # we write the class alone
+            if not has_form or len(set(classes)) > 1 or not WNID.fullmatch(classes[0]):
                 raise TenchError(
                     f"{place}, line {rows.line_num:,}: should be an image and for each box 'wnid xmin ymin xmax ymax', "
                     f"all of the same WordNet id, found {','.join(row)[:80]!r}. Download the file again."

@@ -14,14 +14,15 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from tench.data.image import Pixels
+from tench.data.image import MAX_PIXELS, Pixels
 from tench.errors import UsageError
 
 Format = Literal["jpeg", "png", "webp", "pixels"]
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "pixels": ".ppm"}
 PILLOW_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "pixels": "PPM"}
-_MAX_SIDES = {"jpeg": 65_535, "webp": 16_383}
+_MAX_SIDES = {"jpeg": 65_500, "webp": 16_383}
+"""What libjpeg and libwebp write; a JPEG's header could tell 65,535."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +75,21 @@ def size_of(height: int, width: int, how: Encoding) -> tuple[int, int]:
 def encode(pixels: Pixels, how: Encoding) -> bytes:
     """An image file of these pixels, (H, W, 3) RGB or (H, W, 1) grey, uint8: resized first where `how` asks for it.
 
-    Raises ValueError where the format cannot hold an image of that size.
+    Raises ValueError where the format cannot hold an image of that size, or nobody could decode it.
     """
-    resized = _resized(pixels, how)
+    height, width = size_of(pixels.shape[0], pixels.shape[1], how)
     limit = _MAX_SIDES.get(how.format)
-    if limit and max(resized.shape[:2]) > limit:
+    if limit and max(height, width) > limit:
         raise ValueError(
-            f"an image of {resized.shape[0]} x {resized.shape[1]} pixels is too large for {how.format}, whose sides "
-            f"are at most {limit:,}. Choose another --format, or a --max-side."
+            f"an image of {height} x {width} pixels is too large for {how.format}, whose sides are at most {limit:,}. "
+            "Choose another --format, or a --max-side"
         )
+    if height * width > MAX_PIXELS:
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too large to be decoded again, which is done up to "
+            f"{MAX_PIXELS:,} in all. Choose a --max-side"
+        )
+    resized = _resized(pixels, how)
     grey = resized.shape[2] == 1
     if how.format == "jpeg":
         colours = {"colorspace": "GRAY", "colorsubsampling": "Gray"} if grey else {"colorsubsampling": "420"}
@@ -106,6 +113,6 @@ def _resized(pixels: Pixels, how: Encoding) -> Pixels:
     size = size_of(height, width, how)
     if size == pixels.shape[:2]:
         return np.ascontiguousarray(pixels)
-    shrinks = size[0] < pixels.shape[0]
+    shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
     filter_ = cv2.INTER_AREA if shrinks and how.interpolation == "area" else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, size[::-1], interpolation=filter_), np.uint8).reshape(*size, pixels.shape[2])

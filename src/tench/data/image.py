@@ -94,7 +94,7 @@ def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
         try:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             _check_size(int(height), int(width))
-        except ValueError:
+        except (ValueError, KeyError):  # KeyError: simplejpeg has no name for 4:4:1
             pass  # a rare subsampling or no JPEG at all: Pillow knows
     if _MODES.get(colours) in ("L", "RGB"):
         try:
@@ -121,6 +121,8 @@ def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
         height, width, *_ = simplejpeg.decode_jpeg_header(data)
         _check_size(int(height), int(width))
         return with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+    except KeyError as error:
+        raise ImageError("damaged, and cannot be decoded in part: its colours have a rare subsampling") from error
     except ValueError as error:
         raise ImageError(f"damaged, and cannot be decoded in part: {error}") from error
 

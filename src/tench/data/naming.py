@@ -8,11 +8,13 @@ wherever a class is more than a number, the class stands before it.
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from tench.data.encode import PILLOW_NAMES, SUFFIXES, Encoding
 from tench.data.image import format_of_name, format_of_start
 from tench.data.keys import keys_of
 from tench.data.table import FILE, Classes, Table
+from tench.data.tree import JUNK
 from tench.errors import UsageError
 
 _SUFFIX_OF = {PILLOW_NAMES[name]: suffix for name, suffix in SUFFIXES.items()} | {
@@ -45,13 +47,16 @@ def names_of(table: Table, classes: Classes, how: Encoding | None, *, in_folders
     return _different(names)
 
 
-def check_names(paths: Sequence[str], dest: Path, *, are_files: bool, separators: str = "") -> None:
+def check_names(
+    paths: Sequence[str], dest: Path, kind: Literal["file", "member", "text"], separators: str = ""
+) -> None:
     """Raise UsageError for a name that leads out of a folder, or that a file system or a reader cannot hold.
 
-    are_files: each is a path below `dest`, else the name of a member. separators: characters that end a name in a list.
+    kind: of a file below `dest`, of a member of an archive, or text in a record. separators: characters that end a name
+    in a list.
     """
     room = _MAX_PATH_BYTES - len(os.fsencode(dest)) - 1
-    fold = are_files and _folds_case(dest)
+    fold = kind == "file" and _folds_case(dest)
     seen: dict[str, str] = {}
     for path in paths:
         parts = path.split("/")
@@ -61,7 +66,11 @@ def check_names(paths: Sequence[str], dest: Path, *, are_files: bool, separators
         elif "\0" in path or "\n" in path or any(sign in path for sign in separators):
             signs = "".join(sorted({"\0", "\n", *separators}))
             wrong = f"holds a sign that ends a name there (one of {signs!r})"
-        elif are_files and (max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES or len(path.encode()) > room):
+        elif kind != "text" and any(map(_is_left_out, parts)):
+            wrong = "has a part that readers leave out, as it begins with a dot or is a name of other programs"
+        elif kind == "file" and (
+            max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES or len(path.encode()) > room
+        ):
             wrong = f"is longer than a file system holds ({_MAX_FILE_BYTES} bytes a part)"
         elif fold and seen.setdefault(path.casefold(), path) != path:
             wrong = f"and {seen[path.casefold()]!r} differ only in case, which {dest} does not tell apart"
@@ -75,11 +84,16 @@ def check_names(paths: Sequence[str], dest: Path, *, are_files: bool, separators
 def check_class_folders(classes: Classes) -> None:
     """Raise UsageError for a class whose id is no name of a folder."""
     for class_id in classes.ids:
-        if "/" in class_id or class_id in ("", ".", "..") or len(class_id.encode()) > _MAX_FILE_BYTES:
+        if "/" in class_id or class_id == "" or _is_left_out(class_id) or len(class_id.encode()) > _MAX_FILE_BYTES:
             raise UsageError(
                 f"The class {class_id!r} cannot be a folder. Choose a layout without class folders: --to webdataset, "
                 "tfrecord or recordio."
             )
+
+
+def _is_left_out(part: str) -> bool:
+    """Whether a file or folder of this name is not looked at, see `tench.data.tree`."""
+    return part.startswith(".") or part in JUNK
 
 
 def _with_suffix(table: Table, row: int, key: str, how: Encoding | None) -> str:
@@ -112,10 +126,9 @@ def _different(names: list[str]) -> list[str]:
     for row, name in enumerate(names):
         if first.setdefault(name, row) != row:
             dot = name.rfind(".")
-            name = f"{name[:dot]}_{row}{name[dot:]}"
+            name = f"{name[:dot]}_{row}{name[dot:]}"  # a row's number occurs once, so no other gets this name
             while name in taken:
                 name = f"{name[: name.rfind('.')]}_{name[name.rfind('.') :]}"
-            taken.add(name)
         out.append(name)
     return out
 

@@ -32,7 +32,7 @@ from tench.data.writers.recordio import RecordIO
 from tench.data.writers.tfrecord import TFRecord
 from tench.data.writers.webdataset import WebDataset
 from tench.data.writing import Images, ShardFile, can_link
-from tench.errors import UsageError, nearest
+from tench.errors import TenchError, UsageError, nearest
 from tench.machine import num_threads
 from tench.parallel import in_order
 
@@ -193,6 +193,8 @@ def plan(
         split: names_of(table, dataset.classes, options.how, in_folders=in_folders) for split, table in tables.items()
     }
     _check_labels(tables, options)
+    if options.bad == "fail":
+        _refuse_empty(tables)
     ratio, rate, sample = _sample(images, num_threads(threads))
     sizes = {
         split: int(table.num_bytes * ratio) + len(table) * _FRAME_BYTES[options.to] for split, table in tables.items()
@@ -219,7 +221,8 @@ def plan(
         sizes |= dict.fromkeys(linkable, 0)
     else:
         separators = "\t" if options.to == "recordio" else ""
-        check_names([name for of in names.values() for name in of], path, are_files=False, separators=separators)
+        kind: Literal["member", "text"] = "member" if options.to == "webdataset" else "text"
+        check_names([name for of in names.values() for name in of], path, kind, separators)
         if options.shuffle and "train" in tables and tables["train"].pieces() is not None:
             notes.append("The source is compressed: training images are shuffled within windows of neighbouring bytes.")
     num_bytes = sum(sizes.values())
@@ -262,6 +265,11 @@ def _chosen(
         )
     tables = {split: dataset.splits[split] for split in splits or _SPLITS if split in dataset.splits}
     notes = [f"The split {split} is not written." for split in dataset.splits if split not in tables and not splits]
+    if 0 < val_fraction < 1 and 0 < test_fraction < 1 <= val_fraction + test_fraction:
+        raise UsageError(
+            f"--val-fraction {val_fraction:g} and --test-fraction {test_fraction:g} leave nothing for train: together "
+            "they must be less than 1."
+        )
     for split, fraction in (("test", test_fraction), ("val", val_fraction)):
         if not fraction:
             continue
@@ -276,7 +284,12 @@ def _chosen(
 
 
 def _check_labels(tables: Mapping[str, Table], options: Options) -> None:
-    """Raise UsageError where a layout cannot hold that only some images of a split have labels."""
+    """Raise UsageError where no image has a label, or a layout cannot hold that only some of a split have one."""
+    if all((table.labels < 0).all() for table in tables.values()):
+        raise UsageError(
+            "None of the images has a label, so what is written would have no classes. Write another split beside them "
+            "(--splits)."
+        )
     if options.to in ("tfrecord", "recordio"):
         return
     for split, table in tables.items():
@@ -288,10 +301,21 @@ def _check_labels(tables: Mapping[str, Table], options: Options) -> None:
             )
 
 
+def _refuse_empty(tables: Mapping[str, Table]) -> None:
+    """Raise TenchError for images without a byte, which are bad whatever is done with them."""
+    empty = [table.place(row) for table in tables.values() for row in np.flatnonzero(table.lengths == 0).tolist()]
+    if empty:
+        more = f", and so are {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        raise TenchError(
+            f"{empty[0]}: empty (0 bytes){more}. With --bad skip they are left out; 'tench check SOURCE' names every "
+            "image that is bad."
+        )
+
+
 def _check_paths(tree: Trees, content: Content, dest: Path, options: Options) -> None:
     check_class_folders(content.classes)
     every = [path for paths in paths_of(tree, content).values() for path in paths]
-    check_names(every, dest, are_files=True, separators=" \t" if options.to == "list" else "")
+    check_names(every, dest, "file", " \t" if options.to == "list" else "")
     if len(set(every)) < len(every):
         twice = next(path for path, before in zip(sorted(every)[1:], sorted(every), strict=False) if path == before)
         raise UsageError(f"Two images would be called {twice}, as they lie there without class folders. Rename one.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tench.data.layouts import folder, listed, recordio, tfrecord, webdataset
 from tench.data.source import cache_folder
-from tench.data.table import made
+from tench.data.table import Classes, made
 from tench.data.tree import open_tree
 from tench.data.writers import Content
 from tench.errors import TenchError, some
@@ -54,8 +54,7 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
         counts = collections.Counter(there.values())
         counts.subtract(expected.values())
         classes = [
-            f"{content.classes.ids[label] if label >= 0 else 'no class'} has {abs(count):,} "
-            f"{'more' if count > 0 else 'fewer'}"
+            f"{_called(content.classes, label)} has {abs(count):,} {'more' if count > 0 else 'fewer'}"
             for label, count in sorted(counts.items())
             if count
         ]
@@ -63,6 +62,12 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
             raise _wrong(dest, f"{split} has {len(there):,} images, not {len(expected):,}: {some(classes)}")
         names_there = sorted(key for key in expected if there.get(key) != expected[key])
         raise _wrong(dest, f"{split} has {len(names_there):,} images under other names or labels: {some(names_there)}")
+
+
+def _called(classes: Classes, label: int) -> str:
+    if label < 0:
+        return "no class"
+    return classes.ids[label] if label < len(classes) else f"class {label}, which should not be,"
 
 
 def _wrong(dest: Path, what: str) -> TenchError:

@@ -424,3 +424,52 @@ def test_rows_have_the_files_sizes(tmp_path: Path) -> None:
         len(IMAGE) + len(name) for name in ("a/1.jpg", "b/22.jpg", "b/333.jpg")
     ]
     assert np.all(dataset.splits["train"].offsets == 0)
+
+
+# A list of the classes beside the folders, as we write it.
+
+
+def two_classes(path: Path) -> Path:
+    make(path / "train", "cat/1.jpg", "dog/2.jpg")
+    return make(path / "val", "dog/3.jpg").parent
+
+
+def test_classes_have_the_order_and_names_of_classes_txt(tmp_path: Path) -> None:
+    two_classes(tmp_path / "set")
+    (tmp_path / "set/classes.txt").write_text("dog\tCanis familiaris\ncat\n")
+    dataset = read(tmp_path / "set")
+    assert (dataset.classes.ids, dataset.classes.names) == (("dog", "cat"), ("Canis familiaris", "cat"))
+    assert listing(dataset) == {"cat/1.jpg": "cat", "dog/2.jpg": "dog"}
+    assert dataset.splits["train"].labels.tolist() == [1, 0]
+    assert dataset.splits["val"].labels.tolist() == [0]
+    assert dataset.notes == ("val has no images of 1 classes: cat.",)
+
+
+def test_classes_that_text_cannot_hold_have_the_order_of_an_index(tmp_path: Path) -> None:
+    make(tmp_path / "set/train", " cat/1.jpg", " dog/2.jpg")
+    (tmp_path / "set/imagenet_class_index.json").write_text('{"0": [" dog", "a dog"], "1": [" cat", "a cat"]}')
+    dataset = read(tmp_path / "set")
+    assert (dataset.classes.ids, dataset.classes.names) == ((" dog", " cat"), ("a dog", "a cat"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dog\nbird\n",
+        "dog\n",
+        "dog\ncat\nbird\n",
+        "1 dog\n2 cat\n",
+        "dog\n\ncat\n",
+        "dog\ndog\ncat\n",
+        "",
+        "\n",
+        "This set has the classes dog and cat.\n",
+        "\udcff",
+    ],
+)
+def test_a_classes_txt_that_lists_something_else_is_ignored(tmp_path: Path, text: str) -> None:
+    two_classes(tmp_path / "set")
+    (tmp_path / "set/classes.txt").write_text(text, "utf-8", "surrogateescape")
+    dataset = read(tmp_path / "set")
+    assert (dataset.classes.ids, dataset.classes.names) == (("cat", "dog"), ("cat", "dog"))
+    assert dataset.splits["train"].labels.tolist() == [0, 1]

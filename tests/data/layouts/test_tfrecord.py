@@ -845,3 +845,45 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_or_ends_with_a_whole_record
             continue
         with pytest.raises(TenchError, match=rf"^{path}/train.tfrecord: record {int(length > first)} \(counted from 0"):
             tfrecord.read(tree)
+
+
+# A list of the classes beside the records, as we write it.
+
+
+def three_classes(path: Path) -> Path:
+    records = [image(label, synset, f"{synset}.JPEG") for label, synset in ((1, "dog"), (2, "ant"), (3, "cat"))]
+    return make(path, train=records)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", "dog\tCanis\nant\ncat\n"),
+        ("imagenet_class_index.json", '{"0": ["dog", "Canis"], "1": ["ant", "ant"], "2": ["cat", "cat"]}'),
+    ],
+)
+def test_classes_have_the_order_of_the_list_beside_the_records(tmp_path: Path, name: str, text: str) -> None:
+    three_classes(tmp_path / "set")
+    assert read(tmp_path / "set").classes.ids == ("ant", "cat", "dog")
+    (tmp_path / "set" / name).write_text(text)
+    dataset = read(tmp_path / "set")
+    assert dataset.classes.ids == ("dog", "ant", "cat")
+    assert labels(dataset) == {"ant/ant.JPEG": 1, "cat/cat.JPEG": 2, "dog/dog.JPEG": 0}
+    assert dataset.notes == (FROM_ONE,)
+
+
+def test_a_list_may_have_classes_without_images(tmp_path: Path) -> None:
+    three_classes(tmp_path / "set")
+    (tmp_path / "set/classes.txt").write_text("eel\ndog\nant\ncat\n")
+    dataset = read(tmp_path / "set")
+    assert dataset.classes.ids == ("eel", "dog", "ant", "cat")
+    assert labels(dataset) == {"ant/ant.JPEG": 2, "cat/cat.JPEG": 3, "dog/dog.JPEG": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["dog\nant\n", "1 dog\n2 ant\n3 cat\n", "dog\n\nant\ncat\n", "", "kit fox\neel\nray\n"]
+)
+def test_a_list_of_something_else_is_ignored(tmp_path: Path, text: str) -> None:
+    three_classes(tmp_path / "set")
+    (tmp_path / "set/classes.txt").write_text(text)
+    assert read(tmp_path / "set").classes.ids == ("ant", "cat", "dog")

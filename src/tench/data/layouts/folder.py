@@ -4,11 +4,14 @@ Splits are the folders train (or training), val (validation, valid) and test (te
 a folder train, class folders at the top are one split, train. Images may lie in folders inside a class folder.
 Tiny-ImageNet's form is read too: `images/` inside each class, a flat `val/images/` whose labels are in
 `val_annotations.txt`, an unlabelled `test/images/`, names in `words.txt`. Classes are the folders of train sorted by
-code point, as torchvision's ImageFolder has them, unless `classes.txt`, which we write, lists them all. Entries whose
+code point, as torchvision's ImageFolder has them, unless `classes.txt`, which we write, lists just these. Entries whose
 names begin with a dot, and files that are no images by their extension, are left out; the latter are counted in a note.
 """
 
-from tench.data.class_files import parse
+import contextlib
+from collections.abc import Sequence
+
+from tench.data.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.table import Classes, Contents, Rows
 from tench.data.tree import Tree
 from tench.data.wordnet import names_of
@@ -33,8 +36,6 @@ SPLITS = {
 _ANNOTATIONS = "val_annotations.txt"
 _NESTED = "images"
 _WORDS = "words.txt"
-CLASSES = "classes.txt"
-"""Where it lists just the folders' names, classes have its order and its names for people."""
 
 _ByClass = dict[str, list[int]]
 """The positions in the tree of the images below each class folder; those in no class folder under the name ""."""
@@ -150,12 +151,21 @@ def _classes(tree: Tree, folder: str, by_class: _ByClass) -> Classes:
             "at least two classes, each a folder of images. "
             "If this is a single class of a larger set, give the folder above it."
         )
-    if CLASSES in tree and set((named := parse(tree.text(CLASSES), tree.place(CLASSES), CLASSES)).ids or ()) == set(
-        ids
-    ):
-        return named.classes
+    if in_order := _listed_classes(tree, ids):
+        return in_order
     listed = _listed_names(tree)
     return Classes.of(ids, [listed.get(class_id, name) for class_id, name in zip(ids, names_of(ids), strict=True)])
+
+
+def _listed_classes(tree: Tree, ids: Sequence[str]) -> Classes | None:
+    """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
+    for name in (CLASSES_TXT, CLASSES_JSON):
+        if name in tree:
+            with contextlib.suppress(TenchError):
+                named = parse(tree.text(name), tree.place(name), name)
+                if set(named.ids or ()) == set(ids):
+                    return named.classes
+    return None
 
 
 def _refuse_direct(tree: Tree, folder: str, by_class: _ByClass) -> None:

@@ -12,6 +12,7 @@ Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, r
 tensorflow/datasets, core/features/class_label_feature.py.
 """
 
+import contextlib
 import dataclasses
 import logging
 import re
@@ -25,7 +26,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from tench.data import tfrecord
-from tench.data.class_files import ClassFile, parse
+from tench.data.class_files import CLASSES_JSON, CLASSES_TXT, ClassFile, parse
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
 from tench.data.table import Classes, Contents, Rows, numbered_keys
@@ -54,7 +55,7 @@ _FILE_NAME = re.compile(
 )
 """`train-00000-of-01024`, `imagenet2012-train.tfrecord-00000-of-01024`, `flowers_train_00000-of-00005.tfrecord`."""
 
-_TFDS_NAMES, _SLIM_NAMES, _OUR_NAMES = _LISTS = ("label.labels.txt", "labels.txt", "classes.txt")
+_TFDS_NAMES, _SLIM_NAMES, *_OUR_NAMES = _LISTS = ("label.labels.txt", "labels.txt", CLASSES_TXT, CLASSES_JSON)
 """Lists of classes beside the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background; ids
 with names, as we write them."""
 _SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
@@ -440,9 +441,12 @@ def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
 
 
 def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
-    """The file that lists the classes in their order, as we write it."""
-    found = _beside(tree, names, _OUR_NAMES)
-    return parse(found[1], found[0], _OUR_NAMES) if found else None
+    """The file that lists the classes in their order, as we write it; others of that name may hold anything."""
+    for name in _OUR_NAMES:
+        if found := _beside(tree, names, name):
+            with contextlib.suppress(TenchError):
+                return parse(found[1], found[0], name)
+    return None
 
 
 def _beside(tree: Tree, names: Sequence[str], *files: str) -> tuple[str, str] | None:

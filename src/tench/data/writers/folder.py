@@ -23,7 +23,8 @@ class Folder:
         return text_of(self._content.classes) or numbered_classes(self._content)
 
     def folders(self) -> Sequence[str]:
-        return [f"train/{class_id}" for class_id in self._content.classes.ids] if "train" in self._content.names else []
+        defining = next(iter(self._content.names))  # whose folders are the classes for a reader
+        return [f"{defining}/{class_id}" for class_id in self._content.classes.ids]
 
 
 def numbered_classes(content: Content) -> Mapping[str, str]:

@@ -13,6 +13,8 @@ the destination. Apm5 numbers ImageNet's classes in the order of the development
 sorted. Kaggle's solution names the class of each val image, without boxes.
 """
 
+import csv
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 
@@ -77,7 +79,9 @@ def _caffe(content: Content) -> Texts:
 
 def _nnabla(content: Content) -> Texts:
     texts = {f"{split}_label": _lines(content, split, _word_and_number) for split in content.names}
-    texts["label_wordnetid.csv"] = "".join(f"{number},{of}\r\n" for number, of in enumerate(content.classes.ids))
+    ids = io.StringIO()
+    csv.writer(ids).writerows(enumerate(content.classes.ids))
+    texts["label_wordnetid.csv"] = ids.getvalue()
     return texts | {"label_words.csv": words_csv(content.classes)}
 
 

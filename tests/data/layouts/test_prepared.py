@@ -1,0 +1,24 @@
+"""What `prepare` leaves beside the images it wrote."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tench.data.planning import Layout
+from tench.data.prepare import prepare
+from tench.data.source import open_source
+
+
+@pytest.mark.parametrize("to", get_args(Layout))
+def test_prepared_json_is_no_part_of_the_set(photo_folder: Path, tmp_path: Path, to: Layout) -> None:
+    prepare(photo_folder, tmp_path / "set", to)
+    found = open_source(tmp_path / "set", anew=True)
+    (tmp_path / "set/prepared.json").unlink()
+    without = open_source(tmp_path / "set", anew=True)
+    assert (found.layout, found.notes, found.fingerprint) == (without.layout, without.notes, without.fingerprint)
+    assert not any("prepared.json" in path for path, _, _ in found.stamp)
+    source = open_source(photo_folder)
+    assert {split: table.keys() for split, table in found.splits.items()} == {
+        split: table.keys() for split, table in source.splits.items()
+    }
