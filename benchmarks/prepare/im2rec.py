@@ -88,7 +88,6 @@ def main() -> None:
         "tench, anew, area": "im2rec, anew",
     }
     result = {
-        "command": " ".join(["python", *sys.argv]),
         "images": num_images,
         "repeats": args.repeats,
         "threads_anew": args.threads,

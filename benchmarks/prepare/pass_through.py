@@ -77,7 +77,6 @@ def main() -> None:
     seconds = common.in_turns(contenders, args.folder, args.repeats)
     num_bytes = source.stat().st_size
     result = {
-        "command": " ".join(["python", *sys.argv]),
         "bytes": num_bytes,
         "images": num_images(source),
         "repeats": args.repeats,

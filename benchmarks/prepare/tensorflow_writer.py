@@ -103,7 +103,6 @@ def main() -> None:
     num_images = len(photos) * args.per_class
     version = subprocess.run([args.python, "-c", VERSION], check=True, capture_output=True, text=True).stdout.strip()
     result = {
-        "command": " ".join(["python", *sys.argv]),
         "images": num_images,
         "repeats": args.repeats,
         "tensorflow": version,

@@ -22,7 +22,8 @@ from tench.data import staging as staged
 from tench.data.encode import Encoding
 from tench.data.handled import POLICIES, Policy
 from tench.data.image import ImageError
-from tench.data.naming import check_class_folders, check_names, names_of
+from tench.data.naming import check_names, names_of
+from tench.data.refusals import check_labels, check_paths, refuse_empty, refuse_inside
 from tench.data.split import hold_out
 from tench.data.table import Dataset, IntArray, Table
 from tench.data.writers import Content, Shards, Trees
@@ -32,7 +33,7 @@ from tench.data.writers.recordio import RecordIO
 from tench.data.writers.tfrecord import TFRecord
 from tench.data.writers.webdataset import WebDataset
 from tench.data.writing import Images, ShardFile, can_link
-from tench.errors import TenchError, UsageError, nearest
+from tench.errors import UsageError, nearest
 from tench.machine import num_threads
 from tench.parallel import in_order
 
@@ -185,16 +186,16 @@ def plan(
     """
     path = Path(os.path.abspath(os.path.expanduser(dest)))
     staged.check_destination(path)
-    _refuse_inside(path, dataset)
+    refuse_inside(path, dataset)
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)
     images = Images(tables, options.how, options.bad)
     in_folders = options.to in ("folder", "list")
     names = {
         split: names_of(table, dataset.classes, options.how, in_folders=in_folders) for split, table in tables.items()
     }
-    _check_labels(tables, options)
+    check_labels(tables, options.to)
     if options.bad == "fail":
-        _refuse_empty(tables)
+        refuse_empty(tables)
     ratio, rate, sample = _sample(images, num_threads(threads))
     sizes = {
         split: int(table.num_bytes * ratio) + len(table) * _FRAME_BYTES[options.to] for split, table in tables.items()
@@ -212,7 +213,8 @@ def plan(
     )
     num_linked = 0
     if in_folders:
-        _check_paths(tree_of(options, content), content, path, options)
+        every = [file for paths in paths_of(tree_of(options, content), content).values() for file in paths]
+        check_paths(every, dataset.classes, path, options.to)
         linkable = [split for split in tables if options.link != "copy" and can_link(images, split)]
         if linkable and options.link == "hard" and not _on_one_disk(tables, linkable, path):
             notes.append(f"{path} is on another disk than the images, so they are copied; or use --link symbolic.")
@@ -281,44 +283,6 @@ def _chosen(
     if not tables:
         raise UsageError(f"{dataset.source}: holds none of the splits {', '.join(_SPLITS)}, which are what is written.")
     return tables, notes
-
-
-def _check_labels(tables: Mapping[str, Table], options: Options) -> None:
-    """Raise UsageError where no image has a label, or a layout cannot hold that only some of a split have one."""
-    if all((table.labels < 0).all() for table in tables.values()):
-        raise UsageError(
-            "None of the images has a label, so what is written would have no classes. Write another split beside them "
-            "(--splits)."
-        )
-    if options.to in ("tfrecord", "recordio"):
-        return
-    for split, table in tables.items():
-        num_without = int((table.labels < 0).sum())
-        if num_without and (num_without < len(table) or split != "test"):
-            raise UsageError(
-                f"{num_without:,} of the {len(table):,} images of {split} have no label, which {options.to} cannot "
-                "hold. Write --to tfrecord or recordio, or leave the split out (--splits)."
-            )
-
-
-def _refuse_empty(tables: Mapping[str, Table]) -> None:
-    """Raise TenchError for images without a byte, which are bad whatever is done with them."""
-    empty = [table.place(row) for table in tables.values() for row in np.flatnonzero(table.lengths == 0).tolist()]
-    if empty:
-        more = f", and so are {len(empty) - 1:,} more" if len(empty) > 1 else ""
-        raise TenchError(
-            f"{empty[0]}: empty (0 bytes){more}. With --bad skip they are left out; 'tench check SOURCE' names every "
-            "image that is bad."
-        )
-
-
-def _check_paths(tree: Trees, content: Content, dest: Path, options: Options) -> None:
-    check_class_folders(content.classes)
-    every = [path for paths in paths_of(tree, content).values() for path in paths]
-    check_names(every, dest, "file", " \t" if options.to == "list" else "")
-    if len(set(every)) < len(every):
-        twice = next(path for path, before in zip(sorted(every)[1:], sorted(every), strict=False) if path == before)
-        raise UsageError(f"Two images would be called {twice}, as they lie there without class folders. Rename one.")
 
 
 def _several(table: Table) -> list[Sequence[float]]:
@@ -395,15 +359,6 @@ def existing(path: Path) -> Path:
 def _on_one_disk(tables: Mapping[str, Table], splits: Sequence[str], dest: Path) -> bool:
     there = existing(dest).stat().st_dev
     return all(os.stat(tables[split].shard(0)).st_dev == there for split in splits)
-
-
-def _refuse_inside(dest: Path, dataset: Dataset) -> None:
-    """Raise UsageError for a destination inside the source, which would become a part of it."""
-    real = dest.resolve()
-    for part in dataset.source.split(" + "):
-        root = Path(part)
-        if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
-            raise UsageError(f"{dest}: lies in the source {part}, which is never changed. Name a folder outside.")
 
 
 def _versions() -> dict[str, str]:

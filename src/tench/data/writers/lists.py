@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from tench.data.class_files import text_of, words_csv
-from tench.data.wordnet import devkit_order, imagenet
+from tench.data.wordnet import devkit_order, imagenet, position_of
 from tench.data.writers import VAL_WORDS, Content
 from tench.data.writers.folder import Folder, numbered_classes
 from tench.data.writers.recordio import lst_line
@@ -96,7 +96,8 @@ def _mxnet(content: Content) -> Texts:
 def _apm5(content: Content) -> Texts:
     classes = content.classes
     ids = devkit_order() if classes.ids == imagenet() else classes.ids
-    number = {label: ids.index(class_id) for label, class_id in enumerate(classes.ids)} | {-1: -1}
+    place_of = position_of(ids)
+    number = {label: place_of[class_id] for label, class_id in enumerate(classes.ids)} | {-1: -1}
     texts = {
         f"data/{VAL_WORDS[split]}_label.txt": _lines(
             content, split, lambda name, label: _word_and_number(name, number[label])
