@@ -420,7 +420,7 @@ def test_a_destination_inside_the_source_is_refused(photos: Path) -> None:
 def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path) -> None:
     made = plan(open_source(photos), tmp_path / "dest", Options(), threads=1)
     with (
-        staging.staging(tmp_path / "dest", made.identity(), 0, {}),
+        staging.staging(tmp_path / "dest", made.identity(), 0, {}, 0),
         pytest.raises(
             TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is preparing it\. Wait for"
         ),
@@ -428,6 +428,80 @@ def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path
         write(made, threads=1)
     write(made, threads=1)
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
+
+
+def test_boxes_make_another_plan(tmp_path: Path) -> None:
+    miniature.ilsvrc(tmp_path / "ilsvrc")
+    options = Options(bad="skip")
+    write(plan(open_source(tmp_path / "ilsvrc"), tmp_path / "dest", options, splits=("val",), threads=1), threads=1)
+    boxed = plan(open_source(tmp_path / "ilsvrc", boxes=True), tmp_path / "dest", options, splits=("val",), threads=1)
+    with pytest.raises(
+        UsageError, match=r"was made with another source or other options: boxes was \{\}, now \{'val': "
+    ):
+        write(boxed, threads=1)
+
+
+def test_another_command_does_not_write_over_the_first_files_of_a_tree(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _stopping(patch, os, "link", 5)
+        with pytest.raises(_StopError):
+            prepare(photos, tmp_path / "dest", "folder")
+    with pytest.raises(UsageError, match="to was folder, now webdataset"):
+        prepare(photos, tmp_path / "dest", "webdataset")
+    prepare(photos, tmp_path / "dest", "folder")
+    assert contents(open_source(tmp_path / "dest")) == PHOTOS
+
+
+def test_an_image_overwritten_between_a_kill_and_the_next_run_is_noticed(photos: Path, begun: Path) -> None:
+    time.sleep(0.02)
+    image = photos / "train/n01440764/n01440764_9.JPEG"
+    image.write_bytes(image.read_bytes()[::-1])
+    with pytest.raises(TenchError, match=rf"^{image}: has changed while it was read"):
+        prepare(photos, begun, options=Options(to="recordio"))
+
+
+@pytest.mark.parametrize("to", [name for name in LAYOUTS if name != "list"])
+def test_names_with_dots_and_odd_spaces_or_numbers_come_out_as_they_went_in(tmp_path: Path, to: Any) -> None:
+    data = [image for _, image in PHOTOS["train"].values()]
+    names = ["a/at 3.15.20\u202fPM.jpg", "a/x.2.jpg", "a/x.jpg", "a/x.png", "b/\u3000.\u00a0.jpg", "b/y_0.jpg"]
+    images: Images = {"train": {name: (name[0], data[number]) for number, name in enumerate(names)}}
+    folder_of(tmp_path / "source", images)
+    prepare(tmp_path / "source", tmp_path / "dest", to)
+    assert contents(open_source(tmp_path / "dest")) == images
+
+
+def test_what_was_complete_and_is_cut_off_is_not_called_complete(photos: Path, tmp_path: Path) -> None:
+    prepare(photos, tmp_path / "dest")
+    shard = tmp_path / "dest/train-00000-of-00001.tar"
+    shard.write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(TenchError, match=r"the check after writing failed: its files have [\d,]+ bytes, not [\d,]+"):
+        prepare(photos, tmp_path / "dest")
+
+
+def test_a_shard_whose_images_are_all_bad_is_told(photos: Path, tmp_path: Path) -> None:
+    miniature.write(photos / "train", {"n03126707/cut.JPEG": _cut_jpeg()})
+    number = len(PHOTOS["train"]) + 1
+    for to in ("tfrecord", "recordio", "webdataset"):
+        with pytest.raises(
+            TenchError, match=r"^1 files would hold no image, as all of theirs are bad: train-000\d\d-of"
+        ):
+            prepare(photos, tmp_path / to, options=Options(to=to, shards=(number, 1), bad="skip"))
+
+
+def test_a_split_whose_images_are_all_bad_is_told(tmp_path: Path) -> None:
+    folder_of(tmp_path / "source", {"train": PHOTOS["train"]})
+    wnid = next(iter(PHOTOS["train"].values()))[0]
+    miniature.write(tmp_path / "source/val", {f"{wnid}/cut.JPEG": _cut_jpeg()})
+    with pytest.raises(TenchError, match=r"dest: all images of val are bad\. Leave that split out"):
+        prepare(tmp_path / "source", tmp_path / "dest", options=Options(to="folder", bad="skip"))
+
+
+def test_a_source_whose_path_looks_like_two_is_not_written_into(tmp_path: Path) -> None:
+    path = folder_of(tmp_path / "cats + dogs", PHOTOS)
+    with pytest.raises(UsageError, match="lies in the source"):
+        prepare(path, path / "out")
 
 
 def test_no_room_is_told_before_anything_is_written(

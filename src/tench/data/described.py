@@ -3,6 +3,7 @@
 Other programs have fields of these names for other things, so what has not just the form that is meant does not count.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -16,6 +17,8 @@ ID_FIELDS = (*_TEXT_FIELDS, "name")
 _FILE_FIELDS = ("filename", "file_name")
 
 Label = int | str | None
+
+_UNUSABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 
 
 def label_in(described: Mapping[str, Any]) -> Label:
@@ -57,7 +60,7 @@ def boxes_in(described: Mapping[str, Any]) -> list[list[float]] | None:
 
 def is_text(value: object) -> TypeGuard[str]:
     """Whether a value from a .json can be a class or a key: JSON can also hold half characters, and line ends."""
-    return isinstance(value, str) and value != "" and value.isprintable()
+    return isinstance(value, str) and value != "" and not _UNUSABLE.search(value)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -144,6 +144,7 @@ class Plan:
             "fingerprint": dataset.fingerprint,
             "files of the source": hashlib.sha256(repr(dataset.stamp).encode()).hexdigest()[:16],
             "splits": {split: len(table) for split, table in self.images.tables.items()},
+            "boxes": {split: table.boxes_digest() for split, table in self.images.tables.items() if table.has_boxes},
             "to": self.options.to,
             "encoding": None if how is None else dataclasses.asdict(how),
             "shards": dict(self.content.shards),
@@ -184,6 +185,7 @@ def plan(
     splits: which of train, val and test; none: all there are. val_fraction, test_fraction: parts of each class of train
     that become these splits, drawn by a hash of the keys.
     """
+    began_ns = time.time_ns()
     path = Path(os.path.abspath(os.path.expanduser(dest)))
     staged.check_destination(path)
     refuse_inside(path, dataset)
@@ -244,7 +246,7 @@ def plan(
         free_bytes=shutil.disk_usage(there).free,
         seconds=seconds,
         notes=notes,
-        began_ns=time.time_ns(),
+        began_ns=began_ns,
     )
 
 

@@ -24,8 +24,8 @@ from tench.data.verify import compare_files, compare_tables
 from tench.data.writers import Content
 from tench.data.writers.lists import READABLE
 from tench.data.writers.recordio import RecordIO
-from tench.data.writing import write_shards, write_tree
-from tench.errors import TenchError
+from tench.data.writing import ShardFile, write_shards, write_tree
+from tench.errors import TenchError, some
 from tench.files import size_text, write_text
 from tench.machine import num_threads
 
@@ -67,15 +67,19 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
     """
     identity = made.identity()
     if (found := _prepared(made.dest, identity)) is not None:
-        compare_files(made.dest, _files(made, without(made.content, found["bad_images"])))
+        compare_files(made.dest, _files(made, without(made.content, found["bad_images"])), found["bytes"])
         return Prepared(made.dest, found["images"], found["bytes"], found["bad_images"], existed=True)
     may_change = {"bad": "fail"} if made.options.how is not None else {}  # until now no image was bad
     _require_room(made)
-    with staged.staging(made.dest, identity, made.num_bytes, may_change) as staging:
+    with staged.staging(made.dest, identity, made.num_bytes, may_change, made.began_ns) as staging:
         content = _write(made, staging, num_threads(threads), advance)
-        _refuse_changed(made)
-        num_bytes = _check(made, content)
+        _refuse_changed(made, staging.began_ns)
         counts = {split: len(names) for split, names in content.names.items()}
+        if gone := [split for split, count in counts.items() if not count]:
+            raise TenchError(
+                f"{made.dest}: all images of {gone[0]} are bad. Leave that split out (--splits), to another folder."
+            )
+        num_bytes = _check(made, content)
         result = {"images": counts, "bytes": num_bytes, "classes": content.classes.to_json(), "bad_images": staging.bad}
         write_text(made.dest / PREPARED, json.dumps(identity | result, indent=1) + "\n")
         staging.remove()
@@ -97,6 +101,7 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
         files = made.files(shards)
         write_shards(files, made.images, shards, staging, threads, advance)
         content = without(made.content, staging.bad)
+        _refuse_empty_shards(files, staging.bad)
         beside = dict(shards.files_beside())
         if isinstance(shards, RecordIO):
             for file in files:
@@ -141,6 +146,17 @@ def without(content: Content, bad: Sequence[Handled]) -> Content:
     )
 
 
+def _refuse_empty_shards(files: Sequence[ShardFile], bad: Sequence[Handled]) -> None:
+    """Raise TenchError for files of which every image was left out: readers take them for damaged."""
+    skipped = {(one["split"], one["row"]) for one in bad if one["done"] == "skipped"}
+    empty = [file.name for file in files if all((file.split, row) in skipped for row in file.rows.tolist())]
+    if empty:
+        raise TenchError(
+            f"{len(empty):,} files would hold no image, as all of theirs are bad: {some(empty)}. Write fewer --shards, "
+            "or leave the split out (--splits), to another folder."
+        )
+
+
 def _require_room(made: Plan) -> None:
     """Raise TenchError unless the disk has room for what is not written yet."""
     there = existing(made.dest)
@@ -153,15 +169,15 @@ def _require_room(made: Plan) -> None:
         )
 
 
-def _refuse_changed(made: Plan) -> None:
-    """Raise TenchError where the source is not what it was when its table was made."""
+def _refuse_changed(made: Plan, began_ns: int) -> None:
+    """Raise TenchError where the source is not what it was when its table was made, or when the first process began."""
     dataset = made.dataset
     changed = next((path for path, *was in dataset.stamp if not is_fresh(((path, was[0], was[1]),))), None)
     if changed is None:
         newest = max((time_ns for _, _, time_ns in dataset.stamp), default=0)
         for table in made.images.tables.values():
             if table.file_per_row and changed is None and newest:
-                changed = table.changed_since(made.began_ns)
+                changed = table.changed_since(began_ns)
     if changed is not None:
         raise TenchError(
             f"{changed}: has changed while it was read, so {made.dest} may hold some of the old and some of the new. "

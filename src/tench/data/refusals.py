@@ -13,7 +13,7 @@ from tench.errors import TenchError, UsageError
 def refuse_inside(dest: Path, dataset: Dataset) -> None:
     """Raise UsageError for a destination inside the source, which would become a part of it."""
     real = dest.resolve()
-    for part in dataset.source.split(" + "):
+    for part in (dataset.source, *dataset.source.split(" + ")):  # which a path can hold too
         root = Path(part)
         if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
             raise UsageError(f"{dest}: lies in the source {part}, which is never changed. Name a folder outside.")

@@ -26,6 +26,7 @@ from tench.files import size_text, write_text
 WORK = ".tench-prepare"
 PREPARED = "prepared.json"
 _PLAN, _JOURNAL, _LOCK, _OWNER = "plan.json", "journal.jsonl", "lock", "owner.json"
+_BEGAN = "began_ns"
 
 _FLUSH_BYTES, FLUSH_SECONDS = 64 * 2**20, 2.0
 """After so much, or so long, the disk is asked for what it has not written yet: what a kill can cost."""
@@ -46,20 +47,22 @@ def num_done(dest: Path) -> int:
 class Staging:
     """The hidden folder of a destination, held by this process alone."""
 
-    def __init__(self, dest: Path, plan: Mapping[str, Any], may_change: Mapping[str, Any]) -> None:
-        """dest: holds nothing, or what was begun with the same plan."""
-        self.dest, self.folder = dest, dest / WORK
+    def __init__(self, dest: Path, plan: Mapping[str, Any], may_change: Mapping[str, Any], began_ns: int) -> None:
+        """dest: holds nothing, or what was begun with the same plan, and then at the time when it was."""
+        self.dest, self.folder, self.began_ns = dest, dest / WORK, began_ns
         self.bad: list[Handled] = []
         self._done: dict[str, tuple[int, int]] = {}
         known = self.folder / _PLAN
         if known.exists():
             begun = json.loads(known.read_text("utf-8"))
+            first_ns = begun.pop(_BEGAN)
             begun |= {name: plan[name] for name, value in may_change.items() if begun[name] == value}
             self._done, self.bad, num_bytes = _journal(self.folder / _JOURNAL)
             if self._done:  # else nothing of it is there yet
                 same_plan(begun, plan, dest)
                 os.truncate(self.folder / _JOURNAL, num_bytes)
-        write_text(known, json.dumps(plan))
+                self.began_ns = first_ns
+        write_text(known, json.dumps({**plan, _BEGAN: self.began_ns}))
         self._journal = (self.folder / _JOURNAL).open("ab", buffering=0)
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._flushing: deque[Future[None]] = deque()
@@ -193,11 +196,14 @@ class Sink:
 
 
 @contextlib.contextmanager
-def staging(dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: Mapping[str, Any]) -> Iterator[Staging]:
+def staging(
+    dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: Mapping[str, Any], began_ns: int
+) -> Iterator[Staging]:
     """The hidden folder of a destination, locked. Raises TenchError where another process has it, or the disk is full.
 
     plan: what decides the bytes that are written. may_change: what of it may have had this value when it was begun, and
-    have another now. Raises UsageError where something else lies there, or what was begun with another plan.
+    have another now. began_ns: when the source was looked at. Raises UsageError where something else lies there, or
+    what was begun with another plan.
     """
     import filelock
 
@@ -211,7 +217,7 @@ def staging(dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: 
             raise TenchError(f"{dest}: {_owner(work)} is preparing it. Wait for it, or stop it.") from None
         with lock:
             write_text(work / _OWNER, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
-            held = Staging(dest, plan, may_change)
+            held = Staging(dest, plan, may_change, began_ns)
             try:
                 yield held
             finally:

@@ -247,6 +247,12 @@ class Table:
         """Whether boxes were read."""
         return bool(self._boxes.null_count < len(self))
 
+    def boxes_digest(self) -> str:
+        """A hash of all boxes, 16 hexadecimal digits; those of a table without any are alike."""
+        lengths = pc.fill_null(pc.list_value_length(self._boxes), 0).to_numpy(zero_copy_only=False)
+        sides = self._boxes.flatten().flatten().to_numpy(zero_copy_only=False)
+        return hashlib.sha256(lengths.tobytes() + sides.tobytes()).hexdigest()[:16]
+
     def all_labels(self, row: int) -> tuple[float, ...] | None:
         """Every label of a row of a layout that holds several, None in one that does not."""
         found = self._labels[int(row)].as_py()

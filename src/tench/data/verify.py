@@ -15,8 +15,8 @@ from tench.errors import TenchError, some
 _READERS = {"webdataset": webdataset, "tfrecord": tfrecord, "recordio": recordio, "folder": folder, "list": listed}
 
 
-def compare_files(dest: Path, paths: Sequence[str]) -> int:
-    """The bytes of all files. Raises TenchError where one is missing, or empty."""
+def compare_files(dest: Path, paths: Sequence[str], expected_bytes: int | None = None) -> int:
+    """The bytes of all files. Raises TenchError where one is missing or empty, or all have another size together."""
     num_bytes, missing = 0, []
     for path in paths:
         try:
@@ -28,6 +28,8 @@ def compare_files(dest: Path, paths: Sequence[str]) -> int:
             missing.append(path)
     if missing:
         raise _wrong(dest, f"{len(missing):,} files are missing or empty: {some(missing)}")
+    if expected_bytes not in (None, num_bytes):
+        raise _wrong(dest, f"its files have {num_bytes:,} bytes, not {expected_bytes:,}")
     return num_bytes
 
 

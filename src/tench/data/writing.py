@@ -118,6 +118,8 @@ def write_tree(
     order = [(split, row) for split, of_split in paths.items() for row in range(len(of_split))]
     done, _ = staging.done(TREE)
     dest = staging.dest
+    if not done:  # from here on files have their own names, and belong to this plan
+        staging.note(TREE, 0, 0, [])
     for folder in sorted({os.path.dirname(paths[split][row]) for split, row in order}):
         (dest / folder).mkdir(parents=True, exist_ok=True)
 

@@ -89,13 +89,16 @@ def _fields() -> tuple[bytes, bytes, int]:
 
 def _samples(names: Sequence[str]) -> list[str]:
     """The samples' names, each different: without suffix, and without other dots in the file's name."""
-    seen: dict[str, int] = {}
     samples = []
-    for row, name in enumerate(names):
+    for name in names:
         slash = name.rfind("/") + 1
-        sample = name[:slash] + name[slash : name.rfind(".")].replace(".", "_")
-        if seen.setdefault(sample, row) != row:
-            sample = f"{sample}_{row}"  # a number of a row occurs once
-            seen[sample] = row
-        samples.append(sample)
+        samples.append(name[:slash] + name[slash : name.rfind(".")].replace(".", "_"))
+    taken, first = set(samples), dict[str, int]()
+    for row, sample in enumerate(samples):
+        if first.setdefault(sample, row) != row:
+            other = f"{sample}_{row}"
+            while other in taken:
+                other += "_"
+            taken.add(other)
+            samples[row] = other
     return samples
