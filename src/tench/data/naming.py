@@ -29,10 +29,7 @@ _START_BYTES = 16
 
 
 def names_of(table: Table, classes: Classes, how: Encoding | None, *, in_folders: bool) -> list[str]:
-    """The name of each row of a table, all different. in_folders: the class's folder stands before every one of them.
-
-    Raises UsageError where images of a folder layout have no labels, and the same file name.
-    """
+    """The name of each row of a table, all different. in_folders: the class's folder stands before each of them."""
     names = [_with_suffix(table, row, key, how) for row, key in enumerate(table.keys())]
     labels = table.labels.tolist()
     if in_folders:

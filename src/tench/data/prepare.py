@@ -123,21 +123,19 @@ def _files(made: Plan, content: Content) -> list[str]:
     """All files that hold images."""
     if made.is_tree:
         return [path for paths in paths_of(tree_of(made.options, content), content).values() for path in paths]
-    return [file.name for file in made.files(SHARDS[made.options.to](made.content))]
+    shards = SHARDS[made.options.to](made.content)
+    return [shards.file_name(split, number) for split, count in made.content.shards.items() for number in range(count)]
 
 
 def without(content: Content, bad: Sequence[Handled]) -> Content:
     """What is written when the images that are left out are left out."""
-    skipped: dict[str, set[int]] = {}
-    for one in bad:
-        if one["done"] == "skipped":
-            skipped.setdefault(one["split"], set()).add(int(one["row"]))
+    skipped = _skipped(bad)
     if not skipped:
         return content
 
     def kept(values: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         return {
-            split: [value for row, value in enumerate(of) if row not in skipped.get(split, ())]
+            split: [value for row, value in enumerate(of) if (split, row) not in skipped]
             for split, of in values.items()
         }
 
@@ -146,9 +144,14 @@ def without(content: Content, bad: Sequence[Handled]) -> Content:
     )
 
 
+def _skipped(bad: Sequence[Handled]) -> set[tuple[str, int]]:
+    """(split, row) of the images that are left out."""
+    return {(one["split"], one["row"]) for one in bad if one["done"] == "skipped"}
+
+
 def _refuse_empty_shards(files: Sequence[ShardFile], bad: Sequence[Handled]) -> None:
     """Raise TenchError for files of which every image was left out: readers take them for damaged."""
-    skipped = {(one["split"], one["row"]) for one in bad if one["done"] == "skipped"}
+    skipped = _skipped(bad)
     empty = [file.name for file in files if all((file.split, row) in skipped for row in file.rows.tolist())]
     if empty:
         raise TenchError(
@@ -171,13 +174,10 @@ def _require_room(made: Plan) -> None:
 
 def _refuse_changed(made: Plan, began_ns: int) -> None:
     """Raise TenchError where the source is not what it was when its table was made, or when the first process began."""
-    dataset = made.dataset
-    changed = next((path for path, *was in dataset.stamp if not is_fresh(((path, was[0], was[1]),))), None)
-    if changed is None:
-        newest = max((time_ns for _, _, time_ns in dataset.stamp), default=0)
-        for table in made.images.tables.values():
-            if table.file_per_row and changed is None and newest:
-                changed = table.changed_since(began_ns)
+    changed = next((entry[0] for entry in made.dataset.stamp if not is_fresh((entry,))), None)
+    for table in made.images.tables.values():
+        if changed is None and table.file_per_row:
+            changed = table.changed_since(began_ns)
     if changed is not None:
         raise TenchError(
             f"{changed}: has changed while it was read, so {made.dest} may hold some of the old and some of the new. "
@@ -194,5 +194,5 @@ def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise TenchError(f"{path}: is no JSON ({error}). Remove {dest}, or name another folder.") from error
-    staged.same_plan(found, {name: found.get(name) for name in found} | dict(identity), dest)
+    staged.same_plan(found, found | dict(identity), dest)
     return found

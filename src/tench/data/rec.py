@@ -20,8 +20,8 @@ from tench.errors import TenchError
 
 MAGIC = bytes.fromhex("0a23d7ce")
 _FRAME_BYTES = 8  # magic; kind (3 bits) and length (29 bits) of what follows, which is padded to a multiple of 4
-_HEADER = struct.Struct("<IfQQ")  # of an image: number of labels (0: it is the next field), label, id, its high part
-_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
+HEADER = struct.Struct("<IfQQ")  # of an image: number of labels (0: it is the next field), label, id, its high part
+WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 _MAX_RECORD_BYTES = 2**30
 """MXNet writes records of less than 2**29 bytes, in its first versions of less than 2**30."""
@@ -75,24 +75,24 @@ def scan(tree: Tree, name: str) -> Records:
             frame = through.position
             kind, num_bytes, head = through.step(enough)
             payload, parts = head[_FRAME_BYTES:], None
-            if kind != _WHOLE:
+            if kind != WHOLE:
                 parts = through.parts(kind, frame, num_bytes)
                 payload = through.joined(parts)
                 num_bytes = len(payload)
-            if num_bytes < _HEADER.size:
+            if num_bytes < HEADER.size:
                 raise through.error(
-                    f"the record at byte {frame:,} holds {num_bytes} bytes, less than the {_HEADER.size} of an image's "
+                    f"the record at byte {frame:,} holds {num_bytes} bytes, less than the {HEADER.size} of an image's "
                     "header: it is damaged, or the records are no images."
                 )
-            num_labels, label, image_id, _ = _HEADER.unpack_from(payload)
-            begin = _HEADER.size + 4 * num_labels
+            num_labels, label, image_id, _ = HEADER.unpack_from(payload)
+            begin = HEADER.size + 4 * num_labels
             if begin >= num_bytes:
                 what = "has no image" if begin == num_bytes else f"claims {num_labels:,} labels"
                 raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
             if num_labels:
                 if len(payload) < begin:  # never of a joined record, which is there as a whole
                     payload = through.bytes_at(frame + _FRAME_BYTES, begin)
-                labels = struct.unpack_from(f"<{num_labels}f", payload, _HEADER.size)
+                labels = struct.unpack_from(f"<{num_labels}f", payload, HEADER.size)
                 records.labels[len(records)] = labels
                 label = labels[0]
                 enough = max(64, _FRAME_BYTES + begin)
@@ -151,7 +151,7 @@ class Walk:
         word = int.from_bytes(head[4:8], "little")
         kind, num_bytes = word >> 29, word & (1 << 29) - 1
         following = position + _FRAME_BYTES + (num_bytes + 3) // 4 * 4
-        if kind > _LAST:
+        if kind > LAST:
             raise self.error(f"the record at byte {position:,} is of kind {kind}, which does not exist.")
         if following > self.size:
             raise self.error(
@@ -163,15 +163,15 @@ class Walk:
 
     def parts(self, kind: int, frame: int, num_bytes: int) -> list[tuple[int, int]]:
         """(position, bytes) of all parts of the record whose first frame has just been passed."""
-        if kind != _FIRST:
+        if kind != FIRST:
             raise self.error(
                 f"byte {frame:,} continues a record of several parts, but none has begun before. A piece is missing."
             )
         parts, total = [(frame + _FRAME_BYTES, num_bytes)], num_bytes
-        while kind != _LAST:
+        while kind != LAST:
             position = self.position
-            kind, num_bytes, _ = self.step(_FRAME_BYTES) if position < self.size else (_WHOLE, 0, b"")
-            if kind not in (_MIDDLE, _LAST):
+            kind, num_bytes, _ = self.step(_FRAME_BYTES) if position < self.size else (WHOLE, 0, b"")
+            if kind not in (MIDDLE, LAST):
                 raise self.error(
                     f"the record of several parts that begins at byte {frame:,} should go on at byte {position:,}, but "
                     "does not. A piece is missing."

@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from tench.data.class_files import text_of
-from tench.data.rec import MAGIC, scan
+from tench.data.rec import FIRST, HEADER, LAST, MAGIC, MIDDLE, WHOLE, scan
 from tench.data.tree import open_tree
 from tench.data.writers import Content, Record
 from tench.errors import TenchError
 
-_HEADER = struct.Struct("<IfQQ")  # number of labels (0: the next field is it), label, id, its high part
 _FRAME = struct.Struct("<4sI")
-_WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 _MAX_RECORD_BYTES = 2**29 - 1
 _MAGIC_WORD = int.from_bytes(MAGIC, "little")
 
@@ -41,9 +39,9 @@ class RecordIO:
         content, split, row = self._content, record.split, record.row
         if split in content.several:
             labels = content.several[split][row]
-            head = _HEADER.pack(len(labels), 0, row, 0) + struct.pack(f"<{len(labels)}f", *labels)
+            head = HEADER.pack(len(labels), 0, row, 0) + struct.pack(f"<{len(labels)}f", *labels)
         else:
-            head = _HEADER.pack(0, content.labels[split][row], row, 0)
+            head = HEADER.pack(0, content.labels[split][row], row, 0)
         size = len(head) + len(record.data)
         if size > _MAX_RECORD_BYTES:
             raise TenchError(
@@ -84,6 +82,6 @@ def frames(payload: bytes) -> list[bytes]:
         at = payload.find(MAGIC, at + (4 if at % 4 == 0 else 1))
     parts = []
     for number, (start, stop) in enumerate(zip([0, *(cut + 4 for cut in cuts)], [*cuts, len(payload)], strict=True)):
-        kind = _WHOLE if not cuts else _FIRST if number == 0 else _LAST if number == len(cuts) else _MIDDLE
+        kind = WHOLE if not cuts else FIRST if number == 0 else LAST if number == len(cuts) else MIDDLE
         parts += [_FRAME.pack(MAGIC, kind << 29 | stop - start), payload[start:stop], bytes((start - stop) % 4)]
     return parts
