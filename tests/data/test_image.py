@@ -26,7 +26,6 @@ from tench.data.image import (
     decode,
     decode_and_remark,
     decode_damaged,
-    decode_row,
     format_of_name,
     format_of_start,
     from_pixels,
@@ -34,6 +33,7 @@ from tench.data.image import (
     num_trailing_bytes,
     probe,
 )
+from tench.data.picture import decode_row
 from tench.data.table import DAMAGED, PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, Table, load, save
 from tench.errors import TenchError
 

@@ -1,4 +1,5 @@
 import itertools
+import re
 import shutil
 import threading
 import time
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from tench import machine
+from tench.data.picture import Decoded, Picture
 from tench.data.source import open_source
 from tench.data.table import Table
 from tench.errors import TenchError
@@ -22,7 +24,7 @@ from tench.input.order import Order
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 
 EVAL = EvalView(size=24, resize=28)
-VIEWS = (RandomResizedCrop(size=24), PadCrop(size=24, pad=3), EVAL)
+VIEWS = (RandomResizedCrop(size=24, decode="full"), PadCrop(size=24, pad=3), EVAL)
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ class Slow:
         self.count = 0
         self._lock = threading.Lock()
 
-    def render(self, image: npt.NDArray[np.uint8], draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
+    def render(self, image: Picture, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
         time.sleep(self.seconds)
         with self._lock:
             self.count += 1
@@ -107,7 +109,7 @@ def test_an_image_of_a_batch_is_the_view_of_the_file_as_pillow_reads_it(
                     rgb = file.convert("RGB")
                 pixels = np.asarray(rgb if channels == 3 else rgb.convert("L")).reshape(rgb.height, rgb.width, channels)
                 expected = np.zeros((24, 24, channels), np.uint8)
-                view.render(pixels, uniforms(11, 3, np.array([row]), view.num_draws)[0], expected)
+                view.render(Decoded(pixels), uniforms(11, 3, np.array([row]), view.num_draws)[0], expected)
                 assert np.array_equal(image.permute(1, 2, 0).numpy(), expected), train.key(row)
 
 
@@ -236,7 +238,7 @@ def test_a_closed_loader_gives_an_error_instead_of_waiting(train: Table) -> None
     loader = Loader(train, EVAL, Order(num_rows=len(train), batch_size=18), channels=1, threads=2)
     loader.close()
     loader.close()
-    with pytest.raises(RuntimeError, match="shutdown"):
+    with pytest.raises(RuntimeError, match="the loader is closed"):
         next(loader.batches(0))
 
 
@@ -259,6 +261,62 @@ def test_only_so_many_batches_are_prepared_ahead_as_fit_the_memory(
             time.sleep(0.03)  # for more than are expected
             assert view.count == expected
     assert view.count == 18
+
+
+def test_an_image_that_takes_too_long_ends_the_epoch_with_its_name_and_the_process_can_end(
+    train: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    read = train.read
+    monkeypatch.setattr(train, "read", lambda row: hangs.wait(60) if row == 7 else read(row))
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
+    order = Order(num_rows=len(train), batch_size=18, shuffle=False)
+    with (
+        Loader(train, EVAL, order, channels=3, threads=2) as loader,
+        pytest.raises(TenchError, match=rf"{re.escape(train.shard(7))}: has taken 0 s.* row 7, stage read\."),
+    ):
+        next(loader.batches(0))
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name in loader_threads())
+    hangs.set()
+
+
+def test_a_long_wait_is_told_before_it_ends_the_run(
+    train: Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = train.read
+
+    def slow(row: int) -> bytes:
+        time.sleep(0.3 if row == 7 else 0)
+        return read(row)
+
+    monkeypatch.setattr(train, "read", slow)
+    monkeypatch.setattr(module, "_STALL_WARNING_SECONDS", 0.1)
+    with Loader(train, EVAL, Order(num_rows=18, batch_size=18), channels=3, threads=2) as loader:
+        assert len(next(loader.batches(0)).rows) == 18
+    assert f"Waiting for {train.shard(7)} (stage read)" in caplog.text
+
+
+def test_memory_of_a_batch_is_used_again_when_nobody_holds_it(train: Table) -> None:
+    order = Order(num_rows=len(train), batch_size=2)
+    with Loader(train, VIEWS[0], order, channels=3, threads=1) as loader:
+        places = {batch.images.data_ptr() for epoch in range(5) for batch in loader.batches(epoch)}
+    assert len(places) <= 6  # four ahead, the one given, the one before it
+
+
+def test_the_rest_of_the_process_computes_with_as_many_threads_as_before(train: Table) -> None:
+    before = torch.get_num_threads()
+    later: list[int] = []
+    torch.set_num_threads(3)
+    try:
+        with Loader(train, VIEWS[0], Order(num_rows=18, batch_size=9), channels=3, threads=2) as loader:
+            next(loader.batches(0))
+            thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+            thread.start()
+            thread.join()
+        assert [torch.get_num_threads(), *later] == [3, 3]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_zero_threads_are_as_many_as_there_are_cores(train: Table, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """Pixels to bytes: a stored image made smaller, or put into another format.
 
 Shrinking averages over areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless asked for. JPEGs
-are written by libjpeg-turbo through simplejpeg, with colour at half resolution (4:2:0) as cameras and OpenCV do; PNG
-and WebP by Pillow; `pixels` are binary PPM and PGM files: raw bytes behind a header of a dozen bytes, which everyone
-reads. The same pixels and options always give the same bytes, for the same versions of these libraries.
+are written by libjpeg-turbo through OpenCV, with colour at half resolution (4:2:0) as cameras do, and with restart
+markers, so that parts of them can be decoded alone (`tench.data.addressable`); PNG and WebP by Pillow; `pixels` are
+binary PPM and PGM files: raw bytes behind a header of a dozen bytes, which everyone reads. The same pixels and options
+always give the same bytes, for the same versions of these libraries.
 """
 
 import dataclasses
@@ -11,9 +12,9 @@ import io
 from typing import Literal
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
+from tench.data.addressable import interval_of
 from tench.data.image import MAX_PIXELS, Pixels
 from tench.errors import UsageError
 
@@ -92,14 +93,26 @@ def encode(pixels: Pixels, how: Encoding) -> bytes:
     resized = _resized(pixels, how)
     grey = resized.shape[2] == 1
     if how.format == "jpeg":
-        colours = {"colorspace": "GRAY", "colorsubsampling": "Gray"} if grey else {"colorsubsampling": "420"}
-        return bytes(simplejpeg.encode_jpeg(resized, quality=how.quality, **colours))
+        return _jpeg(resized, how.quality)
     if how.format == "pixels":
         return b"%s\n%d %d\n255\n" % (b"P5" if grey else b"P6", resized.shape[1], resized.shape[0]) + resized.tobytes()
     sink = io.BytesIO()
     options = {"quality": how.quality} if how.format == "webp" else {}
     Image.fromarray(resized[:, :, 0] if grey else resized).save(sink, PILLOW_NAMES[how.format], **options)
     return sink.getvalue()
+
+
+def _jpeg(pixels: Pixels, quality: int) -> bytes:
+    import cv2
+
+    options = {
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        cv2.IMWRITE_JPEG_RST_INTERVAL: interval_of(pixels.shape[1], pixels.shape[2]),
+    }
+    ordered = pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", ordered, [number for option in options.items() for number in option])
+    return bytes(data)
 
 
 def _resized(pixels: Pixels, how: Encoding) -> Pixels:

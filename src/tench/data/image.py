@@ -34,7 +34,9 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVI
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of colours that are only grey."""
 
-_JPEG_START = b"\xff\xd8\xff"
+JPEG_START = b"\xff\xd8\xff"
+_RAW_HEADER = re.compile(rb"P([56])\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
+"""Of a PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
 _MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
 """Pillow's names of a JPEG's colours, by libjpeg-turbo's."""
 _APP1, _START_OF_SCAN, _FILL = 0xE1, 0xDA, 0xFF  # JPEG markers: what may hold EXIF or XMP, where the pixels begin, none
@@ -89,17 +91,13 @@ def decode(data: bytes, channels: int = 3) -> Pixels:
 def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
     """As `decode`, and what libjpeg remarked on a JPEG that it could decode nevertheless; usually ""."""
     _check_channels(channels)
-    colours, remark = "", ""
-    if data.startswith(_JPEG_START):
-        try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-            _check_size(int(height), int(width))
-        except (ValueError, KeyError):  # KeyError: simplejpeg has no name for 4:4:1
-            pass  # a rare subsampling or no JPEG at all: Pillow knows
-    if _MODES.get(colours) in ("L", "RGB"):
+    if (raw := raw_pixels(data)) is not None:
+        return with_channels(np.array(raw), channels), ""
+    remark, found = "", jpeg_header(data) if data.startswith(JPEG_START) else None
+    if found and found.mode in ("L", "RGB"):
         try:
             # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
-            pixels = simplejpeg.decode_jpeg(data, "GRAY" if (colours, channels) == ("Gray", 1) else "RGB")
+            pixels = simplejpeg.decode_jpeg(data, "GRAY" if (found.mode, channels) == ("L", 1) else "RGB")
             return with_channels(pixels, channels), ""
         except ValueError as error:
             remark = str(error)
@@ -147,21 +145,6 @@ def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: i
     return with_channels(np.array(pixels, order="C"), want)
 
 
-def decode_row(table: Table, row: int, channels: int) -> Pixels:
-    """Read and decode one image of a table: (H, W, channels) uint8.
-
-    Raises TenchError that names file, row and reason: ImageError where the bytes are no image.
-    """
-    data = table.read(row)
-    try:
-        return decode_as(table, row, data, channels)[0]
-    except ImageError as error:
-        raise ImageError(
-            f"{table.place(row)}: {error}.\n"
-            f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set."
-        ) from error
-
-
 def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixels, str]:
     """Decode the bytes that were read from a row, by the row's encoding; returns what `decode_and_remark` does."""
     encoding = table.encoding(row)
@@ -175,7 +158,7 @@ def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixel
 
 def probe(data: bytes) -> ImageInfo:
     """Format, size, colours and orientation of an image, from its header alone. Raises ImageError as `decode`."""
-    if data.startswith(_JPEG_START) and not _may_be_turned(data):
+    if data.startswith(JPEG_START) and not _may_be_turned(data):
         return header(data)
     image = _open(data)
     return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
@@ -186,15 +169,31 @@ def header(data: bytes) -> ImageInfo:
 
     Of a JPEG in 4 us, where Pillow takes 20, for which other threads wait: it holds the interpreter lock.
     """
-    if data.startswith(_JPEG_START):
-        try:
-            height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-            _check_size(int(height), int(width))
-            return ImageInfo("JPEG", int(height), int(width), _MODES[colours])
-        except (ValueError, KeyError):
-            pass  # a rare subsampling, or no JPEG: Pillow knows
+    if data.startswith(JPEG_START) and (found := jpeg_header(data)):
+        return found
     image = _open(data)
     return ImageInfo(_format(image), image.height, image.width, image.mode)
+
+
+def jpeg_header(data: bytes) -> ImageInfo | None:
+    """As `header`, of a JPEG; None where libjpeg-turbo's simple interface does not read it: Pillow may."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(int(height), int(width))
+        return ImageInfo("JPEG", int(height), int(width), _MODES[colours])
+    except (ValueError, KeyError):  # KeyError: simplejpeg has no name for 4:4:1
+        return None
+
+
+def raw_pixels(data: bytes) -> Pixels | None:
+    """The pixels in a binary PPM or PGM of 8 bits: (H, W, 3 or 1), a view of the data; None of everything else."""
+    found = _RAW_HEADER.match(data)
+    if found is None:
+        return None
+    channels, width, height = (3 if found[1] == b"6" else 1), int(found[2]), int(found[3])
+    if height * width == 0 or height * width > MAX_PIXELS or len(data) - found.end() != height * width * channels:
+        return None  # Pillow decides, and says what is wrong with it
+    return np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, channels)
 
 
 def num_trailing_bytes(data: bytes, name: str) -> int:

@@ -1,30 +1,45 @@
 """Threads that fill batches: read, decode, view, straight into the batch's memory.
 
-Decoding and resizing release the interpreter lock, so threads use all cores without copying an image between
-processes. Batches come in the order's order, the same for any number of threads. A fixed number of batches is
-prepared ahead, bounded in bytes, so memory stays flat.
+Decoding and resizing release the interpreter lock, so threads use all cores without an image being copied between
+processes. Batches come in the order's order, the same for any number of threads. What is prepared ahead is bounded in
+bytes, and its memory is used again, so memory stays flat.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
+import logging
+import math
+import queue
+import threading
+import time
+import weakref
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from tench.data.image import decode_row
+from tench.data.image import ImageError
+from tench.data.picture import at_row, open_picture
 from tench.data.table import Table
+from tench.errors import TenchError
 from tench.input.draws import uniforms
 from tench.input.order import Order
+from tench.input.resampling import Image
 from tench.input.views import View
 from tench.machine import num_threads
 
-READ_AHEAD_BYTES = 256 * 2**20
+READ_AHEAD_BYTES = 64 * 2**20
 """Batches prepared ahead take at most this much memory together (but at least one is prepared ahead)."""
 
+STALL_SECONDS = 300.0
+"""An image that takes longer to read and decode ends the run: a network disk that hangs does not say so."""
+_STALL_WARNING_SECONDS = 30.0
+_CLOSE_SECONDS = 1.0  # more than an image takes, unless it hangs
+
 _IMAGES_PER_TASK = 8  # few enough to share a batch evenly, enough to make handing over cost little
+
+_log = logging.getLogger("tench")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +52,19 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(part.to(device, non_blocking=True) for part in (self.images, self.labels, self.rows)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A batch that is being filled. done: gets the number of each task that ends, and its exception where it failed."""
+
+    batch: Batch
+    num_tasks: int
+    rows: list[int]
+    draws: npt.NDArray[np.float64]
+    pixels: Image
+    done: "queue.SimpleQueue[tuple[int, BaseException | None]]" = dataclasses.field(default_factory=queue.SimpleQueue)
+    given_up: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 class Loader:
@@ -53,38 +81,56 @@ class Loader:
 
         cv2.setNumThreads(1)  # our threads are the parallelism; OpenCV's own would fight them for the cores
         self.table, self.view, self.order = table, view, order
-        self._channels, self._pin = channels, pin
+        self._channels = channels
         count = num_threads(threads)
-        self._pool = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="tench-loader")
-        batch_bytes = order.batch_size * view.size**2 * channels
-        self._ahead = int(min(max(READ_AHEAD_BYTES // batch_bytes, 1), max(4, 2 * count)))
+        batch_bytes = min(order.batch_size, order.num_rows) * view.size**2 * channels
+        self._ahead = int(min(max(READ_AHEAD_BYTES // max(batch_bytes, 1), 1), max(4, 2 * count)))
+        self._memory = _Memory(batch_bytes, keep=self._ahead + 2, pin=pin)
+        self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._doing: dict[int, tuple[int, str, float]] = {}  # of each thread: row, stage, since when
+        # Daemons, because a thread that the kernel does not let go must not keep the process from ending.
+        self._threads = [
+            threading.Thread(target=self._work, args=(number,), name=f"tench-loader-{number}", daemon=True)
+            for number in range(count)
+        ]
+        computing = torch.get_num_threads()
+        self._ready = threading.Barrier(count + 1)
+        for thread in self._threads:
+            thread.start()
+        self._ready.wait()
+        torch.set_num_threads(computing)  # what a thread sets for itself, torch takes for threads to come
 
     @property
     def steps_per_epoch(self) -> int:
         return self.order.steps_per_epoch
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from a step on. Raises TenchError naming file and row when an image is bad."""
+        """The batches of an epoch from a step on.
+
+        Raises TenchError naming file, row and stage when an image is bad, or takes longer than STALL_SECONDS.
+        """
         steps = iter(range(first_step, self.order.steps_per_epoch))
-        pending: collections.deque[tuple[Batch, list[concurrent.futures.Future[None]]]] = collections.deque()
+        pending: collections.deque[_Job] = collections.deque()
         try:
             while True:
                 while len(pending) <= self._ahead and (step := next(steps, None)) is not None:
                     pending.append(self._start(epoch, step))
                 if not pending:
                     return
-                batch, tasks = pending[0]
-                for task in tasks:
-                    task.result()
-                pending.popleft()
-                yield batch
+                self._await(pending[0])
+                yield pending.popleft().batch
         finally:  # an error, or a caller that stops early: nothing goes on behind its back
-            for _, tasks in pending:
-                for task in tasks:
-                    task.cancel()
+            for job in pending:
+                job.given_up.set()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Stop the threads; one that hangs in the kernel is left behind."""
+        self._closed = True
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join(timeout=_CLOSE_SECONDS)
 
     def __enter__(self) -> "Loader":
         return self
@@ -92,19 +138,109 @@ class Loader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, epoch: int, step: int) -> tuple[Batch, list[concurrent.futures.Future[None]]]:
+    def _start(self, epoch: int, step: int) -> _Job:
+        if self._closed:
+            raise RuntimeError("the loader is closed")
         rows = self.order.rows(epoch, step)
         size = self.view.size
-        images = torch.empty((len(rows), size, size, self._channels), dtype=torch.uint8, pin_memory=self._pin)
+        images = self._memory.take((len(rows), size, size, self._channels))
         labels = torch.from_numpy(self.table.labels[rows].astype(np.int64))
-        draws = uniforms(self.order.seed, epoch, rows, self.view.num_draws)
-        pixels = images.numpy()
-        tasks = [
-            self._pool.submit(self._fill, rows[part], draws[part], pixels[part])
-            for part in (slice(start, start + _IMAGES_PER_TASK) for start in range(0, len(rows), _IMAGES_PER_TASK))
-        ]
-        return Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(rows.copy())), tasks
+        job = _Job(
+            batch=Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(rows.copy())),
+            num_tasks=math.ceil(len(rows) / _IMAGES_PER_TASK),
+            rows=rows.tolist(),
+            draws=uniforms(self.order.seed, epoch, rows, self.view.num_draws),
+            pixels=images.numpy(),
+        )
+        for number in range(job.num_tasks):
+            self._tasks.put((job, number))
+        return job
 
-    def _fill(self, rows: npt.NDArray[np.int64], draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
-        for row, numbers, place in zip(rows.tolist(), draws, out, strict=True):
-            self.view.render(decode_row(self.table, row, self._channels), numbers, place)
+    def _await(self, job: _Job) -> None:
+        """Wait until a batch is filled.
+
+        Raises the error of its first bad image, whichever thread came upon one first; TenchError when one takes too
+        long.
+        """
+        running, errors = set(range(job.num_tasks)), dict[int, BaseException]()
+        patience = _STALL_WARNING_SECONDS
+        while running and not (errors and min(errors) < min(running)):
+            try:
+                number, error = job.done.get(timeout=min(patience, STALL_SECONDS))
+            except queue.Empty:
+                patience = self._complain()
+                continue
+            running.remove(number)
+            if error is not None:
+                errors[number] = error
+        if errors:
+            raise errors[min(errors)]
+
+    def _complain(self) -> float:
+        """Say which image is being waited for; return the seconds after which to ask again."""
+        row, stage, since = min(self._doing.values(), key=lambda doing: doing[2])
+        seconds = time.monotonic() - since
+        if seconds >= STALL_SECONDS:
+            raise TenchError(
+                f"{self.table.place(row)}: has taken {seconds:.0f} s, and longer is not waited for. This is row {row}, "
+                f"stage {stage}. A disk or its network may hang: see whether the file can be read, and start again."
+            )
+        if seconds >= _STALL_WARNING_SECONDS:
+            _log.warning("Waiting for %s (stage %s) since %.0f s.", self.table.place(row), stage, seconds)
+        return max(min(_STALL_WARNING_SECONDS, STALL_SECONDS - seconds), 0.01)
+
+    def _work(self, number: int) -> None:
+        torch.set_num_threads(1)  # of this thread: all of them together are the cores
+        self._ready.wait()
+        while (task := self._tasks.get()) is not None:
+            job, part = task
+            error: BaseException | None = None
+            try:
+                for place in range(part * _IMAGES_PER_TASK, min((part + 1) * _IMAGES_PER_TASK, len(job.rows))):
+                    if self._closed:
+                        raise RuntimeError("the loader is closed")
+                    if job.given_up.is_set():
+                        break
+                    self._fill(number, job.rows[place], job.draws[place], job.pixels[place])
+            except BaseException as caught:
+                error = caught
+            self._doing.pop(number, None)
+            job.done.put((part, error))
+
+    def _fill(self, number: int, row: int, draws: npt.NDArray[np.float64], out: Image) -> None:
+        now = time.monotonic()
+        self._doing[number] = row, "read", now
+        data = self.table.read(row)
+        self._doing[number] = row, "decode", now
+        try:
+            self.view.render(open_picture(self.table, row, data, self._channels), draws, out)
+        except ImageError as error:
+            raise at_row(self.table, row, error) from error
+        except Exception as error:
+            error.add_note(f"This happened with {self.table.place(row)}, row {row}, stage decode.")
+            raise
+
+
+class _Memory:
+    """Memory of batches that is used again when nobody holds the batch any more.
+
+    New memory costs: the kernel hands it out page by page, each cleared first. Page-locked memory is left to torch,
+    which keeps it too, and knows when a copy to the device has ended.
+    """
+
+    def __init__(self, num_bytes: int, *, keep: int, pin: bool) -> None:
+        self._num_bytes, self._keep, self._pin = num_bytes, keep, pin
+        self._free: list[npt.NDArray[np.uint8]] = []
+
+    def take(self, shape: tuple[int, int, int, int]) -> torch.Tensor:
+        """uint8 of a shape of at most num_bytes, with whatever was in it."""
+        if self._pin:
+            return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        memory = self._free.pop() if self._free else np.empty(self._num_bytes, np.uint8)
+        array = memory[: math.prod(shape)].reshape(shape)
+        weakref.finalize(array, self._give_back, memory).atexit = False  # torch holds `array` as long as it is used
+        return torch.from_numpy(array)
+
+    def _give_back(self, memory: npt.NDArray[np.uint8]) -> None:
+        if len(self._free) < self._keep:
+            self._free.append(memory)

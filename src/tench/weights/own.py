@@ -14,6 +14,7 @@ from tench.data.image import with_channels
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text
+from tench.input.resampling import Interpolation
 from tench.input.views import EvalView
 from tench.machine import choose_device
 from tench.models import create
@@ -30,7 +31,7 @@ class ModelCard:
     channels: int
     image_size: int
     eval_resize: int
-    interpolation: str
+    interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,158 @@
+"""Other sizes: antialiased bilinear for training, Pillow's own arithmetic for evaluation.
+
+Both leave out what nobody will see, and let other threads run. Pillow's results are reached without Pillow, which
+makes a whole image where its centre is wanted, for each colour value one multiplication at a time.
+"""
+
+import functools
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import __version__ as _pillow_version
+
+Image = npt.NDArray[np.uint8]
+Interpolation = Literal["bilinear", "bicubic"]
+
+_PRECISION_BITS = 22
+"""Pillow rounds its weights to so many binary places, and each of its two passes to whole numbers (Resample.c)."""
+
+_PILLOW_MAJOR = int(_pillow_version.partition(".")[0])
+
+_ERROR_PER_TAP = 2.0**-16
+"""float32 rounds a sum of up to 512 by at most so much for each number that is added."""
+
+
+def antialiased(image: Image, out: Image) -> None:
+    """Resize (H, W, C) to out, (S, T, C), bilinearly; where it shrinks, over as many pixels as an output pixel covers.
+
+    What torchvision's resize does on a uint8 tensor with antialias=True.
+    """
+    height, width = out.shape[:2]
+    torch.ops.aten._upsample_bilinear2d_aa.out(
+        _planes(_plain(image)), (height, width), False, None, None, out=_planes(out)
+    )
+
+
+def _plain(image: Image) -> Image:
+    """The image in memory of its own, which torch would make of a part anyway, and it warns of what is read-only."""
+    return image if image.flags.c_contiguous and image.flags.writeable else image.copy()
+
+
+def _planes(image: Image) -> torch.Tensor:
+    """(H, W, C) as (1, C, H, W), in channels-last memory."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
+
+
+class Axis(NamedTuple):
+    """Which pixels make each pixel of a part of a resized line.
+
+    length, resized: of the line, before and after. begin, end: its pixels that are needed. sources: (n, taps) int64,
+    counted from begin. weights: (n, taps) float64, multiples of 2**-22.
+    """
+
+    length: int
+    resized: int
+    begin: int
+    end: int
+    sources: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64]
+
+
+@functools.lru_cache(maxsize=1024)
+def pillow_axis(length: int, resized: int, first: int, count: int, interpolation: Interpolation) -> Axis:
+    """The weights with which Pillow makes `count` pixels from `first` on, of a line of `length` made `resized` long.
+
+    Source: precompute_coeffs and normalize_coeffs_8bpc of Pillow's Resample.c, whose order of operations is kept, for
+    rounding decides.
+    """
+    scale = length / resized
+    stretch = max(scale, 1.0)
+    support = (1.0 if interpolation == "bilinear" else 2.0) * stretch
+    centre = (np.arange(first, first + count) + 0.5) * scale
+    lowest = np.maximum((centre - support + 0.5).astype(np.int64), 0)  # of numbers above -1 this cuts off, as C does
+    highest = np.minimum((centre + support + 0.5).astype(np.int64), length)
+    index = lowest[:, None] + np.arange(math.ceil(support) * 2 + 1)
+    inside = index < highest[:, None]
+    weights = np.where(inside, _FILTERS[interpolation]((index - centre[:, None] + 0.5) * (1.0 / stretch)), 0.0)
+    total = np.zeros(count)
+    for tap in weights.T:
+        total += tap
+    units = weights / total[:, None] * (1 << _PRECISION_BITS)
+    weights = np.trunc(units + np.where(units < 0, -0.5, 0.5)) / (1 << _PRECISION_BITS)
+    used = (weights != 0).any(axis=0)
+    begin, end = int(lowest.min()), int(highest.max())
+    sources = np.where(inside, index, lowest[:, None])[:, used] - begin
+    return Axis(length, resized, begin, end, sources, weights[:, used])
+
+
+def _triangle(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.maximum(1.0 - np.abs(x), 0.0)
+
+
+def _cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    a, x = -0.5, np.abs(x)
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+
+
+_FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
+
+
+def as_pillow(image: Image, vertical: Axis, horizontal: Axis) -> Image:
+    """The part of an image that Pillow's resize would make, pixel for pixel: (H, W, C) to (n, m, C).
+
+    image: the lines and columns from begin to end of the axes.
+    """
+    if _goes_down_first(vertical, horizontal):
+        return _across(_down(image, vertical), horizontal)
+    return _down(_across(image, horizontal), vertical)
+
+
+def _goes_down_first(vertical: Axis, horizontal: Axis) -> bool:
+    """Whether the installed Pillow does. It matters, for what the first pass makes is rounded."""
+    fewer_lines, fewer_columns = vertical.length - vertical.resized, horizontal.length - horizontal.resized
+    if _PILLOW_MAJOR >= 13:
+        return fewer_lines > 0 and fewer_lines > 2 * fewer_columns
+    return fewer_lines > 0 and vertical.length > 100 * horizontal.length
+
+
+def _down(image: Image, axis: Axis) -> Image:
+    height, width, channels = image.shape
+    return _weighted(_plain(image).reshape(height, width * channels), axis).reshape(-1, width, channels)
+
+
+def _across(image: Image, axis: Axis) -> Image:
+    import cv2
+
+    height, width, channels = image.shape
+    turned = _down(cv2.transpose(image).reshape(width, height, channels), axis)
+    return np.asarray(cv2.transpose(turned), np.uint8).reshape(height, -1, channels)
+
+
+def _weighted(lines: Image, axis: Axis) -> Image:
+    """Weighted sums of lines, (h, w) to (n, w), each exactly rounded, half up.
+
+    The sums are made in float32, and those that come near a half once more, exactly.
+    """
+    import cv2
+
+    sums = F.embedding_bag(
+        torch.from_numpy(axis.sources),
+        torch.from_numpy(lines).float(),
+        per_sample_weights=torch.from_numpy(axis.weights).float(),
+        mode="sum",
+    ).numpy()
+    np.maximum(sums, 0.0, out=sums)  # bicubic weights may be negative; what is too large becomes 255 below
+    error = _ERROR_PER_TAP * (axis.sources.shape[1] + 1)
+    rounded, other = (cv2.convertScaleAbs(sums, beta=beta) for beta in (-error, error))
+    near = np.flatnonzero(rounded != other)
+    if len(near):
+        line, column = np.divmod(near, lines.shape[1])
+        exact = (lines[axis.sources[line], column[:, None]] * axis.weights[line]).sum(axis=1)
+        rounded.reshape(-1)[near] = np.clip(np.floor(exact + 0.5), 0, 255)
+    return np.asarray(rounded, np.uint8)
