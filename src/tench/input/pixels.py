@@ -2,8 +2,9 @@
 
 Images are uint8 (H, W, 3) or (H, W, 1), and stay as they came in. Every operation gives Pillow's values to the byte,
 because torchvision and timm, where the published policies come from, work on Pillow images. What maps each value on
-its own is a look-up table, several times faster than Pillow; shears and rotations between pixels, saturation and hue
-are Pillow's own and cost what they cost there. Nearly all of the time is spent without the interpreter's lock.
+its own is a look-up table, about twice as fast as Pillow; shears and turns, saturation and hue are Pillow's own and
+cost what they cost there. OpenCV and Pillow's interpolation run without the interpreter's lock; passing an image to
+Pillow and back (50 us for 224 x 224), saturation (0.2 ms) and hue (1.3 ms) hold it.
 """
 
 from typing import TYPE_CHECKING, Any
