@@ -10,8 +10,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import torch
-
 from tench.input import pixels
 from tench.input.pixels import Fill
 from tench.input.views import Draws, Image
@@ -163,6 +161,8 @@ def _wide_scales(bins: int) -> Mapping[str, _Scale]:
 
 
 def _line(start: float, end: float, bins: int) -> _Scale:
+    import torch  # not above: a recipe's policy is checked without it
+
     return _Scale(tuple(torch.linspace(start, end, bins).tolist()))
 
 
