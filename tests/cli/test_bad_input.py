@@ -278,3 +278,34 @@ def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_
     assert code == 1
     assert f"{grown}: row 2 (cat/2.jpg) covers bytes 0-" in error
     assert "but the file is longer. It has changed since its table was made" in error
+
+
+def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "views.jpg"
+    assert run("info", classes, "--preview", picture)[0] == 2
+    assert run("info", classes, "--preview", picture)[1].endswith(
+        f"tench info: {picture}: the preview is a PNG; name a file that ends in .png.\n"
+    )
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
+    for place in (folder, classes / "train" / "cat" / "0.jpg" / "views.png"):
+        code, error = run("info", classes, "--preview", place)
+        assert code == 2
+        assert f"tench info: {place}: the preview cannot be written there (" in error
+        assert error.endswith("). Name another file.\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "pictures"]
+
+
+def test_a_recipe_for_no_preview_is_a_usage_error(run: Run) -> None:
+    code, error = run("info", "digits", "--recipe", "digits")
+    assert code == 2
+    assert error == "tench info: --recipe says what --preview FILE.png draws; name a file too, or leave it out.\n"
+
+
+def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
+    code, error = train(run, classes, tmp_path / "run", "--policy", "randaugment")
+    assert code == 2
+    assert "augment.policy is randaugment: no such augmentation policy. Known: none, randaugment-N-M, " in error
+    assert not (tmp_path / "run").exists()

@@ -100,6 +100,16 @@ def test_info_shows_splits_and_classes(capsys: pytest.CaptureFixture[str]) -> No
     assert "8 x 8" in shown
 
 
+def test_info_draws_what_a_recipe_makes_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, recipe in (("plain.png", "digits"), ("default.PNG", None)):
+        path = tmp_path / name
+        assert main(["info", "digits", "--preview", str(path), *(["--recipe", recipe] if recipe else [])]) == 0
+        assert capsys.readouterr().out.endswith(f"  preview: {path}\n")
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "default.PNG").read_bytes()
+    with Image.open(tmp_path / "plain.png") as picture:
+        assert picture.format == "PNG"
+
+
 def test_models_lists_parameters_and_gmacs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "resnet20", "--json"]) == 0
     (model,) = [entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "resnet20"]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tench.input.draws import philox, uniforms
+from tench.input.draws import normal, philox, uniforms
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 
@@ -98,3 +98,15 @@ def test_another_seed_epoch_or_row_gives_other_numbers() -> None:
     changed = [base, base | {"seed": 8}, base | {"seed": 7 + 2**32}, base | {"epoch": 4}, base | {"row": 11 + 2**32}]
     drawn = {uniforms(case["seed"], case["epoch"], np.array([case["row"]]), 1).item() for case in changed}
     assert len(drawn) == 5
+
+
+def test_normal_numbers_are_the_normal_distributions_quantiles() -> None:
+    drawn = sample()[:, 0]
+    numbers = [normal(uniform) for uniform in drawn.tolist()]
+    assert np.allclose(numbers, stats.norm.ppf(drawn + 2.0**-33), rtol=1e-12, atol=1e-12)
+    assert stats.kstest(numbers, "norm").pvalue > 1e-4
+
+
+def test_the_smallest_and_the_largest_uniform_give_finite_normal_numbers() -> None:
+    assert normal(0.0) == -normal(1 - 2.0**-32)
+    assert 6 < normal(1 - 2.0**-32) < 7

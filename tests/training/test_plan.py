@@ -1,6 +1,8 @@
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ from torch import nn
 from tench.data.source import open_source
 from tench.data.table import Classes, Contents, Dataset, Rows, Table, load, save
 from tench.errors import TenchError, UsageError
+from tench.input.augment import Augmented, ColorJitter, Cutout, Lighting
+from tench.input.autoaugment import RandAugment
 from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident
+from tench.input.timm_augment import TimmRandAugment
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
 from tench.training.plan import eval_view, open_batches, open_data, resolve, resolve_memory_format, train_view
@@ -126,6 +131,48 @@ def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: 
     assert kind("digits", False) is Resident
     assert kind(photo_folder, True) is Loader
     assert kind(photo_folder, False) is Loader
+
+
+def test_a_recipes_augmentations_follow_its_cut_in_the_order_of_its_fields() -> None:
+    asked = Recipe().replace(
+        policy="randaugment-2-9",
+        policy_filter="bilinear",
+        color_jitter=(0.4, 0.3, 0.2, 0.1),
+        lighting=0.1,
+        cutout=3,
+        mean=(0.5, 0.25, 1.0),
+    )
+    plain = resolve(Recipe().replace(channels=3), train_of("digits"), CPU)
+    assert train_view(resolve(asked.replace(channels=3), train_of("digits"), CPU)) == Augmented(
+        train_view(plain),
+        (
+            RandAugment(num_ops=2, magnitude=9, resample="bilinear"),
+            ColorJitter(brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1),
+            Lighting(std=0.1),
+            Cutout(side=3, fill=(128, 64, 255)),
+        ),
+    )
+
+
+def test_timms_policies_fill_with_the_mean() -> None:
+    asked = Recipe().replace(policy="rand-m9-inc1", mean=(0.5,), std=(0.5,))
+    view = train_view(resolve(asked, train_of("digits"), CPU))
+    assert isinstance(view, Augmented)
+    assert view.augmentations == (TimmRandAugment(magnitude=9, increasing=True, fill=(128,)),)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"policy": "trivialaugment-wide"}, {"color_jitter": (0.1, 0.0, 0.0, 0.0)}, {"lighting": 0.1}, {"cutout": 2}],
+)
+def test_with_any_augmentation_of_images_a_small_set_is_loaded(values: dict[str, Any]) -> None:
+    table = train_of("digits")
+    view = train_view(resolve(Recipe().replace(**values), table, CPU))
+    with contextlib.closing(
+        open_batches(table, view, Order(num_rows=len(table), batch_size=4), channels=1, device=CPU, threads=1)
+    ) as batches:
+        assert isinstance(batches, Loader)
+        assert next(batches.batches(epoch=0)).images.shape == (4, 1, 8, 8)
 
 
 def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:

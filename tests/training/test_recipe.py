@@ -17,7 +17,7 @@ from tench.errors import UsageError
 from tench.training import recipe as recipe_module
 from tench.training.recipe import Duration, Recipe, from_plain, load_recipe, packaged_recipes, validate
 
-SECTIONS = ["model", "input", "optimizer", "schedule", "training"]
+SECTIONS = ["model", "input", "augment", "optimizer", "schedule", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -111,7 +111,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         (
             "optimiser: {lr: 1.0}",
             "unknown section 'optimiser'. Did you mean 'optimizer'? "
-            "Known: model, input, optimizer, schedule, training.",
+            "Known: model, input, augment, optimizer, schedule, training.",
         ),
         (
             "model: {architecture: resnet18}",
@@ -124,9 +124,12 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ),
         ("optimizer: {3: 4}", "unknown key 3 in optimizer. Known: lr, momentum,"),
         ("optimizer:", "optimizer should hold keys and values, found None."),
-        ("[optimizer]", "expected the sections model, input, optimizer, schedule, training, found ['optimizer']."),
-        ("[]", "expected the sections model, input, optimizer, schedule, training, found []."),
-        ("0", "expected the sections model, input, optimizer, schedule, training, found 0."),
+        (
+            "[optimizer]",
+            "expected the sections model, input, augment, optimizer, schedule, training, found ['optimizer'].",
+        ),
+        ("[]", "expected the sections model, input, augment, optimizer, schedule, training, found []."),
+        ("0", "expected the sections model, input, augment, optimizer, schedule, training, found 0."),
         ("training: {epochs: 1.5}", "training.epochs is 1.5, but should be a whole number."),
         ("training: {epochs: true}", "training.epochs is True, but should be a whole number."),
         ("training: {epochs: '3'}", "training.epochs is '3', but should be a whole number."),
@@ -201,6 +204,24 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"mean": (0.5,)}, "input.std is (0.229, 0.224, 0.225), but should be as many as mean, more than 0."),
     ({"mean": (0.5,), "std": (0.0,)}, "input.std is (0.0,), but should be as many as mean, more than 0."),
     ({"image_size": 32, "eval_resize": 31}, "input.eval_resize is 31, but should be image_size or more."),
+    (
+        {"color_jitter": (0.4, -0.1, 0.0, 0.0)},
+        "augment.color_jitter is (0.4, -0.1, 0.0, 0.0), but should be four numbers, 0 (none) or more, the hue at most "
+        "0.5.",
+    ),
+    (
+        {"color_jitter": (0.4, 0.4, 0.4, 0.6)},
+        "augment.color_jitter is (0.4, 0.4, 0.4, 0.6), but should be four numbers, 0 (none) or more, the hue at most "
+        "0.5.",
+    ),
+    ({"lighting": -0.1}, "augment.lighting is -0.1, but should be 0 (none) or more."),
+    ({"cutout": -1}, "augment.cutout is -1, but should be 0 (none) or more."),
+    (
+        {"policy": "randaugment"},
+        "augment.policy is randaugment: no such augmentation policy. Known: none, "
+        "randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, "
+        "rand-mM-nN-mstdS-inc1.",
+    ),
     ({"step_every": "0 epochs"}, "schedule.step_every is 0 epochs, but should be more than 0."),
     (
         {"warmup": "5"},

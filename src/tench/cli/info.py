@@ -13,9 +13,10 @@ from tench.cli.parse import parse
 class Info:
     """Tell what a source is: layout, splits, counts, classes, image sizes.
 
-    Example:
+    Examples:
 
         tench info ~/tiny-imagenet-200
+        tench info ~/flowers --preview flowers.png --recipe mine.yaml
     """
 
     source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
@@ -31,6 +32,10 @@ class Info:
     """Make a split val of so many training images of each class, where there is none."""
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too."""
+    preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
+    """Draw some training images into this file: as stored, as training sees them in six epochs, as evaluation does."""
+    recipe: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Recipe of the preview: a packaged one or a YAML file; none: digits for the digits, else the defaults."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes."""
 
@@ -39,13 +44,23 @@ def run(arguments: list[str]) -> int:
     asked = parse(Info, arguments)
     from tench.data.info import describe
     from tench.data.source import open_source
+    from tench.errors import UsageError
 
+    if asked.recipe and not asked.preview:
+        raise UsageError("--recipe says what --preview FILE.png draws; name a file too, or leave it out.")
     dataset = open_source(
         (asked.source, *asked.with_),
         min_images=asked.min_images,
         val_per_class=asked.val_per_class,
         boxes=asked.boxes,
     )
+    if asked.preview:
+        from tench.training.fit import default_recipe
+        from tench.training.preview import write_preview
+        from tench.training.recipe import load_recipe
+
+        recipe = load_recipe(asked.recipe) if asked.recipe else default_recipe(None, asked.source)
+        write_preview(asked.preview, dataset, recipe)
     facts = describe(dataset)
     if asked.json:
         print(json.dumps(facts))
@@ -67,4 +82,6 @@ def run(arguments: list[str]) -> int:
     print(f"  fingerprint {dataset.fingerprint}")
     for note in dataset.notes:
         print(f"  note: {note}")
+    if asked.preview:
+        print(f"  preview: {asked.preview}")
     return 0

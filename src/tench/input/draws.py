@@ -5,6 +5,7 @@ whatever thread prepares it, in whatever order, and after any resume. Written ov
 call. Source: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """
 
+import statistics
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 _LOW = np.uint64(0xFFFFFFFF)
 _HIGH = np.uint64(32)
+_NORMAL = statistics.NormalDist()
 
 UintArray = npt.NDArray[np.uint64]
 
@@ -52,3 +54,11 @@ def uniforms(seed: int, epoch: int, rows: npt.NDArray[np.integer[Any]], count: i
     )
     bits = philox(counter, (seed & 0xFFFFFFFF, epoch & 0xFFFFFFFF))
     return bits.reshape(len(rows), blocks * 4)[:, :count].astype(np.float64) * 2.0**-32
+
+
+def normal(uniform: float) -> float:
+    """A number of the standard normal distribution from a uniform one in [0, 1): its quantile.
+
+    uniform: a multiple of 2^-32, as `uniforms` draws them; the middle of its step is taken, so 0 too has a quantile.
+    """
+    return _NORMAL.inv_cdf(uniform + 2.0**-33)

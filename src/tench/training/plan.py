@@ -17,6 +17,7 @@ from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError
 from tench.evaluation.evaluate import require_labels, validation_split
+from tench.input.augment import Augmentation, Augmented, ColorJitter, Cutout, Lighting, mean_colour, named_policy
 from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
@@ -29,7 +30,7 @@ SMALL_PIXELS = 64
 
 _log = logging.getLogger("tench")
 
-View = RandomResizedCrop | PadCrop | EvalView
+View = RandomResizedCrop | PadCrop | EvalView | Augmented
 Batches = Loader | Resident
 
 
@@ -122,15 +123,10 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def train_view(recipe: Recipe) -> RandomResizedCrop | PadCrop:
+def train_view(recipe: Recipe) -> RandomResizedCrop | PadCrop | Augmented:
     """The training view of a resolved recipe."""
-    view = recipe.input
-    assert view.image_size != "auto"
-    if view.train_view == "random-resized-crop":
-        return RandomResizedCrop(size=view.image_size, scale=view.scale, ratio=view.ratio, flip=view.flip)
-    assert view.train_view == "pad-crop"
-    assert view.pad != "auto"
-    return PadCrop(size=view.image_size, pad=view.pad, flip=view.flip)
+    augmentations = _augmentations(recipe)
+    return Augmented(_cut(recipe.input), augmentations) if augmentations else _cut(recipe.input)
 
 
 def eval_view(recipe: Recipe) -> EvalView:
@@ -144,10 +140,36 @@ def eval_view(recipe: Recipe) -> EvalView:
 def open_batches(
     table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
 ) -> Batches:
-    """A resident set where the images are small and all fit, else the loader."""
-    if not isinstance(view, RandomResizedCrop) and view.size <= SMALL_PIXELS and fits(table, view, channels):
+    """A resident set where the images are small and all fit, else the loader.
+
+    Augmentation of single images is work for the loader's threads, so with any of it a small set too is loaded.
+    """
+    if isinstance(view, PadCrop | EvalView) and view.size <= SMALL_PIXELS and fits(table, view, channels):
         return Resident(table, view, order, channels=channels, device=device, threads=threads)
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
+
+
+def _cut(view: Input) -> RandomResizedCrop | PadCrop:
+    assert view.image_size != "auto"
+    if view.train_view == "random-resized-crop":
+        return RandomResizedCrop(size=view.image_size, scale=view.scale, ratio=view.ratio, flip=view.flip)
+    assert view.train_view == "pad-crop"
+    assert view.pad != "auto"
+    return PadCrop(size=view.image_size, pad=view.pad, flip=view.flip)
+
+
+def _augmentations(recipe: Recipe) -> tuple[Augmentation, ...]:
+    """What the recipe asks for, in the order of its fields."""
+    asked, mean = recipe.augment, mean_colour(recipe.input.mean)
+    policy_ = named_policy(asked.policy, mean=mean, resample=asked.policy_filter)
+    brightness, contrast, saturation, hue = asked.color_jitter
+    jitter = ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+    return (
+        *([policy_] if policy_ else []),
+        *([jitter] if any(asked.color_jitter) else []),
+        *([Lighting(std=asked.lighting)] if asked.lighting else []),
+        *([Cutout(side=asked.cutout, fill=mean)] if asked.cutout else []),
+    )
 
 
 def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fraction: float) -> tuple[Table, Table, str]:

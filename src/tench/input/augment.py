@@ -1,0 +1,172 @@
+"""What is done to the pixels of one training image, after its geometry: policies, colour jitter, lighting, cutout.
+
+Each is called with the square image (H, W, C) and the numbers drawn for it, (num_draws,) uniform in [0, 1), and gives
+an image of the same shape; it draws nothing itself. All are per image and on the CPU: exact, in threads, but a set
+that would fit on the device whole is then decoded again each epoch.
+"""
+
+import dataclasses
+import itertools
+import re
+from typing import Protocol
+
+import numpy as np
+
+from tench.errors import UsageError
+from tench.input import pixels
+from tench.input.autoaugment import AUTO_POLICIES, AutoAugment, RandAugment, TrivialAugmentWide
+from tench.input.draws import normal
+from tench.input.pixels import Fill
+from tench.input.timm_augment import TimmRandAugment
+from tench.input.views import Draws, Image, View
+
+
+class Augmentation(Protocol):
+    """What is done to an image."""
+
+    @property
+    def num_draws(self) -> int: ...
+
+    def __call__(self, image: Image, draws: Draws) -> Image: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColorJitter:
+    """Brightness, contrast and saturation by factors from 1 - x (at least 0) to 1 + x, hue by -x to x turns.
+
+    The four come in an order drawn for each image; those that are 0 are left out. Source: torchvision's ColorJitter.
+    """
+
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    num_draws = 5
+
+    def __call__(self, image: Image, draws: Draws) -> Image:
+        order, *numbers = draws.tolist()
+        steps = (
+            (pixels.brightness, *_around_1(self.brightness)),
+            (pixels.contrast, *_around_1(self.contrast)),
+            (pixels.saturation, *_around_1(self.saturation)),
+            (pixels.hue, -self.hue, self.hue),
+        )
+        for which in _ORDERS[int(order * len(_ORDERS))]:
+            change, low, high = steps[which]
+            if low < high:
+                image = change(image, low + numbers[which] * (high - low))
+        return image
+
+
+def _around_1(span: float) -> tuple[float, float]:
+    return max(0.0, 1 - span), 1 + span
+
+
+_ORDERS = tuple(itertools.permutations(range(4)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lighting:
+    """Add the principal components of ImageNet's colours, each times its eigenvalue and a normal number.
+
+    std: of the normal numbers; 0.1 in the paper. An image of one channel gets the mean of what the three would. Source:
+    Krizhevsky et al., "ImageNet classification with deep convolutional neural networks" (2012), section 4.1;
+    components and eigenvalues as in MXNet's pca_noise.
+    """
+
+    std: float
+
+    num_draws = 3
+
+    def __call__(self, image: Image, draws: Draws) -> Image:
+        amounts = _COMPONENTS @ (_EIGENVALUES * [self.std * normal(uniform) for uniform in draws.tolist()])  # (3,)
+        return pixels.add(image, amounts if image.shape[2] == 3 else amounts.mean(keepdims=True))
+
+
+_EIGENVALUES = np.array([55.46, 4.794, 1.148])
+_COMPONENTS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])  # R, G, B
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cutout:
+    """Fill a square of `side` pixels; its centre is any pixel, what lies beyond the border is cut off.
+
+    Source: DeVries and Taylor, arXiv:1708.04552, whose zeros after normalisation are a fill of the data's mean.
+    """
+
+    side: int
+    fill: Fill = ()
+
+    num_draws = 2
+
+    def __call__(self, image: Image, draws: Draws) -> Image:
+        down, right = draws.tolist()
+        top = int(down * image.shape[0]) - self.side // 2
+        left = int(right * image.shape[1]) - self.side // 2
+        cut = image.copy()
+        cut[max(0, top) : top + self.side, max(0, left) : left + self.side] = self.fill or 0
+        return cut
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmented:
+    """A view whose images are then augmented, in order. The view draws first, so its geometry is what it is alone."""
+
+    view: View
+    augmentations: tuple[Augmentation, ...]
+
+    @property
+    def size(self) -> int:
+        return self.view.size
+
+    @property
+    def num_draws(self) -> int:
+        return self.view.num_draws + sum(one.num_draws for one in self.augmentations)
+
+    def render(self, image: Image, draws: Draws, out: Image) -> None:
+        used = self.view.num_draws
+        self.view.render(image, draws[:used], out)
+        augmented = out
+        for one in self.augmentations:
+            augmented = one(augmented, draws[used : used + one.num_draws])
+            used += one.num_draws
+        out[:] = augmented
+
+
+POLICY_FORMS = (
+    "none",
+    "randaugment-N-M",
+    "trivialaugment-wide",
+    *(f"autoaugment-{name}" for name in AUTO_POLICIES),
+    "rand-mM-nN-mstdS-inc1",
+)
+"""The forms of a policy's name: N operations of magnitude M of 30; the last one is timm's string."""
+
+
+def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Augmentation | None:
+    """The policy of a name, such as "randaugment-2-9"; None for "none".
+
+    What is uncovered is black in torchvision's policies, as there by default, and `mean` in timm's. resample: nearest
+    or bilinear, of torchvision's; timm's takes bilinear and bicubic at random. Raises UsageError for any other name.
+    """
+    if name == "none":
+        return None
+    if name == "trivialaugment-wide":
+        return TrivialAugmentWide(resample=resample)
+    if found := re.fullmatch(r"randaugment-(\d+)-(\d+)", name):
+        num_ops, magnitude = int(found[1]), int(found[2])
+        if num_ops < 1 or magnitude > 30:
+            raise UsageError(f"{name}: expected 1 or more operations, then a magnitude of 0 to 30.")
+        return RandAugment(num_ops=num_ops, magnitude=magnitude, resample=resample)
+    kind, _, which = name.partition("-")
+    if kind == "autoaugment" and which in AUTO_POLICIES:
+        return AutoAugment(policy=which, resample=resample)
+    if kind == "rand":
+        return TimmRandAugment.parse(name, mean)
+    raise UsageError(f"{name}: no such augmentation policy. Known: {', '.join(POLICY_FORMS)}.")
+
+
+def mean_colour(mean: tuple[float, ...]) -> Fill:
+    """A recipe's mean, of pixels scaled to 0..1, as a colour."""
+    return tuple(min(255, max(0, round(255 * part))) for part in mean)

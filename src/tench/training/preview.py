@@ -1,0 +1,102 @@
+"""A picture of what a recipe makes of a dataset: some images as stored, as training sees them, as evaluation does.
+
+The views are the ones that training makes, by the same code on the same draws of (seed, epoch, row), so what looks
+wrong here is wrong there: a digit mirrored, a flower cut away, a colour that decides the class changed. (Where a
+validation set is held out of the training images, these are numbered anew, and draw other numbers than here.)
+"""
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from tench.data.image import decode_row
+from tench.data.table import Dataset
+from tench.errors import UsageError
+from tench.files import complete_file
+from tench.input.draws import uniforms
+from tench.input.views import Image, View
+from tench.training.plan import eval_view, resolve, train_view
+from tench.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+NUM_IMAGES, NUM_EPOCHS = 8, 6
+_CELL, _GAP, _NAMES, _HEAD, _TEXT = 144, 6, 150, 24, 14  # pixels
+
+
+def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
+    """Write the picture of a dataset's train split as a PNG.
+
+    Raises UsageError where the name does not end in .png or the file cannot be written, TenchError for a bad image.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise UsageError(f"{path}: the preview is a PNG; name a file that ends in .png.")
+    picture = preview(dataset, recipe)
+    try:
+        with complete_file(Path(path)) as part:
+            picture.save(part, format="PNG")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{path}: the preview cannot be written there ({reason}). Name another file.") from error
+
+
+def preview(dataset: Dataset, recipe: Recipe) -> "Picture":
+    """A row for each of up to 8 images, spread over the classes of the train split.
+
+    From left to right: class and size, the image as stored, its training views of the first 6 epochs, its evaluation
+    view.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageDraw, ImageFont
+
+    _, table = dataset.split("train")
+    recipe = resolve(recipe, table, torch.device("cpu"))
+    places = np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(np.int64)
+    rows = np.argsort(table.labels, kind="stable")[places]
+    heads = ["as stored", *(f"epoch {epoch + 1}" for epoch in range(NUM_EPOCHS)), "evaluation"]
+    step = _CELL + _GAP
+    picture = Pillow.new("RGB", (_NAMES + len(heads) * step, _HEAD + len(rows) * step), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
+    for column, head in enumerate(heads):
+        draw.text((_NAMES + column * step + _CELL // 2, _HEAD // 2), head, "black", font, anchor="mm")
+    channels = recipe.input.channels
+    assert channels != "auto"
+    for line, row in enumerate(rows.tolist()):
+        stored, top = decode_row(table, row, channels), _HEAD + line * step
+        label = int(table.labels[row])
+        name = dataset.classes.names[label] if label >= 0 else "(no label)"
+        words = textwrap.wrap(name, width=16, max_lines=6, placeholder=" ...")
+        text = "\n".join([*words, f"{stored.shape[1]} x {stored.shape[0]}"])
+        draw.text((_GAP, top + _CELL // 2), text, "black", font, anchor="lm")
+        for column, pixels in enumerate([stored, *_views(recipe, row, stored)]):
+            cell = _fitted(pixels)
+            left = _NAMES + column * step
+            picture.paste(cell, (left + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
+    return picture
+
+
+def _views(recipe: Recipe, row: int, stored: Image) -> list[Image]:
+    """The training views of the first epochs, then the evaluation view: (size, size, C) each."""
+    training, rows = train_view(recipe), np.array([row])
+    drawn = (uniforms(recipe.training.seed, epoch, rows, training.num_draws)[0] for epoch in range(NUM_EPOCHS))
+    return [*(_rendered(training, stored, draws) for draws in drawn), _rendered(eval_view(recipe), stored, np.zeros(0))]
+
+
+def _rendered(view: View, image: Image, draws: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image:
+    out = np.empty((view.size, view.size, image.shape[2]), np.uint8)
+    view.render(image, draws, out)
+    return out
+
+
+def _fitted(pixels: Image) -> "Picture":
+    """The image in a cell: shrunk to fit, or enlarged by a whole factor, so that its pixels can be seen."""
+    from PIL import Image as Pillow
+
+    picture = Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture.thumbnail((_CELL, _CELL), Pillow.Resampling.LANCZOS)
+    factor = max(1, _CELL // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Pillow.Resampling.NEAREST)
