@@ -11,6 +11,7 @@ from scipy import stats
 from tests.data.photos import Pixels, array, part
 
 from tench.compat import import_torchvision
+from tench.data.picture import Decoded
 from tench.data.source import open_source
 from tench.errors import UsageError
 from tench.input.augment import (
@@ -123,7 +124,7 @@ def test_cutout_leaves_the_image_itself_as_it_is() -> None:
 
 def rendered(view: Any, image: Pixels, draws: Draws) -> Pixels:
     out = np.full((view.size, view.size, image.shape[2]), 77, np.uint8)
-    view.render(image, draws, out)
+    view.render(Decoded(image), draws, out)
     return out
 
 

@@ -5,7 +5,9 @@ header is read first, and the pixels when they are asked for. Of a JPEG with seg
 under the part are decoded; of every other one the whole, at 1/2, 1/4 or 1/8 of its size where that is enough.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Protocol
 
 import simplejpeg
@@ -102,11 +104,10 @@ def decode_row(table: Table, row: int, channels: int) -> Pixels:
 
     Raises TenchError that names file, row and reason: ImageError where the bytes are no image.
     """
-    try:
-        picture = open_picture(table, row, table.read(row), channels)
+    data = table.read(row)
+    with errors_name(table, row):
+        picture = open_picture(table, row, data, channels)
         return picture.part(0, 0, picture.height, picture.width)
-    except ImageError as error:
-        raise at_row(table, row, error) from error
 
 
 def open_picture(table: Table, row: int, data: bytes, channels: int) -> Picture:
@@ -119,9 +120,13 @@ def open_picture(table: Table, row: int, data: bytes, channels: int) -> Picture:
     return Decoded(decode_as(table, row, data, channels)[0])
 
 
-def at_row(table: Table, row: int, error: ImageError) -> ImageError:
-    """The error of an image, saying too where it lies and what to do."""
-    return ImageError(
-        f"{table.place(row)}: {error}.\n"
-        f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set."
-    )
+@contextlib.contextmanager
+def errors_name(table: Table, row: int) -> Iterator[None]:
+    """An ImageError inside says which image it is, and what to do."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(
+            f"{table.place(row)}: {error}.\n"
+            f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set."
+        ) from error

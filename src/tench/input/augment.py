@@ -12,13 +12,15 @@ from typing import Protocol
 
 import numpy as np
 
+from tench.data.picture import Picture
 from tench.errors import UsageError
 from tench.input import pixels
 from tench.input.autoaugment import AUTO_POLICIES, AutoAugment, RandAugment, TrivialAugmentWide
 from tench.input.draws import normal
 from tench.input.pixels import Fill
+from tench.input.resampling import Image
 from tench.input.timm_augment import TimmRandAugment
-from tench.input.views import Draws, Image, View
+from tench.input.views import Draws, View
 
 
 class Augmentation(Protocol):
@@ -124,7 +126,7 @@ class Augmented:
     def num_draws(self) -> int:
         return self.view.num_draws + sum(one.num_draws for one in self.augmentations)
 
-    def render(self, image: Image, draws: Draws, out: Image) -> None:
+    def render(self, image: Picture, draws: Draws, out: Image) -> None:
         used = self.view.num_draws
         self.view.render(image, draws[:used], out)
         augmented = out

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from tench.input import pixels
 from tench.input.pixels import Fill
-from tench.input.views import Draws, Image
+from tench.input.resampling import Image
+from tench.input.views import Draws
 
 Operation = Callable[[Image, float, Fill, str], Image]
 

@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tench.data.image import ImageError
-from tench.data.picture import at_row, open_picture
+from tench.data.picture import errors_name, open_picture
 from tench.data.table import Table
 from tench.errors import TenchError
 from tench.input.draws import uniforms
@@ -204,6 +203,9 @@ class Loader:
                     self._fill(number, job.rows[place], job.draws[place], job.pixels[place])
             except BaseException as caught:
                 error = caught
+                if not isinstance(caught, TenchError) and number in self._doing:  # a fault of ours: where was it?
+                    row, stage, _ = self._doing[number]
+                    caught.add_note(f"This happened with {self.table.place(row)}, row {row}, stage {stage}.")
             self._doing.pop(number, None)
             job.done.put((part, error))
 
@@ -212,13 +214,8 @@ class Loader:
         self._doing[number] = row, "read", now
         data = self.table.read(row)
         self._doing[number] = row, "decode", now
-        try:
+        with errors_name(self.table, row):
             self.view.render(open_picture(self.table, row, data, self._channels), draws, out)
-        except ImageError as error:
-            raise at_row(self.table, row, error) from error
-        except Exception as error:
-            error.add_note(f"This happened with {self.table.place(row)}, row {row}, stage decode.")
-            raise
 
 
 class _Memory:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tench.input.views import Image
+from tench.input.resampling import Image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -13,7 +13,8 @@ from tench.errors import UsageError
 from tench.input import pixels
 from tench.input.draws import normal
 from tench.input.pixels import Fill
-from tench.input.views import Draws, Image
+from tench.input.resampling import Image
+from tench.input.views import Draws
 
 _LEVELS = 10.0  # magnitude of level 1
 _DRAWS_PER_OP = 5

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tench.data.image import decode_row
-from tench.data.table import Dataset
+from tench.data.picture import Picture, errors_name, open_picture
+from tench.data.table import Dataset, Table
 from tench.errors import UsageError
 from tench.files import complete_file
 from tench.input.draws import uniforms
-from tench.input.views import Image, View
+from tench.input.resampling import Image
+from tench.input.views import Draws, View
 from tench.training.plan import eval_view, resolve, train_view
 from tench.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as Drawing
 
 NUM_IMAGES, NUM_EPOCHS = 8, 6
 _CELL, _GAP, _NAMES, _HEAD, _TEXT = 144, 6, 150, 24, 14  # pixels
@@ -44,7 +45,7 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
         raise UsageError(f"{path}: the preview cannot be written there ({reason}). Name another file.") from error
 
 
-def preview(dataset: Dataset, recipe: Recipe) -> "Picture":
+def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     """A row for each of up to 8 images, spread over the classes of the train split.
 
     From left to right: class and size, the image as stored, its training views of the first 6 epochs, its evaluation
@@ -66,33 +67,40 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Picture":
     channels = recipe.input.channels
     assert channels != "auto"
     for line, row in enumerate(rows.tolist()):
-        stored, top = decode_row(table, row, channels), _HEAD + line * step
-        label = int(table.labels[row])
+        views, top = _views(recipe, table, row, channels), _HEAD + line * step
+        label, (height, width) = int(table.labels[row]), views[0].shape[:2]
         name = dataset.classes.names[label] if label >= 0 else "(no label)"
         words = textwrap.wrap(name, width=16, max_lines=6, placeholder=" ...")
-        text = "\n".join([*words, f"{stored.shape[1]} x {stored.shape[0]}"])
+        text = "\n".join([*words, f"{width} x {height}"])
         draw.text((_GAP, top + _CELL // 2), text, "black", font, anchor="lm")
-        for column, pixels in enumerate([stored, *_views(recipe, row, stored)]):
+        for column, pixels in enumerate(views):
             cell = _fitted(pixels)
             left = _NAMES + column * step
             picture.paste(cell, (left + (_CELL - cell.width) // 2, top + (_CELL - cell.height) // 2))
     return picture
 
 
-def _views(recipe: Recipe, row: int, stored: Image) -> list[Image]:
-    """The training views of the first epochs, then the evaluation view: (size, size, C) each."""
+def _views(recipe: Recipe, table: Table, row: int, channels: int) -> list[Image]:
+    """The image as stored (H, W, C), then its training views of the first epochs and its evaluation view."""
     training, rows = train_view(recipe), np.array([row])
-    drawn = (uniforms(recipe.training.seed, epoch, rows, training.num_draws)[0] for epoch in range(NUM_EPOCHS))
-    return [*(_rendered(training, stored, draws) for draws in drawn), _rendered(eval_view(recipe), stored, np.zeros(0))]
+    data = table.read(row)
+    with errors_name(table, row):
+        stored = open_picture(table, row, data, channels)
+        drawn = (uniforms(recipe.training.seed, epoch, rows, training.num_draws)[0] for epoch in range(NUM_EPOCHS))
+        return [
+            stored.part(0, 0, stored.height, stored.width),
+            *(_rendered(training, stored, draws, channels) for draws in drawn),
+            _rendered(eval_view(recipe), stored, np.zeros(0), channels),
+        ]
 
 
-def _rendered(view: View, image: Image, draws: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Image:
-    out = np.empty((view.size, view.size, image.shape[2]), np.uint8)
+def _rendered(view: View, image: Picture, draws: Draws, channels: int) -> Image:
+    out = np.empty((view.size, view.size, channels), np.uint8)
     view.render(image, draws, out)
     return out
 
 
-def _fitted(pixels: Image) -> "Picture":
+def _fitted(pixels: Image) -> "Drawing":
     """The image in a cell: shrunk to fit, or enlarged by a whole factor, so that its pixels can be seen."""
     from PIL import Image as Pillow
 
