@@ -82,7 +82,7 @@ def test_the_pixels_of_a_box_are_those_of_the_whole_image(
 
 
 def test_a_small_box_takes_a_small_part_of_the_data() -> None:
-    data = written(photo(384, 512), interval_of(512, 3), quality=90)
+    data = written(photo(384, 512), interval_of(512, 16), quality=90)
     frame = frame_of(data)
     assert frame is not None
     part = cut(data, frame, 100, 200, 60, 60)
@@ -100,11 +100,11 @@ def test_opencvs_restart_interval_is_read_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "channels", "interval"),
-    [(512, 3, 4), (500, 3, 4), (400, 3, 5), (336, 3, 3), (352, 3, 2), (464, 3, 29), (512, 1, 8), (500, 1, 9)],
+    ("width", "unit_width", "interval"),
+    [(512, 16, 4), (500, 16, 4), (400, 16, 5), (336, 16, 3), (352, 16, 2), (464, 16, 29), (512, 8, 8), (500, 8, 9)],
 )
-def test_a_segment_is_about_64_pixels_or_a_whole_line(width: int, channels: int, interval: int) -> None:
-    assert interval_of(width, channels) == interval
+def test_a_segment_is_about_64_pixels_or_a_whole_line(width: int, unit_width: int, interval: int) -> None:
+    assert interval_of(width, unit_width) == interval
 
 
 def test_without_restart_markers_or_with_segments_that_cross_lines_a_jpeg_is_not_addressable() -> None:

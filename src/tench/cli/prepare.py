@@ -67,6 +67,9 @@ class Prepare:
     """Encode images anew, in grey."""
     interpolation: Literal["area", "bilinear"] = "area"
     """Filter for other sizes: area is antialiased; bilinear looks at the nearest four pixels, as im2rec does."""
+    addressable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Give JPEGs restart markers, so that training decodes only the part that it shows; without loss, with jpegtran.
+    (JPEGs that are encoded anew have them.)"""
     shards: tuple[int, ...] = ()
     """Number of files: of train, then of each other split. None: by --shard-size; of recordio one each."""
     shard_size: float = 256.0
@@ -100,6 +103,7 @@ def run(arguments: list[str]) -> int:
     options = Options(
         to=asked.to,
         how=_encoding(asked),
+        addressable=asked.addressable,
         shards=asked.shards or None,
         shard_bytes=_shard_bytes(asked.shard_size),
         shuffle=asked.shuffle,
@@ -191,7 +195,7 @@ def _show(made: "Plan") -> None:
 def _encoded(made: "Plan") -> str:
     how = made.options.how
     if how is None:
-        return "bytes untouched"
+        return "JPEGs rewritten without loss" if made.options.addressable else "bytes untouched"
     size = next((f", {name.replace('_', ' ')} {getattr(how, name)}" for name in _SIZES if getattr(how, name)), "")
     quality = f", quality {how.quality}" if how.format in ("jpeg", "webp") else ""
     return f"encoded anew as {how.format}{size}{quality}"

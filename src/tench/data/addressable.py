@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-_FRAMES = (0xC0, 0xC1)  # sequential, Huffman-coded
-_OTHER_FRAMES = {*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC}  # progressive, lossless, arithmetic; three are no frames
-_INTERVAL, _SCAN, _RESTART_0, _END = 0xDD, 0xDA, 0xD0, 0xD9
+from tench.data.jpeg_markers import FRAMES, INTERVAL, SCAN, SEQUENTIAL, segments
+
+_RESTART_0, _END = 0xD0, 0xD9  # the first of eight markers that take turns; the image's last
 
 _SEEN_BEYOND = 1
 """Pixels beyond a box on which its own depend: colour at half resolution is interpolated between two samples."""
@@ -51,41 +51,39 @@ class Part(NamedTuple):
     width: int
 
 
-def interval_of(width: int, channels: int) -> int:
+def interval_of(width: int, unit_width: int) -> int:
     """The restart interval, in units of coding, to write an image with: about 64 pixels, in whole numbers to a line.
 
-    width: pixels. channels: 3, coded as 4:2:0, or 1. Where no number near that divides a line, it is a whole line.
+    width, unit_width: pixels. Where no number near that divides a line, it is a whole line.
     """
-    side = 16 if channels == 3 else 8
-    line, wanted = -(-width // side), _SEGMENT_PIXELS // side
+    line, wanted = -(-width // unit_width), _SEGMENT_PIXELS // unit_width
     fitting = [count for count in range(wanted // 2, 2 * wanted + 1) if line % count == 0]
     return min(fitting, key=lambda count: max(count / wanted, wanted / count), default=line)
 
 
 def frame_of(data: bytes) -> Frame | None:
     """The frame of an addressable JPEG; None of every other."""
-    at, interval, height, width, size_at, components, factors = 2, 0, 0, 0, 0, 0, b""
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _FRAMES:
-            precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
-            size_at, factors = at + 5, data[at + 11 : at + 2 + length : 3]
+    interval = height = width = size_at = components = 0
+    factors = b""
+    for marker, begin, end in segments(data):
+        if marker in SEQUENTIAL and end - begin >= 6:
+            precision, height, width, components = struct.unpack_from(">BHHB", data, begin)
+            size_at, factors = begin + 1, data[begin + 7 : end : 3]
             if precision != 8 or len(factors) != components:
                 return None
-        elif marker in _OTHER_FRAMES:
+        elif marker in FRAMES:  # progressive, lossless or arithmetic
             return None
-        elif marker == _INTERVAL:
-            interval = int.from_bytes(data[at + 4 : at + 6], "big")
-        elif marker == _SCAN:
-            if not (height and width and interval) or data[at + 4] != components:
+        elif marker == INTERVAL:
+            interval = int.from_bytes(data[begin : begin + 2], "big")
+        elif marker == SCAN:
+            if not (height and width and interval) or data[begin] != components:
                 return None
             # A single component is not interleaved: its unit is one block, whatever its factors say.
             unit_height = 8 * max(factor & 15 for factor in factors) if components > 1 else 8
             unit_width = 8 * max(factor >> 4 for factor in factors) if components > 1 else 8
             if not (unit_height and unit_width) or -(-width // unit_width) % interval:
                 return None
-            return Frame(height, width, size_at, at + 2 + length, unit_height, unit_width, interval)
-        at += 2 + length
+            return Frame(height, width, size_at, end, unit_height, unit_width, interval)
     return None
 
 

@@ -108,7 +108,7 @@ def _jpeg(pixels: Pixels, quality: int) -> bytes:
     options = {
         cv2.IMWRITE_JPEG_QUALITY: quality,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-        cv2.IMWRITE_JPEG_RST_INTERVAL: interval_of(pixels.shape[1], pixels.shape[2]),
+        cv2.IMWRITE_JPEG_RST_INTERVAL: interval_of(pixels.shape[1], 8 if pixels.shape[2] == 1 else 16),
     }
     ordered = pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", ordered, [number for option in options.items() for number in option])

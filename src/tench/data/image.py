@@ -19,6 +19,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from tench.data.jpeg_markers import APP1, SCAN, bits_of, segments
 from tench.data.table import DAMAGED, FILE, PIXELS_CHW, Table
 from tench.errors import TenchError
 
@@ -39,7 +40,6 @@ _RAW_HEADER = re.compile(rb"P([56])\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
 """Of a PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
 _MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
 """Pillow's names of a JPEG's colours, by libjpeg-turbo's."""
-_APP1, _START_OF_SCAN, _FILL = 0xE1, 0xDA, 0xFF  # JPEG markers: what may hold EXIF or XMP, where the pixels begin, none
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """The last bytes of an image, of formats in which they say so."""
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262  # TIFF tags; EXIF uses the first too
@@ -222,13 +222,11 @@ def _format_of_suffix(suffix: str) -> str:
 
 def _may_be_turned(data: bytes) -> bool:
     """Whether a JPEG has a segment that could ask for a turn, or none that can be followed to its pixels."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in (_APP1, _START_OF_SCAN, _FILL):
-            return marker != _START_OF_SCAN
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return True
+    marker = 0
+    for marker, _, _ in segments(data):
+        if marker == APP1:
+            return True
+    return marker != SCAN
 
 
 def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
@@ -282,6 +280,10 @@ def _open(data: bytes) -> Image.Image:
         name = format_of_start(data[:16])
         if not name:
             raise ImageError(f"no image: starts with bytes {data[:16]!r}, not a known image format") from error
+        if name == "JPEG" and bits_of(data) > 8:
+            raise ImageError(
+                f"JPEG of {bits_of(data)} bits a sample, which Pillow does not decode. Save it with 8"
+            ) from error
         if isinstance(error, UnidentifiedImageError):
             raise ImageError(f"damaged {name}: its header cannot be read; starts with bytes {data[:16]!r}") from error
         raise _damaged(name, error) from error

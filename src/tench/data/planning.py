@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import tench
+from tench.data import jpegtran
 from tench.data import staging as staged
 from tench.data.encode import Encoding
 from tench.data.handled import POLICIES, Policy
@@ -60,14 +61,17 @@ _WINDOW_PIECES = 256
 class Options:
     """How a dataset is written.
 
-    how: None leaves the bytes of image files untouched. shards: files for train, then for each other split; None: as
-    many as shard_bytes asks for, of RecordIO one. shuffle: training images in shards lie in another order than that of
-    keys. link: how a folder gets images that are files already and stay as they are. style: of a list. bad: what is
-    done about images that do not decode; with `fail`, images whose bytes stay untouched are not decoded.
+    how: None leaves the bytes of image files untouched. addressable: JPEGs among these get restart markers, so that
+    parts of them can be decoded alone; their pixels stay the same. (Those encoded anew have markers anyway.) shards:
+    files for train, then for each other split; None: as many as shard_bytes asks for, of RecordIO one. shuffle:
+    training images in shards lie in another order than that of keys. link: how a folder gets images that are files
+    already and stay as they are. style: of a list. bad: what is done about images that do not decode; with `fail`,
+    images whose bytes stay untouched are not decoded.
     """
 
     to: Layout = "webdataset"
     how: Encoding | None = None
+    addressable: bool = False
     shards: tuple[int, ...] | None = None
     shard_bytes: int = SHARD_BYTES
     shuffle: bool = True
@@ -88,6 +92,10 @@ class Options:
             raise UsageError("--shards: one or two numbers from 1, for train and for each other split.")
         if self.shard_bytes < 1:
             raise UsageError("--shard-size: should be more than 0.")
+        if self.addressable and self.how is not None:
+            raise UsageError(
+                "--addressable is for images that stay as they are; JPEGs that are encoded anew are addressable anyway."
+            )
         if self.to == "tfrecord" and self.how is not None and self.how.format in ("webp", "pixels"):
             raise UsageError(f"--format {self.how.format}: TensorFlow does not decode it. Choose jpeg or png.")
 
@@ -150,6 +158,7 @@ class Plan:
             "shards": dict(self.content.shards),
             "bad": self.options.bad,
             **{name: getattr(self.options, name) for name in (*of_tree, *of_shards)},
+            "addressable": jpegtran.version() if self.options.addressable else None,
             "versions": _versions() if how is not None else {"tench": tench.__version__},
         }
 
@@ -190,7 +199,9 @@ def plan(
     staged.check_destination(path)
     refuse_inside(path, dataset)
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)
-    images = Images(tables, options.how, options.bad)
+    if options.addressable:
+        jpegtran.program()  # refuses where it is missing
+    images = Images(tables, options.how, options.bad, options.addressable)
     in_folders = options.to in ("folder", "list")
     names = {
         split: names_of(table, dataset.classes, options.how, in_folders=in_folders) for split, table in tables.items()

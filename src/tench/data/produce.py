@@ -3,6 +3,7 @@
 from tench.data.encode import Encoding, encode
 from tench.data.handled import Policy
 from tench.data.image import GREY_MODES, ImageError, Pixels, decode_as, decode_damaged, header
+from tench.data.jpegtran import made_addressable
 from tench.data.table import FILE, Table
 from tench.errors import TenchError
 
@@ -12,16 +13,19 @@ _FIXED = Encoding(format="jpeg", quality=95)
 """For what is left of a damaged JPEG where images are not encoded anew."""
 
 
-def stored(table: Table, row: int, how: Encoding | None, bad: Policy) -> tuple[bytes | None, str]:
+def stored(
+    table: Table, row: int, how: Encoding | None, bad: Policy, *, addressable: bool = False
+) -> tuple[bytes | None, str]:
     """(bytes to store, None where the image is left out; the reason if it is bad, else "").
 
     how: None leaves the bytes of image files as they are, and with the policy `fail` does not even decode them.
+    addressable: JPEGs whose bytes would stay as they are get restart markers, without loss.
     Raises TenchError where the row cannot be read, and ImageError for a bad image under the policy `fail`.
     """
     data = table.read(row)
     untouched = how is None and table.encoding(row) == FILE
     if untouched and bad == "fail":
-        return data, ""
+        return made_addressable(data) if addressable else data, ""
     channels = 3
     try:
         channels = 1 if (how is not None and how.grey) or _is_grey(table, row, data) else 3
@@ -38,7 +42,9 @@ def stored(table: Table, row: int, how: Encoding | None, bad: Policy) -> tuple[b
             return _encoded(table, row, decode_damaged(data, channels), how or _FIXED), str(error)
         except ImageError:
             return None, str(error)
-    return (data, "") if untouched else (_encoded(table, row, pixels, how or _RAW), "")
+    if untouched:
+        return made_addressable(data) if addressable else data, ""
+    return _encoded(table, row, pixels, how or _RAW), ""
 
 
 def _is_grey(table: Table, row: int, data: bytes) -> bool:

@@ -47,11 +47,12 @@ class Images:
     tables: Mapping[str, Table]
     how: Encoding | None
     bad: Policy
+    addressable: bool = False
 
     def image(self, split: str, row: int) -> tuple[bytes | None, list[Handled]]:
         """The bytes to store, None where the image is left out, and whether it is bad."""
         table = self.tables[split]
-        data, reason = stored(table, row, self.how, self.bad)
+        data, reason = stored(table, row, self.how, self.bad, addressable=self.addressable)
         if not reason:
             return data, []
         done, key, file = "skipped" if data is None else "fixed", table.key(row), table.shard(row)
@@ -164,7 +165,8 @@ def _synced(staging: Staging, done: int, bad: Sequence[Handled]) -> Callable[[],
 def can_link(images: Images, split: str) -> bool:
     """Whether the images of a split are files by themselves that stay as they are."""
     table = images.tables[split]
-    return images.how is None and images.bad == "fail" and table.file_per_row and not table.indexes
+    untouched = images.how is None and images.bad == "fail" and not images.addressable
+    return untouched and table.file_per_row and not table.indexes
 
 
 def _linked(table: Table, row: int, path: Path, link: str) -> bool:

@@ -1,0 +1,39 @@
+"""The segments before a JPEG's coded data. Source: ITU-T T.81, annex B."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+APP1, SCAN, INTERVAL = 0xE1, 0xDA, 0xDD
+"""Markers: what may hold EXIF or XMP; the header of coded data; the restart interval."""
+FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers of a frame header, which tells size and kind of coding: all from SOF0 on, but for DHT, JPG and DAC."""
+SEQUENTIAL = {0xC0, 0xC1}
+"""Frames of sequential Huffman coding, which may have restart markers that stand for a place in the image."""
+
+
+class Segment(NamedTuple):
+    """marker: its second byte. begin: of its content, behind the length. end: where the next one begins."""
+
+    marker: int
+    begin: int
+    end: int
+
+
+def segments(data: bytes) -> Iterator[Segment]:
+    """The segments of a JPEG in turn, the scan header last; ends earlier where they cannot be followed."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        length = data[at + 2] << 8 | data[at + 3]
+        found = Segment(data[at + 1], at + 4, at + 2 + length)
+        if length < 2 or found.end > len(data):
+            return
+        yield found
+        if found.marker == SCAN:
+            return
+        at = found.end
+
+
+def bits_of(data: bytes) -> int:
+    """Bits of a sample, usually 8; 0 where no frame header is found."""
+    frames = (found for found in segments(data) if found.marker in FRAMES and found.begin < found.end)
+    return next((data[found.begin] for found in frames), 0)
