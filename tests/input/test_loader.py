@@ -21,6 +21,7 @@ from tench.input import loader as module
 from tench.input.draws import uniforms
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
+from tench.input.partner import CAN_FORK
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 
 EVAL = EvalView(size=24, resize=28)
@@ -84,13 +85,13 @@ def contents(batches: Iterator[Batch]) -> list[tuple[bytes, list[int], list[int]
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_batches_are_the_same_for_any_number_of_threads(
+def test_batches_are_the_same_for_any_number_of_threads_and_with_processes(
     train: Table, view: RandomResizedCrop | PadCrop | EvalView
 ) -> None:
     order = Order(num_rows=len(train), batch_size=7, seed=2, drop_last=False)
     results = []
-    for threads in (1, 2, 5):
-        with Loader(train, view, order, channels=3, threads=threads) as loader:
+    for threads, processes in ((1, False), (5, False), (2, CAN_FORK)):
+        with Loader(train, view, order, channels=3, threads=threads, processes=processes) as loader:
             results.append([contents(loader.batches(epoch)) for epoch in (0, 1)])
     assert results[0] == results[1] == results[2]
     assert (results[0][0] != results[0][1]) or view is EVAL
@@ -163,12 +164,12 @@ def test_a_rank_without_rows_in_a_step_gets_an_empty_batch(train: Table) -> None
     assert sizes == [2, 2, 2, 2, 0]
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("threads", "processes"), [(1, False), (3, False), (2, CAN_FORK)])
 def test_a_bad_image_ends_the_epoch_with_its_file_row_and_stage_and_nothing_hangs(
-    with_bad_image: Table, threads: int
+    with_bad_image: Table, threads: int, processes: bool
 ) -> None:
     order = Order(num_rows=18, batch_size=4, shuffle=False, drop_last=False)
-    with Loader(with_bad_image, EVAL, order, channels=3, threads=threads) as loader:
+    with Loader(with_bad_image, EVAL, order, channels=3, threads=threads, processes=processes) as loader:
         batches = loader.batches(0)
         assert [next(batches).rows.tolist() for _ in range(2)] == [[0, 1, 2, 3], [4, 5, 6, 7]]
         with pytest.raises(TenchError) as error:

@@ -1,8 +1,9 @@
 """Threads that fill batches: read, decode, view, straight into the batch's memory.
 
 Decoding and resizing release the interpreter lock, so threads use all cores without an image being copied between
-processes. Batches come in the order's order, the same for any number of threads. What is prepared ahead is bounded in
-bytes, and its memory is used again, so memory stays flat.
+processes; where there are more cores than that holds for, each thread has a process at its side. Batches come in the
+order's order, the same for any number of threads. What is prepared ahead is bounded in bytes, and its memory is used
+again, so memory stays flat.
 """
 
 import collections
@@ -24,6 +25,7 @@ from tench.data.table import Table
 from tench.errors import TenchError
 from tench.input.draws import uniforms
 from tench.input.order import Order
+from tench.input.partner import CAN_FORK, Partner
 from tench.input.resampling import Image
 from tench.input.views import View
 from tench.machine import num_threads
@@ -35,6 +37,9 @@ STALL_SECONDS = 300.0
 """An image that takes longer to read and decode ends the run: a network disk that hangs does not say so."""
 _STALL_WARNING_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0  # more than an image takes, unless it hangs
+
+THREADS_ALONE = 8
+"""So many threads scale by themselves (tench.input.partner says why); more have a process each."""
 
 _IMAGES_PER_TASK = 8  # few enough to share a batch evenly, enough to make handing over cost little
 
@@ -70,11 +75,19 @@ class Loader:
     """Batches of a table, prepared by threads. Close it, or use it in a `with`.
 
     channels: 1 or 3, of the batch. threads: 0 means as many as there are cores. pin: page-locked memory, from which
-    a GPU copies while it computes.
+    a GPU copies while it computes. processes: whether each thread has one; None: where there are many threads.
     """
 
     def __init__(
-        self, table: Table, view: View, order: Order, *, channels: int, threads: int = 0, pin: bool = False
+        self,
+        table: Table,
+        view: View,
+        order: Order,
+        *,
+        channels: int,
+        threads: int = 0,
+        pin: bool = False,
+        processes: bool | None = None,
     ) -> None:
         import cv2
 
@@ -88,6 +101,11 @@ class Loader:
         self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
         self._closed = False
         self._doing: dict[int, tuple[int, str, float]] = {}  # of each thread: row, stage, since when
+        self._partners = list[Partner]()
+        if processes or (processes is None and count > THREADS_ALONE and CAN_FORK):
+            shape = (_IMAGES_PER_TASK, view.size, view.size, channels)
+            for _ in range(count):  # before the threads begin, whose locks they would inherit
+                self._partners.append(Partner(self._fill, shape, self._partners))
         # Daemons, because a thread that the kernel does not let go must not keep the process from ending.
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"tench-loader-{number}", daemon=True)
@@ -128,6 +146,8 @@ class Loader:
         self._closed = True
         for _ in self._threads:
             self._tasks.put(None)
+        for partner in self._partners:
+            partner.close()
         for thread in self._threads:
             thread.join(timeout=_CLOSE_SECONDS)
 
@@ -195,12 +215,7 @@ class Loader:
             job, part = task
             error: BaseException | None = None
             try:
-                for place in range(part * _IMAGES_PER_TASK, min((part + 1) * _IMAGES_PER_TASK, len(job.rows))):
-                    if self._closed:
-                        raise RuntimeError("the loader is closed")
-                    if job.given_up.is_set():
-                        break
-                    self._fill(number, job.rows[place], job.draws[place], job.pixels[place])
+                self._fill_part(number, job, slice(part * _IMAGES_PER_TASK, (part + 1) * _IMAGES_PER_TASK))
             except BaseException as caught:
                 error = caught
                 if not isinstance(caught, TenchError) and number in self._doing:  # a fault of ours: where was it?
@@ -209,7 +224,21 @@ class Loader:
             self._doing.pop(number, None)
             job.done.put((part, error))
 
-    def _fill(self, number: int, row: int, draws: npt.NDArray[np.float64], out: Image) -> None:
+    def _fill_part(self, number: int, job: _Job, part: slice) -> None:
+        if self._closed:
+            raise RuntimeError("the loader is closed")
+        rows, draws, pixels = job.rows[part], job.draws[part], job.pixels[part]
+        if self._partners and not job.given_up.is_set():
+            behind = f"read or decode, or with one of the {len(rows) - 1} rows behind it"
+            self._doing[number] = rows[0], behind, time.monotonic()
+            self._partners[number].fill(rows, draws, pixels)
+            return
+        for row, numbers, out in zip(rows, draws, pixels, strict=True):
+            if self._closed or job.given_up.is_set():
+                return
+            self._fill(row, numbers, out, number)
+
+    def _fill(self, row: int, draws: npt.NDArray[np.float64], out: Image, number: int = 0) -> None:
         now = time.monotonic()
         self._doing[number] = row, "read", now
         data = self.table.read(row)
