@@ -97,7 +97,7 @@ class Loader:
         size = self.view.size
         images = torch.empty((len(rows), size, size, self._channels), dtype=torch.uint8, pin_memory=self._pin)
         labels = torch.from_numpy(self.table.labels[rows].astype(np.int64))
-        draws = uniforms(self.order.seed, epoch, rows, self.view.num_draws)
+        draws = uniforms(self.order.seed, epoch, self.order.keys(epoch, step), self.view.num_draws)
         pixels = images.numpy()
         tasks = [
             self._pool.submit(self._fill, rows[part], draws[part], pixels[part])

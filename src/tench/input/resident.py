@@ -66,7 +66,8 @@ class Resident:
             numbers = self.order.rows(epoch, step)
             rows = torch.from_numpy(numbers.copy()).to(self._device)
             if isinstance(self.view, PadCrop):
-                images = self._cropped(rows, uniforms(self.order.seed, epoch, numbers, self.view.num_draws))
+                keys = self.order.keys(epoch, step)
+                images = self._cropped(rows, uniforms(self.order.seed, epoch, keys, self.view.num_draws))
             else:
                 images = self._images[rows]
             yield Batch(images.permute(0, 3, 1, 2), self._labels[rows], rows)
