@@ -303,6 +303,20 @@ def test_killed_before_any_step_a_run_continues_to_the_same_end(
     assert_same_outcome(train(tmp_path).folder, undisturbed)
 
 
+@pytest.mark.parametrize("step", [3, 8, 13])
+def test_killed_while_batches_are_mixed_and_rows_repeated_a_run_continues_to_the_same_end(
+    tmp_path: Path, kill_before: Callable[[int], None], step: int
+) -> None:
+    recipe = SMALL.replace(
+        epochs=2, mixup=0.8, cutmix=1.0, mix_form="timm", mix_mode="elem", erasing=0.5, erasing_value="pixel", repeats=2
+    )
+    expected = train(tmp_path / "undisturbed", recipe).folder
+    kill_before(step)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", recipe)
+    assert_same_outcome(train(tmp_path / "killed", recipe).folder, expected)
+
+
 @pytest.mark.parametrize("save_every_seconds", [600.0, 0.0])
 def test_killed_before_the_first_checkpoint_a_run_begins_anew(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], save_every_seconds: float
@@ -545,10 +559,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
         train(tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "best.safetensors", "model.json")}
 
-    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any) -> None:
+    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any, *rest: Any) -> None:
         factor = float("nan") if state.step > 12 else 1.0
         scaled: Any = lambda images: normalise(images) * factor  # noqa: E731  # shorter than a def with its types
-        real_train_step(state, batch, lr, recipe, scaled)
+        real_train_step(state, batch, lr, recipe, scaled, *rest)
 
     seldom = dataclasses.replace(OPTIONS, log_every=100, save_every_seconds=600.0)
     with monkeypatch.context() as patch:

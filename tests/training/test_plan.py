@@ -11,12 +11,14 @@ from torch import nn
 from tench.data.source import open_source
 from tench.data.table import Classes, Contents, Dataset, Rows, Table, load, save
 from tench.errors import TenchError, UsageError
+from tench.input.erasing import Erasing
 from tench.input.loader import Loader
+from tench.input.mix import Mix
 from tench.input.order import Order
 from tench.input.resident import Resident
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
-from tench.training.plan import eval_view, open_batches, open_data, resolve, resolve_memory_format, train_view
+from tench.training.plan import eval_view, on_batch, open_batches, open_data, resolve, resolve_memory_format, train_view
 from tench.training.recipe import Input, Recipe
 
 CPU = torch.device("cpu")
@@ -126,6 +128,34 @@ def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: 
     assert kind("digits", False) is Resident
     assert kind(photo_folder, True) is Loader
     assert kind(photo_folder, False) is Loader
+
+
+def test_each_value_of_mixing_and_erasing_goes_to_its_place() -> None:
+    order = Order(num_rows=8, batch_size=4)
+    recipe = Recipe().replace(
+        mixup=0.1,
+        cutmix=0.2,
+        mix_prob=0.3,
+        mix_switch=0.4,
+        mix_mode="elem",
+        mix_form="timm",
+        erasing=0.6,
+        erasing_value="pixel",
+        erasing_area=(0.7, 0.8),
+        erasing_ratio=(0.9, 1.1),
+        erasing_count=2,
+    )
+    found = on_batch(recipe, order, 5)
+    assert found.mix == Mix(mixup=0.1, cutmix=0.2, prob=0.3, switch_prob=0.4, mode="elem", form="timm")
+    assert found.erasing == Erasing(prob=0.6, area=(0.7, 0.8), ratio=(0.9, 1.1), count=2, value="pixel")
+    assert (found.order, found.num_classes) == (order, 5)
+
+
+def test_batches_are_left_alone_unless_the_recipe_asks() -> None:
+    order = Order(num_rows=8, batch_size=4)
+    assert (on_batch(Recipe(), order, 5).mix, on_batch(Recipe(), order, 5).erasing) == (None, None)
+    defaults = on_batch(Recipe().replace(mixup=0.2, erasing=0.1), order, 5)
+    assert (defaults.mix, defaults.erasing) == (Mix(mixup=0.2), Erasing(prob=0.1))  # torchvision's
 
 
 def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:

@@ -17,7 +17,7 @@ from tench.errors import UsageError
 from tench.training import recipe as recipe_module
 from tench.training.recipe import Duration, Recipe, from_plain, load_recipe, packaged_recipes, validate
 
-SECTIONS = ["model", "input", "optimizer", "schedule", "training"]
+SECTIONS = ["model", "input", "mix", "optimizer", "schedule", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -111,7 +111,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         (
             "optimiser: {lr: 1.0}",
             "unknown section 'optimiser'. Did you mean 'optimizer'? "
-            "Known: model, input, optimizer, schedule, training.",
+            "Known: model, input, mix, optimizer, schedule, training.",
         ),
         (
             "model: {architecture: resnet18}",
@@ -124,9 +124,9 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ),
         ("optimizer: {3: 4}", "unknown key 3 in optimizer. Known: lr, momentum,"),
         ("optimizer:", "optimizer should hold keys and values, found None."),
-        ("[optimizer]", "expected the sections model, input, optimizer, schedule, training, found ['optimizer']."),
-        ("[]", "expected the sections model, input, optimizer, schedule, training, found []."),
-        ("0", "expected the sections model, input, optimizer, schedule, training, found 0."),
+        ("[optimizer]", "expected the sections model, input, mix, optimizer, schedule, training, found ['optimizer']."),
+        ("[]", "expected the sections model, input, mix, optimizer, schedule, training, found []."),
+        ("0", "expected the sections model, input, mix, optimizer, schedule, training, found 0."),
         ("training: {epochs: 1.5}", "training.epochs is 1.5, but should be a whole number."),
         ("training: {epochs: true}", "training.epochs is True, but should be a whole number."),
         ("training: {epochs: '3'}", "training.epochs is '3', but should be a whole number."),
@@ -190,6 +190,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0.1, "final_lr": 0.2}, "schedule.final_lr is 0.2, but should be 0 to the learning rate."),
     ({"image_size": 0}, "input.image_size is 0, but should be 1 or more, or auto."),
     ({"pad": -1}, "input.pad is -1, but should be 0 or more, or auto."),
+    ({"repeats": 0}, "input.repeats is 0, but should be 1 or more."),
     ({"flip": 1.5}, "input.flip is 1.5, but should be 0 to 1."),
     ({"scale": (0.5, 0.2)}, "input.scale is (0.5, 0.2), but should be two parts of the area, 0 < low <= high <= 1."),
     ({"scale": (0.5, 1.2)}, "input.scale is (0.5, 1.2), but should be two parts of the area, 0 < low <= high <= 1."),
@@ -201,6 +202,19 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"mean": (0.5,)}, "input.std is (0.229, 0.224, 0.225), but should be as many as mean, more than 0."),
     ({"mean": (0.5,), "std": (0.0,)}, "input.std is (0.0,), but should be as many as mean, more than 0."),
     ({"image_size": 32, "eval_resize": 31}, "input.eval_resize is 31, but should be image_size or more."),
+    ({"mixup": -0.1}, "mix.mixup is -0.1, but should be 0 or more."),
+    ({"mixup": 0.2, "batch_size": 1}, "mix.mixup is 0.2, but should be 0 with a batch of 1."),
+    ({"cutmix": 1.0, "batch_size": 1}, "mix.cutmix is 1.0, but should be 0 with a batch of 1."),
+    ({"mix_prob": 1.1}, "mix.mix_prob is 1.1, but should be 0 to 1."),
+    ({"mix_switch": -1.0}, "mix.mix_switch is -1.0, but should be 0 to 1."),
+    ({"mix_mode": "pair"}, "mix.mix_mode is pair, but should be batch, or mix_form timm."),
+    ({"erasing": 2.0}, "mix.erasing is 2.0, but should be 0 to 1."),
+    (
+        {"erasing_area": (0.0, 0.3)},
+        "mix.erasing_area is (0.0, 0.3), but should be two parts of the area, 0 < low <= high <= 1.",
+    ),
+    ({"erasing_ratio": (2.0, 1.0)}, "mix.erasing_ratio is (2.0, 1.0), but should be two ratios, 0 < low <= high."),
+    ({"erasing_count": 0}, "mix.erasing_count is 0, but should be 1 or more."),
     ({"step_every": "0 epochs"}, "schedule.step_every is 0 epochs, but should be more than 0."),
     (
         {"warmup": "5"},

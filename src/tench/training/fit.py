@@ -16,6 +16,7 @@ from tench.data.source import Source, name_of
 from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
+from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.machine import choose_device, num_threads
 from tench.models import create, stem_note
@@ -26,6 +27,7 @@ from tench.training.plan import (
     Data,
     View,
     eval_view,
+    on_batch,
     open_batches,
     open_data,
     per_channel,
@@ -134,6 +136,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         num_rows=len(data.train),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
+        repeats=recipe.input.repeats,
         pieces=data.train.pieces(),
     )
     state = new_state(module, recipe, device)
@@ -154,6 +157,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
 
     lr_at = learning_rate(recipe, order.steps_per_epoch)
     normalise = Normalise(recipe.input.mean, recipe.input.std, device, memory_format(recipe))
+    augment = on_batch(recipe, order, len(data.classes))
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
 
@@ -165,7 +169,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         train = batches_of(data.train, train_view(recipe), order)
         val = batches_of(data.val, eval_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
         for epoch in range(state.epochs, recipe.training.epochs):
-            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, options, stop_asked)
+            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, augment, options, stop_asked)
             metrics = measure(state.module, val.batches(epoch=0), len(data.val), normalise)
             _finish_epoch(run, recipe, state, card, epoch, metrics, data.val_name, lr_at(state.step - 1))
     return run
@@ -179,6 +183,7 @@ def _train_epoch(
     epoch: int,
     lr_at: Callable[[int], float],
     normalise: Normalise,
+    augment: OnBatch,
     options: Options,
     stop_asked: Callable[[], bool],
 ) -> None:
@@ -195,7 +200,7 @@ def _train_epoch(
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
-            train_step(state, batch.to(state.totals.device), lr_at(state.step), recipe, normalise)
+            train_step(state, batch.to(state.totals.device), lr_at(state.step), recipe, normalise, augment)
             state.step += 1
             num_images += len(batch.rows)
             advance(len(batch.rows), "")

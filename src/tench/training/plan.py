@@ -17,7 +17,10 @@ from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError
 from tench.evaluation.evaluate import require_labels, validation_split
+from tench.input.erasing import Erasing
 from tench.input.loader import Loader
+from tench.input.mix import Mix
+from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
@@ -139,6 +142,28 @@ def eval_view(recipe: Recipe) -> EvalView:
     assert view.image_size != "auto"
     assert view.eval_resize != "auto"
     return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
+
+
+def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
+    """What the recipe asks to be done to the batches of an order once they are normalised."""
+    asked = recipe.mix
+    erasing = Erasing(
+        prob=asked.erasing,
+        area=asked.erasing_area,
+        ratio=asked.erasing_ratio,
+        count=asked.erasing_count,
+        value=asked.erasing_value,
+    )
+    mix = Mix(
+        mixup=asked.mixup,
+        cutmix=asked.cutmix,
+        prob=asked.mix_prob,
+        switch_prob=asked.mix_switch,
+        mode=asked.mix_mode,
+        form=asked.mix_form,
+    )
+    is_mixed = asked.mixup > 0 or asked.cutmix > 0
+    return OnBatch(order, num_classes, erasing if asked.erasing else None, mix if is_mixed else None)
 
 
 def open_batches(

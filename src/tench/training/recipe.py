@@ -44,6 +44,9 @@ class Input:
     """pad-crop: width of the black border, pixels. auto: an eighth of the image size."""
     flip: float = 0.5
     """Probability that a training image is mirrored left to right."""
+    repeats: int = 1
+    """Repeated augmentation: so many views of an image in a row. An epoch keeps its number of steps and sees so many
+    times fewer images. Ranks share the views out; on a single one, mix_form timm mixes different images."""
     eval_resize: int | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cut. auto: the image size divided by 0.875,
     or the image size itself up to 64 pixels."""
@@ -63,6 +66,36 @@ class Input:
     bad: Literal["fail", "skip", "fix"] = "fail"
     """Images that do not decode: stop; leave them out; decode JPEGs as far as they go, the rest grey, and leave out
     what cannot be fixed so. With skip and fix all images are checked first, once; bad_images.json lists them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Mix:
+    mixup: float = 0.0
+    """Mixup: images and labels are blended with those of another image of the batch, the own share drawn from
+    Beta(mixup, mixup). 0: off."""
+    cutmix: float = 0.0
+    """Cutmix: a rectangle is taken from another image of the batch, the area outside it drawn from
+    Beta(cutmix, cutmix). 0: off."""
+    mix_prob: float = 1.0
+    """Probability of mixing at all."""
+    mix_switch: float = 0.5
+    """Probability of cutmix rather than mixup where both are on."""
+    mix_mode: Literal["batch", "pair", "elem"] = "batch"
+    """Drawn once for a batch, for each pair of images, or for each image. pair and elem: form timm only."""
+    mix_form: Literal["torchvision", "timm"] = "torchvision"
+    """The other image: the one before in the batch (torchvision), or the batch is met in reverse (timm). NNabla's mixup
+    is timm with mode elem."""
+    erasing: float = 0.0
+    """Random erasing: probability that a rectangle of a normalised image is filled. 0: off."""
+    erasing_value: Literal["zero", "channel", "pixel"] = "zero"
+    """Filled with zeros (torchvision; const in timm), or with normal noise, one number for each channel (rand in timm)
+    or for each pixel (pixel in timm)."""
+    erasing_area: tuple[float, float] = (0.02, 0.33)
+    """Smallest and largest part of the image's area that is erased. timm: 0.02 to 1/3."""
+    erasing_ratio: tuple[float, float] = (0.3, 3.3)
+    """Smallest and largest height : width of a rectangle, drawn log-uniformly. timm: 0.3 to 1/0.3."""
+    erasing_count: int = 1
+    """Most rectangles of an image, which share the area; how many is drawn (timm)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,13 +155,14 @@ class Recipe:
 
     model: Model = dataclasses.field(default_factory=Model)
     input: Input = dataclasses.field(default_factory=Input)
+    mix: Mix = dataclasses.field(default_factory=Mix)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
     training: Training = dataclasses.field(default_factory=Training)
 
     def to_yaml(self) -> str:
         """Every value, in the order of the fields."""
-        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False)
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         """("optimizer.lr", 0.1), ... for every value."""
@@ -235,15 +269,21 @@ def from_plain(data: Any, where: str) -> Recipe:
     return Recipe(**parts)
 
 
+Check = tuple[bool, str, Any, str]
+"""Whether a value holds, its name, the value, and what it should be."""
+
+
 def validate(recipe: Recipe, where: str = "recipe") -> None:
     """Raise UsageError for the first value that cannot be, saying which would do."""
     view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
-    checks: list[tuple[bool, str, Any, str]] = [
+    mix = recipe.mix
+    checks: list[Check] = [
         *((_is_finite(value), name, value, "finite") for name, value in recipe.leaves()),
         (training.epochs >= 1, "training.epochs", training.epochs, "1 or more"),
         (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
         (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
         (0 <= training.seed < 2**63, "training.seed", training.seed, "0 or more"),
+        *_mix_checks(mix, training.batch_size),
         (optimizer.lr > 0, "optimizer.lr", optimizer.lr, "more than 0"),
         (0 <= optimizer.momentum < 1, "optimizer.momentum", optimizer.momentum, "0 to below 1"),
         (
@@ -260,6 +300,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         (0 <= schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, "0 to the learning rate"),
         (view.image_size == "auto" or view.image_size >= 1, "input.image_size", view.image_size, "1 or more, or auto"),
         (view.pad == "auto" or view.pad >= 0, "input.pad", view.pad, "0 or more, or auto"),
+        (view.repeats >= 1, "input.repeats", view.repeats, "1 or more"),
         (0 <= view.flip <= 1, "input.flip", view.flip, "0 to 1"),
         (
             0 < view.scale[0] <= view.scale[1] <= 1,
@@ -289,6 +330,33 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
     Duration.parse(schedule.warmup, f"{where}: schedule.warmup")
     if Duration.parse(schedule.step_every, f"{where}: schedule.step_every").count == 0:
         raise UsageError(f"{where}: schedule.step_every is {schedule.step_every}, but should be more than 0.")
+
+
+def _mix_checks(mix: Mix, batch_size: int) -> list[Check]:
+    lone = batch_size == 1
+    return [
+        *(
+            (alpha >= 0 and not (alpha and lone), f"mix.{name}", alpha, "0 with a batch of 1" if lone else "0 or more")
+            for name, alpha in (("mixup", mix.mixup), ("cutmix", mix.cutmix))
+        ),
+        (0 <= mix.mix_prob <= 1, "mix.mix_prob", mix.mix_prob, "0 to 1"),
+        (0 <= mix.mix_switch <= 1, "mix.mix_switch", mix.mix_switch, "0 to 1"),
+        (mix.mix_mode == "batch" or mix.mix_form == "timm", "mix.mix_mode", mix.mix_mode, "batch, or mix_form timm"),
+        (0 <= mix.erasing <= 1, "mix.erasing", mix.erasing, "0 to 1"),
+        (
+            0 < mix.erasing_area[0] <= mix.erasing_area[1] <= 1,
+            "mix.erasing_area",
+            mix.erasing_area,
+            "two parts of the area, 0 < low <= high <= 1",
+        ),
+        (
+            0 < mix.erasing_ratio[0] <= mix.erasing_ratio[1],
+            "mix.erasing_ratio",
+            mix.erasing_ratio,
+            "two ratios, 0 < low <= high",
+        ),
+        (mix.erasing_count >= 1, "mix.erasing_count", mix.erasing_count, "1 or more"),
+    ]
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:
