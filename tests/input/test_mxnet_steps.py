@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from tests.data.photos import Pixels, array, part
 
-from tench.input.mxnet_steps import affine, cut, jittered, lit, padded, resized, scaled, shifted_hls, short_side
+from tench.input.mxnet_steps import affine, cut, jittered, lit, resized, scaled, shifted_hls, short_side
 
 
 def photo(width: int = 40, height: int = 30, number: int = 1) -> Pixels:
@@ -99,14 +99,6 @@ def test_the_canvas_of_an_affine_step_is_kept_within_limits() -> None:
     for limits, shape in (((0.0, 20.0), (20, 20, 3)), ((35.0, 1e10), (35, 40, 3)), ((50.0, 1e10), (50, 50, 3))):
         found = affine(photo(), angle=0, shear=0, scale=1, ratio=1, limits=limits, fill=0, method=1)
         assert found.shape == shape
-
-
-def test_a_border_has_the_value_asked_for() -> None:
-    found = padded(photo(), 4, 127)
-    assert found.shape == (38, 48, 3)
-    assert np.array_equal(found[4:-4, 4:-4], photo())
-    for border in (found[:4], found[-4:], found[:, :4], found[:, -4:]):
-        assert (border == 127).all()
 
 
 def test_a_part_is_cut_from_the_centre_or_from_any_place_equally_often() -> None:

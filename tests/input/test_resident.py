@@ -20,6 +20,8 @@ VIEWS = (
     PadCrop(size=24, pad=3),
     PadCrop(size=24, pad=0, flip=0.0),
     PadCrop(size=9, pad=9, flip=1.0),
+    PadCrop(size=24, pad=4, fill=127),
+    PadCrop(size=24, pad=4, fill="reflect"),
     EvalView(size=24, resize=28),
     EvalView(size=24, resize=24, interpolation="bicubic"),
 )

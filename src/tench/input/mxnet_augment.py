@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tench.errors import TenchError, UsageError, nearest
-from tench.input.mxnet_steps import AUTO, affine, between, cut, jittered, lit, padded, resized, shifted_hls, short_side
-from tench.input.views import Draws, Image
+from tench.input.mxnet_steps import AUTO, affine, between, cut, jittered, lit, resized, shifted_hls, short_side
+from tench.input.views import Draws, Image, padded
 
 Level = Literal["0", "1", "2", "3", "cifar10", "imagenet"]
 

@@ -81,11 +81,6 @@ def affine(
     return moved
 
 
-def padded(image: Image, pad: int, fill: int) -> Image:
-    """The image with a border of one value."""
-    return np.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=fill)
-
-
 def cut(image: Image, height: int, width: int, down: float | None, right: float | None) -> Image:
     """A part of the image, at a place drawn in [0, 1), or the centre, rounded to the upper left."""
     free = image.shape[0] - height, image.shape[1] - width

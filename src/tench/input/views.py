@@ -7,13 +7,14 @@ the same view anywhere. Training views are made with OpenCV, quickly: what must 
 
 import dataclasses
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Draws = npt.NDArray[np.float64]
+Fill = int | Literal["reflect"]
 
 
 class View(Protocol):
@@ -85,15 +86,16 @@ class RandomResizedCrop:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PadCrop:
-    """The image with a black border of `pad` pixels, cropped at random to its own size, mirrored at random.
+    """The image with a border of `pad` pixels, cropped at random to its own size, mirrored at random.
 
-    An image of another size is first brought to size x size by the evaluation view. Source: He et al.,
-    arXiv:1512.03385, section 4.2.
+    fill: value of the border, or reflect: the image mirrored at its edge. An image of another size is first brought to
+    size x size by the evaluation view. Source: He et al., arXiv:1512.03385, section 4.2.
     """
 
     size: int
     pad: int
     flip: float = 0.5
+    fill: Fill = 0
 
     num_draws = 3
 
@@ -106,8 +108,7 @@ class PadCrop:
         if image.shape[:2] != (self.size, self.size):
             image = EvalView(size=self.size, resize=self.size).pixels(image)
         top, left, flip = (value.item() for value in self.offsets(draws))
-        padded = np.pad(image, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        part = padded[top : top + self.size, left : left + self.size]
+        part = padded(image, self.pad, self.fill)[top : top + self.size, left : left + self.size]
         out[:] = part[:, ::-1] if flip else part
 
 
@@ -146,6 +147,14 @@ class EvalView:
 
     def render(self, image: Image, draws: Draws, out: Image) -> None:
         out[:] = self.pixels(image)
+
+
+def padded(images: Image, pad: int, fill: Fill) -> Image:
+    """Images (..., H, W, C) with a border of `pad` pixels of one value, or mirrored without repeating the edge."""
+    widths = [(0, 0)] * (images.ndim - 3) + [(pad, pad), (pad, pad), (0, 0)]
+    if fill == "reflect":
+        return np.pad(images, widths, mode="reflect")
+    return np.pad(images, widths, constant_values=fill)
 
 
 def resize(image: Image, height: int, width: int) -> Image:
