@@ -158,8 +158,7 @@ def evaluate(
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
     with Loader(table, card.view, order, channels=card.channels, threads=threads) as loader:
-        normalise = Normalise(card.mean, card.std, device)
-        return measure(classifier.module, loader.batches(epoch=0), len(table), normalise, rule)
+        return measure(classifier.module, loader.batches(epoch=0), len(table), card.normalise(device), rule)
 
 
 def require_labels(table: Table, where: str) -> None:
