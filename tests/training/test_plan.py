@@ -1,6 +1,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,22 @@ from tench.errors import TenchError, UsageError
 from tench.input.erasing import Erasing
 from tench.input.loader import Loader
 from tench.input.mix import Mix
+from tench.input.mxnet_augment import mxnet_augment
 from tench.input.order import Order
 from tench.input.resident import Resident
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
-from tench.training.plan import eval_view, on_batch, open_batches, open_data, resolve, resolve_memory_format, train_view
+from tench.training.plan import (
+    eval_view,
+    on_batch,
+    open_batches,
+    open_data,
+    require_sizes,
+    resolve,
+    resolve_memory_format,
+    train_size,
+    train_view,
+)
 from tench.training.recipe import Input, Recipe
 
 CPU = torch.device("cpu")
@@ -84,6 +96,8 @@ def test_one_mean_stands_for_three_channels() -> None:
 def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
     asked = Recipe().replace(
         image_size=96,
+        train_size=80,
+        ramp_from=64,
         channels=1,
         train_view="pad-crop",
         pad=7,
@@ -128,6 +142,56 @@ def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: 
     assert kind("digits", False) is Resident
     assert kind(photo_folder, True) is Loader
     assert kind(photo_folder, False) is Loader
+
+
+def resolved(**values: Any) -> Recipe:
+    return resolve(Recipe().replace(image_size=224, **values), train_of("digits"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "start", "end"), [(160, 192, 11, 13), (160, 192, 65, 76), (128, 224, 2, 9), (96, 97, 0, 4)]
+)
+def test_training_images_grow_as_in_ffcvs_training(first: int, last: int, start: int, end: int) -> None:
+    recipe = resolved(train_size=last, ramp_from=first, ramp_epochs=(float(start), float(end)), epochs=end + 3)
+    for epoch in range(end + 3):
+        size = np.interp(epoch, [start, end], [first, last])
+        within = int(np.clip(np.round(size / 32) * 32, first, last))
+        assert train_size(recipe, epoch) == (within if start < epoch < end else size)
+        assert train_view(recipe, epoch).size == train_size(recipe, epoch)
+    assert eval_view(recipe) == EvalView(size=224, resize=256)
+
+
+def test_training_images_may_be_smaller_than_evaluations() -> None:
+    recipe = resolved(train_size=176)
+    assert {train_size(recipe, epoch) for epoch in range(90)} == {176}
+    assert eval_view(recipe).size == 224
+    assert train_size(resolved(), 0) == 224
+
+
+def test_a_network_for_one_size_is_refused_with_others() -> None:
+    recipe = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
+    require_sizes(nn.Conv2d(1, 2, 3), recipe)
+    with pytest.raises(UsageError) as refused:
+        require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))
+    assert str(refused.value).startswith("mlp: was made for images of 8 pixels and does not take 6 (mat1 and mat2")
+    assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or name another network.")
+
+
+def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
+    recipe = resolved(train_view="pad-crop", pad=4, pad_fill="reflect", train_size=32)
+    assert train_view(recipe) == PadCrop(size=32, pad=4, fill="reflect")
+
+
+def test_mxnets_augmentation_is_of_the_recipes_level_and_parameters() -> None:
+    recipe = resolved(train_view="mxnet", mxnet_level="imagenet", mxnet_parameters="pca_noise=0", train_size=128)
+    assert train_view(recipe) == mxnet_augment(128, "imagenet", "pca_noise=0")
+    order = Order(num_rows=4, batch_size=2)
+    small = train_view(recipe.replace(train_size=8, mxnet_level="1"))
+    with Loader(train_of("digits"), small, order, channels=1, threads=1) as loader:
+        assert next(loader.batches(0)).images.shape == (2, 1, 8, 8)
+    batches = open_batches(train_of("digits"), small, order, channels=1, device=CPU, threads=1)
+    batches.close()
+    assert isinstance(batches, Loader)  # what is small is augmented too, so nothing lives on the device
 
 
 def test_each_value_of_mixing_and_erasing_goes_to_its_place() -> None:

@@ -190,6 +190,22 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0.1, "final_lr": 0.2}, "schedule.final_lr is 0.2, but should be 0 to the learning rate."),
     ({"image_size": 0}, "input.image_size is 0, but should be 1 or more, or auto."),
     ({"pad": -1}, "input.pad is -1, but should be 0 or more, or auto."),
+    ({"train_size": 0}, "input.train_size is 0, but should be 1 or more, or auto."),
+    ({"ramp_from": 0}, "input.ramp_from is 0, but should be 1 or more, or auto."),
+    ({"ramp_from": 200, "train_size": 192}, "input.ramp_from is 200, but should be train_size or less."),
+    ({"ramp_epochs": (3.0, 2.0)}, "input.ramp_epochs is (3.0, 2.0), but should be two epochs, 0 <= start <= end."),
+    ({"ramp_multiple": 0}, "input.ramp_multiple is 0, but should be 1 or more."),
+    ({"pad_fill": 256}, "input.pad_fill is 256, but should be 0 to 255, or reflect."),
+    ({"channel_order": "bgr", "channels": 1}, "input.channel_order is bgr, but should be rgb with one channel."),
+    (
+        {"train_view": "mxnet", "mxnet_parameters": "inter_method=5"},
+        "input.mxnet_parameters: MXNet's augmentation: inter_method is one of 0, 1, 2, 3, 4, 9, 10.",
+    ),
+    (
+        {"train_view": "mxnet", "mxnet_level": "2", "channels": 1},
+        "input.mxnet_level is 2, with colour changes that grey images cannot have. Take a level without them "
+        '("1", "cifar10"), or set them to 0 in mxnet_parameters.',
+    ),
     ({"repeats": 0}, "input.repeats is 0, but should be 1 or more."),
     ({"flip": 1.5}, "input.flip is 1.5, but should be 0 to 1."),
     ({"scale": (0.5, 0.2)}, "input.scale is (0.5, 0.2), but should be two parts of the area, 0 < low <= high <= 1."),
@@ -281,4 +297,4 @@ def test_replace_finds_a_value_in_its_section() -> None:
 def test_replace_refuses_an_unknown_name_with_the_nearest() -> None:
     with pytest.raises(UsageError) as refused:
         Recipe().replace(epoch=3)
-    assert str(refused.value) == "'epoch': no such recipe value. Did you mean 'epochs'?"
+    assert str(refused.value) == "'epoch': no such recipe value. Did you mean 'epochs' or 'ramp_epochs'?"

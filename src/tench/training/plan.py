@@ -15,15 +15,16 @@ from tench.data.info import image_sizes
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import require_labels, validation_split
 from tench.input.erasing import Erasing
 from tench.input.loader import Loader
 from tench.input.mix import Mix
+from tench.input.mxnet_augment import mxnet_augment
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
-from tench.input.views import EvalView, PadCrop, RandomResizedCrop
+from tench.input.views import EvalView, PadCrop, RandomResizedCrop, View
 from tench.machine import cpu_has_bf16
 from tench.training.recipe import Input, Recipe
 
@@ -32,7 +33,6 @@ SMALL_PIXELS = 64
 
 _log = logging.getLogger("tench")
 
-View = RandomResizedCrop | PadCrop | EvalView
 Batches = Loader | Resident
 
 
@@ -98,8 +98,11 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = (1 if grey else 3) if view.channels == "auto" else view.channels
     has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
+    train_size = image_size if view.train_size == "auto" else view.train_size
     return recipe.replace(
         image_size=image_size,
+        train_size=train_size,
+        ramp_from=train_size if view.ramp_from == "auto" else view.ramp_from,
         channels=channels,
         train_view=("pad-crop" if small else "random-resized-crop") if view.train_view == "auto" else view.train_view,
         pad=image_size // 8 if view.pad == "auto" else view.pad,
@@ -125,15 +128,41 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def train_view(recipe: Recipe) -> RandomResizedCrop | PadCrop:
-    """The training view of a resolved recipe."""
+def train_view(recipe: Recipe, epoch: int = 0) -> View:
+    """The training view of a resolved recipe in an epoch, counted from 0."""
+    return _cut(recipe.input, train_size(recipe, epoch))
+
+
+def train_size(recipe: Recipe, epoch: int) -> int:
+    """The side of training images in an epoch, counted from 0. Source of the ramp: ffcv-imagenet, train_imagenet.py."""
     view = recipe.input
-    assert view.image_size != "auto"
-    if view.train_view == "random-resized-crop":
-        return RandomResizedCrop(size=view.image_size, scale=view.scale, ratio=view.ratio, flip=view.flip)
-    assert view.train_view == "pad-crop"
-    assert view.pad != "auto"
-    return PadCrop(size=view.image_size, pad=view.pad, flip=view.flip)
+    assert view.train_size != "auto"
+    assert view.ramp_from != "auto"
+    start, end = view.ramp_epochs
+    if epoch >= end:
+        return view.train_size
+    if epoch <= start:
+        return view.ramp_from
+    size = view.ramp_from + (view.train_size - view.ramp_from) * (epoch - start) / (end - start)
+    rounded = round(size / view.ramp_multiple) * view.ramp_multiple
+    return min(max(rounded, view.ramp_from), view.train_size)
+
+
+def require_sizes(module: nn.Module, recipe: Recipe) -> None:
+    """Raise UsageError when a network on the CPU does not take the training images of each epoch."""
+    channels, size = recipe.input.channels, recipe.input.image_size
+    assert channels != "auto"
+    sizes = {train_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
+    module.eval()
+    for other in sorted(sizes):
+        try:
+            with torch.inference_mode():
+                module(torch.zeros(1, channels, other, other))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise UsageError(
+                f"{recipe.model.arch}: was made for images of {size} pixels and does not take {other} ({error}). "
+                "Leave train_size and ramp_from at auto, or name another network."
+            ) from error
 
 
 def eval_view(recipe: Recipe) -> EvalView:
@@ -170,9 +199,19 @@ def open_batches(
     table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
 ) -> Batches:
     """A resident set where the images are small and all fit, else the loader."""
-    if not isinstance(view, RandomResizedCrop) and view.size <= SMALL_PIXELS and fits(table, view, channels):
+    if isinstance(view, PadCrop | EvalView) and view.size <= SMALL_PIXELS and fits(table, view, channels):
         return Resident(table, view, order, channels=channels, device=device, threads=threads)
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
+
+
+def _cut(view: Input, size: int) -> View:
+    if view.train_view == "random-resized-crop":
+        return RandomResizedCrop(size=size, scale=view.scale, ratio=view.ratio, flip=view.flip)
+    if view.train_view == "mxnet":
+        return mxnet_augment(size, view.mxnet_level, view.mxnet_parameters)
+    assert view.train_view == "pad-crop"
+    assert view.pad != "auto"
+    return PadCrop(size=size, pad=view.pad, flip=view.flip, fill=view.pad_fill)
 
 
 def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fraction: float) -> tuple[Table, Table, str]:

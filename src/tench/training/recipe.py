@@ -17,6 +17,7 @@ import yaml
 
 from tench.data.split import VAL_FRACTION
 from tench.errors import UsageError, nearest
+from tench.input.mxnet_augment import mxnet_augment
 
 Auto = Literal["auto"]
 
@@ -30,20 +31,39 @@ class Model:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
     image_size: int | Auto = "auto"
-    """Side of the square the network sees, pixels. auto: the images' own side when all are square and at most 64
-    pixels, else 224."""
+    """Side of the square the network sees in evaluation, pixels. auto: the images' own side when all are square and at
+    most 64 pixels, else 224."""
+    train_size: int | Auto = "auto"
+    """Side of training images, pixels. auto: image_size. Somewhat smaller ones cost less and raise accuracy (FixRes:
+    176 for 224)."""
+    ramp_from: int | Auto = "auto"
+    """Progressive resizing: side of training images until the ramp. auto: train_size, no ramp."""
+    ramp_epochs: tuple[float, float] = (0.0, 0.0)
+    """Epochs after which the ramp from ramp_from to train_size starts and ends; linear, one size for an epoch."""
+    ramp_multiple: int = 32
+    """Sizes within the ramp are rounded to a multiple of this, pixels."""
     channels: Literal[1, 3] | Auto = "auto"
     """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
-    train_view: Literal["random-resized-crop", "pad-crop"] | Auto = "auto"
-    """How a training image is cut. auto: pad-crop up to 64 pixels, else random-resized-crop."""
+    train_view: Literal["random-resized-crop", "pad-crop", "mxnet"] | Auto = "auto"
+    """How a training image is cut; mxnet: as MXNet's ImageRecordIter augments. auto: pad-crop up to 64 pixels, else
+    random-resized-crop."""
     scale: tuple[float, float] = (0.08, 1.0)
     """random-resized-crop: smallest and largest part of the image's area."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """random-resized-crop: smallest and largest width : height of the part."""
     pad: int | Auto = "auto"
-    """pad-crop: width of the black border, pixels. auto: an eighth of the image size."""
+    """pad-crop: width of the border, pixels. auto: an eighth of the image size."""
+    pad_fill: int | Literal["reflect"] = 0
+    """pad-crop: value of the border, 0 to 255, or reflect: the image mirrored at its edge."""
     flip: float = 0.5
-    """Probability that a training image is mirrored left to right."""
+    """Probability that a training image is mirrored left to right (mxnet: mirror and rand_mirror instead)."""
+    mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
+    """mxnet: what the programs of example/image-classification set. 1: random crop and mirror; 2: also hue, saturation
+    and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random resized crop,
+    mirror, colour and PCA noise; 0: nothing."""
+    mxnet_parameters: str = ""
+    """mxnet: what differs from the level, in ImageRecordIter's words, such as "resize=256 max_rotate_angle=10
+    inter_method=2 rotate_list=0,90"."""
     repeats: int = 1
     """Repeated augmentation: so many views of an image in a row. An epoch keeps its number of steps and sees so many
     times fewer images. Ranks share the views out; on a single one, mix_form timm mixes different images."""
@@ -56,6 +76,8 @@ class Input:
     """Subtracted from pixels scaled to 0..1, one per channel (three are averaged for a one-channel input)."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Pixels are then divided by this, one per channel."""
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels the network sees, and of mean and std."""
     val_fraction: float = VAL_FRACTION
     """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
     val_per_class: int = 0
@@ -299,6 +321,33 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         (0 <= schedule.warmup_from <= 1, "schedule.warmup_from", schedule.warmup_from, "0 to 1"),
         (0 <= schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, "0 to the learning rate"),
         (view.image_size == "auto" or view.image_size >= 1, "input.image_size", view.image_size, "1 or more, or auto"),
+        (view.train_size == "auto" or view.train_size >= 1, "input.train_size", view.train_size, "1 or more, or auto"),
+        (view.ramp_from == "auto" or view.ramp_from >= 1, "input.ramp_from", view.ramp_from, "1 or more, or auto"),
+        (
+            view.ramp_from == "auto" or view.train_size == "auto" or view.ramp_from <= view.train_size,
+            "input.ramp_from",
+            view.ramp_from,
+            "train_size or less",
+        ),
+        (
+            0 <= view.ramp_epochs[0] <= view.ramp_epochs[1],
+            "input.ramp_epochs",
+            view.ramp_epochs,
+            "two epochs, 0 <= start <= end",
+        ),
+        (view.ramp_multiple >= 1, "input.ramp_multiple", view.ramp_multiple, "1 or more"),
+        (
+            view.pad_fill == "reflect" or 0 <= view.pad_fill <= 255,
+            "input.pad_fill",
+            view.pad_fill,
+            "0 to 255, or reflect",
+        ),
+        (
+            view.channel_order == "rgb" or view.channels != 1,
+            "input.channel_order",
+            view.channel_order,
+            "rgb with one channel",
+        ),
         (view.pad == "auto" or view.pad >= 0, "input.pad", view.pad, "0 or more, or auto"),
         (view.repeats >= 1, "input.repeats", view.repeats, "1 or more"),
         (0 <= view.flip <= 1, "input.flip", view.flip, "0 to 1"),
@@ -327,9 +376,23 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
     for holds, name, value, expected in checks:
         if not holds:
             raise UsageError(f"{where}: {name} is {value}, but should be {expected}.")
+    if view.train_view == "mxnet":
+        _check_mxnet(view, where)
     Duration.parse(schedule.warmup, f"{where}: schedule.warmup")
     if Duration.parse(schedule.step_every, f"{where}: schedule.step_every").count == 0:
         raise UsageError(f"{where}: schedule.step_every is {schedule.step_every}, but should be more than 0.")
+
+
+def _check_mxnet(view: Input, where: str) -> None:
+    try:
+        augment = mxnet_augment(1, view.mxnet_level, view.mxnet_parameters)
+    except UsageError as error:
+        raise UsageError(f"{where}: input.mxnet_parameters: {error}") from error
+    if view.channels == 1 and augment.needs_colour:
+        raise UsageError(
+            f"{where}: input.mxnet_level is {view.mxnet_level}, with colour changes that grey images cannot have. Take "
+            'a level without them ("1", "cifar10"), or set them to 0 in mxnet_parameters.'
+        )
 
 
 def _mix_checks(mix: Mix, batch_size: int) -> list[Check]:
