@@ -1,9 +1,9 @@
 """Mixup and cutmix: each image of a batch mixed with another one of it, and their labels with it.
 
-What is drawn becomes small arrays on the host, of one entry for the batch or one for each image; the device then does
-the same few operations in every case, without a branch and without being waited for. That reads and writes a batch up
-to three times where copying one box would do; the step that follows costs far more. Label smoothing is not folded in
-here: it is linear, so the loss may smooth the mixed target as it would a label.
+What is drawn becomes small arrays on the host, of one entry for the batch or one for each image, and the device does
+the same few operations for either without being waited for. Taking a box over writes the whole batch anew, as copying
+it first would. Label smoothing is not folded in here: it is linear, so the loss may smooth the mixed target as it would
+a label.
 
 Sources: arXiv:1710.09412 (mixup), arXiv:1905.04899 (cutmix).
 """
@@ -77,8 +77,11 @@ class Mix:
         """
         weight, box, share = (torch.from_numpy(part).to(images.device, non_blocking=True) for part in mixed)
         partners, targets = self._partners(images), F.one_hot(labels, num_classes).float()
-        images = torch.where(inside(box, images), partners, images * weight + partners * (1 - weight))
-        return images, targets * share + self._partners(targets) * (1 - share)
+        if (mixed.weight < 1).any():
+            images = torch.lerp(partners, images, weight)
+        if mixed.box.any():
+            images = torch.where(inside(box, images), partners, images)
+        return images, torch.lerp(self._partners(targets), targets, share)
 
     def _partners(self, batch: torch.Tensor) -> torch.Tensor:
         return batch.roll(1, 0) if self.form == "torchvision" else batch.flip(0)

@@ -111,22 +111,30 @@ def jittered(image: Image, factors: Sequence[float], order: Sequence[int]) -> Im
 
 def scaled(image: Image, factor: float, shift: float) -> Image:
     """factor * image + shift in float32, rounded half to even, kept within 0 to 255."""
-    values = image.astype(np.float32) * np.float32(factor) + np.float32(shift)
-    rounded: Image = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return rounded
+    return _looked_up(image, np.rint(_BYTES * np.float32(factor) + np.float32(shift)))
 
 
 def shifted_hls(image: Image, shift: npt.NDArray[np.int64]) -> Image:
     """Hue, lightness and saturation (OpenCV's 8 bits) shifted by three whole numbers and cut off: hue does not wrap."""
     import cv2
 
-    hls = cv2.cvtColor(image, cv2.COLOR_RGB2HLS).astype(np.int64) + shift
-    changed: Image = cv2.cvtColor(np.clip(hls, 0, (180, 255, 255)).astype(np.uint8), cv2.COLOR_HLS2RGB)
+    hls = cv2.cvtColor(image, cv2.COLOR_RGB2HLS)
+    changed: Image = cv2.cvtColor(_looked_up(hls, np.minimum(_BYTES + shift, (180, 255, 255))), cv2.COLOR_HLS2RGB)
     return changed
 
 
 def lit(image: Image, amounts: npt.NDArray[np.float64]) -> Image:
     """Lighting: amounts (3,) of ImageNet's principal colours added; (H, W, 3). Sums are cut to whole numbers."""
     shift = (_EIGENVECTORS @ (_EIGENVALUES * amounts)).astype(np.float32)
-    changed: Image = np.clip(np.trunc(image.astype(np.float32) + shift), 0, 255).astype(np.uint8)
-    return changed
+    return _looked_up(image, np.trunc(_BYTES + shift))
+
+
+_BYTES = np.arange(256, dtype=np.float32)[:, None]
+
+
+def _looked_up(image: Image, values: npt.NDArray[Any]) -> Image:
+    """Each byte replaced by its value, kept within 0 to 255; values: (256, 1), or (256, C) for each channel."""
+    import cv2
+
+    result: Image = cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)[None])
+    return result.reshape(image.shape)
