@@ -87,9 +87,9 @@ def test_lighting_shifts_each_channel_as_in_alexnet() -> None:
 
 
 def test_the_components_of_lighting_are_orthonormal() -> None:
-    from tench.input.augment import _COMPONENTS
+    from tench.input.pixels import EIGENVECTORS
 
-    assert np.allclose(_COMPONENTS.T @ _COMPONENTS, np.eye(3), atol=2e-4)
+    assert np.allclose(EIGENVECTORS.T @ EIGENVECTORS, np.eye(3), atol=2e-4)
 
 
 def test_lighting_makes_a_grey_image_lighter_or_darker() -> None:

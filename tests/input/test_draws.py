@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tench.input.draws import normal, philox, uniforms
+from tench.input.draws import Stream, normal, philox, uniforms
 
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 
@@ -110,3 +110,16 @@ def test_normal_numbers_are_the_normal_distributions_quantiles() -> None:
 def test_the_smallest_and_the_largest_uniform_give_finite_normal_numbers() -> None:
     assert normal(0.0) == -normal(1 - 2.0**-32)
     assert 6 < normal(1 - 2.0**-32) < 7
+
+
+@given(seed=U64, epoch=U32, row=st.integers(0, 2**63 - 1), stream=st.sampled_from(Stream))
+def test_a_stream_is_the_upper_byte_of_the_block(seed: int, epoch: int, row: int, stream: Stream) -> None:
+    counter = [row % 2**32, row >> 32, stream * 2**24, seed >> 32]
+    expected = [word / 2**32 for word in scalar_philox(counter, [seed % 2**32, epoch])]
+    assert uniforms(seed, epoch, np.array([row]), 4, stream).tolist() == [expected]
+
+
+def test_numbers_of_two_streams_are_independent() -> None:
+    drawn = [uniforms(0, 0, np.arange(5000), 4, stream).ravel() for stream in Stream]
+    correlations = np.asarray(np.corrcoef(drawn))[np.triu_indices(len(drawn), 1)]
+    assert np.abs(correlations).max() < 5 / np.sqrt(20000)

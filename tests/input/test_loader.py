@@ -114,6 +114,19 @@ def test_an_image_of_a_batch_is_the_view_of_the_file_as_pillow_reads_it(
                 assert np.array_equal(image.permute(1, 2, 0).numpy(), expected), train.key(row)
 
 
+def test_the_copies_of_a_row_are_different_views_of_it_and_the_first_is_the_one_without_repeats(train: Table) -> None:
+    view = RandomResizedCrop(size=24)
+    order = Order(num_rows=len(train), batch_size=6, seed=1, repeats=3)
+    with Loader(train, view, order, channels=3, threads=2) as loader:
+        (batch, *_) = loader.batches(epoch=2)
+    row = int(batch.rows[0])
+    assert batch.rows.tolist()[:3] == [row] * 3
+    assert len({image.numpy().tobytes() for image in batch.images}) == 6
+    with Loader(train, view, Order(num_rows=len(train), batch_size=6, seed=1), channels=3, threads=2) as loader:
+        (once, *_) = loader.batches(epoch=2)
+    assert torch.equal(once.images[0], batch.images[0])
+
+
 def test_rows_are_the_orders_and_labels_are_the_rows(train: Table) -> None:
     order = Order(num_rows=len(train), batch_size=4, seed=5)
     with Loader(train, EVAL, order, channels=3, threads=2) as loader:

@@ -166,3 +166,30 @@ def test_without_shuffle_rows_come_piece_after_piece() -> None:
     assert PIECES[rows].tolist() == sorted(PIECES.tolist())
     assert sorted(rows) == list(range(4000))
     assert rows == epoch_of(order, epoch=5)
+
+
+def test_with_repeats_an_epoch_is_as_long_as_ever_and_each_row_comes_so_many_times_in_a_row() -> None:
+    for num_rows, batch_size, _ in SMALL:
+        for repeats in (1, 2, 3):
+            order = Order(num_rows=num_rows, batch_size=batch_size, drop_last=False, repeats=repeats, seed=5)
+            once = epoch_of(Order(num_rows=num_rows, batch_size=batch_size, drop_last=False, seed=5), epoch=2)
+            assert order.steps_per_epoch == -(-num_rows // batch_size)
+            assert epoch_of(order, epoch=2) == np.repeat(once, repeats)[:num_rows].tolist()
+
+
+def test_the_copies_of_a_row_go_to_different_ranks_and_draw_with_different_keys() -> None:
+    ranks = [Order(num_rows=48, batch_size=24, repeats=4, rank=rank, world_size=4, seed=2) for rank in range(4)]
+    for step in range(2):
+        rows = np.stack([order.rows(1, step) for order in ranks])
+        assert all(len(set(of_rank)) == 6 for of_rank in rows.tolist())
+        assert all(np.array_equal(of_rank, rows[0]) for of_rank in rows)
+        keys = np.stack([order.keys(1, step) for order in ranks])
+        assert np.array_equal(keys % 48, rows)
+        assert np.array_equal(keys // 48, np.broadcast_to([[0], [1], [2], [3]], keys.shape))
+
+
+def test_without_repeats_a_row_draws_with_its_own_number() -> None:
+    for num_rows, batch_size, world_size in SMALL:
+        order = Order(num_rows=num_rows, batch_size=batch_size, rank=world_size - 1, world_size=world_size)
+        for step in range(order.steps_per_epoch):
+            assert np.array_equal(order.keys(3, step), order.rows(3, step))

@@ -1,3 +1,4 @@
+import itertools
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,8 @@ VIEWS = (
     PadCrop(size=24, pad=3),
     PadCrop(size=24, pad=0, flip=0.0),
     PadCrop(size=9, pad=9, flip=1.0),
+    PadCrop(size=24, pad=4, fill=127),
+    PadCrop(size=24, pad=4, fill="reflect"),
     EvalView(size=24, resize=28),
     EvalView(size=24, resize=24, interpolation="bicubic"),
 )
@@ -52,8 +55,10 @@ def test_batches_are_the_loaders_byte_for_byte(photo_folder: Path, view: PadCrop
 
 def test_raw_pixels_are_the_loaders_byte_for_byte() -> None:
     table = digits()
-    order = Order(num_rows=50, batch_size=16, seed=1)
-    for view in (PadCrop(size=8, pad=1), EvalView(size=8, resize=8)):
+    once = Order(num_rows=50, batch_size=16, seed=1)
+    repeated = Order(num_rows=50, batch_size=16, seed=1, repeats=3)
+    views: tuple[PadCrop | EvalView, ...] = PadCrop(size=8, pad=1), EvalView(size=8, resize=8)
+    for view, order in itertools.product(views, (once, repeated)):
         resident = Resident(table, view, order, channels=1, device=CPU, threads=1)
         with Loader(table, view, order, channels=1, threads=1) as loader:
             for epoch in range(3):

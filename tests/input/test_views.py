@@ -2,6 +2,7 @@ import functools
 import math
 from typing import Any, get_args
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,7 +16,7 @@ from tench.compat import import_torchvision
 from tench.data.picture import Decoded
 from tench.input.draws import uniforms
 from tench.input.resampling import Interpolation, antialiased
-from tench.input.views import Crop, EvalView, PadCrop, RandomResizedCrop, View
+from tench.input.views import Crop, EvalView, Fill, PadCrop, RandomResizedCrop, View, padded
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -217,14 +218,27 @@ def test_a_mirrored_view_is_the_view_from_right_to_left() -> None:
 def test_a_pad_crop_is_a_slice_of_the_padded_image(channels: int) -> None:
     view = PadCrop(size=12, pad=3)
     image = part(12, 12, channels)
-    padded = np.pad(image, ((3, 3), (3, 3), (0, 0)))
+    bordered = np.pad(image, ((3, 3), (3, 3), (0, 0)))
     for down in range(7):
         for right in range(7):
             for flip in (0.0, 0.9):
                 draws = np.array([flip, (down + 0.5) / 7, (right + 0.5) / 7])
-                expected = padded[down : down + 12, right : right + 12]
+                expected = bordered[down : down + 12, right : right + 12]
                 found = rendered(view, image, draws)
                 assert np.array_equal(found, expected[:, ::-1] if flip < 0.5 else expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("fill", "border"), [(0, cv2.BORDER_CONSTANT), (127, cv2.BORDER_CONSTANT), ("reflect", 4)])
+def test_the_border_has_one_value_or_is_mirrored_as_opencv_does(fill: Fill, border: int, channels: int) -> None:
+    image = part(12, 12, channels)
+    value = (fill,) * 4 if isinstance(fill, int) else None
+    expected = cv2.copyMakeBorder(image, 3, 3, 3, 3, border, value=value).reshape(18, 18, channels)
+    assert cv2.BORDER_REFLECT_101 == 4
+    assert np.array_equal(padded(image, 3, fill), expected)
+    assert np.array_equal(padded(image[None], 3, fill), expected[None])
+    view = PadCrop(size=12, pad=3, flip=0, fill=fill)
+    assert np.array_equal(rendered(view, image, np.array([0.9, 0.0, 0.99])), expected[:12, 6:])
 
 
 def test_a_pad_crop_takes_every_place_equally_often() -> None:

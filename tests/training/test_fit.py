@@ -303,6 +303,53 @@ def test_killed_before_any_step_a_run_continues_to_the_same_end(
     assert_same_outcome(train(tmp_path).folder, undisturbed)
 
 
+@pytest.mark.parametrize("step", [3, 8, 13])
+def test_killed_while_batches_are_mixed_and_rows_repeated_a_run_continues_to_the_same_end(
+    tmp_path: Path, kill_before: Callable[[int], None], step: int
+) -> None:
+    recipe = SMALL.replace(
+        epochs=2, mixup=0.8, cutmix=1.0, mix_form="timm", mix_mode="elem", erasing=0.5, erasing_value="pixel", repeats=2
+    )
+    expected = train(tmp_path / "undisturbed", recipe).folder
+    kill_before(step)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", recipe)
+    assert_same_outcome(train(tmp_path / "killed", recipe).folder, expected)
+
+
+GROWING = SMALL.replace(arch="resnet20", train_size=12, ramp_from=6, ramp_epochs=(0.0, 2.0), ramp_multiple=2)
+
+
+def test_training_images_grow_from_epoch_to_epoch_and_evaluation_keeps_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_before: Callable[[int], None]
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def network(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+        module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, num_classes))
+        module.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].shape[-1])))
+        return module
+
+    monkeypatch.setattr(fit_module, "create", network)
+    expected = train(tmp_path / "undisturbed", GROWING).folder
+    in_training = [size for training, size in seen if training]
+    assert in_training == [6] * STEPS_PER_EPOCH + [8] * STEPS_PER_EPOCH + [12] * STEPS_PER_EPOCH
+    assert {size for training, size in seen[3:] if not training} == {8}  # the first ones try the sizes
+    kill_before(STEPS_PER_EPOCH + 3)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", GROWING)
+    assert_same_outcome(train(tmp_path / "killed", GROWING).folder, expected)
+
+
+def test_a_network_in_bgr_is_evaluated_as_it_was_validated(tmp_path: Path) -> None:
+    recipe = SMALL.replace(arch="resnet20", epochs=1, channel_order="bgr", mean=(0.2, 0.5, 0.8), std=(0.2, 0.3, 0.4))
+    run = train(tmp_path, recipe)
+    (epoch,) = run.metrics("epoch")
+    _, metrics = tench.evaluate(tench.load(run.folder, "cpu"))
+    assert metrics.top1 == epoch["val_top1"]
+    assert metrics.loss == pytest.approx(epoch["val_loss"], rel=1e-4)
+
+
 @pytest.mark.parametrize("save_every_seconds", [600.0, 0.0])
 def test_killed_before_the_first_checkpoint_a_run_begins_anew(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], save_every_seconds: float
@@ -545,10 +592,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
         train(tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "best.safetensors", "model.json")}
 
-    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any) -> None:
+    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any, *rest: Any) -> None:
         factor = float("nan") if state.step > 12 else 1.0
         scaled: Any = lambda images: normalise(images) * factor  # noqa: E731  # shorter than a def with its types
-        real_train_step(state, batch, lr, recipe, scaled)
+        real_train_step(state, batch, lr, recipe, scaled, *rest)
 
     seldom = dataclasses.replace(OPTIONS, log_every=100, save_every_seconds=600.0)
     with monkeypatch.context() as patch:

@@ -15,13 +15,26 @@ from tench.data.table import Classes, Contents, Dataset, Rows, Table, load, save
 from tench.errors import TenchError, UsageError
 from tench.input.augment import Augmented, ColorJitter, Cutout, Lighting
 from tench.input.autoaugment import RandAugment
+from tench.input.erasing import Erasing
 from tench.input.loader import Loader
+from tench.input.mix import Mix
+from tench.input.mxnet_augment import mxnet_augment
 from tench.input.order import Order
 from tench.input.resident import Resident
 from tench.input.timm_augment import TimmRandAugment
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
-from tench.training.plan import eval_view, open_batches, open_data, resolve, resolve_memory_format, train_view
+from tench.training.plan import (
+    eval_view,
+    on_batch,
+    open_batches,
+    open_data,
+    require_sizes,
+    resolve,
+    resolve_memory_format,
+    train_size,
+    train_view,
+)
 from tench.training.recipe import Input, Recipe
 
 CPU = torch.device("cpu")
@@ -87,6 +100,8 @@ def test_one_mean_stands_for_three_channels() -> None:
 def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
     asked = Recipe().replace(
         image_size=96,
+        train_size=80,
+        ramp_from=64,
         channels=1,
         train_view="pad-crop",
         pad=7,
@@ -173,6 +188,84 @@ def test_with_any_augmentation_of_images_a_small_set_is_loaded(values: dict[str,
     ) as batches:
         assert isinstance(batches, Loader)
         assert next(batches.batches(epoch=0)).images.shape == (4, 1, 8, 8)
+
+
+def resolved(**values: Any) -> Recipe:
+    return resolve(Recipe().replace(image_size=224, **values), train_of("digits"), CPU)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "start", "end"), [(160, 192, 11, 13), (160, 192, 65, 76), (128, 224, 2, 9), (96, 97, 0, 4)]
+)
+def test_training_images_grow_as_in_ffcvs_training(first: int, last: int, start: int, end: int) -> None:
+    recipe = resolved(train_size=last, ramp_from=first, ramp_epochs=(float(start), float(end)), epochs=end + 3)
+    for epoch in range(end + 3):
+        size = np.interp(epoch, [start, end], [first, last])
+        within = int(np.clip(np.round(size / 32) * 32, first, last))
+        assert train_size(recipe, epoch) == (within if start < epoch < end else size)
+        assert train_view(recipe, epoch).size == train_size(recipe, epoch)
+    assert eval_view(recipe) == EvalView(size=224, resize=256)
+
+
+def test_training_images_may_be_smaller_than_evaluations() -> None:
+    recipe = resolved(train_size=176)
+    assert {train_size(recipe, epoch) for epoch in range(90)} == {176}
+    assert eval_view(recipe).size == 224
+    assert train_size(resolved(), 0) == 224
+
+
+def test_a_network_for_one_size_is_refused_with_others() -> None:
+    recipe = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
+    require_sizes(nn.Conv2d(1, 2, 3), recipe)
+    with pytest.raises(UsageError) as refused:
+        require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))
+    assert str(refused.value).startswith("mlp: was made for images of 8 pixels and does not take 6 (mat1 and mat2")
+    assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or name another network.")
+
+
+def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
+    recipe = resolved(train_view="pad-crop", pad=4, pad_fill="reflect", train_size=32)
+    assert train_view(recipe) == PadCrop(size=32, pad=4, fill="reflect")
+
+
+def test_mxnets_augmentation_is_of_the_recipes_level_and_parameters() -> None:
+    recipe = resolved(train_view="mxnet", mxnet_level="imagenet", mxnet_parameters="pca_noise=0", train_size=128)
+    assert train_view(recipe) == mxnet_augment(128, "imagenet", "pca_noise=0")
+    order = Order(num_rows=4, batch_size=2)
+    small = train_view(recipe.replace(train_size=8, mxnet_level="1"))
+    with Loader(train_of("digits"), small, order, channels=1, threads=1) as loader:
+        assert next(loader.batches(0)).images.shape == (2, 1, 8, 8)
+    batches = open_batches(train_of("digits"), small, order, channels=1, device=CPU, threads=1)
+    batches.close()
+    assert isinstance(batches, Loader)  # what is small is augmented too, so nothing lives on the device
+
+
+def test_each_value_of_mixing_and_erasing_goes_to_its_place() -> None:
+    order = Order(num_rows=8, batch_size=4)
+    recipe = Recipe().replace(
+        mixup=0.1,
+        cutmix=0.2,
+        mix_prob=0.3,
+        mix_switch=0.4,
+        mix_mode="elem",
+        mix_form="timm",
+        erasing=0.6,
+        erasing_value="pixel",
+        erasing_area=(0.7, 0.8),
+        erasing_ratio=(0.9, 1.1),
+        erasing_count=2,
+    )
+    found = on_batch(recipe, order, 5)
+    assert found.mix == Mix(mixup=0.1, cutmix=0.2, prob=0.3, switch_prob=0.4, mode="elem", form="timm")
+    assert found.erasing == Erasing(prob=0.6, area=(0.7, 0.8), ratio=(0.9, 1.1), count=2, value="pixel")
+    assert (found.order, found.num_classes) == (order, 5)
+
+
+def test_batches_are_left_alone_unless_the_recipe_asks() -> None:
+    order = Order(num_rows=8, batch_size=4)
+    assert (on_batch(Recipe(), order, 5).mix, on_batch(Recipe(), order, 5).erasing) == (None, None)
+    defaults = on_batch(Recipe().replace(mixup=0.2, erasing=0.1), order, 5)
+    assert (defaults.mix, defaults.erasing) == (Mix(mixup=0.2), Erasing(prob=0.1))  # torchvision's
 
 
 def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:

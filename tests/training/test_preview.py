@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.data.photos import Pixels
 
@@ -13,7 +14,7 @@ from tench.data.table import Dataset
 from tench.errors import TenchError
 from tench.input.loader import Loader
 from tench.input.order import Order
-from tench.training.plan import train_view
+from tench.training.plan import resolve, train_view
 from tench.training.preview import preview, write_preview
 from tench.training.recipe import Recipe
 
@@ -59,7 +60,8 @@ def test_the_training_views_are_those_that_training_sees(dataset: Dataset, drawn
     table = dataset.splits["train"]
     order = Order(num_rows=len(table), batch_size=4, seed=5, drop_last=False)
     lines = {row: line for line, row in enumerate(shown_rows(dataset))}
-    with Loader(table, train_view(RECIPE), order, channels=3, threads=1) as loader:
+    view = train_view(resolve(RECIPE, table, torch.device("cpu")))
+    with Loader(table, view, order, channels=3, threads=1) as loader:
         for epoch in range(6):
             seen = 0
             for batch in loader.batches(epoch):

@@ -17,7 +17,7 @@ from tench.errors import UsageError
 from tench.training import recipe as recipe_module
 from tench.training.recipe import Duration, Recipe, from_plain, load_recipe, packaged_recipes, validate
 
-SECTIONS = ["model", "input", "augment", "optimizer", "schedule", "training"]
+SECTIONS = ["model", "input", "augment", "mix", "optimizer", "schedule", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -111,7 +111,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         (
             "optimiser: {lr: 1.0}",
             "unknown section 'optimiser'. Did you mean 'optimizer'? "
-            "Known: model, input, augment, optimizer, schedule, training.",
+            "Known: model, input, augment, mix, optimizer, schedule, training.",
         ),
         (
             "model: {architecture: resnet18}",
@@ -126,10 +126,10 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ("optimizer:", "optimizer should hold keys and values, found None."),
         (
             "[optimizer]",
-            "expected the sections model, input, augment, optimizer, schedule, training, found ['optimizer'].",
+            "expected the sections model, input, augment, mix, optimizer, schedule, training, found ['optimizer'].",
         ),
-        ("[]", "expected the sections model, input, augment, optimizer, schedule, training, found []."),
-        ("0", "expected the sections model, input, augment, optimizer, schedule, training, found 0."),
+        ("[]", "expected the sections model, input, augment, mix, optimizer, schedule, training, found []."),
+        ("0", "expected the sections model, input, augment, mix, optimizer, schedule, training, found 0."),
         ("training: {epochs: 1.5}", "training.epochs is 1.5, but should be a whole number."),
         ("training: {epochs: true}", "training.epochs is True, but should be a whole number."),
         ("training: {epochs: '3'}", "training.epochs is '3', but should be a whole number."),
@@ -193,6 +193,23 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"lr": 0.1, "final_lr": 0.2}, "schedule.final_lr is 0.2, but should be 0 to the learning rate."),
     ({"image_size": 0}, "input.image_size is 0, but should be 1 or more, or auto."),
     ({"pad": -1}, "input.pad is -1, but should be 0 or more, or auto."),
+    ({"train_size": 0}, "input.train_size is 0, but should be 1 or more, or auto."),
+    ({"ramp_from": 0}, "input.ramp_from is 0, but should be 1 or more, or auto."),
+    ({"ramp_from": 200, "train_size": 192}, "input.ramp_from is 200, but should be train_size or less."),
+    ({"ramp_epochs": (3.0, 2.0)}, "input.ramp_epochs is (3.0, 2.0), but should be two epochs, 0 <= start <= end."),
+    ({"ramp_multiple": 0}, "input.ramp_multiple is 0, but should be 1 or more."),
+    ({"pad_fill": 256}, "input.pad_fill is 256, but should be 0 to 255, or reflect."),
+    ({"channel_order": "bgr", "channels": 1}, "input.channel_order is bgr, but should be rgb with one channel."),
+    (
+        {"train_view": "mxnet", "mxnet_parameters": "inter_method=5"},
+        "input.mxnet_parameters: MXNet's augmentation: inter_method is one of 0, 1, 2, 3, 4, 9, 10.",
+    ),
+    (
+        {"train_view": "mxnet", "mxnet_level": "2", "channels": 1},
+        "input.mxnet_level is 2, with colour changes that grey images cannot have. Take a level without them "
+        '("1", "cifar10"), or set them to 0 in mxnet_parameters.',
+    ),
+    ({"repeats": 0}, "input.repeats is 0, but should be 1 or more."),
     ({"flip": 1.5}, "input.flip is 1.5, but should be 0 to 1."),
     ({"scale": (0.5, 0.2)}, "input.scale is (0.5, 0.2), but should be two parts of the area, 0 < low <= high <= 1."),
     ({"scale": (0.5, 1.2)}, "input.scale is (0.5, 1.2), but should be two parts of the area, 0 < low <= high <= 1."),
@@ -222,6 +239,19 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
         "randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, "
         "rand-mM-nN-mstdS-inc1.",
     ),
+    ({"mixup": -0.1}, "mix.mixup is -0.1, but should be 0 or more."),
+    ({"mixup": 0.2, "batch_size": 1}, "mix.mixup is 0.2, but should be 0 with a batch of 1."),
+    ({"cutmix": 1.0, "batch_size": 1}, "mix.cutmix is 1.0, but should be 0 with a batch of 1."),
+    ({"mix_prob": 1.1}, "mix.mix_prob is 1.1, but should be 0 to 1."),
+    ({"mix_switch": -1.0}, "mix.mix_switch is -1.0, but should be 0 to 1."),
+    ({"mix_mode": "pair"}, "mix.mix_mode is pair, but should be batch, or mix_form timm."),
+    ({"erasing": 2.0}, "mix.erasing is 2.0, but should be 0 to 1."),
+    (
+        {"erasing_area": (0.0, 0.3)},
+        "mix.erasing_area is (0.0, 0.3), but should be two parts of the area, 0 < low <= high <= 1.",
+    ),
+    ({"erasing_ratio": (2.0, 1.0)}, "mix.erasing_ratio is (2.0, 1.0), but should be two ratios, 0 < low <= high."),
+    ({"erasing_count": 0}, "mix.erasing_count is 0, but should be 1 or more."),
     ({"step_every": "0 epochs"}, "schedule.step_every is 0 epochs, but should be more than 0."),
     (
         {"warmup": "5"},
@@ -288,4 +318,4 @@ def test_replace_finds_a_value_in_its_section() -> None:
 def test_replace_refuses_an_unknown_name_with_the_nearest() -> None:
     with pytest.raises(UsageError) as refused:
         Recipe().replace(epoch=3)
-    assert str(refused.value) == "'epoch': no such recipe value. Did you mean 'epochs'?"
+    assert str(refused.value) == "'epoch': no such recipe value. Did you mean 'epochs' or 'ramp_epochs'?"

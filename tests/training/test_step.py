@@ -8,7 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from tench.errors import TenchError
+from tench.input.erasing import Erasing
 from tench.input.loader import Batch
+from tench.input.mix import Mix
+from tench.input.on_batch import OnBatch
+from tench.input.order import Order
 from tench.training.recipe import Recipe
 from tench.training.state import State, memory_format, new_state
 from tench.training.step import read_totals, train_step
@@ -90,6 +94,34 @@ def test_twenty_steps_are_those_of_a_plain_pytorch_loop(values: dict[str, Any]) 
     assert loss_mean == pytest.approx(loss_sum / 160, rel=1e-5)
     assert top1 == correct / 160
     assert images_seen == 160
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_mixed_steps_are_those_of_a_plain_pytorch_loop_with_timms_targets(label_smoothing: float) -> None:
+    recipe = RECIPE.replace(lr=0.01, label_smoothing=label_smoothing)
+    order = Order(num_rows=80, batch_size=8)
+    augment = OnBatch(order, 5, Erasing(prob=0.5), Mix(mixup=0.8, cutmix=1.0, form="timm"))
+    theirs = small_network()
+    state = new_state(copy.deepcopy(theirs), recipe, CPU)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    loss_sum, correct = 0.0, 0
+    for step, batch in enumerate(batches(10)):
+        train_step(state, batch, 0.01, recipe, normalise_for(recipe), augment)
+        state.step += 1
+        images, targets = augment(normalise_for(recipe)(batch.images), batch.labels, step)
+        targets = targets * (1 - label_smoothing) + label_smoothing / 5
+        logits = theirs(images)
+        loss = (-targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        loss_sum += loss.item() * 8
+        correct += int((logits.argmax(1) == targets.argmax(1)).sum())
+    for name, expected in theirs.state_dict().items():
+        torch.testing.assert_close(state.module.state_dict()[name], expected, rtol=1e-4, atol=1e-5)
+    loss_mean, top1, images_seen = read_totals(state)
+    assert loss_mean == pytest.approx(loss_sum / 80, rel=1e-5)
+    assert (top1, images_seen) == (correct / 80, 80)
 
 
 def test_clipping_changes_what_it_should() -> None:

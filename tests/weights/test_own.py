@@ -102,6 +102,33 @@ def test_normalise_is_torchvisions() -> None:
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_in_bgr_normalise_is_the_mean_and_scale_of_edgeailite() -> None:
+    """Its recipe for networks in BGR: reversed first, then (x - mean) * scale."""
+    mean, scale = np.array([103.53, 116.28, 123.675]), np.array([0.017429, 0.017507, 0.017125])
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
+    expected = (pixels[..., ::-1] - mean) * scale
+    normalise = Normalise(tuple(mean / 255), tuple(1 / (255 * scale)), torch.device("cpu"), channel_order="bgr")
+    found = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    assert np.abs(found.permute(0, 2, 3, 1).numpy() - expected).max() < 1e-5
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_network_in_bgr_is_used_in_bgr(tmp_path: Path, network: nn.Module, saved: Path) -> None:
+    save(tmp_path / "bgr", network, dataclasses.replace(CARD, channel_order="bgr"))
+    image = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
+    found = load(tmp_path / "bgr", "cpu").predict([image])
+    reversed_ = np.ascontiguousarray(image[..., ::-1])
+    assert found == pytest.approx(load(saved, "cpu").predict([reversed_]), abs=1e-6)
+    assert found != pytest.approx(load(saved, "cpu").predict([image]), abs=1e-4)
+
+
+def test_a_model_without_a_channel_order_is_one_in_rgb(saved: Path) -> None:
+    card = json.loads((saved / "model.json").read_text())
+    assert card.pop("channel_order") == "rgb"
+    (saved / "model.json").write_text(json.dumps(card))
+    assert load(saved, "cpu").card.channel_order == "rgb"
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "gone")

@@ -17,6 +17,7 @@ from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
+from tench.input.device import on_device
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
 from tench.weights.own import Classifier, Normalise, load
@@ -158,8 +159,7 @@ def evaluate(
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
     with Loader(table, card.view, order, channels=card.channels, threads=threads) as loader:
-        normalise = Normalise(card.mean, card.std, device)
-        return measure(classifier.module, loader.batches(epoch=0), len(table), normalise, rule)
+        return measure(classifier.module, loader.batches(epoch=0), len(table), card.normalise(device), rule)
 
 
 def require_labels(table: Table, where: str) -> None:
@@ -185,13 +185,10 @@ def measure(
     device = next(module.parameters()).device
     was_training = module.training
     module.eval()
-    seen = np.zeros(num_images, dtype=np.uint8)
-    hits, losses, labels, num_classes = [], [], [], 0
+    rows, hits, losses, labels, num_classes = [], [], [], [], 0
     is_right = _right_answers(rule)
     with torch.inference_mode():
-        for batch in batches:
-            np.add.at(seen, batch.rows.cpu().numpy(), 1)
-            batch = batch.to(device)
+        for batch in on_device(batches, device):
             logits = module(normalise(batch.images)).float()  # (B, classes)
             num_classes = logits.shape[1]
             if rule.among is not None:
@@ -202,9 +199,13 @@ def measure(
             hits.append(torch.stack([ranked[:, 0], ranked.any(dim=1)], dim=1))
             losses.append(F.cross_entropy(logits, batch.labels, reduction="none"))
             labels.append(batch.labels)
+            rows.append(batch.rows)
     module.train(was_training)
+    seen = np.zeros(num_images, dtype=np.uint8)
+    for numbers in rows:
+        np.add.at(seen, numbers.cpu().numpy(), 1)  # waits for the device
     assert seen.min() == seen.max() == 1, f"{num_images} images, but some were counted {seen.min()}-{seen.max()} times"
-    hit = torch.cat(hits).cpu().numpy()  # waits for the device
+    hit = torch.cat(hits).cpu().numpy()
     label = torch.cat(labels).cpu().numpy()
     of_class = np.bincount(label, minlength=num_classes)
     correct = np.bincount(label[hit[:, 0]], minlength=num_classes)

@@ -10,8 +10,6 @@ import itertools
 import re
 from typing import Protocol
 
-import numpy as np
-
 from tench.data.picture import Picture
 from tench.errors import UsageError
 from tench.input import pixels
@@ -82,12 +80,9 @@ class Lighting:
     num_draws = 3
 
     def __call__(self, image: Image, draws: Draws) -> Image:
-        amounts = _COMPONENTS @ (_EIGENVALUES * [self.std * normal(uniform) for uniform in draws.tolist()])  # (3,)
+        numbers = [self.std * normal(uniform) for uniform in draws.tolist()]
+        amounts = pixels.EIGENVECTORS @ (pixels.EIGENVALUES * numbers)  # (3,)
         return pixels.add(image, amounts if image.shape[2] == 3 else amounts.mean(keepdims=True))
-
-
-_EIGENVALUES = np.array([55.46, 4.794, 1.148])
-_COMPONENTS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])  # R, G, B
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
         for batch in batches:
             yield batch.to(device)
         return
-    copying = torch.cuda.Stream(device)
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     for batch in batches:
         with torch.cuda.stream(copying):
             there = batch.to(device)

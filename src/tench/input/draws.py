@@ -5,6 +5,7 @@ whatever thread prepares it, in whatever order, and after any resume. Written ov
 call. Source: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """
 
+import enum
 import statistics
 from typing import Any
 
@@ -19,6 +20,16 @@ _HIGH = np.uint64(32)
 _NORMAL = statistics.NormalDist()
 
 UintArray = npt.NDArray[np.uint64]
+
+
+class Stream(enum.IntEnum):
+    """What numbers are for: those of one purpose do not depend on whether another draws. Part of the format."""
+
+    VIEW = 0
+    ERASING = 1
+    MIX_OF_IMAGE = 2
+    MIX_OF_BATCH = 3
+    """Drawn for the step in place of a row."""
 
 
 def philox(counter: tuple[UintArray, UintArray, UintArray, UintArray], key: tuple[int, int]) -> UintArray:
@@ -37,14 +48,16 @@ def philox(counter: tuple[UintArray, UintArray, UintArray, UintArray], key: tupl
     return np.stack([c0, c1, c2, c3], axis=-1)
 
 
-def uniforms(seed: int, epoch: int, rows: npt.NDArray[np.integer[Any]], count: int) -> npt.NDArray[np.float64]:
+def uniforms(
+    seed: int, epoch: int, rows: npt.NDArray[np.integer[Any]], count: int, stream: Stream = Stream.VIEW
+) -> npt.NDArray[np.float64]:
     """Uniform numbers in [0, 1) for each row: (len(rows), count) float64.
 
-    The first numbers of a row do not depend on how many are drawn.
+    The first numbers of a row do not depend on how many are drawn, up to 2**26.
     """
     blocks = -(-count // 4)
     row = np.asarray(rows, dtype=np.uint64)[:, None]
-    block = np.arange(blocks, dtype=np.uint64)[None, :]
+    block = np.arange(blocks, dtype=np.uint64)[None, :] + np.uint64(stream << 24)
     shape = np.broadcast_shapes(row.shape, block.shape)
     counter = (
         np.broadcast_to(row & _LOW, shape),

@@ -168,7 +168,7 @@ class Loader:
             batch=Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(rows.copy())),
             num_tasks=math.ceil(len(rows) / _IMAGES_PER_TASK),
             rows=rows.tolist(),
-            draws=uniforms(self.order.seed, epoch, rows, self.view.num_draws),
+            draws=uniforms(self.order.seed, epoch, self.order.keys(epoch, step), self.view.num_draws),
             pixels=images.numpy(),
         )
         for number in range(job.num_tasks):

@@ -22,8 +22,10 @@ class Order:
 
     batch_size is global: the rows of a step over all ranks together. With shuffle each epoch has its own permutation;
     a last step that cannot be full is dropped with drop_last (its rows differ from epoch to epoch), except when it is
-    the only one. pieces: the number of the piece of neighbouring bytes that each row lies in, where rows are to be
-    shuffled in windows, or without shuffle read piece after piece.
+    the only one. repeats: each row comes so many times in a row, and an epoch, as long as ever, sees so many times
+    fewer rows (repeated augmentation, arXiv:1901.09335, in the form of torchvision's and timm's samplers). pieces: the
+    number of the piece of neighbouring bytes that each row lies in, where rows are to be shuffled in windows, or
+    without shuffle read piece after piece.
     """
 
     num_rows: int
@@ -33,6 +35,7 @@ class Order:
     drop_last: bool = True
     rank: int = 0
     world_size: int = 1
+    repeats: int = 1
     pieces: npt.NDArray[np.integer[Any]] | None = None
 
     @property
@@ -46,9 +49,24 @@ class Order:
 
         A step's rows are shared out evenly; where they do not divide, the first ranks have one more.
         """
-        start, end = step * self.batch_size, min((step + 1) * self.batch_size, self.num_rows)
-        rows = np.arange(start, end) if self._in_order else _permutation(self, epoch if self.shuffle else 0)[start:end]
-        return np.array_split(rows, self.world_size)[self.rank]
+        return self._shared_out(self._rows(epoch, self._places(step) // self.repeats))
+
+    def keys(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
+        """The number that each of these rows draws with: the row, plus num_rows for each time it came before."""
+        places = self._places(step)
+        rows = self._rows(epoch, places // self.repeats)
+        return self._shared_out(rows + places % self.repeats * self.num_rows)
+
+    def _places(self, step: int) -> npt.NDArray[np.int64]:
+        return np.arange(step * self.batch_size, min((step + 1) * self.batch_size, self.num_rows))
+
+    def _rows(self, epoch: int, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return places if self._in_order else _permutation(self, epoch if self.shuffle else 0)[places]
+
+    def _shared_out(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if self.repeats > 1:  # in turn, so that the copies of a row go to different ranks
+            return numbers[self.rank :: self.world_size]
+        return np.array_split(numbers, self.world_size)[self.rank]
 
     @property
     def _in_order(self) -> bool:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Fill = tuple[int, ...]
 """A colour, one value for each channel; () is black."""
 
+EIGENVALUES = np.array([55.46, 4.794, 1.148])
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+"""Of ImageNet's colours: the principal components, a row each for R, G and B. Source: MXNet's pca_noise."""
+
 _VALUES = np.arange(256, dtype=np.uint8)
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13  # Pillow's filter of that name
 

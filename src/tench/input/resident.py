@@ -13,7 +13,7 @@ from tench.data.table import Table
 from tench.input.draws import uniforms
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
-from tench.input.views import EvalView, PadCrop
+from tench.input.views import EvalView, PadCrop, padded
 from tench.machine import available_memory_bytes
 
 _DECODE_BATCH = 1024
@@ -47,12 +47,13 @@ class Resident:
         self._device = device
         still = view if isinstance(view, EvalView) else EvalView(size=view.size, resize=view.size)
         reading = Order(num_rows=len(table), batch_size=_DECODE_BATCH, shuffle=False, drop_last=False)
-        pad = view.pad if isinstance(view, PadCrop) else 0
+        pad, fill = (view.pad, view.fill) if isinstance(view, PadCrop) else (0, 0)
         side = view.size + 2 * pad
-        images = torch.zeros((len(table), side, side, channels), dtype=torch.uint8)
+        images = torch.empty((len(table), side, side, channels), dtype=torch.uint8)
         with Loader(table, still, reading, channels=channels, threads=threads) as loader:
             for batch in loader.batches(epoch=0):
-                images[batch.rows, pad : side - pad, pad : side - pad] = batch.images.permute(0, 2, 3, 1)
+                pixels = batch.images.permute(0, 2, 3, 1).numpy()
+                images[batch.rows] = torch.from_numpy(padded(pixels, pad, fill))
         self._images = images.to(device)  # (N, size + 2 pad, size + 2 pad, C)
         self._labels = torch.from_numpy(table.labels.astype(np.int64)).to(device)
 
@@ -66,7 +67,8 @@ class Resident:
             numbers = self.order.rows(epoch, step)
             rows = torch.from_numpy(numbers.copy()).to(self._device)
             if isinstance(self.view, PadCrop):
-                images = self._cropped(rows, uniforms(self.order.seed, epoch, numbers, self.view.num_draws))
+                keys = self.order.keys(epoch, step)
+                images = self._cropped(rows, uniforms(self.order.seed, epoch, keys, self.view.num_draws))
             else:
                 images = self._images[rows]
             yield Batch(images.permute(0, 3, 1, 2), self._labels[rows], rows)

@@ -16,6 +16,7 @@ from tench.data.picture import Decoded, Picture
 from tench.input.resampling import Image, Interpolation, antialiased, as_pillow, pillow_axis
 
 Draws = npt.NDArray[np.float64]
+Fill = int | Literal["reflect"]
 
 Decode = Literal["full", "reduced", "fast"]
 """How a JPEG is decoded for a training view: at its full size; at 1/2, 1/4 or 1/8 where the part is at least so many
@@ -95,15 +96,16 @@ class RandomResizedCrop:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PadCrop:
-    """The image with a black border of `pad` pixels, cropped at random to its own size, mirrored at random.
+    """The image with a border of `pad` pixels, cropped at random to its own size, mirrored at random.
 
-    An image of another size is first brought to size x size by the evaluation view. Source: He et al.,
-    arXiv:1512.03385, section 4.2.
+    fill: value of the border, or reflect: the image mirrored at its edge. An image of another size is first brought to
+    size x size by the evaluation view. Source: He et al., arXiv:1512.03385, section 4.2.
     """
 
     size: int
     pad: int
     flip: float = 0.5
+    fill: Fill = 0
 
     num_draws = 3
 
@@ -115,8 +117,7 @@ class PadCrop:
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         pixels = EvalView(size=self.size, resize=self.size).cut(image)
         top, left, flip = (value.item() for value in self.offsets(draws))
-        padded = np.pad(pixels, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)))
-        part = padded[top : top + self.size, left : left + self.size]
+        part = padded(pixels, self.pad, self.fill)[top : top + self.size, left : left + self.size]
         out[:] = part
         if flip:
             mirror(out)
@@ -162,6 +163,14 @@ class EvalView:
 
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         out[:] = self.cut(image)
+
+
+def padded(images: Image, pad: int, fill: Fill) -> Image:
+    """Images (..., H, W, C) with a border of `pad` pixels of one value, or mirrored without repeating the edge."""
+    widths = [(0, 0)] * (images.ndim - 3) + [(pad, pad), (pad, pad), (0, 0)]
+    if fill == "reflect":
+        return np.pad(images, widths, mode="reflect")
+    return np.pad(images, widths, constant_values=fill)
 
 
 def mirror(image: Image) -> None:

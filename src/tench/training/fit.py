@@ -16,7 +16,10 @@ from tench.data.source import Source, name_of
 from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import Metrics, evaluation_order, measure
+from tench.input.device import on_device
+from tench.input.on_batch import OnBatch
 from tench.input.order import Order
+from tench.input.views import View
 from tench.machine import choose_device, num_threads
 from tench.models import create, stem_note
 from tench.progress import progress
@@ -24,11 +27,12 @@ from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remember
 from tench.training.plan import (
     Batches,
     Data,
-    View,
     eval_view,
+    on_batch,
     open_batches,
     open_data,
     per_channel,
+    require_sizes,
     resolve,
     resolve_memory_format,
     train_view,
@@ -119,6 +123,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     module = create(recipe.model.arch, num_classes=len(data.classes), image_size=image_size, channels=channels)
     recipe = resolve_memory_format(recipe, module)
     validate(recipe)
+    require_sizes(module, recipe)
     card = ModelCard(
         arch=recipe.model.arch,
         classes=data.classes,
@@ -128,12 +133,14 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         interpolation=recipe.input.interpolation,
         mean=recipe.input.mean,
         std=recipe.input.std,
+        channel_order=recipe.input.channel_order,
         trained_on=data.facts,
     )
     order = Order(
         num_rows=len(data.train),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
+        repeats=recipe.input.repeats,
         pieces=data.train.pieces(),
     )
     state = new_state(module, recipe, device)
@@ -153,7 +160,9 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     _describe(run, recipe, data, card, module, device)
 
     lr_at = learning_rate(recipe, order.steps_per_epoch)
-    normalise = Normalise(recipe.input.mean, recipe.input.std, device, memory_format(recipe))
+    view = recipe.input
+    normalise = Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
+    augment = on_batch(recipe, order, len(data.classes))
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
 
@@ -162,10 +171,13 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             stack.callback(batches.close)
             return batches
 
-        train = batches_of(data.train, train_view(recipe), order)
+        train = batches_of(data.train, train_view(recipe, state.epochs), order)
         val = batches_of(data.val, eval_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
         for epoch in range(state.epochs, recipe.training.epochs):
-            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, options, stop_asked)
+            if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
+                train.close()
+                train = batches_of(data.train, wanted, order)
+            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, augment, options, stop_asked)
             metrics = measure(state.module, val.batches(epoch=0), len(data.val), normalise)
             _finish_epoch(run, recipe, state, card, epoch, metrics, data.val_name, lr_at(state.step - 1))
     return run
@@ -179,6 +191,7 @@ def _train_epoch(
     epoch: int,
     lr_at: Callable[[int], float],
     normalise: Normalise,
+    augment: OnBatch,
     options: Options,
     stop_asked: Callable[[], bool],
 ) -> None:
@@ -190,12 +203,12 @@ def _train_epoch(
     what = f"epoch {epoch + 1}/{recipe.training.epochs}"
     size = min(recipe.training.batch_size, train.order.num_rows)
     with progress(what, train.steps_per_epoch * size, "images", done=first * size) as advance:
-        batches = train.batches(epoch, first)
+        batches = on_device(train.batches(epoch, first), state.totals.device)
         for _ in range(first, train.steps_per_epoch):
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
-            train_step(state, batch.to(state.totals.device), lr_at(state.step), recipe, normalise)
+            train_step(state, batch, lr_at(state.step), recipe, normalise, augment)
             state.step += 1
             num_images += len(batch.rows)
             advance(len(batch.rows), "")

@@ -15,13 +15,17 @@ from tench.data.info import image_sizes
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import require_labels, validation_split
 from tench.input.augment import Augmentation, Augmented, ColorJitter, Cutout, Lighting, mean_colour, named_policy
+from tench.input.erasing import Erasing
 from tench.input.loader import Loader
+from tench.input.mix import Mix
+from tench.input.mxnet_augment import mxnet_augment
+from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
-from tench.input.views import EvalView, PadCrop, RandomResizedCrop
+from tench.input.views import EvalView, PadCrop, RandomResizedCrop, View
 from tench.machine import cpu_has_bf16
 from tench.training.recipe import Input, Recipe
 
@@ -30,7 +34,6 @@ SMALL_PIXELS = 64
 
 _log = logging.getLogger("tench")
 
-View = RandomResizedCrop | PadCrop | EvalView | Augmented
 Batches = Loader | Resident
 
 
@@ -96,8 +99,11 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = (1 if grey else 3) if view.channels == "auto" else view.channels
     has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
+    train_size = image_size if view.train_size == "auto" else view.train_size
     return recipe.replace(
         image_size=image_size,
+        train_size=train_size,
+        ramp_from=train_size if view.ramp_from == "auto" else view.ramp_from,
         channels=channels,
         train_view=("pad-crop" if small else "random-resized-crop") if view.train_view == "auto" else view.train_view,
         pad=image_size // 8 if view.pad == "auto" else view.pad,
@@ -123,10 +129,43 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def train_view(recipe: Recipe) -> RandomResizedCrop | PadCrop | Augmented:
-    """The training view of a resolved recipe."""
+def train_view(recipe: Recipe, epoch: int = 0) -> View:
+    """The training view of a resolved recipe in an epoch, counted from 0."""
+    cut = _cut(recipe.input, train_size(recipe, epoch))
     augmentations = _augmentations(recipe)
-    return Augmented(_cut(recipe.input), augmentations) if augmentations else _cut(recipe.input)
+    return Augmented(cut, augmentations) if augmentations else cut
+
+
+def train_size(recipe: Recipe, epoch: int) -> int:
+    """The side of training images in an epoch, counted from 0. Source of the ramp: ffcv-imagenet, train_imagenet.py."""
+    view = recipe.input
+    assert view.train_size != "auto"
+    assert view.ramp_from != "auto"
+    start, end = view.ramp_epochs
+    if epoch >= end:
+        return view.train_size
+    if epoch <= start:
+        return view.ramp_from
+    size = view.ramp_from + (view.train_size - view.ramp_from) * (epoch - start) / (end - start)
+    rounded = round(size / view.ramp_multiple) * view.ramp_multiple
+    return min(max(rounded, view.ramp_from), view.train_size)
+
+
+def require_sizes(module: nn.Module, recipe: Recipe) -> None:
+    """Raise UsageError when a network on the CPU does not take the training images of each epoch."""
+    channels, size = recipe.input.channels, recipe.input.image_size
+    assert channels != "auto"
+    sizes = {train_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
+    module.eval()
+    for other in sorted(sizes):
+        try:
+            with torch.inference_mode():
+                module(torch.zeros(1, channels, other, other))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise UsageError(
+                f"{recipe.model.arch}: was made for images of {size} pixels and does not take {other} ({error}). "
+                "Leave train_size and ramp_from at auto, or name another network."
+            ) from error
 
 
 def eval_view(recipe: Recipe) -> EvalView:
@@ -135,6 +174,28 @@ def eval_view(recipe: Recipe) -> EvalView:
     assert view.image_size != "auto"
     assert view.eval_resize != "auto"
     return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
+
+
+def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
+    """What the recipe asks to be done to the batches of an order once they are normalised."""
+    asked = recipe.mix
+    erasing = Erasing(
+        prob=asked.erasing,
+        area=asked.erasing_area,
+        ratio=asked.erasing_ratio,
+        count=asked.erasing_count,
+        value=asked.erasing_value,
+    )
+    mix = Mix(
+        mixup=asked.mixup,
+        cutmix=asked.cutmix,
+        prob=asked.mix_prob,
+        switch_prob=asked.mix_switch,
+        mode=asked.mix_mode,
+        form=asked.mix_form,
+    )
+    is_mixed = asked.mixup > 0 or asked.cutmix > 0
+    return OnBatch(order, num_classes, erasing if asked.erasing else None, mix if is_mixed else None)
 
 
 def open_batches(
@@ -149,13 +210,14 @@ def open_batches(
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
 
 
-def _cut(view: Input) -> RandomResizedCrop | PadCrop:
-    assert view.image_size != "auto"
+def _cut(view: Input, size: int) -> View:
     if view.train_view == "random-resized-crop":
-        return RandomResizedCrop(size=view.image_size, scale=view.scale, ratio=view.ratio, flip=view.flip)
+        return RandomResizedCrop(size=size, scale=view.scale, ratio=view.ratio, flip=view.flip, decode=view.decode)
+    if view.train_view == "mxnet":
+        return mxnet_augment(size, view.mxnet_level, view.mxnet_parameters)
     assert view.train_view == "pad-crop"
     assert view.pad != "auto"
-    return PadCrop(size=view.image_size, pad=view.pad, flip=view.flip)
+    return PadCrop(size=size, pad=view.pad, flip=view.flip, fill=view.pad_fill)
 
 
 def _augmentations(recipe: Recipe) -> tuple[Augmentation, ...]:

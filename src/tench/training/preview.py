@@ -2,7 +2,8 @@
 
 The views are the ones that training makes, by the same code on the same draws of (seed, epoch, row), so what looks
 wrong here is wrong there: a digit mirrored, a flower cut away, a colour that decides the class changed. (Where a
-validation set is held out of the training images, these are numbered anew, and draw other numbers than here.)
+validation set is held out of the training images, these are numbered anew, and draw other numbers than here.) What is
+done to whole batches, mixing and erasing, is not shown.
 """
 
 import textwrap
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tench.data.picture import Picture, errors_name, open_picture
+from tench.data.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
 from tench.errors import UsageError
 from tench.files import complete_file
 from tench.input.draws import uniforms
 from tench.input.resampling import Image
-from tench.input.views import Draws, View
+from tench.input.views import View
 from tench.training.plan import eval_view, resolve, train_view
 from tench.training.recipe import Recipe
 
@@ -82,22 +83,20 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
 
 def _views(recipe: Recipe, table: Table, row: int, channels: int) -> list[Image]:
     """The image as stored (H, W, C), then its training views of the first epochs and its evaluation view."""
-    training, rows = train_view(recipe), np.array([row])
     data = table.read(row)
     with errors_name(table, row):
         stored = open_picture(table, row, data, channels)
-        drawn = (uniforms(recipe.training.seed, epoch, rows, training.num_draws)[0] for epoch in range(NUM_EPOCHS))
+
+        def rendered(view: View, epoch: int) -> Image:
+            out = np.empty((view.size, view.size, channels), np.uint8)
+            view.render(stored, uniforms(recipe.training.seed, epoch, np.array([row]), view.num_draws)[0], out)
+            return out
+
         return [
             stored.part(0, 0, stored.height, stored.width),
-            *(_rendered(training, stored, draws, channels) for draws in drawn),
-            _rendered(eval_view(recipe), stored, np.zeros(0), channels),
+            *(rendered(train_view(recipe, epoch), epoch) for epoch in range(NUM_EPOCHS)),
+            rendered(eval_view(recipe), 0),
         ]
-
-
-def _rendered(view: View, image: Picture, draws: Draws, channels: int) -> Image:
-    out = np.empty((view.size, view.size, channels), np.uint8)
-    view.render(image, draws, out)
-    return out
 
 
 def _fitted(pixels: Image) -> "Drawing":

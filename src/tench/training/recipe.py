@@ -18,6 +18,8 @@ import yaml
 from tench.data.split import VAL_FRACTION
 from tench.errors import UsageError, nearest
 from tench.input.augment import named_policy
+from tench.input.mxnet_augment import mxnet_augment
+from tench.input.views import Decode
 
 Auto = Literal["auto"]
 
@@ -31,20 +33,45 @@ class Model:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
     image_size: int | Auto = "auto"
-    """Side of the square the network sees, pixels. auto: the images' own side when all are square and at most 64
-    pixels, else 224."""
+    """Side of the square the network sees in evaluation, pixels. auto: the images' own side when all are square and at
+    most 64 pixels, else 224."""
+    train_size: int | Auto = "auto"
+    """Side of training images, pixels. auto: image_size. Somewhat smaller ones cost less and raise accuracy (FixRes:
+    176 for 224)."""
+    ramp_from: int | Auto = "auto"
+    """Progressive resizing: side of training images until the ramp. auto: train_size, no ramp."""
+    ramp_epochs: tuple[float, float] = (0.0, 0.0)
+    """Epochs after which the ramp from ramp_from to train_size starts and ends; linear, one size for an epoch."""
+    ramp_multiple: int = 32
+    """Sizes within the ramp are rounded to a multiple of this, pixels."""
     channels: Literal[1, 3] | Auto = "auto"
     """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
-    train_view: Literal["random-resized-crop", "pad-crop"] | Auto = "auto"
-    """How a training image is cut. auto: pad-crop up to 64 pixels, else random-resized-crop."""
+    train_view: Literal["random-resized-crop", "pad-crop", "mxnet"] | Auto = "auto"
+    """How a training image is cut; mxnet: as MXNet's ImageRecordIter augments. auto: pad-crop up to 64 pixels, else
+    random-resized-crop."""
     scale: tuple[float, float] = (0.08, 1.0)
     """random-resized-crop: smallest and largest part of the image's area."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """random-resized-crop: smallest and largest width : height of the part."""
     pad: int | Auto = "auto"
-    """pad-crop: width of the black border, pixels. auto: an eighth of the image size."""
+    """pad-crop: width of the border, pixels. auto: an eighth of the image size."""
+    pad_fill: int | Literal["reflect"] = 0
+    """pad-crop: value of the border, 0 to 255, or reflect: the image mirrored at its edge."""
+    decode: Decode = "reduced"
+    """random-resized-crop: how JPEGs are decoded. full: at their size. reduced: at 1/2, 1/4 or 1/8 where the part is so
+    many times as large as the input, or larger. fast: the same with less exact arithmetic."""
     flip: float = 0.5
-    """Probability that a training image is mirrored left to right."""
+    """Probability that a training image is mirrored left to right (mxnet: mirror and rand_mirror instead)."""
+    mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
+    """mxnet: what the programs of example/image-classification set. 1: random crop and mirror; 2: also hue, saturation
+    and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random resized crop,
+    mirror, colour and PCA noise; 0: nothing."""
+    mxnet_parameters: str = ""
+    """mxnet: what differs from the level, in ImageRecordIter's words, such as "resize=256 max_rotate_angle=10
+    inter_method=2 rotate_list=0,90"."""
+    repeats: int = 1
+    """Repeated augmentation: so many views of an image in a row. An epoch keeps its number of steps and sees so many
+    times fewer images. Ranks share the views out; on a single one, mix_form timm mixes different images."""
     eval_resize: int | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cut. auto: the image size divided by 0.875,
     or the image size itself up to 64 pixels."""
@@ -54,6 +81,8 @@ class Input:
     """Subtracted from pixels scaled to 0..1, one per channel (three are averaged for a one-channel input)."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     """Pixels are then divided by this, one per channel."""
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    """Order of the channels the network sees, and of mean and std."""
     val_fraction: float = VAL_FRACTION
     """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
     val_per_class: int = 0
@@ -82,6 +111,36 @@ class Augment:
     """Standard deviation of AlexNet's colour noise along ImageNet's principal components (0.1 there); 0: none."""
     cutout: int = 0
     """Side of a square, pixels, that is filled with the mean at a random place of each training image; 0: none."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Mix:
+    mixup: float = 0.0
+    """Mixup: images and labels are blended with those of another image of the batch, the own share drawn from
+    Beta(mixup, mixup). 0: off."""
+    cutmix: float = 0.0
+    """Cutmix: a rectangle is taken from another image of the batch, the area outside it drawn from
+    Beta(cutmix, cutmix). 0: off."""
+    mix_prob: float = 1.0
+    """Probability of mixing at all."""
+    mix_switch: float = 0.5
+    """Probability of cutmix rather than mixup where both are on."""
+    mix_mode: Literal["batch", "pair", "elem"] = "batch"
+    """Drawn once for a batch, for each pair of images, or for each image. pair and elem: form timm only."""
+    mix_form: Literal["torchvision", "timm"] = "torchvision"
+    """The other image: the one before in the batch (torchvision), or the batch is met in reverse (timm). NNabla's mixup
+    is timm with mode elem."""
+    erasing: float = 0.0
+    """Random erasing: probability that a rectangle of a normalised image is filled. 0: off."""
+    erasing_value: Literal["zero", "channel", "pixel"] = "zero"
+    """Filled with zeros (torchvision; const in timm), or with normal noise, one number for each channel (rand in timm)
+    or for each pixel (pixel in timm)."""
+    erasing_area: tuple[float, float] = (0.02, 0.33)
+    """Smallest and largest part of the image's area that is erased. timm: 0.02 to 1/3."""
+    erasing_ratio: tuple[float, float] = (0.3, 3.3)
+    """Smallest and largest height : width of a rectangle, drawn log-uniformly. timm: 0.3 to 1/0.3."""
+    erasing_count: int = 1
+    """Most rectangles of an image, which share the area; how many is drawn (timm)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,13 +201,14 @@ class Recipe:
     model: Model = dataclasses.field(default_factory=Model)
     input: Input = dataclasses.field(default_factory=Input)
     augment: Augment = dataclasses.field(default_factory=Augment)
+    mix: Mix = dataclasses.field(default_factory=Mix)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
     training: Training = dataclasses.field(default_factory=Training)
 
     def to_yaml(self) -> str:
         """Every value, in the order of the fields."""
-        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(_plain(dataclasses.asdict(self)), sort_keys=False)
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         """("optimizer.lr", 0.1), ... for every value."""
@@ -255,16 +315,21 @@ def from_plain(data: Any, where: str) -> Recipe:
     return Recipe(**parts)
 
 
+Check = tuple[bool, str, Any, str]
+"""Whether a value holds, its name, the value, and what it should be."""
+
+
 def validate(recipe: Recipe, where: str = "recipe") -> None:
     """Raise UsageError for the first value that cannot be, saying which would do."""
     view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
-    augment = recipe.augment
-    checks: list[tuple[bool, str, Any, str]] = [
+    augment, mix = recipe.augment, recipe.mix
+    checks: list[Check] = [
         *((_is_finite(value), name, value, "finite") for name, value in recipe.leaves()),
         (training.epochs >= 1, "training.epochs", training.epochs, "1 or more"),
         (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
         (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
         (0 <= training.seed < 2**63, "training.seed", training.seed, "0 or more"),
+        *_mix_checks(mix, training.batch_size),
         (optimizer.lr > 0, "optimizer.lr", optimizer.lr, "more than 0"),
         (0 <= optimizer.momentum < 1, "optimizer.momentum", optimizer.momentum, "0 to below 1"),
         (
@@ -280,7 +345,35 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         (0 <= schedule.warmup_from <= 1, "schedule.warmup_from", schedule.warmup_from, "0 to 1"),
         (0 <= schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, "0 to the learning rate"),
         (view.image_size == "auto" or view.image_size >= 1, "input.image_size", view.image_size, "1 or more, or auto"),
+        (view.train_size == "auto" or view.train_size >= 1, "input.train_size", view.train_size, "1 or more, or auto"),
+        (view.ramp_from == "auto" or view.ramp_from >= 1, "input.ramp_from", view.ramp_from, "1 or more, or auto"),
+        (
+            view.ramp_from == "auto" or view.train_size == "auto" or view.ramp_from <= view.train_size,
+            "input.ramp_from",
+            view.ramp_from,
+            "train_size or less",
+        ),
+        (
+            0 <= view.ramp_epochs[0] <= view.ramp_epochs[1],
+            "input.ramp_epochs",
+            view.ramp_epochs,
+            "two epochs, 0 <= start <= end",
+        ),
+        (view.ramp_multiple >= 1, "input.ramp_multiple", view.ramp_multiple, "1 or more"),
+        (
+            view.pad_fill == "reflect" or 0 <= view.pad_fill <= 255,
+            "input.pad_fill",
+            view.pad_fill,
+            "0 to 255, or reflect",
+        ),
+        (
+            view.channel_order == "rgb" or view.channels != 1,
+            "input.channel_order",
+            view.channel_order,
+            "rgb with one channel",
+        ),
         (view.pad == "auto" or view.pad >= 0, "input.pad", view.pad, "0 or more, or auto"),
+        (view.repeats >= 1, "input.repeats", view.repeats, "1 or more"),
         (0 <= view.flip <= 1, "input.flip", view.flip, "0 to 1"),
         (
             0 < view.scale[0] <= view.scale[1] <= 1,
@@ -322,9 +415,50 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         named_policy(augment.policy)
     except UsageError as error:
         raise UsageError(f"{where}: augment.policy is {error}") from error
+    if view.train_view == "mxnet":
+        _check_mxnet(view, where)
     Duration.parse(schedule.warmup, f"{where}: schedule.warmup")
     if Duration.parse(schedule.step_every, f"{where}: schedule.step_every").count == 0:
         raise UsageError(f"{where}: schedule.step_every is {schedule.step_every}, but should be more than 0.")
+
+
+def _check_mxnet(view: Input, where: str) -> None:
+    try:
+        augment = mxnet_augment(1, view.mxnet_level, view.mxnet_parameters)
+    except UsageError as error:
+        raise UsageError(f"{where}: input.mxnet_parameters: {error}") from error
+    if view.channels == 1 and augment.needs_colour:
+        raise UsageError(
+            f"{where}: input.mxnet_level is {view.mxnet_level}, with colour changes that grey images cannot have. Take "
+            'a level without them ("1", "cifar10"), or set them to 0 in mxnet_parameters.'
+        )
+
+
+def _mix_checks(mix: Mix, batch_size: int) -> list[Check]:
+    lone = batch_size == 1
+    return [
+        *(
+            (alpha >= 0 and not (alpha and lone), f"mix.{name}", alpha, "0 with a batch of 1" if lone else "0 or more")
+            for name, alpha in (("mixup", mix.mixup), ("cutmix", mix.cutmix))
+        ),
+        (0 <= mix.mix_prob <= 1, "mix.mix_prob", mix.mix_prob, "0 to 1"),
+        (0 <= mix.mix_switch <= 1, "mix.mix_switch", mix.mix_switch, "0 to 1"),
+        (mix.mix_mode == "batch" or mix.mix_form == "timm", "mix.mix_mode", mix.mix_mode, "batch, or mix_form timm"),
+        (0 <= mix.erasing <= 1, "mix.erasing", mix.erasing, "0 to 1"),
+        (
+            0 < mix.erasing_area[0] <= mix.erasing_area[1] <= 1,
+            "mix.erasing_area",
+            mix.erasing_area,
+            "two parts of the area, 0 < low <= high <= 1",
+        ),
+        (
+            0 < mix.erasing_ratio[0] <= mix.erasing_ratio[1],
+            "mix.erasing_ratio",
+            mix.erasing_ratio,
+            "two ratios, 0 < low <= high",
+        ),
+        (mix.erasing_count >= 1, "mix.erasing_count", mix.erasing_count, "1 or more"),
+    ]
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

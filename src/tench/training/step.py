@@ -7,6 +7,7 @@ from torch import nn
 
 from tench.errors import TenchError
 from tench.input.loader import Batch
+from tench.input.on_batch import OnBatch
 from tench.training.recipe import Recipe
 from tench.training.state import State
 from tench.weights.own import Normalise
@@ -14,10 +15,13 @@ from tench.weights.own import Normalise
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Normalise) -> None:
+def train_step(
+    state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Normalise, augment: OnBatch | None = None
+) -> None:
     """One update: move, forward, loss, backward, clip, update. Nothing here waits for the device.
 
-    A loss that is not finite leaves the weights as they are, and its step is remembered for the next log.
+    augment: erases and mixes; where labels are mixed, a hit is the class with the largest share. A loss that is not
+    finite leaves the weights as they are, and its step is remembered for the next log.
     """
     # Dropout too is a function of seed and step, so resuming is exact. Hashed, for torch takes 32 bits only,
     # and a sum of the two would give the steps of one seed to the next.
@@ -25,10 +29,12 @@ def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise:
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     dtype = _DTYPES.get(recipe.training.precision)
-    images = normalise(batch.images)  # (B, C, H, W) float32
+    images, targets = normalise(batch.images), batch.labels  # (B, C, H, W) float32, (B,) int64
+    if augment is not None:
+        images, targets = augment(images, targets, state.step)  # targets (B, classes) float32 where they are mixed
     with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
         logits = state.module(images)  # (B, classes)
-    loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.training.label_smoothing)
+    loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.training.label_smoothing)
     state.optimizer.zero_grad()
     torch.autograd.backward(state.scaler.scale(loss))
     finite = loss.detach().isfinite()
@@ -44,7 +50,8 @@ def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise:
         state.optimizer.step()
     with torch.no_grad():
         state.first_bad.masked_fill_((state.first_bad < 0) & ~finite, state.step)
-        correct = (logits.argmax(dim=1) == batch.labels).sum()
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        correct = (logits.argmax(dim=1) == labels).sum()
         # new_full fills on the device; new_tensor would copy a number there and wait.
         count = state.totals.new_full((), len(images))
         state.totals += torch.stack([loss.detach().double() * len(images), correct.double(), count])

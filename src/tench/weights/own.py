@@ -34,6 +34,8 @@ class ModelCard:
     interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channel_order: str = "rgb"
+    """rgb or bgr, of the network's input, mean and std."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     """Of the validation that chose these weights: fractions and a loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -46,6 +48,9 @@ class ModelCard:
     def create_module(self) -> nn.Module:
         """The network with fresh weights."""
         return create(self.arch, num_classes=len(self.classes), image_size=self.image_size, channels=self.channels)
+
+    def normalise(self, device: torch.device) -> "Normalise":
+        return Normalise(self.mean, self.std, device, channel_order=self.channel_order)
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
@@ -65,7 +70,10 @@ class ModelCard:
 
 
 class Normalise:
-    """uint8 pixels to the network's input: (pixels / 255 - mean) / std, one mean and std per channel."""
+    """uint8 pixels to the network's input: (pixels / 255 - mean) / std, one mean and std per channel.
+
+    channel_order: rgb or bgr, of the input, mean and std; pixels are always RGB.
+    """
 
     def __init__(
         self,
@@ -73,14 +81,17 @@ class Normalise:
         std: tuple[float, ...],
         device: torch.device,
         memory_format: torch.memory_format = torch.channels_last,
+        channel_order: str = "rgb",
     ) -> None:
-        self._memory_format = memory_format
+        self._memory_format, self._is_reversed = memory_format, channel_order == "bgr"
         self._mean, self._std = (
             torch.tensor(values, device=device).mul(255).view(1, -1, 1, 1) for values in (mean, std)
         )
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """images: (B, C, H, W) uint8. Returns the same shape, float32, in the memory format asked for."""
+        if self._is_reversed:
+            images = images.flip(1)  # while they are bytes: a quarter of what the floats would take
         return images.float().sub_(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
 
 
@@ -128,7 +139,7 @@ class Classifier:
         device = next(self.module.parameters()).device
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():
-            logits = self.module(Normalise(self.card.mean, self.card.std, device)(pixels))
+            logits = self.module(self.card.normalise(device)(pixels))
         probabilities: npt.NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
         return probabilities
 

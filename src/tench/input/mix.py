@@ -1,0 +1,118 @@
+"""Mixup and cutmix: each image of a batch mixed with another one of it, and their labels with it.
+
+What is drawn becomes small arrays on the host, of one entry for the batch or one for each image, and the device does
+the same few operations for either without being waited for. Taking a box over writes the whole batch anew, as copying
+it first would. Label smoothing is not folded in here: it is linear, so the loss may smooth the mixed target as it would
+a label.
+
+Sources: arXiv:1710.09412 (mixup), arXiv:1905.04899 (cutmix).
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from tench.input.views import Draws
+
+Form = Literal["torchvision", "timm"]
+Mode = Literal["batch", "pair", "elem"]
+
+
+class Mixed(NamedTuple):
+    """How images are mixed: the n entries are one for the whole batch, or one for each image.
+
+    weight: (n, 1, 1, 1) float32, of the image itself; 1 where a box is taken over. box: (n, 4) int64, top, left, bottom
+    and right of what comes from the partner; empty where nothing does. share: (n, 1) float32, of the image's own label.
+    """
+
+    weight: npt.NDArray[np.float32]
+    box: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Which images are mixed, and how much.
+
+    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0: not used.
+    prob: of mixing at all. switch_prob: of cutmix where both are used. mode: drawn once for a batch, for each pair of
+    images that are each other's partners, or for each image. form: whose partners and boxes: torchvision's (MixUp and
+    CutMix of transforms.v2: the batch rolled by one) or timm's (data.mixup.Mixup: the batch reversed). Of timm's form,
+    mode elem and mixup alone is also NNabla's.
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    prob: float = 1.0
+    switch_prob: float = 0.5
+    mode: Mode = "batch"
+    form: Form = "torchvision"
+
+    num_draws = 5  # whether, which, how much, and where: down and right
+
+    def drawn(self, draws: Draws, height: int, width: int) -> Mixed:
+        """What (n, 5) uniform numbers mean for images of height x width pixels."""
+        whether, which, much, down, right = draws.T
+        is_mixed = whether < self.prob
+        is_cutmix = is_mixed & (which < self.switch_prob if self.mixup and self.cutmix else self.cutmix > 0)
+        share = np.where(is_cutmix, beta(self.cutmix, much), beta(self.mixup, much))
+        share[~is_mixed] = 1.0
+        cut = _boxes(self.form, share, down, right, height, width)
+        box = np.where(is_cutmix[:, None], cut, 0)
+        taken = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
+        weight = np.where(is_cutmix, 1.0, share)
+        share = np.where(is_cutmix, 1.0 - taken / (height * width), share)  # the box may be cut off at the border
+        return Mixed(weight.astype(np.float32)[:, None, None, None], box, share.astype(np.float32)[:, None])
+
+    def apply(
+        self, images: torch.Tensor, labels: torch.Tensor, num_classes: int, mixed: Mixed
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images (B, C, H, W) float, mixed, and their targets (B, num_classes) float32.
+
+        labels: (B,) int64. mixed: of one entry, or of B.
+        """
+        weight, box, share = (torch.from_numpy(part).to(images.device, non_blocking=True) for part in mixed)
+        partners, targets = self._partners(images), F.one_hot(labels, num_classes).float()
+        if (mixed.weight < 1).any():
+            images = torch.lerp(partners, images, weight)
+        if mixed.box.any():
+            images = torch.where(inside(box, images), partners, images)
+        return images, torch.lerp(self._partners(targets), targets, share)
+
+    def _partners(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch.roll(1, 0) if self.form == "torchvision" else batch.flip(0)
+
+
+def beta(alpha: float, draws: Draws) -> Draws:
+    """Uniform numbers as numbers of the Beta(alpha, alpha) distribution; ones for alpha 0."""
+    from scipy.special import betaincinv
+
+    values: Draws = betaincinv(alpha, alpha, draws) if alpha > 0 else np.ones_like(draws)
+    return values
+
+
+def inside(box: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Which pixels of images (B, C, H, W) are in boxes (n, 4) of top, left, bottom, right: (n, 1, H, W) bool."""
+    top, left, bottom, right = box[:, :, None, None].unbind(1)  # (n, 1, 1)
+    y = torch.arange(images.shape[2], device=images.device)[:, None]
+    x = torch.arange(images.shape[3], device=images.device)
+    return ((y >= top) & (y < bottom) & (x >= left) & (x < right))[:, None]
+
+
+def _boxes(form: Form, share: Draws, down: Draws, right: Draws, height: int, width: int) -> npt.NDArray[np.int64]:
+    """Boxes of 1 - share of the area around a drawn centre, cut off at the border: (n, 4)."""
+    side = np.sqrt(1.0 - share)
+    ends = []
+    for centre, pixels in ((np.floor(down * height), height), (np.floor(right * width), width)):
+        if form == "torchvision":
+            before = after = np.floor(0.5 * side * pixels)
+        else:
+            length = np.floor(pixels * side)
+            before, after = length // 2, (length + 1) // 2
+        ends.append((np.clip(centre - before, 0, pixels), np.clip(centre + after, 0, pixels)))
+    (top, bottom), (left, right_) = ends
+    return np.stack([top, left, bottom, right_], axis=1).astype(np.int64)
