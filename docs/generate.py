@@ -15,7 +15,8 @@ from typing import Any
 
 from tench.cli.main import COMMANDS
 from tench.training import recipe as recipe_module
-from tench.training.recipe import PACKAGED, Recipe, packaged_recipes
+from tench.training.recipe import Recipe
+from tench.training.recipe_file import PACKAGED, packaged_recipes
 
 NOTE = "<!-- Written by docs/generate.py: make docs -->\n\n"
 

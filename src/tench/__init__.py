@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
     from tench.training.fit import Options, fit
-    from tench.training.recipe import Recipe, load_recipe
+    from tench.training.recipe import Recipe
+    from tench.training.recipe_file import load_recipe
     from tench.weights.own import load
 
 __version__ = "0.1.0"
@@ -25,7 +26,7 @@ _HOMES = {
     "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
     "fit": ("tench.training.fit", "fit"),
     "load": ("tench.weights.own", "load"),
-    "load_recipe": ("tench.training.recipe", "load_recipe"),
+    "load_recipe": ("tench.training.recipe_file", "load_recipe"),
     "open_source": ("tench.data.source", "open_source"),
     "prepare": ("tench.data.prepare", "prepare"),
     "predict": ("tench.evaluation.predict", "predict"),

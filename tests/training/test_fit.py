@@ -35,7 +35,8 @@ from tench.training import fit as fit_module
 from tench.training import plan
 from tench.training.fit import Options, fit
 from tench.training.plan import Data
-from tench.training.recipe import Recipe, load_recipe
+from tench.training.recipe import Recipe
+from tench.training.recipe_file import load_recipe
 from tench.training.state import State
 from tench.training.step import train_step as real_train_step
 from tench.training.stopping import StoppedError

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from tench.errors import UsageError
 from tench.training import recipe as recipe_module
-from tench.training.recipe import Duration, Recipe, from_plain, load_recipe, packaged_recipes, validate
+from tench.training.recipe import Duration, Recipe
+from tench.training.recipe_check import validate
+from tench.training.recipe_file import from_plain, load_recipe, packaged_recipes
 
 SECTIONS = ["model", "input", "augment", "mix", "optimizer", "schedule", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

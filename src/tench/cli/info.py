@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
     if asked.preview:
         from tench.training.fit import default_recipe
         from tench.training.preview import write_preview
-        from tench.training.recipe import load_recipe
+        from tench.training.recipe_file import load_recipe
 
         recipe = load_recipe(asked.recipe) if asked.recipe else default_recipe(None, asked.source)
         write_preview(asked.preview, dataset, recipe)

@@ -24,7 +24,7 @@ class Recipes:
 def run(arguments: list[str]) -> int:
     asked = parse(Recipes, arguments)
     from tench.errors import UsageError, nearest
-    from tench.training.recipe import PACKAGED, packaged_recipes
+    from tench.training.recipe_file import PACKAGED, packaged_recipes
 
     names = packaged_recipes()
     if asked.name is None:

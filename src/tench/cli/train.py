@@ -7,7 +7,8 @@ import tyro
 
 from tench.cli.parse import parse
 from tench.errors import UsageError
-from tench.training.recipe import Recipe, load_recipe
+from tench.training.recipe import Recipe
+from tench.training.recipe_file import load_recipe
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 

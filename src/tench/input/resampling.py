@@ -6,13 +6,14 @@ makes a whole image where its centre is wanted, for each colour value one multip
 
 import functools
 import math
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from PIL import __version__ as _pillow_version
+
+if TYPE_CHECKING:
+    import torch
 
 Image = npt.NDArray[np.uint8]
 Interpolation = Literal["bilinear", "bicubic"]
@@ -31,6 +32,8 @@ def antialiased(image: Image, out: Image) -> None:
 
     What torchvision's resize does on a uint8 tensor with antialias=True.
     """
+    import torch
+
     height, width = out.shape[:2]
     torch.ops.aten._upsample_bilinear2d_aa.out(
         _planes(_plain(image)), (height, width), False, None, None, out=_planes(out)
@@ -42,8 +45,10 @@ def _plain(image: Image) -> Image:
     return image if image.flags.c_contiguous and image.flags.writeable else image.copy()
 
 
-def _planes(image: Image) -> torch.Tensor:
+def _planes(image: Image) -> "torch.Tensor":
     """(H, W, C) as (1, C, H, W), in channels-last memory."""
+    import torch
+
     return torch.from_numpy(image).permute(2, 0, 1)[None]
 
 
@@ -140,8 +145,9 @@ def _weighted(lines: Image, axis: Axis) -> Image:
     The sums are made in float32, and those that come near a half once more, exactly.
     """
     import cv2
+    import torch
 
-    sums = F.embedding_bag(
+    sums = torch.nn.functional.embedding_bag(
         torch.from_numpy(axis.sources),
         torch.from_numpy(lines).float(),
         per_sample_weights=torch.from_numpy(axis.weights).float(),

@@ -37,7 +37,9 @@ from tench.training.plan import (
     resolve_memory_format,
     train_view,
 )
-from tench.training.recipe import Recipe, load_recipe, validate
+from tench.training.recipe import Recipe
+from tench.training.recipe_check import validate
+from tench.training.recipe_file import load_recipe
 from tench.training.schedule import learning_rate
 from tench.training.state import State, memory_format, new_state
 from tench.training.step import read_totals, train_step

@@ -1,0 +1,160 @@
+"""Whether the values of a recipe can be, each and together: checked once, before anything else is done with it."""
+
+import math
+from typing import Any
+
+from tench.errors import UsageError
+from tench.input.augment import named_policy
+from tench.input.mxnet_augment import mxnet_augment
+from tench.training.recipe import Duration, Input, Mix, Recipe
+
+Check = tuple[bool, str, Any, str]
+"""Whether a value holds, its name, the value, and what it should be."""
+
+
+def validate(recipe: Recipe, where: str = "recipe") -> None:
+    """Raise UsageError for the first value that cannot be, saying which would do."""
+    view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
+    augment, mix = recipe.augment, recipe.mix
+    checks: list[Check] = [
+        *((_is_finite(value), name, value, "finite") for name, value in recipe.leaves()),
+        (training.epochs >= 1, "training.epochs", training.epochs, "1 or more"),
+        (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
+        (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
+        (0 <= training.seed < 2**63, "training.seed", training.seed, "0 or more"),
+        *_mix_checks(mix, training.batch_size),
+        (optimizer.lr > 0, "optimizer.lr", optimizer.lr, "more than 0"),
+        (0 <= optimizer.momentum < 1, "optimizer.momentum", optimizer.momentum, "0 to below 1"),
+        (
+            not optimizer.nesterov or optimizer.momentum > 0,
+            "optimizer.momentum",
+            optimizer.momentum,
+            "more than 0 with nesterov",
+        ),
+        (optimizer.weight_decay >= 0, "optimizer.weight_decay", optimizer.weight_decay, "0 or more"),
+        (optimizer.clip_norm >= 0, "optimizer.clip_norm", optimizer.clip_norm, "0 (no clipping) or more"),
+        (0 < schedule.gamma <= 1, "schedule.gamma", schedule.gamma, "above 0 to 1"),
+        (schedule.power > 0, "schedule.power", schedule.power, "more than 0"),
+        (0 <= schedule.warmup_from <= 1, "schedule.warmup_from", schedule.warmup_from, "0 to 1"),
+        (0 <= schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, "0 to the learning rate"),
+        (view.image_size == "auto" or view.image_size >= 1, "input.image_size", view.image_size, "1 or more, or auto"),
+        (view.train_size == "auto" or view.train_size >= 1, "input.train_size", view.train_size, "1 or more, or auto"),
+        (view.ramp_from == "auto" or view.ramp_from >= 1, "input.ramp_from", view.ramp_from, "1 or more, or auto"),
+        (
+            view.ramp_from == "auto" or view.train_size == "auto" or view.ramp_from <= view.train_size,
+            "input.ramp_from",
+            view.ramp_from,
+            "train_size or less",
+        ),
+        (
+            0 <= view.ramp_epochs[0] <= view.ramp_epochs[1],
+            "input.ramp_epochs",
+            view.ramp_epochs,
+            "two epochs, 0 <= start <= end",
+        ),
+        (view.ramp_multiple >= 1, "input.ramp_multiple", view.ramp_multiple, "1 or more"),
+        (
+            view.pad_fill == "reflect" or 0 <= view.pad_fill <= 255,
+            "input.pad_fill",
+            view.pad_fill,
+            "0 to 255, or reflect",
+        ),
+        (
+            view.channel_order == "rgb" or view.channels != 1,
+            "input.channel_order",
+            view.channel_order,
+            "rgb with one channel",
+        ),
+        (view.pad == "auto" or view.pad >= 0, "input.pad", view.pad, "0 or more, or auto"),
+        (view.repeats >= 1, "input.repeats", view.repeats, "1 or more"),
+        (0 <= view.flip <= 1, "input.flip", view.flip, "0 to 1"),
+        (
+            0 < view.scale[0] <= view.scale[1] <= 1,
+            "input.scale",
+            view.scale,
+            "two parts of the area, 0 < low <= high <= 1",
+        ),
+        (0 < view.ratio[0] <= view.ratio[1], "input.ratio", view.ratio, "two ratios, 0 < low <= high"),
+        (0 < view.val_fraction < 1, "input.val_fraction", view.val_fraction, "above 0 to below 1"),
+        (view.val_per_class >= 0, "input.val_per_class", view.val_per_class, "0 (none) or more"),
+        (view.min_images >= 0, "input.min_images", view.min_images, "0 (all classes) or more"),
+        (len(view.mean) in (1, 3), "input.mean", view.mean, "one number, or one for each of three channels"),
+        (
+            len(view.std) == len(view.mean) and all(part > 0 for part in view.std),
+            "input.std",
+            view.std,
+            "as many as mean, more than 0",
+        ),
+    ]
+    jitter = augment.color_jitter
+    checks += [
+        (
+            min(jitter) >= 0 and jitter[3] <= 0.5,
+            "augment.color_jitter",
+            jitter,
+            "four numbers, 0 (none) or more, the hue at most 0.5",
+        ),
+        (augment.lighting >= 0, "augment.lighting", augment.lighting, "0 (none) or more"),
+        (augment.cutout >= 0, "augment.cutout", augment.cutout, "0 (none) or more"),
+    ]
+    if view.image_size != "auto" and view.eval_resize != "auto":
+        checks.append(
+            (view.eval_resize >= view.image_size, "input.eval_resize", view.eval_resize, "image_size or more")
+        )
+    for holds, name, value, expected in checks:
+        if not holds:
+            raise UsageError(f"{where}: {name} is {value}, but should be {expected}.")
+    try:
+        named_policy(augment.policy)
+    except UsageError as error:
+        raise UsageError(f"{where}: augment.policy is {error}") from error
+    if view.train_view == "mxnet":
+        _check_mxnet(view, where)
+    Duration.parse(schedule.warmup, f"{where}: schedule.warmup")
+    if Duration.parse(schedule.step_every, f"{where}: schedule.step_every").count == 0:
+        raise UsageError(f"{where}: schedule.step_every is {schedule.step_every}, but should be more than 0.")
+
+
+def _check_mxnet(view: Input, where: str) -> None:
+    try:
+        augment = mxnet_augment(1, view.mxnet_level, view.mxnet_parameters)
+    except UsageError as error:
+        raise UsageError(f"{where}: input.mxnet_parameters: {error}") from error
+    if view.channels == 1 and augment.needs_colour:
+        raise UsageError(
+            f"{where}: input.mxnet_level is {view.mxnet_level}, with colour changes that grey images cannot have. Take "
+            'a level without them ("1", "cifar10"), or set them to 0 in mxnet_parameters.'
+        )
+
+
+def _mix_checks(mix: Mix, batch_size: int) -> list[Check]:
+    lone = batch_size == 1
+    return [
+        *(
+            (alpha >= 0 and not (alpha and lone), f"mix.{name}", alpha, "0 with a batch of 1" if lone else "0 or more")
+            for name, alpha in (("mixup", mix.mixup), ("cutmix", mix.cutmix))
+        ),
+        (0 <= mix.mix_prob <= 1, "mix.mix_prob", mix.mix_prob, "0 to 1"),
+        (0 <= mix.mix_switch <= 1, "mix.mix_switch", mix.mix_switch, "0 to 1"),
+        (mix.mix_mode == "batch" or mix.mix_form == "timm", "mix.mix_mode", mix.mix_mode, "batch, or mix_form timm"),
+        (0 <= mix.erasing <= 1, "mix.erasing", mix.erasing, "0 to 1"),
+        (
+            0 < mix.erasing_area[0] <= mix.erasing_area[1] <= 1,
+            "mix.erasing_area",
+            mix.erasing_area,
+            "two parts of the area, 0 < low <= high <= 1",
+        ),
+        (
+            0 < mix.erasing_ratio[0] <= mix.erasing_ratio[1],
+            "mix.erasing_ratio",
+            mix.erasing_ratio,
+            "two ratios, 0 < low <= high",
+        ),
+        (mix.erasing_count >= 1, "mix.erasing_count", mix.erasing_count, "1 or more"),
+    ]
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
