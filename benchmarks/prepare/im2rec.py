@@ -19,9 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import common
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import common
 from machine import write_result
 
 VERSIONS = "import mxnet, cv2, numpy; print('mxnet', mxnet.__version__, 'opencv', cv2.__version__, numpy.__version__)"
@@ -49,14 +48,14 @@ def main() -> None:
         im2rec_list = [args.python, args.im2rec, "--list", "--recursive", listed / "train", source]
         subprocess.run(im2rec_list, check=True, stdout=subprocess.DEVNULL)
 
-    def tench(*options: str) -> common.Contender:
+    def tench(*options: str) -> common.Writer:
         def run(out: Path) -> float:
             common.warm(source)
             return common.timed([*common.TENCH, "prepare", source, out, "--to", "recordio", *options])
 
         return run
 
-    def im2rec(*options: str) -> common.Contender:
+    def im2rec(*options: str) -> common.Writer:
         def run(out: Path) -> float:
             shutil.copytree(listed, out)
             common.warm(source)
@@ -65,7 +64,7 @@ def main() -> None:
         return run
 
     threads = str(args.threads)
-    contenders: dict[str, common.Contender] = {
+    contenders: dict[str, common.Writer] = {
         "im2rec, start": lambda out: common.timed([args.python, "-c", IMPORT]),
         "tench, start": tench("--dry-run"),
         "im2rec, untouched": im2rec("--pass-through"),
@@ -74,7 +73,7 @@ def main() -> None:
         "tench, anew, bilinear": tench(*ANEW, "--interpolation", "bilinear", "-j", threads),
         "tench, anew, area": tench(*ANEW, "-j", threads),
     }
-    seconds = common.in_turns(contenders, args.folder, args.repeats)
+    seconds = common.writing_in_turns(contenders, args.folder, args.repeats)
     starts = {name: seconds.pop(f"{name}, start") for name in ("im2rec", "tench")}
     num_images = len(photos) * args.per_class
     versions = subprocess.run([args.python, "-c", VERSIONS], check=True, capture_output=True, text=True).stdout.strip()

@@ -16,9 +16,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import common
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import common
 from machine import write_result
 
 LAYOUTS = ("webdataset", "tfrecord", "recordio")
@@ -63,18 +62,18 @@ def main() -> None:
         copied = out / source.name
         return common.timed(["sh", "-c", 'cp --reflink=never "$0" "$1" && sync "$1"', source, copied])
 
-    def prepare(layout: str, threads: int) -> common.Contender:
+    def prepare(layout: str, threads: int) -> common.Writer:
         def run(out: Path) -> float:
             common.warm(source)
             return common.timed([*common.TENCH, "prepare", source, out, "--to", layout, "-j", str(threads)])
 
         return run
 
-    contenders: dict[str, common.Contender] = {"cp": copy}
+    contenders: dict[str, common.Writer] = {"cp": copy}
     for threads in (1, 2):
         for layout in LAYOUTS:
             contenders[f"{layout}, {threads} thread{'s' * (threads > 1)}"] = prepare(layout, threads)
-    seconds = common.in_turns(contenders, args.folder, args.repeats)
+    seconds = common.writing_in_turns(contenders, args.folder, args.repeats)
     num_bytes = source.stat().st_size
     result = {
         "bytes": num_bytes,

@@ -15,9 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import common
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import common
 from machine import write_result
 
 LOOP = r"""
@@ -99,7 +98,7 @@ def main() -> None:
         command = [*one_core, str(args.python), "-c", LOOP, str(source), str(out), shards]
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
-    seconds = common.in_turns({"tensorflow": loop, "tench": tench}, args.folder, args.repeats)
+    seconds = common.writing_in_turns({"tensorflow": loop, "tench": tench}, args.folder, args.repeats)
     num_images = len(photos) * args.per_class
     version = subprocess.run([args.python, "-c", VERSION], check=True, capture_output=True, text=True).stdout.strip()
     result = {

@@ -1,8 +1,7 @@
-"""What the measurements of `tench prepare` share: photographs repeated under other names, turns, and summaries.
+"""What the measurements share: photographs repeated under other names, turns, and summaries.
 
 A turn runs each contender once, one after the other, so that what the machine does beside falls on all of them. Each
-is a process of its own and ends with what it wrote on the disk; its output is removed, and the disk left idle, before
-the next one begins.
+is a process of its own.
 """
 
 import os
@@ -17,7 +16,10 @@ from pathlib import Path
 
 TENCH = [sys.executable, "-m", "tench"]
 
-Contender = Callable[[Path], float]
+Contender = Callable[[], float]
+"""Runs a process; returns the seconds that are counted."""
+
+Writer = Callable[[Path], float]
 """Writes into a folder that is not there yet, flushed to the disk; returns seconds."""
 
 
@@ -79,19 +81,32 @@ def flushed(path: Path) -> None:
             os.close(descriptor)
 
 
-def in_turns(contenders: Mapping[str, Contender], folder: Path, repeats: int) -> dict[str, list[float]]:
+def in_turns(contenders: Mapping[str, Contender], repeats: int) -> dict[str, list[float]]:
     """Seconds of each contender, a turn after the other, behind one turn that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name, contender in contenders.items():
-            out = folder / "out"
-            shutil.rmtree(out, ignore_errors=True)
-            os.sync()
-            took = contender(out)
+            took = contender()
             print(f"turn {turn}: {name}: {took:.2f} s", file=sys.stderr, flush=True)
             if turn:
                 seconds[name].append(took)
-    shutil.rmtree(folder / "out", ignore_errors=True)
+    return seconds
+
+
+def writing_in_turns(writers: Mapping[str, Writer], folder: Path, repeats: int) -> dict[str, list[float]]:
+    """The same of what writes into a folder: its output is removed, and the disk left idle, before the next begins."""
+    out = folder / "out"
+
+    def writing(writer: Writer) -> Contender:
+        def run() -> float:
+            shutil.rmtree(out, ignore_errors=True)
+            os.sync()
+            return writer(out)
+
+        return run
+
+    seconds = in_turns({name: writing(writer) for name, writer in writers.items()}, repeats)
+    shutil.rmtree(out, ignore_errors=True)
     return seconds
 
 

@@ -1,0 +1,40 @@
+"""tench's own loader on any layout, timed by the clock of the peers."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2  # noqa: F401 - so that an idle process has it, too
+import numpy as np
+import simplejpeg  # noqa: F401
+import torch
+from PIL import Image  # noqa: F401
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+import clock
+
+from tench.data.source import open_source
+from tench.input.loader import Loader
+from tench.input.order import Order
+from tench.input.views import EvalView, RandomResizedCrop
+
+
+def batches(asked: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    _, table = open_source(asked.data).split("train")
+    table = table.subset(np.arange(clock.images_to_come(asked)) % len(table))
+    order = Order(num_rows=len(table), batch_size=asked.batch_size)
+    train = RandomResizedCrop(size=clock.SIZE, scale=clock.SCALE, ratio=clock.RATIO)
+    view = train if asked.view == "train" else EvalView(size=clock.SIZE, resize=clock.RESIZE)
+    with Loader(table, view, order, channels=3, threads=asked.workers) as loader:
+        for batch in loader.batches(epoch=0):
+            yield batch.images, batch.labels
+
+
+if __name__ == "__main__":
+    parser = clock.parser()
+    parser.add_argument("--view", choices=["train", "eval"], default="train")
+    asked = parser.parse_args()
+    filter_ = "area, antialiased" if asked.view == "train" else "bilinear, antialiased"
+    packages = ("torch", "simplejpeg", "opencv-python-headless")
+    clock.measure(asked, batches(asked), filter_=filter_, packages=packages)

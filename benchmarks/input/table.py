@@ -1,0 +1,92 @@
+"""Writes the tables of the input's measurements into the pages that show them: results.md here, and README.md.
+
+A page says with two comments where a table goes, and what is between them is replaced:
+
+    <!-- input: originals -->
+    <!-- input: end -->
+
+The names are those of the tables in loaders.json, and `memory` and `epochs` for memory.json and epochs.json. What was
+not measured yet stays as it is.
+Usage: python benchmarks/input/table.py
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+PAGES = (HERE / "results.md", HERE.parents[1] / "README.md")
+PLACE = re.compile(r"(<!-- input: (?!end)(\w+) -->\n).*?(<!-- input: end -->)", re.DOTALL)
+
+DATA = {
+    "folder": "class folders",
+    "webdataset": "tar shards",
+    "tfrecord": "TFRecord",
+    "recordio": "RecordIO",
+    "beton": "FFCV",
+}
+
+
+def filled(page: str, tables: Mapping[str, str]) -> str:
+    """The page with the tables that there are, each between its two comments."""
+    return PLACE.sub(lambda place: f"{place[1]}{tables[place[2]]}{place[3]}" if place[2] in tables else place[0], page)
+
+
+def all_tables(folder: Path) -> dict[str, str]:
+    """The tables by name, of the JSON files that are there."""
+    found = {}
+    makers = {"loaders": loader_tables, "memory": memory_table, "epochs": epochs_table}
+    for name, make in makers.items():
+        path = folder / f"{name}.json"
+        if path.exists():
+            found.update(make(json.loads(path.read_text(encoding="utf-8"))))
+    return found
+
+
+def loader_tables(result: Mapping[str, Any]) -> dict[str, str]:
+    return {name: loader_table(rows) for name, rows in result["tables"].items()}
+
+
+def loader_table(rows: list[Mapping[str, Any]]) -> str:
+    first = rows[0]["loader"]
+    heading = f"| loader | reads | resizes with | images per second | times as fast is {first} |"
+    lines = [heading, "|---|---|---|--:|--:|"]
+    for row in rows:
+        stored, _, side = row["data"].partition("-")
+        reads = f"{DATA[stored]}, {side} pixels" if side else DATA[stored]
+        rate, ratio = spread(row["images_per_second"], ",.0f"), spread(row["first_times_as_fast"], ".2f")
+        lines.append(f"| {row['loader']} | {reads} | {row['filter']} | {rate} | {'' if row is rows[0] else ratio} |")
+    return "\n".join(lines) + "\n"
+
+
+def memory_table(result: Mapping[str, Any]) -> dict[str, str]:
+    lines = ["| loader | idle, MB | above idle, largest, MB | above idle, median, MB |", "|---|--:|--:|--:|"]
+    for name, row in result["megabytes"].items():
+        columns = [spread(row[column], ",.0f") for column in ("idle", "largest_above_idle", "median_above_idle")]
+        lines.append(f"| {name} | {' | '.join(columns)} |")
+    return {"memory": "\n".join(lines) + "\n"}
+
+
+def epochs_table(result: Mapping[str, Any]) -> dict[str, str]:
+    last = f"after epoch {result['epochs']}"
+    lines = [f"| after epoch 1, MB | {last}, MB | largest, MB | last to first |", "|--:|--:|--:|--:|"]
+    names = ("first_megabytes", "last_megabytes", "largest_megabytes", "last_to_first")
+    lines.append(f"| {' | '.join(str(result[name]) for name in names)} |")
+    return {"epochs": "\n".join(lines) + "\n"}
+
+
+def spread(summary: Mapping[str, float], form: str) -> str:
+    """Median (smallest to largest)."""
+    return "{:{form}} ({:{form}} to {:{form}})".format(summary["median"], summary["min"], summary["max"], form=form)
+
+
+def main() -> None:
+    tables = all_tables(HERE)
+    for path in PAGES:
+        path.write_text(filled(path.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
