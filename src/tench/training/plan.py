@@ -137,15 +137,22 @@ def eval_view(recipe: Recipe) -> EvalView:
     return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
 
 
-def open_batches(
-    table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
-) -> Batches:
-    """A resident set where the images are small and all fit, else the loader.
+def resident_view(table: Table, view: View, channels: int) -> PadCrop | EvalView | None:
+    """The view of a resident set, where the images are small and all fit; else None: they are loaded in every epoch.
 
     Augmentation of single images is work for the loader's threads, so with any of it a small set too is loaded.
     """
     if isinstance(view, PadCrop | EvalView) and view.size <= SMALL_PIXELS and fits(table, view, channels):
-        return Resident(table, view, order, channels=channels, device=device, threads=threads)
+        return view
+    return None
+
+
+def open_batches(
+    table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
+) -> Batches:
+    """A resident set where the images are small and all fit, else the loader."""
+    if (small := resident_view(table, view, channels)) is not None:
+        return Resident(table, small, order, channels=channels, device=device, threads=threads)
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
 
 
