@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from tench.bench import loading
-from tench.bench.loading import Setting, cold_rate, remedies, resident_row, whole_row
+from tench.bench.loading import Setting, remedies, resident_row, whole_rows
 from tench.bench.measure import Rate
 from tench.bench.remedy import encodings, prepared
 from tench.data.encode import Encoding
@@ -35,7 +35,7 @@ def setting(view: View, *, images: int = 18, done: Callable[[], None] = lambda: 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_pass_of_the_loader_is_over_whole_images_of_the_sample(threads: int, table: Table) -> None:
     passes = []
-    row = whole_row(table, setting(RandomResizedCrop(size=32), done=lambda: passes.append(1)), threads)
+    (row,) = whole_rows(table, setting(RandomResizedCrop(size=32), done=lambda: passes.append(1)), threads)
     assert (row.stage, row.threads) == ("whole", threads)
     assert row.rate.images == 18 * max(1, round(0.4 * threads))
     assert 0 < row.rate.min <= row.rate.median <= row.rate.max
@@ -47,16 +47,18 @@ def test_the_loaders_memory_is_what_was_taken_beyond_what_there_was(
 ) -> None:
     readings = iter([1000, 1100, 1700, 1200, *[1300] * 100])
     monkeypatch.setattr(loading, "memory_bytes", lambda: next(readings))
-    assert whole_row(table, setting(RandomResizedCrop(size=32)), 1).memory_bytes == 700
+    assert whole_rows(table, setting(RandomResizedCrop(size=32)), 1)[0].memory_bytes == 700
     monkeypatch.setattr(loading, "memory_bytes", lambda: None)
-    assert whole_row(table, setting(RandomResizedCrop(size=32)), 1).memory_bytes is None
+    assert whole_rows(table, setting(RandomResizedCrop(size=32)), 1)[0].memory_bytes is None
 
 
-def test_files_are_dropped_before_each_cold_pass(table: Table) -> None:
-    dropped = []
-    rate = cold_rate(table, setting(RandomResizedCrop(size=32)), 2, drop=lambda: dropped.append(1), repeats=3)
-    assert len(dropped) == 4
-    assert (rate.images, rate.repeats) == (18, 3)
+def test_with_files_dropped_it_is_measured_in_turns_with_files_in_memory(table: Table) -> None:
+    turns = []
+    plain = setting(RandomResizedCrop(size=32), images=40, done=lambda: turns.append("done"))
+    warm, cold = whole_rows(table, plain, 2, drop=lambda: turns.append("drop"))
+    assert turns == 6 * ["done", "drop", "done"]
+    assert (warm.stage, warm.rate.images) == ("whole", 36)
+    assert (cold.stage, cold.rate.images, cold.threads, cold.memory_bytes) == ("whole-cold", 18, 2, None)
 
 
 def test_a_resident_sets_pass_is_over_whole_images_of_the_sample(table: Table) -> None:

@@ -27,10 +27,10 @@ def test_passes_run_once_untimed_and_then_take_turns() -> None:
     found = rates(
         {"a": lambda: work("a", 3), "b": lambda: work("b", 5)},
         repeats=2,
-        before=lambda: ran.append("before"),
+        before={"b": lambda: ran.append("before")},
         done=lambda: ran.append("done"),
     )
-    turn = ["before", "a", "done", "before", "b", "done"]
+    turn = ["a", "done", "before", "b", "done"]
     assert ran == 3 * turn
     assert {name: (rate.images, rate.repeats) for name, rate in found.items()} == {"a": (3, 2), "b": (5, 2)}
 
@@ -47,7 +47,7 @@ def test_only_the_passes_themselves_are_timed(monkeypatch: pytest.MonkeyPatch) -
         takes(2)
         return 10
 
-    found = rates({"a": work}, before=lambda: takes(100), done=lambda: takes(50))
+    found = rates({"a": work}, before={"a": lambda: takes(100)}, done=lambda: takes(50))
     assert (found["a"].min, found["a"].median, found["a"].max) == (5, 5, 5)
 
 

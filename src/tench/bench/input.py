@@ -5,14 +5,15 @@ is decoded, so another recipe has other figures.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
 
 from tench.bench import cold
-from tench.bench.loading import Setting, cold_rate, remedies, resident_row, whole_row
+from tench.bench.loading import Setting, remedies, resident_row, whole_rows
 from tench.bench.measure import REPEATS, rates
-from tench.bench.result import DECODE, READ, READ_COLD, STEP, VIEW, WHOLE_COLD, Result, Row
+from tench.bench.result import DECODE, READ, READ_COLD, STEP, VIEW, Result, Row
 from tench.bench.sample import choose, repeated
 from tench.bench.stages import Clock, decode_pass, read_pass, view_pass
 from tench.bench.step import step_rate
@@ -29,7 +30,6 @@ from tench.training.recipe import Recipe, validate
 SECONDS = 30.0
 _PASSES = 50
 """All measurements together take about as long as so many passes of one thread."""
-_COLD_REPEATS = 3
 
 
 def bench_input(
@@ -73,10 +73,12 @@ def bench_input(
         sample, images = choose(table, view, channels, seconds / _PASSES)
         setting = Setting(view, channels, recipe.training.batch_size, used, images, lambda: advance(1, ""))
         is_cold, clock = cold.dropped(sample), Clock()
+        drop = functools.partial(cold.drop, sample) if is_cold == "dropped" else None
         rows = [
-            *(_cold_rows(sample, setting, counts[-1]) if is_cold == "dropped" else []),
+            *([] if drop is None else [_read_cold_row(sample, setting, drop)]),
             *_stage_rows(repeated(sample, images), setting, clock),
-            *(whole_row(sample, setting, count) for count in counts),
+            *(row for count in counts[:-1] for row in whole_rows(sample, setting, count)),
+            *whole_rows(sample, setting, counts[-1], drop),
             *([] if small is None else [resident_row(sample, small, setting, counts[-1])]),
             *step_rows,
         ]
@@ -120,19 +122,13 @@ def _powers_of_two(cores: int) -> list[int]:
 
 def _num_passes(num_counts: int, is_resident: bool) -> int:
     """About, for the progress bar."""
-    return (REPEATS + 1) * (3 + num_counts + (1 if is_resident else 4)) + 2 * (_COLD_REPEATS + 1)
+    return (REPEATS + 1) * (5 + num_counts + (1 if is_resident else 4))
 
 
-def _cold_rows(sample: Table, setting: Setting, threads: int) -> list[Row]:
-    """One thread that reads, and the whole path, with the files' bytes out of memory before each pass."""
-
-    def drop() -> None:
-        cold.drop(sample)
-
+def _read_cold_row(sample: Table, setting: Setting, drop: Callable[[], None]) -> Row:
+    """One thread that reads, with the files' bytes out of memory before each pass."""
     passes = {READ_COLD: lambda: read_pass(sample)}
-    read = rates(passes, repeats=_COLD_REPEATS, before=drop, done=setting.done)[READ_COLD]
-    whole = cold_rate(sample, setting, threads, drop=drop, repeats=_COLD_REPEATS)
-    return [Row(READ_COLD, 1, read), Row(WHOLE_COLD, threads, whole)]
+    return Row(READ_COLD, 1, rates(passes, before={READ_COLD: drop}, done=setting.done)[READ_COLD])
 
 
 def _stage_rows(table: Table, setting: Setting, clock: Clock) -> list[Row]:

@@ -3,13 +3,13 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
-from tench.bench.measure import Rate, give_back_memory, memory_bytes, rates
+from tench.bench.measure import give_back_memory, memory_bytes, rates
 from tench.bench.remedy import encodings, prepared
-from tench.bench.result import RESIDENT, WHOLE, Remedy, Row
+from tench.bench.result import RESIDENT, WHOLE, WHOLE_COLD, Remedy, Row
 from tench.bench.sample import repeated
 from tench.data.table import Dataset, Table
 from tench.input.loader import Loader
@@ -35,22 +35,22 @@ class Setting:
     done: Callable[[], None]
 
 
-def whole_row(sample: Table, setting: Setting, threads: int) -> Row:
-    """The loader's rate and memory with so many threads. Raises TenchError for a bad image."""
+def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[], None] | None = None) -> list[Row]:
+    """The loader's rate and memory with so many threads. Raises TenchError for a bad image.
+
+    drop: takes the sample's files out of the kernel's memory; the rate without them is then measured in turns with it.
+    """
     give_back_memory()
     before = memory_bytes()
-    with _loader(_lengthened(sample, setting, threads), setting, threads) as loader:
-        peak = _peak(loader)
-        rate = rates({WHOLE: _epochs(loader)}, done=setting.done)[WHOLE]
-        after = memory_bytes()
-    taken = None if before is None or peak is None or after is None else max(peak, after) - before
-    return Row(WHOLE, threads, rate, taken)
-
-
-def cold_rate(sample: Table, setting: Setting, threads: int, *, drop: Callable[[], None], repeats: int) -> Rate:
-    """The loader's rate, `drop` being called before every pass. Raises TenchError for a bad image."""
-    with _loader(sample, setting, threads) as loader:
-        return rates({WHOLE: _epochs(loader)}, repeats=repeats, before=drop, done=setting.done)[WHOLE]
+    with ExitStack() as stack:
+        warm = stack.enter_context(_loader(_lengthened(sample, setting, threads), setting, threads))
+        peak = _peak(warm)
+        passes = {WHOLE: _epochs(warm)}
+        if drop is not None:  # over the sample once: a second time it would come from memory
+            passes[WHOLE_COLD] = _epochs(stack.enter_context(_loader(sample, setting, threads)))
+        found = rates(passes, before={} if drop is None else {WHOLE_COLD: drop}, done=setting.done)
+    taken = None if before is None or peak is None else peak - before
+    return [Row(stage, threads, rate, taken if stage == WHOLE else None) for stage, rate in found.items()]
 
 
 def resident_row(sample: Table, view: PadCrop | EvalView, setting: Setting, threads: int) -> Row:

@@ -50,27 +50,31 @@ def rates(
     passes: Mapping[str, Callable[[], int]],
     *,
     repeats: int = REPEATS,
-    before: Callable[[], None] = lambda: None,
+    before: Mapping[str, Callable[[], None]] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Rate]:
     """The rate of each pass, a function that returns how many images it went through, always as many.
 
-    Each runs once untimed, then all of them in turns. before, done: called before and after every pass, untimed.
+    Each runs once untimed, then all of them in turns. before: called before each pass of its name, untimed.
+    done: called after every pass.
     """
-    images = {}
+    before, images = before or {}, {}
     for name, work in passes.items():
-        before()
+        before.get(name, _nothing)()
         images[name] = work()
         done()
     seconds: dict[str, list[float]] = {name: [] for name in passes}
     for _ in range(repeats):
         for name, work in passes.items():
-            before()
+            before.get(name, _nothing)()
             began = time.perf_counter()
             work()
             seconds[name].append(time.perf_counter() - began)
             done()
     return {name: Rate.of(images[name], seconds[name]) for name in passes}
+
+
+def _nothing() -> None: ...
 
 
 def memory_bytes() -> int | None:
