@@ -110,16 +110,17 @@ def test_a_source_without_images_is_one_clear_error(tmp_path: Path, capsys: pyte
     assert f"{tmp_path / 'empty'}: holds no images" in error
 
 
-def test_ctrl_c_leaves_nothing_behind(photo_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_leaves_nothing_behind(number: signal.Signals, photo_folder: Path, tmp_path: Path) -> None:
     (temporary := tmp_path / "temporary").mkdir()
-    command = [sys.executable, "-m", "tench", "bench", "input", str(photo_folder), "--seconds", "5", "--threads", "2"]
+    command = [sys.executable, "-m", "tench", "bench", "input", str(photo_folder), "--seconds", "3", "--threads", "2"]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     with subprocess.Popen([*command, "--image-size", "80"], env=environment, stderr=subprocess.PIPE, text=True) as run:
         deadline = time.monotonic() + 120
         while not any(temporary.iterdir()) and run.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert any(temporary.iterdir()), "no remedy was prepared"
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         error = run.stderr.read() if run.stderr else ""
         assert run.wait(timeout=30) == 130
     assert error.splitlines()[-1] == "tench bench: interrupted."

@@ -26,6 +26,7 @@ from tench.machine import choose_device, num_cores
 from tench.progress import progress
 from tench.training.plan import resident_view, resolve, train_view
 from tench.training.recipe import Recipe, validate
+from tench.training.stopping import stop_signals
 
 SECONDS = 30.0
 _PASSES = 50
@@ -47,7 +48,8 @@ def bench_input(
     recipe: whose training view and batch size count; None: the defaults. split: None means train, or the only one.
     threads: numbers to try, beside 1; none: 1, 2, 4, ... up to the cores. seconds: about, for all but the network.
     arch: also measure the training step of this network, on `device`. Raises UsageError for what cannot be asked,
-    TenchError for a source without images and for an image that does not decode.
+    TenchError for a source without images and for an image that does not decode,
+    KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came.
     """
     recipe = recipe or Recipe()
     if arch is not None:
@@ -65,13 +67,20 @@ def bench_input(
     assert channels != "auto"
     counts = sorted({1, *(threads or _powers_of_two(num_cores()))})
     small = resident_view(table, view, channels)
-    with progress("bench", _num_passes(len(counts), small is not None), "passes") as advance:
+    num_passes = _num_passes(len(counts), small is not None)
+    with stop_signals() as stop_asked, progress("bench", num_passes, "passes") as advance:
+
+        def done() -> None:
+            advance(1, "")
+            if stop_asked():  # between passes: an interrupt that falls into a finalizer of the loader's would be lost
+                raise KeyboardInterrupt
+
         step_rows, step_batch = [], 0
         if arch is not None:  # first, for an unknown network is known at once
-            rate, step_batch = step_rate(recipe, len(dataset.classes), used, lambda: advance(1, ""))
+            rate, step_batch = step_rate(recipe, len(dataset.classes), used, done)
             step_rows = [Row(STEP, num_cores(), rate)]
         sample, images = choose(table, view, channels, seconds / _PASSES)
-        setting = Setting(view, channels, recipe.training.batch_size, used, images, lambda: advance(1, ""))
+        setting = Setting(view, channels, recipe.training.batch_size, used, images, done)
         is_cold, clock = cold.dropped(sample), Clock()
         drop = functools.partial(cold.drop, sample) if is_cold == "dropped" else None
         rows = [
