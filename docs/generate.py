@@ -9,6 +9,7 @@ import importlib
 import inspect
 import itertools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,9 +30,7 @@ def main(folder: Path) -> None:
 def commands_page() -> str:
     """Every command: what it does, an example, its options."""
     parts = [NOTE + "# Commands\n"]
-    for command in COMMANDS:
-        module = importlib.import_module(f"tench.cli.{command}")
-        options = getattr(module, command.capitalize())
+    for command, module, options in _commands():
         about = inspect.getdoc(options) or ""
         text, _, example = about.partition("\n\n    ")
         parts.append(f"## tench {command}\n\n{text.strip()}\n\n```text\n{_dedent(example)}\n```\n")
@@ -45,6 +44,17 @@ def commands_page() -> str:
         if command == "train":
             parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
     return "\n".join(parts)
+
+
+def _commands() -> Iterator[tuple[str, ModuleType, type]]:
+    """Each command, its module and its options; of one with several forms, each form."""
+    for command in COMMANDS:
+        module = importlib.import_module(f"tench.cli.{command}")
+        forms = getattr(module, "FORMS", None)
+        if forms is None:
+            yield command, module, getattr(module, command.capitalize())
+        else:
+            yield from ((f"{command} {form}", module, options) for form, options in forms.items())
 
 
 def recipes_page() -> str:

@@ -33,7 +33,9 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("page", "count"), [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3)])
+@pytest.mark.parametrize(
+    ("page", "count"), [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3), ("bench.md", 3)]
+)
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = [block for block in BLOCK.findall((ROOT / "docs" / page).read_text()) if block[0] != "text"]

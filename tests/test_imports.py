@@ -12,7 +12,7 @@ import pytest
 import tench
 
 PACKAGE = Path(tench.__file__).parent
-LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "cli")
+LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "bench", "cli")
 """Each imports only from itself and from those before it."""
 HELPERS = ("errors", "files", "machine", "parallel", "progress", "compat")
 """Modules at the top that all may import, and that import only each other."""

@@ -6,8 +6,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @contextmanager
@@ -28,6 +32,22 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file, complete or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def require_png(path: str | Path, what: str) -> None:
+    """Raise UsageError unless the name ends in .png. what: "the preview", for messages."""
+    if Path(path).suffix.lower() != ".png":
+        raise UsageError(f"{path}: {what} is a PNG; name a file that ends in .png.")
+
+
+def write_png(path: str | Path, picture: "Image", what: str) -> None:
+    """Write a picture as a PNG, complete or not at all. Raises UsageError where it cannot be written."""
+    try:
+        with complete_file(Path(path)) as part:
+            picture.save(part, format="PNG")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{path}: {what} cannot be written there ({reason}). Name another file.") from error
 
 
 def require_space(path: Path, num_bytes: int, where: str) -> None:

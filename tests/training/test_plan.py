@@ -24,18 +24,9 @@ from tench.input.resident import Resident
 from tench.input.timm_augment import TimmRandAugment
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
-from tench.training.plan import (
-    eval_view,
-    on_batch,
-    open_batches,
-    open_data,
-    require_sizes,
-    resolve,
-    resolve_memory_format,
-    train_size,
-    train_view,
-)
+from tench.training.plan import open_batches, open_data, require_sizes, resolve, resolve_memory_format
 from tench.training.recipe import Input, Recipe
+from tench.training.recipe_views import eval_view, on_batch, train_size, train_view
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,10 @@ from tench.data.table import Dataset
 from tench.errors import TenchError
 from tench.input.loader import Loader
 from tench.input.order import Order
-from tench.training.plan import resolve, train_view
+from tench.training.plan import resolve
 from tench.training.preview import preview, write_preview
 from tench.training.recipe import Recipe
+from tench.training.recipe_views import train_view
 
 CELL, STEP, LEFT, TOP = 144, 150, 150, 24
 RECIPE = Recipe().replace(

@@ -8,15 +8,15 @@ import tyro
 Options = TypeVar("Options")
 
 
-def parse(kind: type[Options], arguments: list[str], default: Options | None = None) -> Options:
-    """The options of `tench COMMAND`, COMMAND being the dataclass's name. Ends the process with 2 on a usage error.
+def parse(kind: type[Options], arguments: list[str], default: Options | None = None, *, command: str = "") -> Options:
+    """The options of `tench COMMAND`. Ends the process with 2 on a usage error.
 
-    default: an instance whose values stand where no flag is given.
+    default: an instance whose values stand where no flag is given. command: none is the dataclass's name.
     """
     return tyro.cli(
         kind,
         args=arguments,
-        prog=f"tench {kind.__name__.lower()}",
+        prog=f"tench {command or kind.__name__.lower()}",
         description=inspect.getdoc(kind),
         config=(tyro.conf.OmitArgPrefixes,),
         default=tyro.MISSING_NONPROP if default is None else default,

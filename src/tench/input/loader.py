@@ -30,8 +30,8 @@ from tench.input.resampling import Image
 from tench.input.views import View
 from tench.machine import num_threads
 
-READ_AHEAD_BYTES = 64 * 2**20
-"""Batches prepared ahead take at most this much memory together (but at least one is prepared ahead)."""
+READ_AHEAD_BYTES = 16 * 2**20
+"""Batches prepared ahead take at most this much memory together, but as many are that all threads have work."""
 
 STALL_SECONDS = 300.0
 """An image that takes longer to read and decode ends the run: a network disk that hangs does not say so."""
@@ -96,7 +96,8 @@ class Loader:
         self._channels = channels
         count = num_threads(threads)
         batch_bytes = min(order.batch_size, order.num_rows) * view.size**2 * channels
-        self._ahead = int(min(max(READ_AHEAD_BYTES // max(batch_bytes, 1), 1), max(4, 2 * count)))
+        at_work = math.ceil(count * _IMAGES_PER_TASK / order.batch_size)  # batches that all threads are filling
+        self._ahead = max(at_work, min(READ_AHEAD_BYTES // max(batch_bytes, 1), 4))
         self._memory = _Memory(batch_bytes, keep=self._ahead + 2, pin=pin)
         self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
         self._closed = False

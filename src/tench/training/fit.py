@@ -27,19 +27,17 @@ from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remember
 from tench.training.plan import (
     Batches,
     Data,
-    eval_view,
-    on_batch,
     open_batches,
     open_data,
     per_channel,
     require_sizes,
     resolve,
     resolve_memory_format,
-    train_view,
 )
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_file import load_recipe
+from tench.training.recipe_views import eval_view, on_batch, train_view
 from tench.training.schedule import learning_rate
 from tench.training.state import State, memory_format, new_state
 from tench.training.step import read_totals, train_step

@@ -17,17 +17,13 @@ from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import require_labels, validation_split
-from tench.input.augment import Augmentation, Augmented, ColorJitter, Cutout, Lighting, mean_colour, named_policy
-from tench.input.erasing import Erasing
 from tench.input.loader import Loader
-from tench.input.mix import Mix
-from tench.input.mxnet_augment import mxnet_augment
-from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
-from tench.input.views import EvalView, PadCrop, RandomResizedCrop, View
+from tench.input.views import EvalView, PadCrop, View
 from tench.machine import cpu_has_bf16
 from tench.training.recipe import Input, Recipe
+from tench.training.recipe_views import train_size
 
 SMALL_PIXELS = 64
 """Images up to this size are trained at their own size, padded and cropped, and kept on the device whole."""
@@ -129,28 +125,6 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def train_view(recipe: Recipe, epoch: int = 0) -> View:
-    """The training view of a resolved recipe in an epoch, counted from 0."""
-    cut = _cut(recipe.input, train_size(recipe, epoch))
-    augmentations = _augmentations(recipe)
-    return Augmented(cut, augmentations) if augmentations else cut
-
-
-def train_size(recipe: Recipe, epoch: int) -> int:
-    """The side of training images in an epoch, counted from 0. Source of the ramp: ffcv-imagenet, train_imagenet.py."""
-    view = recipe.input
-    assert view.train_size != "auto"
-    assert view.ramp_from != "auto"
-    start, end = view.ramp_epochs
-    if epoch >= end:
-        return view.train_size
-    if epoch <= start:
-        return view.ramp_from
-    size = view.ramp_from + (view.train_size - view.ramp_from) * (epoch - start) / (end - start)
-    rounded = round(size / view.ramp_multiple) * view.ramp_multiple
-    return min(max(rounded, view.ramp_from), view.train_size)
-
-
 def require_sizes(module: nn.Module, recipe: Recipe) -> None:
     """Raise UsageError when a network on the CPU does not take the training images of each epoch."""
     channels, size = recipe.input.channels, recipe.input.image_size
@@ -168,70 +142,23 @@ def require_sizes(module: nn.Module, recipe: Recipe) -> None:
             ) from error
 
 
-def eval_view(recipe: Recipe) -> EvalView:
-    """The evaluation view of a resolved recipe."""
-    view = recipe.input
-    assert view.image_size != "auto"
-    assert view.eval_resize != "auto"
-    return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
+def resident_view(table: Table, view: View, channels: int) -> PadCrop | EvalView | None:
+    """The view of a resident set, where the images are small and all fit; else None: they are loaded in every epoch.
 
-
-def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
-    """What the recipe asks to be done to the batches of an order once they are normalised."""
-    asked = recipe.mix
-    erasing = Erasing(
-        prob=asked.erasing,
-        area=asked.erasing_area,
-        ratio=asked.erasing_ratio,
-        count=asked.erasing_count,
-        value=asked.erasing_value,
-    )
-    mix = Mix(
-        mixup=asked.mixup,
-        cutmix=asked.cutmix,
-        prob=asked.mix_prob,
-        switch_prob=asked.mix_switch,
-        mode=asked.mix_mode,
-        form=asked.mix_form,
-    )
-    is_mixed = asked.mixup > 0 or asked.cutmix > 0
-    return OnBatch(order, num_classes, erasing if asked.erasing else None, mix if is_mixed else None)
+    Augmentation of single images is work for the loader's threads, so with any of it a small set too is loaded.
+    """
+    if isinstance(view, PadCrop | EvalView) and view.size <= SMALL_PIXELS and fits(table, view, channels):
+        return view
+    return None
 
 
 def open_batches(
     table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
 ) -> Batches:
-    """A resident set where the images are small and all fit, else the loader.
-
-    Augmentation of single images is work for the loader's threads, so with any of it a small set too is loaded.
-    """
-    if isinstance(view, PadCrop | EvalView) and view.size <= SMALL_PIXELS and fits(table, view, channels):
-        return Resident(table, view, order, channels=channels, device=device, threads=threads)
+    """A resident set where the images are small and all fit, else the loader."""
+    if (small := resident_view(table, view, channels)) is not None:
+        return Resident(table, small, order, channels=channels, device=device, threads=threads)
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
-
-
-def _cut(view: Input, size: int) -> View:
-    if view.train_view == "random-resized-crop":
-        return RandomResizedCrop(size=size, scale=view.scale, ratio=view.ratio, flip=view.flip, decode=view.decode)
-    if view.train_view == "mxnet":
-        return mxnet_augment(size, view.mxnet_level, view.mxnet_parameters)
-    assert view.train_view == "pad-crop"
-    assert view.pad != "auto"
-    return PadCrop(size=size, pad=view.pad, flip=view.flip, fill=view.pad_fill)
-
-
-def _augmentations(recipe: Recipe) -> tuple[Augmentation, ...]:
-    """What the recipe asks for, in the order of its fields."""
-    asked, mean = recipe.augment, mean_colour(recipe.input.mean)
-    policy_ = named_policy(asked.policy, mean=mean, resample=asked.policy_filter)
-    brightness, contrast, saturation, hue = asked.color_jitter
-    jitter = ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
-    return (
-        *([policy_] if policy_ else []),
-        *([jitter] if any(asked.color_jitter) else []),
-        *([Lighting(std=asked.lighting)] if asked.lighting else []),
-        *([Cutout(side=asked.cutout, fill=mean)] if asked.cutout else []),
-    )
 
 
 def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fraction: float) -> tuple[Table, Table, str]:

@@ -15,13 +15,13 @@ import torch
 
 from tench.data.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
-from tench.errors import UsageError
-from tench.files import complete_file
+from tench.files import require_png, write_png
 from tench.input.draws import uniforms
 from tench.input.resampling import Image
 from tench.input.views import View
-from tench.training.plan import eval_view, resolve, train_view
+from tench.training.plan import resolve
 from tench.training.recipe import Recipe
+from tench.training.recipe_views import eval_view, train_view
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Drawing
@@ -35,15 +35,8 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
 
     Raises UsageError where the name does not end in .png or the file cannot be written, TenchError for a bad image.
     """
-    if Path(path).suffix.lower() != ".png":
-        raise UsageError(f"{path}: the preview is a PNG; name a file that ends in .png.")
-    picture = preview(dataset, recipe)
-    try:
-        with complete_file(Path(path)) as part:
-            picture.save(part, format="PNG")
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(f"{path}: the preview cannot be written there ({reason}). Name another file.") from error
+    require_png(path, "the preview")
+    write_png(path, preview(dataset, recipe), "the preview")
 
 
 def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":

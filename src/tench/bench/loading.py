@@ -1,0 +1,115 @@
+"""The whole path: batches as training gets them, from the loader or from memory, and the memory that it takes."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from tench.bench.measure import give_back_memory, memory_bytes, rates
+from tench.bench.remedy import encodings, prepared
+from tench.bench.result import RESIDENT, WHOLE, WHOLE_COLD, Remedy, Row
+from tench.bench.sample import repeated
+from tench.data.table import Dataset, Table
+from tench.input.loader import Loader
+from tench.input.order import Order
+from tench.input.resident import Resident
+from tench.input.views import EvalView, PadCrop, View
+
+_PASS_PER_THREAD = 0.4
+"""Of a pass of one thread, for each thread: the more there are, the more images make a pass that can be timed."""
+_MEMORY_BATCHES = 30
+"""Of these the memory is read; more are not in it at a time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all measurements of the whole path share. images: of a pass of one thread. done: called after every pass."""
+
+    view: View
+    channels: int
+    batch_size: int
+    device: torch.device
+    images: int
+    done: Callable[[], None]
+
+
+def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[], None] | None = None) -> list[Row]:
+    """The loader's rate and memory with so many threads. Raises TenchError for a bad image.
+
+    drop: takes the sample's files out of the kernel's memory; the rate without them is then measured in turns with it.
+    """
+    give_back_memory()
+    before = memory_bytes()
+    with ExitStack() as stack:
+        warm = stack.enter_context(_loader(_lengthened(sample, setting, threads), setting, threads))
+        peak = _peak(warm)
+        passes = {WHOLE: _epochs(warm)}
+        if drop is not None:  # over the sample once: a second time it would come from memory
+            passes[WHOLE_COLD] = _epochs(stack.enter_context(_loader(sample, setting, threads)))
+        found = rates(passes, before={} if drop is None else {WHOLE_COLD: drop}, done=setting.done)
+    taken = None if before is None or peak is None else peak - before
+    return [Row(stage, threads, rate, taken if stage == WHOLE else None) for stage, rate in found.items()]
+
+
+def resident_row(sample: Table, view: PadCrop | EvalView, setting: Setting, threads: int) -> Row:
+    """The rate of batches from a set that lives in memory. Raises TenchError for a bad image."""
+    table = repeated(sample, setting.images)
+    resident = Resident(
+        table, view, _order(table, setting), channels=setting.channels, device=setting.device, threads=threads
+    )
+    one_epoch = _epochs(resident)
+
+    def epoch() -> int:
+        images = one_epoch()
+        if setting.device.type == "cuda":
+            torch.cuda.synchronize(setting.device)
+        return images
+
+    return Row(RESIDENT, threads, rates({RESIDENT: epoch}, done=setting.done)[RESIDENT])
+
+
+def remedies(dataset: Dataset, sample: Table, setting: Setting, threads: int) -> list[Remedy]:
+    """What each kind of prepared images gives, measured in turns with what there is. Raises TenchError as `prepare`."""
+    found = []
+    as_it_is = _lengthened(sample, setting, threads)
+    for options, how in encodings(setting.view.size).items():
+        with (
+            prepared(dataset, sample, how, threads) as made,
+            _loader(as_it_is, setting, threads) as before,
+            _loader(_lengthened(made, setting, threads), setting, threads) as after,
+        ):
+            both = rates({"before": _epochs(before), "after": _epochs(after)}, done=setting.done)
+        found.append(Remedy(options, both["before"], both["after"], made.num_bytes / sample.num_bytes))
+    return found
+
+
+@contextmanager
+def _loader(table: Table, setting: Setting, threads: int) -> Iterator[Loader]:
+    pin = setting.device.type == "cuda"
+    order = _order(table, setting)
+    with Loader(table, setting.view, order, channels=setting.channels, threads=threads, pin=pin) as loader:
+        yield loader
+
+
+def _order(table: Table, setting: Setting) -> Order:
+    """Shuffled as in training, but with the last images too: a pass is always over the same ones."""
+    pieces = table.pieces()
+    return Order(num_rows=len(table), batch_size=setting.batch_size, drop_last=False, pieces=pieces)
+
+
+def _lengthened(sample: Table, setting: Setting, threads: int) -> Table:
+    return repeated(sample, round(setting.images * max(1.0, _PASS_PER_THREAD * threads)))
+
+
+def _epochs(batches: Loader | Resident) -> Callable[[], int]:
+    """A function that goes through the next epoch at each call, and returns the number of its images."""
+    epochs = itertools.count()
+    return lambda: sum(len(batch.rows) for batch in batches.batches(next(epochs)))
+
+
+def _peak(loader: Loader) -> int | None:
+    """The most memory that the process takes while batches are made."""
+    found = [memory_bytes() for _ in itertools.islice(loader.batches(epoch=0), _MEMORY_BATCHES)]
+    return max((one for one in found if one is not None), default=None)

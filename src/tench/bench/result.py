@@ -1,0 +1,120 @@
+"""What `tench bench input` found: numbers alone, for the verdict, the table, the chart and programs."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tench.bench.cold import Cold
+from tench.bench.measure import Rate
+
+READ_COLD, READ, DECODE, VIEW, WHOLE_COLD, WHOLE, RESIDENT, STEP = STAGES = (
+    "read-cold",
+    "read",
+    "decode",
+    "view",
+    "whole-cold",
+    "whole",
+    "resident",
+    "step",
+)
+"""read: bytes. decode: bytes and the whole image. view: bytes and the training view. whole: the loader's batches.
+resident: batches of a small set that training keeps in memory. step: forward, backward and update of a network. cold:
+with the files' bytes dropped from the kernel's memory before."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure. memory_bytes: at most, above what the process took before; None where it was not measured."""
+
+    stage: str
+    threads: int
+    rate: Rate
+    memory_bytes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Remedy:
+    """What `tench prepare` with these options would gain: the loader before and after, measured in turns.
+
+    room: the bytes of the images as a part of what they were.
+    """
+
+    options: str
+    before: Rate
+    after: Rate
+    room: float
+
+    @property
+    def gain(self) -> float:
+        return self.after.median / self.before.median
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """All that was found. num_images: of the split. sampled: how many of them were measured. shares: the part of each
+    stage in an image's time in one thread, 0 to 1. step_batch: images in a batch of the network, 0 where there is none.
+    """
+
+    source: str
+    split: str
+    num_images: int
+    sampled: int
+    view: str
+    image_size: int
+    channels: int
+    batch_size: int
+    cores: int
+    device: str
+    is_resident: bool
+    cold: Cold
+    rows: Sequence[Row]
+    shares: Mapping[str, float]
+    remedies: Sequence[Remedy] = ()
+    arch: str | None = None
+    step_batch: int = 0
+
+    def find(self, stage: str) -> Row | None:
+        """The row of a stage; of several, the one with most threads."""
+        return max((row for row in self.rows if row.stage == stage), key=lambda row: row.threads, default=None)
+
+    def ratio(self, row: Row) -> float | None:
+        """How many times one thread's rate the whole path gives with the row's threads; None for other stages."""
+        if row.stage != WHOLE:
+            return None
+        one = next((other for other in self.rows if other.stage == WHOLE and other.threads == 1), None)
+        return row.rate.median / one.rate.median if one else None
+
+    def command(self, remedy: Remedy) -> str:
+        """The command that a person would run for a remedy; of several sources it does not write them all out."""
+        source = "SOURCE" if " + " in self.source else shlex.quote(self.source)
+        return f"tench prepare {source} DEST {remedy.options}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs; what the keys mean stands in docs/bench.md."""
+        rows = [
+            {
+                "stage": row.stage,
+                "threads": row.threads,
+                **row.rate.to_json(),
+                "ratio": None if (ratio := self.ratio(row)) is None else round(ratio, 3),
+                "memory_bytes": row.memory_bytes,
+            }
+            for row in self.rows
+        ]
+        remedies = [
+            {
+                "command": self.command(remedy),
+                **remedy.after.to_json(),
+                "gain": round(remedy.gain, 3),
+                "room": round(remedy.room, 3),
+            }
+            for remedy in self.remedies
+        ]
+        numbers = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("rows", "shares", "remedies")
+        }
+        shares = {stage: round(share, 4) for stage, share in self.shares.items()}
+        return numbers | {"rows": rows, "shares": shares, "remedies": remedies}

@@ -1,0 +1,114 @@
+"""One image after the other in one thread: how fast each stage is, and which part of an image's time it takes.
+
+The parts come from clocks within the same pass that makes the training views. The difference between "read and view"
+and "read and decode" would not tell them: a view decodes only the part that it shows, often at a smaller size.
+"""
+
+import dataclasses
+import time
+
+import numpy as np
+
+from tench.data.image import Pixels
+from tench.data.picture import Picture, decode_row, errors_name, open_picture
+from tench.data.table import Table
+from tench.input.augment import Augmented
+from tench.input.draws import uniforms
+from tench.input.resampling import Image
+from tench.input.views import Draws, View
+
+
+def read_pass(table: Table) -> int:
+    """Read every row; returns their number. Raises TenchError."""
+    for row in range(len(table)):
+        table.read(row)
+    return len(table)
+
+
+def decode_pass(table: Table, channels: int) -> int:
+    """Read every row and decode it whole; returns their number. Raises TenchError that names a bad one."""
+    for row in range(len(table)):
+        decode_row(table, row, channels)
+    return len(table)
+
+
+class Clock:
+    """The seconds of each stage of making views: read, decode, resize (the cut and its mirroring), augment."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(("read", "decode", "resize", "augment"), 0.0)
+
+    def shares(self) -> dict[str, float]:
+        """The part of each stage in the whole, 0 to 1; augment only where there is any."""
+        total = sum(self.seconds.values()) or 1.0
+        return {stage: taken / total for stage, taken in self.seconds.items() if taken or stage != "augment"}
+
+
+def view_pass(table: Table, view: View, channels: int, epoch: int, clock: Clock) -> int:
+    """Make the training view of every row, as the loader's threads do; returns their number. Raises TenchError."""
+    seconds = clock.seconds
+    draws = uniforms(0, epoch, np.arange(len(table)), view.num_draws)
+    out = np.empty((view.size, view.size, channels), np.uint8)
+    timed = _timed(view, clock)
+    for row in range(len(table)):
+        began = time.perf_counter()
+        data = table.read(row)
+        seconds["read"] += (now := time.perf_counter()) - began
+        with errors_name(table, row):
+            picture = open_picture(table, row, data, channels)
+            seconds["decode"] += time.perf_counter() - now
+            timed.render(_TimedPicture(picture, clock), draws[row], out)
+    return len(table)
+
+
+def _timed(view: View, clock: Clock) -> View:
+    """The same view, whose stages are clocked."""
+    if isinstance(view, Augmented):
+        return _Timed(dataclasses.replace(view, view=_Timed(view.view, clock, "resize")), clock, "augment")
+    return _Timed(view, clock, "resize")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Timed:
+    """A view that counts for its stage what stages within it do not count for themselves."""
+
+    view: View
+    clock: Clock
+    stage: str
+
+    @property
+    def size(self) -> int:
+        return self.view.size
+
+    @property
+    def num_draws(self) -> int:
+        return self.view.num_draws
+
+    def render(self, image: Picture, draws: Draws, out: Image) -> None:
+        seconds = self.clock.seconds
+        before, began = sum(seconds.values()), time.perf_counter()
+        self.view.render(image, draws, out)
+        whole = time.perf_counter() - began
+        seconds[self.stage] += whole - (sum(seconds.values()) - before)
+
+
+@dataclasses.dataclass(frozen=True)
+class _TimedPicture:
+    """A picture whose decoding is clocked."""
+
+    picture: Picture
+    clock: Clock
+
+    @property
+    def height(self) -> int:
+        return self.picture.height
+
+    @property
+    def width(self) -> int:
+        return self.picture.width
+
+    def part(self, top: int, left: int, height: int, width: int, *, enough: int = 0, fast: bool = False) -> Pixels:
+        began = time.perf_counter()
+        pixels = self.picture.part(top, left, height, width, enough=enough, fast=fast)
+        self.clock.seconds["decode"] += time.perf_counter() - began
+        return pixels

@@ -1,0 +1,128 @@
+import io
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tench.bench import loading
+from tench.bench.loading import Setting, remedies, resident_row, whole_rows
+from tench.bench.measure import Rate
+from tench.bench.remedy import encodings, prepared
+from tench.data.encode import Encoding
+from tench.data.source import open_source
+from tench.data.table import Dataset, Table
+from tench.input.views import PadCrop, RandomResizedCrop, View
+
+
+@pytest.fixture
+def dataset(photo_folder: Path) -> Dataset:
+    return open_source(photo_folder)
+
+
+@pytest.fixture
+def table(dataset: Dataset) -> Table:
+    return dataset.splits["train"]
+
+
+def setting(view: View, *, images: int = 18, done: Callable[[], None] = lambda: None) -> Setting:
+    return Setting(view, 3, 4, torch.device("cpu"), images, done)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_pass_of_the_loader_is_over_whole_images_of_the_sample(threads: int, table: Table) -> None:
+    passes = []
+    (row,) = whole_rows(table, setting(RandomResizedCrop(size=32), done=lambda: passes.append(1)), threads)
+    assert (row.stage, row.threads) == ("whole", threads)
+    assert row.rate.images == 18 * max(1, round(0.4 * threads))
+    assert 0 < row.rate.min <= row.rate.median <= row.rate.max
+    assert len(passes) == 1 + row.rate.repeats
+
+
+def test_the_loaders_memory_is_what_was_taken_beyond_what_there_was(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter([1000, 1100, 1700, 1200, *[1300] * 100])
+    monkeypatch.setattr(loading, "memory_bytes", lambda: next(readings))
+    assert whole_rows(table, setting(RandomResizedCrop(size=32)), 1)[0].memory_bytes == 700
+    monkeypatch.setattr(loading, "memory_bytes", lambda: None)
+    assert whole_rows(table, setting(RandomResizedCrop(size=32)), 1)[0].memory_bytes is None
+
+
+def test_with_files_dropped_it_is_measured_in_turns_with_files_in_memory(table: Table) -> None:
+    turns = []
+    plain = setting(RandomResizedCrop(size=32), images=40, done=lambda: turns.append("done"))
+    warm, cold = whole_rows(table, plain, 2, drop=lambda: turns.append("drop"))
+    assert turns == 6 * ["done", "drop", "done"]
+    assert (warm.stage, warm.rate.images) == ("whole", 36)
+    assert (cold.stage, cold.rate.images, cold.threads, cold.memory_bytes) == ("whole-cold", 18, 2, None)
+
+
+def test_a_resident_sets_pass_is_over_whole_images_of_the_sample(table: Table) -> None:
+    view = PadCrop(size=16, pad=2)
+    assert resident_row(table, view, setting(view, images=40), 1).rate.images == 36
+
+
+def test_smaller_images_are_tried_in_proportion_to_the_view() -> None:
+    assert (
+        list(encodings(32))
+        == list(encodings(224))
+        == [
+            "--max-side 512 --quality 90",
+            "--format pixels --max-side 256",
+        ]
+    )
+    assert list(encodings(448)) == ["--max-side 1024 --quality 90", "--format pixels --max-side 512"]
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"), [(Encoding(max_side=40), "JPEG"), (Encoding(format="pixels", max_side=40), "PPM")]
+)
+def test_prepared_images_are_those_of_the_sample_encoded_anew(
+    how: Encoding, kind: str, dataset: Dataset, table: Table
+) -> None:
+    sample = table.subset(np.array([1, 4, 7, 17]))
+    with prepared(dataset, sample, how, threads=2) as made:
+        assert len(made) == 4
+        folder = Path(made.shard(0)).parent
+        for row in range(4):
+            with Image.open(io.BytesIO(made.read(row))) as image:
+                assert image.format == kind
+                assert max(image.size) <= 40
+    assert not folder.exists()
+
+
+def test_the_temporary_folder_is_gone_after_an_interrupt(
+    dataset: Dataset, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt), prepared(dataset, table, Encoding(max_side=40), 1) as made:  # noqa: PT012
+        assert Path(made.shard(0)).is_relative_to(tmp_path)
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remedys_gain_and_room_are_those_of_the_images_it_made(
+    dataset: Dataset, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def rates(passes: Mapping[str, Callable[[], int]], **_: object) -> dict[str, Rate]:
+        ran.append({name: work() for name, work in passes.items()})
+        return {"before": Rate(100, 90, 110, 18, 1), "after": Rate(250, 200, 300, 18, 1)}
+
+    monkeypatch.setattr(loading, "rates", rates)
+    monkeypatch.setattr(loading, "encodings", lambda _: {"--format pixels": Encoding(format="pixels")})
+    (found,) = remedies(dataset, table, setting(RandomResizedCrop(size=32)), 1)
+    assert ran == [{"before": 18, "after": 18}]
+    assert (found.options, found.gain) == ("--format pixels", 2.5)
+    pixels = 0
+    for row in range(len(table)):
+        with Image.open(io.BytesIO(table.read(row))) as image:
+            pixels += len(b"P6\n%d %d\n255\n" % image.size) + image.width * image.height * (
+                3 if image.mode != "L" else 1
+            )
+    assert found.room == pytest.approx(pixels / table.num_bytes)

@@ -1,0 +1,72 @@
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tench.bench import measure
+from tench.bench.measure import Rate, give_back_memory, memory_bytes, rates
+
+
+def test_a_rate_is_the_median_with_the_smallest_and_the_largest() -> None:
+    seconds = [0.5, 2.0, 1.0, 0.25, 4.0]
+    rate = Rate.of(100, seconds)
+    found = [100 / one for one in seconds]
+    assert (rate.median, rate.min, rate.max) == (statistics.median(found), min(found), max(found))
+    assert (rate.images, rate.repeats) == (100, 5)
+
+
+def test_passes_run_once_untimed_and_then_take_turns() -> None:
+    ran: list[str] = []
+
+    def work(name: str, images: int) -> int:
+        ran.append(name)
+        return images
+
+    found = rates(
+        {"a": lambda: work("a", 3), "b": lambda: work("b", 5)},
+        repeats=2,
+        before={"b": lambda: ran.append("before")},
+        done=lambda: ran.append("done"),
+    )
+    turn = ["a", "done", "before", "b", "done"]
+    assert ran == 3 * turn
+    assert {name: (rate.images, rate.repeats) for name, rate in found.items()} == {"a": (3, 2), "b": (5, 2)}
+
+
+def test_only_the_passes_themselves_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+
+    def takes(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def work() -> int:
+        takes(2)
+        return 10
+
+    found = rates({"a": work}, before={"a": lambda: takes(100)}, done=lambda: takes(50))
+    assert (found["a"].min, found["a"].median, found["a"].max) == (5, 5, 5)
+
+
+def test_memory_counts_what_was_written_to_and_what_was_given_back() -> None:
+    give_back_memory()
+    before = memory_bytes()
+    if before is None:
+        pytest.skip("needs /proc/self/smaps_rollup, which this system does not have")
+    held = np.ones(64 * 2**20, np.uint8)
+    with_it = memory_bytes()
+    assert with_it is not None
+    assert with_it - before == pytest.approx(held.nbytes, rel=0.1)
+    del held
+    give_back_memory()
+    without = memory_bytes()
+    assert without is not None
+    assert without < before + 8 * 2**20
+
+
+def test_where_the_system_does_not_tell_the_memory_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "_SMAPS", tmp_path / "smaps_rollup")
+    assert memory_bytes() is None

@@ -1,0 +1,204 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from tench.bench.measure import Rate
+from tench.bench.result import Remedy, Result, Row
+from tench.bench.verdict import bound, keeps_up, verdict
+
+SHARES = {"read": 0.05, "decode": 0.7, "resize": 0.25}
+
+
+def rate(median: float) -> Rate:
+    return Rate(median, 0.9 * median, 1.1 * median, 100, 5)
+
+
+def result(one: float = 500, two: float = 1000, **values: Any) -> Result:
+    """Two cores, the loader at 500 and 1,000 images/s unless told."""
+    more = values.pop("more", [])
+    plain = Result(
+        source="/data/flowers",
+        split="train",
+        num_images=1000,
+        sampled=100,
+        view="random-resized-crop",
+        image_size=224,
+        channels=3,
+        batch_size=64,
+        cores=2,
+        device="cpu",
+        is_resident=False,
+        cold="dropped",
+        rows=[Row("whole", 1, rate(one)), Row("whole", 2, rate(two)), *more],
+        shares=SHARES,
+    )
+    return dataclasses.replace(plain, **values)
+
+
+def cold(reading: float, whole: float) -> list[Row]:
+    return [Row("read-cold", 1, rate(reading)), Row("whole-cold", 2, rate(whole))]
+
+
+def remedy(options: str, before: float, after: float, room: float) -> Remedy:
+    return Remedy(options, rate(before), rate(after), room)
+
+
+JPEG = remedy("--max-side 512 --quality 90", 1000, 2500, 0.4)
+RAW = remedy("--format pixels --max-side 256", 1000, 1080, 1.8)
+CAUTION = "Smaller images hold less detail for crops: compare the accuracy before you rely on them."
+
+
+@pytest.mark.parametrize("stage", ["read", "decode", "resize", "augment"])
+def test_the_stage_that_takes_most_of_the_time_bounds(stage: str) -> None:
+    shares = dict.fromkeys(("read", "decode", "resize", "augment"), 0.1) | {stage: 0.7}
+    found = result(shares=shares)
+    assert bound(found) == stage
+    assert verdict(found)[0].startswith(f"{stage.capitalize()}-bound: 2 cores give 1,000 images/s. ")
+
+
+def test_the_first_sentence_tells_the_part_of_each_stage() -> None:
+    assert verdict(result()) == [
+        "Decode-bound: 2 cores give 1,000 images/s. Of an image's time in one thread: reading 5 %, decoding 70 %, "
+        "resizing 25 %.",
+        "More cores would help.",
+    ]
+
+
+def test_threads_that_do_not_add_up_are_the_bound() -> None:
+    found = result(one=500, two=550, remedies=[dataclasses.replace(JPEG, after=rate(1050))])
+    assert bound(found) == "threads"
+    assert verdict(found) == [
+        "Bound by threads that wait for each other: 2 cores give 550 images/s, only 1.1 times what one thread does; "
+        "Python's lock and memory are shared, or other programs use the cores. Of an image's time in one thread: "
+        "reading 5 %, decoding 70 %, resizing 25 %.",
+        "Storing the images smaller or as raw pixels would not help (less than 10 %); more cores would help little.",
+    ]
+
+
+def test_more_threads_than_cores_are_not_expected_to_add_up() -> None:
+    found = result(one=500, two=510, cores=1)
+    assert bound(found) == "decode"
+    assert verdict(found)[0].startswith("Decode-bound: 2 threads on 1 core give 510 images/s. ")
+
+
+def test_one_core_gives() -> None:
+    found = result(cores=1, rows=[Row("whole", 1, rate(512.3))])
+    assert verdict(found)[0].startswith("Decode-bound: 1 core gives 512 images/s. ")
+
+
+def test_a_remedy_that_helps_is_named_with_its_gain_and_room() -> None:
+    assert verdict(result(remedies=[RAW, JPEG]))[1:] == [
+        "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times), and takes 0.4 "
+        "of the room.",
+        CAUTION,
+    ]
+
+
+def test_remedies_are_told_in_the_order_of_their_gain() -> None:
+    raw = dataclasses.replace(RAW, after=rate(4000))
+    first, second, _ = verdict(result(remedies=[JPEG, raw]))[1:]
+    assert "--format pixels --max-side 256 gives 4,000 images/s (4.0 times), and takes 1.8 times the room." in first
+    assert "--max-side 512 --quality 90" in second
+
+
+def test_a_remedy_that_takes_as_much_room_says_so() -> None:
+    assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much room.")
+
+
+def test_remedies_that_gain_less_than_a_tenth_are_not_suggested() -> None:
+    assert verdict(result(remedies=[RAW]))[1:] == [
+        "Storing the images smaller or as raw pixels would not help (less than 10 %); more cores would help."
+    ]
+
+
+def test_a_source_with_a_blank_in_its_name_is_quoted_and_several_are_not_written_out() -> None:
+    assert "tench prepare '/data/my flowers' DEST" in verdict(result(source="/data/my flowers", remedies=[JPEG]))[1]
+    assert "tench prepare SOURCE DEST" in verdict(result(source="/data/a + /data/b", remedies=[JPEG]))[1]
+
+
+def test_a_disk_that_is_slower_is_told() -> None:
+    assert verdict(result(more=cold(60, 87.25)))[1] == (
+        "From the disk it is 87.2 images/s (in the first epoch; in every one, where the set is larger than memory): "
+        "the disk bounds, one thread reads 60.0 images/s from it."
+    )
+
+
+def test_a_disk_that_keeps_up_is_not_mentioned() -> None:
+    assert verdict(result(more=cold(5000, 950)))[1:] == ["More cores would help."]
+
+
+def test_what_could_not_be_measured_cold_is_told() -> None:
+    assert "The files stay in memory whatever is asked (tmpfs?)" in verdict(result(cold="kept"))[1]
+    assert "Whether files leave the memory cannot be seen here" in verdict(result(cold="unknown"))[1]
+
+
+def network(images_per_second: float, device: str, **values: Any) -> Result:
+    more = [Row("step", 2, rate(images_per_second))]
+    return result(more=more, device=device, arch="resnet50", step_batch=64, **values)
+
+
+def test_a_gpu_that_is_faster_than_the_loader_waits_and_the_cores_it_needs_are_told() -> None:
+    found = network(2600, "cuda", remedies=[JPEG])
+    assert not keeps_up(found)
+    assert verdict(found)[1:] == [
+        "resnet50 takes 2,600 images/s on cuda, so it waits for images: about 6 cores would keep up as they are.",
+        "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times), and takes 0.4 "
+        "of the room; about 3 cores would keep up.",
+        CAUTION,
+    ]
+
+
+def test_a_gpu_that_is_slower_than_the_loader_needs_nothing() -> None:
+    found = network(400, "cuda", remedies=[JPEG])
+    assert keeps_up(found)
+    assert verdict(found)[1:] == [
+        "resnet50 takes 400 images/s on cuda, so the network bounds, and about 1 of 2 cores is enough for the input: "
+        "nothing needs to be done."
+    ]
+
+
+def test_a_processor_shares_its_cores_between_network_and_loader() -> None:
+    assert verdict(network(10, "cpu", remedies=[JPEG]))[1:] == [
+        "resnet50 learns 10.0 images/s on the same cores, so that both together make 9.90 images/s, and the input "
+        "takes less than 1 % of the time: nothing needs to be done."
+    ]
+    found = network(1000, "cpu", remedies=[JPEG])
+    assert not keeps_up(found)
+    assert verdict(found)[1] == (
+        "resnet50 learns 1,000 images/s on the same cores, so that both together make 500 images/s, and the input "
+        "takes 50 % of the time."
+    )
+    assert verdict(found)[2].startswith("tench prepare ")
+
+
+def test_a_resident_set_needs_nothing() -> None:
+    more = [Row("resident", 2, rate(51_234))]
+    kept = (
+        "Training decodes these images once and keeps them in memory, from where batches come at 51,200 images/s; the "
+        "loader's rates are those of the first time."
+    )
+    found = result(is_resident=True, more=more)
+    assert bound(found) == "none"
+    assert verdict(found) == [kept, "Nothing needs to be done."]
+    found = result(is_resident=True, more=[*more, Row("step", 2, rate(9000))], device="cuda", arch="resnet20")
+    assert verdict(found) == [kept, "resnet20 takes 9,000 images/s on cuda: nothing needs to be done."]
+
+
+def test_programs_read_rows_and_remedies() -> None:
+    found = result(remedies=[JPEG]).to_json()
+    assert found["rows"][1] == {
+        "stage": "whole",
+        "threads": 2,
+        "images_per_second": 1000,
+        "min": 900,
+        "max": 1100,
+        "images": 100,
+        "repeats": 5,
+        "ratio": 2.0,
+        "memory_bytes": None,
+    }
+    assert found["remedies"][0]["command"] == "tench prepare /data/flowers DEST --max-side 512 --quality 90"
+    assert (found["remedies"][0]["gain"], found["remedies"][0]["room"]) == (2.5, 0.4)
+    assert found["source"] == "/data/flowers"
+    assert found["shares"] == SHARES

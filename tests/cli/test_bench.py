@@ -1,0 +1,128 @@
+"""`tench bench`, used as a person or a program uses it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tench.cli.main import main
+
+QUICK = ["--seconds", "0.3", "--threads", "2", "--image-size", "80", "-b", "4", "--device", "cpu"]
+
+
+def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    """The exit code of a command, and what it wrote to stderr."""
+    try:
+        code = main(list(arguments))
+    except SystemExit as stop:  # how the option parser ends
+        code = int(str(stop.code))
+    return code, capsys.readouterr().err
+
+
+def test_json_is_what_programs_read(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "input", str(photo_folder), *QUICK, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"read", "decode", "view", "whole"} <= {row["stage"] for row in found["rows"]}
+    assert [row["threads"] for row in found["rows"] if row["stage"] == "whole"] == [1, 2]
+    for row in found["rows"]:
+        assert 0 < row["min"] <= row["images_per_second"] <= row["max"]
+        assert row["images"] % found["sampled"] == 0
+    assert found["num_images"] == 18
+    assert found["batch_size"] == 4
+    assert sum(found["shares"].values()) == pytest.approx(1, abs=0.001)
+    assert found["bound"] in (*found["shares"], "threads")
+    assert found["verdict"][0].startswith(("Read-", "Decode-", "Resize-", "Bound by threads"))
+    for remedy in found["remedies"]:
+        assert remedy["command"].startswith(f"tench prepare {photo_folder} DEST --")
+        assert remedy["gain"] > 0
+        assert remedy["room"] > 0
+
+
+def test_a_person_reads_a_table_and_sentences(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "chart.png"
+    assert main(["bench", "input", str(photo_folder), *QUICK, "--model", "mlp", "--plot", str(plot)]) == 0
+    first, head, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{photo_folder} (train): ")
+    assert first.endswith(" of 18 images, random-resized-crop, 80 x 80 x 3, batches of 4")
+    assert head.split() == ["stage", "threads", "images/s", "min", "to", "max", "of", "one", "thread", "memory"]
+    blank = lines.index("")
+    assert [line.split()[0] for line in lines[:blank] if "-cold" not in line] == [
+        *("read", "decode", "view", "whole", "whole", "step")
+    ]
+    assert any("mlp learns " in line for line in lines[blank + 1 :])
+    with Image.open(plot) as picture:
+        assert picture.format == "PNG"
+
+
+@pytest.mark.parametrize("arguments", [[], ["inputs"], ["/some/folder"], ["--json"]])
+def test_anything_else_to_measure_is_a_usage_error_that_lists_what_there_is(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = failure(capsys, "bench", *arguments)
+    assert code == 2
+    assert "Say what to measure: tench bench input." in error
+    assert ("Did you mean 'input'?" in error) == (arguments == ["inputs"])
+
+
+def test_help_of_the_form_names_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "input", "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: tench bench input ")
+    assert "    tench bench input ~/flowers" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (["--split", "nothing"], 2, "--split nothing: "),
+        (["-b", "0"], 2, "training.batch_size is 0"),
+        (["--image-size", "0"], 2, "input.image_size is 0"),
+        (["--threads", "0"], 2, "The number of threads is 0"),
+        (["--seconds", "-1"], 2, "The time to measure is -1 s"),
+        (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG; name a file that ends in .png."),
+        (["--model", "resnet1"], 2, "resnet1"),
+        (["--recipe", "nothing"], 2, "nothing: no recipe of that name"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_error(
+    more: list[str], code: int, message: str, photo_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, error = failure(capsys, "bench", "input", str(photo_folder), *QUICK, *more)
+    assert found == code
+    assert f"tench bench: {message}" in error or message in error.splitlines()[-1]
+    assert "Traceback" not in error
+
+
+def test_a_source_without_images_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    code, error = failure(capsys, "bench", "input", str(tmp_path / "empty"))
+    assert code == 1
+    assert f"{tmp_path / 'empty'}: holds no images" in error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_sigterm_leaves_nothing_behind(number: signal.Signals, photo_folder: Path, tmp_path: Path) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-m", "tench", "bench", "input", str(photo_folder), "--seconds", "3", "--threads", "2"]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen([*command, "--image-size", "80"], env=environment, stderr=subprocess.PIPE, text=True) as run:
+        deadline = time.monotonic() + 120
+        while not any(temporary.iterdir()) and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert any(temporary.iterdir()), "no remedy was prepared"
+        run.send_signal(number)
+        error = run.stderr.read() if run.stderr else ""
+        assert run.wait(timeout=30) == 130
+    assert error.splitlines()[-1] == "tench bench: interrupted."
+    assert "Traceback" not in error
+    assert list(temporary.iterdir()) == []
