@@ -261,6 +261,7 @@ def test_only_so_many_batches_are_prepared_ahead_as_fit_the_memory(
     train: Table, monkeypatch: pytest.MonkeyPatch, budget: int, ahead: int
 ) -> None:
     monkeypatch.setattr(module, "READ_AHEAD_BYTES", budget)
+    monkeypatch.setattr(module, "_IMAGES_PER_TASK", 1)
     view = Slow(0.0005)
     order = Order(num_rows=len(train), batch_size=2)  # a batch takes two bytes
     with Loader(train, view, order, channels=1, threads=1) as loader:
@@ -331,6 +332,13 @@ def test_the_rest_of_the_process_computes_with_as_many_threads_as_before(train: 
         assert [torch.get_num_threads(), *later] == [3, 3]
     finally:
         torch.set_num_threads(before)
+
+
+def test_as_many_batches_are_prepared_ahead_as_all_threads_have_work_in(train: Table) -> None:
+    for threads, batch_size, ahead in ((1, 8, 1), (4, 8, 4), (4, 16, 2), (3, 18, 2)):
+        order = Order(num_rows=len(train), batch_size=batch_size)
+        with Loader(train, EvalView(size=4000, resize=4000), order, channels=3, threads=threads) as loader:
+            assert loader._ahead == ahead
 
 
 def test_zero_threads_are_as_many_as_there_are_cores(train: Table, monkeypatch: pytest.MonkeyPatch) -> None:
