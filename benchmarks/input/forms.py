@@ -2,7 +2,7 @@
 
 Each of the 250 photographs is there four times under other names. What FFCV stores is written by FFCV itself, all else
 by `tench prepare`. `512`: encoded anew with quality 90, the longer side at most 512 pixels; `256`: pixels, the longer
-side at most 256.
+side at most 256. `addressable`: the originals with restart markers, without loss.
 """
 
 import subprocess
@@ -17,6 +17,7 @@ PEERS = Path(__file__).parent / "peers"
 
 SMALLER = ("--max-side", "512", "--quality", "90")
 PREPARED = {
+    "addressable": ("--to", "folder", "--addressable"),
     "webdataset": ("--to", "webdataset", "--shards", "8"),
     "tfrecord": ("--to", "tfrecord", "--shards", "8"),
     "recordio": ("--to", "recordio"),

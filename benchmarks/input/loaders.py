@@ -6,7 +6,7 @@ DIR/NAME/bin/python (environments/NAME.txt is what it holds); those that are not
 photographs are repeated under other names to 1,000 images, all in the page cache.
 
 Usage: python benchmarks/input/loaders.py --photos photos.tar --environments DIR [--work DIR] [--workers N]
-    [--passes 8] [--repeats 7] [--tables NAME ...] [--output FILE]
+    [--passes 4] [--repeats 5] [--tables NAME ...] [--output FILE]
 (writes loaders.json beside itself; `python benchmarks/input/table.py` makes the tables of it)
 """
 
@@ -56,6 +56,7 @@ TABLES = {
         Contender("tench", "ours", "ours", "folder"),
         Contender("tench", "ours", "ours", "webdataset"),
         Contender("tench", "ours", "ours", "recordio"),
+        Contender("tench, prepare --addressable", "ours", "ours", "addressable"),
         Contender("torchvision, Pillow", "torch", "torchvision", "folder"),
         Contender("torchvision, decode_jpeg", "torch", "torchvision", "folder", TENSOR),
         Contender("timm", "torch", "timm", "folder"),
@@ -79,6 +80,7 @@ TABLES = {
         Contender("FFCV, raw", "ffcv", "ffcv", "beton-256"),
     ],
     "randaugment": [
+        Contender("tench", "ours", "ours", "folder", RANDAUGMENT),
         Contender("torchvision, Pillow", "torch", "torchvision", "folder", RANDAUGMENT),
         Contender("torchvision, decode_jpeg", "torch", "torchvision", "folder", (*TENSOR, *RANDAUGMENT)),
     ],
@@ -106,8 +108,8 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("/tmp/tench-benchmark/input"))
     parser.add_argument("--workers", type=int, default=0, help="threads or processes of each; 0: one for each core")
-    parser.add_argument("--passes", type=int, default=8, help="over the 1,000 images, timed")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--passes", type=int, default=4, help="over the 1,000 images, timed")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()

@@ -15,17 +15,22 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import clock
 
 from tench.data.source import open_source
+from tench.input.augment import Augmented
+from tench.input.autoaugment import RandAugment
 from tench.input.loader import Loader
 from tench.input.order import Order
-from tench.input.views import EvalView, RandomResizedCrop
+from tench.input.views import EvalView, RandomResizedCrop, View
 
 
 def batches(asked: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     _, table = open_source(asked.data).split("train")
     table = table.subset(np.arange(clock.images_to_come(asked)) % len(table))
     order = Order(num_rows=len(table), batch_size=asked.batch_size)
-    train = RandomResizedCrop(size=clock.SIZE, scale=clock.SCALE, ratio=clock.RATIO)
-    view = train if asked.view == "train" else EvalView(size=clock.SIZE, resize=clock.RESIZE)
+    view: View = EvalView(size=clock.SIZE, resize=clock.RESIZE)
+    if asked.view == "train":
+        view = RandomResizedCrop(size=clock.SIZE, scale=clock.SCALE, ratio=clock.RATIO)
+    if asked.randaugment:
+        view = Augmented(view, (RandAugment(),))
     with Loader(table, view, order, channels=3, threads=asked.workers) as loader:
         for batch in loader.batches(epoch=0):
             yield batch.images, batch.labels
@@ -34,7 +39,7 @@ def batches(asked: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 if __name__ == "__main__":
     parser = clock.parser()
     parser.add_argument("--view", choices=["train", "eval"], default="train")
+    parser.add_argument("--randaugment", action="store_true")
     asked = parser.parse_args()
-    filter_ = "area, antialiased" if asked.view == "train" else "bilinear, antialiased"
     packages = ("torch", "simplejpeg", "opencv-python-headless")
-    clock.measure(asked, batches(asked), filter_=filter_, packages=packages)
+    clock.measure(asked, batches(asked), filter_="bilinear, antialiased", packages=packages)

@@ -22,6 +22,7 @@ PLACE = re.compile(r"(<!-- input: (?!end)(\w+) -->\n).*?(<!-- input: end -->)", 
 
 DATA = {
     "folder": "class folders",
+    "addressable": "class folders",
     "webdataset": "tar shards",
     "tfrecord": "TFRecord",
     "recordio": "RecordIO",
