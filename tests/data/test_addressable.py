@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from tench.data.addressable import cut, frame_of, interval_of
+from tench.data.addressable import cut, frame_of, interval_of, is_addressable, without_bottom
 from tench.data.image import Pixels
 
 PHOTO: Pixels = load_sample_image("flower.jpg")  # 427 x 640
@@ -81,6 +81,30 @@ def test_the_pixels_of_a_box_are_those_of_the_whole_image(
     assert np.array_equal(inside, pixels_of(data)[top : top + h, left : left + w])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(1, 150),
+    width=st.integers(1, 90),
+    subsampling=st.sampled_from(list(SUBSAMPLING)),
+    channels=st.sampled_from([1, 3]),
+    place=st.floats(0, 1),
+)
+def test_the_pixels_above_a_line_do_not_need_what_is_below(
+    height: int, width: int, subsampling: str, channels: int, place: float
+) -> None:
+    sink = io.BytesIO()
+    photo(height, width, channels).save(sink, "JPEG", subsampling=subsampling)
+    data = sink.getvalue()
+    frame = frame_of(data)
+    assert frame is not None
+    end = 1 + int(place * (height - 1))
+    part = without_bottom(data, frame, end)
+    assert end <= part.height <= min(end + 1 + frame.unit_height, height)
+    assert part.goes_on == (part.height < height)
+    found = np.asarray(Image.open(io.BytesIO(part.data)))
+    assert np.array_equal(found[:end], np.asarray(Image.open(io.BytesIO(data)))[:end])
+
+
 def test_a_small_box_takes_a_small_part_of_the_data() -> None:
     data = written(photo(384, 512), interval_of(512, 16), quality=90)
     frame = frame_of(data)
@@ -110,7 +134,10 @@ def test_a_segment_is_about_64_pixels_or_a_whole_line(width: int, unit_width: in
 def test_without_restart_markers_or_with_segments_that_cross_lines_a_jpeg_is_not_addressable() -> None:
     plain = io.BytesIO()
     photo(100, 160).save(plain, "JPEG")
-    assert frame_of(plain.getvalue()) is None
+    frame = frame_of(plain.getvalue())
+    assert frame is not None
+    assert (frame.height, frame.width, frame.interval) == (100, 160, 0)
+    assert not is_addressable(plain.getvalue())
     assert frame_of(written(photo(100, 160), 3)) is None
     assert frame_of(written(photo(100, 160), 20)) is None
 
@@ -143,7 +170,7 @@ def test_a_damaged_header_is_read_without_an_error(at: int, byte: int, end: int)
     data[at % len(data)] = byte
     for damaged in (bytes(data), bytes(data[:end])):
         frame = frame_of(damaged)
-        if frame and frame.height > 20 and frame.width > 20:
+        if frame and frame.interval and frame.height > 20 and frame.width > 20:
             cut(damaged, frame, 0, 0, 20, 20)
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from tests.data.photos import encoded, photo
 
 from tench.data import jpegtran
-from tench.data.addressable import frame_of
+from tench.data.addressable import is_addressable
 from tench.data.encode import Encoding
 from tench.data.image import decode
 from tench.data.jpegtran import made_addressable
@@ -33,9 +33,9 @@ def pixels(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_becomes_addressable_and_keeps_its_pixels(subsampling: str, progressive: bool) -> None:
     data = encoded(PHOTO, quality=85, subsampling=subsampling, progressive=progressive)
-    assert frame_of(data) is None
+    assert not is_addressable(data)
     made = made_addressable(data)
-    assert frame_of(made) is not None
+    assert is_addressable(made)
     assert np.array_equal(pixels(made), pixels(data))
 
 
@@ -45,7 +45,7 @@ def test_grey_and_cmyk_become_addressable_too() -> None:
         data = encoded(PHOTO.convert(mode))
         made = made_addressable(data)
         assert np.array_equal(pixels(made), pixels(data))
-        assert frame_of(made) is not None
+        assert is_addressable(made)
 
 
 @needs_jpegtran
@@ -54,7 +54,7 @@ def test_an_arithmetic_coded_jpeg_is_decoded_and_becomes_an_addressable_one() ->
     arithmetic = subprocess.run([jpegtran.program(), "-arithmetic"], input=data, capture_output=True, check=True).stdout
     assert np.array_equal(decode(arithmetic), pixels(data))
     made = made_addressable(arithmetic)
-    assert frame_of(made) is not None
+    assert is_addressable(made)
     assert np.array_equal(pixels(made), pixels(data))
 
 
@@ -86,7 +86,7 @@ def test_prepare_makes_originals_addressable_and_says_so(photo_folder: Path, tmp
     for row in range(len(before)):
         assert np.array_equal(pixels(after.read(row)), pixels(before.read(row)))
         if before.read(row).startswith(b"\xff\xd8"):
-            kinds.add(frame_of(after.read(row)) is not None)
+            kinds.add(is_addressable(after.read(row)))
         else:
             assert after.read(row) == before.read(row)
     assert True in kinds

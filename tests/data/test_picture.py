@@ -47,6 +47,23 @@ def test_a_part_is_that_part_of_what_pillow_decodes(tmp_path: Path, form: str, c
         assert np.array_equal(found, whole[top : top + height, left : left + width])
 
 
+def test_a_damaged_jpeg_with_the_damage_below_the_part_is_refused_all_the_same(tmp_path: Path) -> None:
+    """What libjpeg remarks on data that goes on is known from what it remarks on a file that is cut off."""
+    for form in ("JPEG", "grey", "addressable"):
+        for cut_off in (2, 20, 3000, 20000):
+            picture = picture_of(tmp_path / f"{form} {cut_off}", FORMS[form][:-cut_off], 3)
+            with pytest.raises(ImageError, match="truncated JPEG"):
+                picture.part(0, 0, 40, 40)
+
+
+def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
+    for form in ("JPEG", "addressable"):
+        whole = picture_of(tmp_path / form, FORMS[form], 3).part(0, 0, 60, 70)
+        for behind in (b"more", FORMS["grey"], b"\xff" * 100):
+            picture = picture_of(tmp_path / f"{form} {len(behind)}", FORMS[form] + behind, 3)
+            assert np.array_equal(picture.part(0, 0, 60, 70), whole)
+
+
 @pytest.mark.parametrize("by", [2, 4, 8])
 @pytest.mark.parametrize("form", ["JPEG", "addressable", "addressable grey", "progressive"])
 def test_a_part_comes_smaller_where_that_is_enough(tmp_path: Path, form: str, by: int) -> None:

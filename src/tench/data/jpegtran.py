@@ -10,7 +10,7 @@ import subprocess
 
 import simplejpeg
 
-from tench.data.addressable import frame_of, interval_of
+from tench.data.addressable import interval_of, is_addressable
 from tench.data.image import JPEG_START
 from tench.errors import UsageError
 
@@ -42,7 +42,7 @@ def made_addressable(data: bytes) -> bytes:
     What is no JPEG, has such segments already, or makes jpegtran complain (damage, a rare form of coding) comes back
     as it is.
     """
-    if not data.startswith(JPEG_START) or frame_of(data):
+    if not data.startswith(JPEG_START) or is_addressable(data):
         return data
     try:
         _, width, _, subsampling = simplejpeg.decode_jpeg_header(data)
@@ -51,4 +51,4 @@ def made_addressable(data: bytes) -> bytes:
         return data
     command = [program(), "-copy", "all", "-optimize", "-restart", f"{interval}B"]
     result = subprocess.run(command, input=data, capture_output=True)
-    return result.stdout if result.returncode == 0 and frame_of(result.stdout) else data
+    return result.stdout if result.returncode == 0 and is_addressable(result.stdout) else data

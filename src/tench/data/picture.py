@@ -2,7 +2,8 @@
 
 Whoever asks for a part knows where it lies only when the size is known, and the size stands in the header. So the
 header is read first, and the pixels when they are asked for. Of a JPEG with segments (`tench.data.addressable`) those
-under the part are decoded; of every other one the whole, at 1/2, 1/4 or 1/8 of its size where that is enough.
+under the part are decoded, of others what lies above its lower edge, and either at 1/2, 1/4 or 1/8 of its size where
+that is enough.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Protocol
 
+import numpy as np
 import simplejpeg
 
 from tench.data import addressable
@@ -77,26 +79,38 @@ class Jpeg:
     is_grey: bool
 
     def part(self, top: int, left: int, height: int, width: int, *, enough: int = 0, fast: bool = False) -> Pixels:
-        there = addressable.Part(self.data, 0, 0, self.height, self.width)
-        if (height < self.height or width < self.width) and (frame := addressable.frame_of(self.data)):
-            there = addressable.cut(self.data, frame, top, left, height, width) or there
+        there = self._part_with(top, left, height, width)
         by = next((by for by in _REDUCTIONS if enough and min(height, width) >= by * enough), 1)
+        # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
+        channels = 1 if self.is_grey and self.channels == 1 else 3
+        shape = -(-there.height // by), -(-there.width // by), channels
+        pixels = np.empty(shape, np.uint8)
         try:
-            pixels = simplejpeg.decode_jpeg(
+            simplejpeg.decode_jpeg(
                 there.data,
-                # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs by rounding.
-                "GRAY" if self.is_grey and self.channels == 1 else "RGB",
-                min_height=-(-there.height // by),
-                min_width=-(-there.width // by),
+                "GRAY" if channels == 1 else "RGB",
+                min_height=shape[0],
+                min_width=shape[1],
                 fastdct=fast,
                 fastupsample=fast,
+                buffer=pixels,
             )
-            top, left = top - there.top, left - there.left
-        except ValueError:  # damaged: what is done about it is decided in one place
-            pixels, by = decode(self.data, self.channels), 1
+        except ValueError as error:  # libjpeg remarks on something; it has decoded all the same
+            if not (there.goes_on and "extraneous bytes before marker" in str(error)):
+                # Damaged: what is done about it is decided in one place.
+                return decode(self.data, self.channels)[top : top + height, left : left + width]
+        top, left = top - there.top, left - there.left
         y, x = round(top / by), round(left / by)
-        pixels = pixels[y : round((top + height) / by), x : round((left + width) / by)]
-        return with_channels(pixels, self.channels)
+        return with_channels(pixels[y : round((top + height) / by), x : round((left + width) / by)], self.channels)
+
+    def _part_with(self, top: int, left: int, height: int, width: int) -> addressable.Part:
+        """The smallest JPEG that has the pixels of the box."""
+        if (height < self.height or width < self.width) and (frame := addressable.frame_of(self.data)):
+            if not frame.interval:
+                return addressable.without_bottom(self.data, frame, top + height)
+            if found := addressable.cut(self.data, frame, top, left, height, width):
+                return found
+        return addressable.Part(self.data, 0, 0, self.height, self.width)
 
 
 def decode_row(table: Table, row: int, channels: int) -> Pixels:

@@ -211,6 +211,7 @@ class Loader:
 
     def _work(self, number: int) -> None:
         torch.set_num_threads(1)  # of this thread: all of them together are the cores
+        torch.get_num_threads()  # has it taken over now; later it would take what is set for other threads
         self._ready.wait()
         while (task := self._tasks.get()) is not None:
             job, part = task

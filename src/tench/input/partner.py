@@ -79,6 +79,7 @@ def _serve(connection: Connection, to_close: list[Connection], fill: Fill, pixel
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides what becomes of it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    torch.get_num_threads()  # has it taken over
     with contextlib.suppress(EOFError, OSError):
         while True:
             rows, draws = connection.recv()

@@ -91,7 +91,7 @@ def pillow_axis(length: int, resized: int, first: int, count: int, interpolation
     used = (weights != 0).any(axis=0)
     begin, end = int(lowest.min()), int(highest.max())
     sources = np.where(inside, index, lowest[:, None])[:, used] - begin
-    return Axis(length, resized, begin, end, sources, weights[:, used])
+    return Axis(length, resized, begin, end, np.ascontiguousarray(sources), np.ascontiguousarray(weights[:, used]))
 
 
 def _triangle(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -152,10 +152,11 @@ def _weighted(lines: Image, axis: Axis) -> Image:
         torch.from_numpy(lines).float(),
         per_sample_weights=torch.from_numpy(axis.weights).float(),
         mode="sum",
-    ).numpy()
-    np.maximum(sums, 0.0, out=sums)  # bicubic weights may be negative; what is too large becomes 255 below
+    )
+    if axis.weights.min() < 0:
+        sums.clamp_(min=0)  # what is too large becomes 255 below, but the sign would be dropped
     error = _ERROR_PER_TAP * (axis.sources.shape[1] + 1)
-    rounded, other = (cv2.convertScaleAbs(sums, beta=beta) for beta in (-error, error))
+    rounded, other = (cv2.convertScaleAbs(sums.numpy(), beta=beta) for beta in (-error, error))
     near = np.flatnonzero(rounded != other)
     if len(near):
         line, column = np.divmod(near, lines.shape[1])
