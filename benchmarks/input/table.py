@@ -5,7 +5,7 @@ A page says with two comments where a table goes, and what is between them is re
     <!-- input: originals -->
     <!-- input: end -->
 
-The names are those of the tables in loaders.json, and `memory` and `epochs` for memory.json and epochs.json. What was
+The names are those of the tables in loaders.json, and those of the other scripts here for their JSON files. What was
 not measured yet stays as it is.
 Usage: python benchmarks/input/table.py
 """
@@ -20,6 +20,14 @@ HERE = Path(__file__).parent
 PAGES = (HERE / "results.md", HERE.parents[1] / "README.md")
 PLACE = re.compile(r"(<!-- input: (?!end)(\w+) -->\n).*?(<!-- input: end -->)", re.DOTALL)
 
+OURS = "tench"
+TITLES = {
+    "originals": "original JPEGs, training view",
+    "smaller": "JPEGs of at most 512 pixels",
+    "pixels": "raw pixels, at most 256",
+    "randaugment": "original JPEGs, with RandAugment",
+    "evaluation": "original JPEGs, evaluation view",
+}
 DATA = {
     "folder": "class folders",
     "addressable": "class folders",
@@ -38,7 +46,13 @@ def filled(page: str, tables: Mapping[str, str]) -> str:
 def all_tables(folder: Path) -> dict[str, str]:
     """The tables by name, of the JSON files that are there."""
     found = {}
-    makers = {"loaders": loader_tables, "memory": memory_table, "epochs": epochs_table}
+    makers = {
+        "loaders": loader_tables,
+        "memory": memory_table,
+        "epochs": epochs_table,
+        "decode": decode_table,
+        "training": training_table,
+    }
     for name, make in makers.items():
         path = folder / f"{name}.json"
         if path.exists():
@@ -47,7 +61,25 @@ def all_tables(folder: Path) -> dict[str, str]:
 
 
 def loader_tables(result: Mapping[str, Any]) -> dict[str, str]:
-    return {name: loader_table(rows) for name, rows in result["tables"].items()}
+    tables = {name: loader_table(rows) for name, rows in result["tables"].items()}
+    return tables | {"summary": summary_table(result["tables"])}
+
+
+def summary_table(tables: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    """One line for each table: ours, and the others from the fastest down."""
+    lines = ["| images, view | tench, images/s | others, images/s |", "|---|--:|---|"]
+    for name, rows in tables.items():
+        ours, *others = sorted(rows, key=lambda row: (row is not rows[0], -row["images_per_second"]["median"]))
+        told = (
+            f"{short(row)} {row['images_per_second']['median']:,.0f}" for row in others if OURS not in row["loader"]
+        )
+        lines.append(f"| {TITLES[name]} | {ours['images_per_second']['median']:,.0f} | {', '.join(told)} |")
+    return "\n".join(lines) + "\n"
+
+
+def short(row: Mapping[str, Any]) -> str:
+    plain = "" if "antialiased" in row["filter"] and "not antialiased" not in row["filter"] else " (not antialiased)"
+    return row["loader"] + plain
 
 
 def loader_table(rows: list[Mapping[str, Any]]) -> str:
@@ -76,6 +108,32 @@ def epochs_table(result: Mapping[str, Any]) -> dict[str, str]:
     names = ("first_megabytes", "last_megabytes", "largest_megabytes", "last_to_first")
     lines.append(f"| {' | '.join(str(result[name]) for name in names)} |")
     return {"epochs": "\n".join(lines) + "\n"}
+
+
+def decode_table(result: Mapping[str, Any]) -> dict[str, str]:
+    lines = [
+        "| decode | milliseconds a view | mean difference | of parts twice as large as the view | largest difference |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for choice, row in result["choices"].items():
+        columns = (row["mean_difference"], row["mean_difference_of_large_parts"], row["largest_difference"])
+        lines.append(f"| {choice} | {spread(row['milliseconds'], '.2f')} | {' | '.join(map(str, columns))} |")
+    return {"decode": "\n".join(lines) + "\n"}
+
+
+def training_table(result: Mapping[str, Any]) -> dict[str, str]:
+    rates = result["images_per_second"]
+    lines = [
+        "| network | images per second from files | on one made-up batch | files to made-up |",
+        "|---|--:|--:|--:|",
+    ]
+    columns = (
+        spread(rates["files"], ".1f"),
+        spread(rates["made_up"], ".1f"),
+        spread(result["files_to_made_up"], ".3f"),
+    )
+    lines.append(f"| {result['arch']}, {result['precision']} | {' | '.join(columns)} |")
+    return {"training": "\n".join(lines) + "\n"}
 
 
 def spread(summary: Mapping[str, float], form: str) -> str:

@@ -11,10 +11,13 @@ from PIL import Image
 from tench.bench import loading
 from tench.bench.loading import Setting, remedies, resident_row, whole_rows
 from tench.bench.measure import Rate
-from tench.bench.remedy import encodings, prepared
+from tench.bench.remedy import candidates, prepared
+from tench.data import jpegtran
 from tench.data.encode import Encoding
+from tench.data.planning import Options
 from tench.data.source import open_source
 from tench.data.table import Dataset, Table
+from tench.errors import UsageError
 from tench.input.views import PadCrop, RandomResizedCrop, View
 
 
@@ -67,15 +70,20 @@ def test_a_resident_sets_pass_is_over_whole_images_of_the_sample(table: Table) -
 
 
 def test_smaller_images_are_tried_in_proportion_to_the_view() -> None:
-    assert (
-        list(encodings(32))
-        == list(encodings(224))
-        == [
-            "--max-side 512 --quality 90",
-            "--format pixels --max-side 256",
-        ]
-    )
-    assert list(encodings(448)) == ["--max-side 1024 --quality 90", "--format pixels --max-side 512"]
+    for size in (32, 224):
+        assert list(candidates(size))[:2] == ["--max-side 512 --quality 90", "--format pixels --max-side 256"]
+    assert list(candidates(448))[:2] == ["--max-side 1024 --quality 90", "--format pixels --max-side 512"]
+
+
+def test_addressable_jpegs_are_tried_where_the_program_for_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpegtran, "program", lambda: "/usr/bin/jpegtran")
+    assert list(candidates(224))[2:] == ["--addressable"]
+
+    def missing() -> str:
+        raise UsageError("not found")
+
+    monkeypatch.setattr(jpegtran, "program", missing)
+    assert list(candidates(224))[2:] == []
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ def test_prepared_images_are_those_of_the_sample_encoded_anew(
     how: Encoding, kind: str, dataset: Dataset, table: Table
 ) -> None:
     sample = table.subset(np.array([1, 4, 7, 17]))
-    with prepared(dataset, sample, how, threads=2) as made:
+    with prepared(dataset, sample, Options(how=how), threads=2) as made:
         assert len(made) == 4
         folder = Path(made.shard(0)).parent
         for row in range(4):
@@ -99,7 +107,8 @@ def test_the_temporary_folder_is_gone_after_an_interrupt(
     dataset: Dataset, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(KeyboardInterrupt), prepared(dataset, table, Encoding(max_side=40), 1) as made:  # noqa: PT012
+    smaller = Options(how=Encoding(max_side=40))
+    with pytest.raises(KeyboardInterrupt), prepared(dataset, table, smaller, 1) as made:  # noqa: PT012
         assert Path(made.shard(0)).is_relative_to(tmp_path)
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -115,7 +124,8 @@ def test_a_remedys_gain_and_room_are_those_of_the_images_it_made(
         return {"before": Rate(100, 90, 110, 18, 1), "after": Rate(250, 200, 300, 18, 1)}
 
     monkeypatch.setattr(loading, "rates", rates)
-    monkeypatch.setattr(loading, "encodings", lambda _: {"--format pixels": Encoding(format="pixels")})
+    pixels_only = {"--format pixels": Options(how=Encoding(format="pixels"))}
+    monkeypatch.setattr(loading, "candidates", lambda _: pixels_only)
     (found,) = remedies(dataset, table, setting(RandomResizedCrop(size=32)), 1)
     assert ran == [{"before": 18, "after": 18}]
     assert (found.options, found.gain) == ("--format pixels", 2.5)

@@ -106,6 +106,15 @@ def test_a_remedy_that_takes_as_much_room_says_so() -> None:
     assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much room.")
 
 
+def test_of_images_that_keep_their_pixels_one_is_not_warned() -> None:
+    kept = remedy("--addressable", 1000, 1400, 1.01)
+    assert verdict(result(remedies=[kept]))[1:] == [
+        "tench prepare /data/flowers DEST --addressable gives 1,400 images/s (1.4 times), and takes as much room, with "
+        "the same pixels."
+    ]
+    assert verdict(result(remedies=[kept, JPEG]))[-1] == CAUTION
+
+
 def test_remedies_that_gain_less_than_a_tenth_are_not_suggested() -> None:
     assert verdict(result(remedies=[RAW]))[1:] == [
         "Storing the images smaller or as raw pixels would not help (less than 10 %); more cores would help."

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from tench.bench.measure import give_back_memory, memory_bytes, rates
-from tench.bench.remedy import encodings, prepared
+from tench.bench.remedy import candidates, prepared
 from tench.bench.result import RESIDENT, WHOLE, WHOLE_COLD, Remedy, Row
 from tench.bench.sample import repeated
 from tench.data.table import Dataset, Table
@@ -74,14 +74,14 @@ def remedies(dataset: Dataset, sample: Table, setting: Setting, threads: int) ->
     """What each kind of prepared images gives, measured in turns with what there is. Raises TenchError as `prepare`."""
     found = []
     as_it_is = _lengthened(sample, setting, threads)
-    for options, how in encodings(setting.view.size).items():
+    for written, options in candidates(setting.view.size).items():
         with (
-            prepared(dataset, sample, how, threads) as made,
+            prepared(dataset, sample, options, threads) as made,
             _loader(as_it_is, setting, threads) as before,
             _loader(_lengthened(made, setting, threads), setting, threads) as after,
         ):
             both = rates({"before": _epochs(before), "after": _epochs(after)}, done=setting.done)
-        found.append(Remedy(options, both["before"], both["after"], made.num_bytes / sample.num_bytes))
+        found.append(Remedy(written, both["before"], both["after"], made.num_bytes / sample.num_bytes))
     return found
 
 

@@ -4,39 +4,49 @@ Measured rather than estimated: how much a smaller image saves depends on the cr
 and on what the images are now.
 """
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from tench.data import jpegtran
 from tench.data.encode import Encoding
 from tench.data.layouts import webdataset
 from tench.data.planning import Options
 from tench.data.prepare import prepare
 from tench.data.table import Dataset, Table, made
 from tench.data.tree import open_tree
+from tench.errors import UsageError
+
+ADDRESSABLE = "--addressable"
+"""The remedy that keeps every pixel."""
 
 
-def encodings(image_size: int) -> dict[str, Encoding]:
-    """What is tried, by the options of `tench prepare`: smaller JPEGs, and raw pixels that need no decoding.
+def candidates(image_size: int) -> dict[str, Options]:
+    """What is tried, by the options of `tench prepare`: smaller JPEGs, raw pixels that need no decoding, and, where the
+    program for it is installed, JPEGs of which parts can be decoded.
 
     512 and 256 pixels serve views of up to 224; larger views get larger images in the same proportion.
     """
     jpeg, raw = max(512, image_size * 512 // 224), max(256, image_size * 256 // 224)
-    return {
-        f"--max-side {jpeg} --quality 90": Encoding(max_side=jpeg, quality=90),
-        f"--format pixels --max-side {raw}": Encoding(format="pixels", max_side=raw),
+    found = {
+        f"--max-side {jpeg} --quality 90": Options(how=Encoding(max_side=jpeg, quality=90)),
+        f"--format pixels --max-side {raw}": Options(how=Encoding(format="pixels", max_side=raw)),
     }
+    with contextlib.suppress(UsageError):
+        jpegtran.program()
+        found[ADDRESSABLE] = Options(addressable=True)
+    return found
 
 
-@contextmanager
-def prepared(dataset: Dataset, table: Table, how: Encoding, threads: int) -> Iterator[Table]:
-    """A table of the same images encoded anew, for a `with`. Raises TenchError as `prepare`."""
+@contextlib.contextmanager
+def prepared(dataset: Dataset, table: Table, options: Options, threads: int) -> Iterator[Table]:
+    """A table of the same images prepared with these options, for a `with`. Raises TenchError as `prepare`."""
     with tempfile.TemporaryDirectory(prefix="tench-bench-") as name:
         folder = Path(name)
         part = dataclasses.replace(dataset, splits={"train": table})
-        done = prepare(part, folder / "prepared", options=Options(how=how), threads=threads)
+        done = prepare(part, folder / "prepared", options=options, threads=threads)
         contents = webdataset.read(open_tree(done.dest, folder / "spool"))
         found = made(contents, source=str(done.dest), layout=webdataset.NAME).splits["train"]
         try:

@@ -6,6 +6,7 @@ was measured for it, and only where it gains something.
 
 import math
 
+from tench.bench.remedy import ADDRESSABLE
 from tench.bench.result import READ_COLD, RESIDENT, STEP, WHOLE, WHOLE_COLD, Remedy, Result, Row
 
 MIN_GAIN = 1.1
@@ -112,7 +113,8 @@ def _remedies(result: Result) -> list[str]:
     good = sorted((one for one in result.remedies if one.gain >= MIN_GAIN), key=lambda one: -one.gain)
     if good:
         caution = "Smaller images hold less detail for crops: compare the accuracy before you rely on them."
-        return [*(_remedy(result, one) for one in good), caution]
+        smaller = any(one.options != ADDRESSABLE for one in good)
+        return [*(_remedy(result, one) for one in good), *([caution] if smaller else [])]
     cores = "would help little" if bound(result) == "threads" else "would help"
     tried = "Storing the images smaller or as raw pixels would not help (less than 10 %); m" if result.remedies else "M"
     return [f"{tried}ore cores {cores}."]
@@ -123,6 +125,8 @@ def _remedy(result: Result, remedy: Remedy) -> str:
         f"{result.command(remedy)} gives {_rate(remedy.after.median)} images/s "
         f"({remedy.gain:.1f} times), and takes {_room(remedy.room)}"
     )
+    if remedy.options == ADDRESSABLE:
+        text += ", with the same pixels"
     step = result.find(STEP)
     if step is None or result.device == "cpu":
         return f"{text}."

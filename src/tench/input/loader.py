@@ -41,7 +41,7 @@ _CLOSE_SECONDS = 1.0  # more than an image takes, unless it hangs
 THREADS_ALONE = 8
 """So many threads scale by themselves (tench.input.partner says why); more have a process each."""
 
-_IMAGES_PER_TASK = 8  # few enough to share a batch evenly, enough to make handing over cost little
+_IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make handing over cost little
 
 _log = logging.getLogger("tench")
 
@@ -95,8 +95,9 @@ class Loader:
         self.table, self.view, self.order = table, view, order
         self._channels = channels
         count = num_threads(threads)
-        batch_bytes = min(order.batch_size, order.num_rows) * view.size**2 * channels
-        at_work = math.ceil(count * _IMAGES_PER_TASK / order.batch_size)  # batches that all threads are filling
+        batch_size = math.ceil(min(order.batch_size, order.num_rows) / order.world_size)
+        batch_bytes = batch_size * view.size**2 * channels
+        at_work = math.ceil(count * _IMAGES_PER_TASK / max(batch_size, 1))  # batches that all threads are filling
         self._ahead = max(at_work, min(READ_AHEAD_BYTES // max(batch_bytes, 1), 4))
         self._memory = _Memory(batch_bytes, keep=self._ahead + 2, pin=pin)
         self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
@@ -198,7 +199,10 @@ class Loader:
 
     def _complain(self) -> float:
         """Say which image is being waited for; return the seconds after which to ask again."""
-        row, stage, since = min(self._doing.values(), key=lambda doing: doing[2])
+        doing = list(self._doing.values())
+        if not doing:  # between two tasks
+            return _STALL_WARNING_SECONDS
+        row, stage, since = min(doing, key=lambda one: one[2])
         seconds = time.monotonic() - since
         if seconds >= STALL_SECONDS:
             raise TenchError(
@@ -214,17 +218,20 @@ class Loader:
         torch.get_num_threads()  # has it taken over now; later it would take what is set for other threads
         self._ready.wait()
         while (task := self._tasks.get()) is not None:
-            job, part = task
-            error: BaseException | None = None
-            try:
-                self._fill_part(number, job, slice(part * _IMAGES_PER_TASK, (part + 1) * _IMAGES_PER_TASK))
-            except BaseException as caught:
-                error = caught
-                if not isinstance(caught, TenchError) and number in self._doing:  # a fault of ours: where was it?
-                    row, stage, _ = self._doing[number]
-                    caught.add_note(f"This happened with {self.table.place(row)}, row {row}, stage {stage}.")
-            self._doing.pop(number, None)
-            job.done.put((part, error))
+            self._do(number, *task)
+            del task  # a batch is not to be held while waiting for the next one
+
+    def _do(self, number: int, job: _Job, part: int) -> None:
+        error: BaseException | None = None
+        try:
+            self._fill_part(number, job, slice(part * _IMAGES_PER_TASK, (part + 1) * _IMAGES_PER_TASK))
+        except BaseException as caught:
+            error = caught
+            if not isinstance(caught, TenchError) and number in self._doing:  # a fault of ours: where was it?
+                row, stage, _ = self._doing[number]
+                caught.add_note(f"This happened with {self.table.place(row)}, row {row}, stage {stage}.")
+        self._doing.pop(number, None)
+        job.done.put((part, error))
 
     def _fill_part(self, number: int, job: _Job, part: slice) -> None:
         if self._closed:

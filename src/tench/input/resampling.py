@@ -36,13 +36,13 @@ def antialiased(image: Image, out: Image) -> None:
 
     height, width = out.shape[:2]
     torch.ops.aten._upsample_bilinear2d_aa.out(
-        _planes(_plain(image)), (height, width), False, None, None, out=_planes(out)
+        _planes(_writable(image)), (height, width), False, None, None, out=_planes(out)
     )
 
 
-def _plain(image: Image) -> Image:
-    """The image in memory of its own, which torch would make of a part anyway, and it warns of what is read-only."""
-    return image if image.flags.c_contiguous and image.flags.writeable else image.copy()
+def _writable(image: Image) -> Image:
+    """The image, copied where it is read-only: torch warns of that."""
+    return image if image.flags.writeable else image.copy()
 
 
 def _planes(image: Image) -> "torch.Tensor":
@@ -128,7 +128,7 @@ def _goes_down_first(vertical: Axis, horizontal: Axis) -> bool:
 
 def _down(image: Image, axis: Axis) -> Image:
     height, width, channels = image.shape
-    return _weighted(_plain(image).reshape(height, width * channels), axis).reshape(-1, width, channels)
+    return _weighted(_writable(image).reshape(height, width * channels), axis).reshape(-1, width, channels)
 
 
 def _across(image: Image, axis: Axis) -> Image:

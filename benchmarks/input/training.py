@@ -1,0 +1,86 @@
+"""Whether a training waits for its images: a network's steps from files, beside the same steps on one made-up batch.
+
+Both are tench's own step, on the processor, in turns of a few steps each; files go through the loader, whose threads
+share the cores with the network. The time of a turn is that of its steps and of the wait for their batches.
+
+Usage: python benchmarks/input/training.py --source FOLDER [--arch resnet50] [--batch-size 32] [--steps 8]
+    [--repeats 5] [--output FILE] (writes training.json beside itself)
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import common
+from machine import write_result
+
+from tench.data.source import open_source
+from tench.input.loader import Batch, Loader
+from tench.input.order import Order
+from tench.models import create
+from tench.training.plan import resolve, resolve_memory_format
+from tench.training.recipe import Recipe
+from tench.training.recipe_views import train_view
+from tench.training.state import memory_format, new_state
+from tench.training.step import read_totals, train_step
+from tench.weights.own import Normalise
+
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--arch", default="resnet50")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
+    args = parser.parse_args()
+    dataset = open_source(args.source)
+    _, table = dataset.split("train")
+    recipe = resolve(Recipe().replace(arch=args.arch, batch_size=args.batch_size, channels=3), table, CPU)
+    size = recipe.input.image_size
+    assert size != "auto"
+    module = create(args.arch, num_classes=len(dataset.classes), image_size=size, channels=3)
+    recipe = resolve_memory_format(recipe, module)
+    state = new_state(module, recipe, CPU)
+    state.module.train()
+    normalise = Normalise(recipe.input.mean, recipe.input.std, CPU, memory_format(recipe))
+    order = Order(num_rows=len(table), batch_size=args.batch_size)
+    with Loader(table, train_view(recipe), order, channels=3) as loader:
+        from_files = (batch for epoch in itertools.count() for batch in loader.batches(epoch))
+        images = torch.randint(0, 256, (args.batch_size, size, size, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        rows = torch.arange(args.batch_size)
+        made_up = itertools.repeat(Batch(images, rows % len(dataset.classes), rows))
+
+        def turn(batches: Iterator[Batch]) -> float:
+            start = time.perf_counter()
+            for _ in range(args.steps):
+                train_step(state, next(batches), 0.0, recipe, normalise)
+                state.step += 1
+            read_totals(state)
+            return time.perf_counter() - start
+
+        contenders = {"files": lambda: turn(from_files), "made_up": lambda: turn(made_up)}
+        seconds = common.in_turns(contenders, args.repeats)
+    num_images = args.steps * args.batch_size
+    result = {
+        "arch": args.arch,
+        "precision": recipe.training.precision,
+        "batch_size": args.batch_size,
+        "images_of_a_turn": num_images,
+        "images_per_second": {name: common.rates(num_images, times, 2) for name, times in seconds.items()},
+        "files_to_made_up": common.times_as_fast(seconds["files"], seconds["made_up"]),
+    }
+    write_result(args.output, result)
+
+
+if __name__ == "__main__":
+    main()
