@@ -1,4 +1,6 @@
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -68,5 +70,19 @@ def test_memory_counts_what_was_written_to_and_what_was_given_back() -> None:
 
 
 def test_where_the_system_does_not_tell_the_memory_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "_SMAPS", tmp_path / "smaps_rollup")
+    monkeypatch.setattr(measure, "_PROC", tmp_path)
     assert memory_bytes() is None
+
+
+def test_the_memory_of_children_counts_too() -> None:
+    before = memory_bytes()
+    if before is None:
+        pytest.skip("needs /proc/self/smaps_rollup, which this system does not have")
+    code = "held = b'x' * (64 * 2**20); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with_it = memory_bytes()
+        child.communicate(b"\n")
+    assert with_it is not None
+    assert with_it > before + 60 * 2**20

@@ -72,7 +72,7 @@ def test_threads_that_do_not_add_up_are_the_bound() -> None:
         "Bound by threads that wait for each other: 2 cores give 550 images/s, only 1.1 times what one thread does; "
         "Python's lock and memory are shared, or other programs use the cores. Of an image's time in one thread: "
         "reading 5 %, decoding 70 %, resizing 25 %.",
-        "Storing the images smaller or as raw pixels would not help (less than 10 %); more cores would help little.",
+        "Nothing that tench prepare can store would help (less than 10 %); more cores would help little.",
     ]
 
 
@@ -117,7 +117,7 @@ def test_of_images_that_keep_their_pixels_one_is_not_warned() -> None:
 
 def test_remedies_that_gain_less_than_a_tenth_are_not_suggested() -> None:
     assert verdict(result(remedies=[RAW]))[1:] == [
-        "Storing the images smaller or as raw pixels would not help (less than 10 %); more cores would help."
+        "Nothing that tench prepare can store would help (less than 10 %); more cores would help."
     ]
 
 

@@ -231,7 +231,7 @@ def test_a_caller_that_stops_early_stops_the_work(train: Table) -> None:
     with Loader(train, view, order, channels=1, threads=1) as loader:
         batches = loader.batches(0)
         next(batches)
-        batches.close()  # type: ignore[attr-defined]
+        batches.close()
         assert settled(view) <= 2 * 2  # the first batch, and the one that had begun
         assert len(contents(loader.batches(1))) == order.steps_per_epoch  # and the loader can go on
 

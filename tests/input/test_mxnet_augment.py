@@ -154,7 +154,7 @@ def test_a_square_of_drawn_side_is_cut_at_random_or_from_the_centre(monkeypatch:
 
 
 def test_a_square_larger_than_the_image_is_refused() -> None:
-    with pytest.raises(TenchError, match=r"A crop of 50 pixels cannot be cut from an image of 45 x 60\. Name"):
+    with pytest.raises(TenchError, match=r"a crop of 50 pixels cannot be cut from an image of 45 x 60\. Name"):
         rendered(MXNetAugment(size=20, min_crop_size=50, max_crop_size=50), photo())
 
 

@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,9 +12,10 @@ import pytest
 from tench.data.source import open_source
 from tench.errors import TenchError
 from tench.input import loader as module
+from tench.input import partner as module_of_partner
 from tench.input.loader import Loader
 from tench.input.order import Order
-from tench.input.partner import CAN_FORK, Partner
+from tench.input.partner import CAN_FORK, Partner, end
 from tench.input.views import EvalView
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="the system does not fork safely")
@@ -34,8 +34,8 @@ def test_a_partner_fills_images_with_the_rows_and_numbers_it_is_given() -> None:
     assert out[:, 0, 0, 0].tolist() == [5, 16, 27]
     partner.fill([1], np.zeros((1, 0)), out[:1])
     assert out[:, 1, 1, 0].tolist() == [1, 16, 27]
-    partner.close()
-    assert multiprocessing.active_children() == []
+    end([partner])
+    assert not is_running(str(partner._pid))
 
 
 def test_what_goes_wrong_in_a_partner_is_raised_here_and_it_goes_on() -> None:
@@ -50,7 +50,7 @@ def test_what_goes_wrong_in_a_partner_is_raised_here_and_it_goes_on() -> None:
         partner.fill([1, 2, 3], NO_DRAWS, out)
     partner.fill([3, 4, 5], NO_DRAWS, out)
     assert out[:, 0, 0, 0].tolist() == [3, 4, 5]
-    partner.close()
+    end([partner])
 
 
 def test_a_partner_that_is_killed_is_an_error_with_its_rows() -> None:
@@ -58,9 +58,36 @@ def test_a_partner_that_is_killed_is_an_error_with_its_rows() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     partner = Partner(die, SHAPE)
-    with pytest.raises(TenchError, match=r"ended \(exit code -9\) at one of the rows \[1, 2, 3\]"):
+    with pytest.raises(TenchError, match=r"ended \(exit code -9\) at row 1\."):
         partner.fill([1, 2, 3], NO_DRAWS, np.zeros((3, 2, 2, 1), np.uint8))
-    partner.close()
+    end([partner])
+
+
+def test_the_row_that_is_at_work_is_told_while_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(row: int, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
+        time.sleep(0.3 if row == 8 else 0)
+
+    monkeypatch.setattr(module_of_partner, "_POLL_SECONDS", 0.02)
+    partner, told = Partner(slow, SHAPE), list[int]()
+    partner.fill([7, 8, 9], NO_DRAWS, np.zeros((3, 2, 2, 1), np.uint8), told.append)
+    assert set(told) == {8}
+    end([partner])
+
+
+def test_a_fault_of_ours_brings_its_traceback_along() -> None:
+    class LocalError(Exception):
+        """Of a class that cannot be pickled."""
+
+    def fault(row: int, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
+        raise IndexError("no such draw") if row == 1 else LocalError("not to be pickled")
+
+    partner = Partner(fault, SHAPE)
+    with pytest.raises(IndexError, match="no such draw") as error:
+        partner.fill([1, 2, 3], NO_DRAWS, np.zeros((3, 2, 2, 1), np.uint8))
+    assert "in fault" in error.value.__notes__[0]
+    with pytest.raises(RuntimeError, match=r"(?s)in fault.*not to be pickled"):
+        partner.fill([2, 3, 4], NO_DRAWS, np.zeros((3, 2, 2, 1), np.uint8))
+    end([partner])
 
 
 def test_many_threads_have_processes_and_closing_ends_them(photo_folder: Path) -> None:
@@ -69,13 +96,23 @@ def test_many_threads_have_processes_and_closing_ends_them(photo_folder: Path) -
     for threads in (module.THREADS_ALONE, module.THREADS_ALONE + 1):
         with Loader(table, EvalView(size=8, resize=8), order, channels=3, threads=threads) as loader:
             assert len(next(loader.batches(0)).rows) == 6
-            assert len(multiprocessing.active_children()) == (0 if threads == module.THREADS_ALONE else threads)
-        assert multiprocessing.active_children() == []
+            pids = [str(partner._pid) for partner in loader._partners]
+            assert len(pids) == (0 if threads == module.THREADS_ALONE else threads)
+            assert all(is_running(pid) for pid in pids)
+        assert not any(is_running(pid) for pid in pids)
+
+
+def test_a_compressed_archive_is_read_by_threads_alone(photo_folder: Path) -> None:
+    table = open_source(photo_folder).splits["train"]
+    table.indexes["an index"] = "an archive"
+    order = Order(num_rows=len(table), batch_size=6)
+    with Loader(table, EvalView(size=8, resize=8), order, channels=3, threads=module.THREADS_ALONE + 1) as loader:
+        assert loader._partners == []
 
 
 def test_partners_end_when_the_process_they_belong_to_is_killed(photo_folder: Path) -> None:
     code = f"""
-import multiprocessing, sys, time
+import time
 from tench.data.source import open_source
 from tench.input.loader import Loader
 from tench.input.order import Order
@@ -84,7 +121,7 @@ table = open_source({str(photo_folder)!r}).splits["train"]
 order = Order(num_rows=len(table), batch_size=6)
 loader = Loader(table, EvalView(size=8, resize=8), order, channels=3, threads=3, processes=True)
 next(loader.batches(0))
-print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+print(*[partner._pid for partner in loader._partners], flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:

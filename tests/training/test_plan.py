@@ -167,6 +167,18 @@ def test_timms_policies_fill_with_the_mean() -> None:
     assert view.augmentations == (TimmRandAugment(magnitude=9, increasing=True, fill=(128,)),)
 
 
+def test_what_is_filled_with_the_mean_of_a_bgr_network_has_that_colour_in_rgb() -> None:
+    asked = Recipe().replace(cutout=3, channels=3, channel_order="bgr", mean=(0.5, 0.25, 1.0), std=(0.5, 0.5, 0.5))
+    view = train_view(resolve(asked, train_of("digits"), CPU))
+    assert isinstance(view, Augmented)
+    assert view.augmentations == (Cutout(side=3, fill=(255, 64, 128)),)
+
+
+def test_values_that_do_not_go_with_what_auto_became_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"input\.eval_resize is 4, but should be image_size or more"):
+        resolve(Recipe().replace(eval_resize=4), train_of("digits"), CPU)
+
+
 @pytest.mark.parametrize(
     "values",
     [{"policy": "trivialaugment-wide"}, {"color_jitter": (0.1, 0.0, 0.0, 0.0)}, {"lighting": 0.1}, {"cutout": 2}],
@@ -220,7 +232,8 @@ def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
 
 
 def test_mxnets_augmentation_is_of_the_recipes_level_and_parameters() -> None:
-    recipe = resolved(train_view="mxnet", mxnet_level="imagenet", mxnet_parameters="pca_noise=0", train_size=128)
+    values = {"mxnet_level": "imagenet", "mxnet_parameters": "pca_noise=0", "train_size": 128}
+    recipe = resolved(train_view="mxnet", channels=3, **values)
     assert train_view(recipe) == mxnet_augment(128, "imagenet", "pca_noise=0")
     order = Order(num_rows=4, batch_size=2)
     small = train_view(recipe.replace(train_size=8, mxnet_level="1"))

@@ -65,7 +65,8 @@ def bench_input(
     dataset = open_source(source, min_images=recipe.input.min_images, val_per_class=recipe.input.val_per_class)
     name, table = _split(dataset, split)
     recipe = resolve(recipe, table, used)
-    view, channels = train_view(recipe), recipe.input.channels
+    # Of the last epoch: where training images grow, by then they are as large as they become.
+    view, channels = train_view(recipe, recipe.training.epochs - 1), recipe.input.channels
     assert channels != "auto"
     counts = sorted({1, *(threads or _powers_of_two(num_cores()))})
     small = resident_view(table, view, channels)
@@ -79,7 +80,7 @@ def bench_input(
 
         step_rows, step_batch = [], 0
         if arch is not None:  # first, for an unknown network is known at once
-            rate, step_batch = step_rate(recipe, len(dataset.classes), used, done)
+            rate, step_batch = step_rate(recipe, view.size, len(dataset.classes), used, done)
             step_rows = [Row(STEP, num_cores(), rate)]
         sample, images = choose(table, view, channels, seconds / _PASSES)
         setting = Setting(view, channels, recipe.training.batch_size, used, images, done)

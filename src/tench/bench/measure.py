@@ -17,7 +17,7 @@ from typing import Any
 REPEATS = 5
 """Passes that are timed, after one that is not."""
 
-_SMAPS = Path("/proc/self/smaps_rollup")
+_PROC = Path("/proc")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +78,29 @@ def _nothing() -> None: ...
 
 
 def memory_bytes() -> int | None:
-    """The memory of this process; pages shared with others count in part (proportional set size).
+    """The memory of this process and its children; pages shared count in part (proportional set size).
 
     None where the system does not tell (Linux does). Takes milliseconds, so it has no place in a timed pass.
     """
+    own = _pss(_PROC / "self")
+    return None if own is None else own + sum(_pss(_PROC / child) or 0 for child in _children())
+
+
+def _pss(process: Path) -> int | None:
     try:
-        lines = _SMAPS.read_text().splitlines()
+        lines = (process / "smaps_rollup").read_text().splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
+
+
+def _children() -> list[str]:
+    """The ids of the processes that this one began."""
+    found = []
+    for thread in (_PROC / "self" / "task").glob("*"):
+        with contextlib.suppress(OSError):
+            found += (thread / "children").read_text().split()
+    return found
 
 
 def give_back_memory() -> None:

@@ -21,17 +21,18 @@ _CPU_BATCH = 16
 
 
 def step_rate(
-    recipe: Recipe, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
+    recipe: Recipe, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
 ) -> tuple[Rate, int]:
     """The rate of the recipe's network, and the images of the batch that it was measured with.
 
-    recipe: resolved. The learning rate is 0, so that noise teaches nothing and no loss runs away; the work is the same.
-    Raises UsageError for an unknown network or one that cannot take the recipe's image size.
+    recipe: resolved. size: of the training images, pixels; nothing is mixed or erased. The learning rate is 0, so that
+    noise teaches nothing and no loss runs away; the work is the same. Raises UsageError for an unknown network or one
+    that cannot take the recipe's image size.
     """
-    channels, size = recipe.input.channels, recipe.input.image_size
+    channels, image_size = recipe.input.channels, recipe.input.image_size
     assert channels != "auto"
-    assert size != "auto"
-    module = create(recipe.model.arch, num_classes=num_classes, image_size=size, channels=channels)
+    assert image_size != "auto"
+    module = create(recipe.model.arch, num_classes=num_classes, image_size=image_size, channels=channels)
     recipe = resolve_memory_format(recipe, module)
     state = new_state(module, recipe, device)
     state.module.train()

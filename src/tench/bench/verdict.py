@@ -8,6 +8,7 @@ import math
 
 from tench.bench.remedy import ADDRESSABLE
 from tench.bench.result import READ_COLD, RESIDENT, STEP, WHOLE, WHOLE_COLD, Remedy, Result, Row
+from tench.input.loader import THREADS_ALONE
 
 MIN_GAIN = 1.1
 """A remedy that gains less is not suggested: it costs disk space and an hour."""
@@ -41,7 +42,7 @@ def keeps_up(result: Result) -> bool:
 
 
 def verdict(result: Result) -> list[str]:
-    """Two to five sentences: the bound, reading from the disk, the network, the remedies."""
+    """Sentences: the bound, reading from the disk, the network, the remedies."""
     if result.is_resident:
         kept = (
             "Training decodes these images once and keeps them in memory, from where batches come at "
@@ -56,10 +57,10 @@ def _bound(result: Result) -> str:
     gives = f"{_cores(whole, result)} {_rate(whole.rate.median)} images/s"
     parts = ", ".join(f"{_DOING[stage]} {_percent(share)}" for stage, share in result.shares.items())
     if by == "threads":
+        shared = "Python's lock and memory are shared" if whole.threads <= THREADS_ALONE else "memory is shared"
         return (
             f"Bound by threads that wait for each other: {gives}, only {result.ratio(whole):.1f} times what one thread "
-            "does; Python's lock and memory are shared, or other programs use the cores. Of an image's time in one "
-            f"thread: {parts}."
+            f"does; {shared}, or other programs use the cores. Of an image's time in one thread: {parts}."
         )
     return f"{by.capitalize()}-bound: {gives}. Of an image's time in one thread: {parts}."
 
@@ -116,7 +117,7 @@ def _remedies(result: Result) -> list[str]:
         smaller = any(one.options != ADDRESSABLE for one in good)
         return [*(_remedy(result, one) for one in good), *([caution] if smaller else [])]
     cores = "would help little" if bound(result) == "threads" else "would help"
-    tried = "Storing the images smaller or as raw pixels would not help (less than 10 %); m" if result.remedies else "M"
+    tried = "Nothing that tench prepare can store would help (less than 10 %); m" if result.remedies else "M"
     return [f"{tried}ore cores {cores}."]
 
 

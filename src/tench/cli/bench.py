@@ -52,8 +52,8 @@ class BenchInput:
     defaults."""
     image_size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None
     """Side of the view, pixels; none: the recipe's."""
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
-    """Images per batch."""
+    batch_size: Annotated[int | None, tyro.conf.arg(aliases=["-b"], metavar="IMAGES", help_behavior_hint="")] = None
+    """Images per batch; none: the recipe's."""
     threads: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["-j"])] = ()
     """Numbers of threads to measure, beside 1; none: 1, 2, 4, ... up to the cores."""
     seconds: float = 30.0
@@ -92,9 +92,11 @@ def _input(arguments: list[str]) -> int:
     if asked.plot:
         require_png(asked.plot, "the chart")
     recipe = load_recipe(asked.recipe) if asked.recipe else default_recipe(None, asked.source)
-    recipe = recipe.replace(batch_size=asked.batch_size)
+    if asked.batch_size is not None:
+        recipe = recipe.replace(batch_size=asked.batch_size)
     if asked.image_size is not None:
-        recipe = recipe.replace(image_size=asked.image_size, eval_resize="auto")
+        same = dict.fromkeys(("eval_resize", "train_size", "ramp_from"), "auto")
+        recipe = recipe.replace(image_size=asked.image_size, **same)
     result = bench_input(
         (asked.source, *asked.with_),
         recipe=recipe,

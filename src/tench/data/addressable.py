@@ -82,7 +82,7 @@ def frame_of(data: bytes) -> Frame | None:
         elif marker == INTERVAL:
             interval = int.from_bytes(data[begin : begin + 2], "big")
         elif marker == SCAN:
-            if not (height and width) or data[begin] != components:
+            if not (height and width) or begin == end or data[begin] != components:
                 return None
             # A single component is not interleaved: its unit is one block, whatever its factors say.
             unit_height = 8 * max(factor & 15 for factor in factors) if components > 1 else 8
@@ -151,7 +151,7 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
 
 
 def _segment_ends(data: bytes, start: int) -> npt.NDArray[np.int64]:
-    """Where each segment of the coded data ends, behind its marker: all restarts, and the first other marker."""
+    """Where each segment of the coded data ends, behind its marker: a restart, or the image's end."""
     coded = np.frombuffer(data, np.uint8)[start:]
     escapes = np.flatnonzero(coded[:-1] == 0xFF)
     kinds = coded[escapes + 1]

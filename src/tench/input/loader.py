@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from tench.data.table import Table
 from tench.errors import TenchError
 from tench.input.draws import uniforms
 from tench.input.order import Order
-from tench.input.partner import CAN_FORK, Partner
+from tench.input.partner import CAN_FORK, Partner, end
 from tench.input.resampling import Image
 from tench.input.views import View
 from tench.machine import num_threads
@@ -93,7 +93,7 @@ class Loader:
 
         cv2.setNumThreads(1)  # our threads are the parallelism; OpenCV's own would fight them for the cores
         self.table, self.view, self.order = table, view, order
-        self._channels = channels
+        self._channels, self._pin = channels, pin
         count = num_threads(threads)
         batch_size = math.ceil(min(order.batch_size, order.num_rows) / order.world_size)
         batch_bytes = batch_size * view.size**2 * channels
@@ -104,10 +104,15 @@ class Loader:
         self._closed = False
         self._doing: dict[int, tuple[int, str, float]] = {}  # of each thread: row, stage, since when
         self._partners = list[Partner]()
-        if processes or (processes is None and count > THREADS_ALONE and CAN_FORK):
-            shape = (_IMAGES_PER_TASK, view.size, view.size, channels)
-            for _ in range(count):  # before the threads begin, whose locks they would inherit
+        if processes is None:  # each process would inflate a compressed archive anew, and hold its pieces
+            processes = count > THREADS_ALONE and CAN_FORK and not table.indexes
+        try:
+            for _ in range(count if processes else 0):  # before the threads begin, whose locks they would inherit
+                shape = (_IMAGES_PER_TASK, view.size, view.size, channels)
                 self._partners.append(Partner(self._fill, shape, self._partners))
+        except BaseException:
+            end(self._partners)
+            raise
         # Daemons, because a thread that the kernel does not let go must not keep the process from ending.
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"tench-loader-{number}", daemon=True)
@@ -124,7 +129,7 @@ class Loader:
     def steps_per_epoch(self) -> int:
         return self.order.steps_per_epoch
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from a step on.
 
         Raises TenchError naming file, row and stage when an image is bad, or takes longer than STALL_SECONDS.
@@ -148,8 +153,7 @@ class Loader:
         self._closed = True
         for _ in self._threads:
             self._tasks.put(None)
-        for partner in self._partners:
-            partner.close()
+        end(self._partners)
         for thread in self._threads:
             thread.join(timeout=_CLOSE_SECONDS)
 
@@ -165,9 +169,10 @@ class Loader:
         rows = self.order.rows(epoch, step)
         size = self.view.size
         images = self._memory.take((len(rows), size, size, self._channels))
-        labels = torch.from_numpy(self.table.labels[rows].astype(np.int64))
+        numbers = [torch.from_numpy(part.astype(np.int64)) for part in (self.table.labels[rows], rows)]
+        labels, rows_ = (part.pin_memory() if self._pin else part for part in numbers)
         job = _Job(
-            batch=Batch(images.permute(0, 3, 1, 2), labels, torch.from_numpy(rows.copy())),
+            batch=Batch(images.permute(0, 3, 1, 2), labels, rows_),
             num_tasks=math.ceil(len(rows) / _IMAGES_PER_TASK),
             rows=rows.tolist(),
             draws=uniforms(self.order.seed, epoch, self.order.keys(epoch, step), self.view.num_draws),
@@ -238,9 +243,13 @@ class Loader:
             raise RuntimeError("the loader is closed")
         rows, draws, pixels = job.rows[part], job.draws[part], job.pixels[part]
         if self._partners and not job.given_up.is_set():
-            behind = f"read or decode, or with one of the {len(rows) - 1} rows behind it"
-            self._doing[number] = rows[0], behind, time.monotonic()
-            self._partners[number].fill(rows, draws, pixels)
+
+            def at(row: int) -> None:
+                if number not in self._doing or self._doing[number][0] != row:
+                    self._doing[number] = row, "read or decode", time.monotonic()
+
+            at(rows[0])
+            self._partners[number].fill(rows, draws, pixels, at)
             return
         for row, numbers, out in zip(rows, draws, pixels, strict=True):
             if self._closed or job.given_up.is_set():

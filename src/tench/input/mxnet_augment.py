@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tench.data.image import ImageError
 from tench.data.picture import Picture
-from tench.errors import TenchError, UsageError, nearest
+from tench.errors import UsageError, nearest
 from tench.input.draws import normal
 from tench.input.mxnet_steps import AUTO, affine, between, cut, jittered, lit, resized, shifted_hls, short_side
 from tench.input.resampling import Image
@@ -225,9 +226,9 @@ class MXNetAugment:
         if self.max_crop_size != -1:
             pixels = self.min_crop_size + int(side * (self.max_crop_size - self.min_crop_size + 1))
             if pixels > min(height, width):
-                raise TenchError(
-                    f"A crop of {pixels} pixels cannot be cut from an image of {height} x {width}. Name a smaller "
-                    "max_crop_size, or a resize that is at least as large."
+                raise ImageError(
+                    f"a crop of {pixels} pixels cannot be cut from an image of {height} x {width}. Name a smaller "
+                    "max_crop_size, or a resize that is at least as large"
                 )
             image = cut(image, pixels, pixels, *((down, right) if self.rand_crop else (None, None)))
             return resized(image, self.size, self.size, self._method(methods[0]))

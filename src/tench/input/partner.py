@@ -5,17 +5,21 @@ image's time for photographs of 110 kB, 15 to 20 % for smaller ones of which a p
 keep as many cores busy, and many threads do not. Then each hands its images over to a process of its own, which shares
 all that was in memory when it began, and takes the pixels from memory that both see. That has no name in /dev/shm, and
 is gone with them.
+
+The process is forked by hand, for `multiprocessing` waits at its exit for each of its processes, without a limit, and
+one whose disk hangs does not end.
 """
 
 import contextlib
 import mmap
-import multiprocessing
 import os
 import signal
 import sys
+import time
+import traceback
 import warnings
-from collections.abc import Callable, Iterable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, Pipe
 
 import numpy as np
 import numpy.typing as npt
@@ -27,67 +31,111 @@ Fill = Callable[[int, npt.NDArray[np.float64], Image], None]
 """Writes the view of a row, for the numbers drawn, into an image."""
 
 CAN_FORK = sys.platform == "linux"  # elsewhere a forked process may not use the system's libraries
+_POLL_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 
 
 class Partner:
-    """A process that runs `fill`. shape: of up to so many images at a time, (N, H, W, C)."""
+    """A process that runs `fill`. shape: of up to 255 images at a time, (N, H, W, C)."""
 
-    def __init__(self, fill: Fill, shape: tuple[int, int, int, int], others: Iterable["Partner"] = ()) -> None:
+    def __init__(self, fill: Fill, shape: tuple[int, int, int, int], others: Sequence["Partner"] = ()) -> None:
         """others: the partners that there are. The new process lets go of their ends: all end when this one does."""
-        self._pixels = np.frombuffer(mmap.mmap(-1, int(np.prod(shape))), np.uint8).reshape(shape)
-        self._connection, theirs = multiprocessing.Pipe()
-        ours = [self._connection, *(other._connection for other in others)]
-        self._process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(theirs, ours, fill, self._pixels), name="tench-loader", daemon=True
-        )
+        memory = np.frombuffer(mmap.mmap(-1, int(np.prod(shape)) + 1), np.uint8)
+        self._pixels, self._place = memory[:-1].reshape(shape), memory[-1:]
+        self._connection, theirs = Pipe()
         with warnings.catch_warnings():
             # Python warns of forking beside threads, whose locks the new process would find as they are. It takes none
             # of them: it begins with a loop of ours that only reads, decodes and answers.
             warnings.simplefilter("ignore", DeprecationWarning)
-            self._process.start()
+            self._pid = os.fork()
+        if not self._pid:
+            _serve(theirs, [self._connection, *(one._connection for one in others)], fill, self._pixels, self._place)
         theirs.close()
+        self._exit_code: int | None = None
 
-    def fill(self, rows: list[int], draws: npt.NDArray[np.float64], out: Image) -> None:
-        """Fill out, (n, H, W, C), with the views of n rows. Raises what `fill` raised, or TenchError if it died."""
+    def fill(
+        self,
+        rows: list[int],
+        draws: npt.NDArray[np.float64],
+        out: Image,
+        on_row: Callable[[int], None] = lambda row: None,
+    ) -> None:
+        """Fill out, (n, H, W, C), with the views of n rows. Raises what `fill` raised, or TenchError if it died.
+
+        on_row: called about every second with the row that is at work.
+        """
         try:
             self._connection.send((rows, draws))
+            while not self._connection.poll(_POLL_SECONDS):
+                on_row(rows[min(int(self._place[0]), len(rows) - 1)])
             error = self._connection.recv()
         except (EOFError, OSError) as gone:
-            self._process.join(_CLOSE_SECONDS)
+            self._wait(time.monotonic() + _CLOSE_SECONDS)
             raise TenchError(
-                f"A process of the loader ended (exit code {self._process.exitcode}) at one of the rows {rows}. "
+                f"A process of the loader ended (exit code {self._exit_code}) at row {rows[int(self._place[0])]}. "
                 "With -9 the system ended it, mostly for lack of memory: use fewer threads (-j)."
             ) from gone
         if error is not None:
             raise error
         out[:] = self._pixels[: len(rows)]
 
-    def close(self) -> None:
-        """End the process, also in the middle of an image."""
-        self._connection.close()
-        self._process.terminate()
-        self._process.join(_CLOSE_SECONDS)
+    def _wait(self, until: float) -> None:
+        """Wait for the process to end, until a point in time."""
+        while self._exit_code is None:
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                if pid:
+                    self._exit_code = os.waitstatus_to_exitcode(status)
+            if time.monotonic() >= until:
+                return
+            time.sleep(0.005)
 
 
-def _serve(connection: Connection, to_close: list[Connection], fill: Fill, pixels: Image) -> None:
-    """Answer until the other end is closed, or its process gone."""
-    import torch
+def end(partners: Sequence[Partner]) -> None:
+    """End processes, also in the middle of an image. One that hangs in the kernel is left to it.
 
-    for other in to_close:
-        other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides what becomes of it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
-    torch.get_num_threads()  # has it taken over
-    with contextlib.suppress(EOFError, OSError):
+    A thread that waits for one of them gets an error; its connection stays open until nobody holds it any more.
+    """
+    for partner in partners:
+        if partner._exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(partner._pid, signal.SIGKILL)
+    until = time.monotonic() + _CLOSE_SECONDS
+    for partner in partners:
+        partner._wait(until)
+
+
+def _serve(connection: Connection, to_close: list[Connection], fill: Fill, pixels: Image, place: Image) -> None:
+    """Answer until the other end is closed, or its process gone. Does not return."""
+    try:
+        import torch
+
+        for other in to_close:
+            other.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides what becomes of it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # has it taken over
         while True:
             rows, draws = connection.recv()
             try:
-                for row, numbers, place in zip(rows, draws, pixels, strict=False):
-                    fill(row, numbers, place)
+                for number, (row, numbers) in enumerate(zip(rows, draws, strict=True)):
+                    place[0] = number
+                    fill(row, numbers, pixels[number])
             except Exception as error:
-                connection.send(error)
+                _send(connection, error)
             else:
                 connection.send(None)
-    os._exit(0)  # what the first process wanted to do at its end is not for this one
+    finally:
+        os._exit(0)  # what the first process wanted to do at its end is not for this one
+
+
+def _send(connection: Connection, error: Exception) -> None:
+    if not isinstance(error, TenchError):  # a fault of ours: tracebacks do not travel by themselves
+        error.add_note(traceback.format_exc())
+    try:
+        connection.send(error)
+    except (OSError, EOFError):
+        raise
+    except Exception:  # it cannot be pickled
+        connection.send(RuntimeError(traceback.format_exc()))

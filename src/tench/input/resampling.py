@@ -67,7 +67,7 @@ class Axis(NamedTuple):
     weights: npt.NDArray[np.float64]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=256)
 def pillow_axis(length: int, resized: int, first: int, count: int, interpolation: Interpolation) -> Axis:
     """The weights with which Pillow makes `count` pixels from `first` on, of a line of `length` made `resized` long.
 

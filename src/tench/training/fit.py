@@ -122,7 +122,6 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     assert image_size != "auto"
     module = create(recipe.model.arch, num_classes=len(data.classes), image_size=image_size, channels=channels)
     recipe = resolve_memory_format(recipe, module)
-    validate(recipe)
     require_sizes(module, recipe)
     card = ModelCard(
         arch=recipe.model.arch,

@@ -23,6 +23,7 @@ from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, View
 from tench.machine import cpu_has_bf16
 from tench.training.recipe import Input, Recipe
+from tench.training.recipe_check import validate
 from tench.training.recipe_views import train_size
 
 SMALL_PIXELS = 64
@@ -88,7 +89,10 @@ def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0)
 
 
 def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe:
-    """The recipe with every `auto` replaced by what this data and this machine call for."""
+    """The recipe with every `auto` replaced by what this data and this machine call for.
+
+    Raises UsageError where that does not go with its other values.
+    """
     view, training = recipe.input, recipe.training
     image_size = _sensed_size(train) if view.image_size == "auto" else view.image_size
     small = image_size <= SMALL_PIXELS
@@ -96,7 +100,7 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe
     channels = (1 if grey else 3) if view.channels == "auto" else view.channels
     has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
     train_size = image_size if view.train_size == "auto" else view.train_size
-    return recipe.replace(
+    resolved = recipe.replace(
         image_size=image_size,
         train_size=train_size,
         ramp_from=train_size if view.ramp_from == "auto" else view.ramp_from,
@@ -108,6 +112,8 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe
         std=per_channel(view.std, channels),
         precision=("bf16" if has_bf16 else "fp32") if training.precision == "auto" else training.precision,
     )
+    validate(resolved)  # what was auto has its value only now
+    return resolved
 
 
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -75,6 +75,8 @@ def _cut(view: Input, size: int) -> View:
 def _augmentations(recipe: Recipe) -> tuple[Augmentation, ...]:
     """What the recipe asks for, in the order of its fields."""
     asked, mean = recipe.augment, mean_colour(recipe.input.mean)
+    if recipe.input.channel_order == "bgr":  # as the mean is; pixels are RGB until they are normalised
+        mean = mean[::-1]
     policy_ = named_policy(asked.policy, mean=mean, resample=asked.policy_filter)
     brightness, contrast, saturation, hue = asked.color_jitter
     jitter = ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
