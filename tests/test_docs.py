@@ -1,5 +1,6 @@
 """What README and docs/ show is what works."""
 
+import importlib.util
 import os
 import re
 import shlex
@@ -89,3 +90,17 @@ def test_every_link_points_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_the_tables_of_loaders_are_those_of_the_measurements() -> None:
+    spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks/input/table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    tables = table.all_tables(table.HERE)
+    assert {"originals", "summary", "memory"} <= set(tables)
+    for page in table.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert "<!-- input: " in text
+        assert table.filled(text, tables) == text

@@ -79,7 +79,7 @@ def summary_table(tables: Mapping[str, list[Mapping[str, Any]]]) -> str:
 
 def short(row: Mapping[str, Any]) -> str:
     plain = "" if "antialiased" in row["filter"] and "not antialiased" not in row["filter"] else " (not antialiased)"
-    return row["loader"] + plain
+    return row["loader"].replace(", ", " ") + plain
 
 
 def loader_table(rows: list[Mapping[str, Any]]) -> str:

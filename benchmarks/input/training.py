@@ -3,8 +3,8 @@
 Both are tench's own step, on the processor, in turns of a few steps each; files go through the loader, whose threads
 share the cores with the network. The time of a turn is that of its steps and of the wait for their batches.
 
-Usage: python benchmarks/input/training.py --source FOLDER [--arch resnet50] [--batch-size 32] [--steps 8]
-    [--repeats 5] [--output FILE] (writes training.json beside itself)
+Usage: python benchmarks/input/training.py --source FOLDER [--arch resnet50] [--batch-size 32] [--steps 20]
+    [--repeats 3] [--output FILE] (writes training.json beside itself)
 """
 
 import argparse
@@ -40,8 +40,8 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--arch", default="resnet50")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
     dataset = open_source(args.source)
