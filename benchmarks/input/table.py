@@ -52,6 +52,7 @@ def all_tables(folder: Path) -> dict[str, str]:
         "epochs": epochs_table,
         "decode": decode_table,
         "training": training_table,
+        "addressable": addressable_table,
     }
     for name, make in makers.items():
         path = folder / f"{name}.json"
@@ -119,6 +120,19 @@ def decode_table(result: Mapping[str, Any]) -> dict[str, str]:
         columns = (row["mean_difference"], row["mean_difference_of_large_parts"], row["largest_difference"])
         lines.append(f"| {choice} | {spread(row['milliseconds'], '.2f')} | {' | '.join(map(str, columns))} |")
     return {"decode": "\n".join(lines) + "\n"}
+
+
+def addressable_table(result: Mapping[str, Any]) -> dict[str, str]:
+    lines = [
+        "| photographs | MB | bytes with markers | milliseconds a crop without | with | times as fast |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, title in (("originals", "as they are"), ("smaller", "at most 512 pixels, quality 90")):
+        row = result[name]
+        times = (spread(row[f"milliseconds_{which}"], ".2f") for which in ("without", "with"))
+        columns = (row["megabytes"], row["bytes_with_markers"], *times, spread(row["times_as_fast"], ".2f"))
+        lines.append(f"| {title} | {' | '.join(map(str, columns))} |")
+    return {"addressable": "\n".join(lines) + "\n"}
 
 
 def training_table(result: Mapping[str, Any]) -> dict[str, str]:

@@ -3,8 +3,8 @@
 Of every sequential JPEG the lines below a part can be left out: a header that promises fewer makes the decoder stop. A
 restart marker ends a segment of a JPEG's data: behind it the decoder begins anew, at a whole byte, knowing nothing of
 what came before. Where segments line up in columns, those that cover a box make a smaller JPEG, which every decoder
-takes. For everybody else the file is an ordinary JPEG. It costs about 1 % more bytes, and saves a random crop about
-half of its decoding.
+takes. For everybody else the file is an ordinary JPEG. It costs about 1 % more bytes, and saves a random crop about a
+quarter of the decoding that is left (benchmarks/input/addressable.json).
 
 Source: ITU-T T.81, annex B (markers, frame and scan headers) and E.1.4 (restart intervals).
 """

@@ -1,10 +1,9 @@
 """A process that fills images for one thread of the loader, where threads alone would wait for each other.
 
-Reading, decoding and resizing run without the interpreter's lock, but what lies between them holds it: 7 % of an
-image's time for photographs of 110 kB, 15 to 20 % for smaller ones of which a part is decoded. So a handful of threads
-keep as many cores busy, and many threads do not. Then each hands its images over to a process of its own, which shares
-all that was in memory when it began, and takes the pixels from memory that both see. That has no name in /dev/shm, and
-is gone with them.
+Reading, decoding and resizing run without the interpreter's lock, but what lies between them holds it: a small part of
+a photograph's time, and a larger one of images that take less. So a handful of threads keep as many cores busy, and
+many threads do not. Then each hands its images over to a process of its own, which shares all that was in memory when
+it began, and takes the pixels from memory that both see. That has no name in /dev/shm, and is gone with them.
 
 The process is forked by hand, for `multiprocessing` waits at its exit for each of its processes, without a limit, and
 one whose disk hangs does not end.
