@@ -17,8 +17,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 from machine import write_result
-from memory import MEGABYTE, pss_of
+from memory import MEGABYTE
 
+from tench.bench.measure import memory_bytes
 from tench.data.source import open_source
 from tench.input.loader import Loader
 from tench.input.order import Order
@@ -44,7 +45,7 @@ def main() -> None:
             num_images = sum(len(batch.rows) for batch in loader.batches(epoch))
             seconds.append(time.perf_counter() - start)
             assert num_images == NUM_IMAGES
-            megabytes.append(round(pss_of(Path("/proc/self")) / MEGABYTE, 1))
+            megabytes.append(round((memory_bytes() or 0) / MEGABYTE, 1))
     result = {
         "images": NUM_IMAGES,
         "epochs": args.epochs,

@@ -22,6 +22,8 @@ import forms
 from loaders import TENSOR, Contender
 from machine import write_result
 
+from tench.bench.measure import pss_bytes
+
 SAMPLE_SECONDS = 0.1
 MEGABYTE = 10**6
 
@@ -38,18 +40,10 @@ def pss(session: int) -> int:
     for process in Path("/proc").iterdir():
         try:
             if process.name.isdigit() and os.getsid(int(process.name)) == session:
-                total += pss_of(process)
-        except (ProcessLookupError, FileNotFoundError):  # it ended just now
+                total += pss_bytes(process) or 0
+        except ProcessLookupError:  # it ended just now
             continue
     return total
-
-
-def pss_of(process: Path) -> int:
-    """Proportional set size of one process, /proc/PID, bytes."""
-    for line in (process / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:

@@ -1,4 +1,7 @@
+import dataclasses
+
 import numpy as np
+from tests.bench.results import made_up
 
 from tench.bench.chart import chart
 from tench.bench.measure import Rate
@@ -9,23 +12,8 @@ def result(rates: dict[int, float], step: float | None = None) -> Result:
     rows = [Row("whole", threads, Rate(rate, 0.9 * rate, rate, 100, 5)) for threads, rate in rates.items()]
     if step is not None:
         rows.append(Row("step", 2, Rate(step, step, step, 64, 5)))
-    return Result(
-        source="flowers",
-        split="train",
-        num_images=100,
-        sampled=100,
-        view="random-resized-crop",
-        image_size=224,
-        channels=3,
-        batch_size=64,
-        cores=4,
-        device="cpu",
-        is_resident=False,
-        cold="dropped",
-        rows=rows,
-        shares={"decode": 1.0},
-        arch="resnet18",
-    )
+    plain = made_up(rows, {"decode": 1.0})
+    return dataclasses.replace(plain, source="flowers", num_images=100, cores=4, arch="resnet18")
 
 
 BLUE, RED = (0x1F, 0x5F, 0xA8), (0xB0, 0x30, 0x30)

@@ -2,6 +2,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from tests.bench.results import made_up
 
 from tench.bench.measure import Rate
 from tench.bench.result import Remedy, Result, Row
@@ -17,23 +18,8 @@ def rate(median: float) -> Rate:
 def result(one: float = 500, two: float = 1000, **values: Any) -> Result:
     """Two cores, the loader at 500 and 1,000 images/s unless told."""
     more = values.pop("more", [])
-    plain = Result(
-        source="/data/flowers",
-        split="train",
-        num_images=1000,
-        sampled=100,
-        view="random-resized-crop",
-        image_size=224,
-        channels=3,
-        batch_size=64,
-        cores=2,
-        device="cpu",
-        is_resident=False,
-        cold="dropped",
-        rows=[Row("whole", 1, rate(one)), Row("whole", 2, rate(two)), *more],
-        shares=SHARES,
-    )
-    return dataclasses.replace(plain, **values)
+    rows = [Row("whole", 1, rate(one)), Row("whole", 2, rate(two)), *more]
+    return dataclasses.replace(made_up(rows, SHARES), **values)
 
 
 def cold(reading: float, whole: float) -> list[Row]:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tench.input.order import PIECES_AT_ONCE, Order
+from tench.data.table import PIECES_AT_ONCE
+from tench.input.order import Order
 
 SMALL = list(itertools.product(range(13), range(1, 15), range(1, 5)))
 """Numbers of rows, batch sizes, world sizes."""

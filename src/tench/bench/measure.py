@@ -82,11 +82,12 @@ def memory_bytes() -> int | None:
 
     None where the system does not tell (Linux does). Takes milliseconds, so it has no place in a timed pass.
     """
-    own = _pss(_PROC / "self")
-    return None if own is None else own + sum(_pss(_PROC / child) or 0 for child in _children())
+    own = pss_bytes(_PROC / "self")
+    return None if own is None else own + sum(pss_bytes(_PROC / child) or 0 for child in _children())
 
 
-def _pss(process: Path) -> int | None:
+def pss_bytes(process: Path) -> int | None:
+    """The proportional set size of one process, /proc/PID; None where the system does not tell."""
     try:
         lines = (process / "smaps_rollup").read_text().splitlines()
     except OSError:

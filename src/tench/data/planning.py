@@ -26,7 +26,7 @@ from tench.data.image import ImageError
 from tench.data.naming import check_names, names_of
 from tench.data.refusals import check_labels, check_paths, refuse_empty, refuse_inside
 from tench.data.split import hold_out
-from tench.data.table import Dataset, IntArray, Table
+from tench.data.table import PIECES_AT_ONCE, Dataset, IntArray, Table
 from tench.data.writers import Content, Shards, Trees
 from tench.data.writers.folder import Folder
 from tench.data.writers.lists import STYLES, Lists
@@ -53,8 +53,6 @@ _SAMPLE_ROWS = 16
 """So many images are made to tell how large the result will be and how long it takes."""
 _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2048, "list": 2048}
 """What an image takes beside its own bytes, about."""
-_WINDOW_PIECES = 256
-"""Of a compressed archive, so many neighbouring pieces are shuffled together: a reader holds them all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -314,7 +312,7 @@ def _order(table: Table, shuffle: bool) -> IntArray:
     if pieces is None:
         return np.argsort(mixed, kind="stable")
     _, number = np.unique(pieces, return_inverse=True)
-    return np.lexsort((mixed, number // _WINDOW_PIECES))
+    return np.lexsort((mixed, number // PIECES_AT_ONCE))
 
 
 def _num_shards(tables: Mapping[str, Table], sizes: Mapping[str, int], options: Options) -> dict[str, int]:

@@ -58,6 +58,9 @@ _MAX_OPEN_FILES = 64
 PIECE_BYTES = 4 * 2**20
 """Of a compressed shard, what is decompressed together to get at an image."""
 
+PIECES_AT_ONCE = 256
+"""So many neighbouring pieces are shuffled together: a reader that holds as many reads each of them once an epoch."""
+
 IntArray = npt.NDArray[np.integer[Any]]
 
 Stamp = tuple[tuple[str, int, int], ...]

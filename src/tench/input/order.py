@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-PIECES_AT_ONCE = 256
-"""Pieces of a window: a reader that holds as many reads each of them once an epoch."""
+from tench.data.table import PIECES_AT_ONCE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.mxnet_frames import FRAMES, MAGIC
 
 from tench.data import table
 from tench.data.image import decode
@@ -27,7 +28,6 @@ from tench.errors import TenchError
 
 FILES = Path(__file__).parents[1] / "files/mxnet"
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
-MAGIC = bytes.fromhex("0a23d7ce")
 IMAGE = b"as good as an image: records are read by their headers"
 REPAIR = "Copy or download it again, or pack it anew with im2rec.py."
 
@@ -330,17 +330,7 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
 # Frames
 
 
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        (b"", "0a23d7ce 00000000"),
-        (b"a", "0a23d7ce 01000000 61000000"),
-        (MAGIC, "0a23d7ce 00000020 0a23d7ce 00000060"),
-        (MAGIC * 2, "0a23d7ce 00000020 0a23d7ce 00000040 0a23d7ce 00000060"),
-        (b"abcd" + MAGIC + b"xyz", "0a23d7ce 04000020 61626364 0a23d7ce 03000060 78797a00"),
-        (b"ab" + MAGIC + b"cd", "0a23d7ce 08000000 6162 0a23d7ce 6364"),
-    ],
-)
+@pytest.mark.parametrize(("record", "expected"), FRAMES)
 def test_records_made_here_are_those_of_mxnets_writer(record: bytes, expected: str) -> None:
     assert frames(record).hex() == expected.replace(" ", "")
 

@@ -2,6 +2,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from tests.data.mxnet_frames import FRAMES, MAGIC
 
 from tench.data.table import Classes
 from tench.data.writers import Content, Record
@@ -9,20 +10,8 @@ from tench.data.writers import recordio as module
 from tench.data.writers.recordio import RecordIO, frames, lst_line
 from tench.errors import TenchError
 
-MAGIC = bytes.fromhex("0a23d7ce")
 
-
-@pytest.mark.parametrize(
-    ("payload", "expected"),
-    [
-        (b"", "0a23d7ce 00000000"),
-        (b"a", "0a23d7ce 01000000 61000000"),
-        (MAGIC, "0a23d7ce 00000020 0a23d7ce 00000060"),
-        (MAGIC * 2, "0a23d7ce 00000020 0a23d7ce 00000040 0a23d7ce 00000060"),
-        (b"abcd" + MAGIC + b"xyz", "0a23d7ce 04000020 61626364 0a23d7ce 03000060 78797a00"),
-        (b"ab" + MAGIC + b"cd", "0a23d7ce 08000000 6162 0a23d7ce 6364"),
-    ],
-)
+@pytest.mark.parametrize(("payload", "expected"), FRAMES)
 def test_frames_are_those_of_mxnet(payload: bytes, expected: str) -> None:
     assert b"".join(frames(payload)) == bytes.fromhex(expected)
 
