@@ -1,5 +1,7 @@
 """create: what comes out of it, and what it refuses."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from tench.compat import import_timm, import_torchvision
 from tench.errors import UsageError
 from tench.models import create, stem_note
+from tench.models.source import Options
 
 models = import_torchvision().models
 
@@ -162,7 +165,7 @@ def test_a_network_without_a_classifier_is_refused() -> None:
 )
 def test_numbers_below_one_are_refused_by_name(wrong: dict[str, int], text: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        create("resnet18", **{"num_classes": 10, "image_size": 32, **wrong})
+        create("resnet18", **{"num_classes": 10, "image_size": 32, **wrong})  # type: ignore[arg-type]
     assert str(refusal.value) == text
 
 
@@ -192,3 +195,42 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
         first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
         assert first.stride == (2, 2)
         assert logits_shape(network, 3, size) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "words"),
+    [
+        ("resnet50", Options(drop_path=0.1), "resnet50 has no stochastic_depth_prob in torchvision; timm:resnet50 may"),
+        ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path_rate in timm."),
+        ("resnet20", Options(dropout=0.1), "resnet20 has no dropout, which is to be 0.1."),
+        ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no strides"),
+    ],
+)
+def test_an_option_that_the_network_does_not_have_is_a_named_error(arch: str, options: Options, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        create(arch, num_classes=3, image_size=96, options=options)
+
+
+@pytest.mark.parametrize("arch", ["convnext_tiny", "timm:resnet50"])
+def test_stochastic_depth_leaves_branches_out_while_training(arch: str) -> None:
+    def logits(rate: float) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = create(arch, num_classes=3, image_size=96, options=Options(drop_path=rate)).eval()
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.ones_(module.weight)  # timm begins with branches that add nothing
+            if type(module).__name__ in ("DropPath", "StochasticDepth"):
+                module.train()
+        torch.manual_seed(1)
+        found: torch.Tensor = network(torch.ones(2, 3, 96, 96))
+        return found
+
+    assert torch.equal(logits(0.0)[0], logits(0.0)[1])
+    assert not torch.equal(logits(0.5)[0], logits(0.5)[1])
+
+
+def test_a_system_before_the_name_says_whose_network_it_is() -> None:
+    assert type(create("timm:resnet18", num_classes=3, image_size=96)).__module__.startswith("timm")
+    assert type(create("torchvision:resnet18", num_classes=3, image_size=96)).__module__.startswith("torchvision")
+    with pytest.raises(UsageError, match="No network is called 'tinn:resnet18'"):
+        create("tinn:resnet18", num_classes=3, image_size=96)

@@ -3,44 +3,51 @@
 from torch import Tensor, nn
 
 from tench.errors import UsageError
-from tench.models import ours
 from tench.models.meta import dry_run
-from tench.models.registry import source_of
-from tench.models.source import Source, UsualInput
+from tench.models.registry import name_in_source, source_of
+from tench.models.source import AS_MADE, OptionError, Options, UsualInput
 from tench.models.stem import LARGEST_FITTED, adapt_stem
 
 
-def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> nn.Module:
+def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: Options = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
 
-    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; nothing is downloaded.
+    S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; with a system before
+    it, such as timm:resnet50 or nnabla:resnet50, among that one's. Nothing is downloaded.
     On images of at most 80 px the stem of torchvision's and timm's networks is fitted to them: see `adapt_stem` for the
     rule and `stem_note` for what it did. Weights are drawn from torch's global generator. Raises UsageError for an
-    unknown name and for a size or a number of channels that the network cannot take.
+    unknown name, for a size or a number of channels that the network cannot take, and for options it does not have.
     """
-    source = source_of(arch)
-    note = _rehearse(source, arch, num_classes, image_size, channels)
-    network = source.build(arch, num_classes=num_classes, image_size=image_size, channels=channels)
+    note = _rehearse(arch, num_classes, image_size, channels, options)
+    network = _build(arch, num_classes, image_size, channels, options)
     if note is not None:
         adapt_stem(network, image_size)
     return network
 
 
-def stem_note(arch: str, *, num_classes: int, image_size: int, channels: int = 3) -> str | None:
+def stem_note(
+    arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: Options = AS_MADE
+) -> str | None:
     """What `create` changes in the stem for this image size, as a sentence, or None. Raises what `create` raises."""
     if image_size > LARGEST_FITTED:
         return None
-    return _rehearse(source_of(arch), arch, num_classes, image_size, channels)
+    return _rehearse(arch, num_classes, image_size, channels, options)
 
 
-def _rehearse(source: Source, arch: str, num_classes: int, image_size: int, channels: int) -> str | None:
+def _build(arch: str, num_classes: int, image_size: int, channels: int, options: Options) -> nn.Module:
+    size = {"image_size": image_size, "channels": channels}
+    return source_of(arch).build(name_in_source(arch), num_classes=num_classes, options=options, **size)
+
+
+def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, options: Options) -> str | None:
     """Pass two images through the network without memory; return the note on its stem, or raise UsageError."""
+    source = source_of(arch)
     for what, value in (("classes", num_classes), ("pixels a side", image_size), ("channels", channels)):
         if value < 1:
             raise UsageError(f"{arch}: the number of {what} is {value}; it must be at least 1.")
 
     def build() -> nn.Module:
-        return source.build(arch, num_classes=num_classes, image_size=image_size, channels=channels)
+        return _build(arch, num_classes, image_size, channels, options)
 
     def with_fitted_stem(network: nn.Module, images: Tensor) -> str | None:
         note = adapt_stem(network, image_size)
@@ -51,7 +58,7 @@ def _rehearse(source: Source, arch: str, num_classes: int, image_size: int, chan
         _check_logits(network(images), num_classes)
 
     images = (2, channels, image_size, image_size)
-    if source.NAME != ours.NAME:  # ours are made for small images
+    if source.FITS_STEM:
         try:
             return dry_run(build, images, with_fitted_stem)
         except Exception:
@@ -60,8 +67,12 @@ def _rehearse(source: Source, arch: str, num_classes: int, image_size: int, chan
             pass
     try:
         return dry_run(build, images, as_it_is)
+    except OptionError as error:
+        raise UsageError(f"{arch} {error}.") from error
     except Exception as error:  # each network has its own way to say that it does not fit
-        raise UsageError(_refusal(arch, image_size, channels, error, source.usual_input(arch))) from error
+        raise UsageError(
+            _refusal(arch, image_size, channels, error, source.usual_input(name_in_source(arch)))
+        ) from error
 
 
 def _check_logits(logits: object, num_classes: int) -> None:

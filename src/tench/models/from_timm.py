@@ -5,9 +5,12 @@ from typing import Any
 from torch import nn
 
 from tench.compat import import_timm
-from tench.models.source import UsualInput
+from tench.models.source import AS_MADE, OptionError, Options, UsualInput, require_as_made
 
 NAME = "timm"
+FITS_STEM = True
+
+_OPTIONS = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
 
 def names() -> list[str]:
@@ -28,18 +31,26 @@ def knows(arch: str) -> bool:
     return True
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights. Raises what timm raises, and ValueError for a part of a patch."""
+    require_as_made(options, *_OPTIONS)
     timm: Any = import_timm()
-    options: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
+    given: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
+    given |= {name: getattr(options, field) for field, name in _OPTIONS.items() if getattr(options, field) is not None}
     network: nn.Module
-    try:
-        network = timm.create_model(arch, img_size=image_size, **options)
-    except TypeError as error:
-        # timm has no list of the networks that want to know the size; the others refuse the argument by its name.
-        if "img_size" not in str(error):
-            raise
-        network = timm.create_model(arch, **options)
+    given["img_size"] = image_size
+    while True:
+        try:
+            network = timm.create_model(arch, **given)
+            break
+        except TypeError as error:
+            # timm has no list of what each network wants to know; what one does not, it refuses by its name.
+            refused = next((name for name in ("img_size", *_OPTIONS.values()) if f"'{name}'" in str(error)), None)
+            if refused not in given:
+                raise
+            if refused != "img_size":
+                raise OptionError(f"has no {refused} in timm") from error
+            del given[refused]
     embedding: Any = next((module for module in network.modules() if isinstance(module, timm.layers.PatchEmbed)), None)
     if embedding is not None and not embedding.dynamic_img_pad:
         patch = embedding.patch_size[0]

@@ -5,12 +5,14 @@ from typing import Any
 from torch import nn
 
 from tench.compat import import_torchvision
-from tench.models.source import UsualInput
+from tench.models.source import AS_MADE, OptionError, Options, UsualInput, require_as_made
 from tench.models.stem import replace_input_channels
 
 NAME = "torchvision"
+FITS_STEM = True
 
 _RGB = 3
+_OPTIONS = {"dropout": "dropout", "drop_path": "stochastic_depth_prob"}
 
 
 def names() -> list[str]:
@@ -24,18 +26,26 @@ def knows(arch: str) -> bool:
     return arch in names()
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights, without auxiliary heads. Raises what torchvision raises."""
+    require_as_made(options, *_OPTIONS)
+    asked = {name: getattr(options, field) for field, name in _OPTIONS.items() if getattr(options, field) is not None}
     models: Any = import_torchvision().models
-    options: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     if arch in ("googlenet", "inception_v3"):
         # init_weights left open is a warning in torchvision; True is the published initialisation.
-        options = {"aux_logits": False, "init_weights": True}
+        given = {"aux_logits": False, "init_weights": True}
     elif arch.startswith("vit_"):
-        options = {"image_size": image_size}
+        given = {"image_size": image_size}
     elif arch.startswith("maxvit_"):
-        options = {"input_size": (image_size, image_size)}
-    network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes, **options)
+        given = {"input_size": (image_size, image_size)}
+    try:
+        network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes, **given, **asked)
+    except TypeError as error:  # the builders pass on what they do not know to the class, which refuses it by its name
+        refused = next((name for name in asked if f"'{name}'" in str(error)), None)
+        if refused is None:
+            raise
+        raise OptionError(f"has no {refused} in torchvision; timm:{arch} may have it") from error
     if channels != _RGB:
         replace_input_channels(network, channels)
     return network

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tench.models.macs import count_macs
 from tench.models.meta import dry_run
-from tench.models.registry import source_of
+from tench.models.registry import name_in_source, source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class ModelInfo:
 
     name: str
     source: str
-    """Whose code it is: tench, torchvision or timm."""
+    """Whose network it is: tench's own, torchvision's, timm's, or another system's."""
     image_size: int
     """Side of its usual square input, pixels."""
     parameters: int
@@ -29,11 +29,11 @@ def describe(arch: str) -> ModelInfo:
 
     The network is the one of its authors: its stem is not fitted to small images, auxiliary heads are left out.
     """
-    source = source_of(arch)
-    usual = source.usual_input(arch)
+    source, name = source_of(arch), name_in_source(arch)
+    usual = source.usual_input(name)
 
     def build() -> nn.Module:
-        return source.build(arch, num_classes=usual.num_classes, image_size=usual.image_size, channels=usual.channels)
+        return source.build(name, num_classes=usual.num_classes, image_size=usual.image_size, channels=usual.channels)
 
     def measure(network: nn.Module, images: Tensor) -> ModelInfo:
         parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -7,9 +7,10 @@ from torch import nn
 
 from tench.models.cifar_resnet import cifar_resnet_v1, cifar_resnet_v2
 from tench.models.plain import lenet, mlp
-from tench.models.source import UsualInput
+from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
 
 NAME = "tench"
+FITS_STEM = False  # they are made for small images
 
 _PLAIN: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet": lenet, "mlp": mlp}
 _RESNETS: dict[str, Callable[[int, int], nn.Module]] = {
@@ -28,8 +29,9 @@ def knows(arch: str) -> bool:
     return arch in _PLAIN or arch in _RESNETS
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """The network of that name with fresh weights. Raises ValueError for an image it cannot take."""
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+    """The network of that name with fresh weights. Raises ValueError for an image it cannot take, and any option."""
+    require_as_made(options)
     if arch in _PLAIN:
         return _PLAIN[arch](num_classes, image_size, channels)
     return _RESNETS[arch](num_classes, channels)

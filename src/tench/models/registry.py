@@ -1,4 +1,7 @@
-"""Which networks there are: ours, then torchvision's, then timm's. A name in two of them means the first one's."""
+"""Which networks there are: ours, torchvision's and timm's by their names, other systems' as `SYSTEM:NAME`.
+
+A name that several of the first three have means the first one's; `timm:resnet50` asks for timm's.
+"""
 
 import fnmatch
 import re
@@ -8,15 +11,24 @@ from tench.errors import UsageError, nearest
 from tench.models import from_timm, from_torchvision, ours
 from tench.models.source import Source
 
-_SOURCES = cast(tuple[Source, ...], (ours, from_torchvision, from_timm))
+_PLAIN = cast(tuple[Source, ...], (ours, from_torchvision, from_timm))
+"""Their names stand alone, in this order."""
+_SYSTEMS = cast(tuple[Source, ...], ())
+"""Their names are always written with the system's."""
 
 
 def source_of(arch: str) -> Source:
-    """The first source that knows the name. Raises UsageError with the nearest names where none does."""
-    for source in _SOURCES:
-        if source.knows(arch):
+    """The source that has the network. Raises UsageError with the nearest names where none does."""
+    system, name = _split(arch)
+    for source in _PLAIN if system is None else [*_PLAIN, *_SYSTEMS]:
+        if system in (None, source.NAME) and source.knows(name):
             return source
     raise UsageError(f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them.")
+
+
+def name_in_source(arch: str) -> str:
+    """The name by which its source knows the network: without the system's."""
+    return _split(arch)[1]
 
 
 def find(pattern: str) -> list[str]:
@@ -26,8 +38,15 @@ def find(pattern: str) -> list[str]:
     the name. Names of timm are listed without tags.
     """
     glob = pattern if re.search(r"[*?[]", pattern) else f"*{pattern}*"
-    known = {name for source in _SOURCES for name in source.names()}
+    known = {name for source in _PLAIN for name in source.names()}
+    known |= {f"{source.NAME}:{name}" for source in _SYSTEMS for name in source.names()}
     return sorted((name for name in known if fnmatch.fnmatchcase(name.lower(), glob.lower())), key=_by_number)
+
+
+def _split(arch: str) -> tuple[str | None, str]:
+    """ "nnabla:resnet50" -> ("nnabla", "resnet50"), "resnet50" -> (None, "resnet50")"""
+    system, colon, name = arch.rpartition(":")
+    return (system, name) if colon else (None, name)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:

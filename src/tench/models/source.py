@@ -1,6 +1,6 @@
-"""What a source of networks offers. Three modules are one: `ours`, `from_torchvision` and `from_timm`."""
+"""What a source of networks offers: a module of this package with these members, known to `registry`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from torch import nn
@@ -16,10 +16,41 @@ class UsualInput:
     num_classes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be asked of a network beside its name; None: as its authors made it."""
+
+    dropout: float | None = None
+    """Probability that a feature is dropped before the last layer."""
+    drop_path: float | None = None
+    """Probability that a residual branch is left out for an image (stochastic depth, arXiv:1603.09382)."""
+    strides: tuple[int, ...] | None = None
+    """Five strides, of the stem and what follows it, in the order of edgeai's networks, which alone have them."""
+
+
+AS_MADE = Options()
+
+
+class OptionError(ValueError):
+    """A network does not have what it was asked for. The message goes on after its name."""
+
+
+def require_as_made(options: Options, *but: str) -> None:
+    """Raise OptionError for the first option that is given, except those named in `but`."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if value is not None and field.name not in but:
+            raise OptionError(f"has no {field.name}, which is to be {value}")
+
+
 class Source(Protocol):
     """A module with these members."""
 
     NAME: str
+    """Whose networks these are; `NAME:resnet50` names one of them where several sources have the name."""
+
+    FITS_STEM: bool
+    """Whether the stems of its networks are fitted to small images: not where they have rules of their own."""
 
     def names(self) -> list[str]:
         """Every name that `build` takes."""
@@ -27,8 +58,13 @@ class Source(Protocol):
     def knows(self, arch: str) -> bool:
         """Whether `build` takes this name."""
 
-    def build(self, arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-        """The network of that name with fresh weights, on torch's current device. Raises what its code raises."""
+    def build(
+        self, arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE
+    ) -> nn.Module:
+        """The network of that name with fresh weights, on torch's current device.
+
+        Raises OptionError for an option that the network does not have, otherwise what its code raises.
+        """
 
     def usual_input(self, arch: str) -> UsualInput:
         """The problem that the network is usually quoted for."""

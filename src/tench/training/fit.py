@@ -355,6 +355,6 @@ def _describe(run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.
         recipe.training.memory_format,
         device,
     )
-    size = {"image_size": card.image_size, "channels": card.channels}
-    if note := stem_note(card.arch, num_classes=len(card.classes), **size):
+    classes = len(card.classes)
+    if note := stem_note(card.arch, num_classes=classes, image_size=card.image_size, channels=card.channels):
         _log.info("Stem: %s", note)
