@@ -205,6 +205,39 @@ def test_a_random_resized_crop_is_its_box_resized_and_mirrored() -> None:
         assert np.array_equal(rendered(view, part(90, 120), numbers), np.fliplr(expected) if flip else expected)
 
 
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+def test_a_random_resized_crop_is_torchvisions_resized_crop_of_a_tensor(interpolation: Interpolation) -> None:
+    import_torchvision()
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2.functional import resized_crop
+
+    view = RandomResizedCrop(size=24, interpolation=interpolation)
+    tensor = torch.from_numpy(part(90, 120)).permute(2, 0, 1)
+    for numbers in uniforms(4, 0, np.arange(30), view.num_draws):
+        *box, flip = view.crop(90, 120, numbers)
+        theirs = resized_crop(tensor, *box, [24, 24], InterpolationMode(interpolation), antialias=True)
+        expected = theirs.permute(1, 2, 0).numpy()
+        assert np.array_equal(rendered(view, part(90, 120), numbers), expected[:, ::-1] if flip else expected)
+
+
+def test_a_random_interpolation_is_drawn_for_each_image_and_changes_nothing_else() -> None:
+    view = RandomResizedCrop(size=16, interpolation="random")
+    plain = RandomResizedCrop(size=16)
+    assert view.num_draws == plain.num_draws + 1
+    image, kinds = part(60, 80), []
+    for numbers in uniforms(2, 0, np.arange(400), view.num_draws):
+        assert view.crop(60, 80, numbers) == plain.crop(60, 80, numbers[:-1])
+        found = rendered(view, image, numbers)
+        bilinear, bicubic = (
+            rendered(RandomResizedCrop(size=16, interpolation=kind), image, numbers[:-1])
+            for kind in get_args(Interpolation)
+        )
+        assert not np.array_equal(bilinear, bicubic)
+        kinds.append(np.array_equal(found, bicubic))
+        assert np.array_equal(found, bicubic if kinds[-1] else bilinear)
+    assert abs(np.mean(kinds) - 0.5) < 5 * 0.5 / math.sqrt(400)
+
+
 def test_a_mirrored_view_is_the_view_from_right_to_left() -> None:
     view = RandomResizedCrop(size=16)
     draws = uniforms(0, 0, np.array([5]), view.num_draws)[0]

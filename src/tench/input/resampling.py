@@ -1,4 +1,4 @@
-"""Other sizes: antialiased bilinear for training, Pillow's own arithmetic for evaluation.
+"""Other sizes: torch's antialiased resizing for training, Pillow's own arithmetic for evaluation.
 
 Both leave out what nobody will see, and let other threads run. Pillow's results are reached without Pillow, which
 makes a whole image where its centre is wanted, for each colour value one multiplication at a time.
@@ -27,17 +27,17 @@ _ERROR_PER_TAP = 2.0**-16
 """float32 rounds a sum of up to 512 by at most so much for each number that is added."""
 
 
-def antialiased(image: Image, out: Image) -> None:
-    """Resize (H, W, C) to out, (S, T, C), bilinearly; where it shrinks, over as many pixels as an output pixel covers.
+def antialiased(image: Image, out: Image, interpolation: Interpolation = "bilinear") -> None:
+    """Resize (H, W, C) to out, (S, T, C); where it shrinks, the filter is as wide as what an output pixel covers.
 
     What torchvision's resize does on a uint8 tensor with antialias=True.
     """
     import torch
 
+    aten = torch.ops.aten
+    resize = aten._upsample_bilinear2d_aa if interpolation == "bilinear" else aten._upsample_bicubic2d_aa
     height, width = out.shape[:2]
-    torch.ops.aten._upsample_bilinear2d_aa.out(
-        _planes(_writable(image)), (height, width), False, None, None, out=_planes(out)
-    )
+    resize.out(_planes(_writable(image)), (height, width), False, None, None, out=_planes(out))
 
 
 def _writable(image: Image) -> Image:

@@ -51,25 +51,27 @@ class RandomResizedCrop:
     """A random part of the image, resized to a square.
 
     The area is drawn from `scale` of the image's, the aspect ratio log-uniformly from `ratio`; after ten misses the
-    centre is taken, as much of it as the ratios allow. Source: arXiv:1409.4842, section 6; draw and fallback as in
-    torchvision's RandomResizedCrop.
+    centre is taken, as much of it as the ratios allow. interpolation: random is either, drawn for each image, as in
+    timm. Source: arXiv:1409.4842, section 6; draw and fallback as in torchvision's RandomResizedCrop.
     """
 
     size: int
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+    interpolation: Interpolation | Literal["random"] = "bilinear"
     decode: Decode = "reduced"
 
     TRIES = 10
 
     @property
     def num_draws(self) -> int:
-        return 3 + 2 * self.TRIES  # flip, top, left, then area and ratio of each try
+        # flip, top, left, then area and ratio of each try; last, so that the others stay what they are, the filter
+        return 3 + 2 * self.TRIES + (self.interpolation == "random")
 
     def crop(self, height: int, width: int, draws: Draws) -> Crop:
         """The box for an image of height x width pixels."""
-        flip, down, right, *tries = draws.tolist()
+        flip, down, right, *tries = draws[: 3 + 2 * self.TRIES].tolist()
         low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
         for area_draw, ratio_draw in zip(tries[::2], tries[1::2], strict=True):
             area = height * width * (self.scale[0] + area_draw * (self.scale[1] - self.scale[0]))
@@ -87,9 +89,11 @@ class RandomResizedCrop:
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         crop = self.crop(image.height, image.width, draws)
         enough = 0 if self.decode == "full" else self.size
-        antialiased(
-            image.part(crop.top, crop.left, crop.height, crop.width, enough=enough, fast=self.decode == "fast"), out
-        )
+        part = image.part(crop.top, crop.left, crop.height, crop.width, enough=enough, fast=self.decode == "fast")
+        if self.interpolation == "random":
+            antialiased(part, out, "bilinear" if draws[-1] < 0.5 else "bicubic")
+        else:
+            antialiased(part, out, self.interpolation)
         if crop.flip:
             mirror(out)
 
