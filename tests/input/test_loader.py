@@ -53,7 +53,7 @@ def spoil(table: Table, row: int) -> None:
 class Slow:
     """A view of one grey pixel, which takes its time and counts how many it has made."""
 
-    size, num_draws = 1, 0
+    size, num_draws, alternates = 1, 0, False
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -159,6 +159,15 @@ def test_starting_at_a_step_gives_the_rest_of_the_epoch(train: Table) -> None:
         whole = contents(loader.batches(2))
         for step in range(6):
             assert contents(loader.batches(2, first_step=step)) == whole[step:]
+
+
+def test_a_loader_that_begins_in_an_odd_epoch_sees_what_one_from_the_beginning_sees(train: Table) -> None:
+    view = PadCrop(size=24, pad=3, flip_form="alternate")
+    order = Order(num_rows=len(train), batch_size=4, seed=1)
+    with Loader(train, view, order, channels=3, threads=2) as loader:
+        epochs = [contents(loader.batches(epoch)) for epoch in range(4)]
+    with Loader(train, view, order, channels=3, threads=2) as loader:
+        assert contents(loader.batches(3, first_step=2)) == epochs[3][2:]
 
 
 def test_a_batch_is_not_written_to_after_it_was_given(train: Table) -> None:

@@ -22,6 +22,7 @@ VIEWS = (
     PadCrop(size=9, pad=9, flip=1.0),
     PadCrop(size=24, pad=4, fill=127),
     PadCrop(size=24, pad=4, fill="reflect"),
+    PadCrop(size=24, pad=2, flip_form="alternate"),
     EvalView(size=24, resize=28),
     EvalView(size=24, resize=24, interpolation="bicubic"),
 )
@@ -82,6 +83,18 @@ def test_starting_at_a_step_gives_the_rest_of_the_epoch() -> None:
     rest = [batch.images for batch in resident.batches(1, first_step=5)]
     assert len(rest) == 2
     assert all(map(torch.equal, rest, whole[5:]))
+
+
+def test_each_image_of_two_epochs_is_shown_both_ways_where_mirroring_alternates() -> None:
+    view = PadCrop(size=8, pad=0, flip_form="alternate")
+    order = Order(num_rows=50, batch_size=50)
+    resident = Resident(digits(), view, order, channels=1, device=CPU, threads=1)
+    shown = []
+    for epoch in range(4):
+        (batch,) = resident.batches(epoch)
+        shown.append(batch.images[batch.rows.argsort()])
+    for before, after in itertools.pairwise(shown):
+        assert torch.equal(after, before.flip(-1))
 
 
 def test_a_batch_can_be_changed_without_harm_to_the_next_epoch() -> None:

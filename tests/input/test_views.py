@@ -14,9 +14,12 @@ from sklearn.datasets import load_sample_image
 
 from tench.compat import import_torchvision
 from tench.data.picture import Decoded
+from tench.input import views as module
+from tench.input.augment import Augmented, Cutout
 from tench.input.draws import uniforms
+from tench.input.mxnet_augment import MXNetAugment
 from tench.input.resampling import Interpolation, antialiased
-from tench.input.views import Crop, EvalView, Fill, PadCrop, RandomResizedCrop, View, padded
+from tench.input.views import Crop, EvalView, Fill, PadCrop, RandomResizedCrop, View, padded, view_draws
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -193,6 +196,60 @@ def test_as_many_views_are_mirrored_as_asked_for(flip: float, expected: float) -
     flips = pad_crop.offsets(uniforms(0, 0, np.arange(4000), pad_crop.num_draws))[2]
     for found in (share, flips.mean()):
         assert abs(found - expected) <= 5 * math.sqrt(expected * (1 - expected) / 4000)
+
+
+ALTERNATING: list[View] = [
+    PadCrop(size=8, pad=1, flip_form="alternate"),
+    RandomResizedCrop(size=8, flip_form="alternate"),
+    Augmented(PadCrop(size=8, pad=1, flip_form="alternate"), (Cutout(side=3),)),
+]
+OTHERS: list[View] = [
+    PadCrop(size=8, pad=1),
+    RandomResizedCrop(size=8, interpolation="random"),
+    EvalView(size=8, resize=9),
+    MXNetAugment(size=8),
+    Augmented(PadCrop(size=8, pad=1), (Cutout(side=3),)),
+]
+
+
+@pytest.mark.parametrize("view", OTHERS)
+def test_a_view_is_rendered_with_the_numbers_of_its_seed_epoch_and_row(view: View) -> None:
+    keys = np.array([3, 9, 2**40])
+    for epoch in range(3):
+        assert np.array_equal(view_draws(view, 7, epoch, keys), uniforms(7, epoch, keys, view.num_draws))
+
+
+@pytest.mark.parametrize("view", ALTERNATING)
+def test_where_mirroring_alternates_only_its_number_is_another(view: View) -> None:
+    keys = np.arange(50)
+    first = uniforms(7, 0, keys, 1)[:, 0]
+    for epoch in range(4):
+        draws = view_draws(view, 7, epoch, keys)
+        assert np.array_equal(draws[:, 1:], uniforms(7, epoch, keys, view.num_draws)[:, 1:])
+        assert np.array_equal(draws[:, 0], 1 - 2.0**-32 - first if epoch in (1, 3) else first)
+
+
+@pytest.mark.parametrize("view", ALTERNATING)
+def test_two_following_epochs_mirror_each_image_once_and_half_of_all_in_each(view: View) -> None:
+    flips = np.stack([view_draws(view, 1, epoch, np.arange(4000))[:, 0] < 0.5 for epoch in range(5)])
+    assert (flips[:-1] != flips[1:]).all()
+    assert np.abs(flips.mean(axis=1) - 0.5).max() < 5 * 0.5 / math.sqrt(4000)
+
+
+def test_where_mirroring_alternates_it_is_as_likely_as_asked_for_in_each_epoch() -> None:
+    for flip, expected in ((0.0, 0.0), (0.3, 0.3), (1.0, 1.0)):
+        view = PadCrop(size=8, pad=1, flip=flip, flip_form="alternate")
+        for epoch in range(2):
+            share = view.offsets(view_draws(view, 0, epoch, np.arange(4000)))[2].mean()
+            assert abs(share - expected) <= 5 * math.sqrt(expected * (1 - expected) / 4000)
+
+
+def test_the_smallest_the_largest_and_the_middle_number_too_are_mirrored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.array([[0.0], [0.5 - 2.0**-32], [0.5], [1 - 2.0**-32]])
+    monkeypatch.setattr(module, "uniforms", lambda seed, epoch, keys, count: np.repeat(drawn, count, axis=1))
+    flips = [view_draws(ALTERNATING[0], 0, epoch, np.arange(4))[:, 0] for epoch in range(2)]
+    assert [(numbers < 0.5).tolist() for numbers in flips] == [[True, True, False, False], [False, False, True, True]]
+    assert all((numbers >= 0).all() and (numbers < 1).all() for numbers in flips)
 
 
 def test_a_random_resized_crop_is_its_box_resized_and_mirrored() -> None:

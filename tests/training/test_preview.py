@@ -14,6 +14,7 @@ from tench.data.table import Dataset
 from tench.errors import TenchError
 from tench.input.loader import Loader
 from tench.input.order import Order
+from tench.input.views import PadCrop
 from tench.training.plan import resolve
 from tench.training.preview import preview, write_preview
 from tench.training.recipe import Recipe
@@ -71,6 +72,17 @@ def test_the_training_views_are_those_that_training_sees(dataset: Dataset, drawn
                         assert np.array_equal(cell(drawn, lines[row], 1 + epoch), image), (epoch, row)
                         seen += 1
             assert seen == 8
+
+
+def test_views_are_mirrored_in_turn_where_training_mirrors_them_so(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = PadCrop(size=CELL, pad=0, flip_form="alternate")
+    monkeypatch.setattr("tench.training.preview.train_view", lambda recipe, epoch: view)
+    picture = preview(dataset, RECIPE)
+    for line in range(8):
+        for epoch in range(5):
+            assert np.array_equal(cell(picture, line, 2 + epoch), cell(picture, line, 1 + epoch)[:, ::-1])
 
 
 def test_the_last_column_is_torchvisions_evaluation_view(dataset: Dataset, drawn: Image.Image) -> None:

@@ -13,9 +13,8 @@ from tench.data.image import Pixels
 from tench.data.picture import Picture, decode_row, errors_name, open_picture
 from tench.data.table import Table
 from tench.input.augment import Augmented
-from tench.input.draws import uniforms
 from tench.input.resampling import Image
-from tench.input.views import Draws, View
+from tench.input.views import Draws, View, view_draws
 
 
 def read_pass(table: Table) -> int:
@@ -47,7 +46,7 @@ class Clock:
 def view_pass(table: Table, view: View, channels: int, epoch: int, clock: Clock) -> int:
     """Make the training view of every row, as the loader's threads do; returns their number. Raises TenchError."""
     seconds = clock.seconds
-    draws = uniforms(0, epoch, np.arange(len(table)), view.num_draws)
+    draws = view_draws(view, 0, epoch, np.arange(len(table)))
     out = np.empty((view.size, view.size, channels), np.uint8)
     timed = _timed(view, clock)
     for row in range(len(table)):
@@ -83,6 +82,10 @@ class _Timed:
     @property
     def num_draws(self) -> int:
         return self.view.num_draws
+
+    @property
+    def alternates(self) -> bool:
+        return self.view.alternates
 
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         seconds = self.clock.seconds

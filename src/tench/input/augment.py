@@ -121,6 +121,10 @@ class Augmented:
     def num_draws(self) -> int:
         return self.view.num_draws + sum(one.num_draws for one in self.augmentations)
 
+    @property
+    def alternates(self) -> bool:
+        return self.view.alternates
+
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         used = self.view.num_draws
         self.view.render(image, draws[:used], out)

@@ -23,11 +23,10 @@ import torch
 from tench.data.picture import errors_name, open_picture
 from tench.data.table import Table
 from tench.errors import TenchError
-from tench.input.draws import uniforms
 from tench.input.order import Order
 from tench.input.partner import CAN_FORK, Partner, end
 from tench.input.resampling import Image
-from tench.input.views import View
+from tench.input.views import View, view_draws
 from tench.machine import num_threads
 
 READ_AHEAD_BYTES = 16 * 2**20
@@ -175,7 +174,7 @@ class Loader:
             batch=Batch(images.permute(0, 3, 1, 2), labels, rows_),
             num_tasks=math.ceil(len(rows) / _IMAGES_PER_TASK),
             rows=rows.tolist(),
-            draws=uniforms(self.order.seed, epoch, self.order.keys(epoch, step), self.view.num_draws),
+            draws=view_draws(self.view, self.order.seed, epoch, self.order.keys(epoch, step)),
             pixels=images.numpy(),
         )
         for number in range(job.num_tasks):

@@ -98,6 +98,7 @@ class MXNetAugment:
 
     TRIES = 10
     num_draws = 25 + 3 * TRIES
+    alternates = False
 
     def __post_init__(self) -> None:
         scaled = (self.min_random_scale, self.max_random_scale) != (1.0, 1.0)

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from tench.data.table import Table
-from tench.input.draws import uniforms
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
-from tench.input.views import EvalView, PadCrop, padded
+from tench.input.views import EvalView, PadCrop, padded, view_draws
 from tench.machine import available_memory_bytes
 
 _DECODE_BATCH = 1024
@@ -68,7 +67,7 @@ class Resident:
             rows = torch.from_numpy(numbers.copy()).to(self._device)
             if isinstance(self.view, PadCrop):
                 keys = self.order.keys(epoch, step)
-                images = self._cropped(rows, uniforms(self.order.seed, epoch, keys, self.view.num_draws))
+                images = self._cropped(rows, view_draws(self.view, self.order.seed, epoch, keys))
             else:
                 images = self._images[rows]
             yield Batch(images.permute(0, 3, 1, 2), self._labels[rows], rows)

@@ -7,12 +7,13 @@ is antialiased: in training as torch does it, in evaluation as Pillow does, pixe
 
 import dataclasses
 import math
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from tench.data.picture import Decoded, Picture
+from tench.input.draws import uniforms
 from tench.input.resampling import Image, Interpolation, antialiased, as_pillow, pillow_axis
 
 Draws = npt.NDArray[np.float64]
@@ -21,6 +22,13 @@ Fill = int | Literal["reflect"]
 Decode = Literal["full", "reduced", "fast"]
 """How a JPEG is decoded for a training view: at its full size; at 1/2, 1/4 or 1/8 where the part is at least so many
 times as large as the view; the same with less exact arithmetic (what either changes: benchmarks/input)."""
+
+FlipForm = Literal["random", "alternate"]
+"""When an image is mirrored: drawn anew in each epoch; drawn for the first one, and turned round in each one after it,
+so that at a probability of 0.5 each two epochs show an image both ways. Source: Jordan, arXiv:2404.00498."""
+
+_LARGEST = 1 - 2.0**-32
+"""The largest number that is drawn."""
 
 
 class View(Protocol):
@@ -32,8 +40,24 @@ class View(Protocol):
     @property
     def num_draws(self) -> int: ...
 
+    @property
+    def alternates(self) -> bool:
+        """Whether the first number, which decides the mirroring, is drawn once and turned round from epoch to epoch."""
+
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         """Write the view of an image into out, (size, size, C) uint8."""
+
+
+def view_draws(view: View, seed: int, epoch: int, keys: npt.NDArray[np.integer[Any]]) -> Draws:
+    """The numbers with which a view is rendered in an epoch, counted from 0: (len(keys), num_draws) float64.
+
+    keys: the numbers that the images draw with (Order.keys).
+    """
+    draws = uniforms(seed, epoch, keys, view.num_draws)
+    if view.alternates:
+        first = uniforms(seed, 0, keys, 1)[:, 0]
+        draws[:, 0] = _LARGEST - first if epoch % 2 else first  # exactly one of the two is below 0.5
+    return draws
 
 
 class Crop(NamedTuple):
@@ -59,6 +83,7 @@ class RandomResizedCrop:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
+    flip_form: FlipForm = "random"
     interpolation: Interpolation | Literal["random"] = "bilinear"
     decode: Decode = "reduced"
 
@@ -68,6 +93,10 @@ class RandomResizedCrop:
     def num_draws(self) -> int:
         # flip, top, left, then area and ratio of each try; last, so that the others stay what they are, the filter
         return 3 + 2 * self.TRIES + (self.interpolation == "random")
+
+    @property
+    def alternates(self) -> bool:
+        return self.flip_form == "alternate"
 
     def crop(self, height: int, width: int, draws: Draws) -> Crop:
         """The box for an image of height x width pixels."""
@@ -109,9 +138,14 @@ class PadCrop:
     size: int
     pad: int
     flip: float = 0.5
+    flip_form: FlipForm = "random"
     fill: Fill = 0
 
     num_draws = 3
+
+    @property
+    def alternates(self) -> bool:
+        return self.flip_form == "alternate"
 
     def offsets(self, draws: Draws) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Top and left in the padded image, 0 to 2 pad, and flip, for draws of shape (..., 3)."""
@@ -139,6 +173,7 @@ class EvalView:
     interpolation: Interpolation = "bilinear"
 
     num_draws = 0
+    alternates = False
 
     def __post_init__(self) -> None:
         if self.resize < self.size:

@@ -16,9 +16,8 @@ import torch
 from tench.data.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
 from tench.files import require_png, write_png
-from tench.input.draws import uniforms
 from tench.input.resampling import Image
-from tench.input.views import View
+from tench.input.views import View, view_draws
 from tench.training.plan import resolve
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import eval_view, train_view
@@ -82,7 +81,7 @@ def _views(recipe: Recipe, table: Table, row: int, channels: int) -> list[Image]
 
         def rendered(view: View, epoch: int) -> Image:
             out = np.empty((view.size, view.size, channels), np.uint8)
-            view.render(stored, uniforms(recipe.training.seed, epoch, np.array([row]), view.num_draws)[0], out)
+            view.render(stored, view_draws(view, recipe.training.seed, epoch, np.array([row]))[0], out)
             return out
 
         return [
