@@ -12,10 +12,16 @@ from tench.data.source import open_source
 from tench.data.table import Table
 from tench.input.augment import Augmented, Cutout, Lighting
 from tench.input.draws import uniforms
+from tench.input.resize_crop import ResizeCrop
 from tench.input.views import PadCrop, RandomResizedCrop, View
 
 CROP = RandomResizedCrop(size=32)
-VIEWS: list[View] = [CROP, PadCrop(size=32, pad=4), Augmented(CROP, (Lighting(std=0.1), Cutout(side=8)))]
+VIEWS: list[View] = [
+    CROP,
+    ResizeCrop(size=32, short_side=(40, 60)),
+    PadCrop(size=32, pad=4),
+    Augmented(CROP, (Lighting(std=0.1), Cutout(side=8))),
+]
 
 
 @pytest.fixture

@@ -22,10 +22,16 @@ from tench.input.draws import uniforms
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
 from tench.input.partner import CAN_FORK
-from tench.input.views import EvalView, PadCrop, RandomResizedCrop
+from tench.input.resize_crop import ResizeCrop
+from tench.input.views import EvalView, PadCrop, RandomResizedCrop, View
 
 EVAL = EvalView(size=24, resize=28)
-VIEWS = (RandomResizedCrop(size=24, decode="full"), PadCrop(size=24, pad=3), EVAL)
+VIEWS = (
+    RandomResizedCrop(size=24, decode="full"),
+    ResizeCrop(size=24, short_side=(26, 40), stretch=(0.8, 1.25), decode="full"),
+    PadCrop(size=24, pad=3),
+    EVAL,
+)
 
 
 @pytest.fixture
@@ -85,9 +91,7 @@ def contents(batches: Iterator[Batch]) -> list[tuple[bytes, list[int], list[int]
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_batches_are_the_same_for_any_number_of_threads_and_with_processes(
-    train: Table, view: RandomResizedCrop | PadCrop | EvalView
-) -> None:
+def test_batches_are_the_same_for_any_number_of_threads_and_with_processes(train: Table, view: View) -> None:
     order = Order(num_rows=len(train), batch_size=7, seed=2, drop_last=False)
     results = []
     for threads, processes in ((1, False), (5, False), (2, CAN_FORK)):
@@ -100,7 +104,7 @@ def test_batches_are_the_same_for_any_number_of_threads_and_with_processes(
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("view", VIEWS)
 def test_an_image_of_a_batch_is_the_view_of_the_file_as_pillow_reads_it(
-    train: Table, view: RandomResizedCrop | PadCrop | EvalView, channels: int
+    train: Table, view: View, channels: int
 ) -> None:
     order = Order(num_rows=len(train), batch_size=5, seed=11, drop_last=False)
     with Loader(train, view, order, channels=channels, threads=2) as loader:

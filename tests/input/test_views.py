@@ -19,6 +19,7 @@ from tench.input.augment import Augmented, Cutout
 from tench.input.draws import uniforms
 from tench.input.mxnet_augment import MXNetAugment
 from tench.input.resampling import Interpolation, antialiased
+from tench.input.resize_crop import ResizeCrop
 from tench.input.views import Crop, EvalView, Fill, PadCrop, RandomResizedCrop, View, padded, view_draws
 
 Pixels = npt.NDArray[np.uint8]
@@ -201,11 +202,13 @@ def test_as_many_views_are_mirrored_as_asked_for(flip: float, expected: float) -
 ALTERNATING: list[View] = [
     PadCrop(size=8, pad=1, flip_form="alternate"),
     RandomResizedCrop(size=8, flip_form="alternate"),
+    ResizeCrop(size=8, flip_form="alternate"),
     Augmented(PadCrop(size=8, pad=1, flip_form="alternate"), (Cutout(side=3),)),
 ]
 OTHERS: list[View] = [
     PadCrop(size=8, pad=1),
     RandomResizedCrop(size=8, interpolation="random"),
+    ResizeCrop(size=8),
     EvalView(size=8, resize=9),
     MXNetAugment(size=8),
     Augmented(PadCrop(size=8, pad=1), (Cutout(side=3),)),

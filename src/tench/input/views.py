@@ -116,15 +116,10 @@ class RandomResizedCrop:
         return Crop((height - h) // 2, (width - w) // 2, h, w, flip < self.flip)
 
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
-        crop = self.crop(image.height, image.width, draws)
-        enough = 0 if self.decode == "full" else self.size
-        part = image.part(crop.top, crop.left, crop.height, crop.width, enough=enough, fast=self.decode == "fast")
-        if self.interpolation == "random":
-            antialiased(part, out, "bilinear" if draws[-1] < 0.5 else "bicubic")
-        else:
-            antialiased(part, out, self.interpolation)
-        if crop.flip:
-            mirror(out)
+        interpolation = self.interpolation
+        if interpolation == "random":
+            interpolation = "bilinear" if draws[-1] < 0.5 else "bicubic"
+        render_crop(image, self.crop(image.height, image.width, draws), out, self.decode, interpolation)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,10 +182,7 @@ class EvalView:
 
     def cut(self, image: Picture) -> Image:
         """The view of an image: (size, size, C), perhaps not to be written to."""
-        if image.height <= image.width:
-            height, width = self.resize, int(self.resize * image.width / image.height)
-        else:
-            height, width = int(self.resize * image.height / image.width), self.resize
+        height, width = with_shorter(self.resize, image.height, image.width)
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)  # half to even, as torchvision
         if (height, width) == (image.height, image.width):
             return image.part(top, left, self.size, self.size)
@@ -202,6 +194,24 @@ class EvalView:
 
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         out[:] = self.cut(image)
+
+
+def render_crop(
+    image: Picture, crop: Crop, out: Image, decode: Decode, interpolation: Interpolation = "bilinear"
+) -> None:
+    """Write a part of an image, resized to a square and perhaps mirrored, into out: (size, size, C)."""
+    enough = 0 if decode == "full" else len(out)
+    part = image.part(crop.top, crop.left, crop.height, crop.width, enough=enough, fast=decode == "fast")
+    antialiased(part, out, interpolation)
+    if crop.flip:
+        mirror(out)
+
+
+def with_shorter(side: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of an image of height x width once its shorter side is `side`; rounded as by torchvision."""
+    if height <= width:
+        return side, int(side * width / height)
+    return int(side * height / width), side
 
 
 def padded(images: Image, pad: int, fill: Fill) -> Image:
