@@ -1,0 +1,90 @@
+"""Answers averaged over several views of the same image: a little more accuracy for several times the work.
+
+The views are made of whole batches on the device, after normalisation, and each costs one more pass of the network.
+Mirrored and shifted copies are made of the evaluation view as it is; ten crops need more of the image than that shows,
+and so a view of their own.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tench.errors import UsageError
+from tench.input.views import EvalView
+
+Form = Literal["none", "mirror", "mirror-shift", "ten-crop"]
+"""mirror: the mean of the logits of the image and its mirror (ffcv-imagenet, whose sum ranks the classes alike).
+mirror-shift: that, at half the weight; the other half are two copies shifted by one pixel, to the upper left and to the
+lower right, and their mirrors (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities of the four
+corners and the centre of the central square, and their mirrors (Krizhevsky et al., "ImageNet classification with deep
+convolutional neural networks", 2012, section 4.1)."""
+
+
+def test_time(module: nn.Module, form: Form, *, size: int | None = None) -> nn.Module:  # noqa: PT028, it is no test
+    """A network whose answers are averaged over views of its input, in the training or evaluation mode of `module`.
+
+    It takes normalised float (B, C, H, W), square for ten-crop, and gives logits (B, classes): of ten-crop the
+    logarithm of the mean probabilities, whose cross-entropy is theirs. size: side of a crop, which ten-crop needs; the
+    others give whole images to the module. Raises UsageError for another form, or crops that are as large as the images
+    or larger.
+    """
+    if form == "none":
+        return module
+    if form == "mirror":
+        return _Averaged(module, _mirror)
+    if form == "mirror-shift":
+        return _Averaged(module, _mirror_shift)
+    if form == "ten-crop":
+        if size is None:
+            raise ValueError("ten-crop needs the size of a crop")
+        return _Averaged(module, functools.partial(_ten_crop, size=size))
+    raise UsageError(f"{form}: no such form of averaging at test time. Known: {', '.join(get_args(Form))}.")
+
+
+def test_time_view(view: EvalView, form: Form) -> EvalView:
+    """What an evaluation view has to show for a form: for ten-crop the whole central square, else what it is."""
+    return dataclasses.replace(view, size=view.resize) if form == "ten-crop" else view
+
+
+class _Averaged(nn.Module):
+    def __init__(self, module: nn.Module, answer: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.module, self._answer = module, answer
+        self.training = module.training
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self._answer(self.module, images)
+
+
+def _mirror(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = module(images) + module(images.flip(-1))
+    return logits / 2
+
+
+def _mirror_shift(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    height, width = images.shape[-2:]
+    bordered = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    lower_right, upper_left = (bordered[..., by : by + height, by : by + width] for by in (0, 2))
+    shifted = _mirror(module, upper_left) + _mirror(module, lower_right)
+    return _mirror(module, images) / 2 + shifted / 4
+
+
+def _ten_crop(module: nn.Module, images: torch.Tensor, size: int) -> torch.Tensor:
+    last = images.shape[-1] - size
+    if last <= 0:
+        raise UsageError(
+            f"ten-crop: crops of {size} pixels are to be cut from images of {images.shape[-1]}, so they would not "
+            "differ. Evaluate with a larger eval_resize, such as the size divided by 0.875."
+        )
+    middle = round(last / 2)
+    places = (0, 0), (0, last), (last, 0), (last, last), (middle, middle)
+    wholes = images, images.flip(-1)
+    crops = [whole[..., top : top + size, left : left + size] for whole in wholes for top, left in places]
+    answers = [module(crop).float().log_softmax(dim=1) for crop in crops]
+    return torch.stack(answers).logsumexp(dim=0) - math.log(len(answers))
