@@ -194,7 +194,7 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
 
 def test_weights_for_other_classes_are_refused_with_both_shapes(saved: Path, network: nn.Module) -> None:
     save(saved, network, dataclasses.replace(CARD, classes=Classes.numbered_to(4)))
-    with pytest.raises(TenchError, match=r"has shape \(3, 64\) instead of \(4, 64\), and 1 more differences"):
+    with pytest.raises(TenchError, match=r"has shape \(3, 64\) instead of \(4, 64\), and 1 more difference\."):
         load(saved, "cpu")
 
 

@@ -32,7 +32,7 @@ def adapt_stem(network: nn.Module, image_size: int) -> str | None:
     """
     if image_size > LARGEST_FITTED:
         return None
-    first = _first_conv(network)
+    first = first_conv(network)
     if first is None or first[1].stride != (2, 2):
         return None
     name, conv = first
@@ -58,7 +58,7 @@ def replace_input_channels(network: nn.Module, channels: int) -> None:
 
     Raises ValueError where the network does not begin with a convolution that all channels enter together.
     """
-    first = _first_conv(network)
+    first = first_conv(network)
     if first is None or first[1].groups != 1:
         raise ValueError("it does not begin with a plain convolution")
     _, conv = first
@@ -66,7 +66,7 @@ def replace_input_channels(network: nn.Module, channels: int) -> None:
     _redraw(conv, channels, conv.kernel_size)
 
 
-def _first_conv(network: nn.Module) -> tuple[str, nn.Conv2d] | None:
+def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d] | None:
     """The first convolution in the order of registration, which for image classifiers reads the image."""
     return next(((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tench.input.resampling import Interpolation
 from tench.input.views import EvalView
 from tench.machine import choose_device
 from tench.models import create
+from tench.weights.files import read_safetensors
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
 
@@ -164,7 +166,18 @@ def load(path: str | Path, device: str = "auto") -> Classifier:
     Raises UsageError when there is no such file, TenchError when the weights do not fit the network of the card.
     """
     path = Path(path)
-    weights = path / WEIGHTS if path.is_dir() else path
+    state, card = read(path)
+    module = card.create_module()
+    fit_state(module, state, str(_weights_of(path)), card.arch)
+    return Classifier(module.to(choose_device(device)).eval(), card, str(path))
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
+    """Weights, on the CPU, and card of a run directory, or of a .safetensors file that has its model.json beside it.
+
+    Raises UsageError when there is no such file, TenchError when one is damaged.
+    """
+    weights = _weights_of(path)
     card_path = weights.with_name(CARD)
     if not path.exists():
         raise UsageError(f"{path}: no such run directory or weights file.")
@@ -175,9 +188,11 @@ def load(path: str | Path, device: str = "auto") -> Classifier:
                 f"epoch, or a .safetensors file with {CARD} beside it."
             )
     card = read_card(card_path.parent)
-    module = card.create_module()
-    fit_state(module, _read(weights), str(weights), card.arch)
-    return Classifier(module.to(choose_device(device)).eval(), card, str(path))
+    return read_safetensors(weights), card
+
+
+def _weights_of(path: Path) -> Path:
+    return path / WEIGHTS if path.is_dir() else path
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -191,28 +206,29 @@ def read_card(folder: Path) -> ModelCard:
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
     """Load a state dict into a network. Raises TenchError naming the first difference when it is of another one."""
-    expected = module.state_dict()
-    problems = [f"{name} is missing" for name in expected if name not in state]
-    problems += [f"{name} is not part of it" for name in state if name not in expected]
-    problems += [
-        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
-    ]
+    problems = differences(module.state_dict(), state)
     if problems:
         raise TenchError(
-            f"{where}: its weights are not of {arch} for these classes: {problems[0]}"
-            + (f", and {len(problems) - 1} more differences" if len(problems) > 1 else "")
-            + ". It was written for another architecture; name that one, or start a new run."
+            f"{where}: its weights are not of {arch} for these classes: {first_of(problems)}. It was written for "
+            "another architecture; name that one, or start a new run."
         )
     module.load_state_dict(state)
 
 
-def _read(weights: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> list[str]:
+    """What keeps a state dict from being the expected one, in names and shapes, one clause each."""
+    missing = [f"{name} is missing" for name in expected if name not in state]
+    extra = [f"{name} is not part of it" for name in state if name not in expected]
+    of_other_shape = [
+        f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    return missing + extra + of_other_shape
 
-    try:
-        return load_file(weights)
-    except SafetensorError as error:
-        raise TenchError(f"{weights}: is not a whole safetensors file ({error}). Copy it again.") from error
+
+def first_of(problems: list[str]) -> str:
+    """The first of several, and how many more there are."""
+    if len(problems) == 1:
+        return problems[0]
+    return f"{problems[0]}, and {len(problems) - 1} more difference{'s' if len(problems) > 2 else ''}"

@@ -1,0 +1,111 @@
+"""Weights in a file: PyTorch's (.pth, .pt, .pth.tar, .ckpt, .bin) and safetensors, whichever trainer wrote them.
+
+Trainers put the weights into dictionaries and under prefixes of their own; both are taken off. PyTorch's files are
+pickles, which may hold code. They are read in the way that makes tensors and plain values only: anything else is
+refused before it is made. The price: a file that holds a whole model, and not its weights alone, cannot be read.
+"""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tench.errors import TenchError
+
+SAFETENSORS = ".safetensors"
+
+_WRAPPERS = ("state_dict", "model", "model_state", "model_ema", "network")
+"""Under which trainers keep the weights; the first that is there is taken."""
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+"""Of all names: torch's parallel wrappers and averages, its compiler, and modules that hold the network."""
+_AVERAGES = "n_averaged"
+"""What torch.optim.swa_utils.AveragedModel counts beside the weights."""
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StateFile:
+    """What a file of weights holds. state: on the CPU, floats as fp32. arch: what the file calls the network."""
+
+    state: dict[str, Tensor]
+    arch: str | None
+
+
+def read_state(path: Path) -> StateFile:
+    """The weights in a file, freed of wrappers and prefixes. Raises TenchError for a file that holds none."""
+    content: Any = read_safetensors(path) if path.suffix == SAFETENSORS else _read_pytorch(path)
+    arch = content.get("arch") if isinstance(content, Mapping) else None
+    return StateFile(as_float32(_unwrapped(content, path)), arch if isinstance(arch, str) else None)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a .safetensors file, on the CPU, as they are. Raises TenchError when it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise TenchError(f"{path}: is not a whole safetensors file ({error}). Copy it again.") from error
+
+
+def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, those of any floating-point type as fp32."""
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, in one sentence, without PyTorch's advice to read a pickle in the way that runs code."""
+    text = str(error).strip()
+    if unpickler := _UNPICKLER.search(text):
+        return unpickler[1].strip()
+    return text.splitlines()[0].partition(". ")[0] if text else type(error).__name__
+
+
+def _read_pytorch(path: Path) -> Any:
+    try:
+        # torchvision's and timm's training scripts keep their options, an argparse.Namespace, beside the weights. To
+        # make one runs no code of the file's.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load has no error of its own for what it cannot read
+        if foreign := _GLOBAL.search(str(error)):
+            raise TenchError(
+                f"{path}: holds more than weights ({foreign[1]}), and to read that could run code, so it was not read. "
+                "Where you trust the file, load it with PyTorch and save the weights alone: "
+                'torch.save(model.state_dict(), "weights.pth").'
+            ) from error
+        raise TenchError(
+            f"{path}: cannot be read as weights ({reason_of(error)}). Give a state dict that torch.save wrote, or "
+            f"a {SAFETENSORS} file."
+        ) from error
+
+
+def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping) or not content:
+        raise TenchError(f"{path}: holds {_kind(content)} and no weights by name. Give a state dict.")
+    others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
+    if others:
+        raise TenchError(
+            f"{path}: holds no weights by name: {others[0]!r} in it is {_kind(content[others[0]])}, and none of "
+            f"{', '.join(_WRAPPERS)} is there. Give a state dict."
+        )
+    state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _AVERAGES}
+    while state and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if isinstance(value, Mapping) and not value else f"something of type {type(value).__name__}"

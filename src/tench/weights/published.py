@@ -1,0 +1,152 @@
+"""Weights that torchvision and timm publish, by their names, each through its library's own download and cache.
+
+The library builds its network, loads the weights into it with whatever it does to old files, and the result is taken:
+for a moment the network is there twice, and no rule of theirs for names of parameters is needed here. Torch's
+generator is left as it was, so that what is drawn afterwards does not depend on where weights came from.
+"""
+
+import contextlib
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tench.compat import import_timm, import_torchvision
+from tench.data.table import Classes
+from tench.data.wordnet import imagenet, names_of
+from tench.errors import TenchError, UsageError, nearest, some
+from tench.models.registry import source_of
+from tench.weights.files import as_float32, reason_of
+from tench.weights.transfer import Start
+
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Heads of torchvision's googlenet and inception_v3 that serve training only; `create` leaves them out."""
+
+
+def torchvision_weights(name: str) -> Start:
+    """torchvision's weights: resnet50 (the default ones) or resnet50.IMAGENET1K_V1.
+
+    All are ImageNet's, whose classes torchvision has in the order of their WordNet ids. Raises UsageError for an
+    unknown name, TenchError when they can neither be found nor downloaded.
+    """
+    models: Any = import_torchvision().models
+    arch, _, tag = name.partition(".")
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise UsageError(f"torchvision has no network {arch!r}.{nearest(arch, known)} tench models lists them.")
+    published = models.get_model_weights(arch)
+    tags = list(published.__members__)
+    if (tag or "DEFAULT") not in tags:
+        raise UsageError(f"torchvision has no weights {tag!r} of {arch}. It has {some(tags)}.")
+    weights = published[tag or "DEFAULT"]
+    source = f"torchvision:{arch}.{weights.name}"
+    if weights.meta["categories"] is None:
+        raise UsageError(f"{source}: are not of a whole classifier. torchvision also has {some(tags)}.")
+    _fetch(weights, source)
+    with torch.random.fork_rng(devices=[]):
+        network = models.get_model(arch, weights=weights)
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_AUXILIARY)}
+    view = weights.transforms()
+    # These two undo the usual mean and std themselves and scale pixels to -1..1; ours leave that to mean and std.
+    half = (0.5,) * 3 if getattr(network, "transform_input", False) else None
+    return Start(
+        state=as_float32(state),
+        source=source,
+        arch=_arch("torchvision", arch),
+        classes=Classes.of(imagenet(), names_of(imagenet())),
+        num_classes=len(weights.meta["categories"]),
+        channels=3,
+        image_size=view.crop_size[0],
+        eval_resize=view.resize_size[0],
+        interpolation=view.interpolation.value,
+        mean=half or tuple(view.mean),
+        std=half or tuple(view.std),
+        channel_order="rgb",
+    )
+
+
+def timm_weights(name: str) -> Start:
+    """timm's weights: resnet50.a1_in1k, or resnet50 (those that timm takes by default).
+
+    eval_resize is what timm makes of its crop_pct; whether timm would then keep the aspect ratio (crop_mode) is not
+    known here. Classes: ImageNet's and its larger relatives', by WordNet id, as timm tells them by their number. Raises
+    UsageError for an unknown name, TenchError when they can neither be found nor downloaded.
+    """
+    timm: Any = import_timm()
+    arch = name.partition(".")[0]
+    if not timm.is_model(arch):
+        raise UsageError(f"timm has no network {arch!r}.{nearest(arch, timm.list_models())} tench models lists them.")
+    tags = timm.list_pretrained(f"{arch}.*") or timm.list_pretrained(arch)
+    if name not in (arch, *tags) or not tags:
+        raise UsageError(f"timm has no weights {name}. " + (f"It has {some(tags)}." if tags else f"None of {arch}."))
+    config = timm.get_pretrained_cfg(name)
+    source = f"timm:{arch}.{config.tag}" if config.tag else f"timm:{arch}"
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = timm.create_model(name, pretrained=True)
+    except Exception as error:  # the connection's, the cache's or the file's: timm has no error of its own
+        raise TenchError(
+            f"{source}: timm cannot load its weights ({reason_of(error)}). On a machine without a connection, fetch "
+            f"{_address(config)} elsewhere and give the file: --weights FILE -a {_arch('timm', arch)}."
+        ) from error
+    channels, height, width = config.input_size
+    square = height == width
+    return Start(
+        state=as_float32(network.state_dict()),
+        source=source,
+        arch=_arch("timm", arch),
+        classes=_timm_classes(config.num_classes),
+        num_classes=config.num_classes or None,
+        channels=channels,
+        image_size=height if square else None,
+        eval_resize=math.floor(height / config.crop_pct) if square else None,
+        interpolation=config.interpolation,
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        channel_order="rgb",
+    )
+
+
+def _fetch(weights: Any, source: str) -> None:
+    """Have the file of torchvision's weights in its cache, and know that it holds nothing but tensors.
+
+    torchvision would load it as a pickle that may run code, so it is read once before that does.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where the download is announced
+            weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+    except Exception as error:  # the connection's or the file's: neither has an error of its own
+        if file.exists():
+            raise TenchError(
+                f"{source}: {file} cannot be read as weights ({reason_of(error)}). Remove it, and it is downloaded "
+                "again."
+            ) from error
+        raise TenchError(
+            f"{source}: cannot be downloaded ({reason_of(error)}). On a machine without a connection, fetch "
+            f"{weights.url} elsewhere and put it at {file}, or give the file: --weights FILE."
+        ) from error
+
+
+def _timm_classes(num_classes: int) -> Classes | None:
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": num_classes})
+    if subset is None:
+        return None
+    ids = ImageNetInfo(subset).label_names()
+    return Classes.of(ids, names_of(ids))
+
+
+def _address(config: Any) -> str:
+    """Where timm has the weights from."""
+    if config.hf_hub_id:
+        return f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{config.hf_hub_filename or 'model.safetensors'}"
+    return str(config.url)
+
+
+def _arch(system: str, name: str) -> str:
+    """The name of a library's network for `create`: with the library's only where it would mean another's."""
+    return name if system == source_of(name).NAME else f"{system}:{name}"

@@ -1,0 +1,187 @@
+"""Putting weights that exist into a network for this data, and saying what did not go in.
+
+All must fit but what a data set decides. The head belongs to the classes: it is kept for the same classes and new for
+others. The first convolution belongs to the images: it is summed for grey ones, and new where the stem was fitted to
+small ones. Nothing else is left out, so that a file of another network is an error and not a worse start.
+"""
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from tench.data.table import Classes
+from tench.errors import TenchError
+from tench.input.resampling import Interpolation
+from tench.models.stem import LARGEST_FITTED, first_conv
+from tench.weights.own import differences, first_of
+
+_ANY_SIZE = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+"""Layers whose weights are the same for every size of the image, in nearly every network."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """Weights to start from, and what is known of them; None: it is not.
+
+    state: on the CPU, floats as fp32. source: where from, for people. arch: as `create` takes it. classes: of the head;
+    matched with a data set's by id, so that names for people never decide. The rest is what the network was trained to
+    see, in the units of a recipe: mean, std of pixels scaled to 0..1; image_size, eval_resize in pixels.
+    """
+
+    state: dict[str, Tensor]
+    source: str
+    arch: str | None = None
+    classes: Classes | None = None
+    num_classes: int | None = None
+    channels: int | None = None
+    image_size: int | None = None
+    eval_resize: int | None = None
+    interpolation: Interpolation | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channel_order: str | None = None
+
+
+def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
+    """Load weights into a network for these classes, in place; return what a person should know, one sentence each.
+
+    module: `arch` with fresh weights, which are what remains where the weights have nothing for it. Raises TenchError,
+    before anything is changed, when something else than head and first convolution differs.
+    """
+    expected, state = module.state_dict(), dict(start.state)
+    notes = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
+    for name, tensor in expected.items():
+        if name.endswith(".num_batches_tracked"):  # files of old versions of PyTorch do not have it
+            state.setdefault(name, tensor)
+    if problems := differences(expected, state):
+        raise TenchError(
+            f"{start.source}: its weights do not fit {arch}: {first_of(problems)}. "
+            + _remedy(module, state, expected, start, arch)
+        )
+    module.load_state_dict(state)
+    return [note for note in notes if note is not None]
+
+
+def head_layers(module: nn.Module, num_classes: int) -> list[str]:
+    """The names of the layers that yield the logits: one in most networks, none where no layer has so many outputs.
+
+    The last linear layer or convolution with num_classes outputs in the order of registration. Distilled networks
+    (DeiT's head and head_dist) and those with a head for each branch have more: others of its kind and number of
+    outputs that stand in a part of the network, just below its root, which holds nothing but such layers.
+    """
+    outputs = {
+        name: layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d)
+    }
+    candidates = [name for name, count in outputs.items() if count == num_classes]
+    if not candidates:
+        return []
+    last = candidates[-1]
+    kind = type(module.get_submodule(last))
+    mixed = {_part(name) for name in outputs if name not in candidates or type(module.get_submodule(name)) is not kind}
+    return [name for name in candidates if name == last or _part(name) not in mixed]
+
+
+def _fit_head(
+    module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor], start: Start, classes: Classes
+) -> str | None:
+    """Make the head in `state` one for these classes where it can be; say what was done."""
+    layers = head_layers(module, len(classes))
+    if not layers:
+        return None
+    num_theirs = _num_rows(state, layers[-1])
+    # Of another kind than the last is what has so many outputs by chance.
+    layers = [layer for layer in layers if _num_rows(state, layer) == num_theirs]
+    names = [name for layer in layers for name in (f"{layer}.weight", f"{layer}.bias") if name in expected]
+    label = ", ".join(layers)
+    if num_theirs is None:
+        state.update({name: expected[name] for name in names if name not in state})
+        return f"Head ({label}) is new, for {len(classes)} classes: {start.source} has none."
+    rows, how = _rows(start, classes, num_theirs)
+    if rows is None:
+        # Another number of inputs is not the classes' doing: it stays to be found as a difference.
+        state |= {name: expected[name] for name in names if _same_but_rows(state.get(name), expected[name])}
+        other = "other " if num_theirs == len(classes) else ""
+        return f"Head ({label}: {num_theirs} classes) replaced by a new one for {len(classes)} {other}classes."
+    state |= {name: state[name][torch.from_numpy(rows)] for name in names if name in state}
+    return f"Head ({label}: {num_theirs} classes) kept{how}"
+
+
+def _rows(start: Start, classes: Classes, num_theirs: int) -> tuple[npt.NDArray[np.int32] | None, str]:
+    """Which row of their head is each of our classes', and how that is known; None where they are other classes."""
+    theirs = start.classes
+    if theirs is None or len(theirs) != num_theirs:
+        if num_theirs != len(classes):
+            return None, ""
+        return np.arange(num_theirs, dtype=np.int32), (
+            f" by position: {start.source} does not say which classes it knows, but has as many as the data."
+        )
+    if len(theirs) != len(classes) or not (theirs.meets_by_position(classes) or set(theirs.ids) == set(classes.ids)):
+        return None, ""
+    rows = theirs.index_of(classes, whose="the data", here=start.source)
+    if theirs.numbered or classes.numbered:
+        which = "both have" if theirs.numbered and classes.numbered else "one of the two has"
+        return rows, f" by position: of {start.source} and the data, {which} only numbers for the classes."
+    if np.array_equal(rows, np.arange(len(rows))):
+        return rows, ": the classes are the same."
+    return rows, ": the classes are the same in another order, and its rows were put into the data's."
+
+
+def _fit_first_conv(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
+    """Make the first convolution in `state` one for these images where it can be; say what was done."""
+    first = first_conv(module)
+    if first is None or f"{first[0]}.weight" not in state:
+        return None
+    name, conv = f"{first[0]}.weight", first[1]
+    theirs, ours = state[name], expected[name]
+    if theirs.ndim != 4 or theirs.shape == ours.shape or len(theirs) != len(ours) or conv.groups != 1:
+        return None
+    if theirs.shape[2:] == (7, 7) and ours.shape[2:] == (3, 3) and conv.stride == (1, 1):
+        state[name] = ours
+        return (
+            f"First convolution ({first[0]}) is new: the stem is fitted to small images and has a 3x3 kernel there "
+            f"instead of 7x7. With an image size above {LARGEST_FITTED} it would be kept."
+        )
+    if theirs.shape[2:] != ours.shape[2:]:
+        return None
+    if (theirs.shape[1], ours.shape[1]) == (3, 1):
+        state[name] = theirs.sum(dim=1, keepdim=True)  # timm's rule: what a grey image gave as three equal channels
+        return f"First convolution ({first[0]}) sums its weights over the 3 channels, for images of 1 channel."
+    if (theirs.shape[1], ours.shape[1]) == (1, 3):
+        state[name] = theirs.expand(-1, 3, -1, -1) / 3
+        return f"First convolution ({first[0]}) shares its weights for 1 channel out among 3."
+    return None
+
+
+def _remedy(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor], start: Start, arch: str) -> str:
+    other = [name for name in expected if name in state and state[name].shape != expected[name].shape]
+    owners = [module.get_submodule(name.rpartition(".")[0]) for name in other]
+    is_of_arch = start.arch == arch or not any(isinstance(owner, _ANY_SIZE) for owner in owners)
+    if state.keys() == expected.keys() and is_of_arch:
+        size = start.image_size
+        return "Such weights depend on the size of the images: " + (
+            f"give --image-size {size}, which the weights are for."
+            if size is not None
+            else "give --image-size with the size that the weights are for."
+        )
+    if start.arch is not None and start.arch != arch:
+        return f"The weights are of {start.arch}: give -a {start.arch}."
+    return "Name the network that the weights are of: -a ARCH."
+
+
+def _num_rows(state: dict[str, Tensor], layer: str) -> int | None:
+    weight = state.get(f"{layer}.weight")
+    return len(weight) if weight is not None and weight.ndim else None
+
+
+def _same_but_rows(theirs: Tensor | None, ours: Tensor) -> bool:
+    return theirs is None or theirs.shape[1:] == ours.shape[1:]
+
+
+def _part(name: str) -> str:
+    """ "head.fc.fc2" -> "head": what a layer belongs to just below the root"""
+    return name.partition(".")[0]

@@ -1,0 +1,179 @@
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tench.errors import TenchError
+from tench.weights.files import as_float32, read_state
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert list(found) == list(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(found[name], tensor), name
+        assert found[name].dtype == tensor.dtype, name
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar", ".ckpt", ".bin"])
+def test_a_state_dict_of_torch_is_read_under_any_of_its_suffixes(
+    tmp_path: Path, network: nn.Module, suffix: str
+) -> None:
+    torch.save(network.state_dict(), tmp_path / f"w{suffix}")
+    assert_same(read_state(tmp_path / f"w{suffix}").state, network.state_dict())
+
+
+def test_safetensors_are_read(tmp_path: Path, network: nn.Module) -> None:
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    found = read_state(tmp_path / "w.safetensors").state
+    assert_same({name: found[name] for name in network.state_dict()}, network.state_dict())
+
+
+WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
+    "pytorch/examples": lambda state: {
+        "epoch": 3,
+        "arch": "resnet18",
+        "state_dict": {f"module.{name}": tensor for name, tensor in state.items()},
+        "best_acc1": torch.tensor(71.5),
+        "optimizer": {"state": {}, "param_groups": []},
+    },
+    "torchvision's script": lambda state: {
+        "model": state,
+        "epoch": 3,
+        "args": argparse.Namespace(model="resnet18", lr=0.1),
+        "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor * 2 for name, tensor in state.items()},
+    },
+    "only an average": lambda state: {
+        "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor for name, tensor in state.items()}
+    },
+    "compiled in parallel": lambda state: {
+        "model_state": {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}
+    },
+    "a module around the network": lambda state: {
+        "state_dict": {f"model.{name}": tensor for name, tensor in state.items()}
+    },
+    "one in another": lambda state: {"network": {"state_dict": state}},
+}
+
+
+@pytest.mark.parametrize("trainer", WRAPPED)
+def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, network: nn.Module, trainer: str) -> None:
+    torch.save(WRAPPED[trainer](network.state_dict()), tmp_path / "w.pth")
+    assert_same(read_state(tmp_path / "w.pth").state, network.state_dict())
+
+
+def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
+    state = {"model.weight": torch.ones(2), "head.weight": torch.ones(3)}
+    torch.save(state, tmp_path / "w.pth")
+    assert_same(read_state(tmp_path / "w.pth").state, state)
+
+
+def test_what_the_file_calls_the_network_is_told(tmp_path: Path, network: nn.Module) -> None:
+    torch.save(WRAPPED["pytorch/examples"](network.state_dict()), tmp_path / "w.pth.tar")
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    assert read_state(tmp_path / "w.pth.tar").arch == "resnet18"
+    assert read_state(tmp_path / "w.pth").arch is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_of_another_precision_become_fp32_and_integers_stay(tmp_path: Path, dtype: torch.dtype) -> None:
+    torch.save({"w": torch.tensor([0.1, -3]).to(dtype), "n": torch.tensor(7)}, tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth").state
+    assert found["w"].tolist() == torch.tensor([0.1, -3]).to(dtype).float().tolist()
+    assert (found["w"].dtype, found["n"].dtype) == (torch.float32, torch.int64)
+
+
+def test_fp32_is_not_copied() -> None:
+    tensor = torch.ones(3)
+    assert as_float32({"w": tensor})["w"] is tensor
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, target = tmp_path / "w.pth", tmp_path / "was-run"
+    torch.save({"state_dict": {}, "extra": Bomb(target)}, path)
+    with pytest.raises(TenchError) as refused:
+        read_state(path)
+    assert not target.exists()
+    message = str(refused.value)
+    assert message.startswith(f"{path}: holds more than weights (")
+    assert message.endswith(
+        "), and to read that could run code, so it was not read. Where you trust the file, load it with PyTorch and "
+        'save the weights alone: torch.save(model.state_dict(), "weights.pth").'
+    )
+    torch.load(path, weights_only=False)  # the file was a live one
+    assert target.exists()
+
+
+def test_a_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, network: nn.Module) -> None:
+    torch.save(network, tmp_path / "w.pth")
+    with pytest.raises(
+        TenchError, match=r"w\.pth: holds more than weights \(torch\.nn\.modules\.container\.Sequential"
+    ):
+        read_state(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no weights but a text that goes on for a while", r"Unsupported operand \d+"),
+        (b"", "EOFError"),
+        (b"PK\x03\x04 the start of an archive", "PytorchStreamReader failed .*"),
+    ],
+)
+def test_what_is_no_file_of_weights_is_refused_without_the_advice_to_read_it_unsafely(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(TenchError) as refused:
+        read_state(tmp_path / "w.pth")
+    found = re.fullmatch(
+        r".*w\.pth: cannot be read as weights \((.+)\)\. Give a state dict that torch\.save wrote, or a \.safetensors "
+        r"file\.",
+        str(refused.value),
+    )
+    assert found is not None
+    assert re.fullmatch(reason, found[1])
+    assert "weights_only" not in found[1]
+
+
+def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
+    with pytest.raises(TenchError, match=r"w\.safetensors: is not a whole safetensors file \(.+\)\. Copy it again\."):
+        read_state(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            {"epoch": 3, "weights": {}},
+            r"'epoch' in it is something of type int, and none of state_dict, model, .* is there",
+        ),
+        ({"state_dict": {}}, "holds nothing and no weights by name"),
+        ({0: torch.ones(2)}, "0 in it is something of type Tensor"),
+        (torch.ones(3), "holds something of type Tensor and no weights by name"),
+    ],
+)
+def test_a_file_without_weights_by_name_is_refused_with_what_it_holds(tmp_path: Path, content: Any, says: str) -> None:
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(TenchError, match=rf"w\.pth: .*{says}.* Give a state dict\."):
+        read_state(tmp_path / "w.pth")

@@ -1,0 +1,145 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tench.compat import import_torchvision
+from tench.data.table import Classes
+from tench.errors import TenchError, UsageError
+from tench.models import create
+from tench.weights import own
+from tench.weights.start import Start, load_start, starting_weights
+
+models: Any = import_torchvision().models
+
+CARD = own.ModelCard(
+    arch="resnet20",
+    classes=Classes.of(["n01", "n02", "n03"], ["cat", "dog", "fish"]),
+    channels=1,
+    image_size=12,
+    eval_resize=14,
+    interpolation="bicubic",
+    mean=(0.1,),
+    std=(0.4,),
+    channel_order="bgr",
+)
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return create("resnet20", num_classes=3, image_size=12, channels=1)
+
+
+@pytest.fixture
+def run(tmp_path: Path, network: nn.Module) -> Path:
+    own.save(tmp_path, network, CARD)
+    checkpoint = {"arch": "resnet20", "model": network.state_dict(), "optimizer": {}, "step": 7}
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    return tmp_path
+
+
+def preprocessing(found: Start) -> tuple[Any, ...]:
+    return (
+        found.channels,
+        found.image_size,
+        found.eval_resize,
+        found.interpolation,
+        found.mean,
+        found.std,
+        found.channel_order,
+    )
+
+
+@pytest.mark.parametrize("file", ["", "best.safetensors", "last.ckpt"])
+def test_of_a_run_of_ours_everything_is_known(run: Path, network: nn.Module, file: str) -> None:
+    found = starting_weights(str(run / file))
+    assert found.source == str(run / file)
+    assert (found.arch, found.classes, found.num_classes) == ("resnet20", CARD.classes, 3)
+    assert preprocessing(found) == (1, 12, 14, "bicubic", (0.1,), (0.4,), "bgr")
+    assert found.state.keys() == network.state_dict().keys()
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_run_of_ours_starts_another_where_it_ended(run: Path, network: nn.Module) -> None:
+    module = create("resnet20", num_classes=3, image_size=12, channels=1)
+    assert load_start(module, starting_weights(str(run)), "resnet20", CARD.classes) == [
+        "Head (head: 3 classes) kept: the classes are the same."
+    ]
+    images = torch.randn(2, 1, 12, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(module.eval()(images), network.eval()(images), rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_ours_that_is_alone_tells_its_network(run: Path) -> None:
+    (run / "model.json").unlink()
+    found = starting_weights(str(run / "last.ckpt"))
+    assert (found.arch, found.classes) == ("resnet20", None)
+    assert preprocessing(found) == (None,) * 7
+
+
+def test_a_description_of_another_network_beside_a_file_is_not_the_files(run: Path) -> None:
+    (run / "model.json").write_text((run / "model.json").read_text().replace("resnet20", "resnet32"))
+    assert starting_weights(str(run / "last.ckpt")).classes is None
+
+
+def test_of_a_state_dict_nothing_else_is_known(tmp_path: Path) -> None:
+    network = models.resnet18(weights=None)
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    found = starting_weights(str(tmp_path / "resnet18.pth"))
+    assert found.state.keys() == network.state_dict().keys()
+    others = [getattr(found, field.name) for field in dataclasses.fields(found)][2:]
+    assert others == [None] * len(others)
+
+
+def test_a_checkpoint_of_pytorch_examples_names_its_network_and_loads(tmp_path: Path) -> None:
+    network = models.resnet18(weights=None)
+    state = {f"module.{name}": tensor for name, tensor in network.state_dict().items()}
+    path = str(tmp_path / "checkpoint.pth.tar")
+    torch.save({"epoch": 1, "arch": "resnet18", "state_dict": state, "best_acc1": torch.tensor(1.0)}, path)
+    found = starting_weights(path)
+    assert found.arch == "resnet18"
+    module = create("resnet18", num_classes=10, image_size=32)
+    assert load_start(module, found, "resnet18", Classes.numbered_to(10)) == [
+        "Head (fc: 1000 classes) replaced by a new one for 10 classes.",
+        "First convolution (conv1) is new: the stem is fitted to small images and has a 3x3 kernel there instead of "
+        "7x7. With an image size above 80 it would be kept.",
+    ]
+
+
+def test_a_network_that_we_do_not_have_is_not_named(tmp_path: Path) -> None:
+    torch.save({"arch": "netnet50", "state_dict": {"weight": torch.ones(2)}}, tmp_path / "w.pth")
+    assert starting_weights(str(tmp_path / "w.pth")).arch is None
+
+
+def test_a_name_with_its_library_goes_to_that_library() -> None:
+    with pytest.raises(UsageError, match="torchvision has no network 'nothing18'"):
+        starting_weights("torchvision:nothing18")
+    with pytest.raises(UsageError, match="timm has no network 'nothing18'"):
+        starting_weights("timm:nothing18")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("resnet50", "torchvision:resnet50 are the weights that torchvision publishes."),
+        ("resnetv2_50.a1h_in1k", "timm:resnetv2_50.a1h_in1k are the weights that timm publishes."),
+        ("no/where.pth", "torchvision:NAME and timm:NAME are weights that these libraries publish."),
+        ("resnet20", "torchvision:NAME and timm:NAME are weights that these libraries publish."),
+    ],
+)
+def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as refused:
+        starting_weights(name)
+    assert str(refused.value) == f"{name}: no such file or run directory. {hint}"
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TenchError, match=r"best\.safetensors: not there, and it should hold weights"):
+        starting_weights(str(tmp_path))
