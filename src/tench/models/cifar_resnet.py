@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from tench.models.layers import FixedScaleBatchNorm2d, initialise
+from tench.models.initialise import initialise_by
+from tench.models.layers import FixedScaleBatchNorm2d
 
 _EPS = 2e-5
 _STEM_WIDTH = 16
@@ -34,7 +35,7 @@ def cifar_resnet_v1(depth: int, num_classes: int, channels: int) -> nn.Module:
     network.add_module("norm", _norm(_STEM_WIDTH))
     _add_stages(network, BasicUnitV1, _STAGE_WIDTHS, _units_per_stage(depth, layers_per_unit=2))
     _add_head(network, _STAGE_WIDTHS[-1], num_classes)
-    initialise(network)
+    initialise_by(network, "mxnet")
     return network
 
 
@@ -53,7 +54,7 @@ def cifar_resnet_v2(depth: int, num_classes: int, channels: int) -> nn.Module:
     network.add_module("norm", _norm(widths[-1]))
     network.add_module("relu", nn.ReLU(inplace=True))
     _add_head(network, widths[-1], num_classes)
-    initialise(network)
+    initialise_by(network, "mxnet")
     return network
 
 
