@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tench.models import create
-from tench.models.cifar_resnet import cifar_resnet_v1, cifar_resnet_v2
 from tench.models.layers import FixedScaleBatchNorm2d
+from tench.models.residual import large_plan, small_plan
 
 
 def num_parameters(network: nn.Module) -> int:
@@ -76,9 +76,11 @@ def test_the_last_map_of_a_cifar_resnet_is_a_quarter_of_the_image() -> None:
 
 def test_other_depths_are_refused_with_the_rule() -> None:
     with pytest.raises(ValueError, match=r"a ResNet of 21 layers: the depth must be 6 n \+ 2"):
-        cifar_resnet_v1(21, 10, 3)
+        small_plan(21)
     with pytest.raises(ValueError, match=r"a ResNet of 168 layers: the depth must be 9 n \+ 2"):
-        cifar_resnet_v2(168, 10, 3)
+        small_plan(168)
+    with pytest.raises(ValueError, match="a ResNet of 20 layers: the depth must be one of 18, 34, 50, 101"):
+        large_plan(20)
 
 
 def test_weights_are_drawn_for_relu_by_fan_in_and_biases_are_zero() -> None:

@@ -1,23 +1,10 @@
-"""What our own networks share: their initialisation, and a batch norm whose scale is fixed."""
+"""What our own networks share: a batch norm whose scale is fixed."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-
-
-def initialise(network: nn.Module) -> None:
-    """Draw the weights of convolutions and linear layers from N(0, 2 / fan_in), and set their biases to 0, in place.
-
-    Batch norms keep scale 1 and shift 0. Source: arXiv:1502.01852, section 2.2, for every layer as in MXNet's example
-    (Xavier, gaussian, factor_type in, magnitude 2).
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 class FixedScaleBatchNorm2d(nn.BatchNorm2d):

@@ -5,17 +5,17 @@ from functools import partial
 
 from torch import nn
 
-from tench.models.cifar_resnet import cifar_resnet_v1, cifar_resnet_v2
 from tench.models.plain import lenet, mlp
+from tench.models.residual import resnet_v1, resnet_v2, small_plan
 from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
 
 NAME = "tench"
 FITS_STEM = False  # they are made for small images
 
 _PLAIN: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet": lenet, "mlp": mlp}
-_RESNETS: dict[str, Callable[[int, int], nn.Module]] = {
-    **{f"resnet{depth}": partial(cifar_resnet_v1, depth) for depth in (20, 32, 44, 56, 110)},
-    **{f"resnet{depth}_v2": partial(cifar_resnet_v2, depth) for depth in (20, 32, 44, 56, 110, 164)},
+_RESNETS: dict[str, Callable[..., nn.Module]] = {
+    **{f"resnet{depth}": partial(resnet_v1, small_plan(depth)) for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}_v2": partial(resnet_v2, small_plan(depth)) for depth in (20, 32, 44, 56, 110, 164)},
 }
 
 
@@ -34,7 +34,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     require_as_made(options)
     if arch in _PLAIN:
         return _PLAIN[arch](num_classes, image_size, channels)
-    return _RESNETS[arch](num_classes, channels)
+    return _RESNETS[arch](large_stem=False, num_classes=num_classes, channels=channels)
 
 
 def usual_input(arch: str) -> UsualInput:

@@ -6,7 +6,7 @@ Source: MXNet, example/image-classification/symbols/{mlp,lenet}.py.
 
 from torch import nn
 
-from tench.models.layers import initialise
+from tench.models.initialise import initialise_by
 
 
 def mlp(num_classes: int, image_size: int, channels: int) -> nn.Module:
@@ -19,7 +19,7 @@ def mlp(num_classes: int, image_size: int, channels: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(64, num_classes),
     )
-    initialise(network)
+    initialise_by(network, "mxnet")
     return network
 
 
@@ -40,5 +40,5 @@ def lenet(num_classes: int, image_size: int, channels: int) -> nn.Module:
         nn.Tanh(),
         nn.Linear(500, num_classes),
     )
-    initialise(network)
+    initialise_by(network, "mxnet")
     return network
