@@ -61,6 +61,20 @@ def initialise_nnabla(network: nn.Module, *, head_std: float | None = None) -> N
     nn.init.uniform_(head.bias, -bound, bound)
 
 
+def initialise_edgeai(network: nn.Module) -> None:
+    """Draw the weights as TI's edgeailite does, in place.
+
+    Convolutions: N(0, 2 / fan-out) (arXiv:1502.01852); linear layers: N(0, 0.01^2); biases 0. Batch norms: scale 1,
+    shift 0. Source: TexasInstruments/edgeai-modeloptimization, xnn/utils/weights_utils.py.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+    _reset_shifts(network)
+
+
 def _reset_shifts(network: nn.Module) -> None:
     """Biases 0; batch norms with scale 1 and shift 0."""
     for module in network.modules():
