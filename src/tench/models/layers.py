@@ -75,6 +75,17 @@ def initialise_edgeai(network: nn.Module) -> None:
     _reset_shifts(network)
 
 
+def initialise_keras(network: nn.Module) -> None:
+    """Draw the weights as Keras does by itself, in place: uniform by fan-in plus fan-out (Glorot), biases 0.
+
+    Source: keras.layers.Conv2D and Dense, their default `glorot_uniform`.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    _reset_shifts(network)
+
+
 def _reset_shifts(network: nn.Module) -> None:
     """Biases 0; batch norms with scale 1 and shift 0."""
     for module in network.modules():
