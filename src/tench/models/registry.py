@@ -8,13 +8,13 @@ import re
 from typing import cast
 
 from tench.errors import UsageError, nearest
-from tench.models import from_timm, from_torchvision, ours
+from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
 from tench.models.mxnet import source as mxnet
 from tench.models.source import Source
 
 _PLAIN = cast(tuple[Source, ...], (ours, from_torchvision, from_timm))
 """Their names stand alone, in this order."""
-_SYSTEMS = cast(tuple[Source, ...], (mxnet,))
+_SYSTEMS = cast(tuple[Source, ...], (apm5, edgeai, mxnet, nnabla))
 """Their names are always written with the system's."""
 
 

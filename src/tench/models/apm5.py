@@ -1,0 +1,105 @@
+"""The residual networks of Apm5's TensorFlow training, out of timm's parts.
+
+    resnet50       batch norm and relu after each convolution (arXiv:1512.03385)
+    resnet50_v2    before each convolution (arXiv:1603.05027)
+
+Both have the stride in the 3x3 convolution of a bottleneck, a 2x2 average pooling before the 1x1 convolution of a
+strided shortcut, and a last layer without bias. Depth 152 has 3, 4, 36, 3 units, where the usual one has 8 in its
+second stage. Padding is TensorFlow's SAME, without which weights trained there would give other outputs here: on an
+even size a 3x3 kernel of stride 2 gets a row below and a column at the right, where torch's padding adds them on all
+sides.
+Source: Apm5/ImageNet_ResNet_Tensorflow2.0, model/ResNet.py and ResNet_v2.py.
+"""
+
+from collections import OrderedDict
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from tench.compat import import_timm
+from tench.models.layers import initialise_keras
+from tench.models.replace import replace_modules
+from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
+
+NAME = "apm5"
+FITS_STEM = True
+
+_UNITS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 4, 36, 3)}
+_V2 = "_v2"
+_DEPTHS = {f"resnet{depth}{version}": depth for version in ("", _V2) for depth in _UNITS}
+
+
+def names() -> list[str]:
+    """Every name that `build` takes."""
+    return list(_DEPTHS)
+
+
+def knows(arch: str) -> bool:
+    """Whether `build` takes this name."""
+    return arch in _DEPTHS
+
+
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+    """The network of that name with fresh weights. Raises OptionError for any option: it has none."""
+    require_as_made(options)
+    make = _resnet_v2 if arch.endswith(_V2) else _resnet
+    network = make(_DEPTHS[arch], num_classes, channels)
+    _pad_as_tensorflow(network)
+    initialise_keras(network)
+    return network
+
+
+def usual_input(arch: str) -> UsualInput:
+    """ImageNet at 224 px."""
+    return UsualInput(224, 3, 1000)
+
+
+def _resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
+    resnet: Any = import_timm().models.resnet
+    unit = resnet.Bottleneck if depth >= 50 else resnet.BasicBlock
+    network = resnet.ResNet(unit, _UNITS[depth], num_classes, channels, avg_down=True)
+    network.fc = nn.Linear(network.num_features, num_classes, bias=False)
+    return network  # type: ignore[no-any-return]
+
+
+def _resnet_v2(depth: int, num_classes: int, channels: int) -> nn.Module:
+    timm: Any = import_timm()
+    basic = depth < 50
+    widths = (64, 128, 256, 512)
+    network: Any = timm.models.resnetv2.ResNetV2(
+        _UNITS[depth],
+        widths if basic else tuple(4 * width for width in widths),
+        num_classes,
+        channels,
+        avg_down=True,
+        basic=basic,
+        bottle_ratio=1.0 if basic else 0.25,
+        norm_layer=timm.layers.BatchNormAct2d,
+        conv_layer=partial(timm.layers.create_conv2d, bias=False),
+    )
+    parts: dict[str, nn.Module] = {
+        "pool": nn.AdaptiveAvgPool2d(1),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(network.num_features, num_classes, bias=False),
+    }
+    network.head = nn.Sequential(OrderedDict(parts))
+    return network  # type: ignore[no-any-return]
+
+
+def _pad_as_tensorflow(network: nn.Module) -> None:
+    """Give the convolutions and poolings of stride 2 the padding SAME, in place; with stride 1 torch's is the same."""
+    layers: Any = import_timm().layers
+
+    def same_conv(conv: nn.Conv2d) -> nn.Module:
+        if conv.stride == (1, 1):
+            return conv
+        return layers.Conv2dSame(  # type: ignore[no-any-return]
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, bias=False
+        )
+
+    def same_pool(pool: nn.MaxPool2d) -> nn.Module:
+        return layers.create_pool2d("max", pool.kernel_size, pool.stride, padding="same")  # type: ignore[no-any-return]
+
+    replace_modules(network, nn.Conv2d, same_conv)
+    replace_modules(network, nn.MaxPool2d, same_pool)
