@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tench.compat import import_timm, import_torchvision
-from tench.training.optimizer import make_optimizer, parameter_groups
+from tench.training.optimizer import make_optimizer, parameter_groups, scale_norm_biases
 from tench.training.recipe import Optimizer
 
 DECAY = 5e-4
@@ -63,7 +63,54 @@ def test_not_norms_and_biases_is_timms_rule(arch: str) -> None:
     assert names_by_decay(network, ours) == names_by_decay(network, theirs)
 
 
-@pytest.mark.parametrize("decay", ["all", "not-norms", "not-norms-and-biases"])
+def test_not_biases_is_mxnets_rule(resnet18: nn.Module) -> None:
+    # Optimizer.set_wd_mult of MXNet 1.9 pulls what ends in _weight or _gamma, both of which torch calls weight.
+    names = {name for name, _ in resnet18.named_parameters()}
+    pulled = {name for name in names if name.endswith(".weight")}
+    assert "bn1.weight" in pulled
+    groups = parameter_groups(resnet18, DECAY, "not-biases")
+    assert names_by_decay(resnet18, groups) == {DECAY: pulled, 0.0: names - pulled}
+
+
+def test_not_named_bn_is_ffcv_imagenets_rule_which_pulls_the_norms_of_shortcuts(resnet18: nn.Module) -> None:
+    names = {name for name, _ in resnet18.named_parameters()}
+    spared = {name for name in names if "bn" in name}
+    assert "layer2.0.downsample.1.weight" in names - spared
+    assert len(spared) == 34
+    groups = parameter_groups(resnet18, DECAY, "not-named-bn")
+    assert names_by_decay(resnet18, groups) == {DECAY: names - spared, 0.0: spared}
+
+
+def test_biases_of_norms_learn_64_times_as_fast_and_are_pulled_as_before() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.norm1, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2)
+            self.norm1.weight.requires_grad_(False)
+
+    network = Net()
+    lr, decay = 0.01, 2e-4  # airbench/utils.py divides a decay of its own by each group's learning rate
+    theirs = {
+        lr * 64: (decay / (lr * 64), {name for name, _ in network.named_parameters() if "norm" in name}),
+        lr: (decay / lr, {name for name, _ in network.named_parameters() if "norm" not in name}),
+    }
+    groups = scale_norm_biases(parameter_groups(network, decay / lr, "all"), network, 64.0)
+    name_of = {parameter: name for name, parameter in network.named_parameters()}
+    ours = {
+        lr * group.get("lr_scale", 1.0): (group["weight_decay"], {name_of[one] for one in group["params"]})
+        for group in groups
+    }
+    theirs[lr * 64][1].remove("norm1.weight")  # frozen
+    assert ours == theirs
+
+
+def test_without_norms_the_groups_stay_as_they_are() -> None:
+    network = nn.Linear(2, 2)
+    groups = parameter_groups(network, DECAY, "not-biases")
+    assert scale_norm_biases(groups, network, 64.0) == groups
+
+
+@pytest.mark.parametrize("decay", ["all", "not-norms", "not-norms-and-biases", "not-biases", "not-named-bn"])
 def test_frozen_parameters_are_left_out_and_the_others_stand_in_one_group_each(decay: str) -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
     network[0].weight.requires_grad_(False)

@@ -13,22 +13,52 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.module
 def parameter_groups(module: nn.Module, weight_decay: float, decay: str) -> list[dict[str, Any]]:
     """Trainable parameters in two groups, with weight decay and without (one where all or none are pulled).
 
-    decay: "all"; "not-norms" spares the parameters of normalisation layers (torchvision's rule); with
-    "not-norms-and-biases" every tensor of fewer than two dimensions and every bias too (timm's rule).
+    decay: "all"; "not-norms" spares the parameters of normalisation layers (torchvision's and NNabla's rule); with
+    "not-norms-and-biases" every tensor of fewer than two dimensions and every bias too (timm's rule). "not-biases"
+    spares biases, those of normalisation layers among them, but not their scales (MXNet's rule); "not-named-bn" what
+    has "bn" in its name (ffcv-imagenet's rule, which pulls the norms of ResNet's shortcuts, named downsample.1).
     """
-    spared = set()
-    for part in module.modules():
-        for name, parameter in part.named_parameters(recurse=False):
-            is_norm = isinstance(part, _NORMS)
-            is_small = parameter.ndim < 2 or name == "bias"
-            if (decay != "all" and is_norm) or (decay == "not-norms-and-biases" and is_small):
-                spared.add(parameter)
+    spared = {
+        parameter
+        for path, part in module.named_modules()
+        for name, parameter in part.named_parameters(recurse=False)
+        if _is_spared(part, f"{path}.{name}", parameter, decay)
+    }
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in trainable if parameter not in spared], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trainable if parameter in spared], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _is_spared(part: nn.Module, path: str, parameter: nn.Parameter, decay: str) -> bool:
+    is_norm = isinstance(part, _NORMS)
+    is_bias = path.endswith(".bias")
+    return {
+        "all": False,
+        "not-norms": is_norm,
+        "not-norms-and-biases": is_norm or is_bias or parameter.ndim < 2,
+        "not-biases": is_bias,
+        "not-named-bn": "bn" in path,
+    }[decay]
+
+
+def scale_norm_biases(groups: list[dict[str, Any]], module: nn.Module, scale: float) -> list[dict[str, Any]]:
+    """The groups with the biases of normalisation layers apart, whose learning rate is scale times that of the others.
+
+    It stands in the group as `lr_scale`. Weight decay is divided by it, so its pull stays as it was.
+    Source: bias_scaler (64) of KellerJordan/cifar10-airbench.
+    """
+    norms = [part for part in module.modules() if isinstance(part, _NORMS)]
+    biases = {bias for part in norms if isinstance(bias := part.bias, nn.Parameter)}
+    split = []
+    for group in groups:
+        others = [parameter for parameter in group["params"] if parameter not in biases]
+        apart = [parameter for parameter in group["params"] if parameter in biases]
+        split.append({**group, "params": others})
+        split.append({**group, "params": apart, "lr_scale": scale, "weight_decay": group["weight_decay"] / scale})
+    return [group for group in split if group["params"]]
 
 
 def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimizer:

@@ -1,0 +1,87 @@
+"""Averages of a network's weights over the steps: one that runs beside the training, and one that it returns to.
+
+Both are pure functions of the step and of what is averaged, so resuming needs the averaged weights and nothing else.
+Neither waits for the device. Each costs the memory of one more network.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """A running average of a network's parameters and buffers: average <- decay average + (1 - decay) network.
+
+    `module` is the averaged network, in evaluation mode, without gradients, with the memory format of the network it
+    was copied from. Buffers of integers are copied. It is updated every so many steps, the first of them step 0, which
+    makes it a copy. Sources: ExponentialMovingAverage in torchvision's references/classification (counted from
+    each epoch's start), timm's ModelEmaV3.
+    """
+
+    def __init__(self, module: nn.Module, decay: float, every: int = 1, warmup: int = 0, ramp: bool = False) -> None:
+        """warmup: steps during which, and at the first update after them, the average is a copy (torchvision's rule).
+
+        ramp: decay is at most 1 - (1 + step) ** (-2/3) (timm's use_warmup). torchvision's decay for a recipe's is
+        max(0, 1 - (1 - decay) batch_size every / epochs).
+        """
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self._decay, self._every, self._warmup, self._ramp = decay, every, warmup, ramp
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the network after a step, counted from 0; to be called after each."""
+        if step % self._every == 0:
+            ours, theirs = _floats(self.module), _floats(module)
+            torch._foreach_lerp_(ours, theirs, 1 - self._decay_at(step))
+            for mine, other in zip(self.module.buffers(), module.buffers(), strict=True):
+                if not mine.is_floating_point():
+                    mine.copy_(other)
+
+    def _decay_at(self, step: int) -> float:
+        if step - self._every < self._warmup:  # the update before was within the warm-up, or there was none
+            return 0.0
+        return min(self._decay, 1 - (1 + step) ** (-2 / 3)) if self._ramp else self._decay
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.module.state_dict()
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave. Raises RuntimeError, as torch does, where names or shapes differ."""
+        self.module.load_state_dict(saved)
+
+
+class Lookahead:
+    """Every 5 steps a network goes back to a slow average of itself; at the last step, the average to the network.
+
+    average <- d average + (1 - d) network, network <- average, with d = 0.95^5 ((step + 1) / steps)^3, so that it does
+    so the more the longer it lasts; after the last step the network becomes the average. Buffers too.
+    Source: LookaheadState and train in KellerJordan/cifar10-airbench, airbench/utils.py (arXiv:1907.08610).
+    """
+
+    def __init__(self, module: nn.Module, steps: int) -> None:
+        self._average = [tensor.detach().clone() for tensor in _floats(module)]
+        self._steps = steps
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Change the network after a step, counted from 0; to be called after each."""
+        taken, weights = step + 1, _floats(module)
+        if taken % 5 == 0:
+            torch._foreach_lerp_(self._average, weights, 1 - 0.95**5 * (taken / self._steps) ** 3)
+        if taken % 5 == 0 or taken == self._steps:
+            torch._foreach_copy_(weights, self._average)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"average": self._average}
+
+    @torch.no_grad()
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave. Raises ValueError where the number of tensors differs."""
+        for mine, other in zip(self._average, saved["average"], strict=True):
+            mine.copy_(other)
+
+
+def _floats(module: nn.Module) -> list[Tensor]:
+    return [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]

@@ -1,0 +1,93 @@
+"""Muon for filters, and SGD with Nesterov's momentum for everything else, in one optimizer.
+
+The update of a filter bank, flattened to a matrix, is replaced by (nearly) the nearest one whose directions all have
+the same length. Each filter bank costs 9 small matrix products a step, in bfloat16, one bank after the other.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tench.training.optimizers import sgd
+from tench.training.optimizers.guard import Part, undone_where
+
+
+class Muon(sgd.SGD):
+    """Muon as in airbench94_muon.py of KellerJordan/cifar10-airbench; a group says "orthogonal": True to have it.
+
+    Such a group's parameters (2 or more dimensions, the first is the output's) are scaled to a root mean square row
+    norm of 1 in each step, then moved by lr times the orthogonalised Nesterov momentum, without decay. The other groups
+    are trained by SGD with Nesterov's momentum.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.85, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr, momentum, nesterov=True, weight_decay=weight_decay)
+
+    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+        for part in parts:
+            if part.group.get("orthogonal"):
+                with undone_where(bad, part.parameters, part.state["momentum_buffer"]):
+                    _update_filters(part)
+            else:
+                super()._update([part], bad)
+
+
+def _update_filters(part: Part) -> None:
+    filters, buffers, momentum = part.parameters, part.state["momentum_buffer"], part.group["momentum"]
+    torch._foreach_mul_(buffers, momentum)
+    torch._foreach_add_(buffers, part.gradients)
+    directions = torch._foreach_add(part.gradients, buffers, alpha=momentum)
+    lengths = torch._foreach_norm(filters)
+    torch._foreach_mul_(filters, [math.sqrt(len(one)) for one in filters])
+    torch._foreach_div_(filters, lengths)
+    for one, direction in zip(filters, directions, strict=True):
+        one.sub_(orthogonalised(direction.flatten(1)).view(one.shape), alpha=part.group["lr"])
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """(rows, columns) -> the same shape, bfloat16: U S V' of U D V', with S about 1 whatever D (0.5 to 1.5).
+
+    Three Newton-Schulz steps with coefficients that grow small values fast rather than converge.
+    Source: airbench94_muon.py, zeropower_via_newtonschulz5.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x: Tensor = matrix.bfloat16()
+    x = x / (x.norm() + 1e-7)
+    is_tall = x.shape[0] > x.shape[1]
+    if is_tall:
+        x = x.T  # the products are then of the smaller side
+    for _ in range(3):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if is_tall else x
+
+
+def muon_groups(
+    module: nn.Module,
+    lr: float,
+    bias_lr: float,
+    head_lr: float,
+    weight_decay: float,
+    momentum: float = 0.6,
+    sgd_momentum: float = 0.85,
+) -> list[dict[str, Any]]:
+    """Trainable parameters in airbench's three groups: filters (4-D), biases and norms (1-D), and the rest, the head.
+
+    lr is the filters'; a group's `lr_scale` makes its own of it. weight_decay: that of lr 1 (airbench: 2e-6 x batch
+    size), so each group's is divided by its learning rate; filters have none.
+    """
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    filters = [one for one in trainable if one.ndim == 4]
+    biases = [one for one in trainable if one.ndim < 2]
+    heads = [one for one in trainable if one.ndim >= 2 and one.ndim != 4]
+    groups: list[dict[str, Any]] = [
+        {"params": filters, "lr_scale": 1.0, "weight_decay": 0.0, "momentum": momentum, "orthogonal": True},
+        *(
+            {"params": some, "lr_scale": rate / lr, "weight_decay": weight_decay / rate, "momentum": sgd_momentum}
+            for some, rate in ((biases, bias_lr), (heads, head_lr))
+        ),
+    ]
+    return [group for group in groups if group["params"]]
