@@ -32,6 +32,7 @@ from tench.evaluation.evaluate import measure as real_measure
 from tench.input.loader import Batch
 from tench.run import Run
 from tench.training import fit as fit_module
+from tench.training import network as network_module
 from tench.training import plan
 from tench.training.fit import Options, fit
 from tench.training.plan import Data
@@ -65,7 +66,7 @@ class Killed(BaseException):
     """Ends a training as SIGKILL would, as far as files can tell."""
 
 
-def dropout_network(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+def dropout_network(arch: str, *, num_classes: int, image_size: int, channels: int, options: object) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(channels, 8, 3, padding=1),
         nn.BatchNorm2d(8),
@@ -318,7 +319,8 @@ def test_killed_while_batches_are_mixed_and_rows_repeated_a_run_continues_to_the
     assert_same_outcome(train(tmp_path / "killed", recipe).folder, expected)
 
 
-GROWING = SMALL.replace(arch="resnet20", train_size=12, ramp_from=6, ramp_epochs=(0.0, 2.0), ramp_multiple=2)
+RAMP: dict[str, Any] = {"train_size": 12, "ramp_from": 6, "ramp_epochs": (0.0, 2.0), "ramp_multiple": 2}
+GROWING = SMALL.replace(arch="resnet20", compile="off", **RAMP)
 
 
 def test_training_images_grow_from_epoch_to_epoch_and_evaluation_keeps_its_size(
@@ -326,12 +328,12 @@ def test_training_images_grow_from_epoch_to_epoch_and_evaluation_keeps_its_size(
 ) -> None:
     seen: list[tuple[int, ...]] = []
 
-    def network(arch: str, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
+    def network(arch: str, *, num_classes: int, image_size: int, channels: int, **options: Any) -> nn.Module:
         module = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, num_classes))
         module.register_forward_pre_hook(lambda module, inputs: seen.append((module.training, inputs[0].shape[-1])))
         return module
 
-    monkeypatch.setattr(fit_module, "create", network)
+    monkeypatch.setattr(network_module, "create", network)
     expected = train(tmp_path / "undisturbed", GROWING).folder
     in_training = [size for training, size in seen if training]
     assert in_training == [6] * STEPS_PER_EPOCH + [8] * STEPS_PER_EPOCH + [12] * STEPS_PER_EPOCH
@@ -431,7 +433,7 @@ def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
     assert saved["epochs"] == 1
     assert STEPS_PER_EPOCH < saved["step"] < 2 * STEPS_PER_EPOCH
 
-    monkeypatch.setattr(fit_module, "create", dropout_network)
+    monkeypatch.setattr(network_module, "create", dropout_network)
     train(tmp_path / "killed")
     train(tmp_path / "undisturbed")
     assert_same_outcome(tmp_path / "killed", tmp_path / "undisturbed")
@@ -592,17 +594,24 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
     with pytest.raises(Killed):
         train(tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "best.safetensors", "model.json")}
+    bad_rows: list[int] = []
 
     def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any, *rest: Any) -> None:
         factor = float("nan") if state.step > 12 else 1.0
         scaled: Any = lambda images: normalise(images) * factor  # noqa: E731  # shorter than a def with its types
+        if state.step == 13:
+            bad_rows.extend(batch.rows.tolist())
         real_train_step(state, batch, lr, recipe, scaled, *rest)
 
     seldom = dataclasses.replace(OPTIONS, log_every=100, save_every_seconds=600.0)
     with monkeypatch.context() as patch:
         patch.setattr(fit_module, "train_step", train_step)
-        with pytest.raises(TenchError, match="The loss was not finite at step 14; that update was left out"):
+        with pytest.raises(TenchError) as stopped:
             train(tmp_path, options=seldom)
+    rows = ", ".join(map(str, bad_rows))
+    assert str(stopped.value).startswith(
+        f"The loss was not finite at step 14 (rows {rows} of the training images); that update was left out, "
+    )
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert_same_outcome(train(tmp_path).folder, undisturbed)  # and it can be continued from there
 
@@ -805,7 +814,8 @@ def _train_until_killed(run: str) -> None:
         print(state.step, flush=True)
 
     loop: Any = fit_module
-    loop.train_step, loop.create = train_step, dropout_network
+    networks: Any = network_module
+    loop.train_step, networks.create = train_step, dropout_network
     train(Path(run))
 
 

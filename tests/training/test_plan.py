@@ -24,7 +24,14 @@ from tench.input.resident import Resident
 from tench.input.timm_augment import TimmRandAugment
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop
 from tench.training import plan
-from tench.training.plan import open_batches, open_data, require_sizes, resolve, resolve_memory_format
+from tench.training.plan import (
+    open_batches,
+    open_data,
+    require_sizes,
+    resolve,
+    resolve_compile,
+    resolve_memory_format,
+)
 from tench.training.recipe import Input, Recipe
 from tench.training.recipe_views import eval_view, on_batch, train_size, train_view
 
@@ -90,6 +97,11 @@ def test_one_mean_stands_for_three_channels() -> None:
 
 def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
     asked = Recipe().replace(
+        arch="resnet20",
+        eps=1e-5,
+        interpolation="bicubic",
+        channel_order="rgb",
+        compile="on",
         image_size=96,
         train_size=80,
         ramp_from=64,
@@ -106,7 +118,9 @@ def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
 
 
 def test_nothing_is_left_open() -> None:
-    resolved = resolve_memory_format(resolve(Recipe(), train_of("digits"), CPU), nn.Linear(1, 1))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    resolved = resolve_memory_format(resolve(Recipe(), train_of("digits"), CPU), network)
+    resolved = resolve_compile(resolved, network, CPU, num_classes=10, steps=10)
     assert [name for name, value in resolved.leaves() if value == "auto"] == []
 
 

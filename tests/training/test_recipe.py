@@ -3,6 +3,7 @@ import collections
 import dataclasses
 import inspect
 import math
+import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 
 from tench.errors import UsageError
 from tench.training import recipe as recipe_module
-from tench.training.recipe import Duration, Recipe
+from tench.training.duration import Duration
+from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_file import from_plain, load_recipe, packaged_recipes
 
-SECTIONS = ["model", "input", "augment", "mix", "optimizer", "schedule", "training"]
+SECTIONS = ["model", "input", "augment", "mix", "optimizer", "schedule", "average", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -32,9 +34,9 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     if typing.get_origin(hint) is tuple:
         arguments = typing.get_args(hint)
         if arguments[-1] is Ellipsis:
-            return st.lists(FINITE, min_size=1, max_size=4).map(tuple)
-        return st.tuples(*[FINITE] * len(arguments))
-    if typing.get_origin(hint) is typing.Union:
+            return st.lists(FINITE, max_size=4).map(tuple)
+        return st.tuples(*map(values_of, arguments))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return st.one_of([values_of(option) for option in typing.get_args(hint)])
     return st.from_type(hint)
 
@@ -82,7 +84,13 @@ def test_there_are_packaged_recipes() -> None:
 def test_a_packaged_recipe_holds_exactly_what_its_file_says(name: str) -> None:
     path = Path(recipe_module.__file__).parent / "recipes" / f"{name}.yaml"
     plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    like = plain.pop("like", None)
     loaded = dict(load_recipe(name).leaves())
+    stated = {f"{section}.{key}" for section, values in plain.items() for key in values}
+    below = dict((load_recipe(like) if like else Recipe()).leaves())
+    assert {name: value for name, value in loaded.items() if name not in stated} == {
+        name: value for name, value in below.items() if name not in stated
+    }
     for section, values in plain.items():
         for key, value in values.items():
             assert loaded[f"{section}.{key}"] == (tuple(value) if isinstance(value, list) else value)
@@ -113,28 +121,28 @@ def test_every_field_is_explained_where_it_stands() -> None:
         (
             "optimiser: {lr: 1.0}",
             "unknown section 'optimiser'. Did you mean 'optimizer'? "
-            "Known: model, input, augment, mix, optimizer, schedule, training.",
+            "Known: model, input, augment, mix, optimizer, schedule, average, training.",
         ),
         (
             "model: {architecture: resnet18}",
-            "unknown key 'architecture' in model. Known: arch.",
+            "unknown key 'architecture' in model. Known: arch, weights, init, ",
         ),
         (
             "training: {epoch: 3}",
-            "unknown key 'epoch' in training. Did you mean 'epochs'? Known: epochs, batch_size, label_smoothing, seed, "
-            "precision, memory_format.",
+            "unknown key 'epoch' in training. Did you mean 'epochs'? Known: epochs, batch_size, drop_last, ",
         ),
-        ("optimizer: {3: 4}", "unknown key 3 in optimizer. Known: lr, momentum,"),
+        ("optimizer: {3: 4}", "unknown key 3 in optimizer. Known: optimizer, lr, momentum,"),
         ("optimizer:", "optimizer should hold keys and values, found None."),
         (
             "[optimizer]",
-            "expected the sections model, input, augment, mix, optimizer, schedule, training, found ['optimizer'].",
+            "expected the sections model, input, augment, mix, optimizer, schedule, average, training, "
+            "found ['optimizer'].",
         ),
-        ("[]", "expected the sections model, input, augment, mix, optimizer, schedule, training, found []."),
-        ("0", "expected the sections model, input, augment, mix, optimizer, schedule, training, found 0."),
-        ("training: {epochs: 1.5}", "training.epochs is 1.5, but should be a whole number."),
-        ("training: {epochs: true}", "training.epochs is True, but should be a whole number."),
-        ("training: {epochs: '3'}", "training.epochs is '3', but should be a whole number."),
+        ("[]", "expected the sections model, input, augment, mix, optimizer, schedule, average, training, found []."),
+        ("0", "expected the sections model, input, augment, mix, optimizer, schedule, average, training, found 0."),
+        ("training: {batch_size: 1.5}", "training.batch_size is 1.5, but should be a whole number."),
+        ("training: {epochs: true}", "training.epochs is True, but should be a whole number or a number."),
+        ("training: {batch_size: '3'}", "training.batch_size is '3', but should be a whole number."),
         ("training: {precision: half}", "training.precision is 'half', but should be auto or fp32 or bf16 or fp16."),
         ("optimizer: {lr: fast}", "optimizer.lr is 'fast', but should be a number."),
         ("optimizer: {lr: true}", "optimizer.lr is True, but should be a number."),
@@ -147,8 +155,16 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ("input: {channels: 1.0}", "input.channels is 1.0, but should be 1 or 3 or auto."),
         ("input: {scale: [0.1]}", "input.scale is [0.1], but should be a list of 2 numbers."),
         ("input: {scale: 0.1}", "input.scale is 0.1, but should be a list of 2 numbers."),
-        ("input: {mean: []}", "input.mean is [], but should be a list of numbers."),
-        ("input: {mean: [0.5, x, 0.5]}", "input.mean is [0.5, 'x', 0.5], but should be a list of numbers."),
+        ("input: {mean: 0.5}", "input.mean is 0.5, but should be a list of numbers or auto."),
+        ("input: {mean: [0.5, x, 0.5]}", "input.mean is [0.5, 'x', 0.5], but should be a list of numbers or auto."),
+        ("model: {strides: [1, 1]}", "model.strides is [1, 1], but should be a list of 5 whole numbers or own."),
+        (
+            "model: {strides: [1, 1, 1, 2, 1.5]}",
+            "model.strides is [1, 1, 1, 2, 1.5], but should be a list of 5 whole numbers or own.",
+        ),
+        ("like: nothing", "like is 'nothing', but should name a packaged recipe: airbench94, "),
+        ("like: [digits]", "like is ['digits'], but should name a packaged recipe: airbench94, "),
+        ("{like: digits, training: {epoch: 3}}", "unknown key 'epoch' in training."),
     ],
 )
 def test_what_cannot_be_a_recipe_is_refused_with_its_place_and_what_to_write(
@@ -176,7 +192,7 @@ def test_a_number_may_be_written_as_people_write_it(tmp_path: Path, text: str, v
 
 
 OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
-    ({"epochs": 0}, "training.epochs is 0, but should be 1 or more."),
+    ({"epochs": 0}, "training.epochs is 0, but should be more than 0."),
     ({"batch_size": 0}, "training.batch_size is 0, but should be 1 or more."),
     ({"label_smoothing": 1.0}, "training.label_smoothing is 1.0, but should be 0 to below 1."),
     ({"label_smoothing": -0.1}, "training.label_smoothing is -0.1, but should be 0 to below 1."),
@@ -220,8 +236,48 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"val_fraction": 1.0}, "input.val_fraction is 1.0, but should be above 0 to below 1."),
     ({"mean": (0.5, 0.5)}, "input.mean is (0.5, 0.5), but should be one number, or one for each of three channels."),
     ({"mean": (), "std": ()}, "input.mean is (), but should be one number, or one for each of three channels."),
-    ({"mean": (0.5,)}, "input.std is (0.229, 0.224, 0.225), but should be as many as mean, more than 0."),
-    ({"mean": (0.5,), "std": (0.0,)}, "input.std is (0.0,), but should be as many as mean, more than 0."),
+    ({"std": (0.0,)}, "input.std is (0.0,), but should be one number, or one for each of three channels, more than 0."),
+    ({"dropout": 1.0}, "model.dropout is 1.0, but should be 0 to below 1, or own."),
+    ({"drop_path": -0.1}, "model.drop_path is -0.1, but should be 0 to below 1, or own."),
+    ({"strides": (1, 1, 1, 2, 3)}, "model.strides is (1, 1, 1, 2, 3), but should be 1 or 2 each, or own."),
+    (
+        {"short_side": (256, 256)},
+        "input.short_side is (256, 256), but should be two lengths, 0 < low < high, of resize-crop train_size or more.",
+    ),
+    ({"stretch": (0.0, 1.0)}, "input.stretch is (0.0, 1.0), but should be two factors, 0 < low <= high."),
+    (
+        {"lr_inside": True, "optimizer": "lamb"},
+        "optimizer.lr_inside is True, but should be false except for sgd.",
+    ),
+    ({"betas": (0.9, 1.0)}, "optimizer.betas is (0.9, 1.0), but should be two numbers, 0 to below 1."),
+    ({"alpha": 1.0}, "optimizer.alpha is 1.0, but should be 0 to below 1."),
+    ({"eps": -1.0}, "optimizer.eps is -1.0, but should be 0 or more, or auto."),
+    ({"trust": 0.0}, "optimizer.trust is 0.0, but should be more than 0."),
+    ({"other_lr": 0.0}, "optimizer.other_lr is 0.0, but should be more than 0."),
+    ({"head_lr": 0.0}, "optimizer.head_lr is 0.0, but should be more than 0."),
+    ({"norm_bias_lr": 0.0}, "optimizer.norm_bias_lr is 0.0, but should be more than 0."),
+    ({"warmup_least": 2.0}, "schedule.warmup_least is 2.0, but should be 0 to 1."),
+    (
+        {"milestones": (60.0, 30.0)},
+        "schedule.milestones is (60.0, 30.0), but should be epochs, each later than the one before.",
+    ),
+    (
+        {"milestones": (30.0, 30.0)},
+        "schedule.milestones is (30.0, 30.0), but should be epochs, each later than the one before.",
+    ),
+    ({"average_decay": 1.0}, "average.average_decay is 1.0, but should be 0 to below 1."),
+    ({"average_every": 0}, "average.average_every is 0, but should be 1 or more."),
+    ({"accumulate": 0}, "training.accumulate is 0, but should be 1 to the batch size."),
+    ({"accumulate": 9, "batch_size": 8}, "training.accumulate is 9, but should be 1 to the batch size."),
+    ({"bce_threshold": 1.0}, "training.bce_threshold is 1.0, but should be 0 (none) to below 1."),
+    (
+        {"hold": "110 %"},
+        'schedule.hold: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'110 %\'.',
+    ),
+    (
+        {"freeze_from": "soon"},
+        'optimizer.freeze_from: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'soon\'.',
+    ),
     ({"image_size": 32, "eval_resize": 31}, "input.eval_resize is 31, but should be image_size or more."),
     (
         {"color_jitter": (0.4, -0.1, 0.0, 0.0)},
@@ -257,7 +313,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"step_every": "0 epochs"}, "schedule.step_every is 0 epochs, but should be more than 0."),
     (
         {"warmup": "5"},
-        'schedule.warmup: expected a duration such as "5 epochs" or "500 steps", found \'5\'.',
+        'schedule.warmup: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'5\'.',
     ),
 ]
 
@@ -273,7 +329,7 @@ def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) 
     path = written(tmp_path, "training: {epochs: 0}")
     with pytest.raises(UsageError) as refused:
         load_recipe(path)
-    assert str(refused.value) == f"{path}: training.epochs is 0, but should be 1 or more."
+    assert str(refused.value) == f"{path}: training.epochs is 0, but should be more than 0."
 
 
 @pytest.mark.parametrize(
@@ -286,19 +342,21 @@ def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) 
         ("1 step", 1),
         (" 2  epochs ", 20),
         ("0 epochs", 0),
+        ("23 %", 16),  # of 70 steps 16.1
+        ("100%", 70),
     ],
 )
 def test_a_duration_becomes_steps(text: str, steps: int) -> None:
-    assert Duration.parse(text, "warmup").steps(steps_per_epoch=10) == steps
+    assert Duration.parse(text, "warmup").steps(steps_per_epoch=10, total_steps=70) == steps
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "epochs", "5 minutes", "-1 epochs", "five epochs", "nan steps", "inf epochs"]
+    "text", ["", "5", "epochs", "5 minutes", "-1 epochs", "five epochs", "nan steps", "inf epochs", "101 %"]
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         Duration.parse(text, "mine: schedule.warmup")
-    expected = f'mine: schedule.warmup: expected a duration such as "5 epochs" or "500 steps", found {text!r}.'
+    expected = f'mine: schedule.warmup: expected a duration such as "5 epochs", "500 steps" or "10 %", found {text!r}.'
     assert str(refused.value) == expected
 
 

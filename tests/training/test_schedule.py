@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from tench.training.recipe import Recipe
-from tench.training.schedule import learning_rate
+from tench.training.schedule import learning_rate, total_steps
 
 STEPS_PER_EPOCH = 7
 
@@ -33,7 +33,7 @@ def rates_of_torch(make: Callable[[torch.optim.Optimizer], LRScheduler], steps: 
 def rates_of_tench(**values: Any) -> list[float]:
     recipe = Recipe().replace(**values)
     at = learning_rate(recipe, STEPS_PER_EPOCH)
-    return [at(step) for step in range(recipe.training.epochs * STEPS_PER_EPOCH)]
+    return [at(step) for step in range(total_steps(recipe, STEPS_PER_EPOCH))]
 
 
 def equal(ours: list[float], theirs: list[float]) -> None:

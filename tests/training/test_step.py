@@ -14,13 +14,14 @@ from tench.input.mix import Mix
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.training.recipe import Recipe
-from tench.training.state import State, memory_format, new_state
+from tench.training.recipe_views import make_normalise
+from tench.training.state import State, new_state
 from tench.training.step import read_totals, train_step
 from tench.weights.own import Normalise
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.3, 0.4)
-RECIPE = Recipe().replace(precision="fp32", memory_format="nchw", mean=MEAN, std=STD, clip_norm=0.0)
+RECIPE = Recipe().replace(precision="fp32", memory_format="nchw", mean=MEAN, std=STD, eps=1e-8)
 
 
 def small_network() -> nn.Sequential:
@@ -39,7 +40,7 @@ def batches(count: int, size: int = 8) -> Iterator[Batch]:
 
 
 def normalise_for(recipe: Recipe) -> Normalise:
-    return Normalise(recipe.input.mean, recipe.input.std, CPU, memory_format(recipe))
+    return make_normalise(recipe, CPU)
 
 
 def trained(recipe: Recipe, network: nn.Module, steps: int = 20) -> State:
@@ -230,7 +231,7 @@ def test_a_step_does_not_wait_for_the_gpu(clip_norm: float, precision: str) -> N
     cuda = torch.device("cuda")
     recipe = RECIPE.replace(lr=0.01, precision=precision, clip_norm=clip_norm)
     state = new_state(small_network(), recipe, cuda)
-    normalise = Normalise(recipe.input.mean, recipe.input.std, cuda, memory_format(recipe))
+    normalise = make_normalise(recipe, cuda)
     on_gpu = [batch.to(cuda) for batch in batches(4)]
     train_step(state, on_gpu[0], 0.01, recipe, normalise)  # the first one sets libraries up
     torch.cuda.set_sync_debug_mode("error")

@@ -28,6 +28,7 @@ from tench.training.plan import resident_view, resolve
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_views import train_view
+from tench.training.schedule import num_epochs
 from tench.training.stopping import stop_signals
 
 SECONDS = 30.0
@@ -66,7 +67,7 @@ def bench_input(
     name, table = _split(dataset, split)
     recipe = resolve(recipe, table, used)
     # Of the last epoch: where training images grow, by then they are as large as they become.
-    view, channels = train_view(recipe, recipe.training.epochs - 1), recipe.input.channels
+    view, channels = train_view(recipe, num_epochs(recipe) - 1), recipe.input.channels
     assert channels != "auto"
     counts = sorted({1, *(threads or _powers_of_two(num_cores()))})
     small = resident_view(table, view, channels)

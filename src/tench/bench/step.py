@@ -8,12 +8,12 @@ import torch
 
 from tench.bench.measure import REPEATS, Rate, rates
 from tench.input.loader import Batch
-from tench.models import create
+from tench.training.network import make_network
 from tench.training.plan import resolve_memory_format
 from tench.training.recipe import Recipe
-from tench.training.state import memory_format, new_state
+from tench.training.recipe_views import make_normalise
+from tench.training.state import new_state
 from tench.training.step import read_totals, train_step
-from tench.weights.own import Normalise
 
 _PASS_SECONDS = 0.5
 _CPU_BATCH = 16
@@ -32,11 +32,11 @@ def step_rate(
     channels, image_size = recipe.input.channels, recipe.input.image_size
     assert channels != "auto"
     assert image_size != "auto"
-    module = create(recipe.model.arch, num_classes=num_classes, image_size=image_size, channels=channels)
+    module = make_network(recipe, num_classes)
     recipe = resolve_memory_format(recipe, module)
     state = new_state(module, recipe, device)
     state.module.train()
-    normalise = Normalise(recipe.input.mean, recipe.input.std, device, memory_format(recipe))
+    normalise = make_normalise(recipe, device)
     count = recipe.training.batch_size if device.type != "cpu" else min(recipe.training.batch_size, _CPU_BATCH)
     images = torch.randint(0, 256, (count, size, size, channels), dtype=torch.uint8).permute(0, 3, 1, 2)
     batch = Batch(images, torch.randint(0, num_classes, (count,)), torch.arange(count))

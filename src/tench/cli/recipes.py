@@ -24,7 +24,7 @@ class Recipes:
 def run(arguments: list[str]) -> int:
     asked = parse(Recipes, arguments)
     from tench.errors import UsageError, nearest
-    from tench.training.recipe_file import PACKAGED, packaged_recipes
+    from tench.training.recipe_file import PACKAGED, packaged_recipes, recipe_text
 
     names = packaged_recipes()
     if asked.name is None:
@@ -34,5 +34,5 @@ def run(arguments: list[str]) -> int:
         return 0
     if asked.name not in names:
         raise UsageError(f"{asked.name}: no packaged recipe.{nearest(asked.name, names)} Known: {', '.join(names)}.")
-    print((PACKAGED / f"{asked.name}.yaml").read_text(encoding="utf-8"), end="")
+    print(recipe_text(asked.name), end="")
     return 0

@@ -158,8 +158,8 @@ def evaluate(
     card = classifier.card
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
-    with Loader(table, card.view, order, channels=card.channels, threads=threads) as loader:
-        return measure(classifier.module, loader.batches(epoch=0), len(table), card.normalise(device), rule)
+    with Loader(table, card.test_view, order, channels=card.channels, threads=threads) as loader:
+        return measure(classifier.averaged, loader.batches(epoch=0), len(table), card.normalise(device), rule)
 
 
 def require_labels(table: Table, where: str) -> None:

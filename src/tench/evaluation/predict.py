@@ -80,7 +80,7 @@ def predict(
 
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
-            return classifier.view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
+            return classifier.card.test_view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
         except ImageError as error:
             return str(error)
         except OSError as error:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from tench.errors import UsageError
+from tench.models.blurpool import add_blurpool
 from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE, OptionError, Options, UsualInput
@@ -22,6 +23,8 @@ def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3, o
     network = _build(arch, num_classes, image_size, channels, options)
     if note is not None:
         adapt_stem(network, image_size)
+    if options.blurpool and not add_blurpool(network):
+        raise UsageError(f"{arch} has no convolution of stride 2 to blur before: leave --blurpool out.")
     return network
 
 

@@ -26,6 +26,8 @@ class Options:
     """Probability that a residual branch is left out for an image (stochastic depth, arXiv:1603.09382)."""
     strides: tuple[int, ...] | None = None
     """Five strides, of the stem and what follows it, in the order of edgeai's networks, which alone have them."""
+    blurpool: bool = False
+    """A fixed blur before convolutions of stride 2; any network can have it (`blurpool`)."""
 
 
 AS_MADE = Options()
@@ -36,10 +38,10 @@ class OptionError(ValueError):
 
 
 def require_as_made(options: Options, *but: str) -> None:
-    """Raise OptionError for the first option that is given, except those named in `but`."""
+    """Raise OptionError for the first option of the source's that is given, except those named in `but`."""
     for field in fields(options):
         value = getattr(options, field.name)
-        if value is not None and field.name not in but:
+        if field.default is None and value is not None and field.name not in but:
             raise OptionError(f"has no {field.name}, which is to be {value}")
 
 

@@ -53,24 +53,24 @@ class Average:
 
 
 class Lookahead:
-    """Every 5 steps a network goes back to a slow average of itself; at the last step, the average to the network.
+    """Every few steps a network goes back to a slow average of itself; at the last step, the average to the network.
 
-    average <- d average + (1 - d) network, network <- average, with d = 0.95^5 ((step + 1) / steps)^3, so that it does
-    so the more the longer it lasts; after the last step the network becomes the average. Buffers too.
+    average <- d average + (1 - d) network, network <- average, with d = decay^every ((step + 1) / steps)^3, so that it
+    does so the more the longer it lasts; after the last step the network becomes the average. Buffers too.
     Source: LookaheadState and train in KellerJordan/cifar10-airbench, airbench/utils.py (arXiv:1907.08610).
     """
 
-    def __init__(self, module: nn.Module, steps: int) -> None:
+    def __init__(self, module: nn.Module, steps: int, decay: float = 0.95, every: int = 5) -> None:
         self._average = [tensor.detach().clone() for tensor in _floats(module)]
-        self._steps = steps
+        self._steps, self._decay, self._every = steps, decay, every
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Change the network after a step, counted from 0; to be called after each."""
         taken, weights = step + 1, _floats(module)
-        if taken % 5 == 0:
-            torch._foreach_lerp_(self._average, weights, 1 - 0.95**5 * (taken / self._steps) ** 3)
-        if taken % 5 == 0 or taken == self._steps:
+        if taken % self._every == 0:
+            torch._foreach_lerp_(self._average, weights, 1 - self._decay**self._every * (taken / self._steps) ** 3)
+        if taken % self._every == 0 or taken == self._steps:
             torch._foreach_copy_(weights, self._average)
 
     def state_dict(self) -> dict[str, Any]:

@@ -21,28 +21,36 @@ from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, num_threads
-from tench.models import create, stem_note
+from tench.models import stem_note
 from tench.progress import progress
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
+from tench.training.freezing import Freezing
+from tench.training.network import make_network
 from tench.training.plan import (
     Batches,
     Data,
+    make_card,
     open_batches,
     open_data,
     per_channel,
     require_sizes,
     resolve,
+    resolve_compile,
     resolve_memory_format,
+    whiten,
 )
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_file import load_recipe
-from tench.training.recipe_views import eval_view, on_batch, train_view
-from tench.training.schedule import learning_rate
-from tench.training.state import State, memory_format, new_state
+from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
+from tench.training.recompute import recompute_blocks
+from tench.training.schedule import freeze_step, learning_rate, num_epochs, total_steps
+from tench.training.state import State, new_state
 from tench.training.step import read_totals, train_step
 from tench.training.stopping import StoppedError, stop_signals
 from tench.weights.own import ModelCard, Normalise, save
+from tench.weights.start import load_start, starting_weights
+from tench.weights.test_time import at_test_time
 
 _log = logging.getLogger("tench")
 
@@ -115,69 +123,66 @@ def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
 
 def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> Run:
     """Set everything up, begin or resume the run, and go through the epochs."""
-    recipe = resolve(recipe, data.train, device)
+    begun = run.exists
+    start = starting_weights(recipe.model.weights) if recipe.model.weights and not begun else None
+    recipe = resolve(recipe, data.train, device, start)
     torch.manual_seed(recipe.training.seed)
-    channels, image_size = recipe.input.channels, recipe.input.image_size
-    assert channels != "auto"
-    assert image_size != "auto"
-    module = create(recipe.model.arch, num_classes=len(data.classes), image_size=image_size, channels=channels)
+    module = make_network(recipe, len(data.classes))
     recipe = resolve_memory_format(recipe, module)
     require_sizes(module, recipe)
-    card = ModelCard(
-        arch=recipe.model.arch,
-        classes=data.classes,
-        channels=channels,
-        image_size=image_size,
-        eval_resize=eval_view(recipe).resize,
-        interpolation=recipe.input.interpolation,
-        mean=recipe.input.mean,
-        std=recipe.input.std,
-        channel_order=recipe.input.channel_order,
-        trained_on=data.facts,
-    )
+    notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
+    if recipe.training.recompute:
+        recompute_blocks(module, recipe.model.arch)
+    card = make_card(recipe, data)
     order = Order(
         num_rows=len(data.train),
         batch_size=recipe.training.batch_size,
         seed=recipe.training.seed,
+        drop_last=recipe.training.drop_last,
         repeats=recipe.input.repeats,
         pieces=data.train.pieces(),
     )
-    state = new_state(module, recipe, device)
-    if saved := run.load_checkpoint() if run.exists else None:
+    epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
+    recipe = resolve_compile(recipe, module, device, len(data.classes), steps)
+    state = new_state(module, recipe, device, order.steps_per_epoch)
+    freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
+    if saved := run.load_checkpoint() if begun else None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
-        if state.epochs == recipe.training.epochs:
+        if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
-            _log.info("%s: this run is finished (%d epochs%s).", run.folder, recipe.training.epochs, best)
+            _log.info("%s: this run is finished (%d epochs%s).", run.folder, epochs, best)
             return run
-        total_steps = recipe.training.epochs * order.steps_per_epoch
-        _log.info("%s: continuing after step %d of %d.", run.folder, state.step, total_steps)
+        _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
     else:
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
         run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
-    _describe(run, recipe, data, card, module, device)
+    _describe(run, recipe, data, card, module, device, notes)
 
     lr_at = learning_rate(recipe, order.steps_per_epoch)
-    view = recipe.input
-    normalise = Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
+    normalise = make_normalise(recipe, device)
     augment = on_batch(recipe, order, len(data.classes))
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
 
         def batches_of(table: Table, view: View, order: Order) -> Batches:
-            batches = open_batches(table, view, order, channels=channels, device=device, threads=options.threads)
+            batches = open_batches(table, view, order, channels=card.channels, device=device, threads=options.threads)
             stack.callback(batches.close)
             return batches
 
         train = batches_of(data.train, train_view(recipe, state.epochs), order)
-        val = batches_of(data.val, eval_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
-        for epoch in range(state.epochs, recipe.training.epochs):
+        val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
+        if state.step == 0:
+            whiten(module, data.train, recipe, normalise, options.threads)
+        for epoch in range(state.epochs, epochs):
             if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
                 train.close()
                 train = batches_of(data.train, wanted, order)
-            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, augment, options, stop_asked)
-            metrics = measure(state.module, val.batches(epoch=0), len(data.val), normalise)
+            last = min(steps, (epoch + 1) * order.steps_per_epoch)
+            _train_epoch(run, recipe, state, train, epoch, last, lr_at, freeze, normalise, augment, options, stop_asked)
+            network = at_test_time(state.evaluated, recipe.input.test_time, size=card.image_size)
+            metrics = measure(network, val.batches(epoch=0), len(data.val), normalise)
             _finish_epoch(run, recipe, state, card, epoch, metrics, data.val_name, lr_at(state.step - 1))
     return run
 
@@ -188,32 +193,41 @@ def _train_epoch(
     state: State,
     train: Batches,
     epoch: int,
+    last_step: int,
     lr_at: Callable[[int], float],
+    freeze: Freezing,
     normalise: Normalise,
     augment: OnBatch,
     options: Options,
     stop_asked: Callable[[], bool],
 ) -> None:
-    """The steps of one epoch that are left to take."""
+    """The steps of one epoch that are left to take, up to last_step of the whole training."""
     first = state.step - epoch * train.steps_per_epoch
+    count = last_step - epoch * train.steps_per_epoch  # fewer where the training ends within the epoch
     state.module.train()
     saved_at = logged_at = time.monotonic()
+
+    def rows_of(step: int) -> list[int]:
+        rows: list[int] = train.order.rows(*divmod(step, train.steps_per_epoch)).tolist()
+        return rows
+
     num_images, waited = 0, 0.0  # since the last log line
-    what = f"epoch {epoch + 1}/{recipe.training.epochs}"
+    what = f"epoch {epoch + 1}/{num_epochs(recipe)}"
     size = min(recipe.training.batch_size, train.order.num_rows)
-    with progress(what, train.steps_per_epoch * size, "images", done=first * size) as advance:
+    with progress(what, count * size, "images", done=first * size) as advance:
         batches = on_device(train.batches(epoch, first), state.totals.device)
-        for _ in range(first, train.steps_per_epoch):
+        for _ in range(first, count):
             asked = time.monotonic()
             batch = next(batches)
             waited += time.monotonic() - asked
+            freeze(state.step)
             train_step(state, batch, lr_at(state.step), recipe, normalise, augment)
             state.step += 1
             num_images += len(batch.rows)
             advance(len(batch.rows), "")
             now = time.monotonic()
             if state.step % options.log_every == 0:
-                loss, top1, _ = read_totals(state)  # waits for the device
+                loss, top1, _ = read_totals(state, rows_of)  # waits for the device
                 advance(0, f"loss {loss:.3f}  top-1 {top1:.1%}")
                 now = time.monotonic()
                 run.log(
@@ -229,7 +243,7 @@ def _train_epoch(
                 logged_at, num_images, waited = now, 0, 0.0
             stop = stop_asked()  # once: a signal between saving and stopping waits for the next step
             if stop or now - saved_at > options.save_every_seconds:
-                read_totals(state)
+                read_totals(state, rows_of)
                 run.save_checkpoint(state.to_dict(recipe.model.arch))
                 saved_at = now
             if stop:
@@ -237,7 +251,7 @@ def _train_epoch(
                     f"Stopped after step {state.step}; a checkpoint is saved. "
                     f"Continue with: tench train --run {run.folder}"
                 )
-    read_totals(state)
+    read_totals(state, rows_of)
 
 
 def _finish_epoch(
@@ -253,7 +267,7 @@ def _finish_epoch(
     _refuse_chance(metrics, top1, images, val_name, 0.0 if state.best is None else state.best["top1"])
     if state.best is None or (metrics.top1, -metrics.loss) > (state.best["top1"], -state.best["loss"]):
         state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
-        save(run.folder, state.module, dataclasses.replace(card, metrics=state.best))
+        save(run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
     state.count_seconds()
     run.log(
         kind="epoch",
@@ -274,9 +288,9 @@ def _finish_epoch(
     run.save_checkpoint(state.to_dict(recipe.model.arch))
     _log.info(
         "epoch %*d/%d  loss %.4f  top-1 %6.2f %%   val loss %.4f  val top-1 %6.2f %%  (%d images)  lr %.4g  %.1f s",
-        len(str(recipe.training.epochs)),
+        len(str(num_epochs(recipe))),
         epoch + 1,
-        recipe.training.epochs,
+        num_epochs(recipe),
         loss,
         100 * top1,
         metrics.loss,
@@ -330,10 +344,12 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
 
 def _fitted(name: str, asked: Any, stored: Any) -> bool:
     """Whether a mean or std is stored as it was fitted to the input's channels when the run began."""
-    return name in ("input.mean", "input.std") and per_channel(asked, len(stored)) == stored
+    return name in ("input.mean", "input.std") and asked != "auto" and per_channel(asked, len(stored)) == stored
 
 
-def _describe(run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.Module, device: torch.device) -> None:
+def _describe(
+    run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.Module, device: torch.device, notes: list[str]
+) -> None:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     _log.info("Run: %s", run.folder)
     _log.info(
@@ -355,6 +371,8 @@ def _describe(run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.
         recipe.training.memory_format,
         device,
     )
-    classes = len(card.classes)
-    if note := stem_note(card.arch, num_classes=classes, image_size=card.image_size, channels=card.channels):
+    size = {"image_size": card.image_size, "channels": card.channels}
+    if note := stem_note(card.arch, num_classes=len(card.classes), options=card.options, **size):
         _log.info("Stem: %s", note)
+    for note in notes:
+        _log.info("Weights: %s", note)

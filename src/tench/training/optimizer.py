@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tench.training.optimizers import LAMB, LARS, SGD, LrInsideSGD, Muon, RMSprop, RMSpropTF, muon_groups
 from tench.training.recipe import Optimizer
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
@@ -62,11 +63,37 @@ def scale_norm_biases(groups: list[dict[str, Any]], module: nn.Module, scale: fl
 
 
 def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimizer:
-    """SGD with momentum. Fused: it can leave an update out on the device, without the host asking why."""
-    return torch.optim.SGD(
-        parameter_groups(module, recipe.weight_decay, recipe.decay),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        fused=True,
-    )
+    """The optimizer of a resolved recipe over the trainable parameters.
+
+    Each can leave an update out on the device, without the host asking why (`found_inf`). A group's `lr_scale` is the
+    part of the recipe's learning rate that is its own.
+    """
+    lr, momentum = recipe.lr, recipe.momentum
+    groups = parameter_groups(module, recipe.weight_decay, recipe.decay)
+    if recipe.norm_bias_lr != 1:
+        groups = scale_norm_biases(groups, module, recipe.norm_bias_lr)
+    optimizer: torch.optim.Optimizer
+    match recipe.optimizer:
+        case "sgd":
+            form = LrInsideSGD if recipe.lr_inside else SGD
+            optimizer = form(groups, lr, momentum=momentum, nesterov=recipe.nesterov)
+        case "lars":
+            optimizer = LARS(groups, lr, momentum=momentum, nesterov=recipe.nesterov, eta=recipe.trust)
+        case "lamb":
+            optimizer = LAMB(groups, lr, betas=recipe.betas, eps=_eps(recipe))
+        case "adamw":
+            optimizer = torch.optim.AdamW(groups, lr, betas=recipe.betas, eps=_eps(recipe), fused=True)
+        case "rmsprop" | "rmsprop-tf":
+            kind = RMSprop if recipe.optimizer == "rmsprop" else RMSpropTF
+            optimizer = kind(groups, lr, alpha=recipe.alpha, eps=_eps(recipe), momentum=momentum)
+        case "muon":
+            groups = muon_groups(module, lr, recipe.other_lr, recipe.head_lr, recipe.weight_decay, momentum)
+            optimizer = Muon(groups, lr)
+    for group in optimizer.param_groups:
+        group.setdefault("lr_scale", 1.0)
+    return optimizer
+
+
+def _eps(recipe: Optimizer) -> float:
+    assert recipe.eps != "auto"
+    return recipe.eps

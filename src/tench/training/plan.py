@@ -22,9 +22,16 @@ from tench.input.order import Order
 from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, View
 from tench.machine import cpu_has_bf16
-from tench.training.recipe import Input, Recipe
+from tench.models.airbench import Airbench
+from tench.training.compiling import compile_pays
+from tench.training.network import network_options
+from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe
 from tench.training.recipe_check import validate
-from tench.training.recipe_views import train_size
+from tench.training.recipe_views import eval_view, memory_format, train_size
+from tench.training.schedule import num_epochs
+from tench.training.step import forward_loss
+from tench.weights.own import ModelCard, Normalise
+from tench.weights.start import Start
 
 SMALL_PIXELS = 64
 """Images up to this size are trained at their own size, padded and cropped, and kept on the device whole."""
@@ -88,32 +95,55 @@ def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0)
     return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
 
 
-def resolve(recipe: Recipe, train: Table, module_device: torch.device) -> Recipe:
-    """The recipe with every `auto` replaced by what this data and this machine call for.
+def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: Start | None = None) -> Recipe:
+    """The recipe with every `auto` replaced by what its weights, this data and this machine call for.
 
-    Raises UsageError where that does not go with its other values.
+    start: the weights that the training begins with. Raises UsageError where that does not go with its other values.
     """
     view, training = recipe.input, recipe.training
-    image_size = _sensed_size(train) if view.image_size == "auto" else view.image_size
-    small = image_size <= SMALL_PIXELS
     grey = bool((train.channels == 1).all())  # known for raw pixels only
-    channels = (1 if grey else 3) if view.channels == "auto" else view.channels
+    channels = _first(view.channels, start and start.channels, 1 if grey else 3)
+    image_size = _first(view.image_size, start and start.image_size, _sensed_size(train))
+    small = image_size <= SMALL_PIXELS
+    theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
-    train_size = image_size if view.train_size == "auto" else view.train_size
+    train_size = _first(view.train_size, image_size)
     resolved = recipe.replace(
+        arch=_arch(recipe.model, start),
+        eps=_first(recipe.optimizer.eps, _EPS.get(recipe.optimizer.optimizer, 1e-8)),
         image_size=image_size,
         train_size=train_size,
-        ramp_from=train_size if view.ramp_from == "auto" else view.ramp_from,
+        ramp_from=_first(view.ramp_from, train_size),
         channels=channels,
-        train_view=("pad-crop" if small else "random-resized-crop") if view.train_view == "auto" else view.train_view,
-        pad=image_size // 8 if view.pad == "auto" else view.pad,
-        eval_resize=_eval_resize(image_size, small) if view.eval_resize == "auto" else view.eval_resize,
-        mean=per_channel(view.mean, channels),
-        std=per_channel(view.std, channels),
-        precision=("bf16" if has_bf16 else "fp32") if training.precision == "auto" else training.precision,
+        train_view=_first(view.train_view, "pad-crop" if small else "random-resized-crop"),
+        pad=_first(view.pad, image_size // 8),
+        eval_resize=_first(view.eval_resize, theirs and theirs.eval_resize, _eval_resize(image_size, small)),
+        interpolation=_first(view.interpolation, start and start.interpolation, "bilinear"),
+        mean=per_channel(_first(view.mean, start and start.mean, IMAGENET_MEAN), channels),
+        std=per_channel(_first(view.std, start and start.std, IMAGENET_STD), channels),
+        channel_order=_first(view.channel_order, start and start.channel_order, "rgb"),
+        precision=_first(training.precision, "bf16" if has_bf16 else "fp32"),
     )
     validate(resolved)  # what was auto has its value only now
     return resolved
+
+
+_EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
+
+
+def _first(*values: Any) -> Any:
+    """The first value that is one: neither auto nor None."""
+    return next(value for value in values if value is not None and value != "auto")
+
+
+def _arch(model: Model, start: Start | None) -> str:
+    if model.arch != "auto":
+        return model.arch
+    if start is None:
+        return "resnet18"
+    if start.arch is None:
+        raise UsageError(f"{start.source}: does not say which network it is of: name that one with -a ARCH.")
+    return start.arch
 
 
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
@@ -131,11 +161,72 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
+def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, num_classes: int, steps: int) -> Recipe:
+    """The recipe with compile decided: on where it is tried here and pays within so many steps."""
+    if recipe.training.compile != "auto":
+        return recipe
+    channels = recipe.input.channels
+    assert channels != "auto"
+    count, size = -(-recipe.training.batch_size // recipe.training.accumulate), train_size(recipe, epoch=0)
+    images = torch.zeros(count, channels, size, size, device=device).contiguous(memory_format=memory_format(recipe))
+
+    def work(network: nn.Module, images: torch.Tensor) -> None:
+        labels = torch.zeros(len(images), dtype=torch.int64, device=device)
+        loss, _ = forward_loss(network.train(), images, labels, recipe.training)
+        torch.autograd.backward(loss)
+        network.zero_grad()
+        loss.item()  # the clock is read when the device is done
+
+    module = module.to(device).to(memory_format=memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
+    pays = compile_pays(module, images, work, steps * recipe.training.accumulate)
+    return recipe.replace(compile="on" if pays else "off")
+
+
+def make_card(recipe: Recipe, data: Data) -> ModelCard:
+    """What is kept with the weights of a resolved recipe."""
+    view = recipe.input
+    assert view.channels != "auto"
+    assert view.image_size != "auto"
+    assert view.mean != "auto"
+    assert view.std != "auto"
+    cut = eval_view(recipe)
+    return ModelCard(
+        arch=recipe.model.arch,
+        classes=data.classes,
+        channels=view.channels,
+        image_size=view.image_size,
+        eval_resize=cut.resize,
+        interpolation=cut.interpolation,
+        mean=view.mean,
+        std=view.std,
+        channel_order=view.channel_order,
+        test_time=view.test_time,
+        options=network_options(recipe),
+        trained_on=data.facts,
+    )
+
+
+def whiten(module: nn.Module, table: Table, recipe: Recipe, normalise: Normalise, threads: int) -> None:
+    """Let a network that begins with a whitening layer take it from training images; others stay as they are."""
+    if not isinstance(module, Airbench):
+        return
+    channels = recipe.input.channels
+    assert channels != "auto"
+    order = Order(num_rows=len(table), batch_size=min(_WHITENED_FROM, len(table)), seed=recipe.training.seed)
+    with Loader(table, eval_view(recipe), order, channels=channels, threads=threads) as loader:
+        images = next(iter(loader.batches(epoch=0))).images
+        module.fit_whitening(normalise(images.to(next(module.parameters()).device)))
+
+
+_WHITENED_FROM = 5000
+"""Training images that a whitening layer is made from, as airbench does it."""
+
+
 def require_sizes(module: nn.Module, recipe: Recipe) -> None:
     """Raise UsageError when a network on the CPU does not take the training images of each epoch."""
     channels, size = recipe.input.channels, recipe.input.image_size
     assert channels != "auto"
-    sizes = {train_size(recipe, epoch) for epoch in range(recipe.training.epochs)} - {size}
+    sizes = {train_size(recipe, epoch) for epoch in range(num_epochs(recipe))} - {size}
     module.eval()
     for other in sorted(sizes):
         try:

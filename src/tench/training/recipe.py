@@ -5,8 +5,6 @@ once, at the start of a run, and written into it.
 """
 
 import dataclasses
-import math
-import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -16,14 +14,36 @@ import yaml
 from tench.data.split import VAL_FRACTION
 from tench.errors import UsageError, nearest
 from tench.input.views import Decode
+from tench.weights.test_time import TestTime
 
 Auto = Literal["auto"]
+Own = Literal["own"]
+"""As the authors of the network made it."""
+
+Init = Literal[Own, "mxnet", "xavier", "msra", "orthogonal", "normal", "uniform", "one", "zero", "nnabla", "edgeai"]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "resnet18"
-    """Network, by the name `tench models` lists it under."""
+    arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "auto"
+    """Network, by the name `tench models` lists it under. auto: that of the weights, or resnet18."""
+    weights: str = ""
+    """Begin with these weights (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. What is auto in input comes
+    with them; the head is made anew where the classes differ. Empty: drawn."""
+    init: Init = "own"
+    """How weights are drawn: as the network does, or as MXNet's --initializer of that name (mxnet: its default),
+    NNabla's example or TI's edgeailite."""
+    dropout: float | Own = "own"
+    """Probability that a feature is dropped before the last layer."""
+    drop_path: float | Own = "own"
+    """Stochastic depth: probability that a residual branch is left out for an image (the last one's, rising to it)."""
+    strides: tuple[int, int, int, int, int] | Own = "own"
+    """edgeai networks: strides of the stem and of what follows it; 1 keeps the size. own: all 2, the first ones 1 for
+    small images."""
+    blurpool: bool = False
+    """A fixed 3 x 3 blur before each convolution of stride 2 with 16 channels or more (arXiv:1904.11486)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +62,19 @@ class Input:
     """Sizes within the ramp are rounded to a multiple of this, pixels."""
     channels: Literal[1, 3] | Auto = "auto"
     """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
-    train_view: Literal["random-resized-crop", "pad-crop", "mxnet"] | Auto = "auto"
-    """How a training image is cut; mxnet: as MXNet's ImageRecordIter augments. auto: pad-crop up to 64 pixels, else
-    random-resized-crop."""
+    train_view: Literal["random-resized-crop", "resize-crop", "pad-crop", "mxnet"] | Auto = "auto"
+    """How a training image is cut. resize-crop: resized to a random size, a random square of it; mxnet: as MXNet's
+    ImageRecordIter augments. auto: pad-crop up to 64 pixels, else random-resized-crop."""
     scale: tuple[float, float] = (0.08, 1.0)
     """random-resized-crop: smallest and largest part of the image's area."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     """random-resized-crop: smallest and largest width : height of the part."""
+    train_interpolation: Literal["bilinear", "bicubic", "random"] = "bilinear"
+    """random-resized-crop: filter; random: one of both for each image (timm)."""
+    short_side: tuple[int, int] = (256, 480)
+    """resize-crop: the shorter side becomes a whole number of pixels from the first to below the second."""
+    stretch: tuple[float, float] = (1.0, 1.0)
+    """resize-crop: the longer side is first multiplied by a number from the first to the second."""
     pad: int | Auto = "auto"
     """pad-crop: width of the border, pixels. auto: an eighth of the image size."""
     pad_fill: int | Literal["reflect"] = 0
@@ -58,6 +84,9 @@ class Input:
     many times as large as the input, or larger. fast: the same with less exact arithmetic."""
     flip: float = 0.5
     """Probability that a training image is mirrored left to right (mxnet: mirror and rand_mirror instead)."""
+    flip_form: Literal["random", "alternate"] = "random"
+    """alternate: drawn for the first epoch, then turned round in each epoch (arXiv:2404.00498). pad-crop and
+    random-resized-crop."""
     mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
     """mxnet: what the programs of example/image-classification set. 1: random crop and mirror; 2: also hue, saturation
     and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random resized crop,
@@ -71,14 +100,18 @@ class Input:
     eval_resize: int | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cut. auto: the image size divided by 0.875,
     or the image size itself up to 64 pixels."""
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    """Filter of the evaluation view."""
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    """Subtracted from pixels scaled to 0..1, one per channel (three are averaged for a one-channel input)."""
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    """Pixels are then divided by this, one per channel."""
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-    """Order of the channels the network sees, and of mean and std."""
+    interpolation: Literal["bilinear", "bicubic"] | Auto = "auto"
+    """Filter of the evaluation view. auto: bilinear."""
+    mean: tuple[float, ...] | Auto = "auto"
+    """Subtracted from pixels scaled to 0..1, one per channel (three are averaged for a one-channel input). auto: 0.485
+    0.456 0.406, ImageNet's."""
+    std: tuple[float, ...] | Auto = "auto"
+    """Pixels are then divided by this, one per channel. auto: 0.229 0.224 0.225, ImageNet's."""
+    channel_order: Literal["rgb", "bgr"] | Auto = "auto"
+    """Order of the channels the network sees, and of mean and std. auto: rgb."""
+    test_time: TestTime = "none"
+    """Evaluation: what an answer is the mean of. mirror: image and mirror; mirror-shift: half of it of both shifted by
+    one pixel either way; ten-crop: corners and centre of eval_resize x eval_resize pixels, and their mirrors."""
     val_fraction: float = VAL_FRACTION
     """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
     val_per_class: int = 0
@@ -141,29 +174,68 @@ class Mix:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Optimizer:
+    optimizer: Literal["sgd", "lamb", "lars", "rmsprop", "rmsprop-tf", "adamw", "muon"] = "sgd"
+    """rmsprop-tf: TensorFlow's form (eps inside the root, the average begins at 1, learning rate inside the momentum).
+    lamb: the gradients' norm is at most 1. muon: airbench's, on filters; all else is trained by SGD with Nesterov
+    momentum 0.85, other_lr and head_lr, and each group's weight decay is weight_decay over its learning rate."""
     lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 0.1
     """Learning rate at its height, for the global batch size."""
     momentum: float = 0.9
-    """Momentum of SGD, PyTorch's form: the learning rate stands outside the momentum buffer."""
+    """Momentum of sgd, lars, rmsprop, rmsprop-tf and muon."""
     nesterov: bool = False
-    """Nesterov's form of momentum."""
+    """sgd, lars: Nesterov's form of momentum."""
+    lr_inside: bool = False
+    """sgd: the learning rate stands inside the momentum buffer, as in NNabla, MXNet and TensorFlow, so that a change of
+    it acts slowly; not: outside, as in PyTorch."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """adamw, lamb: decay of the averages of the gradient and of its square."""
+    alpha: float = 0.9
+    """rmsprop, rmsprop-tf: decay of the average of the squared gradient."""
+    eps: float | Auto = "auto"
+    """adamw, lamb, rmsprop, rmsprop-tf: added to a denominator. auto: 1e-8; 1e-6 for lamb, 1e-3 for rmsprop-tf."""
+    trust: float = 0.001
+    """lars: part of the weights' norm that a step may be."""
+    other_lr: float = 0.053
+    """muon: learning rate of norms and biases, at its height."""
+    head_lr: float = 0.67
+    """muon: learning rate of the last layer, at its height."""
     weight_decay: Annotated[float, tyro.conf.arg(aliases=["--wd"])] = 1e-4
-    """L2 penalty, added to the gradient."""
-    decay: Literal["all", "not-norms", "not-norms-and-biases"] = "all"
-    """Which parameters the weight decay pulls: all, all but normalisation layers' (torchvision's rule), or all but
-    those and biases (timm's rule)."""
+    """L2 penalty, added to the gradient; with adamw and lamb to the update."""
+    decay: Literal["all", "not-norms", "not-norms-and-biases", "not-biases", "not-named-bn"] = "all"
+    """Which parameters the weight decay pulls (not with muon): all, all but normalisation layers' (torchvision's and
+    NNabla's rule), all but those and biases (timm's), all but biases and the shifts of norms (MXNet's), or all but
+    those with bn in their name (ffcv-imagenet's)."""
+    norm_bias_lr: float = 1.0
+    """The shifts of norms learn so many times as fast, their weight decay staying what it was (airbench: 64)."""
     clip_norm: float = 0.0
     """Largest norm of all gradients together; larger ones are scaled down. 0: no clipping."""
+    freeze: str = ""
+    """Parameters whose name begins so are not trained from freeze_from on, such as "whiten.bias"; several with spaces
+    between. Empty: all are trained."""
+    freeze_from: str = "0 epochs"
+    """Time from which freeze holds, such as "3 epochs"."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
     schedule: Literal["constant", "step", "cosine", "polynomial", "exponential"] = "cosine"
-    """Course of the learning rate after the warm-up."""
+    """Course of the learning rate after the warm-up. Linear: polynomial with power 1."""
+    schedule_per: Literal["step", "epoch"] = "step"
+    """How often the learning rate changes. epoch: constant within an epoch, as torchvision's, timm's and NNabla's
+    programs do it."""
+    schedule_from: Literal["warmup", "start"] = "warmup"
+    """cosine, polynomial: whether the course begins after the warm-up, or began with the training and the warm-up hides
+    its beginning (timm, edgeai)."""
     warmup: str = "0 epochs"
-    """Length of the linear warm-up, such as "5 epochs" or "500 steps"."""
+    """Length of the linear warm-up, such as "5 epochs", "500 steps" or "10 %" of the training."""
     warmup_from: float = 0.01
     """Where the warm-up starts, as a part of the learning rate."""
+    warmup_least: float = 0.0
+    """In the warm-up the learning rate is at least this part of it (edgeai, which starts at 0: 0.001)."""
+    hold: str = "0 epochs"
+    """Time at the full learning rate after the warm-up, before the course goes on."""
+    milestones: tuple[float, ...] = ()
+    """step: epochs after which the learning rate drops. Empty: every step_every."""
     step_every: str = "30 epochs"
     """step, exponential: time between two drops, counted from the start of the training."""
     gamma: float = 0.1
@@ -175,11 +247,34 @@ class Schedule:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Average:
+    average: Literal["none", "ema", "lookahead"] = "none"
+    """ema: a running average of the weights and buffers is kept; it is what is validated and saved. lookahead: the
+    network itself is drawn back to its average, less and less (airbench)."""
+    average_decay: float = 0.9999
+    """What the average keeps of itself at an update; of lookahead in a step, at the end of the training."""
+    average_every: int = 1
+    """Steps between two updates of the average."""
+    average_form: Literal["plain", "torchvision", "timm"] = "plain"
+    """ema. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and during the warm-up
+    the average is a copy. timm: average_decay is reached as 1 - (1 + step)^(-2/3)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    epochs: int = 90
-    """Passes over the training images."""
+    epochs: int | float = 90
+    """Passes over the training images; the last may be a part of one, as in 9.9."""
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
     """Images per optimizer update, over all processes together (in pytorch/examples: per node)."""
+    drop_last: bool = True
+    """The last batch of an epoch is left out when it is not full."""
+    accumulate: int = 1
+    """The batch goes through the network in so many parts, one after the other, for one update: less memory; batch
+    norms see the parts."""
+    loss: Literal["cross-entropy", "bce"] = "cross-entropy"
+    """bce: binary cross-entropy of each class by itself, averaged over classes too (arXiv:2110.00476)."""
+    bce_threshold: float = 0.0
+    """bce: targets above it count as 1, others as 0. 0: as they are."""
     label_smoothing: float = 0.0
     """Part of the target given to all classes equally."""
     seed: int = 0
@@ -188,6 +283,12 @@ class Training:
     """Number format of the network's arithmetic; weights stay fp32. auto: bf16 where the hardware has it, else fp32."""
     memory_format: Literal["auto", "nchw", "nhwc"] = "auto"
     """Memory order of images and filters. auto: nhwc (channels last) for networks with convolutions."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the network with torch.compile. auto: in a training of half an hour or more it is tried and measured at
+    the start, and stays where it saves more than it took."""
+    recompute: bool = False
+    """Keep only the inputs of residual blocks, and compute the rest once more in the backward pass: less memory, more
+    time, the same numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,6 +301,7 @@ class Recipe:
     mix: Mix = dataclasses.field(default_factory=Mix)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    average: Average = dataclasses.field(default_factory=Average)
     training: Training = dataclasses.field(default_factory=Training)
 
     def to_yaml(self) -> str:
@@ -227,30 +329,6 @@ class Recipe:
             name = next(iter(values))
             raise UsageError(f"{name!r}: no such recipe value.{nearest(name, known)}")
         return dataclasses.replace(self, **changed)
-
-
-@dataclasses.dataclass(frozen=True)
-class Duration:
-    """A length of time in a training: a count of epochs or of steps."""
-
-    count: float
-    unit: Literal["epochs", "steps"]
-
-    @classmethod
-    def parse(cls, text: str, name: str) -> "Duration":
-        """From "5 epochs" or "500 steps". Raises UsageError naming the field."""
-        number, _, unit = text.strip().partition(" ")
-        unit = {"epoch": "epochs", "step": "steps"}.get(unit.strip(), unit.strip())
-        try:
-            count = float(number)
-        except ValueError:
-            count = -1.0
-        if not 0 <= count < math.inf or unit not in ("epochs", "steps"):
-            raise UsageError(f'{name}: expected a duration such as "5 epochs" or "500 steps", found {text!r}.')
-        return cls(count, typing.cast(Literal["epochs", "steps"], unit))
-
-    def steps(self, steps_per_epoch: int) -> int:
-        return round(self.count * (steps_per_epoch if self.unit == "epochs" else 1))
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,8 @@ from typing import Any
 from tench.errors import UsageError
 from tench.input.augment import named_policy
 from tench.input.mxnet_augment import mxnet_augment
-from tench.training.recipe import Duration, Input, Mix, Recipe
+from tench.training.duration import Duration
+from tench.training.recipe import Auto, Input, Mix, Recipe
 
 Check = tuple[bool, str, Any, str]
 """Whether a value holds, its name, the value, and what it should be."""
@@ -15,13 +16,30 @@ Check = tuple[bool, str, Any, str]
 def validate(recipe: Recipe, where: str = "recipe") -> None:
     """Raise UsageError for the first value that cannot be, saying which would do."""
     view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
-    augment, mix = recipe.augment, recipe.mix
+    augment, mix, model, average = recipe.augment, recipe.mix, recipe.model, recipe.average
     checks: list[Check] = [
         *((_is_finite(value), name, value, "finite") for name, value in recipe.leaves()),
-        (training.epochs >= 1, "training.epochs", training.epochs, "1 or more"),
+        (training.epochs > 0, "training.epochs", training.epochs, "more than 0"),
         (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
         (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
         (0 <= training.seed < 2**63, "training.seed", training.seed, "0 or more"),
+        (
+            1 <= training.accumulate <= training.batch_size,
+            "training.accumulate",
+            training.accumulate,
+            "1 to the batch size",
+        ),
+        (0 <= training.bce_threshold < 1, "training.bce_threshold", training.bce_threshold, "0 (none) to below 1"),
+        (model.dropout == "own" or 0 <= model.dropout < 1, "model.dropout", model.dropout, "0 to below 1, or own"),
+        (
+            model.drop_path == "own" or 0 <= model.drop_path < 1,
+            "model.drop_path",
+            model.drop_path,
+            "0 to below 1, or own",
+        ),
+        (model.strides == "own" or set(model.strides) <= {1, 2}, "model.strides", model.strides, "1 or 2 each, or own"),
+        (0 <= average.average_decay < 1, "average.average_decay", average.average_decay, "0 to below 1"),
+        (average.average_every >= 1, "average.average_every", average.average_every, "1 or more"),
         *_mix_checks(mix, training.batch_size),
         (optimizer.lr > 0, "optimizer.lr", optimizer.lr, "more than 0"),
         (0 <= optimizer.momentum < 1, "optimizer.momentum", optimizer.momentum, "0 to below 1"),
@@ -31,11 +49,36 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
             optimizer.momentum,
             "more than 0 with nesterov",
         ),
+        (
+            not optimizer.lr_inside or optimizer.optimizer == "sgd",
+            "optimizer.lr_inside",
+            optimizer.lr_inside,
+            "false except for sgd",
+        ),
+        (
+            all(0 <= beta < 1 for beta in optimizer.betas),
+            "optimizer.betas",
+            optimizer.betas,
+            "two numbers, 0 to below 1",
+        ),
+        (0 <= optimizer.alpha < 1, "optimizer.alpha", optimizer.alpha, "0 to below 1"),
+        (optimizer.eps == "auto" or optimizer.eps >= 0, "optimizer.eps", optimizer.eps, "0 or more, or auto"),
+        (optimizer.trust > 0, "optimizer.trust", optimizer.trust, "more than 0"),
+        (optimizer.other_lr > 0, "optimizer.other_lr", optimizer.other_lr, "more than 0"),
+        (optimizer.head_lr > 0, "optimizer.head_lr", optimizer.head_lr, "more than 0"),
+        (optimizer.norm_bias_lr > 0, "optimizer.norm_bias_lr", optimizer.norm_bias_lr, "more than 0"),
         (optimizer.weight_decay >= 0, "optimizer.weight_decay", optimizer.weight_decay, "0 or more"),
         (optimizer.clip_norm >= 0, "optimizer.clip_norm", optimizer.clip_norm, "0 (no clipping) or more"),
         (0 < schedule.gamma <= 1, "schedule.gamma", schedule.gamma, "above 0 to 1"),
         (schedule.power > 0, "schedule.power", schedule.power, "more than 0"),
         (0 <= schedule.warmup_from <= 1, "schedule.warmup_from", schedule.warmup_from, "0 to 1"),
+        (0 <= schedule.warmup_least <= 1, "schedule.warmup_least", schedule.warmup_least, "0 to 1"),
+        (
+            list(schedule.milestones) == sorted(set(schedule.milestones)) and min(schedule.milestones, default=0) >= 0,
+            "schedule.milestones",
+            schedule.milestones,
+            "epochs, each later than the one before",
+        ),
         (0 <= schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, "0 to the learning rate"),
         (view.image_size == "auto" or view.image_size >= 1, "input.image_size", view.image_size, "1 or more, or auto"),
         (view.train_size == "auto" or view.train_size >= 1, "input.train_size", view.train_size, "1 or more, or auto"),
@@ -60,7 +103,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
             "0 to 255, or reflect",
         ),
         (
-            view.channel_order == "rgb" or view.channels != 1,
+            view.channel_order != "bgr" or view.channels != 1,
             "input.channel_order",
             view.channel_order,
             "rgb with one channel",
@@ -78,13 +121,28 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         (0 < view.val_fraction < 1, "input.val_fraction", view.val_fraction, "above 0 to below 1"),
         (view.val_per_class >= 0, "input.val_per_class", view.val_per_class, "0 (none) or more"),
         (view.min_images >= 0, "input.min_images", view.min_images, "0 (all classes) or more"),
-        (len(view.mean) in (1, 3), "input.mean", view.mean, "one number, or one for each of three channels"),
         (
-            len(view.std) == len(view.mean) and all(part > 0 for part in view.std),
+            view.mean == "auto" or len(view.mean) in (1, 3),
+            "input.mean",
+            view.mean,
+            "one number, or one for each of three channels",
+        ),
+        (
+            view.std == "auto" or (len(view.std) in (1, 3) and all(part > 0 for part in view.std)),
             "input.std",
             view.std,
-            "as many as mean, more than 0",
+            "one number, or one for each of three channels, more than 0",
         ),
+        (
+            0 < view.short_side[0] < view.short_side[1]
+            and (
+                view.train_view != "resize-crop" or view.train_size == "auto" or view.train_size <= view.short_side[0]
+            ),
+            "input.short_side",
+            view.short_side,
+            "two lengths, 0 < low < high, of resize-crop train_size or more",
+        ),
+        (0 < view.stretch[0] <= view.stretch[1], "input.stretch", view.stretch, "two factors, 0 < low <= high"),
     ]
     jitter = augment.color_jitter
     checks += [
@@ -99,6 +157,14 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
     ]
     if view.image_size != "auto" and view.eval_resize != "auto":
         checks.append(
+            (
+                view.eval_resize > view.image_size or view.test_time != "ten-crop",
+                "input.eval_resize",
+                view.eval_resize,
+                "more than image_size for ten crops",
+            )
+        )
+        checks.append(
             (view.eval_resize >= view.image_size, "input.eval_resize", view.eval_resize, "image_size or more")
         )
     for holds, name, value, expected in checks:
@@ -110,7 +176,12 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         raise UsageError(f"{where}: augment.policy is {error}") from error
     if view.train_view == "mxnet":
         _check_mxnet(view, where)
-    Duration.parse(schedule.warmup, f"{where}: schedule.warmup")
+    for name, text in (
+        ("schedule.warmup", schedule.warmup),
+        ("schedule.hold", schedule.hold),
+        ("optimizer.freeze_from", optimizer.freeze_from),
+    ):
+        Duration.parse(text, f"{where}: {name}")
     if Duration.parse(schedule.step_every, f"{where}: schedule.step_every").count == 0:
         raise UsageError(f"{where}: schedule.step_every is {schedule.step_every}, but should be more than 0.")
 
@@ -125,6 +196,10 @@ def _check_mxnet(view: Input, where: str) -> None:
             f"{where}: input.mxnet_level is {view.mxnet_level}, with colour changes that grey images cannot have. Take "
             'a level without them ("1", "cifar10"), or set them to 0 in mxnet_parameters.'
         )
+
+
+def _fits(train_size: int | Auto, view: Input) -> bool:
+    return view.train_view != "resize-crop" or train_size == "auto" or train_size <= view.short_side[0]
 
 
 def _mix_checks(mix: Mix, batch_size: int) -> list[Check]:

@@ -1,6 +1,8 @@
 """Recipes by the name of a packaged one, or from a YAML file."""
 
+import contextlib
 import dataclasses
+import itertools
 import types
 import typing
 from collections.abc import Mapping
@@ -16,6 +18,10 @@ from tench.training.recipe_check import validate
 PACKAGED = Path(__file__).parent / "recipes"
 
 
+_LIKE = "like"
+"""The key of a file that names the packaged recipe which it differs from."""
+
+
 def packaged_recipes() -> list[str]:
     """The names of the recipes that come with tench."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
@@ -24,8 +30,25 @@ def packaged_recipes() -> list[str]:
 def load_recipe(name: str) -> Recipe:
     """A recipe by the name of a packaged one or the path of a YAML file; values not in it are the defaults.
 
-    Raises UsageError on an unknown name, an unknown key or a value that cannot be.
+    A file that says `like: NAME` holds what differs from that packaged recipe. Raises UsageError on an unknown name, an
+    unknown key or a value that cannot be.
     """
+    path = _find(name)
+    recipe = from_plain(_values(path), str(path))
+    validate(recipe, str(path))
+    return recipe
+
+
+def recipe_text(name: str) -> str:
+    """A packaged recipe as a file that stands alone: its header, and every value that it or one it is like states."""
+    path = _find(name)
+    header = "".join(
+        f"{line}\n" for line in itertools.takewhile(lambda line: line.startswith("#"), _text(path).splitlines())
+    )
+    return header + yaml.safe_dump(_values(path), sort_keys=False)
+
+
+def _find(name: str) -> Path:
     path = PACKAGED / f"{name}.yaml"
     if not path.exists():
         path = Path(name)
@@ -34,13 +57,43 @@ def load_recipe(name: str) -> Recipe:
             f"{name}: no recipe of that name and no such file.{nearest(name, packaged_recipes())} "
             f"Packaged recipes: {', '.join(packaged_recipes())}."
         )
+    return path
+
+
+def _text(path: Path) -> str:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not YAML: {error}") from error
-    recipe = from_plain({} if data is None else data, str(path))
-    validate(recipe, str(path))
-    return recipe
+
+
+def _values(path: Path) -> Any:
+    """What a file states, over what the recipe states that it is like; sections and keys in the order of the fields."""
+    try:
+        data = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: is not YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict) or _LIKE not in data:
+        return data
+    base = data.pop(_LIKE)
+    if base not in packaged_recipes() or base == path.stem:
+        raise UsageError(
+            f"{path}: {_LIKE} is {base!r}, but should name a packaged recipe: {', '.join(packaged_recipes())}."
+        )
+    from_plain(data, str(path))  # so that an error names this file
+    below = _values(PACKAGED / f"{base}.yaml")
+    merged = {name: {**below.get(name, {}), **(data.get(name) or {})} for name in {**below, **data}}
+    return {
+        section.name: {field: merged[section.name][field] for field in _fields(section, merged[section.name])}
+        for section in dataclasses.fields(Recipe)
+        if section.name in merged
+    }
+
+
+def _fields(section: "dataclasses.Field[Any]", among: Mapping[str, Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(typing.cast(Any, section.type)) if field.name in among]
 
 
 def from_plain(data: Any, where: str) -> Recipe:
@@ -81,9 +134,9 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
                 return value
         elif origin is tuple:
             length = None if arguments[-1] is Ellipsis else len(arguments)
-            numbers = value if isinstance(value, list | tuple) else ()
-            if numbers and length in (None, len(numbers)) and all(_is_number(number) for number in numbers):
-                return tuple(float(number) for number in numbers)
+            if isinstance(value, list | tuple) and length in (None, len(value)):
+                with contextlib.suppress(UsageError):
+                    return tuple(_convert(number, arguments[0], where) for number in value)
         elif option is float:
             if _is_number(value):
                 return float(value)
@@ -104,7 +157,8 @@ def _expected(options: tuple[Any, ...]) -> str:
             words += [str(known) for known in typing.get_args(option)]
         elif typing.get_origin(option) is tuple:
             arguments = typing.get_args(option)
-            words.append("a list of numbers" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} numbers")
+            kind = "whole numbers" if arguments[0] is int else "numbers"
+            words.append(f"a list of {kind}" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} {kind}")
         else:
             words.append({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option])
     return " or ".join(words)

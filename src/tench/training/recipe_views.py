@@ -1,13 +1,18 @@
 """What a recipe makes of images: its views by epoch, its evaluation view, and what is done to whole batches."""
 
+import torch
+
 from tench.input.augment import Augmentation, Augmented, ColorJitter, Cutout, Lighting, mean_colour, named_policy
 from tench.input.erasing import Erasing
 from tench.input.mix import Mix
 from tench.input.mxnet_augment import mxnet_augment
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
+from tench.input.resize_crop import ResizeCrop
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop, View
 from tench.training.recipe import Input, Recipe
+from tench.weights.own import Normalise
+from tench.weights.test_time import test_time_view
 
 
 def train_view(recipe: Recipe, epoch: int = 0) -> View:
@@ -37,7 +42,13 @@ def eval_view(recipe: Recipe) -> EvalView:
     view = recipe.input
     assert view.image_size != "auto"
     assert view.eval_resize != "auto"
+    assert view.interpolation != "auto"
     return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
+
+
+def test_view(recipe: Recipe) -> EvalView:
+    """What a validation shows the network: the evaluation view, or more of the image where crops of it are averaged."""
+    return test_time_view(eval_view(recipe), recipe.input.test_time)
 
 
 def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
@@ -62,18 +73,49 @@ def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
     return OnBatch(order, num_classes, erasing if asked.erasing else None, mix if is_mixed else None)
 
 
+def make_normalise(recipe: Recipe, device: torch.device) -> Normalise:
+    """What makes pixels the network's input, for a resolved recipe."""
+    view = recipe.input
+    assert view.mean != "auto"
+    assert view.std != "auto"
+    return Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
+
+
+def memory_format(recipe: Recipe) -> torch.memory_format:
+    """Of the images and filters of a resolved recipe."""
+    return torch.channels_last if recipe.training.memory_format == "nhwc" else torch.contiguous_format
+
+
 def _cut(view: Input, size: int) -> View:
     if view.train_view == "random-resized-crop":
-        return RandomResizedCrop(size=size, scale=view.scale, ratio=view.ratio, flip=view.flip, decode=view.decode)
+        return RandomResizedCrop(
+            size=size,
+            scale=view.scale,
+            ratio=view.ratio,
+            interpolation=view.train_interpolation,
+            flip=view.flip,
+            flip_form=view.flip_form,
+            decode=view.decode,
+        )
+    if view.train_view == "resize-crop":
+        return ResizeCrop(
+            size=size,
+            short_side=view.short_side,
+            stretch=view.stretch,
+            flip=view.flip,
+            flip_form=view.flip_form,
+            decode=view.decode,
+        )
     if view.train_view == "mxnet":
         return mxnet_augment(size, view.mxnet_level, view.mxnet_parameters)
     assert view.train_view == "pad-crop"
     assert view.pad != "auto"
-    return PadCrop(size=size, pad=view.pad, flip=view.flip, fill=view.pad_fill)
+    return PadCrop(size=size, pad=view.pad, flip=view.flip, flip_form=view.flip_form, fill=view.pad_fill)
 
 
 def _augmentations(recipe: Recipe) -> tuple[Augmentation, ...]:
     """What the recipe asks for, in the order of its fields."""
+    assert recipe.input.mean != "auto"
     asked, mean = recipe.augment, mean_colour(recipe.input.mean)
     if recipe.input.channel_order == "bgr":  # as the mean is; pixels are RGB until they are normalised
         mean = mean[::-1]

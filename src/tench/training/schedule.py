@@ -3,28 +3,58 @@
 import math
 from collections.abc import Callable
 
-from tench.training.recipe import Duration, Recipe
+from tench.training.duration import Duration
+from tench.training.recipe import Recipe
+
+
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """The steps of the whole training; where its last epoch is a part of one, up to the next whole step."""
+    return math.ceil(recipe.training.epochs * steps_per_epoch)
+
+
+def num_epochs(recipe: Recipe) -> int:
+    """The epochs of the whole training, each with a validation at its end; the last may be a part of one."""
+    return math.ceil(recipe.training.epochs)
+
+
+def freeze_step(recipe: Recipe, steps_per_epoch: int) -> int:
+    """The step, counted from 0, from which optimizer.freeze holds."""
+    return _steps(recipe.optimizer.freeze_from, "optimizer.freeze_from", recipe, steps_per_epoch)
+
+
+def warmup_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """The steps of the warm-up."""
+    return _steps(recipe.schedule.warmup, "schedule.warmup", recipe, steps_per_epoch)
 
 
 def learning_rate(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float]:
     """The learning rate of each step, counted from 0, for a training of recipe.training.epochs epochs.
 
-    The warm-up rises linearly from warmup_from * lr; cosine and polynomial then fall over the steps that are left.
-    Formulas as torch.optim.lr_scheduler's LinearLR, StepLR, ExponentialLR, CosineAnnealingLR and PolynomialLR, with
-    the step for the epoch (StepLR drops at multiples of step_every from the start, warm-up included).
+    The warm-up rises linearly from warmup_from * lr and is followed by `hold`; cosine and polynomial then fall over the
+    steps that are left, or over all from the first, of which those are what is left. Formulas as
+    torch.optim.lr_scheduler's LinearLR, StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR and PolynomialLR, with
+    the step for the epoch (drops are counted from the start, warm-up included). With schedule_per epoch every step has
+    the learning rate of the first one of its epoch.
     """
     schedule, peak = recipe.schedule, recipe.optimizer.lr
-    total = recipe.training.epochs * steps_per_epoch
-    warmup = Duration.parse(schedule.warmup, "schedule.warmup").steps(steps_per_epoch)
-    every = max(1, Duration.parse(schedule.step_every, "schedule.step_every").steps(steps_per_epoch))
+    total = total_steps(recipe, steps_per_epoch)
+
+    warmup = warmup_steps(recipe, steps_per_epoch)
+    fall = warmup + _steps(schedule.hold, "schedule.hold", recipe, steps_per_epoch)
+    begin = fall if schedule.schedule_from == "warmup" else 0
+    every = max(1, _steps(schedule.step_every, "schedule.step_every", recipe, steps_per_epoch))
+    milestones = [round(epoch * steps_per_epoch) for epoch in schedule.milestones]
+
+    def drops(step: int) -> int:
+        return sum(step >= milestone for milestone in milestones) if milestones else step // every
 
     def after_warmup(step: int) -> float:
-        time = min(1.0, (step - warmup) / max(1, total - warmup))  # 0 after the warm-up, 1 at the end
+        time = min(1.0, (step - begin) / max(1, total - begin))  # 0 at the beginning of the course, 1 at its end
         match schedule.schedule:
             case "constant":
                 return peak
             case "step":
-                return float(peak * schedule.gamma ** (step // every))
+                return float(peak * schedule.gamma ** drops(step))
             case "exponential":
                 return float(peak * schedule.gamma ** (step / every))
             case "cosine":
@@ -33,8 +63,15 @@ def learning_rate(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float
                 return float(schedule.final_lr + (peak - schedule.final_lr) * (1 - time) ** schedule.power)
 
     def at(step: int) -> float:
+        if schedule.schedule_per == "epoch":
+            step -= step % steps_per_epoch
         if step < warmup:
-            return peak * (schedule.warmup_from + (1 - schedule.warmup_from) * step / warmup)
-        return after_warmup(step)
+            rise = schedule.warmup_from + (1 - schedule.warmup_from) * step / warmup
+            return peak * max(schedule.warmup_least, rise)
+        return peak if step < fall else after_warmup(step)
 
     return at
+
+
+def _steps(text: str, name: str, recipe: Recipe, steps_per_epoch: int) -> int:
+    return Duration.parse(text, name).steps(steps_per_epoch, total_steps(recipe, steps_per_epoch))

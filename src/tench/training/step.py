@@ -1,14 +1,18 @@
 """One optimizer update, and the totals it adds to. The device is waited for only in `read_totals`."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from tench.errors import TenchError
 from tench.input.loader import Batch
 from tench.input.on_batch import OnBatch
-from tench.training.recipe import Recipe
+from tench.training.loss import binary_cross_entropy
+from tench.training.recipe import Recipe, Training
 from tench.training.state import State
 from tench.weights.own import Normalise
 
@@ -18,7 +22,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def train_step(
     state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Normalise, augment: OnBatch | None = None
 ) -> None:
-    """One update: move, forward, loss, backward, clip, update. Nothing here waits for the device.
+    """One update: move, forward, loss, backward, clip, update, average. Nothing here waits for the device.
 
     augment: erases and mixes; where labels are mixed, a hit is the class with the largest share. A loss that is not
     finite leaves the weights as they are, and its step is remembered for the next log.
@@ -27,17 +31,19 @@ def train_step(
     # and a sum of the two would give the steps of one seed to the next.
     torch.manual_seed(int(np.random.SeedSequence((recipe.training.seed, state.step)).generate_state(1)[0]))
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
-    dtype = _DTYPES.get(recipe.training.precision)
+        group["lr"] = lr * group["lr_scale"]
     images, targets = normalise(batch.images), batch.labels  # (B, C, H, W) float32, (B,) int64
     if augment is not None:
         images, targets = augment(images, targets, state.step)  # targets (B, classes) float32 where they are mixed
-    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
-        logits = state.module(images)  # (B, classes)
-    loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.training.label_smoothing)
     state.optimizer.zero_grad()
-    torch.autograd.backward(state.scaler.scale(loss))
-    finite = loss.detach().isfinite()
+    loss, correct = torch.zeros_like(state.totals[0]), torch.zeros_like(state.totals[1])
+    parts = recipe.training.accumulate
+    for part, target in zip(images.chunk(parts), targets.chunk(parts), strict=True):
+        part_loss, logits = forward_loss(state.forward, part, target, recipe.training)
+        torch.autograd.backward(state.scaler.scale(part_loss * (len(part) / len(images))))
+        loss += part_loss.detach() * len(part)
+        correct += num_correct(logits, target)
+    finite = loss.isfinite()
     if recipe.optimizer.clip_norm:
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.module.parameters(), recipe.optimizer.clip_norm)
@@ -48,23 +54,53 @@ def train_step(
     else:
         state.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # read by the fused update
         state.optimizer.step()
+    if state.average is not None:
+        state.average.update(state.module, state.step)
     with torch.no_grad():
         state.first_bad.masked_fill_((state.first_bad < 0) & ~finite, state.step)
-        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-        correct = (logits.argmax(dim=1) == labels).sum()
         # new_full fills on the device; new_tensor would copy a number there and wait.
-        count = state.totals.new_full((), len(images))
-        state.totals += torch.stack([loss.detach().double() * len(images), correct.double(), count])
+        state.totals += torch.stack([loss, correct, loss.new_full((), len(images))])
 
 
-def read_totals(state: State) -> tuple[float, float, int]:
-    """(mean loss, top-1, images) of the epoch so far. Waits for the device. Raises TenchError after a bad loss."""
+def forward_loss(
+    forward: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, training: Training
+) -> tuple[Tensor, Tensor]:
+    """(mean loss, logits (B, classes)) of normalised images; targets: (B,) int64 or (B, classes) float32."""
+    dtype = _DTYPES.get(training.precision)
+    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
+        logits = forward(images)
+    if training.loss == "bce":
+        loss = binary_cross_entropy(
+            logits.float(), targets, smoothing=training.label_smoothing, threshold=training.bce_threshold or None
+        )
+    else:
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=training.label_smoothing)
+    return loss, logits
+
+
+def num_correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """How many logits are largest at the label, or where targets are mixed, at the class with the largest share."""
+    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+    return (logits.detach().argmax(dim=1) == labels).sum()
+
+
+def read_totals(state: State, rows_of: Callable[[int], Sequence[Any]] | None = None) -> tuple[float, float, int]:
+    """(mean loss, top-1, images) of the epoch so far. Waits for the device. Raises TenchError after a bad loss.
+
+    rows_of: the rows of a step, counted from 0, to be named in that error.
+    """
     first_bad = int(state.first_bad)
     if first_bad >= 0:
+        rows = "" if rows_of is None else f" (rows {_shown(rows_of(first_bad))} of the training images)"
         raise TenchError(
-            f"The loss was not finite at step {first_bad + 1}; that update was left out, and the "
+            f"The loss was not finite at step {first_bad + 1}{rows}; that update was left out, and the "
             "checkpoint before it is kept. Try a lower learning rate, a longer warm-up, --clip-norm 1 or "
             "--precision fp32."
         )
     loss_sum, correct, images = state.totals.tolist()
     return (loss_sum / images, correct / images, int(images)) if images else (0.0, 0.0, 0)
+
+
+def _shown(rows: Sequence[Any], most: int = 8) -> str:
+    more = f" and {len(rows) - most} more" if len(rows) > most else ""
+    return ", ".join(str(row) for row in rows[:most]) + more

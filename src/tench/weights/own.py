@@ -19,7 +19,9 @@ from tench.input.resampling import Interpolation
 from tench.input.views import EvalView
 from tench.machine import choose_device
 from tench.models import create
+from tench.models.source import AS_MADE, Options
 from tench.weights.files import read_safetensors
+from tench.weights.test_time import TestTime, at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
 
@@ -38,6 +40,10 @@ class ModelCard:
     std: tuple[float, ...]
     channel_order: str = "rgb"
     """rgb or bgr, of the network's input, mean and std."""
+    test_time: TestTime = "none"
+    """What the logits of an image are the mean of."""
+    options: Options = AS_MADE
+    """What the network was asked for beside its name."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     """Of the validation that chose these weights: fractions and a loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -45,18 +51,26 @@ class ModelCard:
 
     @property
     def view(self) -> EvalView:
+        """What the network sees of an image."""
         return EvalView(size=self.image_size, resize=self.eval_resize, interpolation=self.interpolation)
+
+    @property
+    def test_view(self) -> EvalView:
+        """What `averaged` sees of an image: more than the network where it averages over crops."""
+        return test_time_view(self.view, self.test_time)
 
     def create_module(self) -> nn.Module:
         """The network with fresh weights."""
-        return create(self.arch, num_classes=len(self.classes), image_size=self.image_size, channels=self.channels)
+        size = {"image_size": self.image_size, "channels": self.channels}
+        return create(self.arch, num_classes=len(self.classes), options=self.options, **size)
 
     def normalise(self, device: torch.device) -> "Normalise":
         return Normalise(self.mean, self.std, device, channel_order=self.channel_order)
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | {
-            "classes": self.classes.to_json()
+            "classes": self.classes.to_json(),
+            "options": dataclasses.asdict(self.options),
         }
 
     @classmethod
@@ -67,8 +81,14 @@ class ModelCard:
                 "classes": Classes.from_json(data["classes"]),
                 "mean": tuple(data["mean"]),
                 "std": tuple(data["std"]),
+                "options": _options(data.get("options", {})),
             }
         )
+
+
+def _options(data: dict[str, Any]) -> Options:
+    strides = data.get("strides")
+    return Options(**data | {"strides": None if strides is None else tuple(strides)})
 
 
 class Normalise:
@@ -114,7 +134,13 @@ class Classifier:
 
     @property
     def view(self) -> EvalView:
+        """What the network sees of an image."""
         return self.card.view
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network as it was validated: averaged over views of `card.test_view`, where the card says so."""
+        return at_test_time(self.module, self.card.test_time, size=self.card.image_size)
 
     def predict(self, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """Class probabilities of images: (len(images), classes) float32.
@@ -122,7 +148,7 @@ class Classifier:
         images: uint8 arrays of any size, (H, W, 3), or (H, W) or (H, W, 1) for grey; the channels are converted to the
         network's. Raises UsageError for an array of another kind.
         """
-        return self.probabilities([self.view.pixels(self._image(image)) for image in images])
+        return self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
 
     def _image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         pixels = image[..., None] if image.ndim == 2 else image
@@ -134,14 +160,14 @@ class Classifier:
         return with_channels(pixels, self.card.channels)
 
     def probabilities(self, views: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Class probabilities of images as `view` cuts them, (S, S, C) uint8: (len(views), classes) float32."""
+        """Class probabilities of images as `card.test_view` cuts them, uint8: (len(views), classes) float32."""
         if not views:
             return np.zeros((0, len(self.classes)), dtype=np.float32)
         batch = np.stack(views)
         device = next(self.module.parameters()).device
         pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device)
         with torch.inference_mode():
-            logits = self.module(self.card.normalise(device)(pixels))
+            logits = self.averaged(self.card.normalise(device)(pixels))
         probabilities: npt.NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
         return probabilities
 

@@ -12,10 +12,10 @@ from tench.compat import import_torchvision
 from tench.data.picture import Decoded
 from tench.data.source import open_source
 from tench.errors import UsageError
-from tench.evaluation import test_time as module  # its functions by name would be taken for tests
 from tench.evaluation.evaluate import evaluation_order, measure
 from tench.input.loader import Loader
 from tench.input.views import EvalView
+from tench.weights import test_time as module  # its functions by name would be taken for tests
 from tench.weights.own import Normalise
 
 CPU = torch.device("cpu")
@@ -45,15 +45,15 @@ def functional() -> Any:
 
 
 @torch.inference_mode()
-def answers(form: module.Form, images: torch.Tensor, size: int | None = None) -> torch.Tensor:
-    found = module.test_time(network(), form, size=size)(images)
+def answers(form: module.TestTime, images: torch.Tensor, size: int | None = None) -> torch.Tensor:
+    found = module.at_test_time(network(), form, size=size)(images)
     assert isinstance(found, torch.Tensor)
     return found
 
 
 def test_without_a_form_it_is_the_network_itself() -> None:
     net = network()
-    assert module.test_time(net, "none") is net
+    assert module.at_test_time(net, "none") is net
 
 
 @torch.inference_mode()
@@ -96,13 +96,13 @@ def test_ten_crop_is_the_mean_of_the_probabilities_of_torchvisions_ten_crops(sid
 
 
 @pytest.mark.parametrize("form", ["mirror", "ten-crop"])
-def test_an_image_and_its_mirror_have_the_same_answer(form: module.Form) -> None:
+def test_an_image_and_its_mirror_have_the_same_answer(form: module.TestTime) -> None:
     images = photos()
     assert torch.allclose(answers(form, images, 20), answers(form, images.flip(-1), 20), atol=1e-5)
 
 
-@pytest.mark.parametrize("form", get_args(module.Form))
-def test_an_image_has_the_same_answer_in_any_batch_and_is_not_changed(form: module.Form) -> None:
+@pytest.mark.parametrize("form", get_args(module.TestTime))
+def test_an_image_has_the_same_answer_in_any_batch_and_is_not_changed(form: module.TestTime) -> None:
     images = photos()
     before = images.clone()
     together = answers(form, images, 20)
@@ -128,17 +128,17 @@ def test_ten_crop_sees_the_central_square_whose_centre_is_the_evaluation_view(wi
 
 
 @pytest.mark.parametrize("form", ["none", "mirror", "mirror-shift"])
-def test_other_forms_see_the_evaluation_view(form: module.Form) -> None:
+def test_other_forms_see_the_evaluation_view(form: module.TestTime) -> None:
     view = EvalView(size=28, resize=32)
     assert module.test_time_view(view, form) == view
 
 
-@pytest.mark.parametrize("form", get_args(module.Form))
-def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: module.Form) -> None:
+@pytest.mark.parametrize("form", get_args(module.TestTime))
+def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: module.TestTime) -> None:
     table = open_source(photo_folder).splits["train"]
     view = EvalView(size=28, resize=32)
     shown = module.test_time_view(view, form)
-    net = module.test_time(network(3), form, size=view.size)
+    net = module.at_test_time(network(3), form, size=view.size)
     with Loader(table, shown, evaluation_order(table, 5), channels=3, threads=1) as loader:
         found = measure(net, loader.batches(0), len(table), NORMALISE)
         batches = list(loader.batches(0))
@@ -150,11 +150,11 @@ def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: mod
     assert found.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("form", get_args(module.Form))
+@pytest.mark.parametrize("form", get_args(module.TestTime))
 @pytest.mark.parametrize("training", [False, True])
-def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: module.Form, training: bool) -> None:
+def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: module.TestTime, training: bool) -> None:
     net = network().train(training)
-    averaged = module.test_time(net, form, size=20)
+    averaged = module.at_test_time(net, form, size=20)
     assert averaged.training == net.training == training
     assert not averaged.eval()(photos()).isnan().any()
     assert not net.training
@@ -163,12 +163,12 @@ def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: module
 
 def test_an_unknown_form_is_refused_and_the_known_are_named() -> None:
     with pytest.raises(UsageError, match=r"rotate: no such form .* Known: none, mirror, mirror-shift, ten-crop\."):
-        module.test_time(network(), "rotate")  # type: ignore[arg-type]
+        module.at_test_time(network(), "rotate")  # type: ignore[arg-type]
 
 
 def test_ten_crops_without_a_size_are_refused() -> None:
     with pytest.raises(ValueError, match="ten-crop needs the size of a crop"):
-        module.test_time(network(), "ten-crop")
+        module.at_test_time(network(), "ten-crop")
 
 
 @pytest.mark.parametrize("size", [24, 32])

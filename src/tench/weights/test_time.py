@@ -18,7 +18,7 @@ from torch import nn
 from tench.errors import UsageError
 from tench.input.views import EvalView
 
-Form = Literal["none", "mirror", "mirror-shift", "ten-crop"]
+TestTime = Literal["none", "mirror", "mirror-shift", "ten-crop"]
 """mirror: the mean of the logits of the image and its mirror (ffcv-imagenet, whose sum ranks the classes alike).
 mirror-shift: that, at half the weight; the other half are two copies shifted by one pixel, to the upper left and to the
 lower right, and their mirrors (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities of the four
@@ -26,7 +26,7 @@ corners and the centre of the central square, and their mirrors (Krizhevsky et a
 convolutional neural networks", 2012, section 4.1)."""
 
 
-def test_time(module: nn.Module, form: Form, *, size: int | None = None) -> nn.Module:  # noqa: PT028, it is no test
+def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) -> nn.Module:
     """A network whose answers are averaged over views of its input, in the training or evaluation mode of `module`.
 
     It takes normalised float (B, C, H, W), square for ten-crop, and gives logits (B, classes): of ten-crop the
@@ -44,10 +44,10 @@ def test_time(module: nn.Module, form: Form, *, size: int | None = None) -> nn.M
         if size is None:
             raise ValueError("ten-crop needs the size of a crop")
         return _Averaged(module, functools.partial(_ten_crop, size=size))
-    raise UsageError(f"{form}: no such form of averaging at test time. Known: {', '.join(get_args(Form))}.")
+    raise UsageError(f"{form}: no such form of averaging at test time. Known: {', '.join(get_args(TestTime))}.")
 
 
-def test_time_view(view: EvalView, form: Form) -> EvalView:
+def test_time_view(view: EvalView, form: TestTime) -> EvalView:
     """What an evaluation view has to show for a form: for ten-crop the whole central square, else what it is."""
     return dataclasses.replace(view, size=view.resize) if form == "ten-crop" else view
 

@@ -1,0 +1,36 @@
+"""The network a recipe asks for: its architecture, its options, how its weights are drawn."""
+
+from torch import nn
+
+from tench.models import create
+from tench.models.initialise import initialise_by
+from tench.models.source import Options
+from tench.training.recipe import Recipe
+
+
+def make_network(recipe: Recipe, num_classes: int) -> nn.Module:
+    """The network of a resolved recipe with fresh weights, drawn from torch's global generator.
+
+    Raises UsageError as `create` does.
+    """
+    channels, image_size = recipe.input.channels, recipe.input.image_size
+    assert channels != "auto"
+    assert image_size != "auto"
+    options = network_options(recipe)
+    network = create(
+        recipe.model.arch, num_classes=num_classes, image_size=image_size, channels=channels, options=options
+    )
+    if recipe.model.init != "own":
+        initialise_by(network, recipe.model.init)
+    return network
+
+
+def network_options(recipe: Recipe) -> Options:
+    """What the recipe asks of its network beside the name."""
+    model = recipe.model
+    return Options(
+        dropout=None if model.dropout == "own" else model.dropout,
+        drop_path=None if model.drop_path == "own" else model.drop_path,
+        strides=None if model.strides == "own" else model.strides,
+        blurpool=model.blurpool,
+    )

@@ -1,0 +1,77 @@
+"""Less memory for more time: activations inside residual blocks are not kept, but computed again in the backward pass.
+
+The numbers stay the same to the bit: the second pass draws the same dropout, and batch norms do not count its batch.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from tench.errors import UsageError
+
+_Norm = nn.modules.batchnorm._BatchNorm
+
+
+def recompute_blocks(network: nn.Module, arch: str) -> int:
+    """Let each block of the network keep only its input for the backward pass, in place; how many blocks there are.
+
+    Raises UsageError for a network without blocks.
+    """
+    blocks = list(_blocks(network))
+    if not blocks:
+        raise UsageError(f"{arch} has no residual blocks that could be recomputed: leave --recompute out.")
+    for block in blocks:
+        norms = [module for module in block.modules() if isinstance(module, _Norm)]
+        block.forward = partial(_forward, block, block.forward, norms)
+    return len(blocks)
+
+
+def _forward(block: nn.Module, forward: Any, norms: list[_Norm], *args: Any) -> Any:
+    if not block.training:
+        return forward(*args)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _not_counted(norms)
+
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts)
+
+
+@contextmanager
+def _not_counted(norms: list[_Norm]) -> Iterator[None]:
+    """What batch norms add to their running statistics meanwhile is forgotten."""
+    kept = [(buffers := norm._buffers, dict(buffers)) for norm in norms]
+    for buffers, before in kept:
+        buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in before.items()})
+    try:
+        yield
+    finally:
+        for buffers, before in kept:
+            buffers.update(before)
+
+
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The members of sequences that are more than one layer; of those that hold a stage, that stage's."""
+    is_sequence = isinstance(module, nn.Sequential | nn.ModuleList)
+    for child in module.children():
+        if is_sequence and _is_block(child) and not _holds_stage(child):
+            yield child
+        else:
+            yield from _blocks(child)
+
+
+def _is_block(module: nn.Module) -> bool:
+    return any(module.children()) and not isinstance(module, nn.Sequential | nn.ModuleList)
+
+
+def _holds_stage(module: nn.Module) -> bool:
+    """Whether several blocks of one kind follow each other inside."""
+    for part in module.modules():
+        if isinstance(part, nn.Sequential | nn.ModuleList):
+            kinds = [type(child) for child in part if _is_block(child)]
+            if len(kinds) > len(set(kinds)):
+                return True
+    return False

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d
+
+from tench.errors import UsageError
+from tench.models import create
+from tench.models.blurpool import BlurredConv2d, add_blurpool
+from tench.models.source import Options
+
+
+def test_the_input_of_a_convolution_is_blurred_by_the_binomial_filter() -> None:
+    conv = nn.Conv2d(16, 8, 3, stride=2, padding=1)
+    images = torch.randn(2, 16, 9, 11)
+    blurred = torch.stack([conv2d(image[:, None], BINOMIAL, padding=1)[:, 0] for image in images])
+    torch.testing.assert_close(BlurredConv2d(conv)(images), conv(blurred))
+
+
+BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])[None, None] / 16
+
+
+def test_a_resnet_blurs_before_its_six_convolutions_of_stride_2_but_not_before_the_stem() -> None:
+    network = create("resnet50", num_classes=10, image_size=96, options=Options(blurpool=True))
+    blurred = [name for name, module in network.named_modules() if isinstance(module, BlurredConv2d)]
+    stages = ("layer2", "layer3", "layer4")
+    assert blurred == [f"{stage}.0.{conv}" for stage in stages for conv in ("conv2", "downsample.0")]
+
+
+def test_its_weights_are_those_of_the_network_without() -> None:
+    plain = create("resnet18", num_classes=10, image_size=96)
+    blurred = create("resnet18", num_classes=10, image_size=96, options=Options(blurpool=True))
+    blurred.load_state_dict(plain.state_dict())
+    assert not torch.equal(plain.eval()(torch.ones(1, 3, 96, 96)), blurred.eval()(torch.ones(1, 3, 96, 96)))
+
+
+def test_convolutions_of_few_channels_stay() -> None:
+    assert add_blurpool(nn.Sequential(nn.Conv2d(15, 16, 3, stride=2), nn.Conv2d(16, 16, 3))) == 0
+
+
+def test_a_network_without_such_convolutions_is_a_named_error() -> None:
+    with pytest.raises(UsageError, match="lenet has no convolution of stride 2"):
+        create("lenet", num_classes=10, image_size=28, channels=1, options=Options(blurpool=True))
