@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 INTEROP ?= $(ROOT).interop
 INTEROP_PYTHON ?= python3.11
 INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset
+MXNET_SYMBOLS := https://raw.githubusercontent.com/apache/mxnet/1.9.1/example/image-classification/symbols
+MXNET_NETWORKS := mlp,lenet,resnet,resnetv1,resnext,inception-bn,inception-v3,inception-v4,inception-resnet-v2,$\
+  alexnet,googlenet,mobilenet,vgg
 PYTORCH_EXAMPLES := https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8
 
 .PHONY: install demo test interop lint types docs clean
@@ -33,8 +36,10 @@ demo: install
 test: install lint types
 	cd $(ROOT) && $(BIN)/python -m pytest -q
 
-# Let TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes. Makes the environments that are missing.
-interop: install $(INTEROP_ENVIRONMENTS:%=$(INTEROP)/%/.installed) $(INTEROP)/pytorch_imagenet_main.py
+# Let TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes, and MXNet's networks answer with our
+# weights. Makes the environments that are missing.
+interop: install $(INTEROP_ENVIRONMENTS:%=$(INTEROP)/%/.installed) $(INTEROP)/pytorch_imagenet_main.py \
+  $(INTEROP)/mxnet_symbols
 	cd $(ROOT) && TENCH_INTEROP=$(abspath $(INTEROP)) $(BIN)/python -m pytest -q -m interop tests/interop
 
 $(INTEROP)/%/.installed: $(ROOT)tests/interop/%.txt
@@ -45,6 +50,11 @@ $(INTEROP)/%/.installed: $(ROOT)tests/interop/%.txt
 $(INTEROP)/pytorch_imagenet_main.py:
 	@mkdir -p $(INTEROP)
 	curl -fsS $(PYTORCH_EXAMPLES)/imagenet/main.py -o $@.part && mv $@.part $@ || echo "The test of $(@F) is skipped."
+
+$(INTEROP)/mxnet_symbols:
+	@mkdir -p $@.part
+	cd $@.part && curl -fsS --fail-early -O "$(MXNET_SYMBOLS)/{$(MXNET_NETWORKS)}.py" && mv $(abspath $@).part $(abspath $@) \
+	  || echo "The tests of MXNet's networks are skipped."
 
 lint: install
 	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
