@@ -13,7 +13,7 @@ _MOST_DESCRIBED = 40
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
-    """List networks: those of tench, torchvision and timm, and other systems' as SYSTEM:NAME; parameters and GMACs.
+    """List networks: those of tench, torchvision and timm, and SYSTEM:NAME of others, with parameters and GMACs.
 
     GMACs are billions of multiply-accumulates of convolutions and linear layers for one image of the network's usual
     size. More than 40 matches are listed by name only, unless --all. Example:

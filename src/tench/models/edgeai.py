@@ -74,11 +74,7 @@ def usual_input(arch: str) -> UsualInput:
 
 
 def strides_for(image_size: int) -> Strides:
-    """The five strides s0 to s4 for square images of that side, in pixels: TI's rule in its test programs.
-
-    >>> strides_for(32), strides_for(64), strides_for(224)
-    ((1, 1, 1, 2, 2), (1, 1, 2, 2, 2), (2, 2, 2, 2, 2))
-    """
+    """The five strides s0 to s4 for square images of that side, in pixels: TI's rule in its test programs."""
     if image_size < 64:
         return (1, 1, 1, 2, 2)
     if image_size < 128:
