@@ -25,7 +25,7 @@ def test_sgd_is_torchs(momentum: float, nesterov: bool) -> None:
 
 
 def lr_inside(weight_decay: float, momentum: float, nesterov: bool) -> dict[str, Tensor]:
-    """The formula of NNabla's momentum solver, MXNet's SGD and its NAG, in float64."""
+    """The formula of NNabla's momentum solver and MXNet's SGD (nesterov: Keras's), in float64."""
     network = small_network()
     weights = [parameter.detach().double().numpy() for parameter in network.parameters()]
     velocities = [np.zeros_like(weight) for weight in weights]

@@ -60,7 +60,8 @@ class LrInsideSGD(SGD):
 
     A change of the learning rate then acts on what is to come alone, where torch's form scales the whole momentum; with
     a constant rate both are the same. nesterov: w <- w - (lr g + momentum v).
-    Sources: NNabla `solver/generic/momentum.cpp`; MXNet `optimizer.SGD` and, with nesterov, `optimizer.NAG`; Keras SGD.
+    Sources: NNabla `solver/generic/momentum.cpp`; MXNet `optimizer.SGD` and, with nesterov, `optimizer.NAG` (1.9 takes
+    the decay that enters v from the weight that it has just moved; not so here); Keras SGD.
     """
 
     def _update(self, parts: list[Part], bad: Tensor | None) -> None:
