@@ -22,8 +22,8 @@ from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, num_threads
 from tench.models import create, stem_note
-from tench.progress import progress
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
+from tench.training.live import Live
 from tench.training.plan import (
     Batches,
     Data,
@@ -100,7 +100,8 @@ def fit(
         with directory.lock():
             if directory.exists:
                 recipe = _same_run(directory, recipe, data)
-            return _train(directory, recipe, data, device, options)
+            _train(directory, recipe, data, device, options)
+            return directory
     finally:
         if run is None and not directory.exists:
             directory.discard()
@@ -113,7 +114,7 @@ def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
     return load_recipe("digits") if source is None or str(source) == "digits" else Recipe()
 
 
-def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> Run:
+def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> None:
     """Set everything up, begin or resume the run, and go through the epochs."""
     recipe = resolve(recipe, data.train, device)
     torch.manual_seed(recipe.training.seed)
@@ -148,7 +149,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         if state.epochs == recipe.training.epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
             _log.info("%s: this run is finished (%d epochs%s).", run.folder, recipe.training.epochs, best)
-            return run
+            return
         total_steps = recipe.training.epochs * order.steps_per_epoch
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, total_steps)
     else:
@@ -162,6 +163,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     view = recipe.input
     normalise = Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
     augment = on_batch(recipe, order, len(data.classes))
+    live = Live(recipe.training.epochs, order.steps_per_epoch)
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
 
@@ -176,10 +178,10 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
                 train.close()
                 train = batches_of(data.train, wanted, order)
-            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, augment, options, stop_asked)
-            metrics = measure(state.module, val.batches(epoch=0), len(data.val), normalise)
+            _train_epoch(run, recipe, state, train, epoch, lr_at, normalise, augment, options, stop_asked, live)
+            with live.validation(len(data.val)) as counted:
+                metrics = measure(state.module, counted(val.batches(epoch=0)), len(data.val), normalise)
             _finish_epoch(run, recipe, state, card, epoch, metrics, data.val_name, lr_at(state.step - 1))
-    return run
 
 
 def _train_epoch(
@@ -193,34 +195,36 @@ def _train_epoch(
     augment: OnBatch,
     options: Options,
     stop_asked: Callable[[], bool],
+    live: Live,
 ) -> None:
     """The steps of one epoch that are left to take."""
     first = state.step - epoch * train.steps_per_epoch
     state.module.train()
     saved_at = logged_at = time.monotonic()
     num_images, waited = 0, 0.0  # since the last log line
-    what = f"epoch {epoch + 1}/{recipe.training.epochs}"
     size = min(recipe.training.batch_size, train.order.num_rows)
-    with progress(what, train.steps_per_epoch * size, "images", done=first * size) as advance:
+    with live.epoch(epoch, first, size) as line:
         batches = on_device(train.batches(epoch, first), state.totals.device)
         for _ in range(first, train.steps_per_epoch):
             asked = time.monotonic()
             batch = next(batches)
-            waited += time.monotonic() - asked
-            train_step(state, batch, lr_at(state.step), recipe, normalise, augment)
+            waited_now = time.monotonic() - asked
+            waited += waited_now
+            lr = lr_at(state.step)
+            train_step(state, batch, lr, recipe, normalise, augment)
             state.step += 1
             num_images += len(batch.rows)
-            advance(len(batch.rows), "")
+            line.step(len(batch.rows), lr, waited_now)
             now = time.monotonic()
             if state.step % options.log_every == 0:
                 loss, top1, _ = read_totals(state)  # waits for the device
-                advance(0, f"loss {loss:.3f}  top-1 {top1:.1%}")
+                line.measured(loss, top1)
                 now = time.monotonic()
                 run.log(
                     kind="step",
                     step=state.step,
                     epoch=epoch + 1,
-                    lr=lr_at(state.step - 1),
+                    lr=lr,
                     train_loss=loss,
                     train_top1=top1,
                     images_per_second=num_images / (now - logged_at),
