@@ -42,6 +42,7 @@ from tench.training.schedule import learning_rate
 from tench.training.state import State, memory_format, new_state
 from tench.training.step import read_totals, train_step
 from tench.training.stopping import StoppedError, stop_signals
+from tench.training.tensorboard import require_tensorboard, tensorboard
 from tench.weights.own import ModelCard, Normalise, save
 
 _log = logging.getLogger("tench")
@@ -52,15 +53,18 @@ class Options:
     """What does not change the numbers: where and how to compute, and how often to tell and save.
 
     threads: of the loader, 0 means one per core. log_every: steps. save_every_seconds: a checkpoint within an epoch;
-    there is always one at its end.
+    there is always one at its end. tensorboard: write the log for TensorBoard too.
     """
 
     device: str = "auto"
     threads: int = 0
     log_every: int = 100
     save_every_seconds: float = 600.0
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        if self.tensorboard:
+            require_tensorboard()
         num_threads(self.threads)
         if self.log_every < 1:
             raise UsageError(f"There are to be {self.log_every} steps between log lines; 1 or more are expected.")
@@ -166,6 +170,8 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     live = Live(recipe.training.epochs, order.steps_per_epoch)
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
+        if options.tensorboard:
+            run = stack.enter_context(tensorboard(run, state.step))
 
         def batches_of(table: Table, view: View, order: Order) -> Batches:
             batches = open_batches(table, view, order, channels=channels, device=device, threads=options.threads)
