@@ -7,6 +7,7 @@ import torch
 from tench.bench import step
 from tench.bench.network import network
 from tench.bench.step import Ready, forward_pass, in_turns, is_out_of_memory, training_step, usual_batch
+from tench.errors import UsageError
 from tench.training.recipe import Recipe
 from tench.training.state import new_state
 
@@ -129,3 +130,9 @@ def test_the_weights_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     made.work(2)
     assert states[0].step == 4
     assert all(map(torch.equal, before, states[0].module.parameters()))
+
+
+def test_a_batch_that_is_too_small_for_batch_normalisation_is_refused() -> None:
+    one = network("resnet18", Recipe().replace(batch_size=1, precision="fp32"), 96, CPU)
+    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Take a larger one"):
+        training_step(one.recipe, 32, one.num_classes, CPU)

@@ -69,7 +69,7 @@ def test_anything_else_to_measure_is_a_usage_error_that_lists_what_there_is(
 ) -> None:
     code, error = failure(capsys, "bench", *arguments)
     assert code == 2
-    assert "Say what to measure: tench bench input, train." in error
+    assert "Say what to measure: tench bench input, train, models." in error
     assert ("Did you mean 'input'?" in error) == (arguments == ["inputs"])
 
 
@@ -184,3 +184,46 @@ def test_what_cannot_be_measured_of_training_is_one_clear_error(
     assert message in error
     assert "Traceback" not in error
     assert "Reading" not in error
+
+
+def test_networks_are_a_markdown_table_csv_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "bench models mlp -b 1 1000000000000 --precision fp32 --seconds 0.01 --device cpu".split()
+    plot, table = tmp_path / "networks.png", tmp_path / "networks.csv"
+    assert main([*command, "--plot", str(plot), "--csv", str(table)]) == 0
+    head, line, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, ")
+    assert set(line) <= set("|-:")
+    assert {row.count("|") for row in (head, line, *rows)} == {12}
+    assert rows[0].startswith("| mlp | 28 | 0.109 M | 0.0001 | 0.0000 | 1 | fp32 | ")
+    assert rows[0].endswith(" | 98.90 % (recipe mnist-mlp, tench) |")
+    assert "| 1000000000000 | fp32 | out of memory | out of memory |  |" in rows[1]
+    with Image.open(plot) as picture:
+        assert picture.format == "PNG"
+    with table.open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["mlp", "mlp"]
+
+
+def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "bench models mlp -b 2 --precision fp32 --seconds 0.01 --device cpu --json"
+    assert main(command.split()) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["stage"], row["name"], row["parameters"], row["conv_gmacs"]) == ("model", "mlp", 109_386, 0)
+    assert row["images_per_second"] > 0
+    assert row["forward_images_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is a PNG"),
+        (["mlp", "--csv", "/dev/null/rates.csv"], "/dev/null/rates.csv: the table cannot be written there"),
+        (["nothing*"], "'nothing*': no network is called so"),
+    ],
+)
+def test_what_cannot_be_measured_of_networks_is_one_clear_error(
+    more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = failure(capsys, "bench", "models", *more, "--device", "cpu")
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error

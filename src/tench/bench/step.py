@@ -14,6 +14,7 @@ import torch
 
 from tench.bench.measure import REPEATS, Rate, rates
 from tench.bench.peak_memory import start_peak
+from tench.errors import UsageError
 from tench.input.loader import Batch
 from tench.models import create
 from tench.training.plan import resolve_memory_format
@@ -78,7 +79,12 @@ def training_step(recipe: Recipe, size: int, num_classes: int, device: torch.dev
         read_totals(state)  # the clock is read when the device is done
         return number * len(batch.rows)
 
-    return Ready(steps, _warmed(steps, device), taken(), recipe.training.memory_format)
+    try:
+        return Ready(steps, _warmed(steps, device), taken(), recipe.training.memory_format)
+    except ValueError as error:  # batch normalisation, where a map has shrunk to one value
+        raise UsageError(
+            f"{recipe.model.arch}: cannot be trained with a batch of {len(batch.rows)} ({error}). Take a larger one."
+        ) from error
 
 
 def forward_pass(recipe: Recipe, size: int, num_classes: int, device: torch.device) -> Ready:

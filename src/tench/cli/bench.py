@@ -4,14 +4,16 @@ import importlib
 import sys
 
 from tench.cli.bench_input import BenchInput
+from tench.cli.bench_models import BenchModels
 from tench.cli.bench_train import BenchTrain
 from tench.errors import UsageError, nearest
 
 KINDS = {
     "input": "how fast images are read, decoded and made into batches, and what would make it faster",
     "train": "how fast networks learn, for batch sizes, precisions and memory formats",
+    "models": "what networks cost: forward and training rates, memory, parameters, GMACs",
 }
-FORMS = {"input": BenchInput, "train": BenchTrain}
+FORMS = {"input": BenchInput, "train": BenchTrain, "models": BenchModels}
 
 _HELP = """usage: tench bench WHAT ...
 
