@@ -7,7 +7,7 @@ import pytest
 
 from tench.bench import train
 from tench.bench.measure import Rate
-from tench.bench.product import Product
+from tench.bench.peak import Peak
 from tench.bench.step import Measured, Ready
 from tench.bench.train import bench_train
 from tench.errors import UsageError
@@ -15,8 +15,8 @@ from tench.training.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)
-def _quick_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "product", lambda precision, device: Product(precision, 512, 1e9))
+def _quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "peak", lambda precision, device: Peak(precision, 512, 1e9, 5e8))
 
 
 def test_each_combination_is_a_row() -> None:
@@ -41,7 +41,7 @@ def test_each_combination_is_a_row() -> None:
         assert row.rate is not None
         assert row.rate.images % row.batch_size == 0
         assert row.share == pytest.approx(6 * row.gmacs * row.rate.median)
-    assert [one.precision for one in found.products] == ["fp32", "bf16"]
+    assert [one.precision for one in found.peaks] == ["fp32", "bf16"]
 
 
 def test_what_is_not_named_is_the_recipes() -> None:
@@ -97,6 +97,6 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(
     asked: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train, "in_turns", lambda *_: pytest.fail("something was measured"))
-    monkeypatch.setattr(train, "product", lambda *_: pytest.fail("something was measured"))
+    monkeypatch.setattr(train, "peak", lambda *_: pytest.fail("something was measured"))
     with pytest.raises(UsageError, match=message):
         bench_train(**{"archs": ["mlp"], "device": "cpu", **asked})

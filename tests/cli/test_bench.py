@@ -133,11 +133,12 @@ TINY = "bench train -a mlp resnet20 -b 2 --image-size 8 --seconds 0.01 --device 
 
 
 @pytest.fixture
-def _quick_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tench.bench.product._SIZES", (64,))
+def _quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.bench.peak._SIZES", (64,))
+    monkeypatch.setattr("tench.bench.peak._CHANNELS", 8)
 
 
-@pytest.mark.usefixtures("_quick_product")
+@pytest.mark.usefixtures("_quick_peak")
 def test_training_rates_are_json_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "new" / "rates.csv"
     assert main([*TINY, "--precision", "fp32", "bf16", "--json", "--csv", str(table)]) == 0
@@ -146,22 +147,22 @@ def test_training_rates_are_json_and_csv(tmp_path: Path, capsys: pytest.CaptureF
         ("step", arch, precision) for arch in ("mlp", "resnet20") for precision in ("fp32", "bf16")
     ]
     assert all(0 < row["min"] <= row["images_per_second"] <= row["max"] for row in found["rows"])
-    assert [(one["precision"], one["size"]) for one in found["products"]] == [("fp32", 64), ("bf16", 64)]
+    assert [(one["precision"], one["product_size"]) for one in found["peaks"]] == [("fp32", 64), ("bf16", 64)]
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["images_per_second"] for row in rows] == [str(row["images_per_second"]) for row in found["rows"]]
 
 
-@pytest.mark.usefixtures("_quick_product")
+@pytest.mark.usefixtures("_quick_peak")
 def test_a_batch_that_does_not_fit_is_a_row_among_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     command = "bench train -a mlp -b 2 1000000000000 4 --precision fp32 --seconds 0.01 --device cpu"
     assert main(command.split()) == 0
-    device, head, *rows, product = capsys.readouterr().out.splitlines()
+    device, head, *rows, peak = capsys.readouterr().out.splitlines()
     assert device == "Training step on cpu"
     assert head.split() == "network pixels batch precision format images/s min to max memory GMACs share".split()
     assert [row.split()[:3] for row in rows] == [["mlp", "28", batch] for batch in ("2", "1000000000000", "4")]
     assert [row.endswith("out of memory") for row in rows] == [False, True, False]
-    assert product.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of a 64 matrix product's rate, ")
+    assert peak.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of the faster of a 64 matrix product (")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 from tench.bench.measure import REPEATS, Rate
 from tench.bench.network import Network, network
-from tench.bench.product import Product, product
+from tench.bench.peak import Peak, peak
 from tench.bench.result import STEP
 from tench.bench.step import SECONDS, Measured, in_turns, training_step, usual_batch
 from tench.errors import UsageError
@@ -27,7 +27,7 @@ from tench.training.stopping import stop_signals
 class TrainRow:
     """One combination. rate: None where it ran out of memory. memory_bytes: at most, None where that is not known.
 
-    share: of the rate of a large matrix product in the same precision, counted as 3 x forward.
+    share: of the device's peak in the same precision, counted as 3 x forward.
     """
 
     arch: str
@@ -59,17 +59,17 @@ class TrainRow:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """products: what the share of each precision refers to."""
+    """peaks: what the share of each precision refers to."""
 
     device: str
     rows: Sequence[TrainRow]
-    products: Sequence[Product]
+    peaks: Sequence[Peak]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "device": self.device,
             "rows": [row.to_json() for row in self.rows],
-            "products": [dataclasses.asdict(one) for one in self.products],
+            "peaks": [dataclasses.asdict(one) for one in self.peaks],
         }
 
 
@@ -113,15 +113,15 @@ def bench_train(
                 raise KeyboardInterrupt
 
         wanted: dict[str, None] = dict.fromkeys(one.recipe.training.precision for group in groups for one in group)
-        products = {precision: product(precision, used) for precision in wanted}
+        peaks = {precision: peak(precision, used) for precision in wanted}
         for group in groups:
             makers = {
                 str(number): functools.partial(training_step, one.recipe, one.size, one.num_classes, used)
                 for number, one in enumerate(group)
             }
             found = in_turns(makers, seconds, done)
-            rows += [_row(one, measured, products) for one, measured in zip(group, found.values(), strict=True)]
-    return TrainResult(used.type, rows, list(products.values()))
+            rows += [_row(one, measured, peaks) for one, measured in zip(group, found.values(), strict=True)]
+    return TrainResult(used.type, rows, list(peaks.values()))
 
 
 def require_seconds(seconds: float) -> None:
@@ -135,9 +135,9 @@ def rate_values(rate: Rate | None) -> dict[str, Any]:
     return dict.fromkeys(Rate.of(1, [1.0]).to_json()) if rate is None else rate.to_json()
 
 
-def _row(one: Network, measured: Measured | None, products: Mapping[str, Product]) -> TrainRow:
+def _row(one: Network, measured: Measured | None, peaks: Mapping[str, Peak]) -> TrainRow:
     training = one.recipe.training
-    flops = products[training.precision].flops
+    flops = peaks[training.precision].flops
     return TrainRow(
         arch=one.arch,
         image_size=one.size,

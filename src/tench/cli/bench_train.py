@@ -51,7 +51,7 @@ class BenchTrain:
     csv: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
     """Write the rows into this file too."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: rows (arch, batch_size, precision, ..., images_per_second), products, device."""
+    """Print one JSON object: rows (arch, batch_size, precision, ..., images_per_second), peaks, device."""
 
 
 def run(arguments: list[str]) -> int:
@@ -94,10 +94,11 @@ def _show(result: "TrainResult") -> None:
             f"  {row.arch:<{width}}  {row.image_size:>6}  {row.batch_size:>5}  {row.precision:>9}{row.memory_format:>8}"
             + _measured(row)
         )
-    for one in result.products:
+    for one in result.peaks:
         print(
-            f"share, {one.precision}: 3 x the forward GMACs, 2 FLOPs each, of a {one.size} matrix product's rate, "
-            f"{figures(one.flops / 1e9)} GFLOP/s."
+            f"share, {one.precision}: 3 x the forward GMACs, 2 FLOPs each, of the faster of a {one.product_size} "
+            f"matrix product ({figures(one.product / 1e9)} GFLOP/s) and a 3 x 3 convolution "
+            f"({figures(one.convolution / 1e9)} GFLOP/s)."
         )
 
 
