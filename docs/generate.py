@@ -47,14 +47,14 @@ def commands_page() -> str:
 
 
 def _commands() -> Iterator[tuple[str, ModuleType, type]]:
-    """Each command, its module and its options; of one with several forms, each form."""
+    """Each command, the module of its options and these; of one with several forms, each form."""
     for command in COMMANDS:
         module = importlib.import_module(f"tench.cli.{command}")
         forms = getattr(module, "FORMS", None)
         if forms is None:
             yield command, module, getattr(module, command.capitalize())
         else:
-            yield from ((f"{command} {form}", module, options) for form, options in forms.items())
+            yield from ((f"{command} {form}", sys.modules[kind.__module__], kind) for form, kind in forms.items())
 
 
 def recipes_page() -> str:

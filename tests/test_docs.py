@@ -35,7 +35,7 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3), ("bench.md", 3)]
+    ("page", "count"), [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3), ("bench.md", 5)]
 )
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tench.files import complete_file, write_text
+from tench.errors import UsageError
+from tench.files import complete_file, require_place, require_png, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -94,3 +95,21 @@ def test_a_folder_in_the_way_is_an_error_and_stays(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_text(tmp_path / "file", "text")
     assert names(tmp_path) == ["file"]
+
+
+def test_where_a_file_can_be_written_nothing_is_said(tmp_path: Path) -> None:
+    require_place(tmp_path / "a/b/file", "the table")
+    (tmp_path / "old").write_text("")
+    require_png(tmp_path / "new.PNG", "the chart")
+    require_place(tmp_path / "old", "the table")
+    assert names(tmp_path) == ["old"]
+
+
+def test_where_a_file_cannot_be_written_it_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"file/rates: the table cannot be written there: .*file takes no files"):
+        require_place(tmp_path / "file/rates", "the table")
+    with pytest.raises(UsageError, match="is a folder, so the table cannot be written there"):
+        require_place(tmp_path, "the table")
+    with pytest.raises(UsageError, match=r"chart\.svg: the chart is a PNG; name a file that ends in \.png"):
+        require_png(tmp_path / "chart.svg", "the chart")

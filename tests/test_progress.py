@@ -121,3 +121,13 @@ def test_a_bar_begins_with_what_was_done_before(clock: Clock, monkeypatch: pytes
         advance(100, "")
     assert "600/1000" in terminal.getvalue()
     assert "2 images/s" in terminal.getvalue()
+
+
+def test_a_long_note_is_seen_whole_on_a_narrow_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_as_stderr(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "60")
+    note = "step 237  lr 6.85e-05  data 1 %  run 1:23:45 left  loss 2.118  top-1 20.2 % (to step 230)"
+    with progress("epoch 3/90", 100, "images") as advance:
+        clock.seconds += 5
+        advance(50, note)
+    assert all(word in terminal.getvalue() for word in note.split())

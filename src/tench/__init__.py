@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from tench.data.source import open_source
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
-    from tench.training.fit import Options, fit
+    from tench.training.fit import fit
+    from tench.training.options import Options
     from tench.training.recipe import Recipe
     from tench.training.recipe_file import load_recipe
     from tench.weights.own import load
@@ -21,7 +22,7 @@ __version__ = "0.1.0"
 __all__ = ["Options", "Recipe", "evaluate", "fit", "load", "load_recipe", "open_source", "predict", "prepare"]
 
 _HOMES = {
-    "Options": ("tench.training.fit", "Options"),
+    "Options": ("tench.training.options", "Options"),
     "Recipe": ("tench.training.recipe", "Recipe"),
     "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
     "fit": ("tench.training.fit", "fit"),

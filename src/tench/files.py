@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,10 +35,27 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def require_place(path: str | Path, what: str) -> None:
+    """Raise UsageError where no such file can be written. what: "the preview", for messages."""
+    folder = Path(path).absolute().parent
+    while not folder.exists():  # those that are missing are made
+        folder = folder.parent
+    if Path(path).is_dir():
+        raise UsageError(f"{path}: is a folder, so {what} cannot be written there. Name a file.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # permissions tell nothing to root, and little of /proc
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {what} cannot be written there: {folder} takes no files ({error.strerror}). Name another file."
+        ) from error
+
+
 def require_png(path: str | Path, what: str) -> None:
-    """Raise UsageError unless the name ends in .png. what: "the preview", for messages."""
+    """Raise UsageError unless the name ends in .png and can be written. what: "the preview", for messages."""
     if Path(path).suffix.lower() != ".png":
         raise UsageError(f"{path}: {what} is a PNG; name a file that ends in .png.")
+    require_place(path, what)
 
 
 def write_png(path: str | Path, picture: "Image", what: str) -> None:

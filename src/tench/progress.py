@@ -2,11 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Advance = Callable[[int, str], None]
-"""Called with how many more are done, and a short note to show beside the bar ("" keeps the last)."""
+"""Called with how many more are done, and a short note to show below the bar ("" keeps the last)."""
 
 _QUIET_SECONDS = 2.0  # what is done sooner shows nothing
 _LINE_SECONDS = 30.0  # between plain lines
@@ -27,6 +31,7 @@ def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advanc
 def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     columns = (
         TextColumn("{task.description}"),
@@ -34,10 +39,19 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
+
+    class Bar(Progress):
+        """With the note in a line of its own, where it has the whole width."""
+
+        def get_renderables(self) -> "Iterable[RenderableType]":
+            yield from super().get_renderables()
+            for task in self.tasks:
+                if task.visible and task.fields["note"]:
+                    yield Text(task.fields["note"])
+
     start = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=total, completed=before, rate="", note="", visible=False)
         done = 0
 

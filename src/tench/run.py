@@ -8,6 +8,7 @@
     metrics.csv        the validations as a table
     last.ckpt          all that resuming needs
     best.safetensors   the best weights so far, with model.json
+    tensorboard/       the lines of metrics.jsonl for TensorBoard, where that was asked for
 
 metrics.jsonl grows line by line; every other file appears complete or not at all. A lock keeps a second process out.
 """
@@ -20,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,8 @@ class Run:
     """A run directory."""
 
     folder: Path
+    listener: Callable[[dict[str, Any]], None] | None = dataclasses.field(default=None, repr=False, compare=False)
+    """Called with every line that is logged."""
 
     @classmethod
     def at(cls, folder: str | Path | None) -> "Run":
@@ -107,10 +111,17 @@ class Run:
             ) from error
         return data
 
+    def with_listener(self, listener: Callable[[dict[str, Any]], None]) -> "Run":
+        """The same run, whose log someone else gets too."""
+        return dataclasses.replace(self, listener=listener)
+
     def log(self, **values: Any) -> None:
-        """Append one line to metrics.jsonl."""
+        """Append one line to metrics.jsonl, and tell the listener."""
+        record = {name: _rounded(value) for name, value in values.items()}
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({name: _rounded(value) for name, value in values.items()}) + "\n")
+            file.write(json.dumps(record) + "\n")
+        if self.listener is not None:
+            self.listener(record)
 
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, of one kind ("step", "epoch") or all."""

@@ -1,5 +1,6 @@
 """`tench bench`, used as a person or a program uses it."""
 
+import csv
 import json
 import os
 import signal
@@ -68,7 +69,7 @@ def test_anything_else_to_measure_is_a_usage_error_that_lists_what_there_is(
 ) -> None:
     code, error = failure(capsys, "bench", *arguments)
     assert code == 2
-    assert "Say what to measure: tench bench input." in error
+    assert "Say what to measure: tench bench input, train, models." in error
     assert ("Did you mean 'input'?" in error) == (arguments == ["inputs"])
 
 
@@ -126,3 +127,104 @@ def test_ctrl_c_or_sigterm_leaves_nothing_behind(number: signal.Signals, photo_f
     assert error.splitlines()[-1] == "tench bench: interrupted."
     assert "Traceback" not in error
     assert list(temporary.iterdir()) == []
+
+
+TINY = "bench train -a mlp resnet20 -b 2 --image-size 8 --seconds 0.01 --device cpu".split()
+
+
+@pytest.fixture
+def _quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tench.bench.peak._SIZES", (64,))
+    monkeypatch.setattr("tench.bench.peak._CHANNELS", 8)
+
+
+@pytest.mark.usefixtures("_quick_peak")
+def test_training_rates_are_json_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "new" / "rates.csv"
+    assert main([*TINY, "--precision", "fp32", "bf16", "--json", "--csv", str(table)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(row["stage"], row["arch"], row["precision"]) for row in found["rows"]] == [
+        ("step", arch, precision) for arch in ("mlp", "resnet20") for precision in ("fp32", "bf16")
+    ]
+    assert all(0 < row["min"] <= row["images_per_second"] <= row["max"] for row in found["rows"])
+    assert [(one["precision"], one["product_size"]) for one in found["peaks"]] == [("fp32", 64), ("bf16", 64)]
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["images_per_second"] for row in rows] == [str(row["images_per_second"]) for row in found["rows"]]
+
+
+@pytest.mark.usefixtures("_quick_peak")
+def test_a_batch_that_does_not_fit_is_a_row_among_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "bench train -a mlp -b 2 1000000000000 4 --precision fp32 --seconds 0.01 --device cpu"
+    assert main(command.split()) == 0
+    device, head, *rows, peak = capsys.readouterr().out.splitlines()
+    assert device == "Training step on cpu"
+    assert head.split() == "network pixels batch precision format images/s min to max memory GMACs share".split()
+    assert [row.split()[:3] for row in rows] == [["mlp", "28", batch] for batch in ("2", "1000000000000", "4")]
+    assert [row.endswith("out of memory") for row in rows] == [False, True, False]
+    assert peak.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of the faster of a 64 matrix product (")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["-a", "resnet5o"], "No network is called 'resnet5o'"),
+        (["-b", "0"], "training.batch_size is 0"),
+        (["--recipe", "nothing"], "nothing: no recipe of that name"),
+        (
+            ["--csv", "/dev/null/rates.csv"],
+            "/dev/null/rates.csv: the table cannot be written there",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_of_training_is_one_clear_error(
+    more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = failure(capsys, *TINY, *more)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+    assert "Reading" not in error
+
+
+def test_networks_are_a_markdown_table_csv_and_a_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "bench models mlp -b 1 1000000000000 --precision fp32 --seconds 0.01 --device cpu".split()
+    plot, table = tmp_path / "networks.png", tmp_path / "networks.csv"
+    assert main([*command, "--plot", str(plot), "--csv", str(table)]) == 0
+    head, line, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, ")
+    assert set(line) <= set("|-:")
+    assert {row.count("|") for row in (head, line, *rows)} == {12}
+    assert rows[0].startswith("| mlp | 28 | 0.109 M | 0.0001 | 0.0000 | 1 | fp32 | ")
+    assert rows[0].endswith(" | 98.90 % (recipe mnist-mlp, tench) |")
+    assert "| 1000000000000 | fp32 | out of memory | out of memory |  |" in rows[1]
+    with Image.open(plot) as picture:
+        assert picture.format == "PNG"
+    with table.open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["mlp", "mlp"]
+
+
+def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "bench models mlp -b 2 --precision fp32 --seconds 0.01 --device cpu --json"
+    assert main(command.split()) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["stage"], row["name"], row["parameters"], row["conv_gmacs"]) == ("model", "mlp", 109_386, 0)
+    assert row["images_per_second"] > 0
+    assert row["forward_images_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is a PNG"),
+        (["mlp", "--csv", "/dev/null/rates.csv"], "/dev/null/rates.csv: the table cannot be written there"),
+        (["nothing*"], "'nothing*': no network is called so"),
+    ],
+)
+def test_what_cannot_be_measured_of_networks_is_one_clear_error(
+    more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, error = failure(capsys, "bench", "models", *more, "--device", "cpu")
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error

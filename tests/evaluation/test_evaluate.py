@@ -28,7 +28,8 @@ from tench.evaluation.evaluate import (
 )
 from tench.input.loader import Batch
 from tench.run import Run
-from tench.training.fit import Options, fit
+from tench.training.fit import fit
+from tench.training.options import Options
 from tench.training.recipe import Recipe
 from tench.weights.own import Classifier, ModelCard, Normalise, load
 

@@ -43,6 +43,21 @@ def test_a_convolutional_network_has_the_published_size_parameters_and_gmacs(arc
     assert info.gmacs == pytest.approx(expected["_ops"], abs=0.0006)  # published to three decimals
 
 
+@pytest.mark.parametrize(
+    ("arch", "conv_gmacs", "gmacs", "parameters"),
+    [("resnet50", 4.087, 4.089, 25.557), ("mobilenet_v2", 0.2995, 0.3008, 3.505)],
+)
+def test_convolutions_alone_are_counted_as_edgeailite_reports_them(
+    arch: str, conv_gmacs: float, gmacs: float, parameters: float
+) -> None:
+    info = describe(arch)
+    assert info.conv_gmacs == pytest.approx(conv_gmacs, abs=0.0005)
+    assert info.gmacs == pytest.approx(gmacs, abs=0.0005)
+    assert info.parameters / 1e6 == pytest.approx(parameters, abs=0.0005)
+    head = {"resnet50": 2048, "mobilenet_v2": 1280}[arch] * 1000
+    assert info.gmacs - info.conv_gmacs == pytest.approx(head / 1e9)
+
+
 def test_a_transformer_has_the_published_gmacs_less_the_products_inside_attention() -> None:
     info, expected = describe("vit_b_16"), published("vit_b_16")
     num_layers, num_tokens, width = 12, 14 * 14 + 1, 768
@@ -76,7 +91,7 @@ def test_a_network_of_timm_is_described_at_the_size_of_its_configuration() -> No
 
 
 def test_ours_are_described_on_the_problem_they_are_made_for() -> None:
-    assert describe("mlp") == ModelInfo("mlp", "tench", 28, 109_386, (784 * 128 + 128 * 64 + 64 * 10) / 1e9)
+    assert describe("mlp") == ModelInfo("mlp", "tench", 28, 109_386, (784 * 128 + 128 * 64 + 64 * 10) / 1e9, 0.0)
     info = describe("resnet20")
     assert (info.source, info.image_size, info.parameters) == ("tench", 32, 272_762)
     # arXiv:1512.03385 has 0.0407 without the three 1x1 shortcuts: 16 16 32^2 + 16 32 16^2 + 32 64 8^2 more.
@@ -114,5 +129,8 @@ class Attention(nn.Module):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_each_kind_of_layer_counts_as_its_arithmetic_says(network: nn.Module, macs: int, device: str) -> None:
     images = torch.zeros(1, 8, 5, 5, device=device)
-    assert count_macs(network.to(device), images) == macs
+    counted = count_macs(network.to(device), images)
+    assert counted.total == macs
+    has_convolution = any(isinstance(part, nn.modules.conv._ConvNd) for part in network.modules())
+    assert counted.convolutions == (macs if has_convolution else 0)
     assert network.training, "counting leaves the mode as it was"

@@ -32,9 +32,11 @@ from tench.evaluation.evaluate import measure as real_measure
 from tench.input.loader import Batch
 from tench.run import Run
 from tench.training import fit as fit_module
+from tench.training import loop as loop_module
 from tench.training import network as network_module
 from tench.training import plan
-from tench.training.fit import Options, fit
+from tench.training.fit import fit
+from tench.training.options import Options
 from tench.training.plan import Data
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
@@ -141,11 +143,11 @@ def kill_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def at(step: int) -> None:
         def train_step(state: State, *rest: Any) -> None:
             if state.step == step:
-                monkeypatch.setattr(fit_module, "train_step", real_train_step)
+                monkeypatch.setattr(loop_module, "train_step", real_train_step)
                 raise Killed
             real_train_step(state, *rest)
 
-        monkeypatch.setattr(fit_module, "train_step", train_step)
+        monkeypatch.setattr(loop_module, "train_step", train_step)
 
     return at
 
@@ -250,7 +252,7 @@ def test_the_best_is_the_highest_top1_and_among_equals_the_lowest_loss(
 
     weights = []
     monkeypatch.setattr(fit_module, "measure", measure)
-    monkeypatch.setattr(fit_module, "save", lambda folder, module, card: weights.append(card.metrics))
+    monkeypatch.setattr(loop_module, "save", lambda folder, module, card: weights.append(card.metrics))
     train(tmp_path)
     assert [metrics["epoch"] for metrics in weights] == kept
 
@@ -369,7 +371,8 @@ def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_th
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     calls = itertools.count()
-    whole = getattr(fit_module, target)
+    home = fit_module if target == "measure" else loop_module
+    whole = getattr(home, target)
 
     def once_killed(*arguments: Any) -> Any:
         result = whole(*arguments)
@@ -377,7 +380,7 @@ def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_th
             raise Killed
         return result
 
-    monkeypatch.setattr(fit_module, target, once_killed)
+    monkeypatch.setattr(home, target, once_killed)
     with pytest.raises(Killed):
         train(tmp_path)
     saved = checkpoint(tmp_path)
@@ -466,7 +469,7 @@ def test_asked_to_stop_a_run_saves_says_so_and_can_go_on(
 
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, "train_step", train_step)
+        patch.setattr(loop_module, "train_step", train_step)
         with pytest.raises(StoppedError) as stopped:
             train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=600.0))
     assert str(stopped.value) == (
@@ -498,7 +501,7 @@ def test_a_second_request_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monk
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(fit_module, "train_step", train_step)
+    monkeypatch.setattr(loop_module, "train_step", train_step)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path)
 
@@ -605,7 +608,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
 
     seldom = dataclasses.replace(OPTIONS, log_every=100, save_every_seconds=600.0)
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, "train_step", train_step)
+        patch.setattr(loop_module, "train_step", train_step)
         with pytest.raises(TenchError) as stopped:
             train(tmp_path, options=seldom)
     rows = ", ".join(map(str, bad_rows))
@@ -690,7 +693,7 @@ def _killed_after_one_step(source: Path, recipe: Recipe, run: Path) -> None:
             real_train_step(*arguments)
             raise Killed
 
-        patch.setattr(fit_module, "train_step", step)
+        patch.setattr(loop_module, "train_step", step)
         fit(source, recipe=recipe, run=run, options=OPTIONS)
 
 
@@ -813,7 +816,7 @@ def _train_until_killed(run: str) -> None:
         real_train_step(state, *rest)
         print(state.step, flush=True)
 
-    loop: Any = fit_module
+    loop: Any = loop_module
     networks: Any = network_module
     loop.train_step, networks.create = train_step, dropout_network
     train(Path(run))

@@ -1,45 +1,74 @@
-"""How fast the network learns when images are there at once: forward, backward and update on made-up pixels."""
+"""A network ready to be timed on made-up images: its training step, or its forward pass alone.
 
+All is as in training (precision, memory format, optimizer), but images are there at once, nothing is mixed or erased,
+and the learning rate is 0, so that noise teaches nothing and no loss runs away; the work is the same.
+"""
+
+import dataclasses
+import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 from tench.bench.measure import REPEATS, Rate, rates
+from tench.bench.peak_memory import start_peak
+from tench.errors import UsageError
 from tench.input.loader import Batch
 from tench.training.network import make_network
 from tench.training.plan import resolve_memory_format
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import make_normalise
-from tench.training.state import new_state
+from tench.training.state import State, new_state
 from tench.training.step import read_totals, train_step
 
-_PASS_SECONDS = 0.5
+SECONDS = 2.5
+"""About how long the timed passes of one network take together."""
 _CPU_BATCH = 16
 """On a processor the rate hardly depends on the batch, and a step of 64 images takes ten seconds."""
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def step_rate(
-    recipe: Recipe, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
-) -> tuple[Rate, int]:
-    """The rate of the recipe's network, and the images of the batch that it was measured with.
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """What can be timed. work: does so many steps, returns the number of images; the device is done when it returns.
 
-    recipe: resolved. size: of the training images, pixels; nothing is mixed or erased. The learning rate is 0, so that
-    noise teaches nothing and no loss runs away; the work is the same. Raises UsageError for an unknown network or one
-    that cannot take the recipe's image size.
+    step_seconds: of one step. memory_bytes: the most that building and the first steps took; None if not known.
+    memory_format: nchw or nhwc.
     """
-    channels, image_size = recipe.input.channels, recipe.input.image_size
-    assert channels != "auto"
-    assert image_size != "auto"
-    module = make_network(recipe, num_classes)
-    recipe = resolve_memory_format(recipe, module)
-    state = new_state(module, recipe, device)
+
+    work: Callable[[int], int]
+    step_seconds: float
+    memory_bytes: int | None
+    memory_format: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The rate of what was ready, and what it took."""
+
+    rate: Rate
+    memory_bytes: int | None
+    memory_format: str
+
+
+def usual_batch(recipe: Recipe, device: torch.device) -> int:
+    """The images of a batch where none is asked for: the recipe's, on a processor at most 16."""
+    return recipe.training.batch_size if device.type != "cpu" else min(recipe.training.batch_size, _CPU_BATCH)
+
+
+def training_step(recipe: Recipe, size: int, num_classes: int, device: torch.device) -> Ready:
+    """Forward, backward and update with the recipe's batch size, the images coming from the host.
+
+    recipe: resolved. size: of the training images, pixels. Raises UsageError for an unknown network or one that cannot
+    take the recipe's image size, and what `is_out_of_memory` recognises.
+    """
+    taken = start_peak(device)
+    recipe, state = _new_network(recipe, num_classes, device)
     state.module.train()
     normalise = make_normalise(recipe, device)
-    count = recipe.training.batch_size if device.type != "cpu" else min(recipe.training.batch_size, _CPU_BATCH)
-    images = torch.randint(0, 256, (count, size, size, channels), dtype=torch.uint8).permute(0, 3, 1, 2)
-    batch = Batch(images, torch.randint(0, num_classes, (count,)), torch.arange(count))
+    batch = _batch(recipe, size, num_classes)
     if device.type == "cuda":
         batch = Batch(*(part.pin_memory() for part in (batch.images, batch.labels, batch.rows)))
 
@@ -48,11 +77,102 @@ def step_rate(
             train_step(state, batch.to(device), 0.0, recipe, normalise)
             state.step += 1
         read_totals(state)  # the clock is read when the device is done
-        return number * count
+        return number * len(batch.rows)
 
-    steps(2 if device.type != "cpu" else 1)  # memory is taken, kernels are chosen
+    try:
+        return Ready(steps, _warmed(steps, device), taken(), recipe.training.memory_format)
+    except ValueError as error:  # batch normalisation, where a map has shrunk to one value
+        raise UsageError(
+            f"{recipe.model.arch}: cannot be trained with a batch of {len(batch.rows)} ({error}). Take a larger one."
+        ) from error
+
+
+def forward_pass(recipe: Recipe, size: int, num_classes: int, device: torch.device) -> Ready:
+    """The logits of a batch whose images lie on the device, in evaluation mode and the recipe's precision."""
+    taken = start_peak(device)
+    recipe, state = _new_network(recipe, num_classes, device)
+    module, normalise = state.module.eval(), make_normalise(recipe, device)
+    images = _batch(recipe, size, num_classes).images.to(device)
+    dtype = _DTYPES.get(recipe.training.precision)
+
+    def passes(number: int) -> int:
+        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            for _ in range(number):
+                logits = module(normalise(images))
+        logits[0, 0].item()  # the clock is read when the device is done
+        return number * len(images)
+
+    return Ready(passes, _warmed(passes, device), taken(), recipe.training.memory_format)
+
+
+def step_rate(
+    recipe: Recipe, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
+) -> tuple[Rate, int]:
+    """The rate of the recipe's training step, and the images of the batch that it was measured with.
+
+    Raises what `training_step` raises.
+    """
+    count = usual_batch(recipe, device)
+    ready = training_step(recipe.replace(batch_size=count), size, num_classes, device)
+    return _rates({"step": ready}, SECONDS, done)["step"], count
+
+
+def in_turns(
+    makers: Mapping[str, Callable[[], Ready]], seconds: float = SECONDS, done: Callable[[], None] = lambda: None
+) -> dict[str, Measured | None]:
+    """Make all of them ready and time them in turns; None is what runs out of memory, even when it is alone.
+
+    Where memory does not suffice for all at once, they are timed one after the other. seconds: about, for each.
+    done: called after every pass.
+    """
+    try:
+        ready = {name: make() for name, make in makers.items()}
+        found = _rates(ready, seconds, done)
+        return {name: Measured(found[name], one.memory_bytes, one.memory_format) for name, one in ready.items()}
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    ready = {}
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(makers) == 1:
+        return dict.fromkeys(makers)
+    return {name: in_turns({name: make}, seconds, done)[name] for name, make in makers.items()}
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory: a GPU's, or the processor's, which is a plain RuntimeError."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return any(words in text for words in ("can't allocate memory", "not enough memory", "_STATUS_ALLOC_FAILED"))
+
+
+def _new_network(recipe: Recipe, num_classes: int, device: torch.device) -> tuple[Recipe, State]:
+    module = make_network(recipe, num_classes)
+    recipe = resolve_memory_format(recipe, module)
+    return recipe, new_state(module, recipe, device)
+
+
+def _batch(recipe: Recipe, size: int, num_classes: int) -> Batch:
+    count, channels = recipe.training.batch_size, recipe.input.channels
+    assert channels != "auto"
+    images = torch.randint(0, 256, (count, size, size, channels), dtype=torch.uint8).permute(0, 3, 1, 2)
+    return Batch(images, torch.randint(0, num_classes, (count,)), torch.arange(count))
+
+
+def _warmed(work: Callable[[int], int], device: torch.device) -> float:
+    """Seconds of a step, after those in which memory is taken and kernels are chosen."""
+    work(2 if device.type != "cpu" else 1)
     began = time.perf_counter()
-    steps(1)
-    number = math.ceil(_PASS_SECONDS / (time.perf_counter() - began))
-    repeats = REPEATS if number > 1 else 3
-    return rates({"step": lambda: steps(number)}, repeats=repeats, done=done)["step"], count
+    work(1)
+    return time.perf_counter() - began
+
+
+def _rates(ready: Mapping[str, Ready], seconds: float, done: Callable[[], None]) -> dict[str, Rate]:
+    """In turns; with slow steps there are fewer of them."""
+    of_a_pass = seconds / REPEATS
+    numbers = {name: math.ceil(of_a_pass / one.step_seconds) for name, one in ready.items()}
+    passes = {name: lambda one=one, name=name: one.work(numbers[name]) for name, one in ready.items()}
+    return rates(passes, repeats=REPEATS if max(numbers.values()) > 1 else 3, done=done)

@@ -8,6 +8,7 @@ import math
 
 from tench.bench.remedy import ADDRESSABLE
 from tench.bench.result import READ_COLD, RESIDENT, STEP, WHOLE, WHOLE_COLD, Remedy, Result, Row
+from tench.bench.texts import figures
 from tench.input.loader import THREADS_ALONE
 
 MIN_GAIN = 1.1
@@ -46,7 +47,7 @@ def verdict(result: Result) -> list[str]:
     if result.is_resident:
         kept = (
             "Training decodes these images once and keeps them in memory, from where batches come at "
-            f"{_rate(_input_rate(result))} images/s; the loader's rates are those of the first time."
+            f"{figures(_input_rate(result))} images/s; the loader's rates are those of the first time."
         )
         return [kept, *_network(result), *([] if result.find(STEP) else ["Nothing needs to be done."])]
     return [_bound(result), *_cold(result), *_network(result), *_remedies(result)]
@@ -54,7 +55,7 @@ def verdict(result: Result) -> list[str]:
 
 def _bound(result: Result) -> str:
     whole, by = _whole(result), bound(result)
-    gives = f"{_cores(whole, result)} {_rate(whole.rate.median)} images/s"
+    gives = f"{_cores(whole, result)} {figures(whole.rate.median)} images/s"
     parts = ", ".join(f"{_DOING[stage]} {_percent(share)}" for stage, share in result.shares.items())
     if by == "threads":
         shared = "Python's lock and memory are shared" if whole.threads <= THREADS_ALONE else "memory is shared"
@@ -76,8 +77,8 @@ def _cold(result: Result) -> list[str]:
     if cold is None or read is None or cold.rate.median >= _COLD * _whole(result).rate.median:
         return []
     return [
-        f"From the disk it is {_rate(cold.rate.median)} images/s (in the first epoch; in every one, where the set is "
-        f"larger than memory): the disk bounds, one thread reads {_rate(read.rate.median)} images/s from it."
+        f"From the disk it is {figures(cold.rate.median)} images/s (in the first epoch; in every one, where the set is "
+        f"larger than memory): the disk bounds, one thread reads {figures(read.rate.median)} images/s from it."
     ]
 
 
@@ -89,22 +90,22 @@ def _network(result: Result) -> list[str]:
     if result.device == "cpu":
         share = _loader_share(result, step)
         both = (
-            f"{result.arch} learns {_rate(takes)} images/s on the same cores, so that both together make "
-            f"{_rate(1 / (1 / takes + 1 / gives))} images/s, and the input takes {_percent(share)} of the time"
+            f"{result.arch} learns {figures(takes)} images/s on the same cores, so that both together make "
+            f"{figures(1 / (1 / takes + 1 / gives))} images/s, and the input takes {_percent(share)} of the time"
         )
         return [f"{both}: nothing needs to be done." if keeps_up(result) else f"{both}."]
     if result.is_resident:
-        return [f"{result.arch} takes {_rate(takes)} images/s on {result.device}: nothing needs to be done."]
+        return [f"{result.arch} takes {figures(takes)} images/s on {result.device}: nothing needs to be done."]
     enough = _cores_for(takes, gives, result)
     if keeps_up(result):
         are = "is" if enough == 1 else "are"
         return [
-            f"{result.arch} takes {_rate(takes)} images/s on {result.device}, so the network bounds, and about "
+            f"{result.arch} takes {figures(takes)} images/s on {result.device}, so the network bounds, and about "
             f"{enough} of {result.cores} cores {are} enough for the input: nothing needs to be done."
         ]
     return [
-        f"{result.arch} takes {_rate(takes)} images/s on {result.device}, so it waits for images: about {enough} cores "
-        "would keep up as they are."
+        f"{result.arch} takes {figures(takes)} images/s on {result.device}, so it waits for images: about {enough} "
+        "cores would keep up as they are."
     ]
 
 
@@ -123,7 +124,7 @@ def _remedies(result: Result) -> list[str]:
 
 def _remedy(result: Result, remedy: Remedy) -> str:
     text = (
-        f"{result.command(remedy)} gives {_rate(remedy.after.median)} images/s "
+        f"{result.command(remedy)} gives {figures(remedy.after.median)} images/s "
         f"({remedy.gain:.1f} times), and takes {_room(remedy.room)}"
     )
     if remedy.options == ADDRESSABLE:
@@ -164,13 +165,6 @@ def _cores(whole: Row, result: Result) -> str:
     if whole.threads > result.cores:
         return f"{whole.threads} threads on {result.cores} {'core' if result.cores == 1 else 'cores'} give"
     return "1 core gives" if whole.threads == 1 else f"{whole.threads} cores give"
-
-
-def _rate(rate: float) -> str:
-    """Three figures: 1,110, 87.2, 0.513."""
-    digits = max(0, 2 - math.floor(math.log10(rate))) if 0 < rate < 100 else 0
-    rounded = round(rate, 2 - math.floor(math.log10(rate))) if rate >= 1000 else rate
-    return f"{rounded:,.{digits}f}"
 
 
 def _percent(share: float) -> str:

@@ -17,7 +17,7 @@ COMMANDS = {
     "check": "decode every image of a source once, name what is bad",
     "prepare": "write a source in another layout: webdataset, folder, list, tfrecord, recordio",
     "download": "fetch a public dataset by its name: mnist, cifar10, ..., imagenet",
-    "bench": "rates on this machine, what bounds them, and what would help: bench input SOURCE",
+    "bench": "rates on this machine and what bounds them: bench input SOURCE, train, models",
     "models": "the networks known by name, with parameters and GMACs",
     "recipes": "the packaged recipes, or one of them in full",
     "doctor": "what this machine offers and what limits it",

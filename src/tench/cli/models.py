@@ -26,7 +26,7 @@ class Models:
     all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Describe every match, however many there are."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print a JSON list of all matches: name, source, image_size, parameters, gmacs."""
+    """Print a JSON list of all matches: name, source, image_size, parameters, gmacs, conv_gmacs (of convolutions)."""
 
 
 def run(arguments: list[str]) -> int:

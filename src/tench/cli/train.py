@@ -47,6 +47,8 @@ class Train:
     """Steps between two log lines in metrics.jsonl."""
     save_every: float = 600.0
     """Seconds between two checkpoints within an epoch; there is always one at its end."""
+    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write the log for TensorBoard too, into RUN/tensorboard; see it with tensorboard --logdir runs."""
     values: Annotated[Recipe, tyro.conf.arg(name="recipe")] = dataclasses.field(default_factory=Recipe)
 
 
@@ -56,7 +58,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--with adds to a source: name that one too, tench train SOURCE --with SOURCE.")
     if asked.evaluate:
         return _evaluate(asked)
-    from tench.training.fit import Options, default_recipe, fit
+    from tench.training.fit import default_recipe, fit
+    from tench.training.options import Options
     from tench.weights.own import read_card
 
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
@@ -66,6 +69,7 @@ def run(arguments: list[str]) -> int:
         threads=asked.threads,
         log_every=asked.print_freq,
         save_every_seconds=asked.save_every,
+        tensorboard=asked.tensorboard,
     )
     source = asked.source if asked.source is None or not asked.with_ else (asked.source, *asked.with_)
     finished = fit(source, val=asked.val, recipe=asked.values, run=asked.run, options=options)

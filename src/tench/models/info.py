@@ -22,6 +22,8 @@ class ModelInfo:
     """Numbers in its parameters, with its usual classes (1000, or 10 for ours); running averages not counted."""
     gmacs: float
     """10^9 multiply-accumulates of convolutions and linear layers for one image of that size; what counts: `macs`."""
+    conv_gmacs: float
+    """The convolutions' part of them."""
 
 
 def describe(arch: str) -> ModelInfo:
@@ -37,6 +39,8 @@ def describe(arch: str) -> ModelInfo:
 
     def measure(network: nn.Module, images: Tensor) -> ModelInfo:
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        return ModelInfo(arch, source.NAME, usual.image_size, parameters, count_macs(network, images) / 1e9)
+        macs = count_macs(network, images)
+        gmacs, conv_gmacs = macs.total / 1e9, macs.convolutions / 1e9
+        return ModelInfo(arch, source.NAME, usual.image_size, parameters, gmacs, conv_gmacs)
 
     return dry_run(build, (1, usual.channels, usual.image_size, usual.image_size), measure)

@@ -8,6 +8,7 @@ The count is taken from the operators that run, not from the layers: torchvision
 linear layers without calling these.
 """
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -17,7 +18,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 _aten = torch.ops.aten
 
 
-def count_macs(network: nn.Module, images: Tensor) -> int:
+@dataclasses.dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates by kind; some quote the convolutions alone (TI's edgeailite)."""
+
+    convolutions: int
+    products: int
+    """Of linear layers and of the projections inside attention."""
+
+    @property
+    def total(self) -> int:
+        return self.convolutions + self.products
+
+
+def count_macs(network: nn.Module, images: Tensor) -> Macs:
     """MACs of one pass of `images` (B, C, H, W) through the network, in evaluation mode; on any device."""
     counter = _Counter()
     was_training = network.training
@@ -31,22 +45,22 @@ def count_macs(network: nn.Module, images: Tensor) -> int:
     finally:
         torch.backends.mha.set_fastpath_enabled(had_fastpath)
         network.train(was_training)
-    return counter.macs
+    return Macs(counter.convolutions, counter.products)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.macs = 0
+        self.convolutions = self.products = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if func is _aten.convolution.default:
             image, weight, transposed = args[0], args[1], args[6]
             # weight (out, in/groups, kh, kw): so much for each output value; transposed, (in, out/groups, kh, kw).
-            self.macs += (image if transposed else out).numel() * weight[0].numel()
+            self.convolutions += (image if transposed else out).numel() * weight[0].numel()
         elif func is _aten.mm.default:
-            self.macs += args[0].numel() * args[1].shape[1]
+            self.products += args[0].numel() * args[1].shape[1]
         elif func is _aten.addmm.default:
-            self.macs += args[1].numel() * args[2].shape[1]
+            self.products += args[1].numel() * args[2].shape[1]
         return out

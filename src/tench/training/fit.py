@@ -1,11 +1,7 @@
-"""Train: the loop, read top to bottom, and what it needs around it."""
+"""Train: what is set up around the epochs, once for a run; the epochs themselves are in `loop`."""
 
 import contextlib
-import dataclasses
 import logging
-import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +10,18 @@ from torch import nn
 
 from tench.data.source import Source, name_of
 from tench.data.table import Table
-from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import Metrics, evaluation_order, measure
-from tench.input.device import on_device
-from tench.input.on_batch import OnBatch
+from tench.errors import UsageError
+from tench.evaluation.evaluate import evaluation_order, measure
 from tench.input.order import Order
 from tench.input.views import View
-from tench.machine import choose_device, num_threads
+from tench.machine import choose_device
 from tench.models import stem_note
-from tench.progress import progress
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.freezing import Freezing
+from tench.training.live import Live
+from tench.training.loop import Loop
 from tench.training.network import make_network
+from tench.training.options import Options
 from tench.training.plan import (
     Batches,
     Data,
@@ -45,37 +41,14 @@ from tench.training.recipe_file import load_recipe
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
 from tench.training.recompute import recompute_blocks
 from tench.training.schedule import freeze_step, learning_rate, num_epochs, total_steps
-from tench.training.state import State, new_state
-from tench.training.step import read_totals, train_step
-from tench.training.stopping import StoppedError, stop_signals
-from tench.weights.own import ModelCard, Normalise, save
+from tench.training.state import new_state
+from tench.training.stopping import stop_signals
+from tench.training.tensorboard import tensorboard
+from tench.weights.own import ModelCard
 from tench.weights.start import load_start, starting_weights
 from tench.weights.test_time import at_test_time
 
 _log = logging.getLogger("tench")
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What does not change the numbers: where and how to compute, and how often to tell and save.
-
-    threads: of the loader, 0 means one per core. log_every: steps. save_every_seconds: a checkpoint within an epoch;
-    there is always one at its end.
-    """
-
-    device: str = "auto"
-    threads: int = 0
-    log_every: int = 100
-    save_every_seconds: float = 600.0
-
-    def __post_init__(self) -> None:
-        num_threads(self.threads)
-        if self.log_every < 1:
-            raise UsageError(f"There are to be {self.log_every} steps between log lines; 1 or more are expected.")
-        if not self.save_every_seconds >= 0:
-            raise UsageError(
-                f"A checkpoint every {self.save_every_seconds:g} seconds cannot be; name 0 (each step) or more."
-            )
 
 
 def fit(
@@ -108,7 +81,8 @@ def fit(
         with directory.lock():
             if directory.exists:
                 recipe = _same_run(directory, recipe, data)
-            return _train(directory, recipe, data, device, options)
+            _train(directory, recipe, data, device, options)
+            return directory
     finally:
         if run is None and not directory.exists:
             directory.discard()
@@ -121,7 +95,7 @@ def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
     return load_recipe("digits") if source is None or str(source) == "digits" else Recipe()
 
 
-def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> Run:
+def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> None:
     """Set everything up, begin or resume the run, and go through the epochs."""
     begun = run.exists
     start = starting_weights(recipe.model.weights) if recipe.model.weights and not begun else None
@@ -145,13 +119,12 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
     recipe = resolve_compile(recipe, module, device, len(data.classes), steps)
     state = new_state(module, recipe, device, order.steps_per_epoch)
-    freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
     if saved := run.load_checkpoint() if begun else None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
         if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
             _log.info("%s: this run is finished (%d epochs%s).", run.folder, epochs, best)
-            return run
+            return
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
     else:
         if data.bad_images:
@@ -160,11 +133,10 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     run.forget_after(state.step, state.epochs)
     _describe(run, recipe, data, card, module, device, notes)
 
-    lr_at = learning_rate(recipe, order.steps_per_epoch)
-    normalise = make_normalise(recipe, device)
-    augment = on_batch(recipe, order, len(data.classes))
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
+        if options.tensorboard:
+            run = stack.enter_context(tensorboard(run, state.step))
 
         def batches_of(table: Table, view: View, order: Order) -> Batches:
             batches = open_batches(table, view, order, channels=card.channels, device=device, threads=options.threads)
@@ -173,150 +145,29 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
 
         train = batches_of(data.train, train_view(recipe, state.epochs), order)
         val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
+        loop = Loop(
+            run=run,
+            recipe=recipe,
+            state=state,
+            lr_at=learning_rate(recipe, order.steps_per_epoch),
+            freeze=Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch)),
+            normalise=make_normalise(recipe, device),
+            augment=on_batch(recipe, order, len(data.classes)),
+            options=options,
+            stop_asked=stop_asked,
+            live=Live(epochs, order.steps_per_epoch, steps),
+        )
         if state.step == 0:
-            whiten(module, data.train, recipe, normalise, options.threads)
+            whiten(module, data.train, recipe, loop.normalise, options.threads)
         for epoch in range(state.epochs, epochs):
             if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
                 train.close()
                 train = batches_of(data.train, wanted, order)
-            last = min(steps, (epoch + 1) * order.steps_per_epoch)
-            _train_epoch(run, recipe, state, train, epoch, last, lr_at, freeze, normalise, augment, options, stop_asked)
+            loop.train_epoch(train, epoch)
             network = at_test_time(state.evaluated, recipe.input.test_time, size=card.image_size)
-            metrics = measure(network, val.batches(epoch=0), len(data.val), normalise)
-            _finish_epoch(run, recipe, state, card, epoch, metrics, data.val_name, lr_at(state.step - 1))
-    return run
-
-
-def _train_epoch(
-    run: Run,
-    recipe: Recipe,
-    state: State,
-    train: Batches,
-    epoch: int,
-    last_step: int,
-    lr_at: Callable[[int], float],
-    freeze: Freezing,
-    normalise: Normalise,
-    augment: OnBatch,
-    options: Options,
-    stop_asked: Callable[[], bool],
-) -> None:
-    """The steps of one epoch that are left to take, up to last_step of the whole training."""
-    first = state.step - epoch * train.steps_per_epoch
-    count = last_step - epoch * train.steps_per_epoch  # fewer where the training ends within the epoch
-    state.module.train()
-    saved_at = logged_at = time.monotonic()
-
-    def rows_of(step: int) -> list[int]:
-        rows: list[int] = train.order.rows(*divmod(step, train.steps_per_epoch)).tolist()
-        return rows
-
-    num_images, waited = 0, 0.0  # since the last log line
-    what = f"epoch {epoch + 1}/{num_epochs(recipe)}"
-    size = min(recipe.training.batch_size, train.order.num_rows)
-    with progress(what, count * size, "images", done=first * size) as advance:
-        batches = on_device(train.batches(epoch, first), state.totals.device)
-        for _ in range(first, count):
-            asked = time.monotonic()
-            batch = next(batches)
-            waited += time.monotonic() - asked
-            freeze(state.step)
-            train_step(state, batch, lr_at(state.step), recipe, normalise, augment)
-            state.step += 1
-            num_images += len(batch.rows)
-            advance(len(batch.rows), "")
-            now = time.monotonic()
-            if state.step % options.log_every == 0:
-                loss, top1, _ = read_totals(state, rows_of)  # waits for the device
-                advance(0, f"loss {loss:.3f}  top-1 {top1:.1%}")
-                now = time.monotonic()
-                run.log(
-                    kind="step",
-                    step=state.step,
-                    epoch=epoch + 1,
-                    lr=lr_at(state.step - 1),
-                    train_loss=loss,
-                    train_top1=top1,
-                    images_per_second=num_images / (now - logged_at),
-                    wait_share=waited / (now - logged_at),
-                )
-                logged_at, num_images, waited = now, 0, 0.0
-            stop = stop_asked()  # once: a signal between saving and stopping waits for the next step
-            if stop or now - saved_at > options.save_every_seconds:
-                read_totals(state, rows_of)
-                run.save_checkpoint(state.to_dict(recipe.model.arch))
-                saved_at = now
-            if stop:
-                raise StoppedError(
-                    f"Stopped after step {state.step}; a checkpoint is saved. "
-                    f"Continue with: tench train --run {run.folder}"
-                )
-    read_totals(state, rows_of)
-
-
-def _finish_epoch(
-    run: Run, recipe: Recipe, state: State, card: ModelCard, epoch: int, metrics: Metrics, val_name: str, lr: float
-) -> None:
-    """Log the epoch, keep the best weights, save all that resuming needs."""
-    loss, top1, images = read_totals(state)
-    if not math.isfinite(metrics.loss):
-        raise TenchError(
-            f"{run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
-            "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
-        )
-    _refuse_chance(metrics, top1, images, val_name, 0.0 if state.best is None else state.best["top1"])
-    if state.best is None or (metrics.top1, -metrics.loss) > (state.best["top1"], -state.best["loss"]):
-        state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
-        save(run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
-    state.count_seconds()
-    run.log(
-        kind="epoch",
-        step=state.step,
-        epoch=epoch + 1,
-        lr=lr,
-        train_loss=loss,
-        train_top1=top1,
-        val_loss=metrics.loss,
-        val_top1=metrics.top1,
-        val_top5=metrics.top5,
-        val_images=metrics.images,
-        seconds=state.seconds,
-    )
-    run.write_table()
-    state.totals.zero_()
-    state.epochs = epoch + 1
-    run.save_checkpoint(state.to_dict(recipe.model.arch))
-    _log.info(
-        "epoch %*d/%d  loss %.4f  top-1 %6.2f %%   val loss %.4f  val top-1 %6.2f %%  (%d images)  lr %.4g  %.1f s",
-        len(str(num_epochs(recipe))),
-        epoch + 1,
-        num_epochs(recipe),
-        loss,
-        100 * top1,
-        metrics.loss,
-        100 * metrics.top1,
-        metrics.images,
-        lr,
-        state.seconds,
-    )
-
-
-def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float) -> None:
-    """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
-
-    At chance: within three standard deviations of guessing by the most frequent class, now and in every epoch before.
-    Of fewer than 100 images that says nothing.
-    """
-    largest = max(count for count, _ in metrics.per_class) / metrics.images
-    deviation = math.sqrt(largest * (1 - largest) / metrics.images)
-    knows_training = train_top1 > 0.5 and train_top1 > 2 * largest
-    is_chance = max(metrics.top1, best_top1) < largest + 3 * deviation
-    if knows_training and is_chance and len(metrics.per_class) > 2 and min(train_images, metrics.images) >= 100:
-        raise TenchError(
-            f"{val_name}: top-1 is {metrics.top1:.1%} on {metrics.images} images, no better than guessing "
-            f"({largest:.1%}), while it is {train_top1:.1%} on the training images. The validation labels probably do "
-            "not belong to the images: check the order of the label file and the class numbering (tench info SOURCE)."
-        )
+            with loop.live.validation(len(data.val)) as counted:
+                metrics = measure(network, counted(val.batches(epoch=0)), len(data.val), loop.normalise)
+            loop.finish_epoch(epoch, card, metrics, data.val_name)
 
 
 def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:

@@ -37,6 +37,11 @@ def train_size(recipe: Recipe, epoch: int) -> int:
     return min(max(rounded, view.ramp_from), view.train_size)
 
 
+def at_size(recipe: Recipe, image_size: int) -> Recipe:
+    """The recipe for another image size, pixels; what goes with the size is auto again."""
+    return recipe.replace(image_size=image_size, **dict.fromkeys(("eval_resize", "train_size", "ramp_from"), "auto"))
+
+
 def eval_view(recipe: Recipe) -> EvalView:
     """The evaluation view of a resolved recipe."""
     view = recipe.input

@@ -1,0 +1,77 @@
+"""A network as it is to be measured: on which images, by which recipe, at what cost."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from tench.data.table import Classes, Contents, Rows, Table, made
+from tench.models.macs import count_macs
+from tench.models.meta import dry_run
+from tench.models.registry import name_in_source, source_of
+from tench.training.network import make_network
+from tench.training.plan import resolve
+from tench.training.recipe import Recipe
+from tench.training.recipe_check import validate
+from tench.training.recipe_views import at_size, train_size
+from tench.training.schedule import num_epochs
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """recipe: resolved. size: of the training images, pixels. gmacs: 10^9 MACs of one image of that size, forward."""
+
+    arch: str
+    recipe: Recipe
+    num_classes: int
+    size: int
+    gmacs: float
+
+    def share(self, images_per_second: float, flops: float) -> float:
+        """The part that training at this rate takes of a device's FLOPs a second: 3 x forward, two for a MAC.
+
+        The backward pass has two products for each one of the forward pass: for the images and for the weights.
+        """
+        return 3 * 2 * 1e9 * self.gmacs * images_per_second / flops
+
+
+def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.device) -> Network:
+    """The network on images of the size asked for, else the recipe's, else its usual one.
+
+    Takes no memory. Raises UsageError for an unknown network, one that cannot take such images, or a recipe's value
+    that cannot be.
+    """
+    usual = source_of(arch).usual_input(name_in_source(arch))
+    recipe = recipe.replace(arch=arch)
+    if image_size is not None:
+        recipe = at_size(recipe, image_size)
+    elif recipe.input.image_size == "auto":
+        recipe = recipe.replace(image_size=usual.image_size)
+    if recipe.input.channels == "auto":
+        recipe = recipe.replace(channels=usual.channels)
+    validate(recipe)
+    recipe = resolve(recipe, _no_images(), device)
+    size, channels = recipe.input.image_size, recipe.input.channels
+    assert size != "auto"
+    assert channels != "auto"
+    # Of the last epoch: where training images grow, by then they are as large as they become.
+    trained = train_size(recipe, num_epochs(recipe) - 1)
+    macs = dry_run(
+        lambda: make_network(recipe, usual.num_classes),
+        (1, channels, trained, trained),
+        count_macs,
+    )
+    return Network(arch, recipe, usual.num_classes, trained, macs.total / 1e9)
+
+
+def _no_images() -> Table:
+    """What a recipe is resolved for: with size and channels given, it does not ask for more."""
+    rows = Rows(
+        shards=[""],
+        shard=np.zeros(0, np.int32),
+        offset=np.zeros(0, np.int64),
+        length=np.zeros(0, np.int64),
+        label=np.zeros(0, np.int32),
+        key=[],
+    )
+    return made(Contents(Classes.numbered_to(1), {"train": rows}, stamp=[]), source="", layout="").splits["train"]

@@ -1,0 +1,100 @@
+"""What a device can be brought to: the rates of a large matrix product and of a 3 x 3 convolution.
+
+A network's rate is held against the faster of them. Published peaks are of other clocks, other counts of cores and
+other libraries than those here. The matrix product alone is no bound: on an AMD EPYC (Zen 5), one core in fp32, MKL's
+reached 112 GFLOP/s and oneDNN's 3 x 3 convolution 275, so that ResNet-18 learned at 164 % of the product's rate.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from tench.bench.measure import REPEATS
+
+_SIZES = (512, 1024, 2048, 4096)
+"""Of the matrices."""
+_BATCHES = (1, 4, 16, 64)
+"""Of the convolution's maps."""
+_CHANNELS, _SIDE = 256, 28
+_MOST_SECONDS = 1.0
+"""Of one product or convolution: where the format is not in the hardware, a large one takes minutes."""
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+Work = Callable[[], object]
+
+
+@dataclasses.dataclass(frozen=True)
+class Peak:
+    """Floating-point operations a second, two for a MAC, in a precision. product_size: side of the matrices."""
+
+    precision: str
+    product_size: int
+    product: float
+    convolution: float
+
+    @property
+    def flops(self) -> float:
+        return max(self.product, self.convolution)
+
+
+def peak(precision: str, device: torch.device) -> Peak:
+    """The fastest of five products of matrices of up to 4096 x 4096, and of five convolutions of 256 channels.
+
+    Smaller ones where they take longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU as
+    convolutions have it, in TF32 where torch lets them.
+    """
+    dtype = _DTYPES[precision]
+
+    def product(size: int) -> Work:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        return lambda: torch.mm(left, right)
+
+    def convolution(batch: int) -> Work:
+        shape = batch, _CHANNELS, _SIDE, _SIDE
+        maps, filters = torch.randn(shape, device=device), torch.randn(_CHANNELS, _CHANNELS, 3, 3, device=device)
+        maps, filters = (one.to(dtype).to(memory_format=torch.channels_last) for one in (maps, filters))
+        return lambda: F.conv2d(maps, filters, padding=1)
+
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+        torch.set_float32_matmul_precision("high")
+    try:
+        with torch.inference_mode():
+            size, product_flops = _largest(product, _SIZES, lambda size: 2.0 * size**3, device)
+            of_a_map = 2.0 * 9 * (_CHANNELS * _SIDE) ** 2
+            _, convolution_flops = _largest(convolution, _BATCHES, lambda batch: of_a_map * batch, device)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return Peak(precision, size, product_flops, convolution_flops)
+
+
+def _largest(
+    prepared: Callable[[int], Work], sizes: Sequence[int], flops: Callable[[int], float], device: torch.device
+) -> tuple[int, float]:
+    """(the largest size that does not take too long, its FLOPs a second)"""
+    size, rate = sizes[0], flops(sizes[0]) / _seconds(prepared(sizes[0]), device)
+    for larger in sizes[1:]:
+        if flops(larger) / rate > _MOST_SECONDS:
+            break
+        size, rate = larger, flops(larger) / _seconds(prepared(larger), device)
+    return size, rate
+
+
+def _seconds(work: Work, device: torch.device) -> float:
+    """Of the fastest of five, after one that does not count."""
+    found = []
+    for _ in range(REPEATS + 1):
+        _wait(device)
+        began = time.perf_counter()
+        work()
+        _wait(device)
+        found.append(time.perf_counter() - began)
+    return min(found[1:])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,33 @@
+"""Numbers and rows as people and spreadsheets read them: three figures, CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tench.errors import UsageError
+from tench.files import write_text
+
+
+def figures(number: float) -> str:
+    """1,110, 87.2, 0.513."""
+    digits = max(0, 2 - math.floor(math.log10(number))) if 0 < number < 100 else 0
+    rounded = round(number, 2 - math.floor(math.log10(number))) if number >= 1000 else number
+    return f"{rounded:,.{digits}f}"
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows with the same keys as CSV, complete or not at all; None is an empty cell.
+
+    Raises UsageError where it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    try:
+        write_text(Path(path), text.getvalue())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from error

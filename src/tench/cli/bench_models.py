@@ -1,0 +1,103 @@
+"""`tench bench models`: what networks cost on this device."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from tench.cli.parse import parse
+
+if TYPE_CHECKING:
+    from tench.bench.models import ModelRow
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchModels:
+    """Measure networks at their usual size: forward and training rates, memory, parameters, GMACs, known accuracies.
+
+    Prints a Markdown table. Examples:
+
+        tench bench models
+        tench bench models resnet50 'mobilenet_v*' -b 1 32 256 --plot networks.png
+    """
+
+    patterns: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[PATTERN ...]", help_behavior_hint="")
+    ] = ()
+    """Names, or shell patterns in quotes; none: those of MXNet's benchmark_score.py that torchvision has."""
+    batch_sizes: Annotated[
+        tuple[int, ...],
+        tyro.conf.arg(name="batch-size", aliases=["-b"], metavar="IMAGES [IMAGES ...]"),
+    ] = (1, 16)
+    """Images per batch."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format; auto is bf16 where the hardware has it."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1; auto is the GPU where there is one."""
+    seconds: float = 2.5
+    """About how long to measure each rate."""
+    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
+    """Draw the accuracies that are known against GMACs into this file."""
+    csv: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Write the rows into this file too."""
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print one JSON object: rows (name, batch_size, images_per_second of training, forward_images_per_second, ...)."""
+
+
+def run(arguments: list[str]) -> int:
+    asked = parse(BenchModels, arguments, command="bench models")
+    from tench.bench.models import USUAL, bench_models, networks
+    from tench.bench.texts import write_csv
+    from tench.files import require_place, require_png, write_png
+
+    if asked.csv:
+        require_place(asked.csv, "the table")
+    if asked.plot:
+        from tench.bench.scatter import known_accuracies, scatter
+
+        require_png(asked.plot, "the plot")
+        write_png(asked.plot, scatter(known_accuracies(networks(asked.patterns or USUAL))), "the plot")
+    rows = bench_models(
+        asked.patterns,
+        batch_sizes=asked.batch_sizes,
+        precision=asked.precision,
+        device=asked.device,
+        seconds=asked.seconds,
+    )
+    if asked.csv:
+        write_csv(asked.csv, [row.to_json() for row in rows])
+    if asked.json:
+        print(json.dumps({"rows": [row.to_json() for row in rows]}))
+    else:
+        _show(rows)
+    return 0
+
+
+def _show(rows: "list[ModelRow]") -> None:
+    print(
+        "| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, images/s "
+        "| training, images/s | memory | top-1, whose |"
+    )
+    print("|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|")
+    for row in rows:
+        print("| " + " | ".join(_cells(row)) + " |")
+
+
+def _cells(row: "ModelRow") -> list[str]:
+    from tench.bench.texts import figures
+    from tench.files import size_text
+
+    info, best = row.info, row.accuracies[0] if row.accuracies else None
+    return [
+        info.name,
+        str(info.image_size),
+        f"{info.parameters / 1e6:.3f} M",
+        f"{info.gmacs:.4f}",
+        f"{info.conv_gmacs:.4f}",
+        str(row.batch_size),
+        row.precision,
+        *("out of memory" if rate is None else figures(rate.median) for rate in (row.forward, row.training)),
+        "" if row.memory_bytes is None else size_text(row.memory_bytes),
+        "" if best is None else f"{100 * best.top1:.2f} % ({best.weights}, {best.whose})",
+    ]

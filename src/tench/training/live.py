@@ -1,0 +1,91 @@
+"""What is seen of a training while it runs: how far it is, how fast, what it waits for, how long it takes.
+
+All of it is known without the device, but loss and top-1: these come when the training logs, where it waits for the
+device anyway, and the line says which step they are from.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from tench.input.loader import Batch
+from tench.progress import Advance, progress
+
+_NOTE_SECONDS = 0.2
+"""Between two notes: more often nobody reads them."""
+
+
+class Live:
+    """The lines of one training, from the first epoch to the last.
+
+    epochs, steps: of the whole training; the last epoch may have fewer steps than the others.
+    """
+
+    def __init__(self, epochs: int, steps_per_epoch: int, steps: int) -> None:
+        self._epochs, self._steps_per_epoch, self._steps = epochs, steps_per_epoch, steps
+        self._validation_seconds = 0.0  # of the last one; 0 while there was none
+
+    @contextlib.contextmanager
+    def epoch(self, epoch: int, first: int, batch_size: int) -> Iterator["EpochLine"]:
+        """Show the steps of an epoch, counted from 0. first: so many of them were taken before."""
+        before = epoch * self._steps_per_epoch
+        count = min(self._steps_per_epoch, self._steps - before)
+        with progress(f"epoch {epoch + 1}/{self._epochs}", count * batch_size, "images", first * batch_size) as advance:
+            validations = (self._epochs - epoch) * self._validation_seconds
+            yield EpochLine(advance, before + first, self._steps, validations)
+
+    @contextlib.contextmanager
+    def validation(self, num_images: int) -> Iterator[Callable[[Iterable[Batch]], Iterator[Batch]]]:
+        """Show the batches that go through the function that is given, and remember how long they take."""
+        began = time.monotonic()
+        with progress("validation", num_images, "images") as advance:
+
+            def counted(batches: Iterable[Batch]) -> Iterator[Batch]:
+                for batch in batches:
+                    yield batch
+                    advance(len(batch.rows), "")
+
+            yield counted
+        self._validation_seconds = time.monotonic() - began
+
+
+class EpochLine:
+    """The line of one epoch; it is told of every step."""
+
+    def __init__(self, advance: Advance, step: int, steps: int, validation_seconds: float) -> None:
+        """step: taken before, of the steps of the whole training. validation_seconds: of the validations to come."""
+        self._advance = advance
+        self._first = self._step = step
+        self._steps = steps
+        self._validation_seconds = validation_seconds
+        self._began, self._noted_at = time.monotonic(), 0.0
+        self._waited = 0.0
+        self._measured = ""
+
+    def step(self, images: int, lr: float, waited_seconds: float) -> None:
+        """One more step, with so many images, for which it waited so long."""
+        self._step += 1
+        self._waited += waited_seconds
+        now = time.monotonic()
+        note = ""
+        if now - self._noted_at >= _NOTE_SECONDS:
+            self._noted_at, note = now, self._note(lr, now - self._began)
+        self._advance(images, note)
+
+    def measured(self, loss: float, top1: float) -> None:
+        """Means over the epoch's images up to the last step."""
+        self._measured = f"  loss {loss:.3f}  top-1 {100 * top1:.1f} % (to step {self._step})"
+
+    def _note(self, lr: float, seconds: float) -> str:
+        of_a_step = seconds / (self._step - self._first)
+        left = (self._steps - self._step) * of_a_step + self._validation_seconds
+        share = 100 * self._waited / seconds if seconds else 0.0
+        return f"step {self._step}  lr {lr:.3g}  data {share:.0f} %  run {_clock(left)} left{self._measured}"
+
+
+def _clock(seconds: float) -> str:
+    """1:23:45, or 2 d 1:23:45."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return (f"{days} d " if days else "") + f"{hour}:{minute:02}:{second:02}"

@@ -1,0 +1,161 @@
+"""The epochs of a training: the steps of one, read top to bottom, and what is kept at its end."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable
+
+from tench.errors import TenchError
+from tench.evaluation.evaluate import Metrics
+from tench.input.device import on_device
+from tench.input.on_batch import OnBatch
+from tench.run import Run
+from tench.training.freezing import Freezing
+from tench.training.live import Live
+from tench.training.options import Options
+from tench.training.plan import Batches
+from tench.training.recipe import Recipe
+from tench.training.schedule import num_epochs, total_steps
+from tench.training.state import State
+from tench.training.step import read_totals, train_step
+from tench.training.stopping import StoppedError
+from tench.weights.own import ModelCard, Normalise, save
+
+_log = logging.getLogger("tench")
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """What all epochs share; what changes is in the state."""
+
+    run: Run
+    recipe: Recipe
+    state: State
+    lr_at: Callable[[int], float]
+    freeze: Freezing
+    normalise: Normalise
+    augment: OnBatch
+    options: Options
+    stop_asked: Callable[[], bool]
+    live: Live
+
+    def train_epoch(self, train: Batches, epoch: int) -> None:
+        """The steps of one epoch, counted from 0, that are left to take; fewer where the training ends within it."""
+        state, run = self.state, self.run
+        before = epoch * train.steps_per_epoch
+        first = state.step - before
+        count = min(train.steps_per_epoch, total_steps(self.recipe, train.steps_per_epoch) - before)
+        state.module.train()
+        saved_at = logged_at = time.monotonic()
+        num_images, waited = 0, 0.0  # since the last log line
+
+        def rows_of(step: int) -> list[int]:
+            rows: list[int] = train.order.rows(epoch, step - before).tolist()
+            return rows
+
+        size = min(self.recipe.training.batch_size, train.order.num_rows)
+        with self.live.epoch(epoch, first, size) as line:
+            batches = on_device(train.batches(epoch, first), state.totals.device)
+            for _ in range(first, count):
+                asked = time.monotonic()
+                batch = next(batches)
+                waited_now = time.monotonic() - asked
+                waited += waited_now
+                lr = self.lr_at(state.step)
+                self.freeze(state.step)
+                train_step(state, batch, lr, self.recipe, self.normalise, self.augment)
+                state.step += 1
+                num_images += len(batch.rows)
+                line.step(len(batch.rows), lr, waited_now)
+                now = time.monotonic()
+                if state.step % self.options.log_every == 0:
+                    loss, top1, _ = read_totals(state, rows_of)  # waits for the device
+                    line.measured(loss, top1)
+                    now = time.monotonic()
+                    run.log(
+                        kind="step",
+                        step=state.step,
+                        epoch=epoch + 1,
+                        lr=lr,
+                        train_loss=loss,
+                        train_top1=top1,
+                        images_per_second=num_images / (now - logged_at),
+                        wait_share=waited / (now - logged_at),
+                    )
+                    logged_at, num_images, waited = now, 0, 0.0
+                stop = self.stop_asked()  # once: a signal between saving and stopping waits for the next step
+                if stop or now - saved_at > self.options.save_every_seconds:
+                    read_totals(state, rows_of)
+                    run.save_checkpoint(state.to_dict(self.recipe.model.arch))
+                    saved_at = now
+                if stop:
+                    raise StoppedError(
+                        f"Stopped after step {state.step}; a checkpoint is saved. "
+                        f"Continue with: tench train --run {run.folder}"
+                    )
+        read_totals(state, rows_of)
+
+    def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics, val_name: str) -> None:
+        """Log the epoch, keep the best weights, save all that resuming needs."""
+        state, run = self.state, self.run
+        loss, top1, images = read_totals(state)
+        if not math.isfinite(metrics.loss):
+            raise TenchError(
+                f"{run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
+                "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
+            )
+        _refuse_chance(metrics, top1, images, val_name, 0.0 if state.best is None else state.best["top1"])
+        if state.best is None or (metrics.top1, -metrics.loss) > (state.best["top1"], -state.best["loss"]):
+            state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
+            save(run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
+        state.count_seconds()
+        lr, epochs = self.lr_at(state.step - 1), num_epochs(self.recipe)
+        run.log(
+            kind="epoch",
+            step=state.step,
+            epoch=epoch + 1,
+            lr=lr,
+            train_loss=loss,
+            train_top1=top1,
+            val_loss=metrics.loss,
+            val_top1=metrics.top1,
+            val_top5=metrics.top5,
+            val_images=metrics.images,
+            seconds=state.seconds,
+        )
+        run.write_table()
+        state.totals.zero_()
+        state.epochs = epoch + 1
+        run.save_checkpoint(state.to_dict(self.recipe.model.arch))
+        _log.info(
+            "epoch %*d/%d  loss %.4f  top-1 %6.2f %%   val loss %.4f  val top-1 %6.2f %%  (%d images)  lr %.4g  %.1f s",
+            len(str(epochs)),
+            epoch + 1,
+            epochs,
+            loss,
+            100 * top1,
+            metrics.loss,
+            100 * metrics.top1,
+            metrics.images,
+            lr,
+            state.seconds,
+        )
+
+
+def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float) -> None:
+    """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
+
+    At chance: within three standard deviations of guessing by the most frequent class, now and in every epoch before.
+    Of fewer than 100 images that says nothing.
+    """
+    largest = max(count for count, _ in metrics.per_class) / metrics.images
+    deviation = math.sqrt(largest * (1 - largest) / metrics.images)
+    knows_training = train_top1 > 0.5 and train_top1 > 2 * largest
+    is_chance = max(metrics.top1, best_top1) < largest + 3 * deviation
+    if knows_training and is_chance and len(metrics.per_class) > 2 and min(train_images, metrics.images) >= 100:
+        raise TenchError(
+            f"{val_name}: top-1 is {metrics.top1:.1%} on {metrics.images} images, no better than guessing "
+            f"({largest:.1%}), while it is {train_top1:.1%} on the training images. The validation labels probably do "
+            "not belong to the images: check the order of the label file and the class numbering (tench info SOURCE)."
+        )

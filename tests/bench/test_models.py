@@ -1,0 +1,67 @@
+from typing import Any
+
+import pytest
+
+from tench.bench import models
+from tench.bench.measure import Rate
+from tench.bench.models import bench_models, networks
+from tench.bench.step import Measured
+from tench.errors import UsageError
+from tench.models import describe, find
+
+
+def test_each_network_is_measured_with_each_batch_size() -> None:
+    rows = bench_models(["mlp", "lenet"], batch_sizes=[1, 2], precision="fp32", device="cpu", seconds=0.01)
+    assert [(row.info.name, row.batch_size) for row in rows] == [("mlp", 1), ("mlp", 2), ("lenet", 1), ("lenet", 2)]
+    for row in rows:
+        assert row.info == describe(row.info.name)
+        assert row.forward is not None
+        assert row.training is not None
+        assert row.forward.images % row.batch_size == row.training.images % row.batch_size == 0
+        assert row.accuracies[0].whose == "tench"
+        assert row.precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("arch", "conv_gmacs", "gmacs", "parameters"),
+    [("resnet50", 4.087, 4.089, 25.557), ("mobilenet_v2", 0.2995, 0.3008, 3.505)],
+)
+def test_the_columns_of_edgeailite_are_reproduced(
+    arch: str, conv_gmacs: float, gmacs: float, parameters: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate = Measured(Rate(10, 9, 11, 1, 5), None, "nhwc")
+    monkeypatch.setattr(models, "in_turns", lambda makers, *_: dict.fromkeys(makers, rate))
+    (row,) = (row.to_json() for row in bench_models([arch], batch_sizes=[1], device="cpu"))
+    assert row["conv_gmacs"] == pytest.approx(conv_gmacs, abs=0.0005)
+    assert row["gmacs"] == pytest.approx(gmacs, abs=0.0005)
+    assert row["parameters"] / 1e6 == pytest.approx(parameters, abs=0.0005)
+
+
+def test_out_of_memory_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = Measured(Rate(10, 9, 11, 1, 5), 1000, "nhwc")
+    monkeypatch.setattr(models, "in_turns", lambda *_: {"forward": rate, "training": None})
+    (row,) = (row.to_json() for row in bench_models(["mlp"], batch_sizes=[1], device="cpu"))
+    assert (row["forward_images_per_second"], row["images_per_second"], row["memory_bytes"]) == (10, None, None)
+
+
+def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
+    assert networks(["resnet50"]) == ["resnet50"]
+    assert networks(["vgg1?", "resnet50", "vgg11"]) == [*find("vgg1?"), "resnet50"]
+    with pytest.raises(UsageError, match=r"'nothing\*': no network is called so"):
+        networks(["nothing*"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"patterns": ["mlp", "resnet5o"]}, "No network is called 'resnet5o'"),
+        ({"batch_sizes": [1, 0]}, "batch_size is 0"),
+        ({"seconds": -1.0}, "The time to measure is -1 s"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_measured(
+    asked: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "in_turns", lambda *_: pytest.fail("something was measured"))
+    with pytest.raises(UsageError, match=message):
+        bench_models(**{"patterns": ["mlp"], "device": "cpu", **asked})

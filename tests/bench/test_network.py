@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from tench.bench.network import network
+from tench.compat import import_torchvision
+from tench.errors import UsageError
+from tench.training.recipe import Recipe
+from tench.training.recipe_file import load_recipe
+
+CPU = torch.device("cpu")
+
+
+def test_a_network_is_measured_at_its_usual_size_unless_the_recipe_or_the_caller_has_one() -> None:
+    assert network("resnet50", Recipe(), None, CPU).size == 224
+    assert network("resnet20", Recipe(), None, CPU).size == 32
+    assert network("resnet50", Recipe().replace(image_size=160), None, CPU).size == 160
+    assert network("resnet50", Recipe().replace(image_size=160, eval_resize=256), 192, CPU).size == 192
+    digits = network("resnet20", load_recipe("digits"), None, CPU)
+    assert (digits.size, digits.recipe.input.channels, digits.num_classes) == (8, 1, 10)
+
+
+def test_training_images_that_grow_are_taken_as_large_as_they_become() -> None:
+    growing = Recipe().replace(image_size=224, train_size=176, ramp_from=128, ramp_epochs=(0.0, 10.0), epochs=16)
+    assert network("resnet18", growing, None, CPU).size == 176
+
+
+def test_gmacs_are_those_of_the_training_images() -> None:
+    weights = import_torchvision().models.get_model_weights("resnet50").DEFAULT
+    assert network("resnet50", Recipe(), None, CPU).gmacs == pytest.approx(weights.meta["_ops"], abs=0.0006)
+    half = network("resnet50", Recipe(), 112, CPU)
+    assert half.gmacs == pytest.approx(weights.meta["_ops"] / 4, rel=0.1)
+
+
+def test_the_share_counts_three_forward_passes_of_two_flops() -> None:
+    one = network("resnet50", Recipe(), None, CPU)
+    assert one.share(100, 5e12) == pytest.approx(100 * 6 * 4.089e9 / 5e12, rel=1e-3)
+
+
+def test_every_auto_is_decided_but_the_memory_format_which_the_network_decides() -> None:
+    recipe = network("resnet50", Recipe(), None, CPU).recipe
+    assert [name for name, value in recipe.leaves() if value == "auto"] == ["training.memory_format"]
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(UsageError, match="No network is called 'resnet5o'"):
+        network("resnet5o", Recipe(), None, CPU)
+    with pytest.raises(UsageError, match="alexnet cannot take images of 16 x 16 px"):
+        network("alexnet", Recipe(), 16, CPU)
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        network("resnet18", Recipe().replace(batch_size=0), None, CPU)

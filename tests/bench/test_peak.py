@@ -1,0 +1,58 @@
+import time
+
+import pytest
+import torch
+
+from tench.bench import peak as module
+from tench.bench.peak import Peak, peak
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def flops_a_second(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """A device whose products and convolutions take their time by a clock that they set on."""
+    speeds = {"product": 1e12, "convolution": 1e12}
+    now = 0.0
+
+    def mm(left: torch.Tensor, right: torch.Tensor) -> None:
+        nonlocal now
+        now += 2 * len(left) ** 3 / speeds["product"]
+
+    def conv2d(maps: torch.Tensor, filters: torch.Tensor, padding: int) -> None:
+        nonlocal now
+        now += 2 * maps.numel() * filters[0].numel() / speeds["convolution"]
+
+    monkeypatch.setattr(torch, "mm", mm)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    return speeds
+
+
+def test_the_peak_is_the_faster_of_a_4096_product_and_a_convolution(flops_a_second: dict[str, float]) -> None:
+    flops_a_second |= {"product": 2e11, "convolution": 3e11}
+    found = peak("fp32", CPU)
+    assert (found.precision, found.product_size) == ("fp32", 4096)
+    assert found.product == pytest.approx(2e11)
+    assert found.convolution == pytest.approx(3e11)
+    assert found.flops == found.convolution
+    assert Peak("fp32", 4096, 5.0, 3.0).flops == 5.0
+
+
+def test_where_products_are_slow_a_smaller_one_is_taken(flops_a_second: dict[str, float]) -> None:
+    flops_a_second |= {"product": 2.2e9}
+    found = peak("bf16", CPU)
+    assert found.product_size == 1024
+    assert found.product == pytest.approx(2.2e9)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_peak_is_measured(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SIZES", (64,))
+    monkeypatch.setattr(module, "_CHANNELS", 8)
+    before = torch.get_float32_matmul_precision()
+    found = peak(precision, CPU)
+    assert (found.precision, found.product_size) == (precision, 64)
+    assert found.product > 0
+    assert found.convolution > 0
+    assert torch.get_float32_matmul_precision() == before

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from tench.bench.accuracy import Accuracy
+from tench.bench.canvas import Canvas
+from tench.bench.scatter import Known, known_accuracies, scatter
+from tench.errors import UsageError
+from tench.models import ModelInfo
+
+
+def point(gmacs: float, top1: float, weights: str = "float") -> tuple[ModelInfo, Accuracy]:
+    return ModelInfo("x", "", 224, 1, gmacs, gmacs), Accuracy(weights, "ImageNet-1K", top1, "TI", "a page")
+
+
+def shown(colour: tuple[int, int, int], known: Known) -> set[tuple[int, int]]:
+    """(column, line) of all pixels of a colour."""
+    lines, columns = np.nonzero((np.asarray(scatter(known)) == colour).all(axis=2))
+    return set(zip(columns.tolist(), lines.tolist(), strict=True))
+
+
+def test_each_accuracy_is_a_point_at_its_logarithm_of_gmacs() -> None:
+    points = shown((0x1F, 0x5F, 0xA8), [point(0.5, 0.70), point(1, 0.75), point(8, 0.80)])
+    left, right, top, bottom = 90, 690, 50, 420  # of the axes, from 0.5 to 8 GMACs and 70 to 80 %
+    for power, percent in ((-1, 70), (0, 75), (3, 80)):
+        assert (
+            round(left + (power + 1) / 4 * (right - left)),
+            round(bottom - (percent - 70) / 10 * (bottom - top)),
+        ) in points
+
+
+def test_eight_bits_have_another_colour() -> None:
+    assert shown((0xB0, 0x30, 0x30), [point(1, 0.75)]) == set()
+    assert shown((0xB0, 0x30, 0x30), [point(1, 0.75, "8 bit")])
+
+
+def test_a_single_point_and_a_wide_range_can_be_drawn() -> None:
+    assert scatter([point(1, 0.75)]).size == (720, 480)
+    assert scatter([point(1e-4, 0.989), point(127, 0.5)]).size == (720, 480)
+
+
+def test_what_is_known_of_networks_is_drawn_and_nothing_known_is_refused() -> None:
+    assert {info.name for info, _ in known_accuracies(["mlp", "resnet10t", "resnet50"])} == {"mlp", "resnet50"}
+    with pytest.raises(UsageError, match="Of resnet10t no accuracy is known"):
+        known_accuracies(["resnet10t"])
+
+
+def test_labels_of_points_that_lie_together_do_not_cover_each_other() -> None:
+    canvas = Canvas("", "", "", [], [])
+    for _ in range(8):
+        canvas.label(0.5, 0.5, "resnet50 (IMAGENET1K_V1, torchvision)", "black")
+    boxes = canvas._labels
+    assert len(boxes) == 8
+    for number, (left, line, length) in enumerate(boxes):
+        for other, other_line, width in boxes[:number]:
+            assert left + length < other or other + width < left or abs(line - other_line) >= 15
+        assert left >= 0
+        assert left + length < canvas.picture.width

@@ -1,0 +1,138 @@
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tench.bench import step
+from tench.bench.network import network
+from tench.bench.step import Ready, forward_pass, in_turns, is_out_of_memory, training_step, usual_batch
+from tench.errors import UsageError
+from tench.training.recipe import Recipe
+from tench.training.state import new_state
+
+CPU = torch.device("cpu")
+SMALL = network("resnet20", Recipe().replace(batch_size=3, precision="fp32"), 16, CPU)
+
+
+@pytest.mark.parametrize("made", [training_step, forward_pass])
+def test_so_many_steps_are_over_so_many_batches(made: Callable[..., Ready]) -> None:
+    ready = made(SMALL.recipe, SMALL.size, SMALL.num_classes, CPU)
+    assert ready.work(4) == 12
+    assert ready.step_seconds > 0
+    assert ready.memory_format == "nhwc"
+
+
+def test_a_training_step_takes_longer_than_its_forward_pass() -> None:
+    one = network("resnet20", Recipe().replace(batch_size=8, precision="fp32"), 32, CPU)
+    found = in_turns(
+        {
+            "train": lambda: training_step(one.recipe, one.size, one.num_classes, CPU),
+            "forward": lambda: forward_pass(one.recipe, one.size, one.num_classes, CPU),
+        },
+        0.2,
+    )
+    assert found["train"] is not None
+    assert found["forward"] is not None
+    assert found["train"].rate.median < found["forward"].rate.median
+
+
+def test_on_a_processor_the_usual_batch_is_at_most_16() -> None:
+    assert usual_batch(Recipe().replace(batch_size=256), CPU) == 16
+    assert usual_batch(Recipe().replace(batch_size=8), CPU) == 8
+    assert usual_batch(Recipe().replace(batch_size=256), torch.device("cuda")) == 256
+
+
+def ready(ran: list[str], name: str) -> Callable[[], Ready]:
+    """What does nothing but tell that it was made, and ran."""
+
+    def work(number: int) -> int:
+        ran.append(name)
+        return number
+
+    def make() -> Ready:
+        ran.append(f"make {name}")
+        return Ready(work, 1.0, 100, "nchw")
+
+    return make
+
+
+def test_what_is_compared_takes_turns() -> None:
+    ran: list[str] = []
+    found = in_turns({"a": ready(ran, "a"), "b": ready(ran, "b")}, 1.0, lambda: ran.append("done"))
+    assert ran == ["make a", "make b", *4 * ["a", "done", "b", "done"]]
+    assert found["a"] is not None
+    assert (found["a"].rate.images, found["a"].rate.repeats, found["a"].memory_bytes) == (1, 3, 100)
+
+
+def test_a_quick_step_is_taken_so_often_that_a_pass_takes_its_time() -> None:
+    found = in_turns({"a": lambda: Ready(lambda number: number, 0.01, None, "nchw")}, 5.0)
+    assert found["a"] is not None
+    assert (found["a"].rate.images, found["a"].rate.repeats) == (100, 5)
+
+
+def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
+    made: list[str] = []
+
+    def make(name: str) -> Ready:
+        made.append(name)
+        if made == ["a", "b"]:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return Ready(lambda number: number, 1.0, None, "nchw")
+
+    found = in_turns({name: functools.partial(make, name) for name in "ab"}, 1.0)
+    assert made == ["a", "b", "a", "b"]
+    assert all(found.values())
+
+
+def test_what_does_not_fit_alone_is_none_and_the_others_are_measured() -> None:
+    def no_room() -> Ready:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    found = in_turns({"a": lambda: Ready(lambda number: number, 1.0, None, "nchw"), "b": no_room}, 1.0)
+    assert found["a"] is not None
+    assert found["b"] is None
+
+
+def test_running_out_of_memory_while_timing_counts_too() -> None:
+    def work(number: int) -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    assert in_turns({"a": lambda: Ready(work, 1.0, None, "nchw")}) == {"a": None}
+
+
+def test_torch_says_that_memory_does_not_suffice() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**55, dtype=torch.uint8)
+    assert is_out_of_memory(error.value)
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_another_error_comes_out() -> None:
+    def fail() -> Ready:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        in_turns({"a": fail})
+
+
+def test_the_weights_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = []
+
+    def spied(*arguments: object) -> object:
+        states.append(new_state(*arguments))  # type: ignore[arg-type]
+        return states[-1]
+
+    monkeypatch.setattr(step, "new_state", spied)
+    made = training_step(SMALL.recipe, SMALL.size, SMALL.num_classes, CPU)
+    before = [parameter.clone() for parameter in states[0].module.parameters()]
+    made.work(2)
+    assert states[0].step == 4
+    assert all(map(torch.equal, before, states[0].module.parameters()))
+
+
+def test_a_batch_that_is_too_small_for_batch_normalisation_is_refused() -> None:
+    one = network("resnet18", Recipe().replace(batch_size=1, precision="fp32"), 96, CPU)
+    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Take a larger one"):
+        training_step(one.recipe, 32, one.num_classes, CPU)

@@ -1,0 +1,102 @@
+import functools
+import signal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tench.bench import train
+from tench.bench.measure import Rate
+from tench.bench.peak import Peak
+from tench.bench.step import Measured, Ready
+from tench.bench.train import bench_train
+from tench.errors import UsageError
+from tench.training.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def _quick_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "peak", lambda precision, device: Peak(precision, 512, 1e9, 5e8))
+
+
+def test_each_combination_is_a_row() -> None:
+    found = bench_train(
+        ["mlp", "resnet20"],
+        batch_sizes=[2, 3],
+        precisions=["fp32", "bf16"],
+        memory_formats=["nchw", "nhwc"],
+        image_size=8,
+        device="cpu",
+        seconds=0.01,
+    )
+    assert found.device == "cpu"
+    assert [(row.arch, row.batch_size, row.precision, row.memory_format) for row in found.rows] == [
+        (arch, batch, precision, order)
+        for arch in ("mlp", "resnet20")
+        for batch in (2, 3)
+        for precision in ("fp32", "bf16")
+        for order in ("nchw", "nhwc")
+    ]
+    for row in found.rows:
+        assert row.rate is not None
+        assert row.rate.images % row.batch_size == 0
+        assert row.share == pytest.approx(6 * row.gmacs * row.rate.median)
+    assert [one.precision for one in found.peaks] == ["fp32", "bf16"]
+
+
+def test_what_is_not_named_is_the_recipes() -> None:
+    recipe = Recipe().replace(arch="mlp", batch_size=5, precision="fp32", memory_format="auto")
+    (row,) = bench_train(recipe=recipe, device="cpu", seconds=0.01).rows
+    assert (row.arch, row.image_size, row.batch_size, row.precision) == ("mlp", 28, 5, "fp32")
+    assert row.memory_format == "nchw", "decided as in training"
+
+
+def test_out_of_memory_is_a_row_and_what_was_measured_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_turns(makers: Mapping[str, functools.partial[Ready]], *_: Any) -> dict[str, Measured | None]:
+        def one(recipe: Recipe) -> Measured | None:
+            big = recipe.training.batch_size > 100
+            return None if big else Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw")
+
+        return {name: one(make.args[0]) for name, make in makers.items()}
+
+    monkeypatch.setattr(train, "in_turns", in_turns)
+    found = bench_train(["mlp"], batch_sizes=[4, 200, 8], precisions=["fp32"], device="cpu").to_json()
+    assert [row["out_of_memory"] for row in found["rows"]] == [False, True, False]
+    assert [row["images_per_second"] for row in found["rows"]] == [10, None, 10]
+    assert {tuple(row) for row in found["rows"]} == {tuple(found["rows"][0])}, "all rows have the same keys"
+
+
+def test_ctrl_c_ends_it_after_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+
+    def in_turns(makers: Any, seconds: float, done: Callable[[], None]) -> None:
+        while True:
+            passes.append(1)
+            if len(passes) == 3:
+                signal.raise_signal(signal.SIGINT)
+            done()
+
+    monkeypatch.setattr(train, "in_turns", in_turns)
+    with pytest.raises(KeyboardInterrupt):
+        bench_train(["mlp"], device="cpu")
+    assert len(passes) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"archs": ["resnet5o"]}, "No network is called 'resnet5o'"),
+        ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet cannot take images of 8 x 8 px"),
+        ({"batch_sizes": [0]}, "batch_size is 0"),
+        ({"image_size": 0}, "image_size is 0"),
+        ({"seconds": 0.0}, "The time to measure is 0 s"),
+        ({"device": "gpu"}, "--device gpu"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_measured(
+    asked: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "in_turns", lambda *_: pytest.fail("something was measured"))
+    monkeypatch.setattr(train, "peak", lambda *_: pytest.fail("something was measured"))
+    with pytest.raises(UsageError, match=message):
+        bench_train(**{"archs": ["mlp"], "device": "cpu", **asked})

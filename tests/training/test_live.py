@@ -1,0 +1,114 @@
+import pytest
+import torch
+
+from tench.input.loader import Batch
+from tench.training.live import Live, _clock
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", clock)
+    return clock
+
+
+def batch(images: int) -> Batch:
+    return Batch(torch.zeros(images, 3, 2, 2, dtype=torch.uint8), torch.zeros(images), torch.arange(images))
+
+
+def test_a_plain_line_tells_all_that_is_known(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Live(epochs=3, steps_per_epoch=100, steps=300).epoch(1, 0, batch_size=16) as line:
+        for _ in range(10):
+            clock.seconds += 3.1
+            line.step(16, 0.05125, waited_seconds=0.31)
+    epoch, note = capsys.readouterr().err.rstrip().split(" left ", 1)
+    assert epoch == "epoch 2/3: 160/1600, 5 images/s, 279 s"
+    # 90 steps of this epoch and 100 of the next, 3.1 s each.
+    assert note == "step 110  lr 0.0512  data 10 %  run 0:09:49 left"
+
+
+def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Live(epochs=1, steps_per_epoch=100, steps=100).epoch(0, 0, batch_size=16) as line:
+        for number in range(20):
+            clock.seconds += 2
+            line.step(16, 0.1, 0.0)
+            if number == 11:
+                line.measured(1.23449, 0.4512)
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith("step 15  lr 0.1  data 0 %  run 0:02:50 left  loss 1.234  top-1 45.1 % (to step 12)")
+    )
+
+
+def test_the_run_that_is_left_has_its_validations(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    live = Live(epochs=4, steps_per_epoch=10, steps=40)
+    with live.validation(8) as counted:
+        for _ in counted([batch(4), batch(4)]):
+            clock.seconds += 10
+    with live.epoch(2, 0, batch_size=16) as line:
+        for _ in range(4):
+            clock.seconds += 10
+            line.step(16, 0.1, 0.0)
+    # At 30 s: 7 steps and an epoch of 10, 10 s each, and two validations of 20 s.
+    assert "run 0:03:30 left" in capsys.readouterr().err
+
+
+def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Live(epochs=1, steps_per_epoch=100, steps=100).epoch(0, 90, batch_size=16) as line:
+        for _ in range(3):
+            clock.seconds += 10
+            line.step(16, 0.1, 0.0)
+    assert capsys.readouterr().err == (
+        "epoch 1/1: 1488/1600, 2 images/s, 70 s left step 93  lr 0.1  data 0 %  run 0:01:10 left\n"
+    )
+
+
+def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [batch(4), batch(4), batch(2)]
+    with Live(epochs=1, steps_per_epoch=1, steps=1).validation(10) as counted:
+        got = []
+        for one in counted(given):
+            clock.seconds += 15
+            got.append(one)
+    assert all(one is other for one, other in zip(got, given, strict=True))
+    assert capsys.readouterr().err == "validation: 8/10, 0 images/s, 8 s left\n"
+
+
+def test_on_a_terminal_the_note_is_made_some_times_a_second_only(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = []
+    with Live(epochs=1, steps_per_epoch=1000, steps=1000).epoch(0, 0, batch_size=16) as line:
+        monkeypatch.setattr(line, "_advance", lambda images, note: notes.append(note))
+        for _ in range(100):
+            clock.seconds += 0.01
+            line.step(16, 0.1, 0.0)
+    assert 4 <= len([note for note in notes if note]) <= 6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00:00"), (75, "0:01:15"), (5025, "1:23:45"), (180_000, "2 d 2:00:00")]
+)
+def test_long_times_are_told_in_hours_and_days(seconds: float, text: str) -> None:
+    assert _clock(seconds) == text
+
+
+def test_an_epoch_that_the_training_ends_within_has_fewer_images(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Live(epochs=2, steps_per_epoch=100, steps=150).epoch(1, 0, batch_size=16) as line:
+        for _ in range(10):
+            clock.seconds += 4
+            line.step(16, 0.1, 0.0)
+    shown = capsys.readouterr().err
+    assert "epoch 2/2: 128/800, 4 images/s, 168 s left step 108" in shown
+    assert "run 0:02:48 left" in shown

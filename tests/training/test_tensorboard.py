@@ -1,0 +1,137 @@
+"""The scalars of a run, read back by TensorBoard's own reader; without the package, its refusal."""
+
+import importlib.util
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tench.errors import UsageError
+from tench.run import Run
+from tench.training.fit import fit
+from tench.training.options import Options
+from tench.training.recipe import Recipe
+from tench.training.tensorboard import tensorboard
+
+needs_tensorboard = pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None, reason="needs the package tensorboard (the extra logging)"
+)
+
+SMALL = Recipe().replace(arch="mlp", image_size=8, channels=1, epochs=2, batch_size=128, lr=0.05, precision="fp32")
+
+
+def scalars(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) of every tag."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.folder / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in sorted(events.Tags()["scalars"])
+    }
+
+
+def expected(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """The same from metrics.jsonl: a step's first line that has the value."""
+    names = {
+        "train_loss": "train/loss",
+        "train_top1": "train/top1",
+        "val_loss": "val/loss",
+        "val_top1": "val/top1",
+        "val_top5": "val/top5",
+        "lr": "lr",
+        "images_per_second": "images_per_second",
+        "wait_share": "wait_share",
+    }
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in run.metrics():
+        for name, tag in names.items():
+            if name in record:
+                found[tag].setdefault(record["step"], record[name])
+    return {tag: list(values.items()) for tag, values in sorted(found.items())}
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Equal up to float32."""
+    return list(found) == list(wanted) and all(
+        [step for step, _ in found[tag]] == [step for step, _ in wanted[tag]]
+        and [value for _, value in found[tag]] == pytest.approx([value for _, value in wanted[tag]], rel=1e-6)
+        for tag in wanted
+    )
+
+
+@needs_tensorboard
+def test_the_scalars_are_those_of_the_log(tmp_path: Path) -> None:
+    options = Options(device="cpu", log_every=3, tensorboard=True)
+    run = fit("digits", recipe=SMALL, run=tmp_path / "run", options=options)
+    wanted = expected(run)
+    assert list(wanted) == [
+        *("images_per_second", "lr", "train/loss", "train/top1", "val/loss", "val/top1", "val/top5", "wait_share")
+    ]
+    assert len(wanted["val/top1"]) == 2
+    assert same(scalars(run), wanted)
+
+
+@needs_tensorboard
+def test_a_run_that_was_killed_and_goes_on_has_no_step_twice(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    step = {"kind": "step", "epoch": 1, "lr": 0.1, "train_loss": 2.5}
+    with tensorboard(run, 0) as logged:
+        for number in (2, 4, 6):
+            logged.log(**step, step=number)
+    run.forget_after(4, 0)  # the checkpoint's
+    with tensorboard(run, 4) as logged:
+        logged.log(**(step | {"train_loss": 1.5}), step=6)
+        logged.log(kind="epoch", step=8, epoch=1, train_loss=1.25, val_top1=0.5, val_images=10, seconds=7.5)
+    assert scalars(run) == {
+        "lr": [(2, pytest.approx(0.1)), (4, pytest.approx(0.1)), (6, pytest.approx(0.1))],
+        "train/loss": [(2, 2.5), (4, 2.5), (6, 1.5), (8, 1.25)],
+        "val/top1": [(8, 0.5)],
+    }
+
+
+@needs_tensorboard
+def test_an_epoch_that_ends_with_a_log_line_is_written_once(tmp_path: Path) -> None:
+    with tensorboard(Run(tmp_path), 0) as logged:
+        logged.log(kind="step", step=4, epoch=1, train_loss=2.5)
+        logged.log(kind="epoch", step=4, epoch=1, train_loss=2.5, val_loss=3.5)
+    assert scalars(Run(tmp_path)) == {"train/loss": [(4, 2.5)], "val/loss": [(4, 3.5)]}
+
+
+@needs_tensorboard
+def test_a_run_begun_without_it_gets_its_whole_log(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for number in (2, 4):
+        run.log(kind="step", step=number, epoch=1, train_loss=2.5)
+    with tensorboard(run, 4) as logged:
+        logged.log(kind="step", step=6, epoch=1, train_loss=1.5)
+    assert scalars(run) == {"train/loss": [(2, 2.5), (4, 2.5), (6, 1.5)]}
+
+
+@needs_tensorboard
+def test_a_line_is_on_the_disk_at_once(tmp_path: Path) -> None:
+    with tensorboard(Run(tmp_path), 0) as logged:
+        logged.log(kind="step", step=2, epoch=1, train_loss=2.5)
+        assert scalars(Run(tmp_path)) == {"train/loss": [(2, 2.5)]}
+
+
+@pytest.fixture
+def _not_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name))
+    return iter(())
+
+
+@pytest.mark.usefixtures("_not_installed")
+def test_without_the_package_it_is_refused_before_anything_is_done() -> None:
+    with pytest.raises(UsageError, match=r"needs the package tensorboard.*pip install 'tench\[logging\]'"):
+        Options(tensorboard=True)
+    Options()
+
+
+def test_a_run_without_it_has_no_such_folder(tmp_path: Path) -> None:
+    recipe = SMALL.replace(epochs=1)
+    run = fit("digits", recipe=recipe, run=tmp_path / "run", options=Options(device="cpu"))
+    assert not (run.folder / "tensorboard").exists()
