@@ -36,9 +36,12 @@ def test_the_share_counts_three_forward_passes_of_two_flops() -> None:
     assert one.share(100, 5e12) == pytest.approx(100 * 6 * 4.089e9 / 5e12, rel=1e-3)
 
 
-def test_every_auto_is_decided_but_the_memory_format_which_the_network_decides() -> None:
+def test_every_auto_is_decided_but_what_the_network_itself_decides() -> None:
     recipe = network("resnet50", Recipe(), None, CPU).recipe
-    assert [name for name, value in recipe.leaves() if value == "auto"] == ["training.memory_format"]
+    assert [name for name, value in recipe.leaves() if value == "auto"] == [
+        "training.memory_format",
+        "training.compile",
+    ]
 
 
 def test_what_cannot_be_is_refused() -> None:
