@@ -291,7 +291,7 @@ def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, cla
     below_a_file = classes / "train" / "cat" / "0.jpg" / "views.png"
     for place, reason in (
         (folder, "is a folder, so the preview cannot be written there. Name a file."),
-        (below_a_file, "the preview cannot be written there ("),
+        (below_a_file, f"the preview cannot be written there: {below_a_file.parent} takes no files (Not a directory)."),
     ):
         code, error = run("info", classes, "--preview", place)
         assert code == 2

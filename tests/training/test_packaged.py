@@ -16,6 +16,7 @@ from tench.training.schedule import learning_rate, total_steps
 Values = dict[str, Any]
 
 NNABLA: Values = {
+    "validate_every": 10,
     "arch": "nnabla:resnet50",
     "init": "nnabla",
     "batch_size": 256,

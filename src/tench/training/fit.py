@@ -164,9 +164,11 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
                 train.close()
                 train = batches_of(data.train, wanted, order)
             loop.train_epoch(train, epoch)
-            network = at_test_time(state.evaluated, recipe.input.test_time, size=card.image_size)
-            with loop.live.validation(len(data.val)) as counted:
-                metrics = measure(network, counted(val.batches(epoch=0)), len(data.val), loop.normalise)
+            metrics = None
+            if (epoch + 1) % recipe.training.validate_every == 0 or epoch + 1 == epochs:
+                network = at_test_time(state.evaluated, recipe.input.test_time, size=card.image_size)
+                with loop.live.validation(len(data.val)) as counted:
+                    metrics = measure(network, counted(val.batches(epoch=0)), len(data.val), loop.normalise)
             loop.finish_epoch(epoch, card, metrics, data.val_name)
 
 

@@ -96,51 +96,58 @@ class Loop:
                     )
         read_totals(state, rows_of)
 
-    def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics, val_name: str) -> None:
-        """Log the epoch, keep the best weights, save all that resuming needs."""
+    def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics | None, val_name: str) -> None:
+        """Log the epoch, keep the best weights, save all that resuming needs. metrics: of the validation, if any."""
         state, run = self.state, self.run
         loss, top1, images = read_totals(state)
-        if not math.isfinite(metrics.loss):
-            raise TenchError(
-                f"{run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
-                "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
-            )
-        _refuse_chance(metrics, top1, images, val_name, 0.0 if state.best is None else state.best["top1"])
-        if state.best is None or (metrics.top1, -metrics.loss) > (state.best["top1"], -state.best["loss"]):
-            state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
-            save(run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
+        if metrics is not None:
+            self._validated(epoch, card, metrics, val_name, top1, images)
         state.count_seconds()
-        lr, epochs = self.lr_at(state.step - 1), num_epochs(self.recipe)
-        run.log(
-            kind="epoch",
-            step=state.step,
-            epoch=epoch + 1,
-            lr=lr,
-            train_loss=loss,
-            train_top1=top1,
-            val_loss=metrics.loss,
-            val_top1=metrics.top1,
-            val_top5=metrics.top5,
-            val_images=metrics.images,
-            seconds=state.seconds,
-        )
+        record = {"lr": self.lr_at(state.step - 1), "train_loss": loss, "train_top1": top1}
+        if metrics is not None:
+            record |= {
+                "val_loss": metrics.loss,
+                "val_top1": metrics.top1,
+                "val_top5": metrics.top5,
+                "val_images": metrics.images,
+            }
+        run.log(kind="epoch", step=state.step, epoch=epoch + 1, **record, seconds=state.seconds)
         run.write_table()
         state.totals.zero_()
         state.epochs = epoch + 1
         run.save_checkpoint(state.to_dict(self.recipe.model.arch))
+        epochs = num_epochs(self.recipe)
+        val = (
+            ""
+            if metrics is None
+            else f"   val loss {metrics.loss:.4f}  val top-1 {100 * metrics.top1:6.2f} %  ({metrics.images} images)"
+        )
         _log.info(
-            "epoch %*d/%d  loss %.4f  top-1 %6.2f %%   val loss %.4f  val top-1 %6.2f %%  (%d images)  lr %.4g  %.1f s",
+            "epoch %*d/%d  loss %.4f  top-1 %6.2f %%%s  lr %.4g  %.1f s",
             len(str(epochs)),
             epoch + 1,
             epochs,
             loss,
             100 * top1,
-            metrics.loss,
-            100 * metrics.top1,
-            metrics.images,
-            lr,
+            val,
+            record["lr"],
             state.seconds,
         )
+
+    def _validated(
+        self, epoch: int, card: ModelCard, metrics: Metrics, val_name: str, train_top1: float, images: int
+    ) -> None:
+        """Keep the weights where they are the best so far; refuse numbers that cannot be."""
+        state, best = self.state, self.state.best
+        if not math.isfinite(metrics.loss):
+            raise TenchError(
+                f"{self.run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
+                "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
+            )
+        _refuse_chance(metrics, train_top1, images, val_name, 0.0 if best is None else best["top1"])
+        if best is None or (metrics.top1, -metrics.loss) > (best["top1"], -best["loss"]):
+            state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
+            save(self.run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
 
 
 def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float) -> None:

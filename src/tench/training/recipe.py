@@ -266,6 +266,8 @@ class Training:
     """Passes over the training images; the last may be a part of one, as in 9.9."""
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
     """Images per optimizer update, over all processes together (in pytorch/examples: per node)."""
+    validate_every: int = 1
+    """Epochs between two validations; the last epoch has one in any case. Only what is validated can be the best."""
     drop_last: bool = True
     """The last batch of an epoch is left out when it is not full."""
     accumulate: int = 1
