@@ -257,6 +257,19 @@ def test_the_best_is_the_highest_top1_and_among_equals_the_lowest_loss(
     assert [metrics["epoch"] for metrics in weights] == kept
 
 
+@pytest.mark.parametrize(("every", "validated"), [(1, [1, 2, 3]), (2, [2, 3]), (3, [3]), (10, [3])])
+def test_every_so_many_epochs_and_after_the_last_there_is_a_validation(
+    tmp_path: Path, every: int, validated: list[int]
+) -> None:
+    run = train(tmp_path, SMALL.replace(validate_every=every))
+    epochs = run.metrics("epoch")
+    assert [record["epoch"] for record in epochs] == [1, 2, 3]
+    assert [record["epoch"] for record in epochs if "val_top1" in record] == validated
+    assert json.loads((tmp_path / "model.json").read_text())["metrics"]["epoch"] in validated
+    with (tmp_path / "metrics.csv").open() as table:
+        assert [row["val_top1"] != "" for row in csv.DictReader(table)] == [epoch in validated for epoch in (1, 2, 3)]
+
+
 def test_the_same_call_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
     assert_same_outcome(train(tmp_path).folder, undisturbed)
 
