@@ -27,10 +27,9 @@ from tench.input.order import Order
 from tench.models import create
 from tench.training.plan import resolve, resolve_memory_format
 from tench.training.recipe import Recipe
-from tench.training.recipe_views import train_view
-from tench.training.state import memory_format, new_state
+from tench.training.recipe_views import make_normalise, train_view
+from tench.training.state import new_state
 from tench.training.step import read_totals, train_step
-from tench.weights.own import Normalise
 
 CPU = torch.device("cpu")
 
@@ -53,7 +52,7 @@ def main() -> None:
     recipe = resolve_memory_format(recipe, module)
     state = new_state(module, recipe, CPU)
     state.module.train()
-    normalise = Normalise(recipe.input.mean, recipe.input.std, CPU, memory_format(recipe))
+    normalise = make_normalise(recipe, CPU)
     order = Order(num_rows=len(table), batch_size=args.batch_size)
     with Loader(table, train_view(recipe), order, channels=3) as loader:
         images = torch.randint(0, 256, (args.batch_size, size, size, 3), dtype=torch.uint8).permute(0, 3, 1, 2)

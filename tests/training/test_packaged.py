@@ -70,7 +70,7 @@ MXNET: Values = {
     "weight_decay": 1e-4,
     "lr_inside": True,
     "decay": "not-biases",
-    "init": "mxnet",
+    "init": "own",
 }
 AIRBENCH: Values = {
     "momentum": 0.85,
@@ -99,7 +99,13 @@ VALUES: dict[str, Values] = {
     | {"arch": "mobilenet_v2", "lr": 0.045, "weight_decay": 4e-5, "epochs": 300, "batch_size": 256},
     "mobilenet-v3": PLAIN
     | {"arch": "mobilenet_v3_large", "optimizer": "rmsprop", "alpha": 0.9, "eps": 0.0316, "lr": 0.064, "epochs": 600}
-    | {"weight_decay": 1e-5, "batch_size": 1024, "policy": "autoaugment-imagenet", "erasing": 0.2},
+    | {
+        "weight_decay": 1e-5,
+        "batch_size": 1024,
+        "policy": "autoaugment-imagenet",
+        "policy_filter": "bilinear",
+        "erasing": 0.2,
+    },
     "regnet-100": PLAIN
     | {"arch": "regnet_y_800mf", "lr": 0.8, "weight_decay": 5e-5, "epochs": 100, "batch_size": 1024},
     "timm-a1": STRIKES
@@ -130,7 +136,7 @@ VALUES: dict[str, Values] = {
     | {"arch": "mxnet:resnet-50", "lr": 0.1, "epochs": 80, "batch_size": 128, "image_size": 224}
     | {"train_view": "mxnet", "mxnet_level": "imagenet"},
     "mxnet-finetune": MXNET
-    | {"arch": "auto", "init": "own", "lr": 0.01, "epochs": 30, "batch_size": 128, "momentum": 0.0}
+    | {"arch": "auto", "image_size": 224, "lr": 0.01, "epochs": 30, "batch_size": 128, "momentum": 0.0}
     | {"weight_decay": 0.0, "train_view": "mxnet", "mxnet_level": "1"},
     "apm5": {"arch": "apm5:resnet50_v2", "lr": 0.05, "epochs": 50, "batch_size": 128, "label_smoothing": 0.1}
     | {"momentum": 0.9, "lr_inside": True, "weight_decay": 1e-4, "decay": "not-norms-and-biases", "lighting": 0.1}

@@ -129,7 +129,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ),
         (
             "training: {epoch: 3}",
-            "unknown key 'epoch' in training. Did you mean 'epochs'? Known: epochs, batch_size, drop_last, ",
+            "unknown key 'epoch' in training. Did you mean 'epochs'? Known: epochs, batch_size, validate_every, ",
         ),
         ("optimizer: {3: 4}", "unknown key 3 in optimizer. Known: optimizer, lr, momentum,"),
         ("optimizer:", "optimizer should hold keys and values, found None."),
@@ -265,10 +265,30 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
         {"milestones": (30.0, 30.0)},
         "schedule.milestones is (30.0, 30.0), but should be epochs, each later than the one before.",
     ),
-    ({"average_decay": 1.0}, "average.average_decay is 1.0, but should be 0 to below 1."),
-    ({"average_every": 0}, "average.average_every is 0, but should be 1 or more."),
+    ({"average_decay": 1.0}, "average.average_decay is 1.0, but should be 0 to below 1, or auto."),
+    ({"average_every": 0}, "average.average_every is 0, but should be 1 or more, or auto."),
     ({"accumulate": 0}, "training.accumulate is 0, but should be 1 to the batch size."),
     ({"accumulate": 9, "batch_size": 8}, "training.accumulate is 9, but should be 1 to the batch size."),
+    ({"bce_threshold": 0.2}, "training.bce_threshold is 0.2, but should be 0 but with the loss bce."),
+    ({"nesterov": True, "optimizer": "adamw"}, "optimizer.nesterov is True, but should be false with adamw."),
+    ({"norm_bias_lr": 64.0, "optimizer": "muon"}, "optimizer.norm_bias_lr is 64.0, but should be 1 with muon."),
+    ({"milestones": (30.0,)}, "schedule.milestones is (30.0,), but should be empty but with the schedule step."),
+    (
+        {"ramp_from": 160, "train_size": 192},
+        "input.ramp_epochs is (0.0, 0.0), but should be the epochs of the ramp, where ramp_from is given.",
+    ),
+    (
+        {"ramp_epochs": (1.0, 3.0)},
+        "input.ramp_from is auto, but should be a size, where ramp_epochs are given.",
+    ),
+    (
+        {"flip_form": "alternate", "train_view": "mxnet"},
+        "input.flip_form is alternate, but should be random with mxnet.",
+    ),
+    (
+        {"compile": "on", "recompute": True},
+        "training.compile is on, but should be auto or off with recompute, which cannot be compiled.",
+    ),
     ({"bce_threshold": 1.0}, "training.bce_threshold is 1.0, but should be 0 (none) to below 1."),
     (
         {"hold": "110 %"},

@@ -71,7 +71,7 @@ def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, optio
     try:
         return dry_run(build, images, as_it_is)
     except OptionError as error:
-        raise UsageError(f"{arch} {error}.") from error
+        raise UsageError(f"{arch} {error}. Leave that out, or name another network.") from error
     except Exception as error:  # each network has its own way to say that it does not fit
         raise UsageError(
             _refusal(arch, image_size, channels, error, source.usual_input(name_in_source(arch)))

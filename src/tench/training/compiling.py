@@ -16,6 +16,8 @@ such a training at most, where nothing comes of it."""
 _FIRST_LOOK = 8
 """Images that tell whether a training will be so long."""
 _REPEATS = 2
+_MOST_SIZES = 64
+"""After so many image sizes torch gives compiling up and says so; its own limit is 8, and images may grow in more."""
 
 Work = Callable[[nn.Module, Tensor], None]
 """One forward and backward pass of a network over images, the device waited for."""
@@ -58,6 +60,7 @@ def compile_pays(module: nn.Module, images: Tensor, work: Work, passes: int) -> 
 
 def compiled_forward(module: nn.Module) -> nn.Module:
     """The same network, compiled; it shares its parameters. Each image size is compiled by itself."""
+    torch._dynamo.config.cache_size_limit = _MOST_SIZES
     return typing.cast(nn.Module, torch.compile(module, dynamic=False))
 
 

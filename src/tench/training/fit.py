@@ -39,7 +39,6 @@ from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_file import load_recipe
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
-from tench.training.recompute import recompute_blocks
 from tench.training.schedule import freeze_step, learning_rate, num_epochs, total_steps
 from tench.training.state import new_state
 from tench.training.stopping import stop_signals
@@ -105,8 +104,6 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     recipe = resolve_memory_format(recipe, module)
     require_sizes(module, recipe)
     notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
-    if recipe.training.recompute:
-        recompute_blocks(module, recipe.model.arch)
     card = make_card(recipe, data)
     order = Order(
         num_rows=len(data.train),

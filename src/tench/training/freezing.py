@@ -26,11 +26,8 @@ class Freezing:
             for name, parameter in parameters.items()
             if any(_is_named(name, asked) for asked in names.split())
         ]
-        if (
-            at_step == 0
-            and self._waiting
-            and not any(parameter.requires_grad for parameter in set(parameters.values()) - set(self._waiting))
-        ):
+        others = set(parameters.values()) - set(self._waiting)
+        if self._waiting and not any(parameter.requires_grad for parameter in others):
             raise UsageError(f"freeze: {names!r} leaves nothing to train.")
 
     def __call__(self, step: int) -> None:

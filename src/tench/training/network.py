@@ -6,12 +6,13 @@ from tench.models import create
 from tench.models.initialise import initialise_by
 from tench.models.source import Options
 from tench.training.recipe import Recipe
+from tench.training.recompute import recompute_blocks
 
 
 def make_network(recipe: Recipe, num_classes: int) -> nn.Module:
     """The network of a resolved recipe with fresh weights, drawn from torch's global generator.
 
-    Raises UsageError as `create` does.
+    Raises UsageError as `create` and `recompute_blocks` do.
     """
     channels, image_size = recipe.input.channels, recipe.input.image_size
     assert channels != "auto"
@@ -22,6 +23,8 @@ def make_network(recipe: Recipe, num_classes: int) -> nn.Module:
     )
     if recipe.model.init != "own":
         initialise_by(network, recipe.model.init)
+    if recipe.training.recompute:
+        recompute_blocks(network, recipe.model.arch)
     return network
 
 

@@ -23,6 +23,7 @@ from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, View
 from tench.machine import cpu_has_bf16
 from tench.models.airbench import Airbench
+from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
 from tench.training.network import network_options
 from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe
@@ -100,17 +101,22 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: St
 
     start: the weights that the training begins with. Raises UsageError where that does not go with its other values.
     """
-    view, training = recipe.input, recipe.training
+    view, training, average = recipe.input, recipe.training, recipe.average
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
     image_size = _first(view.image_size, start and start.image_size, _sensed_size(train))
     small = image_size <= SMALL_PIXELS
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
+    made = (start and start.options) or AS_MADE
     has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
     train_size = _first(view.train_size, image_size)
     resolved = recipe.replace(
         arch=_arch(recipe.model, start),
+        strides=made.strides if made.strides and recipe.model.strides == "own" else recipe.model.strides,
+        blurpool=recipe.model.blurpool or made.blurpool,
         eps=_first(recipe.optimizer.eps, _EPS.get(recipe.optimizer.optimizer, 1e-8)),
+        average_decay=_first(average.average_decay, 0.95 if average.average == "lookahead" else 0.9999),
+        average_every=_first(average.average_every, 5 if average.average == "lookahead" else 1),
         image_size=image_size,
         train_size=train_size,
         ramp_from=_first(view.ramp_from, train_size),
@@ -165,6 +171,8 @@ def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, num
     """The recipe with compile decided: on where it is tried here and pays within so many steps."""
     if recipe.training.compile != "auto":
         return recipe
+    if recipe.training.recompute:  # torch.compile does not know how batch norms are kept from counting twice
+        return recipe.replace(compile="off")
     channels = recipe.input.channels
     assert channels != "auto"
     count, size = -(-recipe.training.batch_size // recipe.training.accumulate), train_size(recipe, epoch=0)

@@ -33,8 +33,8 @@ class Model:
     """Begin with these weights (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. What is auto in input comes
     with them; the head is made anew where the classes differ. Empty: drawn."""
     init: Init = "own"
-    """How weights are drawn: as the network does, or as MXNet's --initializer of that name (mxnet: its default),
-    NNabla's example or TI's edgeailite."""
+    """How weights are drawn: as the network does, or as MXNet's --initializer of that name (mxnet: its default for most
+    networks), NNabla's example or TI's edgeailite."""
     dropout: float | Own = "own"
     """Probability that a feature is dropped before the last layer."""
     drop_path: float | Own = "own"
@@ -85,8 +85,7 @@ class Input:
     flip: float = 0.5
     """Probability that a training image is mirrored left to right (mxnet: mirror and rand_mirror instead)."""
     flip_form: Literal["random", "alternate"] = "random"
-    """alternate: drawn for the first epoch, then turned round in each epoch (arXiv:2404.00498). pad-crop and
-    random-resized-crop."""
+    """alternate: drawn for the first epoch, then turned round in each epoch (arXiv:2404.00498); not of mxnet."""
     mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
     """mxnet: what the programs of example/image-classification set. 1: random crop and mirror; 2: also hue, saturation
     and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random resized crop,
@@ -206,7 +205,8 @@ class Optimizer:
     NNabla's rule), all but those and biases (timm's), all but biases and the shifts of norms (MXNet's), or all but
     those with bn in their name (ffcv-imagenet's)."""
     norm_bias_lr: float = 1.0
-    """The shifts of norms learn so many times as fast, their weight decay staying what it was (airbench: 64)."""
+    """The shifts of norms learn so many times as fast, their weight decay staying what it was (airbench: 64); not with
+    muon."""
     clip_norm: float = 0.0
     """Largest norm of all gradients together; larger ones are scaled down. 0: no clipping."""
     freeze: str = ""
@@ -251,10 +251,11 @@ class Average:
     average: Literal["none", "ema", "lookahead"] = "none"
     """ema: a running average of the weights and buffers is kept; it is what is validated and saved. lookahead: the
     network itself is drawn back to its average, less and less (airbench)."""
-    average_decay: float = 0.9999
-    """What the average keeps of itself at an update; of lookahead in a step, at the end of the training."""
-    average_every: int = 1
-    """Steps between two updates of the average."""
+    average_decay: float | Auto = "auto"
+    """What the average keeps of itself at an update; of lookahead in a step, at the end of the training. auto: 0.9999;
+    0.95 for lookahead."""
+    average_every: int | Auto = "auto"
+    """Steps between two updates of the average. auto: 1; 5 for lookahead."""
     average_form: Literal["plain", "torchvision", "timm"] = "plain"
     """ema. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and during the warm-up
     the average is a copy. timm: average_decay is reached as 1 - (1 + step)^(-2/3)."""

@@ -1,13 +1,14 @@
 """Whether the values of a recipe can be, each and together: checked once, before anything else is done with it."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from tench.errors import UsageError
 from tench.input.augment import named_policy
 from tench.input.mxnet_augment import mxnet_augment
 from tench.training.duration import Duration
-from tench.training.recipe import Auto, Input, Mix, Recipe
+from tench.training.recipe import Input, Mix, Recipe
 
 Check = tuple[bool, str, Any, str]
 """Whether a value holds, its name, the value, and what it should be."""
@@ -39,8 +40,18 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
             "0 to below 1, or own",
         ),
         (model.strides == "own" or set(model.strides) <= {1, 2}, "model.strides", model.strides, "1 or 2 each, or own"),
-        (0 <= average.average_decay < 1, "average.average_decay", average.average_decay, "0 to below 1"),
-        (average.average_every >= 1, "average.average_every", average.average_every, "1 or more"),
+        (
+            average.average_decay == "auto" or 0 <= average.average_decay < 1,
+            "average.average_decay",
+            average.average_decay,
+            "0 to below 1, or auto",
+        ),
+        (
+            average.average_every == "auto" or average.average_every >= 1,
+            "average.average_every",
+            average.average_every,
+            "1 or more, or auto",
+        ),
         *_mix_checks(mix, training.batch_size),
         (optimizer.lr > 0, "optimizer.lr", optimizer.lr, "more than 0"),
         (0 <= optimizer.momentum < 1, "optimizer.momentum", optimizer.momentum, "0 to below 1"),
@@ -168,7 +179,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         checks.append(
             (view.eval_resize >= view.image_size, "input.eval_resize", view.eval_resize, "image_size or more")
         )
-    for holds, name, value, expected in checks:
+    for holds, name, value, expected in [*checks, *_together(recipe)]:
         if not holds:
             raise UsageError(f"{where}: {name} is {value}, but should be {expected}.")
     try:
@@ -199,8 +210,34 @@ def _check_mxnet(view: Input, where: str) -> None:
         )
 
 
-def _fits(train_size: int | Auto, view: Input) -> bool:
-    return view.train_view != "resize-crop" or train_size == "auto" or train_size <= view.short_side[0]
+def _together(recipe: Recipe) -> Iterator[Check]:
+    """What would have no effect, or none that is meant, beside another value."""
+    view, optimizer, training, ramp = recipe.input, recipe.optimizer, recipe.training, recipe.input.ramp_epochs
+    has_nesterov, kind = optimizer.optimizer in ("sgd", "lars"), optimizer.optimizer
+    yield not optimizer.nesterov or has_nesterov, "optimizer.nesterov", optimizer.nesterov, f"false with {kind}"
+    yield kind != "muon" or optimizer.norm_bias_lr == 1, "optimizer.norm_bias_lr", optimizer.norm_bias_lr, "1 with muon"
+    is_step = recipe.schedule.schedule == "step"
+    milestones = recipe.schedule.milestones
+    yield is_step or not milestones, "schedule.milestones", milestones, "empty but with the schedule step"
+    is_bce = training.loss == "bce"
+    yield (
+        is_bce or not training.bce_threshold,
+        "training.bce_threshold",
+        training.bce_threshold,
+        "0 but with the loss bce",
+    )
+    grows = view.ramp_from not in ("auto", view.train_size)
+    yield ramp[1] > 0 or not grows, "input.ramp_epochs", ramp, "the epochs of the ramp, where ramp_from is given"
+    yield (
+        ramp[1] == 0 or view.ramp_from != "auto",
+        "input.ramp_from",
+        view.ramp_from,
+        "a size, where ramp_epochs are given",
+    )
+    alternates = view.flip_form == "alternate"
+    yield not alternates or view.train_view != "mxnet", "input.flip_form", view.flip_form, "random with mxnet"
+    both = training.compile == "on" and training.recompute
+    yield not both, "training.compile", training.compile, "auto or off with recompute, which cannot be compiled"
 
 
 def _mix_checks(mix: Mix, batch_size: int) -> list[Check]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError
 from tench.training.average import Average, Lookahead
 from tench.training.compiling import compiled_forward
 from tench.training.optimizer import make_optimizer
@@ -100,11 +100,20 @@ def new_state(module: nn.Module, recipe: Recipe, device: torch.device, steps_per
 
 
 def _average(module: nn.Module, recipe: Recipe, steps_per_epoch: int) -> Average | Lookahead | None:
-    asked, every, decay = recipe.average, recipe.average.average_every, recipe.average.average_decay
+    asked = recipe.average
     if asked.average == "none":
         return None
+    assert asked.average_every != "auto"
+    assert asked.average_decay != "auto"
+    every, decay = asked.average_every, asked.average_decay
     if asked.average == "lookahead":
-        return Lookahead(module, total_steps(recipe, steps_per_epoch), decay, every)
+        steps = total_steps(recipe, steps_per_epoch)
+        if steps < every:
+            raise UsageError(
+                f"The training has {steps} steps, but its average is updated every {every}: it would never learn. "
+                "Train longer, or lower --average-every."
+            )
+        return Lookahead(module, steps, decay, every)
     if asked.average_form == "torchvision":
         decay = max(0.0, 1 - (1 - decay) * recipe.training.batch_size * every / recipe.training.epochs)
         return Average(module, decay, every, warmup=warmup_steps(recipe, steps_per_epoch))

@@ -37,8 +37,8 @@ def train_step(
         images, targets = augment(images, targets, state.step)  # targets (B, classes) float32 where they are mixed
     state.optimizer.zero_grad()
     loss, correct = torch.zeros_like(state.totals[0]), torch.zeros_like(state.totals[1])
-    parts = recipe.training.accumulate
-    for part, target in zip(images.chunk(parts), targets.chunk(parts), strict=True):
+    parts = min(recipe.training.accumulate, len(images))
+    for part, target in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
         part_loss, logits = forward_loss(state.forward, part, target, recipe.training)
         torch.autograd.backward(state.scaler.scale(part_loss * (len(part) / len(images))))
         loss += part_loss.detach() * len(part)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.input.resampling import Interpolation
+from tench.models.source import Options
 from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.own import differences, first_of
 
@@ -28,7 +29,8 @@ class Start:
 
     state: on the CPU, floats as fp32. source: where from, for people. arch: as `create` takes it. classes: of the head;
     matched with a data set's by id, so that names for people never decide. The rest is what the network was trained to
-    see, in the units of a recipe: mean, std of pixels scaled to 0..1; image_size, eval_resize in pixels.
+    see, in the units of a recipe: mean, std of pixels scaled to 0..1; image_size, eval_resize in pixels. options: what
+    the network was asked for beside its name.
     """
 
     state: dict[str, Tensor]
@@ -43,6 +45,7 @@ class Start:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     channel_order: str | None = None
+    options: Options | None = None
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
