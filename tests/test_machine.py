@@ -1,4 +1,7 @@
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +136,25 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
     assert str(error.value).startswith(f"--device {name}: not to be had (")
     assert str(error.value).endswith("See tench doctor.")
     assert "\n" not in str(error.value)
+
+
+def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
+    # In a process of its own: what it tells the C library cannot be taken back.
+    script = """
+import ctypes, os
+from tench.machine import keep_freed_memory
+keep_freed_memory()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+block = libc.malloc(200_000_000)
+ctypes.memset(block, 1, 200_000_000)
+full = resident()
+libc.free(block)
+print(full - resident())
+"""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("needs glibc")
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1_000_000

@@ -16,6 +16,7 @@ from tench.bench.measure import REPEATS, Rate, rates
 from tench.bench.peak_memory import start_peak
 from tench.errors import UsageError
 from tench.input.loader import Batch
+from tench.machine import keep_freed_memory
 from tench.training.network import make_network
 from tench.training.plan import resolve_memory_format
 from tench.training.recipe import Recipe
@@ -150,6 +151,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _new_network(recipe: Recipe, num_classes: int, device: torch.device) -> tuple[Recipe, State]:
+    if device.type == "cpu":
+        keep_freed_memory()  # as `fit` does
     module = make_network(recipe, num_classes)
     recipe = resolve_memory_format(recipe, module)
     return recipe, new_state(module, recipe, device)

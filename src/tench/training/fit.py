@@ -14,7 +14,7 @@ from tench.errors import UsageError
 from tench.evaluation.evaluate import evaluation_order, measure
 from tench.input.order import Order
 from tench.input.views import View
-from tench.machine import choose_device
+from tench.machine import choose_device, keep_freed_memory
 from tench.models import stem_note
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.freezing import Freezing
@@ -74,6 +74,8 @@ def fit(
         source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
     validate(recipe)
     device = choose_device(options.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     data = open_data(source, None if val is None else str(val), recipe.input, threads=options.threads)
     directory = Run.at(run)
     try:
