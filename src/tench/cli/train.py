@@ -23,6 +23,7 @@ class Train:
         tench train                                    handwritten digits, a minute
         tench train ~/cifar10 --recipe cifar-resnet
         tench train ~/flowers -a resnet50 --epochs 30 -b 64 --lr 0.05 --run runs/flowers
+        tench train ~/flowers --recipe finetune10 --weights torchvision:resnet50 -b 64 --lr 0.064
     """
 
     source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
