@@ -63,7 +63,8 @@ def recipes_page() -> str:
         NOTE + "# Recipes\n",
         inspect.cleandoc(recipe_module.__doc__ or "") + "\n",
         "Each value is a flag of `tench train` (`--lr 0.2`), a key in YAML, and a word of `Recipe.replace` in Python. "
-        "A YAML file needs only what differs from the defaults.\n",
+        "A YAML file needs only what differs from the defaults, or, with `like: NAME` in it, from that packaged "
+        "recipe. [Training](training.md) shows them at work.\n",
     ]
     for section in dataclasses.fields(Recipe):
         kind: Any = section.type

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tench.cli.main import COMMANDS, main
+from tench.training.recipe_file import load_recipe, packaged_recipes
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
@@ -35,7 +36,8 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3), ("bench.md", 5)]
+    ("page", "count"),
+    [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3), ("bench.md", 5), ("training.md", 9)],
 )
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -90,6 +92,15 @@ def test_every_link_points_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_the_page_on_training_names_every_recipe_with_its_network() -> None:
+    rows = re.findall(r"^\| `.*", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE)
+    for name in packaged_recipes():
+        row = next((row for row in rows if f"`{name}`" in row.split("|")[1]), None)
+        assert row is not None, f"{name} is not in the table of docs/training.md"
+        arch = load_recipe(name).model.arch
+        assert f"`{arch}`" in row or arch in ("auto", name)
 
 
 def test_the_tables_of_loaders_are_those_of_the_measurements() -> None:

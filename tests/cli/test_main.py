@@ -50,6 +50,19 @@ def test_evaluate_json_is_what_programs_read(digits_run: Path, capsys: pytest.Ca
     assert result["loss"] > 0
 
 
+def test_a_training_that_ends_within_an_epoch_counts_that_epoch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "digits", "-a", "mlp", "--epochs", "0.5", "--run", str(tmp_path / "run")]) == 0
+    assert "after epoch 1 of 1." in capsys.readouterr().out
+
+
+def test_what_was_changed_in_the_stem_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "digits", "-a", "mobilenet_v2", "--epochs", "0.1", "--run", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert "\nStem fitted to 8 px: the first convolution" in capsys.readouterr().err
+
+
 def test_train_with_e_evaluates_the_run(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-e", "--run", str(digits_run)]) == 0
     assert "359 images, each counted once" in capsys.readouterr().out

@@ -202,7 +202,7 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
     [
         ("resnet50", Options(drop_path=0.1), "resnet50 has no stochastic_depth_prob in torchvision; timm:resnet50 may"),
         ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path_rate in timm."),
-        ("resnet20", Options(dropout=0.1), "resnet20 has no dropout, which is to be 0.1."),
+        ("resnet20", Options(dropout=0.1), "resnet20 has no dropout to set to 0.1: leave it out."),
         ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no strides"),
     ],
 )

@@ -162,8 +162,12 @@ def test_every_field_is_explained_where_it_stands() -> None:
             "model: {strides: [1, 1, 1, 2, 1.5]}",
             "model.strides is [1, 1, 1, 2, 1.5], but should be a list of 5 whole numbers or own.",
         ),
-        ("like: nothing", "like is 'nothing', but should name a packaged recipe: airbench94, "),
-        ("like: [digits]", "like is ['digits'], but should name a packaged recipe: airbench94, "),
+        ("like: nothing", "like is 'nothing', but should name a packaged recipe. Known: airbench94, "),
+        ("like: step9", "like is 'step9', but should name a packaged recipe. Did you mean 'step90'"),
+        (
+            "like: [digits]",
+            "like is ['digits'], but should name a packaged recipe. Did you mean 'digits'? Known: airbench94, ",
+        ),
         ("{like: digits, training: {epoch: 3}}", "unknown key 'epoch' in training."),
     ],
 )
@@ -298,7 +302,10 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
         {"freeze_from": "soon"},
         'optimizer.freeze_from: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'soon\'.',
     ),
-    ({"image_size": 32, "eval_resize": 31}, "input.eval_resize is 31, but should be image_size or more."),
+    (
+        {"image_size": 32, "eval_resize": 31},
+        "input.eval_resize is 31, but should be image_size (32) or more; auto goes with the size.",
+    ),
     (
         {"color_jitter": (0.4, -0.1, 0.0, 0.0)},
         "augment.color_jitter is (0.4, -0.1, 0.0, 0.0), but should be four numbers, 0 (none) or more, the hue at most "

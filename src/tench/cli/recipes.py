@@ -12,7 +12,8 @@ from tench.cli.parse import parse
 class Recipes:
     """List the packaged recipes, or print one in full, with what we measured of it.
 
-    A printed recipe is a file: save it, change it, and give it to tench train --recipe. Example:
+    A printed recipe is a file: save it, change it, and give it to tench train --recipe. Or write one that says
+    `like: NAME`, and below that only what differs. Example:
 
         tench recipes cifar-resnet
     """

@@ -23,6 +23,7 @@ class Train:
         tench train                                    handwritten digits, a minute
         tench train ~/cifar10 --recipe cifar-resnet
         tench train ~/flowers -a resnet50 --epochs 30 -b 64 --lr 0.05 --run runs/flowers
+        tench train ~/flowers --recipe finetune10 --weights torchvision:resnet50 -b 64 --lr 0.064
     """
 
     source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
@@ -60,6 +61,7 @@ def run(arguments: list[str]) -> int:
         return _evaluate(asked)
     from tench.training.fit import default_recipe, fit
     from tench.training.options import Options
+    from tench.training.schedule import num_epochs
     from tench.weights.own import read_card
 
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
@@ -75,7 +77,7 @@ def run(arguments: list[str]) -> int:
     finished = fit(source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
-    print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {asked.values.training.epochs}.")
+    print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {num_epochs(asked.values)}.")
     print(f"Use it: tench evaluate {finished.folder}, tench predict {finished.folder} IMAGE")
     return 0
 

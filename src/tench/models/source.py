@@ -42,7 +42,8 @@ def require_as_made(options: Options, *but: str) -> None:
     for field in fields(options):
         value = getattr(options, field.name)
         if field.default is None and value is not None and field.name not in but:
-            raise OptionError(f"has no {field.name}, which is to be {value}")
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            raise OptionError(f"has no {field.name} to set to {shown}: leave it out")
 
 
 class Source(Protocol):

@@ -225,6 +225,6 @@ def _describe(
     )
     size = {"image_size": card.image_size, "channels": card.channels}
     if note := stem_note(card.arch, num_classes=len(card.classes), options=card.options, **size):
-        _log.info("Stem: %s", note)
+        _log.info("%s", note)
     for note in notes:
         _log.info("Weights: %s", note)

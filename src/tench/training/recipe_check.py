@@ -177,7 +177,12 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
             )
         )
         checks.append(
-            (view.eval_resize >= view.image_size, "input.eval_resize", view.eval_resize, "image_size or more")
+            (
+                view.eval_resize >= view.image_size,
+                "input.eval_resize",
+                view.eval_resize,
+                f"image_size ({view.image_size}) or more; auto goes with the size",
+            )
         )
     for holds, name, value, expected in [*checks, *_together(recipe)]:
         if not holds:

@@ -80,7 +80,8 @@ def _values(path: Path) -> Any:
     base = data.pop(_LIKE)
     if base not in packaged_recipes() or base == path.stem:
         raise UsageError(
-            f"{path}: {_LIKE} is {base!r}, but should name a packaged recipe: {', '.join(packaged_recipes())}."
+            f"{path}: {_LIKE} is {base!r}, but should name a packaged recipe.{nearest(str(base), packaged_recipes())} "
+            f"Known: {', '.join(packaged_recipes())}."
         )
     from_plain(data, str(path))  # so that an error names this file
     below = _values(PACKAGED / f"{base}.yaml")

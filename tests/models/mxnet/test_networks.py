@@ -179,7 +179,7 @@ def test_other_depths_of_small_resnets_are_known_though_not_listed() -> None:
 
 
 def test_an_option_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"mxnet:alexnet has no dropout, which is to be 0\.1"):
+    with pytest.raises(UsageError, match=r"mxnet:alexnet has no dropout to set to 0\.1"):
         create("mxnet:alexnet", num_classes=3, image_size=96, options=Options(dropout=0.1))
 
 
