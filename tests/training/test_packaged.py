@@ -90,7 +90,8 @@ VALUES: dict[str, Values] = {
     "mixup90": MIXUP | {"epochs": 90},
     "mixup250": MIXUP | {"epochs": 250},
     "mixup350": MIXUP | {"epochs": 350, "arch": "nnabla:efficientnet_b0"},
-    "finetune10": COSINE | {"epochs": 10, "arch": "auto", "init": "own", "image_size": "auto", "eval_resize": "auto"},
+    "finetune10": COSINE
+    | {"epochs": 10, "arch": "auto", "weights": "needed", "init": "own", "image_size": "auto", "eval_resize": "auto"},
     "pytorch-examples": PLAIN | {"arch": "resnet18", "lr": 0.1, "weight_decay": 1e-4, "epochs": 90, "batch_size": 256},
     "torchvision-90": PLAIN | {"arch": "resnet50", "lr": 0.1, "weight_decay": 1e-4, "epochs": 90, "batch_size": 256},
     "torchvision-600": NEW | {"arch": "resnet50", "train_size": 176, "image_size": 224, "eval_resize": 232},
@@ -136,7 +137,15 @@ VALUES: dict[str, Values] = {
     | {"arch": "mxnet:resnet-50", "lr": 0.1, "epochs": 80, "batch_size": 128, "image_size": 224}
     | {"train_view": "mxnet", "mxnet_level": "imagenet"},
     "mxnet-finetune": MXNET
-    | {"arch": "auto", "image_size": 224, "lr": 0.01, "epochs": 30, "batch_size": 128, "momentum": 0.0}
+    | {
+        "arch": "auto",
+        "weights": "needed",
+        "image_size": 224,
+        "lr": 0.01,
+        "epochs": 30,
+        "batch_size": 128,
+        "momentum": 0.0,
+    }
     | {"weight_decay": 0.0, "train_view": "mxnet", "mxnet_level": "1"},
     "apm5": {"arch": "apm5:resnet50_v2", "lr": 0.05, "epochs": 50, "batch_size": 128, "label_smoothing": 0.1}
     | {"momentum": 0.9, "lr_inside": True, "weight_decay": 1e-4, "decay": "not-norms-and-biases", "lighting": 0.1}

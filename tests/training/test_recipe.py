@@ -274,9 +274,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"accumulate": 0}, "training.accumulate is 0, but should be 1 to the batch size."),
     ({"accumulate": 9, "batch_size": 8}, "training.accumulate is 9, but should be 1 to the batch size."),
     ({"bce_threshold": 0.2}, "training.bce_threshold is 0.2, but should be 0 but with the loss bce."),
-    ({"nesterov": True, "optimizer": "adamw"}, "optimizer.nesterov is True, but should be false with adamw."),
     ({"norm_bias_lr": 64.0, "optimizer": "muon"}, "optimizer.norm_bias_lr is 64.0, but should be 1 with muon."),
-    ({"milestones": (30.0,)}, "schedule.milestones is (30.0,), but should be empty but with the schedule step."),
     (
         {"ramp_from": 160, "train_size": 192},
         "input.ramp_epochs is (0.0, 0.0), but should be the epochs of the ramp, where ramp_from is given.",

@@ -143,3 +143,8 @@ def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_name
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError, match=r"best\.safetensors: not there, and it should hold weights"):
         starting_weights(str(tmp_path))
+
+
+def test_a_recipe_that_needs_weights_says_how_they_are_named() -> None:
+    with pytest.raises(UsageError, match="begins with trained weights: name them with --weights"):
+        starting_weights("needed")

@@ -31,7 +31,8 @@ class Model:
     """Network, by the name `tench models` lists it under. auto: that of the weights, or resnet18."""
     weights: str = ""
     """Begin with these weights (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. What is auto in input comes
-    with them; the head is made anew where the classes differ. Empty: drawn."""
+    with them; the head is made anew where the classes differ. Empty: drawn. needed: a recipe for fine-tuning, which
+    wants them to be named."""
     init: Init = "own"
     """How weights are drawn: as the network does, or as MXNet's --initializer of that name (mxnet: its default for most
     networks), NNabla's example or TI's edgeailite."""

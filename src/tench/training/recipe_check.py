@@ -218,12 +218,8 @@ def _check_mxnet(view: Input, where: str) -> None:
 def _together(recipe: Recipe) -> Iterator[Check]:
     """What would have no effect, or none that is meant, beside another value."""
     view, optimizer, training, ramp = recipe.input, recipe.optimizer, recipe.training, recipe.input.ramp_epochs
-    has_nesterov, kind = optimizer.optimizer in ("sgd", "lars"), optimizer.optimizer
-    yield not optimizer.nesterov or has_nesterov, "optimizer.nesterov", optimizer.nesterov, f"false with {kind}"
-    yield kind != "muon" or optimizer.norm_bias_lr == 1, "optimizer.norm_bias_lr", optimizer.norm_bias_lr, "1 with muon"
-    is_step = recipe.schedule.schedule == "step"
-    milestones = recipe.schedule.milestones
-    yield is_step or not milestones, "schedule.milestones", milestones, "empty but with the schedule step"
+    is_muon = optimizer.optimizer == "muon"
+    yield not is_muon or optimizer.norm_bias_lr == 1, "optimizer.norm_bias_lr", optimizer.norm_bias_lr, "1 with muon"
     is_bce = training.loss == "bce"
     yield (
         is_bce or not training.bce_threshold,

@@ -25,6 +25,8 @@ def starting_weights(name: str) -> Start:
     the network where it says one. Raises UsageError where there is nothing of that name, TenchError where it cannot be
     read or downloaded.
     """
+    if name == "needed":
+        raise UsageError("This recipe begins with trained weights: name them with --weights RUN, FILE or timm:NAME.")
     system, colon, rest = name.partition(":")
     if colon and system in _PUBLISHED:
         return _PUBLISHED[system](rest)
