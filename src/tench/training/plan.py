@@ -125,6 +125,8 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: St
         precision=_first(training.precision, "bf16" if has_bf16 else "fp32"),
     )
     validate(resolved)  # what was auto has its value only now
+    if start is not None:
+        _require_same_network(resolved, start)
     return resolved
 
 
@@ -144,6 +146,20 @@ def _arch(model: Model, start: Start | None) -> str:
     if start.arch is None:
         raise UsageError(f"{start.source}: does not say which network it is of: name that one with -a ARCH.")
     return start.arch
+
+
+def _require_same_network(recipe: Recipe, start: Start) -> None:
+    """Raise UsageError for an option that no weight tells of, and without which a network computes something else."""
+    if start.options is None or start.arch != recipe.model.arch:
+        return
+    flags = {
+        "blurpool": "--blurpool" if start.options.blurpool else "--no-blurpool",
+        "strides": f"--strides {' '.join(map(str, start.options.strides or ['own']))}",
+    }
+    asked = network_options(recipe)
+    for name, flag in flags.items():
+        if getattr(asked, name) != getattr(start.options, name):
+            raise UsageError(f"{start.source}: its network was made with {flag}: add that, so that it stays the same.")
 
 
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:

@@ -55,6 +55,7 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
         mean=card.mean,
         std=card.std,
         channel_order=card.channel_order,
+        options=card.options,
     )
 
 

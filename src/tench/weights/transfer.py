@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.input.resampling import Interpolation
+from tench.models.source import Options
 from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.own import differences, first_of
 
@@ -43,6 +44,7 @@ class Start:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     channel_order: str | None = None
+    options: Options | None = None
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
