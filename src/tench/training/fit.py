@@ -117,7 +117,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         pieces=data.train.pieces(),
     )
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
-    recipe = resolve_compile(recipe, module, device, len(data.classes), steps)
+    recipe = resolve_compile(recipe, module, device, steps)
     freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
     normalise = make_normalise(recipe, device)
     if saved is None and start is None:  # before the state, for averages begin with these filters too

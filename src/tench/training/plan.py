@@ -177,7 +177,7 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, num_classes: int, steps: int) -> Recipe:
+def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, steps: int) -> Recipe:
     """The recipe with compile decided: on where it is tried here and pays within so many steps."""
     if recipe.training.compile != "auto":
         return recipe

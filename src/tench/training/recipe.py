@@ -284,7 +284,7 @@ class Training:
     memory_format: Literal["auto", "nchw", "nhwc"] = "auto"
     """Memory order of images and filters. auto: nhwc (channels last) for networks with convolutions."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the network with torch.compile. auto: in a training of half an hour or more it is tried and measured at
+    """Compile the network with torch.compile. auto: in a training of an hour or more it is tried and measured at
     the start, and stays where it saves more than it took."""
     recompute: bool = False
     """Keep only the inputs of residual blocks, and compute the rest once more in the backward pass: less memory, more
