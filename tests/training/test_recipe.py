@@ -267,6 +267,10 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ),
     ({"average_decay": 1.0}, "average.average_decay is 1.0, but should be 0 to below 1."),
     ({"average_every": 0}, "average.average_every is 0, but should be 1 or more."),
+    (
+        {"compile": "on", "recompute": True},
+        "training.compile is on, but should be off or auto with recompute, which torch.compile does not take.",
+    ),
     ({"accumulate": 0}, "training.accumulate is 0, but should be 1 to the batch size."),
     ({"accumulate": 9, "batch_size": 8}, "training.accumulate is 9, but should be 1 to the batch size."),
     ({"bce_threshold": 1.0}, "training.bce_threshold is 1.0, but should be 0 (none) to below 1."),

@@ -29,6 +29,12 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
             training.accumulate,
             "1 to the batch size",
         ),
+        (
+            training.compile != "on" or not training.recompute,
+            "training.compile",
+            training.compile,
+            "off or auto with recompute, which torch.compile does not take",
+        ),
         (0 <= training.bce_threshold < 1, "training.bce_threshold", training.bce_threshold, "0 (none) to below 1"),
         (model.dropout == "own" or 0 <= model.dropout < 1, "model.dropout", model.dropout, "0 to below 1, or own"),
         (
