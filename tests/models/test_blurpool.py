@@ -5,7 +5,7 @@ from torch.nn.functional import conv2d
 
 from tench.errors import UsageError
 from tench.models import create
-from tench.models.blurpool import BlurredConv2d, add_blurpool
+from tench.models.blurpool import add_blur, add_blurpool
 from tench.models.source import Options
 
 
@@ -13,7 +13,9 @@ def test_the_input_of_a_convolution_is_blurred_by_the_binomial_filter() -> None:
     conv = nn.Conv2d(16, 8, 3, stride=2, padding=1)
     images = torch.randn(2, 16, 9, 11)
     blurred = torch.stack([conv2d(image[:, None], BINOMIAL, padding=1)[:, 0] for image in images])
-    torch.testing.assert_close(BlurredConv2d(conv)(images), conv(blurred))
+    expected = conv(blurred)
+    add_blur(conv)
+    torch.testing.assert_close(conv(images), expected)
 
 
 BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])[None, None] / 16
@@ -21,7 +23,7 @@ BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])[Non
 
 def test_a_resnet_blurs_before_its_six_convolutions_of_stride_2_but_not_before_the_stem() -> None:
     network = create("resnet50", num_classes=10, image_size=96, options=Options(blurpool=True))
-    blurred = [name for name, module in network.named_modules() if isinstance(module, BlurredConv2d)]
+    blurred = [name for name, module in network.named_modules() if "blur" in dict(module.named_buffers(recurse=False))]
     stages = ("layer2", "layer3", "layer4")
     assert blurred == [f"{stage}.0.{conv}" for stage in stages for conv in ("conv2", "downsample.0")]
 
@@ -31,6 +33,21 @@ def test_its_weights_are_those_of_the_network_without() -> None:
     blurred = create("resnet18", num_classes=10, image_size=96, options=Options(blurpool=True))
     blurred.load_state_dict(plain.state_dict())
     assert not torch.equal(plain.eval()(torch.ones(1, 3, 96, 96)), blurred.eval()(torch.ones(1, 3, 96, 96)))
+
+
+@pytest.mark.parametrize("arch", ["timm:tf_efficientnet_b0", "timm:resnetv2_50x1_bit"])
+def test_a_convolution_that_pads_or_scales_in_its_own_way_still_does(arch: str) -> None:
+    torch.manual_seed(0)
+    plain = create(arch, num_classes=10, image_size=96).eval()
+    torch.manual_seed(0)
+    blurred = create(arch, num_classes=10, image_size=96, options=Options(blurpool=True)).eval()
+    for module in blurred.modules():
+        if "blur" in dict(module.named_buffers(recurse=False)):
+            identity = torch.zeros(3, 3)
+            identity[1, 1] = 1
+            module.get_buffer("blur").copy_(identity)
+    images = torch.randn(1, 3, 96, 96)
+    torch.testing.assert_close(blurred(images), plain(images), rtol=1e-4, atol=1e-4)
 
 
 def test_convolutions_of_few_channels_stay() -> None:

@@ -1,9 +1,8 @@
-"""The loop as a whole. Run as a script, this file trains for a test that kills it: test_fit.py RUN."""
+"""The loop as a whole. Run as a script, this file trains for a test that kills it: -m tests.training.test_fit RUN."""
 
 import contextlib
 import csv
 import dataclasses
-import io
 import itertools
 import json
 import logging
@@ -22,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from tests.training.runs import Killed, assert_same_outcome, checkpoint, equal_in_all
 from torch import nn
 
 import tench
@@ -61,11 +60,6 @@ FILES = {
     "best.safetensors",
     "model.json",
 }
-TIMES = {"seconds", "images_per_second", "wait_share"}
-
-
-class Killed(BaseException):
-    """Ends a training as SIGKILL would, as far as files can tell."""
 
 
 def dropout_network(arch: str, *, num_classes: int, image_size: int, channels: int, options: object) -> nn.Module:
@@ -85,41 +79,6 @@ def train(run: Path, recipe: Recipe = SMALL, options: Options = OPTIONS) -> Run:
     return fit(SOURCE, recipe=recipe, run=run, options=options)
 
 
-def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in record.items() if name not in TIMES} for record in records]
-
-
-def checkpoint(run: Path) -> dict[str, Any]:
-    saved: dict[str, Any] = torch.load(run / "last.ckpt", weights_only=True)
-    return saved
-
-
-def equal_in_all(first: Any, second: Any) -> bool:
-    """Whether two checkpoints hold the same, bit for bit."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal_in_all(first[key], second[key]) for key in first)
-    if isinstance(first, list):
-        return len(first) == len(second) and all(map(equal_in_all, first, second))
-    return bool(first == second)
-
-
-def assert_same_outcome(run: Path, expected: Path) -> None:
-    """Everything two runs leave behind is the same, but for what tells of time."""
-    ours, theirs = checkpoint(run), checkpoint(expected)
-    assert ours.pop("seconds") > 0
-    assert theirs.pop("seconds") > 0
-    assert equal_in_all(ours, theirs)
-    ours, theirs = load_file(run / "best.safetensors"), load_file(expected / "best.safetensors")
-    assert equal_in_all(ours, theirs)
-    for name in ("model.json", "classes.json", "recipe.yaml"):
-        assert (run / name).read_text() == (expected / name).read_text()
-    assert without_times(Run(run).metrics()) == without_times(Run(expected).metrics())
-    tables = [list(csv.DictReader(io.StringIO((folder / "metrics.csv").read_text()))) for folder in (run, expected)]
-    assert without_times(tables[0]) == without_times(tables[1])
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
@@ -134,22 +93,6 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         run = tmp_path_factory.mktemp("digits")
         yield fit(recipe=DIGITS_WITH_MLP, run=run, options=Options(device="cpu", threads=1, log_every=20))
-
-
-@pytest.fixture
-def kill_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Kills the training in this process before a step, counted from 0; never again when it is continued."""
-
-    def at(step: int) -> None:
-        def train_step(state: State, *rest: Any) -> None:
-            if state.step == step:
-                monkeypatch.setattr(loop_module, "train_step", real_train_step)
-                raise Killed
-            real_train_step(state, *rest)
-
-        monkeypatch.setattr(loop_module, "train_step", train_step)
-
-    return at
 
 
 # What a training reaches and leaves behind
@@ -433,7 +376,8 @@ def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = subprocess.Popen(
-        [sys.executable, __file__, str(tmp_path / "killed")],
+        [sys.executable, "-m", "tests.training.test_fit", str(tmp_path / "killed")],
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

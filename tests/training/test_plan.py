@@ -123,7 +123,7 @@ def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
 def test_nothing_is_left_open() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     resolved = resolve_memory_format(resolve(Recipe(), train_of("digits"), CPU), network)
-    resolved = resolve_compile(resolved, network, CPU, num_classes=10, steps=10)
+    resolved = resolve_compile(resolved, network, CPU, steps=10)
     assert [name for name, value in resolved.leaves() if value == "auto"] == []
 
 

@@ -1,3 +1,4 @@
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,13 @@ from torch.optim.lr_scheduler import (
     ExponentialLR,
     LinearLR,
     LRScheduler,
+    MultiStepLR,
     PolynomialLR,
+    SequentialLR,
     StepLR,
 )
 
+from tench.compat import import_timm
 from tench.training.recipe import Recipe
 from tench.training.schedule import learning_rate, total_steps
 
@@ -108,3 +112,85 @@ def test_a_warm_up_as_long_as_the_training_only_rises() -> None:
     rates = rates_of_tench(lr=0.3, epochs=2, schedule="cosine", warmup="9 epochs")
     assert rates == sorted(rates)
     assert max(rates) < 0.3
+
+
+# Courses that change once an epoch, begin elsewhere or wait, against the programs that have them
+
+
+def by_epoch(**values: Any) -> list[float]:
+    """The learning rate of each epoch, which all its steps have."""
+    rates = rates_of_tench(schedule_per="epoch", **values)
+    epochs = [rates[first : first + STEPS_PER_EPOCH] for first in range(0, len(rates), STEPS_PER_EPOCH)]
+    assert all(len(set(epoch)) == 1 for epoch in epochs)
+    return [epoch[0] for epoch in epochs]
+
+
+@pytest.mark.parametrize(("schedule_from", "prefix"), [("start", False), ("warmup", True)])
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_by_epoch_cosine_is_timms(schedule_from: str, prefix: bool, warmup: int) -> None:
+    import_timm()
+    from timm.scheduler import CosineLRScheduler
+
+    scheduler = CosineLRScheduler(
+        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3),
+        t_initial=10 - (warmup if prefix else 0),
+        lr_min=0.003,
+        warmup_t=warmup,
+        warmup_lr_init=0.06,
+        warmup_prefix=prefix,
+    )
+    theirs = [scheduler._get_lr(epoch)[0] for epoch in range(10)]
+    course = {"schedule": "cosine", "final_lr": 0.003, "warmup": f"{warmup} epochs", "warmup_from": 0.2}
+    equal(by_epoch(lr=0.3, epochs=10, schedule_from=schedule_from, **course), theirs)
+
+
+def in_sequence(first: LRScheduler, second: LRScheduler, at: int) -> list[float]:
+    """Of torch's SequentialLR in 10 steps."""
+    optimizer = first.optimizer
+    scheduler = SequentialLR(optimizer, [first, second], milestones=[at])
+    rates = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it gives its members an epoch, which they are not to be given
+        for _ in range(10):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+    return rates
+
+
+def test_by_epoch_a_warm_up_and_cosine_are_torchvisions() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    theirs = in_sequence(LinearLR(optimizer, 0.01, 1.0, 4), CosineAnnealingLR(optimizer, 6, 1e-4), at=4)
+    equal(by_epoch(lr=0.3, epochs=10, schedule="cosine", warmup="4 epochs", warmup_from=0.01, final_lr=1e-4), theirs)
+
+
+def test_hold_keeps_the_learning_rate_and_what_is_left_is_the_course() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    theirs = in_sequence(ConstantLR(optimizer, 1.0, 4), CosineAnnealingLR(optimizer, 6), at=4)
+    equal(by_epoch(lr=0.3, epochs=10, schedule="cosine", hold="4 epochs"), theirs)
+    warmed = by_epoch(lr=0.3, epochs=12, schedule="cosine", warmup="2 epochs", hold="4 epochs")
+    equal(warmed[2:], theirs)
+
+
+@pytest.mark.parametrize("milestones", [(2.0, 4.0), (1.0,), (0.0, 3.0), (1.5, 2.5, 9.0)])
+def test_milestones_are_those_of_torchs_multisteplr(milestones: tuple[float, ...]) -> None:
+    ours = rates_of_tench(lr=0.3, epochs=5, schedule="step", milestones=milestones, step_every="1 epochs", gamma=0.2)
+    steps = [round(STEPS_PER_EPOCH * epoch) for epoch in milestones]
+    theirs = rates_of_torch(lambda optimizer: MultiStepLR(optimizer, [step for step in steps if step], 0.2), 35, 0.3)
+    equal(ours, [rate * (0.2 if 0 in steps else 1) for rate in theirs])
+
+
+def test_the_warm_up_has_a_least_learning_rate() -> None:
+    ours = rates_of_tench(lr=0.5, epochs=1, schedule="constant", warmup="5 steps", warmup_from=0.0, warmup_least=0.3)
+    assert ours == pytest.approx([0.15, 0.15, 0.2, 0.3, 0.4, 0.5, 0.5])
+
+
+def test_a_part_of_an_epoch_is_as_long_as_it_says_up_to_a_whole_step() -> None:
+    rates = rates_of_tench(lr=0.3, epochs=1.5, schedule="polynomial", power=1.0)
+    equal(rates, [0.3 * (1 - step / 11) for step in range(11)])
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [("50 %", 5), ("10 %", 1), ("100 %", 11)])
+def test_a_warm_up_may_be_a_part_of_the_training(warmup: str, steps: int) -> None:
+    rates = rates_of_tench(lr=0.3, epochs=1.5, schedule="constant", warmup=warmup, warmup_from=0.0)
+    assert sum(rate < 0.3 for rate in rates) == steps

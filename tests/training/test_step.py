@@ -198,6 +198,69 @@ def test_the_first_step_with_a_loss_that_is_not_finite_is_named(bad: set[int]) -
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "shown"), [([4, 9], "4, 9"), (list(range(8)), "0, 1, 2, 3, 4, 5, 6, 7"), (list(range(10)), None)]
+)
+def test_the_rows_of_the_first_bad_step_are_named(rows: list[int], shown: str | None) -> None:
+    state = trained(RECIPE.replace(lr=0.01), NotFiniteAt(small_network(), {1, 2}, float("nan")), steps=4)
+    asked: list[int] = []
+
+    def rows_of(step: int) -> list[int]:
+        asked.append(step)
+        return rows
+
+    with pytest.raises(TenchError) as stopped:
+        read_totals(state, rows_of)
+    names = shown or "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+    assert f"not finite at step 2 (rows {names} of the training images); that update" in str(stopped.value)
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+@pytest.mark.parametrize("values", [{}, {"clip_norm": 0.5}, {"loss": "bce"}, {"label_smoothing": 0.1}])
+def test_a_batch_in_parts_is_one_update_of_a_plain_loop_that_adds_gradients_up(
+    parts: int, values: dict[str, Any]
+) -> None:
+    recipe = RECIPE.replace(lr=0.05, accumulate=parts, **values)
+    theirs = small_network()
+    state = new_state(copy.deepcopy(theirs), recipe, CPU)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    loss_sum, correct = 0.0, 0
+    for batch in batches(4):
+        train_step(state, batch, 0.05, recipe, normalise_for(recipe))
+        state.step += 1
+        optimizer.zero_grad()
+        images = normalise_for(recipe)(batch.images)
+        for part, labels in zip(images.chunk(parts), batch.labels.chunk(parts), strict=True):
+            logits = theirs(part)  # batch norms see the part
+            if recipe.training.loss == "bce":
+                losses = F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, 5).float(), reduction="sum") / 5
+            else:
+                smoothing = recipe.training.label_smoothing
+                losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+            torch.autograd.backward(losses / len(images))
+            loss_sum += losses.item()
+            correct += int((logits.argmax(1) == labels).sum())
+        if recipe.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(theirs.parameters(), recipe.optimizer.clip_norm)
+        optimizer.step()
+    for name, expected in theirs.state_dict().items():
+        torch.testing.assert_close(state.module.state_dict()[name], expected, rtol=1e-4, atol=1e-5)
+    loss_mean, top1, images_seen = read_totals(state)
+    assert loss_mean == pytest.approx(loss_sum / 32, rel=1e-4)
+    assert (top1, images_seen) == (correct / 32, 32)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_one_part_that_is_not_finite_leaves_the_whole_update_out(bad: int) -> None:
+    recipe = RECIPE.replace(lr=0.01, accumulate=3)
+    state = new_state(NotFiniteAt(small_network(), {bad}, float("nan")), recipe, CPU)
+    before = {name: weight.clone() for name, weight in state.module.named_parameters()}
+    train_step(state, next(batches(1)), 0.01, recipe, normalise_for(recipe))
+    assert all(torch.equal(weight, before[name]) for name, weight in state.module.named_parameters())
+    assert int(state.first_bad) == 0
+
+
 def test_a_finite_loss_is_no_error_and_no_images_have_no_accuracy() -> None:
     state = new_state(small_network(), RECIPE, CPU)
     assert read_totals(state) == (0.0, 0.0, 0)

@@ -2,11 +2,12 @@
 
 import importlib.util
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.runs import Killed
 
 from tench.errors import UsageError
 from tench.run import Run
@@ -90,6 +91,20 @@ def test_a_run_that_was_killed_and_goes_on_has_no_step_twice(tmp_path: Path) -> 
         "train/loss": [(2, 2.5), (4, 2.5), (6, 1.5), (8, 1.25)],
         "val/top1": [(8, 0.5)],
     }
+
+
+@needs_tensorboard
+def test_a_training_that_was_killed_and_goes_on_has_the_scalars_of_its_log(
+    tmp_path: Path, kill_before: Callable[[int], None]
+) -> None:
+    options = Options(device="cpu", threads=1, log_every=2, save_every_seconds=600.0, tensorboard=True)
+    kill_before(17)  # of 22, with log lines after the only checkpoint, that of the first epoch's end
+    with pytest.raises(Killed):
+        fit("digits", recipe=SMALL, run=tmp_path, options=options)
+    run = fit("digits", recipe=SMALL, run=tmp_path, options=options)
+    wanted = expected(run)
+    assert [step for step, _ in wanted["val/top1"]] == [11, 22]
+    assert same(scalars(run), wanted)
 
 
 @needs_tensorboard

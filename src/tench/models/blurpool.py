@@ -13,41 +13,29 @@ _LEAST_CHANNELS = 16
 _BINOMIAL = (1.0, 2.0, 1.0)
 
 
-class BlurredConv2d(nn.Conv2d):
-    """A convolution whose input is blurred first. Its parameters, and their names, are those of the convolution."""
-
-    blur: Tensor
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            kernel_size=conv.kernel_size,  # type: ignore[arg-type]  # as a Conv2d keeps them
-            stride=conv.stride,  # type: ignore[arg-type]
-            padding=conv.padding,  # type: ignore[arg-type]
-            dilation=conv.dilation,  # type: ignore[arg-type]
-            groups=conv.groups,
-            bias=False,
-            padding_mode=conv.padding_mode,
-            device="meta",
-        )
-        self.weight, self.bias = conv.weight, conv.bias
-        line = torch.tensor(_BINOMIAL)
-        kernel = (torch.outer(line, line) / line.sum() ** 2).expand(conv.in_channels, 1, 3, 3).clone()
-        self.register_buffer("blur", kernel.to(conv.weight), persistent=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input: (B, C, H, W). The border is taken for zeros."""
-        return super().forward(F.conv2d(input, self.blur, padding=1, groups=self.in_channels))
-
-
 def add_blurpool(network: nn.Module) -> int:
-    """Blur before each convolution of stride 2 with at least 16 input channels, in place; how many those are."""
+    """Blur before each convolution of stride 2 with at least 16 input channels, in place; how many those are.
+
+    A convolution stays what it is, with its weights and their names: those that pad or scale in a way of their own too
+    (timm's Conv2dSame, StdConv2d).
+    """
     convs = [
-        (name, module)
-        for name, module in network.named_modules()
+        module
+        for module in network.modules()
         if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and module.in_channels >= _LEAST_CHANNELS
     ]
-    for name, conv in convs:
-        network.set_submodule(name, BlurredConv2d(conv))
+    for conv in convs:
+        add_blur(conv)
     return len(convs)
+
+
+def add_blur(conv: nn.Conv2d) -> None:
+    """Let a convolution see its input, (B, C, H, W), blurred; the border is taken for zeros."""
+    line = torch.tensor(_BINOMIAL)
+    kernel = (torch.outer(line, line) / line.sum() ** 2).expand(conv.in_channels, 1, 3, 3).clone()
+    conv.register_buffer("blur", kernel.to(conv.weight), persistent=False)
+    conv.register_forward_pre_hook(_blurred)
+
+
+def _blurred(conv: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    return F.conv2d(inputs[0], conv.get_buffer("blur"), padding=1, groups=inputs[0].shape[1])

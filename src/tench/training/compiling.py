@@ -28,9 +28,16 @@ _log = logging.getLogger("tench")
 def compile_pays(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
     """Whether a compiled network saves more time in so many passes than compiling takes.
 
-    images: a batch as the network is given it. The module is left as it is: what is tried is a copy. What cannot be
-    compiled here (no compiler, an operator that torch.compile does not know) does not pay.
+    images: a batch as the network is given it. The module is left as it is, for what is tried is a copy, and so are
+    torch's generators. What cannot be compiled here (no compiler, an operator that torch.compile does not know) does
+    not pay.
     """
+    devices = [] if images.device.type == "cpu" else [images.device]
+    with torch.random.fork_rng(devices, device_type=images.device.type):
+        return _tried(module, images, work, passes)
+
+
+def _tried(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
     tried = copy.deepcopy(module)
     few = images[:_FIRST_LOOK]
     if _seconds(lambda: work(tried, few)) * len(images) / len(few) * passes < _TRY_FROM_SECONDS:

@@ -98,8 +98,8 @@ def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
 
 def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> None:
     """Set everything up, begin or resume the run, and go through the epochs."""
-    begun = run.exists
-    start = starting_weights(recipe.model.weights) if recipe.model.weights and not begun else None
+    saved = run.load_checkpoint() if run.exists else None
+    start = starting_weights(recipe.model.weights) if recipe.model.weights and saved is None else None
     recipe = resolve(recipe, data.train, device, start)
     torch.manual_seed(recipe.training.seed)
     module = make_network(recipe, len(data.classes))
@@ -116,9 +116,13 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         pieces=data.train.pieces(),
     )
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
-    recipe = resolve_compile(recipe, module, device, len(data.classes), steps)
+    recipe = resolve_compile(recipe, module, device, steps)
+    freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
+    normalise = make_normalise(recipe, device)
+    if saved is None and start is None:  # before the state, for averages begin with these filters too
+        whiten(module.to(device), data.train, recipe, normalise, options.threads)
     state = new_state(module, recipe, device, order.steps_per_epoch)
-    if saved := run.load_checkpoint() if begun else None:
+    if saved is not None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
         if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
@@ -149,15 +153,13 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             recipe=recipe,
             state=state,
             lr_at=learning_rate(recipe, order.steps_per_epoch),
-            freeze=Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch)),
-            normalise=make_normalise(recipe, device),
+            freeze=freeze,
+            normalise=normalise,
             augment=on_batch(recipe, order, len(data.classes)),
             options=options,
             stop_asked=stop_asked,
             live=Live(epochs, order.steps_per_epoch, steps),
         )
-        if state.step == 0:
-            whiten(module, data.train, recipe, loop.normalise, options.threads)
         for epoch in range(state.epochs, epochs):
             if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
                 train.close()

@@ -131,6 +131,8 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: St
         precision=_first(training.precision, "bf16" if has_bf16 else "fp32"),
     )
     validate(resolved)  # what was auto has its value only now
+    if start is not None:
+        _require_same_strides(resolved, start)
     return resolved
 
 
@@ -152,6 +154,16 @@ def _arch(model: Model, start: Start | None) -> str:
     return start.arch
 
 
+def _require_same_strides(recipe: Recipe, start: Start) -> None:
+    """Raise UsageError for other strides than the weights had: no weight tells of them, but the network is another."""
+    theirs = None if start.options is None else start.options.strides
+    if theirs is not None and recipe.model.strides != theirs:
+        raise UsageError(
+            f"{start.source}: its network was made with --strides {' '.join(map(str, theirs))}: add that, so that it "
+            "stays the same."
+        )
+
+
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """A recipe's mean or std for an input of 1 or 3 channels: three are averaged for one, one is taken three times."""
     if len(values) == channels:
@@ -167,7 +179,7 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, num_classes: int, steps: int) -> Recipe:
+def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, steps: int) -> Recipe:
     """The recipe with compile decided: on where it is tried here and pays within so many steps."""
     if recipe.training.compile != "auto":
         return recipe

@@ -30,14 +30,14 @@ def recompute_blocks(network: nn.Module, arch: str) -> int:
     return len(blocks)
 
 
-def _forward(block: nn.Module, forward: Any, norms: list[_Norm], *args: Any) -> Any:
+def _forward(block: nn.Module, forward: Any, norms: list[_Norm], *args: Any, **named: Any) -> Any:
     if not block.training:
-        return forward(*args)
+        return forward(*args, **named)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _not_counted(norms)
 
-    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **named)
 
 
 @contextmanager

@@ -1,0 +1,212 @@
+"""What changes while training: saved and taken up again, it ends as if there had been no break."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.training.runs import Killed, assert_same_outcome, checkpoint, equal_in_all
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+import tench
+from tench.run import Run
+from tench.training import loop as loop_module
+from tench.training import network as network_module
+from tench.training.average import Average, Lookahead
+from tench.training.fit import fit
+from tench.training.options import Options
+from tench.training.recipe import Recipe
+from tench.training.state import State, new_state
+from tench.training.step import train_step as real_train_step
+from tench.weights import own
+
+SOURCE = "synthetic:images=60,size=8,classes=4,val=30,format=pixels"
+STEPS_PER_EPOCH = 7
+SMALL = Recipe().replace(epochs=2, batch_size=8, lr=0.02, precision="fp32", compile="off")
+OPTIONS = Options(device="cpu", threads=1, log_every=3, save_every_seconds=0.0)
+
+
+def tiny(arch: str, *, num_classes: int, image_size: int, channels: int, options: object) -> nn.Module:
+    module = nn.Sequential()
+    module.add_module("conv", nn.Conv2d(channels, 6, 3, padding=1))
+    module.add_module("norm", nn.BatchNorm2d(6))
+    module.add_module("relu", nn.ReLU())
+    module.add_module("conv2", nn.Conv2d(6, 4, 3, padding=1, bias=False))
+    module.add_module("pool", nn.AdaptiveAvgPool2d(2))
+    module.add_module("flatten", nn.Flatten())
+    module.add_module("drop", nn.Dropout(0.2))
+    module.add_module("head", nn.Linear(16, num_classes))
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (network_module, own):
+        monkeypatch.setattr(module, "create", tiny)
+
+
+def train(run: Path, **values: Any) -> Path:
+    return fit(SOURCE, recipe=SMALL.replace(**values), run=run, options=OPTIONS).folder
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "ema": {"average": "ema", "average_decay": 0.8, "average_every": 2},
+    "ema of torchvision": {"average": "ema", "average_form": "torchvision", "warmup": "3 steps", "average_decay": 0.98},
+    "ema of timm": {"average": "ema", "average_form": "timm", "average_decay": 0.7},
+    "lookahead": {"average": "lookahead", "average_every": 3, "average_decay": 0.95},
+    "muon": {"optimizer": "muon"},
+    "lamb": {"optimizer": "lamb"},
+    "lars": {"optimizer": "lars"},
+    "rmsprop-tf": {"optimizer": "rmsprop-tf", "lr": 0.005},
+    "the learning rate inside": {"lr_inside": True, "norm_bias_lr": 8.0},
+    "parts of an epoch and of a batch": {"epochs": 1.5, "drop_last": False, "accumulate": 3},
+    "freezing": {"freeze": "conv head.bias", "freeze_from": "5 steps"},
+    "binary cross-entropy of mixed labels": {"loss": "bce", "bce_threshold": 0.2, "mixup": 0.4},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_a_training_of_any_kind_continues_to_the_same_end(
+    kind: str, tmp_path: Path, kill_before: Callable[[int], None]
+) -> None:
+    expected = train(tmp_path / "undisturbed", **KINDS[kind])
+    for step in (4, 9):  # before and after what changes at step 5, in both epochs
+        run = tmp_path / f"killed at {step}"
+        kill_before(step)
+        with pytest.raises(Killed):
+            train(run, **KINDS[kind])
+        assert checkpoint(run)["step"] == step
+        assert_same_outcome(train(run, **KINDS[kind]), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_of_these_kinds_changes_the_weights(kind: str, tmp_path: Path) -> None:
+    plain = train(tmp_path / "plain")
+    assert not equal_in_all(
+        load_file(train(tmp_path / "kind", **KINDS[kind]) / "best.safetensors"), load_file(plain / "best.safetensors")
+    )
+
+
+@pytest.fixture
+def after_each_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[State], None]], None]:
+    """Calls a function with the state after each step; the step is then not counted yet."""
+
+    def set_up(call: Callable[[State], None]) -> None:
+        def train_step(state: State, *rest: Any) -> None:
+            real_train_step(state, *rest)
+            call(state)
+
+        monkeypatch.setattr(loop_module, "train_step", train_step)
+
+    return set_up
+
+
+def test_the_average_of_torch_is_what_is_validated_and_saved_and_the_raw_weights_go_on(
+    tmp_path: Path, after_each_step: Callable[[Callable[[State], None]], None]
+) -> None:
+    average: AveragedModel | None = None
+
+    def update(state: State) -> None:
+        nonlocal average
+        if average is None:
+            average = AveragedModel(state.module, avg_fn=lambda mean, one, _: 0.8 * mean + 0.2 * one, use_buffers=True)
+        if state.step % 2 == 0:
+            average.update_parameters(state.module)
+
+    after_each_step(update)
+    run = train(tmp_path, epochs=1, average="ema", average_decay=0.8, average_every=2)
+    saved, raw = load_file(run / "best.safetensors"), checkpoint(run)["model"]
+    assert average is not None
+    for name, expected in average.module.state_dict().items():
+        if expected.is_floating_point():
+            torch.testing.assert_close(saved[name], expected, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(saved["head.weight"], raw["head.weight"], atol=1e-4)
+    (epoch,) = Run(run).metrics("epoch")
+    _, metrics = tench.evaluate(tench.load(run, "cpu"))
+    assert metrics.top1 == pytest.approx(epoch["val_top1"], rel=1e-5)
+    assert metrics.loss == pytest.approx(epoch["val_loss"], rel=1e-4)
+
+
+def test_after_lookaheads_last_step_the_network_is_the_average(tmp_path: Path) -> None:
+    saved = checkpoint(train(tmp_path, **KINDS["lookahead"]))
+    floats = [tensor for tensor in saved["model"].values() if tensor.is_floating_point()]
+    average = saved["average"]["average"]
+    assert len(floats) == len(average)
+    for tensor in floats:  # parameters come first there, and here they stand beside the buffers of their layer
+        assert any(torch.equal(tensor, other) for other in average)
+
+
+@pytest.mark.parametrize(
+    ("values", "decay_at"),
+    [
+        ({"average_form": "plain"}, [0.0, 0.9, 0.9, 0.9]),
+        # references/classification/train.py: alpha = min(1, (1 - decay) * world batch * steps / epochs)
+        ({"average_form": "torchvision", "average_decay": 0.98, "batch_size": 8, "epochs": 4}, [0.0, 0.96, 0.96, 0.96]),
+        ({"average_form": "torchvision", "average_decay": 0.5, "batch_size": 8, "epochs": 2}, [0.0] * 4),
+        ({"average_form": "torchvision", "average_decay": 0.98, "warmup": "2 steps"}, [0.0, 0.0, 0.0, 0.92]),
+        ({"average_form": "timm"}, [0.0, *(min(0.9, 1 - (1 + step) ** (-2 / 3)) for step in (1, 2, 3))]),
+    ],
+)
+def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, Any], decay_at: list[float]) -> None:
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(module.weight)
+    recipe = SMALL.replace(memory_format="nchw", average="ema", **{"average_decay": 0.9, **values})
+    state = new_state(module, recipe, torch.device("cpu"), STEPS_PER_EPOCH)
+    assert isinstance(state.average, Average)
+    assert state.evaluated is state.average.module
+    expected = 1.0
+    for step, decay in enumerate(decay_at):
+        nn.init.constant_(module.weight, float(step + 3))
+        state.average.update(module, step)
+        expected = decay * expected + (1 - decay) * (step + 3)
+        assert state.evaluated.get_parameter("weight").item() == pytest.approx(expected, rel=1e-5), step
+
+
+@pytest.mark.parametrize("average", ["none", "lookahead"])
+def test_without_a_running_average_the_network_itself_is_evaluated(average: str) -> None:
+    state = new_state(nn.Linear(2, 2), SMALL.replace(memory_format="nchw", average=average), torch.device("cpu"))
+    assert state.evaluated is state.module
+    assert isinstance(state.average, Lookahead) == (average == "lookahead")
+
+
+# Parts of epochs
+
+
+def test_a_last_epoch_may_be_a_part_of_one_and_is_validated(tmp_path: Path) -> None:
+    epochs = Run(train(tmp_path, epochs=1.5)).metrics("epoch")
+    assert [(record["epoch"], record["step"], record["val_images"]) for record in epochs] == [(1, 7, 30), (2, 11, 30)]
+
+
+@pytest.mark.parametrize(("drop_last", "seen"), [(True, 56), (False, 60)])
+def test_the_last_batch_of_an_epoch_is_left_out_unless_the_recipe_keeps_it(
+    tmp_path: Path, drop_last: bool, seen: int, after_each_step: Callable[[Callable[[State], None]], None]
+) -> None:
+    totals: list[int] = []
+    after_each_step(lambda state: totals.append(int(state.totals[2])))
+    run = train(tmp_path, epochs=2, drop_last=drop_last)
+    steps = -(-seen // 8)
+    assert [record["step"] for record in Run(run).metrics("epoch")] == [steps, 2 * steps]
+    assert totals[steps - 1 :: steps] == [seen, seen]
+    assert totals[:steps] == [min(8 * count, seen) for count in range(1, steps + 1)]
+
+
+# Options of the network and of the evaluation, in the files of a run
+
+
+@pytest.mark.parametrize("test_time", ["mirror", "mirror-shift", "ten-crop"])
+def test_a_run_is_evaluated_as_it_was_validated(tmp_path: Path, test_time: str) -> None:
+    crops = {"eval_resize": 10} if test_time == "ten-crop" else {}
+    run = train(tmp_path, epochs=1, test_time=test_time, lr=0.1, **crops)
+    (epoch,) = Run(run).metrics("epoch")
+    assert json.loads((run / "model.json").read_text())["test_time"] == test_time
+    _, metrics = tench.evaluate(tench.load(run, "cpu"))
+    assert metrics.top1 == pytest.approx(epoch["val_top1"], rel=1e-5)
+    assert metrics.loss == pytest.approx(epoch["val_loss"], rel=1e-4)
+    card = json.loads((run / "model.json").read_text()) | {"test_time": "none"}
+    (run / "model.json").write_text(json.dumps(card))
+    _, plain = tench.evaluate(tench.load(run, "cpu"))
+    assert plain.loss != pytest.approx(epoch["val_loss"], rel=1e-4)
