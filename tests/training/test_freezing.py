@@ -49,13 +49,13 @@ def test_a_name_that_no_parameter_has_is_refused_with_those_there_are(wrong: str
     )
 
 
-def test_freezing_everything_from_the_start_is_refused() -> None:
+@pytest.mark.parametrize("at_step", [0, 7])
+def test_freezing_everything_is_refused_before_it_can_happen(at_step: int) -> None:
     module = network()
     module.get_parameter("head.bias").requires_grad_(False)  # was never trained
     with pytest.raises(UsageError) as refused:
-        Freezing(module, "stem stem2 head.weight", at_step=0)
+        Freezing(module, "stem stem2 head.weight", at_step)
     assert str(refused.value) == "freeze: 'stem stem2 head.weight' leaves nothing to train."
-    Freezing(module, "stem stem2 head.weight", at_step=1)
 
 
 def test_parameters_are_frozen_when_their_step_has_come() -> None:

@@ -154,7 +154,7 @@ def test_after_lookaheads_last_step_the_network_is_the_average(tmp_path: Path) -
 def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, Any], decay_at: list[float]) -> None:
     module = nn.Linear(1, 1, bias=False)
     nn.init.ones_(module.weight)
-    recipe = SMALL.replace(memory_format="nchw", average="ema", **{"average_decay": 0.9, **values})
+    recipe = SMALL.replace(memory_format="nchw", average="ema", average_every=1, **{"average_decay": 0.9, **values})
     state = new_state(module, recipe, torch.device("cpu"), STEPS_PER_EPOCH)
     assert isinstance(state.average, Average)
     assert state.evaluated is state.average.module
@@ -168,7 +168,8 @@ def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, A
 
 @pytest.mark.parametrize("average", ["none", "lookahead"])
 def test_without_a_running_average_the_network_itself_is_evaluated(average: str) -> None:
-    state = new_state(nn.Linear(2, 2), SMALL.replace(memory_format="nchw", average=average), torch.device("cpu"))
+    recipe = SMALL.replace(memory_format="nchw", average=average, average_every=1, average_decay=0.95)
+    state = new_state(nn.Linear(2, 2), recipe, torch.device("cpu"))
     assert state.evaluated is state.module
     assert isinstance(state.average, Lookahead) == (average == "lookahead")
 
