@@ -94,7 +94,7 @@ def keep_freed_memory() -> None:
 
     Each step frees its activations and asks for as much again. glibc gives large pieces back to the system, which hands
     them out anew page by page, filled with zeros: 5 to 25 % of a step, more with larger batches
-    (benchmarks/training/memory.json). Elsewhere than with glibc nothing happens.
+    (benchmarks/training/step.json). Elsewhere than with glibc nothing happens.
     """
     import ctypes
 
