@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from tench.compat import import_timm
-from tench.models.layers import initialise_keras
+from tench.models.initialise import initialise_by
 from tench.models.replace import replace_modules
 from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
 
@@ -46,7 +46,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     make = _resnet_v2 if arch.endswith(_V2) else _resnet
     network = make(_DEPTHS[arch], num_classes, channels)
     _pad_as_tensorflow(network)
-    initialise_keras(network)
+    initialise_by(network, "xavier")  # as Keras does by itself: glorot_uniform
     return network
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from torch import nn
 
 from tench.compat import import_torchvision
-from tench.models.layers import initialise_edgeai
+from tench.models.initialise import initialise_by
 from tench.models.mobilenet_v1 import mobilenet_v1
 from tench.models.mobilenet_v3 import LARGE, SMALL, Table, mobilenet_v3
 from tench.models.replace import replace_modules
@@ -64,7 +64,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     made = network.make(num_classes, **given)
     if channels != _RGB:
         replace_input_channels(made, channels)
-    initialise_edgeai(made)
+    initialise_by(made, NAME)
     return made
 
 

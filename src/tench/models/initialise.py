@@ -48,9 +48,9 @@ def initialise_by(network: nn.Module, name: str) -> None:
         normal      N(0, 0.01^2)
         uniform     from -0.07 to 0.07
         one, zero   that number
-        nnabla      convolutions N(0, 2 / (kh kw in)), all input channels counted also in grouped ones; linear layers as
-                    torch makes them: uniform within 1 / sqrt(fan_in), biases too; but N(0, 0.01^2) and 0 in a network
-                    with depthwise convolutions, which is how MobileNet and EfficientNet are told from ResNet
+        nnabla      N(0, 2 / (kh kw in)), all input channels counted also in grouped convolutions; the last linear layer
+                    as torch makes it: uniform within 1 / sqrt(fan_in), its bias too; but N(0, 0.01^2) and 0 in a
+                    network with depthwise convolutions, which is how MobileNet and EfficientNet are told from ResNet
         edgeai      convolutions N(0, 2 / fan_out), linear layers N(0, 0.01^2)
 
     Raises UsageError for another name.
@@ -60,6 +60,7 @@ def initialise_by(network: nn.Module, name: str) -> None:
         raise UsageError(f"No initialiser is called {name!r}.{nearest(name, known)} There are {', '.join(known)}.")
     by_weight = _BY_WEIGHT.get(name)
     mobile = any(_is_depthwise(module) for module in network.modules())
+    head = next((module for module in reversed([*network.modules()]) if isinstance(module, nn.Linear)), None)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, _NORMS):
@@ -70,15 +71,16 @@ def initialise_by(network: nn.Module, name: str) -> None:
                 if by_weight is not None:
                     by_weight(module.weight)
                 elif name == "nnabla":
-                    _as_nnabla(module, mobile)
+                    _as_nnabla(module, module is head, mobile)
                 else:
                     _as_edgeai(module)
 
 
-def _as_nnabla(layer: nn.Conv2d | nn.Linear, mobile: bool) -> None:
+def _as_nnabla(layer: nn.Conv2d | nn.Linear, is_head: bool, mobile: bool) -> None:
     """Source: NNabla's imagenet-classification, models/base.py and the heads of its models."""
-    if isinstance(layer, nn.Conv2d):
-        layer.weight.normal_(std=math.sqrt(2 / (layer.in_channels * math.prod(layer.kernel_size))))
+    if not is_head:
+        in_channels = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
+        layer.weight.normal_(std=math.sqrt(2 / (in_channels * layer.weight[0, 0].numel())))
     elif mobile:
         layer.weight.normal_(std=0.01)
     else:

@@ -23,7 +23,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tench.compat import import_timm, import_torchvision
-from tench.models.layers import initialise_nnabla
+from tench.models.initialise import initialise_by
 from tench.models.mobilenet_v1 import mobilenet_v1
 from tench.models.mobilenet_v3 import LARGE, SMALL, Table, mobilenet_v3
 from tench.models.replace import drop_before_pooling
@@ -55,7 +55,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     made = network.make(num_classes, **asked)
     if channels != _RGB:
         replace_input_channels(made, channels)
-    initialise_nnabla(made, head_std=network.head_std)
+    initialise_by(made, NAME)
     return made
 
 
@@ -143,14 +143,8 @@ class _Network:
     """(num_classes, the rates that are asked for by name) -> network with weights as the library draws them."""
     rates: tuple[str, ...] = ()
     """The options it has."""
-    head_std: float | None = None
-    """Spread of the last layer's first weights; None: `initialise_nnabla`."""
     image_size: int = 224
     """Usual side, pixels."""
-
-
-def _mobile(make: Callable[..., nn.Module], *rates: str, image_size: int = 224) -> _Network:
-    return _Network(make, rates, head_std=0.01, image_size=image_size)
 
 
 def _efficientnets() -> Mapping[str, _Network]:
@@ -168,11 +162,10 @@ def _efficientnets() -> Mapping[str, _Network]:
         "l2": (4.3, 5.3, 0.5, 800),
     }
     return {
-        f"efficientnet_{scale}": _mobile(
+        f"efficientnet_{scale}": _Network(
             partial(_efficientnet, width=width, depth=depth, dropout=dropout),
-            "dropout",
-            "drop_path",
-            image_size=image_size,
+            ("dropout", "drop_path"),
+            image_size,
         )
         for scale, (width, depth, dropout, image_size) in scales.items()
     }
@@ -183,9 +176,9 @@ _NETWORKS: Mapping[str, _Network] = {
     "resnext50": _Network(_resnext50),
     "se_resnet50": _Network(partial(_se_resnet, "legacy_seresnet50")),
     "se_resnext50": _Network(partial(_se_resnet, "legacy_seresnext50_32x4d")),
-    "mobilenet_v1": _mobile(_mobilenet_v1),
-    "mobilenet_v2": _mobile(_mobilenet_v2, "dropout"),
-    "mobilenet_v3_large": _mobile(partial(_mobilenet_v3, LARGE), "dropout"),
-    "mobilenet_v3_small": _mobile(partial(_mobilenet_v3, SMALL), "dropout"),
+    "mobilenet_v1": _Network(_mobilenet_v1),
+    "mobilenet_v2": _Network(_mobilenet_v2, ("dropout",)),
+    "mobilenet_v3_large": _Network(partial(_mobilenet_v3, LARGE), ("dropout",)),
+    "mobilenet_v3_small": _Network(partial(_mobilenet_v3, SMALL), ("dropout",)),
     **_efficientnets(),
 }
