@@ -127,6 +127,12 @@ def test_help_answers_without_torch_numpy_or_tyro(arguments: list[str]) -> None:
     assert loaded & {"torch", "numpy", "pyarrow", "tyro", "rich", "PIL", "cv2", "sklearn"} == set()
 
 
+def test_a_recipe_is_read_and_a_commands_help_written_without_torch() -> None:
+    loaded = loaded_after("import tench.cli.train, tench.cli.bench_input; tench.cli.train.load_recipe('ffcv-16')")
+    assert "tyro" in loaded
+    assert "torch" not in loaded
+
+
 def test_names_of_the_package_are_those_it_promises() -> None:
     for name in tench.__all__:
         assert getattr(tench, name) is not None

@@ -51,3 +51,8 @@ def test_what_cannot_be_is_refused() -> None:
         network("alexnet", Recipe(), 16, CPU)
     with pytest.raises(UsageError, match="batch_size is 0"):
         network("resnet18", Recipe().replace(batch_size=0), None, CPU)
+
+
+def test_a_recipe_whose_images_grow_is_measured_at_another_size_too() -> None:
+    grown = network("resnet18", load_recipe("ffcv-16"), 64, CPU)
+    assert (grown.size, grown.recipe.input.image_size, grown.recipe.input.ramp_epochs) == (64, 64, (0.0, 0.0))

@@ -14,7 +14,7 @@ from tench.data.source import open_source
 from tench.errors import UsageError
 from tench.evaluation.evaluate import evaluation_order, measure
 from tench.input.loader import Loader
-from tench.input.views import EvalView
+from tench.input.views import EvalView, TestTime
 from tench.weights import test_time as module  # its functions by name would be taken for tests
 from tench.weights.own import Normalise
 
@@ -45,7 +45,7 @@ def functional() -> Any:
 
 
 @torch.inference_mode()
-def answers(form: module.TestTime, images: torch.Tensor, size: int | None = None) -> torch.Tensor:
+def answers(form: TestTime, images: torch.Tensor, size: int | None = None) -> torch.Tensor:
     found = module.at_test_time(network(), form, size=size)(images)
     assert isinstance(found, torch.Tensor)
     return found
@@ -96,13 +96,13 @@ def test_ten_crop_is_the_mean_of_the_probabilities_of_torchvisions_ten_crops(sid
 
 
 @pytest.mark.parametrize("form", ["mirror", "ten-crop"])
-def test_an_image_and_its_mirror_have_the_same_answer(form: module.TestTime) -> None:
+def test_an_image_and_its_mirror_have_the_same_answer(form: TestTime) -> None:
     images = photos()
     assert torch.allclose(answers(form, images, 20), answers(form, images.flip(-1), 20), atol=1e-5)
 
 
-@pytest.mark.parametrize("form", get_args(module.TestTime))
-def test_an_image_has_the_same_answer_in_any_batch_and_is_not_changed(form: module.TestTime) -> None:
+@pytest.mark.parametrize("form", get_args(TestTime))
+def test_an_image_has_the_same_answer_in_any_batch_and_is_not_changed(form: TestTime) -> None:
     images = photos()
     before = images.clone()
     together = answers(form, images, 20)
@@ -128,13 +128,13 @@ def test_ten_crop_sees_the_central_square_whose_centre_is_the_evaluation_view(wi
 
 
 @pytest.mark.parametrize("form", ["none", "mirror", "mirror-shift"])
-def test_other_forms_see_the_evaluation_view(form: module.TestTime) -> None:
+def test_other_forms_see_the_evaluation_view(form: TestTime) -> None:
     view = EvalView(size=28, resize=32)
     assert module.test_time_view(view, form) == view
 
 
-@pytest.mark.parametrize("form", get_args(module.TestTime))
-def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: module.TestTime) -> None:
+@pytest.mark.parametrize("form", get_args(TestTime))
+def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: TestTime) -> None:
     table = open_source(photo_folder).splits["train"]
     view = EvalView(size=28, resize=32)
     shown = module.test_time_view(view, form)
@@ -150,9 +150,9 @@ def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: mod
     assert found.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("form", get_args(module.TestTime))
+@pytest.mark.parametrize("form", get_args(TestTime))
 @pytest.mark.parametrize("training", [False, True])
-def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: module.TestTime, training: bool) -> None:
+def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: TestTime, training: bool) -> None:
     net = network().train(training)
     averaged = module.at_test_time(net, form, size=20)
     assert averaged.training == net.training == training

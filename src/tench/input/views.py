@@ -30,6 +30,13 @@ so that at a probability of 0.5 each two epochs show an image both ways. Source:
 _LARGEST = 1 - 2.0**-32
 """The largest number that is drawn."""
 
+TestTime = Literal["none", "mirror", "mirror-shift", "ten-crop"]
+"""mirror: the mean of the logits of the image and its mirror (ffcv-imagenet, whose sum ranks the classes alike).
+mirror-shift: that, at half the weight; the other half are two copies shifted by one pixel, to the upper left and to the
+lower right, and their mirrors (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities of the four
+corners and the centre of the central square, and their mirrors (Krizhevsky et al., "ImageNet classification with deep
+convolutional neural networks", 2012, section 4.1)."""
+
 
 class View(Protocol):
     """What the loaders ask of a view."""

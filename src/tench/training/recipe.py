@@ -13,8 +13,7 @@ import yaml
 
 from tench.data.split import VAL_FRACTION
 from tench.errors import UsageError, nearest
-from tench.input.views import Decode
-from tench.weights.test_time import TestTime
+from tench.input.views import Decode, TestTime
 
 Auto = Literal["auto"]
 Own = Literal["own"]

@@ -38,8 +38,9 @@ def train_size(recipe: Recipe, epoch: int) -> int:
 
 
 def at_size(recipe: Recipe, image_size: int) -> Recipe:
-    """The recipe for another image size, pixels; what goes with the size is auto again."""
-    return recipe.replace(image_size=image_size, **dict.fromkeys(("eval_resize", "train_size", "ramp_from"), "auto"))
+    """The recipe for another image size, pixels; what goes with the size is auto again, without a ramp."""
+    goes_with_it = dict.fromkeys(("eval_resize", "train_size", "ramp_from"), "auto")
+    return recipe.replace(image_size=image_size, ramp_epochs=(0.0, 0.0), **goes_with_it)
 
 
 def eval_view(recipe: Recipe) -> EvalView:

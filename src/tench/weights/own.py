@@ -16,12 +16,12 @@ from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text
 from tench.input.resampling import Interpolation
-from tench.input.views import EvalView
+from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device
 from tench.models import create
 from tench.models.source import AS_MADE, Options
 from tench.weights.files import read_safetensors
-from tench.weights.test_time import TestTime, at_test_time, test_time_view
+from tench.weights.test_time import at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
 

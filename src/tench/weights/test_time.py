@@ -9,21 +9,14 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from tench.errors import UsageError
-from tench.input.views import EvalView
-
-TestTime = Literal["none", "mirror", "mirror-shift", "ten-crop"]
-"""mirror: the mean of the logits of the image and its mirror (ffcv-imagenet, whose sum ranks the classes alike).
-mirror-shift: that, at half the weight; the other half are two copies shifted by one pixel, to the upper left and to the
-lower right, and their mirrors (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities of the four
-corners and the centre of the central square, and their mirrors (Krizhevsky et al., "ImageNet classification with deep
-convolutional neural networks", 2012, section 4.1)."""
+from tench.input.views import EvalView, TestTime
 
 
 def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) -> nn.Module:
