@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tests.clock import Clock
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
@@ -24,6 +25,14 @@ def _one_thread() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a cache folder of its own."""
     monkeypatch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What time.monotonic tells, for a test to move."""
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

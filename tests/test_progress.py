@@ -2,23 +2,9 @@ import io
 import sys
 
 import pytest
+from tests.clock import Clock
 
 from tench.progress import progress
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("tench.progress.time.monotonic", clock)
-    return clock
 
 
 class Terminal(io.StringIO):

@@ -1,23 +1,9 @@
 import pytest
 import torch
+from tests.clock import Clock
 
 from tench.input.loader import Batch
 from tench.training.live import Live, _clock
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("time.monotonic", clock)
-    return clock
 
 
 def batch(images: int) -> Batch:

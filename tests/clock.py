@@ -1,0 +1,9 @@
+"""A clock that stands still until a test moves it."""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
