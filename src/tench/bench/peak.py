@@ -1,8 +1,8 @@
 """What a device can be brought to: the rates of a large matrix product and of a 3 x 3 convolution.
 
 A network's rate is held against the faster of them. Published peaks are of other clocks, other counts of cores and
-other libraries than those here. The matrix product alone is no bound: on an AMD EPYC (Zen 5), one core in fp32, MKL's
-reached 112 GFLOP/s and oneDNN's 3 x 3 convolution 275, so that ResNet-18 learned at 164 % of the product's rate.
+other libraries than those here. The matrix product alone is no bound: MKL's in fp32 can be slower than oneDNN's 3 x 3
+convolution, and a network of such convolutions then learns at more than the product's rate.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from tench.bench.measure import REPEATS
+from tench.training.step import DTYPES
 
 _SIZES = (512, 1024, 2048, 4096)
 """Of the matrices."""
@@ -21,7 +22,6 @@ _BATCHES = (1, 4, 16, 64)
 _CHANNELS, _SIDE = 256, 28
 _MOST_SECONDS = 1.0
 """Of one product or convolution: where the format is not in the hardware, a large one takes minutes."""
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 Work = Callable[[], object]
 
@@ -46,7 +46,7 @@ def peak(precision: str, device: torch.device) -> Peak:
     Smaller ones where they take longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU as
     convolutions have it, in TF32 where torch lets them.
     """
-    dtype = _DTYPES[precision]
+    dtype = DTYPES[precision]
 
     def product(size: int) -> Work:
         left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))

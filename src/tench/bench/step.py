@@ -22,13 +22,12 @@ from tench.training.plan import resolve_memory_format
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import make_normalise
 from tench.training.state import State, new_state
-from tench.training.step import read_totals, train_step
+from tench.training.step import autocast, read_totals, train_step
 
 SECONDS = 2.5
 """About how long the timed passes of one network take together."""
 _CPU_BATCH = 16
 """On a processor the rate hardly depends on the batch, and a step of 64 images takes ten seconds."""
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +93,9 @@ def forward_pass(recipe: Recipe, size: int, num_classes: int, device: torch.devi
     recipe, state = _new_network(recipe, num_classes, device)
     module, normalise = state.module.eval(), make_normalise(recipe, device)
     images = _batch(recipe, size, num_classes).images.to(device)
-    dtype = _DTYPES.get(recipe.training.precision)
 
     def passes(number: int) -> int:
-        with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        with torch.inference_mode(), autocast(recipe.training.precision, device):
             for _ in range(number):
                 logits = module(normalise(images))
         logits[0, 0].item()  # the clock is read when the device is done

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 _TRY_FROM_SECONDS = 3600.0
-"""Compiling a network and measuring it takes one to three minutes, on a processor more than on a GPU: a few percent of
-such a training at most, where nothing comes of it."""
+"""Compiling a network and measuring it takes minutes, which a shorter training could hardly win back."""
 _FIRST_LOOK = 8
 """Images that tell whether a training will be so long."""
 _REPEATS = 2

@@ -69,9 +69,12 @@ def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimize
     part of the recipe's learning rate that is its own.
     """
     lr, momentum = recipe.lr, recipe.momentum
-    groups = parameter_groups(module, recipe.weight_decay, recipe.decay)
-    if recipe.norm_bias_lr != 1:
-        groups = scale_norm_biases(groups, module, recipe.norm_bias_lr)
+    if recipe.optimizer == "muon":
+        groups = muon_groups(module, lr, recipe.other_lr, recipe.head_lr, recipe.weight_decay, momentum)
+    else:
+        groups = parameter_groups(module, recipe.weight_decay, recipe.decay)
+        if recipe.norm_bias_lr != 1:
+            groups = scale_norm_biases(groups, module, recipe.norm_bias_lr)
     optimizer: torch.optim.Optimizer
     match recipe.optimizer:
         case "sgd":
@@ -87,7 +90,6 @@ def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimize
             kind = RMSprop if recipe.optimizer == "rmsprop" else RMSpropTF
             optimizer = kind(groups, lr, alpha=recipe.alpha, eps=_eps(recipe), momentum=momentum)
         case "muon":
-            groups = muon_groups(module, lr, recipe.other_lr, recipe.head_lr, recipe.weight_decay, momentum)
             optimizer = Muon(groups, lr)
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)

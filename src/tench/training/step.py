@@ -16,7 +16,8 @@ from tench.training.recipe import Recipe, Training
 from tench.training.state import State
 from tench.weights.own import Normalise
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""By the names of a recipe's precision."""
 
 
 def train_step(
@@ -66,8 +67,7 @@ def forward_loss(
     forward: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, training: Training
 ) -> tuple[Tensor, Tensor]:
     """(mean loss, logits (B, classes)) of normalised images; targets: (B,) int64 or (B, classes) float32."""
-    dtype = _DTYPES.get(training.precision)
-    with torch.autocast(images.device.type, dtype=dtype, enabled=dtype is not None):
+    with autocast(training.precision, images.device):
         logits = forward(images)
     if training.loss == "bce":
         loss = binary_cross_entropy(
@@ -76,6 +76,11 @@ def forward_loss(
     else:
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=training.label_smoothing)
     return loss, logits
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """A context in which a network computes in a resolved precision; its weights stay fp32."""
+    return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
 
 
 def num_correct(logits: Tensor, targets: Tensor) -> Tensor:
