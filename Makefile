@@ -56,8 +56,9 @@ $(INTEROP)/mxnet_symbols:
 	cd $@.part && curl -fsS --fail-early -O "$(MXNET_SYMBOLS)/{$(MXNET_NETWORKS)}.py" && mv $(abspath $@).part $(abspath $@) \
 	  || echo "The tests of MXNet's networks are skipped."
 
+# Without ruff's cache: it keeps a file's answer when another file's coming changes it (what is first-party, say).
 lint: install
-	cd $(ROOT) && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	cd $(ROOT) && $(BIN)/ruff check --no-cache . && $(BIN)/ruff format --check .
 
 types: install
 	cd $(ROOT) && $(BIN)/mypy
