@@ -9,7 +9,15 @@ import torch
 
 from tench import machine
 from tench.errors import UsageError
-from tench.machine import available_memory_bytes, cgroup_quota, choose_device, cpu_has_bf16, cpu_name, num_cores
+from tench.machine import (
+    available_memory_bytes,
+    cgroup_quota,
+    choose_device,
+    cpu_has_bf16,
+    cpu_name,
+    has_bf16,
+    num_cores,
+)
 
 GIB = 2**30
 
@@ -118,6 +126,16 @@ def test_bf16_is_told_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch) -
     assert told("flags : fpu amx_bf16")
     assert not told("flags : fpu avx2 avx512f")
     assert not told(None)
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 0), False), ((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_gpus_before_ampere_have_no_bf16_though_torch_emulates_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: bool
+) -> None:
+    asked = []
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
+    assert has_bf16(torch.device("cuda:1")) == expected
+    assert asked == [torch.device("cuda:1")]
 
 
 def test_the_processor_has_a_name() -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 
 from tench.data.source import cache_folder
-from tench.machine import available_memory_bytes, cgroup_quota, cpu_has_bf16, cpu_name, num_cores
+from tench.machine import available_memory_bytes, cgroup_quota, cpu_has_bf16, cpu_name, has_bf16, num_cores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _accelerators() -> list[Finding]:
     findings = []
     for index in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(index)
-        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: fp32, or --precision fp16"
+        bf16 = "bf16" if has_bf16(torch.device("cuda", index)) else "no bf16: fp32, or --precision fp16"
         findings.append(Finding(f"cuda:{index}", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB, {bf16}"))
     if not findings:
         build = "this torch is built without CUDA" if torch.version.cuda is None else "none is visible to this process"

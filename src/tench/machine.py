@@ -76,6 +76,15 @@ def cpu_has_bf16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
+def has_bf16(device: "torch.device") -> bool:
+    """Whether a device multiplies bf16 in hardware. Of NVIDIA's those from Ampere on; older ones only emulate it."""
+    import torch
+
+    if device.type == "cpu":
+        return cpu_has_bf16()
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def cpu_name() -> str:
     """The processor as the system calls it."""
     import platform

@@ -131,7 +131,7 @@ def test_nothing_is_left_open() -> None:
 def test_bf16_is_taken_where_the_hardware_has_it(
     monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
 ) -> None:
-    monkeypatch.setattr(plan, "cpu_has_bf16", lambda: has_bf16)
+    monkeypatch.setattr(plan, "has_bf16", lambda device: has_bf16)
     assert resolve(Recipe(), train_of("digits"), CPU).training.precision == precision
 
 

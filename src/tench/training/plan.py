@@ -21,7 +21,7 @@ from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, View
-from tench.machine import cpu_has_bf16
+from tench.machine import has_bf16
 from tench.models.airbench import Airbench
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
@@ -96,7 +96,7 @@ def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0)
     return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
 
 
-def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: Start | None = None) -> Recipe:
+def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | None = None) -> Recipe:
     """The recipe with every `auto` replaced by what its weights, this data and this machine call for.
 
     start: the weights that the training begins with. Raises UsageError where that does not go with its other values.
@@ -108,7 +108,6 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: St
     small = image_size <= SMALL_PIXELS
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     made = (start and start.options) or AS_MADE
-    has_bf16 = torch.cuda.is_bf16_supported() if module_device.type == "cuda" else cpu_has_bf16()
     train_size = _first(view.train_size, image_size)
     resolved = recipe.replace(
         arch=_arch(recipe.model, start),
@@ -128,7 +127,7 @@ def resolve(recipe: Recipe, train: Table, module_device: torch.device, start: St
         mean=per_channel(_first(view.mean, start and start.mean, IMAGENET_MEAN), channels),
         std=per_channel(_first(view.std, start and start.std, IMAGENET_STD), channels),
         channel_order=_first(view.channel_order, start and start.channel_order, "rgb"),
-        precision=_first(training.precision, "bf16" if has_bf16 else "fp32"),
+        precision=_first(training.precision, "bf16" if has_bf16(device) else "fp32"),
     )
     validate(resolved)  # what was auto has its value only now
     if start is not None:
