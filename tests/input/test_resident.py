@@ -10,6 +10,7 @@ from tench.data.source import open_source
 from tench.data.table import Table
 from tench.errors import TenchError
 from tench.input import resident as module
+from tench.input.device import on_device
 from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident, fits
@@ -74,6 +75,20 @@ def test_more_images_than_are_decoded_at_a_time_are_each_in_their_place(monkeypa
     order = Order(num_rows=50, batch_size=50, shuffle=False)
     (batch,) = Resident(table, EvalView(size=8, resize=8), order, channels=1, device=CPU, threads=2).batches(0)
     assert [image.numpy().tobytes() for image in batch.images] == [table.read(row) for row in range(50)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("view", [PadCrop(size=8, pad=1), EvalView(size=8, resize=8)])
+def test_the_gpu_is_not_waited_for(view: PadCrop | EvalView) -> None:
+    order = Order(num_rows=50, batch_size=16, seed=1)
+    resident = Resident(digits(), view, order, channels=1, device=torch.device("cuda"), threads=1)
+    batches = on_device(itertools.chain(resident.batches(0), resident.batches(1)), torch.device("cuda"))
+    next(batches)  # the first one sets libraries up
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert len(list(batches)) == 5
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_starting_at_a_step_gives_the_rest_of_the_epoch() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from tench.input.device import sent
 from tench.input.mix import inside
 from tench.input.views import Draws
 
@@ -61,7 +62,7 @@ class Erasing:
 
     def apply(self, images: torch.Tensor, boxes: npt.NDArray[np.int64], seed: int) -> torch.Tensor:
         """Images (B, C, H, W) float with boxes (B, count, 4) filled. seed: of the noise."""
-        places = torch.from_numpy(boxes).to(images.device, non_blocking=True)
+        places = sent(boxes, images.device)
         generator = torch.Generator(images.device).manual_seed(seed)
         for number in range(self.count):
             images = torch.where(inside(places[:, number], images), self._fill(images, generator), images)

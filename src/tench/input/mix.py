@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from tench.input.device import sent
 from tench.input.views import Draws
 
 Form = Literal["torchvision", "timm"]
@@ -75,7 +76,7 @@ class Mix:
 
         labels: (B,) int64. mixed: of one entry, or of B.
         """
-        weight, box, share = (torch.from_numpy(part).to(images.device, non_blocking=True) for part in mixed)
+        weight, box, share = (sent(part, images.device) for part in mixed)
         partners, targets = self._partners(images), F.one_hot(labels, num_classes).float()
         if (mixed.weight < 1).any():
             images = torch.lerp(partners, images, weight)

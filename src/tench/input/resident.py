@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tench.data.table import Table
+from tench.input.device import sent
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
 from tench.input.views import EvalView, PadCrop, padded, view_draws
@@ -64,22 +66,22 @@ class Resident:
         """The batches of an epoch from a step on, on the device."""
         for step in range(first_step, self.order.steps_per_epoch):
             numbers = self.order.rows(epoch, step)
-            rows = torch.from_numpy(numbers.copy()).to(self._device)
             if isinstance(self.view, PadCrop):
-                keys = self.order.keys(epoch, step)
-                images = self._cropped(rows, view_draws(self.view, self.order.seed, epoch, keys))
+                draws = view_draws(self.view, self.order.seed, epoch, self.order.keys(epoch, step))
+                rows, *offsets = sent(np.stack([numbers, *self.view.offsets(draws)]), self._device)  # one copy
+                images = self._cropped(rows, *offsets)
             else:
+                rows = sent(numbers.copy(), self._device)
                 images = self._images[rows]
             yield Batch(images.permute(0, 3, 1, 2), self._labels[rows], rows)
 
     def close(self) -> None:
-        """Nothing runs in the background; here so that a loader can be swapped for a resident set."""
+        """Give the device's memory back."""
+        self._images = self._images.new_empty(0)
 
-    def _cropped(self, rows: torch.Tensor, draws: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> torch.Tensor:
-        assert isinstance(self.view, PadCrop)
-        top, left, flip = self.view.offsets(draws)
-        along = np.arange(self.view.size)
-        down = top[:, None] + along  # (B, size): the image's lines in the padded image
-        right = left[:, None] + np.where(flip[:, None], along[::-1], along)
-        lines, columns = (torch.from_numpy(places).to(self._device) for places in (down, right))
+    def _cropped(self, rows: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+        """Those rows (B,) cut out of the padded images at top, left (B,), mirrored where flip (B,) is 1."""
+        along = torch.arange(self.view.size, device=self._device)
+        lines = top[:, None] + along  # (B, size)
+        columns = left[:, None] + torch.where(flip[:, None] == 1, along.flip(0), along)
         return self._images[rows[:, None, None], lines[:, :, None], columns[:, None, :]]  # (B, size, size, C)
