@@ -82,6 +82,19 @@ def test_in_a_training_of_less_than_an_hour_it_is_not_tried(set_clock: Callable[
     assert compiling.compile_pays(small_network(), images, clock.work, passes=1800)
 
 
+def test_few_images_that_take_as_long_as_a_batch_do_not_make_a_training_long(
+    set_clock: Callable[[Clock], Clock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where the kernels of 8 images cost as much as those of 64."""
+    clock = set_clock(Clock(fast=0.001, compile_seconds=1))
+
+    def work(module: nn.Module, images: torch.Tensor) -> None:
+        clock.now += 1.0
+
+    assert not compiling.compile_pays(small_network(), torch.zeros(64, 3, 8, 8), work, passes=1000)
+    assert clock.compiled == []
+
+
 @pytest.mark.parametrize(
     ("fast", "compile_seconds", "passes", "pays"),
     [

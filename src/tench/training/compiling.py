@@ -42,6 +42,8 @@ def _tried(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
     if _seconds(lambda: work(tried, few)) * len(images) / len(few) * passes < _TRY_FROM_SECONDS:
         return False
     eager = _seconds(lambda: work(tried, images))
+    if eager * passes < _TRY_FROM_SECONDS:  # a GPU takes about as long for few images as for many
+        return False
     began = time.monotonic()
     try:
         compiled = compiled_forward(tried)
