@@ -16,6 +16,8 @@ from tench.machine import (
     cpu_has_bf16,
     cpu_name,
     has_bf16,
+    is_out_of_memory,
+    memory_suffices,
     num_cores,
 )
 
@@ -132,10 +134,23 @@ def test_bf16_is_told_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch) -
 def test_gpus_before_ampere_have_no_bf16_though_torch_emulates_it(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: bool
 ) -> None:
-    asked = []
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
+    of_device = {torch.device("cuda:1"): capability}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", of_device.__getitem__)
     assert has_bf16(torch.device("cuda:1")) == expected
-    assert asked == [torch.device("cuda:1")]
+
+
+def test_torch_says_that_memory_does_not_suffice() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**55, dtype=torch.uint8)
+    assert is_out_of_memory(error.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
+    with pytest.raises(ValueError, match=r"^shapes$"), memory_suffices("A step", "Take fewer images."):
+        raise ValueError("shapes")
 
 
 def test_the_processor_has_a_name() -> None:
@@ -160,8 +175,9 @@ def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
     # In a process of its own: what it tells the C library cannot be taken back.
     script = """
 import ctypes, os
-from tench.machine import keep_freed_memory
-keep_freed_memory()
+import torch
+from tench.machine import tune
+tune(torch.device("cpu"))
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 libc = ctypes.CDLL(None)

@@ -2,10 +2,11 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +99,43 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def keep_freed_memory() -> None:
-    """Have this process keep the memory it frees, for a training on the processor.
+def tune(device: "torch.device") -> None:
+    """Prepare this process for training on a device: freed memory is kept, or cuDNN tries which kernels are fastest.
+
+    cuDNN tries them once for each shape, and the shapes of a training are few.
+    """
+    import torch
+
+    if device.type == "cpu":
+        _keep_freed_memory()
+    else:
+        torch.backends.cudnn.benchmark = True
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory: a GPU's, or the processor's, which is a plain RuntimeError."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    said = ("can't allocate memory", "not enough memory", "_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+    return any(words in text for words in said)
+
+
+@contextlib.contextmanager
+def memory_suffices(what: str, remedy: str) -> Iterator[None]:
+    """Turn running out of memory inside into a TenchError that says what was being done, and what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TenchError(f"{what}: there is not enough memory. {remedy} ({str(error).partition('. ')[0]})") from error
+
+
+def _keep_freed_memory() -> None:
+    """Have this process keep the memory it frees.
 
     Each step frees its activations and asks for as much again. glibc gives large pieces back to the system, which hands
     them out anew page by page, filled with zeros: without that a step of resnet50 is 1.3 times as fast with a batch of

@@ -74,6 +74,11 @@ class Run:
         """Whether a run was begun here."""
         return (self.folder / RECIPE).exists()
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether a run was begun here and something of its training is kept, or was logged."""
+        return self.exists and ((self.folder / CHECKPOINT).exists() or bool(self.metrics()))
+
     def lock(self) -> Any:
         """Hold this run for this process, in a `with`. Raises TenchError if another process has it."""
         import filelock

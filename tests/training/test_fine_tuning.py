@@ -151,7 +151,7 @@ def test_killed_before_its_first_checkpoint_a_fine_tuning_begins_with_the_weight
 
 
 def test_a_run_begun_with_other_weights_is_refused(first: Path, photos: Path, tmp_path: Path) -> None:
-    weights_before_any_step(photos, QUICK.replace(weights=str(first)), tmp_path)
+    fit(photos, recipe=QUICK.replace(weights=str(first)), run=tmp_path, options=OPTIONS)
     with pytest.raises(UsageError) as refused:
         fit(photos, recipe=QUICK.replace(weights="elsewhere.pth"), run=tmp_path, options=OPTIONS)
     assert f"another recipe or dataset: model.weights was {first}, now elsewhere.pth." in str(refused.value)
@@ -181,6 +181,8 @@ def test_what_a_network_was_asked_for_comes_with_its_weights(tmp_path: Path, arc
     model = load_recipe(str(tuned / "recipe.yaml")).model
     assert {name: getattr(model, name) for name in values} == values
     assert read_card(tuned).options == read_card(begun).options
+    again = QUICK.replace(weights=str(begun))  # the same command continues it
+    assert fit(OTHER, recipe=again, run=tuned, options=OPTIONS).folder == tuned
 
 
 def test_strides_that_its_weights_were_not_trained_with_are_refused(tmp_path: Path) -> None:

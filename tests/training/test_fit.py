@@ -194,7 +194,7 @@ def test_the_best_is_the_highest_top1_and_among_equals_the_lowest_loss(
         return dataclasses.replace(real_measure(*arguments), top1=top1, loss=loss)
 
     weights = []
-    monkeypatch.setattr(fit_module, "measure", measure)
+    monkeypatch.setattr(loop_module, "measure", measure)
     monkeypatch.setattr(loop_module, "save", lambda folder, module, card: weights.append(card.metrics))
     train(tmp_path)
     assert [metrics["epoch"] for metrics in weights] == kept
@@ -327,8 +327,7 @@ def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_th
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     calls = itertools.count()
-    home = fit_module if target == "measure" else loop_module
-    whole = getattr(home, target)
+    whole = getattr(loop_module, target)
 
     def once_killed(*arguments: Any) -> Any:
         result = whole(*arguments)
@@ -336,7 +335,7 @@ def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_th
             raise Killed
         return result
 
-    monkeypatch.setattr(home, target, once_killed)
+    monkeypatch.setattr(loop_module, target, once_killed)
     with pytest.raises(Killed):
         train(tmp_path)
     saved = checkpoint(tmp_path)
@@ -437,6 +436,21 @@ def test_asked_to_stop_a_run_saves_says_so_and_can_go_on(
     assert_same_outcome(fit(run=tmp_path, options=OPTIONS).folder, undisturbed)  # as the message says
 
 
+def test_asked_to_stop_a_validation_ends_too_and_is_made_again(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*arguments: Any) -> Metrics:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real_measure(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "measure", measure)
+        with pytest.raises(StoppedError, match=f"Stopped after step {STEPS_PER_EPOCH}; a checkpoint is saved"):
+            train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=600.0))
+    assert (checkpoint(tmp_path)["step"], checkpoint(tmp_path)["epochs"]) == (STEPS_PER_EPOCH, 0)
+    assert_same_outcome(train(tmp_path).folder, undisturbed)
+
+
 def test_a_request_to_stop_right_after_the_check_waits_for_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -493,6 +507,16 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
         f"{undisturbed}: was begun with another recipe or dataset: optimizer.lr was 0.02, now 0.5; training.epochs was "
         "3, now 4. Continue it with the same command, or name a new --run."
     )
+
+
+def test_a_run_that_has_learned_nothing_yet_takes_another_recipe(
+    tmp_path: Path, kill_before: Callable[[int], None]
+) -> None:
+    kill_before(0)
+    with pytest.raises(Killed):
+        train(tmp_path)
+    other = SMALL.replace(batch_size=16)
+    assert load_recipe(str(train(tmp_path, other).folder / "recipe.yaml")).training.batch_size == 16
 
 
 def test_another_dataset_is_refused(undisturbed: Path) -> None:
@@ -576,13 +600,88 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
     assert_same_outcome(train(tmp_path).folder, undisturbed)  # and it can be continued from there
 
 
+def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_step(state: State, *rest: Any) -> None:
+        real_train_step(state, *rest)
+        if state.step == 2 * STEPS_PER_EPOCH - 1:  # the last of an epoch that is not validated
+            next(state.module.parameters()).data[0] = float("inf")
+
+    monkeypatch.setattr(loop_module, "train_step", train_step)
+    with pytest.raises(
+        TenchError, match=f"weights are not finite after step {2 * STEPS_PER_EPOCH}, though its loss was"
+    ):
+        train(tmp_path, SMALL.replace(validate_every=3), dataclasses.replace(OPTIONS, save_every_seconds=600.0))
+    assert checkpoint(tmp_path)["step"] == STEPS_PER_EPOCH
+
+
+def test_where_memory_does_not_suffice_the_run_says_what_takes_less_and_takes_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_step(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "train_step", train_step)
+        with pytest.raises(TenchError) as stopped:
+            train(tmp_path)
+    assert str(stopped.value) == (
+        "Training with batches of 8 on cpu: there is not enough memory. --accumulate 2 puts a batch through in two "
+        "parts, --recompute keeps less of each layer, -b takes a smaller batch (and wants another learning rate). "
+        "(CUDA out of memory)"
+    )
+    assert train(tmp_path, SMALL.replace(accumulate=2)).metrics("epoch")[-1]["epoch"] == EPOCHS
+
+
+def test_validation_takes_as_many_images_at_once_as_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def measure(module: nn.Module, batches: Iterator[Batch], *rest: Any) -> Metrics:
+        kept = list(batches)
+        sizes.append([len(batch.rows) for batch in kept])
+        return real_measure(module, kept, *rest)
+
+    monkeypatch.setattr(loop_module, "measure", measure)
+    train(tmp_path, SMALL.replace(epochs=1, batch_size=32, accumulate=4))
+    assert sizes == [[8, 8, 8, 6]]
+
+
+def test_a_warmup_as_long_as_the_training_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        train(tmp_path, SMALL.replace(epochs=1, warmup="5 epochs"))
+    assert "Note: the warm-up, 5 epochs, takes the whole training: its rate only rises." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image: take larger ones"),
+        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image: take larger ones"),
+        (
+            {"batch_size": 21, "drop_last": False},
+            "the last batch of an epoch has 1 of the 64 images: --drop-last leaves it out",
+        ),
+    ],
+)
+def test_a_batch_norm_of_one_value_is_noticed_before_the_first_step(
+    tmp_path: Path, values: dict[str, Any], reason: str
+) -> None:
+    recipe = SMALL.replace(arch="resnet18", **values)  # its last map is one pixel for images of 8
+    with pytest.raises(UsageError) as refused:
+        train(tmp_path / "run", recipe)
+    assert str(refused.value).startswith("resnet18: cannot learn from one image alone (Expected more than 1 value")
+    assert str(refused.value).endswith(f"but {reason}.")
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+
+
 def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, float("nan")])
 
     def measure(*arguments: Any) -> Metrics:
         return dataclasses.replace(real_measure(*arguments), top1=1.0, loss=next(losses))
 
-    monkeypatch.setattr(fit_module, "measure", measure)
+    monkeypatch.setattr(loop_module, "measure", measure)
     with pytest.raises(TenchError) as stopped:
         train(tmp_path, options=dataclasses.replace(OPTIONS, save_every_seconds=600.0))
     assert str(stopped.value) == (
@@ -633,25 +732,13 @@ def test_bad_images_are_left_out_or_fixed_and_listed(
 
 
 def test_another_set_of_bad_images_is_another_run(damaged: Path, tmp_path: Path) -> None:
-    recipe = PHOTOS.replace(bad="skip", epochs=2)
-    with pytest.raises(Killed):
-        _killed_after_one_step(damaged, recipe, tmp_path / "run")
+    recipe = PHOTOS.replace(bad="skip")
+    fit(damaged, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
     other = damaged / "train/roof/2.jpg"
     other.write_bytes(bytes(other.stat().st_size))
     (damaged / "train/roof").touch()  # as a copy anew would do
     with pytest.raises(UsageError, match=r"bad_images was [0-9a-f]{16}, now [0-9a-f]{16}"):
         fit(damaged, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
-
-
-def _killed_after_one_step(source: Path, recipe: Recipe, run: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-
-        def step(*arguments: Any) -> None:
-            real_train_step(*arguments)
-            raise Killed
-
-        patch.setattr(loop_module, "train_step", step)
-        fit(source, recipe=recipe, run=run, options=OPTIONS)
 
 
 @pytest.fixture
@@ -681,6 +768,20 @@ def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_pa
 
 
 @pytest.mark.usefixtures("wrong_labels")
+def test_an_average_at_chance_may_be_of_the_start(tmp_path: Path) -> None:
+    recipe = DIGITS_WITH_MLP.replace(average="ema", average_decay=0.9999)
+    with pytest.raises(
+        TenchError, match=r"it may still hold those of the start: lower --average-decay\. Or: The valid"
+    ):
+        fit("digits", recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
+
+
+def test_an_average_suits_a_short_training_unless_told_otherwise(tmp_path: Path) -> None:
+    run = fit("digits", recipe=DIGITS_WITH_MLP.replace(average="ema"), run=tmp_path, options=OPTIONS)
+    assert [record["val_top1"] > 0.5 for record in run.metrics("epoch")][1:] == [True] * 5
+
+
+@pytest.mark.usefixtures("wrong_labels")
 def test_a_few_validation_images_at_chance_stop_nothing(tmp_path: Path) -> None:
     few = SOURCE.replace("images=64", "images=200")
     run = fit(few, recipe=SMALL, run=tmp_path, options=OPTIONS)
@@ -690,7 +791,9 @@ def test_a_few_validation_images_at_chance_stop_nothing(tmp_path: Path) -> None:
 
 def test_a_run_that_was_better_than_chance_once_is_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top1s = iter([0.5, 0.1, 0.1])
-    monkeypatch.setattr(fit_module, "measure", lambda *rest: dataclasses.replace(real_measure(*rest), top1=next(top1s)))
+    monkeypatch.setattr(
+        loop_module, "measure", lambda *rest: dataclasses.replace(real_measure(*rest), top1=next(top1s))
+    )
     recipe = DIGITS_WITH_MLP.replace(epochs=3)
     run = fit("digits", recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
     assert run.metrics("epoch")[-1]["train_top1"] > 0.5

@@ -4,6 +4,7 @@ from tests.clock import Clock
 
 from tench.input.loader import Batch
 from tench.training.live import Live, _clock
+from tench.training.recipe import Recipe
 
 
 def batch(images: int) -> Batch:
@@ -11,7 +12,7 @@ def batch(images: int) -> Batch:
 
 
 def test_a_plain_line_tells_all_that_is_known(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Live(epochs=3, steps_per_epoch=100, steps=300).epoch(1, 0, batch_size=16) as line:
+    with Live(Recipe().replace(epochs=3), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 3.1
             line.step(16, 0.05125, waited_seconds=0.31)
@@ -22,7 +23,7 @@ def test_a_plain_line_tells_all_that_is_known(clock: Clock, capsys: pytest.Captu
 
 
 def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Live(epochs=1, steps_per_epoch=100, steps=100).epoch(0, 0, batch_size=16) as line:
+    with Live(Recipe().replace(epochs=1), 100).epoch(0, 0, batch_size=16) as line:
         for number in range(20):
             clock.seconds += 2
             line.step(16, 0.1, 0.0)
@@ -36,7 +37,7 @@ def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest
 
 
 def test_the_run_that_is_left_has_its_validations(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    live = Live(epochs=4, steps_per_epoch=10, steps=40)
+    live = Live(Recipe().replace(epochs=4), 10)
     with live.validation(8) as counted:
         for _ in counted([batch(4), batch(4)]):
             clock.seconds += 10
@@ -48,8 +49,21 @@ def test_the_run_that_is_left_has_its_validations(clock: Clock, capsys: pytest.C
     assert "run 0:03:30 left" in capsys.readouterr().err
 
 
+def test_only_the_validations_that_there_will_be_are_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    live = Live(Recipe().replace(epochs=11, validate_every=4), 10)
+    with live.validation(8) as counted:
+        for _ in counted([batch(4), batch(4)]):
+            clock.seconds += 10
+    with live.epoch(8, 0, batch_size=16) as line:
+        for _ in range(4):
+            clock.seconds += 10
+            line.step(16, 0.1, 0.0)
+    # At 30 s: 7 steps and two epochs of 10, 10 s each, and the validation of 20 s at the end.
+    assert "run 0:04:50 left" in capsys.readouterr().err
+
+
 def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with Live(epochs=1, steps_per_epoch=100, steps=100).epoch(0, 90, batch_size=16) as line:
+    with Live(Recipe().replace(epochs=1), 100).epoch(0, 90, batch_size=16) as line:
         for _ in range(3):
             clock.seconds += 10
             line.step(16, 0.1, 0.0)
@@ -62,7 +76,7 @@ def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [batch(4), batch(4), batch(2)]
-    with Live(epochs=1, steps_per_epoch=1, steps=1).validation(10) as counted:
+    with Live(Recipe().replace(epochs=1), 1).validation(10) as counted:
         got = []
         for one in counted(given):
             clock.seconds += 15
@@ -73,7 +87,7 @@ def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
 
 def test_on_a_terminal_the_note_is_made_some_times_a_second_only(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = []
-    with Live(epochs=1, steps_per_epoch=1000, steps=1000).epoch(0, 0, batch_size=16) as line:
+    with Live(Recipe().replace(epochs=1), 1000).epoch(0, 0, batch_size=16) as line:
         monkeypatch.setattr(line, "_advance", lambda images, note: notes.append(note))
         for _ in range(100):
             clock.seconds += 0.01
@@ -91,7 +105,7 @@ def test_long_times_are_told_in_hours_and_days(seconds: float, text: str) -> Non
 def test_an_epoch_that_the_training_ends_within_has_fewer_images(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Live(epochs=2, steps_per_epoch=100, steps=150).epoch(1, 0, batch_size=16) as line:
+    with Live(Recipe().replace(epochs=1.5), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 4
             line.step(16, 0.1, 0.0)

@@ -89,6 +89,22 @@ def test_raw_grey_pixels_make_one_channel_with_the_averaged_mean() -> None:
     assert recipe.input.std == pytest.approx([(0.229 + 0.224 + 0.225) / 3])
 
 
+@pytest.mark.parametrize(
+    ("values", "decay"),
+    [
+        ({"epochs": 10}, 1 - 10 / (10 * 1438 / 32)),
+        ({"epochs": 10, "average_every": 4}, 1 - 10 / (10 * 1438 / 32 / 4)),
+        ({"epochs": 10_000}, 0.9999),
+        ({"epochs": 0.1}, 0.0),
+        ({"epochs": 10, "average_form": "timm"}, 0.9999),
+        ({"epochs": 10, "average": "lookahead"}, 0.95),
+    ],
+)
+def test_an_average_reaches_back_over_a_tenth_of_a_short_training(values: dict[str, Any], decay: float) -> None:
+    recipe = Recipe().replace(**{"average": "ema", "batch_size": 32, **values})
+    assert resolve(recipe, train_of("digits"), CPU).average.average_decay == pytest.approx(decay, abs=1e-5)
+
+
 def test_one_mean_stands_for_three_channels() -> None:
     recipe = resolve(Recipe().replace(channels=3, mean=(0.5,), std=(0.25,)), train_of("digits"), CPU)
     assert recipe.input.mean == (0.5, 0.5, 0.5)

@@ -19,7 +19,7 @@ from tench.training import recipe as recipe_module
 from tench.training.duration import Duration
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
-from tench.training.recipe_file import from_plain, load_recipe, packaged_recipes
+from tench.training.recipe_file import checked, from_plain, load_recipe, packaged_recipes
 
 SECTIONS = ["model", "input", "augment", "mix", "optimizer", "schedule", "average", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -276,6 +276,14 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"bce_threshold": 0.2}, "training.bce_threshold is 0.2, but should be 0 but with the loss bce."),
     ({"norm_bias_lr": 64.0, "optimizer": "muon"}, "optimizer.norm_bias_lr is 64.0, but should be 1 with muon."),
     (
+        {"decay": "not-norms", "optimizer": "muon"},
+        "optimizer.decay is not-norms, but should be left out with muon, which has its own rule.",
+    ),
+    (
+        {"betas": (0.0, 0.999), "optimizer": "lamb"},
+        "optimizer.betas is (0.0, 0.999), but should be two numbers above 0 to below 1 with lamb.",
+    ),
+    (
         {"ramp_from": 160, "train_size": 192},
         "input.ramp_epochs is (0.0, 0.0), but should be the epochs of the ramp, where ramp_from is given.",
     ),
@@ -404,3 +412,22 @@ def test_replace_refuses_an_unknown_name_with_the_nearest() -> None:
     with pytest.raises(UsageError) as refused:
         Recipe().replace(epoch=3)
     assert str(refused.value) == "'epoch': no such recipe value. Did you mean 'epochs' or 'ramp_epochs'?"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimizer": "adam"}, "recipe: optimizer.optimizer is 'adam', but should be sgd or lamb or "),
+        ({"precision": "fp8"}, "recipe: training.precision is 'fp8', but should be "),
+        ({"lr": 0.0}, "recipe: optimizer.lr is 0.0, but should be more than 0."),
+    ],
+)
+def test_a_recipe_made_in_python_is_held_to_what_a_file_is(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        checked(Recipe().replace(**values))
+    assert str(refused.value).startswith(message)
+
+
+def test_a_recipe_that_can_be_is_checked_to_the_same() -> None:
+    for name in packaged_recipes():
+        assert checked(load_recipe(name)) == load_recipe(name)

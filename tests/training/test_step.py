@@ -16,12 +16,12 @@ from tench.input.order import Order
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import make_normalise
 from tench.training.state import State, new_state
-from tench.training.step import read_totals, train_step
+from tench.training.step import num_parts, read_totals, train_step
 from tench.weights.own import Normalise
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.3, 0.4)
-RECIPE = Recipe().replace(precision="fp32", memory_format="nchw", mean=MEAN, std=STD, eps=1e-8)
+RECIPE = Recipe().replace(batch_size=8, precision="fp32", memory_format="nchw", mean=MEAN, std=STD, eps=1e-8)
 
 
 def small_network() -> nn.Sequential:
@@ -261,6 +261,11 @@ def test_one_part_that_is_not_finite_leaves_the_whole_update_out(bad: int) -> No
     assert int(state.first_bad) == 0
 
 
+@pytest.mark.parametrize(("images", "parts"), [(64, 4), (63, 4), (48, 3), (17, 2), (16, 1), (5, 1)])
+def test_a_batch_that_is_not_full_has_fewer_parts_not_smaller_ones(images: int, parts: int) -> None:
+    assert num_parts(images, Recipe().replace(batch_size=64, accumulate=4).training) == parts
+
+
 def test_a_finite_loss_is_no_error_and_no_images_have_no_accuracy() -> None:
     state = new_state(small_network(), RECIPE, CPU)
     assert read_totals(state) == (0.0, 0.0, 0)
@@ -288,11 +293,21 @@ def test_dropout_is_a_function_of_the_seed_and_the_step() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_step_does_not_wait_for_the_gpu(clip_norm: float, precision: str) -> None:
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"precision": "bf16", "clip_norm": 1.0},
+        {"accumulate": 3},
+        {"average": "ema", "average_decay": 0.9, "average_every": 1},
+        {"average": "lookahead", "average_decay": 0.9, "average_every": 1, "epochs": 8},
+        {"loss": "bce", "label_smoothing": 0.1},
+        *({"optimizer": name} for name in ("lamb", "lars", "adamw", "rmsprop", "rmsprop-tf", "muon")),
+    ],
+)
+def test_a_step_does_not_wait_for_the_gpu(values: dict[str, Any]) -> None:
     cuda = torch.device("cuda")
-    recipe = RECIPE.replace(lr=0.01, precision=precision, clip_norm=clip_norm)
+    recipe = RECIPE.replace(lr=0.01, **values)
     state = new_state(small_network(), recipe, cuda)
     normalise = make_normalise(recipe, cuda)
     on_gpu = [batch.to(cuda) for batch in batches(4)]

@@ -16,7 +16,7 @@ from tench.bench.measure import REPEATS, Rate, rates
 from tench.bench.peak_memory import start_peak
 from tench.errors import UsageError
 from tench.input.loader import Batch
-from tench.machine import keep_freed_memory
+from tench.machine import is_out_of_memory, tune
 from tench.training.network import make_network
 from tench.training.plan import resolve_memory_format
 from tench.training.recipe import Recipe
@@ -140,17 +140,8 @@ def in_turns(
     return {name: in_turns({name: make}, seconds, done)[name] for name, make in makers.items()}
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory: a GPU's, or the processor's, which is a plain RuntimeError."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return any(words in text for words in ("can't allocate memory", "not enough memory", "_STATUS_ALLOC_FAILED"))
-
-
 def _new_network(recipe: Recipe, num_classes: int, device: torch.device) -> tuple[Recipe, State]:
-    if device.type == "cpu":
-        keep_freed_memory()  # as `fit` does
+    tune(device)
     module = make_network(recipe, num_classes)
     recipe = resolve_memory_format(recipe, module)
     return recipe, new_state(module, recipe, device)

@@ -14,9 +14,6 @@ import numpy.typing as npt
 from tench.data.table import IntArray, Table
 from tench.errors import UsageError
 
-VAL_FRACTION = 0.1
-"""Part of each class that is held out where a dataset has no validation split and nothing else is asked for."""
-
 
 def hold_out(table: Table, fraction: float) -> tuple[Table, Table]:
     """(the rows that are left, the rows held out) of a table: the same ones for the same keys and labels."""

@@ -11,10 +11,10 @@ from torch import nn
 from tench.data.source import Source, name_of
 from tench.data.table import Table
 from tench.errors import UsageError
-from tench.evaluation.evaluate import evaluation_order, measure
+from tench.evaluation.evaluate import evaluation_order
 from tench.input.order import Order
 from tench.input.views import View
-from tench.machine import choose_device, keep_freed_memory
+from tench.machine import choose_device, memory_suffices, tune
 from tench.models import stem_note
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.freezing import Freezing
@@ -29,6 +29,7 @@ from tench.training.plan import (
     open_batches,
     open_data,
     per_channel,
+    require_parts,
     require_sizes,
     resolve,
     resolve_compile,
@@ -36,16 +37,20 @@ from tench.training.plan import (
     whiten,
 )
 from tench.training.recipe import Recipe
-from tench.training.recipe_check import validate
-from tench.training.recipe_file import load_recipe
+from tench.training.recipe_file import checked, load_recipe
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
-from tench.training.schedule import freeze_step, learning_rate, num_epochs, total_steps
+from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
+from tench.training.step import part_size
 from tench.training.stopping import stop_signals
 from tench.training.tensorboard import tensorboard
 from tench.weights.own import ModelCard
 from tench.weights.start import load_start, starting_weights
-from tench.weights.test_time import at_test_time
+
+_LESS_MEMORY = (
+    "--accumulate 2 puts a batch through in two parts, --recompute keeps less of each layer, -b takes a smaller batch "
+    "(and wants another learning rate)."
+)
 
 _log = logging.getLogger("tench")
 
@@ -72,17 +77,17 @@ def fit(
         recipe = default_recipe(run, source)
     if source is None:
         source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
-    validate(recipe)
+    recipe = checked(recipe)
     device = choose_device(options.device)
-    if device.type == "cpu":
-        keep_freed_memory()
+    tune(device)
     data = open_data(source, None if val is None else str(val), recipe.input, threads=options.threads)
     directory = Run.at(run)
     try:
         with directory.lock():
-            if directory.exists:
+            if directory.has_steps:
                 recipe = _same_run(directory, recipe, data)
-            _train(directory, recipe, data, device, options)
+            with memory_suffices(f"Training with batches of {recipe.training.batch_size} on {device}", _LESS_MEMORY):
+                _train(directory, recipe, data, device, options)
             return directory
     finally:
         if run is None and not directory.exists:
@@ -116,6 +121,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         pieces=data.train.pieces(),
     )
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
+    require_parts(module, recipe, order)
     recipe = resolve_compile(recipe, module, device, steps)
     freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
     normalise = make_normalise(recipe, device)
@@ -135,6 +141,8 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
         run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
     _describe(run, recipe, data, card, module, device, notes)
+    if warmup_steps(recipe, order.steps_per_epoch) >= steps:
+        _log.info("Note: the warm-up, %s, takes the whole training: its rate only rises.", recipe.schedule.warmup)
 
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
@@ -147,7 +155,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             return batches
 
         train = batches_of(data.train, train_view(recipe, state.epochs), order)
-        val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, recipe.training.batch_size))
+        val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, part_size(recipe.training)))
         loop = Loop(
             run=run,
             recipe=recipe,
@@ -158,19 +166,14 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             augment=on_batch(recipe, order, len(data.classes)),
             options=options,
             stop_asked=stop_asked,
-            live=Live(epochs, order.steps_per_epoch, steps),
+            live=Live(recipe, order.steps_per_epoch),
         )
         for epoch in range(state.epochs, epochs):
             if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
                 train.close()
                 train = batches_of(data.train, wanted, order)
             loop.train_epoch(train, epoch)
-            metrics = None
-            if (epoch + 1) % recipe.training.validate_every == 0 or epoch + 1 == epochs:
-                network = at_test_time(state.evaluated, recipe.input.test_time, size=card.image_size)
-                with loop.live.validation(len(data.val)) as counted:
-                    metrics = measure(network, counted(val.batches(epoch=0)), len(data.val), loop.normalise)
-            loop.finish_epoch(epoch, card, metrics, data.val_name)
+            loop.finish_epoch(epoch, card, loop.validate(val) if is_validated(recipe, epoch) else None, data.val_name)
 
 
 def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
@@ -180,7 +183,7 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
     differences = [
         f"{name} was {known[name]}, now {value}"
         for name, value in recipe.leaves()
-        if value not in ("auto", known[name]) and not _fitted(name, value, known[name])
+        if value not in ("auto", known[name]) and not _settled(name, value, known[name], stored)
     ]
     facts = run.environment()["data"]
     differences += [
@@ -196,9 +199,15 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
     return stored
 
 
-def _fitted(name: str, asked: Any, stored: Any) -> bool:
-    """Whether a mean or std is stored as it was fitted to the input's channels when the run began."""
-    return name in ("input.mean", "input.std") and asked != "auto" and per_channel(asked, len(stored)) == stored
+def _settled(name: str, asked: Any, value: Any, stored: Recipe) -> bool:
+    """Whether the stored value is what was asked for, as it was settled when the run began.
+
+    A mean or std was fitted to the input's channels; strides and blurpool came with the weights.
+    """
+    if name in ("input.mean", "input.std"):
+        return bool(per_channel(asked, len(value)) == value)
+    came_along = (name, asked) in (("model.strides", "own"), ("model.blurpool", False))
+    return came_along and bool(stored.model.weights)
 
 
 def _describe(

@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 
 from tench.input.loader import Batch
 from tench.progress import Advance, progress
+from tench.training.recipe import Recipe
+from tench.training.schedule import is_validated, num_epochs, total_steps
 
 _NOTE_SECONDS = 0.2
 """Between two notes: more often nobody reads them."""
 
 
 class Live:
-    """The lines of one training, from the first epoch to the last.
+    """The lines of one training, from the first epoch to the last, which may have fewer steps than the others."""
 
-    epochs, steps: of the whole training; the last epoch may have fewer steps than the others.
-    """
-
-    def __init__(self, epochs: int, steps_per_epoch: int, steps: int) -> None:
-        self._epochs, self._steps_per_epoch, self._steps = epochs, steps_per_epoch, steps
+    def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
+        self._epochs, self._steps_per_epoch = num_epochs(recipe), steps_per_epoch
+        self._steps = total_steps(recipe, steps_per_epoch)
+        self._validated = [is_validated(recipe, epoch) for epoch in range(self._epochs)]
         self._validation_seconds = 0.0  # of the last one; 0 while there was none
 
     @contextlib.contextmanager
@@ -31,7 +32,7 @@ class Live:
         before = epoch * self._steps_per_epoch
         count = min(self._steps_per_epoch, self._steps - before)
         with progress(f"epoch {epoch + 1}/{self._epochs}", count * batch_size, "images", first * batch_size) as advance:
-            validations = (self._epochs - epoch) * self._validation_seconds
+            validations = sum(self._validated[epoch:]) * self._validation_seconds
             yield EpochLine(advance, before + first, self._steps, validations)
 
     @contextlib.contextmanager

@@ -4,11 +4,12 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from tench.errors import TenchError
-from tench.evaluation.evaluate import Metrics
+from tench.evaluation.evaluate import Metrics, measure
 from tench.input.device import on_device
+from tench.input.loader import Batch
 from tench.input.on_batch import OnBatch
 from tench.run import Run
 from tench.training.freezing import Freezing
@@ -17,10 +18,11 @@ from tench.training.options import Options
 from tench.training.plan import Batches
 from tench.training.recipe import Recipe
 from tench.training.schedule import num_epochs, total_steps
-from tench.training.state import State
+from tench.training.state import State, all_finite
 from tench.training.step import read_totals, train_step
 from tench.training.stopping import StoppedError
 from tench.weights.own import ModelCard, Normalise, save
+from tench.weights.test_time import at_test_time
 
 _log = logging.getLogger("tench")
 
@@ -87,14 +89,41 @@ class Loop:
                 stop = self.stop_asked()  # once: a signal between saving and stopping waits for the next step
                 if stop or now - saved_at > self.options.save_every_seconds:
                     read_totals(state, rows_of)
-                    run.save_checkpoint(state.to_dict(self.recipe.model.arch))
+                    self._save()
                     saved_at = now
                 if stop:
-                    raise StoppedError(
-                        f"Stopped after step {state.step}; a checkpoint is saved. "
-                        f"Continue with: tench train --run {run.folder}"
-                    )
+                    raise self._stopped()
         read_totals(state, rows_of)
+
+    def validate(self, val: Batches) -> Metrics:
+        """The metrics of what is evaluated of the network, at the evaluation's size and with its average."""
+        size, num_images = self.recipe.input.image_size, len(val.table)
+        assert size != "auto"
+        network = at_test_time(self.state.evaluated, self.recipe.input.test_time, size=size)
+        with self.live.validation(num_images) as counted:
+            return measure(network, counted(self._until_stopped(val.batches(epoch=0))), num_images, self.normalise)
+
+    def _until_stopped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            if self.stop_asked():
+                self._save()
+                raise self._stopped()
+            yield batch
+
+    def _stopped(self) -> StoppedError:
+        return StoppedError(
+            f"Stopped after step {self.state.step}; a checkpoint is saved. "
+            f"Continue with: tench train --run {self.run.folder}"
+        )
+
+    def _save(self) -> None:
+        """Save all that resuming needs; never weights that are not finite, which no later step could mend."""
+        if not all_finite(self.state.module):
+            raise TenchError(
+                f"{self.run.folder}: weights are not finite after step {self.state.step}, though its loss was. The "
+                "checkpoint before it is kept. Try a lower learning rate, --clip-norm 1 or --precision fp32."
+            )
+        self.run.save_checkpoint(self.state.to_dict(self.recipe.model.arch))
 
     def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics | None, val_name: str) -> None:
         """Log the epoch, keep the best weights, save all that resuming needs. metrics: of the validation, if any."""
@@ -115,7 +144,7 @@ class Loop:
         run.write_table()
         state.totals.zero_()
         state.epochs = epoch + 1
-        run.save_checkpoint(state.to_dict(self.recipe.model.arch))
+        self._save()
         epochs = num_epochs(self.recipe)
         val = (
             ""
@@ -144,25 +173,33 @@ class Loop:
                 f"{self.run.folder}: the validation loss after epoch {epoch + 1} is not finite. "
                 "Nothing of this epoch was saved. Try a lower learning rate or --precision fp32."
             )
-        _refuse_chance(metrics, train_top1, images, val_name, 0.0 if best is None else best["top1"])
+        is_average = state.evaluated is not state.module
+        _refuse_chance(metrics, train_top1, images, val_name, 0.0 if best is None else best["top1"], is_average)
         if best is None or (metrics.top1, -metrics.loss) > (best["top1"], -best["loss"]):
             state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
             save(self.run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
 
 
-def _refuse_chance(metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float) -> None:
+def _refuse_chance(
+    metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float, is_average: bool
+) -> None:
     """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
 
     At chance: within three standard deviations of guessing by the most frequent class, now and in every epoch before.
-    Of fewer than 100 images that says nothing.
+    Of fewer than 100 images that says nothing. is_average: what is validated is an average, which may be of the start.
     """
     largest = max(count for count, _ in metrics.per_class) / metrics.images
     deviation = math.sqrt(largest * (1 - largest) / metrics.images)
     knows_training = train_top1 > 0.5 and train_top1 > 2 * largest
     is_chance = max(metrics.top1, best_top1) < largest + 3 * deviation
     if knows_training and is_chance and len(metrics.per_class) > 2 and min(train_images, metrics.images) >= 100:
+        average = (
+            "It is the average of the weights that was validated, and it may still hold those of the start: lower "
+            "--average-decay. Or: "
+        )
         raise TenchError(
             f"{val_name}: top-1 is {metrics.top1:.1%} on {metrics.images} images, no better than guessing "
-            f"({largest:.1%}), while it is {train_top1:.1%} on the training images. The validation labels probably do "
-            "not belong to the images: check the order of the label file and the class numbering (tench info SOURCE)."
+            f"({largest:.1%}), while it is {train_top1:.1%} on the training images. "
+            f"{average if is_average else ''}The validation labels probably do not belong to the images: check the "
+            "order of the label file and the class numbering (tench info SOURCE)."
         )

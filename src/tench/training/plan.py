@@ -1,5 +1,6 @@
 """Everything that is decided before the first step: the data, and every `auto` of the recipe."""
 
+import copy
 import dataclasses
 import logging
 from pathlib import Path
@@ -30,7 +31,7 @@ from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Rec
 from tench.training.recipe_check import validate
 from tench.training.recipe_views import eval_view, memory_format, train_size
 from tench.training.schedule import num_epochs
-from tench.training.step import forward_loss
+from tench.training.step import forward_loss, num_parts, part_size
 from tench.weights.own import ModelCard, Normalise
 from tench.weights.start import Start
 
@@ -109,13 +110,14 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     made = (start and start.options) or AS_MADE
     train_size = _first(view.train_size, image_size)
+    average_every = _first(average.average_every, 5 if average.average == "lookahead" else 1)
     resolved = recipe.replace(
         arch=_arch(recipe.model, start),
         strides=made.strides if made.strides and recipe.model.strides == "own" else recipe.model.strides,
         blurpool=recipe.model.blurpool or made.blurpool,
         eps=_first(recipe.optimizer.eps, _EPS.get(recipe.optimizer.optimizer, 1e-8)),
-        average_decay=_first(average.average_decay, 0.95 if average.average == "lookahead" else 0.9999),
-        average_every=_first(average.average_every, 5 if average.average == "lookahead" else 1),
+        average_decay=_first(average.average_decay, _average_decay(recipe, average_every, len(train))),
+        average_every=average_every,
         image_size=image_size,
         train_size=train_size,
         ramp_from=_first(view.ramp_from, train_size),
@@ -136,6 +138,16 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
 
 
 _EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
+
+
+def _average_decay(recipe: Recipe, every: int, num_images: int) -> float:
+    """Of a plain average 0.9999, or less: what remembers more than a tenth of the training validates its beginning."""
+    if recipe.average.average == "lookahead":
+        return 0.95
+    updates = recipe.training.epochs * num_images * recipe.input.repeats / recipe.training.batch_size / every
+    if recipe.average.average_form != "plain" or not updates:
+        return 0.9999
+    return round(min(0.9999, max(0.0, 1 - 10 / updates)), 6)
 
 
 def _first(*values: Any) -> Any:
@@ -186,7 +198,7 @@ def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, ste
         return recipe.replace(compile="off")
     channels = recipe.input.channels
     assert channels != "auto"
-    count, size = -(-recipe.training.batch_size // recipe.training.accumulate), train_size(recipe, epoch=0)
+    count, size = part_size(recipe.training), train_size(recipe, epoch=0)
     images = torch.zeros(count, channels, size, size, device=device).contiguous(memory_format=memory_format(recipe))
 
     def work(network: nn.Module, images: torch.Tensor) -> None:
@@ -256,6 +268,27 @@ def require_sizes(module: nn.Module, recipe: Recipe) -> None:
                 f"{recipe.model.arch}: was made for images of {size} pixels and does not take {other} ({error}). "
                 "Leave train_size and ramp_from at auto, or name another network."
             ) from error
+
+
+def require_parts(module: nn.Module, recipe: Recipe, order: Order) -> None:
+    """Raise UsageError where a network would have to learn from one image alone and cannot.
+
+    A batch norm after the last pooling, or on a map of one pixel, has one value of each channel then.
+    """
+    batches = [len(order.rows(0, step)) for step in (0, order.steps_per_epoch - 1)]
+    if min(count // num_parts(count, recipe.training) for count in batches) > 1:
+        return
+    channels, size = recipe.input.channels, min(train_size(recipe, epoch) for epoch in range(num_epochs(recipe)))
+    assert channels != "auto"
+    try:
+        copy.deepcopy(module).train()(torch.zeros(1, channels, size, size))
+    except ValueError as error:
+        reason = (
+            f"the last batch of an epoch has {batches[1]} of the {order.num_rows} images: --drop-last leaves it out"
+            if batches[1] < batches[0]
+            else "a batch, or a part of it with --accumulate, is one image: take larger ones"
+        )
+        raise UsageError(f"{recipe.model.arch}: cannot learn from one image alone ({error}), but {reason}.") from error
 
 
 def resident_view(table: Table, view: View, channels: int) -> PadCrop | EvalView | None:

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import tyro
 import yaml
 
-from tench.data.split import VAL_FRACTION
 from tench.errors import UsageError, nearest
 from tench.input.views import Decode, TestTime
 
@@ -111,7 +110,7 @@ class Input:
     test_time: TestTime = "none"
     """Evaluation: what an answer is the mean of. mirror: image and mirror; mirror-shift: half of it of both shifted by
     one pixel either way; ten-crop: corners and centre of eval_resize x eval_resize pixels, and their mirrors."""
-    val_fraction: float = VAL_FRACTION
+    val_fraction: float = 0.1
     """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
     val_per_class: int = 0
     """So many training images of each class, drawn with a stated seed, become the split val of a dataset that has none;
@@ -252,8 +251,8 @@ class Average:
     """ema: a running average of the weights and buffers is kept; it is what is validated and saved. lookahead: the
     network itself is drawn back to its average, less and less (airbench)."""
     average_decay: float | Auto = "auto"
-    """What the average keeps of itself at an update; of lookahead in a step, at the end of the training. auto: 0.9999;
-    0.95 for lookahead."""
+    """What the average keeps of itself at an update; of lookahead in a step, at the end of the training. auto: 0.9999,
+    of the plain form at most 1 - 10 / updates; 0.95 for lookahead."""
     average_every: int | Auto = "auto"
     """Steps between two updates of the average. auto: 1; 5 for lookahead."""
     average_form: Literal["plain", "torchvision", "timm"] = "plain"

@@ -8,7 +8,7 @@ from tench.errors import UsageError
 from tench.input.augment import named_policy
 from tench.input.mxnet_augment import mxnet_augment
 from tench.training.duration import Duration
-from tench.training.recipe import Input, Mix, Recipe
+from tench.training.recipe import Input, Mix, Optimizer, Recipe
 
 Check = tuple[bool, str, Any, str]
 """Whether a value holds, its name, the value, and what it should be."""
@@ -220,6 +220,14 @@ def _together(recipe: Recipe) -> Iterator[Check]:
     view, optimizer, training, ramp = recipe.input, recipe.optimizer, recipe.training, recipe.input.ramp_epochs
     is_muon = optimizer.optimizer == "muon"
     yield not is_muon or optimizer.norm_bias_lr == 1, "optimizer.norm_bias_lr", optimizer.norm_bias_lr, "1 with muon"
+    yield (
+        not is_muon or optimizer.decay == Optimizer().decay,
+        "optimizer.decay",
+        optimizer.decay,
+        "left out with muon, which has its own rule",
+    )
+    logs = optimizer.optimizer != "lamb" or min(optimizer.betas) > 0
+    yield logs, "optimizer.betas", optimizer.betas, "two numbers above 0 to below 1 with lamb"
     is_bce = training.loss == "bce"
     yield (
         is_bce or not training.bce_threshold,

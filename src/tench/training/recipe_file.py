@@ -39,6 +39,13 @@ def load_recipe(name: str) -> Recipe:
     return recipe
 
 
+def checked(recipe: Recipe, where: str = "recipe") -> Recipe:
+    """The same recipe, made in Python. Raises UsageError as for a file: a value has another type, or cannot be."""
+    same = from_plain(dataclasses.asdict(recipe), where)
+    validate(same, where)
+    return same
+
+
 def recipe_text(name: str) -> str:
     """A packaged recipe as a file that stands alone: its header, and every value that it or one it is like states."""
     path = _find(name)

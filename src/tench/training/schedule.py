@@ -17,6 +17,11 @@ def num_epochs(recipe: Recipe) -> int:
     return math.ceil(recipe.training.epochs)
 
 
+def is_validated(recipe: Recipe, epoch: int) -> bool:
+    """Whether there is a validation after an epoch, counted from 0: every so many of them, and at the end."""
+    return (epoch + 1) % recipe.training.validate_every == 0 or epoch + 1 == num_epochs(recipe)
+
+
 def freeze_step(recipe: Recipe, steps_per_epoch: int) -> int:
     """The step, counted from 0, from which optimizer.freeze holds."""
     return _steps(recipe.optimizer.freeze_from, "optimizer.freeze_from", recipe, steps_per_epoch)

@@ -99,6 +99,12 @@ def new_state(module: nn.Module, recipe: Recipe, device: torch.device, steps_per
     )
 
 
+def all_finite(module: nn.Module) -> bool:
+    """Whether each parameter and buffer is. Waits for the device."""
+    tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
 def _average(module: nn.Module, recipe: Recipe, steps_per_epoch: int) -> Average | Lookahead | None:
     asked = recipe.average
     if asked.average == "none":

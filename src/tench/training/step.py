@@ -38,7 +38,7 @@ def train_step(
         images, targets = augment(images, targets, state.step)  # targets (B, classes) float32 where they are mixed
     state.optimizer.zero_grad()
     loss, correct = torch.zeros_like(state.totals[0]), torch.zeros_like(state.totals[1])
-    parts = min(recipe.training.accumulate, len(images))
+    parts = num_parts(len(images), recipe.training)
     for part, target in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
         part_loss, logits = forward_loss(state.forward, part, target, recipe.training)
         torch.autograd.backward(state.scaler.scale(part_loss * (len(part) / len(images))))
@@ -61,6 +61,16 @@ def train_step(
         state.first_bad.masked_fill_((state.first_bad < 0) & ~finite, state.step)
         # new_full fills on the device; new_tensor would copy a number there and wait.
         state.totals += torch.stack([loss, correct, loss.new_full((), len(images))])
+
+
+def part_size(training: Training) -> int:
+    """Images that go through the network at once: the batch, or with accumulate a part of it."""
+    return -(-training.batch_size // training.accumulate)
+
+
+def num_parts(count: int, training: Training) -> int:
+    """The parts of a batch of so many images, equal to within one; a batch that is not full has fewer."""
+    return -(-count // part_size(training))
 
 
 def forward_loss(
