@@ -6,6 +6,7 @@ small ones. Nothing else is left out, so that a file of another network is an er
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,8 @@ def head_layers(module: nn.Module, num_classes: int) -> list[str]:
 
     The last linear layer or convolution with num_classes outputs in the order of registration. Distilled networks
     (DeiT's head and head_dist) and those with a head for each branch have more: others of its kind and number of
-    outputs that stand in a part of the network, just below its root, which holds nothing but such layers.
+    outputs that stand in a part of the network, just below its root, which holds nothing but such layers. What comes
+    before it in a sequence is a hidden layer, however many outputs it has.
     """
     outputs = {
         name: layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
@@ -86,7 +88,11 @@ def head_layers(module: nn.Module, num_classes: int) -> list[str]:
     last = candidates[-1]
     kind = type(module.get_submodule(last))
     mixed = {_part(name) for name in outputs if name not in candidates or type(module.get_submodule(name)) is not kind}
-    return [name for name in candidates if name == last or _part(name) not in mixed]
+    return [
+        name
+        for name in candidates
+        if name == last or not (_part(name) in mixed or isinstance(_common_parent(module, name, last), nn.Sequential))
+    ]
 
 
 def _fit_head(
@@ -183,6 +189,13 @@ def _num_rows(state: dict[str, Tensor], layer: str) -> int | None:
 
 def _same_but_rows(theirs: Tensor | None, ours: Tensor) -> bool:
     return theirs is None or theirs.shape[1:] == ours.shape[1:]
+
+
+def _common_parent(module: nn.Module, one: str, other: str) -> nn.Module:
+    """The smallest part of the network that holds both layers."""
+    pairs = zip(one.split("."), other.split("."), strict=False)
+    path = [part for part, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return module.get_submodule(".".join(path))
 
 
 def _part(name: str) -> str:
