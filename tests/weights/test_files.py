@@ -1,5 +1,6 @@
 import argparse
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tench.weights.files import as_float32, read_state
 @pytest.fixture
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    return nn.Sequential(OrderedDict(features=features, classifier=nn.Sequential(nn.Linear(4, 2))))
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -48,6 +50,10 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
         "best_acc1": torch.tensor(71.5),
         "optimizer": {"state": {}, "param_groups": []},
     },
+    "pytorch/examples' AlexNet and VGG": lambda state: {
+        "arch": "vgg11",
+        "state_dict": {name.replace("features.", "features.module."): tensor for name, tensor in state.items()},
+    },
     "torchvision's script": lambda state: {
         "model": state,
         "epoch": 3,
@@ -75,6 +81,12 @@ def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, network: nn.Module,
 
 def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
     state = {"model.weight": torch.ones(2), "head.weight": torch.ones(3)}
+    torch.save(state, tmp_path / "w.pth")
+    assert_same(read_state(tmp_path / "w.pth").state, state)
+
+
+def test_a_prefix_within_a_part_that_only_some_names_have_stays(tmp_path: Path) -> None:
+    state = {"stages.0.module.weight": torch.ones(2), "stages.module.weight": torch.ones(2), "stages.1": torch.ones(3)}
     torch.save(state, tmp_path / "w.pth")
     assert_same(read_state(tmp_path / "w.pth").state, state)
 

@@ -110,6 +110,17 @@ def test_a_checkpoint_of_pytorch_examples_names_its_network_and_loads(tmp_path: 
     ]
 
 
+@pytest.mark.parametrize("arch", ["alexnet", "vgg11_bn"])
+def test_a_checkpoint_of_pytorch_examples_whose_features_alone_are_parallel_loads(tmp_path: Path, arch: str) -> None:
+    network = models.get_model(arch, num_classes=5)
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.features = nn.DataParallel(network.features)  # as imagenet/main.py does with these
+    torch.save({"epoch": 1, "arch": arch, "state_dict": network.state_dict()}, tmp_path / "checkpoint.pth.tar")
+    module = create(arch, num_classes=5, image_size=96)
+    load_start(module, starting_weights(str(tmp_path / "checkpoint.pth.tar")), arch, Classes.numbered_to(5))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in module.state_dict().items())
+
+
 def test_a_network_that_we_do_not_have_is_not_named(tmp_path: Path) -> None:
     torch.save({"arch": "netnet50", "state_dict": {"weight": torch.ones(2)}}, tmp_path / "w.pth")
     assert starting_weights(str(tmp_path / "w.pth")).arch is None

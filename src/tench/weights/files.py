@@ -21,8 +21,11 @@ SAFETENSORS = ".safetensors"
 
 _WRAPPERS = ("state_dict", "model", "model_state", "model_ema", "network")
 """Under which trainers keep the weights; the first that is there is taken."""
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-"""Of all names: torch's parallel wrappers and averages, its compiler, and modules that hold the network."""
+_WRAPPING = ("module.", "_orig_mod.")
+"""Before all names, or all of a part (pytorch/examples puts AlexNet's and VGG's features alone into a DataParallel):
+torch's parallel wrappers and averages, and its compiler."""
+_HOLDING = ("model.",)
+"""Before all names: modules that hold the network."""
 _AVERAGES = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel counts beside the weights."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
@@ -102,9 +105,23 @@ def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
             f"{', '.join(_WRAPPERS)} is there. Give a state dict."
         )
     state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _AVERAGES}
-    while state and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)):
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    state = _without_prefixes(state, _WRAPPING + _HOLDING)
+    for part in {name.partition(".")[0] for name in state}:
+        state = _without_prefixes(state, _WRAPPING, f"{part}.")
     return state
+
+
+def _without_prefixes(state: dict[str, Tensor], prefixes: tuple[str, ...], part: str = "") -> dict[str, Tensor]:
+    """The state without those of the prefixes that all names below a part have: deeper down they are a network's own.
+
+    (timm's InceptionFormer has residual branches that are called `module`.)
+    """
+    names = [name for name in state if name.startswith(part)]
+    found = next((part + prefix for prefix in prefixes if all(name.startswith(part + prefix) for name in names)), None)
+    if not names or found is None:
+        return state
+    bare = {name: part + name.removeprefix(found) if name.startswith(part) else name for name in state}
+    return _without_prefixes({bare[name]: tensor for name, tensor in state.items()}, prefixes, part)
 
 
 def _kind(value: Any) -> str:
