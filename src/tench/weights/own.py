@@ -177,13 +177,21 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    state = {name: _copied(tensor) for name, tensor in module.state_dict().items()}
     try:
         with complete_file(folder / WEIGHTS) as part:
             save_file(state, part)
     except SafetensorError as error:
         raise TenchError(f"{folder / WEIGHTS}: cannot be written ({error}).") from error
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU with memory of its own: safetensors refuses those of timm's CoaT, which share theirs.
+
+    Each name of such a tensor is in the file, so that a program that knows nothing of the sharing reads it too.
+    """
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def load(path: str | Path, device: str = "auto") -> Classifier:
