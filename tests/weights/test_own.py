@@ -249,3 +249,30 @@ def test_predict_takes_grey_and_colour_images_and_refuses_others(saved: Path) ->
     for wrong in wrongs:
         with pytest.raises(UsageError, match=r"uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\) is expected"):
             classifier.predict([wrong])
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 130])
+def test_many_images_go_through_the_network_in_batches_and_each_gets_its_own_answer(saved: Path, count: int) -> None:
+    classifier = load(saved, "cpu")
+    sizes: list[int] = []
+    classifier.module.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    images = np.random.default_rng(0).integers(0, 256, (count, 14, 14, 3), dtype=np.uint8)
+    found = classifier.predict(images)
+    assert found.shape == (count, 3)
+    assert sum(sizes) == count
+    assert max(sizes) <= 64
+    for index in (0, 62, count - 1):
+        assert found[index] == pytest.approx(classifier.predict([images[index]])[0], abs=1e-6)
+
+
+def test_a_stack_of_grey_images_is_one_image_each(saved: Path) -> None:
+    classifier = load(saved, "cpu")
+    greys = np.random.default_rng(0).integers(0, 256, (5, 20, 16), dtype=np.uint8)
+    np.testing.assert_array_equal(classifier.predict(greys), classifier.predict(list(greys)))
+
+
+@pytest.mark.parametrize("shape", [(20, 16, 3), (20, 16, 1), (20, 16)])
+def test_a_single_image_in_the_place_of_many_is_refused(saved: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(saved, "cpu").predict(np.zeros(shape, np.uint8))
+    assert str(refused.value) == f"An array of shape {shape} is one image: give a list of images, [image]."

@@ -14,9 +14,7 @@ from tench.data.image import ImageError, decode
 from tench.data.layouts.folder import EXTENSIONS, is_image_name
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
-from tench.weights.own import Classifier, load
-
-_BATCH = 64
+from tench.weights.own import Classifier, in_batches, load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +85,7 @@ def predict(
             return f"cannot be read ({error.strerror})"
 
     with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
-        for start in range(0, len(paths), _BATCH):
-            part = paths[start : start + _BATCH]
+        for part in in_batches(paths):  # so that no more views wait in memory than go through the network together
             views = list(pool.map(view, part))
             probabilities = iter(classifier.probabilities([pixels for pixels in views if not isinstance(pixels, str)]))
             for path, pixels in zip(part, views, strict=True):
