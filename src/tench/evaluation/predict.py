@@ -14,7 +14,8 @@ from tench.data.image import ImageError, decode
 from tench.data.layouts.folder import EXTENSIONS, is_image_name
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
-from tench.weights.own import Classifier, in_batches, load
+from tench.weights.load import load
+from tench.weights.own import Classifier, in_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ def predict(
 ) -> Iterator[Prediction]:
     """A prediction for each image file, in order; an unreadable one yields its error.
 
-    model: a classifier, a run directory or a weights file. images: files and folders, or one. top: classes for each.
+    model: a classifier, or what `load` takes. images: files and folders, or one. top: classes for each.
     """
     if top < 1:
         raise UsageError(f"The number of classes to show is {top}, but should be 1 or more.")

@@ -20,7 +20,7 @@ from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device
 from tench.models import create
 from tench.models.source import AS_MADE, Options
-from tench.weights.files import read_safetensors
+from tench.weights.files import SAFETENSORS, read_safetensors
 from tench.weights.test_time import at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
@@ -226,6 +226,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
     card_path = weights.with_name(CARD)
     if not path.exists():
         raise UsageError(f"{path}: no such run directory or weights file.")
+    if path.is_file() and path.suffix != SAFETENSORS:
+        raise UsageError(f"{path}: " + _not_to_be_used(path))
     for needed, what in ((weights, "weights"), (card_path, "the description of the model")):
         if not needed.exists():
             raise UsageError(
@@ -234,6 +236,17 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
             )
     card = read_card(card_path.parent)
     return read_safetensors(weights), card
+
+
+def _not_to_be_used(path: Path) -> str:
+    """Why a file of weights that is not safetensors cannot be used, and what can."""
+    if (path.parent / WEIGHTS).exists():
+        return f"is not what is used of a run, which is its {WEIGHTS}. Give the run's directory: {path.parent}"
+    return (
+        "says neither its classes nor how images become its input. Give the directory of a run, a .safetensors file "
+        f"with {CARD} beside it, or weights that are published: torchvision:NAME, timm:NAME. Training can begin with "
+        "it: tench train --weights."
+    )
 
 
 def _weights_of(path: Path) -> Path:

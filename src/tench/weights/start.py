@@ -13,7 +13,7 @@ from tench.weights.transfer import Start, load_start
 
 __all__ = ["Start", "load_start", "starting_weights"]
 
-_PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
+PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
 
 
 def starting_weights(name: str) -> Start:
@@ -28,11 +28,11 @@ def starting_weights(name: str) -> Start:
     if name == "needed":
         raise UsageError("This recipe begins with trained weights: name them with --weights RUN, FILE or timm:NAME.")
     system, colon, rest = name.partition(":")
-    if colon and system in _PUBLISHED:
-        return _PUBLISHED[system](rest)
+    if colon and system in PUBLISHED:
+        return PUBLISHED[system](rest)
     path = Path(name)
     if not path.exists():
-        raise UsageError(f"{name}: no such file or run directory.{_published_hint(name)}")
+        raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)
     if path.is_dir() or (path.suffix == SAFETENSORS and card_path.exists()):
         state, card = own.read(path)
@@ -69,9 +69,9 @@ def _is_known(arch: str | None) -> bool:
         return False
 
 
-def _published_hint(name: str) -> str:
+def published_hint(name: str) -> str:
     """Where the name is a network's, how its published weights are called."""
     arch = name.partition(".")[0]
-    if _is_known(arch) and (system := source_of(arch).NAME) in _PUBLISHED:
+    if _is_known(arch) and (system := source_of(arch).NAME) in PUBLISHED:
         return f" {system}:{name} are the weights that {system} publishes."
     return " torchvision:NAME and timm:NAME are weights that these libraries publish."
