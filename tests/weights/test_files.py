@@ -58,7 +58,6 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
         "model": state,
         "epoch": 3,
         "args": argparse.Namespace(model="resnet18", lr=0.1),
-        "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor * 2 for name, tensor in state.items()},
     },
     "only an average": lambda state: {
         "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor for name, tensor in state.items()}
@@ -71,6 +70,53 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     },
     "one in another": lambda state: {"network": {"state_dict": state}},
 }
+
+
+AVERAGED: dict[str, Callable[[dict[str, Tensor], dict[str, Tensor]], Any]] = {
+    "timm's train.py": lambda state, average: {
+        "epoch": 3,
+        "arch": "resnet18",
+        "state_dict": state,
+        "args": argparse.Namespace(model="resnet18"),
+        "state_dict_ema": average,
+    },
+    "torchvision's script": lambda state, average: {
+        "model": state,
+        "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor for name, tensor in average.items()},
+    },
+    "tench": lambda state, average: {"arch": "resnet20", "model": state, "average": average, "step": 7},
+}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "keys"),
+    [
+        ("timm's train.py", ("state_dict", "state_dict_ema")),
+        ("torchvision's script", ("model", "model_ema")),
+        ("tench", ("model", "average")),
+    ],
+)
+def test_an_average_beside_the_weights_is_taken_and_that_is_said(
+    tmp_path: Path, network: nn.Module, trainer: str, keys: tuple[str, str]
+) -> None:
+    average = {name: tensor * 2 for name, tensor in network.state_dict().items()}
+    torch.save(AVERAGED[trainer](network.state_dict(), average), tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth")
+    assert_same(found.state, average)
+    assert found.choice == (
+        f"The file holds weights ({keys[0]}) and their running average ({keys[1]}): the average is taken."
+    )
+
+
+@pytest.mark.parametrize("average", [None, {}, {"average": [torch.ones(2)]}])
+def test_where_there_is_no_average_by_name_the_weights_are_taken(
+    tmp_path: Path, network: nn.Module, average: Any
+) -> None:
+    """None and a lookahead's are in checkpoints of tench."""
+    torch.save({"model": network.state_dict(), "average": average}, tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth")
+    assert_same(found.state, network.state_dict())
+    assert found.choice is None
 
 
 @pytest.mark.parametrize("trainer", WRAPPED)

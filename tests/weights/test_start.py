@@ -74,6 +74,20 @@ def test_a_run_of_ours_starts_another_where_it_ended(run: Path, network: nn.Modu
         torch.testing.assert_close(module.eval()(images), network.eval()(images), rtol=0, atol=0)
 
 
+def test_of_a_checkpoint_of_ours_with_an_average_that_is_taken_and_the_training_says_so(
+    run: Path, network: nn.Module
+) -> None:
+    average = {name: tensor * 2 for name, tensor in network.state_dict().items()}
+    torch.save({"arch": "resnet20", "model": network.state_dict(), "average": average}, run / "last.ckpt")
+    module = create("resnet20", num_classes=3, image_size=12, channels=1)
+    notes = load_start(module, starting_weights(str(run / "last.ckpt")), "resnet20", CARD.classes)
+    assert notes == [
+        "The file holds weights (model) and their running average (average): the average is taken.",
+        "Head (head: 3 classes) kept: the classes are the same.",
+    ]
+    assert all(torch.equal(tensor, average[name]) for name, tensor in module.state_dict().items())
+
+
 def test_a_checkpoint_of_ours_that_is_alone_tells_its_network(run: Path) -> None:
     (run / "model.json").unlink()
     found = starting_weights(str(run / "last.ckpt"))

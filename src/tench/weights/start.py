@@ -1,5 +1,6 @@
 """Weights to start a training from, by file or by name, with what is known of them."""
 
+import dataclasses
 from pathlib import Path
 
 from torch import Tensor
@@ -39,8 +40,9 @@ def starting_weights(name: str) -> Start:
         return _of_card(state, card, name)
     found = read_state(path)
     if found.arch is not None and card_path.exists() and (card := own.read_card(path.parent)).arch == found.arch:
-        return _of_card(found.state, card, name)
-    return Start(state=found.state, source=name, arch=found.arch if _is_known(found.arch) else None)
+        return dataclasses.replace(_of_card(found.state, card, name), choice=found.choice)
+    arch = found.arch if _is_known(found.arch) else None
+    return Start(state=found.state, source=name, arch=arch, choice=found.choice)
 
 
 def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Start:

@@ -31,7 +31,7 @@ class Start:
     state: on the CPU, floats as fp32. source: where from, for people. arch: as `create` takes it. classes: of the head;
     matched with a data set's by id, so that names for people never decide. The rest is what the network was trained to
     see, in the units of a recipe: mean, std of pixels scaled to 0..1; image_size, eval_resize in pixels. options: what
-    the network was asked for beside its name.
+    the network was asked for beside its name. choice: of what a file holds, what these weights are, as a sentence.
     """
 
     state: dict[str, Tensor]
@@ -47,6 +47,7 @@ class Start:
     std: tuple[float, ...] | None = None
     channel_order: str | None = None
     options: Options | None = None
+    choice: str | None = None
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
@@ -56,7 +57,7 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
     before anything is changed, when something else than head and first convolution differs.
     """
     expected, state = module.state_dict(), dict(start.state)
-    notes = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
+    notes = [start.choice, _fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():
         if name.endswith(".num_batches_tracked"):  # files of old versions of PyTorch do not have it
             state.setdefault(name, tensor)
