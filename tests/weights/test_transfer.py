@@ -272,8 +272,17 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
 
 def test_weights_of_a_network_that_nobody_named_ask_for_its_name(theirs: nn.Module) -> None:
     module = create("resnet50", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights are of: -a ARCH\.$"):
+    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights are of: -a ARCH, or "):
         load_start(module, start(theirs, PETS), "resnet50", PETS)
+
+
+def test_where_timm_has_a_network_of_the_same_name_that_is_offered_too() -> None:
+    theirs = timm.create_model("efficientnet_b0", num_classes=3)
+    module = create("efficientnet_b0", num_classes=3, image_size=96)
+    with pytest.raises(TenchError, match=r": -a ARCH, or timm's of the same name: -a timm:efficientnet_b0\.$"):
+        load_start(module, start(theirs, PETS), "efficientnet_b0", PETS)
+    with pytest.raises(TenchError, match=r": -a ARCH\.$"):
+        load_start(create("timm:resnet18", num_classes=3, image_size=96), start(theirs, PETS), "timm:resnet18", PETS)
 
 
 def test_a_head_with_other_inputs_is_a_difference() -> None:
