@@ -11,6 +11,7 @@ from tench.models.registry import name_in_source, source_of
 from tench.weights import own
 from tench.weights.files import SAFETENSORS, StateFile, read_state
 from tench.weights.published import timm_weights, torchvision_weights
+from tench.weights.renaming import as_torchvision
 from tench.weights.transfer import Start, load_start
 
 __all__ = ["Start", "load_start", "starting_weights"]
@@ -42,6 +43,7 @@ def starting_weights(name: str) -> Start:
     found = read_state(path)
     if found.arch is not None and card_path.exists() and (card := own.read_card(path.parent)).arch == found.arch:
         return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
+    found = dataclasses.replace(found, state=as_torchvision(found.state))
     arch, whose = _network_of(found)
     return Start(state=found.state, source=name, arch=arch, notes=_notes(found.choice, whose))
 
@@ -73,7 +75,7 @@ def _network_of(found: StateFile) -> tuple[str | None, str | None]:
     if called is None:
         return None, None
     archs: list[str] = []
-    for arch in (called, f"timm:{called}"):
+    for arch in (called, f"timm:{called}", f"edgeai:{called}"):
         if _is_known(arch) and source_of(arch) not in map(source_of, archs):
             archs.append(arch)
     if len(archs) < 2:
