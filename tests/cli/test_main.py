@@ -98,6 +98,14 @@ def test_predict_names_digits_as_table_json_and_csv(
     assert capsys.readouterr().out.startswith(f"{tmp_path / '0.png'}   {named[0]} ")
 
 
+def test_what_predict_refuses_is_refused_before_the_head_of_its_csv(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in (["--top", "0", str(tmp_path)], [str(tmp_path / "gone.png")]):
+        assert main(["predict", str(digits_run), "--csv", *wrong]) == 2
+        assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("encoding", "form", "shown"),
     [

@@ -70,13 +70,17 @@ def predict(
 ) -> Iterator[Prediction]:
     """A prediction for each image file, in order; an unreadable one yields its error.
 
-    model: a classifier, or what `load` takes. images: files and folders, or one. top: classes for each.
+    model: a classifier, or what `load` takes. images: files and folders, or one. top: classes for each. What is asked
+    for is checked at once, and the images are read as the predictions are taken.
     """
     if top < 1:
         raise UsageError(f"The number of classes to show is {top}, but should be 1 or more.")
     paths = find_images([images] if isinstance(images, str | Path) else images)
     classifier = model if isinstance(model, Classifier) else load(model)
+    return _predictions(classifier, paths, top, threads)
 
+
+def _predictions(classifier: Classifier, paths: list[str], top: int, threads: int) -> Iterator[Prediction]:
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
             return classifier.card.test_view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
