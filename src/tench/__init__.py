@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tench.training.options import Options
     from tench.training.recipe import Recipe
     from tench.training.recipe_file import load_recipe
-    from tench.weights.own import load
+    from tench.weights.load import load
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ _HOMES = {
     "Recipe": ("tench.training.recipe", "Recipe"),
     "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
     "fit": ("tench.training.fit", "fit"),
-    "load": ("tench.weights.own", "load"),
+    "load": ("tench.weights.load", "load"),
     "load_recipe": ("tench.training.recipe_file", "load_recipe"),
     "open_source": ("tench.data.source", "open_source"),
     "prepare": ("tench.data.prepare", "prepare"),

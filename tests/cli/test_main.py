@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -95,6 +96,36 @@ def test_predict_names_digits_as_table_json_and_csv(
 
     assert main(["predict", str(digits_run), str(tmp_path / "0.png")]) == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / '0.png'}   {named[0]} ")
+
+
+def test_what_predict_refuses_is_refused_before_the_head_of_its_csv(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in (["--top", "0", str(tmp_path)], [str(tmp_path / "gone.png")]):
+        assert main(["predict", str(digits_run), "--csv", *wrong]) == 2
+        assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "form", "shown"),
+    [
+        ("utf-8:strict", [], b"/caf\xe9.png   "),
+        ("utf-8:strict", ["--csv"], b"/caf\xe9.png,1,"),
+        ("utf-8:strict", ["--json"], b"/caf\\udce9.png"),
+        ("ascii:strict", [], b"/caf\\udce9.png   "),
+    ],
+)
+def test_a_file_whose_name_is_no_text_is_predicted_and_named(
+    digits_run: Path, tmp_path: Path, encoding: str, form: list[str], shown: bytes
+) -> None:
+    """As in a locale of UTF-8, where Python's stdout is strict, and in one that is not."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")  # in Latin-1
+    Image.fromarray(np.rint(load_digits().images[0] * 255 / 16).astype(np.uint8)).save(path)
+    command = [sys.executable, "-m", "tench", "predict", str(digits_run), str(path), *form]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert shown in done.stdout
 
 
 def test_info_json_is_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:

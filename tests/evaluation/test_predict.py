@@ -124,7 +124,12 @@ def test_all_files_unreadable_is_no_crash(tmp_path: Path) -> None:
 
 def test_a_missing_image_is_refused_before_anything_is_classified(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.jpg: no such file or folder"):
-        list(predict(classifier_of(24, 24), str(tmp_path / "gone.jpg")))
+        predict(classifier_of(24, 24), str(tmp_path / "gone.jpg"))
+
+
+def test_a_number_of_classes_below_one_is_refused_at_once(photos: list[str]) -> None:
+    with pytest.raises(UsageError, match="The number of classes to show is 0, but should be 1 or more"):
+        predict(classifier_of(24, 24), photos, top=0)
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 130])

@@ -1,6 +1,7 @@
 """create: what comes out of it, and what it refuses."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tench.errors import UsageError
 from tench.models import create, stem_note
 from tench.models.source import Options
 
-models = import_torchvision().models
+models: Any = import_torchvision().models
 
 # One of each family of torchvision, at the smallest side that is worth a test.
 TORCHVISION = {
@@ -200,8 +201,18 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
 @pytest.mark.parametrize(
     ("arch", "options", "words"),
     [
-        ("resnet50", Options(drop_path=0.1), "resnet50 has no stochastic_depth_prob in torchvision; timm:resnet50 may"),
-        ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path_rate in timm."),
+        ("resnet50", Options(drop_path=0.1), "resnet50 has no drop_path in torchvision; timm:resnet50 may have it."),
+        ("vit_b_16", Options(drop_path=0.1), "vit_b_16 has no drop_path in torchvision. Leave that out"),
+        ("mobilenet_v3_small", Options(drop_path=0.1), "mobilenet_v3_small has no drop_path in torchvision. Leave"),
+        (
+            "densenet121",
+            Options(dropout=0.1),
+            "densenet121 has no dropout in torchvision; timm:densenet121 may have it.",
+        ),
+        ("vit_b_16", Options(dropout=0.1), "vit_b_16 has no dropout before its last layer in torchvision. Leave that"),
+        ("swin_t", Options(dropout=0.1), "swin_t has no dropout before its last layer in torchvision. Leave that out"),
+        ("maxvit_t", Options(dropout=0.1), "maxvit_t has no dropout in torchvision. Leave that out"),
+        ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path in timm."),
         ("resnet20", Options(dropout=0.1), "resnet20 has no dropout to set to 0.1: leave it out."),
         ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no strides"),
     ],
@@ -209,6 +220,34 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
 def test_an_option_that_the_network_does_not_have_is_a_named_error(arch: str, options: Options, words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
         create(arch, num_classes=3, image_size=96, options=options)
+
+
+def depth_rates(network: nn.Module) -> list[float]:
+    kind: Any = import_torchvision().ops.StochasticDepth
+    return [module.p for module in network.modules() if isinstance(module, kind)]
+
+
+def test_the_rates_of_networks_whose_functions_in_torchvision_fix_them_are_those_of_their_classes() -> None:
+    with torch.device("meta"):
+        swin = models.SwinTransformer([4, 4], 96, [2, 2, 6, 2], [3, 6, 12, 24], [7, 7], stochastic_depth_prob=0.05)
+        maxvit = models.MaxVit((224, 224), 64, 7, [64, 128, 256, 512], [2, 2, 5, 2], 32, stochastic_depth_prob=0.05)
+        for arch, theirs in (("swin_t", swin), ("maxvit_t", maxvit)):
+            network = create(arch, num_classes=3, image_size=224, options=Options(drop_path=0.05))
+            assert depth_rates(network) == pytest.approx(depth_rates(theirs))
+
+
+DROPOUT = (
+    "alexnet vgg11 mobilenet_v2 mobilenet_v3_small efficientnet_b0 mnasnet0_5 squeezenet1_0 googlenet inception_v3"
+)
+
+
+@pytest.mark.parametrize("arch", DROPOUT.split())
+def test_dropout_that_is_asked_for_is_before_the_last_layer_and_nowhere_within(arch: str) -> None:
+    with torch.device("meta"):
+        network = create(arch, num_classes=3, image_size=224, options=Options(dropout=0.37))
+    found = [name for name, module in network.named_modules() if isinstance(module, nn.Dropout) and module.p == 0.37]
+    assert found
+    assert all(name.startswith(("classifier.", "dropout")) for name in found)
 
 
 @pytest.mark.parametrize("arch", ["convnext_tiny", "timm:resnet50"])

@@ -1,5 +1,6 @@
 import argparse
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from tench.weights.files import as_float32, read_state
 @pytest.fixture
 def network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    return nn.Sequential(OrderedDict(features=features, classifier=nn.Sequential(nn.Linear(4, 2))))
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -48,11 +50,14 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
         "best_acc1": torch.tensor(71.5),
         "optimizer": {"state": {}, "param_groups": []},
     },
+    "pytorch/examples' AlexNet and VGG": lambda state: {
+        "arch": "vgg11",
+        "state_dict": {name.replace("features.", "features.module."): tensor for name, tensor in state.items()},
+    },
     "torchvision's script": lambda state: {
         "model": state,
         "epoch": 3,
         "args": argparse.Namespace(model="resnet18", lr=0.1),
-        "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor * 2 for name, tensor in state.items()},
     },
     "only an average": lambda state: {
         "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor for name, tensor in state.items()}
@@ -67,6 +72,53 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], Any]] = {
 }
 
 
+AVERAGED: dict[str, Callable[[dict[str, Tensor], dict[str, Tensor]], Any]] = {
+    "timm's train.py": lambda state, average: {
+        "epoch": 3,
+        "arch": "resnet18",
+        "state_dict": state,
+        "args": argparse.Namespace(model="resnet18"),
+        "state_dict_ema": average,
+    },
+    "torchvision's script": lambda state, average: {
+        "model": state,
+        "model_ema": {"n_averaged": torch.tensor(5)} | {f"module.{name}": tensor for name, tensor in average.items()},
+    },
+    "tench": lambda state, average: {"arch": "resnet20", "model": state, "average": average, "step": 7},
+}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "keys"),
+    [
+        ("timm's train.py", ("state_dict", "state_dict_ema")),
+        ("torchvision's script", ("model", "model_ema")),
+        ("tench", ("model", "average")),
+    ],
+)
+def test_an_average_beside_the_weights_is_taken_and_that_is_said(
+    tmp_path: Path, network: nn.Module, trainer: str, keys: tuple[str, str]
+) -> None:
+    average = {name: tensor * 2 for name, tensor in network.state_dict().items()}
+    torch.save(AVERAGED[trainer](network.state_dict(), average), tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth")
+    assert_same(found.state, average)
+    assert found.choice == (
+        f"The file holds weights ({keys[0]}) and their running average ({keys[1]}): the average is taken."
+    )
+
+
+@pytest.mark.parametrize("average", [None, {}, {"average": [torch.ones(2)]}])
+def test_where_there_is_no_average_by_name_the_weights_are_taken(
+    tmp_path: Path, network: nn.Module, average: Any
+) -> None:
+    """None and a lookahead's are in checkpoints of tench."""
+    torch.save({"model": network.state_dict(), "average": average}, tmp_path / "w.pth")
+    found = read_state(tmp_path / "w.pth")
+    assert_same(found.state, network.state_dict())
+    assert found.choice is None
+
+
 @pytest.mark.parametrize("trainer", WRAPPED)
 def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, network: nn.Module, trainer: str) -> None:
     torch.save(WRAPPED[trainer](network.state_dict()), tmp_path / "w.pth")
@@ -75,6 +127,12 @@ def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, network: nn.Module,
 
 def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
     state = {"model.weight": torch.ones(2), "head.weight": torch.ones(3)}
+    torch.save(state, tmp_path / "w.pth")
+    assert_same(read_state(tmp_path / "w.pth").state, state)
+
+
+def test_a_prefix_within_a_part_that_only_some_names_have_stays(tmp_path: Path) -> None:
+    state = {"stages.0.module.weight": torch.ones(2), "stages.module.weight": torch.ones(2), "stages.1": torch.ones(3)}
     torch.save(state, tmp_path / "w.pth")
     assert_same(read_state(tmp_path / "w.pth").state, state)
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,21 @@ def test_weights_are_an_ordinary_safetensors_file(saved: Path, network: nn.Modul
     assert {name: tuple(tensor.shape) for name, tensor in stored.items()} == {
         name: tuple(tensor.shape) for name, tensor in network.state_dict().items()
     }
+
+
+def test_tensors_that_share_their_memory_are_saved_under_each_name_and_shared_again(tmp_path: Path) -> None:
+    card = dataclasses.replace(CARD, arch="timm:coat_lite_tiny", image_size=32)
+    torch.manual_seed(0)
+    network = card.create_module().eval()
+    names = ["serial_blocks1.0.cpe.proj.weight", "serial_blocks1.1.cpe.proj.weight"]
+    assert network.get_parameter(names[0]) is network.get_parameter(names[1])
+    save(tmp_path, network, card)
+    assert load_file(tmp_path / "best.safetensors").keys() == network.state_dict().keys()
+    loaded = load(tmp_path, "cpu").module
+    assert loaded.get_parameter(names[0]) is loaded.get_parameter(names[1])
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(images), network(images), rtol=0, atol=0)
 
 
 def test_the_file_itself_can_be_named(saved: Path) -> None:
@@ -206,9 +222,13 @@ def test_an_unknown_architecture_is_named(saved: Path, network: nn.Module) -> No
 
 def test_weights_that_cannot_be_written_leave_those_before(saved: Path, network: nn.Module) -> None:
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
-    network.register_buffer("same", network.get_parameter("head.weight").data)
-    with pytest.raises(RuntimeError, match="share memory"):
-        save(saved, network, dataclasses.replace(CARD, metrics={}))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as on a disk that is full
+    try:
+        with pytest.raises(TenchError, match=r"best\.safetensors: cannot be written \(.+\)\."):
+            save(saved, network, dataclasses.replace(CARD, metrics={}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
 
 
@@ -229,3 +249,30 @@ def test_predict_takes_grey_and_colour_images_and_refuses_others(saved: Path) ->
     for wrong in wrongs:
         with pytest.raises(UsageError, match=r"uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\) is expected"):
             classifier.predict([wrong])
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 130])
+def test_many_images_go_through_the_network_in_batches_and_each_gets_its_own_answer(saved: Path, count: int) -> None:
+    classifier = load(saved, "cpu")
+    sizes: list[int] = []
+    classifier.module.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    images = np.random.default_rng(0).integers(0, 256, (count, 14, 14, 3), dtype=np.uint8)
+    found = classifier.predict(images)
+    assert found.shape == (count, 3)
+    assert sum(sizes) == count
+    assert max(sizes) <= 64
+    for index in (0, 62, count - 1):
+        assert found[index] == pytest.approx(classifier.predict([images[index]])[0], abs=1e-6)
+
+
+def test_a_stack_of_grey_images_is_one_image_each(saved: Path) -> None:
+    classifier = load(saved, "cpu")
+    greys = np.random.default_rng(0).integers(0, 256, (5, 20, 16), dtype=np.uint8)
+    np.testing.assert_array_equal(classifier.predict(greys), classifier.predict(list(greys)))
+
+
+@pytest.mark.parametrize("shape", [(20, 16, 3), (20, 16, 1), (20, 16)])
+def test_a_single_image_in_the_place_of_many_is_refused(saved: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(saved, "cpu").predict(np.zeros(shape, np.uint8))
+    assert str(refused.value) == f"An array of shape {shape} is one image: give a list of images, [image]."

@@ -1,10 +1,9 @@
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import pytest
 import torch
-from safetensors.torch import save_file
+from tests.weights.hub import put_in_hub
 from torch import nn
 
 from tench.compat import import_timm, import_torchvision
@@ -15,33 +14,6 @@ from tench.weights.published import timm_weights, torchvision_weights
 
 models: Any = import_torchvision().models
 timm: Any = import_timm()
-
-
-@pytest.fixture
-def torch_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache of torch.hub, empty, and no way to download: a closed port in place of a proxy."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for name in ("http_proxy", "https_proxy", "no_proxy"):
-        monkeypatch.setenv(name, "" if name == "no_proxy" else "http://127.0.0.1:9")
-    folder = tmp_path / "hub/checkpoints"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache of Hugging Face's hub, empty and offline."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    return tmp_path
-
-
-def put_in_hub(cache: Path, repository: str, network: nn.Module) -> None:
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs/main").write_text("0" * 40)
-    (folder / "snapshots" / ("0" * 40)).mkdir(parents=True)
-    save_file(network.state_dict(), folder / "snapshots" / ("0" * 40) / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet18.DEFAULT", "resnet18.IMAGENET1K_V1"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tench.compat import import_torchvision
+from tench.compat import import_timm, import_torchvision
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.models import create
@@ -14,6 +14,7 @@ from tench.weights import own
 from tench.weights.start import Start, load_start, starting_weights
 
 models: Any = import_torchvision().models
+timm: Any = import_timm()
 
 CARD = own.ModelCard(
     arch="resnet20",
@@ -74,6 +75,20 @@ def test_a_run_of_ours_starts_another_where_it_ended(run: Path, network: nn.Modu
         torch.testing.assert_close(module.eval()(images), network.eval()(images), rtol=0, atol=0)
 
 
+def test_of_a_checkpoint_of_ours_with_an_average_that_is_taken_and_the_training_says_so(
+    run: Path, network: nn.Module
+) -> None:
+    average = {name: tensor * 2 for name, tensor in network.state_dict().items()}
+    torch.save({"arch": "resnet20", "model": network.state_dict(), "average": average}, run / "last.ckpt")
+    module = create("resnet20", num_classes=3, image_size=12, channels=1)
+    notes = load_start(module, starting_weights(str(run / "last.ckpt")), "resnet20", CARD.classes)
+    assert notes == [
+        "The file holds weights (model) and their running average (average): the average is taken.",
+        "Head (head: 3 classes) kept: the classes are the same.",
+    ]
+    assert all(torch.equal(tensor, average[name]) for name, tensor in module.state_dict().items())
+
+
 def test_a_checkpoint_of_ours_that_is_alone_tells_its_network(run: Path) -> None:
     (run / "model.json").unlink()
     found = starting_weights(str(run / "last.ckpt"))
@@ -92,7 +107,7 @@ def test_of_a_state_dict_nothing_else_is_known(tmp_path: Path) -> None:
     found = starting_weights(str(tmp_path / "resnet18.pth"))
     assert found.state.keys() == network.state_dict().keys()
     others = [getattr(found, field.name) for field in dataclasses.fields(found)][2:]
-    assert others == [None] * len(others)
+    assert others == [None] * (len(others) - 1) + [()]
 
 
 def test_a_checkpoint_of_pytorch_examples_names_its_network_and_loads(tmp_path: Path) -> None:
@@ -108,6 +123,38 @@ def test_a_checkpoint_of_pytorch_examples_names_its_network_and_loads(tmp_path: 
         "First convolution (conv1) is new: the stem is fitted to small images and has a 3x3 kernel there instead of "
         "7x7. With an image size above 80 it would be kept.",
     ]
+
+
+@pytest.mark.parametrize("arch", ["alexnet", "vgg11_bn"])
+def test_a_checkpoint_of_pytorch_examples_whose_features_alone_are_parallel_loads(tmp_path: Path, arch: str) -> None:
+    network = models.get_model(arch, num_classes=5)
+    expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.features = nn.DataParallel(network.features)  # as imagenet/main.py does with these
+    torch.save({"epoch": 1, "arch": arch, "state_dict": network.state_dict()}, tmp_path / "checkpoint.pth.tar")
+    module = create(arch, num_classes=5, image_size=96)
+    load_start(module, starting_weights(str(tmp_path / "checkpoint.pth.tar")), arch, Classes.numbered_to(5))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in module.state_dict().items())
+
+
+def test_a_checkpoint_of_timms_is_of_timms_network_where_torchvision_has_another_of_that_name(tmp_path: Path) -> None:
+    network = timm.create_model("efficientnet_b0", num_classes=5)
+    torch.save({"arch": "efficientnet_b0", "state_dict": network.state_dict()}, tmp_path / "last.pth.tar")
+    found = starting_weights(str(tmp_path / "last.pth.tar"))
+    assert found.arch == "timm:efficientnet_b0"
+    module = create(found.arch, num_classes=5, image_size=96)
+    assert load_start(module, found, found.arch, Classes.numbered_to(5)) == [
+        "The file calls its network efficientnet_b0, and the names of its weights are those of timm:efficientnet_b0.",
+        "Head (classifier: 5 classes) kept by position: "
+        f"{tmp_path / 'last.pth.tar'} does not say which classes it knows, but has as many as the data.",
+    ]
+    assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_checkpoint_whose_network_torchvision_has_too_is_of_torchvisions(tmp_path: Path) -> None:
+    network = models.efficientnet_b0(weights=None, num_classes=5)
+    torch.save({"arch": "efficientnet_b0", "state_dict": network.state_dict()}, tmp_path / "w.pth")
+    found = starting_weights(str(tmp_path / "w.pth"))
+    assert (found.arch, found.notes) == ("efficientnet_b0", ())
 
 
 def test_a_network_that_we_do_not_have_is_not_named(tmp_path: Path) -> None:

@@ -181,6 +181,35 @@ def test_a_hidden_layer_as_wide_as_there_are_classes_is_not_taken_for_the_head()
     assert_same_but(module, theirs, *last)
 
 
+def test_with_a_hidden_layer_as_wide_as_there_are_classes_the_last_layer_alone_is_put_in_order() -> None:
+    ids = [f"c{index:02}" for index in range(64)]
+    order = np.random.default_rng(0).permutation(64)
+    theirs, module = (create("mlp", num_classes=64, image_size=8, channels=1) for _ in range(2))
+    notes = load_start(module, start(theirs, Classes.of(ids)), "mlp", Classes.of([ids[index] for index in order]))
+    assert notes[0].startswith("Head (5: 64 classes) kept: the classes are the same in another order")
+    images = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(logits(module, images), logits(theirs, images)[:, order])
+
+
+def test_for_as_many_other_classes_a_hidden_layer_as_wide_stays() -> None:
+    known, classes = (Classes.of([f"{name}{index:02}" for index in range(64)]) for name in "ab")
+    theirs, module = (create("mlp", num_classes=64, image_size=8, channels=1) for _ in range(2))
+    nn.init.ones_(theirs.get_parameter("5.bias"))
+    notes = load_start(module, start(theirs, known), "mlp", classes)
+    assert notes == ["Head (5: 64 classes) replaced by a new one for 64 other classes."]
+    assert_same_but(module, theirs, "5.weight", "5.bias")
+
+
+@pytest.mark.parametrize(
+    ("arch", "num_classes", "head"), [("vgg11", 4096, "classifier.6"), ("mobilenet_v3_small", 1024, "classifier.3")]
+)
+def test_hidden_layers_of_a_head_that_are_as_wide_as_it_are_not_taken_for_heads(
+    arch: str, num_classes: int, head: str
+) -> None:
+    with torch.device("meta"):
+        assert head_layers(models.get_model(arch, num_classes=num_classes), num_classes) == [head]
+
+
 def test_grey_images_get_the_sum_of_the_first_convolution_over_its_channels(theirs: nn.Module) -> None:
     module = ours(3, channels=1)
     notes = load_start(module, start(theirs, PETS), "resnet18", PETS)
@@ -243,8 +272,17 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
 
 def test_weights_of_a_network_that_nobody_named_ask_for_its_name(theirs: nn.Module) -> None:
     module = create("resnet50", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights are of: -a ARCH\.$"):
+    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights are of: -a ARCH, or "):
         load_start(module, start(theirs, PETS), "resnet50", PETS)
+
+
+def test_where_timm_has_a_network_of_the_same_name_that_is_offered_too() -> None:
+    theirs = timm.create_model("efficientnet_b0", num_classes=3)
+    module = create("efficientnet_b0", num_classes=3, image_size=96)
+    with pytest.raises(TenchError, match=r": -a ARCH, or timm's of the same name: -a timm:efficientnet_b0\.$"):
+        load_start(module, start(theirs, PETS), "efficientnet_b0", PETS)
+    with pytest.raises(TenchError, match=r": -a ARCH\.$"):
+        load_start(create("timm:resnet18", num_classes=3, image_size=96), start(theirs, PETS), "timm:resnet18", PETS)
 
 
 def test_a_head_with_other_inputs_is_a_difference() -> None:

@@ -11,15 +11,16 @@ from tench.cli.parse import parse
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Evaluate a run's best weights, or a weights file.
+    """Evaluate a run's best weights, a weights file, or published weights.
 
-    Every image of the split is counted exactly once. Example:
+    Every image of the split is counted exactly once. Examples:
 
         tench evaluate runs/001 ~/cifar10 --split test
+        tench evaluate torchvision:resnet50 ~/imagenet
     """
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory, or a .safetensors file with model.json beside it."""
+    """Run directory, .safetensors file with model.json beside it, torchvision:NAME or timm:NAME[.TAG]."""
     source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
     """Dataset; none: the one that the run validated on."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
@@ -42,7 +43,7 @@ class Evaluate:
 def run(arguments: list[str]) -> int:
     asked = parse(Evaluate, arguments)
     from tench.evaluation.evaluate import evaluate_source
-    from tench.weights.own import load
+    from tench.weights.load import load
 
     classifier = load(asked.model, asked.device)
     name, metrics = evaluate_source(

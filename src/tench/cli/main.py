@@ -3,7 +3,9 @@
 Only the command that is asked for is imported, so that `tench --help` answers at once.
 """
 
+import codecs
 import importlib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -37,6 +39,7 @@ came from). First steps: tench train, then tench evaluate RUN and tench predict 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 (failed) or 2 (usage)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _print_any_name()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         print(_HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())))
@@ -84,6 +87,13 @@ def _run(command: str, arguments: list[str], traceback: bool) -> int:
     except KeyboardInterrupt:
         print(f"tench {command}: interrupted.", file=sys.stderr)
         return 130
+
+
+def _print_any_name() -> None:
+    """Let stdout take names of files that are no text, as their bytes, and what its encoding lacks, as an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 class _ToStderr(logging.Handler):

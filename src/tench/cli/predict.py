@@ -13,7 +13,7 @@ from tench.cli.parse import parse
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Classify images with a run's best weights, or a weights file.
+    """Classify images with a run's best weights, a weights file, or published weights.
 
     Folders are searched for images. An image that cannot be read is named, the others are classified, and the exit
     code is 1. Example:
@@ -22,7 +22,7 @@ class Predict:
     """
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory, or a .safetensors file with model.json beside it."""
+    """Run directory, .safetensors file with model.json beside it, torchvision:NAME or timm:NAME[.TAG]."""
     images: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE")]
     """Image files and folders of images."""
     top: int = 5
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
     asked = parse(Predict, arguments)
     from tench.errors import UsageError
     from tench.evaluation.predict import predict
-    from tench.weights.own import load
+    from tench.weights.load import load
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv are two forms of the same answer; choose one.")

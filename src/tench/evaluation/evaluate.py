@@ -20,7 +20,8 @@ from tench.errors import TenchError, UsageError
 from tench.input.device import on_device
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
-from tench.weights.own import Classifier, Normalise, load
+from tench.weights.load import load
+from tench.weights.own import Classifier, Normalise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def evaluate_source(
 ) -> tuple[str, Metrics]:
     """(name of what was evaluated, metrics) of a split of a source, its classes matched to the model's by id.
 
-    model: a classifier, a run directory or a weights file. source: None means what the run validated on. split: None
+    model: a classifier, or what `load` takes. source: None means what the run validated on. split: None
     means val, else a test with labels, else train: of the set that the model was trained on, only what was held out.
     bad: what is done about images that do not decode; None: what the training did, of what it was trained and validated
     on, else fail. Raises TenchError when that set is not as it was.

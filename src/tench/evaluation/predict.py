@@ -14,9 +14,8 @@ from tench.data.image import ImageError, decode
 from tench.data.layouts.folder import EXTENSIONS, is_image_name
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
-from tench.weights.own import Classifier, load
-
-_BATCH = 64
+from tench.weights.load import load
+from tench.weights.own import Classifier, in_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +70,17 @@ def predict(
 ) -> Iterator[Prediction]:
     """A prediction for each image file, in order; an unreadable one yields its error.
 
-    model: a classifier, a run directory or a weights file. images: files and folders, or one. top: classes for each.
+    model: a classifier, or what `load` takes. images: files and folders, or one. top: classes for each. What is asked
+    for is checked at once, and the images are read as the predictions are taken.
     """
     if top < 1:
         raise UsageError(f"The number of classes to show is {top}, but should be 1 or more.")
     paths = find_images([images] if isinstance(images, str | Path) else images)
     classifier = model if isinstance(model, Classifier) else load(model)
+    return _predictions(classifier, paths, top, threads)
 
+
+def _predictions(classifier: Classifier, paths: list[str], top: int, threads: int) -> Iterator[Prediction]:
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
             return classifier.card.test_view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
@@ -87,8 +90,7 @@ def predict(
             return f"cannot be read ({error.strerror})"
 
     with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
-        for start in range(0, len(paths), _BATCH):
-            part = paths[start : start + _BATCH]
+        for part in in_batches(paths):  # so that no more views wait in memory than go through the network together
             views = list(pool.map(view, part))
             probabilities = iter(classifier.probabilities([pixels for pixels in views if not isinstance(pixels, str)]))
             for path, pixels in zip(part, views, strict=True):

@@ -12,7 +12,7 @@ stands for relu6 (mobilenetv2) and, in the lite ones, for h-swish, without squee
 last layer except in mobilenetv3 (0.2); batch norms have torch's eps and momentum except there; regnetx400mf ends 384
 wide, torchvision's 400. The names of the weights are torchvision's, so that its files fit. `_xp5` and `_x2` are widths
 of one half and two, `_t2` is the expansion, `r` a halved tail; `_bgr` is the same network, named for the order of
-channels that its published weights were trained on.
+channels that its published weights were trained on. (TI's own ResNets have other names: `weights.renaming`.)
 Source: TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/models.
 """
 

@@ -49,7 +49,8 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
             if refused not in given:
                 raise
             if refused != "img_size":
-                raise OptionError(f"has no {refused} in timm") from error
+                field = next(field for field, name in _OPTIONS.items() if name == refused)
+                raise OptionError(f"has no {field} in timm") from error
             del given[refused]
     embedding: Any = next((module for module in network.modules() if isinstance(module, timm.layers.PatchEmbed)), None)
     if embedding is not None and not embedding.dynamic_img_pad:

@@ -19,11 +19,17 @@ from tench.errors import TenchError
 
 SAFETENSORS = ".safetensors"
 
-_WRAPPERS = ("state_dict", "model", "model_state", "model_ema", "network")
+_AVERAGES = ("state_dict_ema", "model_ema", "average")
+"""Under which timm, torchvision's script and our checkpoints keep a running average of the weights. It is what they
+validate, so it is taken rather than the weights beside it."""
+_WRAPPERS = ("state_dict", "model", "model_state", "network")
 """Under which trainers keep the weights; the first that is there is taken."""
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-"""Of all names: torch's parallel wrappers and averages, its compiler, and modules that hold the network."""
-_AVERAGES = "n_averaged"
+_WRAPPING = ("module.", "_orig_mod.")
+"""Before all names, or all of a part (pytorch/examples puts AlexNet's and VGG's features alone into a DataParallel):
+torch's parallel wrappers and averages, and its compiler."""
+_HOLDING = ("model.",)
+"""Before all names: modules that hold the network."""
+_COUNTER = "n_averaged"
 """What torch.optim.swa_utils.AveragedModel counts beside the weights."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
@@ -31,17 +37,22 @@ _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StateFile:
-    """What a file of weights holds. state: on the CPU, floats as fp32. arch: what the file calls the network."""
+    """What a file of weights holds. state: on the CPU, floats as fp32. arch: what the file calls the network.
+
+    choice: where it holds an average beside the weights, which of the two this is, as a sentence.
+    """
 
     state: dict[str, Tensor]
     arch: str | None
+    choice: str | None = None
 
 
 def read_state(path: Path) -> StateFile:
     """The weights in a file, freed of wrappers and prefixes. Raises TenchError for a file that holds none."""
     content: Any = read_safetensors(path) if path.suffix == SAFETENSORS else _read_pytorch(path)
     arch = content.get("arch") if isinstance(content, Mapping) else None
-    return StateFile(as_float32(_unwrapped(content, path)), arch if isinstance(arch, str) else None)
+    inner, choice = _unwrapped(content)
+    return StateFile(as_float32(_bare(inner, path)), arch if isinstance(arch, str) else None, choice)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -87,24 +98,54 @@ def _read_pytorch(path: Path) -> Any:
         ) from error
 
 
-def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
+def _unwrapped(content: Any) -> tuple[Any, str | None]:
+    """What a trainer's dictionaries hold inside, and where that had to be chosen from weights and average, how."""
+    choice = None
     while isinstance(content, Mapping):
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
+        average = next((key for key in _AVERAGES if _is_state(content.get(key))), None)
+        weights = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        key = average or weights
+        if key is None:
             break
-        content = inner
+        if average and weights:
+            choice = f"The file holds weights ({weights}) and their running average ({average}): the average is taken."
+        content = content[key]
+    return content, choice
+
+
+def _is_state(value: Any) -> bool:
+    """Whether it is tensors by name. (Our checkpoints of a lookahead have a list of tensors as its average.)"""
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
+
+
+def _bare(content: Any, path: Path) -> dict[str, Tensor]:
+    """The weights under their network's own names."""
     if not isinstance(content, Mapping) or not content:
         raise TenchError(f"{path}: holds {_kind(content)} and no weights by name. Give a state dict.")
     others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
         raise TenchError(
             f"{path}: holds no weights by name: {others[0]!r} in it is {_kind(content[others[0]])}, and none of "
-            f"{', '.join(_WRAPPERS)} is there. Give a state dict."
+            f"{', '.join(_WRAPPERS + _AVERAGES)} is there. Give a state dict."
         )
-    state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _AVERAGES}
-    while state and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in state)), None)):
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _COUNTER}
+    state = _without_prefixes(state, _WRAPPING + _HOLDING)
+    for part in {name.partition(".")[0] for name in state}:
+        state = _without_prefixes(state, _WRAPPING, f"{part}.")
     return state
+
+
+def _without_prefixes(state: dict[str, Tensor], prefixes: tuple[str, ...], part: str = "") -> dict[str, Tensor]:
+    """The state without those of the prefixes that all names below a part have: deeper down they are a network's own.
+
+    (timm's InceptionFormer has residual branches that are called `module`.)
+    """
+    names = [name for name in state if name.startswith(part)]
+    found = next((part + prefix for prefix in prefixes if all(name.startswith(part + prefix) for name in names)), None)
+    if not names or found is None:
+        return state
+    bare = {name: part + name.removeprefix(found) if name.startswith(part) else name for name in state}
+    return _without_prefixes({bare[name]: tensor for name, tensor in state.items()}, prefixes, part)
 
 
 def _kind(value: Any) -> str:

@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,15 @@ from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device
 from tench.models import create
 from tench.models.source import AS_MADE, Options
-from tench.weights.files import read_safetensors
+from tench.weights.files import SAFETENSORS, read_safetensors
 from tench.weights.test_time import at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
+
+_AT_ONCE = 64
+"""Images that go through a network together, so that any number of them takes the memory of so many."""
+
+Item = TypeVar("Item")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,12 +147,14 @@ class Classifier:
         """The network as it was validated: averaged over views of `card.test_view`, where the card says so."""
         return at_test_time(self.module, self.card.test_time, size=self.card.image_size)
 
-    def predict(self, images: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    def predict(self, images: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Class probabilities of images: (len(images), classes) float32.
 
-        images: uint8 arrays of any size, (H, W, 3), or (H, W) or (H, W, 1) for grey; the channels are converted to the
-        network's. Raises UsageError for an array of another kind.
+        images: uint8 arrays of any size, (H, W, 3), or (H, W) or (H, W, 1) for grey, or one array of such images; the
+        channels are converted to the network's. Raises UsageError for an array of another kind, and for a single image.
         """
+        if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3))):
+            raise UsageError(f"An array of shape {images.shape} is one image: give a list of images, [image].")
         return self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
 
     def _image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -159,17 +166,21 @@ class Classifier:
             )
         return with_channels(pixels, self.card.channels)
 
-    def probabilities(self, views: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    def probabilities(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """Class probabilities of images as `card.test_view` cuts them, uint8: (len(views), classes) float32."""
-        if not views:
-            return np.zeros((0, len(self.classes)), dtype=np.float32)
-        batch = np.stack(views)
         device = next(self.module.parameters()).device
-        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).to(device)
+        network, normalise = self.averaged, self.card.normalise(device)
+        found = [np.zeros((0, len(self.classes)), dtype=np.float32)]
         with torch.inference_mode():
-            logits = self.averaged(self.card.normalise(device)(pixels))
-        probabilities: npt.NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
-        return probabilities
+            for part in in_batches(views):
+                pixels = torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).to(device)
+                found.append(network(normalise(pixels)).float().softmax(dim=1).cpu().numpy())
+        return np.concatenate(found)
+
+
+def in_batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Parts of a sequence, in order, each as long as a classifier takes images at once, the last what is left."""
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
@@ -177,13 +188,21 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    state = {name: _copied(tensor) for name, tensor in module.state_dict().items()}
     try:
         with complete_file(folder / WEIGHTS) as part:
             save_file(state, part)
     except SafetensorError as error:
         raise TenchError(f"{folder / WEIGHTS}: cannot be written ({error}).") from error
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU with memory of its own: safetensors refuses those of timm's CoaT, which share theirs.
+
+    Each name of such a tensor is in the file, so that a program that knows nothing of the sharing reads it too.
+    """
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def load(path: str | Path, device: str = "auto") -> Classifier:
@@ -207,6 +226,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
     card_path = weights.with_name(CARD)
     if not path.exists():
         raise UsageError(f"{path}: no such run directory or weights file.")
+    if path.is_file() and path.suffix != SAFETENSORS:
+        raise UsageError(f"{path}: " + _not_to_be_used(path))
     for needed, what in ((weights, "weights"), (card_path, "the description of the model")):
         if not needed.exists():
             raise UsageError(
@@ -215,6 +236,17 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
             )
     card = read_card(card_path.parent)
     return read_safetensors(weights), card
+
+
+def _not_to_be_used(path: Path) -> str:
+    """Why a file of weights that is not safetensors cannot be used, and what can."""
+    if (path.parent / WEIGHTS).exists():
+        return f"is not what is used of a run, which is its {WEIGHTS}. Give the run's directory: {path.parent}"
+    return (
+        "says neither its classes nor how images become its input. Give the directory of a run, a .safetensors file "
+        f"with {CARD} beside it, or weights that are published: torchvision:NAME, timm:NAME. Training can begin with "
+        "it: tench train --weights."
+    )
 
 
 def _weights_of(path: Path) -> Path:

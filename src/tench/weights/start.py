@@ -1,19 +1,22 @@
 """Weights to start a training from, by file or by name, with what is known of them."""
 
+import dataclasses
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tench.errors import TenchError, UsageError
-from tench.models.registry import source_of
+from tench.models.meta import dry_run
+from tench.models.registry import name_in_source, source_of
 from tench.weights import own
-from tench.weights.files import SAFETENSORS, read_state
+from tench.weights.files import SAFETENSORS, StateFile, read_state
 from tench.weights.published import timm_weights, torchvision_weights
+from tench.weights.renaming import as_torchvision
 from tench.weights.transfer import Start, load_start
 
 __all__ = ["Start", "load_start", "starting_weights"]
 
-_PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
+PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
 
 
 def starting_weights(name: str) -> Start:
@@ -28,19 +31,21 @@ def starting_weights(name: str) -> Start:
     if name == "needed":
         raise UsageError("This recipe begins with trained weights: name them with --weights RUN, FILE or timm:NAME.")
     system, colon, rest = name.partition(":")
-    if colon and system in _PUBLISHED:
-        return _PUBLISHED[system](rest)
+    if colon and system in PUBLISHED:
+        return PUBLISHED[system](rest)
     path = Path(name)
     if not path.exists():
-        raise UsageError(f"{name}: no such file or run directory.{_published_hint(name)}")
+        raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)
     if path.is_dir() or (path.suffix == SAFETENSORS and card_path.exists()):
         state, card = own.read(path)
         return _of_card(state, card, name)
     found = read_state(path)
     if found.arch is not None and card_path.exists() and (card := own.read_card(path.parent)).arch == found.arch:
-        return _of_card(found.state, card, name)
-    return Start(state=found.state, source=name, arch=found.arch if _is_known(found.arch) else None)
+        return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
+    found = dataclasses.replace(found, state=as_torchvision(found.state))
+    arch, whose = _network_of(found)
+    return Start(state=found.state, source=name, arch=arch, notes=_notes(found.choice, whose))
 
 
 def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Start:
@@ -61,17 +66,59 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
     )
 
 
-def _is_known(arch: str | None) -> bool:
-    """Whether the name that a file calls its network by is one of ours to `create`."""
+def _network_of(found: StateFile) -> tuple[str | None, str | None]:
+    """(name for `create`, note) of the network that a file names without saying whose name that is.
+
+    Where several networks are called so, the one whose weights have the names of the file's, else the first.
+    """
+    called = found.arch
+    if called is None:
+        return None, None
+    archs: list[str] = []
+    for arch in (called, f"timm:{called}", f"edgeai:{called}"):
+        if _is_known(arch) and source_of(arch) not in map(source_of, archs):
+            archs.append(arch)
+    if len(archs) < 2:
+        return (archs[0] if archs else None), None
+    theirs = _names(found.state)
+    arch = next((arch for arch in archs if _names(_weights_of(arch)) == theirs), archs[0])
+    if arch == archs[0]:
+        return arch, None
+    return arch, f"The file calls its network {called}, and the names of its weights are those of {arch}."
+
+
+def _weights_of(arch: str) -> dict[str, Tensor]:
+    """The weights of a network as it usually is, without memory."""
+    source, name = source_of(arch), name_in_source(arch)
+    usual = source.usual_input(name)
+
+    def build() -> nn.Module:
+        return source.build(name, num_classes=usual.num_classes, image_size=usual.image_size, channels=usual.channels)
+
+    images = (1, usual.channels, usual.image_size, usual.image_size)
+    return dry_run(build, images, lambda network, _: dict(network.state_dict()))
+
+
+def _names(state: dict[str, Tensor]) -> set[str]:
+    """Without the counters, which files of old versions of PyTorch do not have."""
+    return {name for name in state if not name.endswith(".num_batches_tracked")}
+
+
+def _notes(*notes: str | None) -> tuple[str, ...]:
+    return tuple(note for note in notes if note is not None)
+
+
+def _is_known(arch: str) -> bool:
+    """Whether `create` takes the name."""
     try:
-        return arch is not None and bool(source_of(arch))
+        return bool(source_of(arch))
     except TenchError:
         return False
 
 
-def _published_hint(name: str) -> str:
+def published_hint(name: str) -> str:
     """Where the name is a network's, how its published weights are called."""
     arch = name.partition(".")[0]
-    if _is_known(arch) and (system := source_of(arch).NAME) in _PUBLISHED:
+    if _is_known(arch) and (system := source_of(arch).NAME) in PUBLISHED:
         return f" {system}:{name} are the weights that {system} publishes."
     return " torchvision:NAME and timm:NAME are weights that these libraries publish."

@@ -6,6 +6,7 @@ small ones. Nothing else is left out, so that a file of another network is an er
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from tench.data.table import Classes
 from tench.errors import TenchError
 from tench.input.resampling import Interpolation
+from tench.models import from_timm
+from tench.models.registry import source_of
 from tench.models.source import Options
 from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.own import differences, first_of
@@ -30,7 +33,7 @@ class Start:
     state: on the CPU, floats as fp32. source: where from, for people. arch: as `create` takes it. classes: of the head;
     matched with a data set's by id, so that names for people never decide. The rest is what the network was trained to
     see, in the units of a recipe: mean, std of pixels scaled to 0..1; image_size, eval_resize in pixels. options: what
-    the network was asked for beside its name.
+    the network was asked for beside its name. notes: how a file that leaves a choice was read, one sentence each.
     """
 
     state: dict[str, Tensor]
@@ -46,6 +49,7 @@ class Start:
     std: tuple[float, ...] | None = None
     channel_order: str | None = None
     options: Options | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
@@ -55,7 +59,7 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
     before anything is changed, when something else than head and first convolution differs.
     """
     expected, state = module.state_dict(), dict(start.state)
-    notes = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
+    fitted = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():
         if name.endswith(".num_batches_tracked"):  # files of old versions of PyTorch do not have it
             state.setdefault(name, tensor)
@@ -65,7 +69,7 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
             + _remedy(module, state, expected, start, arch)
         )
     module.load_state_dict(state)
-    return [note for note in notes if note is not None]
+    return [*start.notes, *(note for note in fitted if note is not None)]
 
 
 def head_layers(module: nn.Module, num_classes: int) -> list[str]:
@@ -73,7 +77,8 @@ def head_layers(module: nn.Module, num_classes: int) -> list[str]:
 
     The last linear layer or convolution with num_classes outputs in the order of registration. Distilled networks
     (DeiT's head and head_dist) and those with a head for each branch have more: others of its kind and number of
-    outputs that stand in a part of the network, just below its root, which holds nothing but such layers.
+    outputs that stand in a part of the network, just below its root, which holds nothing but such layers. What comes
+    before it in a sequence is a hidden layer, however many outputs it has.
     """
     outputs = {
         name: layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
@@ -86,7 +91,11 @@ def head_layers(module: nn.Module, num_classes: int) -> list[str]:
     last = candidates[-1]
     kind = type(module.get_submodule(last))
     mixed = {_part(name) for name in outputs if name not in candidates or type(module.get_submodule(name)) is not kind}
-    return [name for name in candidates if name == last or _part(name) not in mixed]
+    return [
+        name
+        for name in candidates
+        if name == last or not (_part(name) in mixed or isinstance(_common_parent(module, name, last), nn.Sequential))
+    ]
 
 
 def _fit_head(
@@ -173,7 +182,9 @@ def _remedy(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Ten
         )
     if start.arch is not None and start.arch != arch:
         return f"The weights are of {start.arch}: give -a {start.arch}."
-    return "Name the network that the weights are of: -a ARCH."
+    is_elsewhere = source_of(arch).NAME != from_timm.NAME and from_timm.knows(arch)
+    timms = f", or timm's of the same name: -a timm:{arch}" if is_elsewhere else ""
+    return f"Name the network that the weights are of: -a ARCH{timms}."
 
 
 def _num_rows(state: dict[str, Tensor], layer: str) -> int | None:
@@ -183,6 +194,13 @@ def _num_rows(state: dict[str, Tensor], layer: str) -> int | None:
 
 def _same_but_rows(theirs: Tensor | None, ours: Tensor) -> bool:
     return theirs is None or theirs.shape[1:] == ours.shape[1:]
+
+
+def _common_parent(module: nn.Module, one: str, other: str) -> nn.Module:
+    """The smallest part of the network that holds both layers."""
+    pairs = zip(one.split("."), other.split("."), strict=False)
+    path = [part for part, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return module.get_submodule(".".join(path))
 
 
 def _part(name: str) -> str:

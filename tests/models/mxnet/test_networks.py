@@ -178,6 +178,14 @@ def test_other_depths_of_small_resnets_are_known_though_not_listed() -> None:
             source_of(unknown)
 
 
+def test_the_other_spelling_of_the_first_resnets_is_known_though_not_listed() -> None:
+    assert "mxnet:resnet-v1-50" not in find("mxnet:*")
+    found, expected = (on_meta(arch, 64).state_dict() for arch in ("resnet-v1-50", "resnetv1-50"))
+    assert {name: tensor.shape for name, tensor in found.items()} == {
+        name: tensor.shape for name, tensor in expected.items()
+    }
+
+
 def test_an_option_is_refused() -> None:
     with pytest.raises(UsageError, match=r"mxnet:alexnet has no dropout to set to 0\.1"):
         create("mxnet:alexnet", num_classes=3, image_size=96, options=Options(dropout=0.1))

@@ -39,6 +39,8 @@ _NETWORKS: dict[str, Network] = {
     **{f"vgg-{depth}": partial(vgg, depth) for depth in DEPTHS},
 }
 _OF_ANY_DEPTH: dict[str, Network] = {"resnet": resnet, "resnetv1": resnetv1, "resnext": resnext}
+_SPELLINGS = {"resnet-v1": "resnetv1"}
+"""Of families: another that MXNet's programs take."""
 _SMALL_DEPTHS = (20, 32, 44, 56, 110, 164)
 """Those that the papers have; others are known too."""
 _AT_299 = ("inception-resnet-v2", "inception-v3", "inception-v4")
@@ -80,7 +82,8 @@ def usual_input(arch: str) -> UsualInput:
 
 def _family_and_depth(arch: str) -> tuple[str, int] | None:
     """ "resnet-50" -> ("resnet", 50); None where there is no such network."""
-    match = re.fullmatch(r"(\w+)-([1-9]\d*)", arch)
-    if match is None or match[1] not in _OF_ANY_DEPTH or not is_depth(int(match[2])):
+    match = re.fullmatch(r"([\w-]+)-([1-9]\d*)", arch)
+    if match is None:
         return None
-    return match[1], int(match[2])
+    family, depth = _SPELLINGS.get(match[1], match[1]), int(match[2])
+    return (family, depth) if family in _OF_ANY_DEPTH and is_depth(depth) else None

@@ -1,0 +1,60 @@
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tench.compat import import_torchvision
+from tench.data.table import Classes
+from tench.models import create
+from tench.weights.renaming import as_torchvision
+from tench.weights.start import load_start, starting_weights
+
+models: Any = import_torchvision().models
+
+
+def as_ti_holds_it(resnet: Any) -> nn.Module:
+    """torchvision's network with the parts that TI's class has."""
+    body = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    features = nn.Sequential(OrderedDict((name, getattr(resnet, name)) for name in body))
+    parts = {"features": features, "pool": resnet.avgpool, "flatten": nn.Flatten(), "classifier": resnet.fc}
+    return nn.Sequential(OrderedDict(parts))
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
+def test_a_checkpoint_of_tis_resnets_gives_their_logits(tmp_path: Path, arch: str) -> None:
+    torch.manual_seed(0)
+    theirs = as_ti_holds_it(models.get_model(arch, num_classes=5)).eval()
+    path = str(tmp_path / "model_best.pth")
+    torch.save({"epoch": 3, "arch": f"{arch}_x1", "state_dict": theirs.state_dict(), "quantize": False}, path)
+    found = starting_weights(path)
+    assert found.arch == f"edgeai:{arch}_x1"
+    module = create(found.arch, num_classes=5, image_size=128)
+    load_start(module, found, found.arch, Classes.numbered_to(5))
+    images = torch.randn(2, 3, 128, 128)
+    with torch.inference_mode():
+        torch.testing.assert_close(module.eval()(images), theirs(images))
+
+
+@pytest.mark.parametrize(
+    ("arch", "theirs"), [("mobilenetv2_tv_x1", "mobilenet_v2"), ("mobilenetv3_large_x1", "mobilenet_v3_large")]
+)
+def test_a_checkpoint_of_tis_networks_with_torchvisions_names_is_known_by_its_name(
+    tmp_path: Path, arch: str, theirs: str
+) -> None:
+    network = models.get_model(theirs, num_classes=5)
+    torch.save({"arch": arch, "state_dict": network.state_dict()}, tmp_path / "model_best.pth")
+    found = starting_weights(str(tmp_path / "model_best.pth"))
+    assert found.arch == f"edgeai:{arch}"
+    module = create(found.arch, num_classes=5, image_size=128)
+    load_start(module, found, found.arch, Classes.numbered_to(5))
+    assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "vgg11", "mobilenet_v2", "densenet121", "efficientnet_b0"])
+def test_torchvisions_own_names_stay(arch: str) -> None:
+    with torch.device("meta"):
+        state = models.get_model(arch).state_dict()
+    assert as_torchvision(state) is state
