@@ -20,6 +20,7 @@ from tench.errors import TenchError, UsageError
 from tench.input.device import on_device
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
+from tench.machine import memory_suffices
 from tench.weights.load import load
 from tench.weights.own import Classifier, Normalise
 
@@ -159,7 +160,8 @@ def evaluate(
     card = classifier.card
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
-    with Loader(table, card.test_view, order, channels=card.channels, threads=threads) as loader:
+    enough = memory_suffices(f"{classifier.source}: batches of {batch_size} on {device}", "Take a smaller --batch-size.")
+    with enough, Loader(table, card.test_view, order, channels=card.channels, threads=threads) as loader:
         return measure(classifier.averaged, loader.batches(epoch=0), len(table), card.normalise(device), rule)
 
 

@@ -40,7 +40,7 @@ class Model:
     """Stochastic depth: probability that a residual branch is left out for an image (the last one's, rising to it)."""
     strides: tuple[int, int, int, int, int] | Own = "own"
     """edgeai networks: strides of the stem and of what follows it; 1 keeps the size. own: all 2, the first ones 1 for
-    small images."""
+    small images. A regnetx ignores the second one, as in TI's code."""
     blurpool: bool = False
     """A fixed 3 x 3 blur before each convolution of stride 2 with 16 channels or more (arXiv:1904.11486)."""
 
