@@ -3,7 +3,9 @@ import torch
 
 from tench.bench.network import network
 from tench.compat import import_torchvision
+from tench.data.source import open_source
 from tench.errors import UsageError
+from tench.training.plan import resolve
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
 
@@ -22,6 +24,13 @@ def test_a_network_is_measured_at_its_usual_size_unless_the_recipe_or_the_caller
 def test_training_images_that_grow_are_taken_as_large_as_they_become() -> None:
     growing = Recipe().replace(image_size=224, train_size=176, ramp_from=128, ramp_epochs=(0.0, 10.0), epochs=16)
     assert network("resnet18", growing, None, CPU).size == 176
+
+
+@pytest.mark.parametrize("recipe", ["defaults", "finetune10", "mxnet-finetune"])
+def test_auto_is_the_network_that_a_training_without_weights_takes(recipe: str) -> None:
+    asked = Recipe() if recipe == "defaults" else load_recipe(recipe)
+    table = open_source("digits").splits["train"]
+    assert network("auto", asked, 32, CPU).arch == resolve(asked, table, CPU).model.arch
 
 
 def test_gmacs_are_those_of_the_training_images() -> None:

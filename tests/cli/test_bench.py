@@ -1,8 +1,10 @@
 """`tench bench`, used as a person or a program uses it."""
 
 import csv
+import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tench.bench.measure import Rate
+from tench.bench.peak import Peak
+from tench.bench.step import Measured
+from tench.cli.bench import FORMS
 from tench.cli.main import main
 
 QUICK = ["--seconds", "0.3", "--threads", "2", "--image-size", "80", "-b", "4", "--device", "cpu"]
@@ -80,6 +86,59 @@ def test_help_of_the_form_names_its_options(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert shown.startswith("usage: tench bench input ")
     assert "    tench bench input ~/flowers" in shown
+
+
+EXAMPLES = [
+    line.strip()
+    for form in FORMS.values()
+    for line in (inspect.getdoc(form) or "").splitlines()
+    if line.startswith("    tench ")
+]
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks and peaks are made ready as ever, but what takes minutes has the same rate for all of them."""
+    rate = Rate(10, 9, 11, 4, 5)
+    for module in ("train", "models"):
+        monkeypatch.setattr(
+            f"tench.bench.{module}.in_turns", lambda makers, *_: dict.fromkeys(makers, Measured(rate, 1000, "nhwc"))
+        )
+    monkeypatch.setattr("tench.bench.train.peak", lambda precision, device: Peak(precision, 512, 1e9, 5e8))
+    monkeypatch.setattr("tench.bench.input.step_rate", lambda *_: (rate, 4))
+
+
+@pytest.mark.usefixtures("_at_once")
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_what_the_help_gives_as_an_example_can_be_run(
+    example: str,
+    photo_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("flowers", "imagenet"):
+        (tmp_path / name).symlink_to(photo_folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    _, *arguments = map(os.path.expanduser, shlex.split(example))
+    quick = ["--seconds", "0.3"] if arguments[1] == "input" else []
+    assert main([*arguments, *quick, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_every_measurement_gives_examples() -> None:
+    assert {example.split()[2] for example in EXAMPLES} == set(FORMS)
+
+
+@pytest.mark.parametrize("recipe", ["finetune10", "mxnet-finetune"])
+@pytest.mark.usefixtures("_at_once")
+def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
+    recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "train", "--recipe", recipe, "--device", "cpu", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["arch"] == "resnet18"
 
 
 @pytest.mark.parametrize(

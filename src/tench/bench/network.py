@@ -16,6 +16,9 @@ from tench.training.recipe_check import validate
 from tench.training.recipe_views import at_size, train_size
 from tench.training.schedule import num_epochs
 
+_AUTO_ARCH = "resnet18"
+"""What a training without weights makes of auto."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -38,9 +41,11 @@ class Network:
 def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.device) -> Network:
     """The network on images of the size asked for, else the recipe's, else its usual one.
 
-    Takes no memory. Raises UsageError for an unknown network, one that cannot take such images, or a recipe's value
-    that cannot be.
+    arch: auto is what a training without weights takes, also where the recipe wants weights: none are read here. Takes
+    no memory. Raises UsageError for an unknown network, one that cannot take such images, or a recipe's value that
+    cannot be.
     """
+    arch = _AUTO_ARCH if arch == "auto" else arch
     usual = source_of(arch).usual_input(name_in_source(arch))
     recipe = recipe.replace(arch=arch)
     if image_size is not None:
