@@ -94,6 +94,20 @@ def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> N
     assert "truncated JPEG" in error
 
 
+def test_train_with_e_does_about_bad_images_what_it_is_told_else_what_the_training_did(
+    run: Run, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (classes / "val" / "cat" / "1.jpg").write_text("this is no picture")
+    assert train(run, classes, tmp_path / "run", "--bad", "skip")[0] == 0
+    evaluate = ["train", "-e", "--run", str(tmp_path / "run")]
+    for told in ([], ["--bad", "skip"]):
+        assert main([*evaluate, *told]) == 0
+        assert "(val): 3 images, each counted once" in capsys.readouterr().out
+    code, error = run(*evaluate, "--bad", "fail")
+    assert code == 1
+    assert str(classes / "val" / "cat" / "1.jpg") in error
+
+
 def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(classes)]) == 0
     (classes / "train" / "dog" / "3.jpg").write_text("this is no picture")
