@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,51 @@ def test_a_batch_that_does_not_fit_is_a_row_among_the_others(capsys: pytest.Capt
     assert [row.split()[:3] for row in rows] == [["mlp", "28", batch] for batch in ("2", "1000000000000", "4")]
     assert [row.endswith("out of memory") for row in rows] == [False, True, False]
     assert peak.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of the faster of a 64 matrix product (")
+
+
+@pytest.mark.usefixtures("_quick_peak")
+def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = "--precision fp32 --seconds 0.01 --device cpu".split()
+    assert main(["bench", "train", "-a", "skresnet18", "mlp", "-b", "1", *small, "--image-size", "32"]) == 0
+    _, _, refused, measured, _ = capsys.readouterr().out.splitlines()
+    assert "nchw" in measured
+    reason = "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per channel when training, "
+    assert reason in refused
+    assert refused.endswith("Take a larger one.")
+    assert main(["bench", "models", "skresnet18", "mlp", "-b", "1", *small]) == 0
+    _, _, refused, measured, blank, note = capsys.readouterr().out.splitlines()
+    assert refused.endswith("|  |  |  |")
+    assert measured.startswith("| mlp |")
+    assert (blank, note.startswith(reason)) == ("", True)
+
+
+@pytest.mark.parametrize("command", ["train -a mlp", "models mlp"])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_ctrl_c_keeps_the_rows_that_are_measured(
+    command: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def in_turns(makers: Mapping[str, object], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
+        if table.exists():
+            signal.raise_signal(signal.SIGINT)
+        done()
+        return dict.fromkeys(makers, Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw"))
+
+    table = tmp_path / "rates.csv"
+    module = command.split()[0]
+    monkeypatch.setattr(f"tench.bench.{module}.in_turns", in_turns)
+    monkeypatch.setattr("tench.bench.train.peak", lambda precision, device: Peak(precision, 512, 1e9, 5e8))
+    more = ["-b", "2", "3", "4", "--device", "cpu", "--csv", str(table), *(["--json"] if form == "json" else [])]
+    assert main(["bench", *command.split(), *more]) == 130
+    shown = capsys.readouterr()
+    if form == "json":
+        assert [row["batch_size"] for row in json.loads(shown.out)["rows"]] == [2]
+    else:
+        assert sum("mlp" in line for line in shown.out.splitlines()) == 1
+    assert shown.err.endswith("tench bench: interrupted.\n")
+    with table.open(newline="") as file:
+        assert [row["batch_size"] for row in csv.DictReader(file)] == ["2"]
 
 
 @pytest.mark.parametrize(
