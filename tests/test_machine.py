@@ -138,6 +138,13 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["mps", "meta", "xpu:0"])
+def test_a_device_of_another_kind_is_refused_though_torch_has_it(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        choose_device(name)
+    assert str(error.value) == f"--device {name}: tench computes on cpu and cuda alone. Name one of them, or auto."
+
+
 def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
     # In a process of its own: what it tells the C library cannot be taken back.
     script = """

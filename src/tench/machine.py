@@ -105,13 +105,18 @@ def keep_freed_memory() -> None:
 
 
 def choose_device(name: str) -> "torch.device":
-    """The device of that name; auto is the GPU where there is one. Raises UsageError for one that is not there."""
+    """The device of that name, cpu or cuda; auto is the GPU where there is one.
+
+    Raises UsageError for another kind, and for one that is not there.
+    """
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):  # the totals of a training are float64 on the device: mps has none
+            raise UsageError(f"--device {name}: tench computes on cpu and cuda alone. Name one of them, or auto.")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"--device {name}: not to be had ({str(error).splitlines()[0]}). See tench doctor.") from error
