@@ -218,11 +218,25 @@ def test_a_batch_that_does_not_fit_is_a_row_among_the_others(capsys: pytest.Capt
     command = "bench train -a mlp -b 2 1000000000000 4 --precision fp32 --seconds 0.01 --device cpu"
     assert main(command.split()) == 0
     device, head, *rows, peak = capsys.readouterr().out.splitlines()
-    assert device == "Training step on cpu"
+    assert device == "Training step on cpu, not compiled"
     assert head.split() == "network pixels batch precision format images/s min to max memory GMACs share".split()
     assert [row.split()[:3] for row in rows] == [["mlp", "28", batch] for batch in ("2", "1000000000000", "4")]
     assert [row.endswith("out of memory") for row in rows] == [False, True, False]
     assert peak.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of the faster of a 64 matrix product (")
+
+
+@pytest.mark.parametrize(("compile", "said"), [("on", "compiled"), ("off", "not compiled"), ("auto", "not compiled")])
+@pytest.mark.usefixtures("_at_once")
+def test_it_is_said_whether_the_network_was_compiled(
+    compile: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recipe := tmp_path / "mine.yaml").write_text(f"training: {{compile: '{compile}'}}\n")
+    command = ["bench", "train", "-a", "mlp", "--recipe", str(recipe), "--device", "cpu"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"Training step on cpu, {said}"
+    assert main([*command, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["compile"] == ("on" if compile == "on" else "off")
 
 
 @pytest.mark.usefixtures("_quick_peak")

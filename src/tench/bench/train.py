@@ -26,7 +26,7 @@ from tench.training.stopping import stop_signals
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainRow:
     """One combination. rate: where it could not be measured, the reason. memory_bytes: at most, None where that is not
-    known. peak: of the device in the same precision.
+    known. compile: on or off; a recipe's auto is measured without. peak: of the device in the same precision.
     """
 
     arch: str
@@ -34,6 +34,7 @@ class TrainRow:
     batch_size: int
     precision: str
     memory_format: str
+    compile: str
     gmacs: float
     rate: Rate | str
     memory_bytes: int | None
@@ -53,6 +54,7 @@ class TrainRow:
             "batch_size": self.batch_size,
             "precision": self.precision,
             "memory_format": self.memory_format,
+            "compile": self.compile,
             **rate_values(self.rate),
             "memory_bytes": self.memory_bytes,
             "gmacs": round(self.gmacs, 4),
@@ -166,6 +168,7 @@ def _row(one: Network, gmacs: float, measured: Measured, peaks: Mapping[str, Pea
         batch_size=training.batch_size,
         precision=training.precision,
         memory_format=measured.memory_format or training.memory_format,
+        compile="on" if training.compile == "on" else "off",
         gmacs=gmacs,
         rate=measured.rate,
         memory_bytes=measured.memory_bytes,

@@ -75,7 +75,8 @@ def run(arguments: list[str]) -> int:
     def found(row: "TrainRow") -> None:
         if not asked.json:
             if not rows:
-                print(f"Training step on {device}")
+                compiled = "compiled" if row.compile == "on" else "not compiled"  # the recipe's, so the same in all
+                print(f"Training step on {device}, {compiled}")
                 print(f"  {'network':<{width}}{_HEAD}")
             print(_line(row, width), flush=True)
         rows.append(row)
