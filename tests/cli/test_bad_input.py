@@ -218,7 +218,12 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
         ("--epochs", "0", "training.epochs is 0, but should be more than 0."),
         ("--batch-size", "0", "training.batch_size is 0, but should be 1 or more."),
         ("--warmup", "5", "schedule.warmup: expected a duration such as"),
-        ("--schedule", "zigzag", "zigzag"),
+        (
+            "--schedule",
+            "zigzag",
+            "invalid choice 'zigzag' for argument '--schedule'. Expected one of ('constant', 'step', 'cosine', "
+            "'polynomial', 'exponential').",
+        ),
         ("--device", "gpu9", "--device gpu9: not to be had"),
         ("--image-size", "0", "input.image_size is 0, but should be 1 or more"),
         ("--threads", "-1", "The number of threads is -1, but should be 1 or more, or 0 for one per core."),
@@ -235,11 +240,15 @@ def test_an_option_that_cannot_be_says_what_could(
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
-def test_a_network_that_cannot_take_the_size_says_so(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_a_network_that_cannot_take_the_size_says_so_and_what_it_takes(run: Run, classes: Path, tmp_path: Path) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
     assert code == 2
-    assert "lenet" in error
-    assert "8" in error
+    assert error.endswith(
+        "tench train: lenet cannot take images of 8 x 8 px with 3 channels: LeNet's two 5x5 convolutions and two "
+        "poolings need at least 16 px\nIt is made for 28 x 28 px with 1 channel. Choose another image size or "
+        "another network; tench models PATTERN lists them.\n"
+    )
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
 def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tmp_path: Path) -> None:
