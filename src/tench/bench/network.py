@@ -54,7 +54,7 @@ def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.dev
 def gmacs_of(one: Network) -> float:
     """10^9 MACs of the forward pass of one training image.
 
-    Takes no memory, but a second or two for a large network. Raises UsageError for one that cannot take such images.
+    Takes no memory, but some time for a large network. Raises UsageError for one that cannot take such images.
     """
     channels = one.recipe.input.channels
     assert channels != "auto"

@@ -28,7 +28,7 @@ OUT_OF_MEMORY = "out of memory"
 SECONDS = 2.5
 """About how long the timed passes of one network take together."""
 _CPU_BATCH = 16
-"""On a processor the rate hardly depends on the batch, and a step of 64 images takes ten seconds."""
+"""On a processor the rate hardly depends on the batch, and the step of a large one is long."""
 
 
 @dataclasses.dataclass(frozen=True)
