@@ -26,8 +26,9 @@ GIB = 2**30
 
 @pytest.fixture
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A made /sys/fs/cgroup, empty at first."""
+    """A made /sys/fs/cgroup, empty at first, in whose root this process is until own.txt tells another path."""
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "_OWN_CGROUPS", tmp_path / "own.txt")
     return tmp_path
 
 
@@ -58,6 +59,36 @@ def test_the_quota_of_a_cgroup_is_read_in_both_versions(
     assert cgroup_quota() == expected
 
 
+V2 = "0::/slurm/job_7/step:0\n"
+V1 = "5:memory:/slurm/job_7\n4:cpu,cpuacct:/slurm/job_7\n3:cpuset:/elsewhere\n1:name=systemd:/user.slice\n0::/\n"
+
+
+def quota_v1(quota: int, folder: str) -> dict[str, str]:
+    files = {"cpu.cfs_quota_us": f"{quota}\n", "cpu.cfs_period_us": "100000\n"}
+    return {f"cpu{folder}/{name}": text for name, text in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        (V2, {"slurm/job_7/step:0/cpu.max": "200000 100000\n"}, 2.0),
+        (V2, {"slurm/job_7/step:0/cpu.max": "max 100000\n", "slurm/job_7/cpu.max": "300000 100000\n"}, 3.0),
+        (V2, {"slurm/job_7/step:0/cpu.max": "400000 100000\n", "slurm/cpu.max": "150000 100000\n"}, 1.5),
+        (V2, {"slurm/job_8/cpu.max": "100000 100000\n"}, None),
+        (V1, quota_v1(200_000, "/slurm/job_7"), 2.0),
+        (V1, quota_v1(400_000, "/slurm/job_7") | quota_v1(150_000, "/slurm") | quota_v1(-1, ""), 1.5),
+        (V1, quota_v1(100_000, "/elsewhere"), None),
+        (V1, quota_v1(250_000, ""), 2.5),
+        ("garbage\n", {"cpu.max": "150000 100000\n"}, 1.5),
+    ],
+)
+def test_the_quota_is_the_smallest_of_the_cgroups_that_the_process_is_in(
+    cgroup: Path, own: str, files: dict[str, str], expected: float | None
+) -> None:
+    write(cgroup, {"own.txt": own} | files)
+    assert cgroup_quota() == expected
+
+
 @pytest.mark.parametrize(
     ("quota", "cores"), [("max", 8), ("800000", 8), ("900000", 8), ("150000", 2), ("100000", 1), ("20000", 1)]
 )
@@ -77,15 +108,16 @@ def test_where_there_is_no_affinity_mask_all_cores_count(cgroup: Path, monkeypat
     assert num_cores() == 1
 
 
-def v2(limit: str, used: int, droppable: int) -> dict[str, str]:
+def v2(limit: str, used: int, droppable: int, folder: str = "") -> dict[str, str]:
     statistics = f"anon 5\nfile {droppable + 7}\nactive_file 7\ninactive_file {droppable}\n"
-    return {"memory.max": f"{limit}\n", "memory.current": f"{used}\n", "memory.stat": statistics}
+    files = {"max": f"{limit}\n", "current": f"{used}\n", "stat": statistics}
+    return {f"{folder}memory.{name}": text for name, text in files.items()}
 
 
-def v1(limit: int, used: int, droppable: int) -> dict[str, str]:
+def v1(limit: int, used: int, droppable: int, folder: str = "") -> dict[str, str]:
     statistics = f"cache 9\ninactive_file 3\ntotal_inactive_file {droppable}\n"
     files = {"limit_in_bytes": f"{limit}\n", "usage_in_bytes": f"{used}\n", "stat": statistics}
-    return {f"memory/memory.{name}": text for name, text in files.items()}
+    return {f"memory{folder}/memory.{name}": text for name, text in files.items()}
 
 
 @pytest.mark.parametrize("files", [v2(str(GIB), GIB // 4, 0), v1(GIB, GIB // 4, 0)])
@@ -93,6 +125,20 @@ def test_memory_is_what_the_cgroup_leaves(cgroup: Path, files: dict[str, str]) -
     write(cgroup, files)
     system = int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
     assert system > GIB, "this test needs a machine with more than 1 GiB free"
+    assert available_memory_bytes() == GIB - GIB // 4
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"own.txt": V2} | v2(str(GIB), GIB // 4, 0, "slurm/job_7/") | v2("max", 5, 0, "slurm/job_7/step:0/"),
+        {"own.txt": V2} | v2(str(2 * GIB), 0, 0, "slurm/") | v2(str(GIB), GIB // 4, 0, "slurm/job_7/step:0/"),
+        {"own.txt": V1} | v1(GIB, GIB // 4, 0, "/slurm/job_7") | v1(2**63 - 4096, GIB, 0),
+        {"own.txt": V1} | v1(GIB, GIB // 4, 0, "/slurm") | v1(2**63 - 4096, GIB // 8, 0, "/slurm/job_7"),
+    ],
+)
+def test_memory_is_what_the_narrowest_of_the_cgroups_leaves(cgroup: Path, files: dict[str, str]) -> None:
+    write(cgroup, files)
     assert available_memory_bytes() == GIB - GIB // 4
 
 
@@ -169,6 +215,13 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
     assert str(error.value).startswith(f"--device {name}: not to be had (")
     assert str(error.value).endswith("See tench doctor.")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mps", "meta", "xpu:0"])
+def test_a_device_of_another_kind_is_refused_though_torch_has_it(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        choose_device(name)
+    assert str(error.value) == f"--device {name}: tench computes on cpu and cuda alone. Name one of them, or auto."
 
 
 def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:

@@ -79,6 +79,17 @@ def test_a_terminal_gets_a_bar_with_rate_and_note(clock: Clock, monkeypatch: pyt
     assert "2 bad" in shown
 
 
+def test_what_is_printed_beside_a_bar_goes_where_it_went_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = terminal_as_stderr(monkeypatch)
+    with progress("check", 100, "images") as advance:
+        print("| a row | of a table |")
+        advance(50, "")
+    assert capsys.readouterr().out == "| a row | of a table |\n"
+    assert "a row" not in terminal.getvalue()
+
+
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_an_error_inside_comes_out(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if is_terminal:

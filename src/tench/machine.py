@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from tench.errors import TenchError, UsageError
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_CGROUPS = Path("/proc/self/cgroup")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
@@ -30,42 +31,59 @@ def num_threads(asked: int) -> int:
 
 
 def cgroup_quota() -> float | None:
-    """The cgroup's limit in cores, such as 1.5; None where there is none. Reads cgroup v2 (cpu.max) and v1."""
-    try:
-        if (_CGROUP / "cpu.max").exists():
-            limit, period = (_CGROUP / "cpu.max").read_text().split()
-            return None if limit == "max" else int(limit) / int(period)
-        limit = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text()
-        period = (_CGROUP / "cpu" / "cpu.cfs_period_us").read_text()
-        return None if int(limit) <= 0 else int(limit) / int(period)
-    except (OSError, ValueError):
-        return None
+    """The cgroup's limit in cores, such as 1.5; None where there is none. Reads cgroup v2 (cpu.max) and v1.
+
+    The smallest of the cgroup that this process is in and of those around it: each of them limits it.
+    """
+    found = []
+    for level in _cgroups():
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit here
+            limit, period = map(int, (level / "cpu.max").read_text().split())
+            found.append(limit / period)
+    for level in _cgroups("cpu"):
+        with contextlib.suppress(OSError, ValueError):
+            limit, period = (int((level / f"cpu.cfs_{what}_us").read_text()) for what in ("quota", "period"))
+            if limit > 0:
+                found.append(limit / period)
+    return min(found, default=None)
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that can be had without swapping, within the cgroup's limit; None where the system does not tell.
+    """Memory that can be had without swapping, within the limits of the cgroup and of those around it.
 
-    Files that the kernel keeps in memory and can drop count as available: after a pass over a dataset they fill all
-    of a cgroup's memory.
+    None where the system does not tell. Files that the kernel keeps in memory and can drop count as available: after a
+    pass over a dataset they fill all of a cgroup's memory.
     """
     found = []
-    try:
+    with contextlib.suppress(OSError, KeyError, ValueError):
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError, ValueError):
-        pass
-    for limit, used, files in (
-        ("memory.max", "memory.current", "inactive_file"),  # cgroup v2
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),  # v1
+    for controller, limit, used, files in (
+        ("", "memory.max", "memory.current", "inactive_file"),  # cgroup v2
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # v1
     ):
-        try:
-            left = int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text())
-            statistics = (_CGROUP / limit).with_name("memory.stat").read_text()
-            droppable = dict(line.split() for line in statistics.splitlines())[files]
-            found.append(left + int(droppable))
-        except (OSError, KeyError, ValueError):
-            continue
-    return min(found) if found else None
+        for level in _cgroups(controller):
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                left = int((level / limit).read_text()) - int((level / used).read_text())
+                statistics = (level / "memory.stat").read_text()
+                found.append(left + int(dict(line.split() for line in statistics.splitlines())[files]))
+    return min(found, default=None)
+
+
+def _cgroups(controller: str = "") -> list[Path]:
+    """The folders of the cgroup of this process and of those around it, up to the root; there may be none of a name.
+
+    controller: of cgroup v1, such as cpu; empty for v2. Source: cgroups(7). In a container without a namespace of its
+    own the path is the host's, and what is mounted is the container's: then the root alone is there.
+    """
+    path = ""
+    with contextlib.suppress(OSError, ValueError):
+        for line in _OWN_CGROUPS.read_text().splitlines():
+            _, controllers, own = line.split(":", 2)  # 0::/slurm/job_7, of v1: 4:cpu,cpuacct:/slurm/job_7
+            if controller in controllers.split(","):
+                path = own.lstrip("/")
+    own_level = PurePosixPath(path)
+    return [_CGROUP / controller / level for level in (own_level, *own_level.parents)]
 
 
 def cpu_has_bf16() -> bool:
@@ -150,13 +168,18 @@ def _keep_freed_memory() -> None:
 
 
 def choose_device(name: str) -> "torch.device":
-    """The device of that name; auto is the GPU where there is one. Raises UsageError for one that is not there."""
+    """The device of that name, cpu or cuda; auto is the GPU where there is one.
+
+    Raises UsageError for another kind, and for one that is not there.
+    """
     import torch
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):  # the totals of a training are float64 on the device: mps has none
+            raise UsageError(f"--device {name}: tench computes on cpu and cuda alone. Name one of them, or auto.")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"--device {name}: not to be had ({str(error).splitlines()[0]}). See tench doctor.") from error

@@ -51,7 +51,9 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
                     yield Text(task.fields["note"])
 
     start = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bars:
+    # What is printed meanwhile has to go above the bar, unless it goes elsewhere: rich would send it to stderr too.
+    above = sys.stdout.isatty()
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as bars:
         task = bars.add_task(what, total=total, completed=before, rate="", note="", visible=False)
         done = 0
 

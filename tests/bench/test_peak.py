@@ -11,8 +11,8 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def flops_a_second(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """A device whose products and convolutions take their time by a clock that they set on."""
-    speeds = {"product": 1e12, "convolution": 1e12}
+    """A device whose products and convolutions take their time by a clock that they set on; wait: seconds of one."""
+    speeds = {"product": 1e12, "convolution": 1e12, "wait": 0.0}
     now = 0.0
 
     def mm(left: torch.Tensor, right: torch.Tensor) -> None:
@@ -23,6 +23,11 @@ def flops_a_second(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         nonlocal now
         now += 2 * maps.numel() * filters[0].numel() / speeds["convolution"]
 
+    def wait(device: torch.device) -> None:
+        nonlocal now
+        now += speeds["wait"]
+
+    monkeypatch.setattr(module, "_wait", wait)
     monkeypatch.setattr(torch, "mm", mm)
     monkeypatch.setattr(torch.nn.functional, "conv2d", conv2d)
     monkeypatch.setattr(time, "perf_counter", lambda: now)
@@ -44,6 +49,32 @@ def test_where_products_are_slow_a_smaller_one_is_taken(flops_a_second: dict[str
     found = peak("bf16", CPU)
     assert found.product_size == 1024
     assert found.product == pytest.approx(2.2e9)
+
+
+def test_the_time_of_launches_and_waits_hardly_counts(flops_a_second: dict[str, float]) -> None:
+    """As on a GPU: a product takes less time than waiting for it."""
+    flops_a_second |= {"product": 8e14, "convolution": 6e14, "wait": 1e-3}
+    found = peak("bf16", CPU)
+    assert found.product == pytest.approx(8e14, rel=0.05)
+    assert found.convolution == pytest.approx(6e14, rel=0.05)
+
+
+def test_a_gpu_is_given_larger_matrices_and_maps(
+    flops_a_second: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: set[tuple[int, ...]] = set()
+
+    def randn(*shape: int | tuple[int, ...], device: torch.device) -> torch.Tensor:
+        assert device.type == "cuda"
+        made = torch.empty(*shape, device="meta")  # type: ignore[arg-type]  # as torch takes them
+        sizes.add(tuple(made.shape))
+        return made
+
+    monkeypatch.setattr(torch, "randn", randn)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    flops_a_second |= {"product": 8e14, "convolution": 6e14}
+    assert peak("bf16", torch.device("cuda")).product_size == 8192
+    assert (256, 256, 28, 28) in sizes
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

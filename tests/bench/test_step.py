@@ -5,14 +5,20 @@ import pytest
 import torch
 
 from tench.bench import step
+from tench.bench.measure import Rate
 from tench.bench.network import network
-from tench.bench.step import Ready, forward_pass, in_turns, training_step, usual_batch
+from tench.bench.step import Measured, Ready, forward_pass, in_turns, training_step, usual_batch
 from tench.errors import UsageError
 from tench.training.recipe import Recipe
 from tench.training.state import new_state
 
 CPU = torch.device("cpu")
 SMALL = network("resnet20", Recipe().replace(batch_size=3, precision="fp32"), 16, CPU)
+
+
+def rate(measured: Measured) -> Rate:
+    assert isinstance(measured.rate, Rate)
+    return measured.rate
 
 
 @pytest.mark.parametrize("made", [training_step, forward_pass])
@@ -32,9 +38,7 @@ def test_a_training_step_takes_longer_than_its_forward_pass() -> None:
         },
         0.2,
     )
-    assert found["train"] is not None
-    assert found["forward"] is not None
-    assert found["train"].rate.median < found["forward"].rate.median
+    assert rate(found["train"]).median < rate(found["forward"]).median
 
 
 def test_on_a_processor_the_usual_batch_is_at_most_16() -> None:
@@ -61,14 +65,12 @@ def test_what_is_compared_takes_turns() -> None:
     ran: list[str] = []
     found = in_turns({"a": ready(ran, "a"), "b": ready(ran, "b")}, 1.0, lambda: ran.append("done"))
     assert ran == ["make a", "make b", *4 * ["a", "done", "b", "done"]]
-    assert found["a"] is not None
-    assert (found["a"].rate.images, found["a"].rate.repeats, found["a"].memory_bytes) == (1, 3, 100)
+    assert (rate(found["a"]).images, rate(found["a"]).repeats, found["a"].memory_bytes) == (1, 3, 100)
 
 
 def test_a_quick_step_is_taken_so_often_that_a_pass_takes_its_time() -> None:
     found = in_turns({"a": lambda: Ready(lambda number: number, 0.01, None, "nchw")}, 5.0)
-    assert found["a"] is not None
-    assert (found["a"].rate.images, found["a"].rate.repeats) == (100, 5)
+    assert (rate(found["a"]).images, rate(found["a"]).repeats) == (100, 5)
 
 
 def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
@@ -82,23 +84,34 @@ def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
 
     found = in_turns({name: functools.partial(make, name) for name in "ab"}, 1.0)
     assert made == ["a", "b", "a", "b"]
-    assert all(found.values())
+    assert [rate(found[name]).images for name in "ab"] == [1, 1]
 
 
-def test_what_does_not_fit_alone_is_none_and_the_others_are_measured() -> None:
+def test_what_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() -> None:
     def no_room() -> Ready:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     found = in_turns({"a": lambda: Ready(lambda number: number, 1.0, None, "nchw"), "b": no_room}, 1.0)
-    assert found["a"] is not None
-    assert found["b"] is None
+    assert rate(found["a"]).images == 1
+    assert found["b"] == Measured("out of memory")
+
+
+def test_what_cannot_be_measured_has_its_reason_and_the_others_are_measured() -> None:
+    def refuse() -> Ready:
+        raise UsageError("resnest50d: cannot be trained with a batch of 1.")
+
+    found = in_turns({"a": refuse, "b": lambda: Ready(lambda number: number, 1.0, None, "nchw")}, 1.0)
+    assert list(found) == ["a", "b"]
+    assert found["a"] == Measured("resnest50d: cannot be trained with a batch of 1.")
+    assert rate(found["b"]).images == 1
+    assert in_turns({"a": refuse}) == {"a": found["a"]}
 
 
 def test_running_out_of_memory_while_timing_counts_too() -> None:
     def work(number: int) -> int:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    assert in_turns({"a": lambda: Ready(work, 1.0, None, "nchw")}) == {"a": None}
+    assert in_turns({"a": lambda: Ready(work, 1.0, None, "nchw")}) == {"a": Measured("out of memory")}
 
 
 def test_another_error_comes_out() -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from tench.bench import train
 from tench.bench.measure import Rate
+from tench.bench.network import Network
 from tench.bench.peak import Peak
 from tench.bench.step import Measured, Ready
-from tench.bench.train import bench_train
+from tench.bench.train import TrainRow, bench_train
 from tench.errors import UsageError
 from tench.training.recipe import Recipe
 
@@ -38,7 +39,7 @@ def test_each_combination_is_a_row() -> None:
         for order in ("nchw", "nhwc")
     ]
     for row in found.rows:
-        assert row.rate is not None
+        assert isinstance(row.rate, Rate)
         assert row.rate.images % row.batch_size == 0
         assert row.share == pytest.approx(6 * row.gmacs * row.rate.median)
     assert [one.precision for one in found.peaks] == ["fp32", "bf16"]
@@ -52,10 +53,10 @@ def test_what_is_not_named_is_the_recipes() -> None:
 
 
 def test_out_of_memory_is_a_row_and_what_was_measured_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_turns(makers: Mapping[str, functools.partial[Ready]], *_: Any) -> dict[str, Measured | None]:
-        def one(recipe: Recipe) -> Measured | None:
+    def in_turns(makers: Mapping[str, functools.partial[Ready]], *_: Any) -> dict[str, Measured]:
+        def one(recipe: Recipe) -> Measured:
             big = recipe.training.batch_size > 100
-            return None if big else Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw")
+            return Measured("out of memory") if big else Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw")
 
         return {name: one(make.args[0]) for name, make in makers.items()}
 
@@ -63,7 +64,47 @@ def test_out_of_memory_is_a_row_and_what_was_measured_before_stays(monkeypatch: 
     found = bench_train(["mlp"], batch_sizes=[4, 200, 8], precisions=["fp32"], device="cpu").to_json()
     assert [row["out_of_memory"] for row in found["rows"]] == [False, True, False]
     assert [row["images_per_second"] for row in found["rows"]] == [10, None, 10]
+    assert [row["note"] for row in found["rows"]] == [None, "out of memory", None]
     assert {tuple(row) for row in found["rows"]} == {tuple(found["rows"][0])}, "all rows have the same keys"
+
+
+def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_that_says_why() -> None:
+    recipe = Recipe().replace(precision="fp32")
+    found = bench_train(["skresnet18"], batch_sizes=[1, 2], recipe=recipe, image_size=32, device="cpu", seconds=0.01)
+    one, two = found.to_json()["rows"]
+    assert (one["images_per_second"], one["share"], one["out_of_memory"]) == (None, None, False)
+    assert one["note"].startswith(
+        "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per chann"
+    )
+    assert two["images_per_second"] > 0
+    assert two["note"] is None
+
+
+def test_ctrl_c_leaves_the_rows_of_what_was_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_turns(makers: Mapping[str, Any], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
+        if found:
+            signal.raise_signal(signal.SIGINT)
+        done()
+        return dict.fromkeys(makers, Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw"))
+
+    found: list[TrainRow] = []
+    monkeypatch.setattr(train, "in_turns", in_turns)
+    with pytest.raises(KeyboardInterrupt):
+        bench_train(["mlp"], batch_sizes=[2, 3, 4], device="cpu", found=found.append)
+    assert [row.batch_size for row in found] == [2]
+
+
+def test_each_network_is_tried_without_its_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def gmacs_of(one: Network) -> float:
+        tried.append(one.arch)
+        return 1.0
+
+    monkeypatch.setattr(train, "gmacs_of", gmacs_of)
+    monkeypatch.setattr(train, "in_turns", lambda makers, *_: dict.fromkeys(makers, Measured("out of memory")))
+    bench_train(["mlp", "lenet"], batch_sizes=[1, 2], precisions=["fp32", "bf16"], device="cpu")
+    assert tried == ["mlp", "lenet"]
 
 
 def test_ctrl_c_ends_it_after_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:

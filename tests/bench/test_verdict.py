@@ -167,7 +167,7 @@ def test_a_processor_shares_its_cores_between_network_and_loader() -> None:
     assert verdict(found)[2].startswith("tench prepare ")
 
 
-def test_a_resident_set_needs_nothing() -> None:
+def test_a_resident_set_needs_nothing_only_where_the_network_is_slower() -> None:
     more = [Row("resident", 2, rate(51_234))]
     kept = (
         "Training decodes these images once and keeps them in memory, from where batches come at 51,200 images/s; the "
@@ -175,9 +175,16 @@ def test_a_resident_set_needs_nothing() -> None:
     )
     found = result(is_resident=True, more=more)
     assert bound(found) == "none"
-    assert verdict(found) == [kept, "Nothing needs to be done."]
+    assert verdict(found) == [kept, "Whether a network waits for them is told with --model."]
     found = result(is_resident=True, more=[*more, Row("step", 2, rate(9000))], device="cuda", arch="resnet20")
     assert verdict(found) == [kept, "resnet20 takes 9,000 images/s on cuda: nothing needs to be done."]
+    found = result(is_resident=True, more=[*more, Row("step", 2, rate(80_000))], device="cuda", arch="resnet20")
+    assert verdict(found) == [
+        kept,
+        "resnet20 takes 80,000 images/s on cuda, more than the 51,200 that come from memory, so it waits for images.",
+    ]
+    found = result(is_resident=True, more=[*more, Row("step", 2, rate(51_234))], device="cpu", arch="mlp")
+    assert verdict(found)[1].endswith("and the input takes 50 % of the time.")
 
 
 def test_programs_read_rows_and_remedies() -> None:

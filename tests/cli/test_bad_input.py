@@ -94,6 +94,20 @@ def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> N
     assert "truncated JPEG" in error
 
 
+def test_train_with_e_does_about_bad_images_what_it_is_told_else_what_the_training_did(
+    run: Run, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (classes / "val" / "cat" / "1.jpg").write_text("this is no picture")
+    assert train(run, classes, tmp_path / "run", "--bad", "skip")[0] == 0
+    evaluate = ["train", "-e", "--run", str(tmp_path / "run")]
+    for told in ([], ["--bad", "skip"]):
+        assert main([*evaluate, *told]) == 0
+        assert "(val): 3 images, each counted once" in capsys.readouterr().out
+    code, error = run(*evaluate, "--bad", "fail")
+    assert code == 1
+    assert str(classes / "val" / "cat" / "1.jpg") in error
+
+
 def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(classes)]) == 0
     (classes / "train" / "dog" / "3.jpg").write_text("this is no picture")
@@ -204,7 +218,12 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
         ("--epochs", "0", "training.epochs is 0, but should be more than 0."),
         ("--batch-size", "0", "training.batch_size is 0, but should be 1 or more."),
         ("--warmup", "5", "schedule.warmup: expected a duration such as"),
-        ("--schedule", "zigzag", "zigzag"),
+        (
+            "--schedule",
+            "zigzag",
+            "invalid choice 'zigzag' for argument '--schedule'. Expected one of ('constant', 'step', 'cosine', "
+            "'polynomial', 'exponential').",
+        ),
         ("--device", "gpu9", "--device gpu9: not to be had"),
         ("--image-size", "0", "input.image_size is 0, but should be 1 or more"),
         ("--threads", "-1", "The number of threads is -1, but should be 1 or more, or 0 for one per core."),
@@ -221,11 +240,15 @@ def test_an_option_that_cannot_be_says_what_could(
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
-def test_a_network_that_cannot_take_the_size_says_so(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_a_network_that_cannot_take_the_size_says_so_and_what_it_takes(run: Run, classes: Path, tmp_path: Path) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
     assert code == 2
-    assert "lenet" in error
-    assert "8" in error
+    assert error.endswith(
+        "tench train: lenet cannot take images of 8 x 8 px with 3 channels: LeNet's two 5x5 convolutions and two "
+        "poolings need at least 16 px\nIt is made for 28 x 28 px with 1 channel. Choose another image size or "
+        "another network; tench models PATTERN lists them.\n"
+    )
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
 def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tmp_path: Path) -> None:

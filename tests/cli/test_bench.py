@@ -1,17 +1,24 @@
 """`tench bench`, used as a person or a program uses it."""
 
 import csv
+import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tench.bench.measure import Rate
+from tench.bench.peak import Peak
+from tench.bench.step import Measured
+from tench.cli.bench import FORMS
 from tench.cli.main import main
 
 QUICK = ["--seconds", "0.3", "--threads", "2", "--image-size", "80", "-b", "4", "--device", "cpu"]
@@ -80,6 +87,59 @@ def test_help_of_the_form_names_its_options(capsys: pytest.CaptureFixture[str]) 
     shown = capsys.readouterr().out
     assert shown.startswith("usage: tench bench input ")
     assert "    tench bench input ~/flowers" in shown
+
+
+EXAMPLES = [
+    line.strip()
+    for form in FORMS.values()
+    for line in (inspect.getdoc(form) or "").splitlines()
+    if line.startswith("    tench ")
+]
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks and peaks are made ready as ever, but what takes minutes has the same rate for all of them."""
+    rate = Rate(10, 9, 11, 4, 5)
+    for module in ("train", "models"):
+        monkeypatch.setattr(
+            f"tench.bench.{module}.in_turns", lambda makers, *_: dict.fromkeys(makers, Measured(rate, 1000, "nhwc"))
+        )
+    monkeypatch.setattr("tench.bench.train.peak", lambda precision, device: Peak(precision, 512, 1e9, 5e8))
+    monkeypatch.setattr("tench.bench.input.step_rate", lambda *_: (rate, 4))
+
+
+@pytest.mark.usefixtures("_at_once")
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_what_the_help_gives_as_an_example_can_be_run(
+    example: str,
+    photo_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("flowers", "imagenet"):
+        (tmp_path / name).symlink_to(photo_folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    _, *arguments = map(os.path.expanduser, shlex.split(example))
+    quick = ["--seconds", "0.3"] if arguments[1] == "input" else []
+    assert main([*arguments, *quick, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out
+
+
+def test_every_measurement_gives_examples() -> None:
+    assert {example.split()[2] for example in EXAMPLES} == set(FORMS)
+
+
+@pytest.mark.parametrize("recipe", ["finetune10", "mxnet-finetune"])
+@pytest.mark.usefixtures("_at_once")
+def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
+    recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "train", "--recipe", recipe, "--device", "cpu", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["arch"] == "resnet18"
 
 
 @pytest.mark.parametrize(
@@ -158,11 +218,70 @@ def test_a_batch_that_does_not_fit_is_a_row_among_the_others(capsys: pytest.Capt
     command = "bench train -a mlp -b 2 1000000000000 4 --precision fp32 --seconds 0.01 --device cpu"
     assert main(command.split()) == 0
     device, head, *rows, peak = capsys.readouterr().out.splitlines()
-    assert device == "Training step on cpu"
+    assert device == "Training step on cpu, not compiled"
     assert head.split() == "network pixels batch precision format images/s min to max memory GMACs share".split()
     assert [row.split()[:3] for row in rows] == [["mlp", "28", batch] for batch in ("2", "1000000000000", "4")]
     assert [row.endswith("out of memory") for row in rows] == [False, True, False]
     assert peak.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of the faster of a 64 matrix product (")
+
+
+@pytest.mark.parametrize(("compile", "said"), [("on", "compiled"), ("off", "not compiled"), ("auto", "not compiled")])
+@pytest.mark.usefixtures("_at_once")
+def test_it_is_said_whether_the_network_was_compiled(
+    compile: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recipe := tmp_path / "mine.yaml").write_text(f"training: {{compile: '{compile}'}}\n")
+    command = ["bench", "train", "-a", "mlp", "--recipe", str(recipe), "--device", "cpu"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"Training step on cpu, {said}"
+    assert main([*command, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["compile"] == ("on" if compile == "on" else "off")
+
+
+@pytest.mark.usefixtures("_quick_peak")
+def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = "--precision fp32 --seconds 0.01 --device cpu".split()
+    assert main(["bench", "train", "-a", "skresnet18", "mlp", "-b", "1", *small, "--image-size", "32"]) == 0
+    _, _, refused, measured, _ = capsys.readouterr().out.splitlines()
+    assert "nchw" in measured
+    reason = "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per channel when training, "
+    assert reason in refused
+    assert refused.endswith("Take a larger one.")
+    assert main(["bench", "models", "skresnet18", "mlp", "-b", "1", *small]) == 0
+    _, _, refused, measured, blank, note = capsys.readouterr().out.splitlines()
+    assert refused.endswith("|  |  |  |")
+    assert measured.startswith("| mlp |")
+    assert (blank, note.startswith(reason)) == ("", True)
+
+
+@pytest.mark.parametrize("command", ["train -a mlp", "models mlp"])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_ctrl_c_keeps_the_rows_that_are_measured(
+    command: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def in_turns(makers: Mapping[str, object], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
+        if table.exists():
+            signal.raise_signal(signal.SIGINT)
+        done()
+        return dict.fromkeys(makers, Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw"))
+
+    table = tmp_path / "rates.csv"
+    module = command.split()[0]
+    monkeypatch.setattr(f"tench.bench.{module}.in_turns", in_turns)
+    monkeypatch.setattr("tench.bench.train.peak", lambda precision, device: Peak(precision, 512, 1e9, 5e8))
+    more = ["-b", "2", "3", "4", "--device", "cpu", "--csv", str(table), *(["--json"] if form == "json" else [])]
+    assert main(["bench", *command.split(), *more]) == 130
+    shown = capsys.readouterr()
+    if form == "json":
+        assert [row["batch_size"] for row in json.loads(shown.out)["rows"]] == [2]
+    else:
+        assert sum("mlp" in line for line in shown.out.splitlines()) == 1
+    assert shown.err.endswith("tench bench: interrupted.\n")
+    with table.open(newline="") as file:
+        assert [row["batch_size"] for row in csv.DictReader(file)] == ["2"]
 
 
 @pytest.mark.parametrize(

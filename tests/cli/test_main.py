@@ -69,6 +69,35 @@ def test_train_with_e_evaluates_the_run(digits_run: Path, capsys: pytest.Capture
     assert "359 images, each counted once" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--arch resnet50", "--weights torchvision:resnet50", "--image-size 32", "--test-time mirror", "--lr 0.2"),
+        *("--with digits", "--recipe digits", "--print-freq 1", "--save-every 5", "--tensorboard", "--epochs 3"),
+    ],
+)
+def test_train_with_e_refuses_by_name_what_an_evaluation_does_not_take(
+    option: str, digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "digits", "-e", "--run", str(digits_run), *option.split()]) == 2
+    assert capsys.readouterr().err == (
+        f"tench train: -e evaluates the weights of --run as they are and does not take {option.split()[0]}. "
+        "Leave that out; it takes SOURCE or --val, --device, -j, -b and --bad.\n"
+    )
+
+
+def test_train_with_e_names_all_that_it_does_not_take(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-e", "--run", str(digits_run), "--pad", "2", "--tensorboard", "--seed", "5"]) == 2
+    assert "does not take --tensorboard, --pad, --seed. " in capsys.readouterr().err
+
+
+def test_train_with_e_takes_device_threads_and_batch_size(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for source in (["digits"], ["--val", "digits"]):
+        command = ["train", *source, "-e", "--run", str(digits_run), "--device", "cpu", "-j", "1", "-b", "7"]
+        assert main(command) == 0
+        assert "359 images, each counted once" in capsys.readouterr().out
+
+
 def test_a_finished_run_is_left_alone(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (digits_run / "last.ckpt").stat().st_mtime_ns
     assert main(["train", "--run", str(digits_run)]) == 0

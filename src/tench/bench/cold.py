@@ -48,7 +48,7 @@ def _answer(one: Table) -> Cold:
     """Whether the first byte of a table of one row is out of memory: a read that must not wait then fails."""
     begin = 0 if one.indexes else int(one.offsets[0])
     with _opened(one, 0) as descriptor:
-        os.fsync(descriptor)  # of so few only: for 5,000 small files it takes 10 s, though nothing is left to write
+        os.fsync(descriptor)  # of so few only: for thousands of small files it is slow, with nothing left to write
         drop(one)  # each by itself, because the read makes the kernel fetch what follows
         try:
             os.preadv(descriptor, [bytearray(1)], begin, os.RWF_NOWAIT)

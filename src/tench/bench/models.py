@@ -6,14 +6,16 @@ For choosing one. Each network and batch size is measured by itself, its forward
 import dataclasses
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
 
 from tench.bench.accuracy import Accuracy, accuracies
 from tench.bench.measure import REPEATS, Rate
-from tench.bench.network import network
+from tench.bench.network import Network, network
 from tench.bench.step import SECONDS, forward_pass, in_turns, training_step
-from tench.bench.train import rate_values, require_seconds
+from tench.bench.train import note, rate_values, require_seconds
 from tench.errors import UsageError
 from tench.machine import choose_device
 from tench.models import ModelInfo, describe, find
@@ -27,15 +29,15 @@ USUAL = "alexnet vgg16 resnet50 resnet152 inception_v3 densenet121 squeezenet1_1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """A network with a batch size. forward, training: None where it ran out of memory. memory_bytes: of training, at
-    most; None where that is not known. accuracies: known ones, the best first.
+    """A network with a batch size. forward, training: where it could not be measured, the reason. memory_bytes: of
+    training, at most; None where that is not known. accuracies: known ones, the best first.
     """
 
     info: ModelInfo
     batch_size: int
     precision: str
-    forward: Rate | None
-    training: Rate | None
+    forward: Rate | str
+    training: Rate | str
     memory_bytes: int | None
     accuracies: Sequence[Accuracy]
 
@@ -55,6 +57,8 @@ class ModelRow:
             "min": training["min"],
             "max": training["max"],
             "memory_bytes": self.memory_bytes,
+            "note": note(self.training),
+            "forward_note": note(self.forward),
             "top1": None if best is None else round(best.top1, 6),
             "top1_of": None if best is None else f"{best.weights}, {best.data}, {best.whose}",
         }
@@ -67,49 +71,37 @@ def bench_models(
     precision: str = "auto",
     device: str = "auto",
     seconds: float = SECONDS,
+    found: Callable[[ModelRow], None] = lambda row: None,
 ) -> list[ModelRow]:
     """Measure networks, named or matched by shell patterns, each with each batch size, at its usual image size.
 
-    patterns: none: `USUAL`. seconds: about, for each rate. Raises UsageError for what cannot be asked, before anything
-    is measured, and KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came.
+    patterns: none: `USUAL`. seconds: about, for each rate. found: called with each row as soon as it is measured.
+    Raises UsageError for what cannot be asked, before anything is measured, and KeyboardInterrupt after the pass in
+    which Ctrl-C or SIGTERM came. A network that cannot be trained with a batch is a row with the reason.
     """
     require_seconds(seconds)
     used = choose_device(device)
     archs = networks(patterns or USUAL)
-    recipe = Recipe().replace(precision=precision)
-    pairs = [
-        (arch, network(arch, recipe.replace(batch_size=batch), None, used)) for arch in archs for batch in batch_sizes
-    ]
-    infos = {arch: describe(arch) for arch in archs}
-    rows = []
-    with stop_signals() as stop_asked, progress("bench", 2 * (1 + REPEATS) * len(pairs), "passes") as advance:
-        note = ""
+    recipes = [Recipe().replace(precision=precision, batch_size=batch) for batch in batch_sizes]
+    each = {arch: [network(arch, recipe, None, used) for recipe in recipes] for arch in archs}
+    rows: list[ModelRow] = []
+    num_passes = 2 * (1 + REPEATS) * len(archs) * len(batch_sizes)
+    with stop_signals() as stop_asked, progress("bench", num_passes, "passes") as advance:
+        now = ""
 
-        def done() -> None:
-            advance(1, note)
+        def done(passes: int = 1) -> None:
+            advance(passes, now)
             if stop_asked():
                 raise KeyboardInterrupt
 
-        for arch, one in pairs:
-            note = f"{arch}, batch of {one.recipe.training.batch_size}"
-            of_one = (one.recipe, one.size, one.num_classes, used)
-            makers = {
-                "forward": functools.partial(forward_pass, *of_one),
-                "training": functools.partial(training_step, *of_one),
-            }
-            found = in_turns(makers, seconds, done)
-            forward, training = found["forward"], found["training"]
-            rows.append(
-                ModelRow(
-                    info=infos[arch],
-                    batch_size=one.recipe.training.batch_size,
-                    precision=one.recipe.training.precision,
-                    forward=None if forward is None else forward.rate,
-                    training=None if training is None else training.rate,
-                    memory_bytes=None if training is None else training.memory_bytes,
-                    accuracies=accuracies(arch),
-                )
-            )
+        for arch, ones in each.items():
+            now = arch
+            done(0)
+            info = describe(arch)
+            for one in ones:
+                now = f"{arch}, batch of {one.recipe.training.batch_size}"
+                rows.append(_row(one, info, seconds, used, done))
+                found(rows[-1])
     return rows
 
 
@@ -122,3 +114,21 @@ def networks(patterns: Sequence[str]) -> list[str]:
             raise UsageError(f"{pattern!r}: no network is called so. tench models PATTERN lists them.")
         found += names
     return list(dict.fromkeys(found))
+
+
+def _row(one: Network, info: ModelInfo, seconds: float, device: torch.device, done: Callable[[], None]) -> ModelRow:
+    of_one = (one.recipe, one.size, one.num_classes, device)
+    makers = {
+        "forward": functools.partial(forward_pass, *of_one),
+        "training": functools.partial(training_step, *of_one),
+    }
+    measured = in_turns(makers, seconds, done)
+    return ModelRow(
+        info=info,
+        batch_size=one.recipe.training.batch_size,
+        precision=one.recipe.training.precision,
+        forward=measured["forward"].rate,
+        training=measured["training"].rate,
+        memory_bytes=measured["training"].memory_bytes,
+        accuracies=accuracies(one.arch),
+    )

@@ -16,31 +16,27 @@ from tench.training.recipe_check import validate
 from tench.training.recipe_views import at_size, train_size
 from tench.training.schedule import num_epochs
 
+_AUTO_ARCH = "resnet18"
+"""What a training without weights makes of auto."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """recipe: resolved. size: of the training images, pixels. gmacs: 10^9 MACs of one image of that size, forward."""
+    """recipe: resolved. size: of the training images, pixels."""
 
     arch: str
     recipe: Recipe
     num_classes: int
     size: int
-    gmacs: float
-
-    def share(self, images_per_second: float, flops: float) -> float:
-        """The part that training at this rate takes of a device's FLOPs a second: 3 x forward, two for a MAC.
-
-        The backward pass has two products for each one of the forward pass: for the images and for the weights.
-        """
-        return 3 * 2 * 1e9 * self.gmacs * images_per_second / flops
 
 
 def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.device) -> Network:
     """The network on images of the size asked for, else the recipe's, else its usual one.
 
-    Takes no memory. Raises UsageError for an unknown network, one that cannot take such images, or a recipe's value
-    that cannot be.
+    arch: auto is what a training without weights takes, also where the recipe wants weights: none are read here. Takes
+    no memory and no time. Raises UsageError for an unknown network, or a recipe's value that cannot be.
     """
+    arch = _AUTO_ARCH if arch == "auto" else arch
     usual = source_of(arch).usual_input(name_in_source(arch))
     recipe = recipe.replace(arch=arch)
     if image_size is not None:
@@ -51,17 +47,27 @@ def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.dev
         recipe = recipe.replace(channels=usual.channels)
     validate(recipe)
     recipe = resolve(recipe, _no_images(), device)
-    size, channels = recipe.input.image_size, recipe.input.channels
-    assert size != "auto"
-    assert channels != "auto"
     # Of the last epoch: where training images grow, by then they are as large as they become.
-    trained = train_size(recipe, num_epochs(recipe) - 1)
-    macs = dry_run(
-        lambda: make_network(recipe, usual.num_classes),
-        (1, channels, trained, trained),
-        count_macs,
-    )
-    return Network(arch, recipe, usual.num_classes, trained, macs.total / 1e9)
+    return Network(arch, recipe, usual.num_classes, train_size(recipe, num_epochs(recipe) - 1))
+
+
+def gmacs_of(one: Network) -> float:
+    """10^9 MACs of the forward pass of one training image.
+
+    Takes no memory, but some time for a large network. Raises UsageError for one that cannot take such images.
+    """
+    channels = one.recipe.input.channels
+    assert channels != "auto"
+    images = (1, channels, one.size, one.size)
+    return dry_run(lambda: make_network(one.recipe, one.num_classes), images, count_macs).total / 1e9
+
+
+def share(gmacs: float, images_per_second: float, flops: float) -> float:
+    """The part that training at this rate takes of a device's FLOPs a second: 3 x forward, two for a MAC.
+
+    The backward pass has two products for each one of the forward pass: for the images and for the weights.
+    """
+    return 3 * 2 * 1e9 * gmacs * images_per_second / flops
 
 
 def _no_images() -> Table:

@@ -3,6 +3,9 @@
 A network's rate is held against the faster of them. Published peaks are of other clocks, other counts of cores and
 other libraries than those here. The matrix product alone is no bound: MKL's in fp32 can be slower than oneDNN's 3 x 3
 convolution, and a network of such convolutions then learns at more than the product's rate.
+
+A GPU does one product in about the time that launching it and waiting for it take. So work is queued, as the steps of a
+training are, and the device is waited for after tens of milliseconds only.
 """
 
 import dataclasses
@@ -15,11 +18,13 @@ import torch.nn.functional as F
 from tench.bench.measure import REPEATS
 from tench.training.step import DTYPES
 
-_SIZES = (512, 1024, 2048, 4096)
-"""Of the matrices."""
-_BATCHES = (1, 4, 16, 64)
+_SIZES, _SIZE_ON_GPU = (512, 1024, 2048, 4096), 8192
+"""Of the matrices; one more on a GPU, which smaller ones do not fill."""
+_BATCHES, _BATCH_ON_GPU = (1, 4, 16, 64), 256
 """Of the convolution's maps."""
 _CHANNELS, _SIDE = 256, 28
+_TURN_SECONDS = 0.05
+"""Of the work between two waits for the device, at least."""
 _MOST_SECONDS = 1.0
 """Of one product or convolution: where the format is not in the hardware, a large one takes minutes."""
 
@@ -41,9 +46,9 @@ class Peak:
 
 
 def peak(precision: str, device: torch.device) -> Peak:
-    """The fastest of five products of matrices of up to 4096 x 4096, and of five convolutions of 256 channels.
+    """The best of five turns of 4096 x 4096 products, on a GPU of 8192 x 8192, and of convolutions of 256 channels.
 
-    Smaller ones where they take longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU as
+    Smaller ones where one takes longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU as
     convolutions have it, in TF32 where torch lets them.
     """
     dtype = DTYPES[precision]
@@ -58,14 +63,16 @@ def peak(precision: str, device: torch.device) -> Peak:
         maps, filters = (one.to(dtype).to(memory_format=torch.channels_last) for one in (maps, filters))
         return lambda: F.conv2d(maps, filters, padding=1)
 
+    on_gpu = device.type == "cuda"
+    sizes, batches = (_SIZES, _BATCHES) if not on_gpu else ((*_SIZES, _SIZE_ON_GPU), (*_BATCHES, _BATCH_ON_GPU))
     before = torch.get_float32_matmul_precision()
-    if device.type == "cuda" and torch.backends.cudnn.allow_tf32:
+    if on_gpu and torch.backends.cudnn.allow_tf32:
         torch.set_float32_matmul_precision("high")
     try:
         with torch.inference_mode():
-            size, product_flops = _largest(product, _SIZES, lambda size: 2.0 * size**3, device)
+            size, product_flops = _largest(product, sizes, lambda size: 2.0 * size**3, device)
             of_a_map = 2.0 * 9 * (_CHANNELS * _SIDE) ** 2
-            _, convolution_flops = _largest(convolution, _BATCHES, lambda batch: of_a_map * batch, device)
+            _, convolution_flops = _largest(convolution, batches, lambda batch: of_a_map * batch, device)
     finally:
         torch.set_float32_matmul_precision(before)
     return Peak(precision, size, product_flops, convolution_flops)
@@ -75,24 +82,32 @@ def _largest(
     prepared: Callable[[int], Work], sizes: Sequence[int], flops: Callable[[int], float], device: torch.device
 ) -> tuple[int, float]:
     """(the largest size that does not take too long, its FLOPs a second)"""
-    size, rate = sizes[0], flops(sizes[0]) / _seconds(prepared(sizes[0]), device)
+    size, work = sizes[0], prepared(sizes[0])
     for larger in sizes[1:]:
-        if flops(larger) / rate > _MOST_SECONDS:
+        _turn(work, 1, device)  # the first one takes memory and chooses a kernel
+        if _turn(work, 1, device) * flops(larger) / flops(size) > _MOST_SECONDS:
             break
-        size, rate = larger, flops(larger) / _seconds(prepared(larger), device)
-    return size, rate
+        size, work = larger, prepared(larger)
+    return size, flops(size) / _seconds(work, device)
 
 
 def _seconds(work: Work, device: torch.device) -> float:
-    """Of the fastest of five, after one that does not count."""
-    found = []
-    for _ in range(REPEATS + 1):
-        _wait(device)
-        began = time.perf_counter()
+    """Of one, in the fastest of five turns."""
+    _turn(work, 1, device)
+    number = 1
+    while _turn(work, number, device) < _TURN_SECONDS:
+        number *= 2
+    return min(_turn(work, number, device) for _ in range(REPEATS)) / number
+
+
+def _turn(work: Work, number: int, device: torch.device) -> float:
+    """Seconds that so many take, one queued behind the other."""
+    _wait(device)
+    began = time.perf_counter()
+    for _ in range(number):
         work()
-        _wait(device)
-        found.append(time.perf_counter() - began)
-    return min(found[1:])
+    _wait(device)
+    return time.perf_counter() - began
 
 
 def _wait(device: torch.device) -> None:

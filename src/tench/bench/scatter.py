@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tench.bench.accuracy import FILE, Accuracy, accuracies
 from tench.errors import UsageError, some
-from tench.models import ModelInfo, describe
+from tench.models import ModelInfo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 Known = Sequence[tuple[ModelInfo, Accuracy]]
 
 
-def known_accuracies(archs: Sequence[str]) -> Known:
-    """What can be drawn of the networks. Raises UsageError where there is nothing, and for an unknown network."""
-    found = [(describe(arch), one) for arch in archs for one in accuracies(arch)]
-    if not found:
+def require_known(archs: Sequence[str]) -> None:
+    """Raise UsageError where no accuracy is known of any of the networks, and for an unknown one."""
+    if not any(accuracies(arch) for arch in archs):
         raise UsageError(
             f"Of {some(archs)} no accuracy is known (known are torchvision's, and those in {FILE}), so there is "
             "nothing to --plot."
         )
-    return found
 
 
 def scatter(known: Known) -> "Image":

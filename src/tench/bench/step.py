@@ -24,10 +24,11 @@ from tench.training.recipe_views import make_normalise
 from tench.training.state import State, new_state
 from tench.training.step import autocast, read_totals, train_step
 
+OUT_OF_MEMORY = "out of memory"
 SECONDS = 2.5
 """About how long the timed passes of one network take together."""
 _CPU_BATCH = 16
-"""On a processor the rate hardly depends on the batch, and a step of 64 images takes ten seconds."""
+"""On a processor the rate hardly depends on the batch, and the step of a large one is long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +47,11 @@ class Ready:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The rate of what was ready, and what it took."""
+    """The rate of what was ready, and what it took; where it could not be measured, the reason and nothing else."""
 
-    rate: Rate
-    memory_bytes: int | None
-    memory_format: str
+    rate: Rate | str
+    memory_bytes: int | None = None
+    memory_format: str | None = None
 
 
 def usual_batch(recipe: Recipe, device: torch.device) -> int:
@@ -118,16 +119,25 @@ def step_rate(
 
 def in_turns(
     makers: Mapping[str, Callable[[], Ready]], seconds: float = SECONDS, done: Callable[[], None] = lambda: None
-) -> dict[str, Measured | None]:
-    """Make all of them ready and time them in turns; None is what runs out of memory, even when it is alone.
+) -> dict[str, Measured]:
+    """Make all of them ready and time them in turns; of what cannot be measured, tell the reason.
 
-    Where memory does not suffice for all at once, they are timed one after the other. seconds: about, for each.
-    done: called after every pass.
+    It is `OUT_OF_MEMORY` where memory does not suffice even for one alone; where it does not suffice for all at once,
+    they are timed one after the other. Else it is the text of the UsageError that a maker raised. seconds: about, for
+    each. done: called after every pass.
     """
     try:
-        ready = {name: make() for name, make in makers.items()}
-        found = _rates(ready, seconds, done)
-        return {name: Measured(found[name], one.memory_bytes, one.memory_format) for name, one in ready.items()}
+        ready: dict[str, Ready] = {}
+        found: dict[str, Measured] = {}
+        for name, make in makers.items():
+            try:
+                ready[name] = make()
+            except UsageError as error:
+                found[name] = Measured(str(error))
+        measured = _rates(ready, seconds, done) if ready else {}
+        for name, one in ready.items():
+            found[name] = Measured(measured[name], one.memory_bytes, one.memory_format)
+        return {name: found[name] for name in makers}
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -136,7 +146,7 @@ def in_turns(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if len(makers) == 1:
-        return dict.fromkeys(makers)
+        return dict.fromkeys(makers, Measured(OUT_OF_MEMORY))
     return {name: in_turns({name: make}, seconds, done)[name] for name, make in makers.items()}
 
 

@@ -8,14 +8,14 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tench.bench.measure import REPEATS, Rate
-from tench.bench.network import Network, network
+from tench.bench.network import Network, gmacs_of, network, share
 from tench.bench.peak import Peak, peak
 from tench.bench.result import STEP
-from tench.bench.step import SECONDS, Measured, in_turns, training_step, usual_batch
+from tench.bench.step import OUT_OF_MEMORY, SECONDS, Measured, in_turns, training_step, usual_batch
 from tench.errors import UsageError
 from tench.machine import choose_device
 from tench.progress import progress
@@ -25,9 +25,8 @@ from tench.training.stopping import stop_signals
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainRow:
-    """One combination. rate: None where it ran out of memory. memory_bytes: at most, None where that is not known.
-
-    share: of the device's peak in the same precision, counted as 3 x forward.
+    """One combination. rate: where it could not be measured, the reason. memory_bytes: at most, None where that is not
+    known. compile: on or off; a recipe's auto is measured without. peak: of the device in the same precision.
     """
 
     arch: str
@@ -35,10 +34,16 @@ class TrainRow:
     batch_size: int
     precision: str
     memory_format: str
+    compile: str
     gmacs: float
-    rate: Rate | None
+    rate: Rate | str
     memory_bytes: int | None
-    share: float | None
+    peak: Peak
+
+    @property
+    def share(self) -> float | None:
+        """Of the peak, counted as 3 x forward; None where nothing was measured."""
+        return None if isinstance(self.rate, str) else share(self.gmacs, self.rate.median, self.peak.flops)
 
     def to_json(self) -> dict[str, Any]:
         """For programs and CSV: the same keys in every row; what they mean stands in docs/bench.md."""
@@ -49,21 +54,27 @@ class TrainRow:
             "batch_size": self.batch_size,
             "precision": self.precision,
             "memory_format": self.memory_format,
+            "compile": self.compile,
             **rate_values(self.rate),
             "memory_bytes": self.memory_bytes,
             "gmacs": round(self.gmacs, 4),
             "share": None if self.share is None else round(self.share, 4),
-            "out_of_memory": self.rate is None,
+            "out_of_memory": self.rate == OUT_OF_MEMORY,
+            "note": note(self.rate),
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """peaks: what the share of each precision refers to."""
+    """device: cpu or cuda."""
 
     device: str
     rows: Sequence[TrainRow]
-    peaks: Sequence[Peak]
+
+    @property
+    def peaks(self) -> list[Peak]:
+        """What the share of each precision refers to."""
+        return list(dict.fromkeys(row.peak for row in self.rows))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -83,12 +94,15 @@ def bench_train(
     image_size: int | None = None,
     device: str = "auto",
     seconds: float = SECONDS,
+    found: Callable[[TrainRow], None] = lambda row: None,
 ) -> TrainResult:
     """Measure the training step of each combination; of what is not named, the recipe's value (None: the defaults).
 
     On a processor the recipe's batch is cut to 16 images. image_size: pixels; None: the recipe's, else the one that a
-    network is usually quoted for. seconds: about, for each combination. Raises UsageError for what cannot be asked,
-    before anything is measured, and KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came.
+    network is usually quoted for. seconds: about, for each combination. found: called with each row, as soon as its
+    network and batch size are measured. Raises UsageError for what cannot be asked, before anything is measured, and
+    KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came. A network that cannot be trained with a batch is a
+    row with the reason.
     """
     require_seconds(seconds)
     used, recipe = choose_device(device), recipe or Recipe()
@@ -97,7 +111,6 @@ def bench_train(
     )
     variants = [recipe.replace(precision=precision, memory_format=order) for precision, order in given]
     batches = batch_sizes or [usual_batch(recipe, used)]
-    # All are tried without their memory first: what cannot be is known before the first one is measured.
     groups = [
         [network(arch, one.replace(batch_size=batch), image_size, used) for one in variants]
         for arch in archs or [recipe.model.arch]
@@ -107,11 +120,16 @@ def bench_train(
     rows: list[TrainRow] = []
     with stop_signals() as stop_asked, progress("bench", num_passes, "passes") as advance:
 
-        def done() -> None:
-            advance(1, "")
+        def done(passes: int = 1, now: str = "") -> None:
+            advance(passes, now)
             if stop_asked():
                 raise KeyboardInterrupt
 
+        # Each network is tried without its memory first: what cannot be is known before the first one is measured.
+        gmacs = {}
+        for one in {group[0].arch: group[0] for group in groups}.values():
+            done(0, one.arch)
+            gmacs[one.arch] = gmacs_of(one)
         wanted: dict[str, None] = dict.fromkeys(one.recipe.training.precision for group in groups for one in group)
         peaks = {precision: peak(precision, used) for precision in wanted}
         for group in groups:
@@ -119,9 +137,11 @@ def bench_train(
                 str(number): functools.partial(training_step, one.recipe, one.size, one.num_classes, used)
                 for number, one in enumerate(group)
             }
-            found = in_turns(makers, seconds, done)
-            rows += [_row(one, measured, peaks) for one, measured in zip(group, found.values(), strict=True)]
-    return TrainResult(used.type, rows, list(peaks.values()))
+            results = in_turns(makers, seconds, done)
+            for one, measured in zip(group, results.values(), strict=True):
+                rows.append(_row(one, gmacs[one.arch], measured, peaks))
+                found(rows[-1])
+    return TrainResult(used.type, rows)
 
 
 def require_seconds(seconds: float) -> None:
@@ -130,22 +150,27 @@ def require_seconds(seconds: float) -> None:
         raise UsageError(f"The time to measure is {seconds:g} s, but should be more than 0.")
 
 
-def rate_values(rate: Rate | None) -> dict[str, Any]:
-    """A rate as programs read it; with None, where memory did not suffice, the same keys without values."""
-    return dict.fromkeys(Rate.of(1, [1.0]).to_json()) if rate is None else rate.to_json()
+def rate_values(rate: Rate | str) -> dict[str, Any]:
+    """A rate as programs read it; of what was not measured the same keys without values."""
+    return dict.fromkeys(Rate.of(1, [1.0]).to_json()) if isinstance(rate, str) else rate.to_json()
 
 
-def _row(one: Network, measured: Measured | None, peaks: Mapping[str, Peak]) -> TrainRow:
+def note(rate: Rate | str) -> str | None:
+    """Why there is no rate; None where there is one."""
+    return rate if isinstance(rate, str) else None
+
+
+def _row(one: Network, gmacs: float, measured: Measured, peaks: Mapping[str, Peak]) -> TrainRow:
     training = one.recipe.training
-    flops = peaks[training.precision].flops
     return TrainRow(
         arch=one.arch,
         image_size=one.size,
         batch_size=training.batch_size,
         precision=training.precision,
-        memory_format=training.memory_format if measured is None else measured.memory_format,
-        gmacs=one.gmacs,
-        rate=None if measured is None else measured.rate,
-        memory_bytes=None if measured is None else measured.memory_bytes,
-        share=None if measured is None else one.share(measured.rate.median, flops),
+        memory_format=measured.memory_format or training.memory_format,
+        compile="on" if training.compile == "on" else "off",
+        gmacs=gmacs,
+        rate=measured.rate,
+        memory_bytes=measured.memory_bytes,
+        peak=peaks[training.precision],
     )

@@ -49,7 +49,7 @@ def verdict(result: Result) -> list[str]:
             "Training decodes these images once and keeps them in memory, from where batches come at "
             f"{figures(_input_rate(result))} images/s; the loader's rates are those of the first time."
         )
-        return [kept, *_network(result), *([] if result.find(STEP) else ["Nothing needs to be done."])]
+        return [kept, *(_network(result) or ["Whether a network waits for them is told with --model."])]
     return [_bound(result), *_cold(result), *_network(result), *_remedies(result)]
 
 
@@ -95,7 +95,10 @@ def _network(result: Result) -> list[str]:
         )
         return [f"{both}: nothing needs to be done." if keeps_up(result) else f"{both}."]
     if result.is_resident:
-        return [f"{result.arch} takes {figures(takes)} images/s on {result.device}: nothing needs to be done."]
+        network = f"{result.arch} takes {figures(takes)} images/s on {result.device}"
+        if keeps_up(result):
+            return [f"{network}: nothing needs to be done."]
+        return [f"{network}, more than the {figures(gives)} that come from memory, so it waits for images."]
     enough = _cores_for(takes, gives, result)
     if keeps_up(result):
         are = "is" if enough == 1 else "are"

@@ -9,6 +9,7 @@ import tyro
 from tench.cli.parse import parse
 
 if TYPE_CHECKING:
+    from tench.bench.measure import Rate
     from tench.bench.models import ModelRow
 
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class BenchModels:
     """Measure networks at their usual size: forward and training rates, memory, parameters, GMACs, known accuracies.
 
-    Prints a Markdown table. Examples:
+    Prints a Markdown table, row by row; Ctrl-C leaves the rows that are there. Examples:
 
         tench bench models
         tench bench models resnet50 'mobilenet_v*' -b 1 32 256 --plot networks.png
@@ -49,43 +50,68 @@ def run(arguments: list[str]) -> int:
     asked = parse(BenchModels, arguments, command="bench models")
     from tench.bench.models import USUAL, bench_models, networks
     from tench.bench.texts import write_csv
-    from tench.files import require_place, require_png, write_png
+    from tench.files import require_place, require_png
 
     if asked.csv:
         require_place(asked.csv, "the table")
     if asked.plot:
-        from tench.bench.scatter import known_accuracies, scatter
+        from tench.bench.scatter import require_known
 
         require_png(asked.plot, "the plot")
-        write_png(asked.plot, scatter(known_accuracies(networks(asked.patterns or USUAL))), "the plot")
-    rows = bench_models(
-        asked.patterns,
-        batch_sizes=asked.batch_sizes,
-        precision=asked.precision,
-        device=asked.device,
-        seconds=asked.seconds,
-    )
-    if asked.csv:
-        write_csv(asked.csv, [row.to_json() for row in rows])
-    if asked.json:
-        print(json.dumps({"rows": [row.to_json() for row in rows]}))
-    else:
-        _show(rows)
+        require_known(networks(asked.patterns or USUAL))
+    rows: list[ModelRow] = []
+
+    def found(row: "ModelRow") -> None:
+        if not asked.json:
+            _show(row, is_first=not rows)
+        rows.append(row)
+        if asked.csv:
+            write_csv(asked.csv, [row.to_json() for row in rows])
+
+    try:
+        bench_models(
+            asked.patterns,
+            batch_sizes=asked.batch_sizes,
+            precision=asked.precision,
+            device=asked.device,
+            seconds=asked.seconds,
+            found=found,
+        )
+    finally:  # Ctrl-C too leaves what was measured before it
+        if rows:
+            _finish(asked, rows)
     return 0
 
 
-def _show(rows: "list[ModelRow]") -> None:
-    print(
-        "| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, images/s "
-        "| training, images/s | memory | top-1, whose |"
-    )
-    print("|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|")
-    for row in rows:
-        print("| " + " | ".join(_cells(row)) + " |")
+def _show(row: "ModelRow", *, is_first: bool) -> None:
+    if is_first:
+        print(
+            "| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, images/s "
+            "| training, images/s | memory | top-1, whose |"
+        )
+        print("|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|")
+    print("| " + " | ".join(_cells(row)) + " |", flush=True)
+
+
+def _finish(asked: BenchModels, rows: "list[ModelRow]") -> None:
+    from tench.bench.step import OUT_OF_MEMORY
+
+    if asked.json:
+        print(json.dumps({"rows": [row.to_json() for row in rows]}))
+    else:
+        for note in dict.fromkeys(rate for row in rows for rate in (row.forward, row.training)):
+            if isinstance(note, str) and note != OUT_OF_MEMORY:
+                print(f"\n{note}")
+    if asked.plot:
+        from tench.bench.scatter import scatter
+        from tench.files import write_png
+
+        known = [(info, one) for info, found in {row.info: row.accuracies for row in rows}.items() for one in found]
+        if known:
+            write_png(asked.plot, scatter(known), "the plot")
 
 
 def _cells(row: "ModelRow") -> list[str]:
-    from tench.bench.texts import figures
     from tench.files import size_text
 
     info, best = row.info, row.accuracies[0] if row.accuracies else None
@@ -97,7 +123,16 @@ def _cells(row: "ModelRow") -> list[str]:
         f"{info.conv_gmacs:.4f}",
         str(row.batch_size),
         row.precision,
-        *("out of memory" if rate is None else figures(rate.median) for rate in (row.forward, row.training)),
+        *(_rate(rate) for rate in (row.forward, row.training)),
         "" if row.memory_bytes is None else size_text(row.memory_bytes),
         "" if best is None else f"{100 * best.top1:.2f} % ({best.weights}, {best.whose})",
     ]
+
+
+def _rate(rate: "Rate | str") -> str:
+    from tench.bench.step import OUT_OF_MEMORY
+    from tench.bench.texts import figures
+
+    if isinstance(rate, str):
+        return rate if rate == OUT_OF_MEMORY else ""  # a longer reason stands below the table
+    return figures(rate.median)

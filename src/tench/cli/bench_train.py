@@ -11,13 +11,17 @@ from tench.cli.parse import parse
 if TYPE_CHECKING:
     from tench.bench.train import TrainResult, TrainRow
 
+_NAME_WIDTH = 12
+"""Of the first column, where no longer name is asked for: rows are shown before all names are known."""
+_HEAD = "  pixels  batch  precision  format   images/s          min to max    memory   GMACs  share"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchTrain:
     """Measure how fast networks learn on this device: the training step alone, on made-up images.
 
-    Each combination of networks, batch sizes, precisions and memory formats is a row. One that runs out of memory is a
-    row too. Examples:
+    Each combination of networks, batch sizes, precisions and memory formats is a row. One that cannot
+    be measured is a row with the reason. Rows are shown as they come, and Ctrl-C leaves those that are there. Examples:
 
         tench bench train
         tench bench train -a resnet18 resnet50 -b 64 256 --precision bf16 fp32 --memory-format nchw nhwc
@@ -57,43 +61,50 @@ class BenchTrain:
 def run(arguments: list[str]) -> int:
     asked = parse(BenchTrain, arguments, command="bench train")
     from tench.bench.texts import write_csv
-    from tench.bench.train import bench_train
+    from tench.bench.train import TrainResult, bench_train
     from tench.files import require_place
+    from tench.machine import choose_device
     from tench.training.recipe_file import load_recipe
 
     if asked.csv:
         require_place(asked.csv, "the table")
-    result = bench_train(
-        asked.archs,
-        batch_sizes=asked.batch_sizes,
-        precisions=asked.precisions,
-        memory_formats=asked.memory_formats,
-        recipe=load_recipe(asked.recipe) if asked.recipe else None,
-        image_size=asked.image_size,
-        device=asked.device,
-        seconds=asked.seconds,
-    )
-    if asked.csv:
-        write_csv(asked.csv, [row.to_json() for row in result.rows])
-    if asked.json:
-        print(json.dumps(result.to_json()))
-    else:
-        _show(result)
+    device = choose_device(asked.device).type
+    width = max([_NAME_WIDTH, *map(len, asked.archs)])
+    rows: list[TrainRow] = []
+
+    def found(row: "TrainRow") -> None:
+        if not asked.json:
+            if not rows:
+                compiled = "compiled" if row.compile == "on" else "not compiled"  # the recipe's, so the same in all
+                print(f"Training step on {device}, {compiled}")
+                print(f"  {'network':<{width}}{_HEAD}")
+            print(_line(row, width), flush=True)
+        rows.append(row)
+        if asked.csv:
+            write_csv(asked.csv, [row.to_json() for row in rows])
+
+    try:
+        bench_train(
+            asked.archs,
+            batch_sizes=asked.batch_sizes,
+            precisions=asked.precisions,
+            memory_formats=asked.memory_formats,
+            recipe=load_recipe(asked.recipe) if asked.recipe else None,
+            image_size=asked.image_size,
+            device=asked.device,
+            seconds=asked.seconds,
+            found=found,
+        )
+    finally:  # Ctrl-C too leaves what was measured before it
+        result = TrainResult(device, rows)
+        if rows:
+            print(json.dumps(result.to_json())) if asked.json else _show_peaks(result)
     return 0
 
 
-def _show(result: "TrainResult") -> None:
+def _show_peaks(result: "TrainResult") -> None:
     from tench.bench.texts import figures
 
-    width = max(len("network"), *(len(row.arch) for row in result.rows))
-    print(f"Training step on {result.device}")
-    head = "  pixels  batch  precision  format   images/s          min to max    memory   GMACs  share"
-    print(f"  {'network':<{width}}{head}")
-    for row in result.rows:
-        print(
-            f"  {row.arch:<{width}}  {row.image_size:>6}  {row.batch_size:>5}  {row.precision:>9}{row.memory_format:>8}"
-            + _measured(row)
-        )
     for one in result.peaks:
         print(
             f"share, {one.precision}: 3 x the forward GMACs, 2 FLOPs each, of the faster of a {one.product_size} "
@@ -102,12 +113,20 @@ def _show(result: "TrainResult") -> None:
         )
 
 
+def _line(row: "TrainRow", width: int) -> str:
+    return (
+        f"  {row.arch:<{width}}  {row.image_size:>6}  {row.batch_size:>5}  {row.precision:>9}{row.memory_format:>8}"
+        + _measured(row)
+    )
+
+
 def _measured(row: "TrainRow") -> str:
     from tench.bench.texts import figures
     from tench.files import size_text
 
-    if row.rate is None or row.share is None:
-        return "  out of memory"
+    if isinstance(row.rate, str):
+        return f"  {row.rate}"
+    assert row.share is not None
     spread = f"{figures(row.rate.min)} to {figures(row.rate.max)}"
     memory = "" if row.memory_bytes is None else size_text(row.memory_bytes)
     return f"{figures(row.rate.median):>11}{spread:>20}{memory:>10}{row.gmacs:>8.3f}{row.share:>7.0%}"

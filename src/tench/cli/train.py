@@ -1,11 +1,12 @@
 """`tench train`: the recipe's fields are the flags."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from tench.cli.parse import parse
+from tench.data.handled import Policy
 from tench.errors import UsageError
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
@@ -39,7 +40,8 @@ class Train:
     run: Text = None
     """Run directory; none: a new numbered one under runs/."""
     evaluate: Annotated[bool, tyro.conf.arg(aliases=["-e"]), tyro.conf.FlagCreatePairsOff] = False
-    """Only evaluate the best weights of --run (on --val, SOURCE, or what it validated on), then exit."""
+    """Only evaluate the best weights of --run (on --val, SOURCE, or what it validated on), then exit. Goes with
+    --device, -j, -b and --bad; other options are refused."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1; auto is the GPU where there is one."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
@@ -58,7 +60,7 @@ def run(arguments: list[str]) -> int:
     if asked.with_ and asked.source is None:
         raise UsageError("--with adds to a source: name that one too, tench train SOURCE --with SOURCE.")
     if asked.evaluate:
-        return _evaluate(asked)
+        return _evaluate(asked, arguments)
     from tench.training.fit import default_recipe, fit
     from tench.training.options import Options
     from tench.training.schedule import num_epochs
@@ -82,11 +84,42 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _evaluate(asked: Train) -> int:
+def _evaluate(asked: Train, arguments: list[str]) -> int:
     from tench.cli import evaluate
 
     if asked.run is None:
         raise UsageError("-e evaluates a run: name it with --run DIR.")
-    source = asked.val or asked.source
+    if refused := _changed(asked):
+        raise UsageError(
+            f"-e evaluates the weights of --run as they are and does not take {', '.join(refused)}. Leave that out; it "
+            "takes SOURCE or --val, --device, -j, -b and --bad."
+        )
+    source, bad = asked.val or asked.source, _given_bad(arguments)
     options = ["--device", asked.device, "-j", str(asked.threads), "-b", str(asked.values.training.batch_size)]
+    options += ["--bad", bad] if bad else []
     return evaluate.run([asked.run, *([source] if source else []), *options])
+
+
+_EVALUATED = {"source", "val", "run", "evaluate", "device", "threads", "batch-size", "bad"}
+"""What -e passes on, and what asks for it."""
+
+
+def _changed(asked: Train) -> list[str]:
+    """The options that are not as they are by default, without those that an evaluation takes."""
+
+    def values(of: Train) -> dict[str, Any]:
+        own = {name: value for name, value in vars(of).items() if name != "values"}
+        all_of_them = own | {name.rpartition(".")[2]: value for name, value in of.values.leaves()}
+        return {name.strip("_").replace("_", "-"): value for name, value in all_of_them.items()}
+
+    default = values(Train())
+    return [f"--{name}" for name, value in values(asked).items() if name not in _EVALUATED and value != default[name]]
+
+
+def _given_bad(arguments: list[str]) -> str | None:
+    """--bad as it was given; None, where it follows the default: an evaluation then does what the training did."""
+    defaults: tuple[Policy, ...] = ("fail", "skip")
+    found = {
+        parse(Train, arguments, Train(values=Recipe().replace(bad=default))).values.input.bad for default in defaults
+    }
+    return found.pop() if len(found) == 1 else None

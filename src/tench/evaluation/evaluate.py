@@ -160,7 +160,9 @@ def evaluate(
     card = classifier.card
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
-    enough = memory_suffices(f"{classifier.source}: batches of {batch_size} on {device}", "Take a smaller --batch-size.")
+    enough = memory_suffices(
+        f"{classifier.source}: batches of {batch_size} on {device}", "Take a smaller --batch-size."
+    )
     with enough, Loader(table, card.test_view, order, channels=card.channels, threads=threads) as loader:
         return measure(classifier.averaged, loader.batches(epoch=0), len(table), card.normalise(device), rule)
 
