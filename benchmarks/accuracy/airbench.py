@@ -122,6 +122,8 @@ def write_pixels(table: Table, classes: list[str], path: Path) -> None:
 
 
 def ours(source: Path, recipe: str, seed: int, run: Path) -> dict[str, float]:
+    if run.exists():
+        raise SystemExit(f"{run}: is there already; the time of a run that is continued would be that of its rest.")
     began = time.perf_counter()
     command = [*common.TENCH, "train", str(source), "--recipe", recipe, "--seed", str(seed), "--run", str(run)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
