@@ -1,8 +1,11 @@
-"""A result of `tench bench input` to test with."""
+"""Results to test with: one of `tench bench input`, and a way to measure that is interrupted."""
 
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tench.bench.result import Result, Row
+from tench.bench.step import Measured
 
 
 def made_up(rows: Sequence[Row], shares: Mapping[str, float]) -> Result:
@@ -23,3 +26,17 @@ def made_up(rows: Sequence[Row], shares: Mapping[str, float]) -> Result:
         rows=rows,
         shares=shares,
     )
+
+
+def interrupted_after_a_row(
+    found: Sequence[Any], measured: Measured
+) -> Callable[[Mapping[str, Any], float, Callable[[], None]], dict[str, Measured]]:
+    """In place of `in_turns`: gives `measured` for all, and once there is a row in `found`, Ctrl-C comes."""
+
+    def in_turns(makers: Mapping[str, Any], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
+        if found:
+            signal.raise_signal(signal.SIGINT)
+        done()
+        return dict.fromkeys(makers, measured)
+
+    return in_turns

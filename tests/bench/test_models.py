@@ -1,8 +1,7 @@
-import signal
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from tests.bench.results import interrupted_after_a_row
 
 from tench.bench import models
 from tench.bench.measure import Rate
@@ -60,14 +59,8 @@ def test_a_network_that_cannot_be_trained_with_a_batch_has_its_forward_rate_and_
 
 
 def test_ctrl_c_leaves_the_rows_of_what_was_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_turns(makers: Mapping[str, Any], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
-        if found:
-            signal.raise_signal(signal.SIGINT)
-        done()
-        return dict.fromkeys(makers, Measured("out of memory"))
-
     found: list[ModelRow] = []
-    monkeypatch.setattr(models, "in_turns", in_turns)
+    monkeypatch.setattr(models, "in_turns", interrupted_after_a_row(found, Measured("out of memory")))
     with pytest.raises(KeyboardInterrupt):
         bench_models(["mlp", "lenet"], batch_sizes=[1, 2], device="cpu", found=found.append)
     assert [(row.info.name, row.batch_size) for row in found] == [("mlp", 1)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from tests.bench.results import interrupted_after_a_row
 
 from tench.bench import train
 from tench.bench.measure import Rate
@@ -81,14 +82,10 @@ def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_that_says_why() 
 
 
 def test_ctrl_c_leaves_the_rows_of_what_was_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_turns(makers: Mapping[str, Any], seconds: float, done: Callable[[], None]) -> dict[str, Measured]:
-        if found:
-            signal.raise_signal(signal.SIGINT)
-        done()
-        return dict.fromkeys(makers, Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw"))
-
     found: list[TrainRow] = []
-    monkeypatch.setattr(train, "in_turns", in_turns)
+    monkeypatch.setattr(
+        train, "in_turns", interrupted_after_a_row(found, Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw"))
+    )
     with pytest.raises(KeyboardInterrupt):
         bench_train(["mlp"], batch_sizes=[2, 3, 4], device="cpu", found=found.append)
     assert [row.batch_size for row in found] == [2]

@@ -3,9 +3,9 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from tench.errors import UsageError
 from tench.files import write_text
@@ -16,6 +16,31 @@ def figures(number: float) -> str:
     digits = max(0, 2 - math.floor(math.log10(number))) if 0 < number < 100 else 0
     rounded = round(number, 2 - math.floor(math.log10(number))) if number >= 1000 else number
     return f"{rounded:,.{digits}f}"
+
+
+class _Row(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
+
+
+Measured = TypeVar("Measured", bound=_Row)
+
+
+def kept(
+    rows: list[Measured], csv_file: str | None, show: Callable[[Measured, bool], None] | None
+) -> Callable[[Measured], None]:
+    """A function that takes each row as it is measured: shows it, adds it to `rows`, and writes all so far as CSV.
+
+    show: called with a row and whether it is the first one.
+    """
+
+    def found(row: Measured) -> None:
+        if show is not None:
+            show(row, not rows)
+        rows.append(row)
+        if csv_file:
+            write_csv(csv_file, [one.to_json() for one in rows])
+
+    return found
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -49,7 +49,7 @@ class BenchModels:
 def run(arguments: list[str]) -> int:
     asked = parse(BenchModels, arguments, command="bench models")
     from tench.bench.models import USUAL, bench_models, networks
-    from tench.bench.texts import write_csv
+    from tench.bench.texts import kept
     from tench.files import require_place, require_png
 
     if asked.csv:
@@ -60,14 +60,6 @@ def run(arguments: list[str]) -> int:
         require_png(asked.plot, "the plot")
         require_known(networks(asked.patterns or USUAL))
     rows: list[ModelRow] = []
-
-    def found(row: "ModelRow") -> None:
-        if not asked.json:
-            _show(row, is_first=not rows)
-        rows.append(row)
-        if asked.csv:
-            write_csv(asked.csv, [row.to_json() for row in rows])
-
     try:
         bench_models(
             asked.patterns,
@@ -75,7 +67,7 @@ def run(arguments: list[str]) -> int:
             precision=asked.precision,
             device=asked.device,
             seconds=asked.seconds,
-            found=found,
+            found=kept(rows, asked.csv, None if asked.json else _show),
         )
     finally:  # Ctrl-C too leaves what was measured before it
         if rows:
@@ -83,7 +75,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _show(row: "ModelRow", *, is_first: bool) -> None:
+def _show(row: "ModelRow", is_first: bool) -> None:
     if is_first:
         print(
             "| network | pixels | parameters | GMACs | conv GMACs | batch | precision | forward, images/s "

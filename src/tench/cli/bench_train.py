@@ -60,7 +60,7 @@ class BenchTrain:
 
 def run(arguments: list[str]) -> int:
     asked = parse(BenchTrain, arguments, command="bench train")
-    from tench.bench.texts import write_csv
+    from tench.bench.texts import kept
     from tench.bench.train import TrainResult, bench_train
     from tench.files import require_place
     from tench.machine import choose_device
@@ -72,16 +72,12 @@ def run(arguments: list[str]) -> int:
     width = max([_NAME_WIDTH, *map(len, asked.archs)])
     rows: list[TrainRow] = []
 
-    def found(row: "TrainRow") -> None:
-        if not asked.json:
-            if not rows:
-                compiled = "compiled" if row.compile == "on" else "not compiled"  # the recipe's, so the same in all
-                print(f"Training step on {device}, {compiled}")
-                print(f"  {'network':<{width}}{_HEAD}")
-            print(_line(row, width), flush=True)
-        rows.append(row)
-        if asked.csv:
-            write_csv(asked.csv, [row.to_json() for row in rows])
+    def show(row: "TrainRow", is_first: bool) -> None:
+        if is_first:
+            compiled = "compiled" if row.compile == "on" else "not compiled"  # the recipe's, so the same in all
+            print(f"Training step on {device}, {compiled}")
+            print(f"  {'network':<{width}}{_HEAD}")
+        print(_line(row, width), flush=True)
 
     try:
         bench_train(
@@ -93,7 +89,7 @@ def run(arguments: list[str]) -> int:
             image_size=asked.image_size,
             device=asked.device,
             seconds=asked.seconds,
-            found=found,
+            found=kept(rows, asked.csv, None if asked.json else show),
         )
     finally:  # Ctrl-C too leaves what was measured before it
         result = TrainResult(device, rows)
