@@ -10,14 +10,11 @@ from tench.models.macs import count_macs
 from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
 from tench.training.network import make_network
-from tench.training.plan import resolve
+from tench.training.plan import AUTO_ARCH, resolve
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_views import at_size, train_size
 from tench.training.schedule import num_epochs
-
-_AUTO_ARCH = "resnet18"
-"""What a training without weights makes of auto."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +33,7 @@ def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.dev
     arch: auto is what a training without weights takes, also where the recipe wants weights: none are read here. Takes
     no memory and no time. Raises UsageError for an unknown network, or a recipe's value that cannot be.
     """
-    arch = _AUTO_ARCH if arch == "auto" else arch
+    arch = AUTO_ARCH if arch == "auto" else arch
     usual = source_of(arch).usual_input(name_in_source(arch))
     recipe = recipe.replace(arch=arch)
     if image_size is not None:

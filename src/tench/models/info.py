@@ -1,12 +1,16 @@
 """What a network is, in the numbers people compare."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from tench.models.macs import count_macs
 from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,19 @@ class ModelInfo:
 
 
 def describe(arch: str) -> ModelInfo:
-    """Measure the network of that name without taking its memory. Raises UsageError for an unknown name.
+    """Measure the network of that name without taking its memory. Raises UsageError for an unknown name."""
+
+    def measure(network: nn.Module, images: Tensor) -> ModelInfo:
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        macs = count_macs(network, images)
+        gmacs, conv_gmacs = macs.total / 1e9, macs.convolutions / 1e9
+        return ModelInfo(arch, source_of(arch).NAME, images.shape[-1], parameters, gmacs, conv_gmacs)
+
+    return usual_dry_run(arch, measure)
+
+
+def usual_dry_run(arch: str, use: Callable[[nn.Module, Tensor], T]) -> T:
+    """What `dry_run` returns for the network of that name and one image, on the problem it is usually quoted for.
 
     The network is the one of its authors: its stem is not fitted to small images, auxiliary heads are left out.
     """
@@ -37,10 +53,4 @@ def describe(arch: str) -> ModelInfo:
     def build() -> nn.Module:
         return source.build(name, num_classes=usual.num_classes, image_size=usual.image_size, channels=usual.channels)
 
-    def measure(network: nn.Module, images: Tensor) -> ModelInfo:
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        macs = count_macs(network, images)
-        gmacs, conv_gmacs = macs.total / 1e9, macs.convolutions / 1e9
-        return ModelInfo(arch, source.NAME, usual.image_size, parameters, gmacs, conv_gmacs)
-
-    return dry_run(build, (1, usual.channels, usual.image_size, usual.image_size), measure)
+    return dry_run(build, (1, usual.channels, usual.image_size, usual.image_size), use)

@@ -38,6 +38,9 @@ from tench.weights.start import Start
 SMALL_PIXELS = 64
 """Images up to this size are trained at their own size, padded and cropped, and kept on the device whole."""
 
+AUTO_ARCH = "resnet18"
+"""The network where neither the recipe nor its weights name one."""
+
 _log = logging.getLogger("tench")
 
 Batches = Loader | Resident
@@ -159,7 +162,7 @@ def _arch(model: Model, start: Start | None) -> str:
     if model.arch != "auto":
         return model.arch
     if start is None:
-        return "resnet18"
+        return AUTO_ARCH
     if start.arch is None:
         raise UsageError(f"{start.source}: does not say which network it is of: name that one with -a ARCH.")
     return start.arch

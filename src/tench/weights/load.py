@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tench.data.table import Classes
 from tench.errors import UsageError
-from tench.machine import choose_device
 from tench.weights import own
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
@@ -24,17 +23,11 @@ def load(name: str | Path, device: str = "auto") -> Classifier:
     """
     system, colon, _ = str(name).partition(":")
     if colon and system in PUBLISHED:
-        return _classifier(starting_weights(str(name)), device)
+        start = starting_weights(str(name))
+        return own.classifier(start.state, _card(start), start.source, start.source, device)
     if not Path(name).exists():
         raise UsageError(f"{name}: no such run directory or weights file.{published_hint(str(name))}")
     return own.load(name, device)
-
-
-def _classifier(start: Start, device: str) -> Classifier:
-    card = _card(start)
-    module = card.create_module()
-    own.fit_state(module, start.state, start.source, card.arch)
-    return Classifier(module.to(choose_device(device)).eval(), card, start.source)
 
 
 def _card(start: Start) -> ModelCard:

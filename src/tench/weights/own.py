@@ -28,7 +28,7 @@ WEIGHTS, CARD = "best.safetensors", "model.json"
 _AT_ONCE = 64
 """Images that go through a network together, so that any number of them takes the memory of so many."""
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ class Classifier:
         return np.concatenate(found)
 
 
-def in_batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     """Parts of a sequence, in order, each as long as a classifier takes images at once, the last what is left."""
     return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
@@ -212,9 +212,14 @@ def load(path: str | Path, device: str = "auto") -> Classifier:
     """
     path = Path(path)
     state, card = read(path)
+    return classifier(state, card, str(_weights_of(path)), str(path), device)
+
+
+def classifier(state: dict[str, torch.Tensor], card: ModelCard, file: str, source: str, device: str) -> Classifier:
+    """The network of a card with its weights, in evaluation mode. file: for an error, where those do not fit it."""
     module = card.create_module()
-    fit_state(module, state, str(_weights_of(path)), card.arch)
-    return Classifier(module.to(choose_device(device)).eval(), card, str(path))
+    fit_state(module, state, file, card.arch)
+    return Classifier(module.to(choose_device(device)).eval(), card, source)
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:

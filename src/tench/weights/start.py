@@ -1,13 +1,14 @@
 """Weights to start a training from, by file or by name, with what is known of them."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from tench.errors import TenchError, UsageError
-from tench.models.meta import dry_run
-from tench.models.registry import name_in_source, source_of
+from tench.models.info import usual_dry_run
+from tench.models.registry import source_of
 from tench.weights import own
 from tench.weights.files import SAFETENSORS, StateFile, read_state
 from tench.weights.published import timm_weights, torchvision_weights
@@ -81,25 +82,18 @@ def _network_of(found: StateFile) -> tuple[str | None, str | None]:
     if len(archs) < 2:
         return (archs[0] if archs else None), None
     theirs = _names(found.state)
-    arch = next((arch for arch in archs if _names(_weights_of(arch)) == theirs), archs[0])
+    arch = next((arch for arch in archs if _names_in(arch) == theirs), archs[0])
     if arch == archs[0]:
         return arch, None
     return arch, f"The file calls its network {called}, and the names of its weights are those of {arch}."
 
 
-def _weights_of(arch: str) -> dict[str, Tensor]:
-    """The weights of a network as it usually is, without memory."""
-    source, name = source_of(arch), name_in_source(arch)
-    usual = source.usual_input(name)
-
-    def build() -> nn.Module:
-        return source.build(name, num_classes=usual.num_classes, image_size=usual.image_size, channels=usual.channels)
-
-    images = (1, usual.channels, usual.image_size, usual.image_size)
-    return dry_run(build, images, lambda network, _: dict(network.state_dict()))
+def _names_in(arch: str) -> set[str]:
+    """Of the weights of a network."""
+    return usual_dry_run(arch, lambda network, _: _names(network.state_dict()))
 
 
-def _names(state: dict[str, Tensor]) -> set[str]:
+def _names(state: Mapping[str, Tensor]) -> set[str]:
     """Without the counters, which files of old versions of PyTorch do not have."""
     return {name for name in state if not name.endswith(".num_batches_tracked")}
 
