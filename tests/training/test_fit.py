@@ -731,6 +731,17 @@ def test_bad_images_are_left_out_or_fixed_and_listed(
     assert name.endswith("(val)")
 
 
+def test_a_run_that_begins_again_with_other_data_lists_the_bad_images_of_that(
+    damaged: Path, photo_folder: Path, tmp_path: Path, kill_before: Callable[[int], None]
+) -> None:
+    kill_before(0)
+    with pytest.raises(Killed):
+        fit(damaged, recipe=PHOTOS.replace(bad="skip"), run=tmp_path / "run", options=OPTIONS)
+    assert (tmp_path / "run/bad_images.json").exists()
+    fit(photo_folder, recipe=PHOTOS, run=tmp_path / "run", options=OPTIONS)
+    assert not (tmp_path / "run/bad_images.json").exists()
+
+
 def test_another_set_of_bad_images_is_another_run(damaged: Path, tmp_path: Path) -> None:
     recipe = PHOTOS.replace(bad="skip")
     fit(damaged, recipe=recipe, run=tmp_path / "run", options=OPTIONS)

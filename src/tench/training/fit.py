@@ -136,6 +136,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             return
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
     else:
+        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # of other data, in a run that has learned nothing yet
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
         run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
