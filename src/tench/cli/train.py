@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import tyro
 
 from tench.cli.parse import parse
-from tench.data.handled import Policy
 from tench.errors import UsageError
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
@@ -94,9 +93,10 @@ def _evaluate(asked: Train, arguments: list[str]) -> int:
             f"-e evaluates the weights of --run as they are and does not take {', '.join(refused)}. Leave that out; it "
             "takes SOURCE or --val, --device, -j, -b and --bad."
         )
-    source, bad = asked.val or asked.source, _given_bad(arguments)
+    source = asked.val or asked.source
     options = ["--device", asked.device, "-j", str(asked.threads), "-b", str(asked.values.training.batch_size)]
-    options += ["--bad", bad] if bad else []
+    if any(argument.partition("=")[0] == "--bad" for argument in arguments):  # else as the training did
+        options += ["--bad", asked.values.input.bad]
     return evaluate.run([asked.run, *([source] if source else []), *options])
 
 
@@ -114,12 +114,3 @@ def _changed(asked: Train) -> list[str]:
 
     default = values(Train())
     return [f"--{name}" for name, value in values(asked).items() if name not in _EVALUATED and value != default[name]]
-
-
-def _given_bad(arguments: list[str]) -> str | None:
-    """--bad as it was given; None, where it follows the default: an evaluation then does what the training did."""
-    defaults: tuple[Policy, ...] = ("fail", "skip")
-    found = {
-        parse(Train, arguments, Train(values=Recipe().replace(bad=default))).values.input.bad for default in defaults
-    }
-    return found.pop() if len(found) == 1 else None
