@@ -36,30 +36,27 @@ def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest
     )
 
 
-def test_the_run_that_is_left_has_its_validations(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    live = Live(Recipe().replace(epochs=4), 10)
+@pytest.mark.parametrize(
+    ("recipe", "epoch", "left"),
+    [
+        # At 30 s: 7 steps and an epoch of 10, 10 s each, and two validations of 20 s.
+        (Recipe().replace(epochs=4), 2, "0:03:30"),
+        # At 30 s: 7 steps and two epochs of 10, 10 s each, and the validation of 20 s at the end.
+        (Recipe().replace(epochs=11, validate_every=4), 8, "0:04:50"),
+    ],
+)
+def test_the_run_that_is_left_has_its_validations(
+    clock: Clock, capsys: pytest.CaptureFixture[str], recipe: Recipe, epoch: int, left: str
+) -> None:
+    live = Live(recipe, 10)
     with live.validation(8) as counted:
         for _ in counted([batch(4), batch(4)]):
             clock.seconds += 10
-    with live.epoch(2, 0, batch_size=16) as line:
+    with live.epoch(epoch, 0, batch_size=16) as line:
         for _ in range(4):
             clock.seconds += 10
             line.step(16, 0.1, 0.0)
-    # At 30 s: 7 steps and an epoch of 10, 10 s each, and two validations of 20 s.
-    assert "run 0:03:30 left" in capsys.readouterr().err
-
-
-def test_only_the_validations_that_there_will_be_are_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    live = Live(Recipe().replace(epochs=11, validate_every=4), 10)
-    with live.validation(8) as counted:
-        for _ in counted([batch(4), batch(4)]):
-            clock.seconds += 10
-    with live.epoch(8, 0, batch_size=16) as line:
-        for _ in range(4):
-            clock.seconds += 10
-            line.step(16, 0.1, 0.0)
-    # At 30 s: 7 steps and two epochs of 10, 10 s each, and the validation of 20 s at the end.
-    assert "run 0:04:50 left" in capsys.readouterr().err
+    assert f"run {left} left" in capsys.readouterr().err
 
 
 def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ class Average:
     def update(self, module: nn.Module, step: int) -> None:
         """Take in the network after a step, counted from 0; to be called after each."""
         if step % self._every == 0:
-            ours, theirs = _floats(self.module), _floats(module)
+            ours, theirs = floats(self.module), floats(module)
             torch._foreach_lerp_(ours, theirs, 1 - self._decay_at(step))
             for mine, other in zip(self.module.buffers(), module.buffers(), strict=True):
                 if not mine.is_floating_point():
@@ -61,13 +61,13 @@ class Lookahead:
     """
 
     def __init__(self, module: nn.Module, steps: int, decay: float = 0.95, every: int = 5) -> None:
-        self._average = [tensor.detach().clone() for tensor in _floats(module)]
+        self._average = [tensor.detach().clone() for tensor in floats(module)]
         self._steps, self._decay, self._every = steps, decay, every
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Change the network after a step, counted from 0; to be called after each."""
-        taken, weights = step + 1, _floats(module)
+        taken, weights = step + 1, floats(module)
         if taken % self._every == 0:
             torch._foreach_lerp_(self._average, weights, 1 - self._decay**self._every * (taken / self._steps) ** 3)
         if taken % self._every == 0 or taken == self._steps:
@@ -83,5 +83,6 @@ class Lookahead:
             mine.copy_(other)
 
 
-def _floats(module: nn.Module) -> list[Tensor]:
+def floats(module: nn.Module) -> list[Tensor]:
+    """A network's parameters and buffers, but those of integers."""
     return [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tench.errors import TenchError, UsageError
-from tench.training.average import Average, Lookahead
+from tench.training.average import Average, Lookahead, floats
 from tench.training.compiling import compiled_forward
 from tench.training.optimizer import make_optimizer
 from tench.training.recipe import Recipe
@@ -101,8 +101,7 @@ def new_state(module: nn.Module, recipe: Recipe, device: torch.device, steps_per
 
 def all_finite(module: nn.Module) -> bool:
     """Whether each parameter and buffer is. Waits for the device."""
-    tensors = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+    return bool(torch.stack([tensor.isfinite().all() for tensor in floats(module)]).all())
 
 
 def _average(module: nn.Module, recipe: Recipe, steps_per_epoch: int) -> Average | Lookahead | None:
