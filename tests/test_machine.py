@@ -19,6 +19,7 @@ from tench.machine import (
     is_out_of_memory,
     memory_suffices,
     num_cores,
+    tune,
 )
 
 GIB = 2**30
@@ -183,6 +184,12 @@ def test_gpus_before_ampere_have_no_bf16_though_torch_emulates_it(
     of_device = {torch.device("cuda:1"): capability}
     monkeypatch.setattr(torch.cuda, "get_device_capability", of_device.__getitem__)
     assert has_bf16(torch.device("cuda:1")) == expected
+
+
+def test_on_a_gpu_cudnn_tries_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    tune(torch.device("cuda"))
+    assert torch.backends.cudnn.benchmark
 
 
 def test_torch_says_that_memory_does_not_suffice() -> None:

@@ -17,6 +17,7 @@ from tench.data.source import open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Table
 from tench.errors import TenchError, UsageError
+from tench.evaluation import evaluate as evaluate_module
 from tench.evaluation.evaluate import (
     Metrics,
     Rule,
@@ -65,6 +66,29 @@ def logits_and_labels(count: int, num_classes: int) -> tuple[npt.NDArray[np.floa
     random = np.random.default_rng(5)
     logits = random.normal(0, 3, (count, num_classes)).astype(np.float32)
     return logits, random.permutation(np.arange(count) % num_classes)
+
+
+def test_where_memory_does_not_suffice_a_smaller_batch_is_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(*arguments: object) -> Metrics:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    table = open_source("digits").splits["val"]
+    card = ModelCard(
+        arch="mlp",
+        classes=open_source("digits").classes,
+        channels=1,
+        image_size=8,
+        eval_resize=8,
+        interpolation="bilinear",
+        mean=(0.5,),
+        std=(0.5,),
+    )
+    monkeypatch.setattr(evaluate_module, "measure", measure)
+    with pytest.raises(TenchError) as stopped:
+        evaluate(Classifier(card.create_module(), card, "runs/1"), table, batch_size=64)
+    assert str(stopped.value) == (
+        "runs/1: batches of 64 on cpu: there is not enough memory. Take a smaller --batch-size. (CUDA out of memory)"
+    )
 
 
 @pytest.mark.parametrize("batch_size", range(1, 24))
