@@ -22,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 from machine import write_result
 
-from tench.data.encode import Encoding, encode
-from tench.data.image import decode, jpeg_header
-from tench.data.jpegtran import made_addressable
-from tench.data.picture import Jpeg
+from tench.data.images.encode import Encoding, encode
+from tench.data.images.image import decode, jpeg_header
+from tench.data.images.jpegtran import made_addressable
+from tench.data.images.picture import Jpeg
 from tench.input.draws import uniforms
 from tench.input.views import RandomResizedCrop
 

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 from machine import write_result
 
-from tench.data.image import jpeg_header
-from tench.data.picture import Jpeg
+from tench.data.images.image import jpeg_header
+from tench.data.images.picture import Jpeg
 from tench.input.draws import uniforms
 from tench.input.views import RandomResizedCrop
 

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from tench.data.wordnet import imagenet
+from tench.data.formats.wordnet import imagenet
 
 IMAGES, BATCH = 1_281_167, 256
 BLOCK = 512

@@ -26,7 +26,7 @@ import simplejpeg
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from machine import write_result
 
-from tench.data.check import check
+from tench.data.check.check import check
 from tench.data.source import open_source
 from tench.machine import num_threads
 

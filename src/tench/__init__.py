@@ -7,7 +7,7 @@ when it is first used, so that `import tench` costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tench.data.prepare import prepare
+    from tench.data.prepare.prepare import prepare
     from tench.data.source import open_source
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
@@ -29,7 +29,7 @@ _HOMES = {
     "load": ("tench.weights.load", "load"),
     "load_recipe": ("tench.training.recipe_file", "load_recipe"),
     "open_source": ("tench.data.source", "open_source"),
-    "prepare": ("tench.data.prepare", "prepare"),
+    "prepare": ("tench.data.prepare.prepare", "prepare"),
     "predict": ("tench.evaluation.predict", "predict"),
 }
 

@@ -9,7 +9,7 @@ from tench.bench import input as bench
 from tench.bench.input import bench_input
 from tench.bench.remedy import candidates
 from tench.bench.result import Result, Row
-from tench.data.image import ImageError
+from tench.data.images.image import ImageError
 from tench.data.source import open_source
 from tench.data.table import Classes, Dataset
 from tench.errors import TenchError, UsageError

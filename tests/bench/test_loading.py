@@ -12,9 +12,9 @@ from tench.bench import loading
 from tench.bench.loading import Setting, remedies, resident_row, whole_rows
 from tench.bench.measure import Rate
 from tench.bench.remedy import candidates, prepared
-from tench.data import jpegtran
-from tench.data.encode import Encoding
-from tench.data.planning import Options
+from tench.data.images import jpegtran
+from tench.data.images.encode import Encoding
+from tench.data.prepare.planning import Options
 from tench.data.source import open_source
 from tench.data.table import Dataset, Table
 from tench.errors import UsageError

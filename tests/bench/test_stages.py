@@ -6,8 +6,8 @@ import pytest
 from tench.bench.stages import Clock, decode_pass, read_pass, view_pass
 from tench.bench.stages import _timed as timed
 from tench.bench.stages import _TimedPicture as TimedPicture
-from tench.data.image import ImageError
-from tench.data.picture import open_picture
+from tench.data.images.image import ImageError
+from tench.data.images.picture import open_picture
 from tench.data.source import open_source
 from tench.data.table import Table
 from tench.input.augment import Augmented, Cutout, Lighting

@@ -11,12 +11,12 @@ from PIL import Image
 from tests.data.miniature import ilsvrc, unpacked_train
 
 from tench.cli.main import main
-from tench.data import containers
-from tench.data.certificate import certificate_of
-from tench.data.known import Published
+from tench.data.check import containers
+from tench.data.check.certificate import certificate_of
+from tench.data.check.known import Published
+from tench.data.formats.tfrecord import records
 from tench.data.layouts import tfrecord
 from tench.data.source import open_source
-from tench.data.tfrecord import records
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tench.cli.main import main
-from tench.data.download import SETS, File, Set
+from tench.data.download.download import SETS, File, Set
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -5,11 +5,11 @@ import pytest
 from tests.data import miniature
 
 from tench.data import policy
-from tench.data.certificate import certificate_of, remember
-from tench.data.check import check
+from tench.data.check.certificate import certificate_of, remember
+from tench.data.check.check import check
 from tench.data.handled import Handled
-from tench.data.image import ImageError, decode_damaged
-from tench.data.picture import decode_row
+from tench.data.images.image import ImageError, decode_damaged
+from tench.data.images.picture import decode_row
 from tench.data.source import open_source
 from tench.data.table import Dataset
 from tench.errors import TenchError

@@ -15,11 +15,11 @@ from PIL import Image
 from tests.data import miniature
 
 from tench.data import table
-from tench.data import tree as tree_module
+from tench.data.files import tree as tree_module
+from tench.data.files.tree import Tree, open_tree
 from tench.data.layouts import folder, mnist
 from tench.data.source import cache_folder, matched, name_of, open_source
 from tench.data.table import Classes, Contents, Dataset
-from tench.data.tree import Tree, open_tree
 from tench.errors import TenchError, UsageError
 
 

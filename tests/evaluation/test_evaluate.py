@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from tests.data import miniature
 from torch import nn
 
-from tench.data import wordnet
+from tench.data.formats import wordnet
 from tench.data.source import open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Table

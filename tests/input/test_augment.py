@@ -11,7 +11,7 @@ from scipy import stats
 from tests.data.photos import Pixels, array, part
 
 from tench.compat import import_torchvision
-from tench.data.picture import Decoded
+from tench.data.images.picture import Decoded
 from tench.data.source import open_source
 from tench.errors import UsageError
 from tench.input.augment import (

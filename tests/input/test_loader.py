@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from tench import machine
-from tench.data.picture import Decoded, Picture
+from tench.data.images.picture import Decoded, Picture
 from tench.data.source import open_source
 from tench.data.table import Table
 from tench.errors import TenchError

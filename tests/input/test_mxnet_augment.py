@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from tests.data.photos import Pixels, array, part
 
-from tench.data.picture import Decoded
+from tench.data.images.picture import Decoded
 from tench.errors import TenchError, UsageError
 from tench.input import mxnet_augment as module
 from tench.input.mxnet_augment import LEVELS, MXNetAugment, mxnet_augment

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.data.photos import Pixels, array, part
 
 from tench.compat import import_torchvision
-from tench.data.picture import Decoded
+from tench.data.images.picture import Decoded
 from tench.input.draws import uniforms
 from tench.input.resampling import antialiased
 from tench.input.resize_crop import ResizeCrop

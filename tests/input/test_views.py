@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tench.compat import import_torchvision
-from tench.data.picture import Decoded
+from tench.data.images.picture import Decoded
 from tench.input import views as module
 from tench.input.augment import Augmented, Cutout
 from tench.input.draws import uniforms

@@ -10,7 +10,7 @@ from tests.data.photos import Pixels, array, encoded, part
 from tests.interop.conftest import Ask
 
 from tench.cli.main import main
-from tench.data.picture import Decoded
+from tench.data.images.picture import Decoded
 from tench.input.mxnet_augment import MXNetAugment, mxnet_augment
 from tench.input.mxnet_steps import jittered, shifted_hls
 

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.data.photos import Pixels
 
 from tench.compat import import_torchvision
-from tench.data.picture import decode_row
+from tench.data.images.picture import decode_row
 from tench.data.source import open_source
 from tench.data.table import Dataset
 from tench.errors import TenchError

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests.training.runs import Killed, assert_same_outcome
 
 import tench
-from tench.data.image import decode_as
+from tench.data.images.image import decode_as
 from tench.training.fit import fit
 from tench.training.options import Options
 from tench.training.recipe_file import load_recipe

@@ -8,8 +8,8 @@ from tests.data.photos import array, part
 from tests.weights.hub import put_in_hub
 
 from tench.compat import import_timm, import_torchvision
+from tench.data.formats.wordnet import imagenet
 from tench.data.table import Classes
-from tench.data.wordnet import imagenet
 from tench.errors import UsageError
 from tench.models import create
 from tench.weights import own

@@ -7,7 +7,7 @@ from tests.weights.hub import put_in_hub
 from torch import nn
 
 from tench.compat import import_timm, import_torchvision
-from tench.data.wordnet import imagenet
+from tench.data.formats.wordnet import imagenet
 from tench.errors import TenchError, UsageError
 from tench.models import create
 from tench.weights.published import timm_weights, torchvision_weights

@@ -9,7 +9,7 @@ from tests.data.photos import Pixels, array, part
 from torch import nn
 
 from tench.compat import import_torchvision
-from tench.data.picture import Decoded
+from tench.data.images.picture import Decoded
 from tench.data.source import open_source
 from tench.errors import UsageError
 from tench.evaluation.evaluate import evaluation_order, measure

@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tench.data import jpegtran
-from tench.data.encode import Encoding
+from tench.data.files.tree import open_tree
+from tench.data.images import jpegtran
+from tench.data.images.encode import Encoding
 from tench.data.layouts import webdataset
-from tench.data.planning import Options
-from tench.data.prepare import prepare
+from tench.data.prepare.planning import Options
+from tench.data.prepare.prepare import prepare
 from tench.data.table import Dataset, Table, made
-from tench.data.tree import open_tree
 from tench.errors import UsageError
 
 ADDRESSABLE = "--addressable"

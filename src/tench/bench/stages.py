@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-from tench.data.image import Pixels
-from tench.data.picture import Picture, decode_row, errors_name, open_picture
+from tench.data.images.image import Pixels
+from tench.data.images.picture import Picture, decode_row, errors_name, open_picture
 from tench.data.table import Table
 from tench.input.augment import Augmented
 from tench.input.resampling import Image

@@ -9,8 +9,8 @@ import tyro
 from tench.cli.parse import parse
 
 if TYPE_CHECKING:
-    from tench.data.check import Report
-    from tench.data.duplicates import Group
+    from tench.data.check.check import Report
+    from tench.data.check.duplicates import Group
     from tench.data.table import Dataset
 
 _MAX_GROUPS = 5
@@ -45,8 +45,8 @@ class Check:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Check, arguments)
-    from tench.data.certificate import remember
-    from tench.data.check import check
+    from tench.data.check.certificate import remember
+    from tench.data.check.check import check
     from tench.data.source import open_source
     from tench.machine import num_threads
     from tench.progress import progress
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _show(dataset: "Dataset", report: "Report") -> None:
-    from tench.data.check import ODD
+    from tench.data.check.check import ODD
 
     for sentence in report.known:
         print(sentence)

@@ -31,7 +31,7 @@ class Download:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Download, arguments)
-    from tench.data.download import download, offered
+    from tench.data.download.download import download, offered
     from tench.errors import UsageError
     from tench.files import size_text
 

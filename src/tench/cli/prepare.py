@@ -10,8 +10,8 @@ import tyro
 from tench.cli.parse import parse
 
 if TYPE_CHECKING:
-    from tench.data.encode import Encoding
-    from tench.data.planning import Plan
+    from tench.data.images.encode import Encoding
+    from tench.data.prepare.planning import Plan
 
 _SIZES = ("short_side", "max_side", "square")
 
@@ -93,10 +93,10 @@ class Prepare:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Prepare, arguments)
-    from tench.data.planning import Options, plan
-    from tench.data.prepare import write
+    from tench.data.prepare.planning import Options, plan
+    from tench.data.prepare.prepare import write
+    from tench.data.prepare.staging import num_done
     from tench.data.source import open_source
-    from tench.data.staging import num_done
     from tench.files import size_text
     from tench.progress import progress
 
@@ -159,7 +159,7 @@ def _shard_bytes(megabytes: float) -> int:
 
 def _encoding(asked: Prepare) -> "Encoding | None":
     """How images are encoded anew; None where nothing that was asked for needs it."""
-    from tench.data.encode import Encoding
+    from tench.data.images.encode import Encoding
 
     sizes = asked.short_side or asked.max_side or asked.square or asked.enlarge
     if not (sizes or asked.format or asked.quality is not None or asked.grey):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tench.data.image import ImageError, probe
+from tench.data.images.image import ImageError, probe
 from tench.data.table import Dataset, Table
 
 _PROBED_IMAGES = 64

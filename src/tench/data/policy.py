@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tench.data.certificate import Certificate, certificate_of, remember
-from tench.data.check import Bad, check
+from tench.data.check.certificate import Certificate, certificate_of, remember
+from tench.data.check.check import Bad, check
 from tench.data.handled import Handled, Policy
 from tench.data.table import DAMAGED, Dataset, Table
 from tench.errors import TenchError

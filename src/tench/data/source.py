@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tench.data import boxes as box_files
-from tench.data import devkit, real, subset
+from tench.data import subset
+from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
+from tench.data.formats import boxes as box_files
+from tench.data.formats import devkit, real
 from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
-from tench.data.staging import is_unfinished
+from tench.data.prepare.staging import is_unfinished
 from tench.data.table import Classes, Contents, Dataset, Stamp, Table, is_fresh, load, made, save_dataset, unite
-from tench.data.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.errors import TenchError, UsageError, nearest
 
 _VAL_SEED = 0

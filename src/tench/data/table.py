@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tench.data.gzip_index import IndexedGzip, open_indexed
+from tench.data.files.gzip_index import IndexedGzip, open_indexed
 from tench.errors import TenchError, some
 from tench.files import complete_file
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tench.data import policy, real
+from tench.data import policy
+from tench.data.formats import real
 from tench.data.handled import Policy
 from tench.data.layouts import imagenet_eval
 from tench.data.source import Source, matched, name_of, open_source

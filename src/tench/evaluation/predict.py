@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.image import ImageError, decode
+from tench.data.images.image import ImageError, decode
 from tench.data.layouts.folder import EXTENSIONS, is_image_name
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads

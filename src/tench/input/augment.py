@@ -10,7 +10,7 @@ import itertools
 import re
 from typing import Protocol
 
-from tench.data.picture import Picture
+from tench.data.images.picture import Picture
 from tench.errors import UsageError
 from tench.input import pixels
 from tench.input.autoaugment import AUTO_POLICIES, AutoAugment, RandAugment, TrivialAugmentWide

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tench.data.picture import errors_name, open_picture
+from tench.data.images.picture import errors_name, open_picture
 from tench.data.table import Table
 from tench.errors import TenchError
 from tench.input.order import Order

@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tench.data.image import ImageError
-from tench.data.picture import Picture
+from tench.data.images.image import ImageError
+from tench.data.images.picture import Picture
 from tench.errors import UsageError, nearest
 from tench.input.draws import normal
 from tench.input.mxnet_steps import AUTO, affine, between, cut, jittered, lit, resized, shifted_hls, short_side

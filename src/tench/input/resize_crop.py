@@ -6,7 +6,7 @@ whole pixels, so what it shows lies within a pixel of the image from where a cro
 
 import dataclasses
 
-from tench.data.picture import Picture
+from tench.data.images.picture import Picture
 from tench.input.resampling import Image
 from tench.input.views import Crop, Decode, Draws, FlipForm, render_crop, with_shorter
 

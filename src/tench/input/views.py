@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.picture import Decoded, Picture
+from tench.data.images.picture import Decoded, Picture
 from tench.input.draws import uniforms
 from tench.input.resampling import Image, Interpolation, antialiased, as_pillow, pillow_axis
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from tench.data.picture import errors_name, open_picture
+from tench.data.images.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
 from tench.files import require_png, write_png
 from tench.input.resampling import Image

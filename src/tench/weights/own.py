@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from tench.data.image import with_channels
+from tench.data.images.image import with_channels
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.files import complete_file, write_text

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from tench.compat import import_timm, import_torchvision
+from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.table import Classes
-from tench.data.wordnet import imagenet, names_of
 from tench.errors import TenchError, UsageError, nearest, some
 from tench.models.registry import source_of
 from tench.weights.files import as_float32, reason_of

@@ -7,9 +7,9 @@ import pytest
 
 from tench.compat import import_torchvision
 from tench.data import table
+from tench.data.files.tree import open_tree
 from tench.data.layouts import caltech
 from tench.data.table import Dataset
-from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 C101, C256 = "101_ObjectCategories", "256_ObjectCategories"

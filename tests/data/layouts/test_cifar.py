@@ -15,8 +15,8 @@ from sklearn.datasets import load_sample_image
 
 import tench.data.layouts.cifar as cifar
 from tench.data import table
+from tench.data.files.tree import open_tree
 from tench.data.table import Contents
-from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

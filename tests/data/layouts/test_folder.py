@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tench.compat import import_torchvision
 from tench.data import table
+from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
 from tench.data.table import Contents, Dataset
-from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 IMAGE = b"as good as an image: folders are read by name"

@@ -10,10 +10,11 @@ from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, flat, image_name, tar_bytes, write
 
 from tench.compat import import_torchvision
-from tench.data import devkit, table, wordnet
+from tench.data import table
+from tench.data.files.tree import Tree, open_tree
+from tench.data.formats import devkit, wordnet
 from tench.data.layouts import ilsvrc
 from tench.data.table import Dataset
-from tench.data.tree import Tree, open_tree
 from tench.errors import TenchError
 
 TRUTH = miniature.photographs()

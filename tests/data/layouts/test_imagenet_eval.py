@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tench.data import table
+from tench.data.files.tree import open_tree
+from tench.data.formats.wordnet import imagenet, subset
 from tench.data.layouts import imagenet_eval
 from tench.data.table import Dataset
-from tench.data.tree import open_tree
-from tench.data.wordnet import imagenet, subset
 from tench.errors import TenchError
 
 V2 = "imagenetv2-matched-frequency-format-val"

@@ -6,10 +6,11 @@ import pytest
 from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, image_name, write
 
-from tench.data import devkit, table
+from tench.data import table
+from tench.data.files.tree import Tree, open_tree
+from tench.data.formats import devkit
 from tench.data.layouts import ilsvrc, kaggle
 from tench.data.table import Dataset
-from tench.data.tree import Tree, open_tree
 from tench.errors import TenchError
 
 TRUTH = miniature.photographs()

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tench.data import table
+from tench.data.files.tree import Tree, open_pattern, open_tree
+from tench.data.formats.wordnet import devkit_order, imagenet
 from tench.data.layouts import folder, listed
 from tench.data.table import Contents, Dataset
-from tench.data.tree import Tree, open_pattern, open_tree
-from tench.data.wordnet import devkit_order, imagenet
 from tench.errors import TenchError
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"

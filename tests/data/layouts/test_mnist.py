@@ -13,8 +13,8 @@ from sklearn.datasets import load_sample_image
 
 import tench.data.layouts.mnist as mnist
 from tench.data import table
+from tench.data.files.tree import open_tree
 from tench.data.table import Contents
-from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 REAL = Path(__file__).parents[4] / "shared/data/mnist"

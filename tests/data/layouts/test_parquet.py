@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tench.data import parquet_images, table
+from tench.data import table
+from tench.data.files.tree import Tree, open_tree
+from tench.data.formats import parquet_images
+from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.layouts import folder, parquet
 from tench.data.table import Dataset
-from tench.data.tree import Tree, open_tree
-from tench.data.wordnet import imagenet, names_of
 from tench.errors import TenchError
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records/images"

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from tench.data.planning import Layout
-from tench.data.prepare import prepare
+from tench.data.prepare.planning import Layout
+from tench.data.prepare.prepare import prepare
 from tench.data.source import open_source
 
 

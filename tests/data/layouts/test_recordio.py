@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from tests.data.mxnet_frames import FRAMES, MAGIC
 
 from tench.data import table
-from tench.data.image import decode
+from tench.data.files.tree import open_pattern, open_tree
+from tench.data.images.image import decode
 from tench.data.layouts import folder, recordio
 from tench.data.table import Dataset
-from tench.data.tree import open_pattern, open_tree
 from tench.errors import TenchError
 
-FILES = Path(__file__).parents[1] / "files/mxnet"
+FILES = Path(__file__).parents[1] / "samples/mxnet"
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 IMAGE = b"as good as an image: records are read by their headers"
 REPAIR = "Copy or download it again, or pack it anew with im2rec.py."

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tench.data import table
+from tench.data.files.tree import open_tree
 from tench.data.layouts import folder, synsets
 from tench.data.table import Contents, Dataset
-from tench.data.tree import open_tree
 from tench.errors import TenchError
 
 CLASSES = {

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from tench.data import table
+from tench.data.files.tree import open_pattern, open_tree
 from tench.data.layouts import folder, tfrecord
 from tench.data.table import Contents, Dataset
-from tench.data.tree import open_pattern, open_tree
 from tench.errors import TenchError
 
-FILES = Path(__file__).parents[1] / "files/tensorflow"
+FILES = Path(__file__).parents[1] / "samples/tensorflow"
 TRUTH: dict[str, list[dict[str, tuple[str, list[Any]]]]] = json.loads((FILES / "truth.json").read_text())
 """What TensorFlow's own reader says of its files; see make_tensorflow.py."""
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tench.data import table
-from tench.data.class_files import FILES
+from tench.data.files.tree import Tree, open_pattern, open_tree
+from tench.data.formats.class_files import FILES
 from tench.data.layouts import folder, webdataset
 from tench.data.table import Contents, Dataset
-from tench.data.tree import Tree, open_pattern, open_tree
 from tench.errors import TenchError
 
 Members = Iterable[tuple[str, bytes]]
@@ -279,7 +279,7 @@ def test_compressed_shards_are_the_same(tmp_path: Path, suffix: str) -> None:
 
 def test_a_big_compressed_shard_is_read_through_its_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rapidgzip")
-    monkeypatch.setattr("tench.data.tree.INDEXED_BYTES", 0)
+    monkeypatch.setattr("tench.data.files.tree.INDEXED_BYTES", 0)
     members = joined(*(sample(f"{n:03}", n % 3, described={"filename": f"n{n:03}.jpg"}) for n in range(30)))
     plain = pack(tmp_path / "plain/train-0.tar", members)
     expected = read(plain)

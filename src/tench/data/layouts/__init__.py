@@ -11,6 +11,7 @@ ours in the cache.
 from pathlib import Path
 from typing import Protocol
 
+from tench.data.files.tree import Tree
 from tench.data.layouts import (
     caltech,
     cifar,
@@ -28,7 +29,6 @@ from tench.data.layouts import (
     webdataset,
 )
 from tench.data.table import Contents
-from tench.data.tree import Tree
 
 
 class Layout(Protocol):

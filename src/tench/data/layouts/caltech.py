@@ -13,10 +13,10 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from tench.data.files.tree import Tree
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import is_image_name
 from tench.data.table import Classes, Contents
-from tench.data.tree import Tree
 from tench.errors import TenchError, some
 
 NAME = "caltech"

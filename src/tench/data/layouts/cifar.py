@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.pickles import as_array, as_text, read_pickle
+from tench.data.files.tree import Tree
+from tench.data.formats.pickles import as_array, as_text, read_pickle
 from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
-from tench.data.tree import Tree
 from tench.errors import TenchError
 from tench.files import complete_file
 

@@ -11,10 +11,10 @@ names begin with a dot, and files that are no images by their extension, are lef
 import contextlib
 from collections.abc import Sequence
 
-from tench.data.class_files import CLASSES_JSON, CLASSES_TXT, parse
+from tench.data.files.tree import Tree
+from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
+from tench.data.formats.wordnet import names_of
 from tench.data.table import Classes, Contents, Rows
-from tench.data.tree import Tree
-from tench.data.wordnet import names_of
 from tench.errors import TenchError
 
 NAME = "folder"

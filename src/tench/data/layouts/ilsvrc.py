@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tench.data import devkit
-from tench.data.devkit import Labels
+from tench.data.files.tree import Tree
+from tench.data.formats import devkit
+from tench.data.formats.devkit import Labels
+from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import is_image_name
 from tench.data.table import Classes, Contents, Rows
-from tench.data.tree import Tree
-from tench.data.wordnet import WNID, imagenet, names_of
 from tench.errors import TenchError
 
 NAME = "ilsvrc"

@@ -13,12 +13,12 @@ that holds ILSVRC, or the .zip around that. Where the archive lies beside what w
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tench.data import devkit
-from tench.data.boxes import package_opened, packages
+from tench.data.files.tree import Tree, open_tree
+from tench.data.formats import devkit
+from tench.data.formats.boxes import package_opened, packages
+from tench.data.formats.wordnet import WNID
 from tench.data.layouts import ilsvrc
 from tench.data.table import Contents
-from tench.data.tree import Tree, open_tree
-from tench.data.wordnet import WNID
 from tench.errors import TenchError
 
 NAME = "kaggle"

@@ -11,7 +11,7 @@ One rule finds the images: paths are relative to the list's folder, or to a fold
 a sample of the images are is the one for the whole list. An absolute path is taken as it is, and one may lead up by
 `../`, for a person wrote it. Every image must be there; on disk each is asked for its size, which is what is paid.
 Where images have several labels, a row's `labels` are class indices, but of a .lst the numbers as they stand there, for
-only the first need be a class. Styles: `tench.data.labels`; what labels mean: `tench.data.numbering`.
+only the first need be a class. Styles: `tench.data.formats.labels`; what labels mean: `tench.data.formats.numbering`.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
+from tench.data.files.tree import Tree
+from tench.data.formats.labels import KAGGLE_NAME, first_path, is_parquet_list
+from tench.data.formats.listing import Listed, parse, parse_parquet
+from tench.data.formats.locate import MISSING, Files
+from tench.data.formats.numbering import Meaning, meaning_of
 from tench.data.keys import keys_of
-from tench.data.labels import KAGGLE_NAME, first_path, is_parquet_list
 from tench.data.layouts.folder import SPLITS, is_image_name
-from tench.data.listing import Listed, parse, parse_parquet
-from tench.data.locate import MISSING, Files
-from tench.data.numbering import Meaning, meaning_of
 from tench.data.table import Contents, Rows
-from tench.data.tree import Tree
 from tench.errors import TenchError
 
 NAME = "list"

@@ -18,8 +18,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.files.tree import Tree
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
-from tench.data.tree import Tree
 from tench.errors import TenchError
 from tench.files import complete_file
 

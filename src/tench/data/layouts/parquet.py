@@ -4,7 +4,7 @@ An image is a struct {bytes, path} or plain binary. A label is a number, whose n
 name; -1 and null are none. Splits are told by a word in the files' names (train-00000-of-00294.parquet) or in their
 folders'. Where every labelled image has its WordNet id once more at the end of its path (as in
 n01440764_10026_n01440764.JPEG), these ids are the classes, and the key is the name without it. Where paths are missing
-or not unique, keys are numbers in the order of files and rows. How the bytes are reached: `tench.data.parquet_images`.
+or not unique, keys are numbers in the order of files and rows. How the bytes are reached: `formats.parquet_images`.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tench.data.files.tree import Tree
+from tench.data.formats.labels import is_parquet_list
+from tench.data.formats.numbering import MAX_CLASSES
+from tench.data.formats.parquet_images import NO_LABEL, ImageFile, find_images, image_column, open_file
+from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
-from tench.data.labels import is_parquet_list
 from tench.data.layouts.folder import SPLITS
-from tench.data.numbering import MAX_CLASSES
-from tench.data.parquet_images import NO_LABEL, ImageFile, find_images, image_column, open_file
 from tench.data.table import Classes, Contents, Rows, numbered_keys
-from tench.data.tree import Tree
-from tench.data.wordnet import WNID, imagenet, names_of
 from tench.errors import TenchError
 
 NAME = "parquet"

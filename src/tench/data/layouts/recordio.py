@@ -5,7 +5,7 @@ all are train. The headers of all records are read, one small read each, for the
 not needed and only compared. A `.lst` gives the images' paths, which become their keys; without it the records' ids do.
 A file of class names beside the records is used where it fits. What is paid: a record in several parts, as MXNet writes
 it where an image happens to contain the bytes that begin a record, cannot be addressed where it is, and is spooled.
-The format itself: `tench.data.rec`. Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
+The format itself: `tench.data.formats.rec`. Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
 """
 
 import logging
@@ -15,13 +15,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tench.data.class_files import agreed, class_files
+from tench.data.files.tree import Tree
+from tench.data.formats.class_files import agreed, class_files
+from tench.data.formats.lst import Lst, read_lst
+from tench.data.formats.rec import MAGIC, Records, compare_index, scan, walk
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
-from tench.data.lst import Lst, read_lst
-from tench.data.rec import MAGIC, Records, compare_index, scan, walk
 from tench.data.table import Classes, Contents, IntArray, Rows, numbered_keys
-from tench.data.tree import Tree
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 

@@ -10,13 +10,13 @@ import re
 
 import numpy as np
 
+from tench.data.files.tree import Tree
+from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts import ilsvrc
 from tench.data.layouts.folder import is_image_name
 from tench.data.layouts.webdataset import ARCHIVES
 from tench.data.table import Classes, Contents
-from tench.data.tree import Tree
-from tench.data.wordnet import WNID, names_of
 from tench.errors import TenchError, some
 
 NAME = "synsets"

@@ -25,14 +25,14 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from tench.data import tfrecord
-from tench.data.class_files import CLASSES_JSON, CLASSES_TXT, ClassFile, parse
+from tench.data.files.tree import Tree
+from tench.data.formats import tfrecord
+from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, ClassFile, parse
+from tench.data.formats.tfrecord import Features
+from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
 from tench.data.table import Classes, Contents, Rows, numbered_keys
-from tench.data.tfrecord import Features
-from tench.data.tree import Tree
-from tench.data.wordnet import WNID, names_of
 from tench.errors import TenchError, some
 from tench.files import complete_file, require_space
 from tench.progress import progress

@@ -1,0 +1,283 @@
+"""Decode every image of a dataset once, and name what is bad, unusual or there twice.
+
+It reads through the same functions as training, so what passes here decodes there. A bad image never stops it. Memory
+does not grow with the number of images, but for 24 bytes each (40 where near duplicates are looked for) and the lists
+of those that are bad or unusual.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from tench.data.check import containers, duplicates, known
+from tench.data.check.containers import Damaged
+from tench.data.check.duplicates import KEPT_BYTES, Group
+from tench.data.images.image import (
+    GREY_MODES,
+    ImageInfo,
+    decode_as,
+    decode_damaged,
+    format_of_name,
+    num_trailing_bytes,
+    probe,
+)
+from tench.data.table import FILE, Dataset, Table
+from tench.errors import TenchError
+from tench.parallel import in_order
+
+ODD = {
+    "rotated": "EXIF asks for a turn or mirroring; it is ignored, as the reference loaders do",
+    "grey": "one channel, read as three equal ones",
+    "cmyk": "four printing colours, converted to RGB without a profile",
+    "misnamed": "the extension names another format than the content has",
+    "tiny": "a side of less than 8 pixels",
+    "huge": "more than 16 million pixels, slow to decode",
+    "trailing": "bytes behind the image's end, which decoders ignore",
+    "suspect": "a JPEG with damage that the decoder stepped over; its pixels may be wrong",
+}
+"""What is unusual about an image that decodes, and what is done about it. Raw pixels are only looked at for size."""
+
+MAX_EXAMPLES = 5
+_TINY_PIXELS, _HUGE_PIXELS = 8, 16_000_000
+_ROWS_PER_TASK = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Bad:
+    """An image that cannot be read or decoded. fixable: it is a JPEG that can be decoded in part."""
+
+    split: str
+    key: str
+    file: str
+    reason: str
+    fixable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class OddImage:
+    """An image that is unusual. kinds: of ODD, each with what was found: {"grey": "", "trailing": "12 bytes"}."""
+
+    split: str
+    key: str
+    file: str
+    kinds: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Odd:
+    """How many images are unusual in one way, and the first of them: "train/a.jpg", "train/b.jpg (12 bytes)"."""
+
+    count: int
+    examples: tuple[str, ...]
+
+
+def _example(image: OddImage, kind: str) -> str:
+    return f"{image.split}/{image.key}" + (f" ({image.kinds[kind]})" if image.kinds[kind] else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """Smallest, median and largest height or width, in pixels."""
+
+    min: int
+    median: float
+    max: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a check found. In the order of splits and rows.
+
+    images: number checked, bad ones among them. height, width: of those that decode; None where none does. duplicates:
+    of the same content. near: those that look alike; None where they were not looked for. damaged, checksums: see
+    `containers.verify`. known: see `known.sentences`.
+    """
+
+    images: int
+    bad: tuple[Bad, ...]
+    odd_images: tuple[OddImage, ...]
+    height: Sides | None
+    width: Sides | None
+    duplicates: tuple[Group, ...] = ()
+    near: tuple[Group, ...] | None = None
+    damaged: tuple[Damaged, ...] = ()
+    checksums: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+
+    @property
+    def stops_training(self) -> bool:
+        """Whether a training would stop at an image, or on data that has changed since it was written."""
+        return bool(self.bad or self.damaged)
+
+    @property
+    def odd(self) -> dict[str, Odd]:
+        """The kinds of ODD that occur."""
+        found = {}
+        for kind in ODD:
+            odd = [image for image in self.odd_images if kind in image.kinds]
+            if odd:
+                found[kind] = Odd(len(odd), tuple(_example(image, kind) for image in odd[:MAX_EXAMPLES]))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """What `tench check --json` prints."""
+        return {
+            "images": self.images,
+            "known": list(self.known),
+            "checksums": list(self.checksums),
+            "damaged": [dataclasses.asdict(damaged) for damaged in self.damaged],
+            "bad": [dataclasses.asdict(bad) for bad in self.bad],
+            "odd": {
+                kind: {"count": odd.count, "meaning": ODD[kind], "examples": list(odd.examples)}
+                for kind, odd in self.odd.items()
+            },
+            "odd_images": [dataclasses.asdict(image) for image in self.odd_images],
+            "duplicates": [group.to_json() for group in self.duplicates],
+            "near_duplicates": None if self.near is None else [group.to_json() for group in self.near],
+            "height": dataclasses.asdict(self.height) if self.height else None,
+            "width": dataclasses.asdict(self.width) if self.width else None,
+        }
+
+
+def check(
+    dataset: Dataset, *, threads: int, near: bool = False, progress: Callable[[int], None] | None = None
+) -> Report:
+    """Verify the dataset's files and decode every image of every split once.
+
+    threads: how many images are decoded at a time. near: look for near duplicates too. progress: called in this thread
+    with the number of images checked since the last call; the calls add up to all images. The report does not depend on
+    the number of threads.
+    """
+    files = containers.verify(dataset.stamp, threads=threads)
+    num_images = dataset.num_images
+    sizes: npt.NDArray[np.int32] = np.zeros((num_images, 2), np.int32)
+    digests: npt.NDArray[np.uint8] = np.zeros((num_images, KEPT_BYTES), np.uint8)
+    hashes = np.zeros_like(digests[: num_images if near else 0])
+    hashed = np.zeros(num_images, bool)
+    bad: dict[int, Bad] = {}
+    odd: dict[int, OddImage] = {}
+    starts = dict(zip(dataset.splits, itertools.accumulate(map(len, dataset.splits.values()), initial=0), strict=False))
+    num_done = 0
+    with contextlib.closing(_see_all(dataset, threads, near)) as parts:
+        for split, seen in parts:
+            table = dataset.splits[split]
+            for row, image in seen:
+                position = starts[split] + row
+                if isinstance(image, _Bad):
+                    bad[position] = Bad(split, table.key(row), table.shard(row), image.reason, image.fixable)
+                    continue
+                sizes[position] = image.height, image.width
+                digests[position] = np.frombuffer(image.digest, np.uint8)
+                if image.hash is not None:
+                    hashes[position], hashed[position] = np.frombuffer(image.hash, np.uint8), True
+                if image.odd:
+                    odd[position] = OddImage(split, table.key(row), table.shard(row), image.odd)
+            num_done += len(seen)
+            if progress is not None:
+                progress(len(seen))
+    assert num_done == num_images
+    good = sizes[:, 0] > 0
+    return Report(
+        images=num_images,
+        bad=tuple(bad[position] for position in sorted(bad)),
+        odd_images=tuple(odd[position] for position in sorted(odd)),
+        height=_sides(sizes[good, 0]),
+        width=_sides(sizes[good, 1]),
+        duplicates=duplicates.equal_groups(dataset, digests, good),
+        near=duplicates.near_groups(dataset, hashes, digests, hashed) if near else None,
+        damaged=files.damaged,
+        checksums=files.checksums,
+        known=tuple(known.sentences(dataset)),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Good:
+    height: int
+    width: int
+    odd: dict[str, str]
+    digest: bytes
+    hash: bytes | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Bad:
+    reason: str
+    fixable: bool
+
+
+_Seen = list[tuple[int, _Good | _Bad]]
+"""Rows, each with what was found."""
+
+
+def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str, _Seen], None, None]:
+    """All rows of all splits, seen in parallel, as they lie in their files."""
+    cv2.setNumThreads(1)  # our threads are the parallelism
+
+    def tasks() -> Iterator[tuple[str, list[int]]]:
+        for split, table in dataset.splits.items():
+            rows = table.in_file_order()
+            for start in range(0, len(table), _ROWS_PER_TASK):
+                yield split, rows[start : start + _ROWS_PER_TASK].tolist()
+
+    def see(task: tuple[str, list[int]]) -> _Seen:
+        split, rows = task
+        return [(row, _see_one(dataset.splits[split], row, near)) for row in rows]
+
+    with contextlib.closing(in_order(see, tasks(), threads=threads, name="check")) as results:
+        for (split, _), seen in results:
+            yield split, seen
+
+
+def _see_one(table: Table, row: int, near: bool) -> _Good | _Bad:
+    data = b""
+    try:
+        data = table.read(row)
+        pixels, remark = decode_as(table, row, data, 3)
+        odd = _oddities(probe(data), table.key(row), data) if table.encoding(row) == FILE else {}
+    except TenchError as error:
+        return _Bad(str(error), table.encoding(row) == FILE and _decodes_in_part(data))
+    height, width = pixels.shape[:2]
+    if min(height, width) < _TINY_PIXELS:
+        odd["tiny"] = f"{width} x {height} pixels"
+    if height * width > _HUGE_PIXELS:
+        odd["huge"] = f"{width} x {height} pixels"
+    if remark:
+        odd["suspect"] = remark
+    found_near = duplicates.difference_hash(pixels) if near else None
+    return _Good(height, width, odd, duplicates.digest(data), found_near)
+
+
+def _decodes_in_part(data: bytes) -> bool:
+    try:
+        decode_damaged(data)
+    except TenchError:
+        return False
+    return True
+
+
+def _oddities(info: ImageInfo, key: str, data: bytes) -> dict[str, str]:
+    odd = {}
+    if info.orientation != 1 and info.format != "TIFF":  # a TIFF is turned as it asks
+        odd["rotated"] = f"orientation {info.orientation}"
+    if info.mode in GREY_MODES:
+        odd["grey"] = ""
+    if info.mode == "CMYK":
+        odd["cmyk"] = ""
+    if format_of_name(key) not in ("", info.format):
+        odd["misnamed"] = f"a {info.format}"
+    if behind := num_trailing_bytes(data, info.format):
+        odd["trailing"] = f"{behind:,} bytes"
+    return odd
+
+
+def _sides(pixels: npt.NDArray[np.int32]) -> Sides | None:
+    if not len(pixels):
+        return None
+    return Sides(int(pixels.min()), float(np.median(pixels)), int(pixels.max()))

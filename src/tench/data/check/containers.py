@@ -1,0 +1,158 @@
+"""Whether the files that a dataset was read from are whole: published checksums, CRCs of TFRecords and of zip members.
+
+Not looked at are the images of a folder, and what is verified whenever it is unpacked (gzip, deflate). A published file
+that has another checksum need not be damaged, as many repack it: that is told. A record or a member whose own checksum
+does not fit is damage.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from tench.data.check.known import KNOWN_FILES, Published
+from tench.data.formats import tfrecord
+from tench.data.table import Stamp
+from tench.errors import TenchError
+from tench.progress import progress
+
+_BLOCK_BYTES = 2**20
+_ZIP_START = b"PK\x03\x04"
+
+
+@dataclasses.dataclass(frozen=True)
+class Damaged:
+    """A file of which a part has changed since it was written. reason: which part."""
+
+    file: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Containers:
+    """What was found, in the order of the files. checksums: a sentence for each published file, right or not."""
+
+    checksums: tuple[str, ...]
+    damaged: tuple[Damaged, ...]
+
+
+_Found = str | Damaged
+_Advance = Callable[[int], None]
+"""Called with how many more bytes are verified."""
+
+
+def verify(stamp: Stamp, *, threads: int) -> Containers:
+    """Verify the files of a dataset's stamp that have something to be verified by, several at a time."""
+    jobs = [job for path, size, _ in stamp if os.path.isfile(path) for job in _jobs(path, size)]
+    lock, stopped, done = threading.Lock(), threading.Event(), 0
+    total = sum(job.num_bytes for job in jobs)
+    with progress("verify files", total // _BLOCK_BYTES, "MiB") as show, ThreadPoolExecutor(threads) as pool:
+
+        def advance(num_bytes: int) -> None:
+            nonlocal done
+            if stopped.is_set():
+                raise TenchError("stopped")
+            with lock:
+                done, before = done + num_bytes, done
+                show(done // _BLOCK_BYTES - before // _BLOCK_BYTES, "")
+
+        try:
+            found = [one for part in pool.map(lambda job: job.run(advance), jobs) for one in part]
+        finally:  # stopped by Ctrl-C or an error: do not read on what nobody waits for
+            stopped.set()
+    return Containers(
+        tuple(one for one in found if isinstance(one, str)), tuple(one for one in found if isinstance(one, Damaged))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """Something to be verified of a file. num_bytes: to be read for it."""
+
+    path: str
+    num_bytes: int
+    look: Callable[[str, _Advance], Iterator[_Found]]
+
+    def run(self, advance: _Advance) -> list[_Found]:
+        try:
+            return list(self.look(self.path, advance))
+        except OSError as error:
+            return [Damaged(self.path, f"cannot be read ({error.strerror}).")]
+        except zipfile.BadZipFile as error:
+            return [Damaged(self.path, f"the zip archive is damaged ({error}). Copy or download it again.")]
+
+
+def _jobs(path: str, size: int) -> Iterator[_Job]:
+    namesakes = [known for known in KNOWN_FILES if f"/{path}".endswith(f"/{known.name}")]
+    fitting = [known for known in namesakes if known.num_bytes in (None, size)]
+    if namesakes and not fitting:
+        yield _Job(path, 0, functools.partial(_other_size, size, namesakes))
+    if fitting or any(known.num_bytes == size for known in KNOWN_FILES):
+        yield _Job(path, size, functools.partial(_checksum, fitting))
+    with open(path, "rb") as file:
+        head = file.read(tfrecord.HEADER_BYTES)
+    if tfrecord.is_record(head):
+        yield _Job(path, size, _records)
+    elif head.startswith(_ZIP_START):
+        yield _Job(path, size, _members)
+
+
+def _other_size(size: int, namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
+    sizes = " or ".join(f"{known.num_bytes:,}" for known in namesakes)
+    yield (
+        f"{path}: is not the published file of this name: it has {size:,} bytes, the published one {sizes}. It was cut "
+        "off, or made anew by somebody."
+    )
+
+
+def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
+    """Compare with the checksums of the published files of this name, and look for it among all others."""
+    hashes = {"MD5": hashlib.md5(usedforsecurity=False)}
+    if any(known.algorithm != "MD5" for known in namesakes):
+        hashes["SHA-256"] = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            for one in hashes.values():
+                one.update(block)
+            advance(len(block))
+    found = {algorithm: one.hexdigest() for algorithm, one in hashes.items()}
+    right = [known for known in KNOWN_FILES if found.get(known.algorithm) == known.checksum]
+    if any(known in namesakes for known in right):
+        yield f"{path}: its {right[0].algorithm} is the published one."
+    elif right:
+        yield f"{path}: has the {right[0].algorithm} of {right[0].name}: it is that file under another name."
+    elif namesakes:
+        published = " or ".join(known.checksum for known in namesakes)
+        algorithm = namesakes[0].algorithm
+        yield (
+            f"{path}: its {algorithm} is {found[algorithm]}, that of the published file of this name {published}. It "
+            "is damaged, or was made anew by somebody; whether its images decode is what tench check tells."
+        )
+
+
+def _records(path: str, advance: _Advance) -> Iterator[_Found]:
+    with open(path, "rb") as file:
+        try:
+            for fault in tfrecord.faults(file, path):
+                yield Damaged(path, fault.removeprefix(f"{path}: "))
+        except TenchError as error:  # where no more records can be found
+            yield Damaged(path, str(error).removeprefix(f"{path}: "))
+    advance(os.path.getsize(path))
+
+
+def _members(path: str, advance: _Advance) -> Iterator[_Found]:
+    """Compare the CRC of each member that is read where it lies; the others' were when they were inflated."""
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED:
+                continue
+            try:
+                with archive.open(info) as member:
+                    while block := member.read(_BLOCK_BYTES):
+                        advance(len(block))
+            except (zipfile.BadZipFile, EOFError) as error:
+                yield Damaged(path, f"member {info.filename!r}: {error}. Copy or download the archive again.")

@@ -1,0 +1,359 @@
+"""Big gzip files, addressed where they are by an index of places where decompression can begin.
+
+The file is read once to make the index, with about one place for each MiB; any byte is then had by decompressing a MiB
+or two. What this trades away: every epoch decompresses every image again, and an image that is read alone costs ten
+times as much as one among its neighbours.
+
+The index is made by the package rapidgzip, with many cores. It takes some files that are cut off for whole ones, so
+what it gives is compared with the checksum and size that gzip keeps at its end. Reading by the index is left to the
+standard library's zlib: rapidgzip holds two kB of memory for each place and reader, and serves one thread at a time.
+"""
+
+import bisect
+import contextlib
+import io
+import json
+import logging
+import os
+import struct
+import threading
+import weakref
+import zlib
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tench.data.files.compressed import Pread, decompressed, megabytes, refuse_bomb
+from tench.errors import TenchError
+from tench.files import complete_file
+from tench.machine import num_cores
+
+HELD_BYTES = 3 * 2**29
+"""Decompressed bytes that a reader holds: 256 pieces of 4 MiB, with what the places of the index around them add."""
+_INDEX_VERSION = 1
+_STEP_BYTES = 2**20
+"""Compressed bytes between two places of the index: each place takes about 350 bytes, of 155 GB all take 52 MB."""
+_PASS_BYTES = 4 * 2**20
+_MAX_THREADS = 16
+"""Of the pass that makes the index; each holds about 20 MB."""
+_UNPACK = "unpack it (tar -xzf) and give the folder."
+_WITH_HEADER = 16 + zlib.MAX_WBITS
+"""For zlib: a gzip member with its header and checksum."""
+_INPUT_BYTES = 64 * 1024
+
+_log = logging.getLogger("tench")
+_Found = TypeVar("_Found")
+
+
+def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found]) -> _Found:
+    """Read a gzip file once, whole, save an index for `open_indexed`, and return what `read` makes of the content.
+
+    read: gets a function like os.pread on the decompressed bytes, of which it may ask only forwards (back within the
+    last megabytes): so an archive's members are listed in the same pass. Its errors end the pass at once. Decompresses
+    with all cores; says so first and shows progress. The CRC-32 and size at the end of the file are verified; a file
+    of several gzip members is decompressed a second time for that.
+
+    Raises TenchError for a file that is cut off, damaged or followed by something else, and without rapidgzip.
+    """
+    try:
+        import rapidgzip  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise TenchError(
+            f"{path}: a gzip file of this size is read with the package rapidgzip, which is not installed: "
+            f"pip install 'tench[interop]', or {_UNPACK}"
+        ) from error
+    status, threads = path.stat(), min(num_cores(), _MAX_THREADS)
+    try:
+        opened = rapidgzip.RapidgzipFile(os.fsencode(path), parallelization=threads, chunk_size=_STEP_BYTES)
+    except Exception as error:  # its errors are of many kinds: RuntimeError, ValueError, IndexError
+        raise TenchError(f"{path}: cannot be opened as a gzip file ({_first_line(error)}).") from error
+    with contextlib.closing(opened) as file:  # a process that ends with one open is aborted
+        _log.info(
+            "%s: %.1f GB of gzip can only be read from the start: reading it once with %d threads, to index it in %s.",
+            *(path, status.st_size / 1e9, threads, index_path),
+        )
+        with megabytes("Indexing", status.st_size) as reached:
+            content = _Pass(file, path, status.st_size, reached)
+            found = read(content.pread)
+            while content.advance():
+                pass
+        _verify(path, content)
+        points = io.BytesIO()
+        try:  # gztool's form keeps, of the 32 KiB before each place, only what is referred to
+            file.export_index(points, rapidgzip.IndexFormat.GZTOOL)
+            _try_out(path, points.getvalue(), content.end, file)
+        except Exception as error:
+            raise TenchError(f"{path}: no index can be made of it ({_first_line(error)}): {_UNPACK}") from error
+    header = {
+        "version": _INDEX_VERSION,
+        "packed_bytes": status.st_size,
+        "time_ns": status.st_mtime_ns,
+        "bytes": content.end,
+        "crc32": zlib.crc32(points.getbuffer()),
+    }
+    try:
+        with complete_file(index_path) as part:
+            part.write_bytes(json.dumps(header).encode() + b"\n" + points.getbuffer())
+    except OSError as error:
+        raise TenchError(f"{index_path}: the index of {path} cannot be written ({error.strerror}).") from error
+    return found
+
+
+def open_indexed(path: Path, index_path: Path, held_bytes: int = HELD_BYTES) -> "IndexedGzip":
+    """A gzip file for reading at any place, by the index that `build_index` saved.
+
+    held_bytes: as many decompressed bytes are kept at most. Raises TenchError when there is no such index, when it is
+    damaged or of another version, and when the file's size or time is no longer the one that was indexed.
+    """
+    try:
+        with index_path.open("rb") as saved:
+            header, points = json.loads(saved.readline(4096)), saved.read()
+        usable = header["version"] == _INDEX_VERSION and header["crc32"] == zlib.crc32(points)
+    except (OSError, ValueError, KeyError, TypeError):
+        usable = False
+    if not usable:
+        raise TenchError(f"{index_path}: is not the index of {path}, or is damaged. Remove it, and it is made anew.")
+    try:
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) != (header["packed_bytes"], header["time_ns"]):
+            raise TenchError(
+                f"{path}: has changed since its index {index_path} was made (then {header['packed_bytes']:,} bytes, "
+                f"now {status.st_size:,}, or another time). Restore it, or remove the index, and it is made anew."
+            )
+        return IndexedGzip(path, points, header["bytes"], held_bytes)
+    except OSError as error:
+        raise TenchError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+class IndexedGzip:
+    """The decompressed bytes of a gzip file by place, for any number of threads at once; made by `open_indexed`.
+
+    Decompresses from one place of the index to the next and holds what was used last, so that neighbouring images cost
+    one decompression. Threads wait for what another has begun.
+    """
+
+    def __init__(self, path: Path, points: bytes, num_bytes: int, held_bytes: int) -> None:
+        """points: an index in gztool's form."""
+        self.num_bytes = num_bytes
+        self._path = path
+        self._points = _Points(points)
+        self._held: OrderedDict[int, Future[bytes]] = OrderedDict()
+        self._held_bytes, self._max_held_bytes = 0, held_bytes
+        self._lock = threading.Lock()
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._close.atexit = False  # a thread may still be reading
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """So many bytes from there, fewer only at the end. Raises TenchError where the file has been damaged since."""
+        if length < 0 or offset < 0:
+            raise ValueError(f"bytes {offset} to {offset + length} cannot be")
+        if not self._close.alive:
+            raise ValueError(f"{self._path} is closed")
+        starts, parts, end = self._points.starts, [], min(offset + length, self.num_bytes)
+        while offset < end:
+            number = bisect.bisect_right(starts, offset) - 1
+            parts.append(self._stretch(number)[offset - starts[number] : end - starts[number]])
+            offset += len(parts[-1])
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Close the file and let go of what is held. No other thread may be reading."""
+        self._close()
+        self._held.clear()
+
+    def __enter__(self) -> "IndexedGzip":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _stretch(self, number: int) -> bytes:
+        """What lies between a place of the index and the next: held, or decompressed by the thread that asks first."""
+        with self._lock:
+            held = self._held.get(number)
+            if begun := held is not None:
+                self._held.move_to_end(number)
+            else:
+                held = self._held[number] = Future()
+                self._held_bytes += self._points.size(number)
+                while self._held_bytes > self._max_held_bytes and len(self._held) > 1:
+                    self._held_bytes -= self._points.size(self._held.popitem(last=False)[0])
+        if not begun:
+            try:
+                held.set_result(self._inflate(number))
+            except BaseException as error:
+                with self._lock:
+                    if self._held.pop(number, None):
+                        self._held_bytes -= self._points.size(number)
+                held.set_exception(error)
+        return held.result()
+
+    def _inflate(self, number: int) -> bytes:
+        begin, bit = divmod(self._points.bits[number], 8)
+        missing, found = self._points.size(number), list[bytes]()
+        packed = self._packed(begin)
+        try:
+            data, footer_bytes = _from_bit(bit, next(packed)), 8
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=self._points.window(number))
+            while True:
+                found.append(inflater.decompress(data, missing))
+                missing -= len(found[-1])
+                if not missing:
+                    return b"".join(found)
+                data = inflater.unused_data
+                if inflater.eof:  # of this member; what is missing is in the next
+                    while len(data) < footer_bytes:
+                        data += next(packed)
+                    data, inflater, footer_bytes = data[footer_bytes:], zlib.decompressobj(_WITH_HEADER), 0
+                data = data or next(packed)
+        except (zlib.error, OSError, EOFError) as error:
+            raise TenchError(
+                f"{self._path}: the gzip data from byte {begin:,} on cannot be read any more ({error}). The file has "
+                "been damaged or changed since its index was made: copy or download it again."
+            ) from error
+
+    def _packed(self, position: int) -> Iterator[bytes]:
+        while data := os.pread(self._descriptor, _INPUT_BYTES, position):
+            yield data
+            position += len(data)
+        raise EOFError("it ends before")
+
+
+class _Points:
+    """Places in a gzip file where decompression can begin, as an index of gztool's holds them.
+
+    starts: the decompressed bytes before each, and all of them. bits: the compressed bits before each.
+    Source: github.com/circulosmeos/gztool, gztool.c, "index file format", version "x".
+    """
+
+    def __init__(self, saved: bytes) -> None:
+        self.starts, self.bits, self._windows = array("q"), array("q"), array("q")
+        self._saved = saved
+        magic, count = struct.unpack_from(">16sQ8x", saved)
+        if magic != bytes(8) + b"gzipindx":
+            raise ValueError("the index is not in gztool's form")
+        position = 32
+        for _ in range(count):
+            start, byte, bits_back, window_bytes = struct.unpack_from(">QQII", saved, position)
+            self.starts.append(start)
+            self.bits.append(8 * byte - bits_back)
+            self._windows.append(position + 24)
+            position += 24 + window_bytes
+        self.starts.append(struct.unpack_from(">Q", saved, position)[0])
+        self._windows.append(position + 24)
+
+    def size(self, number: int) -> int:
+        """Decompressed bytes from a place to the next."""
+        return self.starts[number + 1] - self.starts[number]
+
+    def window(self, number: int) -> bytes:
+        """The 32 KiB before a place, to which what follows may refer; nothing where a member begins."""
+        packed = self._saved[self._windows[number] : self._windows[number + 1] - 24]
+        return zlib.decompress(packed) if packed else b""
+
+
+def _from_bit(bit: int, data: bytes) -> bytes:
+    """Deflate data that begin at a bit of the first byte, made to begin with a byte: by empty blocks in front.
+
+    zlib could be told the bit, but not through Python. A block with fixed codes that holds nothing has 10 bits; for the
+    odd ones stands a block with codes of its own, 93 bits long, that hold nothing either.
+    """
+    front, length = (_ODD_BLOCK, 93) if bit % 2 else (0, 0)
+    while length % 8 != bit:
+        front, length = front | 0b10 << length, length + 10  # not the last, of the kind 1, and 7 zeros: its end
+    if bit == 0:
+        return data
+    front |= (data[0] >> bit) << length
+    return front.to_bytes(length // 8 + 1, "little") + data[1:]
+
+
+def _bits(*fields: tuple[int, int]) -> int:
+    """Numbers of so many bits each, one after the other from the lowest bit."""
+    number = length = 0
+    for value, bits in fields:
+        number, length = number | value << length, length + bits
+    return number
+
+
+_ODD_BLOCK = _bits(
+    *((0, 1), (2, 2), (0, 5), (0, 5), (14, 4)),  # not the last, of the kind 2, with 257, 1 and 18 code lengths
+    *((bits, 3) for bits in (0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)),  # for 18, 0 and 1: 2, 1, 2 bits
+    *((3, 2), (127, 7), (3, 2), (107, 7), (1, 2), (0, 1)),  # 18: 138 + 118 zeros; 1 for the block's end; 0: no distance
+    (0, 1),  # the block's end
+)
+"""Source: RFC 1951, section 3.2.7."""
+
+
+class _Pass:
+    """The decompressed bytes of a file from start to end, a piece at a time, with their CRC-32."""
+
+    def __init__(self, file: Any, path: Path, packed: int, reached: Callable[[int], None]) -> None:
+        self._file, self._path, self._packed, self._reached = file, path, packed, reached
+        self._start, self._piece = 0, b""
+        self.end = self.crc32 = 0
+
+    def pread(self, length: int, offset: int) -> bytes:
+        assert offset >= self._start, f"byte {offset} has gone by: the pass is at {self._start}"
+        while offset >= self.end and self.advance():
+            pass
+        data = self._piece[offset - self._start :][:length]
+        while len(data) < length and self.advance():
+            data += self._piece[: length - len(data)]
+        return data
+
+    def advance(self) -> bool:
+        """Take the next piece; False when there is none."""
+        packed = self._file.tell_compressed() // 8
+        try:
+            piece = self._file.read(_PASS_BYTES)
+        except Exception as error:
+            raise TenchError(
+                f"{self._path}: the gzip data turn out damaged, cut off, or followed by something else at about byte "
+                f"{packed:,} of {self._packed:,} ({_first_line(error)}); the damage may lie before it. Copy or "
+                "download it again."
+            ) from error
+        if piece:
+            self._start, self._piece = self.end, piece
+            self.end += len(piece)
+            self.crc32 = zlib.crc32(piece, self.crc32)
+            refuse_bomb(min(packed + _PASS_BYTES, self._packed), self.end, str(self._path))
+            self._reached(packed)
+        return bool(piece)
+
+
+def _verify(path: Path, content: _Pass) -> None:
+    """Compare what rapidgzip gave with the checksum and size at the file's end: it takes some cut-off files for whole.
+
+    Where they do not fit, the file is cut off or has several members, each with a checksum of its own. To tell, the
+    standard library reads it again.
+    """
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        if struct.unpack("<II", file.read(8)) == (content.crc32, content.end % 2**32):
+            return
+        _log.info("%s: is cut off, or joined from several gzip members: reading it again to be sure.", path)
+        with megabytes("Verifying", path.stat().st_size) as reached:
+            num_bytes = 0
+            for piece, position in decompressed(file, str(path)):
+                num_bytes += len(piece)
+                reached(position)
+    if num_bytes != content.end:
+        raise TenchError(f"{path}: rapidgzip unpacks it to {content.end:,} bytes, but zlib to {num_bytes:,}: {_UNPACK}")
+
+
+def _try_out(path: Path, points: bytes, num_bytes: int, file: Any) -> None:
+    """Raise ValueError unless reading from the first, a middle and the last place gives what rapidgzip gives."""
+    with IndexedGzip(path, points, num_bytes, _PASS_BYTES) as reader:
+        starts = reader._points.starts
+        for offset in (starts[0], starts[len(starts) // 2], starts[max(0, len(starts) - 2)]):
+            file.seek(offset)
+            if reader.pread(100_000, offset) != file.read(100_000):
+                raise ValueError(f"by it, byte {offset:,} and what follows are other ones")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,336 @@
+"""The annotations that ImageNet comes with, and the boxes in them, put beside a table's images when asked for.
+
+They are XML files in the manner of PASCAL VOC: in archives that lie beside the images (ILSVRC2012_bbox_*), unpacked
+from those, or in Kaggle's `Annotations`. An annotation belongs to the image of the same file name, whatever it says
+inside. The rules for boxes are those of the record sets that TensorFlow's Slim made: sides in parts of the size that
+the annotation names, swapped where reversed, cut at the image's edge; empty boxes and those of another class dropped.
+Archives are read from front to back, which needs no second copy on disk, and about ten seconds for 100,000 files.
+"""
+
+import dataclasses
+import gzip
+import itertools
+import math
+import re
+import tarfile
+import xml.etree.ElementTree as ElementTree
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from tench.data.files import tar
+from tench.data.files.tree import Tree, open_tree
+from tench.data.table import Contents, Rows
+from tench.errors import TenchError
+
+WOULD_DO = (
+    "ILSVRC2012_bbox_train_v2.tar.gz, ILSVRC2012_bbox_val_v3.tgz, ILSVRC2012_bbox_train_dogs.tar.gz (packed or "
+    "unpacked), or Kaggle's folder ILSVRC/Annotations/CLS-LOC"
+)
+"""The files that hold boxes, for messages."""
+
+_ARCHIVE = re.compile(r"ILSVRC2012_bbox_(train|val)\w*\.(tar\.gz|tgz|tar)")
+_XML = re.compile(r"(n\d{8}_\d+|ILSVRC20\d\d_(val|test)_\d{8})\.xml")
+
+_PACKAGE = re.compile(r"imagenet[-_]object[-_]localization[^/]*\.(tar|tar\.gz|tgz|zip)")
+"""How Kaggle's archives of ImageNet are called: one that holds the folder ILSVRC, and a .zip around it."""
+
+_MAX_INFLATION, _SMALL_BYTES = 100, 2**28
+"""An archive that grows by more, unless it stays small, holds no annotations: XML in a tar grows 40 times."""
+_MAX_MEMBER_BYTES = 2**24
+
+
+class Object(NamedTuple):
+    """One object of an annotation: its class as written, and xmin, ymin, xmax, ymax in parts of the image's sides.
+
+    The box is as in the file: it may leave the image, or be reversed.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+
+
+_Annotations = dict[str, list[Object]]
+"""The objects of an image by its file name without suffix."""
+
+
+@dataclasses.dataclass
+class _Counts:
+    """What became of boxes on the way into a table."""
+
+    repaired: int = 0
+    empty: int = 0
+    of_others: int = 0
+
+
+def attach(tree: Tree, contents: Contents) -> Contents:
+    """What a layout has read from a tree, with the boxes of its images: each row gets a list, an empty one where no
+    annotation names it.
+
+    A box is [xmin, ymin, xmax, ymax], 0 <= min < max <= 1. Raises TenchError where the source has no annotations, none
+    that fits, or a damaged one.
+    """
+    found, notes = _annotations(tree)
+    counts, num_used = _Counts(), 0
+    splits = {}
+    for split, rows in contents.splits.items():
+        boxes, num_annotated = _boxes_of(rows, contents.classes.ids, found, counts)
+        splits[split] = dataclasses.replace(rows, boxes=boxes)
+        num_used += num_annotated
+        num_boxes = sum(map(len, boxes))
+        notes.append(f"{split} has {num_boxes:,} boxes in {num_annotated:,} of its {len(boxes):,} images.")
+    if num_used == 0:
+        raise TenchError(
+            f"{tree.source}: has {len(found):,} annotations, but none that is named after one of its images (the first "
+            f"is {min(found)}.xml). They are of other images."
+        )
+    if others := len(found) - num_used:
+        notes.append(f"{others:,} annotations are of no image here.")
+    if counts.repaired:
+        notes.append(f"{counts.repaired:,} boxes were reversed or left the image: they were put right.")
+    if counts.empty or counts.of_others:
+        notes.append(
+            f"{counts.empty + counts.of_others:,} boxes were dropped: {counts.empty:,} empty, {counts.of_others:,} "
+            "around an object of another class than the image's."
+        )
+    stamp = list(dict.fromkeys([*contents.stamp, *tree.stamp]))
+    return dataclasses.replace(contents, splits=splits, stamp=stamp, notes=[*contents.notes, *notes])
+
+
+def _boxes_of(
+    rows: Rows, class_ids: Sequence[str], found: _Annotations, counts: _Counts
+) -> tuple[list[list[list[float]]], int]:
+    """The boxes of each row, and how many rows are annotated."""
+    known = frozenset(class_ids)
+    nothing: list[list[float]] = []
+    boxes, num_annotated = [], 0
+    for key, label in zip(rows.key, rows.label.tolist(), strict=True):
+        annotated = found.get(key.rpartition("/")[2].rpartition(".")[0])
+        if annotated is None:
+            boxes.append(nothing)
+            continue
+        num_annotated += 1
+        of_row = []
+        own = class_ids[label] if label >= 0 else None
+        for name, box in annotated:
+            if own is not None and name != own and name in known:
+                counts.of_others += 1
+            elif (right := _put_right(box)) is None:
+                counts.empty += 1
+            else:
+                counts.repaired += right != list(box)
+                of_row.append(right)
+        boxes.append(of_row)
+    return boxes, num_annotated
+
+
+def _put_right(box: tuple[float, float, float, float]) -> list[float] | None:
+    """A box with its sides in order and inside the image; None where nothing of it is left."""
+    left, right = sorted((min(max(box[0], 0.0), 1.0), min(max(box[2], 0.0), 1.0)))
+    top, bottom = sorted((min(max(box[1], 0.0), 1.0), min(max(box[3], 0.0), 1.0)))
+    return [left, top, right, bottom] if left < right and top < bottom else None
+
+
+def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
+    """All annotations of a source, and notes on where they are from."""
+    tree = package_opened(tree, lambda tree: bool(_archives(tree) or _files(tree)))
+    archives, files = _archives(tree), _files(tree)
+    readers = [_of_archive(tree, name) for name in archives]
+    places = [str(tree.root / name) for name in archives]
+    if not archives and not files and tree.source.is_dir():  # a folder inside Kaggle's tree: what is above, on disk
+        above = (folder / "Annotations/CLS-LOC" for folder in (tree.source.parent, tree.source.parent.parent))
+        if outside := next((folder for folder in above if folder.is_dir()), None):
+            stamp, tree = tree.stamp, open_tree(outside, tree.spool)
+            stamp.update(tree.stamp)
+            files = _files(tree)
+    if files:
+        readers.append(_of_files(tree, files))
+        places.append(f"{len(files):,} XML files in {tree.root}")
+    found: _Annotations = {}
+    repeated = 0
+    for reader in readers:
+        for name, where, data in reader:
+            image = name.rpartition("/")[2].removesuffix(".xml")
+            if image in found:
+                repeated += 1
+            else:
+                found[image] = objects(data, where)
+    if not found:
+        raise TenchError(
+            f"{tree.source}: has no annotations, which boxes are read from. Put into it one or more of: {WOULD_DO}."
+        )
+    notes = [f"Boxes are from {', '.join(places)}."]
+    if repeated:
+        notes.append(f"{repeated:,} annotations are of images that have one already: the first, in this order, counts.")
+    return found, notes
+
+
+def _archives(tree: Tree) -> list[str]:
+    found = [name for name in tree.names if _ARCHIVE.fullmatch(name.rpartition("/")[2])]
+    return sorted(found, key=lambda name: ("dogs" in name, name))  # task 3 repeats some of what task 1 has
+
+
+def _files(tree: Tree) -> list[str]:
+    return [name for name in tree.names if name.endswith(".xml") and _XML.fullmatch(name.rpartition("/")[2])]
+
+
+def packages(tree: Tree, folder: str = "") -> list[str]:
+    """Kaggle's archives directly in a folder of a tree ("" is the root), the innermost kind first."""
+    kinds = (".tar", ".gz", ".tgz", ".zip")
+    cut = len(folder) + 1 if folder else 0
+    span = tree.span(folder) if folder else range(len(tree))
+    named = [tree.names[position] for position in span if tree.names[position].startswith("imagenet", cut)]
+    found = [name for name in named if _PACKAGE.fullmatch(name, cut)]
+    return sorted(found, key=lambda name: kinds.index(name[name.rindex(".") :]))
+
+
+def package_opened(tree: Tree, until: Callable[[Tree], bool]) -> Tree:
+    """A tree with Kaggle's archive in its root opened, and then the one in that, until it has what is looked for."""
+    folder = ""
+    while not until(tree) and (found := packages(tree, folder)):
+        folder = found[0]
+        tree = tree.opened([folder])
+    return tree
+
+
+def _of_archive(tree: Tree, name: str) -> Iterator[tuple[str, str, bytes]]:
+    place = tree.root / name
+    for member, data in packed(tree, name, lambda path: _XML.fullmatch(path.rpartition("/")[2]) is not None):
+        yield member, f"{place}/{member}", data
+
+
+def _of_files(tree: Tree, names: Sequence[str]) -> Iterator[tuple[str, str, bytes]]:
+    for name, data in loose(tree, names):
+        yield name, str(tree.root / name), data
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Refuses a document type: annotations need none, and entities are declared there."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("it declares a document type, which no annotation needs")
+
+
+def objects(data: bytes, where: str) -> list[Object]:
+    """The objects of an annotation, an XML file in the manner of PASCAL VOC.
+
+    Its `<filename>` is not looked at: some hold only "%s". Boxes are relative to the size that the file names, which is
+    what annotators saw and may differ from the image's. Raises TenchError where it is no such file.
+    """
+    try:
+        parser = ElementTree.XMLParser(target=_Builder())
+        parser.feed(data)
+        root = parser.close()
+        width, height = _number(root, "size/width"), _number(root, "size/height")
+        if width <= 0 or height <= 0:
+            raise ValueError(f"the image's size is {width:g} x {height:g}")
+        found = []
+        for thing in root.iterfind("object"):
+            name = (thing.findtext("name") or "").strip()
+            for box in thing.iterfind("bndbox"):
+                left, top = _number(box, "xmin") / width, _number(box, "ymin") / height
+                right, bottom = _number(box, "xmax") / width, _number(box, "ymax") / height
+                found.append(Object(name, (left, top, right, bottom)))
+        return found
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise TenchError(
+            f"{where}: is no annotation in the manner of PASCAL VOC ({error}). Restore the file from its archive, or "
+            "download that again."
+        ) from error
+
+
+def _number(element: Any, path: str) -> float:
+    text = element.findtext(path)
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"<{path}> is {'missing' if text is None else repr(text)}")
+    return number
+
+
+class _Strict(tarfile.TarInfo):
+    """tarfile takes a damaged header, or none where the next should be, for the archive's end: an error here."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Strict":
+        if buf == bytes(tar.BLOCK):
+            return super().frombuf(buf, encoding, errors)  # the true end
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+
+
+class _Bounded:
+    """What an archive inflates to, up to what an archive of small texts can; beyond it an error."""
+
+    def __init__(self, file: IO[bytes], where: str, packed_bytes: int) -> None:
+        self._file, self._where = file, where
+        self._left = max(_SMALL_BYTES, _MAX_INFLATION * packed_bytes)
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise TenchError(
+                f"{self._where}: becomes more than {_MAX_INFLATION} times as large when inflated. This is no archive "
+                "of annotations; it is not read on."
+            )
+        return data
+
+
+def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of the wanted files of a tar archive of small files, gzipped or not, in the archive's order.
+
+    Raises TenchError for an archive that is damaged or cut short, and for what no such archive holds.
+    """
+    where = str(tree.root / name)
+    with tree.open(name) as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        plain: Any = gzip.GzipFile(fileobj=file) if is_gzip else file
+        bounded: Any = _Bounded(plain, where, int(tree.length[tree.index(name)]))
+        try:
+            archive: Any
+            with tarfile.open(fileobj=bounded, mode="r|", tarinfo=_Strict) as archive:
+                while (member := archive.next()) is not None:
+                    path = tar.inside(member.name, where)
+                    if not member.isfile() and not member.isdir():
+                        raise TenchError(
+                            f"{where}: {member.name!r} is neither a file nor a folder. Unpack the archive where you "
+                            "trust it, and give the folder."
+                        )
+                    if member.isfile() and wanted(path):
+                        yield path, _content(archive, member)
+                    archive.members.clear()  # it would keep each: a kilobyte for half a million of them
+                while bounded.read(2**20):  # to the checksum at the end
+                    pass
+        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+            raise TenchError(
+                f"{where}: the archive is damaged or cut off ({error}). Copy or download it again."
+            ) from error
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > _MAX_MEMBER_BYTES:
+        raise tarfile.ReadError(f"{member.name!r} claims {member.size:,} bytes")
+    source = archive.extractfile(member)
+    assert source is not None
+    return source.read()
+
+
+def loose(tree: Tree, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of small files of a tree, in the order in which they lie on disk.
+
+    They do not join the stamp one by one: the folder or the archive that holds them is in it already.
+    """
+    positions = np.array([tree.index(name) for name in names], np.int64)
+    in_order = positions[np.lexsort((tree.offset[positions], tree.shard[positions]))].tolist()
+    for number, of_shard in itertools.groupby(in_order, key=lambda position: int(tree.shard[position])):
+        with tree.reading(tree.shards[number]) as pread:
+            for position in of_shard:
+                yield tree.names[position], pread(int(tree.length[position]), int(tree.offset[position]))

@@ -1,0 +1,231 @@
+"""Which class a label in a list is: told by what the lists hold, never by an order in which files are found.
+
+Names are the classes themselves. What a number means is asked in this order, for each list by itself, as two lists of
+one set may count differently (NNabla's old samples do):
+1. If each number always goes with one folder, and each folder with one number, the folders are the classes. The folder
+   is that of the image, or the one above, or the WordNet id with which the file's name begins.
+2. ILSVRC2012's validation images are known: three of the first twelve tell which of its numberings it is.
+3. The list counts as the other does for which 1 or 2 tells.
+4. A file beside the list names the classes: `class_files`.
+5. The classes stay numbers.
+In 4 and 5, numbers that begin at 1 (no 0, and the largest is how many there are) are made to begin at 0.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tench.data.formats.class_files import ClassFile, agreed, class_files
+from tench.data.formats.listing import Listed
+from tench.data.formats.wordnet import devkit_order, imagenet, names_of
+from tench.data.table import Classes
+from tench.errors import TenchError
+
+MAX_CLASSES = 1_000_000
+"""A larger number is taken for something other than a class."""
+
+_FIRST_OF_VAL = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286)
+"""The classes of ILSVRC2012_val_00000001 to 12, as positions among the sorted WordNet ids."""
+_NEEDED_OF_VAL = 3
+_VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+", re.ASCII)
+_WNID_NAME = re.compile(r"(n\d{8})_", re.ASCII)
+
+_Told = dict[Any, str]
+"""The class id that each label means, in the order of the classes."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Meaning:
+    """The classes of several lists; index: by split, the class index of each label; notes: for people."""
+
+    classes: Classes
+    index: dict[str, dict[Any, int]]
+    notes: list[str]
+
+
+def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str = "") -> Meaning:
+    """What the labels in lists mean, by split, the one that tells the classes first; each has labels.
+
+    read, prefix: where files of class names are found, as for `class_files`. Raises TenchError naming the line of a
+    label that is no class.
+    """
+    notes: list[str] = []
+    first, *others = lists
+    source, told = first, _told(lists[first], None, notes)
+    for split in others if told is None else ():
+        more = _told(lists[split], None, notes)
+        if more is not None and _labels(lists[first]) <= more.keys():
+            source, told = split, more
+            break
+    if told is None:
+        return _only_numbers(lists, read, prefix, notes)
+    ids = list(told.values())
+    index = {}
+    for split, listed in lists.items():
+        own = told if split == source else _told(listed, set(ids), notes)
+        if own is None and lists[source].has_names:
+            raise _names_and_numbers(lists[source], listed)
+        index[split] = _index(listed, told if own is None else own, ids, lists[source].where)
+        if own is not None:
+            notes += _otherwise(own, listed, told, lists[source])
+    return Meaning(Classes.of(ids, names_of(ids)), index, notes)
+
+
+def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | None:
+    """What a list itself tells of its labels; ids: the classes, where they are known already."""
+    if listed.has_names:
+        return {name: name for name in sorted(_labels(listed))}
+    told = _by_folder(listed, notes if ids is None else [])
+    if told is not None and (ids is None or ids.issuperset(told.values())):
+        return told
+    return _by_known_images(listed, notes)
+
+
+def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
+    """The folder for each number, where each has one and no two have the same."""
+    for folder_of in (_folder, _folder_above, _wnid_of_name):
+        folders = [folder_of(path) for path in listed.paths]
+        pairs = {pair for pair in zip(listed.labels, folders, strict=True) if pair[0] != -1}
+        numbers, names = {number for number, _ in pairs}, {name for _, name in pairs}
+        if "" in names or len(names) < 2 or len(names) != len(numbers):
+            continue
+        if len(pairs) == len(names):
+            notes.append(f"{listed.where}: its numbers are classes by the folders of the images.")
+            return dict(sorted(pairs))
+        seen: dict[Any, int] = {}
+        for position, number in enumerate(listed.labels):
+            other = seen.setdefault(number, position)
+            if folders[other] != folders[position]:
+                notes.append(
+                    f"{listed.where} has as many numbers as folders, but {number} goes with {folders[other]!r} in "
+                    f"{listed.unit} {listed.lines[other]} and with {folders[position]!r} in {listed.unit} "
+                    f"{listed.lines[position]}: the folders do not tell the classes."
+                )
+                break
+    return None
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0].rpartition("/")[2]
+
+
+def _folder_above(path: str) -> str:
+    return _folder(path.rpartition("/")[0])
+
+
+def _wnid_of_name(path: str) -> str:
+    found = _WNID_NAME.match(path.rpartition("/")[2])
+    return found[1] if found else ""
+
+
+def _by_known_images(listed: Listed, notes: list[str]) -> _Told | None:
+    """The numbering of ILSVRC2012 that a list of its validation images has."""
+    known: list[tuple[Any, str]] = []  # labels, and the classes that the images have
+    for path, label in zip(listed.paths, listed.labels, strict=True):
+        if "ILSVRC2012_val_000000" in path and (found := _VAL_NAME.fullmatch(path.rpartition("/")[2])):
+            number = int(found[1])
+            if 0 < number <= len(_FIRST_OF_VAL):
+                known.append((label, imagenet()[_FIRST_OF_VAL[number - 1]]))
+    if len(known) < _NEEDED_OF_VAL:
+        return None
+    for title, ids, start in (
+        ("the positions of the sorted WordNet ids, counted from 0", imagenet(), 0),
+        ("the positions of the sorted WordNet ids, counted from 1", imagenet(), 1),
+        ("ILSVRC2012_ID, the order of the development kit", devkit_order(), 1),
+        ("ILSVRC2012_ID - 1, the order of the development kit counted from 0", devkit_order(), 0),
+    ):
+        told = dict(enumerate(ids, start))
+        if all(told.get(label) == class_id for label, class_id in known):
+            notes.append(f"{listed.where}: its numbers are {title}, as the first validation images tell.")
+            return told
+    notes.append(f"{listed.where}: its numbers are none of the numberings known of ILSVRC2012's validation images.")
+    return None
+
+
+def _only_numbers(
+    lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str, notes: list[str]
+) -> Meaning:
+    """Classes from a file beside the lists, or numbers as they are."""
+    named = next((listed for listed in lists.values() if listed.has_names), None)
+    if named is not None:
+        raise _names_and_numbers(named, next(listed for listed in lists.values() if not listed.has_names))
+    numbers = set[int]().union(*(_labels(listed) for listed in lists.values()))
+    found = class_files(read, prefix)
+    unused = [file.where for file in found if not _lists_classes(file)]
+    notes += [f"{where} is no list of different classes: it is not used." for where in unused]
+    beside, more = agreed([file for file in found if _lists_classes(file)])
+    notes += more
+    most = MAX_CLASSES if beside is None else len(beside)
+    start = int(0 not in numbers and max(numbers) == (len(numbers) if beside is None else most))
+    for listed in lists.values():
+        if wrong := {number for number in _labels(listed) if number - start >= most}:
+            position = _first(listed, wrong)
+            reason = "too large for a class" if beside is None else f"no class of {beside.where}, which has {most:,}"
+            raise TenchError(
+                f"{listed.place(position)}: the label {min(wrong)} is {reason}. Correct the list"
+                f"{'' if beside is None else ', or take that file away to do without names'}."
+            )
+    if start:
+        notes.append("The labels count from 1: 1 was subtracted from each.")
+    if beside is None:
+        classes = Classes.numbered_to(max(numbers) + 1 - start)
+        notes.append("Nothing names the classes of the lists: they are numbers only.")
+    else:
+        classes = beside.classes
+        notes.append(f"The classes are those of {beside.where}.")
+    index = {number: number - start for number in numbers}
+    return Meaning(classes, dict.fromkeys(lists, index), notes)
+
+
+def _lists_classes(file: ClassFile) -> bool:
+    """Whether a file can be a list of classes, and is not one of the images' labels, where most are there again."""
+    return len(file) > 1 and 2 * len(set(file.names)) > len(file)
+
+
+def _index(listed: Listed, told: _Told, ids: list[str], whose: str) -> dict[Any, int]:
+    position = {class_id: number for number, class_id in enumerate(ids)}
+    labels = _labels(listed)
+    if wrong := {label for label in labels if told.get(label) not in position}:
+        place = _first(listed, wrong)
+        label = next(label for label in _counted(listed, place) if label in wrong)
+        meant = f" ({told[label]})" if told.get(label, label) != label else ""
+        raise TenchError(
+            f"{listed.place(place)}: the label {label}{meant} is none of the {len(ids)} classes of {whose}; "
+            f"{len(wrong)} labels are like that. Both must have the same classes."
+        )
+    return {label: position[told[label]] for label in labels}
+
+
+def _otherwise(own: _Told, listed: Listed, told: _Told, source: Listed) -> list[str]:
+    """A note where two lists count differently."""
+    number = next((label for label in _labels(listed) if told.get(label, own[label]) != own[label]), None)
+    if number is None:
+        return []
+    return [
+        f"{listed.where} counts otherwise than {source.where}: {number} is {own[number]}, and there {told[number]}. "
+        "Each is read as it counts."
+    ]
+
+
+def _labels(listed: Listed) -> set[Any]:
+    """All different labels, also those that no image has first."""
+    further = [] if listed.raw else listed.several.values()
+    return set(listed.labels).union(*further) - {-1, ""}
+
+
+def _first(listed: Listed, labels: set[Any]) -> int:
+    """The first image with one of these labels."""
+    return next(position for position in range(len(listed)) if not labels.isdisjoint(_counted(listed, position)))
+
+
+def _counted(listed: Listed, position: int) -> Sequence[Any]:
+    """The labels of an image that must be classes."""
+    return listed.labels[position : position + 1] if listed.raw else listed.every(position)
+
+
+def _names_and_numbers(named: Listed, numbered: Listed) -> TenchError:
+    return TenchError(
+        f"{named.where} has names for labels ({named.labels[0]!r}), but {numbered.where} numbers "
+        f"({numbered.labels[0]}), and nothing tells which number is which class. Give both in one way."
+    )

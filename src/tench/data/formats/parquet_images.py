@@ -1,0 +1,275 @@
+"""Where the images in a Parquet file are, and what stands beside them.
+
+Where pages are not compressed, an image stands in the file as it is, after its length. It is then looked for behind the
+one before, compared byte by byte, and addressed in place. All other files (compressed, as is usual; or of an encoding
+in which this fails, such as a dictionary that holds an image once for two rows) are spooled: copied once, room made
+sure of first. In memory are a page of the file and a few images. Checksums of pages are compared where there are any.
+Sources: Encodings.md of Apache Parquet (PLAIN, byte arrays); features/features.py of Hugging Face's datasets.
+"""
+
+import dataclasses
+import json
+import logging
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pyarrow as pa
+
+from tench.data.files.tree import Tree
+from tench.data.formats.labels import LABEL_COLUMNS
+from tench.errors import TenchError
+from tench.files import complete_file, require_space
+
+if TYPE_CHECKING:
+    from pyarrow import parquet
+
+NO_LABEL = -1
+
+_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "bytes")
+_LABEL_COLUMNS = (*LABEL_COLUMNS, "fine_label", "cls")
+"""The first of these names that a file has is used, in any case of letters."""
+
+_BATCH = 64
+"""So many images are in memory at a time, beside the page that they come from."""
+_BUFFER_BYTES = 2**20
+_HEADER_BYTES = 2**16
+"""More than the headers of the pages that lie between two images take."""
+_MAX_GROWTH = 2
+_SMALL_BYTES = 2**28
+"""A file with a dictionary may hold an image once for several rows; beyond this size not more often than so."""
+
+_log = logging.getLogger("tench")
+
+
+@dataclasses.dataclass
+class ImageFile:
+    """A file: what its end says, its labels and paths by row, and, once they are found, the images' bytes in `shard`.
+
+    image, label: the names of columns. leaf: the column of bytes itself, "image.bytes" or "image"; number: its
+    position. num_bytes: of all images, as the file says. labels: numbers, or if text is true names; NO_LABEL or "" for
+    null. class_names: of number labels, from the metadata. offset, length: bytes.
+    """
+
+    name: str
+    where: str
+    image: str
+    leaf: str
+    number: int
+    label: str
+    text: bool
+    class_names: tuple[str, ...] | None
+    compressed: bool
+    num_bytes: int
+    labels: list[Any]
+    paths: list[str | None]
+    shard: str = ""
+    offset: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    length: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def row(self, row: int) -> str:
+        """A row for an error message."""
+        return f"{self.where}, row {row} (counted from 0)"
+
+
+def image_column(schema: Any) -> str | None:
+    """The column that holds images: the one with a known name, or the only one that can."""
+    able = [field.name for field in schema if _is_binary(_child(field.type, "bytes") or field.type)]
+    return _column(able, _IMAGE_COLUMNS) or (able[0] if len(able) == 1 else None)
+
+
+def open_file(tree: Tree, name: str) -> ImageFile:
+    """A file without its images. Raises TenchError where it is damaged, or lacks the columns."""
+    where = tree.place(name)
+    try:
+        with tree.open(name) as stream:
+            return _opened(_parquet(stream), name, where)
+    except (pa.ArrowException, OSError) as error:
+        raise _failure(where, error) from error
+
+
+def find_images(tree: Tree, files: Sequence[ImageFile]) -> None:
+    """Find the images of files, or spool them. Raises TenchError for a damaged file and for a row without an image."""
+    _announce(tree, [file for file in files if file.compressed], "compressed")
+    for file in files:
+        try:
+            if file.compressed or not _find_in_place(tree, file):
+                _spool(tree, file)
+        except (pa.ArrowException, OSError) as error:
+            raise _failure(file.where, error) from error
+
+
+def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
+    schema, metadata = file.schema_arrow, file.metadata
+    image, label = image_column(schema), _column(schema.names, _LABEL_COLUMNS)
+    found = ", ".join(f"{field.name} ({field.type})" for field in schema)
+    if image is None:
+        raise TenchError(
+            f"{where}: has no column of images, which is binary or a struct with binary bytes, or has several that "
+            f"are not called image. Its columns are: {found}."
+        )
+    if label is None:
+        raise TenchError(
+            f"{where}: has no column of labels ({', '.join(_LABEL_COLUMNS)}). Its columns are: {found}. Rename the one "
+            "that has them."
+        )
+    kind = schema.field(label).type
+    text = _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    if not text and not pa.types.is_integer(kind):
+        raise TenchError(f"{where}: the labels in column {label!r} are {kind}; whole numbers or names are expected.")
+    leaf = f"{image}.bytes" if _child(schema.field(image).type, "bytes") else image
+    number = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == leaf)
+    chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
+    none = "" if text else NO_LABEL
+    labels = file.read(columns=[label]).column(label).to_pylist()
+    paths: list[str | None] = [None] * len(labels)
+    path = _child(schema.field(image).type, "path")
+    if path is not None and _is_text(path):
+        paths = [entry and entry["path"] for entry in file.read(columns=[f"{image}.path"]).column(image).to_pylist()]
+    return ImageFile(
+        name=name,
+        where=where,
+        image=image,
+        leaf=leaf,
+        number=number,
+        label=label,
+        text=text,
+        class_names=_class_names(schema.metadata, label),
+        compressed=any(chunk.compression != "UNCOMPRESSED" for chunk in chunks),
+        num_bytes=sum(chunk.total_uncompressed_size for chunk in chunks),
+        labels=[none if value is None else value for value in labels],
+        paths=paths,
+    )
+
+
+def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
+    from pyarrow import parquet
+
+    # With a buffer of its own a column is read in pieces; without, the whole of it would be in memory.
+    return parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
+
+
+def _child(kind: Any, name: str) -> Any:
+    """The type of a struct's field, None where there is no such struct or field."""
+    position = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
+    return kind.field(position).type if position >= 0 else None
+
+
+def _is_binary(kind: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _column(names: Sequence[str], known: Sequence[str]) -> str | None:
+    lower = {name.lower(): name for name in names}
+    return next((lower[name] for name in known if name in lower), None)
+
+
+def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
+    """The names that Hugging Face's metadata have for the labels."""
+    try:
+        found = json.loads((metadata or {})[b"huggingface"])
+        names = found.get("info", found)["features"][label]["names"]
+        return tuple(str(name) for name in names) or None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _failure(where: str, error: Exception) -> TenchError:
+    if isinstance(error, OSError) and error.errno is not None:  # Arrow raises OSError for damage too, without a number
+        return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
+    first = str(error).partition("\n")[0].rstrip(".")
+    return TenchError(f"{where}: cannot be read as Parquet ({first}). It is damaged or cut off: copy it again.")
+
+
+def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
+    """Before files are spooled: make sure that there is room, and say how much it is."""
+    if not files:
+        return
+    num_bytes = sum(file.num_bytes for file in files)
+    require_space(_spooled(tree, files[0]), num_bytes, str(tree.source))
+    _log.info(
+        "%s: the images of %d files are %s: copying %.1f MB once to %s.",
+        *(tree.source, len(files), why, num_bytes / 1e6, tree.spool),
+    )
+
+
+def _spooled(tree: Tree, file: ImageFile) -> Path:
+    return tree.spool.absolute() / f"{file.name.replace('/', '%')}.images"
+
+
+def _spool(tree: Tree, file: ImageFile) -> None:
+    path, offset = _spooled(tree, file), 0
+    file.shard = str(path)
+    with complete_file(path) as part, part.open("wb") as sink, tree.open(file.name) as stream:
+        for _, images in _batches(_parquet(stream), file):
+            for image in images:
+                sink.write(image)
+                file.offset.append(offset)
+                offset += len(image)
+            if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
+                raise TenchError(
+                    f"{file.where}: says that its images take {file.num_bytes:,} bytes, but they are more than "
+                    f"{offset:,}. An image repeated without end is no data set; it is not copied."
+                )
+    tree.stamp[file.shard] = None
+
+
+def _find_in_place(tree: Tree, file: ImageFile) -> bool:
+    """Find all images in the file itself; False if one does not stand there whole."""
+    position = tree.index(file.name)
+    file.shard, start = tree.shards[int(tree.shard[position])], int(tree.offset[position])
+    with tree.open(file.name) as stream, tree.open(file.name) as window:
+        source = _parquet(stream)
+        group, cursor, end = -1, 0, 0
+        for of_group, images in _batches(source, file):
+            if of_group != group:
+                group, chunk = of_group, source.metadata.row_group(of_group).column(file.number)
+                begins = (chunk.dictionary_page_offset, chunk.data_page_offset)
+                cursor = min(offset for offset in begins if offset is not None)
+                end = cursor + chunk.total_compressed_size
+            window.seek(cursor)
+            raw = window.read(min(end - cursor, sum(map(len, images)) + 4 * len(images) + _HEADER_BYTES))
+            at = 0
+            for image in images:
+                at = _find(raw, image, at)
+                if at < 0:
+                    del file.offset[:], file.length[:]
+                    _announce(tree, [file], "not in one piece each")
+                    return False
+                file.offset.append(start + cursor + at)
+                at += len(image)
+            cursor += at
+    return True
+
+
+def _find(raw: bytes, image: bytes, start: int) -> int:
+    """Where an image stands in some bytes from `start` on, after its length; -1 where it does not."""
+    begins = len(image).to_bytes(4, "little") + image[:32]  # searching for all of it would take longer than reading it
+    at = raw.find(begins, start)
+    while at >= 0 and raw[at + 4 : at + 4 + len(image)] != image:
+        at = raw.find(begins, at + 1)
+    return at + 4 if at >= 0 else -1
+
+
+def _batches(source: "parquet.ParquetFile", file: ImageFile) -> Iterator[tuple[int, list[bytes]]]:
+    """The images of a file, a few at a time, with the number of their row group; lengths are added to the file."""
+    for group in range(source.metadata.num_row_groups):
+        for batch in source.iter_batches(_BATCH, row_groups=[group], columns=[file.leaf]):
+            column = batch.column(0)
+            images = (column.flatten()[0] if file.leaf != file.image else column).to_pylist()
+            if not all(images):
+                row = len(file.length) + [bool(image) for image in images].index(False)
+                raise TenchError(
+                    f"{file.row(row)}: holds no image in {file.leaf!r}. Images that a file only names by their path "
+                    "are not read: write it anew with the images inside, or take the row out."
+                )
+            file.length.extend(map(len, images))
+            yield group, images

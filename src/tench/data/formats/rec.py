@@ -1,0 +1,223 @@
+"""The framing of MXNet's record files (RecordIO), and the headers of the images in them, without MXNet.
+
+A file is frames one after the other: the magic word, a word with the kind (3 bits) and the length (29 bits), so many
+bytes, and zeros up to a multiple of 4. A record is one frame, or several where its bytes happened to contain the magic
+word at a multiple of 4, which was taken out there. An image's record begins with a header that holds its labels. The
+frames have no checksums: a damaged length shows only where the next frame should begin. One small read for each record.
+Source: include/dmlc/recordio.h and src/recordio.cc of dmlc-core; python/mxnet/recordio.py of MXNet.
+"""
+
+import dataclasses
+import os
+import struct
+from array import array
+
+import numpy as np
+import numpy.typing as npt
+
+from tench.data.files.tree import Tree
+from tench.errors import TenchError
+
+MAGIC = bytes.fromhex("0a23d7ce")
+_FRAME_BYTES = 8  # magic; kind (3 bits) and length (29 bits) of what follows, which is padded to a multiple of 4
+HEADER = struct.Struct("<IfQQ")  # of an image: number of labels (0: it is the next field), label, id, its high part
+WHOLE, FIRST, MIDDLE, LAST = range(4)
+
+_MAX_RECORD_BYTES = 2**30
+"""MXNet writes records of less than 2**29 bytes, in its first versions of less than 2**30."""
+
+_NEW_INDEX = "Make it anew with rec2idx.py, or remove it: it is not needed."
+
+
+@dataclasses.dataclass
+class Records:
+    """The records of one file, in its order.
+
+    name: in the tree. where: the file for messages. shard: the file on disk. frame: where each record begins, counted
+    from the start of the `.rec`. offset, length: the image's bytes in the shard, or in the spool for the records in
+    `parts`, which has (offset in the shard, bytes) of each of their parts. label: the first. labels: all, of the
+    records that have a list of them. paths: of the images, where a `.lst` tells them.
+    """
+
+    name: str
+    where: str
+    shard: str
+    frame: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    offset: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    length: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    label: "array[float]" = dataclasses.field(default_factory=lambda: array("f"))
+    image_id: "array[int]" = dataclasses.field(default_factory=lambda: array("Q"))
+    labels: dict[int, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    parts: dict[int, list[tuple[int, int]]] = dataclasses.field(default_factory=dict)
+    paths: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def first_labels(self) -> npt.NDArray[np.float32]:
+        """The first label of each record, float32."""
+        return np.array(self.label, np.float32)
+
+    def record(self, row: int) -> str:
+        """A record for an error message."""
+        return f"{self.where}: the record at byte {self.frame[row]:,} (id {self.image_id[row]})"
+
+
+def scan(tree: Tree, name: str) -> Records:
+    """All records of a file, by their frames and headers. Raises TenchError naming the byte where it is damaged."""
+    at = tree.index(name)
+    start = int(tree.offset[at])
+    records = Records(name, tree.place(name), tree.shards[int(tree.shard[at])])
+    with tree.open(name) as file:
+        through = walk(tree, name, file.fileno())
+        enough = 64  # bytes that cover the headers, as far as the record before tells
+        while through.position < through.size:
+            frame = through.position
+            kind, num_bytes, head = through.step(enough)
+            payload, parts = head[_FRAME_BYTES:], None
+            if kind != WHOLE:
+                parts = through.parts(kind, frame, num_bytes)
+                payload = through.joined(parts)
+                num_bytes = len(payload)
+            if num_bytes < HEADER.size:
+                raise through.error(
+                    f"the record at byte {frame:,} holds {num_bytes} bytes, less than the {HEADER.size} of an image's "
+                    "header: it is damaged, or the records are no images."
+                )
+            num_labels, label, image_id, _ = HEADER.unpack_from(payload)
+            begin = HEADER.size + 4 * num_labels
+            if begin >= num_bytes:
+                what = "has no image" if begin == num_bytes else f"claims {num_labels:,} labels"
+                raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
+            if num_labels:
+                if len(payload) < begin:  # never of a joined record, which is there as a whole
+                    payload = through.bytes_at(frame + _FRAME_BYTES, begin)
+                labels = struct.unpack_from(f"<{num_labels}f", payload, HEADER.size)
+                records.labels[len(records)] = labels
+                label = labels[0]
+                enough = max(64, _FRAME_BYTES + begin)
+            if parts is not None:
+                records.parts[len(records)] = parts
+            records.frame.append(frame)
+            records.offset.append(start + frame + _FRAME_BYTES + begin)
+            records.length.append(num_bytes - begin)
+            records.label.append(label)
+            records.image_id.append(image_id)
+    return records
+
+
+class Walk:
+    """From frame to frame through one record file. position: of the next, counted from the file's start."""
+
+    def __init__(self, descriptor: int, start: int, size: int, where: str) -> None:
+        """start, size: the bytes of the open file that are the record file."""
+        self.position, self.size = 0, size
+        self._descriptor, self._start, self._where = descriptor, start, where
+        self._before = -1
+        if not size:
+            raise self.error("is empty.")
+        if size % 4:
+            raise self.error(
+                f"has {size:,} bytes, but a record file's size is a multiple of 4. It was cut off, or something was "
+                "added to it."
+            )
+
+    def error(self, what: str) -> TenchError:
+        """An error of this file. what: a sentence that follows its name."""
+        return TenchError(f"{self._where}: {what} Copy or download it again, or pack it anew with im2rec.py.")
+
+    def bytes_at(self, position: int, count: int) -> bytes:
+        """So many bytes from a position of the file. Raises TenchError where it has become shorter."""
+        data = os.pread(self._descriptor, count, self._start + position)
+        while len(data) < count:  # a network file system may give less than it has
+            more = os.pread(self._descriptor, count - len(data), self._start + position + len(data))
+            if not more:
+                raise self.error(f"became shorter while it was read, at byte {position:,}.")
+            data += more
+        return data
+
+    def step(self, enough: int) -> tuple[int, int, bytes]:
+        """(kind, bytes, the first `enough` bytes with the frame itself) of the next frame, and past it."""
+        position, left = self.position, self.size - self.position
+        head = self.bytes_at(position, min(enough, left))
+        if head[:4] != MAGIC:
+            before = f"the length of the record before it, at byte {self._before:,}, is wrong, or it is damaged here"
+            raise self.error(
+                f"byte {position:,} should begin a record with {MAGIC.hex()}, but has {head[:4].hex()}: "
+                f"{before if self._before >= 0 else 'this is no record file, or it is damaged'}."
+            )
+        if left < _FRAME_BYTES:
+            raise self.error(f"ends within the record that begins at byte {position:,}: it was cut off.")
+        word = int.from_bytes(head[4:8], "little")
+        kind, num_bytes = word >> 29, word & (1 << 29) - 1
+        following = position + _FRAME_BYTES + (num_bytes + 3) // 4 * 4
+        if kind > LAST:
+            raise self.error(f"the record at byte {position:,} is of kind {kind}, which does not exist.")
+        if following > self.size:
+            raise self.error(
+                f"the record at byte {position:,} claims {num_bytes:,} bytes, but the file ends "
+                f"{left - _FRAME_BYTES:,} bytes later. It was cut off, or the length is wrong."
+            )
+        self._before, self.position = position, following
+        return kind, num_bytes, head
+
+    def parts(self, kind: int, frame: int, num_bytes: int) -> list[tuple[int, int]]:
+        """(position, bytes) of all parts of the record whose first frame has just been passed."""
+        if kind != FIRST:
+            raise self.error(
+                f"byte {frame:,} continues a record of several parts, but none has begun before. A piece is missing."
+            )
+        parts, total = [(frame + _FRAME_BYTES, num_bytes)], num_bytes
+        while kind != LAST:
+            position = self.position
+            kind, num_bytes, _ = self.step(_FRAME_BYTES) if position < self.size else (WHOLE, 0, b"")
+            if kind not in (MIDDLE, LAST):
+                raise self.error(
+                    f"the record of several parts that begins at byte {frame:,} should go on at byte {position:,}, but "
+                    "does not. A piece is missing."
+                )
+            total += len(MAGIC) + num_bytes
+            if total > _MAX_RECORD_BYTES:
+                raise self.error(
+                    f"the record of several parts that begins at byte {frame:,} has {total:,} bytes so far, more than "
+                    "any can have."
+                )
+            parts.append((position + _FRAME_BYTES, num_bytes))
+        return parts
+
+    def joined(self, parts: list[tuple[int, int]]) -> bytes:
+        """A record of several parts as it was before the magic words in it were taken out."""
+        return MAGIC.join(self.bytes_at(position, num_bytes) for position, num_bytes in parts)
+
+
+def walk(tree: Tree, name: str, descriptor: int) -> Walk:
+    """A walk through a record file of the tree. descriptor: of the open file that holds it, which stays open."""
+    at = tree.index(name)
+    return Walk(descriptor, int(tree.offset[at]), int(tree.length[at]), tree.place(name))
+
+
+def compare_index(records: Records, text: str, where: str) -> list[str]:
+    """What to say of the text of an `.idx` that lacks some records. Raises TenchError for one of another file."""
+    numbers, offsets = array("q"), array("q")
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 18:
+            raise TenchError(
+                f"{where}, line {number}: should be a key and an offset with a TAB between them, but is "
+                f"{line[:80]!r}. {_NEW_INDEX}"
+            )
+        numbers.append(number)
+        offsets.append(int(fields[1]))
+    found = np.array(offsets, np.int64)
+    wrong = np.flatnonzero(~np.isin(found, np.array(records.frame, np.int64)))
+    if len(wrong):
+        row = int(wrong[0])
+        raise TenchError(
+            f"{where}, line {numbers[row]}: no record of {records.where} begins at byte {offsets[row]:,}; "
+            f"{len(wrong):,} of the {len(found):,} lines are like that. The index is of another file, or records at "
+            f"the end are missing: compare the file's size with the original's. {_NEW_INDEX}"
+        )
+    unlisted = len(records) - len(np.unique(found))
+    return [f"{where} does not list {unlisted:,} of the {len(records):,} records; all were read."] if unlisted else []

@@ -1,0 +1,131 @@
+"""Pixels to bytes: a stored image made smaller, or put into another format.
+
+Shrinking averages over areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless asked for. JPEGs
+are written by libjpeg-turbo through OpenCV, with colour at half resolution (4:2:0) as cameras do, and with restart
+markers, so that parts of them can be decoded alone (`addressable`); PNG and WebP by Pillow; `pixels` are
+binary PPM and PGM files: raw bytes behind a header of a dozen bytes, which everyone reads. The same pixels and options
+always give the same bytes, for the same versions of these libraries.
+"""
+
+import dataclasses
+import io
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from tench.data.images.addressable import interval_of
+from tench.data.images.image import MAX_PIXELS, Pixels
+from tench.errors import UsageError
+
+Format = Literal["jpeg", "png", "webp", "pixels"]
+
+SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "pixels": ".ppm"}
+PILLOW_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "pixels": "PPM"}
+_MAX_SIDES = {"jpeg": 65_500, "webp": 16_383}
+"""What libjpeg and libwebp write; a JPEG's header could tell 65,535."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How images are stored anew. Of the three sizes at most one is given, in pixels; 0 leaves the size as it is.
+
+    short_side: of the shorter side. max_side: of the longer. square: the largest centred square is cut, and made so
+    large, enlarged too. enlarge: short_side enlarges what is smaller. quality: of JPEG and WebP, 1 to 100. grey:
+    convert to grey; else grey images stay grey and all others are RGB. interpolation: area is antialiased, bilinear
+    looks at the nearest four pixels only.
+    """
+
+    format: Format = "jpeg"
+    quality: int = 90
+    short_side: int = 0
+    max_side: int = 0
+    square: int = 0
+    enlarge: bool = False
+    grey: bool = False
+    interpolation: Literal["area", "bilinear"] = "area"
+
+    def __post_init__(self) -> None:
+        sizes = {"--short-side": self.short_side, "--max-side": self.max_side, "--square": self.square}
+        given = [name for name, size in sizes.items() if size]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} both set the size. Give one of them.")
+        for name, size in sizes.items():
+            if size and not 8 <= size <= _MAX_SIDES.get(self.format, 65_535):
+                raise UsageError(f"{name} {size}: should be 8 to {_MAX_SIDES.get(self.format, 65_535):,} pixels.")
+        if not 1 <= self.quality <= 100:
+            raise UsageError(f"--quality {self.quality}: should be 1 to 100.")
+        if self.enlarge and not self.short_side:
+            raise UsageError("--enlarge goes with --short-side.")
+
+
+def size_of(height: int, width: int, how: Encoding) -> tuple[int, int]:
+    """(height, width) that an image of this size is stored with. The other side is rounded down, as im2rec does."""
+    if how.square:
+        return how.square, how.square
+    short, long = min(height, width), max(height, width)
+    if how.short_side and (short > how.short_side or how.enlarge):
+        new_short, new_long = how.short_side, max(1, long * how.short_side // short)
+    elif how.max_side and long > how.max_side:
+        new_short, new_long = max(1, short * how.max_side // long), how.max_side
+    else:
+        return height, width
+    return (new_short, new_long) if height <= width else (new_long, new_short)
+
+
+def encode(pixels: Pixels, how: Encoding) -> bytes:
+    """An image file of these pixels, (H, W, 3) RGB or (H, W, 1) grey, uint8: resized first where `how` asks for it.
+
+    Raises ValueError where the format cannot hold an image of that size, or nobody could decode it.
+    """
+    height, width = size_of(pixels.shape[0], pixels.shape[1], how)
+    limit = _MAX_SIDES.get(how.format)
+    if limit and max(height, width) > limit:
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too large for {how.format}, whose sides are at most {limit:,}. "
+            "Choose another --format, or a --max-side"
+        )
+    if height * width > MAX_PIXELS:
+        raise ValueError(
+            f"an image of {height} x {width} pixels is too large to be decoded again, which is done up to "
+            f"{MAX_PIXELS:,} in all. Choose a --max-side"
+        )
+    resized = _resized(pixels, how)
+    grey = resized.shape[2] == 1
+    if how.format == "jpeg":
+        return _jpeg(resized, how.quality)
+    if how.format == "pixels":
+        return b"%s\n%d %d\n255\n" % (b"P5" if grey else b"P6", resized.shape[1], resized.shape[0]) + resized.tobytes()
+    sink = io.BytesIO()
+    options = {"quality": how.quality} if how.format == "webp" else {}
+    Image.fromarray(resized[:, :, 0] if grey else resized).save(sink, PILLOW_NAMES[how.format], **options)
+    return sink.getvalue()
+
+
+def _jpeg(pixels: Pixels, quality: int) -> bytes:
+    import cv2
+
+    options = {
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+        cv2.IMWRITE_JPEG_RST_INTERVAL: interval_of(pixels.shape[1], 8 if pixels.shape[2] == 1 else 16),
+    }
+    ordered = pixels if pixels.shape[2] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", ordered, [number for option in options.items() for number in option])
+    return bytes(data)
+
+
+def _resized(pixels: Pixels, how: Encoding) -> Pixels:
+    import cv2
+
+    height, width = pixels.shape[:2]
+    if how.square:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    size = size_of(height, width, how)
+    if size == pixels.shape[:2]:
+        return np.ascontiguousarray(pixels)
+    shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
+    filter_ = cv2.INTER_AREA if shrinks and how.interpolation == "area" else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=filter_), np.uint8).reshape(*size, pixels.shape[2])

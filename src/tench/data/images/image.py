@@ -1,0 +1,353 @@
+"""Bytes to pixels: every format and every oddity, one rule each.
+
+JPEG is decoded by libjpeg-turbo through simplejpeg, with the accurate transform and smooth colour upsampling, so that
+its pixels are Pillow's; everything else, and every JPEG that libjpeg-turbo remarks on, goes through Pillow. Pixels are
+those that torchvision's ImageFolder trains on, `Image.open(file).convert("RGB")`, but for 16-bit grey, which it clips.
+The price of strictness: an image whose data ends early is an error here, where some loaders fill the rest with grey.
+(A program that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for what Pillow decodes.)
+"""
+
+import dataclasses
+import functools
+import io
+import re
+import threading
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from tench.data.images.jpeg_markers import APP1, SCAN, bits_of, segments
+from tench.data.table import DAMAGED, FILE, PIXELS_CHW, Table
+from tench.errors import TenchError
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W, C), contiguous and writable."""
+
+MAX_PIXELS = 178_956_970
+"""Height times width of the largest image that is decoded: Pillow's own limit, half a gigabyte of RGB."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""What is read. Pillow knows more, among them EPS, which it hands to Ghostscript: a program that an image would run."""
+
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
+"""Pillow's names of colours that are only grey."""
+
+JPEG_START = b"\xff\xd8\xff"
+_RAW_HEADER = re.compile(rb"P([56])\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
+"""Of a PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
+_MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
+"""Pillow's names of a JPEG's colours, by libjpeg-turbo's."""
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+"""The last bytes of an image, of formats in which they say so."""
+_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262  # TIFF tags; EXIF uses the first too
+_BLACK_IS_ZERO = 1
+
+_PILLOW_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_lock = threading.Lock()
+
+
+class ImageError(TenchError):
+    """These bytes are no image that can be decoded. The text is the reason; who knows the file and row adds them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageInfo:
+    """What an image's header says.
+
+    format: Pillow's name ("JPEG", "PNG", ...). mode: Pillow's name of the colours ("RGB", "L", "CMYK", ...).
+    orientation: EXIF's, 1 (upright) to 8; 1 where there is none.
+    """
+
+    format: str
+    height: int
+    width: int
+    mode: str
+    orientation: int = 1
+
+
+def decode(data: bytes, channels: int = 3) -> Pixels:
+    """Decode an image file of any format.
+
+    channels: 3 for RGB, 1 for grey. Returns (H, W, channels) uint8. The rules:
+
+    - grey and 1-bit images: the value in each of R, G and B; palettes: their colours
+    - CMYK and YCCK: as Pillow converts them, without a colour profile (profiles are ignored everywhere)
+    - alpha is dropped, not blended: the colour under a transparent pixel shows
+    - 16-bit grey is scaled to 8 bits, value / 257 rounded; of 16-bit colour the high byte is kept, as by Pillow
+    - animations and files of several pages: the first
+    - EXIF orientation is ignored, as by torchvision, timm and TensorFlow; only a TIFF's is applied, by Pillow
+    - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R 601), as Pillow's convert("L")
+
+    Raises ImageError for what has no such rule (32-bit and float grey, CIE Lab), for data that is empty, truncated,
+    damaged or no image, and for more than MAX_PIXELS. A JPEG with trailing bytes or damage that libjpeg can step over
+    decodes, as in Pillow; see `decode_and_remark`. May be called from any number of threads.
+    """
+    return decode_and_remark(data, channels)[0]
+
+
+def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
+    """As `decode`, and what libjpeg remarked on a JPEG that it could decode nevertheless; usually ""."""
+    _check_channels(channels)
+    if (raw := raw_pixels(data)) is not None:
+        return with_channels(np.array(raw), channels), ""
+    remark, found = "", jpeg_header(data) if data.startswith(JPEG_START) else None
+    if found and found.mode in ("L", "RGB"):
+        try:
+            # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
+            pixels = simplejpeg.decode_jpeg(data, "GRAY" if (found.mode, channels) == ("L", 1) else "RGB")
+            return with_channels(pixels, channels), ""
+        except ValueError as error:
+            remark = str(error)
+        # Decided here, because Pillow fills with grey where a marker follows the gap. Other remarks: Pillow decides.
+        if "Premature end of JPEG file" in remark:
+            raise ImageError(f"truncated JPEG: {remark}")
+        if "premature end of data segment" in remark:
+            raise ImageError(f"damaged JPEG: {remark}")
+    return _decode_with_pillow(data, channels), remark
+
+
+def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
+    """As `decode`, but a JPEG is decoded as far as its data goes; what is missing is grey, as libjpeg fills it.
+
+    Raises ImageError for what is no JPEG, or has no header that can be read.
+    """
+    _check_channels(channels)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        _check_size(int(height), int(width))
+        return with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+    except KeyError as error:
+        raise ImageError("damaged, and cannot be decoded in part: its colours have a rare subsampling") from error
+    except ValueError as error:
+        raise ImageError(f"damaged, and cannot be decoded in part: {error}") from error
+
+
+def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: int, want: int) -> Pixels:
+    """Raw uint8 pixels as an image with `want` (3 or 1) channels, converted as by `decode`.
+
+    encoding: PIXELS_HWC or PIXELS_CHW, the order of the planes. Raises ImageError if the data has another size.
+    """
+    _check_channels(want)
+    if channels not in (1, 3) or height < 1 or width < 1:
+        raise ImageError(f"raw pixels of {height} x {width} x {channels}: expected sides from 1 and 1 or 3 channels")
+    if len(data) != height * width * channels:
+        raise ImageError(
+            f"raw pixels: {len(data)} bytes, expected {height} x {width} x {channels} = {height * width * channels}"
+        )
+    flat = np.frombuffer(data, np.uint8)
+    if encoding == PIXELS_CHW:
+        pixels = flat.reshape(channels, height, width).transpose(1, 2, 0)
+    else:
+        pixels = flat.reshape(height, width, channels)
+    return with_channels(np.array(pixels, order="C"), want)
+
+
+def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixels, str]:
+    """Decode the bytes that were read from a row, by the row's encoding; returns what `decode_and_remark` does."""
+    encoding = table.encoding(row)
+    if encoding == FILE:
+        if table.flags[row] & DAMAGED:
+            return decode_damaged(data, channels), ""
+        return decode_and_remark(data, channels)
+    height, width = int(table.heights[row]), int(table.widths[row])
+    return from_pixels(data, encoding, height, width, int(table.channels[row]), channels), ""
+
+
+def probe(data: bytes) -> ImageInfo:
+    """Format, size, colours and orientation of an image, from its header alone. Raises ImageError as `decode`."""
+    if data.startswith(JPEG_START) and not _may_be_turned(data):
+        return header(data)
+    image = _open(data)
+    return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
+
+
+def header(data: bytes) -> ImageInfo:
+    """As `probe`, but without a look at the orientation.
+
+    Of a JPEG in 4 us, where Pillow takes 20, for which other threads wait: it holds the interpreter lock.
+    """
+    if data.startswith(JPEG_START) and (found := jpeg_header(data)):
+        return found
+    image = _open(data)
+    return ImageInfo(_format(image), image.height, image.width, image.mode)
+
+
+def jpeg_header(data: bytes) -> ImageInfo | None:
+    """As `header`, of a JPEG; None where libjpeg-turbo's simple interface does not read it: Pillow may."""
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(int(height), int(width))
+        return ImageInfo("JPEG", int(height), int(width), _MODES[colours])
+    except (ValueError, KeyError):  # KeyError: simplejpeg has no name for 4:4:1
+        return None
+
+
+def raw_pixels(data: bytes) -> Pixels | None:
+    """The pixels in a binary PPM or PGM of 8 bits: (H, W, 3 or 1), a view of the data; None of everything else."""
+    found = _RAW_HEADER.match(data)
+    if found is None:
+        return None
+    channels, width, height = (3 if found[1] == b"6" else 1), int(found[2]), int(found[3])
+    if height * width == 0 or height * width > MAX_PIXELS or len(data) - found.end() != height * width * channels:
+        return None  # Pillow decides, and says what is wrong with it
+    return np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, channels)
+
+
+def num_trailing_bytes(data: bytes, name: str) -> int:
+    """How many bytes follow the end of a JPEG (its last end marker) or PNG (its first); 0 in other formats.
+
+    name: of the format. A JPEG may hold others: a thumbnail, or in an MPO more pictures.
+    """
+    if name not in _ENDS:
+        return 0
+    at = data.rfind(_ENDS[name]) if name == "JPEG" else data.find(_ENDS[name])
+    return len(data) - at - len(_ENDS[name]) if at >= 0 else 0
+
+
+def format_of_name(name: str) -> str:
+    """The format that a file name promises ("JPEG" for "a.jpg"); "" where its extension is none of an image."""
+    dot = name.rfind(".")
+    return _format_of_suffix(name[dot:]) if dot > name.rfind("/") + 1 else ""
+
+
+@functools.cache
+def _format_of_suffix(suffix: str) -> str:
+    Image.init()
+    named = Image.registered_extensions().get(suffix.lower(), "")
+    return named if named in _FORMATS else ""
+
+
+def _may_be_turned(data: bytes) -> bool:
+    """Whether a JPEG has a segment that could ask for a turn, or none that can be followed to its pixels."""
+    marker = 0
+    for marker, _, _ in segments(data):
+        if marker == APP1:
+            return True
+    return marker != SCAN
+
+
+def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
+    image = _open(data)
+    try:
+        image.load()
+        return _as_array(_as_rgb(image), channels)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's readers raise errors of any kind on damaged bytes
+        raise _damaged(_format(image), error) from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    name = _format(image)
+    if image.mode in ("F", "I") and not (image.mode == "I" and name in ("PNG", "PPM")):
+        kind = "float" if image.mode == "F" else "32-bit or signed"
+        raise ImageError(f"{kind} grey {name}: which value is white is not known. Save it with 8 or 16 bits unsigned")
+    if image.mode == "LAB":
+        raise ImageError(f"{name} in CIE Lab, which only some versions of Pillow convert. Save it as RGB")
+    if image.mode.startswith("I"):  # 16 bits; older Pillows give PNG and PPM as "I"
+        if name == "TIFF" and _tiff_scale(image) != (16, _BLACK_IS_ZERO):
+            raise ImageError("grey TIFF of 12 bits, or of 16 bits with white as 0. Save it with 16 bits and black as 0")
+        image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def _as_array(rgb: Image.Image, channels: int) -> Pixels:
+    return np.array(rgb) if channels == 3 else np.array(rgb.convert("L"))[..., None]
+
+
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """An image (H, W, 1 or 3) with 1 or 3 channels, converted as by `decode`."""
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 3:
+        pixels = pixels[:, :, 0]
+    return _as_array(Image.fromarray(pixels).convert("RGB"), channels)
+
+
+def _open(data: bytes) -> Image.Image:
+    """The image with its header read. Raises ImageError if that fails or promises too many pixels."""
+    if not data:
+        raise ImageError("empty (0 bytes)")
+    _silence_pillow()
+    try:
+        image = Image.open(io.BytesIO(data), formats=_formats())
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"too large: {error}") from error
+    except Exception as error:  # Pillow's readers raise errors of any kind on damaged bytes
+        name = format_of_start(data[:16])
+        if not name:
+            raise ImageError(f"no image: starts with bytes {data[:16]!r}, not a known image format") from error
+        if name == "JPEG" and bits_of(data) > 8:
+            raise ImageError(
+                f"JPEG of {bits_of(data)} bits a sample, which Pillow does not decode. Save it with 8"
+            ) from error
+        if isinstance(error, UnidentifiedImageError):
+            raise ImageError(f"damaged {name}: its header cannot be read; starts with bytes {data[:16]!r}") from error
+        raise _damaged(name, error) from error
+    _check_size(image.height, image.width)
+    return image
+
+
+def _silence_pillow() -> None:
+    """Keep Pillow's remarks (corrupt EXIF, palette with transparency, many pixels) out of the log of a run.
+
+    They say nothing about pixels. The filter is for the whole process and stays: warnings.catch_warnings would be
+    undone by other threads. It is looked for each time because whoever saves and restores filters (pytest does, for
+    each test) drops it.
+    """
+    if _PILLOW_IS_QUIET not in warnings.filters:
+        with _lock:
+            if _PILLOW_IS_QUIET not in warnings.filters:
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # AVIF came with Pillow 11.3
+
+
+def format_of_start(start: bytes) -> str:
+    """The format of an image file that begins so, with 16 bytes or more; "" where it is none that is read."""
+    for name in _formats():
+        accept = Image.OPEN[name][1]
+        accepted = accept(start) if accept else False
+        if accepted and not isinstance(accepted, str):  # text says why not
+            return name
+    return ""
+
+
+def _format(image: Image.Image) -> str:
+    return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: several JPEGs in one, first a usual one
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        # Of the base class, because a PNG's own would decode the pixels to look for EXIF behind them.
+        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF raises errors of any kind, and is no reason to refuse the image
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _tiff_scale(image: Image.Image) -> tuple[int, int]:
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_BITS_PER_SAMPLE, (1,))[0]), int(tags.get(_PHOTOMETRIC, _BLACK_IS_ZERO))
+
+
+def _check_channels(channels: int) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels}, expected 3 (RGB) or 1 (grey)")
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"too large: {height} x {width} pixels, more than {MAX_PIXELS} in all are not decoded")
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    kind = "truncated" if "truncated" in str(error).lower() else "damaged"
+    return ImageError(f"{kind} {name}: {error or type(error).__name__}")

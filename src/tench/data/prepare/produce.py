@@ -1,0 +1,58 @@
+"""The bytes under which a row is stored: its own, or encoded anew; and what is done about an image that is bad."""
+
+from tench.data.handled import Policy
+from tench.data.images.encode import Encoding, encode
+from tench.data.images.image import GREY_MODES, ImageError, Pixels, decode_as, decode_damaged, header
+from tench.data.images.jpegtran import made_addressable
+from tench.data.table import FILE, Table
+from tench.errors import TenchError
+
+_RAW = Encoding(format="png")
+"""For raw pixels, which have no file format of their own: without loss."""
+_FIXED = Encoding(format="jpeg", quality=95)
+"""For what is left of a damaged JPEG where images are not encoded anew."""
+
+
+def stored(
+    table: Table, row: int, how: Encoding | None, bad: Policy, *, addressable: bool = False
+) -> tuple[bytes | None, str]:
+    """(bytes to store, None where the image is left out; the reason if it is bad, else "").
+
+    how: None leaves the bytes of image files as they are, and with the policy `fail` does not even decode them.
+    addressable: JPEGs whose bytes would stay as they are get restart markers, without loss.
+    Raises TenchError where the row cannot be read, and ImageError for a bad image under the policy `fail`.
+    """
+    data = table.read(row)
+    untouched = how is None and table.encoding(row) == FILE
+    if untouched and bad == "fail":
+        return made_addressable(data) if addressable else data, ""
+    channels = 3
+    try:
+        channels = 1 if (how is not None and how.grey) or _is_grey(table, row, data) else 3
+        pixels, _ = decode_as(table, row, data, channels)
+    except ImageError as error:
+        if bad == "fail":
+            raise ImageError(
+                f"{table.place(row)}: {error}.\nWith --bad skip it is left out, with --bad fix decoded as far as it "
+                "goes; 'tench check SOURCE' names every such image."
+            ) from error
+        if bad == "skip":
+            return None, str(error)
+        try:
+            return _encoded(table, row, decode_damaged(data, channels), how or _FIXED), str(error)
+        except ImageError:
+            return None, str(error)
+    if untouched:
+        return made_addressable(data) if addressable else data, ""
+    return _encoded(table, row, pixels, how or _RAW), ""
+
+
+def _is_grey(table: Table, row: int, data: bytes) -> bool:
+    return header(data).mode in GREY_MODES if table.encoding(row) == FILE else int(table.channels[row]) == 1
+
+
+def _encoded(table: Table, row: int, pixels: Pixels, how: Encoding) -> bytes:
+    try:
+        return encode(pixels, how)
+    except ValueError as error:
+        raise TenchError(f"{table.place(row)}: {error}.") from error

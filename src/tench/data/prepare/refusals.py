@@ -1,0 +1,57 @@
+"""What is refused before anything is written: destinations, labels, images and names that cannot be."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tench.data.prepare.naming import check_class_folders, check_names
+from tench.data.table import Classes, Dataset, Table
+from tench.errors import TenchError, UsageError
+
+
+def refuse_inside(dest: Path, dataset: Dataset) -> None:
+    """Raise UsageError for a destination inside the source, which would become a part of it."""
+    real = dest.resolve()
+    for part in (dataset.source, *dataset.source.split(" + ")):  # which a path can hold too
+        root = Path(part)
+        if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
+            raise UsageError(f"{dest}: lies in the source {part}, which is never changed. Name a folder outside.")
+
+
+def check_labels(tables: Mapping[str, Table], to: str) -> None:
+    """Raise UsageError where no image has a label, or a layout cannot hold that only some of a split have one."""
+    if all((table.labels < 0).all() for table in tables.values()):
+        raise UsageError(
+            "None of the images has a label, so what is written would have no classes. Write another split beside them "
+            "(--splits)."
+        )
+    if to in ("tfrecord", "recordio"):
+        return
+    for split, table in tables.items():
+        num_without = int((table.labels < 0).sum())
+        if num_without and (num_without < len(table) or split != "test"):
+            raise UsageError(
+                f"{num_without:,} of the {len(table):,} images of {split} have no label, which {to} cannot "
+                "hold. Write --to tfrecord or recordio, or leave the split out (--splits)."
+            )
+
+
+def refuse_empty(tables: Mapping[str, Table]) -> None:
+    """Raise TenchError for images without a byte, which are bad whatever is done with them."""
+    empty = [table.place(row) for table in tables.values() for row in np.flatnonzero(table.lengths == 0).tolist()]
+    if empty:
+        more = f", and so are {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        raise TenchError(
+            f"{empty[0]}: empty (0 bytes){more}. With --bad skip they are left out; 'tench check SOURCE' names every "
+            "image that is bad."
+        )
+
+
+def check_paths(paths: Sequence[str], classes: Classes, dest: Path, to: str) -> None:
+    """Raise UsageError for a class or an image that cannot be a folder or a file there, and for two of one path."""
+    check_class_folders(classes)
+    check_names(paths, dest, "file", " \t" if to == "list" else "")
+    if len(set(paths)) < len(paths):
+        twice = next(path for path, before in zip(sorted(paths)[1:], sorted(paths), strict=False) if path == before)
+        raise UsageError(f"Two images would be called {twice}, as they lie there without class folders. Rename one.")

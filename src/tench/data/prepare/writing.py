@@ -1,0 +1,208 @@
+"""Write what a plan says: shards in which images follow each other, or a tree with a file for each image.
+
+Threads read, encode and frame; this thread appends, in order; a third kind waits for the disk. What was written is
+noted in the journal of the staging folder only when the disk has it.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tench.data.handled import Handled, Policy
+from tench.data.images.encode import Encoding
+from tench.data.images.image import ImageError, header
+from tench.data.prepare.produce import stored
+from tench.data.prepare.staging import FLUSH_SECONDS, Sink, Staging
+from tench.data.prepare.writers import Record, Shards
+from tench.data.table import IntArray, Table
+from tench.parallel import in_order
+
+Advance = Callable[[int], None]
+
+TREE = "tree"
+"""The journal's name for all files of a tree together."""
+
+_PIECE_BYTES, _PIECE_ROWS = 4 * 2**20, 64
+"""A thread's task: so much of the source, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardFile:
+    """One file of many images: its name, and the rows of a split in the order in which they lie in it."""
+
+    name: str
+    split: str
+    rows: IntArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Where images come from: the tables by split, how they are stored, and what is done about bad ones."""
+
+    tables: Mapping[str, Table]
+    how: Encoding | None
+    bad: Policy
+    addressable: bool = False
+
+    def image(self, split: str, row: int) -> tuple[bytes | None, list[Handled]]:
+        """The bytes to store, None where the image is left out, and whether it is bad."""
+        table = self.tables[split]
+        data, reason = stored(table, row, self.how, self.bad, addressable=self.addressable)
+        if not reason:
+            return data, []
+        done, key, file = "skipped" if data is None else "fixed", table.key(row), table.shard(row)
+        return data, [Handled(split=split, row=row, key=key, file=file, reason=reason, done=done)]
+
+
+def write_shards(
+    files: Sequence[ShardFile], images: Images, layout: Shards, staging: Staging, threads: int, advance: Advance
+) -> None:
+    """Write all files that are not complete. advance: called with the number of images done."""
+
+    def framed(piece: tuple[str, IntArray]) -> tuple[list[bytes], list[Handled]]:
+        split, rows = piece
+        buffers, all_bad = list[bytes](), list[Handled]()
+        for row in rows.tolist():
+            data, bad = images.image(split, row)
+            all_bad += bad
+            if data is not None:
+                buffers += layout.frame(_record(images, layout, split, row, data))
+        return buffers, all_bad
+
+    def pieces() -> Iterator[tuple[str, IntArray]]:
+        for file, sink in zip(files, sinks, strict=True):
+            if not sink.is_complete:
+                lengths = images.tables[file.split].lengths
+                yield from ((file.split, rows) for rows in _pieces(file.rows[sink.rows :], lengths))
+
+    sinks = [Sink(staging, file.name) for file in files]
+    with contextlib.closing(in_order(framed, pieces(), threads=threads, name="prepare")) as results:
+        for file, sink in zip(files, sinks, strict=True):
+            if sink.is_complete:
+                continue
+            with sink:
+                while sink.rows < len(file.rows):
+                    (_, rows), (buffers, bad) = next(results)
+                    sink.add(len(rows), buffers, bad)
+                    advance(len(rows))
+                sink.complete(layout.end)
+    staging.finish()
+
+
+def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -> Record:
+    table, info = images.tables[split], None
+    if layout.needs_info:
+        try:
+            info = header(data)
+        except ImageError as error:
+            raise ImageError(
+                f"{table.place(row)}: {error}, and the layout needs its size.\nWith --bad skip it is left out; "
+                "'tench check SOURCE' names every such image."
+            ) from error
+    return Record(split, row, data, info, table.boxes(row) if table.has_boxes else None)
+
+
+def write_tree(
+    paths: Mapping[str, Sequence[str]],
+    images: Images,
+    link: str,
+    staging: Staging,
+    threads: int,
+    advance: Advance,
+) -> None:
+    """Write a file for each row. paths: of all rows by split, below the destination. link: hard, symbolic, copy."""
+    order = [(split, row) for split, of_split in paths.items() for row in range(len(of_split))]
+    done, _ = staging.done(TREE)
+    dest = staging.dest
+    if not done:  # from here on files have their own names, and belong to this plan
+        staging.note(TREE, 0, 0, [])
+    for folder in sorted({os.path.dirname(paths[split][row]) for split, row in order}):
+        (dest / folder).mkdir(parents=True, exist_ok=True)
+
+    def place(piece: Sequence[tuple[str, int]]) -> list[Handled]:
+        all_bad = list[Handled]()
+        for split, row in piece:
+            table, path = images.tables[split], dest / paths[split][row]
+            if link != "copy" and can_link(images, split) and _linked(table, row, path, link):
+                continue
+            data, bad = images.image(split, row)
+            all_bad += bad
+            if data is not None:
+                _write(staging.folder / f"{threading.get_ident()}.part", path, data)
+        return all_bad
+
+    def pieces() -> Iterator[Sequence[tuple[str, int]]]:
+        for start in range(done, len(order), _PIECE_ROWS):
+            yield order[start : start + _PIECE_ROWS]
+
+    bad, flushed_at = list[Handled](), time.monotonic()
+    with contextlib.closing(in_order(place, pieces(), threads=threads, name="prepare")) as results:
+        for piece, piece_bad in results:
+            done += len(piece)
+            bad += piece_bad
+            advance(len(piece))
+            if time.monotonic() - flushed_at > FLUSH_SECONDS or done == len(order):
+                staging.later(_synced(staging, done, bad))
+                bad, flushed_at = [], time.monotonic()
+    staging.finish()
+
+
+def _synced(staging: Staging, done: int, bad: Sequence[Handled]) -> Callable[[], None]:
+    """Has all files on the disk, and notes it."""
+
+    def work() -> None:
+        os.sync()  # a call for each of a million files would take hours
+        staging.note(TREE, done, 0, bad)
+
+    return work
+
+
+def can_link(images: Images, split: str) -> bool:
+    """Whether the images of a split are files by themselves that stay as they are."""
+    table = images.tables[split]
+    untouched = images.how is None and images.bad == "fail" and not images.addressable
+    return untouched and table.file_per_row and not table.indexes
+
+
+def _linked(table: Table, row: int, path: Path, link: str) -> bool:
+    """Whether a link to the row's file could be made; False where the file system has none such."""
+    shard = os.path.realpath(table.shard(row))
+    table.check_size(row)
+    make = os.link if link == "hard" else os.symlink
+    try:
+        try:
+            make(shard, path)
+        except FileExistsError:  # left by a process that was killed
+            path.unlink()
+            make(shard, path)
+    except OSError as error:
+        if link == "hard" and error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            return False
+        raise
+    return True
+
+
+def _write(part: Path, path: Path, data: bytes) -> None:
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _pieces(rows: IntArray, lengths: IntArray) -> Iterator[IntArray]:
+    """Rows in runs of so many images and bytes as a thread takes at a time."""
+    start = num_bytes = 0
+    for position, length in enumerate(lengths[rows].tolist()):
+        if position > start and (num_bytes + length > _PIECE_BYTES or position - start == _PIECE_ROWS):
+            yield rows[start:position]
+            start, num_bytes = position, 0
+        num_bytes += length
+    if start < len(rows):
+        yield rows[start:]

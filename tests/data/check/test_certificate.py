@@ -1,0 +1,97 @@
+import dataclasses
+import datetime
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import tench
+from tench.data.check.certificate import VERSION, Certificate, certificate_of, remember
+from tench.data.check.check import Bad, check
+from tench.data.check.containers import Damaged
+from tench.data.source import cache_folder, open_source
+from tench.data.table import Dataset
+
+
+@pytest.fixture
+def damaged(photo_folder: Path, tmp_path: Path) -> Path:
+    """The class folders, with a truncated JPEG and an empty file among them."""
+    for path in photo_folder.rglob("*.*"):
+        copy = tmp_path / "photos" / path.relative_to(photo_folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    cut = tmp_path / "photos/train/roof/1.jpg"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    (tmp_path / "photos/val/petal/6.jpg").write_bytes(b"")
+    return tmp_path / "photos"
+
+
+def checked(path: Path) -> Dataset:
+    dataset = open_source(path, anew=True)
+    remember(dataset, check(dataset, threads=1))
+    return dataset
+
+
+def test_a_later_opening_of_the_same_content_finds_what_was_checked(damaged: Path) -> None:
+    assert certificate_of(open_source(damaged)) is None
+    dataset = checked(damaged)
+    found = certificate_of(open_source(damaged))
+    assert found is not None
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(found.date)
+    assert age < datetime.timedelta(minutes=1)
+    assert found == Certificate(
+        fingerprint=dataset.fingerprint,
+        source=str(damaged),
+        stamp=dataset.stamp,
+        date=found.date,
+        tench=tench.__version__,
+        images=24,
+        bad=(
+            Bad(
+                "train", "roof/1.jpg", f"{damaged}/train/roof/1.jpg", "truncated JPEG: Premature end of JPEG file", True
+            ),
+            Bad("val", "petal/6.jpg", f"{damaged}/val/petal/6.jpg", "empty (0 bytes)", False),
+        ),
+        damaged=(),
+        odd={"grey": 1, "cmyk": 1},
+    )
+    assert found.sentence() == f"Checked on {found.date[:10]}: 2 of 24 images are bad (tench check SOURCE lists them)."
+
+
+def test_the_sentence_says_that_nothing_is_bad_or_what_is(photo_folder: Path) -> None:
+    found = certificate_of(checked(photo_folder))
+    assert found is not None
+    assert re.fullmatch(r"Checked on 20\d\d-\d\d-\d\d: 24 images decode, none is bad\.", found.sentence())
+    broken = dataclasses.replace(found, images=60_000, damaged=(Damaged("train-00001", "record 3"),))
+    assert broken.sentence().endswith(": damaged records or members of its files: 1 (tench check SOURCE lists them).")
+
+
+def test_content_that_has_changed_since_is_not_certified(damaged: Path) -> None:
+    checked(damaged)
+    (damaged / "train/roof/8.jpg").write_bytes((damaged / "train/roof/0.jpg").read_bytes())
+    assert certificate_of(open_source(damaged)) is None
+    (damaged / "train/roof/8.jpg").unlink()
+    assert certificate_of(open_source(damaged)) is None  # the same images, in a folder that was changed
+    checked(damaged)
+    assert certificate_of(open_source(damaged)) is not None
+
+
+def test_the_same_content_read_from_elsewhere_is_not_certified(photo_folder: Path, tmp_path: Path) -> None:
+    dataset = checked(photo_folder)
+    moved = dataclasses.replace(dataset, stamp=((str(tmp_path), 0, 1),))
+    assert certificate_of(moved) is None
+    more = dataclasses.replace(dataset, stamp=(*dataset.stamp, (str(tmp_path), 0, 1)))
+    assert certificate_of(more) is not None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"version": 1}', '{"version": 1, "stamp": 3, "bad": [1]}'])
+def test_a_file_that_is_no_certificate_counts_as_none(photo_folder: Path, text: str) -> None:
+    dataset = checked(photo_folder)
+    path = cache_folder() / "certificates" / f"{dataset.fingerprint}.json"
+    saved = json.loads(path.read_text())
+    assert certificate_of(dataset) is not None
+    path.write_text(text)
+    assert certificate_of(dataset) is None
+    path.write_text(json.dumps(saved | {"version": VERSION + 1}))
+    assert certificate_of(dataset) is None

@@ -1,0 +1,212 @@
+import io
+import os
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tench.data.files.tar import BLOCK, is_tar, members
+from tench.errors import TenchError
+
+WHERE = "set.tar"
+
+
+def pack(path: Path, files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> Path:
+    with tarfile.open(path, "w", format=form) as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def listing(path: Path, start: int = 0, end: int | None = None) -> list[tuple[str, int, int]]:
+    with path.open("rb") as file:
+        return list(
+            members(partial(os.pread, file.fileno()), start, path.stat().st_size if end is None else end, WHERE)
+        )
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        listing(path)
+    return str(error.value)
+
+
+def expected(path: Path) -> Iterator[tuple[str, int, int]]:
+    """What Python's tarfile says of the archive."""
+    with tarfile.open(path) as tar:
+        for member in tar:
+            yield member.name + "/" * member.isdir(), member.offset_data, member.size if member.isfile() else 0
+
+
+LONG = "a" * 120 + "/" + "b" * 150 + ".JPEG"
+FILES = {"n01440764/1.JPEG": b"one", "empty": b"", "n2/2.JPEG": b"x" * 512, LONG: b"y" * 513, "\u00e9/\U0001f41f": b"z"}
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_places_and_sizes_are_tarfiles(tmp_path: Path, form: int) -> None:
+    path = pack(tmp_path / "set.tar", FILES, form)
+    assert listing(path) == list(expected(path))
+    data = path.read_bytes()
+    assert {name: data[offset : offset + size] for name, offset, size in listing(path)} == FILES
+
+
+def test_a_ustar_name_in_two_parts_is_put_together(tmp_path: Path) -> None:
+    files = {"folder" * 20 + "/" + "name" * 20: b"1"}
+    path = pack(tmp_path / "set.tar", files, tarfile.USTAR_FORMAT)
+    assert [name for name, _, _ in listing(path)] == list(files)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.dictionaries(
+        st.text("ab\u00e9\U0001f41f/.", min_size=1, max_size=300).filter(
+            lambda name: not set(name.split("/")) & {"", ".", ".."}
+        ),
+        st.binary(max_size=1500),
+    ),
+    st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+def test_any_names_and_sizes_are_tarfiles(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], form: int
+) -> None:
+    path = pack(tmp_path_factory.mktemp("any") / "set.tar", files, form)
+    assert listing(path) == list(expected(path))
+
+
+def test_an_archive_inside_another_file_is_read_where_it_lies(tmp_path: Path) -> None:
+    inner = pack(tmp_path / "inner.tar", FILES).read_bytes()
+    outer = pack(tmp_path / "outer.tar", {"first": b"1", "inner.tar": inner, "last": b"2"})
+    _, (name, offset, size), _ = listing(outer)
+    assert name == "inner.tar"
+    data = outer.read_bytes()
+    assert {name: data[at : at + n] for name, at, n in listing(outer, offset, offset + size)} == FILES
+
+
+def test_sizes_past_eight_gigabytes_are_read(tmp_path: Path) -> None:
+    """A sparse file: the second member lies behind 9 GB of nothing."""
+    size, path = 9 * 10**9 // BLOCK * BLOCK, tmp_path / "set.tar"
+    big, small = tarfile.TarInfo("big"), tarfile.TarInfo("small")
+    big.size, small.size = size, 5
+    with path.open("wb") as file:
+        file.write(big.tobuf(tarfile.GNU_FORMAT))
+        file.seek(size, os.SEEK_CUR)
+        file.write(small.tobuf(tarfile.GNU_FORMAT) + b"small" + bytes(BLOCK - 5) + bytes(2 * BLOCK))
+    assert listing(path) == [("big", BLOCK, size), ("small", size + 2 * BLOCK, 5)]
+
+
+def test_a_leading_dot_and_folders_are_understood(tmp_path: Path) -> None:
+    (tmp_path / "set/cat").mkdir(parents=True)
+    (tmp_path / "set/cat/1.jpg").write_bytes(b"1")
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(tmp_path / "set", ".")
+    assert [name for name, _, _ in listing(tmp_path / "set.tar")] == ["cat/", "cat/1.jpg"]
+
+
+def test_an_old_archive_without_a_magic_word_is_read(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", {"old": b"data"})
+    data = bytearray(path.read_bytes())
+    data[156], data[257:265] = 0, bytes(8)
+    data[148:156] = b"        "
+    data[148:156] = b"%06o\0 " % sum(data[:BLOCK])
+    path.write_bytes(data)
+    assert listing(path) == list(expected(path)) == [("old", BLOCK, 4)]
+
+
+def test_an_archive_is_told_by_its_first_header(tmp_path: Path) -> None:
+    head = pack(tmp_path / "set.tar", FILES).read_bytes()[:BLOCK]
+    assert is_tar(head)
+    assert not is_tar(head[:-1])
+    assert not is_tar(bytes(BLOCK))
+    assert not is_tar(b"\xff\xd8" + head[2:])
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "..", "a/.."])
+def test_a_name_that_leads_outside_is_an_error(tmp_path: Path, name: str) -> None:
+    assert refusal(pack(tmp_path / "set.tar", {"a": b"1", name: b"2"})) == (
+        f"{WHERE}: the member {name!r} lies outside the archive's own folder. Such an archive is not read: pack it "
+        "again with relative names."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (tarfile.SYMTYPE, "a symbolic link"),
+        (tarfile.LNKTYPE, "a hard link"),
+        (tarfile.CHRTYPE, "a character device"),
+        (tarfile.BLKTYPE, "a block device"),
+        (tarfile.FIFOTYPE, "a named pipe"),
+        (b"Z", "of the unknown type 'Z'"),
+    ],
+)
+def test_links_and_devices_are_an_error(tmp_path: Path, kind: bytes, what: str) -> None:
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        info = tarfile.TarInfo("odd")
+        info.type, info.linkname = kind, "/etc/passwd"
+        tar.addfile(info)
+    assert refusal(tmp_path / "set.tar") == (
+        f"{WHERE}: 'odd' (byte 0) is {what}. Only files and folders are read from archives: unpack this one where you "
+        "trust it, and give the folder."
+    )
+
+
+def test_a_sparse_member_is_an_error(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "set.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("holes")
+        info.pax_headers = {"GNU.sparse.major": "1"}
+        tar.addfile(info)
+    assert "'holes' (byte 1,024) is a sparse file" in refusal(tmp_path / "set.tar")
+
+
+def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", {"a/1.jpg": b"1" * 700, "b/2.jpg": b"2" * 100})
+    whole = path.read_bytes()
+    closing = 3 * BLOCK + 2 * BLOCK  # the first of the empty blocks that close it
+    for length in range(0, closing + BLOCK, 37):
+        path.write_bytes(whole[:length])
+        found = refusal(path)
+        assert found.startswith(f"{WHERE}: ")
+        assert "cut off" in found
+        assert f"{length:,}" in found
+    path.write_bytes(whole[: closing + BLOCK])
+    assert len(listing(path)) == 2
+
+
+def test_every_bit_of_a_header_is_guarded(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", {"a/1.jpg": b"1" * 700, "b/2.jpg": b"2" * 100})
+    whole, second = path.read_bytes(), 3 * BLOCK
+    for position in [*range(0, 148, 7), *range(156, BLOCK, 11)]:
+        data = bytearray(whole)
+        data[second + position] ^= 4
+        path.write_bytes(data)
+        assert refusal(path) == (
+            f"{WHERE}: byte {second:,} should begin the header of the next member, but its checksum does not fit: the "
+            "archive is damaged there or before. Copy or download it again."
+        )
+
+
+def test_a_size_that_lies_is_an_error(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("a")
+    info.size = 10**15
+    (tmp_path / "set.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4 * BLOCK))
+    found = refusal(tmp_path / "set.tar")
+    assert found.startswith(f"{WHERE}: 'a' needs bytes 512-1,000,000,000,000,512, but the archive ends at 2,560.")
+
+
+def test_a_second_archive_behind_the_first_is_an_error(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", {"a": b"1"})
+    once = path.read_bytes()
+    path.write_bytes(once + once)
+    assert f"{WHERE}: closes at byte 1,024, but more follows" in refusal(path)
+
+
+def test_a_broken_extended_header_is_an_error(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", {LONG: b"1"}, tarfile.PAX_FORMAT)
+    path.write_bytes(path.read_bytes().replace(b" path=", b" path "))
+    assert f"{WHERE}: the extended header at byte 0 cannot be read." in refusal(path)

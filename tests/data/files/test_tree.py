@@ -1,0 +1,269 @@
+import io
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
+from tench.errors import TenchError
+
+FILES = {
+    "a-b/1.jpg": b"a-b one",
+    "a/1.jpg": b"one",
+    "a/deep/2.jpg": b"two" * 300,
+    "a0/3.jpg": b"",
+    "top.txt": "\ufefftext \u00e9".encode(),
+}
+"""Chosen so that "/" sorts between other characters: a-b, a/, a0."""
+
+
+def lay_out(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+def pack_tar(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in reversed(files.items()):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def pack_zip(path: Path, files: dict[str, bytes] = FILES, method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in reversed(files.items()):
+            archive.writestr(name, data)
+    return path
+
+
+def pack_deflated(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    return pack_zip(path, files, zipfile.ZIP_DEFLATED)
+
+
+FORMS: list[Callable[[Path], Path]] = [lay_out, pack_tar, pack_zip, pack_deflated]
+
+
+def contents(tree: Tree) -> dict[str, bytes]:
+    return {name: tree.read(name) for name in tree.names}
+
+
+def refusal(path: Path, spool: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        open_tree(path, spool)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_folder_and_its_archives_are_the_same_tree(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    tree = open_tree(form(tmp_path / "set"), tmp_path / "spool")
+    assert list(tree.names) == sorted(FILES)
+    assert contents(tree) == FILES
+    assert list(tree.folders) == ["a", "a-b", "a/deep", "a0"]
+    assert tree.top() == ["a-b/", "a/", "a0/", "top.txt"]
+    assert tree.children("") == ["a", "a-b", "a0"]
+    assert tree.children("a") == ["deep"]
+    assert [tree.names[position] for position in tree.span("a")] == ["a/1.jpg", "a/deep/2.jpg"]
+    assert contents(tree.under("a")) == {"1.jpg": b"one", "deep/2.jpg": b"two" * 300}
+    assert tree.under("a").folders == ["deep"]
+    assert "a/1.jpg" in tree
+    assert "a/2.jpg" not in tree
+    assert tree.text("top.txt") == "text \u00e9"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_can_be_read_in_parts(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    with open_tree(form(tmp_path / "set"), tmp_path / "spool").open("a/deep/2.jpg") as file:
+        file.seek(-4, os.SEEK_END)
+        assert file.read(100) == b"otwo"
+        file.seek(1)
+        assert (file.read(3), file.tell()) == (b"wot", 4)
+
+
+def test_archives_inside_archives_are_folders_once_opened(tmp_path: Path) -> None:
+    inner = {
+        name: pack_tar(tmp_path / name, {f"{name[0]}.jpg": name.encode()}).read_bytes() for name in ("x.tar", "y.tar")
+    }
+    outer = {"outer.tar": pack_tar(tmp_path / "outer", inner).read_bytes(), "other.txt": b"beside"}
+    tree = open_tree(pack_zip(tmp_path / "set.zip", outer), tmp_path / "spool")
+    assert list(tree.names) == ["other.txt", "outer.tar"]
+    tree = tree.opened(["outer.tar"])
+    assert list(tree.names) == ["other.txt", "outer.tar/x.tar", "outer.tar/y.tar"]
+    tree = tree.opened(["outer.tar/x.tar", "outer.tar/y.tar"])
+    assert contents(tree) == {
+        "other.txt": b"beside",
+        "outer.tar/x.tar/x.jpg": b"x.tar",
+        "outer.tar/y.tar/y.jpg": b"y.tar",
+    }
+    assert list(tree.folders) == ["outer.tar", "outer.tar/x.tar", "outer.tar/y.tar"]
+    assert set(tree.shards) == {str(tmp_path / "set.zip")}  # all where it lies
+
+
+def test_what_is_read_joins_the_stamp_and_images_on_disk_do_not(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set")
+    tree = open_tree(path, tmp_path / "spool")
+    folders = {str(path), *(str(path / folder) for folder in tree.folders)}
+    assert set(tree.stamp) == folders
+    tree.read("top.txt")
+    assert set(tree.stamp) == folders | {str(path / "top.txt")}
+
+
+def test_rows_of_a_tree_hold_the_files_bytes(tmp_path: Path) -> None:
+    tree = open_tree(pack_tar(tmp_path / "set.tar"), tmp_path / "spool")
+    rows = tree.rows([2, 0], [1, 0], ["k2", "k0"])
+    data = (tmp_path / "set.tar").read_bytes()
+    assert rows.shards == [str(tmp_path / "set.tar")]
+    assert isinstance(rows.offset, np.ndarray)
+    assert isinstance(rows.length, np.ndarray)
+    taken = [data[at : at + length] for at, length in zip(rows.offset, rows.length, strict=True)]
+    assert taken == [FILES[tree.names[2]], FILES[tree.names[0]]]
+    assert (rows.label.tolist(), rows.key) == ([1, 0], ["k2", "k0"])
+    on_disk = open_tree(lay_out(tmp_path / "set"), tmp_path / "spool").rows([1], [0], ["k"])
+    assert on_disk.shards == [str(tmp_path / "set/a/1.jpg")]
+
+
+def test_a_place_names_the_file_or_where_it_lies_in_its_archive(tmp_path: Path) -> None:
+    tree = open_tree(lay_out(tmp_path / "set"), tmp_path / "spool")
+    assert tree.place("a/1.jpg") == f"{tmp_path}/set/a/1.jpg"
+    assert tree.path(tree.index("a/1.jpg")) == tmp_path / "set/a/1.jpg"
+    tree = open_tree(pack_tar(tmp_path / "set.tar", {"a/1.jpg": b"1"}), tmp_path / "spool")
+    assert tree.place("a/1.jpg") == f"{tmp_path}/set.tar/a/1.jpg (in {tmp_path}/set.tar at byte 512)"
+    assert tree.path(0) is None
+    single = open_tree(lay_out(tmp_path / "set") / "top.txt", tmp_path / "spool")
+    assert (list(single.names), single.place("top.txt")) == (["top.txt"], f"{tmp_path}/set/top.txt")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_archivers_leave_is_left_out(tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]) -> None:
+    junk = dict.fromkeys(["a/._1.jpg", ".DS_Store", "__MACOSX/a/1.jpg", "a/.cache/x.jpg", "@eaDir/1.jpg"], b"junk")
+    tree = open_tree(form(tmp_path / "set", {"a/1.jpg": b"1"} | junk), tmp_path / "spool")
+    assert (list(tree.names), list(tree.folders)) == (["a/1.jpg"], ["a"])
+
+
+def test_empty_folders_are_in_the_tree(tmp_path: Path) -> None:
+    (lay_out(tmp_path / "set") / "empty").mkdir()
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(tmp_path / "set", "set")
+    shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path, "set")
+    for name in ("set.tar", "set.zip"):
+        assert open_tree(tmp_path / name, tmp_path / "spool").under("set").children("") == ["a", "a-b", "a0", "empty"]
+    assert open_tree(tmp_path / "set", tmp_path / "spool").children("") == ["a", "a-b", "a0", "empty"]
+
+
+@given(st.sets(st.text("a/-0", min_size=1, max_size=5).map(lambda text: text.strip("/")), max_size=8))
+def test_the_span_of_a_folder_is_all_that_begins_with_it(names: set[str]) -> None:
+    listed = sorted(names)
+    zeros = np.zeros(len(listed), np.int64)
+    tree = Tree(Path(), Path(), Path(), listed, [], [], zeros, zeros, zeros, {})
+    for folder in ("a", "a-a", "a/a", "0"):
+        assert [listed[position] for position in tree.span(folder)] == [
+            name for name in listed if name.startswith(f"{folder}/")
+        ]
+
+
+def test_deflated_members_are_spooled_once_and_the_size_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    tree = open_tree(pack_deflated(tmp_path / "set.zip"), tmp_path / "spool")
+    (spooled,) = (tmp_path / "spool").iterdir()
+    assert spooled.stat().st_size == sum(map(len, FILES.values()))
+    assert f"set.zip: {len(FILES)} members are compressed: copying 0.0 MB once to {spooled}." in caplog.text
+    assert contents(tree) == FILES
+
+
+def test_a_spool_for_which_there_is_no_room_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack_deflated(tmp_path / "set.zip")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    found = refusal(path, tmp_path / "spool")
+    assert "GB of it must be copied to" in found
+    assert found.endswith("Make room there, or set TENCH_CACHE to a folder on a larger disk.")
+
+
+def test_a_zip_bomb_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = pack_deflated(tmp_path / "bomb.zip", {"a/1.jpg": bytes(300 * 2**20)})
+    assert "claim to become 314,572,800 when inflated, more than 100 times as many" in refusal(path, tmp_path / "spool")
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_member_that_inflates_to_another_size_than_it_says_is_an_error(tmp_path: Path) -> None:
+    path = pack_deflated(tmp_path / "set.zip", {"a/1.jpg": b"x" * 1000})
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 24 : directory + 28] = (999).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert f"{path}: the zip archive is damaged or cut off (Bad CRC-32" in refusal(path, tmp_path / "spool")
+    assert [entry.name for entry in (tmp_path / "spool").iterdir()] == []
+
+
+@pytest.mark.parametrize("form", [pack_zip, pack_deflated])
+def test_a_zip_cut_short_anywhere_is_an_error(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    path = form(tmp_path / "set.zip")
+    whole = path.read_bytes()
+    for length in range(8, len(whole), 41):
+        path.write_bytes(whole[:length])
+        assert "the zip archive is damaged or cut off" in refusal(path, tmp_path / "spool")
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x"])
+def test_a_zip_member_that_leads_outside_is_an_error(tmp_path: Path, name: str) -> None:
+    assert f"the member {name!r} lies outside" in refusal(pack_zip(tmp_path / "s.zip", {name: b""}), tmp_path / "spool")
+
+
+def test_a_link_in_a_zip_is_an_error(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("a/link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    assert "'a/link' is a symbolic link" in refusal(tmp_path / "set.zip", tmp_path / "spool")
+
+
+def test_an_encrypted_zip_is_an_error(tmp_path: Path) -> None:
+    path = pack_zip(tmp_path / "set.zip", {"a/1.jpg": b"1"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert "'a/1.jpg' is encrypted. Unpack the archive, and give the folder." in refusal(path, tmp_path / "spool")
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+    tree = open_tree(lay_out(tmp_path / "set"), tmp_path / "spool")
+    (tmp_path / "set/a/deep/2.jpg").write_bytes(b"short")
+    with pytest.raises(TenchError, match=r"set/a/deep/2\.jpg: became shorter while it was read\."):
+        tree.read("a/deep/2.jpg")
+
+
+def test_braces_stand_for_counted_files(tmp_path: Path) -> None:
+    names = [f"{split}/part-{number:04}.tar" for split in ("train", "val") for number in (8, 9, 10)]
+    lay_out(tmp_path, dict.fromkeys(names, b"x"))
+    pattern = tmp_path / "{train,val}/part-{0008..0010}.tar"
+    assert is_pattern(str(pattern))
+    tree = open_pattern(pattern, tmp_path / "spool")
+    assert (list(tree.names), list(tree.folders)) == (sorted(names), ["train", "val"])
+    assert contents(tree) == dict.fromkeys(names, b"x")
+    starred = open_pattern(tmp_path / "tr*/part-000?.tar", tmp_path / "spool")
+    assert list(starred.names) == ["part-0008.tar", "part-0009.tar"]
+    assert not is_pattern("/data/set-{0000}.tar")
+
+
+def test_a_file_that_a_pattern_asks_for_and_is_not_there_is_an_error(tmp_path: Path) -> None:
+    lay_out(tmp_path, {"x-0.tar": b"", "x-2.tar": b""})
+    pattern = tmp_path / "x-{0..2}.tar"
+    with pytest.raises(TenchError, match=r"x-1\.tar: there is no such file; the pattern .* asks for it\."):
+        open_pattern(pattern, tmp_path)
+    with pytest.raises(TenchError, match=r"y\*: there is no such file"):
+        open_pattern(tmp_path / "y*", tmp_path)
+    with pytest.raises(TenchError, match=r"\{9\.\.2\} should count from a number up"):
+        open_pattern(tmp_path / "x-{9..2}.tar", tmp_path)

@@ -1,0 +1,408 @@
+import contextlib
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.data import miniature
+from tests.data.miniature import CLASSES, VAL, image_name, tar_bytes, write
+
+from tench.compat import import_torchvision
+from tench.data.files.tree import open_tree
+from tench.data.formats import boxes, devkit, wordnet
+from tench.errors import TenchError
+
+TRUTH = {image_name("val", number): wnid for number, wnid in enumerate(VAL, start=1)}
+
+
+def found(folder: Path) -> list[devkit.Source]:
+    return devkit.sources(open_tree(folder, folder / "no spool"))
+
+
+def labels(folder: Path) -> devkit.Labels:
+    (source,) = found(folder)
+    return source.read()
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        labels(folder)
+    return str(error.value)
+
+
+FORMS: dict[str, Callable[[Path], object]] = {
+    "devkit archive": miniature.devkit,
+    "devkit archive, not compressed": lambda path: write(
+        path, {"ILSVRC2012_devkit_t12.tar.gz": tar_bytes(miniature.devkit_files())}
+    ),
+    "devkit": lambda path: write(path, miniature.devkit_files()),
+    "devkit of 2015": lambda path: write(path, miniature.later_devkit_files()),
+    "archive of the devkit of 2015": lambda path: write(
+        path, {"ILSVRC2015_devkit.tgz": tar_bytes(miniature.later_devkit_files(), "w:gz")}
+    ),
+    "annotations archive": miniature.bbox_val,
+    "annotations": lambda path: write(path, miniature.val_annotations()),
+    "annotations archive, not compressed": lambda path: write(
+        path, {"ILSVRC2012_bbox_val_v3.tar": tar_bytes(miniature.val_annotations())}
+    ),
+    "solution": lambda path: write(path, {"LOC_val_solution.csv": miniature.solution()}),
+    "synsets": lambda path: write(path, {"imagenet_2012_validation_synset_labels.txt": miniature.synsets()}),
+    "synsets, renamed": lambda path: write(path, {"synset_labels.txt": miniature.synsets()}),
+    "synsets of Metalhead": lambda path: write(path, {"ILSVRC_val_labels.txt": miniature.synsets()}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_each_image_its_class(tmp_path: Path, form: str) -> None:
+    FORMS[form](tmp_path)
+    assert labels(tmp_path).wnid == TRUTH
+
+
+def test_the_forms_of_val_labels_are_found_in_the_order_in_which_they_are_preferred(tmp_path: Path) -> None:
+    for form in ("synsets", "solution", "annotations", "annotations archive", "devkit", "devkit archive"):
+        FORMS[form](tmp_path)
+    names = [source.names[0] for source in found(tmp_path)]
+    assert names == [
+        "ILSVRC2012_devkit_t12.tar.gz",
+        "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+        "ILSVRC2012_bbox_val_v3.tgz",
+        "val/ILSVRC2012_val_00000001.xml",
+        "LOC_val_solution.csv",
+        "imagenet_2012_validation_synset_labels.txt",
+    ]
+    devkit.refuse_disagreement([source.read() for source in found(tmp_path)])
+
+
+def test_files_that_hold_other_numbers_are_no_labels(tmp_path: Path) -> None:
+    """Lists with line numbers, the task of dogs, what is not to be scored, and what is to be handed in."""
+    write(tmp_path, miniature.kaggle_lists())
+    write(tmp_path, miniature.devkit_files("ILSVRC2012_devkit_t3"))
+    write(tmp_path, {"ILSVRC2012_devkit_t3.tar.gz": b"", "ILSVRC2012_bbox_train_v2.tar.gz": b""})
+    write(tmp_path, {"ILSVRC2014_clsloc_validation_blacklist.txt": b"1\n", "LOC_sample_submission.csv": b""})
+    assert found(tmp_path) == []
+
+
+def test_torchvision_reads_the_same_from_the_devkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import_torchvision()
+    import torch
+    from torchvision.datasets import imagenet
+    from torchvision.datasets.utils import calculate_md5
+
+    archive = miniature.devkit(tmp_path)
+    monkeypatch.setitem(imagenet.ARCHIVE_META, "devkit", (archive.name, calculate_md5(str(archive))))
+    imagenet.parse_devkit_archive(str(tmp_path))
+    names, in_order = torch.load(tmp_path / "meta.bin", weights_only=True)
+    ours = labels(tmp_path)
+    assert [ours.wnid[image_name("val", number)] for number in range(1, len(VAL) + 1)] == in_order
+    assert {wnid: tuple(words.split(", ")) for wnid, words in ours.names.items()} == names
+
+
+def test_a_devkit_tells_names_and_counts_of_its_classes_and_not_of_what_is_above_them(tmp_path: Path) -> None:
+    miniature.devkit(tmp_path)
+    ours = labels(tmp_path)
+    assert ours.classes == sorted(CLASSES)
+    assert ours.names == CLASSES
+    assert ours.num_train == {wnid: len(images) for wnid, images in miniature.by_class().items()}
+
+
+def test_a_later_devkit_tells_the_counts(tmp_path: Path) -> None:
+    write(tmp_path, miniature.later_devkit_files())
+    ours = labels(tmp_path)
+    assert ours.num_train == {wnid: len(images) for wnid, images in miniature.by_class().items()}
+    assert ours.names == {}
+
+
+def test_the_numbering_is_not_that_of_the_sorted_classes_anywhere() -> None:
+    """A test of the miniature: a mix-up of the two would show on every image."""
+    assert all(wnid != sorted(CLASSES)[position] for position, wnid in enumerate(CLASSES))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(list(CLASSES)), st.permutations(list(CLASSES)))
+def test_classes_are_found_by_their_number_whatever_the_numbering_and_the_order_of_the_list(
+    tmp_path_factory: pytest.TempPathFactory, numbered: list[str], listed: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    number_of = {wnid: number for number, wnid in enumerate(numbered, start=1)}
+    write(
+        folder,
+        {
+            "meta.mat": miniature.meta_mat({wnid: number_of[wnid] for wnid in listed}),
+            "ILSVRC2012_validation_ground_truth.txt": "".join(f"{number_of[wnid]}\n" for wnid in VAL).encode(),
+        },
+    )
+    assert labels(folder).wnid == TRUTH
+
+
+def test_the_ground_truth_alone_is_in_the_known_numbering(tmp_path: Path) -> None:
+    """The first twelve lines of the real file, and what facts say of them."""
+    lines = "490 361 171 822 297 482 13 704 599 164 649 11".split()
+    write(tmp_path, {"ILSVRC2012_validation_ground_truth.txt": "\r\n".join(lines).encode()})
+    ours = labels(tmp_path)
+    assert [wordnet.imagenet().index(wnid) for wnid in ours.wnid.values()] == [
+        *(65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286)
+    ]
+    assert list(ours.wnid.values())[:5] == ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]
+    assert ours.wnid.keys() == {image_name("val", number) for number in range(1, 13)}
+    assert ours.classes == list(wordnet.imagenet())
+
+
+def test_sources_that_disagree_are_an_error_with_the_first_image_and_both_places(tmp_path: Path) -> None:
+    miniature.devkit(tmp_path)
+    wrong = [*VAL[:6], "n01440764", VAL[7], "n01440764", *VAL[9:]]
+    write(tmp_path, {"LOC_val_solution.csv": miniature.solution(wrong)})
+    line = (
+        miniature.solution(wrong)
+        .decode()
+        .splitlines()
+        .index("ILSVRC2012_val_00000007,n01440764 1 2 30 40 n01440764 5 6 7 8 ")
+    )
+    with pytest.raises(TenchError) as error:
+        devkit.refuse_disagreement([source.read() for source in found(tmp_path)])
+    assert str(error.value) == (
+        f"ILSVRC2012_val_00000007 has class n02012849 in {tmp_path}/ILSVRC2012_devkit_t12.tar.gz, line 7, but "
+        f"n01440764 in {tmp_path}/LOC_val_solution.csv, line {line + 1}; 2 of 12 labels differ. "
+        "One of the two is wrong: move it away."
+    )
+
+
+# What is broken.
+
+
+def numbered(folder: Path, **changes: object) -> str:
+    write(folder, miniature.devkit_files() | {"ILSVRC2012_devkit_t12/data/meta.mat": miniature.meta_mat(**changes)})  # type: ignore[arg-type]
+    return refusal(folder).replace(str(folder), "")
+
+
+META = "/ILSVRC2012_devkit_t12/data/meta.mat"
+
+
+def test_a_number_given_twice_is_an_error_with_both_classes(tmp_path: Path) -> None:
+    numbers = {wnid: number for number, wnid in enumerate(CLASSES, start=1)}
+    assert numbered(tmp_path, numbers=numbers | {"n01440764": 2}) == (
+        f"{META}: the number 2 is given to n02100735 and to n01440764. Each class must have one number: download the "
+        "devkit again."
+    )
+
+
+def test_a_class_with_two_numbers_is_an_error(tmp_path: Path) -> None:
+    assert numbered(tmp_path, WNID="n02119789") == (
+        f"{META}: n02119789 has the numbers 1 and 2. Each class must have one number: download the devkit again."
+    )
+
+
+def test_numbers_that_leave_a_gap_are_an_error(tmp_path: Path) -> None:
+    numbers = {wnid: number for number, wnid in enumerate(CLASSES, start=2)}
+    assert numbered(tmp_path, numbers=numbers) == (
+        f"{META}: its 6 classes should have the numbers 1 to 6, found 2 to 7. Download the devkit again."
+    )
+
+
+def test_a_list_without_classes_is_an_error(tmp_path: Path) -> None:
+    assert numbered(tmp_path, num_children=2.0) == (
+        f"{META}: its 0 classes should have the numbers 1 to 0, found 0 to 0. Download the devkit again."
+    )
+
+
+def test_what_is_no_wordnet_id_is_an_error(tmp_path: Path) -> None:
+    assert numbered(tmp_path, WNID="tench").startswith(f"{META}: class 1 has 'tench' for a WordNet id.")
+
+
+def test_a_list_that_is_no_matlab_file_is_an_error(tmp_path: Path) -> None:
+    whole = miniature.meta_mat()
+    name = "ILSVRC2012_devkit_t12/data/meta.mat"
+    for data in (b"", b"nonsense" * 100, whole[:200], whole[: len(whole) // 2]):
+        write(tmp_path, miniature.devkit_files() | {name: data})
+        assert refusal(tmp_path).startswith(
+            f"{tmp_path}/{name}: is no list of classes as in the devkit of ILSVRC2012 ("
+        )
+
+
+@pytest.mark.parametrize("line", ["7", "0", "-1", "1.0", "n01440764", "", "\u0663"])
+def test_a_line_that_is_no_class_number_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+    name = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+    write(tmp_path, miniature.devkit_files() | {name: f"1\n2\n{line}\n3\n".encode()})
+    assert refusal(tmp_path).startswith(
+        f"{tmp_path}/{name}, line 3: {line!r} is no class number; the 6 classes have the numbers 1 to 6."
+    )
+
+
+@pytest.mark.parametrize(
+    ("left_out", "lacking"),
+    [
+        ("meta.mat", "meta.mat"),
+        ("ILSVRC2012_validation_ground_truth.txt", "ILSVRC2012_validation_ground_truth.txt"),
+    ],
+)
+def test_a_devkit_archive_without_one_of_its_files_is_an_error(tmp_path: Path, left_out: str, lacking: str) -> None:
+    files = miniature.devkit_files()
+    archive = miniature.devkit(tmp_path, {name: data for name, data in files.items() if not name.endswith(left_out)})
+    assert refusal(tmp_path).startswith(f"{archive}: holds no file {lacking}, so it is no devkit of ILSVRC2012.")
+    assert devkit.WOULD_DO in refusal(tmp_path)
+
+
+def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
+    archive = miniature.devkit(tmp_path)
+    whole = archive.read_bytes()
+    for length in (*range(0, len(whole), 97), len(whole) - 8, len(whole) - 1):
+        archive.write_bytes(whole[:length])
+        assert refusal(tmp_path).startswith(f"{archive}: the archive is damaged or cut off (")
+
+
+def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Path) -> None:
+    plain = tar_bytes(miniature.val_annotations())
+    for length in range(512, len(plain) - 10240, 512):
+        write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": gzip.compress(plain[:length], 1)})
+        assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: the archive is damaged or cut off")
+
+
+def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
+    archive = miniature.devkit(tmp_path)
+    whole, refused = archive.read_bytes(), 0
+    for position in range(40, len(whole), 61):  # from beyond the name in the header of gzip, which nobody checks
+        damaged = whole[:position] + bytes([whole[position] ^ 16]) + whole[position + 1 :]
+        with contextlib.suppress(zlib.error, OSError, EOFError):
+            if gzip.decompress(damaged) == gzip.decompress(whole):
+                continue  # zeros can be taken from several places before them
+        archive.write_bytes(damaged)
+        assert str(archive) in refusal(tmp_path)
+        refused += 1
+    assert refused > 5
+
+
+def test_a_damaged_header_inside_a_whole_gzip_file_is_an_error(tmp_path: Path) -> None:
+    plain = bytearray(tar_bytes(miniature.devkit_files()))
+    with tarfile.open(fileobj=io.BytesIO(bytes(plain))) as archive:
+        last = archive.getmembers()[-1].offset
+    plain[last + 3] ^= 1
+    write(tmp_path, {"ILSVRC2012_devkit_t12.tar.gz": gzip.compress(bytes(plain))})
+    assert "the archive is damaged or cut off (bad checksum)" in refusal(tmp_path)
+
+
+def test_an_archive_that_grows_out_of_all_proportion_is_not_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boxes, "_SMALL_BYTES", 10_000)
+    archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
+    assert refusal(tmp_path) == (
+        f"{archive}: becomes more than 100 times as large when inflated. This is no archive of annotations; it is not "
+        "read on."
+    )
+
+
+def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boxes, "_MAX_MEMBER_BYTES", 100)
+    miniature.devkit(tmp_path)
+    assert "meta.mat' claims" in refusal(tmp_path)
+
+
+def test_links_and_names_that_lead_outside_are_refused(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("data/meta.mat")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        archive.addfile(link)
+    write(tmp_path, {"ILSVRC2012_devkit_t12.tar.gz": packed.getvalue()})
+    assert "'data/meta.mat' is neither a file nor a folder." in refusal(tmp_path)
+    miniature.devkit(tmp_path, {"../meta.mat": b"x"})
+    assert "the member '../meta.mat' lies outside the archive's own folder." in refusal(tmp_path)
+
+
+def solution(folder: Path, *lines: str, header: str = "ImageId,PredictionString") -> Path:
+    text = "".join(f"{line}\n" for line in (header, *lines))
+    return write(folder, {"LOC_val_solution.csv": text.encode()}) / "LOC_val_solution.csv"
+
+
+def test_rows_of_the_solution_may_come_twice_and_between_empty_ones(tmp_path: Path) -> None:
+    line = "ILSVRC2012_val_00000002,n01440764 1 2 3 4 "
+    solution(tmp_path, line, "", line, 'ILSVRC2012_val_00000001,"n02100735 1 2 3 4"')
+    assert labels(tmp_path).wnid == {
+        "ILSVRC2012_val_00000001": "n02100735",
+        "ILSVRC2012_val_00000002": "n01440764",
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ILSVRC2012_val_00000002,tench 1 2 3 4",
+        "ILSVRC2012_val_00000002,n01440764 1 2 3",
+        "ILSVRC2012_val_00000002,n01440764 1 2 3 4 n02100735 1 2 3 4",
+        "ILSVRC2012_val_00000002,",
+        "ILSVRC2012_val_00000002",
+        "ILSVRC2012_val_00000002,449 1 2 3 4",
+        "ILSVRC2012_val_00000002,n01440764 1 2 3 4,more",
+    ],
+)
+def test_a_row_of_the_solution_that_is_none_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+    file = solution(tmp_path, "ILSVRC2012_val_00000001,n01440764 1 2 3 4 ", line)
+    assert refusal(tmp_path) == (
+        f"{file}, line 3: should be an image and for each box 'wnid xmin ymin xmax ymax', all of the same WordNet id, "
+        f"found {line!r}. Download the file again."
+    )
+
+
+def test_a_solution_without_its_header_is_an_error(tmp_path: Path) -> None:
+    file = solution(tmp_path, header="ILSVRC2012_val_00000001,n01440764 1 2 3 4 ")
+    assert refusal(tmp_path).startswith(f"{file}, line 1: should be 'ImageId,PredictionString', found 'ILSVRC2012_val")
+    file.write_bytes(b"")
+    assert refusal(tmp_path).startswith(f"{file}, line 1: should be")
+
+
+def test_two_rows_of_the_solution_that_differ_are_an_error_with_both_lines(tmp_path: Path) -> None:
+    image = "ILSVRC2012_val_00000001"
+    file = solution(tmp_path, f"{image},n01440764 1 2 3 4 ", f"{image},n02100735 1 2 3 4 ")
+    assert refusal(tmp_path) == (
+        f"{file}, line 3: {image} has class n02100735, but n01440764 in line 2. Download the file again."
+    )
+
+
+def test_slims_labels_may_have_windows_lines(tmp_path: Path) -> None:
+    write(tmp_path, {"synset_labels.txt": miniature.synsets().replace(b"\n", b"\r\n") + b"\r\n"})
+    assert labels(tmp_path).wnid == TRUTH
+
+
+@pytest.mark.parametrize("line", ["", "65", "tench", "n0144076"])
+def test_a_line_of_slims_labels_that_is_no_wordnet_id_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+    write(tmp_path, {"synset_labels.txt": f"n01440764\n{line}\nn01440764\n".encode()})
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/synset_labels.txt, line 2: should be the WordNet id of ILSVRC2012_val_00000002, such as "
+        f"n01440764, found {line!r}. Download the file again."
+    )
+
+
+def test_an_annotation_of_two_classes_gives_no_label_and_is_an_error(tmp_path: Path) -> None:
+    both = miniature.annotation([("n01440764", (1, 2, 3, 4)), ("n02100735", (1, 2, 3, 4))])
+    write(tmp_path, {"val/ILSVRC2012_val_00000002.xml": both})
+    assert refusal(tmp_path).startswith(
+        f"{tmp_path}/val/ILSVRC2012_val_00000002.xml: its objects should all be of one class, a WordNet id such as "
+        "n01440764; found 'n01440764', 'n02100735'."
+    )
+
+
+def test_an_annotation_without_objects_labels_nothing(tmp_path: Path) -> None:
+    write(tmp_path, miniature.val_annotations() | {"val/ILSVRC2012_val_00000002.xml": miniature.annotation([])})
+    assert labels(tmp_path).wnid == {image: wnid for image, wnid in TRUTH.items() if not image.endswith("2")} | {
+        "ILSVRC2012_val_00000012": VAL[11]
+    }
+
+
+def test_an_archive_of_annotations_without_those_of_val_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": tar_bytes(miniature.train_annotations(), "w:gz")})
+    assert refusal(tmp_path).startswith(
+        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: holds no annotation of an image of val (ILSVRC2012_val_########.xml)."
+    )
+
+
+def test_what_was_read_is_in_the_stamp_but_not_each_of_many_files(tmp_path: Path) -> None:
+    write(tmp_path, miniature.val_annotations())
+    archive = miniature.devkit(tmp_path)
+    tree = open_tree(tmp_path, tmp_path / "no spool")
+    for source in devkit.sources(tree):
+        source.read()
+    assert list(tree.stamp) == [str(tmp_path), str(tmp_path / "val"), str(archive)]
