@@ -508,7 +508,7 @@ def test_classes_can_be_left_out_and_images_taken_for_val_by_number(photos: Path
     left = open_source(photos / "train", min_images=6)
     assert left.classes.ids == ("roof", "water")
     assert left.notes[-1].startswith("Dropped 1 of 3 classes with fewer than 6 images")
-    with pytest.raises(UsageError, match="must be 0 or more"):
+    with pytest.raises(UsageError, match="must be at least 0"):
         open_source(photos, min_images=-1)
     with pytest.raises(TenchError, match="val"):
         open_source(photos, val_per_class=2)

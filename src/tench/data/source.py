@@ -12,15 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tench.data import subset
+from tench.data.files.names import is_unfinished
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
 from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
-from tench.data.prepare.staging import is_unfinished
+from tench.data.options import EVERY_SOURCE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Stamp, Table, is_fresh, load, made, save_dataset, unite
 from tench.errors import TenchError, UsageError, nearest
 
@@ -44,24 +46,32 @@ Source = str | Path | Sequence[str | Path]
 
 
 def open_source(
-    source: Source, *, min_images: int = 0, val_per_class: int = 0, boxes: bool = False, anew: bool = False
+    source: Source,
+    options: SourceOptions | None = None,
+    *,
+    boxes: bool = False,
+    anew: bool = False,
+    refuse_unused: bool = True,
+    **fields: Any,
 ) -> Dataset:
-    """The dataset of a name (`digits`, `synthetic:images=1000`) or at a path; a name wins, write ./digits for a folder.
+    """Open the dataset at a path, or by name (`digits`, `synthetic:images=1000`). For a folder called digits: ./digits.
 
     A path is a folder, an archive, a file, or a pattern of files (`shards/train-{0000..0127}.tar`, `*.rec`). The layout
-    is recognised by content. Several sources make one set, classes united by id. min_images: classes with fewer
-    training images are left out. val_per_class: so many images of each class, drawn with a stated seed, become the
-    split val of a source that has none. boxes: read the boxes too. anew: read again, whatever the cache has.
-    Raises UsageError if there is no such path or name, TenchError if it holds no layout known here, or a broken one.
+    is recognised by content. Several sources make one dataset, with classes united by id. options: how to read it; its
+    fields can be given by name as well, `open_source("pets", label="breed")`. boxes: read bounding boxes too. anew:
+    read the source again, whatever the cache holds. refuse_unused: an option that the layout does not take is an error.
+    Raises UsageError if there is no such path or name, TenchError if it holds no known layout, or a damaged one.
     """
-    if min_images < 0 or val_per_class < 0:
-        raise UsageError("The numbers of images for --min-images and --val-per-class must be 0 or more.")
-    choice = _Choice(min_images, val_per_class, boxes)
+    choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
     names = _names(source)
     if len(names) == 1:
-        return _open(names[0], choice, anew)
-    parts = [_open_part(name, choice, anew) for name in names]
-    return _cached(" + ".join(names), choice, lambda spool: unite(parts), anew)
+        dataset = _open(names[0], choice, anew)
+    else:
+        parts = [_open_part(name, choice, anew) for name in names]
+        dataset = _cached(" + ".join(names), choice, lambda spool: unite(parts), anew)
+    if refuse_unused:
+        _refuse_unused(dataset, choice.options)
+    return dataset
 
 
 def name_of(source: Source) -> str:
@@ -80,17 +90,16 @@ def _names(source: Source) -> list[str]:
 class _Choice:
     """What is asked of a source beyond its name; see open_source."""
 
-    min_images: int
-    val_per_class: int
+    options: SourceOptions
     boxes: bool
 
     def applied(self, tree: Tree | None, contents: Contents) -> Contents:
         if self.boxes and tree is not None:
             contents = box_files.attach(tree, contents)
-        if self.min_images:
-            contents = subset.keep_classes(contents, self.min_images)
-        if self.val_per_class:
-            contents = subset.val_per_class(contents, self.val_per_class, _VAL_SEED)
+        if self.options.min_images:
+            contents = subset.keep_classes(contents, self.options.min_images)
+        if self.options.val_per_class:
+            contents = subset.val_per_class(contents, self.options.val_per_class, _VAL_SEED)
         return contents
 
 
@@ -109,9 +118,11 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
     def make(spool: Path) -> Dataset:
         if kind in NAMED:
             return made(choice.applied(None, NAMED[kind].read(name, spool)), source=name, layout=kind)
-        tree = open_tree(path, spool) if path.exists() else open_pattern(path, spool)
+        tree = (open_tree if path.exists() else open_pattern)(path, spool, choice.options)
         layout, tree = _recognise(tree)
         contents = choice.applied(tree, real.attach(layout.read(tree), tree))
+        left_out = [_excluded_note(pattern, count) for pattern, count in tree.excluded.items()]
+        contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])
         stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
         for packed in sorted(set(tree.indexes.values())):
             note = f"{packed} is read through an index, which is slower than a plain tar: gunzip it if there is room."
@@ -122,12 +133,29 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
     return _cached(name, choice, make, anew)
 
 
+def _excluded_note(pattern: str, count: int) -> str:
+    return f"--exclude {pattern!r} left out {count:,} files." if count else f"--exclude {pattern!r} matches no file."
+
+
 def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
     """One of several sources. One that has a val keeps it, whatever is asked for those that have none."""
-    part = _open(name, dataclasses.replace(choice, val_per_class=0), anew)
-    if choice.val_per_class and "val" not in part.splits:
+    without = dataclasses.replace(choice, options=dataclasses.replace(choice.options, val_per_class=0))
+    part = _open(name, without, anew)
+    if choice.options.val_per_class and "val" not in part.splits:
         part = _open(name, choice, anew)
     return part
+
+
+def _refuse_unused(dataset: Dataset, options: SourceOptions) -> None:
+    """Raise UsageError for an option that no layout of the dataset takes."""
+    layouts = dataset.layout.split(" + ")
+    taken = EVERY_SOURCE.union(*(layout.OPTIONS for layout in (*LAYOUTS, folder) if layout.NAME in layouts))
+    for name in options.given():
+        if name not in taken:
+            known = ", ".join(sorted(map(flag, taken)))
+            raise UsageError(
+                f"{dataset.source}: {flag(name)} changes nothing in the layout {dataset.layout}. It takes {known}."
+            )
 
 
 def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Table:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.images.image import ImageError, decode
-from tench.data.layouts.folder import EXTENSIONS, is_image_name
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
 from tench.weights.load import load

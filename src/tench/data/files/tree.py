@@ -10,6 +10,7 @@ import bisect
 import concurrent.futures
 import contextlib
 import dataclasses
+import fnmatch
 import functools
 import glob
 import io
@@ -31,13 +32,11 @@ import numpy as np
 from tench.data.files import tar
 from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, spool_compressed
 from tench.data.files.gzip_index import build_index, open_indexed
-from tench.data.prepare.staging import PREPARED
+from tench.data.files.names import JUNK
+from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
-
-JUNK = ("__MACOSX", "@eaDir", "lost+found", PREPARED)
-"""What archivers, file servers and `prepare` leave behind; it is left out, as is all that begins with a dot."""
 
 _BEGINNING_BYTES = 2**22
 """So much of a compressed archive is unpacked to see how it begins."""
@@ -63,7 +62,8 @@ class Tree:
     "/". folders: likewise, without the root itself. shards: paths on disk; shard, offset, length: where each file's
     bytes lie. stamp: the files and folders on disk whose size and time tell whether what was read so far has changed;
     it grows as files are read. spool: a folder of ours for bytes that cannot be addressed where they are. indexes: of
-    shards that are big gzip files, the file that holds their index; offsets in them count decompressed bytes.
+    shards that are big gzip files, the file that holds their index; offsets in them count decompressed bytes. options:
+    how the person wants the source read. excluded: files left out so far, by pattern of --exclude. notes: for a person.
     """
 
     source: Path
@@ -76,6 +76,9 @@ class Tree:
     offset: IntArray
     length: IntArray
     stamp: dict[str, None]
+    options: SourceOptions = NO_OPTIONS
+    excluded: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
     indexes: dict[str, str] = dataclasses.field(default_factory=dict)
     listings: dict[str, list[tuple[str, int, int]]] = dataclasses.field(default_factory=dict)
 
@@ -212,8 +215,8 @@ class Tree:
                     self._add_archive(files, name)
                 else:
                     files.add_members(name, int(self.shard[self.index(name)]), members)
-        tree = files.tree(self.source, self.root, self.spool, self.stamp)
-        return dataclasses.replace(tree, indexes=self.indexes, listings=self.listings)
+        tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
+        return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings)
 
     def _plain_members(self, name: str) -> list[tuple[str, int, int]] | None:
         """The members of an archive that is a tar and not compressed, else None."""
@@ -276,15 +279,15 @@ class Tree:
         return position if position < len(self.names) and self.names[position] == name else None
 
 
-def open_tree(path: Path, spool: Path) -> Tree:
+def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS) -> Tree:
     """The tree of a folder, of a tar or zip archive, or of any other file by itself (which is then its only name).
 
     Raises TenchError where something cannot be read.
     """
     try:
         if path.is_dir():
-            return _walk(path, spool)
-        single = _single(path, spool)
+            return _walk(path, spool, options)
+        single = _single(path, spool, options)
         if not is_archive(path):
             return single
     except OSError as error:
@@ -298,7 +301,7 @@ def is_pattern(text: str) -> bool:
     return bool(_BRACES.search(text)) or any(sign in text for sign in "*?")
 
 
-def open_pattern(pattern: Path, spool: Path) -> Tree:
+def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS) -> Tree:
     """The tree of the files that a pattern of paths stands for, with names from the folder that all are in.
 
     Raises TenchError where a file that the braces count is not there, or nothing matches.
@@ -316,7 +319,21 @@ def open_pattern(pattern: Path, spool: Path) -> Tree:
         parts = name.split("/")[:-1]
         files.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
         files.add(name, number, 0, os.stat(path).st_size)
-    return files.tree(pattern, root, spool, dict.fromkeys(files.shards))
+    return files.tree(pattern, root, spool, dict.fromkeys(files.shards), options)
+
+
+def _is_excluded(name: str, excluded: dict[str, int]) -> bool:
+    """Whether a pattern matches a file or one of the folders above it; the pattern's count goes up if so.
+
+    A pattern with a "/" is matched with the path from the root, any other with each part of it.
+    """
+    parts = name.split("/")
+    for pattern in excluded:
+        found = ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)] if "/" in pattern else parts
+        if any(fnmatch.fnmatchcase(part, pattern.strip("/")) for part in found):
+            excluded[pattern] += 1
+            return True
+    return False
 
 
 def _expanded(text: str) -> list[str]:
@@ -382,29 +399,46 @@ class _Files:
         for member, offset, length in members:
             self.add_member(f"{archive}/{member}", shard, offset, length)
 
-    def tree(self, source: Path, root: Path, spool: Path, stamp: dict[str, None]) -> Tree:
-        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+    def tree(
+        self,
+        source: Path,
+        root: Path,
+        spool: Path,
+        stamp: dict[str, None],
+        options: SourceOptions,
+        excluded: dict[str, int] | None = None,
+    ) -> Tree:
+        """The tree of these files, without those that the options exclude; `excluded` counts them by pattern."""
+        excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
+        kept: Sequence[int] = range(len(self.names))
+        folders = sorted(self.folders)
+        if excluded:
+            kept = [position for position in kept if not _is_excluded(self.names[position], excluded)]
+            folders = [folder for folder in folders if not _is_excluded(folder, dict(excluded))]
+        order = sorted(kept, key=self.names.__getitem__)
         return Tree(
             source=source,
             root=root,
             spool=spool,
             names=[self.names[position] for position in order],
-            folders=sorted(self.folders),
+            folders=folders,
             shards=self.shards,
             shard=np.array(self.shard, np.int32)[order],
             offset=np.array(self.offset, np.int64)[order],
             length=np.array(self.length, np.int64)[order],
             stamp=stamp,
+            options=options,
+            excluded=excluded,
         )
 
 
-def _single(path: Path, spool: Path) -> Tree:
+def _single(path: Path, spool: Path, options: SourceOptions) -> Tree:
     files = _Files([str(path)])
     files.add(path.name, 0, 0, path.stat().st_size)
-    return files.tree(path, path.parent, spool, {str(path): None})
+    return files.tree(path, path.parent, spool, {str(path): None}, options)
 
 
-def _walk(path: Path, spool: Path) -> Tree:
+def _walk(path: Path, spool: Path, options: SourceOptions) -> Tree:
     """All files below a folder, links followed (once: a folder inside itself is not entered again)."""
     files, stamp = _Files([]), dict[str, None]()
 
@@ -428,7 +462,7 @@ def _walk(path: Path, spool: Path) -> Tree:
 
     above = os.stat(path.parent)  # a link to there would bring its neighbours into this tree
     enter(str(path), "", frozenset({(above.st_dev, above.st_ino)}))
-    return files.tree(path, path, spool, stamp)
+    return files.tree(path, path, spool, stamp, options)
 
 
 class _Part(io.RawIOBase):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from tench.data.layouts.folder import is_image_name
+from tench.data.files.names import is_image_name
 
 _NUMBER_FIELDS = ("label", "cls", "class")
 _TEXT_FIELDS = ("wnid", "synset", "label", "cls", "class", "class_name", "classname")

@@ -1,11 +1,12 @@
-"""The layouts a source can have: one module each, with three things.
+"""The layouts a source can have: one module each, with four names.
 
 - `NAME`: what `tench info` calls it.
-- `recognise(tree) -> bool`: whether these files are such a source, by names and content; quick, and without error.
-- `read(tree) -> Contents`: its table; TenchError when it is one but broken.
+- `OPTIONS`: the fields of `SourceOptions` that it takes, read from `tree.options`.
+- `recognise(tree) -> bool`: whether these files are such a source, by names and content. Quick, and never raises.
+- `read(tree) -> Contents`: its table. Raises TenchError if the source is damaged or ambiguous.
 
-A source that is no path has a name instead: its module has `NAME` and `read(text, spool)`, `spool` being a folder of
-ours in the cache.
+A source without a path has a name instead: its module has `NAME` and `read(text, spool)`, where `spool` is a folder in
+the cache.
 """
 
 from pathlib import Path
@@ -33,6 +34,7 @@ from tench.data.table import Contents
 
 class Layout(Protocol):
     NAME: str
+    OPTIONS: frozenset[str]
 
     def recognise(self, tree: Tree) -> bool: ...
 

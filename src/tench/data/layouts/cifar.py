@@ -21,6 +21,7 @@ from tench.errors import TenchError
 from tench.files import complete_file
 
 NAME = "cifar"
+OPTIONS = frozenset[str]()
 
 _HEIGHT, _WIDTH, _CHANNELS = 32, 32, 3
 _PIXEL_BYTES = _HEIGHT * _WIDTH * _CHANNELS

@@ -11,6 +11,7 @@ names begin with a dot, and files that are no images by their extension, are lef
 import contextlib
 from collections.abc import Sequence
 
+from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
@@ -18,9 +19,7 @@ from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
 NAME = "folder"
-
-EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif".split())
-"""What an image file's name ends in, compared in lower case."""
+OPTIONS = frozenset[str]()
 
 SPLITS = {
     "train": "train",
@@ -242,12 +241,6 @@ def _annotated_rows(tree: Tree, by_class: _ByClass, annotations: str, classes: C
     wnids = [line_of[name][1] for name in names]
     keys = [f"{wnid}/{name}" for wnid, name in zip(wnids, names, strict=True)]
     return tree.rows(positions, [index[wnid] for wnid in wnids], keys)
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is an image by what its name ends in."""
-    dot = name.rfind(".")
-    return dot >= 0 and name[dot:].lower() in EXTENSIONS
 
 
 def _base_name(tree: Tree, position: int) -> str:

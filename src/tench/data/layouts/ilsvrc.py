@@ -15,16 +15,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats import devkit
 from tench.data.formats.devkit import Labels
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import is_image_name
 from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
 NAME = "ilsvrc"
+OPTIONS = frozenset[str]()
 
 _ARCHIVES = {
     "train": ("ILSVRC2012_img_train.tar",),

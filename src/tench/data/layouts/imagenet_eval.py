@@ -14,14 +14,15 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.wordnet import imagenet, names_of, subset
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import is_image_name
 from tench.data.table import Classes, Contents
 from tench.errors import TenchError, some
 
 NAME = "imagenet-eval"
+OPTIONS = frozenset[str]()
 
 
 @dataclasses.dataclass(frozen=True)

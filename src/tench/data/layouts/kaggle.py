@@ -22,6 +22,7 @@ from tench.data.table import Contents
 from tench.errors import TenchError
 
 NAME = "kaggle"
+OPTIONS = frozenset[str]()
 
 _SPLITS = ("train", "val", "test")
 _MAPPING = "LOC_synset_mapping.txt"

@@ -19,17 +19,19 @@ import os
 import re
 from collections.abc import Callable, Sequence
 
+from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.labels import KAGGLE_NAME, first_path, is_parquet_list
 from tench.data.formats.listing import Listed, parse, parse_parquet
 from tench.data.formats.locate import MISSING, Files
 from tench.data.formats.numbering import Meaning, meaning_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS, is_image_name
+from tench.data.layouts.folder import SPLITS
 from tench.data.table import Contents, Rows
 from tench.errors import TenchError
 
 NAME = "list"
+OPTIONS = frozenset[str]()
 
 _SUFFIXES = ("", ".txt", ".csv", ".tsv", ".jsonl", ".lst", ".parquet")
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")

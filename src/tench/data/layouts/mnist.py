@@ -24,6 +24,7 @@ from tench.errors import TenchError
 from tench.files import complete_file
 
 NAME = "mnist"
+OPTIONS = frozenset[str]()
 
 _FOLDERS = (".", "raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw")
 """Where the files are under the given folder: in it, or where torchvision puts them."""

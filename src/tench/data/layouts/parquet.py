@@ -28,6 +28,7 @@ from tench.data.table import Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError
 
 NAME = "parquet"
+OPTIONS = frozenset[str]()
 
 _MAGIC = b"PAR1"
 

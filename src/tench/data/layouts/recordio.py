@@ -26,6 +26,7 @@ from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
 NAME = "recordio"
+OPTIONS = frozenset[str]()
 
 _NUM_EXACT = 2**24
 """A float32, which a label is, holds each whole number only up to here."""

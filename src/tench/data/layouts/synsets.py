@@ -10,16 +10,17 @@ import re
 
 import numpy as np
 
+from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts import ilsvrc
-from tench.data.layouts.folder import is_image_name
 from tench.data.layouts.webdataset import ARCHIVES
 from tench.data.table import Classes, Contents
 from tench.errors import TenchError, some
 
 NAME = "synsets"
+OPTIONS = frozenset[str]()
 
 _KNOWN = {
     21_841: ("ImageNet-21K as issued in fall 2011 (fall11_whole.tar)", 14_197_122),

@@ -38,6 +38,7 @@ from tench.files import complete_file, require_space
 from tench.progress import progress
 
 NAME = "tfrecord"
+OPTIONS = frozenset[str]()
 
 IMAGE = ("image/encoded", "image")
 LABEL = ("image/class/label", "label")

@@ -19,16 +19,18 @@ from typing import Any
 import numpy as np
 
 from tench.data.files.compressed import Pread
+from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import FILES, ClassFile, agreed, class_files
 from tench.data.formats.described import ID_FIELDS, Label, boxes_in, file_in, has_number, is_text, label_in, labels_in
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import EXTENSIONS, SPLITS, is_image_name
+from tench.data.layouts.folder import SPLITS
 from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
 NAME = "webdataset"
+OPTIONS = frozenset[str]()
 
 ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 """What the names of shards end in. A compressed one is unpacked once into the cache, or indexed."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tench.data.files.tree import JUNK
+from tench.data.files.names import JUNK
 from tench.data.images.encode import PILLOW_NAMES, SUFFIXES, Encoding
 from tench.data.images.image import format_of_name, format_of_start
 from tench.data.keys import keys_of

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tench.data.files.names import PREPARED, is_unfinished
 from tench.data.handled import Handled
 from tench.data.prepare import staging as staged
 from tench.data.prepare.planning import SHARDS, Layout, Options, Plan, existing, paths_of, plan, tree_of
-from tench.data.prepare.staging import PREPARED, Staging
+from tench.data.prepare.staging import Staging
 from tench.data.prepare.verify import compare_files, compare_tables
 from tench.data.prepare.writers import Content
 from tench.data.prepare.writers.lists import READABLE
@@ -188,7 +189,7 @@ def _refuse_changed(made: Plan, began_ns: int) -> None:
 def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     """What prepared.json says, None where there is none. Raises UsageError where it is of something else."""
     path = dest / PREPARED
-    if not path.exists() or staged.is_unfinished(dest):
+    if not path.exists() or is_unfinished(dest):
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))

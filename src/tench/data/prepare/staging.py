@@ -19,24 +19,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tench.data.files.names import PLAN, PREPARED, WORK, is_unfinished
 from tench.data.handled import Handled
 from tench.errors import TenchError, UsageError, some
 from tench.files import size_text, write_text
 
-WORK = ".tench-prepare"
-PREPARED = "prepared.json"
-_PLAN, _JOURNAL, _LOCK, _OWNER = "plan.json", "journal.jsonl", "lock", "owner.json"
+_JOURNAL, _LOCK, _OWNER = "journal.jsonl", "lock", "owner.json"
 _BEGAN = "began_ns"
 
 _FLUSH_BYTES, FLUSH_SECONDS = 64 * 2**20, 2.0
 """After so much, or so long, the disk is asked for what it has not written yet: what a kill can cost."""
 _BUFFERS_PER_WRITE = 64
 """About two megabytes. Of larger writes some took twice as long in the kernel, of single images all a third longer."""
-
-
-def is_unfinished(folder: Path) -> bool:
-    """Whether a folder is a destination that is not complete yet."""
-    return (folder / WORK / _PLAN).exists()
 
 
 def num_done(dest: Path) -> int:
@@ -52,7 +46,7 @@ class Staging:
         self.dest, self.folder, self.began_ns = dest, dest / WORK, began_ns
         self.bad: list[Handled] = []
         self._done: dict[str, tuple[int, int]] = {}
-        known = self.folder / _PLAN
+        known = self.folder / PLAN
         if known.exists():
             begun = json.loads(known.read_text("utf-8"))
             first_ns = begun.pop(_BEGAN)
@@ -99,7 +93,7 @@ class Staging:
     def remove(self) -> None:
         """Remove the hidden folder: the destination is complete."""
         self.close()
-        (self.folder / _PLAN).unlink()
+        (self.folder / PLAN).unlink()
         shutil.rmtree(self.folder)
 
     def part(self, file: str) -> Path:

@@ -1,0 +1,58 @@
+"""What a person says about a source that does not say it itself."""
+
+import dataclasses
+from typing import Any
+
+from tench.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SourceOptions:
+    """How to read a source. The defaults read what the source itself says, or stop with a question.
+
+    Each layout lists the options that it takes; one that no layout of a source takes is refused.
+    """
+
+    classes_at: str | None = None
+    """Which folders are the classes: their depth (2: train/CLASS below the source) or a pattern (*/images/CLASS)."""
+    split_from: str | None = None
+    """What tells the split: a folder depth (folder 1), a column of the label file, or a regular expression whose first
+    group names the split in an image's path."""
+    label: str | None = None
+    """Column, field or key that holds the label."""
+    label_from: str | None = None
+    """Regular expression whose first group is the class in a file name: '^([a-z]+)' for cat.0.jpg."""
+    images: str | None = None
+    """Folder that holds the images of a label file, relative to the source."""
+    exclude: tuple[str, ...] = ()
+    """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
+    keys: str | None = None
+    """Record keys of a TFRecord or Parquet file: image=KEY,label=KEY."""
+    min_images: int = 0
+    """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
+    val_per_class: int = 0
+    """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
+
+    def __post_init__(self) -> None:
+        for name in ("min_images", "val_per_class"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{flag(name)} must be at least 0, got {getattr(self, name)}.")
+
+    def given(self) -> dict[str, Any]:
+        """The options that differ from the default, by field name."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+NO_OPTIONS = SourceOptions()
+
+EVERY_SOURCE = frozenset({"exclude", "min_images", "val_per_class"})
+"""Options that do not depend on the layout."""
+
+
+def flag(name: str) -> str:
+    """How an option is written on the command line: --classes-at."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,106 @@
+"""Which split a file, folder or column value belongs to: one rule for every layout.
+
+A name is cut into words at everything that is not a letter and before a capital (`seg_train`, `TrainSet`, `train.X1`
+are all train). The words of `_WORDS` name a split; trainval, the union of both, is train. A name with the words of two
+splits names none. The price of a fixed list of words: a set in another language, or one that calls its test images
+"query", is not recognised and the person is asked.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from tench.errors import TenchError, some
+
+TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
+"""The splits, in the order in which they are listed."""
+
+_WORDS = {
+    TRAIN: "train training trained trainset trainingset traindata trn trainval trainvalid",
+    VAL: "val valid validation validate validating valset validset validationset dev devel valdata",
+    TEST: "test testing tst testset testingset testdata",
+}
+_SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words.split()}
+_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_JOINED = re.compile(r"(?i)(?<![a-z])train(?:ing)?[-_+ &]*(?:and[-_ ]*)?val(?:id|idation)?(?![a-z])")
+"""train and val together: trainval, train_val, train+val."""
+
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0", "")
+
+
+def splits_in(name: str) -> frozenset[str]:
+    """All splits that the words of a name stand for; a name for train and val together is train alone."""
+    rest, joined = _JOINED.subn(" ", name)
+    found = {_SPLIT_OF_WORD[word] for word in map(str.lower, _CAMEL.findall(rest)) if word in _SPLIT_OF_WORD}
+    return frozenset(found | {TRAIN} if joined else found)
+
+
+def split_of(name: str) -> str | None:
+    """The split that a file or folder name stands for; None if it names none, or several."""
+    found = splits_in(name)
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def is_union(name: str) -> bool:
+    """Whether a name stands for train and val together."""
+    return bool(_JOINED.search(name))
+
+
+def split_of_path(path: str) -> str | None:
+    """The split that a path stands for: by its file name, else by the nearest folder that names one."""
+    return next((split for part in reversed(path.split("/")) if (split := split_of(part))), None)
+
+
+def group_by_split(paths: Iterable[str], where: str, what: str) -> tuple[dict[str, list[str]], list[str]]:
+    """The paths of each split, in the order of SPLITS, and notes for a person.
+
+    what: "shards" or "record files", for messages. If no path names a split, all are train, with a note. Raises
+    TenchError if only some name one, if a name has the words of two splits, or if both trainval and val are there.
+    """
+    by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
+    silent: list[str] = []
+    for path in paths:
+        for part in reversed(path.split("/")):
+            if len(found := splits_in(part)) > 1:
+                raise TenchError(
+                    f"{where}: {path} has the words of several splits in its name: {' and '.join(sorted(found))}. "
+                    "Rename it, or say which split it is with --split-from REGEX."
+                )
+        split = split_of_path(path)
+        (by_split[split] if split else silent).append(path)
+    named = {split: members for split, members in by_split.items() if members}
+    if silent and named:
+        known = ", ".join(f"{members[0]} ({split})" for split, members in named.items())
+        raise TenchError(
+            f"{where}: {len(silent):,} of the {what} do not say in their name whether they are train, val or test: "
+            f"{some(silent, at_most=3)}. Others do: {known}. Leave them out with --exclude PATTERN, rename them, or "
+            "name the files to use."
+        )
+    if silent:
+        return {TRAIN: silent}, [f"No name says a split: all {what} are train."]
+    unions = [path for path in named.get(TRAIN, ()) if any(map(is_union, path.split("/")))]
+    if unions and VAL in named:
+        raise TenchError(
+            f"{where}: {unions[0]} holds train and val together, and {named[VAL][0]} holds val again, so validation "
+            f"images would be trained on. Leave one of them out, for example with --exclude '{unions[0]}'."
+        )
+    return named, []
+
+
+def splits_of_values(column: str, values: Sequence[object]) -> Mapping[str, str] | None:
+    """The split that each distinct value of a column stands for; None if the column does not tell splits.
+
+    A column called is_valid, is_val, valid, is_test, is_train or alike holds yes or no; any other holds names of splits
+    (train, Validation, PublicTest, PrivateTest). Values are compared as stripped text in lower case.
+    """
+    distinct = {str(value).strip() for value in values}
+    lower = {value: value.lower() for value in distinct}
+    words = column.lower().replace("is_", " ").replace("_", " ").split()
+    asked = split_of(" ".join(words))
+    if asked and all(value in (*_TRUE, *_FALSE) for value in lower.values()):
+        other = TRAIN if asked != TRAIN else VAL
+        return {value: asked if text in _TRUE else other for value, text in lower.items()}
+    if {"publictest", "privatetest"} & set(lower.values()):  # FER2013
+        public = {"training": TRAIN, "train": TRAIN, "publictest": VAL, "privatetest": TEST}
+        return {v: public[t] for v, t in lower.items()} if set(lower.values()) <= public.keys() else None
+    told = {value: split_of(value) for value in distinct}
+    return {value: split for value, split in told.items() if split} if all(told.values()) else None
