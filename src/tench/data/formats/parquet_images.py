@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
+from tench.data.files.names import shown
 from tench.data.files.tree import Tree
 from tench.data.formats.labels import LABEL_COLUMNS
+from tench.data.limits import Limits
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
@@ -31,6 +33,9 @@ _IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "byte
 _LABEL_COLUMNS = (*LABEL_COLUMNS, "fine_label", "cls")
 """The first of these names that a file has is used, in any case of letters."""
 
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for a file that is damaged, or has names that are not UTF-8."""
+
 _BATCH = 64
 """So many images are in memory at a time, beside the page that they come from."""
 _BUFFER_BYTES = 2**20
@@ -39,6 +44,13 @@ _HEADER_BYTES = 2**16
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
 """A file with a dictionary may hold an image once for several rows; beyond this size not more often than so."""
+_SMALL_ROWS = 10_000
+"""Rows that are believed whatever the images take."""
+_PATH_ROWS = 4096
+"""Paths that are read at a time: a page may hold one long path for all of its rows."""
+
+_SHOWN = 300
+"""Characters of pyarrow's messages that are shown; they can quote the file."""
 
 _log = logging.getLogger("tench")
 
@@ -87,8 +99,8 @@ def open_file(tree: Tree, name: str) -> ImageFile:
     where = tree.place(name)
     try:
         with tree.open(name) as stream:
-            return _opened(_parquet(stream), name, where)
-    except (pa.ArrowException, OSError) as error:
+            return _opened(_parquet(stream), name, where, int(tree.length[tree.index(name)]), tree.limits)
+    except DAMAGE as error:
         raise _failure(where, error) from error
 
 
@@ -99,11 +111,11 @@ def find_images(tree: Tree, files: Sequence[ImageFile]) -> None:
         try:
             if file.compressed or not _find_in_place(tree, file):
                 _spool(tree, file)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise _failure(file.where, error) from error
 
 
-def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
+def _opened(file: "parquet.ParquetFile", name: str, where: str, file_bytes: int, limits: Limits) -> ImageFile:
     schema, metadata = file.schema_arrow, file.metadata
     image, label = image_column(schema), _column(schema.names, _LABEL_COLUMNS)
     found = ", ".join(f"{field.name} ({field.type})" for field in schema)
@@ -124,12 +136,14 @@ def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
     leaf = f"{image}.bytes" if _child(schema.field(image).type, "bytes") else image
     number = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == leaf)
     chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
-    none = "" if text else NO_LABEL
-    labels = file.read(columns=[label]).column(label).to_pylist()
+    _refuse_many_rows(
+        metadata.num_rows, sum(chunk.total_uncompressed_size for chunk in chunks), where, file_bytes, limits
+    )
+    labels = _labels(file, label, "" if text else NO_LABEL)
     paths: list[str | None] = [None] * len(labels)
     path = _child(schema.field(image).type, "path")
     if path is not None and _is_text(path):
-        paths = [entry and entry["path"] for entry in file.read(columns=[f"{image}.path"]).column(image).to_pylist()]
+        paths = _paths(file, image, where, limits)
     return ImageFile(
         name=name,
         where=where,
@@ -141,9 +155,42 @@ def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
         class_names=_class_names(schema.metadata, label),
         compressed=any(chunk.compression != "UNCOMPRESSED" for chunk in chunks),
         num_bytes=sum(chunk.total_uncompressed_size for chunk in chunks),
-        labels=[none if value is None else value for value in labels],
+        labels=labels,
         paths=paths,
     )
+
+
+def _refuse_many_rows(num_rows: int, image_bytes: int, where: str, file_bytes: int, limits: Limits) -> None:
+    """Raise TenchError for more rows than there can be images: equal values of billions of rows take some bytes."""
+    believed = min(image_bytes, limits.inflation * file_bytes)
+    if num_rows > limits.rows or num_rows > max(_SMALL_ROWS, believed):
+        raise TenchError(
+            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}; "
+            f"at most {limits.rows:,} rows are read, with a byte or more each. It is damaged, or holds no images."
+        )
+
+
+def _labels(file: "parquet.ParquetFile", column: str, none: Any) -> list[Any]:
+    """The labels by row; equal ones are one object."""
+    found = list[Any]()
+    for chunk in file.read(columns=[column]).column(column).chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        values = [none if value is None else value for value in coded.dictionary.to_pylist()] + [none]
+        found += map(values.__getitem__, coded.indices.fill_null(-1).to_pylist())
+    return found
+
+
+def _paths(file: "parquet.ParquetFile", image: str, where: str, limits: Limits) -> list[str | None]:
+    found = list[str | None]()
+    for batch in file.iter_batches(_PATH_ROWS, columns=[f"{image}.path"]):
+        paths = batch.column(0).flatten()[0].to_pylist()
+        if longest := max((path for path in paths if path and len(path) > limits.name_bytes), key=len, default=None):
+            raise TenchError(
+                f"{where}: the path {shown(longest)} is too long; at most {limits.name_bytes:,} characters are read. "
+                "Write the file again with shorter paths."
+            )
+        found += paths
+    return found
 
 
 def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
@@ -178,15 +225,18 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
         found = json.loads((metadata or {})[b"huggingface"])
         names = found.get("info", found)["features"][label]["names"]
         return tuple(str(name) for name in names) or None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
 
 
 def _failure(where: str, error: Exception) -> TenchError:
     if isinstance(error, OSError) and error.errno is not None:  # Arrow raises OSError for damage too, without a number
         return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
-    first = str(error).partition("\n")[0].rstrip(".")
-    return TenchError(f"{where}: cannot be read as Parquet ({first}). It is damaged or cut off: copy it again.")
+    if isinstance(error, UnicodeDecodeError):
+        return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
+    first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
+    text = "".join(letter if letter.isprintable() else "?" for letter in first)
+    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or cut off: copy it again.")
 
 
 def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
@@ -202,7 +252,7 @@ def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
 
 
 def _spooled(tree: Tree, file: ImageFile) -> Path:
-    return tree.spool.absolute() / f"{file.name.replace('/', '%')}.images"
+    return tree.spooled(file.name, "images")
 
 
 def _spool(tree: Tree, file: ImageFile) -> None:

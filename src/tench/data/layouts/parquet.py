@@ -15,12 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tench.data.files.tree import Tree
 from tench.data.formats.labels import is_parquet_list
 from tench.data.formats.numbering import MAX_CLASSES
-from tench.data.formats.parquet_images import NO_LABEL, ImageFile, find_images, image_column, open_file
+from tench.data.formats.parquet_images import DAMAGE, NO_LABEL, ImageFile, find_images, image_column, open_file
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
@@ -43,7 +42,7 @@ def recognise(tree: Tree) -> bool:
                     return _is_single(tree) and name.endswith(".parquet")
                 schema = parquet.read_schema(file)
                 return image_column(schema) is not None or (_is_single(tree) and not is_parquet_list(file))
-        except (pa.ArrowException, OSError):
+        except DAMAGE:
             return True  # it begins as Parquet, and `read` says what is wrong with it
     return False
 
