@@ -44,6 +44,9 @@ class Limits:
     member_bytes: int = 2**28
     """A file that a reader needs whole: a list of images or labels, a class list, a `.mat` file, an annotation."""
 
+    annotation_bytes: int = 2**24
+    """An annotation or a devkit's list of classes inside an archive."""
+
     classes_bytes: int = 2**26
     """A text file with one line per class, such as `classes.txt`."""
 
