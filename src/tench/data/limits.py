@@ -71,6 +71,9 @@ class Limits:
     dictionary_bytes: int = 2**28
     """Memory that an xz, lzma or zstd stream may ask for to be unpacked; `xz -9` needs 65 MB."""
 
+    opcodes: int = 2**22
+    """Opcodes of a pickle; the largest batch of CIFAR has about 200,000."""
+
     nesting: int = 32
     """Levels of lists, dictionaries, cells and structures inside one another in a data file."""
 

@@ -2,8 +2,10 @@
 
 A pickle can name any function to be called while it is read. Here each name that numpy's arrays need becomes an inert
 class that only keeps what it is given; any other name ends the reading. Arrays are put together and checked afterwards.
+The opcodes are counted first: one byte of a pickle can make an object of a hundred, so their number bounds the memory.
 """
 
+import functools
 import io
 import pickle
 import pickletools
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 _LONG_BYTES = 1024
@@ -45,17 +48,25 @@ class _Unpickler(pickle.Unpickler):
         wanted = f"{module}.{name}"
         if not self._ALLOWED.fullmatch(wanted):
             raise _ForbiddenError(repr(wanted[:100]))
-        return type("_Inert", (_Inert,), {"module_and_name": wanted})
+        return _inert_class(wanted)
+
+
+@functools.cache
+def _inert_class(name: str) -> type[_Inert]:
+    return type("_Inert", (_Inert,), {"module_and_name": name})
 
 
 class _ForbiddenError(Exception):
     pass
 
 
-def read_pickle(file: Path, data: bytes) -> tuple[dict[str, Any], list[int]]:
-    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes."""
+def read_pickle(file: Path, data: bytes, limits: Limits = LIMITS) -> tuple[dict[str, Any], list[int]]:
+    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes.
+
+    Raises TenchError for a pickle that is damaged, asks for a function, or has more opcodes than the limits allow.
+    """
     try:
-        ends = _scan(data)
+        ends = _scan(data, limits)
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
     except _ForbiddenError as error:
         raise TenchError(
@@ -64,18 +75,20 @@ def read_pickle(file: Path, data: bytes) -> tuple[dict[str, Any], list[int]]:
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
         raise TenchError(
-            f"{file}: is a damaged pickle ({type(error).__name__}: {str(error)[:200]}). It may have been cut off: "
-            "unpack the archive again."
+            f"{file}: is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
+            "cut off: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
         raise TenchError(f"{file}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 
-def _scan(data: bytes) -> list[int]:
-    """Where long strings end. Raises ValueError where the opcodes make no sense."""
+def _scan(data: bytes, limits: Limits) -> list[int]:
+    """Where long strings end. Raises ValueError if the opcodes make no sense, or are too many."""
     ends, was_long = [], False
-    for opcode, arg, position in pickletools.genops(data):
+    for number, (opcode, arg, position) in enumerate(pickletools.genops(data)):
+        if number >= limits.opcodes:
+            raise ValueError(f"more than {limits.opcodes:,} opcodes")
         if was_long and position is not None:
             ends.append(position)
         was_long = isinstance(arg, str | bytes | bytearray) and len(arg) >= _LONG_BYTES

@@ -18,11 +18,11 @@ import numpy as np
 
 from tench.data.files.tree import Tree
 from tench.data.formats.labels import is_parquet_list
-from tench.data.formats.numbering import MAX_CLASSES
 from tench.data.formats.parquet_images import DAMAGE, NO_LABEL, ImageFile, find_images, image_column, open_file
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
+from tench.data.limits import LIMITS
 from tench.data.table import Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError
 
@@ -115,7 +115,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
         raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} hold no images.")
     for file in files:
         names, none = file.class_names, "" if file.text else NO_LABEL
-        most = MAX_CLASSES if names is None else len(names)
+        most = LIMITS.classes if names is None else len(names)
         for row, label in enumerate(file.labels):
             if label == none and split != "test":
                 raise TenchError(
