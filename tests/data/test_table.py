@@ -523,3 +523,26 @@ def test_classes_that_are_only_numbers_cannot_be_united(tmp_path: Path) -> None:
     part = saved(tmp_path, {"train": one_shard(tmp_path / "a", {"0": (b"one", 0)})}, Classes.numbered_to(2))
     with pytest.raises(TenchError, match=r"has only numbers for its classes, so they cannot be united .*classes\.txt"):
         unite([part, part])
+
+
+def test_an_image_larger_than_the_limit_is_an_error_unread(tmp_path: Path) -> None:
+    rows = one_file_each(tmp_path, 2)
+    with (tmp_path / "0001").open("wb") as file:
+        file.truncate(40 * 10**9)
+    rows = dataclasses.replace(rows, length=np.array([1, 40 * 10**9]))
+    found = saved(tmp_path, {"train": rows}).splits["train"]
+    assert found.read(0) == b"0"
+    with pytest.raises(TenchError) as error:
+        found.read(1)
+    assert str(error.value) == (
+        f"{tmp_path}/0001: has 40,000,000,000 bytes, but an image may have at most 1,073,741,824. The file is damaged "
+        "or is something else: replace it, or move it out of the data set."
+    )
+
+
+def test_a_pipe_that_takes_the_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+    found = saved(tmp_path, {"train": one_file_each(tmp_path, 2)}).splits["train"]
+    (tmp_path / "0001").unlink()
+    os.mkfifo(tmp_path / "0001")
+    with pytest.raises(TenchError, match="0001"):
+        found.read(1)

@@ -11,6 +11,7 @@ import bisect
 import concurrent.futures
 import contextlib
 import dataclasses
+import errno
 import fnmatch
 import functools
 import glob
@@ -31,7 +32,15 @@ import numpy as np
 from tench.data.files import tar
 from tench.data.files import zip as zips
 from tench.data.files.code_pages import chosen_page
-from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, refuse_bomb, spool_compressed
+from tench.data.files.compressed import (
+    INDEXED_BYTES,
+    Forward,
+    Pread,
+    first_bytes,
+    form_of,
+    refuse_bomb,
+    spool_compressed,
+)
 from tench.data.files.gzip_index import build_index, open_indexed
 from tench.data.files.names import JUNK, composed, shown
 from tench.data.limits import LIMITS, Limits
@@ -46,6 +55,9 @@ _BEGINNING_BYTES = 2**22
 _BRACES = re.compile(r"\{(?:(?P<first>\d{1,15})\.\.(?P<last>\d{1,15})|(?P<choices>[^{}]*,[^{}]*))\}")
 _MAX_THREADS = 16
 """Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
+
+_SHOWN_PATH = 200
+"""Characters of a path that is too long to be opened, in a message."""
 
 _Members = list[tuple[str, int, int]]
 """(name, offset, bytes) of the members of an archive."""
@@ -387,8 +399,13 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         if not is_archive(path):
             return single
     except OSError as error:
-        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(error.filename or "") else ""
-        raise TenchError(f"{error.filename}: cannot be read ({error.strerror}).{link}") from error
+        where, remedy = str(error.filename), ""
+        if error.errno == errno.ENAMETOOLONG:
+            where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
+            remedy = " Move what it holds further up, or out of the data set."
+        elif os.path.islink(where):
+            remedy = " It is a link: restore what it leads to, or remove it."
+        raise TenchError(f"{where}: cannot be read ({error.strerror}).{remedy}") from error
     return single.opened([path.name]).under(path.name)
 
 
@@ -457,11 +474,14 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content."""
+    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content.
+
+    Raises TenchError if it is compressed and cannot be unpacked.
+    """
     with open_regular(path) as file:
         head = file.read(tar.BLOCK)
         if form_of(head):
-            head = first_bytes(file, tar.BLOCK)
+            head = Forward(file, str(path)).pread(tar.BLOCK, 0)
     return tar.is_tar(head) or zips.is_zip(head[:4])
 
 

@@ -7,6 +7,7 @@ folder then joins the stamp, so that files which come or go there are noticed.
 import dataclasses
 import os
 import stat
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether there is a file, by its name from the tree's root or its absolute path."""
-        return composed(name) in self._position or self._size(name) is not None
+        return composed(name) in self._position or self._outside(name) is not None
 
     def below(self, folders: Sequence[str], paths: Sequence[str]) -> list[str]:
         """Names of images for their paths in a list: below that one of the folders where most of a sample are.
@@ -69,22 +70,27 @@ class Files:
         position = self._position.get(composed(name))
         if position is not None:
             return position
-        size = self._size(name)
-        if size is None:
+        found = self._outside(name)
+        if found is None:
             return MISSING
-        self._paths.append(os.path.join(self._tree.root, name))
+        path, size = found
+        self._paths.append(path)
         self._sizes.append(size)
         return len(self._tree) + len(self._paths) - 1
 
-    def _size(self, name: str) -> int | None:
-        """Of a file on disk, None where there is none."""
+    def _outside(self, name: str) -> tuple[str, int] | None:
+        """Path and size of a file on disk, whose name may be there in either Unicode form; None if there is none."""
         if not self._on_disk:
             return None
-        try:
-            status = os.stat(os.path.join(self._tree.root, name))
-        except (OSError, ValueError):  # ValueError: a zero byte in the path
-            return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
+        for form in [name] if name.isascii() else [name, composed(name), unicodedata.normalize("NFD", name)]:
+            path = os.path.join(self._tree.root, form)
+            try:
+                status = os.stat(path)
+            except (OSError, ValueError):  # ValueError: a zero byte in the path
+                continue
+            if stat.S_ISREG(status.st_mode):
+                return path, status.st_size
+        return None
 
 
 def _names_below(folder: str, paths: Sequence[str]) -> list[str]:
