@@ -9,14 +9,16 @@ import importlib
 import inspect
 import itertools
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tench.cli.main import COMMANDS
+from tench.data.options import SourceOptions
 from tench.training import recipe as recipe_module
-from tench.training.recipe import Recipe
+from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_file import PACKAGED, packaged_recipes
 
 NOTE = "<!-- Written by docs/generate.py: make docs -->\n\n"
@@ -41,6 +43,8 @@ def commands_page() -> str:
             if field.name in documented
         ]
         parts.append("| option | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        if SourceOptions in typing.get_type_hints(options).values():
+            parts.append("And how to read the source: `--label`, `--exclude`, ... ([values](recipes.md#source)).\n")
         if command == "train":
             parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
     return "\n".join(parts)
@@ -67,8 +71,8 @@ def recipes_page() -> str:
         "recipe. [Training](training.md) shows them at work.\n",
     ]
     for section in dataclasses.fields(Recipe):
-        kind: Any = section.type
-        documented = _field_docs(recipe_module, kind.__name__)
+        kind = SECTIONS[section.name]
+        documented = _field_docs(sys.modules[kind.__module__], kind.__name__)
         rows = [
             f"| `{field.name}` | {_default(field)} | {documented[field.name]} |" for field in dataclasses.fields(kind)
         ]

@@ -33,7 +33,8 @@ class SourceOptions:
     val_per_class: int = 0
     """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise UsageError for a number below 0."""
         for name in ("min_images", "val_per_class"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{flag(name)} must be at least 0, got {getattr(self, name)}.")
@@ -49,8 +50,8 @@ class SourceOptions:
 
 NO_OPTIONS = SourceOptions()
 
-EVERY_SOURCE = frozenset({"exclude", "min_images", "val_per_class"})
-"""Options that do not depend on the layout."""
+EVERY_SOURCE, EVERY_TREE = frozenset({"min_images", "val_per_class"}), frozenset({"exclude"})
+"""Options that do not depend on the layout: of all sources, and of those that are files."""
 
 
 def flag(name: str) -> str:

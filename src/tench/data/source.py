@@ -22,7 +22,7 @@ from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, op
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
 from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
-from tench.data.options import EVERY_SOURCE, NO_OPTIONS, SourceOptions, flag
+from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Stamp, Table, is_fresh, load, made, save_dataset, unite
 from tench.errors import TenchError, UsageError, nearest
 
@@ -63,6 +63,7 @@ def open_source(
     Raises UsageError if there is no such path or name, TenchError if it holds no known layout, or a damaged one.
     """
     choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
+    choice.options.check()
     names = _names(source)
     if len(names) == 1:
         dataset = _open(names[0], choice, anew)
@@ -149,7 +150,8 @@ def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
 def _refuse_unused(dataset: Dataset, options: SourceOptions) -> None:
     """Raise UsageError for an option that no layout of the dataset takes."""
     layouts = dataset.layout.split(" + ")
-    taken = EVERY_SOURCE.union(*(layout.OPTIONS for layout in (*LAYOUTS, folder) if layout.NAME in layouts))
+    found = [layout for layout in (*LAYOUTS, folder) if layout.NAME in layouts]
+    taken = EVERY_SOURCE.union(*(EVERY_TREE | layout.OPTIONS for layout in found))
     for name in options.given():
         if name not in taken:
             known = ", ".join(sorted(map(flag, taken)))
