@@ -1,18 +1,51 @@
 """Files that appear complete or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tench.errors import TenchError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading, unbuffered: a pipe would be waited for, and a device never ends.
+
+    Raises TenchError if it is anything else, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # regular files do not care
+    except OSError as error:
+        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(path) else ""
+        # A socket cannot be opened at all.
+        reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror
+        raise TenchError(f"{path}: cannot be read ({reason}).{link}") from error
+    try:
+        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        if kind != stat.S_IFREG:
+            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Give a file or a folder.")
+        return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 @contextmanager

@@ -216,10 +216,33 @@ def test_what_is_no_wordnet_id_is_an_error(tmp_path: Path) -> None:
 def test_a_list_that_is_no_matlab_file_is_an_error(tmp_path: Path) -> None:
     whole = miniature.meta_mat()
     name = "ILSVRC2012_devkit_t12/data/meta.mat"
-    for data in (b"", b"nonsense" * 100, whole[:200], whole[: len(whole) // 2]):
+    for data, what in (
+        (b"", "is not a MATLAB file"),
+        (b"nonsense" * 100, "is not a MATLAB file"),
+        (whole[:200], "is a damaged MATLAB file (an element of"),
+        (whole[: len(whole) // 2], "is a damaged MATLAB file (an element of"),
+    ):
         write(tmp_path, miniature.devkit_files() | {name: data})
+        assert refusal(tmp_path).startswith(f"{tmp_path}/{name}: {what}")
+
+
+def test_a_matlab_file_without_classes_is_an_error(tmp_path: Path) -> None:
+    from scipy.io import savemat
+
+    name = "ILSVRC2012_devkit_t12/data/meta.mat"
+    for variables, why in (
+        ({"labels": [1, 2]}, "'labels' (KeyError: 'synsets')"),
+        ({"synsets": [1, 2]}, "'synsets' (ValueError: 'synsets' lacks these fields)"),
+        ({"synsets": {"ILSVRC2012_ID": 1.5, "WNID": "n1"}}, "'synsets' (ValueError: 1.5 is not a whole number)"),
+        ({"synsets": {"ILSVRC2012_ID": float("inf"), "WNID": "n1"}}, "'synsets' (OverflowError: "),
+        ({"synsets": {"ILSVRC2012_ID": "1", "WNID": "n1"}}, "'synsets' (AttributeError: "),
+    ):
+        written = io.BytesIO()
+        savemat(written, variables)
+        write(tmp_path, miniature.devkit_files() | {name: written.getvalue()})
         assert refusal(tmp_path).startswith(
-            f"{tmp_path}/{name}: is no list of classes as in the devkit of ILSVRC2012 ("
+            f"{tmp_path}/{name}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with "
+            f"the fields ILSVRC2012_ID and WNID; the file holds {why}"
         )
 
 

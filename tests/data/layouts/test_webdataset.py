@@ -631,12 +631,11 @@ def test_two_images_in_one_sample_are_an_error(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", [".cls", ".json"])
-def test_two_labels_in_one_sample_are_an_error(tmp_path: Path, suffix: str) -> None:
-    shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0, described={}), [(f"a{suffix}", b"1")]))
-    assert refusal(shard).startswith(
-        f"{at(shard, f'a{suffix}')}: its sample has a second {suffix}, the first is a{suffix}."
+def test_a_label_that_was_written_twice_is_the_later_one(tmp_path: Path) -> None:
+    shard = pack(
+        tmp_path / "train-0.tar", joined([("b.jpg", b"y"), ("b.cls", b"0")], sample("a", 0), [("a.cls", b"1")])
     )
+    assert listing(read(shard)) == {"a.jpg": "1", "b.jpg": "0"}
 
 
 def test_members_of_one_sample_that_are_no_neighbours_are_an_error(tmp_path: Path) -> None:
@@ -647,9 +646,9 @@ def test_members_of_one_sample_that_are_no_neighbours_are_an_error(tmp_path: Pat
     )
 
 
-def test_two_samples_of_one_name_in_a_shard_are_an_error(tmp_path: Path) -> None:
-    shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), sample("a", 0)))
-    assert refusal(shard).startswith(f"{at(shard, 'a.jpg')}: a sample of this name was already there")
+def test_a_sample_that_was_appended_again_replaces_the_first(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), sample("a", 1)))
+    assert listing(read(shard)) == {"a.jpg": "1", "b.jpg": "1"}
 
 
 def test_two_samples_of_one_name_in_two_shards_are_an_error_with_both(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from tench.data.download.fetch import fetch, require_room
-from tench.data.files.tar import inside
+from tench.data.files.names import inside
 from tench.errors import TenchError, UsageError, nearest
 from tench.progress import progress
 
