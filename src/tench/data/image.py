@@ -1,9 +1,9 @@
 """The former home of `tench.data.images.image`: keeps scripts that import this path working."""
 
+from tench.data.images.bounds import MAX_PIXELS
 from tench.data.images.image import (
     GREY_MODES,
     JPEG_START,
-    MAX_PIXELS,
     ImageError,
     ImageInfo,
     Pixels,
