@@ -442,7 +442,7 @@ def test_every_packing_gives_the_same_images_labels_and_fingerprint(tmp_path: Pa
 
 
 def emnist_files() -> dict[str, bytes]:
-    files = {}
+    files: dict[str, bytes] = {}
     for name, first in (("balanced", 0), ("letters", 1), ("mnist", 0)):
         labels = [first + index for index in range(3)] * 2
         files |= gzipped(packed_files(f"gzip/emnist-{name}-", labels, labels))
