@@ -4,7 +4,8 @@ Reading, decoding and resizing release Python's lock, but the code between them 
 time, for 20 to 50 % of a small image's (benchmarks/input/partner.md). So about eight threads saturate the lock, and a
 machine with 16 or more cores starves its GPU. Above that number each thread hands its images to a process of its own,
 which shares the table that was in memory when it began, and takes the pixels from memory that both see. This memory has
-no name in /dev/shm, and is freed with the processes. On two cores a process gains nothing, so none is started there.
+no name in /dev/shm, and is freed with the processes. On two cores photographs gain nothing and raw pixels lose, so few
+threads stay alone.
 
 The process is forked by hand, because `multiprocessing` waits at exit for each of its processes without a limit, and a
 process whose disk hangs does not end.
