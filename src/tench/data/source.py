@@ -19,7 +19,7 @@ from tench.data.files.names import is_unfinished
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
-from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
+from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed, pixel_table
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, nearest
@@ -175,6 +175,8 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
         found = [ilsvrc if devkit.sources(tree) else listed]
+    if found == [pixel_table, listed]:  # the lines of a table of pixels name no images
+        found = [pixel_table]
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
