@@ -315,7 +315,7 @@ def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path
     assert dataset.classes.numbered
     assert dataset.notes == (
         "Nothing names the classes of the files: they are numbers only.",
-        "The files' names say no split: they are train.",
+        "No name says a split: all files are train.",
         "The paths of train do not tell its images apart: their keys are numbers, by file and row.",
     )
     assert dataset.splits["train"].keys() == ["00000", "00001"]
@@ -396,8 +396,9 @@ def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_pat
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 4, "val": 2}
     write(tmp_path / "set/more.parquet", [image(1), image(2)], None, [0, 1])
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set/more.parquet: its name says no split (train, validation or test), but other names do. Rename "
-        "it, move it away, or give one file by itself."
+        f"{tmp_path}/set: 1 of the files do not say in their name whether they are train, val or test: more.parquet. "
+        "Others do: default/train/0000.parquet (train), train_and_valid/valid.parquet (val). Leave them out with "
+        "--exclude PATTERN, rename them, or name the files to use."
     )
 
 

@@ -1,8 +1,7 @@
 """Images inside Parquet files, as Hugging Face gives out ImageNet-1k: a column of images and one of labels.
 
 An image is a struct {bytes, path} or plain binary. A label is a number, whose name the schema's metadata may tell, or a
-name; -1 and null are none. Splits are told by a word in the files' names (train-00000-of-00294.parquet) or in their
-folders'. Where every labelled image has its WordNet id once more at the end of its path (as in
+name; -1 and null are none. A word in a file's name (train-00000-of-00294.parquet), or its folder's, says its split. Where every labelled image has its WordNet id once more at the end of its path (as in
 n01440764_10026_n01440764.JPEG), these ids are the classes, and the key is the name without it. Where paths are missing
 or not unique, keys are numbers in the order of files and rows. How the bytes are reached: `formats.parquet_images`.
 """
@@ -10,7 +9,6 @@ or not unique, keys are numbers in the order of files and rows. How the bytes ar
 import dataclasses
 import itertools
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +21,12 @@ from tench.data.formats.numbering import MAX_CLASSES
 from tench.data.formats.parquet_images import NO_LABEL, ImageFile, find_images, image_column, open_file
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS
+from tench.data.splits import group_by_split
 from tench.data.table import Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError
 
 NAME = "parquet"
-OPTIONS = frozenset[str]()
+OPTIONS = frozenset({"split_from"})
 
 _MAGIC = b"PAR1"
 
@@ -50,7 +48,7 @@ def recognise(tree: Tree) -> bool:
 
 def read(tree: Tree) -> Contents:
     """The table of Parquet files. Raises TenchError for one that is damaged, and for images or labels that are not."""
-    by_split, notes = _by_split([open_file(tree, name) for name in _names(tree)])
+    by_split, notes = _by_split(tree, [open_file(tree, name) for name in _names(tree)])
     files = [file for members in by_split.values() for file in members]
     for split, members in by_split.items():
         _check_labels(split, members)
@@ -81,8 +79,7 @@ def _names(tree: Tree) -> list[str]:
     return list(tree.names) if _is_single(tree) else [name for name in tree.names if name.endswith(".parquet")]
 
 
-def _by_split(files: list[ImageFile]) -> tuple[dict[str, list[ImageFile]], list[str]]:
-    told: dict[str | None, list[ImageFile]] = {}
+def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageFile]], list[str]]:
     for file in files:
         if (file.image, file.label, file.text) != (files[0].image, files[0].label, files[0].text):
             raise TenchError(
@@ -94,21 +91,11 @@ def _by_split(files: list[ImageFile]) -> tuple[dict[str, list[ImageFile]], list[
             raise TenchError(
                 f"{file.where}: its metadata name other classes than those of {files[0].where}. Give each by itself."
             )
-        told.setdefault(_split_of(file.name), []).append(file)
-    unknown = told.pop(None, [])
-    if unknown and told:
-        raise TenchError(
-            f"{unknown[0].where}: its name says no split (train, validation or test), but other names do. Rename it, "
-            "move it away, or give one file by itself."
-        )
-    if unknown:
-        return {"train": unknown}, ["The files' names say no split: they are train."]
-    return {split: told[split] for split in dict.fromkeys(SPLITS.values()) if split in told}, []
-
-
-def _split_of(name: str) -> str | None:
-    """By the last word of a path that names a split."""
-    return next((SPLITS[word] for word in reversed(re.findall("[a-z]+", name.lower())) if word in SPLITS), None)
+    of_name = {file.name: file for file in files}
+    by_split, notes = group_by_split(
+        of_name, str(tree.source), "files", split_from=tree.options.split_from, root=tree.root.name
+    )
+    return {split: [of_name[name] for name in names] for split, names in by_split.items()}, notes
 
 
 def _check_labels(split: str, files: Sequence[ImageFile]) -> None:

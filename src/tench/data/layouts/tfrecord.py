@@ -25,20 +25,21 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
+from tench.data.beside import text_beside
 from tench.data.files.tree import Tree
 from tench.data.formats import tfrecord
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, ClassFile, parse
 from tench.data.formats.tfrecord import Features
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS
+from tench.data.splits import group_by_split
 from tench.data.table import Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError, some
 from tench.files import complete_file, require_space
 from tench.progress import progress
 
 NAME = "tfrecord"
-OPTIONS = frozenset[str]()
+OPTIONS = frozenset({"split_from"})
 
 IMAGE = ("image/encoded", "image")
 LABEL = ("image/class/label", "label")
@@ -223,17 +224,9 @@ def _head(tree: Tree, name: str) -> bytes:
 def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
     """The files of each split, and notes. Raises TenchError where some are missing, or a split has two sets."""
     candidates = list(_candidates(tree))
-    of_split: dict[str, list[str]] = {}
-    for name in candidates:
-        of_split.setdefault(_split_of(tree, name), []).append(name)
-    notes = []
-    nameless = of_split.pop("", [])
-    if not of_split:
-        of_split = {"train": nameless}
-        notes.append("No name of a file or folder says a split: all records are the split train.")
-    elif nameless:
-        notes.append(f"Files whose names say no split were left out: {some(nameless, at_most=3)}.")
-    in_order: dict[str, list[str]] = {split: of_split[split] for split in ("train", "val", "test") if split in of_split}
+    in_order, notes = group_by_split(
+        candidates, str(tree.source), "TFRecord files", split_from=tree.options.split_from, root=tree.root.name
+    )
     # Files that were named one by one, or by a pattern, are those that are wanted, though they be a part of a set.
     chosen = tree.root.is_dir() and not tree.source.is_dir()
     for split, names in in_order.items():
@@ -243,20 +236,6 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
     if others:
         notes.append(f"Files that are no TFRecord files by their names were left out: {some(others, at_most=3)}.")
     return in_order, notes
-
-
-def _split_of(tree: Tree, name: str) -> str:
-    """The split that a file's name says, else the nearest folder's; "" where none does."""
-    for part in reversed(name.split("/")):
-        words = [word for word in re.split(r"[^a-z]+", part.lower()) if word in SPLITS]
-        if len({SPLITS[word] for word in words}) > 1:
-            raise TenchError(
-                f"{tree.root / name}: {part!r} has the words of several splits, {' and '.join(words)}. Rename it, so "
-                "that it has the one of its split."
-            )
-        if words:
-            return SPLITS[words[0]]
-    return ""
 
 
 def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
@@ -429,9 +408,9 @@ def _list_names(names: Sequence[str], *files: str) -> list[str]:
 
 def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
     """The list of the classes that lies beside the files, None where there is none."""
-    if (found := _beside(tree, names, _TFDS_NAMES, _SLIM_NAMES)) is None:
+    if not (found := text_beside(tree, names, _TFDS_NAMES, _SLIM_NAMES)):
         return None
-    where, text = found
+    where, text = next(iter(found.items()))
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     pairs = [_SLIM_LINE.fullmatch(line) for line in lines]
     numbered = {int(pair[1]): pair[2].strip() for pair in pairs if pair}
@@ -444,25 +423,10 @@ def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
 def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
     """The file that lists the classes in their order, as we write it; others of that name may hold anything."""
     for name in _OUR_NAMES:
-        if found := _beside(tree, names, name):
+        for where, text in text_beside(tree, names, name).items():
             with contextlib.suppress(TenchError):
-                return parse(found[1], found[0], name)
+                return parse(text, where, name)
     return None
-
-
-def _beside(tree: Tree, names: Sequence[str], *files: str) -> tuple[str, str] | None:
-    """(place, text) of a file that lies beside the records; TenchError where there are several that differ."""
-    found: dict[str, str] = {}
-    for name in _list_names(names, *files):
-        if name in tree:
-            found[tree.place(name)] = tree.text(name)
-        elif (path := tree.root / name).is_file():  # beside a file that was named by itself, or by a pattern
-            tree.stamp[str(path)] = None
-            found[str(path)] = path.read_text("utf-8-sig", "replace")
-    found = {where: text for where, text in found.items() if text.strip()}
-    if len(set(found.values())) > 1:
-        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
-    return next(iter(found.items()), None)
 
 
 def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None) -> _Known:
