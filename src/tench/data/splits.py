@@ -34,6 +34,11 @@ def splits_in(name: str) -> frozenset[str]:
     return frozenset(found | {TRAIN} if joined else found)
 
 
+def without_split(name: str) -> str:
+    """The words of a name that say no split, joined in lower case: "images" of train_images, "x" of X_train."""
+    return "".join(word for word in map(str.lower, _CAMEL.findall(name)) if word not in _SPLIT_OF_WORD)
+
+
 def split_of(name: str) -> str | None:
     """The split that a file or folder name stands for; None if it names none, or several."""
     found = splits_in(name)

@@ -17,11 +17,13 @@ from tench.data.layouts import (
     caltech,
     cifar,
     digits,
+    hdf5,
     ilsvrc,
     imagenet_eval,
     kaggle,
     listed,
     mnist,
+    npz,
     parquet,
     recordio,
     synsets,
@@ -59,6 +61,8 @@ LAYOUTS: tuple[Layout, ...] = (
     tfrecord,
     recordio,
     parquet,
+    npz,
+    hdf5,
     listed,
 )
 """Those that recognise what is theirs. `folder` takes any folder that none of them does."""

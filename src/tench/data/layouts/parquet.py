@@ -1,7 +1,8 @@
 """Images inside Parquet files, as Hugging Face gives out ImageNet-1k: a column of images and one of labels.
 
 An image is a struct {bytes, path} or plain binary. A label is a number, whose name the schema's metadata may tell, or a
-name; -1 and null are none. A word in a file's name (train-00000-of-00294.parquet), or its folder's, says its split. Where every labelled image has its WordNet id once more at the end of its path (as in
+name; -1 and null are none. A word in a file's name (train-00000-of-00294.parquet), or its folder's, says its
+split. Where every labelled image has its WordNet id once more at the end of its path (as in
 n01440764_10026_n01440764.JPEG), these ids are the classes, and the key is the name without it. Where paths are missing
 or not unique, keys are numbers in the order of files and rows. How the bytes are reached: `formats.parquet_images`.
 """
