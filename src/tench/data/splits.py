@@ -24,6 +24,8 @@ _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JOINED = re.compile(r"(?i)(?<![a-z])train(?:ing)?[-_+ &]*(?:and[-_ ]*)?val(?:id|idation)?(?![a-z])")
 """train and val together: trainval, train_val, train+val."""
 
+_VERSION = re.compile(r"\d+(\.\d+)+")
+
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0", "")
 
 
@@ -112,10 +114,12 @@ def group_by_split(
             f"{some(silent, at_most=3)}. Others do: {known}. Leave them out with --exclude PATTERN, rename them, or "
             "name the files to use."
         )
+    _refuse_configurations({TRAIN: silent}, where, what)
     if silent and (split := _SPLIT_OF_WORD.get(root.lower())):
         return {split: silent}, [f"The folder {root} says the split: all {what} are {split}."] * (split != TRAIN)
     if silent:
         return {TRAIN: silent}, [f"No name says a split: all {what} are train."]
+    _refuse_configurations(named, where, what)
     unions = [path for path in named.get(TRAIN, ()) if is_union(_telling_part(path))]
     if split_from is None and unions and VAL in named:
         raise TenchError(
@@ -123,6 +127,31 @@ def group_by_split(
             f"images would be trained on. Leave one of them out, for example with --exclude '{unions[0]}'."
         )
     return named, []
+
+
+def _configuration(path: str) -> str:
+    """The folders of a path that say no split: "full" of full/train/0.parquet. Parts 1, 2, ... of one are the same.
+
+    Versions are not: 3.0.0 and 3.0.1 are two.
+    """
+    folders = [part for part in path.split("/")[:-1] if not splits_in(part)]
+    return "/".join(part if _VERSION.fullmatch(part) else re.sub(r"\d+", "#", part) for part in folders)
+
+
+def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: str) -> None:
+    """Raise TenchError if a split has files in several folders, as builders keep several forms of one data set."""
+    for split, paths in by_split.items():
+        first: dict[str, str] = {}
+        for path in paths:
+            first.setdefault(_configuration(path), path)
+        if len(first) > 1:
+            examples = some(list(first.values()), at_most=4)
+            folder = next(path for path in first.values() if "/" in path).rpartition("/")[0]
+            raise TenchError(
+                f"{where}: {what} of {split} are in several folders, which may be several forms of one data set: "
+                f"{examples}. Give the folder of one ({where}/{folder}), leave the others out with --exclude PATTERN, "
+                "or give each folder as a source of its own to have them together."
+            )
 
 
 def _telling_part(path: str) -> str:

@@ -119,7 +119,7 @@ def test_imagenet_as_hugging_face_gives_it_out(tmp_path: Path, options: dict[str
     }
     assert listing(dataset, "val") == {"n01751748/ILSVRC2012_val_00000001.JPEG": ("n01751748", image(3))}
     assert listing(dataset, "test") == {"ILSVRC2012_test_00000001.JPEG": (None, image(4))}
-    assert dataset.notes == ()
+    assert dataset.notes == ("Images are the column image, labels the column label.",)
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"needs the photographs in {GOLDEN}")
@@ -314,6 +314,7 @@ def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path
     assert dataset.classes.ids == ("0", "1", "2", "3", "4")
     assert dataset.classes.numbered
     assert dataset.notes == (
+        "Images are the column image, labels the column label.",
         "Nothing names the classes of the files: they are numbers only.",
         "No name says a split: all files are train.",
         "The paths of train do not tell its images apart: their keys are numbers, by file and row.",

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from tench.data.files.tree import Tree
 from tench.data.layouts import (
+    arrow,
     caltech,
     cifar,
     digits,
@@ -61,6 +62,7 @@ LAYOUTS: tuple[Layout, ...] = (
     tfrecord,
     recordio,
     parquet,
+    arrow,
     npz,
     hdf5,
     listed,

@@ -1,10 +1,11 @@
 """MXNet's record files: one or several `.rec`, with or without their `.idx` and `.lst`.
 
 A word in a file's name, or its folder's, says its split (`tench.data.splits`). The headers of all records are read, one
-small read each, for the labels stand there; so the `.idx` is not needed and only compared. A `.lst` gives the images' paths, which
-become their keys; without it the records' ids do. A file of class names beside the records is used where it fits. What is paid: a record in several parts, as MXNet writes
-it where an image happens to contain the bytes that begin a record, cannot be addressed where it is, and is spooled.
-The format itself: `tench.data.formats.rec`. Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
+small read each, for the labels stand there; so the `.idx` is not needed and only compared. A `.lst` gives the images'
+paths, which become their keys; without it the records' ids do. A file of class names beside the records is used if it
+fits. The cost: a record in several parts, as MXNet writes it if an image happens to contain the bytes that begin a
+record, cannot be addressed in place and is spooled. The format itself: `tench.data.formats.rec`.
+Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
 """
 
 import logging
