@@ -22,8 +22,9 @@ def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: i
     where: the file, for messages. num_bytes: how much the child reads, which decides how long it may take. Raises
     TenchError with the child's message if it fails, crashes or takes too long.
     """
+    # -P: a file lmdb.py in the current folder is not the package.
     seconds = _LIST_SECONDS + num_bytes / 1e6  # a megabyte a second is slower than any disk that works
-    command = [sys.executable, "-X", "utf8", "-m", module, *arguments]
+    command = [sys.executable, "-P", "-X", "utf8", "-m", module, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:

@@ -270,6 +270,15 @@ def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int
         start = stop
 
 
+def fields(message: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """(number, wire type, start, stop, value if it is a varint) of each field of a Protocol Buffers message.
+
+    Raises ValueError if it is none.
+    """
+    for number, wire, start, stop in _fields(message, 0, len(message)):
+        yield number, wire, start, stop, _varint(message, start)[0] if wire == _VARINT else 0
+
+
 def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:
     """Where the entries of the Example's map of features lie."""
     for number, wire, at, last in _fields(data, start, end):

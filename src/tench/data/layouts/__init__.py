@@ -23,6 +23,7 @@ from tench.data.layouts import (
     imagenet_eval,
     kaggle,
     listed,
+    lmdb,
     mnist,
     npz,
     parquet,
@@ -65,6 +66,7 @@ LAYOUTS: tuple[Layout, ...] = (
     arrow,
     npz,
     hdf5,
+    lmdb,
     listed,
 )
 """Those that recognise what is theirs. `folder` takes any folder that none of them does."""
