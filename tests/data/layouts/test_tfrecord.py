@@ -689,7 +689,7 @@ def test_records_without_any_label_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(name="x"), image(-1, name="y")])
     assert refusal(path) == (
         f"{path}: none of its records has a label: image/class/label, label or image/class/synset is expected. Convert "
-        "the images anew, with their classes."
+        "the images again, with their classes, or name the key that has them with --keys label=KEY."
     )
 
 

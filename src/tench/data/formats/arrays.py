@@ -93,6 +93,9 @@ def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
     pairs, notes = _pairs(tree, images, labels, arrays)
     values = {split: [(image, _values(label) if label else None) for image, label in of] for split, of in pairs.items()}
     classes, index, more = _classes(tree, values, arrays)
+    if len(classes) < 2:
+        label = next(label for of in pairs.values() for _, label in of if label)
+        raise TenchError(f"{label.where}: all labels are {label.read(0, 1).ravel()[0]!s}. Two classes are needed at least.")
     splits = {split: _rows(tree, split, of, index) for split, of in values.items()}
     used = {id(array) for of in pairs.values() for pair in of for array in pair}
     if others := [array.path for array in arrays if id(array) not in used and array.word not in ("classnames",)]:
@@ -244,27 +247,23 @@ def _classes(
         for split, of in values.items():
             if unknown := sorted({str(text) for found in of for text in np.unique(found)} - index.keys()):
                 raise TenchError(f"{tree.source}: {split} has the label {unknown[0]!r}, which {first} does not have.")
-        return _enough(tree, Classes.of(ids, names_of(ids))), index, []
+        return Classes.of(ids, names_of(ids)), index, []
     count = max(int(found.max(initial=-1)) for found in every) + 1
     listed = [array for array in arrays if array.name.lower() in _CLASS_NAMES and array.dtype.kind in "US"]
     for array in listed:
         names = [str(name) for name in np.char.strip(array.read(0, len(array)).astype(str)).reshape(-1)]
         if count <= len(names) == len(set(names)) and all(names):
-            return _enough(tree, Classes.of(names, names_of(names))), None, [f"The class names are from {array.path}."]
+            return Classes.of(names, names_of(names)), None, [f"The class names are from {array.path}."]
     files = list(dict.fromkeys(image.container for of in splits.values() for image, _ in of))
     beside, notes = agreed(
         [file for file in class_files(lambda name: text_beside(tree, files, name)) if len(file) >= count]
     )
     if beside:
-        return _enough(tree, beside.classes), None, [*notes, f"The class names are from {beside.where}."]
+        return beside.classes, None, [*notes, f"The class names are from {beside.where}."]
     notes.append("Nothing names the classes: they are only numbers. A classes.txt beside the file names them.")
-    return _enough(tree, Classes.numbered_to(count)), None, notes
+    return Classes.numbered_to(count), None, notes
 
 
-def _enough(tree: Tree, classes: Classes) -> Classes:
-    if len(classes) < 2:
-        raise TenchError(f"{tree.source}: all labels are the same. At least two classes are needed.")
-    return classes
 
 
 def _rows(tree: Tree, split: str, pairs: _Labelled, index: dict[str, int] | None) -> Rows:

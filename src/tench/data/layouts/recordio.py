@@ -67,6 +67,10 @@ def _read(tree: Tree) -> Contents:
             notes += compare_index(records, index.text, index.where)
         if listed := _beside(tree, name, f"{stem}.lst", used):
             notes += _match_list(records, read_lst(listed.text, listed.where), listed.where)
+        if records.headers:
+            notes.append(f"{len(records.headers):,} records of {name} hold no image: they are InsightFace's headers.")
+        if not len(records):
+            raise TenchError(f"{records.where}: all its {len(records.headers):,} records are headers without an image.")
     num_records = sum(map(len, files.values()))
     for records in files.values():
         _check_labels(records, num_records)
