@@ -141,7 +141,7 @@ def inaturalist_forms(year: int) -> tuple[Form, ...]:
     top = "train_val_images" if year == 2017 else f"train_val{year}"
     asked = {"refused": "`--classes-at 2`: species lie below super-categories", "says": ("--classes-at", "Aves")}
     return (
-        Form(f"`{top}/` beside `train{year}.json` and `val{year}.json`"),
+        Form(f"`{top}/` with `train{year}.json` and `val{year}.json`"),
         folder(top, only=(top,), **asked),
         folder(top, only=(top,), options={"classes_at": "2"}, together=True),
         archive(f"{top}.tar.gz", top, only=(top,), options={"classes_at": "2"}, together=True),
