@@ -402,10 +402,15 @@ SETS = [
             Form(
                 "`images_background/` and `images_evaluation/`",
                 "omniglot-py",
-                refused="`--classes-at 2`: each alphabet has its character01",
+                refused="`--classes-at 3`: each alphabet has its character01",
                 says=("--classes-at", "character01"),
             ),
-            Form("`images_background/` and `images_evaluation/`", "omniglot-py", options={"classes_at": "2"}),
+            Form(
+                "`images_background/` and `images_evaluation/`",
+                "omniglot-py",
+                options={"classes_at": "3"},
+                together=True,
+            ),
             Form(
                 "`images_background.zip`",
                 "omniglot-py/images_background.zip",

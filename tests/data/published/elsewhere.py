@@ -323,7 +323,8 @@ def one(name: str, maker: Callable[[Miniature], None], *forms: Form, **more: Any
     return Published(name, maker, forms or (unpacked(),), **more)
 
 
-BEFORE_DOT = {"label_from": r"^(\w+)\."}
+DOMAINS = "the folder of one domain, or all with `--classes-at 2`"
+BEFORE_DOT = {"label_from": "^([a-z]+)"}
 SETS = [
     one("APTOS 2019", aptos),
     one("Cassava Leaf Disease", cassava),
@@ -368,15 +369,15 @@ SETS = [
     one(
         "Office-Home",
         office_home,
-        folder(OFFICE_HOME, refused="which domain: `--images Art`", says=("Art", "Real World", "--images")),
-        folder(OFFICE_HOME, options={"images": "Clipart"}, splits=("Clipart",), together=True),
+        folder(OFFICE_HOME, refused=DOMAINS, says=("Art", "Real World", "--classes-at")),
+        Form("`Clipart/`", f"{OFFICE_HOME}/Clipart", splits=("Clipart",), together=True),
         folder(OFFICE_HOME, options={"classes_at": "2"}, together=True),
     ),
     one(
         "PACS",
         pacs,
-        folder("kfold", refused="which domain: `--images photo`", says=("art_painting", "sketch", "--images")),
-        folder("kfold", options={"images": "photo"}, splits=("photo",), together=True),
+        folder("kfold", refused=DOMAINS, says=("art_painting", "sketch", "--classes-at")),
+        Form("`photo/`", "kfold/photo", splits=("photo",), together=True),
         folder("kfold", options={"classes_at": "2"}, together=True),
     ),
     one(
@@ -388,9 +389,8 @@ SETS = [
     one(
         "PlantVillage",
         plant_village,
-        folder("plantvillage dataset", refused="which variant: `--images color`",
-               says=("color", "grayscale", "segmented", "--images")),
-        folder("plantvillage dataset", options={"images": "color"}),
+        folder("plantvillage dataset", refused="three variants of each image: give the folder of one",
+               says=("color", "grayscale", "segmented")),
         Form("`color/`", "plantvillage dataset/color"),
     ),
     one("Roboflow, folders", roboflow_folder, unpacked(), archive("Rock Paper Scissors.folder.zip", "")),
