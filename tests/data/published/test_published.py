@@ -4,16 +4,17 @@ import importlib.util
 import types
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from tests.data.photos import dataset, encoded, part
 from tests.data.published.making import Form, Published, Split, decoded, digest
 from tests.data.published.sets import FORMS, OUT_OF_SCOPE, SETS, TORCHVISION
 from tests.data.published.wrong import WRONG
 
 import tench
 from tench.data.images.picture import decode_row
-from tench.data.table import Dataset
+from tench.data.table import Classes, Dataset
 from tench.errors import TenchError
 
 SAME_SPLIT = {"valid": "val", "validation": "val", "trainval": "train"}
@@ -149,7 +150,7 @@ def test_torchvision_reads_the_same_from_the_miniature(published: Published, tmp
             truth |= miniature.splits[split]
         pairs, seen = set(), set()
         for image, label in (theirs[index] for index in range(len(theirs))):
-            found = digest(decoded_image(image))
+            found = digest(np.asarray(image.convert("RGB")))
             if found in truth:
                 seen.add(found)
                 pairs.add((truth[found], None if label is None or label == -1 else int(label)))
@@ -162,12 +163,6 @@ def test_torchvision_reads_the_same_from_the_miniature(published: Published, tmp
             if published.named and label is not None and index is not None and names:
                 spelled = names[index] if isinstance(names[index], tuple) else (names[index],)
                 assert same_name(label, *spelled)
-
-
-def decoded_image(image: Any) -> Any:
-    import numpy as np
-
-    return np.asarray(image.convert("RGB"))
 
 
 def test_every_form_has_a_name_of_its_own_and_every_wrong_one_is_known() -> None:
@@ -184,8 +179,51 @@ def test_every_reader_of_torchvision_is_here_or_out_of_scope() -> None:
     assert here | outside == set(torchvision.datasets.__all__)
 
 
-def test_the_digest_of_an_image_does_not_depend_on_its_file(tmp_path: Path) -> None:
-    from tests.data.photos import encoded, part
+CAT, DOG, BIRD = (encoded(part(9, 7, number), "PNG") for number in range(3))
+TRUTH: dict[str, Split] = {
+    "train": {digest(decoded(CAT)): "cat | 0", digest(decoded(DOG)): "dog | 1"},
+    "unlabelled": {digest(decoded(BIRD)): None},
+}
 
+
+@pytest.mark.parametrize(
+    ("classes", "splits", "expected"),
+    [
+        (["cat", "dog"], {"train": [("a", 0, CAT), ("b", 1, DOG)]}, []),
+        (["Cat", "01"], {"train": [("a", 0, CAT), ("b", 1, DOG)], "pred": [("c", -1, BIRD)]}, []),
+        (
+            ["dog", "cat"],
+            {"train": [("a", 0, CAT), ("b", 1, DOG)]},
+            ["class cat | 0 is called dog (dog)", "class dog | 1 is called cat (cat)"],
+        ),
+        (["cat", "dog"], {"train": [("a", 0, CAT)]}, ["train lacks images: {'dog | 1': 1}", "dog is no class"]),
+        (
+            ["cat", "dog"],
+            {"train": [("a", 0, CAT)], "val": [("b", 1, DOG)]},
+            ["train lacks images: {'dog | 1': 1}", "val holds 1 images that it should not", "dog is no class"],
+        ),
+        (
+            ["cat", "dog"],
+            {"train": [("a", 0, CAT), ("b", 1, DOG), ("c", 1, BIRD)]},
+            ["train holds 1 images that it should not"],
+        ),
+        (
+            ["cat", "dog"],
+            {"train": [("a", 0, CAT), ("b", 0, DOG)]},
+            ["0 goes with ['cat | 0', 'dog | 1']", "class dog | 1 is called cat (cat)", "dog is no class"],
+        ),
+        (["cat", "dog"], {"train": [("a", 0, CAT), ("b", 1, DOG), ("c", 1, DOG)]}, ["train holds c twice"]),
+    ],
+    ids=["right", "right, spelled differently", "swapped names", "image missing", "image in another split",
+         "label for an unlabelled image", "one class for two", "image twice"],
+)  # fmt: skip
+def test_a_dataset_that_differs_from_the_truth_is_noticed(
+    classes: list[str], splits: dict[str, list[tuple[str, int, bytes]]], expected: list[str], tmp_path: Path
+) -> None:
+    found = dataset(tmp_path, Classes.of(classes), splits)
+    assert mistakes(found, TRUTH, without_images=[], named=True) == expected
+
+
+def test_the_digest_of_an_image_does_not_depend_on_its_file() -> None:
     assert digest(decoded(encoded(part(9, 7, 3), "PNG"))) == digest(decoded(encoded(part(9, 7, 3), "BMP")))
-    assert digest(decoded(encoded(part(9, 7, 3), "PNG"))) != digest(decoded(encoded(part(9, 7, 4), "PNG")))
+    assert digest(decoded(CAT)) != digest(decoded(DOG))
