@@ -83,7 +83,7 @@ def emnist(*names: str) -> Callable[[Miniature], None]:
             first = 1 if name == "letters" else 0
             characters = EMNIST[name]
             classes = [
-                f"{number} | {character}" + (f" | {character.lower()}" if len(characters) < 62 else "")
+                f"{number} | {character}" + (f" | {character}/{character.lower()}" if name == "letters" else "")
                 for number, character in enumerate(characters, first)
             ]
             used = [0, 3, len(classes) - 1]

@@ -205,7 +205,7 @@ def sun397(m: Miniature) -> None:
 
 def places365(m: Miniature) -> None:
     for number, scene in enumerate(SCENES):
-        m.images(f"data_large_standard{scene}/{{number:08}}.jpg", "train", [f"{scene} | {scene[3:]}"])
+        m.images(f"data_large{scene}/{{number:08}}.jpg", "train", [f"{scene} | {scene[3:]}"])
         m.image(f"val_large/Places365_val_{number + 1:08}.jpg", "val", f"{scene} | {scene[3:]}")
     for number in (1, 2):
         m.image(f"test_large/Places365_test_{number:08}.jpg", "test", None)
@@ -214,6 +214,11 @@ def places365(m: Miniature) -> None:
     m.text("places365_train_standard.txt", *listed)
     m.text("places365_val.txt", *(f"Places365_val_{number + 1:08}.jpg {number}" for number in range(len(SCENES))))
     m.text("places365_test.txt", "Places365_test_00000001.jpg", "Places365_test_00000002.jpg")
+
+
+def places365_by_torchvision(root: Path) -> Mapping[str, Any]:
+    (root / "data_large_standard").symlink_to(root / "data_large")  # torchvision renames the folder
+    return by_split("Places365", "train=train-standard", "val", "test")(root)
 
 
 def places365_easy(m: Miniature) -> None:
@@ -431,14 +436,14 @@ SETS = [
             Form(
                 "the `.tar` files",
                 archives={
-                    "train_large_places365standard.tar": "data_large_standard/",
+                    "train_large_places365standard.tar": "data_large/",
                     "val_large.tar": "val_large/",
                     "test_large.tar": "test_large/",
-                    "filelist_places365-standard.tar": "places365_",
+                    "filelist_places365-standard.tar": "*.txt",
                 },
             ),
         ),
-        by_split("Places365", "train=train-standard", "val", "test"),
+        places365_by_torchvision,
     ),
     Published(
         "Places365, easy directories",

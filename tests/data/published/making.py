@@ -38,8 +38,8 @@ class Miniature:
     """The files of a small copy of a data set, and the truth about its images.
 
     files: contents by path, or a function that makes them, if that needs a package not everyone has. splits: the images
-    of each split. aside: images in the files that belong to no split, such as masks. without_images: classes
-    that the set names and the copy has no images of.
+    of each split. aside: images in the files that belong to no split, such as masks. without_images: classes that the
+    set names and the copy has no images of.
     """
 
     def __init__(self) -> None:
@@ -101,12 +101,12 @@ def decoded(data: bytes) -> Pixels:
 class Form:
     """One way in which people hold a data set, and what tench answers.
 
-    source: what tench is pointed at. archives: in this order, each archive with the start of the names it swallows
-    (or a pattern of it); names inside are relative to the archive's folder, or to what is before a "|".
-    options: of open_source. refused: the remedy that a refusal names, for the table in the docs; empty if the set is
-    read. says: what the refusal's text must hold. only: starts of the names that this form holds; splits: the splits
-    that it holds, if not all. unlabelled: splits whose labels it lacks; their images may be left out. together: it does
-    not tell splits.
+    source: what tench is pointed at. archives: in this order, each archive with the start of the names it swallows (or
+    a pattern of it); names inside are relative to the archive's folder, or to what is before a "|". options: of
+    open_source. refused: the remedy that a refusal names, for the table in the docs; empty if the set is read. says:
+    what the refusal's text must hold. only: starts of the names of the files that this form has. splits: the splits
+    that it has, if not all. unlabelled: splits whose labels it lacks; their images may be left out. together: it does
+    not say which split an image is in, so all are train.
     """
 
     what: str
@@ -152,9 +152,8 @@ class Published:
     """A data set, its miniature and its forms.
 
     torchvision: torchvision's own readers by split ("val+test": of two together), given the folder; None if it has
-    none. They read the files of the form `oracle`.
-    named: whether the classes have names in the files or only numbers that a reader may count as it likes. needs:
-    a package without which the miniature cannot be made.
+    none. They read the files of the form `oracle`. named: whether the files name the classes; if not, they only number
+    them, and a reader may count as it likes. needs: a package without which the miniature cannot be made.
     """
 
     name: str
