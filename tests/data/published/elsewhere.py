@@ -270,6 +270,63 @@ def label_studio(m: Miniature) -> None:
             m.files[f"{kind}/{path}"] = m.files[path]
 
 
+def monkeys(m: Miniature) -> None:
+    """The label file names the classes, in columns padded with blanks, and counts their images."""
+    names = {"n0": "mantled_howler", "n1": "patas_monkey", "n2": "bald_uakari"}
+    labels = [f"{label} | {name}" for label, name in names.items()]
+    m.images("training/training/{label}/{label}{number:03}.jpg", "train", labels)
+    m.images("validation/validation/{label}/{label}0{number}.jpg", "val", labels, count=2)
+    head = "Label, Latin Name              , Common Name                   , Train Images , Validation Images"
+    m.text(
+        "monkey_labels.txt",
+        head,
+        *(f"{label}   , alouatta_palliata\t  , {name}  , 3, 2" for label, name in names.items()),
+    )
+
+
+def fruits360(m: Miniature) -> None:
+    """Photographs of several fruits have no class; a folder of papers holds images too."""
+    split_folders(
+        "fruits-360/Training", "fruits-360/Test", ["Apple Red 1", "Banana", "Lemon"], file="{number}_100.jpg"
+    )(m)
+    m.image("fruits-360/test-multiple_fruits/apple_apricot_nectarine.jpg", "pred", None)
+    m.text("fruits-360/readme.md", "# Fruits-360 dataset")
+    m.text("fruits-360/LICENSE", "MIT License")
+
+
+def animals10(m: Miniature) -> None:
+    m.images("raw-img/{label}/OIP-{number}.jpeg", "train", ["cane", "gatto", "ragno"])
+    m.text("translate.py", 'translate = {"cane": "dog", "gatto": "cat", "ragno": "spider"}')
+
+
+def isic2018(m: Miniature) -> None:
+    """One-hot columns, with decimals."""
+    kinds = "MEL NV BCC AKIEC BKL DF VASC".split()
+    rows = []
+    for number in range(14):
+        name = f"ISIC_{24306 + number:07}"
+        m.image(f"ISIC2018_Task3_Training_Input/{name}.jpg", "train", kinds[number % 7])
+        rows.append(",".join([name, *(f"{float(place == number % 7)}" for place in range(7))]))
+    folder, head = "ISIC2018_Task3_Training_GroundTruth", ",".join(["image", *kinds])
+    m.text(f"{folder}/ISIC2018_Task3_Training_GroundTruth.csv", head, *rows)
+    m.text(f"{folder}/ATTRIBUTION.txt", "HAM10000")
+    m.text("ISIC2018_Task3_Training_Input/LICENSE.txt", "CC-BY-NC")
+
+
+def english_characters(m: Miniature) -> None:
+    rows = []
+    for number, character in enumerate("019ABZabz", start=1):
+        for image in (1, 2):
+            m.image(f"Img/img{number:03}-{image:03}.png", "train", character)
+            rows.append(f"Img/img{number:03}-{image:03}.png,{character}")
+    m.text("english.csv", "image,label", *rows)
+
+
+def uc_merced(m: Miniature) -> None:
+    m.images("UCMerced_LandUse/Images/{label}/{label}{number:02}.tif", "train", ["agricultural", "airplane", "beach"])
+    m.text("UCMerced_LandUse/readme.txt", "UC Merced Land Use Dataset")
+
+
 def cvat_imagenet(m: Miniature) -> None:
     """CVAT's export "ImageNet 1.0": a folder for each label; images without one go to no_label."""
     m.images("{label}/{label}_frame_{number:06}.jpg", "train", ["cat", "dog"])
@@ -326,6 +383,8 @@ def one(name: str, maker: Callable[[Miniature], None], *forms: Form, **more: Any
 DOMAINS = "the folder of one domain, or all with `--classes-at 2`"
 BEFORE_DOT = {"label_from": "^([a-z]+)"}
 SETS = [
+    one("10 Monkey Species", monkeys),
+    one("Animals-10", animals10),
     one("APTOS 2019", aptos),
     one("Cassava Leaf Disease", cassava),
     one(
@@ -349,6 +408,9 @@ SETS = [
         unpacked(options=BEFORE_DOT),
         Form("`train.zip` and `test1.zip`", "", {"train.zip": "train/", "test1.zip": "test1/"}, BEFORE_DOT),
     ),
+    one("English Handwritten Characters", english_characters),
+    one("Fruits-360", fruits360, folder("fruits-360")),
+    one("ISIC 2018, task 3", isic2018),
     one("Flowers Recognition (Kaggle)", flowers_recognition, folder("flowers")),
     one("HAM10000", ham10000,
         unpacked(refused="which column: `--label dx`", says=("HAM10000_metadata.csv", "--label")),
@@ -402,4 +464,6 @@ SETS = [
         folder("Images", only=("Images/",), together=True)),
     one("Tiny-ImageNet-200", tiny_imagenet, folder("tiny-imagenet-200"),
         archive("tiny-imagenet-200.zip", "tiny-imagenet-200/")),
+    one("UC Merced Land Use", uc_merced, folder("UCMerced_LandUse"),
+        archive("UCMerced_LandUse.zip", "UCMerced_LandUse/")),
 ]  # fmt: skip
