@@ -273,7 +273,7 @@ SETS = [
         "Caltech101",
         caltech101,
         (
-            Form("`101_ObjectCategories/`", "caltech101/101_ObjectCategories"),
+            Form("`101_ObjectCategories/`", "caltech101/101_ObjectCategories", says=("BACKGROUND_Google",)),
             Form(
                 "the folder of `101_ObjectCategories/` and `Annotations/`",
                 "caltech101",
@@ -295,7 +295,7 @@ SETS = [
         "Caltech256",
         caltech256,
         (
-            Form("`256_ObjectCategories/`", "caltech256/256_ObjectCategories"),
+            Form("`256_ObjectCategories/`", "caltech256/256_ObjectCategories", says=("257.clutter",)),
             Form(
                 "`256_ObjectCategories.tar`",
                 "caltech256/256_ObjectCategories.tar",
@@ -371,7 +371,10 @@ SETS = [
     Published(
         "Imagenette",
         imagenette,
-        (folder("imagenette2-320"), archive("imagenette2-320.tgz", "imagenette2-320/")),
+        (
+            folder("imagenette2-320", says=("noisy_imagenette.csv",)),
+            archive("imagenette2-320.tgz", "imagenette2-320/", says=("noisy_imagenette.csv",)),
+        ),
         by_split("Imagenette", "train", "val", size="320px"),
     ),
     *(

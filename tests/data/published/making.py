@@ -104,9 +104,9 @@ class Form:
     source: what tench is pointed at. archives: in this order, each archive with the start of the names it swallows (or
     a pattern of it); names inside are relative to the archive's folder, or to what is before a "|". options: of
     open_source. refused: the remedy that a refusal names, for the table in the docs; empty if the set is read. says:
-    what the refusal's text must hold. only: starts of the names of the files that this form has. splits: the splits
-    that it has, if not all. unlabelled: splits whose labels it lacks; their images may be left out. together: it does
-    not say which split an image is in, so all are train.
+    what the refusal, or the notes of what was read, must name. only: starts of the names of the files that this form
+    has. splits: the splits that it has, if not all. unlabelled: splits whose labels it lacks; their images may be left
+    out. together: it does not say which split an image is in, so all are train.
     """
 
     what: str

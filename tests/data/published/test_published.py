@@ -95,7 +95,9 @@ def answer(published: Published, form: Form, folder: Path) -> str:
         counts = {name: len(table) for name, table in dataset.splits.items()}
         return f"read, as {list(dataset.classes.ids)[:6]}: {counts}"
     miniature = published.miniature
-    return "; ".join(mistakes(dataset, form.truth(miniature), miniature.without_images, published.named))
+    wrong = mistakes(dataset, form.truth(miniature), miniature.without_images, published.named)
+    unsaid = [f"no note names {words}" for words in form.says if not any(words in note for note in dataset.notes)]
+    return "; ".join(wrong + unsaid)
 
 
 def needed(published: Published) -> None:

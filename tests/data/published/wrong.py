@@ -41,6 +41,8 @@ WRONG: dict[str, str] = {
     "GTSRB: `GTSRB-Training_fixed.zip` and the test archives, unpacked": "refused: has no labels",
     "GTSRB: `GTSRB_Final_Training_Images.zip` and the test archives, unpacked": "refused: has no labels",
     "GTSRB: the three `.zip` files": "refused: holds no images",
+    "Imagenette: `imagenette2-320/`": "no note names noisy_imagenette.csv",
+    "Imagenette: `imagenette2-320.tgz`": "no note names noisy_imagenette.csv",
     "INaturalist 2017: `train_val_images/` with `train2017.json` and `val2017.json`": "refused: one class folder only",
     "INaturalist 2017: `train_val_images/`": "the classes are Aves, Plantae",
     "INaturalist 2017: `train_val_images/`, classes_at 2": "refused: --classes-at is not taken",
