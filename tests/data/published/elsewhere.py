@@ -372,7 +372,12 @@ def save_to_disk(m: Miniature) -> None:
             writer.write(pa.record_batch([pa.array(images, image_type), pa.array([0, 1, 2] * 2)], schema=schema))
         m.files[f"{split}/data-00000-of-00001.arrow"] = stream.getvalue()
         m.json(f"{split}/dataset_info.json", info["info"])
-        m.json(f"{split}/state.json", {"_data_files": [{"filename": "data-00000-of-00001.arrow"}], "_split": split})
+        state: dict[str, Any] = {
+            "_data_files": [{"filename": "data-00000-of-00001.arrow"}],
+            "_fingerprint": "87ffb77edc3a35c6",
+        }
+        state |= {"_format_columns": None, "_format_kwargs": {}, "_format_type": None, "_output_all_columns": False}
+        m.json(f"{split}/state.json", {**state, "_split": split})
     m.json("dataset_dict.json", {"splits": ["train", "test"]})
 
 
