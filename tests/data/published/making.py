@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import lzma
+import shlex
 import tarfile
 import tempfile
 import zipfile
@@ -119,6 +120,12 @@ class Form:
     splits: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     together: bool = False
+
+    @property
+    def flags(self) -> str:
+        """The options as on the command line, "" if there are none."""
+        given = [(name, value) for name, values in self.options.items() for value in np.atleast_1d(values).tolist()]
+        return " ".join(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given)
 
     def truth(self, miniature: Miniature) -> dict[str, Split]:
         """The labelled images of this form by split, and those without a label under "unlabelled"."""

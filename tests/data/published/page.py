@@ -57,8 +57,7 @@ def answer(form: Form) -> str:
         return f"not yet ({wrong})".replace("|", "\\|")
     if form.refused:
         return f"refused: {form.refused}"
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in form.options.items())
-    return f"read with `{options}`" if options else "read"
+    return f"read with `{form.flags}`" if form.flags else "read"
 
 
 def splits(published: Published, form: Form) -> str:

@@ -7,13 +7,8 @@ TORCHVISION: list[Published] = sorted([*arrays.SETS, *classed.SETS, *labelled.SE
 ELSEWHERE: list[Published] = sorted(elsewhere.SETS, key=lambda one: one.name.lower())
 SETS = [*TORCHVISION, *ELSEWHERE]
 
-
-def arguments(form: Form) -> str:
-    return "".join(f", {name} {value}" for name, value in form.options.items())
-
-
 FORMS: dict[str, tuple[Published, Form]] = {
-    f"{published.name}: {form.what}{arguments(form)}": (published, form)
+    f"{published.name}: {form.what} {form.flags}".strip(): (published, form)
     for published in SETS
     for form in published.forms
 }
