@@ -144,7 +144,7 @@ def inaturalist_forms(year: int) -> tuple[Form, ...]:
         Form(f"`{top}/` with `train{year}.json` and `val{year}.json`"),
         folder(top, only=(top,), **asked),
         folder(top, only=(top,), options={"classes_at": "2"}, together=True),
-        archive(f"{top}.tar.gz", top, only=(top,), options={"classes_at": "3"}, together=True),
+        archive(f"{top}.tar.gz", top, only=(top,), options={"classes_at": "2"}, together=True),
     )
 
 
@@ -178,9 +178,6 @@ def lfw(m: Miniature) -> None:
     m.text("lfw-py/people.txt", "2", "1", "Aaron_Eckhart\t1", "2", "George_W_Bush\t3", "Zico\t2")
     m.text("lfw-py/peopleDevTrain.txt", "2", "Aaron_Eckhart\t1", "Zico\t2")
     m.text("lfw-py/peopleDevTest.txt", "1", "George_W_Bush\t3")
-
-
-CHARACTERS = {"classes_at": "*/CLASS/CLASS"}
 
 
 def omniglot(m: Miniature) -> None:
@@ -411,22 +408,22 @@ SETS = [
         omniglot,
         (
             Form(
-                "`images_background/` and `images_evaluation/`",
+                "the two folders of images",
                 "omniglot-py",
                 refused="`--classes-at '*/CLASS/CLASS'`: each alphabet has its character01",
                 says=("--classes-at", "character01"),
             ),
             Form(
-                "`images_background/` and `images_evaluation/`",
+                "the two folders of images",
                 "omniglot-py",
-                options=CHARACTERS,
+                options={"classes_at": "*/CLASS/CLASS"},
                 together=True,
             ),
             Form(
                 "`images_background.zip`",
                 "omniglot-py/images_background.zip",
                 {"omniglot-py/images_background.zip": "omniglot-py/images_background/"},
-                options=CHARACTERS,
+                options={"classes_at": "CLASS/CLASS"},
                 splits=("train",),
             ),
         ),
