@@ -1,4 +1,5 @@
-"""Write docs/commands.md and docs/recipes.md from the code, so that they cannot say something else.
+"""Write docs/commands.md and docs/recipes.md from the code, and from its tests the table of published data sets in
+docs/data.md, so that they cannot say something else.
 
 Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
 """
@@ -21,12 +22,14 @@ from tench.training import recipe as recipe_module
 from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_file import PACKAGED, packaged_recipes
 
+DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py: make docs -->\n\n"
 
 
 def main(folder: Path) -> None:
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
     (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
+    (folder / "data.md").write_text(data_page(), encoding="utf-8")
 
 
 def commands_page() -> str:
@@ -84,6 +87,14 @@ def recipes_page() -> str:
     return "\n".join(parts)
 
 
+def data_page() -> str:
+    """The page as it is, with a new table of published data sets."""
+    sys.path.insert(0, str(DOCS.parent))  # for the tests, which are not installed
+    from tests.data.published.page import filled
+
+    return filled((DOCS / "data.md").read_text(encoding="utf-8"))
+
+
 def _field_docs(module: ModuleType, class_name: str) -> dict[str, str]:
     """The string below each field of a dataclass."""
     tree = ast.parse(inspect.getsource(module))
@@ -120,4 +131,4 @@ def _dedent(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS)
