@@ -79,6 +79,11 @@ class Place:
     def below_letter(self) -> bool:
         return any(meaning == LETTER for _, meaning in self.steps)
 
+    @property
+    def path_below_letter(self) -> str:
+        last = max(at for at, (_, meaning) in enumerate(self.steps) if meaning == LETTER)
+        return "/".join(name for name, meaning in self.steps[last + 1 :] if meaning == PART)
+
     def depth_of_part(self, index: int) -> int:
         """At which depth below the source a part lies, from 1."""
         return [depth for depth, (_, meaning) in enumerate(self.steps, start=1) if meaning == PART][index]
@@ -112,11 +117,12 @@ def leave_out_masks(tree: Tree, root: Folder, depth: int = 0) -> list[LeftOut]:
         if (folder.path.count("/") + 1 if folder.path else 0) < depth:
             continue
         filled = folder.filled()
+        named = {child.name: words for child in filled if (words := _mask_words(child.name))}
+        beside = [child for child in filled if child.name not in named]
         for child in filled:
-            beside = [other for other in filled if other is not child]
-            if (folder.images or beside) and _holds_masks(tree, child, folder, beside):
+            words = named.get(child.name, [])
+            if words and (folder.images or beside) and _holds_masks(tree, child, words, folder, beside):
                 folder.remove(child.name)
-                filled.remove(child)
                 why = "masks or annotations, by the name of their folder"
                 left_out.append(LeftOut(why, child.num_images, tree.names[child.first_image()]))
     return [*merged(left_out), *_leave_out_mask_files(tree, root)]
@@ -132,18 +138,22 @@ def merged(left_out: Iterable[LeftOut]) -> list[LeftOut]:
     return list(by_reason.values())
 
 
-def _holds_masks(tree: Tree, child: Folder, folder: Folder, beside: Sequence[Folder]) -> bool:
-    words = words_of(child.name)
-    said = [word for word in words if word in _MASK_WORDS]
-    said += [word for pair in _MASK_PHRASES if pair == tuple(words[:2]) for word in pair]
-    weak = [word for word in words if word in _WEAK_MASK_WORDS]
-    allowed = {*said, *weak, *_STORAGE_WORDS}
-    if not (said or weak) or any(word not in allowed and split_of(word) is None for word in words):
-        return False  # with_mask, label_printer: something else too
-    stems = {word.rstrip("s") for word in (*said, *weak)}
+def _mask_words(name: str) -> list[str]:
+    """The words of a folder's name that say mask; none if it says something else too, as with_mask does."""
+    words = words_of(name)
+    found = [word for word in words if word in _MASK_WORDS or word in _WEAK_MASK_WORDS]
+    found += [word for pair in _MASK_PHRASES if pair == tuple(words[:2]) for word in pair]
+    rest = [word for word in words if word not in found and word not in _STORAGE_WORDS and split_of(word) is None]
+    return [] if rest else found
+
+
+def _holds_masks(tree: Tree, child: Folder, words: Sequence[str], folder: Folder, beside: Sequence[Folder]) -> bool:
+    """Whether a folder whose name says mask holds masks of what lies in `folder` and in the folders beside it."""
+    stems = {word.rstrip("s") for word in words}
     if any(stem in other.name.lower() for other in beside for stem in stems):
         return False  # mask beside no_mask: classes
-    return bool(said and _stand_for_images(folder, beside)) or _mirrors(tree, child, folder, beside)
+    is_weak = all(word in _WEAK_MASK_WORDS for word in words)
+    return (not is_weak and _stand_for_images(folder, beside)) or _mirrors(tree, child, folder, beside)
 
 
 def _stand_for_images(folder: Folder, beside: Sequence[Folder]) -> bool:
@@ -265,6 +275,8 @@ def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], 
 def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> dict[str, str]:
     """The splits that the folders in a folder stand for, by name; none if they are classes, or something else."""
     named = {child.name: split for child in filled if (split := split_of(child.name))}
+    plain = {split for name, split in named.items() if _only_says_split(name)}
+    named = {name: split for name, split in named.items() if split not in plain or _only_says_split(name)}
     rest = [child for child in filled if child.name not in named]
     if not named or (rest and not _are_splits(tree, folder, named, rest, ask)):
         return {}
@@ -288,6 +300,11 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
     return named
 
 
+def _only_says_split(name: str) -> bool:
+    """Whether a name says a split and nothing else: test_images, but not test-multiple_fruits or cars_test."""
+    return all(split_of(word) or word in _STORAGE_WORDS or word == "set" for word in words_of(name))
+
+
 def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequence[Folder], ask: bool) -> bool:
     """Whether folders that are named like splits are splits, though others lie beside them."""
     train = [folder.children[name] for name, split in named.items() if split == TRAIN]
@@ -296,9 +313,8 @@ def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequ
         return len(set(named.values())) > 1 or num_rest < sum(child.num_images for child in train)
     if _as_in_siblings(folder, named):
         return True
-    plain = [name for name in named if all(split_of(word) or word in _STORAGE_WORDS for word in words_of(name))]
     is_one_class = len(set(named.values())) == 1 and len(rest) > 1
-    if not plain or is_one_class or len(rest) >= 3 * len(named) or not ask:
+    if not any(map(_only_says_split, named)) or is_one_class or len(rest) >= 3 * len(named) or not ask:
         return False
     inside = f"{folder.path}/" if folder.path else ""
     others = [child.name for child in rest]
@@ -350,7 +366,7 @@ def class_parts(tree: Tree, places: Sequence[Place]) -> tuple[dict[int, tuple[st
     """
     if places and all(place.below_letter for place in places):
         note = "Folders of single letters hold the class folders; a class is the path below the letter."
-        return {at: ("/".join(place.parts), len(place.parts)) for at, place in enumerate(places)}, [], [note]
+        return {at: (place.path_below_letter, len(place.parts)) for at, place in enumerate(places)}, [], [note]
     lead, strays = _lead(places)
     if not any(len(place.parts) > lead for place in places):
         return {}, [], []
@@ -426,45 +442,44 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     deep = [name for name in names if len(inner[name]) > 1 and name not in holds_files]
     if not deep:
         return []
-    sharing = [name for name in names if inner[name] and name not in holds_files]
     counts: dict[str, int] = {}
-    for name in sharing:
-        for one in inner[name]:
+    for name in names:
+        for one in () if name in holds_files else inner[name]:
             counts[one] = counts.get(one, 0) + 1
     is_shared = any(count > 1 for count in counts.values())
     are_ids = all(len(set(map(without_digits, inner[name]))) == 1 and words_of(inner[name][0]) for name in deep)
-    if len(deep) * 2 <= len(names) or (are_ids and not is_shared):
-        example = deep[0]
+    if len(holds_files) * 2 >= len(names) or (are_ids and not is_shared):
         return [
             f"Folders inside of class folders belong to the class: {counted(len(deep), 'class folder')} hold only "
-            f"folders, such as {example} ({some(inner[example], 3)})."
+            f"folders, such as {deep[0]} ({some(inner[deep[0]], 3)})."
         ]
-    raise TenchError(_question(where, by_class, inner, is_shared, depth))
+    raise TenchError(_question(where, by_class, is_shared, lead, depth))
 
 
-def _question(
-    where: object,
-    by_class: Mapping[str, Sequence[Place]],
-    inner: Mapping[str, Sequence[str]],
-    is_shared: bool,
-    depth: int,
-) -> str:
+def _question(where: object, by_class: Mapping[str, Sequence[Place]], is_shared: bool, lead: int, depth: int) -> str:
+    """The choices that remain if class folders hold only folders: one line each, with the option that takes it."""
     names = list(by_class)
-    below = sorted({one for ones in inner.values() for one in ones})
+    places = [place for group in by_class.values() for place in group]
     counts = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
-    shown = some([f"{name} ({counted(len(inner[name]), 'folder')}, {counts[name]:,} images)" for name in names], 5)
-    why = "and those share their names" if is_shared else "which may be classes too"
+    shown = some([f"{name} ({counts[name]:,} images)" for name in names], 5)
+    why = "and these share their names" if is_shared else "which may be classes too"
     lines = [f"{where}: its folders hold only folders, {why}: {shown}. Say which folders are the classes:"]
-    together = f", each from all {len(names)} folders together" if is_shared else ""
-    lines.append(f"  {some(below, 4)}{together}: --classes-at {depth + 1}")
+    levels = max(len(place.parts) for place in places) - lead
+    for level in range(1, levels):
+        below = sorted({place.parts[lead + level] for place in places if len(place.parts) > lead + level})
+        depths = {place.depth_of_part(lead + level) for place in places if len(place.parts) > lead + level}
+        together = f", each from all of {some(names, 3)} together" if is_shared and level == 1 else ""
+        if len(depths) == 1 and len(below) > 1:
+            lines.append(f"  {some(below, 4)}{together}: --classes-at {depths.pop()}")
     lines.append(f"  {some(names, 4)}: --classes-at {depth}")
     if is_shared:
-        lines.append(f"  {some(list(inner[names[0]]), 4)} of {names[0]} alone: give {where}/{names[0]}")
+        first = sorted({place.parts[lead + 1] for place in by_class[names[0]] if len(place.parts) > lead + 1})
+        if len(first) > 1:
+            lines.append(f"  {some(first, 4)} of {names[0]} alone: give {where}/{names[0]}")
+        start = "*/" * (depth - 1)
+        lines.append(f"  {names[0]}/{first[0]} and so on, each path a class: --classes-at '{start}CLASS/CLASS'")
     if all(without_digits(name) == without_digits(names[0]) and _FOLD_WORDS & set(words_of(name)) for name in names):
-        lines.append(
-            f"  {some(below, 4)}, with {names[-1]} as val and the others as train: "
-            f"--split-from '(?P<val>{re.escape(names[-1])})/'"
-        )
+        lines.append(f"  {names[-1]} as val and the others as train: --split-from '(?P<val>{re.escape(names[-1])})/'")
     return "\n".join(lines)
 
 

@@ -460,6 +460,8 @@ def made(contents: Contents, *, source: str, layout: str) -> Dataset:
     for name, rows in contents.splits.items():
         table = _sorted_table(rows, len(contents.classes), f"{source} ({name})")
         whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
+        if whole_files and len(rows.shards) == 1:  # or the only image of this split in an archive
+            whole_files = os.stat(rows.shards[0]).st_size == int(np.broadcast_to(rows.length, 1)[0])
         splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes)
     return Dataset(
         source=source,

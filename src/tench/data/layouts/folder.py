@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import fnmatch
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tench.data import evidence, label_names
@@ -22,7 +23,7 @@ from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
 from tench.data.splits import SPLITS as _SPLITS
-from tench.data.splits import TRAIN, split_of
+from tench.data.splits import TRAIN, split_of, splits_in
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, some
 
@@ -74,6 +75,8 @@ def recognise(tree: Tree) -> bool:
 def read(tree: Tree) -> Contents:
     """The table of a folder. Raises TenchError, with what was found, if nothing shows which folders are the classes."""
     options = tree.options
+    if not tree.source.is_dir() and len(top := tree.top()) == 1 and top[0].endswith("/"):
+        tree = tree.under(top[0][:-1])  # the folder that an archive holds, as if it were unpacked
     if options.images is not None:
         tree = _below(tree, options.images)
     root = folders_of(tree)
@@ -94,7 +97,10 @@ def read(tree: Tree) -> Contents:
     else:
         contents, class_paths = _by_folders(tree, root, by_split, class_at)
     left_out += contents.left_out
-    left_out += _other_files(tree, root, class_paths, contents.classes)
+    label_files, others = _other_files(tree, root, class_paths, contents.classes)
+    if list(by_split) == [TRAIN] and not is_told:
+        _refuse_unread_splits(tree, root, label_files)
+    left_out += others
     notes += contents.notes
     return dataclasses.replace(
         contents, stamp=list(tree.stamp), notes=notes, outline=outline, left_out=evidence.merged(left_out)
@@ -303,7 +309,7 @@ def _of_split(tree: Tree, split: str, places: Sequence[Place], classes: Classes,
     """The places of a split with the classes that another split names; all without label if it has no class folders."""
     known = set(classes.ids)
     if all(place.below_letter for place in places):
-        labelled = [_Labelled(place, "/".join(place.parts), ()) for place in places]
+        labelled = [_Labelled(place, place.path_below_letter, ()) for place in places]
         _refuse_unknown(tree, labelled, classes, defining)
         return labelled
     lead = 0
@@ -569,24 +575,41 @@ def _label_files(tree: Tree, root: Folder) -> list[str]:
     return found
 
 
-def _other_files(tree: Tree, root: Folder, class_paths: Iterable[str], classes: Classes) -> list[LeftOut]:
-    """Files that are no images by their suffix: those in class folders, and those above that may hold labels."""
+def _other_files(
+    tree: Tree, root: Folder, class_paths: Iterable[str], classes: Classes
+) -> tuple[list[str], list[LeftOut]]:
+    """Files that may hold labels, outside of the class folders; and all that are left out as no images."""
     paths = set(class_paths)
-    above = {path[:cut] for path in paths for cut in (*_slashes(path), 0)}
     within: list[str] = []
     labels: list[str] = []
     for folder in root.walk():
+        if not folder.others:
+            continue
         names = [tree.names[position] for position in folder.others]
-        if folder.path in above:
+        if paths.isdisjoint((folder.path, *(folder.path[:cut] for cut in _slashes(folder.path)))):
             labels += [name for name in names if _is_label_file(name) and not _is_class_list(tree, name, classes)]
-        elif not paths.isdisjoint((folder.path, *(folder.path[:cut] for cut in _slashes(folder.path)))):
+        else:
             within += names
     left_out = []
     if labels:
         left_out.append(LeftOut("files that may hold labels and were not read", len(labels), labels[0]))
     if within:
         left_out.append(LeftOut("files that are not images, by their suffix", len(within), within[0]))
-    return left_out
+    return labels, left_out
+
+
+def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) -> None:
+    """Raise TenchError if files that were not read seem to tell which images are for testing: train.txt, test.txt."""
+    telling = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
+    telling = {name: splits for name, splits in telling.items() if splits}
+    if len(frozenset().union(*telling.values())) > 1:
+        without_images = {folder.path for folder in root.walk() if not folder.num_images}
+        folders = {name: name.rpartition("/")[0] for name in telling}
+        outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
+        raise TenchError(
+            f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may tell the splits, but "
+            f"were not read. To take all images as train: {' '.join(f'--exclude {shlex.quote(name)}' for name in outer)}"
+        )
 
 
 def _slashes(path: str) -> list[int]:
