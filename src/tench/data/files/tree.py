@@ -23,7 +23,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +32,7 @@ import numpy as np
 from tench.data.files import tar
 from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, spool_compressed
 from tench.data.files.gzip_index import build_index, open_indexed
-from tench.data.files.names import JUNK
+from tench.data.files.names import JUNK, is_image_name
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
 from tench.errors import TenchError
@@ -64,6 +64,8 @@ class Tree:
     it grows as files are read. spool: a folder of ours for bytes that cannot be addressed where they are. indexes: of
     shards that are big gzip files, the file that holds their index; offsets in them count decompressed bytes. options:
     how the person wants the source read. excluded: files left out so far, by pattern of --exclude. notes: for a person.
+    hidden: by folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
+    folder, index into shards, offset, length.
     """
 
     source: Path
@@ -80,6 +82,7 @@ class Tree:
     excluded: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     indexes: dict[str, str] = dataclasses.field(default_factory=dict)
+    hidden: dict[str, list[tuple[str, int, int, int]]] = dataclasses.field(default_factory=dict)
     listings: dict[str, list[tuple[str, int, int]]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -116,6 +119,7 @@ class Tree:
         """The part of this tree below a folder, with names from there."""
         part, cut = self.span(folder), len(folder) + 1
         taken = slice(part.start, part.stop)
+        hidden = {path[cut:]: files for path, files in self.hidden.items() if path.startswith(f"{folder}/")}
         return dataclasses.replace(
             self,
             root=self.root / folder,
@@ -124,7 +128,20 @@ class Tree:
             shard=self.shard[taken],
             offset=self.offset[taken],
             length=self.length[taken],
+            hidden=hidden,
         )
+
+    def revealed(self, folders: Iterable[str]) -> "Tree":
+        """This tree with some of its hidden folders as folders like any other."""
+        files = self._files()
+        for folder in folders:
+            files.folders.add(folder)
+            if (path := self.root / folder).is_dir():
+                self.stamp[str(path)] = None
+            for name, *at in self.hidden[folder]:
+                files.add(f"{folder}/{name}", *at)
+        rest = {folder: found for folder, found in self.hidden.items() if folder not in files.folders}
+        return dataclasses.replace(self._rebuilt(files), hidden=rest)
 
     def path(self, position: int) -> Path | None:
         """The file on disk that a file of the tree is, None where it is a part of one."""
@@ -201,12 +218,7 @@ class Tree:
         Raises TenchError for an archive that is damaged or holds what no archive of images does.
         """
         todo = set(archives)
-        files = _Files(list(self.shards))
-        for position, name in enumerate(self.names):
-            if name not in todo:
-                at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
-                files.add(name, *at)
-        files.folders.update(self.folders)
+        files = self._files(without=todo)
         names = sorted(todo)
         with concurrent.futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
             for name, members in zip(names, pool.map(self._plain_members, names), strict=True):
@@ -215,6 +227,20 @@ class Tree:
                     self._add_archive(files, name)
                 else:
                     files.add_members(name, int(self.shard[self.index(name)]), members)
+        return self._rebuilt(files)
+
+    def _files(self, without: Collection[str] = ()) -> "_Files":
+        """The files of this tree, to add others to."""
+        files = _Files(list(self.shards))
+        for position, name in enumerate(self.names):
+            if name not in without:
+                at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
+                files.add(name, *at)
+        files.folders.update(self.folders)
+        files.hidden.update(self.hidden)
+        return files
+
+    def _rebuilt(self, files: "_Files") -> "Tree":
         tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
         return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings)
 
@@ -375,6 +401,7 @@ class _Files:
         self.shard: list[int] = []
         self.offset: list[int] = []
         self.length: list[int] = []
+        self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
         self.names.append(name)
@@ -388,12 +415,21 @@ class _Files:
         if folder not in self.folders or name[len(folder) + 1 : len(folder) + 2] == ".":
             parts = name.rstrip("/").split("/")
             if any(part.startswith(".") or part in JUNK for part in parts):
+                self._add_hidden(parts, shard, offset, length)
                 return
             self.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
         if name.endswith("/"):
             self.folders.add(name[:-1])
         else:
             self.add(name, shard, offset, length)
+
+    def _add_hidden(self, parts: Sequence[str], shard: int, offset: int, length: int) -> None:
+        """Note an image directly in a hidden folder, if what lies above that is not hidden."""
+        *above, folder, name = ["", *parts]
+        is_hidden = folder.startswith(".") and not name.startswith(".")
+        if is_hidden and is_image_name(name) and not any(part.startswith(".") or part in JUNK for part in above):
+            path = "/".join([*above[1:], folder])
+            self.hidden.setdefault(path, []).append((name, shard, offset, length))
 
     def add_members(self, archive: str, shard: int, members: Iterable[tuple[str, int, int]]) -> None:
         for member, offset, length in members:
@@ -429,6 +465,7 @@ class _Files:
             stamp=stamp,
             options=options,
             excluded=excluded,
+            hidden={folder: found for folder, found in self.hidden.items() if not _is_excluded(folder, dict(excluded))},
         )
 
 
@@ -453,6 +490,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions) -> Tree:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in JUNK:
+                    _note_hidden(files, entry, prefix)
                     continue
                 if entry.is_dir():
                     enter(entry.path, f"{prefix}{entry.name}/", inside)
@@ -463,6 +501,17 @@ def _walk(path: Path, spool: Path, options: SourceOptions) -> Tree:
     above = os.stat(path.parent)  # a link to there would bring its neighbours into this tree
     enter(str(path), "", frozenset({(above.st_dev, above.st_ino)}))
     return files.tree(path, path, spool, stamp, options)
+
+
+def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
+    """Note the images directly in a hidden folder; without rights to it there are none to know of."""
+    if entry.name.startswith(".") and entry.is_dir():
+        with contextlib.suppress(OSError), os.scandir(entry.path) as inner:
+            for file in inner:
+                if is_image_name(file.name) and not file.name.startswith(".") and file.is_file():
+                    found = file.name, len(files.shards), 0, file.stat().st_size
+                    files.hidden.setdefault(prefix + entry.name, []).append(found)
+                    files.shards.append(file.path)
 
 
 class _Part(io.RawIOBase):

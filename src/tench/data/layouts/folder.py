@@ -46,6 +46,11 @@ _WORDS = "words.txt"
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".xls", ".mat", ".parquet", ".txt", ".xml", ".lst")
 _NO_LABELS = re.compile(r"(?i)(readme|licen[cs]e|changelog|citation|copyright|requirements|notice|attribution)")
 _FEW_FILES = 3
+_PROGRAMS = frozenset(
+    "ipynb cache caches thumb thumbs thumbnail thumbnails preview previews trash trashes tmp temp backup git svn hg "
+    "dvc picasaoriginals picasa originals apple spotlight recycle bin venv idea vscode old deleted hidden".split()
+)
+"""Words in the names of hidden folders that programs make, or that people make to put something away."""
 _SHOWN_FOLDERS = 6
 _MAX_CLASS_LIST_BYTES = 2**20
 
@@ -75,10 +80,15 @@ def recognise(tree: Tree) -> bool:
 def read(tree: Tree) -> Contents:
     """The table of a folder. Raises TenchError, with what was found, if nothing shows which folders are the classes."""
     options = tree.options
-    if not tree.source.is_dir() and len(top := tree.top()) == 1 and top[0].endswith("/"):
+    if not tree.source.is_dir() and tree.root == tree.source and len(top := tree.top()) == 1 and top[0].endswith("/"):
         tree = tree.under(top[0][:-1])  # the folder that an archive holds, as if it were unpacked
     if options.images is not None:
         tree = _below(tree, options.images)
+    return _read(tree)
+
+
+def _read(tree: Tree) -> Contents:
+    options = tree.options
     root = folders_of(tree)
     outline = outline_of(root, tree.names)
     class_at = _ClassAt.parsed(options.classes_at) if options.classes_at is not None else None
@@ -96,6 +106,10 @@ def read(tree: Tree) -> Contents:
         contents, class_paths = _by_file_names(tree, by_split, options.label_from), set[str]()
     else:
         contents, class_paths = _by_folders(tree, root, by_split, class_at)
+        if hidden := _hidden_classes(tree, class_paths):
+            found = _read(tree.revealed(hidden))
+            note = f"{some(hidden)}: taken as class folders, though hidden, for they hold images beside the others."
+            return dataclasses.replace(found, notes=[*found.notes, note])
     left_out += contents.left_out
     label_files, others = _other_files(tree, root, class_paths, contents.classes)
     if list(by_split) == [TRAIN] and not is_told:
@@ -286,6 +300,16 @@ def _folders_above(one: _Labelled) -> str:
     steps = one.place.steps[: one.class_depth - 1]
     is_plain = not steps or (len(steps) == 1 and steps[0][1] in _SPLITS) or one.place.below_letter
     return "" if is_plain else "/".join(name for name, _ in steps)
+
+
+def _hidden_classes(tree: Tree, class_paths: Iterable[str]) -> list[str]:
+    """The hidden folders beside class folders that hold images and are not those that programs make: `.net`."""
+    parents = {path.rpartition("/")[0] for path in class_paths}
+    return [
+        path
+        for path in sorted(tree.hidden)
+        if path.rpartition("/")[0] in parents and _PROGRAMS.isdisjoint(evidence.words_of(path.rpartition("/")[2]))
+    ]
 
 
 def _is_empty(folder: Folder) -> bool:
@@ -606,9 +630,10 @@ def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) 
         without_images = {folder.path for folder in root.walk() if not folder.num_images}
         folders = {name: name.rpartition("/")[0] for name in telling}
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
+        exclude = " ".join(f"--exclude {shlex.quote(name)}" for name in outer)
         raise TenchError(
             f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may tell the splits, but "
-            f"were not read. To take all images as train: {' '.join(f'--exclude {shlex.quote(name)}' for name in outer)}"
+            f"{'was' if len(telling) == 1 else 'were'} not read. To take all images as train: {exclude}"
         )
 
 
