@@ -117,7 +117,7 @@ def _lines(folder: Folder, names: Sequence[str], depth: int, width: int, indent:
     children = list(folder.children.values())
     shown = children if len(children) <= width else children[: width - 1]
     for child in shown:
-        lines.append(f"{indent}{child.name}/  {summary(child, names)}")
+        lines.append(f"{indent}{printable(child.name)}/  {summary(child, names)}")
         if depth > 1:
             lines += _lines(child, names, depth - 1, width, f"{indent}  ")
     if rest := children[len(shown) :]:
@@ -126,7 +126,7 @@ def _lines(folder: Folder, names: Sequence[str], depth: int, width: int, indent:
     if not indent and (folder.images or folder.others):
         files = [names[position] for position in sorted(folder.images + folder.others)]
         more = f", ... {len(files) - 3:,} more" if len(files) > 3 else ""
-        lines.append(f"{', '.join(files[:3])}{more}")
+        lines.append(f"{', '.join(map(printable, files[:3]))}{more}")
     return lines
 
 
@@ -144,7 +144,12 @@ def summary(folder: Folder, names: Sequence[str]) -> str:
         example = names[folder.images[0]]
     elif folder.others and not folder.children:
         example = names[folder.others[0]]
-    return ", ".join(parts) + (f": {example.rpartition('/')[2]}" if example else "")
+    return ", ".join(parts) + (f": {printable(example.rpartition('/')[2])}" if example else "")
+
+
+def printable(name: str) -> str:
+    """A name for a terminal: control characters as escapes."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def counted(count: int, noun: str) -> str:
