@@ -12,7 +12,7 @@ from tench.data.options import NO_OPTIONS, SourceOptions
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """Tell what a source is: layout, splits, counts, classes, image sizes.
+    """Tell what a source is: layout, splits, counts, classes, image sizes, and what was left out.
 
     Examples:
 
@@ -31,11 +31,11 @@ class Info:
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw some training images into this file: as stored, as training sees them in six epochs, as evaluation does."""
+    """Draw some training images into this file: as stored, as six epochs of training see them, as evaluation does."""
     recipe: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
     """Recipe of the preview: a packaged one or a YAML file; none: digits for the digits, else the defaults."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes."""
+    """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes, tree, examples, left_out."""
 
 
 def run(arguments: list[str]) -> int:
@@ -72,6 +72,12 @@ def run(arguments: list[str]) -> int:
         for class_id, name in list(zip(dataset.classes.ids, dataset.classes.names, strict=True))[:5]
     )
     print(f"  classes: {shown}{', ...' if len(dataset.classes) > 5 else ''}")
+    for class_id, keys in facts["examples"].items():
+        print(f"    {class_id}: {', '.join(keys) or 'no images'}")
+    if dataset.outline:
+        print("  found:")
+    for line in dataset.outline:
+        print(f"    {line}")
     print(f"  fingerprint {dataset.fingerprint}")
     for note in dataset.notes:
         print(f"  note: {note}")

@@ -17,6 +17,7 @@ from tench.data.cache import cached
 from tench.data.files.gzip_index import open_indexed
 from tench.data.files.names import is_unfinished
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
+from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
 from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed, pixel_table
@@ -122,7 +123,8 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         for packed in sorted(set(tree.indexes.values())):
             note = f"{packed} is read through an index, which is slower than a plain tar: gunzip it if there is room."
             contents = dataclasses.replace(contents, notes=[*contents.notes, note])
-        contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes)
+        outline = contents.outline or outline_of(folders_of(tree), tree.names)
+        contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes, outline=outline)
         return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
     return cached(name, choice.text, make, anew)
@@ -171,6 +173,9 @@ def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Tab
 def _recognise(tree: Tree) -> tuple[Layout, Tree]:
     """The layout of a tree, or of the archive that is all it holds, as after a download; and that tree."""
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
+    asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
+    if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
+        found = [folder] if folder.recognise(tree) else found
     if found == [ilsvrc, kaggle]:  # a folder of Kaggle's tree by itself
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are

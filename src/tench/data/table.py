@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from tench.errors import TenchError, some
 from tench.files import complete_file
 
-VERSION = 4
+VERSION = 5
 """Of the saved form. A file of another version is rebuilt from its source."""
 
 _SEAL = struct.Struct("<8sQI")
@@ -189,12 +189,27 @@ def numbered_keys(count: int) -> list[str]:
     return [f"{index:0{digits}}" for index in range(count)]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Files of a source that are not in its table. reason: what they are, a noun phrase. example: the name of one."""
+
+    reason: str
+    count: int
+    example: str
+
+    def __str__(self) -> str:
+        number = f"1 file: {self.example}" if self.count == 1 else f"{self.count:,} files, such as {self.example}"
+        return f"Left out: {self.reason} ({number})."
+
+
 @dataclasses.dataclass(frozen=True)
 class Contents:
     """What a layout's `read` returns.
 
     stamp: the files and folders whose size and time tell whether the source has changed since. notes: what a person
     should be told about this source, one sentence each. indexes: of shards that are indexes of gzip files, these files.
+    outline: the folders that were found, as lines. left_out: files that are not in the table, by reason; each is also a
+    note of the dataset.
     """
 
     classes: Classes
@@ -202,6 +217,8 @@ class Contents:
     stamp: Sequence[str]
     notes: Sequence[str] = ()
     indexes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    outline: Sequence[str] = ()
+    left_out: Sequence[LeftOut] = ()
 
 
 class Table:
@@ -445,7 +462,7 @@ class Dataset:
     """The splits of one source, by name ("train", "val", "test"), over one list of classes.
 
     fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints. stamp:
-    the files and folders it was read from as they were then, see `stamp_of`.
+    the files and folders it was read from as they were then, see `stamp_of`. outline, left_out: see `Contents`.
     """
 
     source: str
@@ -455,6 +472,8 @@ class Dataset:
     fingerprint: str
     notes: tuple[str, ...] = ()
     stamp: Stamp = ()
+    outline: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -479,6 +498,8 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
     for name, rows in contents.splits.items():
         table = _sorted_table(rows, len(contents.classes), f"{source} ({name})")
         whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
+        if whole_files and len(rows.shards) == 1:  # or the only image of this split in an archive
+            whole_files = os.stat(rows.shards[0]).st_size == int(np.broadcast_to(rows.length, 1)[0])
         splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes, open_indexed=open_indexed)
     return Dataset(
         source=source,
@@ -486,8 +507,10 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
         classes=contents.classes,
         splits=splits,
         fingerprint=_fingerprint(splits),
-        notes=tuple(contents.notes),
+        notes=(*contents.notes, *map(str, contents.left_out)),
         stamp=stamp_of(contents.stamp),
+        outline=tuple(contents.outline),
+        left_out=tuple(contents.left_out),
     )
 
 
@@ -510,6 +533,8 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
         "fingerprint": dataset.fingerprint,
         "stamp": dataset.stamp,
         "notes": list(dataset.notes),
+        "outline": list(dataset.outline),
+        "left_out": [dataclasses.astuple(entry) for entry in dataset.left_out],
     }
     whole = pa.concat_tables([table.rows for table in dataset.splits.values()]).unify_dictionaries().combine_chunks()
     whole = whole.replace_schema_metadata({b"tench": json.dumps(header).encode()})
@@ -567,6 +592,8 @@ def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
         fingerprint=header["fingerprint"],
         notes=tuple(header["notes"]),
         stamp=tuple((path, size, time_ns) for path, size, time_ns in header["stamp"]),
+        outline=tuple(header["outline"]),
+        left_out=tuple(LeftOut(*entry) for entry in header["left_out"]),
     )
 
 
@@ -605,6 +632,8 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         fingerprint=_fingerprint(splits),
         notes=tuple(notes),
         stamp=tuple(dict.fromkeys(entry for part in parts for entry in part.stamp)),
+        outline=tuple(line for part in parts for line in (f"{part.source}:", *part.outline) if part.outline),
+        left_out=tuple(entry for part in parts for entry in part.left_out),
     )
 
 

@@ -22,7 +22,7 @@ import operator
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +33,7 @@ from tench.data.files import zip as zips
 from tench.data.files.code_pages import chosen_page
 from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, refuse_bomb, spool_compressed
 from tench.data.files.gzip_index import build_index, open_indexed
-from tench.data.files.names import JUNK, composed, shown
+from tench.data.files.names import JUNK, composed, is_image_name, shown
 from tench.data.limits import LIMITS, Limits
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
@@ -66,6 +66,8 @@ class Tree:
     it grows as files are read. spool: a folder of ours for bytes that cannot be addressed where they are. indexes: of
     shards that are big gzip files, the file that holds their index; offsets in them count decompressed bytes. options:
     how the person wants the source read. excluded: files left out so far, by pattern of --exclude. notes: for a person.
+    hidden: by folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
+    folder, index into shards, offset, length.
     limits: for everything that is read from the tree. archives: the files of which `opened` made folders; enclosing:
     how many archives the root itself lies in.
     """
@@ -85,6 +87,7 @@ class Tree:
     notes: list[str] = dataclasses.field(default_factory=list)
     indexes: dict[str, str] = dataclasses.field(default_factory=dict)
     listings: dict[str, _Members] = dataclasses.field(default_factory=dict)
+    hidden: dict[str, list[tuple[str, int, int, int]]] = dataclasses.field(default_factory=dict)
     limits: Limits = LIMITS
     archives: frozenset[str] = frozenset()
     enclosing: int = 0
@@ -122,6 +125,7 @@ class Tree:
         """The part of this tree below a folder, with names from there."""
         folder = composed(folder)
         taken, cut = _below(self.names, folder), len(folder) + 1
+        hidden = {path[cut:]: files for path, files in self.hidden.items() if path.startswith(f"{folder}/")}
         return dataclasses.replace(
             self,
             root=self.root / folder,
@@ -132,7 +136,20 @@ class Tree:
             length=self.length[taken],
             archives=frozenset(path[cut:] for path in self.archives if path.startswith(f"{folder}/")),
             enclosing=self.enclosing + self._depth(f"{folder}/"),
+            hidden=hidden,
         )
+
+    def revealed(self, folders: Iterable[str]) -> "Tree":
+        """This tree with some of its hidden folders as folders like any other."""
+        files = self._files()
+        for folder in folders:
+            files.folders.add(folder)
+            if (path := self.root / folder).is_dir():
+                self.stamp[str(path)] = None
+            for name, *at in self.hidden[folder]:
+                files.add(f"{folder}/{name}", *at)
+        rest = {folder: found for folder, found in self.hidden.items() if folder not in files.folders}
+        return dataclasses.replace(self._rebuilt(files), hidden=rest)
 
     def path(self, position: int) -> Path | None:
         """The file on disk that a file of the tree is, None where it is a part of one."""
@@ -225,12 +242,7 @@ class Tree:
         for an archive that is damaged or holds what no archive of images does.
         """
         todo = set(archives)
-        files = _Files(list(self.shards), self.limits, self.source)
-        for position, name in enumerate(self.names):
-            if name not in todo:
-                at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
-                files.add(name, *at)
-        files.folders.update(self.folders)
+        files = self._files(without=todo)
         names = sorted(todo)
         for name in names:
             if self.enclosing + self._depth(name) >= self.limits.nested_archives:
@@ -245,13 +257,28 @@ class Tree:
                     self._add_archive(files, name)
                 else:
                     self._add_members(files, name, int(self.shard[self.index(name)]), members)
+        return self._rebuilt(files, todo)
+
+    def _files(self, without: Collection[str] = ()) -> "_Files":
+        """The files of this tree, to add others to."""
+        files = _Files(list(self.shards), self.limits, self.source)
+        for position, name in enumerate(self.names):
+            if name not in without:
+                at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
+                files.add(name, *at)
+        files.folders.update(self.folders)
+        files.hidden.update(self.hidden)
+        return files
+
+    def _rebuilt(self, files: "_Files", archives: Collection[str] = ()) -> "Tree":
+        """The tree of these files. archives: those of this tree that have become folders of it."""
         tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
         if files.repeated:
             self.notes.append(
                 f"Names that occur more than once in an archive: {len(files.repeated):,}, such as "
                 f"{shown(files.repeated[0])}. The last file of each name is used, as when the archive is unpacked."
             )
-        more: dict[str, Any] = {"archives": self.archives | todo, "enclosing": self.enclosing}
+        more: dict[str, Any] = {"archives": self.archives.union(archives), "enclosing": self.enclosing}
         return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings, **more)
 
     def _depth(self, name: str) -> int:
@@ -478,6 +505,7 @@ class _Files:
         self.repeated: list[str] = []
         self._limits, self._source = limits, source
         self._folder_characters = 0
+        self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
         """A file; its name is composed."""
@@ -512,12 +540,21 @@ class _Files:
         if folder not in self.folders or name[len(folder) + 1 : len(folder) + 2] == ".":
             parts = name.rstrip("/").split("/")
             if any(part.startswith(".") or part in JUNK for part in parts):
+                self._add_hidden(parts, shard, offset, length)
                 return
             self.add_folders("/".join(parts[:-1]))
         if name.endswith("/"):
             self.add_folders(name[:-1])
         else:
             self.add(name, shard, offset, length)
+
+    def _add_hidden(self, parts: Sequence[str], shard: int, offset: int, length: int) -> None:
+        """Note an image directly in a hidden folder, if what lies above that is not hidden."""
+        *above, folder, name = ["", *parts]
+        is_hidden = folder.startswith(".") and not name.startswith(".")
+        if is_hidden and is_image_name(name) and not any(part.startswith(".") or part in JUNK for part in above):
+            path = "/".join([*above[1:], folder])
+            self.hidden.setdefault(path, []).append((name, shard, offset, length))
 
     def add_members(self, archive: str, shard: int, members: Iterable[tuple[str, int, int]]) -> None:
         for member, offset, length in members:
@@ -561,6 +598,7 @@ class _Files:
             options=options,
             excluded=excluded,
             limits=self._limits,
+            hidden={folder: found for folder, found in self.hidden.items() if not _is_excluded(folder, dict(excluded))},
         )
 
 
@@ -599,6 +637,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in JUNK:
+                    _note_hidden(files, entry, prefix)
                     continue
                 name = prefix + entry.name
                 if not name.isascii():
@@ -627,6 +666,17 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
             f"Named pipes, sockets and devices are left out: {shown(min(others))} ({len(others):,} in all)."
         )
     return tree
+
+
+def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
+    """Note the images directly in a hidden folder; without rights to it there are none to know of."""
+    if entry.name.startswith(".") and entry.is_dir():
+        with contextlib.suppress(OSError), os.scandir(entry.path) as inner:
+            for file in inner:
+                if is_image_name(file.name) and not file.name.startswith(".") and file.is_file():
+                    found = file.name, len(files.shards), 0, file.stat().st_size
+                    files.hidden.setdefault(prefix + entry.name, []).append(found)
+                    files.shards.append(file.path)
 
 
 class _Part(io.RawIOBase):
