@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tench.data.limits import LIMITS
 from tench.errors import TenchError, some
 from tench.files import complete_file
 
@@ -67,6 +68,9 @@ PIECE_BYTES = 4 * 2**20
 
 PIECES_AT_ONCE = 256
 """So many neighbouring pieces are shuffled together: a reader that holds as many reads each of them once an epoch."""
+
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Not to wait for a pipe that has taken the place of a file; regular files do not care."""
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -330,6 +334,8 @@ class Table:
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
+        if length > LIMITS.image_bytes:
+            LIMITS.require(length, LIMITS.image_bytes, self.place(row), "an image")
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
@@ -362,7 +368,7 @@ class Table:
         try:
             if self._keep_open:
                 return _pread(self._descriptor(row), length, offset, self.file_per_row)
-            descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.shard(row), _OPEN)
             try:
                 return _pread(descriptor, length, offset, self.file_per_row)
             finally:
@@ -452,7 +458,7 @@ class Table:
         if descriptor is None:
             with self._lock:
                 if shard not in self._open:
-                    self._open[shard] = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+                    self._open[shard] = os.open(self.shard(row), _OPEN)
                 descriptor = self._open[shard]
         return descriptor
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tench.data.files.names import composed
 from tench.data.files.tree import Tree
 from tench.data.table import Rows
 
@@ -31,7 +32,7 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether there is a file, by its name from the tree's root or its absolute path."""
-        return name in self._position or self._size(name) is not None
+        return composed(name) in self._position or self._size(name) is not None
 
     def below(self, folders: Sequence[str], paths: Sequence[str]) -> list[str]:
         """Names of images for their paths in a list: below that one of the folders where most of a sample are.
@@ -65,7 +66,7 @@ class Files:
         return [name for name, position in self._position.items() if not self._used[position]]
 
     def _find(self, name: str) -> int:
-        position = self._position.get(name)
+        position = self._position.get(composed(name))
         if position is not None:
             return position
         size = self._size(name)
