@@ -223,6 +223,7 @@ def make_card(recipe: Recipe, data: Data) -> ModelCard:
     assert view.image_size != "auto"
     assert view.mean != "auto"
     assert view.std != "auto"
+    assert view.channel_order != "auto"
     cut = eval_view(recipe)
     return ModelCard(
         arch=recipe.model.arch,
