@@ -85,7 +85,8 @@ def _as_one(value: Any, kind: Any, where: str, written_numbers: bool) -> Any:
         length = None if origin is list or arguments[-1] is Ellipsis else len(arguments)
         if not isinstance(value, list | tuple) or length not in (None, len(value)):
             return _NOT
-        return origin(inside(one, arguments[0], number) for number, one in enumerate(value))
+        kinds = arguments if length is not None else arguments[:1] * len(value)
+        return origin(inside(one, kinds[number], number) for number, one in enumerate(value))
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             return _NOT

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tench.errors import TenchError, some
+from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
 
 VERSION = 4
@@ -58,6 +58,9 @@ ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 
 DAMAGED = 1
 """A flag of a row: its JPEG is decoded as far as its data goes, the rest is grey. Without it, damage is an error."""
+
+MAX_IMAGE_BYTES = 2**30
+"""Of one encoded image: 6 bytes for each of the largest number of pixels. What is larger is not read."""
 
 _MAX_OPEN_FILES = 64
 """Up to so many shards are kept open; a folder with a file per image is opened row by row."""
@@ -307,12 +310,18 @@ class Table:
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
-        """The row's bytes. Raises TenchError when the file is gone, or has another size than the table says.
+        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if it has another size than the
+        table says, or is larger than an image is read.
 
         Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
+        if length > MAX_IMAGE_BYTES:
+            raise TenchError(
+                f"{self.place(row)}: {length:,} bytes, and at most {MAX_IMAGE_BYTES:,} are read as one image. "
+                "Remove it, or convert it."
+            )
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
@@ -354,7 +363,7 @@ class Table:
             raise self._unreadable(row, error) from error
 
     def _unreadable(self, row: int, error: OSError) -> TenchError:
-        return TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
+        return PassingError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
 
     def _changed(self, row: int, end: int) -> TenchError:
         """end: where the row's file ends, or somewhere behind where it should."""
