@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tench.data.limits import LIMITS
-from tench.errors import TenchError, some
+from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
 
 VERSION = 5
@@ -59,6 +59,7 @@ ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 
 DAMAGED = 1
 """A flag of a row: its JPEG is decoded as far as its data goes, the rest is grey. Without it, damage is an error."""
+
 
 _MAX_OPEN_FILES = 64
 """Up to so many shards are kept open; a folder with a file per image is opened row by row."""
@@ -328,14 +329,18 @@ class Table:
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
-        """The row's bytes. Raises TenchError when the file is gone, or has another size than the table says.
+        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if it has another size than the
+        table says, or is larger than an image is read.
 
         Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
         if length > LIMITS.image_bytes:
-            LIMITS.require(length, LIMITS.image_bytes, self.place(row), "an image")
+            raise TenchError(
+                f"{self.place(row)}: {length:,} bytes, and at most {LIMITS.image_bytes:,} are read as one image. "
+                "Remove it, or convert it."
+            )
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
@@ -377,7 +382,7 @@ class Table:
             raise self._unreadable(row, error) from error
 
     def _unreadable(self, row: int, error: OSError) -> TenchError:
-        return TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
+        return PassingError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
 
     def _changed(self, row: int, end: int) -> TenchError:
         """end: where the row's file ends, or somewhere behind where it should."""
