@@ -405,8 +405,7 @@ SETS = [
     one("COVID-19 Radiography", covid_radiography, folder("COVID-19_Radiography_Dataset", says=("masks",))),
     one("CUB-200-2011", cub200, folder("CUB_200_2011"), archive("CUB_200_2011.tgz", "")),
     one("CVAT, ImageNet 1.0", cvat_imagenet),
-    one("CVAT for images 1.1", cvat_images,
-        unpacked(refused="export as ImageNet 1.0 or write a CSV", says=("annotations.xml",))),
+    one("CVAT for images 1.1", cvat_images),
     one(
         "Dogs vs. Cats",
         dogs_vs_cats,

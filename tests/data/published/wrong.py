@@ -34,6 +34,7 @@ WRONG: dict[str, str] = {
     "Cassava Leaf Disease: the folder as unpacked": "refused: labels not read",
     "CUB-200-2011: `CUB_200_2011/`": "refused: lists of splits not read",
     "CUB-200-2011: `CUB_200_2011.tgz`": "refused: lists of splits not read",
+    "CVAT for images 1.1: the folder as unpacked": "refused: labels not read",
     "Dogs vs. Cats: `train.zip` and `test1.zip` --label-from '^([a-z]+)'": "refused: holds no images",
     "English Handwritten Characters: the folder as unpacked": "refused: labels not read",
     "HAM10000: the folder as unpacked": "hmnist_8_8_L.csv is read instead of the images",
