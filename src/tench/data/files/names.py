@@ -1,8 +1,22 @@
 """What file names tell: images by their suffix, and what is left out of every tree."""
 
+import functools
+import importlib.util
 from pathlib import Path
 
-EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif".split())
+HEIF_EXTENSIONS = frozenset({".heic", ".heif"})
+"""Suffixes of image files that only the extra `interop` decodes."""
+
+
+@functools.cache
+def reads_heif() -> bool:
+    """Whether pillow-heif is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif".split()
+) | (HEIF_EXTENSIONS if reads_heif() else frozenset())
 """Suffixes of image files, in lower case."""
 
 PREPARED = "prepared.json"

@@ -23,7 +23,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,6 +112,19 @@ class Tree:
         start = bisect.bisect_left(self.names, f"{folder}/")
         return range(start, bisect.bisect_left(self.names, f"{folder}0", start))  # "0" follows "/"
 
+    def renamed(self, rename: Callable[[str], str]) -> "Tree":
+        """This tree with other names for its files and folders; where their bytes lie stays."""
+        names = [rename(name) for name in self.names]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return dataclasses.replace(
+            self,
+            names=[names[position] for position in order],
+            folders=sorted({rename(folder) for folder in self.folders}),
+            shard=self.shard[order],
+            offset=self.offset[order],
+            length=self.length[order],
+        )
+
     def under(self, folder: str) -> "Tree":
         """The part of this tree below a folder, with names from there."""
         part, cut = self.span(folder), len(folder) + 1
@@ -182,6 +195,14 @@ class Tree:
                 for member in itertools.islice(tar.members(pread, start, end, archive), count):
                     found.append(member)
             yield found, pread
+
+    def is_archive(self, name: str) -> bool:
+        """Whether a file is a tar, compressed or not, or a zip, by its content; False if it is unreadable."""
+        try:
+            with self.open(name) as file:
+                return _is_archive(file)
+        except (OSError, TenchError):
+            return False
 
     def read(self, name: str) -> bytes:
         """A whole file of the tree, for small ones. Raises TenchError when it is shorter than it should be."""
@@ -355,9 +376,13 @@ def _expanded(text: str) -> list[str]:
 def is_archive(path: Path) -> bool:
     """Whether a file is a tar archive, compressed or not, or a zip archive, by its content."""
     with path.open("rb") as file:
-        head = file.read(tar.BLOCK)
-        if form_of(head):
-            head = first_bytes(file, tar.BLOCK)
+        return _is_archive(file)
+
+
+def _is_archive(file: BinaryIO) -> bool:
+    head = file.read(tar.BLOCK)
+    if form_of(head):
+        head = first_bytes(file, tar.BLOCK)
     return tar.is_tar(head) or _is_zip(head[:4])
 
 

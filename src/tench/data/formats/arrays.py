@@ -95,7 +95,9 @@ def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
     classes, index, more = _classes(tree, values, arrays)
     if len(classes) < 2:
         label = next(label for of in pairs.values() for _, label in of if label)
-        raise TenchError(f"{label.where}: all labels are {label.read(0, 1).ravel()[0]!s}. Two classes are needed at least.")
+        raise TenchError(
+            f"{label.where}: all labels are {label.read(0, 1).ravel()[0]!s}. Two classes are needed at least."
+        )
     splits = {split: _rows(tree, split, of, index) for split, of in values.items()}
     used = {id(array) for of in pairs.values() for pair in of for array in pair}
     if others := [array.path for array in arrays if id(array) not in used and array.word not in ("classnames",)]:
@@ -262,8 +264,6 @@ def _classes(
         return beside.classes, None, [*notes, f"The class names are from {beside.where}."]
     notes.append("Nothing names the classes: they are only numbers. A classes.txt beside the file names them.")
     return Classes.numbered_to(count), None, notes
-
-
 
 
 def _rows(tree: Tree, split: str, pairs: _Labelled, index: dict[str, int] | None) -> Rows:
