@@ -22,7 +22,7 @@ import operator
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -121,6 +121,19 @@ class Tree:
         below = _below(self.names, folder)
         return range(below.start, below.stop)
 
+    def renamed(self, rename: Callable[[str], str]) -> "Tree":
+        """This tree with other names for its files and folders; where their bytes lie stays."""
+        names = [rename(name) for name in self.names]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return dataclasses.replace(
+            self,
+            names=[names[position] for position in order],
+            folders=sorted({rename(folder) for folder in self.folders}),
+            shard=self.shard[order],
+            offset=self.offset[order],
+            length=self.length[order],
+        )
+
     def under(self, folder: str) -> "Tree":
         """The part of this tree below a folder, with names from there."""
         folder = composed(folder)
@@ -207,6 +220,14 @@ class Tree:
                 for member in itertools.islice(tar.members(pread, start, end, archive, self.limits), count):
                     found.append(member)
             yield found, pread
+
+    def is_archive(self, name: str) -> bool:
+        """Whether a file is a tar, compressed or not, or a zip, by its content; False if it is unreadable."""
+        try:
+            with self.open(name) as file:
+                return _is_archive(file)
+        except (OSError, TenchError):
+            return False
 
     def read(self, name: str, what: str = "a file that is read whole", at_most: int | None = None) -> bytes:
         """A whole file of the tree, for small ones.
@@ -486,9 +507,13 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 def is_archive(path: Path) -> bool:
     """Whether a file is a tar archive, compressed or not, or a zip archive, by its content."""
     with open_regular(path) as file:
-        head = file.read(tar.BLOCK)
-        if form_of(head):
-            head = first_bytes(file, tar.BLOCK)
+        return _is_archive(file)
+
+
+def _is_archive(file: BinaryIO) -> bool:
+    head = file.read(tar.BLOCK)
+    if form_of(head):
+        head = first_bytes(file, tar.BLOCK)
     return tar.is_tar(head) or zips.is_zip(head[:4])
 
 
