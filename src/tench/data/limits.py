@@ -84,7 +84,7 @@ class Limits:
         """
         most = self.member_bytes if at_most is None else at_most
         self.require(num_bytes, most, where, what)
-        data = file.read(most + 1)
+        data = file.read(num_bytes + 1)  # a larger number would be allocated at once, whatever the file has
         self.require(len(data), most, where, what)
         return data
 
