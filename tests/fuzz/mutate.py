@@ -67,8 +67,8 @@ def _run(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
 def _number(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
     """A number of 1 to 8 bytes is replaced by one at an edge, or near the data's length."""
     begin, width = _place(random_, data, borders), random_.choice((1, 2, 2, 4, 4, 4, 8))
-    value = random_.choice((*_NUMBERS, len(data), len(data) - 1, len(data) + 1, len(data) - begin))
-    field = (value % 256**width).to_bytes(width, random_.choice(("little", "big")))
+    value: int = random_.choice((*_NUMBERS, len(data), len(data) - 1, len(data) + 1, len(data) - begin))
+    field: bytes = (value % 256**width).to_bytes(width, random_.choice(("little", "big")))
     return data[:begin] + field + data[begin + width :]
 
 
