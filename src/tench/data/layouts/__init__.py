@@ -14,14 +14,18 @@ from typing import Protocol
 
 from tench.data.files.tree import Tree
 from tench.data.layouts import (
+    arrow,
     caltech,
     cifar,
     digits,
+    hdf5,
     ilsvrc,
     imagenet_eval,
     kaggle,
     listed,
+    lmdb,
     mnist,
+    npz,
     parquet,
     pixel_table,
     recordio,
@@ -65,6 +69,10 @@ LAYOUTS: tuple[Layout, ...] = (
     tfrecord,
     recordio,
     parquet,
+    arrow,
+    npz,
+    hdf5,
+    lmdb,
     listed,
 )
 """Those that recognise what is theirs. `folder` takes any folder that none of them does."""
