@@ -280,7 +280,7 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: p
 
 
 def test_there_is_nothing_to_choose_about_digits() -> None:
-    with pytest.raises(UsageError, match=r"^digits:size=9: there is nothing to choose about digits; write digits\.$"):
+    with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings; write digits\.$"):
         open_source("digits:size=9")
 
 

@@ -524,7 +524,11 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "side", "reason"),
     [
-        (20_000_000, 1, "Images of fewer than 16 pixels show nothing: the file is damaged, or holds something else."),
+        (
+            20_000_000,
+            1,
+            "So many images of fewer than 16 pixels are no data set: the file is damaged, or holds something else.",
+        ),
         (1_000_000, 4, "less than one for each image. This is no file of real images; it is not unpacked."),
     ],
 )

@@ -44,6 +44,8 @@ _BEGINNING_BYTES = 2**22
 """Bytes of a compressed archive that are unpacked to see how it begins."""
 
 _BRACES = re.compile(r"\{(?:(?P<first>\d{1,15})\.\.(?P<last>\d{1,15})|(?P<choices>[^{}]*,[^{}]*))\}")
+_COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
+"""What the names of nearly all images end with: a quick look before the whole rule."""
 _MAX_THREADS = 16
 """Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
 
@@ -97,6 +99,11 @@ class Tree:
 
     def __contains__(self, name: str) -> bool:
         return self._find(name) is not None
+
+    @functools.cached_property
+    def others(self) -> list[str]:
+        """The names of files that are no images by their suffix: few beside the images of a large tree."""
+        return [name for name in self.names if not name.endswith(_COMMON) and not is_image_name(name)]
 
     def index(self, name: str) -> int:
         """The position of a file in `names`. Raises KeyError if there is none of that name."""

@@ -131,7 +131,7 @@ def _found(tree: Tree) -> list[tuple[_Set, str]]:
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree that are named after a folder of categories."""
     known = {f"{which.folder}.{suffix}" for which in _SETS for suffix in ("tar", "tar.gz")}
-    return [name for name in tree.names if name.endswith((".tar", ".gz")) and name.rpartition("/")[2] in known]
+    return [name for name in tree.others if name.endswith((".tar", ".gz")) and name.rpartition("/")[2] in known]
 
 
 def _is_known(which: _Set, folders: Sequence[str]) -> bool:

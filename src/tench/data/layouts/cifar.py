@@ -109,7 +109,6 @@ _FORMS = (
 )
 
 _FILES = {name: form for form in _FORMS for name in (*form.train, form.test)}
-_LAST_LETTERS = frozenset(name[-1] for name in _FILES)
 _ARCHIVE = re.compile(
     r"cifar-?(?:10|100)-(?:python|binary)(?:[-_ ][^/]*)?\.(?:tar|tar\.gz|tgz|tar\.xz|zip)", re.IGNORECASE
 )
@@ -183,18 +182,17 @@ def _join(folder: str, name: str) -> str:
 def _found(tree: Tree) -> list[tuple[_Form, str]]:
     """The folders with CIFAR batches, and the form of each."""
     found: dict[tuple[str, str], _Form] = {}
-    for name in tree.names:
-        if name[-1] in _LAST_LETTERS:
-            folder, _, base = name.rpartition("/")
-            form = _FILES.get(base)
-            if form and (folder, form.title) not in found and _is(form, tree, folder, name):
-                found[folder, form.title] = form
+    for name in tree.others:
+        folder, _, base = name.rpartition("/")
+        form = _FILES.get(base)
+        if form and (folder, form.title) not in found and _is(form, tree, folder, name):
+            found[folder, form.title] = form
     return [(form, folder) for (folder, _), form in sorted(found.items())]
 
 
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree with the name of a published one."""
-    inside = [name for name in tree.names if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
+    inside = [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
     return [] if tree.source.is_file() and tree.path(0) == tree.source else inside
 
 

@@ -163,7 +163,7 @@ def _with_neighbours(tree: Tree) -> Tree:
 
 def _files(tree: Tree) -> list[_File]:
     """The files whose names are those of idx files, in the order of their names."""
-    return [file for name in tree.names if "idx" in name.lower() and (file := _parsed(name))]
+    return [file for name in tree.others if "idx" in name.lower() and (file := _parsed(name))]
 
 
 def _parsed(name: str) -> _File | None:

@@ -118,9 +118,9 @@ def _naming_split(name: str) -> str:
 
 
 def _files(tree: Tree) -> list[str]:
-    tables = [name for name in tree.names if name.endswith((".csv", ".CSV"))]
+    tables = [name for name in tree.others if name.endswith((".csv", ".CSV"))]
     found = [name for name in tables if _csv_form(tree, name)] if len(tables) <= _MOST_FILES else []
-    for name in tree.names:
+    for name in tree.others:
         if name.endswith((".bz2", ".data", "usps", ".t")):
             base = name.rpartition("/")[2]
             if base == _SEMEION or _USPS.fullmatch(base):

@@ -69,7 +69,7 @@ def read(tree: Tree) -> Contents:
 
 def _folders(tree: Tree) -> list[str]:
     found = set()
-    for name in tree.names:
+    for name in tree.others:
         if name.endswith(("train_X.bin", "test_X.bin")):
             folder, _, base = name.rpartition("/")
             size = int(tree.length[tree.index(name)])
