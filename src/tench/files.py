@@ -2,11 +2,12 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -48,6 +49,10 @@ def open_regular(path: str | Path) -> BinaryIO:
         raise
 
 
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
+"""The name of a file that is being written; the group is its final name."""
+
+
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; on success flush it and rename it into place, else remove it."""
@@ -60,6 +65,17 @@ def complete_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what `complete_file` leaves in a folder if its process is killed.
+
+    names: of the files that were being written; None: any. Nothing else is touched, whatever it is called.
+    """
+    for path in folder.glob(".*.part"):
+        found = _PART.fullmatch(path.name)
+        if found and (names is None or found[1] in names) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

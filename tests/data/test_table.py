@@ -27,7 +27,7 @@ from tench.data.table import (
     stamp_of,
     unite,
 )
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 
 ABC = Classes.of(["a", "b", "c"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
@@ -525,18 +525,20 @@ def test_classes_that_are_only_numbers_cannot_be_united(tmp_path: Path) -> None:
         unite([part, part])
 
 
-def test_an_image_larger_than_the_limit_is_an_error_unread(tmp_path: Path) -> None:
-    rows = one_file_each(tmp_path, 2)
-    with (tmp_path / "0001").open("wb") as file:
+def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as file:
         file.truncate(40 * 10**9)
-    rows = dataclasses.replace(rows, length=np.array([1, 40 * 10**9]))
-    found = saved(tmp_path, {"train": rows}).splits["train"]
-    assert found.read(0) == b"0"
-    with pytest.raises(TenchError) as error:
-        found.read(1)
-    assert str(error.value) == (
-        f"{tmp_path}/0001: has 40,000,000,000 bytes, but an image may have at most 1,073,741,824. The file is damaged "
-        "or is something else: replace it, or move it out of the data set."
+    rows = Rows(
+        [str(tmp_path / "huge.jpg")], np.zeros(1, int), 0, np.array([40 * 10**9]), np.zeros(1, int), ["huge.jpg"]
+    )
+    dataset = saved(tmp_path, {"train": rows})
+    monkeypatch.setattr(table, "_pread", None)
+    with pytest.raises(TenchError) as refused:
+        dataset.splits["train"].read(0)
+    assert not isinstance(refused.value, PassingError)
+    assert str(refused.value) == (
+        f"{tmp_path}/huge.jpg: 40,000,000,000 bytes, and at most 1,073,741,824 are read as one image. Remove it, or "
+        "convert it."
     )
 
 

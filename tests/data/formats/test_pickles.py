@@ -1,6 +1,5 @@
 import pickle
 import pickletools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from tench.data.formats.pickles import as_array, read_pickle
 from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
-FILE = Path("data_batch_1")
+FILE = "data_batch_1"
 BATCH: dict[str, Any] = {
     "data": np.arange(2 * 3072, dtype=np.int64).astype(np.uint8).reshape(2, 3072),
     "labels": [3, 7],

@@ -23,7 +23,7 @@ import operator
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,7 +42,7 @@ from tench.data.files.compressed import (
     spool_compressed,
 )
 from tench.data.files.gzip_index import build_index, open_indexed
-from tench.data.files.names import JUNK, composed, shown
+from tench.data.files.names import JUNK, composed, is_image_name, shown
 from tench.data.limits import LIMITS, Limits
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
@@ -53,6 +53,8 @@ _BEGINNING_BYTES = 2**22
 """Bytes of a compressed archive that are unpacked to see how it begins."""
 
 _BRACES = re.compile(r"\{(?:(?P<first>\d{1,15})\.\.(?P<last>\d{1,15})|(?P<choices>[^{}]*,[^{}]*))\}")
+_COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
+"""What the names of nearly all images end with: a quick look before the whole rule."""
 _MAX_THREADS = 16
 """Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
 
@@ -78,6 +80,8 @@ class Tree:
     it grows as files are read. spool: a folder of ours for bytes that cannot be addressed where they are. indexes: of
     shards that are big gzip files, the file that holds their index; offsets in them count decompressed bytes. options:
     how the person wants the source read. excluded: files left out so far, by pattern of --exclude. notes: for a person.
+    hidden: by folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
+    folder, index into shards, offset, length.
     limits: for everything that is read from the tree. archives: the files of which `opened` made folders; enclosing:
     how many archives the root itself lies in.
     """
@@ -97,6 +101,7 @@ class Tree:
     notes: list[str] = dataclasses.field(default_factory=list)
     indexes: dict[str, str] = dataclasses.field(default_factory=dict)
     listings: dict[str, _Members] = dataclasses.field(default_factory=dict)
+    hidden: dict[str, list[tuple[str, int, int, int]]] = dataclasses.field(default_factory=dict)
     limits: Limits = LIMITS
     archives: frozenset[str] = frozenset()
     enclosing: int = 0
@@ -106,6 +111,11 @@ class Tree:
 
     def __contains__(self, name: str) -> bool:
         return self._find(name) is not None
+
+    @functools.cached_property
+    def others(self) -> list[str]:
+        """The names of files that are no images by their suffix: few beside the images of a large tree."""
+        return [name for name in self.names if not name.endswith(_COMMON) and not is_image_name(name)]
 
     def index(self, name: str) -> int:
         """The position of a file in `names`. Raises KeyError if there is none of that name."""
@@ -130,10 +140,24 @@ class Tree:
         below = _below(self.names, folder)
         return range(below.start, below.stop)
 
+    def renamed(self, rename: Callable[[str], str]) -> "Tree":
+        """This tree with other names for its files and folders; where their bytes lie stays."""
+        names = [rename(name) for name in self.names]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return dataclasses.replace(
+            self,
+            names=[names[position] for position in order],
+            folders=sorted({rename(folder) for folder in self.folders}),
+            shard=self.shard[order],
+            offset=self.offset[order],
+            length=self.length[order],
+        )
+
     def under(self, folder: str) -> "Tree":
         """The part of this tree below a folder, with names from there."""
         folder = composed(folder)
         taken, cut = _below(self.names, folder), len(folder) + 1
+        hidden = {path[cut:]: files for path, files in self.hidden.items() if path.startswith(f"{folder}/")}
         return dataclasses.replace(
             self,
             root=self.root / folder,
@@ -144,7 +168,20 @@ class Tree:
             length=self.length[taken],
             archives=frozenset(path[cut:] for path in self.archives if path.startswith(f"{folder}/")),
             enclosing=self.enclosing + self._depth(f"{folder}/"),
+            hidden=hidden,
         )
+
+    def revealed(self, folders: Iterable[str]) -> "Tree":
+        """This tree with some of its hidden folders as folders like any other."""
+        files = self._files()
+        for folder in folders:
+            files.folders.add(folder)
+            if (path := self.root / folder).is_dir():
+                self.stamp[str(path)] = None
+            for name, *at in self.hidden[folder]:
+                files.add(f"{folder}/{name}", *at)
+        rest = {folder: found for folder, found in self.hidden.items() if folder not in files.folders}
+        return dataclasses.replace(self._rebuilt(files), hidden=rest)
 
     def path(self, position: int) -> Path | None:
         """The file on disk that a file of the tree is, None where it is a part of one."""
@@ -203,6 +240,14 @@ class Tree:
                     found.append(member)
             yield found, pread
 
+    def is_archive(self, name: str) -> bool:
+        """Whether a file is a tar, compressed or not, or a zip, by its content; False if it is unreadable."""
+        try:
+            with self.open(name) as file:
+                return _is_archive(file, name)
+        except (OSError, TenchError):
+            return False
+
     def read(self, name: str, what: str = "a file that is read whole", at_most: int | None = None) -> bytes:
         """A whole file of the tree, for small ones.
 
@@ -237,12 +282,7 @@ class Tree:
         for an archive that is damaged or holds what no archive of images does.
         """
         todo = set(archives)
-        files = _Files(list(self.shards), self.limits, self.source)
-        for position, name in enumerate(self.names):
-            if name not in todo:
-                at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
-                files.add(name, *at)
-        files.folders.update(self.folders)
+        files = self._files(without=todo)
         names = sorted(todo)
         for name in names:
             if self.enclosing + self._depth(name) >= self.limits.nested_archives:
@@ -257,13 +297,28 @@ class Tree:
                     self._add_archive(files, name)
                 else:
                     self._add_members(files, name, int(self.shard[self.index(name)]), members)
+        return self._rebuilt(files, todo)
+
+    def _files(self, without: Collection[str] = ()) -> "_Files":
+        """The files of this tree, to add others to."""
+        files = _Files(list(self.shards), self.limits, self.source)
+        for position, name in enumerate(self.names):
+            if name not in without:
+                at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
+                files.add(name, *at)
+        files.folders.update(self.folders)
+        files.hidden.update(self.hidden)
+        return files
+
+    def _rebuilt(self, files: "_Files", archives: Collection[str] = ()) -> "Tree":
+        """The tree of these files. archives: those of this tree that have become folders of it."""
         tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
         if files.repeated:
             self.notes.append(
                 f"Names that occur more than once in an archive: {len(files.repeated):,}, such as "
                 f"{shown(files.repeated[0])}. The last file of each name is used, as when the archive is unpacked."
             )
-        more: dict[str, Any] = {"archives": self.archives | todo, "enclosing": self.enclosing}
+        more: dict[str, Any] = {"archives": self.archives.union(archives), "enclosing": self.enclosing}
         return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings, **more)
 
     def _depth(self, name: str) -> int:
@@ -479,9 +534,13 @@ def is_archive(path: Path) -> bool:
     Raises TenchError if it is compressed and cannot be unpacked.
     """
     with open_regular(path) as file:
-        head = file.read(tar.BLOCK)
-        if form_of(head):
-            head = Forward(file, str(path)).pread(tar.BLOCK, 0)
+        return _is_archive(file, str(path))
+
+
+def _is_archive(file: BinaryIO, where: str) -> bool:
+    head = file.read(tar.BLOCK)
+    if form_of(head):
+        head = Forward(file, where).pread(tar.BLOCK, 0)
     return tar.is_tar(head) or zips.is_zip(head[:4])
 
 
@@ -498,6 +557,7 @@ class _Files:
         self.repeated: list[str] = []
         self._limits, self._source = limits, source
         self._folder_characters = 0
+        self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
         """A file; its name is composed."""
@@ -532,12 +592,21 @@ class _Files:
         if folder not in self.folders or name[len(folder) + 1 : len(folder) + 2] == ".":
             parts = name.rstrip("/").split("/")
             if any(part.startswith(".") or part in JUNK for part in parts):
+                self._add_hidden(parts, shard, offset, length)
                 return
             self.add_folders("/".join(parts[:-1]))
         if name.endswith("/"):
             self.add_folders(name[:-1])
         else:
             self.add(name, shard, offset, length)
+
+    def _add_hidden(self, parts: Sequence[str], shard: int, offset: int, length: int) -> None:
+        """Note an image directly in a hidden folder, if what lies above that is not hidden."""
+        *above, folder, name = ["", *parts]
+        is_hidden = folder.startswith(".") and not name.startswith(".")
+        if is_hidden and is_image_name(name) and not any(part.startswith(".") or part in JUNK for part in above):
+            path = "/".join([*above[1:], folder])
+            self.hidden.setdefault(path, []).append((name, shard, offset, length))
 
     def add_members(self, archive: str, shard: int, members: Iterable[tuple[str, int, int]]) -> None:
         for member, offset, length in members:
@@ -581,6 +650,7 @@ class _Files:
             options=options,
             excluded=excluded,
             limits=self._limits,
+            hidden={folder: found for folder, found in self.hidden.items() if not _is_excluded(folder, dict(excluded))},
         )
 
 
@@ -619,6 +689,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in JUNK:
+                    _note_hidden(files, entry, prefix)
                     continue
                 name = prefix + entry.name
                 if not name.isascii():
@@ -647,6 +718,17 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
             f"Named pipes, sockets and devices are left out: {shown(min(others))} ({len(others):,} in all)."
         )
     return tree
+
+
+def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
+    """Note the images directly in a hidden folder; without rights to it there are none to know of."""
+    if entry.name.startswith(".") and entry.is_dir():
+        with contextlib.suppress(OSError), os.scandir(entry.path) as inner:
+            for file in inner:
+                if is_image_name(file.name) and not file.name.startswith(".") and file.is_file():
+                    found = file.name, len(files.shards), 0, file.stat().st_size
+                    files.hidden.setdefault(prefix + entry.name, []).append(found)
+                    files.shards.append(file.path)
 
 
 class _Part(io.RawIOBase):
