@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import LABEL_COLUMNS
+from tench.data.formats.roles import LABEL_COLUMNS
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 

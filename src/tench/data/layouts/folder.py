@@ -19,7 +19,7 @@ from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
 NAME = "folder"
-OPTIONS = frozenset[str]()
+OPTIONS = frozenset({"label"})
 
 SPLITS = {
     "train": "train",

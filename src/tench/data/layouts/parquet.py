@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import is_parquet_list
 from tench.data.formats.numbering import MAX_CLASSES
 from tench.data.formats.parquet_images import NO_LABEL, ImageFile, find_images, image_column, open_file
+from tench.data.formats.tables import is_parquet_list
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts.folder import SPLITS
