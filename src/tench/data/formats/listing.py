@@ -137,7 +137,7 @@ def listed_lst(lst: Lst, text: str, where: str) -> Listed:
     lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     firsts = [labels[0] for labels in lst.labels]
     for row, label in enumerate(firsts):
-        if not label.is_integer() or label < -1:
+        if not label.is_integer() or not -1 <= label < 2**53:
             raise _no_class(f"{where}, line {lines[row]}", f"{label:g}" if abs(label) < 1e15 else str(label), 1)
     sheet = Sheet(where, ("path",), (lst.paths,), lines, headed=False)
     cells = _Cells(sheet, [])
@@ -269,8 +269,8 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
         tested = all(not alone.isdisjoint(parts_of) for parts_of in parted.values())
         share = len(parts & alone) / len(parts)
         if not (
-            title == "|"
-            or (title == ";" and (plural or share > 0))
+            (title in "|;" and (plural or share > 0))
+            or (title == "|" and len(parts) < sum(map(len, parted.values())))
             or (numbers and plural)
             or (tested and share >= _ALONE)
             or (plural and tested and share >= 0.5)
@@ -287,7 +287,7 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
             f"{sheet.where}: {num_images:,} of {len(labels):,} cells of column {name or 'label'!r} hold several "
             f"labels, with {between} between them, for example {min(parted)!r}."
         )
-        return r"[\s,;|]+" if numbers else pattern
+        return r"[\s,;|]+" if numbers else r"\s*[;|]\s*" if title == "|" and plural else pattern
     return None
 
 
@@ -382,6 +382,11 @@ def _typed(cells: _Cells) -> Listed:
     names = distinct - numbers.keys() - {""}
     if cells.told is not None:
         return _as_told(cells)
+    wrong = {label for label in names if _FRACTION.fullmatch(label)}
+    wrong |= {label for label, number in numbers.items() if number < -1}
+    if wrong and not names - wrong:
+        line, label = cells.first_of(wrong)
+        raise _no_class(cells.place(line), label, len(wrong))
     padded = [label for label in numbers if _PADDED.fullmatch(label)]
     if padded and not names:
         widths = {len(label) for label in numbers}
@@ -407,11 +412,6 @@ def _typed(cells: _Cells) -> Listed:
             f"({min(numbers)}) and the others names ({min(names)}): all are read as names."
         )
         return cells.listed(cells.labels, several=cells.several)
-    wrong = {label for label in names if _FRACTION.fullmatch(label)}
-    wrong |= {label for label, number in numbers.items() if number < -1}
-    if wrong:
-        line, label = cells.first_of(wrong)
-        raise _no_class(cells.place(line), label, len(wrong))
     if names:
         return cells.listed(cells.labels, several=cells.several)
     numbers[""] = -1

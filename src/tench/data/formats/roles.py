@@ -123,8 +123,8 @@ def _with_label(sheet: Sheet, roles: Roles, rest: Sequence[int], is_image: IsIma
         if not others:
             question = (
                 f"{sheet.where}: {len(hot)} columns hold 0 and 1, and {len(ones) - single:,} of {len(ones):,} images "
-                f"have several of them, or none: {some([repr(sheet.columns[at]) for at in hot], 8)}. A classifier needs "
-                f"one label for each image: choose a column, for example --label {_quoted(sheet.columns[hot[0]])}"
+                f"have several of them, or none: {some([repr(sheet.columns[at]) for at in hot], 8)}. A classifier "
+                f"needs one label for each image: choose a column, as in --label {_quoted(sheet.columns[hot[0]])}"
             )
             return dataclasses.replace(roles, question=question, candidates=tuple(hot))
     candidates = sorted([*others, *hot])
@@ -298,7 +298,7 @@ def _no_split(sheet: Sheet, at: int) -> TenchError:
     row = next(row for row, cell in enumerate(column) if splits.split_of(str(cell)) is None)
     return TenchError(
         f"{sheet.place(row)}: {str(column[row])!r} in column {name!r} is no split (train, val or test). Correct it, or "
-        f"say which value is val: --split-from {_quoted(name)}={str(column[row]).strip()}"
+        f"say which value is val: --split-from {_quoted(name)}={_quoted(str(column[row]).strip())}"
     )
 
 

@@ -259,7 +259,8 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
     taken = [texts[row] for row in sample(len(texts))]
     heads = [text.rsplit(None, 1)[0] for text in taken]
     several = [text.split() for text in taken]
-    if max(map(len, several)) == 2 and all(map(looks_like_image, heads)):  # what most lists are
+    pairs = [words for words in several if len(words) > 2 and looks_like_image(words[0])]  # two images a line
+    if all(map(looks_like_image, heads)) and not pairs:  # what most lists are
         return _path_and_label(texts, numbers, where, is_image)
     width = len(several[-1])
     others = sum(len(words) != width for words in several)
@@ -270,7 +271,7 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
         start = int(texts[0].lower() in PATH_COLUMNS and not is_image(texts[0]))
         return Sheet(where, ("path",), (texts[start:],), numbers[start:], headed=False, words=True)
     firsts = [words[0] for words in several]
-    if _most(heads, is_image) or (len(texts) == 1 and is_image(heads[0])):
+    if _most(heads, is_image) or looks_like_image(heads[0]):
         return _path_and_label(texts, numbers, where, is_image)
     if _most(firsts, is_image) and len(set(firsts)) > 1 and not _are_numbers(firsts):
         pairs = [text.split(None, 1) for text in texts]

@@ -165,6 +165,8 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
     Text is judged by its beginning. A list at the top whose name has a split, or a .lst, counts even if its images are
     missing, unless there are archives beside it that may hold them; so the error can tell what is missing.
     """
+    if is_image_name(name):
+        return False
     is_image = looks_like_image if files is None else _is_image(tree, files)
     try:
         sheet = read_sheet(tree, name, is_image, head=True)
@@ -496,7 +498,7 @@ def _missing(tree: Tree, split: str, placed: Placed) -> TenchError:
     rec = f"{os.path.splitext(list_name)[0]}.rec"
     if rec in tree or (tree.root / rec).is_file():
         more += f" Perhaps the images are in {rec}: give that."
-    searched = "the folder of the list and those below it" if is_named(tree) else "the whole source"
+    searched = "the folder of the list and below it" if is_named(tree) else "the whole source"
     return TenchError(
         f"{listed.place(first)}: there is no image {path}; {number:,} of the {len(listed):,} images of the list are "
         f"missing.{more} They were looked for in {searched}, with and without their suffix. Add the images, take "
