@@ -53,6 +53,9 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
     num_bytes = {
         split: sum(path.stat().st_size for path in (photo_folder / split).rglob("*.*")) for split in ("train", "val")
     }
+    by_class = {path.name: sorted(path.iterdir()) for path in sorted((photo_folder / "train").iterdir())}
+    first = {name: [f"{name}/{path.name}" for path in paths[:3]] for name, paths in by_class.items()}
+    first_of_val = {path.name: min(path.iterdir()) for path in sorted((photo_folder / "val").iterdir())}
     assert describe(dataset) == {
         "source": str(photo_folder),
         "layout": "folder",
@@ -75,6 +78,14 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
         },
         "fingerprint": dataset.fingerprint,
         "notes": [],
+        "tree": [
+            "train/  3 folders, 18 images",
+            *(f"  {name}/  6 images: {key.partition('/')[2]}" for name, (key, *_) in first.items()),
+            "val/  3 folders, 6 images",
+            *(f"  {name}/  2 images: {path.name}" for name, path in first_of_val.items()),
+        ],
+        "examples": first,
+        "left_out": [],
     }
 
 

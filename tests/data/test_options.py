@@ -10,10 +10,10 @@ from tench.errors import UsageError
 
 
 @pytest.fixture
-def photos_and_masks(tmp_path: Path) -> Path:
-    """Two classes, each with two images, a mask in a folder and a mask with a suffix."""
+def photos_and_drawings(tmp_path: Path) -> Path:
+    """Two classes, each with two images, a drawing in a folder and a drawing with a suffix."""
     for name in ("cat", "dog"):
-        for file in ("0.png", "1.png", "masks/0.png", "0_mask.png"):
+        for file in ("0.png", "1.png", "drawings/0.png", "0_drawn.png"):
             path = tmp_path / "set" / name / file
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (len(file), 0, 0)).save(path)
@@ -28,39 +28,41 @@ def packed(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("in_tar", [False, True])
-def test_excluded_files_and_folders_are_left_out_with_a_note(photos_and_masks: Path, in_tar: bool) -> None:
-    source = packed(photos_and_masks) if in_tar else photos_and_masks
-    dataset = open_source(source, exclude=("masks", "*_mask.png"))
+def test_excluded_files_and_folders_are_left_out_with_a_note(photos_and_drawings: Path, in_tar: bool) -> None:
+    source = packed(photos_and_drawings) if in_tar else photos_and_drawings
+    dataset = open_source(source, exclude=("drawings", "*_drawn.png"))
     assert dataset.splits["train"].keys() == ["cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
-    assert "--exclude 'masks' left out 2 files." in dataset.notes
-    assert "--exclude '*_mask.png' left out 2 files." in dataset.notes
+    assert "--exclude 'drawings' left out 2 files." in dataset.notes
+    assert "--exclude '*_drawn.png' left out 2 files." in dataset.notes
 
 
-def test_a_pattern_with_a_slash_is_matched_with_the_path(photos_and_masks: Path) -> None:
-    keys = open_source(photos_and_masks, exclude=("cat/masks", "*/0_mask.png")).splits["train"].keys()
-    assert [key for key in keys if "mask" in key] == ["dog/masks/0.png"]
+def test_a_pattern_with_a_slash_is_matched_with_the_path(photos_and_drawings: Path) -> None:
+    keys = open_source(photos_and_drawings, exclude=("cat/drawings", "*/0_drawn.png")).splits["train"].keys()
+    assert [key for key in keys if "drawing" in key] == ["dog/drawings/0.png"]
 
 
-def test_a_pattern_that_matches_nothing_is_noted(photos_and_masks: Path) -> None:
-    dataset = open_source(photos_and_masks, exclude=("mask", "masks", "*_mask.png"))
-    assert "--exclude 'mask' matches no file." in dataset.notes
+def test_a_pattern_that_matches_nothing_is_noted(photos_and_drawings: Path) -> None:
+    dataset = open_source(photos_and_drawings, exclude=("drawing", "drawings", "*_drawn.png"))
+    assert "--exclude 'drawing' matches no file." in dataset.notes
 
 
 def test_an_option_that_the_layout_does_not_take_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source("digits", label="breed")
     assert str(error.value) == (
-        "digits: --label changes nothing in the layout digits. It takes --exclude, --min-images, --val-per-class."
+        "digits: --label changes nothing in the layout digits. It takes --min-images, --val-per-class."
     )
 
 
-@pytest.mark.parametrize("name", ["min_images", "val_per_class"])
-def test_a_count_below_zero_is_refused(name: str) -> None:
+def test_a_count_below_zero_is_refused() -> None:
     with pytest.raises(UsageError) as error:
-        SourceOptions(**{name: -1})
-    assert str(error.value) == f"--{name.replace('_', '-')} must be at least 0, got -1."
+        SourceOptions(min_images=-1).check()
+    assert str(error.value) == "--min-images must be at least 0, got -1."
+    with pytest.raises(UsageError) as error:
+        SourceOptions(val_per_class=-2).check()
+    assert str(error.value) == "--val-per-class must be at least 0, got -2."
 
 
-def test_the_same_folder_with_other_options_is_another_table(photos_and_masks: Path) -> None:
-    assert open_source(photos_and_masks, exclude=("masks", "*_mask.png")).num_images == 4
-    assert open_source(photos_and_masks, exclude=("masks",)).num_images == 6
+def test_the_same_folder_with_other_options_is_another_table(photos_and_drawings: Path) -> None:
+    assert open_source(photos_and_drawings, exclude=("drawings", "*_drawn.png")).num_images == 4
+    assert open_source(photos_and_drawings, exclude=("drawings",)).num_images == 6

@@ -15,10 +15,11 @@ from PIL import Image
 from tests.data import miniature
 
 from tench.data import table
+from tench.data.cache import cache_folder
 from tench.data.files import tree as tree_module
 from tench.data.files.tree import Tree, open_tree
 from tench.data.layouts import folder, mnist
-from tench.data.source import cache_folder, matched, name_of, open_source
+from tench.data.source import matched, name_of, open_source
 from tench.data.table import Classes, Contents, Dataset
 from tench.errors import TenchError, UsageError
 
@@ -352,7 +353,9 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_the_remedy(
     else:
         blocked.parent.mkdir(exist_ok=True)
         blocked.write_text("a file in the way")
-    with pytest.raises(TenchError, match=f"^{cache}: the cache folder cannot be written .*Set TENCH_CACHE to a folder"):
+    with pytest.raises(
+        TenchError, match=f"^{cache}: the cache folder is not writable .*Set TENCH_CACHE to a writable folder"
+    ):
         open_source(photo_folder)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from tench.cli.parse import parse
+from tench.data.options import NO_OPTIONS, SourceOptions
 
 if TYPE_CHECKING:
     from tench.data.check.check import Report
@@ -34,6 +35,7 @@ class Check:
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
     ] = ()
     """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
+    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     near: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Look for near duplicates too: images that were saved anew, resized or brightened."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
@@ -52,7 +54,7 @@ def run(arguments: list[str]) -> int:
     from tench.progress import progress
 
     threads = num_threads(asked.threads)
-    dataset = open_source((asked.source, *asked.with_), anew=True)
+    dataset = open_source((asked.source, *asked.with_), asked.reading, anew=True)
     with progress("check", dataset.num_images, "images") as advance:
         report = check(dataset, threads=threads, near=asked.near, progress=lambda count: advance(count, ""))
     remember(dataset, report)

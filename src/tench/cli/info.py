@@ -7,11 +7,12 @@ from typing import Annotated
 import tyro
 
 from tench.cli.parse import parse
+from tench.data.options import NO_OPTIONS, SourceOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """Tell what a source is: layout, splits, counts, classes, image sizes.
+    """Tell what a source is: layout, splits, counts, classes, image sizes, and what was left out.
 
     Examples:
 
@@ -26,18 +27,15 @@ class Info:
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
     ] = ()
     """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    min_images: int = 0
-    """Leave out classes with fewer training images."""
-    val_per_class: int = 0
-    """Make a split val of so many training images of each class, where there is none."""
+    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw some training images into this file: as stored, as training sees them in six epochs, as evaluation does."""
+    """Draw some training images into this file: as stored, as six epochs of training see them, as evaluation does."""
     recipe: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
     """Recipe of the preview: a packaged one or a YAML file; none: digits for the digits, else the defaults."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes."""
+    """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes, tree, examples, left_out."""
 
 
 def run(arguments: list[str]) -> int:
@@ -48,12 +46,7 @@ def run(arguments: list[str]) -> int:
 
     if asked.recipe and not asked.preview:
         raise UsageError("--recipe says what --preview FILE.png draws; name a file too, or leave it out.")
-    dataset = open_source(
-        (asked.source, *asked.with_),
-        min_images=asked.min_images,
-        val_per_class=asked.val_per_class,
-        boxes=asked.boxes,
-    )
+    dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
         from tench.training.fit import default_recipe
         from tench.training.preview import write_preview
@@ -79,6 +72,12 @@ def run(arguments: list[str]) -> int:
         for class_id, name in list(zip(dataset.classes.ids, dataset.classes.names, strict=True))[:5]
     )
     print(f"  classes: {shown}{', ...' if len(dataset.classes) > 5 else ''}")
+    for class_id, keys in facts["examples"].items():
+        print(f"    {class_id}: {', '.join(keys) or 'no images'}")
+    if dataset.outline:
+        print("  found:")
+    for line in dataset.outline:
+        print(f"    {line}")
     print(f"  fingerprint {dataset.fingerprint}")
     for note in dataset.notes:
         print(f"  note: {note}")

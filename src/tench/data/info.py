@@ -8,10 +8,15 @@ from tench.data.images.image import ImageError, probe
 from tench.data.table import Dataset, Table
 
 _PROBED_IMAGES = 64
+_EXAMPLE_CLASSES, _EXAMPLE_KEYS = 5, 3
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Layout, number of classes, and for each split images, bytes, images per class and the sizes seen in a sample."""
+    """Layout, number of classes, and for each split images, bytes, images per class and the sizes seen in a sample.
+
+    tree: the folders that were found, as lines. examples: the first keys of the first classes. left_out: files that are
+    not in the table, with the reason, their number and an example.
+    """
     return {
         "source": dataset.source,
         "layout": dataset.layout,
@@ -19,7 +24,22 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "splits": {name: _split(table, len(dataset.classes)) for name, table in dataset.splits.items()},
         "fingerprint": dataset.fingerprint,
         "notes": list(dataset.notes),
+        "tree": list(dataset.outline),
+        "examples": examples(dataset),
+        "left_out": [
+            {"reason": entry.reason, "files": entry.count, "example": entry.example} for entry in dataset.left_out
+        ],
     }
+
+
+def examples(dataset: Dataset) -> dict[str, list[str]]:
+    """The first keys of the first classes, by class id, from the first split that has labels."""
+    table = next((table for table in dataset.splits.values() if np.any(table.labels >= 0)), None)
+    if table is None:
+        return {}
+    shown = dataset.classes.ids[:_EXAMPLE_CLASSES]
+    rows = {name: np.flatnonzero(table.labels == label)[:_EXAMPLE_KEYS] for label, name in enumerate(shown)}
+    return {name: [table.key(row) for row in found] for name, found in rows.items()}
 
 
 def image_sizes(table: Table) -> list[tuple[int, int]]:

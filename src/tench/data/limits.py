@@ -24,8 +24,14 @@ class Limits:
     folder_name_bytes: int = 2**28
     """The names of all folders of a source together, in characters."""
 
-    members: int = 50_000_000
-    """Files of one source: about three times ImageNet-21k."""
+    members: int = 2**24
+    """Files of one source. ImageNet-21k has 14.2 million."""
+
+    header_bytes: int = 2**20
+    """The extended (pax) header of one tar member."""
+
+    links_to_folder: int = 64
+    """Paths below one source that lead to the same folder on disk through symbolic links."""
 
     nested_archives: int = 8
     """Archives inside one another, from the outermost to the one that holds an image."""
@@ -51,10 +57,10 @@ class Limits:
     pattern_files: int = 1_000_000
     """Files that a pattern such as `train-{0000..0127}.tar` may stand for."""
 
-    inflation: int = 200
+    inflation: int = 100
     """Unpacked bytes per compressed byte. Images barely compress; deflate can reach 1,032, bzip2 and xz far more."""
 
-    inflated_bytes: int = 2**30
+    inflated_bytes: int = 2**28
     """Bytes on disk that may be unpacked whatever the ratio: small images of flat colour do compress well."""
 
     dictionary_bytes: int = 2**28

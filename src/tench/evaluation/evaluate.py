@@ -14,6 +14,7 @@ from tench.data import policy
 from tench.data.formats import real
 from tench.data.handled import Policy
 from tench.data.layouts import imagenet_eval
+from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
@@ -51,13 +52,15 @@ def evaluate_source(
     batch_size: int = 256,
     threads: int = 0,
     bad: Policy | None = None,
+    options: SourceOptions = NO_OPTIONS,
 ) -> tuple[str, Metrics]:
     """(name of what was evaluated, metrics) of a split of a source, its classes matched to the model's by id.
 
     model: a classifier, or what `load` takes. source: None means what the run validated on. split: None
     means val, else a test with labels, else train: of the set that the model was trained on, only what was held out.
     bad: what is done about images that do not decode; None: what the training did, of what it was trained and validated
-    on, else fail. Raises TenchError when that set is not as it was.
+    on, else fail. options: how to read the source; by default as the training read it. Raises TenchError when that set
+    is not as it was.
     """
     classifier = model if isinstance(model, Classifier) else load(model)
     if batch_size < 1:
@@ -67,7 +70,9 @@ def evaluate_source(
         if not trained_on:
             raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
         source = trained_on["val"] or trained_on["source"]
-    name, table, rule = evaluation_table(source, classifier.classes, split, trained_on, bad=bad, threads=threads)
+    name, table, rule = evaluation_table(
+        source, classifier.classes, split, trained_on, bad=bad, options=options, threads=threads
+    )
     return name, evaluate(classifier, table, batch_size=batch_size, threads=threads, where=name, rule=rule)
 
 
@@ -90,18 +95,21 @@ def evaluation_table(
     trained_on: Mapping[str, Any],
     *,
     bad: Policy | None = None,
+    options: SourceOptions = NO_OPTIONS,
     threads: int = 0,
 ) -> tuple[str, Table, Rule]:
     """(name, table, rule) of the split to evaluate, relabelled to a model's classes.
 
-    trained_on: what the model's card says of its data. bad: see evaluate_source.
+    trained_on: what the model's card says of its data. bad, options: see evaluate_source.
     """
     same = bool(trained_on) and name_of(source) == name_of(trained_on["source"])
-    chosen = {name: trained_on.get(name, 0) for name in ("min_images", "val_per_class")} if same else {}
+    validated_on = bool(trained_on.get("val")) and name_of(source) == name_of(trained_on["val"])
     if bad is None:
-        own = [trained_on[name] for name in ("source", "val") if trained_on.get(name)]
-        bad = trained_on.get("bad", "fail") if any(name_of(source) == name_of(one) for one in own) else "fail"
-    dataset = open_source(source, **chosen)
+        bad = trained_on.get("bad", "fail") if same or validated_on else "fail"
+    if (same or validated_on) and not options.given():
+        dataset = open_source(source, SourceOptions(**trained_on.get("options", {})), refuse_unused=not validated_on)
+    else:
+        dataset = open_source(source, options)
     if split is not None:
         name, _ = dataset.split(split)
     else:

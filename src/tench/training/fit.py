@@ -80,7 +80,7 @@ def fit(
     recipe = checked(recipe)
     device = choose_device(options.device)
     tune(device)
-    data = open_data(source, None if val is None else str(val), recipe.input, threads=options.threads)
+    data = open_data(source, None if val is None else str(val), recipe.input, recipe.source, threads=options.threads)
     directory = Run.at(run)
     try:
         with directory.lock():

@@ -13,6 +13,7 @@ from torch import nn
 from tench.data import policy
 from tench.data.handled import Handled
 from tench.data.info import image_sizes
+from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
@@ -62,20 +63,23 @@ class Data:
     bad_images: tuple[Handled, ...] = ()
 
 
-def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0) -> Data:
+def open_data(
+    source: Source, val: str | None, view: Input, options: SourceOptions = NO_OPTIONS, *, threads: int = 0
+) -> Data:
     """The training and validation tables of a source: its val, else its labelled test, else a part of its train.
 
-    val: another source to validate on, whose classes are matched by id. view: of the recipe, for what it says of the
-    data. Raises TenchError for data that would train to wrong numbers.
+    val: another source to validate on, whose classes are matched by id. view: the recipe's input section. options: how
+    to read the sources; val takes those that its layout knows. Raises TenchError for data that would train to wrong
+    numbers.
     """
-    dataset = open_source(source, min_images=view.min_images, val_per_class=view.val_per_class)
+    dataset = open_source(source, options)
     used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]
     dataset, bad_images = policy.apply(dataset, view.bad, used, threads=threads)
     _, train = dataset.split("train")
     require_labels(train, f"{dataset.source} (train)")
     other = None
     if val is not None:
-        other = open_source(val)
+        other = open_source(val, dataclasses.replace(options, min_images=0, val_per_class=0), refuse_unused=False)
         used = [(validation_split(other) or other.split("train", "test"))[0]]
         other, more = policy.apply(other, view.bad, used, threads=threads)
         bad_images += more
@@ -90,8 +94,7 @@ def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0)
         "fingerprint": dataset.fingerprint,
         "val_fingerprint": other.fingerprint if other else None,
         "val_fraction": view.val_fraction,
-        "min_images": view.min_images,
-        "val_per_class": view.val_per_class,
+        "options": options.given(),
         "bad": view.bad,
         "bad_images": policy.fingerprint(bad_images),
     }

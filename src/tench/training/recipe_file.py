@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from tench.errors import UsageError, nearest
-from tench.training.recipe import Recipe
+from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_check import validate
 
 PACKAGED = Path(__file__).parent / "recipes"
@@ -101,7 +101,7 @@ def _values(path: Path) -> Any:
 
 
 def _fields(section: "dataclasses.Field[Any]", among: Mapping[str, Any]) -> list[str]:
-    return [field.name for field in dataclasses.fields(typing.cast(Any, section.type)) if field.name in among]
+    return [field.name for field in dataclasses.fields(SECTIONS[section.name]) if field.name in among]
 
 
 def from_plain(data: Any, where: str) -> Recipe:
@@ -116,7 +116,7 @@ def from_plain(data: Any, where: str) -> Recipe:
                 f"{where}: unknown section {section!r}.{nearest(str(section), list(sections))} "
                 f"Known: {', '.join(sections)}."
             )
-        kind = typing.cast(Any, sections[section].type)
+        kind = SECTIONS[section]
         hints = typing.get_type_hints(kind)
         if not isinstance(values, Mapping):
             raise UsageError(f"{where}: {section} should hold keys and values, found {values!r}.")
@@ -165,11 +165,14 @@ def _expected(options: tuple[Any, ...]) -> str:
             words += [str(known) for known in typing.get_args(option)]
         elif typing.get_origin(option) is tuple:
             arguments = typing.get_args(option)
-            kind = "whole numbers" if arguments[0] is int else "numbers"
+            kind = {int: "whole numbers", float: "numbers", str: "text"}[arguments[0]]
             words.append(f"a list of {kind}" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} {kind}")
         else:
-            words.append({int: "a whole number", float: "a number", bool: "true or false", str: "text"}[option])
+            words.append(_WORDS[option])
     return " or ".join(words)
+
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
 
 
 def _is_number(value: Any) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import tench
+from tench.data.cache import cache_folder
 from tench.data.check.certificate import VERSION, Certificate, certificate_of, remember
 from tench.data.check.check import Bad, check
 from tench.data.check.containers import Damaged
-from tench.data.source import cache_folder, open_source
+from tench.data.source import open_source
 from tench.data.table import Dataset
 
 

@@ -2,6 +2,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from tench.compat import import_torchvision
 from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
+from tench.data.options import SourceOptions
 from tench.data.table import Contents, Dataset
 from tench.errors import TenchError
 
@@ -27,8 +29,8 @@ def make(path: Path, *files: str) -> Path:
     return path
 
 
-def read(path: Path) -> Dataset:
-    contents = folder.read(open_tree(path, path / "no spool"))
+def read(path: Path, **options: Any) -> Dataset:
+    contents = folder.read(open_tree(path, path / "no spool", SourceOptions(**options)))
     saved = path.parent / f"{path.name}.table"
     table.save(contents, saved, source=str(path), layout=folder.NAME)
     loaded = table.load(saved)
@@ -126,7 +128,7 @@ def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: P
 def test_class_folders_alone_are_the_split_train_which_is_said(tmp_path: Path) -> None:
     dataset = read(make(tmp_path / "set", "cat/a.jpg", "dog/a.jpg"))
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes == ("There is no folder train: all class folders together are the split train.",)
+    assert dataset.notes == ("No folder is named like a split: all images are train.",)
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "valid", "Val", "VALID"])
@@ -149,26 +151,35 @@ def test_training_and_testing_are_train_and_test(tmp_path: Path) -> None:
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path, names: tuple[str, str], split: str) -> None:
     folders = {"train", *names}
     path = make(tmp_path / "set", *(f"{name}/{cls}/a.jpg" for name in folders for cls in ("cat", "dog")))
-    found = refusal(path)
-    assert found.startswith(f"{path}: has both ")
-    assert all(name in found for name in names)
-    assert found.endswith(
-        f"and each would be the split {split!r}. Move one of them away, or give the folder of each split by itself "
-        "(SOURCE and --val)."
+    first, second = sorted(names)
+    assert refusal(path) == (
+        f"{path}: has both {first} and {second}, and each would be the split {split!r}. Leave one of them out, for "
+        f"example with --exclude {second}. If they are classes: --classes-at 1."
     )
 
 
-def test_a_class_may_be_called_like_a_split(tmp_path: Path) -> None:
-    names = ["apple", "test", "train", "valid"]  # CIFAR-100 has a class called train
-    dataset = read(make(tmp_path / "set", *(f"{name}/a.jpg" for name in names)))
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_a_class_may_be_called_like_a_split(tmp_path: Path, split: str) -> None:
+    names = ["apple", "bear", "streetcar", "train"]  # as in CIFAR-100
+    dataset = read(make(tmp_path / "set", *(f"{split}{name}/a.jpg" for name in names)))
     assert dataset.classes.ids == tuple(names)
+
+
+def test_flat_folders_that_are_named_like_splits_beside_another_are_a_question(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", *(f"{name}/a.jpg" for name in ("apple", "test", "train")))
+    assert refusal(path) == (
+        f"{path}: test, train are named like splits, but apple lies beside them. If they are splits, leave the others "
+        "out: --exclude apple. If all are classes: --classes-at 1."
+    )
+    dataset = read(path, classes_at="1")
+    assert dataset.classes.ids == ("apple", "test", "train")
 
 
 def test_folders_beside_the_splits_are_left_out_which_is_said(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/a/1.jpg", "train/b/1.jpg", "docs/1.jpg", "__MACOSX/x/2.jpg", ".git/1.jpg")
     dataset = read(path)
     assert (list(dataset.splits), len(dataset.splits["train"])) == (["train"], 2)
-    assert dataset.notes == ("Folders that are no splits were left out: docs.",)
+    assert dataset.notes == ("Left out: images in folders beside the split folders train (1 file: docs/1.jpg).",)
 
 
 def test_folders_that_archivers_leave_are_no_classes(tmp_path: Path) -> None:
@@ -193,7 +204,9 @@ def test_extensions_count_in_any_case_and_other_files_are_counted(tmp_path: Path
     others = ["a/notes.txt", "a/deep/Thumbs.db", "b/jpg", "b/9.jpg.part", "b/10.csv"]
     dataset = read(make(tmp_path / "set", *(f"train/{file}" for file in (*images, *others))))
     assert dataset.splits["train"].keys() == images
-    assert dataset.notes == ("5 files that are no images by their extension were left out.",)
+    assert dataset.notes == (
+        "Left out: files that are not images, by their suffix (5 files, such as train/a/notes.txt).",
+    )
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
@@ -221,7 +234,7 @@ def test_tiny_imagenet_is_read_in_its_own_form(tmp_path: Path) -> None:
     assert listing(dataset, "test") == {"test_0.JPEG": None, "test_1.JPEG": None}
     assert dataset.notes == (
         "test has no class folders: its images have no labels.",
-        "3 files that are no images by their extension were left out.",
+        "Left out: files that are not images, by their suffix (3 files, such as train/n01440764/n01440764_boxes.txt).",
     )
 
 
@@ -316,24 +329,31 @@ def test_a_class_without_training_images_is_noted(tmp_path: Path) -> None:
     (path / "train/cat").mkdir()
     dataset = read(path)
     assert dataset.classes.ids == ("ant", "bee", "cat")
-    assert dataset.notes == ("train has no images of 1 classes: cat.",)
+    assert dataset.notes == ("train has no images of 1 class: cat.",)
 
 
 def test_a_validation_folder_of_an_unknown_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/wasp/a.jpg")
     assert refusal(path) == (
-        f"{path}/val: 1 of its 2 folders are no classes of {path}/train: 'wasp'. Both must have the same class folders."
+        f"{path}: 1 of the 2 class folders of val are not in train: 'wasp' (in val/wasp). Both must have the same "
+        "classes. Correct their names, or leave them out, for example with --exclude 'val/wasp'."
     )
 
 
 def test_images_that_lie_beside_the_class_folders_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/2.jpg", "val/1.jpg")
-    assert refusal(path).startswith(
-        f"{path}/val: 2 images lie in it directly, the first is 1.jpg. Their class is unknown"
+    assert refusal(path) == (
+        f"{path}/val: 2 images lie in it directly, the first is 1.jpg. Their class is unknown: put each image into a "
+        "folder named after its class, or leave them out, for example with --exclude 'val/1.jpg'."
     )
     flat = make(tmp_path / "flat", "b.jpg", "a.jpg")
-    assert refusal(flat).startswith(f"{flat}: 2 images lie in it directly, the first is a.jpg.")
-    assert "put each image into a folder named after its class" in refusal(flat)
+    assert refusal(flat) == (
+        f"{flat}: 2 images lie in it directly, the first is a.jpg. Their class is unknown: put each image into a "
+        "folder named after its class, or give a list of images and labels.\n"
+        "Found:\n"
+        "  ./  2 images: a.jpg\n"
+        "To classify them with a trained model: tench predict RUN FOLDER."
+    )
 
 
 def test_a_flat_validation_folder_has_no_labels_which_is_said(tmp_path: Path) -> None:
@@ -349,7 +369,7 @@ def test_a_validation_folder_without_images_is_left_out_which_is_said(tmp_path: 
     (path / "val" / inside).mkdir(parents=True)
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes == ("val holds no images: it is left out.",)
+    assert dataset.notes == ("val holds no images: there is no split val.",)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
@@ -357,14 +377,19 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     expected = f"{tmp_path}/set: holds no images. A folder of class folders with images in them is expected."
     assert refusal(tmp_path / "set") == expected
     make(tmp_path / "set", "a/notes.txt", "b/.hidden.jpg")
-    assert refusal(tmp_path / "set") == expected
+    assert refusal(tmp_path / "set") == (
+        f"{expected}\nFound:\n  a/  1 other file: notes.txt\nFiles that may hold labels and were not read: a/notes.txt"
+    )
 
 
 def test_a_folder_of_one_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/n01440764/a.jpg", "train/n01440764/b.jpg")
     assert refusal(path) == (
-        f"{path}/train: holds one class folder only, 'n01440764' with 2 images. A classifier needs at least two "
-        "classes, each a folder of images. If this is a single class of a larger set, give the folder above it."
+        f"{path}: all 2 images lie in the folder train/n01440764. A classifier needs at least two classes: put the "
+        "images of each into a folder of its own, or give a list of images and labels.\n"
+        "Found:\n"
+        "  train/n01440764/  2 images: a.jpg\n"
+        "To classify them with a trained model: tench predict RUN FOLDER."
     )
 
 
@@ -414,7 +439,9 @@ def test_the_stamp_holds_every_folder_and_text_file_that_was_read(tmp_path: Path
     path = tiny(tmp_path / "tiny")
     contents: Contents = folder.read(open_tree(path, tmp_path))
     folders = {str(found) for found in (path, *path.rglob("*")) if found.is_dir()}
-    assert set(contents.stamp) == folders | {str(path / "words.txt"), str(path / "val/val_annotations.txt")}
+    assert set(contents.stamp) == folders | {
+        str(path / name) for name in ("words.txt", "wnids.txt", "val/val_annotations.txt")
+    }
     assert len(contents.stamp) == len(set(contents.stamp))
 
 
@@ -442,7 +469,7 @@ def test_classes_have_the_order_and_names_of_classes_txt(tmp_path: Path) -> None
     assert listing(dataset) == {"cat/1.jpg": "cat", "dog/2.jpg": "dog"}
     assert dataset.splits["train"].labels.tolist() == [1, 0]
     assert dataset.splits["val"].labels.tolist() == [0]
-    assert dataset.notes == ("val has no images of 1 classes: cat.",)
+    assert dataset.notes == ("val has no images of 1 class: cat.",)
 
 
 def test_classes_that_text_cannot_hold_have_the_order_of_an_index(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_imagenet_as_hugging_face_gives_it_out(tmp_path: Path, options: dict[str
     }
     assert listing(dataset, "val") == {"n01751748/ILSVRC2012_val_00000001.JPEG": ("n01751748", image(3))}
     assert listing(dataset, "test") == {"ILSVRC2012_test_00000001.JPEG": (None, image(4))}
-    assert dataset.notes == ()
+    assert dataset.notes == ("Images are the column image, labels the column label.",)
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"needs the photographs in {GOLDEN}")
@@ -314,8 +314,9 @@ def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path
     assert dataset.classes.ids == ("0", "1", "2", "3", "4")
     assert dataset.classes.numbered
     assert dataset.notes == (
+        "Images are the column image, labels the column label.",
         "Nothing names the classes of the files: they are numbers only.",
-        "The files' names say no split: they are train.",
+        "No name says a split: all files are train.",
         "The paths of train do not tell its images apart: their keys are numbers, by file and row.",
     )
     assert dataset.splits["train"].keys() == ["00000", "00001"]
@@ -396,8 +397,9 @@ def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_pat
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 4, "val": 2}
     write(tmp_path / "set/more.parquet", [image(1), image(2)], None, [0, 1])
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set/more.parquet: its name says no split (train, validation or test), but other names do. Rename "
-        "it, move it away, or give one file by itself."
+        f"{tmp_path}/set: 1 of the files do not say in their name whether they are train, val or test: more.parquet. "
+        "Others do: default/train/0000.parquet (train), train_and_valid/valid.parquet (val). Leave them out with "
+        "--exclude PATTERN, rename them, or name the files to use."
     )
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tench import __version__
+from tench.data.cache import cache_folder
 from tench.data.check.check import Bad, Report
 from tench.data.check.containers import Damaged
-from tench.data.source import cache_folder
 from tench.data.table import Dataset, Stamp
 from tench.files import write_text
 

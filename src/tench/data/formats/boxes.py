@@ -21,6 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from tench.data.files import tar
+from tench.data.files.names import inside
 from tench.data.files.tree import Tree, open_tree
 from tench.data.table import Contents, Rows
 from tench.errors import TenchError
@@ -298,7 +299,7 @@ def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tup
             archive: Any
             with tarfile.open(fileobj=bounded, mode="r|", tarinfo=_Strict) as archive:
                 while (member := archive.next()) is not None:
-                    path = tar.inside(member.name, where)
+                    path = inside(member.name, where)
                     if not member.isfile() and not member.isdir():
                         raise TenchError(
                             f"{where}: {member.name!r} is neither a file nor a folder. Unpack the archive where you "

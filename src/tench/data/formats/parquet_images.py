@@ -4,32 +4,24 @@ Where pages are not compressed, an image stands in the file as it is, after its 
 one before, compared byte by byte, and addressed in place. All other files (compressed, as is usual; or of an encoding
 in which this fails, such as a dictionary that holds an image once for two rows) are spooled: copied once, room made
 sure of first. In memory are a page of the file and a few images. Checksums of pages are compared where there are any.
-Sources: Encodings.md of Apache Parquet (PLAIN, byte arrays); features/features.py of Hugging Face's datasets.
+Source: Encodings.md of Apache Parquet (PLAIN, byte arrays).
 """
 
-import dataclasses
-import json
 import logging
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.roles import LABEL_COLUMNS
+from tench.data.formats.columns import NO_LABEL, ImageFile, columns_of
+from tench.data.options import RecordKeys
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
 if TYPE_CHECKING:
     from pyarrow import parquet
-
-NO_LABEL = -1
-
-_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "bytes")
-_LABEL_COLUMNS = (*LABEL_COLUMNS, "fine_label", "cls")
-"""The first of these names that a file has is used, in any case of letters."""
 
 _BATCH = 64
 """So many images are in memory at a time, beside the page that they come from."""
@@ -43,51 +35,12 @@ _SMALL_BYTES = 2**28
 _log = logging.getLogger("tench")
 
 
-@dataclasses.dataclass
-class ImageFile:
-    """A file: what its end says, its labels and paths by row, and, once they are found, the images' bytes in `shard`.
-
-    image, label: the names of columns. leaf: the column of bytes itself, "image.bytes" or "image"; number: its
-    position. num_bytes: of all images, as the file says. labels: numbers, or if text is true names; NO_LABEL or "" for
-    null. class_names: of number labels, from the metadata. offset, length: bytes.
-    """
-
-    name: str
-    where: str
-    image: str
-    leaf: str
-    number: int
-    label: str
-    text: bool
-    class_names: tuple[str, ...] | None
-    compressed: bool
-    num_bytes: int
-    labels: list[Any]
-    paths: list[str | None]
-    shard: str = ""
-    offset: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
-    length: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def row(self, row: int) -> str:
-        """A row for an error message."""
-        return f"{self.where}, row {row} (counted from 0)"
-
-
-def image_column(schema: Any) -> str | None:
-    """The column that holds images: the one with a known name, or the only one that can."""
-    able = [field.name for field in schema if _is_binary(_child(field.type, "bytes") or field.type)]
-    return _column(able, _IMAGE_COLUMNS) or (able[0] if len(able) == 1 else None)
-
-
 def open_file(tree: Tree, name: str) -> ImageFile:
     """A file without its images. Raises TenchError where it is damaged, or lacks the columns."""
     where = tree.place(name)
     try:
         with tree.open(name) as stream:
-            return _opened(_parquet(stream), name, where)
+            return _opened(_parquet(stream), name, where, tree.options.record_keys())
     except (pa.ArrowException, OSError) as error:
         raise _failure(where, error) from error
 
@@ -103,32 +56,15 @@ def find_images(tree: Tree, files: Sequence[ImageFile]) -> None:
             raise _failure(file.where, error) from error
 
 
-def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
-    schema, metadata = file.schema_arrow, file.metadata
-    image, label = image_column(schema), _column(schema.names, _LABEL_COLUMNS)
-    found = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    if image is None:
-        raise TenchError(
-            f"{where}: has no column of images, which is binary or a struct with binary bytes, or has several that "
-            f"are not called image. Its columns are: {found}."
-        )
-    if label is None:
-        raise TenchError(
-            f"{where}: has no column of labels ({', '.join(_LABEL_COLUMNS)}). Its columns are: {found}. Rename the one "
-            "that has them."
-        )
-    kind = schema.field(label).type
-    text = _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
-    if not text and not pa.types.is_integer(kind):
-        raise TenchError(f"{where}: the labels in column {label!r} are {kind}; whole numbers or names are expected.")
-    leaf = f"{image}.bytes" if _child(schema.field(image).type, "bytes") else image
+def _opened(file: "parquet.ParquetFile", name: str, where: str, keys: RecordKeys) -> ImageFile:
+    metadata, columns = file.metadata, columns_of(file.schema_arrow, where, keys)
+    image, label, leaf = columns.image, columns.label, columns.leaf
     number = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == leaf)
     chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
-    none = "" if text else NO_LABEL
+    none = "" if columns.text else NO_LABEL
     labels = file.read(columns=[label]).column(label).to_pylist()
     paths: list[str | None] = [None] * len(labels)
-    path = _child(schema.field(image).type, "path")
-    if path is not None and _is_text(path):
+    if columns.has_path:
         paths = [entry and entry["path"] for entry in file.read(columns=[f"{image}.path"]).column(image).to_pylist()]
     return ImageFile(
         name=name,
@@ -137,8 +73,8 @@ def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
         leaf=leaf,
         number=number,
         label=label,
-        text=text,
-        class_names=_class_names(schema.metadata, label),
+        text=columns.text,
+        class_names=columns.class_names,
         compressed=any(chunk.compression != "UNCOMPRESSED" for chunk in chunks),
         num_bytes=sum(chunk.total_uncompressed_size for chunk in chunks),
         labels=[none if value is None else value for value in labels],
@@ -151,35 +87,6 @@ def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
 
     # With a buffer of its own a column is read in pieces; without, the whole of it would be in memory.
     return parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
-
-
-def _child(kind: Any, name: str) -> Any:
-    """The type of a struct's field, None where there is no such struct or field."""
-    position = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
-    return kind.field(position).type if position >= 0 else None
-
-
-def _is_binary(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _column(names: Sequence[str], known: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in names}
-    return next((lower[name] for name in known if name in lower), None)
-
-
-def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
-    """The names that Hugging Face's metadata have for the labels."""
-    try:
-        found = json.loads((metadata or {})[b"huggingface"])
-        names = found.get("info", found)["features"][label]["names"]
-        return tuple(str(name) for name in names) or None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 def _failure(where: str, error: Exception) -> TenchError:

@@ -1,25 +1,34 @@
-"""Class folders: `train/CLASS/*.jpg` beside `val/CLASS/*.jpg`, or the class folders alone; on disk or in an archive.
+"""Folders of images: `train/CLASS/*.jpg` beside `val/CLASS/*.jpg`, class folders alone, and the many forms between.
 
-Splits are the folders train (or training), val (validation, valid) and test (testing), in any case of letters; without
-a folder train, class folders at the top are one split, train. Images may lie in folders inside a class folder.
-Tiny-ImageNet's form is read too: `images/` inside each class, a flat `val/images/` whose labels are in
-`val_annotations.txt`, an unlabelled `test/images/`, names in `words.txt`. Classes are the folders of train sorted by
-code point, as torchvision's ImageFolder has them, unless `classes.txt`, which we write, lists just these. Entries whose
-names begin with a dot, and files that are no images by their extension, are left out; the latter are counted in a note.
+Which folders are splits and which are classes is decided by `tench.data.evidence`, on disk and in archives alike; the
+notes say what was decided. What remains unclear is a question, answered by --classes-at, --split-from, --label-from,
+--images or --exclude. Classes are sorted by code point, as in torchvision's ImageFolder, unless `classes.txt`, which we
+write, lists just these. Images may lie in folders inside a class folder. A split other than train that has no class
+folders has no labels. Tiny-ImageNet's form is read too: a flat `val/images/` whose labels are in `val_annotations.txt`,
+names in `words.txt`.
 """
 
 import contextlib
-from collections.abc import Sequence
+import dataclasses
+import fnmatch
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 
-from tench.data.files.names import is_image_name
+from tench.data import evidence, label_names
+from tench.data.evidence import PART, Place
 from tench.data.files.tree import Tree
+from tench.data.folders import Folder, counted, folders_of, outline_of, summary
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
-from tench.data.table import Classes, Contents, Rows
-from tench.errors import TenchError
+from tench.data.keys import keys_of
+from tench.data.splits import SPLITS as _SPLITS
+from tench.data.splits import TRAIN, split_of, splits_in
+from tench.data.table import Classes, Contents, LeftOut, Rows
+from tench.errors import TenchError, UsageError, some
 
 NAME = "folder"
-OPTIONS = frozenset({"label"})
+OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images", "label"})
 
 SPLITS = {
     "train": "train",
@@ -30,14 +39,38 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-"""The split that a folder of this name holds; names are compared in lower case."""
+"""The split that a folder of this name holds, for the layouts that do not use `tench.data.splits` yet."""
 
 _ANNOTATIONS = "val_annotations.txt"
-_NESTED = "images"
 _WORDS = "words.txt"
+_LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".xls", ".mat", ".parquet", ".txt", ".xml", ".lst")
+_NO_LABELS = re.compile(r"(?i)(readme|licen[cs]e|changelog|citation|copyright|requirements|notice|attribution)")
+_FEW_FILES = 3
+_PROGRAMS = frozenset(
+    "ipynb cache caches thumb thumbs thumbnail thumbnails preview previews trash trashes tmp temp backup git svn hg "
+    "dvc picasaoriginals picasa originals apple spotlight recycle bin venv idea vscode old deleted hidden".split()
+)
+"""Words in the names of hidden folders that programs make, or that people make to put something away."""
+_SHOWN_FOLDERS = 6
+_MAX_CLASS_LIST_BYTES = 2**20
 
-_ByClass = dict[str, list[int]]
-"""The positions in the tree of the images below each class folder; those in no class folder under the name ""."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Labelled:
+    """A place with its class (None: without label) and the folder names between the class folder and the images."""
+
+    place: Place
+    class_id: str | None
+    rest: tuple[str, ...]
+
+    @property
+    def class_depth(self) -> int:
+        """The depth of the class folder below the source, from 1."""
+        return self.place.depth_of_part(len(self.place.parts) - len(self.rest) - 1)
+
+    @property
+    def class_path(self) -> str:
+        return "/".join(name for name, _ in self.place.steps[: self.class_depth])
 
 
 def recognise(tree: Tree) -> bool:
@@ -45,171 +78,434 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of a folder. Raises TenchError where it has no images, no classes, or only one."""
-    tree = _below_single_folders(tree)
-    split_folders = _split_folders(tree)
-    notes = []
-    if split_folders:
-        if ignored := [name for name in tree.children("") if name.lower() not in SPLITS]:
-            notes.append(f"Folders that are no splits were left out: {', '.join(ignored)}.")
+    """The table of a folder. Raises TenchError, with what was found, if nothing shows which folders are the classes."""
+    options = tree.options
+    if not tree.source.is_dir() and tree.root == tree.source and len(top := tree.top()) == 1 and top[0].endswith("/"):
+        tree = tree.under(top[0][:-1])  # the folder that an archive holds, as if it were unpacked
+    if options.images is not None:
+        tree = _below(tree, options.images)
+    return _read(tree)
+
+
+def _read(tree: Tree) -> Contents:
+    options = tree.options
+    root = folders_of(tree)
+    outline = outline_of(root, tree.names)
+    class_at = _ClassAt.parsed(options.classes_at) if options.classes_at is not None else None
+    left_out = evidence.leave_out_masks(tree, root, class_at.depth if class_at else 0)
+    if not root.num_images:
+        raise _no_images(tree)
+    is_told = any(option is not None for option in (options.classes_at, options.split_from, options.label_from))
+    places, dropped = evidence.places_of(tree, root, ask=not is_told)
+    left_out += dropped
+    if options.split_from is not None:
+        places = _told_splits(tree, places, options.split_from)
+    by_split, dropped, notes = _by_split(tree, places)
+    left_out += dropped
+    if options.label_from is not None:
+        contents, class_paths = _by_file_names(tree, by_split, options.label_from), set[str]()
     else:
-        split_folders = {"train": ""}
-        notes.append("There is no folder train: all class folders together are the split train.")
+        contents, class_paths = _by_folders(tree, root, by_split, class_at)
+        if hidden := _hidden_classes(tree, class_paths):
+            found = _read(tree.revealed(hidden))
+            note = f"{some(hidden)}: taken as class folders, though hidden, for they hold images beside the others."
+            return dataclasses.replace(found, notes=[*found.notes, note])
+    left_out += contents.left_out
+    label_files, others = _other_files(tree, root, class_paths, contents.classes)
+    if list(by_split) == [TRAIN] and not is_told:
+        _refuse_unread_splits(tree, root, label_files)
+    left_out += others
+    notes += contents.notes
+    return dataclasses.replace(
+        contents, stamp=list(tree.stamp), notes=notes, outline=outline, left_out=evidence.merged(left_out)
+    )
 
-    by_split = {split: _by_class(tree, folder) for split, folder in split_folders.items()}
-    defining = "train" if "train" in by_split else next(iter(by_split))
-    if defining != "train" and f"{split_folders[defining]}/{_ANNOTATIONS}" in tree:
-        raise TenchError(f"{tree.root}: has {split_folders[defining]} but no folder train, which names the classes.")
-    classes = _classes(tree, split_folders[defining], by_split[defining])
 
-    splits = {}
-    for split, folder in split_folders.items():
-        by_class, annotations = by_split[split], f"{folder}/{_ANNOTATIONS}"
-        if split != defining and annotations in tree:
-            splits[split] = _annotated_rows(tree, by_class, annotations, classes)
-        elif not any(by_class.values()):
-            notes.append(f"{folder} holds no images: it is left out.")
-        elif split != defining and set(by_class) <= {_NESTED, ""}:
-            found = [position for group in by_class.values() for position in group]
-            splits[split] = tree.rows(found, [-1] * len(found), [_base_name(tree, position) for position in found])
-            notes.append(f"{folder} has no class folders: its images have no labels.")
+def _below(tree: Tree, folder: str) -> Tree:
+    path = folder.strip("/").removeprefix("./")
+    if not tree.span(path):
+        known = some(tree.children(""))
+        raise UsageError(f"{tree.root}: there is no folder {folder!r} for --images. Its folders: {known or 'none'}.")
+    return tree.under(path)
+
+
+# Splits.
+
+
+def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place]], list[LeftOut], list[str]]:
+    """The places of each split, train first, what is left out because it is in none, and notes."""
+    by_split: dict[str, list[Place]] = {split: [] for split in _SPLITS}
+    silent = [place for place in places if place.split is None]
+    if len(silent) == len(places):
+        note = "No folder is named like a split: all images are train."
+        return {TRAIN: silent}, [], [note]
+    for place in places:
+        if place.split is not None:
+            by_split[place.split].append(place)
+    above = [place for place in silent if any(_is_above(place, other) for other in places if other.split is not None)]
+    if partly := [place for place in silent if place not in above]:
+        named = next(place for place in places if place.split is not None)
+        raise TenchError(
+            f"{tree.root}: {partly[0].folder.path} lies in no split folder, but {named.folder.path} does; "
+            f"{counted(sum(len(place.folder.images) for place in partly), 'image')} are like that. Leave them out with "
+            "--exclude PATTERN, or say which folders are the splits with --split-from."
+        )
+    left_out = [
+        LeftOut("images beside split folders", len(place.folder.images), tree.names[place.folder.images[0]])
+        for place in above
+    ]
+    return {split: members for split, members in by_split.items() if members}, left_out, _split_notes(by_split)
+
+
+def _left_out(reason: str, tree: Tree, place: Place) -> LeftOut:
+    return LeftOut(reason, len(place.folder.images), tree.names[place.folder.images[0]])
+
+
+def _is_above(place: Place, other: Place) -> bool:
+    return not place.folder.path or other.folder.path.startswith(f"{place.folder.path}/")
+
+
+def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
+    """Which folders became which split, unless they are called so themselves."""
+    named: dict[str, dict[str, None]] = {}
+    for split, places in by_split.items():
+        for place in places:
+            if place.told is None:
+                name = next(name for name, meaning in reversed(place.steps) if meaning == split)
+                if name.lower() not in SPLITS:
+                    named.setdefault(split, {})[name] = None
+    return [f"{some(list(names))}: the split {split}." for split, names in named.items()]
+
+
+def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
+    """The places with the splits that --split-from tells: by the folder at a depth, or by a pattern for the path."""
+    if depth := re.fullmatch(r"(?:folder ?)?(\d+)", said):
+        return [_split_at(tree, place, int(depth[1])) for place in places]
+    pattern = label_names.compiled(said, "split_from")
+    by_name = [name for name in pattern.groupindex if name in _SPLITS]
+    told: list[Place] = []
+    depths: set[int] = set()  # of the folders that tell the split: they tell no class
+    for place in places:
+        by_split: dict[str, list[int]] = {}
+        for position in place.folder.images:
+            name = tree.names[position]
+            found = pattern.search(name)
+            if by_name:
+                split = next((one for one in by_name if found and found[one] is not None), TRAIN)
+            else:
+                split = (split_of(found[1] or "") if found else None) or ""
+            if not split:
+                what = f"finds {found[1]!r}, which is no split" if found else "does not match"
+                raise UsageError(
+                    f"{tree.root}: --split-from {said!r} {what}, in {name}. Its first group should find train, val or "
+                    "test in every path, or have groups named so: '(?P<val>fold5)/' makes fold5 val and the rest train."
+                )
+            if found:
+                group = split if split in by_name else 1
+                depths |= {name.count("/", 0, at) for at in range(*found.span(group)) if name.find("/", at) >= 0}
+            by_split.setdefault(split, []).append(position)
+        for split, positions in by_split.items():
+            told.append(Place(dataclasses.replace(place.folder, images=positions), place.steps, split))
+    return [
+        dataclasses.replace(
+            place,
+            steps=tuple(
+                (name, place.split or "" if at in depths else meaning) for at, (name, meaning) in enumerate(place.steps)
+            ),
+        )
+        for place in told
+    ]
+
+
+def _split_at(tree: Tree, place: Place, depth: int) -> Place:
+    name = place.steps[depth - 1][0] if 0 < depth <= len(place.steps) else None
+    split = split_of(name) if name is not None else None
+    if split is None:
+        there = f"is {name}, which names no split" if name else "does not exist"
+        raise UsageError(
+            f"{tree.root}: --split-from {depth}: folder {depth} of {tree.names[place.folder.images[0]]} {there}. It "
+            "should be called train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes "
+            "fold5 val and the rest train."
+        )
+    steps = [(name, PART if meaning in _SPLITS else meaning) for name, meaning in place.steps]
+    steps[depth - 1] = (steps[depth - 1][0], split)
+    return Place(place.folder, tuple(steps), split)
+
+
+# Classes by folders.
+
+
+def _by_folders(
+    tree: Tree, root: Folder, by_split: Mapping[str, Sequence[Place]], class_at: "_ClassAt | None"
+) -> tuple[Contents, set[str]]:
+    """The table with the classes that the folders of the first split have, and the paths of the class folders."""
+    defining = next(iter(by_split))
+    if defining != TRAIN and (annotations := _annotations(tree, by_split[defining], defining)):
+        folder = annotations.rpartition("/")[0]
+        raise TenchError(f"{tree.root}: has {folder} but no folder train, which names the classes.")
+    if class_at is not None:
+        labelled, left_out = class_at.applied(tree, by_split[defining])
+        notes = [f"Classes are the folders at --classes-at {tree.options.classes_at}."]
+    else:
+        labelled, left_out, notes = _evident(tree, by_split[defining])
+    parents = _class_parents(root, labelled)
+    ids = {one.class_id for one in labelled if one.class_id is not None}
+    if len(ids) < 2:
+        raise _no_classes(tree, by_split[defining], next(iter(ids), None))
+    ids |= {name for folder in parents for name, child in folder.children.items() if _is_empty(child)}
+    classes = _named_classes(tree, sorted(ids), parents)
+    groups = {defining: labelled}
+    annotated: dict[str, Rows] = {}
+    for split, places in by_split.items():
+        if split == defining:
+            continue
+        if annotations := _annotations(tree, places, split):
+            annotated[split] = _annotated_rows(tree, places, annotations, classes)
+        elif class_at is not None:
+            groups[split], dropped = class_at.applied(tree, places)
+            left_out += dropped
+            _refuse_unknown(tree, groups[split], classes, defining)
         else:
-            splits[split] = _labelled_rows(tree, folder, by_class, classes, split_folders[defining])
-            if empty := [name for name in classes.ids if not by_class.get(name)]:
-                where = folder or "the folder"
-                notes.append(f"{where} has no images of {len(empty)} classes: {', '.join(empty[:5])}.")
-    if num_others := sum(_num_others(tree, folder) for folder in split_folders.values()):
-        notes.append(f"{num_others} files that are no images by their extension were left out.")
-    return Contents(classes, splits, stamp=list(tree.stamp), notes=notes)
+            groups[split] = _of_split(tree, split, places, classes, defining)
+    splits = {}
+    for split in by_split:
+        if split in annotated:
+            splits[split] = annotated[split]
+            continue
+        splits[split] = _rows(tree, groups[split], classes)
+        if all(one.class_id is None for one in groups[split]):
+            notes.append(f"{split} has no class folders: its images have no labels.")
+        elif lacking := sorted(set(classes.ids) - {one.class_id for one in groups[split] if one.class_id}):
+            notes.append(f"{split} has no images of {_classes(len(lacking))}: {some(lacking)}.")
+    notes += _empty_splits(root, by_split)
+    class_paths = {one.class_path for group in groups.values() for one in group if one.class_id is not None}
+    return Contents(classes, splits, stamp=(), notes=notes, left_out=left_out), class_paths
 
 
-def _below_single_folders(tree: Tree) -> Tree:
-    """Of an archive the tree below its only folder, where it has just one at the top, as archives have."""
-    while not tree.source.is_dir() and len(top := tree.top()) == 1 and top[0].endswith("/"):
-        tree = tree.under(top[0][:-1])
-    return tree
+def _classes(count: int) -> str:
+    return "1 class" if count == 1 else f"{count:,} classes"
 
 
-def _split_folders(tree: Tree) -> dict[str, str]:
-    """The folders of splits by split; none where the folders are classes.
+def _evident(tree: Tree, places: Sequence[Place]) -> tuple[list[_Labelled], list[LeftOut], list[str]]:
+    """The places of the split that names the classes, each with its class, as the evidence has it."""
+    found, left_out, notes = evidence.class_parts(tree, places)
+    labelled = [_Labelled(places[at], name, places[at].parts[cut:]) for at, (name, cut) in found.items()]
+    if labelled and (above := _folders_above(labelled[0])):
+        notes = [f"Classes are the folders in {above}.", *notes]
+    return labelled, left_out, notes
 
-    They are splits if one is called train and holds folders, or if all have names of splits: otherwise a class may be
-    called "test", or "train" as in CIFAR-100.
-    """
-    folders = tree.children("")
-    named = [name for name in folders if name.lower() in SPLITS]
-    holds_classes = any(SPLITS[name.lower()] == "train" and tree.children(name) for name in named)
-    if not named or (len(named) < len(folders) and not holds_classes):
-        return {}
-    splits: dict[str, str] = {}
-    for name in sorted(named, key=lambda name: list(SPLITS).index(name.lower())):
-        split = SPLITS[name.lower()]
-        if split in splits:
-            raise TenchError(
-                f"{tree.root}: has both {splits[split]} and {name}, and each would be the split {split!r}. "
-                "Move one of them away, or give the folder of each split by itself (SOURCE and --val)."
+
+def _folders_above(one: _Labelled) -> str:
+    """Where a class folder lies, if there is more above it than a split folder."""
+    steps = one.place.steps[: one.class_depth - 1]
+    is_plain = not steps or (len(steps) == 1 and steps[0][1] in _SPLITS) or one.place.below_letter
+    return "" if is_plain else "/".join(name for name, _ in steps)
+
+
+def _hidden_classes(tree: Tree, class_paths: Iterable[str]) -> list[str]:
+    """The hidden folders beside class folders that hold images and are not those that programs make: `.net`."""
+    parents = {path.rpartition("/")[0] for path in class_paths}
+    return [
+        path
+        for path in sorted(tree.hidden)
+        if path.rpartition("/")[0] in parents and _PROGRAMS.isdisjoint(evidence.words_of(path.rpartition("/")[2]))
+    ]
+
+
+def _is_empty(folder: Folder) -> bool:
+    """Whether an empty folder may be a class whose images are missing."""
+    name = folder.name
+    return not (folder.num_images or folder.num_others or evidence.is_storage(name) or split_of(name))
+
+
+def _class_parents(root: Folder, labelled: Iterable[_Labelled]) -> list[Folder]:
+    """The folders directly above the class folders."""
+    found = []
+    for path in dict.fromkeys(one.class_path.rpartition("/")[0] for one in labelled if not one.place.below_letter):
+        folder = root
+        for name in path.split("/") if path else ():
+            folder = folder.children[name]
+        found.append(folder)
+    return found
+
+
+def _of_split(tree: Tree, split: str, places: Sequence[Place], classes: Classes, defining: str) -> list[_Labelled]:
+    """The places of a split with the classes that another split names; all without label if it has no class folders."""
+    known = set(classes.ids)
+    if all(place.below_letter for place in places):
+        labelled = [_Labelled(place, place.path_below_letter, ()) for place in places]
+        _refuse_unknown(tree, labelled, classes, defining)
+        return labelled
+    lead = 0
+    while True:
+        heads = {place.parts[lead] for place in places if len(place.parts) > lead}
+        is_flat = any(len(place.parts) <= lead for place in places)
+        if len(heads) != 1 or heads & known or is_flat:
+            break
+        lead += 1
+    if not heads:
+        return [_Labelled(place, None, place.parts[lead:]) for place in places]
+    if beside := [place.folder for place in places if len(place.parts) <= lead]:
+        raise evidence.direct_images(tree, beside[0], sum(len(folder.images) for folder in beside))
+    labelled = [_Labelled(place, place.parts[lead], place.parts[lead + 1 :]) for place in places]
+    _refuse_unknown(tree, labelled, classes, defining)
+    return labelled
+
+
+def _refuse_unknown(tree: Tree, labelled: Iterable[_Labelled], classes: Classes, defining: str) -> None:
+    known, found = set(classes.ids), {one.class_id: one.place for one in labelled if one.class_id is not None}
+    if unknown := sorted(found.keys() - known):
+        first = found[unknown[0]]
+        raise TenchError(
+            f"{tree.root}: {len(unknown)} of the {len(found)} class folders of {first.split} are not in {defining}: "
+            f"{some([repr(name) for name in unknown])} (in {first.folder.path}). Both must have the same classes. "
+            f"Correct their names, or leave them out, for example with --exclude '{first.folder.path}'."
+        )
+
+
+def _empty_splits(root: Folder, by_split: Mapping[str, Sequence[Place]]) -> list[str]:
+    """Notes on folders that are named like a split that has no images."""
+    notes = []
+    for folder in root.walk():
+        for name, child in folder.children.items():
+            split = split_of(name)
+            if split and split not in by_split and not child.num_images and folder.num_images:
+                notes.append(f"{child.path} holds no images: there is no split {split}.")
+        if folder.path.count("/") > 1:
+            break
+    return notes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _ClassAt:
+    """What --classes-at says: the folders at a depth, or those that CLASS stands for in a pattern."""
+
+    said: str
+    depth: int
+    pattern: tuple[str, ...] = ()
+
+    @classmethod
+    def parsed(cls, said: str) -> "_ClassAt":
+        if said.strip().isdecimal() and int(said) > 0:
+            return cls(said, int(said))
+        parts = tuple(said.strip("/").split("/"))
+        if "CLASS" not in parts:
+            raise UsageError(
+                f"--classes-at {said!r}: give the depth of the class folders (1: directly in the source), or a pattern "
+                "in which CLASS stands for them, such as '*/images/CLASS'."
             )
-        splits[split] = name
-    return splits
+        return cls(said, len(parts), parts)
+
+    def applied(self, tree: Tree, places: Sequence[Place]) -> tuple[list[_Labelled], list[LeftOut]]:
+        """The places with their classes, and what lies elsewhere. Without any, val or test is unlabelled."""
+        labelled, outside = [], []
+        for place in places:
+            if (at := self._classes(place)) is None:
+                outside.append(place)
+                continue
+            names = [name for name, _ in place.steps]
+            rest = tuple(name for name, meaning in place.steps[at[-1] + 1 :] if meaning == PART)
+            steps = tuple((name, PART if index in at else meaning) for index, (name, meaning) in enumerate(place.steps))
+            place = dataclasses.replace(place, steps=steps)
+            labelled.append(_Labelled(place, "/".join(names[index] for index in at), rest))
+        if not labelled and places[0].split != TRAIN:
+            return [_Labelled(place, None, place.parts) for place in places], []
+        if not labelled:
+            raise UsageError(
+                f"{tree.root}: --classes-at {self.said}: no image lies so deep or matches; the first is "
+                f"{tree.names[places[0].folder.images[0]]}."
+            )
+        why = f"images not below a folder at --classes-at {self.said}"
+        left_out = [_left_out(why, tree, place) for place in outside]
+        return labelled, left_out
+
+    def _classes(self, place: Place) -> list[int] | None:
+        """The indices of the folders on the way to a place that are its class; None if there are none."""
+        names = [name for name, _ in place.steps]
+        if len(names) < self.depth:
+            return None
+        if not self.pattern:
+            return [self.depth - 1]
+        pairs = list(zip(self.pattern, names, strict=False))
+        if not all(part == "CLASS" or fnmatch.fnmatchcase(name, part) for part, name in pairs):
+            return None
+        return [index for index, part in enumerate(self.pattern) if part == "CLASS"]
 
 
-def _by_class(tree: Tree, folder: str) -> _ByClass:
-    inside = f"{folder}/" if folder else ""
-    groups = {
-        name: [position for position in tree.span(inside + name) if is_image_name(tree.names[position])]
-        for name in tree.children(folder)
-    }
-    direct = [position for position in _direct(tree, folder) if is_image_name(tree.names[position])]
-    return groups | {"": direct} if direct else groups
+# Classes by file names.
 
 
-def _direct(tree: Tree, folder: str) -> list[int]:
-    """The positions of the files that lie in a folder itself ("" is the root)."""
-    positions, cut = (tree.span(folder), len(folder) + 1) if folder else (range(len(tree)), 0)
-    return [position for position in positions if tree.names[position].find("/", cut) < 0]
-
-
-def _num_others(tree: Tree, folder: str) -> int:
-    """Files inside class folders that are no images by their names."""
-    inside = f"{folder}/" if folder else ""
-    spans = [tree.span(inside + name) for name in tree.children(folder)]
-    return sum(not is_image_name(tree.names[position]) for span in spans for position in span)
-
-
-def _classes(tree: Tree, folder: str, by_class: _ByClass) -> Classes:
-    ids = sorted(name for name in by_class if name)
-    num_images = sum(len(group) for group in by_class.values())
-    where = tree.root / folder
-    if num_images == 0:
-        raise TenchError(f"{where}: holds no images. A folder of class folders with images in them is expected.")
-    _refuse_direct(tree, folder, by_class)
-    filled = [name for name in ids if by_class[name]]
-    if len(filled) == 1:
-        raise TenchError(
-            f"{where}: holds one class folder only, {filled[0]!r} with {num_images} images. A classifier needs "
-            "at least two classes, each a folder of images. "
-            "If this is a single class of a larger set, give the folder above it."
+def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: str) -> Contents:
+    """The table with the classes that --label-from finds in file names. Without stamp and outline."""
+    pattern = label_names.compiled(said, "label_from")
+    found: dict[str, tuple[list[int], list[str | None]]] = {}
+    for split, places in by_split.items():
+        positions = [position for place in places for position in place.folder.images]
+        labels = [label_names.label_of(pattern, tree.names[position].rpartition("/")[2]) for position in positions]
+        found[split] = positions, labels
+    defining = next(iter(found))
+    notes = [f"Classes are read from file names, by --label-from {said!r}."]
+    for split, (positions, labels) in found.items():
+        if split != defining and not any(labels):
+            notes.append(f"{split} has no labels: --label-from matches none of its file names.")
+        elif None in labels:
+            raise UsageError(
+                f"{tree.root}: --label-from {said!r} does not match {labels.count(None):,} of the {len(labels):,} file "
+                f"names of {split}: {tree.names[positions[labels.index(None)]]}. Change the pattern, or leave them out "
+                "with --exclude."
+            )
+    ids = sorted({str(label) for label in found[defining][1]})
+    if len(ids) < 2:
+        raise UsageError(
+            f"{tree.root}: --label-from {said!r} finds the same class {ids[0]!r} in all {len(found[defining][1]):,} "
+            "file names. A classifier needs at least two classes: change the pattern."
         )
-    if in_order := _listed_classes(tree, ids):
-        return in_order
-    listed = _listed_names(tree)
-    return Classes.of(ids, [listed.get(class_id, name) for class_id, name in zip(ids, names_of(ids), strict=True)])
+    index = {name: label for label, name in enumerate(ids)}
+    for split, (_, labels) in found.items():
+        if unknown := sorted({label for label in labels if label is not None} - index.keys()):
+            raise TenchError(
+                f"{tree.root}: --label-from {said!r} finds {_classes(len(unknown))} in {split} that {defining} does "
+                f"not have: {some(unknown)}. Both must have the same classes."
+            )
+    splits = {}
+    for split, (positions, labels) in found.items():
+        keys = keys_of([tree.names[position] for position in positions], labels)
+        splits[split] = tree.rows(positions, [-1 if label is None else index[label] for label in labels], keys)
+    return Contents(Classes.of(ids, names_of(ids)), splits, stamp=(), notes=notes)
 
 
-def _listed_classes(tree: Tree, ids: Sequence[str]) -> Classes | None:
-    """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
-    for name in (CLASSES_TXT, CLASSES_JSON):
-        if name in tree:
-            with contextlib.suppress(TenchError):
-                named = parse(tree.text(name), tree.place(name), name)
-                if set(named.ids or ()) == set(ids):
-                    return named.classes
-    return None
+# Rows.
 
 
-def _refuse_direct(tree: Tree, folder: str, by_class: _ByClass) -> None:
-    if direct := by_class.get(""):
-        raise TenchError(
-            f"{tree.root / folder}: {len(direct)} images lie in it directly, the first is "
-            f"{_base_name(tree, direct[0])}. "
-            "Their class is unknown: put each image into a folder named after its class. "
-            "(To classify them with a trained model: tench predict RUN FOLDER.)"
-        )
-
-
-def _listed_names(tree: Tree) -> dict[str, str]:
-    """Names by WordNet id from a words.txt (`wnid<TAB>names`), empty where there is none."""
-    if _WORDS not in tree:
-        return {}
-    pairs = (line.split("\t", 1) for line in tree.text(_WORDS).splitlines() if "\t" in line)
-    return {wnid.strip(): names.strip() for wnid, names in pairs}
-
-
-def _labelled_rows(tree: Tree, folder: str, by_class: _ByClass, classes: Classes, defining: str) -> Rows:
-    _refuse_direct(tree, folder, by_class)
+def _rows(tree: Tree, labelled: Sequence[_Labelled], classes: Classes) -> Rows:
     index = {name: label for label, name in enumerate(classes.ids)}
-    if unknown := sorted(name for name in by_class if name not in index):
-        raise TenchError(
-            f"{tree.root / folder}: {len(unknown)} of its {len(by_class)} folders are no classes of "
-            f"{tree.root / defining}: {', '.join(repr(name) for name in unknown[:5])}. "
-            "Both must have the same class folders."
-        )
-    cut = len(folder) + 1 if folder else 0
     positions: list[int] = []
     labels: list[int] = []
     keys: list[str] = []
-    for name, group in by_class.items():
-        nested = f"{name}/{_NESTED}/"  # Tiny-ImageNet: CLASS/images/FILE
-        of_class = [tree.names[position][cut:] for position in group]
-        if all(key.startswith(nested) for key in of_class):
-            of_class = [f"{name}/{key[len(nested) :]}" for key in of_class]
-        positions += group
-        labels += [index[name]] * len(group)
-        keys += of_class
+    starts: list[str] = []
+    for one in labelled:
+        images, cut = one.place.folder.images, len(one.place.folder.path) + 1 if one.place.folder.path else 0
+        start = "".join(f"{name}/" for name in (one.class_id, *one.rest) if name is not None)
+        starts.append(start)
+        positions += images
+        labels += [-1 if one.class_id is None else index[one.class_id]] * len(images)
+        keys += [start + tree.names[position][cut:] for position in images]
+    if len(set(starts)) < len(starts) and len(set(keys)) < len(keys):  # folders of several places in one class
+        keys = [tree.names[position] for position in positions]
     return tree.rows(positions, labels, keys)
 
 
-def _annotated_rows(tree: Tree, by_class: _ByClass, annotations: str, classes: Classes) -> Rows:
+def _annotations(tree: Tree, places: Sequence[Place], split: str) -> str | None:
+    """The val_annotations.txt of a split, as Tiny-ImageNet has it."""
+    for place in places:
+        names = [name for name, _ in place.steps]
+        for at, (_, meaning) in enumerate(place.steps):
+            if meaning == split and (path := "/".join((*names[: at + 1], _ANNOTATIONS))) in tree:
+                return path
+    return None
+
+
+def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, classes: Classes) -> Rows:
     """Rows of Tiny-ImageNet's val: `val_annotations.txt` has `file<TAB>wnid<TAB>box` lines."""
     index = {name: label for label, name in enumerate(classes.ids)}
     where = tree.place(annotations)
@@ -227,8 +523,8 @@ def _annotated_rows(tree: Tree, by_class: _ByClass, annotations: str, classes: C
             raise TenchError(
                 f"{where}, line {number}: {fields[0]} has class {fields[1]!r}, but {wnid!r} in line {first}."
             )
-    positions = [position for group in by_class.values() for position in group]
-    names = [_base_name(tree, position) for position in positions]
+    positions = [position for place in places for position in place.folder.images]
+    names = [tree.names[position].rpartition("/")[2] for position in positions]
     for position, name in zip(positions, names, strict=True):
         if name not in line_of:
             raise TenchError(f"{tree.place(tree.names[position])}: has no line in {where}, so its class is unknown.")
@@ -243,5 +539,159 @@ def _annotated_rows(tree: Tree, by_class: _ByClass, annotations: str, classes: C
     return tree.rows(positions, [index[wnid] for wnid in wnids], keys)
 
 
-def _base_name(tree: Tree, position: int) -> str:
-    return tree.names[position].rpartition("/")[2]
+# Names of classes, and files that are no images.
+
+
+def _named_classes(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) -> Classes:
+    """The classes, in the order and with the names that a file beside or above their folders gives."""
+    places = {""}
+    for folder in parents:
+        parts = folder.path.split("/")
+        places |= {"/".join(parts[:depth]) + "/" for depth in range(1, len(parts) + 1) if folder.path}
+    words: dict[str, str] = {}
+    for place in sorted(places):
+        for name in (place + CLASSES_TXT, place + CLASSES_JSON):
+            if in_order := _listed_classes(tree, name, ids):
+                return in_order
+        words |= _words(tree, place + _WORDS)
+    return Classes.of(ids, [words.get(one, name) for one, name in zip(ids, names_of(ids), strict=True)])
+
+
+def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None:
+    """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
+    if name in tree:
+        with contextlib.suppress(TenchError):
+            named = parse(tree.text(name), tree.place(name), name.rpartition("/")[2])
+            if set(named.ids or ()) == set(ids):
+                return named.classes
+    return None
+
+
+def _words(tree: Tree, name: str) -> dict[str, str]:
+    """Names by WordNet id from a words.txt (`wnid<TAB>names`), empty if there is none."""
+    if name not in tree:
+        return {}
+    pairs = (line.split("\t", 1) for line in tree.text(name).splitlines() if "\t" in line)
+    return {wnid.strip(): names.strip() for wnid, names in pairs}
+
+
+def _is_label_file(name: str) -> bool:
+    """Whether a file may hold labels, by its name."""
+    base = name.rpartition("/")[2]
+    return (
+        base.lower().endswith(_LABEL_SUFFIXES)
+        and not _NO_LABELS.match(base)
+        and base not in (_WORDS, _ANNOTATIONS, CLASSES_TXT, CLASSES_JSON)
+    )
+
+
+def _label_files(tree: Tree, root: Folder) -> list[str]:
+    """All files that may hold labels; many of one kind in one folder as one entry."""
+    found = []
+    for folder in root.walk():
+        by_suffix: dict[str, list[str]] = {}
+        for name in map(tree.names.__getitem__, folder.others):
+            if _is_label_file(name):
+                by_suffix.setdefault(name.rpartition(".")[2].lower(), []).append(name)
+        for suffix, names in by_suffix.items():
+            start = f"{folder.path}/" if folder.path else ""
+            found += names if len(names) <= _FEW_FILES else [f"{start}*.{suffix} ({len(names):,} files)"]
+    return found
+
+
+def _other_files(
+    tree: Tree, root: Folder, class_paths: Iterable[str], classes: Classes
+) -> tuple[list[str], list[LeftOut]]:
+    """Files that may hold labels, outside of the class folders; and all that are left out as no images."""
+    paths = set(class_paths)
+    within: list[str] = []
+    labels: list[str] = []
+    for folder in root.walk():
+        if not folder.others:
+            continue
+        names = [tree.names[position] for position in folder.others]
+        if paths.isdisjoint((folder.path, *(folder.path[:cut] for cut in _slashes(folder.path)))):
+            labels += [name for name in names if _is_label_file(name) and not _is_class_list(tree, name, classes)]
+        else:
+            within += names
+    left_out = []
+    if labels:
+        left_out.append(LeftOut("files that may hold labels and were not read", len(labels), labels[0]))
+    if within:
+        left_out.append(LeftOut("files that are not images, by their suffix", len(within), within[0]))
+    return labels, left_out
+
+
+def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) -> None:
+    """Raise TenchError if files that were not read seem to tell which images are for testing: train.txt, test.txt."""
+    telling = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
+    telling = {name: splits for name, splits in telling.items() if splits}
+    if len(frozenset().union(*telling.values())) > 1:
+        without_images = {folder.path for folder in root.walk() if not folder.num_images}
+        folders = {name: name.rpartition("/")[0] for name in telling}
+        outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
+        exclude = " ".join(f"--exclude {shlex.quote(name)}" for name in outer)
+        raise TenchError(
+            f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may tell the splits, but "
+            f"{'was' if len(telling) == 1 else 'were'} not read. To take all images as train: {exclude}"
+        )
+
+
+def _slashes(path: str) -> list[int]:
+    return [at for at, sign in enumerate(path) if sign == "/"]
+
+
+def _is_class_list(tree: Tree, name: str, classes: Classes) -> bool:
+    """Whether every line of a small text file begins with a class, as in wnids.txt."""
+    if not name.endswith(".txt") or tree.length[tree.index(name)] > _MAX_CLASS_LIST_BYTES:
+        return False
+    with tree.open(name) as file:
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    ids = set(classes.ids)
+    return bool(lines) and all(line in ids or re.split(r"[\t ,]", line, maxsplit=1)[0] in ids for line in lines)
+
+
+# Refusals.
+
+
+def _no_images(tree: Tree) -> TenchError:
+    text = f"{tree.root}: holds no images. A folder of class folders with images in them is expected."
+    return TenchError(text + _found(tree))
+
+
+def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchError:
+    """The error for images that no folders put into classes."""
+    positions = [position for place in places for position in place.folder.images]
+    first = tree.names[positions[0]]
+    folder, _, base = first.rpartition("/")
+    if len(places) == 1 and not folder:
+        text = (
+            f"{tree.root}: {counted(len(positions), 'image')} lie in it directly, the first is {base}. Their class is "
+            "unknown: put each image into a folder named after its class, or give a list of images and labels."
+        )
+    else:
+        where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that tell no class"
+        one = f", the class {only!r}" if only else ""
+        text = (
+            f"{tree.root}: all {counted(len(positions), 'image')} lie in {where}{one}. A classifier needs at least two "
+            "classes: put the images of each into a folder of its own, or give a list of images and labels."
+        )
+    names = [tree.names[position].rpartition("/")[2] for position in positions]
+    if suggested := label_names.suggestion(names):
+        pattern, labels = suggested
+        shown = some([f"{label} ({count:,})" for label, count in labels.most_common()], 4)
+        text += f"\nIf the file names tell the class, {shown}: --label-from '{pattern}'"
+    return TenchError(text + _found(tree) + "\nTo classify them with a trained model: tench predict RUN FOLDER.")
+
+
+def _found(tree: Tree) -> str:
+    """What there is, for a refusal: the folders with counts and an example, and files that may hold labels."""
+    root = folders_of(tree)  # with what was left out
+    folders = [folder for folder in root.walk() if folder.images or folder.others]
+    lines = [f"  {folder.path or '.'}/  {summary(folder, tree.names)}" for folder in folders[:_SHOWN_FOLDERS]]
+    if len(folders) > _SHOWN_FOLDERS:
+        lines.append(f"  ... {len(folders) - _SHOWN_FOLDERS:,} more folders")
+    text = "\nFound:\n" + "\n".join(lines) if lines else ""
+    if labels := _label_files(tree, root):
+        text += f"\nFiles that may hold labels and were not read: {some(labels)}"
+    return text

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from tench.data.beside import text_beside
 from tench.data.files.compressed import Pread
 from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.files.tree import Tree
@@ -25,19 +26,18 @@ from tench.data.formats.class_files import FILES, ClassFile, agreed, class_files
 from tench.data.formats.described import ID_FIELDS, Label, boxes_in, file_in, has_number, is_text, label_in, labels_in
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS
+from tench.data.splits import group_by_split, splits_in
 from tench.data.table import Classes, Contents, Rows
-from tench.errors import TenchError
+from tench.errors import TenchError, some
 
 NAME = "webdataset"
-OPTIONS = frozenset[str]()
+OPTIONS = frozenset({"split_from"})
 
 ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 """What the names of shards end in. A compressed one is unpacked once into the cache, or indexed."""
 
 _NO_SHARD = re.compile(r"ILSVRC.*|n\d{8}\.tar.*", re.IGNORECASE)
 """Archives as image-net.org gives them out, which hold no samples."""
-_SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(SPLITS, key=len, reverse=True))})(?![a-z])")
 _SERIES = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(\D*)")
 """A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. What comes first may hold digits."""
 
@@ -74,8 +74,10 @@ def read(tree: Tree) -> Contents:
 
 
 def _read(tree: Tree) -> Contents:
-    shards = _shards(tree)
-    by_split, notes = _shards_by_split(tree, shards or [""])
+    shards, others = _with_images(tree, _shards(tree))
+    by_split, notes = _shards_by_split(tree, shards)
+    if others:
+        notes.append(f"Archives that begin without images were left out: {some(others, at_most=3)}.")
     if shards:
         notes += _images_beside(tree)
     whole, facts = tree.opened(shards) if shards else tree, _Facts()
@@ -89,7 +91,7 @@ def _read(tree: Tree) -> Contents:
         raise TenchError(f"{tree.source}: holds shards without images. Samples of an image and a .cls are expected.")
     notes += facts.notes()
     notes += filter(None, [_check_labelled(whole, split, found) for split, found in splits.items()])
-    beside, more = agreed(class_files(lambda file: _texts(whole, shards, file)))
+    beside, more = agreed(class_files(lambda file: text_beside(whole, shards, file)))
     classes, note = _classes(whole, beside, splits, facts)
     rows = {split: _rows(whole, split, found, classes) for split, found in splits.items()}
     notes += [*more, note, *_missing_labels(classes, rows)]
@@ -148,6 +150,19 @@ def _shards(tree: Tree) -> list[str]:
     return [name for name in tars if not _NO_SHARD.fullmatch(name.rpartition("/")[2])]
 
 
+def _with_images(tree: Tree, shards: list[str]) -> tuple[list[str], list[str]]:
+    """The shards, and the archives that are none: beside shards with a split in their names, those without one that
+    hold no image among their first members."""
+    told = {shard for shard in shards if splits_in(shard)}
+    others = [shard for shard in shards if told and shard not in told and not _begins_with_image(tree, shard)]
+    return [shard for shard in shards if shard not in others], others
+
+
+def _begins_with_image(tree: Tree, shard: str) -> bool:
+    with tree.beginning(shard, _FIRST_MEMBERS) as (members, _):
+        return any(is_image_name(name) for name, _, _ in members)
+
+
 def _begins_with_sample(tree: Tree, shard: str) -> bool:
     with tree.beginning(shard, _FIRST_MEMBERS) as (members, pread):
         return _has_sample(members, pread)
@@ -191,35 +206,17 @@ def _images_beside(tree: Tree) -> list[str]:
 
 
 def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The shards of train, val and test, and what to tell a person about them."""
-    by_split: dict[str, list[str]] = {split: [] for split in SPLITS.values()}
-    silent = []
-    for shard in shards:
-        split = _split_of(tree, shard)
-        if split is None:
-            silent.append(shard)
-        by_split[split or "train"].append(shard)
-    notes = []
-    if silent:
-        which = "No shard is" if len(silent) == len(shards) else f"{len(silent)} shards, {silent[0]} first, are not"
-        notes.append(f"{which} named after a split (train, val, test): they are the split train.")
+    """The shards of train, val and test, and notes for a person. Without shards, the tree is that of one: ""."""
+    paths = shards or [tree.root.name]
+    above = tree.root if shards else tree.root.parent
+    by_split, notes = group_by_split(
+        paths, str(tree.source), "shards", split_from=tree.options.split_from, root=above.name
+    )
     num_missing, first = _missing_numbers(shards)
     if num_missing:
-        some = ", ".join(first) + (", ..." if num_missing > len(first) else "")
-        notes.append(f"{num_missing:,} shards are missing from a numbered series: {some}.")
-    return {split: names for split, names in by_split.items() if names}, notes
-
-
-def _split_of(tree: Tree, shard: str) -> str | None:
-    """By a word in the shard's name, else by the nearest folder whose name is that of a split."""
-    path = tree.root / shard
-    words = {SPLITS[word] for word in _SPLIT_WORD.findall(path.name.lower())}
-    if len(words) > 1:
-        raise TenchError(f"{path}: its name has the words of two splits, {' and '.join(sorted(words))}. Rename it.")
-    if words:
-        return words.pop()
-    folders = [path.parents[depth].name.lower() for depth in range(shard.count("/") + 1)]
-    return next((SPLITS[folder] for folder in folders if folder in SPLITS), None)
+        listed = ", ".join(first) + (", ..." if num_missing > len(first) else "")
+        notes.append(f"{num_missing:,} shards are missing from a numbered series: {listed}.")
+    return (by_split if shards else {split: [""] for split in by_split}), notes
 
 
 def _missing_numbers(shards: Sequence[str]) -> tuple[int, list[str]]:
@@ -434,26 +431,6 @@ def _ids_from_files(train: _Split | None, num_classes: int) -> list[str]:
     if not len(ids) == len(set(ids.values())) == num_classes or not all(map(WNID.fullmatch, ids.values())):
         return []
     return [ids[label] for label in range(num_classes)]
-
-
-def _texts(tree: Tree, shards: Sequence[str], file: str) -> dict[str, str]:
-    """The text of the files of this name beside the shards, by place: one of those that are the same.
-
-    Raises TenchError where they differ.
-    """
-    folders = ["", *sorted({shard.rpartition("/")[0] for shard in shards} - {""})]
-    on_disk = tree.root if tree.root.is_dir() else tree.root.parent  # of a pattern or one shard, not in the tree
-    found: dict[str, str] = {}
-    for folder in folders:
-        name = f"{folder}/{file}".lstrip("/")
-        if name in tree:
-            found[tree.place(name)] = tree.text(name)
-        elif (path := on_disk / name).is_file():
-            tree.stamp[str(path)] = None
-            found[str(path)] = path.read_text("utf-8-sig", "replace")
-    if len(set(found.values())) > 1:
-        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
-    return dict(itertools.islice(found.items(), 1))
 
 
 def _rows(tree: Tree, split: str, found: _Split, classes: Classes) -> Rows:

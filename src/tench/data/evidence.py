@@ -1,0 +1,521 @@
+"""What the folders of a source mean: splits, classes, storage, or nothing to train on.
+
+Folders are judged by what they hold and by how they are named, level by level from the top:
+
+- masks, annotations and second copies of the folders beside them hold no images of their own: they are left out
+- a folder that names a split tells the split of all below it, above the classes or below them (`CLASS/train`)
+- a folder called images, or named like the one above it, is storage; so are pieces (`images_001`, `images_002`)
+- letters above folders that begin with them (`a/abbey`) are an index; the class is the path below the letter
+- of what remains, the outermost folders that differ are the classes, unless most of them hold only folders: if those
+  share their names (`art/dog`, `sketch/dog`) or may be classes themselves, the person is asked
+
+Only names and counts are looked at; bytes are compared for a bounded sample, to tell a copy. Rules are about names in
+English: elsewhere the person is asked more often.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from tench.data.files.tree import Tree
+from tench.data.folders import Folder, counted
+from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of
+from tench.data.table import LeftOut
+from tench.errors import TenchError, some
+
+PART, STORAGE, LETTER = "part", "storage", "letter"
+"""What a folder can mean, beside the name of a split. A part may be a class."""
+
+_STORAGE_WORDS = frozenset(
+    "image images img imgs jpg jpeg jpegs png pngs bmp tif ppm photo photos picture pictures pic pics data dataset "
+    "datasets raw original originals rgb".split()
+)
+_PIECE_WORDS = frozenset("part parts piece batch chunk disc disk volume vol archive zip image images img imgs".split())
+_MASK_WORDS = frozenset(
+    "mask masks annotation annotations trimap trimaps groundtruth segmentation segmentations bbox bboxes".split()
+)
+_WEAK_MASK_WORDS = frozenset("gt label labels seg annots annot".split())
+"""Words that masks share with classes: they count only if the files beside them have the same names."""
+_MASK_PHRASES = (("ground", "truth"), ("segmentation", "class"), ("segmentation", "object"))
+_MASK_FILE = re.compile(
+    r"(?i)[ _.-](?:masks?|gt|ground_?truth|seg|segm|segmentation|trimap|annotation|annotated|label)(?:[ _-]?\d{1,2})?$"
+)
+_MASK_SIGNS = ("mask", "_gt", "-gt", ".gt", " gt", "truth", "_seg", "-seg", ".seg", " seg", "trimap", "annot", "label")
+_FOLD_WORDS = frozenset("fold folds phase stage cv session split group set round".split())
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+_MAX_COMPARED = 2_000
+"""Files of a folder whose names and sizes are compared to tell a copy."""
+_MAX_READ = 8
+"""Pairs of files whose bytes are compared."""
+_LARGEST = 3
+_FEW = 0.1
+"""Images above the class folders that are left out, as a share of all; more are refused."""
+_MOST = 0.8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that holds images itself. steps: the name and the meaning of each folder on the way to it.
+
+    told: the split that a person says it is.
+    """
+
+    folder: Folder
+    steps: tuple[tuple[str, str], ...]
+    told: str | None = None
+
+    @property
+    def split(self) -> str | None:
+        """The split that the person says, or the nearest folder on the way names."""
+        return self.told or next((meaning for _, meaning in reversed(self.steps) if meaning in SPLITS), None)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The folder names that may tell the class, outermost first."""
+        return tuple(name for name, meaning in self.steps if meaning == PART)
+
+    @property
+    def below_letter(self) -> bool:
+        return any(meaning == LETTER for _, meaning in self.steps)
+
+    @property
+    def path_below_letter(self) -> str:
+        last = max(at for at, (_, meaning) in enumerate(self.steps) if meaning == LETTER)
+        return "/".join(name for name, meaning in self.steps[last + 1 :] if meaning == PART)
+
+    def depth_of_part(self, index: int) -> int:
+        """At which depth below the source a part lies, from 1."""
+        return [depth for depth, (_, meaning) in enumerate(self.steps, start=1) if meaning == PART][index]
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, in lower case: seg, train of `seg_Train2`."""
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def without_digits(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
+
+
+def is_storage(name: str) -> bool:
+    """Whether a name says only that there are images."""
+    words = words_of(name)
+    return bool(words) and "." not in name and all(word in _STORAGE_WORDS for word in words)
+
+
+# What is left out.
+
+
+def leave_out_masks(tree: Tree, root: Folder, depth: int = 0) -> list[LeftOut]:
+    """Take folders and files of masks and annotations out of `root`, if the images that they belong to are there.
+
+    depth: folders down to this depth are what the person says they are, and stay.
+    """
+    left_out = []
+    for folder in list(root.walk()):
+        if (folder.path.count("/") + 1 if folder.path else 0) < depth:
+            continue
+        filled = folder.filled()
+        named = {child.name: words for child in filled if (words := _mask_words(child.name))}
+        beside = [child for child in filled if child.name not in named]
+        for child in filled:
+            words = named.get(child.name, [])
+            if words and (folder.images or beside) and _holds_masks(tree, child, words, folder, beside):
+                folder.remove(child.name)
+                why = "masks or annotations, by the name of their folder"
+                left_out.append(LeftOut(why, child.num_images, tree.names[child.first_image()]))
+    return [*merged(left_out), *_leave_out_mask_files(tree, root)]
+
+
+def merged(left_out: Iterable[LeftOut]) -> list[LeftOut]:
+    """Entries with the same reason as one, with the first example."""
+    by_reason: dict[str, LeftOut] = {}
+    for entry in left_out:
+        before = by_reason.get(entry.reason)
+        count = entry.count + (before.count if before else 0)
+        by_reason[entry.reason] = LeftOut(entry.reason, count, before.example if before else entry.example)
+    return list(by_reason.values())
+
+
+def _mask_words(name: str) -> list[str]:
+    """The words of a folder's name that say mask; none if it says something else too, as with_mask does."""
+    words = words_of(name)
+    found = [word for word in words if word in _MASK_WORDS or word in _WEAK_MASK_WORDS]
+    found += [word for pair in _MASK_PHRASES if pair == tuple(words[:2]) for word in pair]
+    rest = [word for word in words if word not in found and word not in _STORAGE_WORDS and split_of(word) is None]
+    return [] if rest else found
+
+
+def _holds_masks(tree: Tree, child: Folder, words: Sequence[str], folder: Folder, beside: Sequence[Folder]) -> bool:
+    """Whether a folder whose name says mask holds masks of what lies in `folder` and in the folders beside it."""
+    stems = {word.rstrip("s") for word in words}
+    if any(stem in other.name.lower() for other in beside for stem in stems):
+        return False  # mask beside no_mask: classes
+    is_weak = all(word in _WEAK_MASK_WORDS for word in words)
+    return (not is_weak and _stand_for_images(folder, beside)) or _mirrors(tree, child, folder, beside)
+
+
+def _stand_for_images(folder: Folder, beside: Sequence[Folder]) -> bool:
+    """Whether what lies beside a folder of masks is images by its name: train_images, images, JPEGImages; or files."""
+    return bool(folder.images) or any(
+        is_storage(other.name) or split_of(other.name) is not None or "images" in words_of(other.name)
+        for other in beside
+    )
+
+
+def _mirrors(tree: Tree, child: Folder, folder: Folder, beside: Sequence[Folder]) -> bool:
+    """Whether a folder's files are named like those beside it, apart from what may say mask."""
+    positions = child.positions()[:_MAX_COMPARED]
+    stems = [_stem(tree.names[position]) for position in positions[:: max(1, len(positions) // _MAX_READ)]]
+    others = [position for other in beside for position in other.positions()[:_MAX_COMPARED]]
+    there = {_stem(tree.names[position]) for position in (*folder.images[:_MAX_COMPARED], *others)}
+    return len(stems) > 1 and all(stem in there or _MASK_FILE.sub("", stem) in there for stem in stems)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]
+
+
+def _leave_out_mask_files(tree: Tree, root: Folder) -> list[LeftOut]:
+    """Take out files such as 1_mask.png beside 1.png."""
+    text = "\n".join(tree.names).lower()
+    if not any(sign in text for sign in _MASK_SIGNS):  # spares 100,000 searches
+        return []
+    count, example = 0, ""
+    for folder in root.walk():
+        stems = {position: _stem(tree.names[position]) for position in folder.images}
+        whole = set(stems.values())
+        gone = {
+            position
+            for position, stem in stems.items()
+            if (plain := _MASK_FILE.sub("", stem)) != stem and plain in whole
+        }
+        if gone:
+            example = example or tree.names[min(gone)]
+            count += len(gone)
+            folder.images = [position for position in folder.images if position not in gone]
+            above: Folder | None = folder
+            while above is not None:
+                above.num_images -= len(gone)
+                above = above.above
+    return [LeftOut("masks or annotations, by their file names", count, example)] if count else []
+
+
+def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
+    """Take out a folder that holds the folders beside it once more, with the same images.
+
+    ask: raise TenchError if the folders are the same and the images are not.
+    """
+    filled = folder.filled()
+    for child in filled:
+        names, beside = {one.name for one in child.filled()}, {one.name for one in filled if one is not child}
+        if len(shared := names & beside) < max(2, _MOST * len(beside)):
+            continue
+        if split_of(child.name) is None and _is_copy(tree, child, folder):
+            folder.remove(child.name)
+            return [
+                LeftOut("a second copy of the folders beside it", child.num_images, tree.names[child.first_image()])
+            ]
+        if ask:
+            inside = f"{folder.path}/" if folder.path else ""
+            raise TenchError(
+                f"{tree.root / child.path}: holds folders with the same names as those beside it "
+                f"({some(sorted(shared), 3)}), but not the same images. Leave one of both out: "
+                f"--exclude {inside}{child.name}, or give {tree.root / child.path} by itself."
+            )
+    return []
+
+
+def _is_copy(tree: Tree, copy: Folder, original: Folder) -> bool:
+    """Whether every file of a folder lies in another too, at the same place with the same bytes; of a sample."""
+    positions = copy.positions()
+    cut, start = len(copy.path) + 1, f"{original.path}/" if original.path else ""
+    pairs = []
+    for position in positions[:: max(1, len(positions) // _MAX_COMPARED)]:
+        name = start + tree.names[position][cut:]
+        if name not in tree or tree.length[tree.index(name)] != tree.length[position]:
+            return False
+        pairs.append((tree.names[position], name))
+    sample = pairs[:: max(1, len(pairs) // _MAX_READ)]
+    return all(tree.read(one) == tree.read(other) for one, other in sample)
+
+
+# What the folders on the way to the images mean.
+
+
+def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], list[LeftOut]]:
+    """The folders that hold images, with the meaning of those above them; and what is left out.
+
+    ask: raise TenchError if it is not clear which folders are splits; otherwise the most likely meaning is taken.
+    """
+    places: list[Place] = []
+    left_out: list[LeftOut] = []
+    todo: list[tuple[Folder, tuple[tuple[str, str], ...]]] = [(root, ())]
+    while todo:
+        folder, steps = todo.pop()
+        if folder.images:
+            places.append(Place(folder, steps))
+        if not folder.children:
+            continue
+        left_out += leave_out_copies(tree, folder, ask)
+        filled = folder.filled()
+        meanings = _splits(tree, folder, filled, ask)
+        for child in filled if meanings else ():
+            if child.name not in meanings:
+                why = f"images in folders beside the split folders {some(list(meanings), 3)}"
+                left_out.append(LeftOut(why, child.num_images, tree.names[child.first_image()]))
+        meanings = meanings or _storage(folder, filled) or _letters(filled)
+        for child in reversed(filled):
+            if child.name in meanings or not any(meaning in SPLITS for meaning in meanings.values()):
+                todo.append((child, (*steps, (child.name, meanings.get(child.name, PART)))))
+    return places, merged(left_out)
+
+
+def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> dict[str, str]:
+    """The splits that the folders in a folder stand for, by name; none if they are classes, or something else."""
+    named = {child.name: split for child in filled if (split := split_of(child.name))}
+    plain = {split for name, split in named.items() if _only_says_split(name)}
+    named = {name: split for name, split in named.items() if split not in plain or _only_says_split(name)}
+    rest = [child for child in filled if child.name not in named]
+    if not named or (rest and not _are_splits(tree, folder, named, rest, ask)):
+        return {}
+    by_split: dict[str, list[str]] = {}
+    for name, split in named.items():
+        by_split.setdefault(split, []).append(name)
+    where, inside = tree.root / folder.path, f"{folder.path}/" if folder.path else ""
+    for split, names in by_split.items() if ask else ():
+        if len(set(map(without_digits, names))) > 1:
+            raise TenchError(
+                f"{where}: has both {names[0]} and {names[1]}, and each would be the split {split!r}. Leave one of "
+                f"them out, for example with --exclude {inside}{names[1]}. If they are classes: --classes-at "
+                f"{inside.count('/') + 1}."
+            )
+    unions = [name for name in by_split.get(TRAIN, ()) if is_union(name)]
+    if ask and unions and VAL in by_split:
+        raise TenchError(
+            f"{where}: {unions[0]} holds train and val together, and {by_split[VAL][0]} holds val again, so validation "
+            f"images would be trained on. Leave one of them out, for example with --exclude {inside}{unions[0]}."
+        )
+    return named
+
+
+def _only_says_split(name: str) -> bool:
+    """Whether a name says a split and nothing else: test_images, but not test-multiple_fruits or cars_test."""
+    return all(split_of(word) or word in _STORAGE_WORDS or word == "set" for word in words_of(name))
+
+
+def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequence[Folder], ask: bool) -> bool:
+    """Whether folders that are named like splits are splits, though others lie beside them."""
+    train = [folder.children[name] for name, split in named.items() if split == TRAIN]
+    num_rest = sum(child.num_images for child in rest)
+    if any(child.filled() for child in train):
+        return len(set(named.values())) > 1 or num_rest < sum(child.num_images for child in train)
+    if _as_in_siblings(folder, named):
+        return True
+    is_one_class = len(set(named.values())) == 1 and len(rest) > 1
+    if not any(map(_only_says_split, named)) or is_one_class or len(rest) >= 3 * len(named) or not ask:
+        return False
+    inside = f"{folder.path}/" if folder.path else ""
+    others = [child.name for child in rest]
+    lie = "lies" if len(others) == 1 else "lie"
+    raise TenchError(
+        f"{tree.root / folder.path}: {some(list(named))} are named like splits, but {some(others)} {lie} beside them. "
+        f"If they are splits, leave the others out: {' '.join(f'--exclude {inside}{name}' for name in others[:3])}. If "
+        f"all are classes: --classes-at {inside.count('/') + 1}."
+    )
+
+
+def _as_in_siblings(folder: Folder, named: Mapping[str, str]) -> bool:
+    """Whether the folders beside a folder hold the same split folders, as in CLASS/train, CLASS/test, CLASS/more."""
+    if folder.above is None or len(set(named.values())) < 2:
+        return False
+    siblings = folder.above.filled()
+    return len(siblings) > 1 and all(named.keys() <= sibling.children.keys() for sibling in siblings)
+
+
+def _storage(folder: Folder, filled: Sequence[Folder]) -> dict[str, str]:
+    """Folders that are there to hold images, not to tell what they show."""
+    if len(filled) == 1 and not folder.images:
+        name = filled[0].name
+        if is_storage(name) or name.lower() == folder.name.lower():
+            return {name: STORAGE}
+    names = [child.name for child in filled]
+    if len(names) > 1 and len(set(map(without_digits, names))) == 1 and not _PIECE_WORDS.isdisjoint(words_of(names[0])):
+        return dict.fromkeys(names, STORAGE)
+    return {}
+
+
+def _letters(filled: Sequence[Folder]) -> dict[str, str]:
+    """Single letters above folders that begin with them."""
+    if len(filled) < 2 or any(len(child.name) > 1 or not child.name.isalpha() or child.images for child in filled):
+        return {}
+    below = [(child.name.lower(), inner.name.lower()) for child in filled for inner in child.filled()]
+    begin = sum(name.startswith(letter) for letter, name in below)
+    return dict.fromkeys((child.name for child in filled), LETTER) if begin >= 0.9 * len(below) else {}
+
+
+# Which of them are the classes.
+
+
+def class_parts(tree: Tree, places: Sequence[Place]) -> tuple[dict[int, tuple[str, int]], list[LeftOut], list[str]]:
+    """The class of each place of one split, how many of its parts lead to it, what is left out, and notes.
+
+    The result is keyed by the place's position in `places`; places that are left out are not in it. It is empty if all
+    images lie in one folder. Raises TenchError, a question, if it is not clear which folders are the classes.
+    """
+    if places and all(place.below_letter for place in places):
+        note = "Folders of single letters hold the class folders; a class is the path below the letter."
+        return {at: (place.path_below_letter, len(place.parts)) for at, place in enumerate(places)}, [], [note]
+    lead, strays = _lead(places)
+    if not any(len(place.parts) > lead for place in places):
+        return {}, [], []
+    left_out = []
+    kept = [at for at in range(len(places)) if at not in strays]
+    for at in strays:
+        folder = places[at].folder
+        left_out.append(LeftOut("images above the class folders", len(folder.images), tree.names[folder.images[0]]))
+    beside = [places[at].folder for at in kept if len(places[at].parts) == lead]
+    if beside:
+        raise direct_images(tree, beside[0], sum(len(folder.images) for folder in beside))
+    by_class: dict[str, list[Place]] = {}
+    for at in kept:
+        by_class.setdefault(places[at].parts[lead], []).append(places[at])
+    for name in _copies_of_all(tree, by_class):
+        gone = by_class.pop(name)
+        count = sum(len(place.folder.images) for place in gone)
+        left_out.append(
+            LeftOut("the same images as in the other class folders", count, tree.names[gone[0].folder.images[0]])
+        )
+    notes = _check_classes(tree, by_class, lead)
+    return (
+        {at: (name, lead + 1) for at in kept if (name := places[at].parts[lead]) in by_class},
+        merged(left_out),
+        notes,
+    )
+
+
+def _lead(places: Sequence[Place]) -> tuple[int, list[int]]:
+    """How many parts all places share, and the few places that lie above the folders so found."""
+    lead, strays = 0, list[int]()
+    num_images = sum(len(place.folder.images) for place in places)
+    while True:
+        short = [at for at, place in enumerate(places) if len(place.parts) <= lead and at not in strays]
+        heads = {place.parts[lead] for place in places if len(place.parts) > lead}
+        if len(heads) != 1:
+            return lead, strays
+        num_short = sum(len(places[at].folder.images) for at in (*short, *strays))
+        if short and num_short > _FEW * num_images:
+            return lead, strays
+        strays += short
+        lead += 1
+
+
+def direct_images(tree: Tree, folder: Folder, count: int) -> TenchError:
+    """The error for images that lie beside class folders."""
+    name = tree.names[folder.images[0]]
+    return TenchError(
+        f"{tree.root / folder.path}: {counted(count, 'image')} lie in it directly, the first is "
+        f"{name.rpartition('/')[2]}. Their class is unknown: put each image into a folder named after its class, or "
+        f"leave them out, for example with --exclude '{name}'."
+    )
+
+
+def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: int) -> list[str]:
+    """Notes on the folders inside of class folders. Raises TenchError, a question, if these may be the classes."""
+    names = list(by_class)
+    first = next(iter(by_class.values()))[0]
+    depth = first.depth_of_part(lead)
+    where = tree.root / "/".join(name for name, _ in first.steps[: depth - 1])
+    if storage := [name for name in names if is_storage(name) and len(names) > 1]:
+        path = "/".join(name for name, _ in by_class[storage[0]][0].steps[:depth])
+        others = some([name for name in names if name != storage[0]], 3)
+        raise TenchError(
+            f"{where}: the folder {storage[0]} lies beside {others}, but its name is not that of a class. Leave it out "
+            f"with --exclude '{path}', or, if it is a class, say --classes-at {depth}."
+        )
+    inner = {
+        name: sorted({place.parts[lead + 1] for place in group if len(place.parts) > lead + 1})
+        for name, group in by_class.items()
+    }
+    holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
+    deep = [name for name in names if len(inner[name]) > 1 and name not in holds_files]
+    if not deep:
+        return []
+    counts: dict[str, int] = {}
+    for name in names:
+        for one in () if name in holds_files else inner[name]:
+            counts[one] = counts.get(one, 0) + 1
+    is_shared = any(count > 1 for count in counts.values())
+    are_ids = all(len(set(map(without_digits, inner[name]))) == 1 and words_of(inner[name][0]) for name in deep)
+    if len(holds_files) * 2 >= len(names) or (are_ids and not is_shared):
+        return [
+            f"Folders inside of class folders belong to the class: {counted(len(deep), 'class folder')} hold only "
+            f"folders, such as {deep[0]} ({some(inner[deep[0]], 3)})."
+        ]
+    raise TenchError(_question(where, by_class, is_shared, lead, depth))
+
+
+def _question(where: object, by_class: Mapping[str, Sequence[Place]], is_shared: bool, lead: int, depth: int) -> str:
+    """The choices that remain if class folders hold only folders: one line each, with the option that takes it."""
+    names = list(by_class)
+    places = [place for group in by_class.values() for place in group]
+    counts = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
+    shown = some([f"{name} ({counts[name]:,} images)" for name in names], 5)
+    why = "and these share their names" if is_shared else "which may be classes too"
+    lines = [f"{where}: its folders hold only folders, {why}: {shown}. Say which folders are the classes:"]
+    levels = max(len(place.parts) for place in places) - lead
+    for level in range(1, levels):
+        below = sorted({place.parts[lead + level] for place in places if len(place.parts) > lead + level})
+        depths = {place.depth_of_part(lead + level) for place in places if len(place.parts) > lead + level}
+        together = f", each from all of {some(names, 3)} together" if is_shared and level == 1 else ""
+        if len(depths) == 1 and len(below) > 1:
+            lines.append(f"  {some(below, 4)}{together}: --classes-at {depths.pop()}")
+    lines.append(f"  {some(names, 4)}: --classes-at {depth}")
+    if is_shared:
+        first = sorted({place.parts[lead + 1] for place in by_class[names[0]] if len(place.parts) > lead + 1})
+        if len(first) > 1:
+            lines.append(f"  {some(first, 4)} of {names[0]} alone: give {where}/{names[0]}")
+        start = "*/" * (depth - 1)
+        lines.append(f"  {names[0]}/{first[0]} and so on, each path a class: --classes-at '{start}CLASS/CLASS'")
+    if all(without_digits(name) == without_digits(names[0]) and _FOLD_WORDS & set(words_of(name)) for name in names):
+        lines.append(f"  {names[-1]} as val and the others as train: --split-from '(?P<val>{re.escape(names[-1])})/'")
+    return "\n".join(lines)
+
+
+def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]]) -> list[str]:
+    """A class folder that holds the images of all others again. Raises TenchError if two hold the same images."""
+    sizes = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
+    largest = sorted(sizes, key=lambda name: -sizes[name])[:_LARGEST]
+    for large in largest:
+        others = [name for name in by_class if name != large and sizes[name] >= _LARGEST]
+        sample = others[:: max(1, len(others) // _MAX_READ)][:_MAX_READ]
+        same = [name for name in sample if _are_in(tree, by_class[name], by_class[large])]
+        if len(same) > 1 and len(same) == len(sample):
+            return [large]
+        if same:
+            one, other = sorted((large, same[0]))
+            folder = by_class[other][0].folder
+            raise TenchError(
+                f"{tree.root}: {one} and {other} hold the same images, for example "
+                f"{_stem(tree.names[folder.images[0]])}, so one of them is no class. Leave it out, for example with "
+                f"--exclude '{folder.path}'."
+            )
+    return []
+
+
+def _are_in(tree: Tree, small: Sequence[Place], large: Sequence[Place]) -> bool:
+    """Whether the images of one class lie in another too, by name, size and bytes; of a sample."""
+    positions = [position for place in small[:_MAX_READ] for position in place.folder.images[:_MAX_READ]]
+    pairs = []
+    for position in positions[:: max(1, len(positions) // _MAX_READ)]:
+        name = tree.names[position]
+        base = name.rpartition("/")[2]
+        there = [f"{place.folder.path}/{base}" for place in large[:_MAX_READ]]
+        length = tree.length[position]
+        found = next((one for one in there if one in tree and tree.length[tree.index(one)] == length), None)
+        if found is None:
+            return False
+        pairs.append((name, found))
+    data = [(tree.read(one), tree.read(other)) for one, other in pairs]
+    return len({one for one, _ in data}) >= _LARGEST and all(one == other for one, other in data)

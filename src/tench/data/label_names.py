@@ -1,0 +1,54 @@
+"""Labels in file names: `cat.0.jpg`, `american_bulldog_12.jpg`, `0001_c3.png`.
+
+A label is read from a name only if the person says how, by a regular expression. What the names themselves suggest is
+offered, with the labels that it would give.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from tench.data.options import flag
+from tench.errors import UsageError
+
+_PATTERNS = (
+    r"^(.+)[._ -]\d+\.\w+$",  # cat.0.jpg, american_bulldog_12.jpg
+    r"^(.+?) ?\(\d+\)\.\w+$",  # cat (1).jpg
+    r"^([A-Za-z]+)\d+\.\w+$",  # cat12.jpg
+    r"^([^._ -]+)[._ -]",  # 7_0123ab.png
+    r"[._ -]([^._ -]+)\.\w+$",  # 0001_c3.png
+    r"^([A-Za-z]+)",
+)
+_MAX_NAMES = 20_000
+_MAX_LABELS = 1_000
+
+
+def compiled(pattern: str, option: str) -> re.Pattern[str]:
+    """A regular expression that a person gave for an option. Raises UsageError if it is none, or has no group."""
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{flag(option)} {pattern!r} is not a regular expression: {error}.") from error
+    if not found.groups:
+        raise UsageError(f"{flag(option)} {pattern!r} has no group. Put parentheses around the part that counts.")
+    return found
+
+
+def label_of(pattern: re.Pattern[str], name: str) -> str | None:
+    """The label in a file name; None if the pattern does not match, or its first group is empty."""
+    found = pattern.search(name)
+    return (found[1] or None) if found else None
+
+
+def suggestion(names: Sequence[str]) -> tuple[str, Counter[str]] | None:
+    """A pattern that gives each name a label, at least two labels, and each label two images on average.
+
+    names: file names without folders; of many, a sample is looked at. Returns the pattern with the labels it gives.
+    """
+    sample = names[:: max(1, len(names) // _MAX_NAMES)]
+    for text in _PATTERNS:
+        pattern = re.compile(text)
+        labels = Counter(label_of(pattern, name) for name in sample)
+        if None not in labels and 2 <= len(labels) <= min(_MAX_LABELS, len(sample) // 2):
+            return text, Counter({str(label): count for label, count in labels.items()})
+    return None
