@@ -15,7 +15,7 @@ import numpy as np
 from tench.data import subset
 from tench.data.cache import cached
 from tench.data.files.gzip_index import open_indexed
-from tench.data.files.names import is_unfinished
+from tench.data.files.names import is_image_name, is_unfinished
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
@@ -193,8 +193,8 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
         found = [ilsvrc if devkit.sources(tree) else listed]
-    if found == [pixel_table, listed]:  # the lines of a table of pixels name no images
-        found = [pixel_table]
+    if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
+        found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
     if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
         found.remove(listed)  # their own lists, which they read better
     if len(found) > 1:

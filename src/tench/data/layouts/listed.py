@@ -191,6 +191,9 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
         raise
     except TenchError as error:
         return "none of its columns names images" not in str(error)
+    tells = roles.label is not None or roles.hot or roles.question or roles.split is not None
+    if not tells and not sheet.words and splits.split_of(name.rpartition("/")[2]) is None:
+        return False  # boxes or landmarks of images
     paths = [text_of_cell(sheet.cells[roles.path][row]) for row in sample(len(sheet))]
     split = splits.split_of_path(name)
     try:
