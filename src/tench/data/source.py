@@ -197,6 +197,8 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
     if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
         found.remove(listed)  # their own lists, which they read better
+    if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
+        found.remove(listed)  # their own lists, which they read better
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "

@@ -18,7 +18,11 @@ from tench.data.splits import TEST, TRAIN
 from tench.errors import TenchError, some
 
 _NEARLY_ALL = 0.9
-_FEW = 0.5
+_FEW, _VERY_FEW = 0.5, 0.1
+"""Shares of the images of a source that a label file lists."""
+_MANY = 2
+"""Images of each label from which files and folders do not agree by chance."""
+_FEW_LABELS = 3
 
 
 def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], notes: list[str]) -> list[str] | None:
@@ -49,6 +53,11 @@ def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], n
             raise TenchError(
                 f"{one.listed.place(at)}: labels {one.names[at]} {labels[example]!r}, but its folder is another class. "
                 f"Choose with --label folder or --label {column}."
+            )
+        if kind == "coarser":
+            notes.append(
+                f"{place}: its {len(set(labels)):,} labels are read, not the {example:,} folders of the images, of which "
+                "each has one label; --label folder reads the folders."
             )
         if kind == "agrees":
             agreeing.append(f"{place}: its labels agree with the class folders.")
@@ -84,7 +93,7 @@ def _few(
     if len(folders) < 2 or any(one.source.split == TRAIN for one in lists):
         return None
     first = lists[0]
-    if len(set(map(str, first.listed.labels))) < 2 or len(first.listed) < 2:
+    if len(set(map(str, first.listed.labels))) < 2 or covered <= _VERY_FEW * num_images:
         return [f"{first.listed.where}: lists {covered:,} of {num_images:,} images: it is not used."]
     raise TenchError(
         f"{first.listed.where}: lists {covered:,} of {num_images:,} images; the others are in {len(folders):,} folders "
@@ -109,6 +118,9 @@ def _agreeing_column(tree: Tree, files: Files, source: LabelFile) -> str | None:
     names = files.names(bases_of(source.name, source.split), paths, source.split)
     found = [at for at, name in enumerate(names) if name is not None]
     for column in source.roles.candidates:
+        labels = [text_of_cell(sheet.cells[column][at]) for at in found]
+        if not _named_alike([names[at] or "" for at in found], labels):
+            continue
         kind, _ = _agreement([names[at] or "" for at in found], [text_of_cell(sheet.cells[column][at]) for at in found])
         if kind == "agrees":
             others = [repr(sheet.columns[at]) for at in source.roles.candidates if at != column]
@@ -119,23 +131,37 @@ def _agreeing_column(tree: Tree, files: Files, source: LabelFile) -> str | None:
     return None
 
 
+def _named_alike(names: Sequence[str], labels: Sequence[str]) -> bool:
+    """Whether the labels are the names of the folders, or there are too many of them for a chance."""
+    return len(set(labels)) > _FEW_LABELS or {label.lower() for label in labels} <= {
+        part.lower() for name in names for part in name.split("/")[:-1]
+    }
+
+
 def _agreement(names: Sequence[str], labels: Sequence[str]) -> tuple[str, int]:
-    """Whether labels agree with the folders of their images, contradict them (and where), or have nothing to do."""
+    """Whether labels agree with the folders of their images, contradict them (and where), or have nothing to do.
+
+    "agrees", "contradicts", "coarser" (each folder has one label, and some share it) or "". Folders and labels with
+    other names agree if each of them goes with one of the others, for more images than could be chance.
+    """
     for folder_of in (_last_folder, _folder_above, whole_folder):
         folders = [folder_of(name) for name in names]
         pairs = set(zip(folders, labels, strict=True))
-        if len({folder for folder, _ in pairs}) < 2 or "" in folders:
+        num_folders, num_labels = len({folder for folder, _ in pairs}), len({label for _, label in pairs})
+        if num_folders < 2 or num_labels < 2 or "" in folders:
             continue
-        if len(pairs) == len({folder for folder, _ in pairs}) == len({label for _, label in pairs}):
-            return "agrees", -1
         same = [folder.lower() == label.lower() for folder, label in zip(folders, labels, strict=True)]
+        if len(pairs) == num_folders == num_labels and (all(same) or len(names) >= _MANY * num_labels):
+            return "agrees", -1
+        if len(pairs) == num_folders > num_labels and _MANY * num_folders <= len(names):
+            return "coarser", num_folders
         if 2 * sum(same) >= len(same):
             return "contradicts", same.index(False)
         counts = collections.Counter(zip(folders, labels, strict=True))
         major: dict[str, str] = {}
         for (folder, label), _ in counts.most_common():
             major.setdefault(folder, label)
-        if len(set(major.values())) == len(major) == len({label for _, label in pairs}):
+        if len(set(major.values())) == len(major) == num_labels:
             fits = [major[folder] == label for folder, label in zip(folders, labels, strict=True)]
             if sum(fits) >= 0.8 * len(fits):
                 return "contradicts", fits.index(False)
