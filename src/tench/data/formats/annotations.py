@@ -71,7 +71,7 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
             more = {key: categories[category][key] for key in _TAXONOMY if key in categories.get(category, {})}
             rows.append({"file_name": images[image], "label": category, **more})
         seen = {image for image, _ in labelled}
-        rows += [{"file_name": name, "label": None} for image, name in images.items() if image not in seen]
+        without = [{"file_name": name, "label": None} for image, name in images.items() if image not in seen]
         names = [str(one["name"]) for one in categories.values()]
         ids = names if len(set(names)) == len(names) else [f"{number} {one}" for number, one in enumerate(names)]
         told = dict(zip(categories, ids, strict=True)) if categories else None
@@ -81,7 +81,7 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
             "`file_name`, annotations `image_id` and `category_id`, categories `id` and `name`."
         ) from None
     notes = [f"{where}: boxes and outlines are not used, only their categories."] if boxed else []
-    return Entries(rows, told, tuple(notes))
+    return Entries(*_labelled(rows, without, where, told, notes))
 
 
 def _label_studio(tasks: Sequence[Mapping[str, Any]], where: str) -> Entries | None:
@@ -109,7 +109,21 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]], where: str) -> Entries | N
     notes = (
         [f"{where}: annotators chose differently for {several:,} images; the first choice counts."] if several else []
     )
-    return Entries(rows, notes=tuple(notes))
+    labelled = [row for row in rows if row["label"]]
+    return Entries(*_labelled(labelled, [row for row in rows if not row["label"]], where, None, notes))
+
+
+def _labelled(
+    rows: list[dict[str, Any]],
+    without: list[dict[str, Any]],
+    where: str,
+    told: Mapping[Any, str] | None,
+    notes: list[str],
+) -> tuple[list[dict[str, Any]], Mapping[Any, str] | None, tuple[str, ...]]:
+    """The rows that have labels, or all if none has; a tool exports the images that no one has labelled yet too."""
+    if rows and without:
+        notes = [*notes, f"{where}: {len(without):,} images have no label yet and are left out."]
+    return rows or without, told, tuple(notes)
 
 
 def _with_image(task: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -148,8 +162,9 @@ def cvat_entries(data: bytes, where: str) -> Entries | None:
     if root != ["annotations"] or not rows:
         return None
     for row in rows:
-        row["label"] = row["label"] or None
         if not subsets:
             del row["subset"]
     notes = [f"{where}: {other:,} boxes and outlines are not used, only the tags of images."] if other else []
-    return Entries(rows, notes=tuple(notes))
+    labelled = [row for row in rows if row["label"]]
+    without = [{**row, "label": None} for row in rows if not row["label"]]
+    return Entries(*_labelled(labelled, without, where, None, notes))

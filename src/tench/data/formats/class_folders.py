@@ -56,8 +56,8 @@ def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], n
             )
         if kind == "coarser":
             notes.append(
-                f"{place}: its {len(set(labels)):,} labels are read, not the {example:,} folders of the images, of which "
-                "each has one label; --label folder reads the folders."
+                f"{place}: its {len(set(labels)):,} labels are read, not the {example:,} folders of the images, which "
+                "each have one label; --label folder reads the folders."
             )
         if kind == "agrees":
             agreeing.append(f"{place}: its labels agree with the class folders.")
@@ -163,7 +163,7 @@ def _agreement(names: Sequence[str], labels: Sequence[str]) -> tuple[str, int]:
             major.setdefault(folder, label)
         if len(set(major.values())) == len(major) == num_labels:
             fits = [major[folder] == label for folder, label in zip(folders, labels, strict=True)]
-            if sum(fits) >= 0.8 * len(fits):
+            if 0.8 * len(fits) <= sum(fits) < len(fits):
                 return "contradicts", fits.index(False)
     return "", -1
 

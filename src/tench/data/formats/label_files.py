@@ -27,10 +27,13 @@ from tench.data.formats.tables import (
 )
 from tench.errors import TenchError
 
-_TABLES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .parquet .json .mat .txt .xml".split())
-SURE_SUFFIXES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .parquet".split())
+_TABLES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet .json .mat .txt .xml".split())
+SURE_SUFFIXES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet".split())
 """A file of such a name that is named itself is taken for a list whatever it holds, so that the error says what is
 wrong with it; beside images it is named if it is not used."""
+ALSO_BINARY = (".json", ".xml", ".mat")
+"""Suffixes of files that hold labels among many other things; a damaged one is an error if it was named itself."""
+
 _NOT_LABELS = re.compile(
     r"sample_?submission.*|submission.*|.*_submission|loc_.*|ilsvrc2012_.*|imagenet_.*|val_annotations|wnids|words|"
     r"readme.*|licen[cs]e.*|citation.*|requirements.*|dataset_infos?|state|prepared|parts?|attributes|"
@@ -117,6 +120,8 @@ def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) 
         if start[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
             raise TenchError(f"{where}: is an Excel file of the old form (.xls). Save it as .xlsx or .csv.")
         first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        if first == b"<" and not name.lower().endswith(".xml"):
+            first = b""
         if first in (b"{", b"[", b"<") or start.startswith(b"MATLAB"):
             head = False
         file.seek(0)

@@ -37,6 +37,8 @@ _MOST_WALKED = 2_000_000
 _MOST_DROPPED = 12
 """Leading folders of the paths of a list that may belong to another machine."""
 
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+"""A name as Label Studio changes it when an image is uploaded: 0f3c2a1b-cat.jpg."""
 _IMAGE_WORDS = frozenset("image images img imgs jpg jpeg jpegimages photo photos picture pictures input".split())
 _OTHER_WORDS = frozenset(
     "mask masks annotation annotations trimap trimaps segmentation segmentations seg gt groundtruth label labels depth "
@@ -162,6 +164,9 @@ class Files:
         if not parts:
             return []
         names = self._indexed().get(_stem(parts[-1]), [])
+        if not names and (uploaded := _UPLOADED.fullmatch(parts[-1])):
+            parts = [*parts[:-1], uploaded[1]]
+            names = self._indexed().get(_stem(parts[-1]), [])
         if names and len(parts) > 1:
             tail = "/" + "/".join(parts[:-1])
             names = [name for name in names if ("/" + _plain(name).rpartition("/")[0]).endswith(tail)]

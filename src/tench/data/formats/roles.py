@@ -163,9 +163,10 @@ def _explicit_first(sheet: Sheet, label: int, rest: Sequence[int]) -> list[int]:
 def _asked(sheet: Sheet, roles: Roles, candidates: Sequence[int]) -> Roles:
     shown = ", ".join(f"{sheet.columns[at]!r} ({_values(sheet.cells[at])})" for at in candidates[:12])
     more = f" and {len(candidates) - 12} more" if len(candidates) > 12 else ""
+    likely = min(candidates, key=lambda at: (len(_different(sheet.cells[at])) > _FEW, sheet.columns[at] == "column 1"))
     question = (
         f"{sheet.where}: {len(candidates)} columns can be the label: {shown}{more}. Choose one with --label COLUMN, "
-        f"for example --label {_quoted(sheet.columns[candidates[0]])}"
+        f"for example --label {_quoted(sheet.columns[likely])}"
     )
     return dataclasses.replace(roles, question=question, candidates=tuple(candidates))
 

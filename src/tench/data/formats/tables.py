@@ -339,10 +339,10 @@ def _json_text_sheet(text: str, where: str, is_image: IsImage) -> Sheet | None:
     try:
         data = json.loads(text)
     except RecursionError:
-        return None
+        raise TenchError(f"{where}: is damaged JSON (it nests too deeply). Copy or make it again.") from None
     except ValueError as error:
-        if text.lstrip().startswith("{"):
-            return _json_lines(text, where)
+        if text.lstrip().startswith("{") and (lines := _json_lines(text, where)) is not None:
+            return lines
         if "," in text.partition("\n")[0] and "\n" in text.strip():  # a table whose first cell begins with a bracket
             return None
         raise TenchError(f"{where}: is damaged JSON ({error}). Copy or make it again.") from None

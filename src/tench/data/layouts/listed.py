@@ -17,6 +17,7 @@ only the first need be a class.
 """
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -33,8 +34,10 @@ from tench.data.formats.choosing import (
     split_expression,
     without_split,
 )
+from tench.data.formats.class_files import CLASSES_JSON
 from tench.data.formats.class_folders import by_folders, folder_split
 from tench.data.formats.label_files import (
+    ALSO_BINARY,
     HEAD_BYTES,
     PARQUET,
     SURE_SUFFIXES,
@@ -65,6 +68,8 @@ FOLDER = "folder"
 """What `--label` is if the class folders count, and no label file."""
 _CONTAINERS = (".tar", ".tgz", ".gz", ".zip", ".rec", ".parquet", ".arrow")
 _NO_LABEL = -1
+_MOST_NAMES_BYTES = 2**20
+"""Of a JSON file beside a list that may name its classes."""
 
 
 def recognise(tree: Tree) -> bool:
@@ -77,7 +82,7 @@ def recognise(tree: Tree) -> bool:
         files = _files(tree)
         found = [name for name in candidates(tree) if _is_list(tree, name, files)]
         if not found:
-            return published_sheets(tree, candidates(tree)) is not None
+            return published_sheets(tree, candidates(tree)) is not None or _is_only_damaged(tree)
         if tree.options.label or _are_complete(tree, found):
             return True
     except UsageError:
@@ -181,9 +186,9 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
     try:
         sheet = read_sheet(tree, name, is_image, head=True)
     except TenchError:  # a damaged file is an error only if it must be a list
-        return name.lower().endswith(SURE_SUFFIXES) and (
-            files is None or bool("/" not in name and splits.split_of(name))
-        )
+        if files is None:
+            return name.lower().endswith((*SURE_SUFFIXES, *ALSO_BINARY))
+        return "/" not in name and name.lower().endswith(SURE_SUFFIXES) and splits.split_of(name) is not None
     if sheet is None or (not len(sheet) and files is None):
         return sheet is not None
     if files is None:
@@ -266,6 +271,8 @@ def _verdict(tree: Tree, files: Files) -> _Verdict:
     notes: list[str] = []
     sources = _sources(tree, files, notes)
     if not sources:
+        if (error := _damage(tree)) is not None and _is_only_damaged(tree):
+            raise error
         return _Verdict({}, notes, folders=notes)
     sources = merged(sources)
     placed = [_placed(tree, files, source, notes) for source in chosen(tree, sources, notes)]
@@ -282,6 +289,31 @@ def _verdict(tree: Tree, files: Files) -> _Verdict:
     if not is_named(tree) and any(None in one.names for one in lists) and len(sources) > 1:
         lists = [one for one in lists if any(one.names)] or lists
     return _Verdict(_by_split(tree, _divided(lists, notes), notes), notes)
+
+
+def _why(tree: Tree, name: str) -> str:
+    try:
+        read_sheet(tree, name, looks_like_image, head=True)
+    except TenchError as error:
+        return f" {str(error).removeprefix(tree.place(name)).removeprefix(': ').capitalize()}"
+    return ""
+
+
+def _is_only_damaged(tree: Tree) -> bool:
+    """Whether the labels of a source can only be in a file that is damaged, as its images are in no two folders."""
+    folders = {name.rpartition("/")[0] for name in tree.names if is_image_name(name) and folder_split(name) != TEST}
+    return len(folders) == 1 and _damage(tree) is not None
+
+
+def _damage(tree: Tree) -> TenchError | None:
+    """Why the first of the label files that cannot be read cannot."""
+    for name in candidates(tree):
+        if name.lower().endswith((*SURE_SUFFIXES, *ALSO_BINARY)):
+            try:
+                read_sheet(tree, name, looks_like_image, head=True)
+            except TenchError as error:
+                return error
+    return None
 
 
 def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
@@ -301,7 +333,7 @@ def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
         if source is not None:
             sources.append(source)
         elif name.lower().endswith(SURE_SUFFIXES) or (splits.split_of(name) and "/" not in name):
-            notes.append(f"{tree.place(name)} names none of the images: it is not used.")
+            notes.append(f"{tree.place(name)} names none of the images: it is not used.{_why(tree, name)}")
     return sources
 
 
@@ -477,11 +509,31 @@ def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
             return {tree.place(folder + name): tree.text(folder + name)}
         path = tree.root / folder / name
         if not is_named(tree) or not path.is_file():
-            return {}
+            return _numbered_names(tree, folder) if name == CLASSES_JSON else {}
         tree.stamp[str(path)] = None
         return {str(path): path.read_text(encoding="utf-8-sig", errors="replace")}
 
     return read
+
+
+def _numbered_names(tree: Tree, folder: str) -> dict[str, str]:
+    """JSON files of any name that name numbered classes, {"0": "healthy", ...}, with numbers from 0."""
+    found = {}
+    for position in tree.span(folder[:-1]) if folder else range(len(tree)):
+        name = tree.names[position]
+        if not name.endswith(".json") or "/" in name[len(folder) :] or tree.length[position] > _MOST_NAMES_BYTES:
+            continue
+        try:
+            data = json.loads(tree.text(name))
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+            continue
+        for start in (0, 1):
+            if data and {str(number + start) for number in range(len(data))} == data.keys():
+                names = {str(number): data[str(number + start)] for number in range(len(data))}
+                found[tree.place(name)] = json.dumps(names)
+    return found
 
 
 def _rows(files: Files, tree: Tree, split: str, placed: Placed, meaning: Meaning) -> Rows:
