@@ -512,7 +512,9 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content."""
+    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook."""
+    if path.suffix.lower() == ".xlsx":
+        return False
     with open_regular(path) as file:
         return _is_archive(file)
 

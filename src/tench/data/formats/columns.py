@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import LABEL_COLUMNS as _LISTED_LABELS
+from tench.data.formats.roles import LABEL_COLUMNS as _LISTED_LABELS
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.limits import LIMITS
