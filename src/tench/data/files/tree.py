@@ -448,9 +448,15 @@ class _Files:
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
+        own = f"{source.name}/" if root == source.parent else ""  # an archive's paths count from inside of it
         if excluded:
-            kept = [position for position in kept if not _is_excluded(self.names[position], excluded)]
-            folders = [folder for folder in folders if not _is_excluded(folder, dict(excluded))]
+            kept = [at for at in kept if not _is_excluded(self.names[at].removeprefix(own), excluded)]
+            folders = [folder for folder in folders if not _is_excluded(folder.removeprefix(own), dict(excluded))]
+        hidden = {
+            folder: found
+            for folder, found in self.hidden.items()
+            if not _is_excluded(folder.removeprefix(own), dict(excluded))
+        }
         order = sorted(kept, key=self.names.__getitem__)
         return Tree(
             source=source,
@@ -465,7 +471,7 @@ class _Files:
             stamp=stamp,
             options=options,
             excluded=excluded,
-            hidden={folder: found for folder, found in self.hidden.items() if not _is_excluded(folder, dict(excluded))},
+            hidden=hidden,
         )
 
 

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import fnmatch
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tench.data import evidence, label_names
@@ -247,7 +246,8 @@ def _by_folders(
         labelled, left_out = class_at.applied(tree, by_split[defining])
         notes = [f"Classes are the folders at --classes-at {tree.options.classes_at}."]
     else:
-        labelled, left_out, notes = _evident(tree, by_split[defining])
+        others = [place for split, places in by_split.items() if split != defining for place in places]
+        labelled, left_out, notes = _evident(tree, by_split[defining], others)
     parents = _class_parents(root, labelled)
     ids = {one.class_id for one in labelled if one.class_id is not None}
     if len(ids) < 2:
@@ -286,9 +286,11 @@ def _classes(count: int) -> str:
     return "1 class" if count == 1 else f"{count:,} classes"
 
 
-def _evident(tree: Tree, places: Sequence[Place]) -> tuple[list[_Labelled], list[LeftOut], list[str]]:
+def _evident(
+    tree: Tree, places: Sequence[Place], others: Sequence[Place]
+) -> tuple[list[_Labelled], list[LeftOut], list[str]]:
     """The places of the split that names the classes, each with its class, as the evidence has it."""
-    found, left_out, notes = evidence.class_parts(tree, places)
+    found, left_out, notes = evidence.class_parts(tree, places, others)
     labelled = [_Labelled(places[at], name, places[at].parts[cut:]) for at, (name, cut) in found.items()]
     if labelled and (above := _folders_above(labelled[0])):
         notes = [f"Classes are the folders in {above}.", *notes]
@@ -359,7 +361,7 @@ def _refuse_unknown(tree: Tree, labelled: Iterable[_Labelled], classes: Classes,
         raise TenchError(
             f"{tree.root}: {len(unknown)} of the {len(found)} class folders of {first.split} are not in {defining}: "
             f"{some([repr(name) for name in unknown])} (in {first.folder.path}). Both must have the same classes. "
-            f"Correct their names, or leave them out, for example with --exclude '{first.folder.path}'."
+            f"Correct their names, or leave them out, for example with {evidence.exclusion(tree, first.folder.path)}."
         )
 
 
@@ -630,7 +632,7 @@ def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) 
         without_images = {folder.path for folder in root.walk() if not folder.num_images}
         folders = {name: name.rpartition("/")[0] for name in telling}
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
-        exclude = " ".join(f"--exclude {shlex.quote(name)}" for name in outer)
+        exclude = " ".join(evidence.exclusion(tree, name) for name in outer)
         raise TenchError(
             f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may tell the splits, but "
             f"{'was' if len(telling) == 1 else 'were'} not read. To take all images as train: {exclude}"
@@ -666,15 +668,16 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     folder, _, base = first.rpartition("/")
     if len(places) == 1 and not folder:
         text = (
-            f"{tree.root}: {counted(len(positions), 'image')} lie in it directly, the first is {base}. Their class is "
+            f"{tree.root}: {evidence.lie(len(positions))} in it directly, the first is {base}. Their class is "
             "unknown: put each image into a folder named after its class, or give a list of images and labels."
         )
     else:
         where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that tell no class"
         one = f", the class {only!r}" if only else ""
+        all_lie = f"{'' if len(positions) == 1 else 'all '}{evidence.lie(len(positions))}"
         text = (
-            f"{tree.root}: all {counted(len(positions), 'image')} lie in {where}{one}. A classifier needs at least two "
-            "classes: put the images of each into a folder of its own, or give a list of images and labels."
+            f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes: put the images of each "
+            "into a folder of its own, or give a list of images and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     if suggested := label_names.suggestion(names):
