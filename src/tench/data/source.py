@@ -15,7 +15,7 @@ import numpy as np
 from tench.data import subset
 from tench.data.cache import cached
 from tench.data.files.gzip_index import open_indexed
-from tench.data.files.names import is_unfinished, reads_heif
+from tench.data.files.names import is_image_name, is_unfinished, reads_heif
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
@@ -29,7 +29,18 @@ from tench.data.kinds import (
     unread_notes,
     with_sniffed_images,
 )
-from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed, pixel_table
+from tench.data.layouts import (
+    LAYOUTS,
+    NAMED,
+    Layout,
+    folder,
+    ilsvrc,
+    imagenet_eval,
+    kaggle,
+    listed,
+    pixel_table,
+    synsets,
+)
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, nearest
@@ -131,6 +142,8 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         contents = choice.applied(tree, real.attach(layout.read(tree), tree))
         left_out = [_excluded_note(pattern, count) for pattern, count in tree.excluded.items()]
         left_out += unread_notes(tree, archives=layout is folder)
+        if layout is folder:
+            left_out += listed.beside_folders(tree)
         contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])
         stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
         for packed in sorted(set(tree.indexes.values())):
@@ -194,8 +207,10 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
         found = [ilsvrc if devkit.sources(tree) else listed]
-    if found == [pixel_table, listed]:  # the lines of a table of pixels name no images
-        found = [pixel_table]
+    if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
+        found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
+    if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
+        found.remove(listed)  # their own lists, which they read better
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "

@@ -529,10 +529,12 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content.
+    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook.
 
     Raises TenchError if it is compressed and cannot be unpacked.
     """
+    if path.suffix.lower() == ".xlsx":
+        return False
     with open_regular(path) as file:
         return _is_archive(file, str(path))
 
@@ -627,9 +629,15 @@ class _Files:
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
+        own = f"{source.name}/" if root == source.parent else ""  # an archive's paths count from inside of it
         if excluded:
-            kept = [position for position in kept if not _is_excluded(self.names[position], excluded)]
-            folders = [folder for folder in folders if not _is_excluded(folder, dict(excluded))]
+            kept = [at for at in kept if not _is_excluded(self.names[at].removeprefix(own), excluded)]
+            folders = [folder for folder in folders if not _is_excluded(folder.removeprefix(own), dict(excluded))]
+        hidden = {
+            folder: found
+            for folder, found in self.hidden.items()
+            if not _is_excluded(folder.removeprefix(own), dict(excluded))
+        }
         order = sorted(kept, key=self.names.__getitem__)
         names = [self.names[position] for position in order]
         if any(map(operator.eq, names, itertools.islice(names, 1, None))):
@@ -650,7 +658,7 @@ class _Files:
             options=options,
             excluded=excluded,
             limits=self._limits,
-            hidden={folder: found for folder, found in self.hidden.items() if not _is_excluded(folder, dict(excluded))},
+            hidden=hidden,
         )
 
 

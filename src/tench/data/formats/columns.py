@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import LABEL_COLUMNS as _LISTED_LABELS
+from tench.data.formats.roles import LABEL_COLUMNS as _LISTED_LABELS
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.limits import LIMITS
@@ -316,5 +316,5 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
         found = json.loads((metadata or {})[b"huggingface"])
         names = found.get("info", found)["features"][label]["names"]
         return tuple(str(name) for name in names) or None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None

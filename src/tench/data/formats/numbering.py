@@ -3,7 +3,8 @@
 Names are the classes themselves. What a number means is asked in this order, for each list by itself, as two lists of
 one set may count differently (NNabla's old samples do):
 1. If each number always goes with one folder, and each folder with one number, the folders are the classes. The folder
-   is that of the image, or the one above, or the WordNet id with which the file's name begins.
+   is that of the image, or the one above, or all of them (below a letter: a/abbey), or the WordNet id with which the
+   file's name begins.
 2. ILSVRC2012's validation images are known: three of the first twelve tell which of its numberings it is.
 3. The list counts as the other does for which 1 or 2 tells.
 4. A file beside the list names the classes: `class_files`.
@@ -71,7 +72,9 @@ def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, s
 
 
 def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | None:
-    """What a list itself tells of its labels; ids: the classes, where they are known already."""
+    """What a list itself tells of its labels; ids: the classes, if they are known already."""
+    if listed.told is not None:
+        return dict(listed.told)
     if listed.has_names:
         return {name: name for name in sorted(_labels(listed))}
     told = _by_folder(listed, notes if ids is None else [])
@@ -82,7 +85,7 @@ def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | Non
 
 def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
     """The folder for each number, where each has one and no two have the same."""
-    for folder_of in (_folder, _folder_above, _wnid_of_name):
+    for folder_of in (_lettered, _folder, _folder_above, whole_folder, _wnid_of_name):
         folders = [folder_of(path) for path in listed.paths]
         pairs = {pair for pair in zip(listed.labels, folders, strict=True) if pair[0] != -1}
         numbers, names = {number for number, _ in pairs}, {name for _, name in pairs}
@@ -110,6 +113,17 @@ def _folder(path: str) -> str:
 
 def _folder_above(path: str) -> str:
     return _folder(path.rpartition("/")[0])
+
+
+def whole_folder(path: str) -> str:
+    """All folders of a path, without the letter under which SUN397 and Places365 sort them: /a/abbey/1.jpg is abbey."""
+    return _lettered(path) or path.rpartition("/")[0].strip("/")
+
+
+def _lettered(path: str) -> str:
+    """The folders below one that is the first letter of their name; "" if the path has no such folder."""
+    letter, _, rest = path.rpartition("/")[0].strip("/").partition("/")
+    return rest if len(letter) == 1 and rest.startswith(letter) else ""
 
 
 def _wnid_of_name(path: str) -> str:
