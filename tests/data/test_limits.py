@@ -26,7 +26,7 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
         f"{tmp_path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
         "damaged or is something else: replace it, or move it out of the data set."
     )
-    assert "at most 67,108,864" in refusal(tmp_path / "classes.txt", at_most=LIMITS.classes_bytes)
+    assert "at most 16,777,216" in refusal(tmp_path / "classes.txt", at_most=LIMITS.classes_bytes)
     assert "at most 10" in refusal(tmp_path / "classes.txt", Limits(member_bytes=10))
 
 

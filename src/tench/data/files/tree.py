@@ -265,8 +265,13 @@ class Tree:
         return data
 
     def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
-        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks."""
-        return self.read(name, what, at_most).decode("utf-8-sig", "replace")
+        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks.
+
+        what, at_most: as for `read`, but `text_bytes` of the limits unless told otherwise.
+        """
+        return self.read(name, what, self.limits.text_bytes if at_most is None else at_most).decode(
+            "utf-8-sig", "replace"
+        )
 
     def spooled(self, name: str, suffix: str) -> Path:
         """A path in the cache for what is unpacked of a file of the tree, the same each time it is read."""
