@@ -14,7 +14,7 @@ import tench
 PACKAGE = Path(tench.__file__).parent
 LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "bench", "cli")
 """Each imports only from itself and from those before it."""
-HELPERS = ("errors", "files", "machine", "parallel", "plain", "progress", "compat")
+HELPERS = ("errors", "files", "machine", "parallel", "plain", "printable", "progress", "compat")
 """Modules at the top that all may import, and that import only each other."""
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -3,6 +3,7 @@
 import concurrent.futures
 import dataclasses
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from tench.data.images.image import ImageError, decode
 from tench.data.layouts.folder import EXTENSIONS, is_image_name
-from tench.errors import TenchError, UsageError
+from tench.data.table import MAX_IMAGE_BYTES
+from tench.errors import PassingError, TenchError, UsageError
 from tench.machine import num_threads
 from tench.weights.load import load
-from tench.weights.own import Classifier, in_batches
+from tench.weights.own import NOT_FINITE, Classifier, in_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +85,8 @@ def predict(
 def _predictions(classifier: Classifier, paths: list[str], top: int, threads: int) -> Iterator[Prediction]:
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
-            return classifier.card.test_view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
-        except ImageError as error:
+            return classifier.card.test_view.pixels(decode(_read(path), classifier.card.channels))
+        except (ImageError, PassingError) as error:
             return str(error)
         except OSError as error:
             return f"cannot be read ({error.strerror})"
@@ -96,8 +98,22 @@ def _predictions(classifier: Classifier, paths: list[str], top: int, threads: in
             for path, pixels in zip(part, views, strict=True):
                 if isinstance(pixels, str):
                     yield Prediction(path, error=pixels)
+                    continue
+                answer = next(probabilities)
+                if np.isnan(answer).any():
+                    yield Prediction(path, error=NOT_FINITE)
                 else:
-                    yield Prediction(path, _guesses(classifier, next(probabilities), top))
+                    yield Prediction(path, _guesses(classifier, answer, top))
+
+
+def _read(path: str) -> bytes:
+    """A file's bytes. Raises ImageError for what is no file, and for one that is larger than an image is read."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):  # a pipe that nobody writes to, a device without an end
+        raise ImageError("is not a file")
+    if found.st_size > MAX_IMAGE_BYTES:
+        raise ImageError(f"{found.st_size:,} bytes, and at most {MAX_IMAGE_BYTES:,} are read as one image")
+    return Path(path).read_bytes()
 
 
 def _guesses(classifier: Classifier, probabilities: npt.NDArray[np.float32], top: int) -> tuple[Guess, ...]:

@@ -33,8 +33,9 @@ def stored(
     except ImageError as error:
         if bad == "fail":
             raise ImageError(
-                f"{table.place(row)}: {error}.\nWith --bad skip it is left out, with --bad fix decoded as far as it "
-                "goes; 'tench check SOURCE' names every such image."
+                f"{table.place(row)}: {error}.",
+                "With --bad skip it is left out, with --bad fix decoded as far as it goes; 'tench check SOURCE' names "
+                "every such image.",
             ) from error
         if bad == "skip":
             return None, str(error)
