@@ -36,7 +36,8 @@ def test_what_a_terminal_would_obey_or_hide_is_escaped(name: str, shown: str) ->
 @pytest.mark.parametrize(
     "name",
     [
-        "café", "cafe\u0301", "猫", "قطة", "नमस्ते", "\u0645\u06cc\u200c\u062e", "😀", "👩\u200d🚀", "❤\ufe0f", "🇨🇭", "a\\x1b b",
+        "café", "cafe\u0301", "猫", "قطة", "नमस्ते", "\u0645\u06cc\u200c\u062e",
+        "😀", "👩\u200d🚀", "❤\ufe0f", "🇨🇭", "a\\x1b b",
         "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "", "\t",
     ],
 )  # fmt: skip
