@@ -57,10 +57,10 @@ def inside(name: str, where: str) -> str:
     """
     if name[1:2] == ":" and _DRIVE.match(name):
         raise _outside(name, where)
-    if name and "/." not in name and "//" not in name and name[0] not in "./" and name[-1] != "/":
+    if name and "/." not in name and "//" not in name and "\\" not in name and name[0] not in "./" and name[-1] != "/":
         return name  # nearly every name
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if not name or name[0] == "/" or ".." in parts:
+    if not name or name[0] in "/\\" or ".." in name.replace("\\", "/").split("/"):
         raise _outside(name, where)
     return "/".join(parts)
 

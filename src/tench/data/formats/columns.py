@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.numbering import MAX_CLASSES
 from tench.data.formats.roles import LABEL_COLUMNS as _LISTED_LABELS
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
+from tench.data.limits import LIMITS
 from tench.data.options import RecordKeys
 from tench.data.splits import group_by_split
 from tench.data.table import Classes, Contents, Rows, numbered_keys
@@ -174,7 +174,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
         raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} hold no images.")
     for file in files:
         names, none = file.class_names, "" if file.text else NO_LABEL
-        most = MAX_CLASSES if names is None else len(names)
+        most = LIMITS.classes if names is None else len(names)
         for row, label in enumerate(file.labels):
             if label == none and split != "test":
                 raise TenchError(

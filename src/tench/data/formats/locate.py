@@ -16,14 +16,13 @@ import dataclasses
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tench.data import splits
-from tench.data.files.names import JUNK, is_image_name
+from tench.data.files.names import JUNK, composed, is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.tables import sample
 from tench.data.splits import TEST, TRAIN, VAL
@@ -64,7 +63,7 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether there is a file, by its name from the tree's root or its absolute path."""
-        return name in self._position or self._size(name) is not None
+        return composed(name) in self._position or self._size(name) is not None
 
     def knows(self, path: str) -> bool:
         """Whether an image has this name, with or without its suffix, below any folder."""
@@ -219,7 +218,7 @@ class Files:
                 continue
 
     def _find(self, name: str) -> int:
-        position = self._position.get(name)
+        position = self._position.get(composed(name))
         if position is not None:
             return position
         size = self._size(name)
@@ -269,8 +268,7 @@ def _parts(path: str) -> list[str]:
 
 def _plain(name: str) -> str:
     """A name for comparison: composed characters, lower case, "/" between its parts."""
-    name = name.replace("\\", "/").lower()
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    return composed(name.replace("\\", "/").lower())
 
 
 def _stem(name: str) -> str:

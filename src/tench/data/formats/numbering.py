@@ -20,11 +20,9 @@ from typing import Any
 from tench.data.formats.class_files import ClassFile, agreed, class_files
 from tench.data.formats.listing import Listed
 from tench.data.formats.wordnet import devkit_order, imagenet, names_of
+from tench.data.limits import LIMITS
 from tench.data.table import Classes
 from tench.errors import TenchError
-
-MAX_CLASSES = 1_000_000
-"""A larger number is taken for something other than a class."""
 
 _FIRST_OF_VAL = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286)
 """The classes of ILSVRC2012_val_00000001 to 12, as positions among the sorted WordNet ids."""
@@ -170,7 +168,7 @@ def _only_numbers(
     notes += [f"{where} is no list of different classes: it is not used." for where in unused]
     beside, more = agreed([file for file in found if _lists_classes(file)])
     notes += more
-    most = MAX_CLASSES if beside is None else len(beside)
+    most = LIMITS.classes if beside is None else len(beside)
     start = int(0 not in numbers and max(numbers) == (len(numbers) if beside is None else most))
     for listed in lists.values():
         if wrong := {number for number in _labels(listed) if number - start >= most}:

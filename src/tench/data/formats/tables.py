@@ -480,7 +480,7 @@ def is_parquet_list(file: BinaryIO) -> bool:
 
     try:
         schema = parquet.read_schema(file)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False
     return parquet_path_column(schema) is not None
 
@@ -508,7 +508,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
         ]
         table = parquet.read_table(file, columns=names)
         cells = tuple(table.column(name).to_pylist() for name in names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TenchError(f"{where}: cannot be read as Parquet ({error}). Copy or make it again.") from error
     return Sheet(where, tuple(names), cells, range(len(table)), unit="row")
 

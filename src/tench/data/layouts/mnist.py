@@ -296,8 +296,7 @@ def _mapped(tree: Tree, name: str) -> tuple[Classes, int]:
     """The classes of a mapping file, and the first label."""
     names = {}
     try:
-        with tree.open(name) as file:
-            text = LIMITS.read_whole(file, tree.place(name), int(tree.length[tree.index(name)]), "a list of classes")
+        text = tree.read(name, "a list of classes")
         for line in text.decode("ascii").splitlines():
             if line.strip():
                 label, *codes = map(int, line.split())
