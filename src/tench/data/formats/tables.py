@@ -168,6 +168,7 @@ def _is_table(head: Sequence[Sequence[str]], is_image: IsImage, sure: bool) -> b
         return False
     if _known_path(first) is not None or sure:
         return True
+    head = [row if "".join(row[len(first) :]).strip() else row[: len(first)] for row in head]
     if Counter(map(len, head)).most_common(1)[0][0] != len(first):
         return False
     return (
