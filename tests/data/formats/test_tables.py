@@ -258,8 +258,8 @@ def test_numbers_with_fractions_are_no_label() -> None:
     lines = ["image,age", *(f"{number}.jpg,{number * 1.37:.2f}" for number in range(1, 40))]
     assert roles(*lines).question == (
         "LIST: column 'age' holds 39 different numbers with fractions, which is a quantity to predict, not a class; "
-        "tench trains classifiers. If another column is the label, name it with --label COLUMN; to classify by ranges, add a "
-        "column that names the range of each image"
+        "tench trains classifiers. If another column is the label, name it with --label COLUMN; to classify by ranges, "
+        "add a column that names the range of each image"
     )
 
 

@@ -69,7 +69,8 @@ class Files:
         """Whether an image has this name, with or without its suffix, below any folder."""
         if not path or len(path) > 4096 or path.endswith("/"):
             return False
-        return bool(self._candidates(_parts(path)))
+        parts = _parts(path)
+        return bool(self._candidates(parts) or self._numbered(parts))
 
     def names(self, folders: Sequence[str], paths: Sequence[str], split: str | None = None) -> list[str | None]:
         """The names of images from the tree's root, for their paths in a list; None if there is no such image.

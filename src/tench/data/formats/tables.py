@@ -274,7 +274,8 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
     firsts = [words[0] for words in several]
     if _most(heads, is_image) or looks_like_image(heads[0]):
         return _path_and_label(texts, numbers, where, is_image)
-    if _most(firsts, is_image) and len(set(firsts)) > 1 and not _are_numbers(firsts):
+    is_prose = len(set(firsts)) == 1 and firsts[0].isalpha()  # one that begins with the name of an image
+    if _most(firsts, is_image) and not is_prose and not _are_numbers(firsts):
         pairs = [text.split(None, 1) for text in texts]
         labels = [pair[1] if len(pair) == 2 else None for pair in pairs]
         cells = ([pair[0] for pair in pairs], labels)
@@ -304,7 +305,8 @@ def _spaced(
     """A table with spaces between its columns; before it may stand a count and a line of names."""
     rows = [text.split() for text in texts]
     start = next(row for row, words in enumerate(rows) if len(words) == width)
-    if start > 2 or any(len(words) != width for words in rows[start:]):
+    above = rows[:start]  # a count, or names
+    if start > 2 or any(len(words) != width for words in rows[start:]) or any(is_image(words[0]) for words in above):
         return None
     columns = tuple(zip(*rows[start:], strict=True))
     at = image_column([[column[row] for row in sample(len(rows) - start)] for column in columns], is_image)
