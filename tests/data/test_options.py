@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tench.data.options import SourceOptions
+from tench.data.options import RecordKeys, SourceOptions
 from tench.data.source import open_source
 from tench.errors import UsageError
 
@@ -57,10 +57,23 @@ def test_an_option_that_the_layout_does_not_take_is_refused() -> None:
 @pytest.mark.parametrize("name", ["min_images", "val_per_class"])
 def test_a_count_below_zero_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as error:
-        SourceOptions(**{name: -1})
+        SourceOptions(**{name: -1})  # type: ignore[arg-type]
     assert str(error.value) == f"--{name.replace('_', '-')} must be at least 0, got -1."
 
 
 def test_the_same_folder_with_other_options_is_another_table(photos_and_masks: Path) -> None:
     assert open_source(photos_and_masks, exclude=("masks", "*_mask.png")).num_images == 4
     assert open_source(photos_and_masks, exclude=("masks",)).num_images == 6
+
+
+def test_keys_name_the_image_and_the_label() -> None:
+    assert SourceOptions(keys="image=a/b, label=c").record_keys() == RecordKeys(image="a/b", label="c")
+    assert SourceOptions(label="d").record_keys() == RecordKeys(label="d")
+    assert SourceOptions().record_keys() == RecordKeys()
+
+
+@pytest.mark.parametrize("keys", ["", "image", "image=", "picture=a", "a,b"])
+def test_keys_that_name_neither_are_refused(keys: str) -> None:
+    with pytest.raises(UsageError) as error:
+        SourceOptions(keys=keys)
+    assert str(error.value) == f"--keys {keys!r}: expected image=KEY,label=KEY, or one of the two."
