@@ -387,6 +387,14 @@ def test_the_archive_in_a_folder_is_opened_unless_its_content_is_beside_it(tmp_p
     assert open_source(tmp_path).fingerprint == both.fingerprint
 
 
+def test_an_archive_of_nothing_and_another_file_of_the_name_are_not_recognised(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"not found")
+    with zipfile.ZipFile(tmp_path / "cifar-10-python.zip", "w"):
+        pass
+    for name in ("cifar-10-python.tar.gz", "cifar-10-python.zip"):
+        assert not recognise(tmp_path / name)
+
+
 def test_two_archives_in_a_folder_are_a_question(tmp_path: Path) -> None:
     for form, name in (("cifar-10-batches-py", "cifar-10-python"), ("cifar-100-binary", "cifar-100-binary")):
         archive_of(FORMS[form](tmp_path / "made" / form), tmp_path / f"{name}.tar.gz", "w:gz")

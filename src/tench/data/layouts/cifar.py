@@ -193,8 +193,9 @@ def _found(tree: Tree) -> list[tuple[_Form, str]]:
 
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree with the name of a published one."""
-    inside = [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
-    return [] if tree.source.is_file() and tree.path(0) == tree.source else inside
+    if len(tree) == 1 and tree.path(0) == tree.source:  # a file of that name that is no archive
+        return []
+    return [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
 
 
 def _is(form: _Form, tree: Tree, folder: str, name: str) -> bool:
