@@ -621,3 +621,14 @@ def test_whatever_is_changed_in_a_pickle_the_answer_is_a_table_or_a_refusal(
     finally:
         file.write_bytes(whole)
     assert not message or str(set_to_damage) in message
+
+
+@pytest.mark.parametrize("form", ["cifar-10-batches-bin", "cifar-10-batches-py"])
+def test_a_batch_of_forty_gigabytes_is_refused_unread(tmp_path: Path, form: str) -> None:
+    folder = FORMS[form](tmp_path / form)
+    file = next(folder.glob("data_batch_2*"))
+    os.truncate(file, 3073 * 13_000_000)  # a sparse file
+    assert refusal(folder) == (
+        f"{file}: has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is damaged or "
+        "is something else: replace it, or move it out of the data set."
+    )

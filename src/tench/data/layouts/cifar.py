@@ -115,8 +115,8 @@ _ARCHIVE = re.compile(
 )
 
 _FEW_RECORDS = 4096
-_MOST_PICKLE_BYTES = 2**30
-"""The largest pickle as published has 155 MB."""
+_MOST_BYTES = 2**30
+"""Of a batch; the largest as published has 155 MB."""
 
 _log = logging.getLogger("tench")
 
@@ -287,6 +287,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             f"{form.record_bytes:,} bytes, and should be a whole number of them. It may have been cut off: unpack the "
             "archive again."
         )
+    LIMITS.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
     labels = []
     with tree.open(name) as file:
         while block := file.read(form.record_bytes * _FEW_RECORDS):
@@ -298,7 +299,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
 def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     where, position = tree.place(name), tree.index(name)
     with tree.open(name) as file:
-        data = LIMITS.read_whole(file, where, int(tree.length[position]), "a pickled batch", _MOST_PICKLE_BYTES)
+        data = LIMITS.read_whole(file, where, int(tree.length[position]), "a CIFAR batch", _MOST_BYTES)
     batch, ends = read_pickle(where, data)
     pixels, labels = as_array(batch.get("data")), batch.get(form.label_key)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
