@@ -16,6 +16,7 @@ import dataclasses
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
