@@ -1,4 +1,5 @@
-"""Write docs/commands.md and docs/recipes.md from the code, so that they cannot say something else.
+"""Write docs/commands.md and docs/recipes.md from the code, and from its tests the table of published data sets in
+docs/data.md, so that they cannot say something else.
 
 Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
 """
@@ -9,22 +10,26 @@ import importlib
 import inspect
 import itertools
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tench.cli.main import COMMANDS
+from tench.data.options import SourceOptions
 from tench.training import recipe as recipe_module
-from tench.training.recipe import Recipe
+from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_file import PACKAGED, packaged_recipes
 
+DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py: make docs -->\n\n"
 
 
 def main(folder: Path) -> None:
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
     (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
+    (folder / "data.md").write_text(data_page(), encoding="utf-8")
 
 
 def commands_page() -> str:
@@ -41,6 +46,8 @@ def commands_page() -> str:
             if field.name in documented
         ]
         parts.append("| option | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        if SourceOptions in typing.get_type_hints(options).values():
+            parts.append("And how to read the source: `--label`, `--exclude`, ... ([values](recipes.md#source)).\n")
         if command == "train":
             parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
     return "\n".join(parts)
@@ -67,8 +74,8 @@ def recipes_page() -> str:
         "recipe. [Training](training.md) shows them at work.\n",
     ]
     for section in dataclasses.fields(Recipe):
-        kind: Any = section.type
-        documented = _field_docs(recipe_module, kind.__name__)
+        kind = SECTIONS[section.name]
+        documented = _field_docs(sys.modules[kind.__module__], kind.__name__)
         rows = [
             f"| `{field.name}` | {_default(field)} | {documented[field.name]} |" for field in dataclasses.fields(kind)
         ]
@@ -78,6 +85,14 @@ def recipes_page() -> str:
         text = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8")
         parts.append(f"## {name}\n\n```yaml\n{text}```\n")
     return "\n".join(parts)
+
+
+def data_page() -> str:
+    """The page as it is, with a new table of published data sets."""
+    sys.path.insert(0, str(DOCS.parent))  # for the tests, which are not installed
+    from tests.data.published.page import filled
+
+    return filled((DOCS / "data.md").read_text(encoding="utf-8"))
 
 
 def _field_docs(module: ModuleType, class_name: str) -> dict[str, str]:
@@ -116,4 +131,4 @@ def _dedent(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else DOCS)

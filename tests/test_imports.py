@@ -14,7 +14,24 @@ import tench
 PACKAGE = Path(tench.__file__).parent
 LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "bench", "cli")
 """Each imports only from itself and from those before it."""
-HELPERS = ("errors", "files", "machine", "parallel", "progress", "compat")
+DATA_LAYERS = (
+    ("options", "handled", "keys", "limits", "apart"),
+    ("table",),
+    ("files", "beside", "spool"),
+    ("split", "splits", "subset"),
+    ("folders", "evidence", "label_names"),
+    ("images",),
+    ("formats",),
+    ("layouts",),
+    ("cache", "source"),
+    ("download",),
+    ("check",),
+    ("policy", "info"),
+    ("prepare",),
+    ("image", "picture", "tfrecord"),  # former homes, kept for scripts
+)
+"""The same inside `data`."""
+HELPERS = ("errors", "files", "machine", "parallel", "plain", "progress", "compat")
 """Modules at the top that all may import, and that import only each other."""
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
@@ -69,6 +86,21 @@ def allowed(layer: str) -> set[str]:
 def test_a_module_imports_only_from_folders_above_its_own(path: Path) -> None:
     layer = layer_of(name_of(path))
     assert {*(found for found in imported(path) if layer_of(found) not in allowed(layer))} == set()
+
+
+def data_layer_of(module: str) -> int:
+    """The position in DATA_LAYERS of a module below tench.data."""
+    name = module.split(".")[2]
+    return next(position for position, names in enumerate(DATA_LAYERS) if name in names)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.is_relative_to(PACKAGE / "data")], ids=name_of)
+def test_a_module_of_data_imports_only_from_packages_above_its_own(path: Path) -> None:
+    name = name_of(path)
+    if name == "tench.data":
+        return
+    found = {other for other in imported(path) if other.startswith("tench.data.")}
+    assert {other for other in found if data_layer_of(other) > data_layer_of(name)} == set()
 
 
 def test_every_module_has_a_place_in_the_list() -> None:

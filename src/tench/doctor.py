@@ -4,7 +4,7 @@ import dataclasses
 import os
 import shutil
 
-from tench.data.source import cache_folder
+from tench.data.cache import cache_folder
 from tench.machine import available_memory_bytes, cgroup_quota, cpu_has_bf16, cpu_name, has_bf16, num_cores
 
 

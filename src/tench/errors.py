@@ -7,6 +7,10 @@ class TenchError(Exception):
     """Something in the data, a file or the machine stops the work. The command line exits with 1."""
 
 
+class PassingError(TenchError):
+    """A failure that may be gone at the next try, and is never remembered: permission, network disk, memory."""
+
+
 class UsageError(TenchError):
     """What was asked for cannot be: an unknown name, an option out of range. The command line exits with 2."""
 

@@ -1,18 +1,56 @@
 """Files that appear complete or not at all."""
 
+import errno
 import os
+import re
 import secrets
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tench.errors import TenchError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a regular file for reading, unbuffered: a pipe would be waited for, and a device never ends.
+
+    Raises TenchError if it is anything else, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # regular files do not care
+    except OSError as error:
+        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(path) else ""
+        # A socket cannot be opened at all.
+        reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror
+        raise TenchError(f"{path}: cannot be read ({reason}).{link}") from error
+    try:
+        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        if kind != stat.S_IFREG:
+            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Give a file or a folder.")
+        return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
+"""The name of a file that is being written; the group is its final name."""
 
 
 @contextmanager
@@ -27,6 +65,17 @@ def complete_file(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove what `complete_file` leaves in a folder if its process is killed.
+
+    names: of the files that were being written; None: any. Nothing else is touched, whatever it is called.
+    """
+    for path in folder.glob(".*.part"):
+        found = _PART.fullmatch(path.name)
+        if found and (names is None or found[1] in names) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

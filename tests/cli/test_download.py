@@ -107,7 +107,7 @@ def test_a_set_is_downloaded_and_the_next_command_is_named(tmp_path: Path, capsy
     dest = tmp_path / "my digits"
     assert main(["download", "mnist", str(dest)]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"Next: tench info '{dest}'\n"
+    assert shown.out == f"Next: tench train '{dest}' (tench info '{dest}' shows what it holds)\n"
     assert f"{dest}/train-images-idx3-ubyte.gz: complete, with the published MD5." in shown.err
     assert {path.name: path.read_bytes() for path in dest.iterdir()} == small_mnist()
     assert main(["info", str(dest)]) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from tench.data.splits import group_by_split, split_of, split_of_path, splits_of_values
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,54 @@ def test_a_split_column_holds_names_or_yes_and_no(column: str, splits: dict[str,
 @pytest.mark.parametrize(("column", "values"), [("fold", ["0", "1"]), ("set", ["a", "b"]), ("split", ["train", "x"])])
 def test_a_column_with_other_values_tells_no_splits(column: str, values: list[str]) -> None:
     assert splits_of_values(column, values) is None
+
+
+def test_the_word_of_a_folder_further_up_does_not_matter() -> None:
+    assert group_by_split(["train_test_split/train/0.tar"], "/set", "shards")[0] == {
+        "train": ["train_test_split/train/0.tar"]
+    }
+
+
+def test_a_folder_called_by_a_split_counts_for_files_that_name_none() -> None:
+    assert group_by_split(["0.tar"], "/set/val", "shards", root="val") == (
+        {"val": ["0.tar"]},
+        ["The folder val says the split: all shards are val."],
+    )
+    assert group_by_split(["0.tar"], "/set/train", "shards", root="train") == ({"train": ["0.tar"]}, [])
+    assert group_by_split(["0.tar"], "/my_test", "shards", root="my_test")[0] == {"train": ["0.tar"]}
+    assert group_by_split(["train.tar"], "/set/val", "shards", root="val")[0] == {"train": ["train.tar"]}
+
+
+def test_split_from_takes_a_regular_expression_or_the_depth_of_a_folder() -> None:
+    paths = ["x/phase1-0.rec", "y/phase2-0.rec"]
+    assert group_by_split(["a_dev0.rec", "a_train0.rec"], "/set", "files", split_from=r"_([a-z]+)\d")[0] == {
+        "train": ["a_train0.rec"],
+        "val": ["a_dev0.rec"],
+    }
+    deep = ["a/train/test-time.rec", "a/test/train-time.rec"]
+    assert group_by_split(deep, "/set", "files", split_from="folder 2")[0] == {"train": deep[:1], "test": deep[1:]}
+    with pytest.raises(TenchError) as error:
+        group_by_split(paths, "/set", "files", split_from="(phase.)")
+    assert str(error.value) == (
+        "x/phase1-0.rec: --split-from '(phase.)' finds 'phase1' in it, which does not name one split (train, val or "
+        "test)."
+    )
+    with pytest.raises(TenchError) as error:
+        group_by_split(["train.rec", "b.rec"], "/set", "files", split_from="(train|val)")
+    assert str(error.value) == (
+        "/set: --split-from '(train|val)' finds no split in b.rec. Extend it, or leave the file out with --exclude "
+        "PATTERN."
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        ("(", "--split-from '(': not a regular expression (missing ), unterminated subpattern at position 0)."),
+        ("train", "--split-from 'train': has no group. Put the part that names the split in ( )."),
+    ],
+)
+def test_a_split_from_that_cannot_work_is_a_usage_error(how: str, text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        group_by_split(["train.rec"], "/set", "files", split_from=how)
+    assert str(error.value) == text

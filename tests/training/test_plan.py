@@ -444,7 +444,7 @@ def found_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[dict[
         loaded = load(tmp_path / "table")
         assert loaded is not None
         dataset: Dataset = loaded
-        monkeypatch.setattr(plan, "open_source", lambda source, **_: dataset)
+        monkeypatch.setattr(plan, "open_source", lambda source, options: dataset)
 
     return find
 

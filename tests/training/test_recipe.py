@@ -1,6 +1,5 @@
 import ast
 import collections
-import dataclasses
 import inspect
 import math
 import types
@@ -14,6 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tench.data import options
 from tench.errors import UsageError
 from tench.training import recipe as recipe_module
 from tench.training.duration import Duration
@@ -21,7 +21,7 @@ from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
 from tench.training.recipe_file import checked, from_plain, load_recipe, packaged_recipes
 
-SECTIONS = ["model", "input", "augment", "mix", "optimizer", "schedule", "average", "training"]
+SECTIONS = ["source", "model", "input", "augment", "mix", "optimizer", "schedule", "average", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -34,7 +34,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
     if typing.get_origin(hint) is tuple:
         arguments = typing.get_args(hint)
         if arguments[-1] is Ellipsis:
-            return st.lists(FINITE, max_size=4).map(tuple)
+            return st.lists(values_of(arguments[0]), max_size=4).map(tuple)
         return st.tuples(*map(values_of, arguments))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return st.one_of([values_of(option) for option in typing.get_args(hint)])
@@ -42,8 +42,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def types_of_values() -> Iterator[tuple[str, Any]]:
-    for section in dataclasses.fields(Recipe):
-        yield from typing.get_type_hints(section.type).items()
+    for section in typing.get_type_hints(Recipe).values():
+        yield from typing.get_type_hints(section).items()
 
 
 def written(tmp_path: Path, text: str | bytes) -> str:
@@ -103,8 +103,10 @@ def test_a_value_has_one_name_in_all_sections() -> None:
 
 
 def test_every_field_is_explained_where_it_stands() -> None:
-    classes = [node for node in ast.parse(inspect.getsource(recipe_module)).body if isinstance(node, ast.ClassDef)]
-    sections = [node for node in classes if node.name.lower() in SECTIONS]
+    modules = [ast.parse(inspect.getsource(module)) for module in (options, recipe_module)]
+    classes = [node for module in modules for node in module.body if isinstance(node, ast.ClassDef)]
+    kinds = {kind.__name__ for kind in typing.get_type_hints(Recipe).values()}
+    sections = [node for node in classes if node.name in kinds]
     assert len(sections) == len(SECTIONS)
     for section in sections:
         fields = [index for index, node in enumerate(section.body) if isinstance(node, ast.AnnAssign)]
@@ -121,7 +123,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         (
             "optimiser: {lr: 1.0}",
             "unknown section 'optimiser'. Did you mean 'optimizer'? "
-            "Known: model, input, augment, mix, optimizer, schedule, average, training.",
+            "Known: source, model, input, augment, mix, optimizer, schedule, average, training.",
         ),
         (
             "model: {architecture: resnet18}",
@@ -135,11 +137,13 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ("optimizer:", "optimizer should hold keys and values, found None."),
         (
             "[optimizer]",
-            "expected the sections model, input, augment, mix, optimizer, schedule, average, training, "
+            "expected the sections source, model, input, augment, mix, optimizer, schedule, average, training, "
             "found ['optimizer'].",
         ),
-        ("[]", "expected the sections model, input, augment, mix, optimizer, schedule, average, training, found []."),
-        ("0", "expected the sections model, input, augment, mix, optimizer, schedule, average, training, found 0."),
+        ("[]", f"expected the sections {', '.join(SECTIONS)}, found []."),
+        ("0", f"expected the sections {', '.join(SECTIONS)}, found 0."),
+        ("source: {label: 3}", "source.label is 3, but should be text or null."),
+        ("source: {exclude: [3]}", "source.exclude is [3], but should be a list of text."),
         ("training: {batch_size: 1.5}", "training.batch_size is 1.5, but should be a whole number."),
         ("training: {epochs: true}", "training.epochs is True, but should be a whole number or a number."),
         ("training: {batch_size: '3'}", "training.batch_size is '3', but should be a whole number."),

@@ -63,7 +63,7 @@ def bench_input(
     if wrong := [count for count in threads if count < 1]:
         raise UsageError(f"The number of threads is {wrong[0]}, but should be 1 or more.")
     used = choose_device(device)
-    dataset = open_source(source, min_images=recipe.input.min_images, val_per_class=recipe.input.val_per_class)
+    dataset = open_source(source, recipe.source)
     name, table = _split(dataset, split)
     recipe = resolve(recipe, table, used)
     # Of the last epoch: where training images grow, by then they are as large as they become.

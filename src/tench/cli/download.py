@@ -13,10 +13,11 @@ from tench.cli.parse import parse
 class Download:
     """Download a public dataset by its name into a folder, checked against its published checksum.
 
-    Without NAME, the names are listed. The same command continues what was interrupted, and keeps what is already
-    there. Proxies are taken from the environment (https_proxy). The environment variable TENCH_MIRROR is a base address
-    to download from instead, e.g. a mirror inside a company: TENCH_MIRROR/FILE. ImageNet comes from Kaggle: it needs
-    the package kaggle and an account there. Example:
+    Archives stay as published: tench reads them without unpacking. Without NAME, the names are listed. The same command
+    resumes an interrupted download, and keeps what is already there. Proxies are taken from the environment
+    (https_proxy). The environment variable TENCH_MIRROR is a base address to download from instead, e.g. a mirror
+    inside a company: TENCH_MIRROR/FILE. ImageNet comes from Kaggle: it needs the package kaggle and an account there.
+    Example:
 
         tench download cifar10 ~/cifar10
     """
@@ -37,10 +38,11 @@ def run(arguments: list[str]) -> int:
 
     if asked.list or asked.name is None:
         for name, num_bytes, what in offered():
-            print(f"{name:<14} {size_text(num_bytes):>9}  {what}")
+            print(f"{name:<15} {'?' if num_bytes is None else size_text(num_bytes):>9}  {what}")
         return 0
     if asked.dest is None:
         raise UsageError(f"Where to? Name a folder: tench download {shlex.quote(asked.name)} DEST.")
     path = download(asked.name, asked.dest)
-    print(f"Next: tench info {shlex.quote(str(path))}")
+    source = shlex.quote(str(path))
+    print(f"Next: tench train {source} (tench info {source} shows what it holds)")
     return 0

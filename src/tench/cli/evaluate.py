@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from tench.cli.parse import parse
+from tench.data.options import NO_OPTIONS, SourceOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Evaluate:
     """Dataset; none: the one that the run validated on."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Split to evaluate; none: val, else test, else train, of a training set only what was held out."""
+    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
     """Images per batch."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
@@ -53,6 +55,7 @@ def run(arguments: list[str]) -> int:
         batch_size=asked.batch_size,
         threads=asked.threads,
         bad=asked.bad,
+        options=asked.reading,
     )
     classes = classifier.classes
     rows = list(zip(classes.ids, classes.names, metrics.per_class, strict=True))

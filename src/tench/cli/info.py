@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from tench.cli.parse import parse
+from tench.data.options import NO_OPTIONS, SourceOptions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,7 @@ class Info:
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
     ] = ()
     """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    min_images: int = 0
-    """Leave out classes with fewer training images."""
-    val_per_class: int = 0
-    """Training images per class to hold out as val, with a fixed seed, if the source has no val."""
+    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
@@ -48,12 +46,7 @@ def run(arguments: list[str]) -> int:
 
     if asked.recipe and not asked.preview:
         raise UsageError("--recipe says what --preview FILE.png draws; name a file too, or leave it out.")
-    dataset = open_source(
-        (asked.source, *asked.with_),
-        min_images=asked.min_images,
-        val_per_class=asked.val_per_class,
-        boxes=asked.boxes,
-    )
+    dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
         from tench.training.fit import default_recipe
         from tench.training.preview import write_preview

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from tench.cli.parse import parse
+from tench.data.options import NO_OPTIONS, SourceOptions
 
 if TYPE_CHECKING:
     from tench.data.images.encode import Encoding
@@ -41,10 +42,7 @@ class Prepare:
     """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
     splits: tuple[str, ...] = ()
     """Which of train, val and test; none: all there are."""
-    min_images: int = 0
-    """Leave out classes with fewer training images."""
-    val_per_class: int = 0
-    """Make a split val of so many training images of each class, where there is none."""
+    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     val_fraction: float = 0.0
     """Make a split val of this part of each class of train."""
     test_fraction: float = 0.0
@@ -111,12 +109,7 @@ def run(arguments: list[str]) -> int:
         style=asked.style,
         bad=asked.bad,
     )
-    dataset = open_source(
-        (asked.source, *asked.with_),
-        min_images=asked.min_images,
-        val_per_class=asked.val_per_class,
-        boxes=asked.boxes,
-    )
+    dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     made = plan(
         dataset,
         asked.dest,

@@ -4,6 +4,15 @@ import dataclasses
 from typing import Any
 
 from tench.errors import UsageError
+from tench.plain import typed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RecordKeys:
+    """The keys, columns or arrays that hold the images and the labels; None if the layout is to find them."""
+
+    image: str | None = None
+    label: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,16 +36,28 @@ class SourceOptions:
     exclude: tuple[str, ...] = ()
     """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
     keys: str | None = None
-    """Record keys of a TFRecord or Parquet file: image=KEY,label=KEY."""
+    """Keys, columns or arrays of a container that hold images and labels: image=KEY,label=KEY."""
     min_images: int = 0
     """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
     val_per_class: int = 0
     """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise UsageError for a number below 0."""
         for name in ("min_images", "val_per_class"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{flag(name)} must be at least 0, got {getattr(self, name)}.")
+        self.record_keys()
+
+    def record_keys(self) -> "RecordKeys":
+        """What --keys asks for; --label is another way to ask for the label. Raises UsageError if it says neither."""
+        asked: dict[str, str | None] = {"image": None, "label": self.label}
+        for part in (self.keys or "").split(",") if self.keys is not None else ():
+            what, _, key = part.strip().partition("=")
+            if what not in asked or not key:
+                raise UsageError(f"--keys {self.keys!r}: expected image=KEY,label=KEY, or one of the two.")
+            asked[what] = key
+        return RecordKeys(**asked)
 
     def given(self) -> dict[str, Any]:
         """The options that differ from the default, by field name."""
@@ -46,11 +67,21 @@ class SourceOptions:
             if getattr(self, field.name) != field.default
         }
 
+    def to_json(self) -> dict[str, Any]:
+        """The options that differ from the default, as JSON holds them; `SourceOptions.from_json` reads them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.given().items()}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "SourceOptions":
+        """Raises PlainError for an unknown name or a value of another type. where: the key, for messages."""
+        options: SourceOptions = typed(data, cls, where)
+        return options
+
 
 NO_OPTIONS = SourceOptions()
 
-EVERY_SOURCE = frozenset({"exclude", "min_images", "val_per_class"})
-"""Options that do not depend on the layout."""
+EVERY_SOURCE, EVERY_TREE = frozenset({"min_images", "val_per_class"}), frozenset({"exclude"})
+"""Options that do not depend on the layout: of all sources, and of those that are files."""
 
 
 def flag(name: str) -> str:

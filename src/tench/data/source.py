@@ -1,45 +1,57 @@
 """From what a person names (a path, or `digits`) to a Dataset, quickly the second time.
 
-The table is kept in a cache folder of ours, never beside the user's files, and is built anew when a file or folder
-of the source has changed. One process builds it while others wait.
+The table is kept in the cache (`cache`) and rebuilt when a file or folder of the source has changed.
 """
 
 import dataclasses
-import hashlib
 import logging
 import os
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tench.data import subset
-from tench.data.files.names import is_unfinished
+from tench.data.cache import cached
+from tench.data.files.gzip_index import open_indexed
+from tench.data.files.names import is_image_name, is_unfinished, reads_heif
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
-from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed
-from tench.data.options import EVERY_SOURCE, NO_OPTIONS, SourceOptions, flag
-from tench.data.table import Classes, Contents, Dataset, Stamp, Table, is_fresh, load, made, save_dataset, unite
+from tench.data.kinds import (
+    archives_in,
+    found_text,
+    has_images,
+    kind_of_file,
+    opened_in_place,
+    unread_notes,
+    with_sniffed_images,
+)
+from tench.data.layouts import (
+    LAYOUTS,
+    NAMED,
+    Layout,
+    folder,
+    ilsvrc,
+    imagenet_eval,
+    kaggle,
+    listed,
+    pixel_table,
+    synsets,
+)
+from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
+from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, nearest
 
 _VAL_SEED = 0
 """For the images of --val-per-class; notes and docs state it."""
 
+_MAX_ARCHIVES_DEPTH = 3
+"""Archives in archives in a folder are opened up to here."""
+
 _log = logging.getLogger("tench")
-
-
-def cache_folder() -> Path:
-    """Where tables are kept: TENCH_CACHE, else `tench` in the user's cache directory."""
-    if chosen := os.environ.get("TENCH_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
 
 
 Source = str | Path | Sequence[str | Path]
@@ -64,12 +76,13 @@ def open_source(
     Raises UsageError if there is no such path or name, TenchError if it holds no known layout, or a damaged one.
     """
     choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
+    choice.options.check()
     names = _names(source)
     if len(names) == 1:
         dataset = _open(names[0], choice, anew)
     else:
         parts = [_open_part(name, choice, anew) for name in names]
-        dataset = _cached(" + ".join(names), choice, lambda spool: unite(parts), anew)
+        dataset = cached(" + ".join(names), choice.text, lambda spool: unite(parts), anew)
     if refuse_unused:
         _refuse_unused(dataset, choice.options)
     return dataset
@@ -93,6 +106,11 @@ class _Choice:
 
     options: SourceOptions
     boxes: bool
+
+    @property
+    def text(self) -> str:
+        """The choice as a part of the dataset's name in the cache."""
+        return f"{dataclasses.astuple(self)}{' heif' * reads_heif()}"
 
     def applied(self, tree: Tree | None, contents: Contents) -> Contents:
         if self.boxes and tree is not None:
@@ -123,6 +141,9 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         layout, tree = _recognise(tree)
         contents = choice.applied(tree, real.attach(layout.read(tree), tree))
         left_out = [_excluded_note(pattern, count) for pattern, count in tree.excluded.items()]
+        left_out += unread_notes(tree, archives=layout is folder)
+        if layout is folder:
+            left_out += listed.beside_folders(tree)
         contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])
         stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
         for packed in sorted(set(tree.indexes.values())):
@@ -130,9 +151,9 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
             contents = dataclasses.replace(contents, notes=[*contents.notes, note])
         outline = contents.outline or outline_of(folders_of(tree), tree.names)
         contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes, outline=outline)
-        return made(contents, source=name, layout=layout.NAME)
+        return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
-    return _cached(name, choice, make, anew)
+    return cached(name, choice.text, make, anew)
 
 
 def _excluded_note(pattern: str, count: int) -> str:
@@ -151,7 +172,8 @@ def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
 def _refuse_unused(dataset: Dataset, options: SourceOptions) -> None:
     """Raise UsageError for an option that no layout of the dataset takes."""
     layouts = dataset.layout.split(" + ")
-    taken = EVERY_SOURCE.union(*(layout.OPTIONS for layout in (*LAYOUTS, folder) if layout.NAME in layouts))
+    found = [layout for layout in (*LAYOUTS, folder) if layout.NAME in layouts]
+    taken = EVERY_SOURCE.union(*(EVERY_TREE | layout.OPTIONS for layout in found))
     for name in options.given():
         if name not in taken:
             known = ", ".join(sorted(map(flag, taken)))
@@ -174,8 +196,9 @@ def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Tab
     return table.relabelled(index)
 
 
-def _recognise(tree: Tree) -> tuple[Layout, Tree]:
+def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     """The layout of a tree, or of the archive that is all it holds, as after a download; and that tree."""
+    tree = with_sniffed_images(tree)
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
     if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
@@ -184,6 +207,10 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
         found = [ilsvrc if devkit.sources(tree) else listed]
+    if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
+        found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
+    if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
+        found.remove(listed)  # their own lists, which they read better
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
@@ -193,79 +220,28 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         return found[0], tree
     if tree.source.is_dir() and len(tree) == 1 and (path := tree.path(0)) and is_archive(path):
         inside = tree.opened(tree.names).under(tree.names[0])
-        return _recognise(dataclasses.replace(inside, source=path))
+        return _recognise(dataclasses.replace(inside, source=path), depth + 1)
+    packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)
+    if packed:
+        return _recognise(opened_in_place(tree, packed), depth + 1)
     if folder.recognise(tree):
+        if not has_images(tree):
+            raise TenchError(f"{tree.source}: holds no images that can be read. {found_text(tree)}")
         return folder, tree
     if not tree.source.is_file():
         raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
     raise TenchError(
-        f"{tree.source}: a file that holds no dataset known here; it begins with {_first_bytes(tree.source)}. "
+        f"{tree.source}: a file that holds no data set known here; {_what(tree.source)}. "
         f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
         "(To classify one image with a trained model: tench predict RUN IMAGE.)"
     )
 
 
-def _cached(source: str, choice: _Choice, make: Callable[[Path], Dataset], anew: bool) -> Dataset:
-    """The dataset from the cache if it is there and fresh, else made, saved, and loaded."""
-    import filelock
-
-    digest = hashlib.sha256(os.fsencode(f"{source}\n{dataclasses.astuple(choice)}")).hexdigest()[:20]
-    cache = cache_folder()
-    saved = cache / "tables" / f"{digest}.arrow"
-    if not anew and (found := _load_fresh(saved)):
-        return found
-    try:
-        saved.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(saved.with_suffix(".lock")).acquire()  # another process may be building it: wait
-    except OSError as error:
-        raise TenchError(
-            f"{cache}: the cache folder cannot be written ({error.strerror}). "
-            "Set TENCH_CACHE to a folder that can be written."
-        ) from error
-    with lock:
-        if not anew and (found := _load_fresh(saved)):
-            return found
-        _log.info("Reading %s ...", source)
-        spool = cache / "spool" / digest
-        for part in spool.glob(".*.part"):  # of a process that was killed; it can be as large as the dataset
-            part.unlink()
-        began_ns = time.time_ns()
-        try:
-            dataset = make(spool)
-        except FileNotFoundError as error:
-            raise _changed(error.filename) from error
-        if changed := _changed_since(began_ns, dataset.stamp, spool):
-            raise _changed(changed)
-        save_dataset(dataset, saved)
-        if found := _load_fresh(saved):
-            return found
-    raise _changed(source)
-
-
-def _changed(what: str) -> TenchError:
-    return TenchError(f"{what}: changed while the table was made. Wait until the dataset is complete, then try again.")
-
-
-def _changed_since(began_ns: int, stamp: Stamp, spool: Path) -> str | None:
-    """A file or folder of the source, apart from what was spooled, that changed while it was read.
-
-    A time in the future, of a machine whose clock is ahead, does not count.
-    """
-    now_ns = time.time_ns()
-    for path, _, time_ns in stamp:
-        if began_ns < time_ns <= now_ns and not Path(path).is_relative_to(spool):
-            return str(path)
-    return None
-
-
-def _load_fresh(saved: Path) -> Dataset | None:
-    if not saved.exists():
-        return None
-    loaded = load(saved)
-    return loaded if loaded is not None and is_fresh(loaded.stamp) else None
-
-
-def _first_bytes(path: Path) -> str:
+def _what(path: Path) -> str:
+    """What a file is by its first bytes, for an error message."""
     with path.open("rb") as file:
-        start = file.read(8)
-    return repr(start) if start else "nothing (it is empty)"
+        start = file.read(512)
+    if not start:
+        return "it is empty"
+    kind = kind_of_file(start)
+    return f"it begins with {start[:8]!r}" + (f", as {kind} do" if kind else "")

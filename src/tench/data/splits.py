@@ -9,7 +9,7 @@ splits names none. The price of a fixed list of words: a set in another language
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from tench.errors import TenchError, some
+from tench.errors import TenchError, UsageError, some
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
 """The splits, in the order in which they are listed."""
@@ -24,6 +24,8 @@ _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JOINED = re.compile(r"(?i)(?<![a-z])train(?:ing)?[-_+ &]*(?:and[-_ ]*)?val(?:id|idation)?(?![a-z])")
 """train and val together: trainval, train_val, train+val."""
 
+_VERSION = re.compile(r"\d+(\.\d+)+")
+
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0", "")
 
 
@@ -32,6 +34,11 @@ def splits_in(name: str) -> frozenset[str]:
     rest, joined = _JOINED.subn(" ", name)
     found = {_SPLIT_OF_WORD[word] for word in map(str.lower, _CAMEL.findall(rest)) if word in _SPLIT_OF_WORD}
     return frozenset(found | {TRAIN} if joined else found)
+
+
+def without_split(name: str) -> str:
+    """The words of a name that say no split, joined in lower case: "images" of train_images, "x" of X_train."""
+    return "".join(word for word in map(str.lower, _CAMEL.findall(name)) if word not in _SPLIT_OF_WORD)
 
 
 def split_of(name: str) -> str | None:
@@ -46,26 +53,58 @@ def is_union(name: str) -> bool:
 
 
 def split_of_path(path: str) -> str | None:
-    """The split that a path stands for: by its file name, else by the nearest folder that names one."""
-    return next((split for part in reversed(path.split("/")) if (split := split_of(part))), None)
+    """The split that a path stands for: by its file name, else by the nearest folder with a split word in its name."""
+    return split_of(_telling_part(path))
 
 
-def group_by_split(paths: Iterable[str], where: str, what: str) -> tuple[dict[str, list[str]], list[str]]:
+def split_asked(path: str, how: str) -> str | None:
+    """The split of a path by --split-from; None if that finds nothing in it.
+
+    how: "folder N" (the N-th folder of the path, from 1) or a regular expression whose first group names the split.
+    Raises UsageError for an expression that has no group or is none, TenchError if what it finds names no split.
+    """
+    if depth := re.fullmatch(r"folder (\d{1,4})", how):
+        folders = path.split("/")[:-1]
+        word = folders[int(depth[1]) - 1] if 0 < int(depth[1]) <= len(folders) else None
+    else:
+        try:
+            found = re.compile(how).search(path)
+        except re.error as error:
+            raise UsageError(f"--split-from {how!r}: not a regular expression ({error}).") from error
+        if found is not None and not found.re.groups:
+            raise UsageError(f"--split-from {how!r}: has no group. Put the part that names the split in ( ).")
+        word = found[1] if found else None
+    if word is None:
+        return None
+    split = split_of(word)
+    if split is None:
+        raise TenchError(
+            f"{path}: --split-from {how!r} finds {word!r} in it, which does not name one split (train, val or test)."
+        )
+    return split
+
+
+def group_by_split(
+    paths: Iterable[str], where: str, what: str, *, split_from: str | None = None, root: str = ""
+) -> tuple[dict[str, list[str]], list[str]]:
     """The paths of each split, in the order of SPLITS, and notes for a person.
 
-    what: "shards" or "record files", for messages. If no path names a split, all are train, with a note. Raises
-    TenchError if only some name one, if a name has the words of two splits, or if both trainval and val are there.
+    what: "shards" or "record files", for messages. split_from: how to find the split instead, see split_asked. root:
+    the name of the folder that holds the paths; if it is just the word of a split, it counts for paths that say
+    nothing. If no path names a split, all are train, with a note. Raises TenchError if only some name one, if a name
+    has the words of two splits, or if both trainval and val are there.
     """
     by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
     silent: list[str] = []
     for path in paths:
-        for part in reversed(path.split("/")):
-            if len(found := splits_in(part)) > 1:
-                raise TenchError(
-                    f"{where}: {path} has the words of several splits in its name: {' and '.join(sorted(found))}. "
-                    "Rename it, or say which split it is with --split-from REGEX."
-                )
-        split = split_of_path(path)
+        if split_from is None:
+            _refuse_several(path, where)
+            split = split_of_path(path)
+        elif (split := split_asked(path, split_from)) is None:
+            raise TenchError(
+                f"{where}: --split-from {split_from!r} finds no split in {path}. Extend it, or leave the file out with "
+                "--exclude PATTERN."
+            )
         (by_split[split] if split else silent).append(path)
     named = {split: members for split, members in by_split.items() if members}
     if silent and named:
@@ -75,15 +114,57 @@ def group_by_split(paths: Iterable[str], where: str, what: str) -> tuple[dict[st
             f"{some(silent, at_most=3)}. Others do: {known}. Leave them out with --exclude PATTERN, rename them, or "
             "name the files to use."
         )
+    _refuse_configurations({TRAIN: silent}, where, what)
+    if silent and (split := _SPLIT_OF_WORD.get(root.lower())):
+        return {split: silent}, [f"The folder {root} says the split: all {what} are {split}."] * (split != TRAIN)
     if silent:
         return {TRAIN: silent}, [f"No name says a split: all {what} are train."]
-    unions = [path for path in named.get(TRAIN, ()) if any(map(is_union, path.split("/")))]
-    if unions and VAL in named:
+    _refuse_configurations(named, where, what)
+    unions = [path for path in named.get(TRAIN, ()) if is_union(_telling_part(path))]
+    if split_from is None and unions and VAL in named:
         raise TenchError(
             f"{where}: {unions[0]} holds train and val together, and {named[VAL][0]} holds val again, so validation "
             f"images would be trained on. Leave one of them out, for example with --exclude '{unions[0]}'."
         )
     return named, []
+
+
+def _configuration(path: str) -> str:
+    """The folders of a path that say no split: "full" of full/train/0.parquet. Parts 1, 2, ... of one are the same.
+
+    Versions are not: 3.0.0 and 3.0.1 are two.
+    """
+    folders = [part for part in path.split("/")[:-1] if not splits_in(part)]
+    return "/".join(part if _VERSION.fullmatch(part) else re.sub(r"\d+", "#", part) for part in folders)
+
+
+def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: str) -> None:
+    """Raise TenchError if a split has files in several folders, as builders keep several forms of one data set."""
+    for split, paths in by_split.items():
+        first: dict[str, str] = {}
+        for path in paths:
+            first.setdefault(_configuration(path), path)
+        if len(first) > 1:
+            examples = some(list(first.values()), at_most=4)
+            folder = next(path for path in first.values() if "/" in path).rpartition("/")[0]
+            raise TenchError(
+                f"{where}: {what} of {split} are in several folders, which may be several forms of one data set: "
+                f"{examples}. Give the folder of one ({where}/{folder}), leave the others out with --exclude PATTERN, "
+                "or give each folder as a source of its own to have them together."
+            )
+
+
+def _telling_part(path: str) -> str:
+    """The part of a path that tells the split: its file name, else the nearest folder with a split word; else ""."""
+    return next((part for part in reversed(path.split("/")) if splits_in(part)), "")
+
+
+def _refuse_several(path: str, where: str) -> None:
+    if len(found := splits_in(_telling_part(path))) > 1:
+        raise TenchError(
+            f"{where}: {path} has the words of several splits in its name: {' and '.join(sorted(found))}. "
+            "Rename it, or say which split it is with --split-from REGEX."
+        )
 
 
 def splits_of_values(column: str, values: Sequence[object]) -> Mapping[str, str] | None:

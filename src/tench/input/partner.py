@@ -1,12 +1,14 @@
-"""A process that fills images for one thread of the loader, where threads alone would wait for each other.
+"""A process that fills images for one thread of the loader, for machines on which threads alone wait for each other.
 
-Reading, decoding and resizing run without the interpreter's lock, but what lies between them holds it: a small part of
-a photograph's time, and a larger one of images that take less. So a handful of threads keep as many cores busy, and
-many threads do not. Then each hands its images over to a process of its own, which shares all that was in memory when
-it began, and takes the pixels from memory that both see. That has no name in /dev/shm, and is gone with them.
+Reading, decoding and resizing release Python's lock, but the code between them holds it: for 12 % of a photograph's
+time, for 20 to 50 % of a small image's (benchmarks/input/partner.md). So about eight threads saturate the lock, and a
+machine with 16 or more cores starves its GPU. Above that number each thread hands its images to a process of its own,
+which shares the table that was in memory when it began, and takes the pixels from memory that both see. This memory has
+no name in /dev/shm, and is freed with the processes. On two cores photographs gain nothing and raw pixels lose, so few
+threads stay alone.
 
-The process is forked by hand, for `multiprocessing` waits at its exit for each of its processes, without a limit, and
-one whose disk hangs does not end.
+The process is forked by hand, because `multiprocessing` waits at exit for each of its processes without a limit, and a
+process whose disk hangs does not end.
 """
 
 import contextlib

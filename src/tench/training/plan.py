@@ -13,6 +13,7 @@ from torch import nn
 from tench.data import policy
 from tench.data.handled import Handled
 from tench.data.info import image_sizes
+from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
@@ -23,7 +24,9 @@ from tench.input.order import Order
 from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, View
 from tench.machine import has_bf16
+from tench.models import stem_note
 from tench.models.airbench import Airbench
+from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
 from tench.training.network import network_options
@@ -62,20 +65,23 @@ class Data:
     bad_images: tuple[Handled, ...] = ()
 
 
-def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0) -> Data:
+def open_data(
+    source: Source, val: str | None, view: Input, options: SourceOptions = NO_OPTIONS, *, threads: int = 0
+) -> Data:
     """The training and validation tables of a source: its val, else its labelled test, else a part of its train.
 
-    val: another source to validate on, whose classes are matched by id. view: of the recipe, for what it says of the
-    data. Raises TenchError for data that would train to wrong numbers.
+    val: another source to validate on, whose classes are matched by id. view: the recipe's input section. options: how
+    to read the sources; val takes those that its layout knows. Raises TenchError for data that would train to wrong
+    numbers.
     """
-    dataset = open_source(source, min_images=view.min_images, val_per_class=view.val_per_class)
+    dataset = open_source(source, options)
     used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]
     dataset, bad_images = policy.apply(dataset, view.bad, used, threads=threads)
     _, train = dataset.split("train")
     require_labels(train, f"{dataset.source} (train)")
     other = None
     if val is not None:
-        other = open_source(val)
+        other = open_source(val, dataclasses.replace(options, min_images=0, val_per_class=0), refuse_unused=False)
         used = [(validation_split(other) or other.split("train", "test"))[0]]
         other, more = policy.apply(other, view.bad, used, threads=threads)
         bad_images += more
@@ -90,8 +96,7 @@ def open_data(source: Source, val: str | None, view: Input, *, threads: int = 0)
         "fingerprint": dataset.fingerprint,
         "val_fingerprint": other.fingerprint if other else None,
         "val_fraction": view.val_fraction,
-        "min_images": view.min_images,
-        "val_per_class": view.val_per_class,
+        "options": options.to_json(),
         "bad": view.bad,
         "bad_images": policy.fingerprint(bad_images),
     }
@@ -108,7 +113,9 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     view, training, average = recipe.input, recipe.training, recipe.average
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
-    image_size = _first(view.image_size, start and start.image_size, _sensed_size(train))
+    image_size = _first(view.image_size, start and start.image_size, None)
+    if image_size is None:
+        image_size = _size_for(_arch(recipe.model, start), _sensed_size(train), channels)
     small = image_size <= SMALL_PIXELS
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     made = (start and start.options) or AS_MADE
@@ -154,8 +161,22 @@ def _average_decay(recipe: Recipe, every: int, num_images: int) -> float:
 
 
 def _first(*values: Any) -> Any:
-    """The first value that is one: neither auto nor None."""
-    return next(value for value in values if value is not None and value != "auto")
+    """The first value that is one: neither auto nor None; None if there is none."""
+    return next((value for value in values if value is not None and value != "auto"), None)
+
+
+def _size_for(arch: str, sensed: int, channels: int) -> int:
+    """The size of small images, or if the network cannot take that, the larger one that it is made for."""
+    if sensed > SMALL_PIXELS:
+        return sensed
+    try:
+        stem_note(arch, num_classes=2, image_size=sensed, channels=channels)
+    except UsageError:
+        usual: int = source_of(arch).usual_input(name_in_source(arch)).image_size
+        if usual > sensed:
+            _log.info("Note: %s cannot take %d x %d px; images are enlarged to %d.", arch, sensed, sensed, usual)
+            return usual
+    return sensed
 
 
 def _arch(model: Model, start: Start | None) -> str:
@@ -223,6 +244,7 @@ def make_card(recipe: Recipe, data: Data) -> ModelCard:
     assert view.image_size != "auto"
     assert view.mean != "auto"
     assert view.std != "auto"
+    assert view.channel_order != "auto"
     cut = eval_view(recipe)
     return ModelCard(
         arch=recipe.model.arch,

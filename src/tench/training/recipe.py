@@ -5,12 +5,14 @@ once, at the start of a run, and written into it.
 """
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import tyro
 import yaml
 
+from tench.data.options import SourceOptions
 from tench.errors import UsageError, nearest
 from tench.input.views import Decode, TestTime
 
@@ -112,11 +114,6 @@ class Input:
     one pixel either way; ten-crop: corners and centre of eval_resize x eval_resize pixels, and their mirrors."""
     val_fraction: float = 0.1
     """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
-    val_per_class: int = 0
-    """So many training images of each class, drawn with a stated seed, become the split val of a dataset that has none;
-    0: none. (ImageNet-11K: 50.)"""
-    min_images: int = 0
-    """Classes with fewer training images are left out. (ImageNet-11K: 500.)"""
     bad: Literal["fail", "skip", "fix"] = "fail"
     """Images that do not decode: stop; leave them out; decode JPEGs as far as they go, the rest grey, and leave out
     what cannot be fixed so. With skip and fix all images are checked first, once; bad_images.json lists them."""
@@ -297,6 +294,7 @@ class Training:
 class Recipe:
     """Everything that decides the numbers of a training."""
 
+    source: Annotated[SourceOptions, tyro.conf.UseAppendAction] = dataclasses.field(default_factory=SourceOptions)
     model: Model = dataclasses.field(default_factory=Model)
     input: Input = dataclasses.field(default_factory=Input)
     augment: Augment = dataclasses.field(default_factory=Augment)
@@ -331,6 +329,10 @@ class Recipe:
             name = next(iter(values))
             raise UsageError(f"{name!r}: no such recipe value.{nearest(name, known)}")
         return dataclasses.replace(self, **changed)
+
+
+SECTIONS: dict[str, Any] = typing.get_type_hints(Recipe)
+"""The dataclass of each section."""
 
 
 def _plain(value: Any) -> Any:

@@ -16,6 +16,7 @@ Check = tuple[bool, str, Any, str]
 
 def validate(recipe: Recipe, where: str = "recipe") -> None:
     """Raise UsageError for the first value that cannot be, saying which would do."""
+    recipe.source.check()
     view, optimizer, schedule, training = recipe.input, recipe.optimizer, recipe.schedule, recipe.training
     augment, mix, model, average = recipe.augment, recipe.mix, recipe.model, recipe.average
     checks: list[Check] = [
@@ -131,8 +132,6 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         ),
         (0 < view.ratio[0] <= view.ratio[1], "input.ratio", view.ratio, "two ratios, 0 < low <= high"),
         (0 < view.val_fraction < 1, "input.val_fraction", view.val_fraction, "above 0 to below 1"),
-        (view.val_per_class >= 0, "input.val_per_class", view.val_per_class, "0 (none) or more"),
-        (view.min_images >= 0, "input.min_images", view.min_images, "0 (all classes) or more"),
         (
             view.mean == "auto" or len(view.mean) in (1, 3),
             "input.mean",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tench.data.files import compressed
 from tench.data.files.compressed import first_bytes, form_of, spool_compressed
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -29,17 +30,17 @@ FORMS = pytest.mark.parametrize("form", list(COMPRESS))
 WHERE = "photos.tar.gz"
 
 
-def unpacked(packed: bytes, folder: Path) -> bytes:
+def unpacked(packed: bytes, folder: Path, limits: Limits = LIMITS) -> bytes:
     target = folder / "unpacked"
-    num_bytes = spool_compressed(io.BytesIO(packed), WHERE, target)
+    num_bytes = spool_compressed(io.BytesIO(packed), WHERE, target, limits)
     assert num_bytes == target.stat().st_size
     return target.read_bytes()
 
 
-def refusal(packed: bytes, folder: Path) -> str:
+def refusal(packed: bytes, folder: Path, limits: Limits = LIMITS) -> str:
     """What is said of a file that cannot be unpacked, after a look that nothing of it is left."""
     with pytest.raises(TenchError) as error:
-        unpacked(packed, folder)
+        unpacked(packed, folder, limits)
     assert list(folder.iterdir()) == []
     return str(error.value)
 
@@ -213,19 +214,20 @@ def test_what_is_not_compressed_is_refused(photo_tar: bytes, tmp_path: Path) -> 
 
 
 @FORMS
-def test_what_grows_beyond_all_measure_is_refused(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_grows_beyond_all_measure_is_refused(form: str, tmp_path: Path) -> None:
     packed = COMPRESS[form](bytes(20_000_000))
-    monkeypatch.setattr(compressed, "_SMALL_BYTES", 10_000_000)
-    text = refusal(packed, tmp_path)
-    assert text.endswith("more than 200 times as many. This is no archive of images; it is not unpacked.")
-    first, became = (int(word.replace(",", "")) for word in text.split() if word[0].isdigit() and word != "200")
+    text = refusal(packed, tmp_path, Limits(inflated_bytes=10_000_000))
+    assert text.endswith("more than 100 times as many. This is no archive of images; it is not unpacked.")
+    first, became = (int(word.replace(",", "")) for word in text.split() if word[0].isdigit() and word != "100")
     assert first <= len(packed)
     assert 10_000_000 < became < 12_000_000
 
 
-def test_an_xz_file_that_needs_too_much_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressed, "_XZ_MEMORY_BYTES", 100_000)
-    assert "(Memory usage limit exceeded)" in refusal(lzma.compress(b"image"), tmp_path)
+def test_an_xz_file_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
+    assert refusal(lzma.compress(b"image"), tmp_path, Limits(dictionary_bytes=100_000)) == (
+        f"{WHERE}: needs more than 100,000 bytes of memory to be unpacked. Unpack it yourself (xz -d), and give what "
+        "it holds."
+    )
 
 
 def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,3 +281,18 @@ def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(
         spool_compressed(Failing(COMPRESS[form](photo_tar)), WHERE, tmp_path / "unpacked")
     assert "disk" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@FORMS
+@pytest.mark.parametrize("lengths", [(512,), (1, 512, 100_000), (3_000_000,)])
+def test_a_forward_read_gives_the_bytes_at_each_place(form: str, lengths: tuple[int, ...]) -> None:
+    whole = bytes(range(256)) * 20_000
+    forward = compressed.Forward(io.BytesIO(COMPRESS[form](whole)), WHERE)
+    offset = 0
+    for number in range(60):
+        length = lengths[number % len(lengths)]
+        assert forward.pread(length, offset) == whole[offset : offset + length]
+        assert forward.pread(10, offset) == whole[offset : offset + 10]  # the last place once more
+        offset += length * (number % 3)
+    assert forward.pread(10, 2**62) == b""
+    forward.finish()

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tench.data.files import compressed, gzip_index
+from tench.data.files import gzip_index
 from tench.data.files.compressed import Pread
 from tench.data.files.gzip_index import IndexedGzip, build_index, open_indexed
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 STEP = 2**19  # rapidgzip makes no smaller one for a small file
@@ -104,10 +105,10 @@ def nothing(pread: Pread) -> None:
     """Reads nothing of the pass itself: what is damaged is for build_index to notice."""
 
 
-def index_of(packed: bytes, folder: Path) -> tuple[Path, Path]:
+def index_of(packed: bytes, folder: Path, limits: Limits = LIMITS) -> tuple[Path, Path]:
     path, index = folder / "photos.tar.gz", folder / "spool/photos.index"
     path.write_bytes(packed)
-    build_index(path, index, nothing)
+    build_index(path, index, nothing, limits)
     return path, index
 
 
@@ -408,10 +409,9 @@ def test_two_programs_that_disagree_on_the_size_are_an_error(
 
 @INDEXED
 def test_what_grows_beyond_all_measure_is_not_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compressed, "_SMALL_BYTES", 10_000_000)
     monkeypatch.setattr(gzip_index, "_PASS_BYTES", 50_000)
-    with pytest.raises(TenchError, match=r"more than 200 times as many\. This is no archive of images"):
-        index_of(gzip.compress(bytes(30_000_000)), tmp_path)
+    with pytest.raises(TenchError, match=r"more than 100 times as many\. This is no archive of images"):
+        index_of(gzip.compress(bytes(30_000_000)), tmp_path, Limits(inflated_bytes=10_000_000))
 
 
 @INDEXED

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tench.data.files.tar import BLOCK, is_tar, members
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 WHERE = "set.tar"
@@ -24,17 +25,42 @@ def pack(path: Path, files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) ->
     return path
 
 
-def listing(path: Path, start: int = 0, end: int | None = None) -> list[tuple[str, int, int]]:
+def listing(path: Path, start: int = 0, end: int | None = None, limits: Limits = LIMITS) -> list[tuple[str, int, int]]:
+    end = path.stat().st_size if end is None else end
     with path.open("rb") as file:
-        return list(
-            members(partial(os.pread, file.fileno()), start, path.stat().st_size if end is None else end, WHERE)
-        )
+        return list(members(partial(os.pread, file.fileno()), start, end, WHERE, limits))
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, limits: Limits = LIMITS) -> str:
     with pytest.raises(TenchError) as error:
-        listing(path)
+        listing(path, limits=limits)
     return str(error.value)
+
+
+def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    """A header whose fields tarfile would not write."""
+    block = bytearray(BLOCK)
+    block[: len(name)] = name
+    block[124 : 124 + len(size)] = size
+    block[156:157] = kind
+    block[257:265] = b"ustar\x0000"
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def extended(*records: bytes, kind: bytes = b"x") -> bytes:
+    """A pax header with these records of "KEY=VALUE"."""
+    data = b""
+    for record in records:
+        length = len(record) + 3
+        while len(b"%d" % length) + len(record) + 2 != length:
+            length += 1
+        data += b"%d %s\n" % (length, record)
+    return header(b"pax", b"%011o\0" % len(data), kind) + data + bytes(-len(data) % BLOCK)
+
+
+END = bytes(20 * BLOCK)
 
 
 def expected(path: Path) -> Iterator[tuple[str, int, int]]:
@@ -210,3 +236,105 @@ def test_a_broken_extended_header_is_an_error(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {LONG: b"1"}, tarfile.PAX_FORMAT)
     path.write_bytes(path.read_bytes().replace(b" path=", b" path "))
     assert f"{WHERE}: the extended header at byte 0 cannot be read." in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("archive", "size"),
+    [
+        (header(b"cat/a.jpg", b"-0000001000\0"), "-512"),
+        (extended(b"size=-1536") + header(b"cat/a.jpg", b"00000000000\0"), "-1,536"),
+        (extended(b"size=-1536", kind=b"g") + header(b"cat/a.jpg", b"00000000000\0"), "-1,536"),
+        (header(b"cat/a.jpg", (-1024).to_bytes(12, "big", signed=True)), "-1,024"),
+        (header(b"pax", b"-0000002000\0", b"x"), "-1,024"),
+        (header(b"pax", b"-0000002000\0", b"L"), "-1,024"),
+    ],
+)
+def test_a_size_below_zero_is_an_error(tmp_path: Path, archive: bytes, size: str) -> None:
+    """It would lead back to a header that was read already, and round in a circle."""
+    (tmp_path / "set.tar").write_bytes(archive + END)
+    found = refusal(tmp_path / "set.tar")
+    assert found.startswith(f"{WHERE}: '")
+    assert found.endswith(f" has a size of {size} bytes. The archive is damaged: copy or download it again.")
+
+
+@pytest.mark.parametrize("size", [b"\x80" + b"\x7f" + b"\xff" * 10, b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7])
+def test_a_size_of_more_than_any_disk_is_an_error(tmp_path: Path, size: bytes) -> None:
+    (tmp_path / "set.tar").write_bytes(header(b"cat/a.jpg", size) + END)
+    assert refusal(tmp_path / "set.tar").startswith(f"{WHERE}: 'cat/a.jpg' needs bytes 512-")
+    content = header(b"cat/a.jpg", size) + END
+    with pytest.raises(TenchError, match=f"{WHERE}: ends before byte "):  # a compressed archive: its end is not known
+        list(members(lambda length, offset: content[offset : offset + length], 0, None, WHERE))
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_name_longer_than_a_path_is_an_error(tmp_path: Path, form: int) -> None:
+    path = pack(tmp_path / "set.tar", {"cat/1.jpg": b"1", "a/" * 5000 + "1.jpg": b"2"}, form)
+    assert refusal(path) == (
+        f"{WHERE}: byte 1,024: a name of 10,005 bytes; at most 4,096 are read. The archive is damaged, or was not made "
+        "of files: pack it again from a folder."
+    )
+
+
+def test_an_extended_header_of_megabytes_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "set.tar").write_bytes(extended(b"comment=" + b"x" * 2**20) + header(b"a", b"00000000000\0") + END)
+    assert refusal(tmp_path / "set.tar") == (
+        f"{WHERE}: the extended header at byte 0 has 1,048,593 bytes; at most 1,048,576 are read. The archive is "
+        "damaged: copy or download it again."
+    )
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"5 a=b",
+        b"999 path=x\n",
+        b"-9 path=x\n",
+        b"0 path=x\n",
+        b"x path=x\n",
+        b"7 path\n",
+        b"8 \xff=b\n\n",
+        b"9" * 5000,
+    ],
+)
+def test_an_extended_header_of_no_sense_is_an_error(tmp_path: Path, records: bytes) -> None:
+    data = header(b"pax", b"%011o\0" % len(records), b"x") + records + bytes(-len(records) % BLOCK)
+    (tmp_path / "set.tar").write_bytes(data + header(b"a", b"00000000000\0") + END)
+    assert refusal(tmp_path / "set.tar") == (
+        f"{WHERE}: the extended header at byte 0 cannot be read. The archive is damaged: copy or download it again."
+    )
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        extended(b"path=cat/\0.jpg") + header(b"a", b"00000000000\0"),
+        header(b"long", b"00000000010\0", b"L") + b"cat\0jpg\0".ljust(BLOCK, b"\0") + header(b"a", b"00000000000\0"),
+    ],
+)
+def test_a_zero_byte_in_a_name_is_an_error(tmp_path: Path, archive: bytes) -> None:
+    (tmp_path / "set.tar").write_bytes(archive + END)
+    assert refusal(tmp_path / "set.tar") == (
+        f"{WHERE}: the name at byte 0 has a zero byte in it. The archive is damaged: copy or download it again."
+    )
+
+
+@pytest.mark.parametrize("name", [b"", b".", b"./"])
+def test_a_file_without_a_name_is_an_error(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "set.tar").write_bytes(header(name, b"00000000000\0", b"7") + END)
+    if name.endswith(b"/"):  # a folder, as before 1988: the archive's root
+        assert listing(tmp_path / "set.tar") == []
+    else:
+        assert WHERE in refusal(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize("name", ["C:/x.jpg", "c:\\x.jpg", "cat/..\\..\\x.jpg", "\\\\server\\x.jpg"])
+def test_a_name_that_leads_outside_on_windows_is_an_error(tmp_path: Path, name: str) -> None:
+    assert f"the member {name!r} lies outside" in refusal(pack(tmp_path / "set.tar", {name: b"1"}))
+
+
+def test_a_long_name_is_cut_in_a_message(tmp_path: Path) -> None:
+    path = pack(tmp_path / "set.tar", {"../" + "x" * 4000: b"1"})
+    found = refusal(path)
+    assert found.startswith(f"{WHERE}: the member '../xxxx")
+    assert "'... (4,003 characters) lies outside the archive's own folder." in found
+    assert len(found) < 400

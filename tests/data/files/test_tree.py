@@ -2,7 +2,9 @@ import io
 import os
 import shutil
 import stat
+import subprocess
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
+from tench.data.limits import Limits
 from tench.errors import TenchError
 
 FILES = {
@@ -194,7 +197,7 @@ def test_a_spool_for_which_there_is_no_room_is_an_error(tmp_path: Path, monkeypa
 
 def test_a_zip_bomb_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     path = pack_deflated(tmp_path / "bomb.zip", {"a/1.jpg": bytes(300 * 2**20)})
-    assert "claim to become 314,572,800 when inflated, more than 100 times as many" in refusal(path, tmp_path / "spool")
+    assert "bytes become 314,572,800 when unpacked, more than 100 times as many" in refusal(path, tmp_path / "spool")
     assert not (tmp_path / "spool").exists()
 
 
@@ -204,7 +207,10 @@ def test_a_member_that_inflates_to_another_size_than_it_says_is_an_error(tmp_pat
     directory = data.index(b"PK\x01\x02")
     data[directory + 24 : directory + 28] = (999).to_bytes(4, "little")
     path.write_bytes(data)
-    assert f"{path}: the zip archive is damaged or cut off (Bad CRC-32" in refusal(path, tmp_path / "spool")
+    assert refusal(path, tmp_path / "spool") == (
+        f"{path}: the zip archive is damaged or cut off ('a/1.jpg': it unpacks to another size "
+        "than the directory says). Copy or download it again."
+    )
     assert [entry.name for entry in (tmp_path / "spool").iterdir()] == []
 
 
@@ -267,3 +273,211 @@ def test_a_file_that_a_pattern_asks_for_and_is_not_there_is_an_error(tmp_path: P
         open_pattern(tmp_path / "y*", tmp_path)
     with pytest.raises(TenchError, match=r"\{9\.\.2\} should count from a number up"):
         open_pattern(tmp_path / "x-{9..2}.tar", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_of_files_of_one_name_in_an_archive_the_last_counts(tmp_path: Path, kind: str) -> None:
+    path, files = tmp_path / f"set.{kind}", [("cat/1.jpg", b"first"), ("dog/2.jpg", b"2"), ("cat/1.jpg", b"last")]
+    if kind == "tar":
+        with tarfile.open(path, "w") as tar:
+            for name, data in files:
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    else:
+        with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings(action="ignore"):
+            for name, data in files:
+                archive.writestr(name, data)
+    tree = open_tree(path, tmp_path / "spool")
+    assert contents(tree) == {"cat/1.jpg": b"last", "dog/2.jpg": b"2"}
+    assert tree.notes == [
+        f"Names that occur more than once in an archive: 1, such as 'set.{kind}/cat/1.jpg'. The last file of each name "
+        "is used, as when the archive is unpacked."
+    ]
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_names_are_composed_and_found_in_either_form(
+    tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    tree = open_tree(form(tmp_path / "set", {f"{NFD}/{NFD}.jpg": b"1", "x/2.jpg": b"2"}), tmp_path / "spool")
+    assert list(tree.names) == [f"{NFC}/{NFC}.jpg", "x/2.jpg"]
+    assert list(tree.folders) == [NFC, "x"]
+    assert tree.read(f"{NFD}/{NFD}.jpg") == tree.read(f"{NFC}/{NFC}.jpg") == b"1"
+    assert len(tree.span(NFD)) == len(tree.under(NFD)) == 1
+    assert tree.place(f"{NFC}/{NFC}.jpg").startswith(f"{tmp_path}/set/{NFC}/{NFC}.jpg")
+
+
+def test_a_class_in_both_forms_is_one_folder(tmp_path: Path) -> None:
+    path = pack_tar(tmp_path / "set.tar", {f"{NFD}/1.jpg": b"1", f"{NFC}/2.jpg": b"2"})
+    assert open_tree(path, tmp_path / "spool").children("") == [NFC]
+
+
+def test_two_files_that_differ_in_form_alone_are_an_error(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set", {f"{NFC}.jpg": b"1", f"{NFD}.jpg": b"2"})
+    assert refusal(path, tmp_path / "spool") == (
+        f"{path}: two files are called 'caf\u00e9.jpg', one with composed and one with decomposed accents (Unicode NFC "
+        "and NFD). Rename or remove one of them."
+    )
+
+
+def test_names_of_a_tar_in_another_code_page_are_read_with_a_note(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "set.tar", "w", encoding="cp866", format=tarfile.GNU_FORMAT) as tar:
+        for name in ("кот/1.jpg", "пёс/2.jpg", "top.txt"):
+            tar.addfile(tarfile.TarInfo(name))
+    tree = open_tree(tmp_path / "set.tar", tmp_path / "spool")
+    assert list(tree.names) == ["top.txt", "кот/1.jpg", "пёс/2.jpg"]
+    assert "2 names are not UTF-8. They are read in the code page cp866" in tree.notes[0]
+
+
+def test_pipes_sockets_and_devices_are_left_out_of_a_folder(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set")
+    os.mkfifo(path / "a/pipe")
+    (path / "device").symlink_to("/dev/zero")
+    tree = open_tree(path, tmp_path / "spool")
+    assert list(tree.names) == sorted(FILES)
+    assert tree.notes == ["Named pipes, sockets and devices are left out: 'a/pipe' (2 in all)."]
+
+
+def test_a_source_that_is_a_pipe_or_a_device_is_an_error_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe", tmp_path / "spool") == (
+        f"{tmp_path}/pipe: is a named pipe, not a file. Give a file or a folder."
+    )
+    assert (
+        refusal(Path("/dev/zero"), tmp_path / "spool") == "/dev/zero: is a device, not a file. Give a file or a folder."
+    )
+    lay_out(tmp_path, {"set-0": b"0"})
+    os.mkfifo(tmp_path / "set-1")
+    with pytest.raises(TenchError, match="set-1: is a named pipe, not a file"):
+        open_pattern(tmp_path / "set-*", tmp_path / "spool")
+
+
+def test_a_pipe_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set")
+    tree = open_tree(path, tmp_path / "spool")
+    (path / "top.txt").unlink()
+    os.mkfifo(path / "top.txt")
+    with pytest.raises(TenchError, match=r"top\.txt: is a named pipe, not a file"):
+        tree.read("top.txt")
+
+
+def test_links_back_to_a_folder_above_are_not_followed(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set")
+    (path / "a/self").symlink_to(".")
+    (path / "a/deep/up").symlink_to("../..")
+    (path / "beside").symlink_to("a0")
+    tree = open_tree(path, tmp_path / "spool")
+    assert list(tree.names) == sorted([*FILES, "beside/3.jpg"])
+    assert tree.notes == ["Links that lead back to a folder above them are not followed: 'a/deep/up' (2 in all)."]
+
+
+def test_links_that_multiply_paths_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "set"
+    for number in range(8):  # each leads to the next twice: 2^8 paths to the last
+        lay_out(path, {f"{number}/x.jpg": b"x"})
+        for name in "ab":
+            (path / f"{number}/{name}").symlink_to(f"../{number + 1}")
+    (path / "8").mkdir()
+    found = refusal(path, tmp_path / "spool")
+    assert found.endswith(
+        "is reached by more than 64 paths, through links between folders. Remove the links, or give a folder without "
+        "them."
+    )
+    with pytest.raises(TenchError, match="is reached by more than 2 paths"):
+        open_tree(path, tmp_path / "spool", limits=Limits(links_to_folder=2))
+
+
+def test_a_folder_too_deep_is_an_error_wherever_it_is(tmp_path: Path) -> None:
+    deep = {"cat/1.jpg": b"1", "a/" * 129 + "x.jpg": b"x"}
+    for number, form in enumerate((lay_out, pack_tar, pack_zip, pack_deflated)):
+        path = form(tmp_path / str(number), deep)
+        found = refusal(path, tmp_path / "spool")
+        assert found.startswith(f"{path}: the folder ")
+        assert found.endswith("at most 128 are read. Move what it holds further up, or out of the data set.")
+
+
+def test_a_folder_of_any_depth_is_walked_where_the_limits_allow_it(tmp_path: Path) -> None:
+    path, depth = tmp_path / "set", 1100  # more than Python's recursion
+    path.mkdir()
+    above = os.open(path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("a", dir_fd=above)
+        below = os.open("a", os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    try:
+        tree = open_tree(path, tmp_path / "spool", limits=Limits(path_depth=2000))
+        assert len(tree.folders) == depth
+        assert "lies 129 levels deep" in refusal(path, tmp_path / "spool")
+    finally:
+        subprocess.run(["rm", "-r", str(path)], check=True)  # Python's own functions recurse
+
+
+def test_names_of_folders_are_bounded_together(tmp_path: Path) -> None:
+    path = pack_tar(tmp_path / "set.tar", {f"{number}/" + "a/" * 100 + "x.jpg": b"x" for number in range(20)})
+    with pytest.raises(
+        TenchError, match=r"set\.tar: the paths of its first .* have more than 100,000 characters together"
+    ):
+        open_tree(path, tmp_path / "spool", limits=Limits(folder_name_bytes=100_000))
+
+
+def test_more_files_than_the_limit_are_an_error(tmp_path: Path) -> None:
+    for form in FORMS:
+        with pytest.raises(TenchError, match=r"has more than 3 (files|members)\."):
+            open_tree(form(tmp_path / form.__name__), tmp_path / "spool", limits=Limits(members=3))
+
+
+def test_archives_nested_too_deep_are_an_error(tmp_path: Path) -> None:
+    files = {"x.jpg": b"x"}
+    for number in range(4):
+        files = {f"{number}.tar": pack_tar(tmp_path / "inner.tar", files).read_bytes()}
+    tree = open_tree(pack_tar(tmp_path / "outer.tar", files), tmp_path / "spool", limits=Limits(nested_archives=3))
+    for name in ("3.tar", "3.tar/2.tar"):
+        tree = tree.opened([name])
+    with pytest.raises(TenchError, match=r"1\.tar .*lies in 3 archives, one inside another"):
+        tree.opened(["3.tar/2.tar/1.tar"])
+
+
+def test_an_archive_inside_one_of_the_same_name_is_spooled_apart(tmp_path: Path) -> None:
+    inner = pack_deflated(tmp_path / "inner.zip", {"x.jpg": b"inner" * 100}).read_bytes()
+    path = pack_deflated(tmp_path / "set.zip", {"set.zip": inner, "y.jpg": b"outer" * 100})
+    tree = open_tree(path, tmp_path / "spool").opened(["set.zip"])
+    assert contents(tree) == {"set.zip/x.jpg": b"inner" * 100, "y.jpg": b"outer" * 100}
+
+
+def test_a_file_that_is_read_whole_is_bounded(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set")
+    with (path / "classes.txt").open("wb") as file:
+        file.truncate(20 * 10**9)
+    tree = open_tree(path, tmp_path / "spool")
+    with pytest.raises(TenchError) as error:
+        tree.text("classes.txt", "a class list")
+    assert str(error.value) == (
+        f"{path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
+        "damaged or is something else: replace it, or move it out of the data set."
+    )
+    assert tree.read("a/1.jpg", at_most=3) == b"one"
+    with pytest.raises(TenchError, match="has 3 bytes, but a file that is read whole may have at most 2"):
+        tree.read("a/1.jpg", at_most=2)
+
+
+def test_a_bomb_of_members_that_share_their_bytes_is_refused(tmp_path: Path) -> None:
+    path = pack_deflated(tmp_path / "set.zip", {"a/1.jpg": bytes(10**6)})
+    whole = path.read_bytes()
+    begin = whole.index(b"PK\x01\x02")
+    entry, end = whole[begin:-22], bytearray(whole[-22:])
+    end[8:10] = end[10:12] = (400).to_bytes(2, "little")
+    end[12:16] = (400 * len(entry)).to_bytes(4, "little")
+    path.write_bytes(whole[:begin] + entry * 400 + end)
+    assert "bytes become 400,000,000 when unpacked, more than 100 times as many" in refusal(path, tmp_path / "spool")
+
+
+@pytest.mark.parametrize("braces", ["{0..999999}{0..999999}", "{a,b}" * 40, "{a,{b,{c,d}}}" * 20])
+def test_a_pattern_for_too_many_files_is_an_error(tmp_path: Path, braces: str) -> None:
+    with pytest.raises(TenchError, match=r"stands for more than 1,000,000 files\. Give a folder instead\."):
+        open_pattern(tmp_path / braces, tmp_path)

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from tench.data.images.bounds import MAX_PIXELS
 from tench.data.images.image import (
-    MAX_PIXELS,
     ImageError,
     ImageInfo,
     decode,

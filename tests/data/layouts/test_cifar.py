@@ -2,6 +2,9 @@ import io
 import logging
 import os
 import pickle
+import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +19,9 @@ from sklearn.datasets import load_sample_image
 import tench.data.layouts.cifar as cifar
 from tench.data import table
 from tench.data.files.tree import open_tree
+from tench.data.source import open_source
 from tench.data.table import Contents
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError
 
 CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR100_NAMES = [f"fine {index}" for index in range(100)][::-1]  # not in sorted order, like the real ones of CIFAR-10
@@ -185,7 +189,7 @@ def test_each_row_is_an_image_of_its_batch_in_the_original_order(tmp_path: Path,
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_issued_files_are_read_where_they_are(tmp_path: Path, form: str) -> None:
+def test_the_published_files_are_read_where_they_are(tmp_path: Path, form: str) -> None:
     folder = FORMS[form](tmp_path / form)
     contents = read(folder, tmp_path / "spool")
     shards = [Path(shard) for rows in contents.splits.values() for shard in rows.shards]
@@ -259,17 +263,20 @@ def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
 def test_the_folder_above_will_do(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FORMS[form](tmp_path / "data" / form)
     monkeypatch.chdir(tmp_path)
-    assert recognise(Path("data"))
-    contents = read(Path("data"), Path("spool"))
-    assert all(Path(path).is_absolute() for path in (*contents.stamp, *contents.splits["train"].shards))
+    dataset = open_source("data")
+    assert dataset.layout == "cifar"
+    assert all(Path(path).is_absolute() for path, _, _ in dataset.stamp)
+    assert Path(dataset.splits["train"].shard(0)).parent == tmp_path / "data" / form
 
 
 def test_a_folder_with_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
     binary10(tmp_path / "data/cifar-10-batches-bin")
     python100(tmp_path / "data/cifar-100-python")
     text = refusal(tmp_path / "data")
-    assert f"{tmp_path}/data/cifar-10-batches-bin (CIFAR-10, binary), {tmp_path}/data/cifar-100-python" in text
-    assert text.endswith("Name one of them.")
+    assert text == (
+        f"{tmp_path}/data: holds 2 sets of CIFAR batches: cifar-10-batches-bin (CIFAR-10, binary), cifar-100-python "
+        "(CIFAR-100, Python). Name one of them, or leave the others out with --exclude PATTERN."
+    )
 
 
 def test_other_files_of_these_names_are_not_recognised(tmp_path: Path) -> None:
@@ -306,29 +313,127 @@ def test_without_the_file_of_names_cifar_10_has_its_known_names_and_cifar_100_nu
     assert any(f"There is no {names_file}" in text and note in text for text in contents.notes)
 
 
-def test_fewer_images_than_issued_are_a_note(tmp_path: Path) -> None:
+def test_fewer_images_than_published_are_a_note(tmp_path: Path) -> None:
     notes = read(binary100(tmp_path / "set"), tmp_path / "spool").notes
-    assert "train.bin holds 7 images; as issued it has 50,000." in notes
-    assert "test.bin holds 7 images; as issued it has 10,000." in notes
+    assert "train.bin holds 7 images; as published it has 50,000." in notes
+    assert "test.bin holds 7 images; as published it has 10,000." in notes
 
 
-def test_that_the_coarse_labels_are_not_read_is_a_note(tmp_path: Path) -> None:
+def test_that_there_are_coarse_labels_is_a_note(tmp_path: Path) -> None:
     assert any("20 coarse ones" in note for note in read(python100(tmp_path / "a"), tmp_path).notes)
     assert not any("coarse" in note for note in read(python10(tmp_path / "b"), tmp_path).notes)
+
+
+@pytest.mark.parametrize("form", ["cifar-100-binary", "cifar-100-python"])
+@pytest.mark.parametrize("label", ["coarse", "coarse_labels"])
+def test_the_coarse_labels_are_read_on_request(tmp_path: Path, form: str, label: str) -> None:
+    folder = FORMS[form](tmp_path / form)
+    coarse = [f"coarse {index}" for index in range(20)]
+    if form.endswith("python"):
+        (folder / "meta").write_bytes(python2({"fine_label_names": CIFAR100_NAMES, "coarse_label_names": coarse}))
+    else:
+        (folder / "coarse_label_names.txt").write_text("\n".join(coarse))
+    dataset = open_source(folder, label=label)
+    assert dataset.classes == table.Classes.of(coarse)
+    assert dataset.splits["train"].labels.tolist() == labels_of(1, 20)
+    assert (images_of(dataset.splits["test"]) == crops(PER_BATCH, 2 * PER_BATCH)).all()
+
+
+def test_a_label_that_the_set_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        open_source(python10(tmp_path / "ten"), label="coarse")
+    assert str(error.value) == (
+        f"{tmp_path}/ten: CIFAR-10, Python, has no label 'coarse'. It has none to choose from: leave --label out."
+    )
+    with pytest.raises(UsageError) as error:
+        open_source(binary100(tmp_path / "hundred"), label="colour")
+    assert str(error.value) == (
+        f"{tmp_path}/hundred: CIFAR-100, binary, has no label 'colour'. It has fine (100 classes) and coarse (20)."
+    )
+
+
+def archive_of(folder: Path, target: Path, mode: str) -> Path:
+    """The folder packed by tarfile or zipfile, under its own name."""
+    if target.suffix == ".zip":
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED if mode == "stored" else zipfile.ZIP_DEFLATED) as packed:
+            for file in sorted(folder.iterdir()):
+                packed.write(file, f"{folder.name}/{file.name}")
+    else:
+        with tarfile.open(target, mode) as tar:  # type: ignore[call-overload]
+            tar.add(folder, folder.name)
+    return target
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar.gz", "w:gz"), ("a.tar", "w"), ("a.zip", "deflated"), ("b.zip", "stored")]
+)
+def test_an_archive_holds_the_same_as_the_folder(tmp_path: Path, form: str, name: str, mode: str) -> None:
+    folder = FORMS[form](tmp_path / "unpacked" / form)
+    expected, found = open_source(folder), open_source(archive_of(folder, tmp_path / name, mode))
+    assert (found.layout, found.classes, found.fingerprint) == ("cifar", expected.classes, expected.fingerprint)
+    for split, rows in expected.splits.items():
+        assert (images_of(found.splits[split]) == images_of(rows)).all()
+        assert found.splits[split].labels.tolist() == rows.labels.tolist()
+
+
+def test_the_archive_in_a_folder_is_opened_unless_its_content_is_beside_it(tmp_path: Path) -> None:
+    folder = python10(tmp_path / "cifar-10-batches-py")
+    archive_of(folder, tmp_path / "cifar-10-python.tar.gz", "w:gz")
+    both = open_source(tmp_path)
+    assert "The unpacked batches are read; cifar-10-python.tar.gz is left closed." in both.notes
+    shutil.rmtree(folder)
+    (tmp_path / "readme.txt").write_text("from the web")
+    assert open_source(tmp_path).fingerprint == both.fingerprint
+
+
+def test_two_archives_in_a_folder_are_a_question(tmp_path: Path) -> None:
+    for form, name in (("cifar-10-batches-py", "cifar-10-python"), ("cifar-100-binary", "cifar-100-binary")):
+        archive_of(FORMS[form](tmp_path / "made" / form), tmp_path / f"{name}.tar.gz", "w:gz")
+    shutil.rmtree(tmp_path / "made")
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: holds 2 sets of CIFAR batches: cifar-10-python.tar.gz, cifar-100-binary.tar.gz. Name one of "
+        "them, or leave the others out with --exclude PATTERN."
+    )
+
+
+def test_a_single_batch_asks_for_the_folder_with_all_of_them(tmp_path: Path) -> None:
+    folder = binary10(tmp_path / "set")
+    with pytest.raises(TenchError, match=r"lacks data_batch_1\.bin, .*Name the folder with all batches"):
+        open_source(folder / "data_batch_2.bin")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x80\x02}()" + b"\x85" * 5_000_000 + b"K\x01u.", "tuples"),  # hashing them overflows the stack
+        (b"\x80\x02}(K\x01]" + b"c_codecs\nencode\n0" * 200_000 + b"u.", "names"),
+        (b"\x80\x02}(K\x01](" + b"N" * 20_000_000 + b"eu.", "values"),
+    ],
+)
+def test_a_pickle_of_more_parts_than_any_set_needs_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+    folder = python10(tmp_path / "set")
+    (folder / "data_batch_5").write_bytes(data)
+    text = refusal(folder)
+    assert text.startswith(f"{folder / 'data_batch_5'}: is a damaged pickle (ValueError: more than ")
+    assert reason in text
 
 
 def test_missing_batches_are_refused_by_name(tmp_path: Path) -> None:
     folder = binary10(tmp_path / "set")
     (folder / "data_batch_3.bin").unlink()
     (folder / "test_batch.bin").unlink()
-    assert f"{folder}: CIFAR-10, binary, lacks data_batch_3.bin, test_batch.bin." in refusal(folder)
+    assert refusal(folder) == (
+        f"{folder}: CIFAR-10, binary, lacks data_batch_3.bin, test_batch.bin, without which the set is not complete. "
+        "Name the folder with all batches, or unpack the archive again."
+    )
 
 
 def test_part_of_a_record_is_refused_with_counts(tmp_path: Path) -> None:
     folder = binary10(tmp_path / "set")
     file = folder / "data_batch_2.bin"
     file.write_bytes(file.read_bytes()[:-1000])
-    assert f"{file}: has 20,511 bytes, which is 6.67 records of 3,073 bytes; a whole number" in refusal(folder)
+    assert f"{file}: has 20,511 bytes, which is 6.67 records of 3,073 bytes, and should" in refusal(folder)
     file.write_bytes(b"")
     assert "has 0 bytes" in refusal(folder)
 
@@ -353,7 +458,7 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ({"labels": [0]}, "'data' is NoneType; uint8 of shape (N, 3072) is expected"),
+        ({"labels": [0]}, "'data' is NoneType, but should be uint8 of shape (N, 3072)"),
         ({"data": b"raw", "labels": [0]}, "'data' is str"),
         ({"data": planes(crops(2)).astype(np.int64), "labels": [0, 1]}, "'data' is int64 of shape (2, 3072)"),
         ({"data": planes(crops(2)).astype(np.float32), "labels": [0, 1]}, "'data' is _Inert"),

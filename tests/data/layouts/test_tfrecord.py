@@ -313,7 +313,7 @@ def test_a_word_in_the_name_of_a_file_or_its_folder_says_its_split(name: str, tm
     dataset = read(tmp_path / "set")
     split = NAMES_OF_FILES[name]
     assert list(dataset.splits) == [split or "train"]
-    said = "No name of a file or folder says a split: all records are the split train."
+    said = "No name says a split: all TFRecord files are train."
     assert (said in dataset.notes) == (split is None)
 
 
@@ -435,21 +435,20 @@ def test_numbers_of_files_that_cannot_be_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_name_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None:
-    path = make(tmp_path / "set", **{"train-and-val": [image(1, "a", "x")]})
+    path = make(tmp_path / "set", **{"train-and-test": [image(1, "a", "x")]})
     assert refusal(path) == (
-        f"{path}/train-and-val.tfrecord: 'train-and-val.tfrecord' has the words of several splits, train and val. "
-        "Rename it, so that it has the one of its split."
+        f"{path}: train-and-test.tfrecord has the words of several splits in its name: test and train. Rename it, or "
+        "say which split it is with --split-from REGEX."
     )
 
 
-def test_files_that_belong_to_no_split_or_are_no_records_are_left_out_which_is_said(tmp_path: Path) -> None:
-    path = make(tmp_path / "set", train=[image(1, "a", "x")], extra=[image(1, "b", "x")])
+def test_files_that_are_no_records_are_left_out_which_is_said(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", train=[image(1, "a", "x")])
     for name in ("dataset_info.json", "features.json", "a.txt", "b.txt"):
         (path / name).write_text("{}")
     dataset = read(path)
     assert labels(dataset) == {"a/x": 0}
     assert dataset.notes[1:] == (
-        "Files whose names say no split were left out: extra.tfrecord.",
         "Files that are no TFRecord files by their names were left out: a.txt, b.txt, dataset_info.json, ... (4 "
         "in all).",
     )
@@ -660,7 +659,7 @@ def test_two_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     assert read(path).classes.ids == ("a",)
     (path / "labels.txt").write_text("b\n")
     assert refusal(path) == (
-        f"{path}/label.labels.txt and {path}/labels.txt: list the classes differently. Keep the right one."
+        f"{path}/label.labels.txt and {path}/labels.txt: they list the classes differently. Keep the right one."
     )
 
 
@@ -690,7 +689,7 @@ def test_records_without_any_label_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(name="x"), image(-1, name="y")])
     assert refusal(path) == (
         f"{path}: none of its records has a label: image/class/label, label or image/class/synset is expected. Convert "
-        "the images anew, with their classes."
+        "the images again, with their classes, or name the key that has them with --keys label=KEY."
     )
 
 

@@ -1,8 +1,8 @@
-"""Public datasets by name: fetched from their publishers, checked, and laid where `open_source` reads them.
+"""Public datasets by name: fetched from their publishers and checked.
 
-A .zip or .tar stays as it is, as it can be read in place; a .tar.gz is unpacked, all of it or nothing. ImageNet comes
-by the kaggle package, with its own way of continuing, and without a published checksum.
-Sources: torchvision.datasets (addresses, MD5s), the sets' own pages.
+Archives stay as published: `open_source` reads them without unpacking. ImageNet comes by the kaggle package, which
+resumes in its own way, and without a published checksum.
+Sources: torchvision.datasets (addresses, MD5s), the sets' own pages (sizes).
 """
 
 import contextlib
@@ -12,20 +12,14 @@ import io
 import logging
 import os
 import shutil
-import tarfile
 import zipfile
-import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from tench.data.download.fetch import fetch, require_room
-from tench.data.files.tar import inside
 from tench.errors import TenchError, UsageError, nearest
-from tench.progress import progress
-
-_BLOCK_BYTES = 2**18
 
 IMAGENET = "imagenet"
 _COMPETITION = "imagenet-object-localization-challenge"
@@ -37,26 +31,20 @@ _log = logging.getLogger("tench")
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A published file: its name, the MD5 of its content, its size in bytes."""
+    """A published file: its name, the MD5 of its content, its size in bytes if the publisher states it."""
 
     name: str
     md5: str
-    num_bytes: int
+    num_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Set:
-    """A dataset that can be downloaded. mirrors: base addresses, to which a file's name is added, in order of trial.
-
-    folder: what the one file, a .tar.gz, unpacks to; "" where nothing is unpacked. inner: the .tar.gz in that file,
-    where the file is a zip that holds it.
-    """
+    """A dataset that can be downloaded. mirrors: base addresses, to which a file's name is added, in order of trial."""
 
     title: str
     mirrors: tuple[str, ...]
     files: tuple[File, ...]
-    folder: str = ""
-    inner: str = ""
 
 
 SETS = {
@@ -87,20 +75,16 @@ SETS = {
         "CIFAR-10: 60,000 photographs in 10 classes, 32 x 32",
         ("https://www.cs.toronto.edu/~kriz/",),
         (File("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a", 170_498_071),),
-        folder="cifar-10-batches-py",
     ),
     "cifar100": Set(
         "CIFAR-100: 60,000 photographs in 100 classes, 32 x 32",
         ("https://www.cs.toronto.edu/~kriz/",),
         (File("cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85", 169_001_437),),
-        folder="cifar-100-python",
     ),
     "caltech101": Set(
         "Caltech-101: 9,144 photographs in 101 classes and a background",
         ("https://data.caltech.edu/records/mzrjq-6wc02/files/",),
         (File("caltech-101.zip", "3138e1922a9193bfa496528edbbc45d0", 137_414_764),),
-        folder="101_ObjectCategories",
-        inner="caltech-101/101_ObjectCategories.tar.gz",
     ),
     "caltech256": Set(
         "Caltech-256: 30,607 photographs in 256 classes and clutter",
@@ -112,13 +96,141 @@ SETS = {
         ("http://cs231n.stanford.edu/", "https://cs231n.stanford.edu/"),
         (File("tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de", 248_100_043),),
     ),
+    "kmnist": Set(
+        "KMNIST: 70,000 handwritten kuzushiji in 10 classes, 28 x 28, grey",
+        ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        (
+            File("train-images-idx3-ubyte.gz", "bdb82020997e1d708af4cf47b453dcf7"),
+            File("train-labels-idx1-ubyte.gz", "e144d726b3acfaa3e44228e80efcd344"),
+            File("t10k-images-idx3-ubyte.gz", "5c965bf0a639b31b8f53240b1b52f4d7"),
+            File("t10k-labels-idx1-ubyte.gz", "7320c461ea6c1c855c0b718fb2a4b134"),
+        ),
+    ),
+    "emnist": Set(
+        "EMNIST: letters and digits, 28 x 28, grey; six sets in one archive",
+        ("https://biometrics.nist.gov/cs_links/EMNIST/",),
+        (File("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),),
+    ),
+    "qmnist": Set(
+        "QMNIST: MNIST with 60,000 test images, 28 x 28, grey",
+        ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
+        (
+            File("qmnist-train-images-idx3-ubyte.gz", "ed72d4157d28c017586c42bc6afe6370"),
+            File("qmnist-train-labels-idx2-int.gz", "0058f8dd561b90ffdd0f734c6a30e5e4"),
+            File("qmnist-test-images-idx3-ubyte.gz", "1394631089c404de565df7b7aeaf9412"),
+            File("qmnist-test-labels-idx2-int.gz", "5b5b05890a5e13444e108efe57b788aa"),
+        ),
+    ),
+    "usps": Set(
+        "USPS: 9,298 handwritten digits, 16 x 16, grey",
+        ("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",),
+        (
+            File("usps.bz2", "ec16c51db3855ca6c91edd34d0e9b197"),
+            File("usps.t.bz2", "8ea070ee2aca1ac39742fdd1ef5ed118"),
+        ),
+    ),
+    "semeion": Set(
+        "Semeion: 1,593 handwritten digits, 16 x 16, black and white",
+        ("http://archive.ics.uci.edu/ml/machine-learning-databases/semeion/",),
+        (File("semeion.data", "cb545d371d2ce14ec121470795a77432"),),
+    ),
+    "svhn": Set(
+        "SVHN: 99,289 house numbers, 32 x 32, without the extra training images",
+        ("http://ufldl.stanford.edu/housenumbers/",),
+        (
+            File("train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
+            File("test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
+        ),
+    ),
+    "stl10": Set(
+        "STL-10: 13,000 photographs in 10 classes, 96 x 96, and 100,000 without labels",
+        ("http://ai.stanford.edu/~acoates/stl10/",),
+        (File("stl10_binary.tar.gz", "91f7769df0f17e558f3565bffb0c7dfb"),),
+    ),
+    "flowers102": Set(
+        "Oxford Flowers-102: 8,189 photographs of flowers in 102 classes",
+        ("https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",),
+        (
+            File("102flowers.tgz", "52808999861908f626f3c1f4e79d11fa"),
+            File("imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
+            File("setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c"),
+        ),
+    ),
+    "oxford-iiit-pet": Set(
+        "Oxford-IIIT Pet: 7,349 photographs of cats and dogs in 37 breeds",
+        ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/",),
+        (
+            File("images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+            File("annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f"),
+        ),
+    ),
+    "dtd": Set(
+        "Describable Textures: 5,640 photographs in 47 classes",
+        ("https://www.robots.ox.ac.uk/~vgg/data/dtd/download/",),
+        (File("dtd-r1.0.1.tar.gz", "fff73e5086ae6bdbea199a49dfb8a4c1"),),
+    ),
+    "eurosat": Set(
+        "EuroSAT (RGB): 27,000 satellite images in 10 classes, 64 x 64",
+        ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/",),
+        (File("EuroSAT.zip", "c8fa014336c82ac7804f0398fcb19387"),),
+    ),
+    "gtsrb": Set(
+        "GTSRB: 39,270 photographs of traffic signs in 43 classes",
+        ("https://sid.erda.dk/public/archives/daaeac0d7ce1152aea9b61d9f1e19370/",),
+        (
+            File("GTSRB-Training_fixed.zip", "513f3c79a4c5141765e10e952eaa2478"),
+            File("GTSRB_Final_Test_Images.zip", "c7e4e6327067d32654124b0fe9e82185"),
+            File("GTSRB_Final_Test_GT.zip", "fe31e9c9270bbcd7b84b7f21a9d9d9e5"),
+        ),
+    ),
+    "food101": Set(
+        "Food-101: 101,000 photographs of dishes in 101 classes",
+        ("http://data.vision.ee.ethz.ch/cvl/",),
+        (File("food-101.tar.gz", "85eeb15f3717b99a5da872d97d918f87"),),
+    ),
+    "country211": Set(
+        "Country211: 63,300 photographs from 211 countries",
+        ("https://openaipublic.azureedge.net/clip/data/",),
+        (File("country211.tgz", "84988d7644798601126c29e9877aab6a"),),
+    ),
+    "rendered-sst2": Set(
+        "Rendered SST2: 9,613 pictures of sentences, positive or negative",
+        ("https://openaipublic.azureedge.net/clip/data/",),
+        (File("rendered-sst2.tgz", "2384d08e9dcfa4bd55b324e610496ee5"),),
+    ),
+    "sun397": Set(
+        "SUN397: 108,754 photographs of scenes in 397 classes",
+        ("http://vision.princeton.edu/projects/2010/SUN/",),
+        (File("SUN397.tar.gz", "8ca2778205c41d23104230ba66911c7a"),),
+    ),
+    "imagenette": Set(
+        "Imagenette: 13,394 photographs in 10 easy classes of ImageNet",
+        ("https://s3.amazonaws.com/fast-ai-imageclas/",),
+        (File("imagenette2.tgz", "fe2fc210e6bb7c5664d602c3cd71e612"),),
+    ),
+    "imagenette-320": Set(
+        "Imagenette, shorter side 320 pixels",
+        ("https://s3.amazonaws.com/fast-ai-imageclas/",),
+        (File("imagenette2-320.tgz", "3df6f0d01a2c9592104656642f5e78a3"),),
+    ),
+    "imagenette-160": Set(
+        "Imagenette, shorter side 160 pixels",
+        ("https://s3.amazonaws.com/fast-ai-imageclas/",),
+        (File("imagenette2-160.tgz", "e793b78cc4c9e9a4ccc0c1155377a412"),),
+    ),
 }
 """The sets that are fetched from their publishers, by name."""
 
 
-def offered() -> list[tuple[str, int, str]]:
-    """(name, bytes to download, what it is) of every set that `download` knows; the bytes of ImageNet are a minimum."""
-    sets = [(name, sum(file.num_bytes for file in known.files), known.title) for name, known in SETS.items()]
+def offered() -> list[tuple[str, int | None, str]]:
+    """(name, bytes to download, what it is) of every set that `download` knows.
+
+    The bytes are None if the publisher states no size, and a minimum for ImageNet.
+    """
+    sets: list[tuple[str, int | None, str]] = []
+    for name, known in SETS.items():
+        sizes = [file.num_bytes for file in known.files if file.num_bytes is not None]
+        sets.append((name, sum(sizes) if len(sizes) == len(known.files) else None, known.title))
     return [
         *sets,
         (IMAGENET, _COMPETITION_BYTES, "ImageNet (ILSVRC2012): 1000 classes; Kaggle's package, at least so large"),
@@ -126,12 +238,12 @@ def offered() -> list[tuple[str, int, str]]:
 
 
 def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Path:
-    """Download a set into the folder dest, made if need be. Returns what to open: dest, or an archive or folder in it.
+    """Download a set into the folder dest, made if need be. Returns what to open: the one file, or dest if several.
 
-    What is there already, whole and right, is kept; what was interrupted is continued. mirrors: base addresses instead
-    of the set's own, tried in order; none: the one in the environment variable TENCH_MIRROR, if set (ImageNet comes
-    from Kaggle all the same). Raises UsageError for an unknown name, TenchError where something cannot be had or is
-    not what was published.
+    Complete files with the right checksum are kept, and an interrupted download continues. mirrors: base addresses to
+    try in order instead of the set's own; without any, the one in the environment variable TENCH_MIRROR, if set
+    (ImageNet always comes from Kaggle). Raises UsageError for an unknown name, TenchError if a file cannot be
+    downloaded or is not what was published.
     """
     if name not in SETS and name != IMAGENET:
         known = [*SETS, IMAGENET]
@@ -152,101 +264,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
         for file in wanted.files:
             addresses = [f"{base.rstrip('/')}/{file.name}" for base in mirrors or wanted.mirrors]
             fetch(addresses, dest / file.name, md5=file.md5, num_bytes=file.num_bytes)
-        first = dest / wanted.files[0].name
-        if wanted.folder:
-            return unpack(first, wanted.folder, inner=wanted.inner)
-        return first if len(wanted.files) == 1 else dest
-
-
-def unpack(archive: Path, folder: str, *, inner: str = "") -> Path:
-    """Unpack the folder that a .tar.gz holds to beside the archive, all of it or nothing; returns its path.
-
-    A folder already there is compared with the archive, byte for byte, and kept if it holds the same. inner: the
-    .tar.gz in the archive, where that is a zip. Raises TenchError for a member that leads outside or is neither file
-    nor folder, for a damaged archive, for a full disk, and when another folder is in its place.
-    """
-    target, part = archive.parent / folder, archive.parent / f".{folder}.part"
-    try:
-        if target.exists():
-            _compare(archive, folder, inner)
-            _log.info("%s: already there, the same as in %s: kept.", target, archive.name)
-            return target
-        shutil.rmtree(part, ignore_errors=True)  # of one that was killed
-        part.mkdir()
-        try:
-            with contextlib.closing(_members(archive, folder, inner)) as members:
-                for name, content, num_bytes in members:
-                    require_room(archive.parent, num_bytes, f"{archive.name}: {name}")
-                    place = part / name
-                    (place if content is None else place.parent).mkdir(parents=True, exist_ok=True)
-                    if content is not None:
-                        with place.open("wb") as sink:
-                            shutil.copyfileobj(content, sink, _BLOCK_BYTES)
-            (part / folder).rename(target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise TenchError(
-            f"{archive}: cannot be unpacked ({error}). Remove it, and run the same command again."
-        ) from error
-    except OSError as error:
-        raise TenchError(f"{error.filename or archive}: cannot be unpacked ({error.strerror or error}).") from error
-    _log.info("%s: unpacked to %s; the archive itself is no longer needed.", archive.name, target)
-    return target
-
-
-def _members(archive: Path, folder: str, inner: str) -> Generator[tuple[str, IO[bytes] | None, int], None, None]:
-    """(name, content, bytes) of what a .tar.gz holds in a folder; the content of a folder is None."""
-    others = 0
-    with contextlib.ExitStack() as stack:
-        if inner:
-            zipped = stack.enter_context(zipfile.ZipFile(archive))
-            packed: IO[bytes] = stack.enter_context(zipped.open(inner))
-            num_bytes = zipped.getinfo(inner).file_size
-        else:
-            packed = stack.enter_context(archive.open("rb"))
-            num_bytes = archive.stat().st_size
-        advance = stack.enter_context(progress(f"unpack {archive.name}", num_bytes // 1000, "kB"))
-        shown = 0
-        tar = stack.enter_context(tarfile.open(fileobj=packed, mode="r|gz"))
-        for member in tar:
-            if not (member.isfile() or member.isdir()):
-                raise TenchError(
-                    f"{archive}: {member.name!r} is a link or a device. Only files and folders are unpacked: remove "
-                    "the archive, and look where it came from."
-                )
-            name = inside(member.name, str(archive))
-            if name.split("/")[0] != folder:
-                others += bool(name)
-                continue
-            yield name, tar.extractfile(member) if member.isfile() else None, member.size
-            advance(packed.tell() // 1000 - shown, "")
-            shown = packed.tell() // 1000
-    if others:
-        _log.info("%s: %d members that are not in %s were left out.", archive.name, others, folder)
-
-
-def _compare(archive: Path, folder: str, inner: str) -> None:
-    with contextlib.closing(_members(archive, folder, inner)) as members:
-        for name, content, num_bytes in members:
-            place = archive.parent / name
-            if content is None:
-                same = place.is_dir()
-            else:
-                same = place.is_file() and place.stat().st_size == num_bytes and _holds(place, content)
-            if not same:
-                raise TenchError(
-                    f"{place}: is not what {archive.name} holds under this name. The folder {archive.parent / folder} "
-                    "is damaged or of another origin: move or remove it, and run the same command again."
-                )
-
-
-def _holds(path: Path, content: IO[bytes]) -> bool:
-    with path.open("rb") as file:
-        while block := content.read(_BLOCK_BYTES):
-            if file.read(len(block)) != block:
-                return False
-    return True
+        return dest / wanted.files[0].name if len(wanted.files) == 1 else dest
 
 
 def _from_kaggle(dest: Path) -> Path:

@@ -3,6 +3,9 @@
 A file arrives as FILE.part and gets its own name when its size and MD5 are those its publisher gives. Whatever a
 server answers, that checksum decides, so any mirror will do, and what was interrupted is continued by HTTP Range, from
 another mirror too. Source: RFC 9110, sections 13.1.5 (If-Range) and 14.
+
+Pooch, the usual library, and torchvision's own helpers begin again after an interruption, which for a file of gigabytes
+on a poor line means never to arrive. What they would replace here is the request itself, about 20 lines.
 """
 
 import hashlib
@@ -37,15 +40,16 @@ def fetch(
     path: Path,
     *,
     md5: str,
-    num_bytes: int,
+    num_bytes: int | None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
     pauses_seconds: Sequence[float] = _PAUSES_SECONDS,
 ) -> None:
-    """Have the published file of this MD5 (hexadecimal) and size at `path`, from the first address that gives it.
+    """Download the published file of this MD5 (hexadecimal) to `path`, from the first address that gives it.
 
-    A file already there is kept if it is the one. timeout_seconds: without a byte for so long, a connection is lost.
-    pauses_seconds: before each new try at an address after one that brought nothing new. Raises TenchError when no
-    address gives the file, when the disk is full, and when another file is in its place.
+    A file that is already there is kept if it has this MD5. num_bytes: its published size; None: what the server says.
+    timeout_seconds: how long a connection may send nothing before it counts as lost. pauses_seconds: before each new
+    try at an address after one that brought nothing new. Raises TenchError if no address gives the file, if the disk is
+    full, and if another file is in its place.
     """
     if path.exists():
         if (found := _md5_of(path)) != md5:
@@ -57,11 +61,11 @@ def fetch(
         _log.info("%s: already there, with the published MD5: kept.", path)
         return
     try:
-        with _Part(path) as part:
+        with _Part(path, num_bytes) as part:
             try:
-                _have_right(addresses, part, md5, num_bytes, timeout_seconds, pauses_seconds)
+                _have_right(addresses, part, md5, timeout_seconds, pauses_seconds)
             except KeyboardInterrupt:
-                _log.info("%s: %s of %s are kept; the same command continues.", *part.state(num_bytes))
+                _log.info("%s: %s are kept; the same command continues.", part.path, part.arrived)
                 raise
             part.becomes(path)
     except OSError as error:
@@ -84,9 +88,12 @@ class _Part:
     """What has arrived of a file, kept beside it as FILE.part; its checksum is made as it grows.
 
     FILE.part.from remembers the address it came from and how that marked its file (ETag or time): for If-Range.
+    published_bytes: the size of the whole file, None if only a server knows it; total_bytes: either, None until one
+    has told it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, published_bytes: int | None) -> None:
+        self.published_bytes = self.total_bytes = published_bytes
         self.path = path.with_name(f"{path.name}.part")
         self._origin = path.with_name(f"{path.name}.part.from")
         self._md5 = _new_md5()
@@ -110,9 +117,15 @@ class _Part:
             self.path.unlink(missing_ok=True)
             self._origin.unlink(missing_ok=True)
 
-    def state(self, num_bytes: int) -> tuple[Path, str, str]:
-        """For messages: where it is, how much of it, and of how much."""
-        return self.path, size_text(self.num_bytes), size_text(num_bytes)
+    @property
+    def arrived(self) -> str:
+        """For messages: how much of the file is here, "1.0 MB of 9.9 MB"."""
+        whole = f" of {size_text(self.total_bytes)}" if self.total_bytes is not None else ""
+        return f"{size_text(self.num_bytes)}{whole}"
+
+    @property
+    def is_whole(self) -> bool:
+        return self.total_bytes is not None and self.num_bytes >= self.total_bytes
 
     def md5(self) -> str:
         return str(self._md5.hexdigest())
@@ -151,21 +164,20 @@ def _have_right(
     addresses: Sequence[str],
     part: _Part,
     md5: str,
-    num_bytes: int,
     timeout_seconds: float,
     pauses_seconds: Sequence[float],
 ) -> None:
     """Make the part the file of this MD5, from one address after the other."""
-    if part.num_bytes >= num_bytes and part.md5() != md5:
+    if part.is_whole and part.md5() != md5:
         _log.info("%s: holds something else: removed.", part.path)
         part.clear()
     todo, problems = list(addresses), list[str]()
     while part.md5() != md5:
         if not todo:
-            raise TenchError(_failed(part, num_bytes, problems))
+            raise TenchError(_failed(part, problems))
         address, resumed = todo.pop(0), part.num_bytes > 0
         try:
-            _have_all(address, part, num_bytes, timeout_seconds, pauses_seconds)
+            _have_all(address, part, timeout_seconds, pauses_seconds)
             if (found := part.md5()) != md5:
                 part.clear()
                 raise _MirrorError(f"gives a file whose MD5 is {found}; that of the published file is {md5}")
@@ -178,14 +190,13 @@ def _have_right(
                 problems.append(f"{address}: {error}")
 
 
-def _have_all(
-    address: str, part: _Part, num_bytes: int, timeout_seconds: float, pauses_seconds: Sequence[float]
-) -> None:
+def _have_all(address: str, part: _Part, timeout_seconds: float, pauses_seconds: Sequence[float]) -> None:
     """Make the part as long as the file, over as many connections as it takes while each brings something new."""
     furthest, failures = part.num_bytes, 0
-    while part.num_bytes < num_bytes:
+    part.total_bytes = part.published_bytes  # another mirror may have told another size
+    while not part.is_whole:
         try:
-            _transfer(address, part, num_bytes, timeout_seconds)
+            _transfer(address, part, timeout_seconds)
         except _PassingError as error:
             if part.num_bytes > furthest:
                 furthest, failures = part.num_bytes, 0
@@ -197,9 +208,10 @@ def _have_all(
             time.sleep(pause)
 
 
-def _transfer(address: str, part: _Part, num_bytes: int, timeout_seconds: float) -> None:
+def _transfer(address: str, part: _Part, timeout_seconds: float) -> None:
     """Add to the part what one connection brings."""
-    require_room(part.path.parent, num_bytes - part.num_bytes, address)
+    if part.total_bytes is not None:
+        require_room(part.path.parent, part.total_bytes - part.num_bytes, address)
     request = urllib.request.Request(address, headers={"User-Agent": "tench", "Accept-Encoding": "identity"})
     if part.num_bytes:
         request.add_header("Range", f"bytes={part.num_bytes}-")
@@ -220,21 +232,25 @@ def _transfer(address: str, part: _Part, num_bytes: int, timeout_seconds: float)
         kind = _MirrorError if isinstance(reason, ssl.SSLCertVerificationError) else _PassingError
         raise kind(_said(reason, timeout_seconds)) from error
     with response:
-        _begin(response, address, part, num_bytes)
-        shown = part.num_bytes // 1000
-        with progress(part.path.stem, num_bytes // 1000, "kB", done=shown) as advance:
+        _begin(response, address, part)
+        total, shown = part.total_bytes, part.num_bytes // 1000
+        if part.published_bytes is None and total is not None:
+            require_room(part.path.parent, total - part.num_bytes, address)
+        with progress(part.path.stem, (total or 0) // 1000, "kB", done=shown) as advance:
             while block := _next_block(response, timeout_seconds):
-                if part.num_bytes + len(block) > num_bytes:
+                if total is not None and part.num_bytes + len(block) > total:
                     part.clear()
-                    raise _MirrorError(f"sends more than the {num_bytes:,} bytes of the published file")
+                    raise _MirrorError(f"sends more than the {total:,} bytes of the published file")
                 part.write(block)
                 advance(part.num_bytes // 1000 - shown, "")
                 shown = part.num_bytes // 1000
-    if part.num_bytes < num_bytes:
-        raise _PassingError(f"the connection ended after byte {part.num_bytes:,} of {num_bytes:,}")
+    if total is None:
+        part.total_bytes = part.num_bytes  # nobody told the size; the checksum tells whether this is all
+    if not part.is_whole:
+        raise _PassingError(f"the connection ended after byte {part.num_bytes:,} of {total:,}")
 
 
-def _begin(response: Any, address: str, part: _Part, num_bytes: int) -> None:
+def _begin(response: Any, address: str, part: _Part) -> None:
     """Judge what a server answers before its content: a continuation of the part, or the file from its beginning."""
     tag = response.headers.get("ETag", "")
     if not tag or tag.startswith("W/"):  # a weak one does not promise the same bytes
@@ -250,15 +266,18 @@ def _begin(response: Any, address: str, part: _Part, num_bytes: int) -> None:
             part.clear()
             raise _PassingError("the file has changed there")
         offered_bytes, continued = None if match[2] == "*" else int(match[2]), asked > 0
-    if offered_bytes not in (None, num_bytes):
-        raise _MirrorError(f"offers a file of {offered_bytes:,} bytes; the published one has {num_bytes:,}")
+    if part.published_bytes is None:
+        part.total_bytes = offered_bytes
+    elif offered_bytes not in (None, part.published_bytes):
+        raise _MirrorError(f"offers a file of {offered_bytes:,} bytes; the published one has {part.published_bytes:,}")
     if continued:
-        _log.info("%s: continuing after %s of %s.", address, *part.state(num_bytes)[1:])
+        _log.info("%s: continuing after %s.", address, part.arrived)
         return
     if part.num_bytes:
         _log.info("%s: gives the file from its beginning: it has changed, or cannot be continued.", address)
     else:
-        _log.info("%s: %s.", address, size_text(num_bytes))
+        size = "size unknown" if part.total_bytes is None else size_text(part.total_bytes)
+        _log.info("%s: %s.", address, size)
     part.begin(address, tag)
 
 
@@ -277,11 +296,10 @@ def _said(error: object, timeout_seconds: float) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
-def _failed(part: _Part, num_bytes: int, problems: Sequence[str]) -> str:
+def _failed(part: _Part, problems: Sequence[str]) -> str:
     kept = "Run the same command again when that is solved."
     if part.num_bytes:
-        path, arrived, whole = part.state(num_bytes)
-        kept = f"{arrived} of {whole} have arrived and are kept in {path}; the same command continues from there."
+        kept = f"{part.arrived} have arrived and are kept in {part.path}; the same command continues from there."
     return "\n".join(
         [
             f"{part.path.stem}: could not be downloaded.",

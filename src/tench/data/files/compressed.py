@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 from tench.progress import progress
@@ -30,11 +31,8 @@ _MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "bzip2": b"BZh", "zstd": b"\
 _INPUT_BYTES = 64 * 1024
 """Of the compressed file at a time; damage is told to within so much."""
 _OUTPUT_BYTES = 2**20
-_MAX_INFLATION = 200
-"""What grows by more than this is no archive of images (deflate can do 1,032)."""
-_SMALL_BYTES = 2**30
-"""So much may be unpacked whatever the ratio."""
-_XZ_MEMORY_BYTES = 2**30
+_NO_MEMORY = "Memory usage limit exceeded"
+"""What lzma says, with no type of its own."""
 
 _log = logging.getLogger("tench")
 
@@ -55,7 +53,7 @@ def first_bytes(file: BinaryIO, length: int) -> bytes:
     return found[:length]
 
 
-def spool_compressed(file: BinaryIO, where: str, target: Path) -> int:
+def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = LIMITS) -> int:
     """Decompress a whole file into `target`, which appears complete or not at all, and return its size in bytes.
 
     where: what to call the file in messages. Gzip members, xz streams, bzip2 streams and zstd frames that follow one
@@ -73,10 +71,10 @@ def spool_compressed(file: BinaryIO, where: str, target: Path) -> int:
     written = position = 0
     try:
         with complete_file(target) as part, part.open("wb") as sink, megabytes("Unpacking", packed) as reached:
-            for piece, position in decompressed(file, where):
+            for piece, position in decompressed(file, where, limits):
                 written += len(piece)
                 sink.write(piece)
-                refuse_bomb(position, written, where)
+                refuse_bomb(position, written, where, limits)
                 reached(position)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -90,7 +88,7 @@ def spool_compressed(file: BinaryIO, where: str, target: Path) -> int:
     return written
 
 
-class _Decompressor(Protocol):
+class Decompressor(Protocol):
     """What bz2 and lzma have: eof, needs_input, unused_data, decompress."""
 
     @property
@@ -102,11 +100,12 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
 
 
-class _Gzip:
-    """One gzip member, in the manner of bz2 and lzma."""
+class Inflater:
+    """zlib with the methods of bz2 and lzma."""
 
-    def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(16 + zlib.MAX_WBITS)  # 16: with gzip's header and checksum
+    def __init__(self, window_bits: int) -> None:
+        """window_bits: what zlib calls wbits, which also says in what the deflate data are wrapped."""
+        self._zlib = zlib.decompressobj(window_bits)
 
     @property
     def eof(self) -> bool:
@@ -124,28 +123,61 @@ class _Gzip:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
 
 
-_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
-    "gzip": _Gzip,
-    "bzip2": bz2.BZ2Decompressor,
-    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES),
+_DECOMPRESSORS: dict[str, Callable[[Limits], Decompressor]] = {
+    "gzip": lambda limits: Inflater(16 + zlib.MAX_WBITS),  # 16: with gzip's header and checksum
+    "bzip2": lambda limits: bz2.BZ2Decompressor(),
+    "xz": lambda limits: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=limits.dictionary_bytes),
 }
 
 
-def decompressed(file: BinaryIO, where: str) -> Iterator[tuple[bytes, int]]:
+def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterator[tuple[bytes, int]]:
     """The content of a compressed file in pieces of at most 1 MiB, each with how much of the file was read by then."""
     file.seek(0)
     form = form_of(_read(file, where, 6))
     if form is None:
         raise TenchError(f"{where}: is not compressed with {', '.join(_MAGIC)}.")
     file.seek(0)
-    yield from _zstd(file, where) if form == "zstd" else _members(file, form, where)
+    yield from _zstd(file, where) if form == "zstd" else _members(file, form, where, limits)
 
 
-def _members(file: BinaryIO, form: str, where: str) -> Iterator[tuple[bytes, int]]:
+class Forward:
+    """Decompressed bytes by place, for reads that go forwards: only what lies before the last read is forgotten."""
+
+    def __init__(self, file: BinaryIO, where: str, limits: Limits = LIMITS) -> None:
+        self._pieces = _bounded(file, where, limits)
+        self._start, self._held = 0, b""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """(length, offset) -> the bytes there, fewer only at the end. No byte is asked for before the last offset."""
+        assert offset >= self._start, f"byte {offset} has gone by"
+        pieces, end = [self._held[offset - self._start :]], self._start + len(self._held)
+        self._held = b""
+        while end < offset + length and (piece := next(self._pieces, b"")):
+            pieces.append(piece[max(0, offset - end) :])
+            end += len(piece)
+        self._held = b"".join(pieces)
+        self._start = end - len(self._held)
+        return self._held[:length] if self._start == offset else b""
+
+    def finish(self) -> None:
+        """Read to the end, where checksums stand."""
+        for _ in self._pieces:
+            pass
+
+
+def _bounded(file: BinaryIO, where: str, limits: Limits) -> Iterator[bytes]:
+    unpacked = 0
+    for piece, position in decompressed(file, where, limits):
+        unpacked += len(piece)
+        refuse_bomb(position, unpacked, where, limits)
+        yield piece
+
+
+def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[tuple[bytes, int]]:
     """Pieces of one compressed member after the other."""
     begin = before = position = 0  # of this member, of the bytes at hand, and their end, in the file
     data = b""
-    decompressor: _Decompressor | None = None
+    decompressor: Decompressor | None = None
     while True:
         if not data and (decompressor is None or decompressor.needs_input):
             before, data = position, _read(file, where, _INPUT_BYTES)
@@ -161,10 +193,15 @@ def _members(file: BinaryIO, form: str, where: str) -> Iterator[tuple[bytes, int
             data = data.lstrip(b"\0")  # tapes and disks are filled up with zeros, and xz allows them
             if not data:
                 continue
-            begin, decompressor = position - len(data), _DECOMPRESSORS[form]()
+            begin, decompressor = position - len(data), _DECOMPRESSORS[form](limits)
         try:
             piece = decompressor.decompress(data, _OUTPUT_BYTES)
         except (zlib.error, lzma.LZMAError, OSError) as error:
+            if str(error) == _NO_MEMORY:
+                raise TenchError(
+                    f"{where}: needs more than {limits.dictionary_bytes:,} bytes of memory to be unpacked. Unpack it "
+                    "yourself (xz -d), and give what it holds."
+                ) from error
             other = f" What comes before byte {begin:,} is whole, so this may be other data behind it." if begin else ""
             raise TenchError(
                 f"{where}: the {form} data are damaged between bytes {max(before, begin):,} and {position:,} "
@@ -219,11 +256,12 @@ def _least_size(file: BinaryIO, packed: int, where: str) -> int:
     return max(packed, min(told, 1032 * packed))  # 1032: the most deflate can do
 
 
-def refuse_bomb(packed: int, unpacked: int, where: str) -> None:
-    if unpacked > max(_SMALL_BYTES, _MAX_INFLATION * packed):
+def refuse_bomb(packed: int, unpacked: int, where: str, limits: Limits = LIMITS) -> None:
+    """Raise TenchError if the first `packed` bytes of a file become more than images can when they are unpacked."""
+    if unpacked > max(limits.inflated_bytes, limits.inflation * packed):
         raise TenchError(
-            f"{where}: its first {packed:,} bytes become {unpacked:,} when unpacked, more than {_MAX_INFLATION} times "
-            "as many. This is no archive of images; it is not unpacked."
+            f"{where}: its first {packed:,} bytes become {unpacked:,} when unpacked, more than {limits.inflation} "
+            "times as many. This is no archive of images; it is not unpacked."
         )
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tench.data.files.compressed import Pread, decompressed, megabytes, refuse_bomb
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 from tench.files import complete_file
 from tench.machine import num_cores
@@ -48,7 +49,7 @@ _log = logging.getLogger("tench")
 _Found = TypeVar("_Found")
 
 
-def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found]) -> _Found:
+def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], limits: Limits = LIMITS) -> _Found:
     """Read a gzip file once, whole, save an index for `open_indexed`, and return what `read` makes of the content.
 
     read: gets a function like os.pread on the decompressed bytes, of which it may ask only forwards (back within the
@@ -76,7 +77,7 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found]) -
             *(path, status.st_size / 1e9, threads, index_path),
         )
         with megabytes("Indexing", status.st_size) as reached:
-            content = _Pass(file, path, status.st_size, reached)
+            content = _Pass(file, path, status.st_size, reached, limits)
             found = read(content.pread)
             while content.advance():
                 pass
@@ -291,7 +292,8 @@ _ODD_BLOCK = _bits(
 class _Pass:
     """The decompressed bytes of a file from start to end, a piece at a time, with their CRC-32."""
 
-    def __init__(self, file: Any, path: Path, packed: int, reached: Callable[[int], None]) -> None:
+    def __init__(self, file: Any, path: Path, packed: int, reached: Callable[[int], None], limits: Limits) -> None:
+        self._limits = limits
         self._file, self._path, self._packed, self._reached = file, path, packed, reached
         self._start, self._piece = 0, b""
         self.end = self.crc32 = 0
@@ -320,7 +322,7 @@ class _Pass:
             self._start, self._piece = self.end, piece
             self.end += len(piece)
             self.crc32 = zlib.crc32(piece, self.crc32)
-            refuse_bomb(min(packed + _PASS_BYTES, self._packed), self.end, str(self._path))
+            refuse_bomb(min(packed + _PASS_BYTES, self._packed), self.end, str(self._path), self._limits)
             self._reached(packed)
         return bool(piece)
 

@@ -2,13 +2,16 @@
 
 Forms: ustar, the old form, GNU's (long names, sizes past 8 GiB) and pax. Only files and folders are taken: we never
 unpack, so a link has nothing to lead to, and an archive of images has no use for one. Each header's checksum is
-verified. Source: POSIX.1-2008, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
+verified, and no size leads backwards, so that the walk through the headers ends.
+Source: POSIX.1-2008, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 """
 
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from typing import NoReturn
 
+from tench.data.files.names import inside, shown
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 BLOCK = 512
@@ -18,6 +21,8 @@ Pread = Callable[[int, int], bytes]
 
 _ZEROS = bytes(BLOCK)
 _FILE_TYPES = b"0\x007"
+_EXTENSIONS = b"LKxg"
+"""Headers that say more about the member that follows; g: about all that follow."""
 _KINDS = {
     ord("1"): "a hard link",
     ord("2"): "a symbolic link",
@@ -30,7 +35,7 @@ _KINDS = {
 }
 _CLOSING_BYTES = 64 * 1024
 """So far after an archive's end a second archive is looked for; programs pad to 10 KiB, some to more."""
-_MAX_LONG_NAME_BYTES = 2**20
+_AGAIN = "The archive is damaged: copy or download it again."
 
 
 def is_tar(head: bytes) -> bool:
@@ -38,18 +43,22 @@ def is_tar(head: bytes) -> bool:
     return len(head) == BLOCK and head != _ZEROS and _checksum_fits(head)
 
 
-def members(pread: Pread, start: int, end: int | None, where: str) -> Iterator[tuple[str, int, int]]:
+def members(
+    pread: Pread, start: int, end: int | None, where: str, limits: Limits = LIMITS
+) -> Iterator[tuple[str, int, int]]:
     """(name, offset, bytes) of each member of the archive in bytes start to end of what `pread` reads.
 
-    end: None where it shows only on reading, as in a compressed archive. Offsets are asked for only forwards, save that
+    end: None if it shows only on reading, as in a compressed archive. Offsets are asked for only forwards, except that
     the archive's last block is read twice.
 
-    Names of folders end in "/"; a leading "./" is taken off. where: what to call the archive in an error. Raises
-    TenchError for a damaged or truncated archive, for a link or a device, and for a name that leads outside.
+    Names of folders end in "/"; a leading "./" is taken off. Bytes of a name that are not UTF-8 become surrogates. A
+    name may occur twice: as with tar itself, the later member counts. where: what to call the archive in an error.
+    Raises TenchError for a damaged or truncated archive, for a link or a device, and for a name that leads outside.
     """
     position = start
-    long_name: bytes | None = None
-    attributes: dict[str, str] = {}
+    long_name: str | None = None
+    defaults: dict[str, str] = {}  # from a global pax header
+    attributes = defaults
     while True:
         header = pread(BLOCK, position) if end is None or position + BLOCK <= end else b""
         if len(header) < BLOCK:
@@ -69,43 +78,49 @@ def members(pread: Pread, start: int, end: int | None, where: str) -> Iterator[t
             )
         size = _number(header[124:136], where, position - start)
         kind = header[156]
-        if kind not in b"LKxg" and "size" in attributes:
+        if attributes and kind not in _EXTENSIONS and "size" in attributes:
             size = int(attributes["size"])
+        if size < 0:  # would lead back to a header that was read already
+            name = shown(_name(header, long_name, attributes))
+            raise TenchError(f"{where}: {name} (byte {position - start:,}) has a size of {size:,} bytes. {_AGAIN}")
         data = position + BLOCK
         if end is not None and data + size > end:
-            name = _name(header, long_name, attributes)
+            name = shown(_name(header, long_name, attributes))
             raise TenchError(
-                f"{where}: {name!r} needs bytes {data - start:,}-{data - start + size:,}, but the archive ends at "
+                f"{where}: {name} needs bytes {data - start:,}-{data - start + size:,}, but the archive ends at "
                 f"{end - start:,}. It was probably cut off: copy or download it again."
             )
         following = data + (size + BLOCK - 1) // BLOCK * BLOCK
-        if kind in b"LKxg":
-            if size > _MAX_LONG_NAME_BYTES:
-                raise TenchError(
-                    f"{where}: byte {position - start:,}: a name of {size:,} bytes. The archive is damaged."
-                )
-            text = pread(size, data)
+        if kind in _EXTENSIONS:
             if kind == ord("L"):
-                long_name = text.rstrip(b"\0")
-            elif kind == ord("x"):
-                attributes = _attributes(text, where, position - start)
+                long_name = _long_name(pread, data, size, where, position - start, limits)
+            elif kind != ord("K"):  # K: where a long link leads
+                found = _attributes(pread, data, size, where, position - start, limits)
+                if kind == ord("g"):
+                    defaults = attributes = defaults | found
+                else:
+                    attributes = defaults | found
             position = following
             continue
         name = _name(header, long_name, attributes)
-        if kind in _FILE_TYPES and any(key.startswith("GNU.sparse") for key in attributes):
+        if attributes and kind in _FILE_TYPES and any(key.startswith("GNU.sparse") for key in attributes):
             kind = ord("S")
         if kind == ord("5") or (kind in _FILE_TYPES and name.endswith("/")):  # "/": folders as before 1988
             if folder := inside(name, where):
                 yield folder + "/", data, 0
         elif kind in _FILE_TYPES:
-            yield inside(name, where), data, size
+            yield inside(name, where) or _nameless(where, position - start), data, size
         else:
             what = _KINDS.get(kind, f"of the unknown type {chr(kind)!r}")
             raise TenchError(
-                f"{where}: {name!r} (byte {position - start:,}) is {what}. Only files and folders are read from "
+                f"{where}: {shown(name)} (byte {position - start:,}) is {what}. Only files and folders are read from "
                 "archives: unpack this one where you trust it, and give the folder."
             )
-        position, long_name, attributes = following, None, {}
+        position, long_name, attributes = following, None, defaults
+
+
+def _nameless(where: str, position: int) -> NoReturn:
+    raise TenchError(f"{where}: the file at byte {position:,} has no name. {_AGAIN}")
 
 
 def _checksum_fits(header: bytes) -> bool:
@@ -122,59 +137,71 @@ def _checksum_fits(header: bytes) -> bool:
 
 
 def _number(field: bytes, where: str, position: int) -> int:
-    """A size: octal digits, or where the first bit is set a big-endian number."""
+    """A size: octal digits, or if the first bit is set a big-endian number in two's complement."""
     try:
         if field[0] & 0x80:
-            return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+            value = int.from_bytes(field[1:], "big")
+            return value - (1 << 88) if field[0] == 0xFF else value + ((field[0] & 0x7F) << 88)
         return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
-        raise TenchError(
-            f"{where}: byte {position:,}: {field!r} is no size. The archive is damaged: copy or download it again."
-        ) from None
+        raise TenchError(f"{where}: byte {position:,}: {field!r} is not a size. {_AGAIN}") from None
 
 
-def _name(header: bytes, long_name: bytes | None, attributes: dict[str, str]) -> str:
-    if "path" in attributes:
+def _name(header: bytes, long_name: str | None, attributes: dict[str, str]) -> str:
+    if attributes and "path" in attributes:
         return attributes["path"]
     if long_name is not None:
-        return long_name.decode("utf-8", "surrogateescape")
+        return long_name
     name = header[:100].split(b"\0", 1)[0]
     if header[257:263] == b"ustar\0" and header[345]:
         name = header[345:500].split(b"\0", 1)[0] + b"/" + name
     return name.decode("utf-8", "surrogateescape")
 
 
-def _attributes(text: bytes, where: str, position: int) -> dict[str, str]:
+def _long_name(pread: Pread, data: int, size: int, where: str, position: int, limits: Limits) -> str:
+    _refuse_long(size - 1, where, position, limits)  # a zero closes it
+    return _whole_name(pread(size, data).rstrip(b"\0"), where, position)
+
+
+def _whole_name(name: bytes, where: str, position: int) -> str:
+    if b"\0" in name:
+        raise TenchError(f"{where}: the name at byte {position:,} has a zero byte in it. {_AGAIN}")
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _refuse_long(size: int, where: str, position: int, limits: Limits) -> None:
+    if size > limits.name_bytes:
+        raise TenchError(
+            f"{where}: byte {position:,}: a name of {size:,} bytes; at most {limits.name_bytes:,} are read. The "
+            "archive is damaged, or was not made of files: pack it again from a folder."
+        )
+
+
+def _attributes(pread: Pread, data: int, size: int, where: str, position: int, limits: Limits) -> dict[str, str]:
     """A pax header: lines of "LENGTH KEY=VALUE", where the length counts the whole line."""
-    found = {}
+    if size > limits.header_bytes:
+        raise TenchError(
+            f"{where}: the extended header at byte {position:,} has {size:,} bytes; at most {limits.header_bytes:,} "
+            f"are read. {_AGAIN}"
+        )
+    text, found, start = pread(size, data).rstrip(b"\0"), {}, 0
     try:
-        while text.strip(b"\0"):
-            length = int(text[: text.index(b" ")])
-            key, value = text[text.index(b" ") + 1 : length - 1].split(b"=", 1)
-            if length < 5 or text[length - 1 : length] != b"\n":
+        while start < len(text):
+            blank = text.index(b" ", start, start + 8)
+            end = start + int(text[start:blank])
+            key, value = text[blank + 1 : end - 1].split(b"=", 1)
+            if end < start + 5 or text[end - 1 : end] != b"\n":
                 raise ValueError
-            found[key.decode()] = value.decode("utf-8", "surrogateescape")
-            text = text[length:]
+            if key == b"path":
+                _refuse_long(len(value), where, position, limits)
+                found["path"] = _whole_name(value, where, position)
+            else:
+                found[key.decode()] = value.decode("utf-8", "surrogateescape")
+            start = end
         int(found.get("size", 0))
     except ValueError:
-        raise TenchError(
-            f"{where}: the extended header at byte {position:,} cannot be read. The archive is damaged: copy or "
-            "download it again."
-        ) from None
+        raise TenchError(f"{where}: the extended header at byte {position:,} cannot be read. {_AGAIN}") from None
     return found
-
-
-def inside(name: str, where: str) -> str:
-    """An archive member's name without "./" and a final "/". Raises TenchError for one that leads outside."""
-    if "/" not in name and name not in (".", ".."):
-        return name
-    parts = PurePosixPath(name).parts
-    if not name or name.startswith("/") or ".." in parts:
-        raise TenchError(
-            f"{where}: the member {name!r} lies outside the archive's own folder. Such an archive is not read: pack "
-            "it again with relative names."
-        )
-    return "/".join(parts)
 
 
 def _refuse_more(rest: bytes, closed: int, where: str) -> None:

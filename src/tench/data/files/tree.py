@@ -2,8 +2,9 @@
 
 A layout knows only names and bytes. Whether `train/n01440764/x.JPEG` is a file on disk, a member of a tar, or of a tar
 inside a tar is settled here: an archive, once opened, stands in the tree as a folder of its own name. What cannot be
-addressed where it is (deflated zip members, a compressed tar) is spooled into the cache once, its size told first; a
-gzip file too big for that gets an index.
+addressed in place (deflated zip members, a compressed tar) is copied into the cache once, and its size is announced
+first; a gzip file too big for that gets an index. Only regular files are in a tree: reading a pipe or a device would
+wait or never end. Symbolic links are followed, but not back to a folder above them.
 """
 
 import bisect
@@ -13,43 +14,46 @@ import dataclasses
 import fnmatch
 import functools
 import glob
+import hashlib
 import io
 import itertools
 import logging
+import operator
 import os
 import re
-import shutil
 import stat
-import struct
-import zipfile
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from tench.data.files import tar
-from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, spool_compressed
+from tench.data.files import zip as zips
+from tench.data.files.code_pages import chosen_page
+from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, refuse_bomb, spool_compressed
 from tench.data.files.gzip_index import build_index, open_indexed
-from tench.data.files.names import JUNK, is_image_name
+from tench.data.files.names import JUNK, composed, is_image_name, shown
+from tench.data.limits import LIMITS, Limits
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
 from tench.errors import TenchError
-from tench.files import complete_file, require_space
+from tench.files import complete_file, open_regular, require_space
 
 _BEGINNING_BYTES = 2**22
-"""So much of a compressed archive is unpacked to see how it begins."""
+"""Bytes of a compressed archive that are unpacked to see how it begins."""
 
-_BRACES = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<choices>[^{}]*,[^{}]*))\}")
-_MAX_PATTERN = 1_000_000
+_BRACES = re.compile(r"\{(?:(?P<first>\d{1,15})\.\.(?P<last>\d{1,15})|(?P<choices>[^{}]*,[^{}]*))\}")
+_COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
+"""What the names of nearly all images end with: a quick look before the whole rule."""
 _MAX_THREADS = 16
-"""Of those that list archives: on a disk that is not in memory they wait, for one small read after the other."""
+"""Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
 
-_MAX_INFLATION = 100
-"""A zip whose deflated members would grow by more than this is no archive of images (deflate can do 1,032)."""
-_SMALL_BYTES = 2**28
-"""So much may be inflated whatever the ratio."""
+_Members = list[tuple[str, int, int]]
+"""(name, offset, bytes) of the members of an archive."""
+
+_SPOOLED_CHARACTERS = 60
+"""Of an archive's name in the name of what is unpacked from it: a file name has at most 255 bytes."""
 
 _log = logging.getLogger("tench")
 
@@ -66,6 +70,8 @@ class Tree:
     how the person wants the source read. excluded: files left out so far, by pattern of --exclude. notes: for a person.
     hidden: by folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
     folder, index into shards, offset, length.
+    limits: for everything that is read from the tree. archives: the files of which `opened` made folders; enclosing:
+    how many archives the root itself lies in.
     """
 
     source: Path
@@ -82,14 +88,22 @@ class Tree:
     excluded: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     indexes: dict[str, str] = dataclasses.field(default_factory=dict)
+    listings: dict[str, _Members] = dataclasses.field(default_factory=dict)
     hidden: dict[str, list[tuple[str, int, int, int]]] = dataclasses.field(default_factory=dict)
-    listings: dict[str, list[tuple[str, int, int]]] = dataclasses.field(default_factory=dict)
+    limits: Limits = LIMITS
+    archives: frozenset[str] = frozenset()
+    enclosing: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __contains__(self, name: str) -> bool:
         return self._find(name) is not None
+
+    @functools.cached_property
+    def others(self) -> list[str]:
+        """The names of files that are no images by their suffix: few beside the images of a large tree."""
+        return [name for name in self.names if not name.endswith(_COMMON) and not is_image_name(name)]
 
     def index(self, name: str) -> int:
         """The position of a file in `names`. Raises KeyError if there is none of that name."""
@@ -105,29 +119,43 @@ class Tree:
 
     def children(self, folder: str) -> list[str]:
         """The names of the folders directly in a folder ("" is the root), sorted."""
-        start = f"{folder}/" if folder else ""
-        return sorted(
-            path[len(start) :] for path in self.folders if path.startswith(start) and "/" not in path[len(start) :]
-        )
+        start = f"{composed(folder)}/" if folder else ""
+        inside = self.folders[_below(self.folders, folder)] if folder else self.folders
+        return sorted(path[len(start) :] for path in inside if "/" not in path[len(start) :])
 
     def span(self, folder: str) -> range:
         """The positions of all files below a folder; they are neighbours in `names`."""
-        start = bisect.bisect_left(self.names, f"{folder}/")
-        return range(start, bisect.bisect_left(self.names, f"{folder}0", start))  # "0" follows "/"
+        below = _below(self.names, folder)
+        return range(below.start, below.stop)
+
+    def renamed(self, rename: Callable[[str], str]) -> "Tree":
+        """This tree with other names for its files and folders; where their bytes lie stays."""
+        names = [rename(name) for name in self.names]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return dataclasses.replace(
+            self,
+            names=[names[position] for position in order],
+            folders=sorted({rename(folder) for folder in self.folders}),
+            shard=self.shard[order],
+            offset=self.offset[order],
+            length=self.length[order],
+        )
 
     def under(self, folder: str) -> "Tree":
         """The part of this tree below a folder, with names from there."""
-        part, cut = self.span(folder), len(folder) + 1
-        taken = slice(part.start, part.stop)
+        folder = composed(folder)
+        taken, cut = _below(self.names, folder), len(folder) + 1
         hidden = {path[cut:]: files for path, files in self.hidden.items() if path.startswith(f"{folder}/")}
         return dataclasses.replace(
             self,
             root=self.root / folder,
             names=[name[cut:] for name in self.names[taken]],
-            folders=[path[cut:] for path in self.folders if path.startswith(f"{folder}/")],
+            folders=[path[cut:] for path in self.folders[_below(self.folders, folder)]],
             shard=self.shard[taken],
             offset=self.offset[taken],
             length=self.length[taken],
+            archives=frozenset(path[cut:] for path in self.archives if path.startswith(f"{folder}/")),
+            enclosing=self.enclosing + self._depth(f"{folder}/"),
             hidden=hidden,
         )
 
@@ -154,7 +182,9 @@ class Tree:
         position = self.index(name)
         shard = self.shards[int(self.shard[position])]
         path, shard = str(self.root / name), self.indexes.get(shard, shard)
-        return path if path == shard else f"{path} (in {shard} at byte {int(self.offset[position]):,})"
+        if composed(path) == composed(shard):
+            return path
+        return f"{path} (in {shard} at byte {int(self.offset[position]):,})"
 
     def open(self, name: str) -> BinaryIO:
         """A file of the tree for reading and seeking, whatever holds it. What it is read from joins the stamp."""
@@ -163,12 +193,10 @@ class Tree:
         self.stamp[shard] = None
         offset, length = int(self.offset[position]), int(self.length[position])
         if shard in self.indexes:
+            self.limits.require(length, self.limits.member_bytes, self.place(name), "a file inside a gzipped archive")
             with open_indexed(Path(self.indexes[shard]), Path(shard)) as packed:
                 return io.BytesIO(packed.pread(length, offset))
-        try:
-            return io.BufferedReader(_Part(shard, offset, length))
-        except OSError as error:
-            raise TenchError(f"{shard}: cannot be read ({error.strerror}).") from error
+        return io.BufferedReader(_Part(shard, offset, length))
 
     @contextlib.contextmanager
     def reading(self, shard: str) -> Iterator[Pread]:
@@ -177,7 +205,7 @@ class Tree:
             with open_indexed(Path(self.indexes[shard]), Path(shard)) as packed:
                 yield packed.pread
         else:
-            with open(shard, "rb", buffering=0) as file:
+            with open_regular(shard) as file:
                 yield functools.partial(os.pread, file.fileno())
 
     @contextlib.contextmanager
@@ -196,42 +224,72 @@ class Tree:
                 start, end, pread = 0, None, lambda length, offset: unpacked[offset : offset + length]
             found = []
             with contextlib.suppress(TenchError):  # what comes before the damage tells what it is
-                for member in itertools.islice(tar.members(pread, start, end, archive), count):
+                for member in itertools.islice(tar.members(pread, start, end, archive, self.limits), count):
                     found.append(member)
             yield found, pread
 
-    def read(self, name: str) -> bytes:
-        """A whole file of the tree, for small ones. Raises TenchError when it is shorter than it should be."""
+    def is_archive(self, name: str) -> bool:
+        """Whether a file is a tar, compressed or not, or a zip, by its content; False if it is unreadable."""
+        try:
+            with self.open(name) as file:
+                return _is_archive(file)
+        except (OSError, TenchError):
+            return False
+
+    def read(self, name: str, what: str = "a file that is read whole", at_most: int | None = None) -> bytes:
+        """A whole file of the tree, for small ones.
+
+        what: what the file should be, for messages ("a class list"). at_most: bytes; `member_bytes` of the limits
+        unless told otherwise. Raises TenchError if the file is larger, or shorter than it should be.
+        """
+        length = int(self.length[self.index(name)])
+        most = self.limits.member_bytes if at_most is None else at_most
+        if length > most:
+            self.limits.require(length, most, self.place(name), what)
         with self.open(name) as file:
             data = file.read()
-        if len(data) != self.length[self.index(name)]:
+        if len(data) != length:
             raise TenchError(f"{self.place(name)}: became shorter while it was read.")
         return data
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
         """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks."""
-        return self.read(name).decode("utf-8-sig", "replace")
+        return self.read(name, what, at_most).decode("utf-8-sig", "replace")
+
+    def spooled(self, name: str, suffix: str) -> Path:
+        """A path in the cache for what is unpacked of a file of the tree, the same each time it is read."""
+        position = self.index(name)
+        place = f"{self.shards[int(self.shard[position])]}:{int(self.offset[position])}"
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]  # equal names may lie in different archives
+        return self.spool.absolute() / f"{name.rpartition('/')[2][:_SPOOLED_CHARACTERS]}.{digest}.{suffix}"
 
     def opened(self, archives: Iterable[str]) -> "Tree":
         """This tree with these archives of it (tar, compressed tar, zip) as folders of the same names, suffix included.
 
-        Raises TenchError for an archive that is damaged or holds what no archive of images does.
+        If a name occurs twice in an archive, the later file counts, as when the archive is unpacked. Raises TenchError
+        for an archive that is damaged or holds what no archive of images does.
         """
         todo = set(archives)
         files = self._files(without=todo)
         names = sorted(todo)
+        for name in names:
+            if self.enclosing + self._depth(name) >= self.limits.nested_archives:
+                raise TenchError(
+                    f"{self.place(name)}: lies in {self.limits.nested_archives} archives, one inside another. Unpack "
+                    "the outer ones, and give the folder."
+                )
         with concurrent.futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
             for name, members in zip(names, pool.map(self._plain_members, names), strict=True):
                 files.folders.add(name)
                 if members is None:
                     self._add_archive(files, name)
                 else:
-                    files.add_members(name, int(self.shard[self.index(name)]), members)
-        return self._rebuilt(files)
+                    self._add_members(files, name, int(self.shard[self.index(name)]), members)
+        return self._rebuilt(files, todo)
 
     def _files(self, without: Collection[str] = ()) -> "_Files":
         """The files of this tree, to add others to."""
-        files = _Files(list(self.shards))
+        files = _Files(list(self.shards), self.limits, self.source)
         for position, name in enumerate(self.names):
             if name not in without:
                 at = int(self.shard[position]), int(self.offset[position]), int(self.length[position])
@@ -240,20 +298,50 @@ class Tree:
         files.hidden.update(self.hidden)
         return files
 
-    def _rebuilt(self, files: "_Files") -> "Tree":
+    def _rebuilt(self, files: "_Files", archives: Collection[str] = ()) -> "Tree":
+        """The tree of these files. archives: those of this tree that have become folders of it."""
         tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
-        return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings)
+        if files.repeated:
+            self.notes.append(
+                f"Names that occur more than once in an archive: {len(files.repeated):,}, such as "
+                f"{shown(files.repeated[0])}. The last file of each name is used, as when the archive is unpacked."
+            )
+        more: dict[str, Any] = {"archives": self.archives.union(archives), "enclosing": self.enclosing}
+        return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings, **more)
 
-    def _plain_members(self, name: str) -> list[tuple[str, int, int]] | None:
+    def _depth(self, name: str) -> int:
+        """How many archives of the tree a file lies in."""
+        depth = 0
+        while self.archives and "/" in name:
+            name = name.rpartition("/")[0]
+            depth += name in self.archives
+        return depth
+
+    def _plain_members(self, name: str) -> _Members | None:
         """The members of an archive that is a tar and not compressed, else None."""
         position = self.index(name)
         shard, offset = self.shards[int(self.shard[position])], int(self.offset[position])
         self.stamp[shard] = None
         with self.reading(shard) as pread:
             head = pread(6, offset)
-            if _is_zip(head[:4]) or form_of(head) is not None:
+            if zips.is_zip(head[:4]) or form_of(head) is not None:
                 return None
-            return list(tar.members(pread, offset, offset + int(self.length[position]), self.place(name)))
+            return self._listed(pread, offset, offset + int(self.length[position]), self.place(name))
+
+    def _listed(self, pread: Pread, start: int, end: int | None, where: str) -> _Members:
+        found = tar.members(pread, start, end, where, self.limits)
+        return list(itertools.islice(found, self.limits.members + 1))  # one too many: it is refused with the others
+
+    def _add_members(self, files: "_Files", name: str, shard: int, members: _Members) -> None:
+        """Add the members of a tar. Names that are not UTF-8 are read in the code page in which they make sense."""
+        odd = {member: os.fsencode(member) for member, _, _ in members if not member.isascii() and _is_odd(member)}
+        if odd:
+            page = chosen_page(list(odd.values()), str(self.root / name), self.notes)
+            members = [
+                (odd[member].decode(page) if member in odd else member, offset, length)
+                for member, offset, length in members
+            ]
+        files.add_members(name, shard, members)
 
     def _add_archive(self, files: "_Files", name: str) -> None:
         """Add what a zip archive or a compressed tar holds."""
@@ -261,28 +349,48 @@ class Tree:
         shard, offset, length = (int(column[position]) for column in (self.shard, self.offset, self.length))
         with self.reading(self.shards[shard]) as pread:
             head = pread(6, offset)
-            if _is_zip(head[:4]):
-                with self.open(name) as archive:
-                    _add_zip(files, name, archive, shard, offset, self.spool, where)
+            if zips.is_zip(head[:4]):
+                self._add_zip(files, name, shard, zips.Archive(pread, offset, length, where, self.limits))
             elif form_of(head) == "gzip" and length >= INDEXED_BYTES and (path := self.path(position)):
-                index = str(self.spool / f"{name.replace('/', '%')}.index")
+                index = str(self.spooled(name, "index"))
                 if index not in self.listings:
                     self.listings[index] = build_index(
-                        path, Path(index), lambda pread: list(tar.members(pread, 0, None, where))
+                        path, Path(index), lambda pread: self._listed(pread, 0, None, where), self.limits
                     )
                 self.indexes[index] = str(path)
                 self.stamp[index] = None
                 files.shards.append(index)
-                files.add_members(name, len(files.shards) - 1, self.listings[index])
+                self._add_members(files, name, len(files.shards) - 1, self.listings[index])
             else:
-                unpacked = self.spool / f"{name.replace('/', '%')}.unpacked"
+                unpacked = self.spooled(name, "unpacked")
                 with self.open(name) as archive:
-                    size = spool_compressed(archive, where, unpacked)
+                    size = spool_compressed(archive, where, unpacked, self.limits)
                 self.stamp[str(unpacked)] = None
                 files.shards.append(str(unpacked))
                 with self.reading(str(unpacked)) as pread_unpacked:
-                    members = tar.members(pread_unpacked, 0, size, where)
-                    files.add_members(name, len(files.shards) - 1, members)
+                    members = self._listed(pread_unpacked, 0, size, where)
+                self._add_members(files, name, len(files.shards) - 1, members)
+
+    def _add_zip(self, files: "_Files", name: str, shard: int, archive: zips.Archive) -> None:
+        """Add the members of a zip archive: stored ones in place, compressed ones copied to the cache, together."""
+        compressed = []
+        for member in zips.members(archive, self.notes):
+            path = f"{name}/{member.name}"
+            if member.name.endswith("/"):
+                files.add_member(path, shard, 0, 0)
+            elif member.method == zips.STORED:
+                files.add_member(path, shard, archive.base + zips.start(archive, member), member.num_bytes)
+            else:
+                compressed.append((path, member))
+        if compressed:
+            target = self.spooled(name, "inflated")
+            self.stamp[str(target)] = None
+            files.shards.append(str(target))
+            offset = 0
+            _spool_members(archive, [member for _, member in compressed], target)
+            for path, member in compressed:
+                files.add_member(path, len(files.shards) - 1, offset, member.num_bytes)
+                offset += member.num_bytes
 
     def rows(
         self, positions: Sequence[int] | IntArray, label: Sequence[int] | IntArray, key: Sequence[str], **more: Any
@@ -301,19 +409,36 @@ class Tree:
         )
 
     def _find(self, name: str) -> int | None:
+        name = composed(name)
         position = bisect.bisect_left(self.names, name)
         return position if position < len(self.names) and self.names[position] == name else None
 
 
-def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS) -> Tree:
+def _below(sorted_names: Sequence[str], folder: str) -> slice:
+    """Where the names below a folder stand among sorted names."""
+    folder = composed(folder)
+    start = bisect.bisect_left(sorted_names, f"{folder}/")
+    return slice(start, bisect.bisect_left(sorted_names, f"{folder}0", start))  # "0" follows "/"
+
+
+def _is_odd(name: str) -> bool:
+    """Whether a name has bytes that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:
     """The tree of a folder, of a tar or zip archive, or of any other file by itself (which is then its only name).
 
-    Raises TenchError where something cannot be read.
+    Raises TenchError if something cannot be read, is neither a file nor a folder, or goes beyond the limits.
     """
     try:
         if path.is_dir():
-            return _walk(path, spool, options)
-        single = _single(path, spool, options)
+            return _walk(path, spool, options, limits)
+        single = _single(path, spool, options, limits)
         if not is_archive(path):
             return single
     except OSError as error:
@@ -327,24 +452,24 @@ def is_pattern(text: str) -> bool:
     return bool(_BRACES.search(text)) or any(sign in text for sign in "*?")
 
 
-def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS) -> Tree:
+def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:
     """The tree of the files that a pattern of paths stands for, with names from the folder that all are in.
 
-    Raises TenchError where a file that the braces count is not there, or nothing matches.
+    Raises TenchError if a file that the braces count is not there, or nothing matches.
     """
     paths = []
-    for text in _expanded(str(pattern)):
+    for text in _expanded(str(pattern), limits):
         found = sorted(glob.glob(text)) if any(sign in text for sign in "*?") else [text]
         if not found or not os.path.isfile(found[0]):
             raise TenchError(f"{text}: there is no such file; the pattern {pattern} asks for it. Check the numbers.")
         paths += found
     root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
-    files = _Files(list(dict.fromkeys(paths)))
+    files = _Files(list(dict.fromkeys(paths)), limits, pattern)
     for number, path in enumerate(files.shards):
-        name = os.path.relpath(path, root)
-        parts = name.split("/")[:-1]
-        files.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        files.add(name, number, 0, os.stat(path).st_size)
+        name = composed(os.path.relpath(path, root))
+        with open_regular(path) as file:
+            files.add_folders(name.rpartition("/")[0])
+            files.add(name, number, 0, os.fstat(file.fileno()).st_size)
     return files.tree(pattern, root, spool, dict.fromkeys(files.shards), options)
 
 
@@ -362,64 +487,98 @@ def _is_excluded(name: str, excluded: dict[str, int]) -> bool:
     return False
 
 
-def _expanded(text: str) -> list[str]:
+def _expanded(text: str, limits: Limits) -> list[str]:
     """Braces as a shell expands them: numbers keep their leading zeros."""
-    found = _BRACES.search(text)
-    if found is None:
-        return [text]
-    before, after = text[: found.start()], text[found.end() :]
-    if found["first"] is not None:
-        first, last, width = int(found["first"]), int(found["last"]), len(found["first"])
-        if last < first or last - first >= _MAX_PATTERN:
-            raise TenchError(f"{text}: {found[0]} should count from a number up, over at most {_MAX_PATTERN:,}.")
-        choices = [f"{number:0{width}}" for number in range(first, last + 1)]
-    else:
-        choices = found["choices"].split(",")
-    return [whole for choice in choices for whole in _expanded(f"{before}{choice}{after}")]
+    pending, done = [text], list[str]()
+    while pending:
+        whole = pending.pop()
+        found = _BRACES.search(whole)
+        if found is None:
+            done.append(whole)
+            continue
+        if found["first"] is not None:
+            first, last, width = int(found["first"]), int(found["last"]), len(found["first"])
+            if last < first or last - first >= limits.pattern_files:
+                raise TenchError(
+                    f"{whole}: {found[0]} should count from a number up, over at most {limits.pattern_files:,}."
+                )
+            choices = [f"{number:0{width}}" for number in range(first, last + 1)]
+        else:
+            choices = found["choices"].split(",")
+        if len(pending) + len(done) + len(choices) > limits.pattern_files:
+            raise TenchError(f"{text}: stands for more than {limits.pattern_files:,} files. Give a folder instead.")
+        pending += [f"{whole[: found.start()]}{choice}{whole[found.end() :]}" for choice in reversed(choices)]
+    return done
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content."""
-    with path.open("rb") as file:
-        head = file.read(tar.BLOCK)
-        if form_of(head):
-            head = first_bytes(file, tar.BLOCK)
-    return tar.is_tar(head) or _is_zip(head[:4])
+    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook."""
+    if path.suffix.lower() == ".xlsx":
+        return False
+    with open_regular(path) as file:
+        return _is_archive(file)
 
 
-def _is_zip(head: bytes) -> bool:
-    return head in (b"PK\x03\x04", b"PK\x05\x06")  # the first member, or the end of one that has none
+def _is_archive(file: BinaryIO) -> bool:
+    head = file.read(tar.BLOCK)
+    if form_of(head):
+        head = first_bytes(file, tar.BLOCK)
+    return tar.is_tar(head) or zips.is_zip(head[:4])
 
 
 class _Files:
-    """Files of a tree while they are being found, in any order."""
+    """Files of a tree while they are being found, in any order. repeated: names that occurred more than once."""
 
-    def __init__(self, shards: list[str]) -> None:
+    def __init__(self, shards: list[str], limits: Limits, source: Path) -> None:
         self.names: list[str] = []
         self.folders: set[str] = set()
         self.shards = shards
         self.shard: list[int] = []
         self.offset: list[int] = []
         self.length: list[int] = []
+        self.repeated: list[str] = []
+        self._limits, self._source = limits, source
+        self._folder_characters = 0
         self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
+        """A file; its name is composed."""
         self.names.append(name)
         self.shard.append(shard)
         self.offset.append(offset)
         self.length.append(length)
 
+    def add_folders(self, folder: str) -> None:
+        """A folder and those above it."""
+        limits = self._limits
+        if (depth := folder.count("/") + 1) > limits.path_depth:
+            raise TenchError(
+                f"{self._source}: the folder {shown(folder)} lies {depth:,} levels deep; at most {limits.path_depth:,} "
+                "are read. Move what it holds further up, or out of the data set."
+            )
+        while folder and folder not in self.folders:
+            self.folders.add(folder)
+            self._folder_characters += len(folder)
+            folder = folder.rpartition("/")[0]
+        if self._folder_characters > limits.folder_name_bytes:
+            raise TenchError(
+                f"{self._source}: the paths of its first {len(self.folders):,} folders have more than "
+                f"{limits.folder_name_bytes:,} characters together. Give a part of it that holds the images."
+            )
+
     def add_member(self, name: str, shard: int, offset: int, length: int) -> None:
         """A member of an archive, unless it is junk; folders end in "/", and those above need not be members."""
+        if not name.isascii():
+            name = composed(name)
         folder = name.rpartition("/")[0]
         if folder not in self.folders or name[len(folder) + 1 : len(folder) + 2] == ".":
             parts = name.rstrip("/").split("/")
             if any(part.startswith(".") or part in JUNK for part in parts):
                 self._add_hidden(parts, shard, offset, length)
                 return
-            self.folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+            self.add_folders("/".join(parts[:-1]))
         if name.endswith("/"):
-            self.folders.add(name[:-1])
+            self.add_folders(name[:-1])
         else:
             self.add(name, shard, offset, length)
 
@@ -445,6 +604,8 @@ class _Files:
         excluded: dict[str, int] | None = None,
     ) -> Tree:
         """The tree of these files, without those that the options exclude; `excluded` counts them by pattern."""
+        if len(self.names) > self._limits.members:
+            raise TenchError(f"{source}: has more than {self._limits.members:,} files. Give a part of it.")
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
@@ -458,11 +619,16 @@ class _Files:
             if not _is_excluded(folder.removeprefix(own), dict(excluded))
         }
         order = sorted(kept, key=self.names.__getitem__)
+        names = [self.names[position] for position in order]
+        if any(map(operator.eq, names, itertools.islice(names, 1, None))):
+            last = [name != following for name, following in zip(names, [*names[1:], None], strict=True)]
+            self.repeated = list(itertools.compress(names, map(operator.not_, last)))
+            order, names = list(itertools.compress(order, last)), list(itertools.compress(names, last))
         return Tree(
             source=source,
             root=root,
             spool=spool,
-            names=[self.names[position] for position in order],
+            names=names,
             folders=folders,
             shards=self.shards,
             shard=np.array(self.shard, np.int32)[order],
@@ -471,42 +637,75 @@ class _Files:
             stamp=stamp,
             options=options,
             excluded=excluded,
+            limits=self._limits,
             hidden=hidden,
         )
 
 
-def _single(path: Path, spool: Path, options: SourceOptions) -> Tree:
-    files = _Files([str(path)])
-    files.add(path.name, 0, 0, path.stat().st_size)
+def _single(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tree:
+    files = _Files([str(path)], limits, path)
+    with open_regular(path) as file:
+        files.add(composed(path.name), 0, 0, os.fstat(file.fileno()).st_size)
     return files.tree(path, path.parent, spool, {str(path): None}, options)
 
 
-def _walk(path: Path, spool: Path, options: SourceOptions) -> Tree:
-    """All files below a folder, links followed (once: a folder inside itself is not entered again)."""
-    files, stamp = _Files([]), dict[str, None]()
+def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tree:
+    """All regular files below a folder. Links are followed, but not back to a folder that the link lies in.
 
-    def enter(folder: str, prefix: str, inside: frozenset[tuple[int, int]]) -> None:
-        this = os.stat(folder)
-        if (this.st_dev, this.st_ino) in inside:
-            return
-        inside = inside | {(this.st_dev, this.st_ino)}
+    Links between folders can make a path for each order of the folders; so there is a bound on the paths to a folder.
+    """
+    files, stamp = _Files([], limits, path), dict[str, None]()
+    back, others, times = list[str](), list[str](), dict[tuple[int, int], int]()
+    above = os.stat(path.parent)  # a link to there would bring its neighbours into this tree
+    pending = [(str(path), "", frozenset({(above.st_dev, above.st_ino)}))]
+    while pending:
+        folder, prefix, inside = pending.pop()
+        status = os.stat(folder)
+        this = status.st_dev, status.st_ino
+        if this in inside:
+            back.append(prefix[:-1])
+            continue
+        times[this] = times.get(this, 0) + 1
+        if times[this] > limits.links_to_folder:
+            raise TenchError(
+                f"{folder}: {os.path.realpath(folder)} is reached by more than {limits.links_to_folder} paths, through "
+                "links between folders. Remove the links, or give a folder without them."
+            )
+        inside |= {this}
         stamp[folder] = None
-        if prefix:
-            files.folders.add(prefix[:-1])
+        files.add_folders(prefix[:-1])
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in JUNK:
                     _note_hidden(files, entry, prefix)
                     continue
+                name = prefix + entry.name
+                if not name.isascii():
+                    name = composed(name)
                 if entry.is_dir():
-                    enter(entry.path, f"{prefix}{entry.name}/", inside)
+                    pending.append((entry.path, f"{name}/", inside))
                 elif stat.S_ISREG((status := entry.stat()).st_mode):
-                    files.add(prefix + entry.name, len(files.shards), 0, status.st_size)
+                    files.add(name, len(files.shards), 0, status.st_size)
                     files.shards.append(entry.path)
-
-    above = os.stat(path.parent)  # a link to there would bring its neighbours into this tree
-    enter(str(path), "", frozenset({(above.st_dev, above.st_ino)}))
-    return files.tree(path, path, spool, stamp, options)
+                else:
+                    others.append(name)
+        if len(files.names) > limits.members:
+            break  # refused below
+    tree = files.tree(path, path, spool, stamp, options)
+    if files.repeated:
+        raise TenchError(
+            f"{path}: two files are called {shown(files.repeated[0])}, one with composed and one with decomposed "
+            "accents (Unicode NFC and NFD). Rename or remove one of them."
+        )
+    if back:
+        tree.notes.append(
+            f"Links that lead back to a folder above them are not followed: {shown(min(back))} ({len(back):,} in all)."
+        )
+    if others:
+        tree.notes.append(
+            f"Named pipes, sockets and devices are left out: {shown(min(others))} ({len(others):,} in all)."
+        )
+    return tree
 
 
 def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
@@ -524,7 +723,7 @@ class _Part(io.RawIOBase):
     """A range of bytes of a file on disk, as a file."""
 
     def __init__(self, path: str, offset: int, length: int) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._file = open_regular(path)
         self._offset, self._length, self._position = offset, length, 0
 
     def readable(self) -> bool:
@@ -534,7 +733,7 @@ class _Part(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        return self._descriptor
+        return self._file.fileno()
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
         begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
@@ -544,71 +743,29 @@ class _Part(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
         count = max(0, min(len(view), self._length - self._position))
-        data = os.pread(self._descriptor, count, self._offset + self._position)
+        data = os.pread(self._file.fileno(), count, self._offset + self._position)
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
 
     def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
+        self._file.close()
         super().close()
 
 
-def _add_zip(files: _Files, name: str, archive: BinaryIO, shard: int, base: int, spool: Path, where: str) -> None:
-    """The members of a zip archive: stored ones where they lie, deflated ones spooled once, together."""
-    deflated = []
-    try:
-        listing = zipfile.ZipFile(archive)
-        archive_bytes = archive.seek(0, os.SEEK_END)
-        for info in listing.infolist():
-            member = tar.inside(info.filename, where)
-            if info.flag_bits & 1:
-                raise TenchError(f"{where}: {info.filename!r} is encrypted. Unpack the archive, and give the folder.")
-            if stat.S_ISLNK(info.external_attr >> 16):
-                raise TenchError(
-                    f"{where}: {info.filename!r} is a symbolic link. Only files and folders are read from archives: "
-                    "unpack this one where you trust it, and give the folder."
-                )
-            if info.is_dir():
-                files.add_member(f"{name}/{member}/", shard, 0, 0)
-            elif info.compress_type == zipfile.ZIP_STORED:
-                archive.seek(info.header_offset)
-                local = archive.read(30)
-                start = info.header_offset + 30 + sum(struct.unpack_from("<HH", local, 26))
-                if local[:4] != b"PK\x03\x04" or start + info.file_size > archive_bytes:
-                    raise zipfile.BadZipFile(f"the header of {info.filename!r} is damaged")
-                files.add_member(f"{name}/{member}", shard, base + start, info.file_size)
-            else:
-                deflated.append((f"{name}/{member}", info))
-        if deflated:
-            _spool_members(files, listing, deflated, spool / f"{name.replace('/', '%')}.inflated", where)
-    except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, EOFError) as error:
-        raise TenchError(
-            f"{where}: the zip archive is damaged or cut off ({error}). Copy or download it again."
-        ) from error
-
-
-def _spool_members(
-    files: _Files, listing: zipfile.ZipFile, deflated: list[tuple[str, zipfile.ZipInfo]], spooled: Path, where: str
-) -> None:
-    """Inflate members into one file in the cache, one after the other."""
-    num_bytes = sum(info.file_size for _, info in deflated)
-    packed_bytes = sum(info.compress_size for _, info in deflated)
-    if num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * packed_bytes):
-        raise TenchError(
-            f"{where}: {packed_bytes:,} bytes of it claim to become {num_bytes:,} when inflated, more than "
-            f"{_MAX_INFLATION} times as many. This is no archive of images; it is not unpacked."
-        )
-    require_space(spooled, num_bytes, where)
-    _log.info(
-        "%s: %d members are compressed: copying %.1f MB once to %s.", where, len(deflated), num_bytes / 1e6, spooled
+def _spool_members(archive: zips.Archive, members: Sequence[zips.Member], spooled: Path) -> None:
+    """Unpack members into one file in the cache, one after the other."""
+    num_bytes = sum(member.num_bytes for member in members)
+    # Members of a bomb may share their compressed bytes: no archive has more than its own size.
+    refuse_bomb(
+        min(archive.size, sum(member.packed_bytes for member in members)), num_bytes, archive.where, archive.limits
     )
-    number, offset = len(files.shards), 0
-    files.shards.append(str(spooled))
+    require_space(spooled, num_bytes, archive.where)
+    _log.info(
+        "%s: %d members are compressed: copying %.1f MB once to %s.",
+        *(archive.where, len(members), num_bytes / 1e6, spooled),
+    )
     with complete_file(spooled) as part, part.open("wb") as sink:
-        for member, info in deflated:
-            with listing.open(info) as source:
-                shutil.copyfileobj(source, sink)
-            files.add_member(member, number, offset, info.file_size)
-            offset += info.file_size
+        for member in members:
+            for piece in zips.unpacked(archive, member):
+                sink.write(piece)

@@ -10,11 +10,11 @@ import dataclasses
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-
-import numpy as np
+from typing import Any
 
 from tench.data.files.tree import Tree
 from tench.data.formats.boxes import loose, objects, packed
+from tench.data.formats.mat import read_mat
 from tench.data.formats.wordnet import WNID, devkit_order
 from tench.errors import TenchError
 
@@ -167,22 +167,25 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
     Source: the readme of the ILSVRC2012 and ILSVRC2015 development kits. Classes are the entries without children; the
     lists of 2014 and later hold no others.
     """
-    from scipy.io import loadmat
-
+    variables = read_mat(data, where)
     try:
-        synsets = np.atleast_1d(loadmat(io.BytesIO(data), squeeze_me=True)["synsets"])
+        synsets = variables["synsets"].ravel(order="F")
         fields: tuple[str, ...] = synsets.dtype.names or ()
-        number_field = next(field for field in fields if _ID_FIELD.fullmatch(field))
+        number_field = next((field for field in fields if _ID_FIELD.fullmatch(field)), "")
+        if not number_field or "WNID" not in fields:
+            raise ValueError("'synsets' lacks these fields")
         if "num_children" in fields:
-            synsets = synsets[[int(count) == 0 for count in synsets["num_children"]]]
-        numbers = [int(number) for number in synsets[number_field]]
+            synsets = synsets[[_whole(count) == 0 for count in synsets["num_children"]]]
+        numbers = [_whole(number) for number in synsets[number_field]]
         wnids = [str(wnid) for wnid in synsets["WNID"]]
         words = [str(text) for text in synsets["words"]] if "words" in fields else []
-        counts = [int(count) for count in synsets["num_train_images"]] if "num_train_images" in fields else []
-    except Exception as error:  # of a damaged file scipy raises whatever its parser met
+        counts = [_whole(count) for count in synsets["num_train_images"]] if "num_train_images" in fields else []
+    except (KeyError, IndexError, ValueError, OverflowError, TypeError, AttributeError) as error:
+        held = ", ".join(f"{name!r}"[:80] for name in sorted(variables)[:5]) or "nothing"
         raise TenchError(
-            f"{where}: is no list of classes as in the devkit of ILSVRC2012 ({type(error).__name__}: {error}). "
-            "Copy or download it again."
+            f"{where}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with the fields "
+            f"ILSVRC2012_ID and WNID; the file holds {held} ({type(error).__name__}: {str(error)[:200]}). Copy or "
+            "download it again."
         ) from error
     by_number: dict[int, str] = {}
     number_of: dict[str, int] = {}
@@ -203,6 +206,14 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
             f"{min(by_number, default=0)} to {max(by_number, default=0)}. Download the devkit again."
         )
     return by_number, dict(zip(wnids, words, strict=False)), dict(zip(wnids, counts, strict=False))
+
+
+def _whole(number: Any) -> int:
+    """A field that holds one whole number, as MATLAB stores it: a matrix of one row and one column."""
+    value = number.item()
+    if value != int(value):
+        raise ValueError(f"{value} is not a whole number")
+    return int(value)
 
 
 def _packed_annotations(tree: Tree, names: Sequence[str]) -> Labels:

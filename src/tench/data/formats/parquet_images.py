@@ -4,32 +4,29 @@ Where pages are not compressed, an image stands in the file as it is, after its 
 one before, compared byte by byte, and addressed in place. All other files (compressed, as is usual; or of an encoding
 in which this fails, such as a dictionary that holds an image once for two rows) are spooled: copied once, room made
 sure of first. In memory are a page of the file and a few images. Checksums of pages are compared where there are any.
-Sources: Encodings.md of Apache Parquet (PLAIN, byte arrays); features/features.py of Hugging Face's datasets.
+Source: Encodings.md of Apache Parquet (PLAIN, byte arrays).
 """
 
-import dataclasses
-import json
 import logging
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
+from tench.data.files.names import shown
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import LABEL_COLUMNS
+from tench.data.formats.columns import NO_LABEL, ImageFile, columns_of
+from tench.data.limits import Limits
+from tench.data.options import RecordKeys
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
 if TYPE_CHECKING:
     from pyarrow import parquet
 
-NO_LABEL = -1
-
-_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "bytes")
-_LABEL_COLUMNS = (*LABEL_COLUMNS, "fine_label", "cls")
-"""The first of these names that a file has is used, in any case of letters."""
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for a file that is damaged, or has names that are not UTF-8."""
 
 _BATCH = 64
 """So many images are in memory at a time, beside the page that they come from."""
@@ -39,47 +36,15 @@ _HEADER_BYTES = 2**16
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
 """A file with a dictionary may hold an image once for several rows; beyond this size not more often than so."""
+_SMALL_ROWS = 10_000
+"""Rows that are believed whatever the images take."""
+_PATH_ROWS = 4096
+"""Paths that are read at a time: a page may hold one long path for all of its rows."""
+
+_SHOWN = 300
+"""Characters of pyarrow's messages that are shown; they can quote the file."""
 
 _log = logging.getLogger("tench")
-
-
-@dataclasses.dataclass
-class ImageFile:
-    """A file: what its end says, its labels and paths by row, and, once they are found, the images' bytes in `shard`.
-
-    image, label: the names of columns. leaf: the column of bytes itself, "image.bytes" or "image"; number: its
-    position. num_bytes: of all images, as the file says. labels: numbers, or if text is true names; NO_LABEL or "" for
-    null. class_names: of number labels, from the metadata. offset, length: bytes.
-    """
-
-    name: str
-    where: str
-    image: str
-    leaf: str
-    number: int
-    label: str
-    text: bool
-    class_names: tuple[str, ...] | None
-    compressed: bool
-    num_bytes: int
-    labels: list[Any]
-    paths: list[str | None]
-    shard: str = ""
-    offset: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
-    length: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def row(self, row: int) -> str:
-        """A row for an error message."""
-        return f"{self.where}, row {row} (counted from 0)"
-
-
-def image_column(schema: Any) -> str | None:
-    """The column that holds images: the one with a known name, or the only one that can."""
-    able = [field.name for field in schema if _is_binary(_child(field.type, "bytes") or field.type)]
-    return _column(able, _IMAGE_COLUMNS) or (able[0] if len(able) == 1 else None)
 
 
 def open_file(tree: Tree, name: str) -> ImageFile:
@@ -87,8 +52,9 @@ def open_file(tree: Tree, name: str) -> ImageFile:
     where = tree.place(name)
     try:
         with tree.open(name) as stream:
-            return _opened(_parquet(stream), name, where)
-    except (pa.ArrowException, OSError) as error:
+            file_bytes, keys = int(tree.length[tree.index(name)]), tree.options.record_keys()
+            return _opened(_parquet(stream), name, where, keys, file_bytes, tree.limits)
+    except DAMAGE as error:
         raise _failure(where, error) from error
 
 
@@ -99,37 +65,23 @@ def find_images(tree: Tree, files: Sequence[ImageFile]) -> None:
         try:
             if file.compressed or not _find_in_place(tree, file):
                 _spool(tree, file)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise _failure(file.where, error) from error
 
 
-def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
-    schema, metadata = file.schema_arrow, file.metadata
-    image, label = image_column(schema), _column(schema.names, _LABEL_COLUMNS)
-    found = ", ".join(f"{field.name} ({field.type})" for field in schema)
-    if image is None:
-        raise TenchError(
-            f"{where}: has no column of images, which is binary or a struct with binary bytes, or has several that "
-            f"are not called image. Its columns are: {found}."
-        )
-    if label is None:
-        raise TenchError(
-            f"{where}: has no column of labels ({', '.join(_LABEL_COLUMNS)}). Its columns are: {found}. Rename the one "
-            "that has them."
-        )
-    kind = schema.field(label).type
-    text = _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
-    if not text and not pa.types.is_integer(kind):
-        raise TenchError(f"{where}: the labels in column {label!r} are {kind}; whole numbers or names are expected.")
-    leaf = f"{image}.bytes" if _child(schema.field(image).type, "bytes") else image
+def _opened(
+    file: "parquet.ParquetFile", name: str, where: str, keys: RecordKeys, file_bytes: int, limits: Limits
+) -> ImageFile:
+    metadata, columns = file.metadata, columns_of(file.schema_arrow, where, keys)
+    image, label, leaf = columns.image, columns.label, columns.leaf
     number = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == leaf)
     chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
-    none = "" if text else NO_LABEL
-    labels = file.read(columns=[label]).column(label).to_pylist()
+    image_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
+    _refuse_many_rows(metadata.num_rows, image_bytes, where, file_bytes, limits)
+    labels = _labels(file, label, "" if columns.text else NO_LABEL)
     paths: list[str | None] = [None] * len(labels)
-    path = _child(schema.field(image).type, "path")
-    if path is not None and _is_text(path):
-        paths = [entry and entry["path"] for entry in file.read(columns=[f"{image}.path"]).column(image).to_pylist()]
+    if columns.has_path:
+        paths = _paths(file, image, where, limits)
     return ImageFile(
         name=name,
         where=where,
@@ -137,13 +89,46 @@ def _opened(file: "parquet.ParquetFile", name: str, where: str) -> ImageFile:
         leaf=leaf,
         number=number,
         label=label,
-        text=text,
-        class_names=_class_names(schema.metadata, label),
+        text=columns.text,
+        class_names=columns.class_names,
         compressed=any(chunk.compression != "UNCOMPRESSED" for chunk in chunks),
-        num_bytes=sum(chunk.total_uncompressed_size for chunk in chunks),
-        labels=[none if value is None else value for value in labels],
+        num_bytes=image_bytes,
+        labels=labels,
         paths=paths,
     )
+
+
+def _refuse_many_rows(num_rows: int, image_bytes: int, where: str, file_bytes: int, limits: Limits) -> None:
+    """Raise TenchError for more rows than there can be images: equal values of billions of rows take some bytes."""
+    believed = min(image_bytes, limits.inflation * file_bytes)
+    if num_rows > limits.rows or num_rows > max(_SMALL_ROWS, believed):
+        raise TenchError(
+            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}; "
+            f"at most {limits.rows:,} rows are read, with a byte or more each. It is damaged, or holds no images."
+        )
+
+
+def _labels(file: "parquet.ParquetFile", column: str, none: Any) -> list[Any]:
+    """The labels by row; equal ones are one object."""
+    found = list[Any]()
+    for chunk in file.read(columns=[column]).column(column).chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        values = [none if value is None else value for value in coded.dictionary.to_pylist()] + [none]
+        found += map(values.__getitem__, coded.indices.fill_null(-1).to_pylist())
+    return found
+
+
+def _paths(file: "parquet.ParquetFile", image: str, where: str, limits: Limits) -> list[str | None]:
+    found = list[str | None]()
+    for batch in file.iter_batches(_PATH_ROWS, columns=[f"{image}.path"]):
+        paths = batch.column(0).flatten()[0].to_pylist()
+        if longest := max((path for path in paths if path and len(path) > limits.name_bytes), key=len, default=None):
+            raise TenchError(
+                f"{where}: the path {shown(longest)} is too long; at most {limits.name_bytes:,} characters are read. "
+                "Write the file again with shorter paths."
+            )
+        found += paths
+    return found
 
 
 def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
@@ -153,40 +138,14 @@ def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
     return parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
-def _child(kind: Any, name: str) -> Any:
-    """The type of a struct's field, None where there is no such struct or field."""
-    position = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
-    return kind.field(position).type if position >= 0 else None
-
-
-def _is_binary(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _column(names: Sequence[str], known: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in names}
-    return next((lower[name] for name in known if name in lower), None)
-
-
-def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
-    """The names that Hugging Face's metadata have for the labels."""
-    try:
-        found = json.loads((metadata or {})[b"huggingface"])
-        names = found.get("info", found)["features"][label]["names"]
-        return tuple(str(name) for name in names) or None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
 def _failure(where: str, error: Exception) -> TenchError:
     if isinstance(error, OSError) and error.errno is not None:  # Arrow raises OSError for damage too, without a number
         return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
-    first = str(error).partition("\n")[0].rstrip(".")
-    return TenchError(f"{where}: cannot be read as Parquet ({first}). It is damaged or cut off: copy it again.")
+    if isinstance(error, UnicodeDecodeError):
+        return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
+    first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
+    text = "".join(letter if letter.isprintable() else "?" for letter in first)
+    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or cut off: copy it again.")
 
 
 def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
@@ -202,7 +161,7 @@ def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
 
 
 def _spooled(tree: Tree, file: ImageFile) -> Path:
-    return tree.spool.absolute() / f"{file.name.replace('/', '%')}.images"
+    return tree.spooled(file.name, "images")
 
 
 def _spool(tree: Tree, file: ImageFile) -> None:

@@ -2,22 +2,35 @@
 
 A pickle can name any function to be called while it is read. Here each name that numpy's arrays need becomes an inert
 class that only keeps what it is given; any other name ends the reading. Arrays are put together and checked afterwards.
+
+The usual restricted unpickler, which allows numpy's own `_reconstruct` and `dtype`, is shorter, but it hands numpy's C
+code any shape, type and state that the file likes: an array of 2**40 entries is made before anybody can look at it. The
+opcodes are also read once before anything is built, because the unpickler makes room for a memo entry of any number,
+and hashing tuples inside tuples, a million deep, overflows the stack and kills the process.
 """
 
+import functools
 import io
 import pickle
 import pickletools
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 _LONG_BYTES = 1024
-"""Strings of this length on are such that may be addressed in the file."""
+"""Longer strings may be addressed in the file."""
+
+_MOST_OBJECTS = 1000
+"""Opcodes for tuples that a pickle may have, and for names; CIFAR's have a handful."""
+_KINDS = {
+    **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"), "tuples"),
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"), "names"),
+}
 
 
 class _Inert:
@@ -45,37 +58,51 @@ class _Unpickler(pickle.Unpickler):
         wanted = f"{module}.{name}"
         if not self._ALLOWED.fullmatch(wanted):
             raise _ForbiddenError(repr(wanted[:100]))
-        return type("_Inert", (_Inert,), {"module_and_name": wanted})
+        return _inert_class(wanted)
+
+
+@functools.cache
+def _inert_class(name: str) -> type[_Inert]:
+    return type("_Inert", (_Inert,), {"module_and_name": name})
 
 
 class _ForbiddenError(Exception):
     pass
 
 
-def read_pickle(file: Path, data: bytes) -> tuple[dict[str, Any], list[int]]:
-    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes."""
+def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[str, Any], list[int]]:
+    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes.
+
+    where: the file, for messages. Raises TenchError for a pickle that is damaged, asks for a function, or has more
+    opcodes than the limits allow.
+    """
     try:
-        ends = _scan(data)
+        ends = _scan(data, limits)
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
     except _ForbiddenError as error:
         raise TenchError(
-            f"{file}: this pickle asks for {error}, which no file of images needs. Nothing of it was run. "
+            f"{where}: this pickle asks for {error}, which no file of images needs. Nothing of it was run. "
             "Do not open it with other tools; get the file again from a source you trust."
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
         raise TenchError(
-            f"{file}: is a damaged pickle ({type(error).__name__}: {str(error)[:200]}). It may have been cut off: "
-            "unpack the archive again."
+            f"{where}: is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
+            "cut off: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
-        raise TenchError(f"{file}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
+        raise TenchError(f"{where}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 
-def _scan(data: bytes) -> list[int]:
-    """Where long strings end. Raises ValueError where the opcodes make no sense."""
+def _scan(data: bytes, limits: Limits) -> list[int]:
+    """Where long strings end. Raises ValueError if the opcodes make no sense, or are too many."""
     ends, was_long = [], False
+    seen = {"values": 0, "tuples": 0, "names": 0}
     for opcode, arg, position in pickletools.genops(data):
+        kind = _KINDS.get(opcode.name, "values")
+        seen[kind] += 1
+        if seen[kind] > (most := limits.opcodes if kind == "values" else _MOST_OBJECTS):
+            raise ValueError(f"more than {most:,} {kind}")
         if was_long and position is not None:
             ends.append(position)
         was_long = isinstance(arg, str | bytes | bytearray) and len(arg) >= _LONG_BYTES

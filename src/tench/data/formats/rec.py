@@ -36,7 +36,8 @@ class Records:
     name: in the tree. where: the file for messages. shard: the file on disk. frame: where each record begins, counted
     from the start of the `.rec`. offset, length: the image's bytes in the shard, or in the spool for the records in
     `parts`, which has (offset in the shard, bytes) of each of their parts. label: the first. labels: all, of the
-    records that have a list of them. paths: of the images, where a `.lst` tells them.
+    records that have a list of them. paths: of the images, where a `.lst` tells them. headers: where records without an
+    image begin, which InsightFace has: the first, and those of its identities; identities: their ids, from and to.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Records:
     label: "array[float]" = dataclasses.field(default_factory=lambda: array("f"))
     image_id: "array[int]" = dataclasses.field(default_factory=lambda: array("Q"))
     labels: dict[int, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    headers: "array[int]" = dataclasses.field(default_factory=lambda: array("q"))
+    identities: tuple[float, float] | None = None
     parts: dict[int, list[tuple[int, int]]] = dataclasses.field(default_factory=dict)
     paths: list[str] | None = None
 
@@ -86,6 +89,9 @@ def scan(tree: Tree, name: str) -> Records:
                 )
             num_labels, label, image_id, _ = HEADER.unpack_from(payload)
             begin = HEADER.size + 4 * num_labels
+            if begin == num_bytes and _is_header(records, payload, num_labels, image_id):
+                records.headers.append(frame)
+                continue
             if begin >= num_bytes:
                 what = "has no image" if begin == num_bytes else f"claims {num_labels:,} labels"
                 raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
@@ -104,6 +110,18 @@ def scan(tree: Tree, name: str) -> Records:
             records.label.append(label)
             records.image_id.append(image_id)
     return records
+
+
+def _is_header(records: Records, payload: bytes, num_labels: int, image_id: int) -> bool:
+    """Whether a record without an image is InsightFace's: the first says from which id to which the records of
+    identities go, each of which has two numbers: the first and the last of its images.
+    """
+    if num_labels != 2 or len(payload) < HEADER.size + 8:
+        return False
+    if not records.frame and not records.headers:
+        records.identities = struct.unpack_from("<2f", payload, HEADER.size)
+        return True
+    return records.identities is not None and image_id >= records.identities[0]
 
 
 class Walk:
@@ -211,7 +229,8 @@ def compare_index(records: Records, text: str, where: str) -> list[str]:
         numbers.append(number)
         offsets.append(int(fields[1]))
     found = np.array(offsets, np.int64)
-    wrong = np.flatnonzero(~np.isin(found, np.array(records.frame, np.int64)))
+    frames = np.array([*records.frame, *records.headers], np.int64)
+    wrong = np.flatnonzero(~np.isin(found, frames))
     if len(wrong):
         row = int(wrong[0])
         raise TenchError(
@@ -219,5 +238,5 @@ def compare_index(records: Records, text: str, where: str) -> list[str]:
             f"{len(wrong):,} of the {len(found):,} lines are like that. The index is of another file, or records at "
             f"the end are missing: compare the file's size with the original's. {_NEW_INDEX}"
         )
-    unlisted = len(records) - len(np.unique(found))
-    return [f"{where} does not list {unlisted:,} of the {len(records):,} records; all were read."] if unlisted else []
+    unlisted = len(frames) - len(np.unique(found))
+    return [f"{where} does not list {unlisted:,} of the {len(frames):,} records; all were read."] if unlisted else []

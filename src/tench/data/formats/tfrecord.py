@@ -10,6 +10,7 @@ Protocol Buffers. As in TensorFlow's own parser, groups (wire types 3 and 4) are
 """
 
 import functools
+import itertools
 import os
 import struct
 import zlib
@@ -190,18 +191,44 @@ def examples(
                 else:
                     features[key] = [entry[first:last] for first, last in values]
         except ValueError as error:
-            raise TenchError(
-                f"{place(where, number, start)} holds no tf.train.Example that can be read: {error}. Other kinds of "
-                "records are not known here; if these are Examples, the file is damaged: see whether its checksums "
-                "fit, and copy or convert it again."
-            ) from error
+            raise TenchError(_no_example(where, number, start, error)) from error
         yield (start, stop), features
+
+
+def _no_example(where: str, number: int, start: int, error: ValueError) -> str:
+    return (
+        f"{place(where, number, start)} holds no tf.train.Example that can be read: {error}. Other kinds of "
+        "records are not known here; if these are Examples, the file is damaged: see whether its checksums "
+        "fit, and copy or convert it again."
+    )
 
 
 def keys(file: BinaryIO, start: int, stop: int) -> list[str]:
     """The keys of the Example in a payload, sorted."""
     source = _Slices(file)
     return sorted({_entry(source, *span)[0] for span in _entries(source, start, stop)})
+
+
+def samples(file: BinaryIO, where: str, count: int) -> Iterator[dict[str, tuple[type, int, Any]]]:
+    """All features of the first records: (int, float or bytes; how many values; the first of them) by key.
+
+    Of bytes the first value is (its first 64 bytes, its length). Raises TenchError as `examples`.
+    """
+    source = _Slices(file)
+    for number, (start, stop) in enumerate(itertools.islice(records(file, where), count)):
+        found: dict[str, tuple[type, int, Any]] = {}
+        try:
+            for entry_start, entry_stop in _entries(source, start, stop):
+                key, kind, parts = _entry(source, entry_start, entry_stop)
+                values = _values(source, kind, parts)
+                if values and kind == _BYTES:
+                    first, last = values[0]
+                    found[key] = bytes, len(values), (source[first : min(last, first + 64)], last - first)
+                elif values:
+                    found[key] = type(values[0]), len(values), values[0]
+        except ValueError as error:
+            raise TenchError(_no_example(where, number, start, error)) from error
+        yield found
 
 
 class _Slices:
@@ -268,6 +295,15 @@ def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int
             raise ValueError(f"a field of it ends {stop - end:,} bytes behind what should hold it")
         yield tag >> 3, wire, at, stop
         start = stop
+
+
+def fields(message: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """(number, wire type, start, stop, value if it is a varint) of each field of a Protocol Buffers message.
+
+    Raises ValueError if it is none.
+    """
+    for number, wire, start, stop in _fields(message, 0, len(message)):
+        yield number, wire, start, stop, _varint(message, start)[0] if wire == _VARINT else 0
 
 
 def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:

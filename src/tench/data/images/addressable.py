@@ -117,8 +117,8 @@ def without_bottom(data: bytes, frame: Frame, end: int) -> Part:
 def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int) -> Part | None:
     """The smallest JPEG made of whole segments in which the pixels of a box are those of the whole image.
 
-    frame: of an addressable JPEG. top, left, height, width: the box, pixels, within the image. None where the data has
-    not the segments that its header promises: it is damaged, or holds more than one scan.
+    frame: of an addressable JPEG. top, left, height, width: the box, pixels, within the image. None if its segments are
+    not those that its header promises, each with its own marker: the image is damaged, or holds more than one scan.
     """
     columns = -(-frame.width // frame.unit_width) // frame.interval
     lines = -(-frame.height // frame.unit_height)
@@ -129,7 +129,7 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
     end_column = min(-(-(left + width + _SEEN_BEYOND) // segment_width), columns)
 
     ends = _segment_ends(data, frame.data_at)
-    if len(ends) != lines * columns:
+    if ends is None or len(ends) != lines * columns:
         return None
     begins = np.empty_like(ends)
     begins[0], begins[1:] = frame.data_at, ends[:-1]
@@ -150,10 +150,20 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
     return Part(part, y, x, new_height, new_width)
 
 
-def _segment_ends(data: bytes, start: int) -> npt.NDArray[np.int64]:
-    """Where each segment of the coded data ends, behind its marker: a restart, or the image's end."""
+def _segment_ends(data: bytes, start: int) -> npt.NDArray[np.int64] | None:
+    """Where each segment of the coded data ends, behind its marker: a restart, or the image's end.
+
+    None unless the restart markers take turns from 0 to 7 and the image's end is the only other marker. At any other
+    marker, libjpeg's recovery depends on the number it expects, which in a part is not that of the whole.
+    """
     coded = np.frombuffer(data, np.uint8)[start:]
     escapes = np.flatnonzero(coded[:-1] == 0xFF)
     kinds = coded[escapes + 1]
-    ends: npt.NDArray[np.int64] = escapes[(kinds & 0xF8 == _RESTART_0) | (kinds == _END)] + (start + 2)
+    is_marker = (kinds != 0) & (kinds != 0xFF)  # an escaped 0xFF, and a byte that fills up
+    markers = kinds[is_marker]
+    if not len(markers) or markers[-1] != _END:
+        return None
+    if not np.array_equal(markers[:-1], _RESTART_0 + np.arange(len(markers) - 1) % 8):
+        return None
+    ends: npt.NDArray[np.int64] = escapes[is_marker] + (start + 2)
     return ends

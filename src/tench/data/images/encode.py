@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from tench.data.images.addressable import interval_of
-from tench.data.images.image import MAX_PIXELS, Pixels
+from tench.data.images.bounds import MAX_PIXELS
+from tench.data.images.image import Pixels
 from tench.errors import UsageError
 
 Format = Literal["jpeg", "png", "webp", "pixels"]

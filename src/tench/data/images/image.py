@@ -19,15 +19,24 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from tench.data.files.names import reads_heif
+from tench.data.images.bounds import (
+    MAX_PIXELS,
+    check_parts,
+    check_scans,
+    check_size,
+    decode_bytes,
+    exif_amplifies,
+    jpeg_bytes,
+    out_of_memory,
+    taking,
+)
+from tench.data.images.bounds import ImageError as ImageError  # everybody's name for it
 from tench.data.images.jpeg_markers import APP1, SCAN, bits_of, segments
 from tench.data.table import DAMAGED, FILE, PIXELS_CHW, Table
-from tench.errors import TenchError
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, C), contiguous and writable."""
-
-MAX_PIXELS = 178_956_970
-"""Height times width of the largest image that is decoded: Pillow's own limit, half a gigabyte of RGB."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 """What is read. Pillow knows more, among them EPS, which it hands to Ghostscript: a program that an image would run."""
@@ -35,7 +44,10 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVI
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of colours that are only grey."""
 
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
 JPEG_START = b"\xff\xd8\xff"
+_STRIP_PIXELS = 2**20
 _RAW_HEADER = re.compile(rb"P([56])\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
 """Of a PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
 _MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
@@ -47,10 +59,6 @@ _BLACK_IS_ZERO = 1
 
 _PILLOW_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _lock = threading.Lock()
-
-
-class ImageError(TenchError):
-    """These bytes are no image that can be decoded. The text is the reason; who knows the file and row adds them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +90,9 @@ def decode(data: bytes, channels: int = 3) -> Pixels:
     - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R 601), as Pillow's convert("L")
 
     Raises ImageError for what has no such rule (32-bit and float grey, CIE Lab), for data that is empty, truncated,
-    damaged or no image, and for more than MAX_PIXELS. A JPEG with trailing bytes or damage that libjpeg can step over
-    decodes, as in Pillow; see `decode_and_remark`. May be called from any number of threads.
+    damaged or no image, and for what exceeds `bounds`; PassingError if memory runs out. A JPEG with trailing bytes or
+    damage that libjpeg can step over decodes, as in Pillow; see `decode_and_remark`. May be called from any number of
+    threads.
     """
     return decode_and_remark(data, channels)[0]
 
@@ -91,13 +100,21 @@ def decode(data: bytes, channels: int = 3) -> Pixels:
 def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
     """As `decode`, and what libjpeg remarked on a JPEG that it could decode nevertheless; usually ""."""
     _check_channels(channels)
+    try:
+        return _decode_and_remark(data, channels)
+    except MemoryError as error:
+        raise out_of_memory() from error
+
+
+def _decode_and_remark(data: bytes, channels: int) -> tuple[Pixels, str]:
     if (raw := raw_pixels(data)) is not None:
         return with_channels(np.array(raw), channels), ""
     remark, found = "", jpeg_header(data) if data.startswith(JPEG_START) else None
     if found and found.mode in ("L", "RGB"):
         try:
             # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
-            pixels = simplejpeg.decode_jpeg(data, "GRAY" if (found.mode, channels) == ("L", 1) else "RGB")
+            with taking(jpeg_bytes(data, found.height, found.width)):
+                pixels = simplejpeg.decode_jpeg(data, "GRAY" if (found.mode, channels) == ("L", 1) else "RGB")
             return with_channels(pixels, channels), ""
         except ValueError as error:
             remark = str(error)
@@ -116,9 +133,13 @@ def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
     """
     _check_channels(channels)
     try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(data)
-        _check_size(int(height), int(width))
-        return with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+        height, width = map(int, simplejpeg.decode_jpeg_header(data)[:2])
+        check_size(height, width)
+        check_scans(data, height, width)
+        with taking(jpeg_bytes(data, height, width)):
+            return with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+    except MemoryError as error:
+        raise out_of_memory() from error
     except KeyError as error:
         raise ImageError("damaged, and cannot be decoded in part: its colours have a rare subsampling") from error
     except ValueError as error:
@@ -158,9 +179,15 @@ def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixel
 
 def probe(data: bytes) -> ImageInfo:
     """Format, size, colours and orientation of an image, from its header alone. Raises ImageError as `decode`."""
-    if data.startswith(JPEG_START) and not _may_be_turned(data):
-        return header(data)
-    image = _open(data)
+    found = jpeg_header(data) if data.startswith(JPEG_START) else None
+    if found is not None and not _may_be_turned(data):
+        return found
+    try:
+        image = _open(data)
+    except ImageError:
+        if found is None or found.mode not in ("L", "RGB"):
+            raise
+        return found  # libjpeg-turbo decodes it all the same: only its tags were refused
     return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
 
 
@@ -179,10 +206,13 @@ def jpeg_header(data: bytes) -> ImageInfo | None:
     """As `header`, of a JPEG; None where libjpeg-turbo's simple interface does not read it: Pillow may."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        _check_size(int(height), int(width))
-        return ImageInfo("JPEG", int(height), int(width), _MODES[colours])
+        mode = _MODES[colours]
     except (ValueError, KeyError):  # KeyError: simplejpeg has no name for 4:4:1
         return None
+    height, width = int(height), int(width)
+    check_size(height, width)
+    check_scans(data, height, width)
+    return ImageInfo("JPEG", height, width, mode)
 
 
 def raw_pixels(data: bytes) -> Pixels | None:
@@ -231,27 +261,45 @@ def _may_be_turned(data: bytes) -> bool:
 
 def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
     image = _open(data)
+    _refuse_unclear(image)
     try:
-        image.load()
-        return _as_array(_as_rgb(image), channels)
+        with taking(decode_bytes(image, data)):
+            image.load()
+            return _as_pixels(image, channels)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise errors of any kind on damaged bytes
         raise _damaged(_format(image), error) from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def _refuse_unclear(image: Image.Image) -> None:
+    """Raise ImageError for an opened image whose values have no rule that makes them 8-bit colours."""
     name = _format(image)
     if image.mode in ("F", "I") and not (image.mode == "I" and name in ("PNG", "PPM")):
         kind = "float" if image.mode == "F" else "32-bit or signed"
         raise ImageError(f"{kind} grey {name}: which value is white is not known. Save it with 8 or 16 bits unsigned")
     if image.mode == "LAB":
         raise ImageError(f"{name} in CIE Lab, which only some versions of Pillow convert. Save it as RGB")
+    if image.mode.startswith("I") and name == "TIFF" and _tiff_scale(image) != (16, _BLACK_IS_ZERO):
+        raise ImageError("grey TIFF of 12 bits, or of 16 bits with white as 0. Save it with 16 bits and black as 0")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits; older Pillows give PNG and PPM as "I"
-        if name == "TIFF" and _tiff_scale(image) != (16, _BLACK_IS_ZERO):
-            raise ImageError("grey TIFF of 12 bits, or of 16 bits with white as 0. Save it with 16 bits and black as 0")
         image = Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
     return image.convert("RGB")
+
+
+def _as_pixels(image: Image.Image, channels: int) -> Pixels:
+    """The pixels of a decoded image. A large one is converted in strips: at once it would take twice the memory."""
+    rows = _STRIP_PIXELS // image.width
+    if not 0 < rows < image.height:
+        return _as_array(_as_rgb(image), channels)
+    pixels = np.empty((image.height, image.width, channels), np.uint8)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = _as_array(_as_rgb(strip), channels)
+    return pixels
 
 
 def _as_array(rgb: Image.Image, channels: int) -> Pixels:
@@ -267,17 +315,39 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
     return _as_array(Image.fromarray(pixels).convert("RGB"), channels)
 
 
+def is_heif(start: bytes) -> bool:
+    """Whether a file that begins with these 12 bytes or more is HEIC or HEIF, as telephones take photographs."""
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+
+
+@functools.cache
+def _with_heif() -> tuple[str, ...]:
+    """The formats with HEIF, whose reader is imported and made known to Pillow only when it is needed."""
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1  # each of our threads decodes an image of its own
+    pillow_heif.register_heif_opener()
+    return (*_formats(), "HEIF")
+
+
 def _open(data: bytes) -> Image.Image:
     """The image with its header read. Raises ImageError if that fails or promises too many pixels."""
     if not data:
         raise ImageError("empty (0 bytes)")
     _silence_pillow()
+    start = format_of_start(data[:16])
+    check_parts(data, start)
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        formats = _with_heif() if is_heif(data) and reads_heif() else _formats()
+        image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Exception as error:  # Pillow's readers raise errors of any kind on damaged bytes
-        name = format_of_start(data[:16])
+        if isinstance(error, MemoryError):
+            raise
+        name = start
+        if is_heif(data) and not name:
+            raise ImageError("HEIC, which takes pillow-heif: pip install 'tench[interop]', or convert it") from error
         if not name:
             raise ImageError(f"no image: starts with bytes {data[:16]!r}, not a known image format") from error
         if name == "JPEG" and bits_of(data) > 8:
@@ -287,7 +357,9 @@ def _open(data: bytes) -> Image.Image:
         if isinstance(error, UnidentifiedImageError):
             raise ImageError(f"damaged {name}: its header cannot be read; starts with bytes {data[:16]!r}") from error
         raise _damaged(name, error) from error
-    _check_size(image.height, image.width)
+    check_size(image.height, image.width)
+    if start == "JPEG":
+        check_scans(data, image.height, image.width)
     return image
 
 
@@ -317,7 +389,7 @@ def format_of_start(start: bytes) -> str:
         accepted = accept(start) if accept else False
         if accepted and not isinstance(accepted, str):  # text says why not
             return name
-    return ""
+    return "HEIF" if is_heif(start) and reads_heif() else ""
 
 
 def _format(image: Image.Image) -> str:
@@ -326,6 +398,10 @@ def _format(image: Image.Image) -> str:
 
 def _orientation(image: Image.Image) -> int:
     try:
+        hexadecimal = "".join(image.info.get("Raw profile type exif", "").split("\n")[3:])  # ImageMagick's, in a PNG
+        tags = image.info.get("exif") or bytes.fromhex(hexadecimal)
+        if exif_amplifies(tags.removeprefix(b"Exif\0\0")):
+            return 1
         # Of the base class, because a PNG's own would decode the pixels to look for EXIF behind them.
         found = Image.Image.getexif(image).get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF raises errors of any kind, and is no reason to refuse the image
@@ -341,11 +417,6 @@ def _tiff_scale(image: Image.Image) -> tuple[int, int]:
 def _check_channels(channels: int) -> None:
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels}, expected 3 (RGB) or 1 (grey)")
-
-
-def _check_size(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"too large: {height} x {width} pixels, more than {MAX_PIXELS} in all are not decoded")
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

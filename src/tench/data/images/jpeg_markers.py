@@ -3,12 +3,18 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-APP1, SCAN, INTERVAL = 0xE1, 0xDA, 0xDD
-"""Markers: what may hold EXIF or XMP; the header of coded data; the restart interval."""
+APP1, APP2, SCAN, INTERVAL, END = 0xE1, 0xE2, 0xDA, 0xDD, 0xD9
+"""Markers: of EXIF or XMP; of a profile or an MPO's list; the header of coded data; the restart interval; EOI."""
+STANDALONE = {0x01, 0xFF, *range(0xD0, 0xDA)}
+"""Markers without a length: TEM, RST0 to RST7, SOI, EOI; and the fill byte, which is none."""
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a frame header, which tells size and kind of coding: all from SOF0 on, but for DHT, JPG and DAC."""
 SEQUENTIAL = {0xC0, 0xC1}
 """Frames of sequential Huffman coding, which may have restart markers that stand for a place in the image."""
+
+
+MAX_SEGMENTS = 10_000
+"""Real files have a dozen; with a profile and extended EXIF or XMP some hundreds."""
 
 
 class Segment(NamedTuple):
@@ -20,9 +26,11 @@ class Segment(NamedTuple):
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """The segments of a JPEG in turn, the scan header last; ends earlier where they cannot be followed."""
+    """The segments of a JPEG in turn, the scan header last; ends earlier if they are malformed, or too many."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    for _ in range(MAX_SEGMENTS):
+        if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] in STANDALONE:
+            return
         length = data[at + 2] << 8 | data[at + 3]
         found = Segment(data[at + 1], at + 4, at + 2 + length)
         if length < 2 or found.end > len(data):

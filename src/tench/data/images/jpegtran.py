@@ -11,6 +11,7 @@ import subprocess
 import simplejpeg
 
 from tench.data.images.addressable import interval_of, is_addressable
+from tench.data.images.bounds import ImageError, check_scans, check_size
 from tench.data.images.image import JPEG_START
 from tench.errors import UsageError
 
@@ -39,15 +40,17 @@ def version() -> str:
 def made_addressable(data: bytes) -> bytes:
     """A JPEG with the same pixels of which parts can be decoded alone.
 
-    What is no JPEG, has such segments already, or makes jpegtran complain (damage, a rare form of coding) comes back
-    as it is.
+    What is no JPEG, has such segments already, exceeds `bounds`, or makes jpegtran complain (damage, a rare form of
+    coding) is returned unchanged.
     """
     if not data.startswith(JPEG_START) or is_addressable(data):
         return data
     try:
-        _, width, _, subsampling = simplejpeg.decode_jpeg_header(data)
+        height, width, _, subsampling = simplejpeg.decode_jpeg_header(data)
+        check_size(int(height), int(width))
+        check_scans(data, int(height), int(width))
         interval = interval_of(int(width), _UNIT_WIDTHS[subsampling])
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, ImageError):
         return data
     command = [program(), "-copy", "all", "-optimize", "-restart", f"{interval}B"]
     result = subprocess.run(command, input=data, capture_output=True)

@@ -15,6 +15,7 @@ import numpy as np
 import simplejpeg
 
 from tench.data.images import addressable
+from tench.data.images.bounds import jpeg_bytes, out_of_memory, taking
 from tench.data.images.image import (
     JPEG_START,
     ImageError,
@@ -26,6 +27,7 @@ from tench.data.images.image import (
     with_channels,
 )
 from tench.data.table import DAMAGED, FILE, Table
+from tench.errors import PassingError
 
 _REDUCTIONS = (8, 4, 2)
 """What libjpeg-turbo can shrink by while it decodes, with SIMD."""
@@ -84,21 +86,24 @@ class Jpeg:
         # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
         channels = 1 if self.is_grey and self.channels == 1 else 3
         shape = -(-there.height // by), -(-there.width // by), channels
-        pixels = np.empty(shape, np.uint8)
         try:
-            simplejpeg.decode_jpeg(
-                there.data,
-                "GRAY" if channels == 1 else "RGB",
-                min_height=shape[0],
-                min_width=shape[1],
-                fastdct=fast,
-                fastupsample=fast,
-                buffer=pixels,
-            )
+            with taking(jpeg_bytes(self.data, there.height, there.width)):
+                pixels = np.empty(shape, np.uint8)
+                simplejpeg.decode_jpeg(
+                    there.data,
+                    "GRAY" if channels == 1 else "RGB",
+                    min_height=shape[0],
+                    min_width=shape[1],
+                    fastdct=fast,
+                    fastupsample=fast,
+                    buffer=pixels,
+                )
         except ValueError as error:  # libjpeg remarks on something; it has decoded all the same
             if not (there.goes_on and "extraneous bytes before marker" in str(error)):
                 # Damaged: what is done about it is decided in one place.
                 return decode(self.data, self.channels)[top : top + height, left : left + width]
+        except MemoryError as error:
+            raise out_of_memory() from error
         top, left = top - there.top, left - there.left
         y, x = round(top / by), round(left / by)
         return with_channels(pixels[y : round((top + height) / by), x : round((left + width) / by)], self.channels)
@@ -136,7 +141,7 @@ def open_picture(table: Table, row: int, data: bytes, channels: int) -> Picture:
 
 @contextlib.contextmanager
 def errors_name(table: Table, row: int) -> Iterator[None]:
-    """An ImageError inside says which image it is, and what to do."""
+    """An ImageError or PassingError inside says which image it is, and what to do."""
     try:
         yield
     except ImageError as error:
@@ -144,3 +149,5 @@ def errors_name(table: Table, row: int) -> Iterator[None]:
             f"{table.place(row)}: {error}.\n"
             f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set."
         ) from error
+    except PassingError as error:
+        raise PassingError(f"{table.place(row)}: {error}. This is row {row}, stage decode.") from error

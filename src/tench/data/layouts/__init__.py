@@ -14,16 +14,23 @@ from typing import Protocol
 
 from tench.data.files.tree import Tree
 from tench.data.layouts import (
+    arrow,
     caltech,
     cifar,
     digits,
+    hdf5,
     ilsvrc,
     imagenet_eval,
     kaggle,
     listed,
+    lmdb,
     mnist,
+    npz,
     parquet,
+    pixel_table,
     recordio,
+    stl10,
+    svhn,
     synsets,
     synthetic,
     tfrecord,
@@ -50,6 +57,9 @@ class Named(Protocol):
 LAYOUTS: tuple[Layout, ...] = (
     mnist,
     cifar,
+    stl10,
+    svhn,
+    pixel_table,
     ilsvrc,
     kaggle,
     synsets,
@@ -59,6 +69,10 @@ LAYOUTS: tuple[Layout, ...] = (
     tfrecord,
     recordio,
     parquet,
+    arrow,
+    npz,
+    hdf5,
+    lmdb,
     listed,
 )
 """Those that recognise what is theirs. `folder` takes any folder that none of them does."""

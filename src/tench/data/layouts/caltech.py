@@ -57,13 +57,21 @@ _SETS = (
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether there is a folder of categories, by its name or by the categories in it."""
-    return bool(_found(tree))
+    """Whether there is a folder of categories, by its name or by the categories in it, or the archive of one."""
+    return bool(_found(tree) or _archives(tree))
 
 
 def read(tree: Tree) -> Contents:
     """The images of all categories as the split train. Raises TenchError where both sets are there, or no images."""
     found = _found(tree)
+    if not found:  # Caltech-101 is published as an archive inside a zip
+        archives = _archives(tree)
+        if len(archives) > 1:
+            raise TenchError(f"{tree.source}: holds {' and '.join(archives)}. Name one of them.")
+        tree = tree.opened(archives).under(archives[0])
+        found = _found(tree)
+    if not found:
+        raise TenchError(f"{tree.root}: holds no folder of categories. Download it again.")
     if len(found) > 1:
         several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
         raise TenchError(f"{tree.source}: holds {several}. Name one of them.")
@@ -121,6 +129,12 @@ def _found(tree: Tree) -> list[tuple[_Set, str]]:
         there = tree.children(folder)
         found += [(which, folder) for which in _SETS if _is_known(which, there)]
     return found
+
+
+def _archives(tree: Tree) -> list[str]:
+    """Archives inside the tree that are named after a folder of categories."""
+    known = {f"{which.folder}.{suffix}" for which in _SETS for suffix in ("tar", "tar.gz")}
+    return [name for name in tree.others if name.endswith((".tar", ".gz")) and name.rpartition("/")[2] in known]
 
 
 def _is_known(which: _Set, folders: Sequence[str]) -> bool:

@@ -1,15 +1,16 @@
-"""CIFAR-10 and CIFAR-100 in their binary and their Python form.
+"""CIFAR-10 and CIFAR-100 in their binary and their Python form, unpacked or in the archive as published.
 
 In the binary form a record is its labels and 3072 bytes of pixels (planes of red, green, blue), so a record is
-addressed where it is. The Python form is a pickle, read without executing anything. A batch's pixels are one piece of
-the pickle as Python 2 wrote it, and are then addressed in place as well; where they are not (a pickle written anew),
-they are spooled once. CIFAR-100's 20 coarse labels are not read.
+addressed where it is. The Python form is a pickle, read without executing anything. As Python 2 wrote it, the pixels of
+a batch are one piece of the pickle and are addressed in place as well; otherwise they are copied into the cache once.
+CIFAR-100 has two labels per image: the 100 fine ones, and with --label coarse the 20 coarse ones.
 """
 
 import dataclasses
 import logging
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,11 @@ import numpy.typing as npt
 from tench.data.files.tree import Tree
 from tench.data.formats.pickles import as_array, as_text, read_pickle
 from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
-from tench.errors import TenchError
-from tench.files import complete_file
+from tench.errors import TenchError, UsageError, some
+from tench.files import complete_file, require_space
 
 NAME = "cifar"
-OPTIONS = frozenset[str]()
+OPTIONS = frozenset({"label"})
 
 _HEIGHT, _WIDTH, _CHANNELS = 32, 32, 3
 _PIXEL_BYTES = _HEIGHT * _WIDTH * _CHANNELS
@@ -29,9 +30,10 @@ _PIXEL_BYTES = _HEIGHT * _WIDTH * _CHANNELS
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """One of the four ways in which CIFAR is given out. num_images: as issued, per file.
+    """One of the four ways in which CIFAR is published. num_images: as published, of a training and the test file.
 
-    label_bytes: of a binary record, the last of which is the label; 0 for a pickle, which has it under label_key.
+    label_bytes: of a binary record, whose label is byte label_place; 0 for a pickle, which has it under label_key.
+    coarse: the names of what is different for CIFAR-100's coarse labels.
     """
 
     title: str
@@ -43,8 +45,10 @@ class _Form:
     class_names: tuple[str, ...] | None
     num_classes: int
     label_bytes: int = 0
+    label_place: int = 0
     label_key: str = ""
     names_key: str = ""
+    coarse: tuple[tuple[str, Any], ...] = ()
 
     @property
     def record_bytes(self) -> int:
@@ -86,6 +90,8 @@ _FORMS = (
         class_names=None,
         num_classes=100,
         label_bytes=2,
+        label_place=1,
+        coarse=(("names_file", "coarse_label_names.txt"), ("label_place", 0)),
     ),
     _Form(
         title="CIFAR-100, Python",
@@ -98,51 +104,65 @@ _FORMS = (
         num_classes=100,
         label_key="fine_labels",
         names_key="fine_label_names",
+        coarse=(("label_key", "coarse_labels"), ("names_key", "coarse_label_names")),
     ),
 )
+
+_FILES = {name: form for form in _FORMS for name in (*form.train, form.test)}
+_ARCHIVE = re.compile(
+    r"cifar-?(?:10|100)-(?:python|binary)(?:[-_ ][^/]*)?\.(?:tar|tar\.gz|tgz|tar\.xz|zip)", re.IGNORECASE
+)
+
+_FEW_RECORDS = 4096
+_MOST_PICKLE_BYTES = 2**30
+"""The largest pickle as published has 155 MB."""
 
 _log = logging.getLogger("tench")
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the folder, or one in it of the archive's name, holds a CIFAR batch: by file name and first bytes."""
-    return bool(_found(tree.source))
+    """Whether the tree holds a CIFAR batch, by file name and first bytes, or an archive of the published name."""
+    return bool(_found(tree) or _archives(tree))
 
 
 def read(tree: Tree) -> Contents:
     """The images of all batches: splits train and test, keys numbered in the batches' order."""
-    found = _found(tree.source)
+    found, archives, notes = _found(tree), _archives(tree), list[str]()
+    if not found and len(archives) == 1:
+        tree = tree.opened(archives)
+        found = _found(tree)
+    elif found and archives:
+        notes.append(f"The unpacked batches are read; {some(archives)} is left closed.")
     if len(found) != 1:
-        several = ", ".join(f"{folder} ({form.title})" for form, folder in found) or "none"
+        several = [f"{folder or '.'} ({form.title})" for form, folder in found] or archives
         raise TenchError(
-            f"{tree.source}: one folder with CIFAR batches is expected, found: {several}. Name one of them."
+            f"{tree.source}: holds {len(several)} sets of CIFAR batches: {', '.join(several)}. Name one of them, or "
+            "leave the others out with --exclude PATTERN."
         )
     form, folder = found[0]
-    missing = [name for name in (*form.train, form.test) if not (folder / name).is_file()]
+    form = _labelled_by(tree, form)
+    missing = [name for name in (*form.train, form.test) if _join(folder, name) not in tree]
     if missing:
         raise TenchError(
-            f"{folder}: {form.title}, lacks {', '.join(missing)}. Without them the set is not whole: "
-            "unpack the archive again, or copy them there."
+            f"{tree.root / folder}: {form.title}, lacks {', '.join(missing)}, without which the set is not complete. "
+            "Name the folder with all batches, or unpack the archive again."
         )
-    classes, notes = _classes(form, folder)
-    stamp = [str(folder)]
-    if (folder / form.names_file).is_file():
-        stamp.append(str(folder / form.names_file))
-    splits = {}
-    for split, names, issued in zip(("train", "test"), (form.train, (form.test,)), form.num_images, strict=True):
+    classes, said = _classes(form, tree, folder)
+    splits, shards = {}, list[str]()
+    for split, names, published in zip(("train", "test"), (form.train, (form.test,)), form.num_images, strict=True):
         batches = []
         for name in names:
-            file = folder / name
-            batch = _binary_batch(form, file) if form.label_bytes else _pickled_batch(form, file, tree.spool)
-            _check_labels(file, batch.labels, len(classes))
-            if len(batch.labels) != issued:
-                notes.append(f"{name} holds {len(batch.labels):,} images; as issued it has {issued:,}.")
-            stamp += sorted({str(file), batch.shard})
+            file = _join(folder, name)
+            batch = (_binary_batch if form.label_bytes else _pickled_batch)(form, tree, file)
+            _check_labels(tree.place(file), batch.labels, len(classes))
+            if len(batch.labels) != published:
+                notes.append(f"{name} holds {len(batch.labels):,} images; as published it has {published:,}.")
             batches.append(batch)
+            shards.append(batch.shard)
         splits[split] = _rows(batches)
     if form.num_classes == 100:
-        notes.append("The 100 fine labels are used; the 20 coarse ones are not read.")
-    return Contents(classes, splits, stamp, notes)
+        notes.append("The 100 fine labels are used; --label coarse takes the 20 coarse ones instead.")
+    return Contents(classes, splits, [*dict.fromkeys([*tree.stamp, *shards])], [*said, *notes])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,57 +175,81 @@ class _Batch:
     labels: npt.NDArray[np.int32]
 
 
-def _found(path: Path) -> list[tuple[_Form, Path]]:
-    path = path.absolute()
-    return [(form, folder) for form in _FORMS for folder in (path, path / form.folder) if _is(form, folder)]
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
-def _is(form: _Form, folder: Path) -> bool:
-    for name in (*form.train, form.test):
-        try:
-            with (folder / name).open("rb") as stream:
-                head = stream.read(2)
-            size = (folder / name).stat().st_size
-        except OSError:
-            continue
-        if form.label_bytes == 0:
-            if len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5:  # a pickle of one of these protocols
-                return True
-        elif form.label_bytes == 1:
-            if head and head[0] < 10:
-                return True
-        # train.bin is a common name, so more is asked of it.
-        elif (folder / form.names_file).is_file() or (
-            size and size % form.record_bytes == 0 and head[0] < 20 and head[1] < 100
-        ):
-            return True
-    return False
+def _found(tree: Tree) -> list[tuple[_Form, str]]:
+    """The folders with CIFAR batches, and the form of each."""
+    found: dict[tuple[str, str], _Form] = {}
+    for name in tree.others:
+        folder, _, base = name.rpartition("/")
+        form = _FILES.get(base)
+        if form and (folder, form.title) not in found and _is(form, tree, folder, name):
+            found[folder, form.title] = form
+    return [(form, folder) for (folder, _), form in sorted(found.items())]
 
 
-def _classes(form: _Form, folder: Path) -> tuple[Classes, list[str]]:
-    """The classes in the layout's own order, and what to tell a person about them."""
-    file = folder / form.names_file
-    if not file.is_file():
+def _archives(tree: Tree) -> list[str]:
+    """Archives inside the tree with the name of a published one."""
+    inside = [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
+    return [] if tree.source.is_file() and tree.path(0) == tree.source else inside
+
+
+def _is(form: _Form, tree: Tree, folder: str, name: str) -> bool:
+    try:
+        with tree.open(name) as stream:
+            head = stream.read(2)
+    except (OSError, TenchError):
+        return False
+    if form.label_bytes == 0:  # a pickle of one of these protocols
+        return len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+    if form.label_bytes == 1:
+        return bool(head) and head[0] < 10
+    # train.bin is a common name, so more is asked of it.
+    size = int(tree.length[tree.index(name)])
+    return _join(folder, form.names_file) in tree or bool(
+        size and size % form.record_bytes == 0 and head[0] < 20 and head[1] < 100
+    )
+
+
+def _labelled_by(tree: Tree, form: _Form) -> _Form:
+    """The form for the label that the person asked for."""
+    asked = (tree.options.label or "fine").removesuffix("_labels").removesuffix("_label")
+    if tree.options.label and (not form.coarse or asked not in ("fine", "coarse")):
+        known = "fine (100 classes) and coarse (20)" if form.coarse else "none to choose from: leave --label out"
+        raise UsageError(f"{tree.source}: {form.title}, has no label {tree.options.label!r}. It has {known}.")
+    return dataclasses.replace(form, num_classes=20, **dict(form.coarse)) if asked == "coarse" else form
+
+
+def _classes(form: _Form, tree: Tree, folder: str) -> tuple[Classes, list[str]]:
+    """The classes in the set's own order, and what to tell a person about them."""
+    file = _join(folder, form.names_file)
+    if file not in tree:
         if form.class_names:
-            return Classes.of(form.class_names), [f"There is no {file.name}; the class names are those of CIFAR-10."]
+            return Classes.of(form.class_names), [
+                f"There is no {form.names_file}; the class names are those of CIFAR-10."
+            ]
         numbered = Classes.numbered_to(form.num_classes)
-        return numbered, [f"There is no {file.name}, so the classes are only numbers."]
+        return numbered, [f"There is no {form.names_file}, so the classes are only numbers."]
+    where = tree.place(file)
+    data = tree.read(file, "a list of classes")
     if form.label_bytes:
-        names = [line.strip() for line in file.read_text("utf-8", "replace").splitlines() if line.strip()]
+        names = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     else:
-        listed = read_pickle(file, file.read_bytes())[0].get(form.names_key)
+        listed = read_pickle(where, data)[0].get(form.names_key)
         names = [as_text(name) or "" for name in listed] if isinstance(listed, list) else []
         if not names or "" in names:
-            raise TenchError(f"{file}: holds no list of class names {form.names_key!r}. Unpack the archive again.")
+            raise TenchError(f"{where}: holds no list of class names {form.names_key!r}. Unpack the archive again.")
     if len(names) != form.num_classes or len(set(names)) != len(names):
         raise TenchError(
-            f"{file}: names {len(names)} classes, {len(set(names))} of them different; {form.title}, has "
+            f"{where}: names {len(names)} classes, {len(set(names))} of them different; {form.title}, has "
             f"{form.num_classes}. Unpack the archive again, or remove this file to do without it."
         )
     return Classes.of(names), []
 
 
-def _check_labels(file: Path, labels: npt.NDArray[np.int32], num_classes: int) -> None:
+def _check_labels(file: str, labels: npt.NDArray[np.int32], num_classes: int) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):
         raise TenchError(
@@ -231,46 +275,55 @@ def _rows(batches: Sequence[_Batch]) -> Rows:
     )
 
 
-def _binary_batch(form: _Form, file: Path) -> _Batch:
-    size = file.stat().st_size
+def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
+    position = tree.index(name)
+    size = int(tree.length[position])
     if size == 0 or size % form.record_bytes:
         raise TenchError(
-            f"{file}: has {size:,} bytes, which is {size / form.record_bytes:,.2f} records of {form.record_bytes:,} "
-            "bytes; a whole number of records is expected. It may have been cut off: unpack the archive again."
+            f"{tree.place(name)}: has {size:,} bytes, which is {size / form.record_bytes:,.2f} records of "
+            f"{form.record_bytes:,} bytes, and should be a whole number of them. It may have been cut off: unpack the "
+            "archive again."
         )
-    labels = np.fromfile(file, np.uint8).reshape(-1, form.record_bytes)[:, form.label_bytes - 1]
-    return _Batch(str(file), form.label_bytes, form.record_bytes, labels.astype(np.int32))
+    labels = []
+    with tree.open(name) as file:
+        while block := file.read(form.record_bytes * _FEW_RECORDS):
+            labels.append(np.frombuffer(block, np.uint8)[form.label_place :: form.record_bytes].astype(np.int32))
+    offset = int(tree.offset[position]) + form.label_bytes
+    return _Batch(tree.shards[int(tree.shard[position])], offset, form.record_bytes, np.concatenate(labels))
 
 
-def _pickled_batch(form: _Form, file: Path, spool: Path) -> _Batch:
-    data = file.read_bytes()
-    batch, ends = read_pickle(file, data)
+def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
+    where, position = tree.place(name), tree.index(name)
+    data = tree.read(name, "a pickled batch", _MOST_PICKLE_BYTES)
+    batch, ends = read_pickle(where, data)
     pixels, labels = as_array(batch.get("data")), batch.get(form.label_key)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:
         found = (
             f"{pixels.dtype} of shape {pixels.shape}" if pixels is not None else f"{type(batch.get('data')).__name__}"
         )
         raise TenchError(
-            f"{file}: 'data' is {found}; uint8 of shape (N, {_PIXEL_BYTES}) is expected. It is no batch of "
+            f"{where}: 'data' is {found}, but should be uint8 of shape (N, {_PIXEL_BYTES}). It is no batch of "
             f"{form.title}, or damaged: unpack the archive again."
         )
     if not isinstance(labels, list):
         array = as_array(labels)
         labels = array.ravel().tolist() if array is not None else None
     if labels is None or not all(isinstance(label, int) for label in labels):
-        raise TenchError(f"{file}: {form.label_key!r} is no list of numbers. Unpack the archive again.")
+        raise TenchError(f"{where}: {form.label_key!r} is no list of numbers. Unpack the archive again.")
     if len(labels) != len(pixels):
-        raise TenchError(f"{file}: holds {len(pixels):,} images but {len(labels):,} labels. Unpack the archive again.")
+        raise TenchError(f"{where}: holds {len(pixels):,} images but {len(labels):,} labels. Unpack the archive again.")
     if not labels:
-        raise TenchError(f"{file}: holds no images. Unpack the archive again.")
+        raise TenchError(f"{where}: holds no images. Unpack the archive again.")
     limited = np.array([max(min(label, 2**31 - 1), -(2**31)) for label in labels], np.int32)
     raw = pixels.tobytes()
     for end in ends:
         offset = end - len(raw)
         if offset >= 0 and data[offset:end] == raw:
-            return _Batch(str(file), offset, _PIXEL_BYTES, limited)
-    shard = spool.absolute() / f"{file.name}.pixels"
-    _log.info("%s does not hold its pixels in one piece: copying %.1f MB once to %s.", file, len(raw) / 1e6, shard)
+            start = int(tree.offset[position]) + offset
+            return _Batch(tree.shards[int(tree.shard[position])], start, _PIXEL_BYTES, limited)
+    shard = tree.spool.absolute() / f"{name.replace('/', '%')}.pixels"
+    require_space(shard, len(raw), where)
+    _log.info("%s: does not hold its pixels in one piece: copying %.1f MB once to %s.", where, len(raw) / 1e6, shard)
     with complete_file(shard) as part:
         part.write_bytes(raw)
     return _Batch(str(shard), 0, _PIXEL_BYTES, limited)

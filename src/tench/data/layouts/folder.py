@@ -27,7 +27,7 @@ from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, some
 
 NAME = "folder"
-OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images"})
+OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images", "label"})
 
 SPLITS = {
     "train": "train",

@@ -1,38 +1,45 @@
-"""MNIST and its kin: images and labels in idx files, plain or gzipped.
+"""MNIST and its relatives: images and labels in idx files, plain or compressed, on disk or in an archive.
 
-An idx file is a short header and then raw bytes, image after image, so a plain file is addressed where it is. A gzipped
-one cannot be: it is unpacked once into the spool (47 MB for MNIST's training images). Any set of this form is read;
-MNIST and Fashion-MNIST are told apart by the first labels of their files, since both have 10 classes, 60,000 + 10,000
-images and the same file names. Of others (KMNIST, ...) the classes are only numbers.
+A plain file is addressed where it is. A compressed one cannot be: its pixels are copied once into the cache (47 MB for
+MNIST's training images). Names tell which files belong together (`emnist-letters-train-images-idx3-ubyte.gz` to
+`emnist-letters-train-labels-idx1-ubyte.gz`), in any spelling of the dots, dashes and capitals. Several sets in one
+place, as EMNIST has six, are a question. A single file stands for the set that lies beside it.
+
+Class names come from evidence only: a mapping file of EMNIST, or the first labels, which tell MNIST from Fashion-MNIST
+(both have 10 classes, 60,000 + 10,000 images and the same file names). Otherwise classes are numbers. Images are as
+published: EMNIST's are transposed, and stay so, as in torchvision; a note says it.
 """
 
 import dataclasses
-import gzip
+import fnmatch
+import hashlib
 import logging
-import math
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+import os
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from tench.data import splits
 from tench.data.files.tree import Tree
+from tench.data.formats import idx
+from tench.data.limits import LIMITS
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
-from tench.errors import TenchError
-from tench.files import complete_file
+from tench.errors import TenchError, some
+from tench.files import complete_file, require_space
 
 NAME = "mnist"
 OPTIONS = frozenset[str]()
 
-_FOLDERS = (".", "raw", "MNIST/raw", "FashionMNIST/raw", "KMNIST/raw")
-"""Where the files are under the given folder: in it, or where torchvision puts them."""
-
-_PREFIXES = {"train": "train", "test": "t10k"}
-_LABELS, _IMAGES = 0x801, 0x803
-"""Magic numbers: unsigned bytes (8) in 1 and 3 dimensions."""
-_KINDS = {_LABELS: "labels-idx1-ubyte", _IMAGES: "images-idx3-ubyte"}
+_IMAGES, _LABELS = "images", "labels"
+_FILE = re.compile(
+    r"(?P<stem>.*?)(?P<role>ima?ge?s|labels?)[-._ ]idx(?P<dims>[1-4])(?:[-._ ](?:u?byte|int))?"
+    r"(?P<form>\.(?:gz|xz|bz2|zst))?",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"(?i)(?<![a-z0-9])(?:t10k|[a-z]+)(?![a-z0-9])")
+_STANDARD = {_IMAGES: "images-idx3-ubyte", _LABELS: "labels-idx1-ubyte"}
 
 _KNOWN = {
     "MNIST": (
@@ -44,224 +51,287 @@ _KNOWN = {
         {"train": "90030272550955791064", "test": "92116146574573412480"},
     ),
 }
-"""Class names, and the first labels of each split."""
+"""Class names, and the first labels of each split. QMNIST begins like MNIST, and has its classes."""
 _NUM_FIRST = 20
 
-_MAX_DEFLATE_RATIO = 1032
-"""gzip makes nothing smaller than by this factor, so a header that promises more is lying."""
-
-_GZIP_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
+_Values = npt.NDArray[np.int64]
 
 _log = logging.getLogger("tench")
 
 
-def recognise(tree: Tree) -> bool:
-    """Whether the folder holds an idx file of images or labels: by its name and its magic number."""
-    return bool(_folders(tree.source))
+@dataclasses.dataclass(frozen=True, order=True)
+class _Set:
+    """Files that belong together: those of a folder whose names differ only in the split and the role."""
 
+    folder: str
+    title: str
 
-def read(tree: Tree) -> Contents:
-    """The images of the idx files in the folder: splits train and test, keys numbered in the files' order."""
-    folders = _folders(tree.source)
-    if len(folders) != 1:
-        names = ", ".join(str(folder) for folder in folders) or "none"
-        raise TenchError(f"{tree.source}: one folder with idx files is expected, found: {names}. Name one of them.")
-    folder = folders[0]
-    pairs: dict[str, tuple[_Idx, _Idx]] = {}
-    stamp, notes = [str(folder)], []
-    for split, prefix in _PREFIXES.items():
-        images, labels = _find(folder, prefix, _IMAGES), _find(folder, prefix, _LABELS)
-        if images is None and labels is None:
-            notes.append(f"There are no {prefix}-* files, so there is no split {split!r}.")
-        elif images is None or labels is None:
-            missing = _IMAGES if images is None else _LABELS
-            raise TenchError(
-                f"{images or labels}: the file that belongs to it, {prefix}-{_KINDS[missing]} (or .gz), is not in "
-                f"{folder}. Copy it there, or move this one away to do without the split {split!r}."
-            )
-        else:
-            pairs[split] = _open_idx(images, _IMAGES), _open_idx(labels, _LABELS)
-            stamp += [str(images), str(labels)]
-    values = {split: _label_values(*pair) for split, pair in pairs.items()}
-    classes, note = _classes(folder, {split: (pairs[split][1].path, values[split]) for split in pairs})
-    splits = {}
-    for split, (idx, _) in pairs.items():
-        shard, offset = idx.path, idx.header_bytes
-        if idx.gzipped:
-            shard, offset = _spool(idx, tree.spool), 0
-            stamp.append(str(shard))
-        splits[split] = _rows(idx.shape, str(shard), offset, values[split])
-    return Contents(classes, splits, stamp, [*note, *notes])
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.folder, self.title) if part) or "."
 
 
 @dataclasses.dataclass(frozen=True)
-class _Idx:
-    """An idx file whose header has been read. shape: (N,) of labels, (N, height, width) of images."""
+class _File:
+    """An idx file by its name. plain: the name without the suffix of a compressed file. stem: before the role."""
 
-    path: Path
-    shape: tuple[int, ...]
-    gzipped: bool
-
-    @property
-    def header_bytes(self) -> int:
-        return 4 + 4 * len(self.shape)
-
-    @property
-    def data_bytes(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def promise(self) -> str:
-        """What the header says, for an error message."""
-        what = "images of {1}x{2} pixels" if len(self.shape) == 3 else "labels"
-        return f"its header promises {{0:,}} {what}".format(*self.shape) + f" = {self.data_bytes:,} bytes"
+    name: str
+    plain: str
+    stem: str
+    role: str
+    belongs: _Set
 
 
-def _folders(path: Path) -> list[Path]:
-    places = [path.absolute() / place for place in _FOLDERS]
-    return [
-        place
-        for place in places
-        if any(_magic(_find(place, prefix, kind)) == kind for prefix in _PREFIXES.values() for kind in _KINDS)
+def recognise(tree: Tree) -> bool:
+    """Whether the tree holds an idx file of images or labels: by its name and its magic number."""
+    tree = _with_neighbours(tree)
+    return any(_is_right(tree, file) for file in _files(tree))
+
+
+def read(tree: Tree) -> Contents:
+    """The images of the idx files: keys numbered in the files' order."""
+    tree = _with_neighbours(tree)
+    files = _files(tree)
+    sets = sorted({file.belongs for file in files if _is_right(tree, file)})
+    if len(sets) != 1:
+        raise TenchError(_several(tree, sets))
+    chosen, notes = sets[0], list[str]()
+    by_stem: dict[str, dict[str, list[_File]]] = {}
+    for file in files:
+        if file.belongs == chosen:
+            by_stem.setdefault(file.stem, {}).setdefault(file.role, []).append(file)
+    stem_of = {(stem or "images").replace("t10k", "test"): stem for stem in by_stem}
+    by_split, said = splits.group_by_split(stem_of, str(tree.source), "idx files")
+    pairs: dict[str, tuple[idx.Idx, idx.Idx]] = {}
+    for split, stems in by_split.items():
+        if len(stems) > 1:
+            names = [file.name for stem in stems for same in by_stem[stem_of[stem]].values() for file in same]
+            raise TenchError(
+                f"{tree.source}: several sets of files are {split}: {some(names)}. Leave out all but one with "
+                "--exclude PATTERN."
+            )
+        stem = stem_of[stems[0]]
+        roles = {role: _one_of(tree, same, notes) for role, same in by_stem[stem].items()}
+        pairs[split] = _pair(tree, chosen, stem, roles)
+    if not said and splits.TRAIN in pairs and splits.TEST not in pairs:
+        notes.append("There are no t10k-* or test-* files, so there is no split 'test'.")
+    if not said and splits.TRAIN not in pairs:
+        notes.append("There are no train-* files, so there is no split 'train'.")
+    values = {split: _values(tree, *pair) for split, pair in pairs.items()}
+    classes, note, first = _classes(tree, chosen, {split: pairs[split][1] for split in pairs}, values)
+    rows = {}
+    for split, (images, _) in pairs.items():
+        rows[split] = _rows(tree, images, (values[split] - first).astype(np.int32))
+    if "emnist" in chosen.title.lower():
+        notes.append(
+            "EMNIST's images are stored transposed (mirrored along the diagonal) and are read so, as by torchvision: "
+            "transpose pictures of your own before you classify them."
+        )
+    shards = [shard for split in rows.values() for shard in split.shards]
+    return Contents(classes, rows, [*dict.fromkeys([*tree.stamp, *shards])], [note, *said, *notes])
+
+
+def _with_neighbours(tree: Tree) -> Tree:
+    """Of a single idx file the tree of its whole set: the files of the same folder and title. Else the same tree."""
+    if len(tree) != 1 or not (file := _parsed(tree.names[0])) or tree.path(0) != tree.source:
+        return tree
+    beside, hits = [], dict.fromkeys(tree.options.exclude, 0)
+    try:
+        with os.scandir(tree.root) as entries:
+            for entry in entries:
+                other = _parsed(entry.name)
+                mapping = entry.name == _mapping_name(file.belongs)
+                if (mapping or (other and other.belongs == file.belongs)) and entry.is_file():
+                    matching = [pattern for pattern in hits if fnmatch.fnmatchcase(entry.name, pattern)]
+                    if matching:
+                        hits[matching[0]] += 1
+                    else:
+                        beside.append((entry.name, entry.path, entry.stat().st_size))
+    except OSError:
+        return tree
+    beside.sort()
+    tree.excluded.update(hits)
+    tree.stamp[str(tree.root)] = None
+    return dataclasses.replace(
+        tree,
+        names=[name for name, _, _ in beside],
+        shards=[path for _, path, _ in beside],
+        shard=np.arange(len(beside), dtype=np.int32),
+        offset=np.zeros(len(beside), np.int64),
+        length=np.array([size for _, _, size in beside], np.int64),
+    )
+
+
+def _files(tree: Tree) -> list[_File]:
+    """The files whose names are those of idx files, in the order of their names."""
+    return [file for name in tree.others if "idx" in name.lower() and (file := _parsed(name))]
+
+
+def _parsed(name: str) -> _File | None:
+    folder, _, base = name.rpartition("/")
+    found = _FILE.fullmatch(base)
+    if not found:
+        return None
+    plain = base[: len(base) - len(found["form"] or "")]
+    above, _, last = folder.rpartition("/")
+    if last.lower() == plain.lower():  # Kaggle unpacks each file into a folder of its name
+        folder = above
+    role = _LABELS if found["role"].lower().startswith("label") else _IMAGES
+    title = _WORD.sub(lambda word: "" if _names_split(word[0]) else word[0], found["stem"])
+    title = re.sub(r"[-._ ]{2,}", "-", title).strip("-._ ")
+    return _File(name, plain, found["stem"].lower().strip("-._ "), role, _Set(folder, title.lower()))
+
+
+def _names_split(word: str) -> bool:
+    return word.lower() == "t10k" or splits.split_of(word) is not None
+
+
+def _is_right(tree: Tree, file: _File) -> bool:
+    number = idx.magic(tree, file.name)
+    return idx.is_images(number) if file.role == _IMAGES else idx.is_labels(number)
+
+
+def _several(tree: Tree, sets: Sequence[_Set]) -> str:
+    """The question which of several sets is meant."""
+    others = [
+        f"--exclude '{one.title}-*'" if one.title else f"--exclude '{_own_folder(one, sets[0])}'" for one in sets[1:]
     ]
+    return (
+        f"{tree.source}: holds {len(sets)} sets of idx files: {', '.join(map(str, sets))}. Name the folder or one of "
+        f"the files of the set to use, or leave the others out; for {sets[0]}: {' '.join(others)}"
+    )
 
 
-def _find(folder: Path, prefix: str, kind: int) -> Path | None:
-    """The file of images or labels in any of its spellings; the plain one where a gzipped one is beside it."""
-    name = f"{prefix}-{_KINDS[kind]}"
-    dotted = name.replace("-idx", ".idx")
-    spellings = [folder / spelling for spelling in (name, dotted, f"{name}.gz", f"{dotted}.gz")]
-    return next((file for file in spellings if file.is_file()), None)
+def _own_folder(one: _Set, other: _Set) -> str:
+    """A folder of the path of one set that is not in the path of the other."""
+    theirs = set(other.folder.split("/"))
+    return next((part for part in one.folder.split("/") if part not in theirs), one.folder)
 
 
-def _magic(file: Path | None) -> int | None:
-    if file is None:
-        return None
-    try:
-        with _stream(file) as stream:
-            return int.from_bytes(stream.read(4), "big")
-    except (OSError, *_GZIP_ERRORS):
-        return None
+def _one_of(tree: Tree, same: Sequence[_File], notes: list[str]) -> str:
+    """The name of one of several files of the same split and role: a plain one, if all hold the same."""
+    plain = [file.name for file in same if file.name.endswith(file.plain)]
+    unpacked = {file.plain for file in same if file.name in plain}
+    left = plain + [file.name for file in same if file.name not in plain and file.plain not in unpacked]
+    if len(left) > 1:
+        images = same[0].role == _IMAGES
+        if len({_digest(tree, idx.open_idx(tree, name, images=images)) for name in left}) > 1:
+            raise TenchError(
+                f"{tree.source}: {some(left)} should be the same {same[0].role}, but differ. Leave out all but one "
+                "with --exclude PATTERN."
+            )
+        notes.append(f"{left[0]} is read; {some(left[1:])} holds the same.")
+    return left[0]
 
 
-def _is_gzipped(file: Path) -> bool:
-    # By content: browsers and tools unpack a file and leave its name, or the other way round.
-    with file.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
+def _digest(tree: Tree, file: idx.Idx) -> bytes:
+    digest = hashlib.sha256(str(file.shape).encode())
+    for block in idx.data(tree, file):
+        digest.update(block)
+    return digest.digest()
 
 
-def _stream(file: Path) -> BinaryIO | gzip.GzipFile:
-    return gzip.GzipFile(file) if _is_gzipped(file) else file.open("rb")
+def _pair(tree: Tree, chosen: _Set, stem: str, roles: Mapping[str, str]) -> tuple[idx.Idx, idx.Idx]:
+    """The images and the labels of one split."""
+    for role, other in ((_IMAGES, _LABELS), (_LABELS, _IMAGES)):
+        if role not in roles:
+            expected = "-".join(part for part in (stem, _STANDARD[role]) if part)
+            raise TenchError(
+                f"{tree.place(roles[other])}: the file that belongs to it, {expected} (or .gz), is not in "
+                f"{tree.root / chosen.folder}. Copy it there, or leave this one out with --exclude."
+            )
+    return idx.open_idx(tree, roles[_IMAGES], images=True), idx.open_idx(tree, roles[_LABELS], images=False)
 
 
-def _open_idx(file: Path, kind: int) -> _Idx:
-    dimensions = kind & 0xFF
-    try:
-        with _stream(file) as stream:
-            header = stream.read(4 + 4 * dimensions)
-    except _GZIP_ERRORS as error:
-        raise _damaged(file, "within its header", error) from error
-    magic = int.from_bytes(header[:4], "big")
-    if len(header) >= 4 and magic != kind:
-        what = {_LABELS: "labels (bytes in 1 dimension)", _IMAGES: "grey images (bytes in 3 dimensions)"}
-        found = f", the number of {what[magic]}" if magic in what else ""
-        raise TenchError(
-            f"{file}: begins with the number {magic}{found}; an idx file of {what[kind]} begins with {kind}. "
-            "Check that the file has the right name, or download it again."
-        )
-    if len(header) < 4 + 4 * dimensions:
-        raise TenchError(
-            f"{file}: has {len(header)} bytes, less than the {4 + 4 * dimensions} of an idx header. "
-            "Copy or download it again."
-        )
-    shape = tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))
-    idx = _Idx(file, shape, _is_gzipped(file))
-    if not idx.data_bytes:
-        raise TenchError(f"{file}: {idx.promise}, so it holds nothing. Copy or download it again.")
-    size = file.stat().st_size
-    found_bytes = size - idx.header_bytes
-    if not idx.gzipped and found_bytes != idx.data_bytes:
-        raise TenchError(
-            f"{file}: {idx.promise} after the first {idx.header_bytes}, but the file has {found_bytes:,}. "
-            "Copy or download it again."
-        )
-    if idx.gzipped and idx.data_bytes > size * _MAX_DEFLATE_RATIO:
-        raise TenchError(
-            f"{file}: {idx.promise}, more than a gzipped file of {size:,} bytes can hold. It may have been cut off "
-            "while copying. Copy or download it again."
-        )
-    return idx
-
-
-def _data(idx: _Idx) -> Iterator[bytes]:
-    """What follows the header, in blocks; TenchError at the end when it is not as much as the header promises."""
-    left = idx.data_bytes
-    try:
-        with _stream(idx.path) as stream:
-            stream.read(idx.header_bytes)
-            while left and (block := stream.read(min(left, 1 << 20))):
-                left -= len(block)
-                yield block
-            more = stream.read(1)  # at its end a gzip stream also compares its checksum
-    except _GZIP_ERRORS as error:
-        raise _damaged(idx.path, f"{idx.promise}, but after {idx.data_bytes - left:,}", error) from error
-    if left or more:
-        found = "more" if more else f"{idx.data_bytes - left:,}"
-        raise TenchError(f"{idx.path}: {idx.promise}, but the file has {found}. Copy or download it again.")
-
-
-def _label_values(images: _Idx, labels: _Idx) -> npt.NDArray[np.int32]:
+def _values(tree: Tree, images: idx.Idx, labels: idx.Idx) -> _Values:
     if labels.shape[0] != images.shape[0]:
         raise TenchError(
-            f"{images.path} holds {images.shape[0]:,} images, but {labels.path} holds {labels.shape[0]:,} labels. "
+            f"{images.place} holds {images.shape[0]:,} images, but {labels.place} holds {labels.shape[0]:,} labels. "
             "They are not of one set: copy or download both again."
         )
-    return np.frombuffer(b"".join(_data(labels)), np.uint8).astype(np.int32)
+    return idx.values(tree, labels)
 
 
-def _classes(folder: Path, labels: dict[str, tuple[Path, npt.NDArray[np.int32]]]) -> tuple[Classes, list[str]]:
-    """The set's classes by the first labels of its files, or numbers; and what to tell a person."""
-    beginnings = {split: "".join(map(str, values[:_NUM_FIRST])) for split, (_, values) in labels.items()}
-    sets = {
-        split: next((name for name, (_, first) in _KNOWN.items() if first[split] == beginning), None)
-        for split, beginning in beginnings.items()
-    }
-    known = sorted({name for name in sets.values() if name})
-    if len(known) > 1:
+def _classes(
+    tree: Tree, chosen: _Set, labels: Mapping[str, idx.Idx], values: Mapping[str, _Values]
+) -> tuple[Classes, str, int]:
+    """The set's classes, what to tell a person about them, and the label of the first class."""
+    mapping = f"{chosen.folder}/{_mapping_name(chosen)}".lstrip("/")
+    if mapping in tree:
+        classes, first = _mapped(tree, mapping)
+        note, title = f"The class names are those of {mapping}.", mapping
+    elif known := _known(tree, labels, values):
+        classes, first = Classes.of(_KNOWN[known][0]), 0
+        note, title = f"By its first labels this is {known}.", known
+    else:
+        defining = next(iter(values))
+        lowest, highest = min(int(found.min()) for found in values.values()), int(values[defining].max())
+        if highest >= LIMITS.classes:
+            raise TenchError(
+                f"{labels[defining].place}: has a label {highest:,}, so there would be more than {LIMITS.classes:,} "
+                "classes. The file is damaged, or holds something else than labels."
+            )
+        first, title = int(lowest == 1), "this set"
+        if first:
+            classes = Classes.of([str(number) for number in range(1, highest + 1)])
+        else:
+            classes = Classes.numbered_to(highest + 1)
+        note = "This is neither MNIST nor Fashion-MNIST by its first labels, so the classes are only numbers."
+    last = first + len(classes) - 1
+    for split, found in values.items():
+        if len(wrong := np.flatnonzero((found < first) | (found > last))):
+            raise TenchError(
+                f"{labels[split].place}: label {wrong[0]} (counted from 0) is {found[wrong[0]]}, but {title} has "
+                f"{len(classes)} classes, {first} to {last}; {len(wrong):,} labels are like that. Copy or download it "
+                "again."
+            )
+    return classes, note, first
+
+
+def _mapping_name(chosen: _Set) -> str:
+    """EMNIST's file of classes: a label and the character codes that it stands for, a line each."""
+    return f"{chosen.title}-mapping.txt"
+
+
+def _mapped(tree: Tree, name: str) -> tuple[Classes, int]:
+    """The classes of a mapping file, and the first label."""
+    names = {}
+    try:
+        text = tree.read(name, "a list of classes")
+        for line in text.decode("ascii").splitlines():
+            if line.strip():
+                label, *codes = map(int, line.split())
+                names[label] = "/".join(map(chr, codes))
+        first = min(names)
+        return Classes.of([names[first + position] for position in range(len(names))]), first
+    except (ValueError, KeyError, OverflowError) as error:
         raise TenchError(
-            f"{folder}: by their first labels, the files are of different sets: "
-            + ", ".join(f"{labels[split][0].name} of {name}" for split, name in sets.items())
+            f"{tree.place(name)}: each line should hold a label and a character code, with no label left out and no "
+            f"character twice ({error}). Download it again, or leave it out with --exclude."
+        ) from error
+
+
+def _known(tree: Tree, labels: Mapping[str, idx.Idx], values: Mapping[str, _Values]) -> str | None:
+    """The known set that the first labels of all splits are of."""
+    found = {}
+    for split, numbers in values.items():
+        beginning = "".join(map(str, numbers[:_NUM_FIRST]))
+        found[split] = next((name for name, (_, first) in _KNOWN.items() if first.get(split) == beginning), None)
+    if len({name for name in found.values() if name}) > 1:
+        raise TenchError(
+            f"{tree.source}: by their first labels, the files are of different sets: "
+            + ", ".join(f"{labels[split].name} of {name}" for split, name in found.items())
             + ". Keep the files of each set in a folder of their own."
         )
-    if known and None not in sets.values():
-        name, classes = known[0], Classes.of(_KNOWN[known[0]][0])
-        note = f"By its first labels this is {name}."
+    return None if None in found.values() else next(iter(found.values()))
+
+
+def _rows(tree: Tree, images: idx.Idx, labels: npt.NDArray[np.int32]) -> Rows:
+    count, height, width = images.shape
+    position = tree.index(images.name)
+    if images.form:
+        shard, offset = _spooled(tree, images), 0
     else:
-        _, values = next(iter(labels.values()))
-        name, classes = "this set", Classes.numbered_to(int(values.max()) + 1)
-        note = "This is neither MNIST nor Fashion-MNIST by its first labels, so the classes are only numbers."
-    for file, values in labels.values():
-        wrong = np.flatnonzero(values >= len(classes))
-        if len(wrong):
-            raise TenchError(
-                f"{file}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but {name} has {len(classes)} "
-                f"classes, 0 to {len(classes) - 1}; {len(wrong):,} labels are like that. Copy or download it again."
-            )
-    return classes, [note]
-
-
-def _spool(images: _Idx, spool: Path) -> Path:
-    pixels = spool.absolute() / f"{images.path.name.removesuffix('.gz')}.pixels"
-    size = f"{images.data_bytes / 1e6:,.1f} MB"
-    _log.info("%s is gzipped, so no place in it can be read: unpacking %s once to %s.", images.path, size, pixels)
-    with complete_file(pixels) as part, part.open("wb") as sink:
-        for block in _data(images):
-            sink.write(block)
-    return pixels
-
-
-def _rows(shape: tuple[int, ...], shard: str, offset: int, labels: npt.NDArray[np.int32]) -> Rows:
-    count, height, width = shape
+        shard, offset = tree.shards[int(tree.shard[position])], int(tree.offset[position]) + images.header_bytes
     return Rows(
         shards=[shard],
         shard=np.zeros(count, np.int32),
@@ -276,8 +346,15 @@ def _rows(shape: tuple[int, ...], shard: str, offset: int, labels: npt.NDArray[n
     )
 
 
-def _damaged(file: Path, what: str, error: Exception) -> TenchError:
-    return TenchError(
-        f"{file}: {what} the gzip data is damaged ({str(error).rstrip('.')}). It may have been cut off while copying. "
-        "Copy or download it again."
+def _spooled(tree: Tree, images: idx.Idx) -> str:
+    """The path of a file in the cache with all pixels of a compressed file."""
+    pixels = tree.spool.absolute() / f"{images.name.replace('/', '%')}.pixels"
+    require_space(pixels, images.data_bytes, images.place)
+    _log.info(
+        "%s: is compressed, so no image in it can be addressed: copying %.1f MB of pixels once to %s.",
+        *(images.place, images.data_bytes / 1e6, pixels),
     )
+    with complete_file(pixels) as part, part.open("wb") as sink:
+        for block in idx.data(tree, images):
+            sink.write(block)
+    return str(pixels)

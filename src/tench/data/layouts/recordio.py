@@ -1,32 +1,32 @@
 """MXNet's record files: one or several `.rec`, with or without their `.idx` and `.lst`.
 
-The split is told by the last word of a file's path that names one (`data_val_0.rec`); where no file has such a word,
-all are train. The headers of all records are read, one small read each, for the labels stand there; so the `.idx` is
-not needed and only compared. A `.lst` gives the images' paths, which become their keys; without it the records' ids do.
-A file of class names beside the records is used where it fits. What is paid: a record in several parts, as MXNet writes
-it where an image happens to contain the bytes that begin a record, cannot be addressed where it is, and is spooled.
-The format itself: `tench.data.formats.rec`. Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
+A word in a file's name, or its folder's, says its split (`tench.data.splits`). The headers of all records are read, one
+small read each, for the labels stand there; so the `.idx` is not needed and only compared. A `.lst` gives the images'
+paths, which become their keys; without it the records' ids do. A file of class names beside the records is used if it
+fits. The cost: a record in several parts, as MXNet writes it if an image happens to contain the bytes that begin a
+record, cannot be addressed in place and is spooled. The format itself: `tench.data.formats.rec`.
+Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
 """
 
 import logging
 import os
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from tench.data.beside import Beside, files_beside
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.lst import Lst, read_lst
 from tench.data.formats.rec import MAGIC, Records, compare_index, scan, walk
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS
+from tench.data.splits import group_by_split
 from tench.data.table import Classes, Contents, IntArray, Rows, numbered_keys
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
 NAME = "recordio"
-OPTIONS = frozenset[str]()
+OPTIONS = frozenset({"split_from"})
 
 _NUM_EXACT = 2**24
 """A float32, which a label is, holds each whole number only up to here."""
@@ -55,16 +55,22 @@ def _read(tree: Tree) -> Contents:
     names = _record_files(tree)
     if not names:
         raise TenchError(f"{tree.source}: holds no record files (.rec).")
-    by_split, notes = _splits(tree, names)
+    by_split, notes = group_by_split(
+        names, str(tree.source), "record files", split_from=tree.options.split_from, root=tree.root.name
+    )
     used = set(names)
     files = {}
     for name in names:
         files[name] = records = scan(tree, name)
         stem = os.path.splitext(os.path.basename(name))[0]
         if index := _beside(tree, name, f"{stem}.idx", used):
-            notes += compare_index(records, *index)
+            notes += compare_index(records, index.text, index.where)
         if listed := _beside(tree, name, f"{stem}.lst", used):
-            notes += _match_list(records, read_lst(*listed), listed[1])
+            notes += _match_list(records, read_lst(listed.text, listed.where), listed.where)
+        if records.headers:
+            notes.append(f"{len(records.headers):,} records of {name} hold no image: they are InsightFace's headers.")
+        if not len(records):
+            raise TenchError(f"{records.where}: all its {len(records.headers):,} records are headers without an image.")
     num_records = sum(map(len, files.values()))
     for records in files.values():
         _check_labels(records, num_records)
@@ -93,40 +99,11 @@ def _begins_with_a_record(tree: Tree, name: str) -> bool:
         return False
 
 
-def _splits(tree: Tree, names: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The files of each split, and what to tell a person about that."""
-    told: dict[str | None, list[str]] = {}
-    for name in names:
-        words = re.findall("[a-z]+", name.lower())
-        told.setdefault(next((SPLITS[word] for word in reversed(words) if word in SPLITS), None), []).append(name)
-    unknown = told.pop(None, [])
-    if unknown and told:
-        known = ", ".join(f"{members[0]} ({split})" for split, members in told.items())
-        raise TenchError(
-            f"{tree.root}: the name of {unknown[0]} does not say whether it is train, val or test, as those of other "
-            f"record files do: {known}. Rename it, move it away, or give one file by itself."
-        )
-    if unknown:
-        what = f"{unknown[0]} is" if len(unknown) == 1 else f"all {len(unknown)} record files together are"
-        return {"train": unknown}, [f"No split is named: {what} the split train."]
-    return {split: told[split] for split in dict.fromkeys(SPLITS.values()) if split in told}, []
-
-
-def _beside(tree: Tree, name: str, file: str, used: set[str]) -> tuple[str, str] | None:
-    """(text, what to call it) of a file in the folder of a record file, None if there is none.
-
-    It is sought on disk too, as the tree of a single file or of a pattern has record files alone. used: the files that
-    have a use are added.
-    """
-    sibling = f"{name.rpartition('/')[0]}/{file}".lstrip("/")
-    if sibling in tree:
-        used.add(sibling)
-        return tree.text(sibling), tree.place(sibling)
-    record = tree.path(tree.index(name))
-    if record is None or not (path := record.with_name(file)).is_file():
-        return None
-    tree.stamp[str(path)] = None
-    return path.read_text("utf-8-sig", "replace"), str(path)
+def _beside(tree: Tree, name: str, file: str, used: set[str]) -> Beside | None:
+    """A file in the folder of a record file, None if there is none. used: it is added."""
+    found = files_beside(tree, [name], file, in_root=False)
+    used.update(one.name for one in found if one.name)
+    return found[0] if found else None
 
 
 def _match_list(records: Records, listed: Lst, where: str) -> list[str]:
@@ -212,11 +189,9 @@ def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[
         notes.append("All labels are 0, as im2rec.py writes them without --recursive: there is only one class.")
 
     def texts(file: str) -> dict[str, str]:
-        found = [_beside(tree, name, file, used) for name in files]
-        if file in tree:
-            used.add(file)
-            found.append((tree.text(file), tree.place(file)))
-        return {where: text for text, where in filter(None, found)}
+        found = files_beside(tree, files, file)
+        used.update(one.name for one in found if one.name)
+        return {one.where: one.text for one in found}
 
     listed = class_files(texts)
     same, longer = [file for file in listed if len(file) == count], [file for file in listed if len(file) > count]

@@ -1,4 +1,4 @@
-"""TFRecord files of tf.train.Example with one encoded image each: the keys of imagenet_to_gcs, of Slim, and of TFDS.
+"""TFRecord files of tf.train.Example with one image each: the keys of imagenet_to_gcs, of Slim, of TFDS, or others.
 
     image/encoded  image/class/label  image/class/synset, text  image/filename  image/object/bbox/*    official, Slim
     image          label                                        file_name                              TFDS
@@ -6,8 +6,8 @@
 Images are addressed where they lie; files compressed as a whole are unpacked once into the cache. A word in a file's
 name, or in its folder's, says its split, and `-of-N` how many files there are. Where records name their class (synset),
 that counts, and the label numbers, which begin at 0 or 1, are only checked; else the numbers are the classes, and a
-note says where they begin and how that is known. Heights and widths are not read: some converters store those of the
-original, not of the image.
+note says where they begin and how that is known. Heights and widths of image files are not read: some converters store
+those of the original. Other keys are told by their values: `tench.data.formats.record_keys`.
 Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, research/slim/datasets;
 tensorflow/datasets, core/features/class_label_feature.py.
 """
@@ -21,33 +21,26 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
+from tench.data.beside import text_beside
 from tench.data.files.tree import Tree
 from tench.data.formats import tfrecord
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, ClassFile, parse
+from tench.data.formats.record_keys import BOX, LABEL, SYNSET, TEXT, Keys, Sample, keys_of_records
 from tench.data.formats.tfrecord import Features
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS
-from tench.data.table import Classes, Contents, Rows, numbered_keys
+from tench.data.splits import group_by_split
+from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError, some
 from tench.files import complete_file, require_space
 from tench.progress import progress
 
 NAME = "tfrecord"
-OPTIONS = frozenset[str]()
-
-IMAGE = ("image/encoded", "image")
-LABEL = ("image/class/label", "label")
-SYNSET, TEXT = "image/class/synset", "image/class/text"
-FILE = ("image/filename", "file_name")
-BOX = ("image/object/bbox/xmin", "image/object/bbox/ymin", "image/object/bbox/xmax", "image/object/bbox/ymax")
-"""Keys of features. Of two, the first that a record has is used: it is that of the official converter and of Slim."""
-
-_WANTED = frozenset((*IMAGE, *LABEL, SYNSET, TEXT, *FILE, *BOX))
+OPTIONS = frozenset({"keys", "label", "split_from"})
 
 _FILE_NAME = re.compile(
     r"(?P<stem>.+?)(?:[-_.](?P<number>\d+)-of-(?P<count>\d+))?"
@@ -64,6 +57,8 @@ _SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
 _FIRST_FILES = 8
 """So many are looked at to recognise the layout."""
 _HEAD_BYTES = 4096
+_SAMPLED_FILES, _SAMPLED_RECORDS = 8, 64
+"""So many are looked at to tell which keys hold images and labels."""
 _VERIFIED_BYTES = 2**30
 """Up to this size together, files are read whole and all checksums compared, which takes a second or two."""
 _MAX_NUMBERED = 1_000_000
@@ -98,12 +93,14 @@ def read(tree: Tree) -> Contents:
         for name in names:
             with _open(tree, name, unpacked) as file:
                 tfrecord.verify(file, tree.place(name))
-    seen, splits = _Seen(), dict[str, _Split]()
+    keys = keys_of_records(_samples(tree, names, unpacked), tree.options.record_keys(), str(tree.source))
+    notes += keys.note()
+    seen, splits = _Seen(tfds=not keys.found), dict[str, _Split]()
     with progress("Reading TFRecord files", len(names), "files") as advance:
         for split, group in files.items():
             found = _Split()
             for name in group:
-                _read_file(tree, name, unpacked, found, seen)
+                _read_file(tree, name, unpacked, keys, found, seen)
                 advance(1, "")
             if found.length:
                 splits[split] = found
@@ -113,7 +110,7 @@ def read(tree: Tree) -> Contents:
         raise TenchError(f"{tree.source}: its {len(names)} TFRecord files hold no records at all. Convert them anew.")
     listed = _listed(tree, names)
     if seen.number_of or seen.without_number:
-        known = _known_by_id(seen, listed, _ours(tree, names))
+        known = _known_by_id(seen, listed, _ours(tree, names), keys.synset[0])
     else:
         known = _known_by_number(tree, seen, listed)
     notes = [*known.notes, *notes]
@@ -131,7 +128,8 @@ class _Split:
     """The images of one split as they are read, one entry per image.
 
     files: each shard's path on disk. places: (first row, name for errors) of each TFRecord file. start: of the record's
-    payload in its file. number: -1 where there is none. class_id, path: None where there is none.
+    payload in its file. number: -1 where there is none. class_id, path: None where there is none. sides: height, width,
+    channels, only of raw pixels.
     """
 
     files: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -144,6 +142,7 @@ class _Split:
     class_id: list[str | None] = dataclasses.field(default_factory=list)
     path: list[str | None] = dataclasses.field(default_factory=list)
     boxes: list[_Boxes] = dataclasses.field(default_factory=list)
+    sides: list[tuple[int, int, int]] = dataclasses.field(default_factory=list)
 
     def place(self, row: int) -> str:
         first, where = next(place for place in reversed(self.places) if place[0] <= row)
@@ -223,17 +222,9 @@ def _head(tree: Tree, name: str) -> bytes:
 def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
     """The files of each split, and notes. Raises TenchError where some are missing, or a split has two sets."""
     candidates = list(_candidates(tree))
-    of_split: dict[str, list[str]] = {}
-    for name in candidates:
-        of_split.setdefault(_split_of(tree, name), []).append(name)
-    notes = []
-    nameless = of_split.pop("", [])
-    if not of_split:
-        of_split = {"train": nameless}
-        notes.append("No name of a file or folder says a split: all records are the split train.")
-    elif nameless:
-        notes.append(f"Files whose names say no split were left out: {some(nameless, at_most=3)}.")
-    in_order: dict[str, list[str]] = {split: of_split[split] for split in ("train", "val", "test") if split in of_split}
+    in_order, notes = group_by_split(
+        candidates, str(tree.source), "TFRecord files", split_from=tree.options.split_from, root=tree.root.name
+    )
     # Files that were named one by one, or by a pattern, are those that are wanted, though they be a part of a set.
     chosen = tree.root.is_dir() and not tree.source.is_dir()
     for split, names in in_order.items():
@@ -243,20 +234,6 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
     if others:
         notes.append(f"Files that are no TFRecord files by their names were left out: {some(others, at_most=3)}.")
     return in_order, notes
-
-
-def _split_of(tree: Tree, name: str) -> str:
-    """The split that a file's name says, else the nearest folder's; "" where none does."""
-    for part in reversed(name.split("/")):
-        words = [word for word in re.split(r"[^a-z]+", part.lower()) if word in SPLITS]
-        if len({SPLITS[word] for word in words}) > 1:
-            raise TenchError(
-                f"{tree.root / name}: {part!r} has the words of several splits, {' and '.join(words)}. Rename it, so "
-                "that it has the one of its split."
-            )
-        if words:
-            return SPLITS[words[0]]
-    return ""
 
 
 def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
@@ -347,32 +324,53 @@ def _open(tree: Tree, name: str, unpacked: Mapping[str, Path]) -> BinaryIO:
     return unpacked[name].open("rb") if name in unpacked else tree.open(name)
 
 
-def _read_file(tree: Tree, name: str, unpacked: Mapping[str, Path], found: _Split, seen: _Seen) -> None:
+def _samples(tree: Tree, names: Sequence[str], unpacked: Mapping[str, Path]) -> list[Sample]:
+    """The first records of some of the files, spread over all."""
+    found: list[Sample] = []
+    for name in names[:: -(-len(names) // _SAMPLED_FILES)]:
+        with _open(tree, name, unpacked) as file:
+            found += tfrecord.samples(file, tree.place(name), _SAMPLED_RECORDS)
+    return found
+
+
+def _read_file(tree: Tree, name: str, unpacked: Mapping[str, Path], keys: Keys, found: _Split, seen: _Seen) -> None:
     where, position = tree.place(name), tree.index(name)
     path = str(unpacked[name]) if name in unpacked else tree.shards[int(tree.shard[position])]
     base = 0 if name in unpacked else int(tree.offset[position])
     shard = found.files.setdefault(path, len(found.files))
     found.places.append((len(found.length), where))
     with _open(tree, name, unpacked) as file:
-        for (start, stop), features in tfrecord.examples(file, where, _WANTED, IMAGE):
+        for (start, stop), features in tfrecord.examples(file, where, keys.wanted, keys.image):
             found.shard.append(shard)
             found.start.append(start)
             try:
-                image = _only(features, IMAGE, tuple, "an image file (JPEG, PNG)")
+                image = _only(features, keys.image, tuple, "an image file (JPEG, PNG)")
                 if image is None:
                     has = ", ".join(tfrecord.keys(file, start, stop)) or "none"
-                    raise ValueError(f"has no {' or '.join(IMAGE)}, which would be the image. Its keys are: {has}")
+                    raise ValueError(f"has no {' or '.join(keys.image)}, which would be the image. Its keys are: {has}")
+                if keys.raw:
+                    found.sides.append(_sides(features, keys.raw, image[1] - image[0]))
                 found.offset.append(base + image[0])
                 found.length.append(image[1] - image[0])
-                _read_record(features, found, seen)
+                _read_record(features, keys, found, seen)
             except ValueError as error:
                 raise TenchError(f"{found.place(len(found.shard) - 1)}: {error}.") from error
 
 
-def _read_record(features: Features, found: _Split, seen: _Seen) -> None:
+def _sides(features: Features, keys: Sequence[str], num_bytes: int) -> tuple[int, int, int]:
+    """Height, width and channels of raw pixels. Raises ValueError if they are not as many as the image's bytes."""
+    sides = [_only(features, (key,), int, "a whole number") or 0 for key in keys]
+    height, width, *more = sides
+    channels = more[0] if more else num_bytes // max(1, height * width)
+    if min(height, width) < 1 or channels not in (1, 3) or height * width * channels != num_bytes:
+        raise ValueError(f"{', '.join(keys)} are {sides}, which is not the size of an image of {num_bytes:,} bytes")
+    return height, width, channels
+
+
+def _read_record(features: Features, keys: Keys, found: _Split, seen: _Seen) -> None:
     """Add all but the image of a record. Raises ValueError, saying what is wrong."""
-    number = _only(features, LABEL, int, "a whole number")
-    class_id = _text(features, (SYNSET,))
+    number = _only(features, keys.label, int, "a whole number")
+    class_id = _text(features, keys.synset)
     if number is None:
         number = -1
     elif number < -1:
@@ -383,7 +381,7 @@ def _read_record(features: Features, found: _Split, seen: _Seen) -> None:
         seen.add(class_id, number, _text(features, (TEXT,)))
     found.number.append(number)
     found.class_id.append(class_id)
-    found.path.append(_text(features, FILE))
+    found.path.append(_file_name(features, keys.file))
     found.boxes.append(_boxes(features, seen))
 
 
@@ -405,6 +403,12 @@ def _text(features: Features, keys: Sequence[str]) -> str | None:
         return sys.intern(value.decode()) if value else None  # a million records have a thousand classes
     except UnicodeDecodeError:
         raise ValueError(f"{' or '.join(keys)} is {value!r}, which is no UTF-8 text") from None
+
+
+def _file_name(features: Features, keys: Sequence[str]) -> str | None:
+    """What the image is called; a number, too, as keys of other writers have."""
+    value = next((features[key][0] for key in keys if features.get(key)), None)
+    return str(value) if isinstance(value, int) else _text(features, keys)
 
 
 def _boxes(features: Features, seen: _Seen) -> _Boxes:
@@ -429,9 +433,9 @@ def _list_names(names: Sequence[str], *files: str) -> list[str]:
 
 def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
     """The list of the classes that lies beside the files, None where there is none."""
-    if (found := _beside(tree, names, _TFDS_NAMES, _SLIM_NAMES)) is None:
+    if not (found := text_beside(tree, names, _TFDS_NAMES, _SLIM_NAMES)):
         return None
-    where, text = found
+    where, text = next(iter(found.items()))
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     pairs = [_SLIM_LINE.fullmatch(line) for line in lines]
     numbered = {int(pair[1]): pair[2].strip() for pair in pairs if pair}
@@ -444,28 +448,13 @@ def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
 def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
     """The file that lists the classes in their order, as we write it; others of that name may hold anything."""
     for name in _OUR_NAMES:
-        if found := _beside(tree, names, name):
+        for where, text in text_beside(tree, names, name).items():
             with contextlib.suppress(TenchError):
-                return parse(found[1], found[0], name)
+                return parse(text, where, name)
     return None
 
 
-def _beside(tree: Tree, names: Sequence[str], *files: str) -> tuple[str, str] | None:
-    """(place, text) of a file that lies beside the records; TenchError where there are several that differ."""
-    found: dict[str, str] = {}
-    for name in _list_names(names, *files):
-        if name in tree:
-            found[tree.place(name)] = tree.text(name)
-        elif (path := tree.root / name).is_file():  # beside a file that was named by itself, or by a pattern
-            tree.stamp[str(path)] = None
-            found[str(path)] = path.read_text("utf-8-sig", "replace")
-    found = {where: text for where, text in found.items() if text.strip()}
-    if len(set(found.values())) > 1:
-        raise TenchError(f"{' and '.join(found)}: list the classes differently. Keep the right one.")
-    return next(iter(found.items()), None)
-
-
-def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None) -> _Known:
+def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None, synset: str) -> _Known:
     """The classes that the records name, in the order of `ours` where that has them all."""
     ids = sorted({*seen.number_of, *seen.without_number})
     if ours and ours.ids and set(ids) <= set(ours.ids):
@@ -481,15 +470,15 @@ def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None) ->
     if len(offsets) == 1:
         offset = next(iter(offsets))
         why = ", as 0 is kept free for a background class" if offset == 1 else ""
-        note = f"Classes are those of {SYNSET}; the label numbers begin at {offset}{why}."
+        note = f"Classes are those of {synset}; the label numbers begin at {offset}{why}."
     elif offsets:
         note = (
-            f"Classes are those of {SYNSET}; the label numbers, from {min(label_of):,} to {max(label_of):,}, have gaps "
+            f"Classes are those of {synset}; the label numbers, from {min(label_of):,} to {max(label_of):,}, have gaps "
             "or another order, and are not used."
         )
     else:
-        note = f"Classes are those of {SYNSET}; there are no label numbers."
-    return _Known(Classes.of(ids, names), label_of, f"no record with that label has {SYNSET}", [note])
+        note = f"Classes are those of {synset}; there are no label numbers."
+    return _Known(Classes.of(ids, names), label_of, f"no record with that label has {synset}", [note])
 
 
 def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
@@ -497,7 +486,7 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
     if not seen.without_id:
         raise TenchError(
             f"{tree.source}: none of its records has a label: {', '.join(LABEL)} or {SYNSET} is expected. Convert the "
-            "images anew, with their classes."
+            "images again, with their classes, or name the key that has them with --keys label=KEY."
         )
     lowest = min(seen.without_id)
     highest = max((number for number in seen.without_id if number < _MAX_NUMBERED), default=0)
@@ -559,7 +548,16 @@ def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
         label=np.array(labels, np.int32),
         key=keys,
         boxes=found.boxes if any(found.boxes) else None,
+        **_pixels(found),
     )
+
+
+def _pixels(found: _Split) -> dict[str, Any]:
+    """The columns of raw pixels; nothing for image files."""
+    if not found.sides:
+        return {}
+    height, width, channels = np.array(found.sides, np.int32).T
+    return {"encoding": PIXELS_HWC, "height": height, "width": width, "channels": channels}
 
 
 def _refuse_twins(found: _Split, paths: Sequence[str], labels: Sequence[int]) -> None:

@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from tench.data.cache import cache_folder
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder, listed, recordio, tfrecord, webdataset
 from tench.data.prepare.writers import Content
-from tench.data.source import cache_folder
 from tench.data.table import Classes, made
 from tench.errors import TenchError, some
 

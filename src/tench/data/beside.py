@@ -1,0 +1,63 @@
+"""Small text files that lie beside others: class lists, `.lst`, `.idx`, names.
+
+They are looked for in the folders of the files and in the root of the tree. If a single file or a pattern was named,
+the tree holds nothing else, so they are looked for on disk as well. Each file that is read joins the stamp.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+from tench.data.files.tree import Tree
+from tench.errors import TenchError
+
+_MAX_BYTES = 2**28
+"""Larger than the list of any data set; a sparse file can claim any size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """A text file. where: what to call it in messages. name: in the tree, None if it was found on disk."""
+
+    where: str
+    text: str
+    name: str | None
+
+
+def files_beside(tree: Tree, files: Iterable[str], name: str, *, in_root: bool = True) -> list[Beside]:
+    """The files called `name` in the folders of `files` and, unless in_root is False, in the root of the tree.
+
+    Raises TenchError if one is too large to be such a file.
+    """
+    folders = {file.rpartition("/")[0] for file in files} | ({""} if in_root else set())
+    on_disk = tree.root if tree.root.is_dir() else tree.root.parent
+    found = []
+    for folder in sorted(folders):
+        path = f"{folder}/{name}".lstrip("/")
+        if path in tree:
+            _check_size(tree.place(path), int(tree.length[tree.index(path)]))
+            found.append(Beside(tree.place(path), tree.text(path), path))
+        elif not tree.source.is_dir() and (there := on_disk / path).is_file():
+            _check_size(str(there), there.stat().st_size)
+            tree.stamp[str(there)] = None
+            found.append(Beside(str(there), there.read_text("utf-8-sig", "replace"), None))
+    return found
+
+
+def text_beside(tree: Tree, files: Iterable[str], *names: str) -> dict[str, str]:
+    """The text of the files of these names, by place: nothing, or one of those that say the same.
+
+    Empty files do not count. Raises TenchError if two of them differ.
+    """
+    listed = list(files)
+    found = {one.where: one.text for name in names for one in files_beside(tree, listed, name) if one.text.strip()}
+    if len(set(found.values())) > 1:
+        raise TenchError(f"{' and '.join(found)}: they list the classes differently. Keep the right one.")
+    return dict(list(found.items())[:1])
+
+
+def _check_size(where: str, num_bytes: int) -> None:
+    if num_bytes > _MAX_BYTES:
+        raise TenchError(
+            f"{where}: has {num_bytes:,} bytes, too many for a list (at most {_MAX_BYTES:,}). Move it away if it is "
+            "something else."
+        )

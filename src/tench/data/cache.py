@@ -1,0 +1,93 @@
+"""The cache folder: tables of sources read before, kept there and never beside the user's files.
+
+A table is rebuilt when its source has changed, and when its own file is damaged: each is saved with a checksum. One
+process builds a table while others wait for it.
+"""
+
+import hashlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tench.data.files.gzip_index import open_indexed
+from tench.data.table import Dataset, Stamp, is_fresh, load, save_dataset
+from tench.errors import TenchError
+from tench.files import remove_parts
+
+_log = logging.getLogger("tench")
+
+
+def cache_folder() -> Path:
+    """Where tables are kept: TENCH_CACHE, else `tench` in the user's cache directory."""
+    if chosen := os.environ.get("TENCH_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
+
+
+def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool) -> Dataset:
+    """The dataset from the cache if it is there and fresh, else made, saved, and loaded.
+
+    source, choice: together they name the dataset. make: reads the source; called with a folder of the cache for what
+    has to be unpacked. anew: make it in any case.
+    """
+    import filelock
+
+    digest = hashlib.sha256(os.fsencode(f"{source}\n{choice}")).hexdigest()[:20]
+    cache = cache_folder()
+    saved = cache / "tables" / f"{digest}.arrow"
+    if not anew and (found := _load_fresh(saved)):
+        return found
+    try:
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(saved.with_suffix(".lock")).acquire()  # another process may be building it: wait
+    except OSError as error:
+        raise TenchError(
+            f"{cache}: the cache folder is not writable ({error.strerror}). Set TENCH_CACHE to a writable folder."
+        ) from error
+    with lock:
+        if not anew and (found := _load_fresh(saved)):
+            return found
+        if not anew and saved.exists() and load(saved, open_indexed) is None:
+            _log.info("The saved table of %s is damaged or of another version. Rebuilding it.", source)
+        _log.info("Reading %s ...", source)
+        spool = cache / "spool" / digest
+        remove_parts(spool)  # of a process that was killed; one can be as large as the dataset
+        began_ns = time.time_ns()
+        try:
+            dataset = make(spool)
+        except FileNotFoundError as error:
+            raise _changed(error.filename) from error
+        if changed := _changed_since(began_ns, dataset.stamp, spool):
+            raise _changed(changed)
+        save_dataset(dataset, saved)
+        if found := _load_fresh(saved):
+            return found
+    raise _changed(source)
+
+
+def _changed(what: str) -> TenchError:
+    return TenchError(f"{what}: changed while the table was made. Wait until the dataset is complete, then try again.")
+
+
+def _changed_since(began_ns: int, stamp: Stamp, spool: Path) -> str | None:
+    """A file or folder of the source, apart from what was spooled, that changed while it was read.
+
+    A time in the future, of a machine whose clock is ahead, does not count.
+    """
+    now_ns = time.time_ns()
+    for path, _, time_ns in stamp:
+        if began_ns < time_ns <= now_ns and not Path(path).is_relative_to(spool):
+            return str(path)
+    return None
+
+
+def _load_fresh(saved: Path) -> Dataset | None:
+    if not saved.exists():
+        return None
+    loaded = load(saved, open_indexed)
+    return loaded if loaded is not None and is_fresh(loaded.stamp) else None

@@ -1,0 +1,58 @@
+"""Images that a file holds only as numbers, in an order or form that no row can address: copied to the cache once.
+
+The copy is raw pixels, image after image, so it is as fast as any file; its price is the disk that it takes.
+"""
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from tench.data.files.tree import Tree
+from tench.data.table import PIXELS_HWC, Rows, numbered_keys
+from tench.files import complete_file, require_space
+
+_log = logging.getLogger("tench")
+
+
+def spooled_rows(
+    tree: Tree,
+    name: str,
+    blocks: Iterable[npt.NDArray[np.uint8]],
+    labels: npt.NDArray[np.int32],
+    shape: tuple[int, int, int],
+    target: str = "",
+) -> Rows:
+    """The rows of images that are written to the cache as they come.
+
+    name: of the file that holds them. blocks: (n, height, width, channels) each, with as many images together as there
+    are labels. shape: (height, width, channels) of an image. target: what to call the copy, if a file has several.
+    Its path is the rows' only shard.
+    """
+    height, width, channels = shape
+    count, pixels_per_image = len(labels), height * width * channels
+    copy = tree.spool.absolute() / f"{(target or name).replace('/', '%')}.pixels"
+    require_space(copy, count * pixels_per_image, tree.place(name))
+    _log.info(
+        "%s: its images cannot be addressed where they are: copying %.1f MB of pixels once to %s.",
+        *(tree.place(name), count * pixels_per_image / 1e6, copy),
+    )
+    written = 0
+    with complete_file(copy) as part, part.open("wb") as sink:
+        for block in blocks:
+            written += len(block)
+            sink.write(np.ascontiguousarray(block).data)
+    assert written == count, f"{written} images for {count} labels"
+    return Rows(
+        shards=[str(copy)],
+        shard=np.zeros(count, np.int32),
+        offset=np.arange(count) * pixels_per_image,
+        length=pixels_per_image,
+        label=labels,
+        key=numbered_keys(count),
+        encoding=PIXELS_HWC,
+        height=height,
+        width=width,
+        channels=channels,
+    )

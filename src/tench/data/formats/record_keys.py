@@ -1,0 +1,174 @@
+"""Which keys of TFRecord examples hold the image and the label, told by a sample of the records.
+
+The keys of the official converter, of Slim and of TFDS count if they are there. Else the image is the one key whose
+bytes begin as an image file, or hold as many raw pixels as a height, a width and a depth beside it say; the label is
+the one whole number that is called like a label, or else the only one that varies. What is not unique is a question,
+which lists the keys with their types and a value of each; `--keys image=KEY,label=KEY` answers it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tench.data.images.image import format_of_start
+from tench.data.options import RecordKeys
+from tench.errors import TenchError
+
+IMAGE = ("image/encoded", "image")
+LABEL = ("image/class/label", "label")
+SYNSET, TEXT = "image/class/synset", "image/class/text"
+FILE = ("image/filename", "file_name")
+BOX = ("image/object/bbox/xmin", "image/object/bbox/ymin", "image/object/bbox/xmax", "image/object/bbox/ymax")
+"""Keys of features. Of two, the first that a record has is used: it is that of the official converter and of Slim."""
+
+_IMAGE_WORDS = ("image", "img", "jpeg", "jpg", "png", "encoded")
+_LABEL_WORDS = ("class", "label", "labels", "target", "category", "cls", "y", "class_id", "label_id", "category_id")
+_FILE_WORDS = ("image_name", "filename", "image_id", "file", "id", "name")
+_SIDES = ("height", "width", "depth")
+_DEPTH_WORDS = ("depth", "channels", "channel")
+_MAX_TEXT_BYTES = 64
+
+Sample = Mapping[str, tuple[type, int, Any]]
+"""A record: (int, float or bytes; the number of values; the first value, of bytes (the first 64, their length))."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Keys:
+    """The keys that are read. synset: of a label that is text. raw: of height, width and depth, if images are pixels.
+
+    found: they are not the usual ones, and `told` says which they are.
+    """
+
+    image: tuple[str, ...] = IMAGE
+    label: tuple[str, ...] = LABEL
+    synset: tuple[str, ...] = (SYNSET,)
+    file: tuple[str, ...] = FILE
+    raw: tuple[str, ...] = ()
+    found: bool = False
+    told: str = ""
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        return frozenset((*self.image, *self.label, *self.synset, TEXT, *self.file, *BOX, *self.raw))
+
+    def note(self) -> list[str]:
+        """What a person is told of keys that are not the usual ones."""
+        return [self.told] if self.found else []
+
+
+def keys_of_records(samples: Sequence[Sample], asked: RecordKeys, where: str) -> Keys:
+    """The keys to read. asked: by a person. Raises TenchError if they are a question."""
+    there = {key for sample in samples for key in sample}
+    if not samples:
+        return Keys()
+    for what, key in (("image", asked.image), ("label", asked.label)):
+        if key is not None and key not in there:
+            raise TenchError(
+                f"{where}: no record has the key {key!r}, which is to hold the {what}. {_listing(samples)}"
+            )
+    image = (asked.image,) if asked.image else _image(samples, there, where)
+    raw = _raw(samples, image[0]) if image != IMAGE or not _is_encoded(samples, image) else ()
+    if asked.image and not raw and not _is_encoded(samples, image):
+        raise TenchError(f"{where}: the key {asked.image!r} holds no image file, nor pixels. {_listing(samples)}")
+    kinds = {sample[key][0] for sample in samples for key in LABEL if key in sample}
+    if asked.label is None and image == IMAGE and (SYNSET in there or (kinds and bytes not in kinds)):
+        return Keys(raw=raw, file=_file(there))
+    label = asked.label or _label(samples, there, where)
+    kind = next(sample[label][0] for sample in samples if label in sample)
+    text = kind is bytes
+    return Keys(
+        image=image,
+        label=() if text else (label,),
+        synset=(label,) if text else (),
+        file=_file(there),
+        raw=raw,
+        found=True,
+        told=f"Images are the key {next(key for key in image if key in there)}, labels the key {label}.",
+    )
+
+
+def _image(samples: Sequence[Sample], there: set[str], where: str) -> tuple[str, ...]:
+    if there & {*IMAGE}:
+        return IMAGE
+    able = [key for key in sorted(there) if _is_encoded(samples, (key,))]
+    if not able:
+        able = [key for key in sorted(there) if _raw(samples, key)]
+    named = [key for key in able if _last(key) in _IMAGE_WORDS]
+    if len(able) != 1 and len(named) != 1:
+        found = f"the keys {', '.join(able)} may" if able else "no key does"
+        raise TenchError(f"{where}: which key holds the image? By their values, {found}. {_listing(samples)}")
+    return (able[0] if len(able) == 1 else named[0],)
+
+
+def _label(samples: Sequence[Sample], there: set[str], where: str) -> str:
+    able = {}
+    for key in sorted(there):
+        values = [sample[key] for sample in samples if key in sample]
+        scalar = all(count == 1 for _, count, _ in values)
+        kinds = {kind for kind, _, _ in values}
+        words = kinds == {bytes} and all(value[1] <= _MAX_TEXT_BYTES for _, _, value in values)
+        if scalar and len(values) == len(samples) and (kinds == {int} or (words and _last(key) in _LABEL_WORDS)):
+            able[key] = len({str(value) for _, _, value in values}) > 1
+    named = [key for key in able if _last(key) in _LABEL_WORDS]
+    numbers = [key for key in named if all(sample[key][0] is int for sample in samples)]
+    varying = [key for key, varies in able.items() if varies and _last(key) not in (*_SIDES, *_DEPTH_WORDS)]
+    for chosen in (named, numbers, [] if named else varying):
+        if len(chosen) == 1:
+            return chosen[0]
+    found = f"the keys {', '.join(named or varying)} may" if named or varying else "no key does"
+    raise TenchError(f"{where}: which key holds the label? By their values, {found}. {_listing(samples)}")
+
+
+def _is_encoded(samples: Sequence[Sample], keys: Sequence[str]) -> bool:
+    """Whether the first of these keys that a record has holds an image file, in all records that have one."""
+    values = [next((sample[key] for key in keys if key in sample), None) for sample in samples]
+    return any(values) and all(
+        value is None or (value[0] is bytes and value[1] == 1 and format_of_start(value[2][0])) for value in values
+    )
+
+
+def _raw(samples: Sequence[Sample], key: str) -> tuple[str, ...]:
+    """The keys of height, width and depth, if they tell how many bytes the image has; none if it is no such image."""
+    first = samples[0] if samples else {}
+    beside = {_last(other): other for other in first if first[other][0] is int and first[other][1] == 1}
+    depth = next((beside[word] for word in _DEPTH_WORDS if word in beside), None)
+    if "height" not in beside or "width" not in beside:
+        return ()
+    sides = (beside["height"], beside["width"], *((depth,) if depth else ()))
+    for sample in samples:
+        value = sample.get(key)
+        if value is None or value[0] is not bytes or value[1] != 1 or any(side not in sample for side in sides):
+            return ()
+        height, width, *more = (sample[side][2] for side in sides)
+        if value[2][1] not in ([height * width * more[0]] if more else [height * width, 3 * height * width]):
+            return ()
+    return sides
+
+
+def _file(there: set[str]) -> tuple[str, ...]:
+    """The keys that name the image, if there is one of those that are usual."""
+    others = [key for word in _FILE_WORDS for key in sorted(there) if _last(key) == word]
+    return FILE if there & {*FILE} or not others else (others[0],)
+
+
+def _last(key: str) -> str:
+    return key.rpartition("/")[2].lower()
+
+
+def _listing(samples: Sequence[Sample]) -> str:
+    """The keys with their types and an example, and what to do."""
+    shown = {}
+    for sample in samples:
+        for key, (kind, count, value) in sample.items():
+            if key in shown:
+                continue
+            if kind is bytes:
+                start, length = value
+                name = format_of_start(start)
+                example = f"{name} of {length:,} bytes" if name else repr(start[:24]) + ("..." if length > 24 else "")
+            else:
+                example = f"{value:.6g}" if kind is float else str(value)
+            many = f"{count:,} x " if count > 1 else ""
+            shown[key] = f"{key!r} ({many}{kind.__name__}, {example})"
+    listed = ", ".join(shown[key] for key in sorted(shown)) or "none"
+    return f"Their keys are: {listed}. Name them with --keys image=KEY,label=KEY."

@@ -1,0 +1,45 @@
+"""The former home of `tench.data.images.image`: keeps scripts that import this path working."""
+
+from tench.data.images.bounds import MAX_PIXELS
+from tench.data.images.image import (
+    GREY_MODES,
+    JPEG_START,
+    ImageError,
+    ImageInfo,
+    Pixels,
+    decode,
+    decode_and_remark,
+    decode_as,
+    decode_damaged,
+    format_of_name,
+    format_of_start,
+    from_pixels,
+    header,
+    jpeg_header,
+    num_trailing_bytes,
+    probe,
+    raw_pixels,
+    with_channels,
+)
+
+__all__ = [
+    "GREY_MODES",
+    "JPEG_START",
+    "MAX_PIXELS",
+    "ImageError",
+    "ImageInfo",
+    "Pixels",
+    "decode",
+    "decode_and_remark",
+    "decode_as",
+    "decode_damaged",
+    "format_of_name",
+    "format_of_start",
+    "from_pixels",
+    "header",
+    "jpeg_header",
+    "num_trailing_bytes",
+    "probe",
+    "raw_pixels",
+    "with_channels",
+]

@@ -1,0 +1,68 @@
+"""The table of published data sets in docs/data.md, from the same list that the tests check."""
+
+from collections.abc import Sequence
+
+from tests.data.published.making import Form, Published
+from tests.data.published.sets import ELSEWHERE, FORMS, OUT_OF_SCOPE, TORCHVISION
+from tests.data.published.wrong import WRONG
+
+BEGIN, END = "<!-- published: begin -->", "<!-- published: end -->"
+NAMES = {id(form): name for name, (_, form) in FORMS.items()}
+
+
+def filled(page: str) -> str:
+    """The page with the tables between its two marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n\n{tables()}\n{end}{after}"
+
+
+def tables() -> str:
+    outside = ". ".join(
+        f"{what[0].upper()}{what[1:]}: {', '.join(names.split())}" for what, names in OUT_OF_SCOPE.items()
+    )
+    readers = {published.name.split()[0].strip(",") for published in TORCHVISION}
+    return (
+        f"torchvision knows {len(readers)} data sets for classification. {len(read_right())} of them are read right in "
+        "every form listed here.\n\n"
+        f"{table(TORCHVISION)}\nSets that torchvision has no reader for:\n\n{table(ELSEWHERE)}\n"
+        f"torchvision's other data sets are not for classification. {outside}.\n"
+    )
+
+
+def read_right() -> set[str]:
+    """torchvision's readers of which some form is read and none answered wrong."""
+    wrong, read = set(), set()
+    for published in TORCHVISION:
+        reader = published.name.split()[0].strip(",")
+        for form in published.forms:
+            if NAMES[id(form)] in WRONG:
+                wrong.add(reader)
+            elif not form.refused:
+                read.add(reader)
+    return read - wrong
+
+
+def table(sets: Sequence[Published]) -> str:
+    lines = ["| data set | source | answer | splits |", "|---|---|---|---|"]
+    for published in sets:
+        for number, form in enumerate(published.forms):
+            name = "" if number else published.name
+            lines.append(f"| {name} | {form.what} | {answer(form)} | {splits(published, form)} |")
+    return "\n".join(lines) + "\n"
+
+
+def answer(form: Form) -> str:
+    if wrong := WRONG.get(NAMES[id(form)]):
+        return f"not yet ({wrong})".replace("|", "\\|")
+    if form.refused:
+        return f"refused: {form.refused}"
+    return f"read with `{form.flags}`" if form.flags else "read"
+
+
+def splits(published: Published, form: Form) -> str:
+    if form.refused or NAMES[id(form)] in WRONG:
+        return ""
+    found = form.truth(published.miniature)
+    names = [name for name in ("train", "val", "test", "extra") if name in found]
+    return ", ".join(names + (["some without labels"] if "unlabelled" in found else []))
