@@ -203,14 +203,7 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
     if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
         found = [folder] if folder.recognise(tree) else found
-    if found == [ilsvrc, kaggle]:  # a folder of Kaggle's tree by itself
-        found = [kaggle]
-    if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
-        found = [ilsvrc if devkit.sources(tree) else listed]
-    if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
-        found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
-    if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
-        found.remove(listed)  # their own lists, which they read better
+    found = _preferred(found, tree)
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
@@ -235,6 +228,25 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
         "(To classify one image with a trained model: tench predict RUN IMAGE.)"
     )
+
+
+def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
+    """The layouts that recognise a tree without those that see only a part of what another one reads."""
+    if ilsvrc in found and kaggle in found:  # a folder of Kaggle's tree by itself
+        found = [layout for layout in found if layout is not ilsvrc]
+    if len(found) < 2 or listed not in found:
+        return found
+    others = [layout for layout in found if layout is not listed]
+    # Caffe's lists beside the unpacked images are their labels if there are no others; HAM10000 has its images, and
+    # small copies of them in a table.
+    is_list = (others == [ilsvrc] and not devkit.sources(tree)) or (
+        others == [pixel_table] and any(map(is_image_name, tree.names))
+    )
+    if is_list:
+        return [listed]
+    # A single file is not two data sets, and these have lists of their own that they read better.
+    own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table)
+    return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
 def _what(path: Path) -> str:
