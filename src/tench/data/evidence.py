@@ -215,10 +215,12 @@ def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
 
     ask: raise TenchError if the folders are the same and the images are not.
     """
-    filled = folder.filled()
-    for child in filled:
-        names, beside = {one.name for one in child.filled()}, {one.name for one in filled if one is not child}
-        if len(shared := names & beside) < max(2, _MOST * len(beside)):
+    names = {child.name for child in folder.filled()}
+    for child in folder.filled():
+        if len(child.children) < 2:
+            continue
+        shared = {one.name for one in child.filled()} & (names - {child.name})
+        if len(shared) < max(2, _MOST * (len(names) - 1)):
             continue
         if split_of(child.name) is None and _is_copy(tree, child, folder):
             folder.remove(child.name)

@@ -70,7 +70,8 @@ class Files:
         """Whether an image has this name, with or without its suffix, below any folder."""
         if not path or len(path) > 4096 or path.endswith("/"):
             return False
-        return bool(self._candidates(_parts(path)))
+        parts = _parts(path)
+        return bool(self._candidates(parts) or self._numbered(parts))
 
     def names(self, folders: Sequence[str], paths: Sequence[str], split: str | None = None) -> list[str | None]:
         """The names of images from the tree's root, for their paths in a list; None if there is no such image.
@@ -274,8 +275,7 @@ def _parts(path: str) -> list[str]:
 
 def _plain(name: str) -> str:
     """A name for comparison: composed characters, lower case, "/" between its parts."""
-    name = name.replace("\\", "/").lower()
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    return composed(name.replace("\\", "/").lower())
 
 
 def _stem(name: str) -> str:
