@@ -69,7 +69,7 @@ def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
     photo(0).save(tmp_path / "one" / "cat" / "0.jpg")
     code, error = train(run, tmp_path / "one", tmp_path / "run")
     assert code == 1
-    assert "holds one class folder only, 'cat' with 1 images. A classifier needs at least two classes" in error
+    assert f"{tmp_path / 'one'}: 1 image lies in the folder cat. A classifier needs at least two classes" in error
 
 
 def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, tmp_path: Path) -> None:

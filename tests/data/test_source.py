@@ -280,7 +280,7 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: p
 
 
 def test_there_is_nothing_to_choose_about_digits() -> None:
-    with pytest.raises(UsageError, match=r"^digits:size=9: there is nothing to choose about digits; write digits\.$"):
+    with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings; write digits\.$"):
         open_source("digits:size=9")
 
 
@@ -322,13 +322,13 @@ def test_a_name_is_taken_before_a_folder_called_so(
     assert open_source("./digits").layout == "folder"
 
 
-@pytest.mark.parametrize(("content", "beginning"), [(b"\x7fELF", rb"b'\\x7fELF'"), (b"", r"nothing \(it")])
+@pytest.mark.parametrize(("content", "beginning"), [(b"\x7fELF", rb"it begins with b'\\x7fELF'"), (b"", "it is empty")])
 def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
     tmp_path: Path, content: bytes, beginning: str | bytes
 ) -> None:
     (tmp_path / "file").write_bytes(content)
     expected = beginning.decode() if isinstance(beginning, bytes) else beginning
-    with pytest.raises(TenchError, match=f"/file: a file that holds no dataset known here; it begins with {expected}"):
+    with pytest.raises(TenchError, match=f"/file: a file that holds no data set known here; {expected}"):
         open_source(tmp_path / "file")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from tench.data.files.names import EXTENSIONS
 from tench.data.files.tree import Tree
+from tench.data.splits import split_of
 
 OUTLINE_LINES = 15
 _SHAPES = ((4, 4), (3, 4), (3, 3), (2, 4), (2, 3), (1, OUTLINE_LINES - 2))
@@ -98,6 +99,21 @@ def folders_of(tree: Tree) -> Folder:
             folder.above.num_images += folder.num_images
             folder.above.num_others += folder.num_others
     return root
+
+
+def wrappers(tree: Tree) -> list[str]:
+    """The root ("") and the folders below it that have no folder beside them and name no split."""
+    found = [""]
+    while len(inner := tree.children(found[-1])) == 1 and split_of(inner[0]) is None:
+        found.append(f"{found[-1]}/{inner[0]}".lstrip("/"))
+    return found
+
+
+def outermost(tree: Tree) -> list[tuple[str, str]]:
+    """The wrappers around a set and the folders in the innermost of them, each as its path and its name."""
+    paths = wrappers(tree)
+    paths += [f"{paths[-1]}/{name}".lstrip("/") for name in tree.children(paths[-1])]
+    return [(path, path.rpartition("/")[2] if path else tree.root.name) for path in paths]
 
 
 def outline_of(root: Folder, names: Sequence[str]) -> tuple[str, ...]:

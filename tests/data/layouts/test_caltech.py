@@ -77,8 +77,8 @@ def test_the_background_of_101_is_no_class_and_faces_easy_is_one(tmp_path: Path)
         f"{name}/image_{number:04}.jpg": name for name in dataset.classes.ids for number in (1, 2)
     }
     assert dataset.notes == (
-        "Caltech-101 has 101 categories; here are 6.",
-        "BACKGROUND_Google is no class: its 2 images were left out.",
+        "Caltech-101 has 101 categories; 6 were found.",
+        "BACKGROUND_Google is not a class: its 2 images were left out.",
     )
 
 
@@ -90,9 +90,9 @@ def test_clutter_of_256_is_no_class_and_strays_are_named(tmp_path: Path) -> None
     assert dataset.classes.names == ("american flag", "dog", "motorbikes", "spider")
     assert listing(dataset) == {f"{name}/{name[:3]}_0001.jpg": name for name in dataset.classes.ids}
     assert dataset.notes == (
-        "Caltech-256 has 256 categories; here are 4.",
-        "257.clutter is no class: its 1 images were left out.",
-        "4 files that are no images of a category were left out: 056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
+        "Caltech-256 has 256 categories; 4 were found.",
+        "257.clutter is not a class: its 1 images were left out.",
+        "4 files that are not images of a category were left out: 056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
         "notes/1.jpg, readme.txt.",
     )
 
@@ -100,7 +100,7 @@ def test_clutter_of_256_is_no_class_and_strays_are_named(tmp_path: Path) -> None
 def test_a_whole_set_has_nothing_to_be_said_of_it_but_what_is_left_out(tmp_path: Path) -> None:
     many = [f"{number:03}.thing-{number}" for number in range(1, 257)]
     dataset = read(lay_out(tmp_path / "a", images_256([*many, "257.clutter"])))
-    assert (len(dataset.classes), dataset.notes) == (256, ("257.clutter is no class: its 1 images were left out.",))
+    assert (len(dataset.classes), dataset.notes) == (256, ("257.clutter is not a class: its 1 images were left out.",))
     names = [f"thing{number}" for number in range(99)]
     dataset = read(lay_out(tmp_path / "b", images_101([*names, "Faces", "Faces_easy"])))
     assert (len(dataset.classes), dataset.notes) == (101, ())
@@ -132,7 +132,7 @@ def test_categories_are_known_by_themselves_where_their_folder_has_another_name(
         ["Faces_easy", "Faces"],
         [f"{number:03}.bird" for number in range(1, 256)],  # as CUB-200 has them
         [f"{number:03}_thing" for number in range(1, 300)],
-        [f"sub/{C101}/cat", f"sub/{C101}/dog"],
+        [f"sub/{C101}/cat", f"other/{C101}/dog"],
     ],
 )
 def test_other_class_folders_are_not_recognised(tmp_path: Path, folders: list[str]) -> None:
@@ -140,6 +140,15 @@ def test_other_class_folders_are_not_recognised(tmp_path: Path, folders: list[st
     assert not recognised(lay_out(tmp_path / "set", files))
     assert not recognised(pack(tmp_path / "set.tar", files))
     assert not recognised(lay_out(tmp_path / "file", [C101]))
+
+
+def test_folders_around_the_categories_do_not_hide_them(tmp_path: Path) -> None:
+    expected = read(lay_out(tmp_path / "a", images_101()))
+    for above in ("caltech101", "root/caltech101"):
+        files = [f"{above}/{name}" for name in (*images_101(), "Annotations/ant/annotation_0001.mat")]
+        dataset = read(lay_out(tmp_path / above.replace("/", "-"), files))
+        assert dataset.classes == expected.classes
+        assert dataset.splits["train"].keys() == expected.splits["train"].keys()
 
 
 def test_classes_and_labels_are_those_of_torchvision(tmp_path: Path) -> None:
@@ -173,7 +182,7 @@ def test_folders_without_images_are_left_out_which_is_said(tmp_path: Path) -> No
     assert dataset.classes.ids == ("Faces", "car_side")
     assert dataset.notes[1:] == (
         "Folders without images were left out: ant, bee.",
-        "2 files that are no images of a category were left out: ant/list.txt, bee/x/1.jpg.",
+        "2 files that are not images of a category were left out: ant/list.txt, bee/x/1.jpg.",
     )
 
 

@@ -48,6 +48,8 @@ _ID_NAME = re.compile(
 )
 
 _MOST_COLUMNS = 20_000
+_MOST_ROWS = 20_000_000
+"""Of a list in Parquet, where a few bytes can stand for any number of equal rows."""
 _HEAD_CHARACTERS = 2**17
 """Of a text, from which its form is told."""
 _SEPARATOR_LINE = re.compile(r"sep=([\t,;|])", re.IGNORECASE)
@@ -520,6 +522,11 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
     from pyarrow import parquet
 
     try:
+        if (num_rows := parquet.read_metadata(file).num_rows) > _MOST_ROWS:
+            raise TenchError(
+                f"{where}: has {num_rows:,} rows, but a list of images may have at most {_MOST_ROWS:,}. The file "
+                "is damaged or is something else: replace it, or leave it out with --exclude."
+            )
         names = [
             field.name
             for field in parquet.read_schema(file)

@@ -3,10 +3,10 @@
     101_ObjectCategories/<name>/image_0001.jpg
     256_ObjectCategories/<ccc>.<name>/<ccc>_0001.jpg
 
-Both hold a folder of pictures of no category, which is no class and left out: BACKGROUND_Google and 257.clutter. Some
-lists keep the former as a class, and drop Faces_easy, whose faces are those of Faces cut out (NNabla's list maker does
-both); here Faces_easy is a class. Images are the files directly in a category's folder; strays such as 056.dog/greg and
-198.spider/RENAME2 are named in a note. There is one split, train: the sets have none of their own.
+Both hold a folder of pictures of no category, BACKGROUND_Google and 257.clutter, which is not a class and is left out.
+Some lists keep the former as a class and drop Faces_easy, whose faces are those of Faces cut out (NNabla's list maker
+does both); here Faces_easy is a class. Images are the files directly in a category's folder; strays such as
+056.dog/greg and 198.spider/RENAME2 are named in a note. There is one split, train, because the sets define none.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
+from tench.data.folders import outermost, wrappers
 from tench.data.keys import keys_of
 from tench.data.table import Classes, Contents
 from tench.errors import TenchError, some
@@ -98,13 +99,13 @@ def read(tree: Tree) -> Contents:
         )
     notes = []
     if len(ids) != which.num_classes:
-        notes.append(f"{which.title} has {which.num_classes} categories; here are {len(ids)}.")
+        notes.append(f"{which.title} has {which.num_classes} categories; {len(ids)} were found.")
     if empty := [category for category, positions in by_class.items() if not positions]:
         notes.append(f"Folders without images were left out: {some(empty)}.")
     if num_no_class:
-        notes.append(f"{which.no_class} is no class: its {num_no_class:,} images were left out.")
+        notes.append(f"{which.no_class} is not a class: its {num_no_class:,} images were left out.")
     if strays:
-        notes.append(f"{len(strays):,} files that are no images of a category were left out: {some(strays)}.")
+        notes.append(f"{len(strays):,} files that are not images of a category were left out: {some(strays)}.")
     if outside := [name for name in tree.names if not name.startswith(inside) and is_image_name(name)]:
         notes.append(f"{len(outside):,} images outside of {folder} were left out.")
     positions = [position for category in ids for position in by_class[category]]
@@ -117,21 +118,23 @@ def read(tree: Tree) -> Contents:
 
 
 def _found(tree: Tree) -> list[tuple[_Set, str]]:
-    """The sets in the tree, each with its folder: the root or one in it."""
-    named = [("", tree.root.name), *((folder, folder) for folder in tree.children(""))]
+    """The sets in the tree, each with its folder: by that folder's name, else by the categories in it."""
     found = [
-        (which, folder) for folder, name in named for which in _SETS if name == which.folder and tree.children(folder)
+        (which, folder)
+        for folder, name in outermost(tree)
+        for which in _SETS
+        if name == which.folder and tree.children(folder)
     ]
-    if not found:
-        there = tree.children("")
-        found = [(which, "") for which in _SETS if _is_known(which, there)]
+    for folder in () if found else wrappers(tree):
+        there = tree.children(folder)
+        found += [(which, folder) for which in _SETS if _is_known(which, there)]
     return found
 
 
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree that are named after a folder of categories."""
     known = {f"{which.folder}.{suffix}" for which in _SETS for suffix in ("tar", "tar.gz")}
-    return [name for name in tree.names if name.endswith((".tar", ".gz")) and name.rpartition("/")[2] in known]
+    return [name for name in tree.others if name.endswith((".tar", ".gz")) and name.rpartition("/")[2] in known]
 
 
 def _is_known(which: _Set, folders: Sequence[str]) -> bool:

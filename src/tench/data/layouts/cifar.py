@@ -109,14 +109,13 @@ _FORMS = (
 )
 
 _FILES = {name: form for form in _FORMS for name in (*form.train, form.test)}
-_LAST_LETTERS = frozenset(name[-1] for name in _FILES)
 _ARCHIVE = re.compile(
     r"cifar-?(?:10|100)-(?:python|binary)(?:[-_ ][^/]*)?\.(?:tar|tar\.gz|tgz|tar\.xz|zip)", re.IGNORECASE
 )
 
 _FEW_RECORDS = 4096
-_MOST_PICKLE_BYTES = 2**30
-"""The largest pickle as published has 155 MB."""
+_MOST_BYTES = 2**30
+"""Of a batch; the largest as published has 155 MB."""
 
 _log = logging.getLogger("tench")
 
@@ -183,19 +182,19 @@ def _join(folder: str, name: str) -> str:
 def _found(tree: Tree) -> list[tuple[_Form, str]]:
     """The folders with CIFAR batches, and the form of each."""
     found: dict[tuple[str, str], _Form] = {}
-    for name in tree.names:
-        if name[-1] in _LAST_LETTERS:
-            folder, _, base = name.rpartition("/")
-            form = _FILES.get(base)
-            if form and (folder, form.title) not in found and _is(form, tree, folder, name):
-                found[folder, form.title] = form
+    for name in tree.others:
+        folder, _, base = name.rpartition("/")
+        form = _FILES.get(base)
+        if form and (folder, form.title) not in found and _is(form, tree, folder, name):
+            found[folder, form.title] = form
     return [(form, folder) for (folder, _), form in sorted(found.items())]
 
 
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree with the name of a published one."""
-    inside = [name for name in tree.names if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
-    return [] if tree.source.is_file() and tree.path(0) == tree.source else inside
+    if len(tree) == 1 and tree.path(0) == tree.source:  # a file of that name that is no archive
+        return []
+    return [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
 
 
 def _is(form: _Form, tree: Tree, folder: str, name: str) -> bool:
@@ -286,6 +285,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             f"{form.record_bytes:,} bytes, and should be a whole number of them. It may have been cut off: unpack the "
             "archive again."
         )
+    tree.limits.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
     labels = []
     with tree.open(name) as file:
         while block := file.read(form.record_bytes * _FEW_RECORDS):
@@ -296,7 +296,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
 
 def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     where, position = tree.place(name), tree.index(name)
-    data = tree.read(name, "a pickled batch", _MOST_PICKLE_BYTES)
+    data = tree.read(name, "a CIFAR batch", _MOST_BYTES)
     batch, ends = read_pickle(where, data)
     pixels, labels = as_array(batch.get("data")), batch.get(form.label_key)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:

@@ -1,8 +1,8 @@
 """scikit-learn's digits: 1,797 real images of handwritten digits, 8x8 pixels, that come with a dependency.
 
-They are what the first run learns, since nothing has to be downloaded. scikit-learn keeps them as numbers in a
-compressed text file, so they are spooled once as raw pixels (115 KB). They have no split of their own: a fifth of each
-class is for validation, the same images every time.
+The first run learns them, because they need no download. scikit-learn keeps them as numbers in a compressed text file,
+so they are copied into the cache once as raw pixels (115 KB). They have no split of their own: a fifth of each class is
+val, the same images every time.
 """
 
 import logging
@@ -27,7 +27,7 @@ _log = logging.getLogger("tench")
 def read(text: str, spool: Path) -> Contents:
     """The digits as splits train and val; keys are numbered in scikit-learn's order, values scaled to 0..255."""
     if text != NAME:
-        raise UsageError(f"{text}: there is nothing to choose about digits; write {NAME}.")
+        raise UsageError(f"{text}: digits has no settings; write {NAME}.")
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -55,5 +55,5 @@ def read(text: str, spool: Path) -> Contents:
             width=width,
             channels=1,
         )
-    note = "scikit-learn's digits have no split of their own: a fifth of each class is for validation."
+    note = "scikit-learn's digits have no split of their own: a fifth of each class is val."
     return Contents(Classes.of(list("0123456789")), splits, [str(shard)], [note])

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
+from tench.data.folders import outermost, wrappers
 from tench.data.formats.wordnet import imagenet, names_of, subset
 from tench.data.keys import keys_of
 from tench.data.table import Classes, Contents
@@ -101,21 +102,16 @@ def read(tree: Tree) -> Contents:
 
 
 def _found(tree: Tree) -> list[tuple[_Set, str]]:
-    """The sets in the tree, each with its folder: the root or one in it."""
-    top = tree.children("")
-    named = [("", tree.root.name), *((folder, folder) for folder in top)]
+    """The sets in the tree, each with its folder: by that folder's name, else by the classes in it."""
     found = [
         (which, folder)
-        for folder, name in named
+        for folder, name in outermost(tree)
         for which in _SETS
         if which.folder.fullmatch(name.lower()) and _holds_classes(tree, which, folder)
     ]
-    for folder in ["", *top] if len(top) == 1 else [""]:
-        if not found:
-            there = set(tree.children(folder))
-            found = [
-                (which, folder) for which in _SETS if len(which.ids()) < len(imagenet()) and there == {*which.ids()}
-            ]
+    for folder in () if found else wrappers(tree):
+        there = set(tree.children(folder))
+        found += [(which, folder) for which in _SETS if len(which.ids()) < len(imagenet()) and there == {*which.ids()}]
     return found
 
 

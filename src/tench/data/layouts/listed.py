@@ -111,11 +111,6 @@ def beside_folders(tree: Tree) -> list[str]:
             f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
             "labels. Leave it out to read the class folders, or give the label file itself."
         )
-    if tree.options.label not in (None, FOLDER):
-        raise UsageError(
-            f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
-            "labels. Leave it out to read the class folders, or give the label file itself."
-        )
     try:
         tree = below_single_folder(tree)
         if is_named(tree):

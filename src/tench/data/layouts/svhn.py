@@ -51,7 +51,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _files(tree: Tree) -> list[str]:
-    return [name for name in tree.names if name.endswith("_32x32.mat") and _FILE.fullmatch(name.rpartition("/")[2])]
+    return [name for name in tree.others if name.endswith("_32x32.mat") and _FILE.fullmatch(name.rpartition("/")[2])]
 
 
 def _arrays(tree: Tree, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:

@@ -1,10 +1,10 @@
-"""Made images of any number and size, for measuring speed and for trying things out without data.
+"""Generated images of any number and size, to measure speed and to try things without data.
 
-A few hundred different images are made and spooled; rows share them, so that a million rows cost no more disk than a
-thousand. Each class has a picture of its own, a few large patches of colour; an image is its class's picture, brighter
-or darker and under noise. A network can learn them, but what it reaches says nothing about real images. The noise is
-equally strong at all scales, much as in photographs, so that a JPEG (quality 90) of 200 pixels a side or more has about
-half a byte per pixel: the time of decoding one goes by its bytes as well as by its pixels.
+A few hundred different images are generated and cached; rows share them, so a million rows take no more disk than a
+thousand. Each class has its own picture, a few large patches of colour; an image is that picture, brighter or darker
+and with noise. A network can learn them, but its accuracy says nothing about real images. The noise is equally strong
+at all scales, as in photographs, so a JPEG (quality 90) of 200 pixels a side or more has about half a byte per pixel:
+the time to decode it depends on its bytes as well as on its pixels.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from tench.files import complete_file
 NAME = "synthetic"
 
 _MAX_DIFFERENT = 256
-"""Images made for each split. Of more classes than that, several share an image and cannot be told apart."""
+"""Images generated for each split. With more classes than that, several share an image and cannot be told apart."""
 _MAX_SIDE = 8192
 """Pixels. Making a larger image would take gigabytes of memory."""
 _MAX_IMAGES = 10**8
@@ -40,11 +40,10 @@ _log = logging.getLogger("tench")
 
 
 def read(spec: str, spool: Path) -> Contents:
-    """The made images that a text such as "synthetic:images=1000,size=224x160" asks for, as splits train and val.
+    """The images that a text such as "synthetic:images=1000,size=224x160" describes, as splits train and val.
 
-    What is left out of images=1000, size=224, classes=10, val=100, format=jpeg, channels=3 is as here; val=0 makes no
-    split val. Row i of a split has label i % classes. The same text gives the same images. Raises UsageError on
-    anything else in the text.
+    Defaults: images=1000, size=224, classes=10, val=100, format=jpeg, channels=3. val=0: no split val. Row i of a split
+    has label i % classes. The same text gives the same images. Raises UsageError for anything else in the text.
     """
     wanted = _parse(spec)
     splits: dict[str, Rows] = {}
@@ -53,7 +52,7 @@ def read(spec: str, spool: Path) -> Contents:
         if num_rows:
             splits[split] = _rows(wanted, split, num_rows, spool)
             stamp += splits[split].shards
-    notes = ["These images are made, not real: accuracies on them mean nothing."]
+    notes = ["These images are generated: accuracies on them mean nothing."]
     if wanted.classes > _MAX_DIFFERENT:
         notes.append(
             f"Only {_MAX_DIFFERENT} images are different, so the {wanted.classes:,} classes cannot be learned."
@@ -81,13 +80,13 @@ def _parse(spec: str) -> _Wanted:
         key, equals, value = (text.strip() for text in part.partition("="))
         if key not in known:
             raise UsageError(
-                f"{spec}: {key!r} is nothing that can be chosen.{nearest(key, known)} Known: {', '.join(known)}, as in "
+                f"{spec}: there is no setting {key!r}.{nearest(key, known)} Known: {', '.join(known)}, as in "
                 "synthetic:images=1000,size=224."
             )
         if not equals or not value:
             raise UsageError(f"{spec}: {key} has no value; write {key}={_example(key)}.")
         if key in given:
-            raise UsageError(f"{spec}: {key} is given twice, as {given[key]} and as {value}. Keep one of them.")
+            raise UsageError(f"{spec}: {key} is given twice, as {given[key]} and {value}. Keep one of them.")
         given[key] = value
 
     def number(key: str, least: int, most: int) -> int:
@@ -101,7 +100,7 @@ def _parse(spec: str) -> _Wanted:
         size = (sides[0], sides[-1])
     for key, choices in {"format": ("jpeg", "pixels"), "channels": ("1", "3")}.items():
         if key in given and given[key] not in choices:
-            raise UsageError(f"{spec}: {key}={given[key]}; it can be {' or '.join(choices)}.")
+            raise UsageError(f"{spec}: {key} must be {' or '.join(choices)}, got {given[key]!r}.")
     return _Wanted(
         images=number("images", 1, _MAX_IMAGES),
         size=size,
@@ -114,7 +113,7 @@ def _parse(spec: str) -> _Wanted:
 
 def _number(spec: str, key: str, value: str, least: int, most: int) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 19 and least <= int(value) <= most):
-        raise UsageError(f"{spec}: {key}={value}; whole numbers from {least} to {most:,} are expected.")
+        raise UsageError(f"{spec}: {key} must be a whole number from {least} to {most:,}, got {value!r}.")
     return int(value)
 
 
