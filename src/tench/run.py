@@ -23,16 +23,36 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 
 import tench
 from tench.errors import TenchError, UsageError
-from tench.files import complete_file, write_text
+from tench.files import complete_file, remove_parts, write_text
+from tench.plain import parse_json, read_json, require_file, typed
+from tench.weights.files import load_pickle, reason_of
+from tench.weights.own import CARD, WEIGHTS, TrainedOn
 
 RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
 METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
+_TABLE = "metrics.csv"
+_FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD)
+"""What a run writes complete or not at all."""
+
+
+class Environment(TypedDict):
+    """What is read of environment.json; it holds more, for people."""
+
+    data: TrainedOn
+
+
+class Record(TypedDict):
+    """What is read of a line of metrics.jsonl; it holds more numbers."""
+
+    kind: Literal["step", "epoch"]
+    step: int
+    epoch: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +110,8 @@ class Run:
             raise TenchError(
                 f"{self.folder}: another process is training in this run. Wait for it or stop it."
             ) from None
-        for half_written in self.folder.glob(".*.part"):  # by a process that was killed
-            half_written.unlink()
+        if self.exists:  # else whatever lies there is not ours
+            remove_parts(self.folder, _FILES)
         return held
 
     def discard(self) -> None:
@@ -109,10 +129,15 @@ class Run:
     def environment(self) -> dict[str, Any]:
         path = self.folder / ENVIRONMENT
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            data: dict[str, Any] = read_json(path, Environment)
+        except FileNotFoundError as error:
             raise TenchError(
                 f"{path}: cannot be read ({error}), so {RECIPE} beside it is not of a run. Name another directory."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise TenchError(
+                f"{path}: does not say what the run was trained on ({error}). Put a copy of it back, or name a new "
+                "--run."
             ) from error
         return data
 
@@ -131,14 +156,22 @@ class Run:
     def metrics(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, of one kind ("step", "epoch") or all."""
         path = self.folder / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        records = []
+        if not path.exists():
+            return []
+        require_file(path)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except ValueError as error:
+            raise TenchError(f"{path}: is not text ({error}). Put a copy of it back, or name a new --run.") from error
+        records: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             try:
-                records.append(json.loads(line))
+                records.append(typed(parse_json(line), Record, ""))
             except ValueError as error:
                 if number < len(lines):  # a killed process may cut the last one
-                    raise TenchError(f"{path}, line {number}: is no JSON ({error}). Remove the line.") from error
+                    raise TenchError(
+                        f"{path}, line {number}: is not a line of a run's log ({error}). Remove the line."
+                    ) from error
         return [record for record in records if kind in (None, record["kind"])]
 
     def forget_after(self, step: int, epochs: int) -> None:
@@ -158,7 +191,7 @@ class Run:
         writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-        write_text(self.folder / "metrics.csv", text.getvalue())
+        write_text(self.folder / _TABLE, text.getvalue())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         path = self.folder / CHECKPOINT
@@ -179,11 +212,12 @@ class Run:
                 )
             return None
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = load_pickle(path)
+        except TenchError:
+            raise
         except Exception as error:  # torch.load has no error of its own for what is no checkpoint
-            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise TenchError(
-                f"{path}: cannot be read ({reason}). Put a copy of it back, or name a new --run."
+                f"{path}: cannot be read ({reason_of(error)}). Put a copy of it back, or name a new --run."
             ) from error
         return state
 
@@ -196,11 +230,7 @@ def remembered_data(folder: str | Path) -> dict[str, Any] | None:
     run = Run(Path(folder))
     if not run.exists:
         return None
-    data = run.environment().get("data")
-    if not isinstance(data, dict):
-        raise TenchError(
-            f"{run.folder / ENVIRONMENT}: does not say what the run was trained on. Put a copy of it back."
-        )
+    data: dict[str, Any] = run.environment()["data"]
     return data
 
 

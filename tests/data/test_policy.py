@@ -1,4 +1,7 @@
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from tench.data.images.image import ImageError, decode_damaged
 from tench.data.images.picture import decode_row
 from tench.data.source import open_source
 from tench.data.table import Dataset
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 
 
 @pytest.fixture
@@ -113,3 +116,52 @@ def test_the_fingerprint_tells_what_was_done() -> None:
     other = Handled(split="train", row=1, key="a.jpg", file="y", reason="cut", done="fixed")
     assert policy.fingerprint([one]) != policy.fingerprint([other])
     assert policy.fingerprint([one, other]) == policy.fingerprint([other, one])
+
+
+@pytest.fixture
+def unplugged(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Files that cannot be opened while they are in this list."""
+    away: list[Path] = []
+    real = os.open
+
+    def opened(path: str, *arguments: Any, **options: Any) -> int:
+        if Path(path) in away:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", opened)
+    return away
+
+
+def test_what_could_not_be_read_is_looked_at_again_and_not_left_out(damaged: Path, unplugged: list[Path]) -> None:
+    file, bad = damaged / "train/roof/0.jpg", damaged / "train/roof/3.jpg"
+    unplugged += [file, bad]
+    dataset = checked(damaged)
+    found = certificate_of(dataset)
+    assert found is not None
+    assert {one.key for one in found.unreadable} == {"roof/0.jpg", "roof/3.jpg"}
+    with pytest.raises(PassingError) as refused:
+        policy.apply(dataset, "skip", ["train"])
+    assert str(refused.value) == (
+        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so "
+        "whether they are bad is not known. Make them readable, or remove them."
+    )
+    unplugged.clear()
+    left, handled = policy.apply(dataset, "skip", ["train"])
+    assert [one["key"] for one in handled] == ["petal/2.jpg", "roof/3.jpg"]
+    assert left.splits["train"].keys().count("roof/0.jpg") == 1
+    found = certificate_of(dataset)
+    assert found is not None
+    assert found.unreadable == ()
+    assert {one.key for one in found.bad} == {"petal/2.jpg", "roof/3.jpg", "water/6.jpg"}
+
+
+def test_without_a_certificate_a_file_that_cannot_be_read_is_not_left_out_either(
+    damaged: Path, unplugged: list[Path]
+) -> None:
+    dataset = open_source(damaged)
+    unplugged.append(damaged / "train/roof/0.jpg")
+    with pytest.raises(PassingError, match=r"1 images of .* cannot be read, so whether they are bad is not known"):
+        policy.apply(dataset, "fix", ["train"])
+    unplugged.clear()
+    assert {one["key"] for one in policy.apply(dataset, "fix", ["train"])[1]} == {"petal/2.jpg", "roof/3.jpg"}

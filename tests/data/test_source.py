@@ -322,13 +322,13 @@ def test_a_name_is_taken_before_a_folder_called_so(
     assert open_source("./digits").layout == "folder"
 
 
-@pytest.mark.parametrize(("content", "beginning"), [(b"\x7fELF", rb"b'\\x7fELF'"), (b"", r"nothing \(it")])
+@pytest.mark.parametrize(("content", "beginning"), [(b"\x7fELF", rb"it begins with b'\\x7fELF'"), (b"", "it is empty")])
 def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
     tmp_path: Path, content: bytes, beginning: str | bytes
 ) -> None:
     (tmp_path / "file").write_bytes(content)
     expected = beginning.decode() if isinstance(beginning, bytes) else beginning
-    with pytest.raises(TenchError, match=f"/file: a file that holds no dataset known here; it begins with {expected}"):
+    with pytest.raises(TenchError, match=f"/file: a file that holds no data set known here; {expected}"):
         open_source(tmp_path / "file")
 
 

@@ -27,7 +27,7 @@ from tench.data.table import (
     stamp_of,
     unite,
 )
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 
 ABC = Classes.of(["a", "b", "c"])
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6)
@@ -523,3 +523,28 @@ def test_classes_that_are_only_numbers_cannot_be_united(tmp_path: Path) -> None:
     part = saved(tmp_path, {"train": one_shard(tmp_path / "a", {"0": (b"one", 0)})}, Classes.numbered_to(2))
     with pytest.raises(TenchError, match=r"has only numbers for its classes, so they cannot be united .*classes\.txt"):
         unite([part, part])
+
+
+def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(40 * 10**9)
+    rows = Rows(
+        [str(tmp_path / "huge.jpg")], np.zeros(1, int), 0, np.array([40 * 10**9]), np.zeros(1, int), ["huge.jpg"]
+    )
+    dataset = saved(tmp_path, {"train": rows})
+    monkeypatch.setattr(table, "_pread", None)
+    with pytest.raises(TenchError) as refused:
+        dataset.splits["train"].read(0)
+    assert not isinstance(refused.value, PassingError)
+    assert str(refused.value) == (
+        f"{tmp_path}/huge.jpg: 40,000,000,000 bytes, and at most 1,073,741,824 are read as one image. Remove it, or "
+        "convert it."
+    )
+
+
+def test_a_pipe_that_takes_the_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+    found = saved(tmp_path, {"train": one_file_each(tmp_path, 2)}).splits["train"]
+    (tmp_path / "0001").unlink()
+    os.mkfifo(tmp_path / "0001")
+    with pytest.raises(TenchError, match="0001"):
+        found.read(1)

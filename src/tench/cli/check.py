@@ -42,7 +42,8 @@ class Check:
     """Threads; 0: one for each core."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print one JSON object: images, known, checksums, damaged (file, reason), bad (split, key, file, reason,
-    fixable), odd (counts and examples), odd_images (split, key, file, kinds), duplicates, near_duplicates."""
+    fixable), unreadable (file, reason), odd (counts and examples), odd_images (split, key, file, kinds), duplicates,
+    near_duplicates."""
 
 
 def run(arguments: list[str]) -> int:
@@ -78,14 +79,20 @@ def _show(dataset: "Dataset", report: "Report") -> None:
         print(f"damaged: {damaged.file}: {damaged.reason}")
     for bad in report.bad:
         print(f"bad: {bad.file}: {bad.reason} ({bad.split}, {bad.key})")
+    for one in report.unreadable:
+        print(f"not read: {one.reason} ({one.split}, {one.key})")
+    for file in report.unreadable_files:
+        print(f"not read: {file.file}: {file.reason}")
     for name, odd in report.odd.items():
         print(f"{name}: {odd.count:,} ({ODD[name]}), such as {', '.join(odd.examples)}")
     _show_groups("duplicates", "the same content", report.duplicates)
     _show_groups("near duplicates", "nearly the same content", report.near or ())
     damage = f", damaged records or members of its files: {len(report.damaged):,}" if report.damaged else ""
+    unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
+    again = " What was not read is looked at again then." if report.unreadable else ""
     print(
-        f"{dataset.source}: {report.images:,} images, {len(report.bad):,} bad{damage}. This is kept: a training on the "
-        "same content says so."
+        f"{dataset.source}: {report.images:,} images, {len(report.bad):,} bad{unread}{damage}. This is kept: a "
+        f"training on the same content says so.{again}"
     )
 
 

@@ -78,7 +78,8 @@ def run(arguments: list[str]) -> int:
     finished = fit(source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
-    print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {num_epochs(asked.values)}.")
+    if "top1" in best and "epoch" in best:  # a card that was changed may lack them
+        print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {num_epochs(asked.values)}.")
     print(f"Use it: tench evaluate {finished.folder}, tench predict {finished.folder} IMAGE")
     return 0
 

@@ -15,6 +15,7 @@ English: elsewhere the person is asked more often.
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tench.data.files.tree import Tree
@@ -102,6 +103,13 @@ def is_storage(name: str) -> bool:
     """Whether a name says only that there are images."""
     words = words_of(name)
     return bool(words) and "." not in name and all(word in _STORAGE_WORDS for word in words)
+
+
+def exclusion(tree: Tree, path: str) -> str:
+    """The option that leaves out just this file or folder."""
+    above = tree.root.relative_to(tree.source).as_posix() if tree.root.is_relative_to(tree.source) else "."
+    path = path if above == "." else f"{above}/{path}"
+    return f"--exclude {shlex.quote(path if '/' in path else f'/{path}')}"
 
 
 # What is left out.
@@ -218,11 +226,10 @@ def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
                 LeftOut("a second copy of the folders beside it", child.num_images, tree.names[child.first_image()])
             ]
         if ask:
-            inside = f"{folder.path}/" if folder.path else ""
             raise TenchError(
                 f"{tree.root / child.path}: holds folders with the same names as those beside it "
                 f"({some(sorted(shared), 3)}), but not the same images. Leave one of both out: "
-                f"--exclude {inside}{child.name}, or give {tree.root / child.path} by itself."
+                f"{exclusion(tree, child.path)}, or give {tree.root / child.path} by itself."
             )
     return []
 
@@ -261,6 +268,8 @@ def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], 
         left_out += leave_out_copies(tree, folder, ask)
         filled = folder.filled()
         meanings = _splits(tree, folder, filled, ask)
+        if ask:
+            _refuse_contradiction(tree, folder, steps, meanings)
         for child in filled if meanings else ():
             if child.name not in meanings:
                 why = f"images in folders beside the split folders {some(list(meanings), 3)}"
@@ -278,6 +287,8 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
     plain = {split for name, split in named.items() if _only_says_split(name)}
     named = {name: split for name, split in named.items() if split not in plain or _only_says_split(name)}
     rest = [child for child in filled if child.name not in named]
+    if named and TRAIN not in named.values() and len(rest) == 1 and _is_train_of(rest[0].name, named):
+        named[rest.pop().name] = TRAIN
     if not named or (rest and not _are_splits(tree, folder, named, rest, ask)):
         return {}
     by_split: dict[str, list[str]] = {}
@@ -288,16 +299,42 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
         if len(set(map(without_digits, names))) > 1:
             raise TenchError(
                 f"{where}: has both {names[0]} and {names[1]}, and each would be the split {split!r}. Leave one of "
-                f"them out, for example with --exclude {inside}{names[1]}. If they are classes: --classes-at "
+                f"them out, for example with {exclusion(tree, inside + names[1])}. If they are classes: --classes-at "
                 f"{inside.count('/') + 1}."
             )
     unions = [name for name in by_split.get(TRAIN, ()) if is_union(name)]
     if ask and unions and VAL in by_split:
         raise TenchError(
             f"{where}: {unions[0]} holds train and val together, and {by_split[VAL][0]} holds val again, so validation "
-            f"images would be trained on. Leave one of them out, for example with --exclude {inside}{unions[0]}."
+            "images would be trained on. Leave one of them out, for example with "
+            f"{exclusion(tree, inside + unions[0])}."
         )
     return named
+
+
+def _refuse_contradiction(
+    tree: Tree, folder: Folder, steps: Sequence[tuple[str, str]], meanings: Mapping[str, str]
+) -> None:
+    """Raise TenchError for a split folder in one of another split, unless train is what all splits lie in."""
+    outer = next((meaning for _, meaning in reversed(steps) if meaning in SPLITS), None)
+    found = set(meanings.values())
+    if outer is None or not found or found == {outer} or (outer == TRAIN and len(found) > 1):
+        return
+    inner = next(name for name, split in meanings.items() if split != outer)
+    raise TenchError(
+        f"{tree.root / folder.path}: lies in the split {outer}, but holds the folder {inner}, which names the split "
+        f"{meanings[inner]}. Say which counts with --split-from DEPTH, or leave it out with "
+        f"{exclusion(tree, folder.children[inner].path)}."
+    )
+
+
+def _is_train_of(name: str, named: Iterable[str]) -> bool:
+    """Whether a folder is called as those of other splits are without the split: rps beside rps-test-set."""
+
+    def rest_of(one: str) -> list[str]:
+        return [word for word in words_of(one) if not split_of(word) and word not in _STORAGE_WORDS and word != "set"]
+
+    return bool(rest_of(name)) and all(rest_of(other) == rest_of(name) for other in named)
 
 
 def _only_says_split(name: str) -> bool:
@@ -313,16 +350,18 @@ def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequ
         return len(set(named.values())) > 1 or num_rest < sum(child.num_images for child in train)
     if _as_in_siblings(folder, named):
         return True
-    is_one_class = len(set(named.values())) == 1 and len(rest) > 1
-    if not any(map(_only_says_split, named)) or is_one_class or len(rest) >= 3 * len(named) or not ask:
+    num_splits = len(set(named.values()))
+    is_class = num_splits == 1 and (len(rest) > 1 or not any(map(_only_says_split, named)))
+    if is_class or len(rest) >= 3 * len(named) or not ask:
         return False
     inside = f"{folder.path}/" if folder.path else ""
     others = [child.name for child in rest]
-    lie = "lies" if len(others) == 1 else "lie"
+    lies = "lies" if len(others) == 1 else "lie"
+    exclude = " ".join(exclusion(tree, inside + name) for name in others[:3])
     raise TenchError(
-        f"{tree.root / folder.path}: {some(list(named))} are named like splits, but {some(others)} {lie} beside them. "
-        f"If they are splits, leave the others out: {' '.join(f'--exclude {inside}{name}' for name in others[:3])}. If "
-        f"all are classes: --classes-at {inside.count('/') + 1}."
+        f"{tree.root / folder.path}: {some(list(named))} are named like splits, but {some(others)} {lies} beside them. "
+        f"If they are splits, leave the others out: {exclude}. If all are classes: --classes-at "
+        f"{inside.count('/') + 1}."
     )
 
 
@@ -351,18 +390,21 @@ def _letters(filled: Sequence[Folder]) -> dict[str, str]:
     if len(filled) < 2 or any(len(child.name) > 1 or not child.name.isalpha() or child.images for child in filled):
         return {}
     below = [(child.name.lower(), inner.name.lower()) for child in filled for inner in child.filled()]
-    begin = sum(name.startswith(letter) for letter, name in below)
+    begin = sum(name.startswith(letter) and name == without_digits(name) for letter, name in below)
     return dict.fromkeys((child.name for child in filled), LETTER) if begin >= 0.9 * len(below) else {}
 
 
 # Which of them are the classes.
 
 
-def class_parts(tree: Tree, places: Sequence[Place]) -> tuple[dict[int, tuple[str, int]], list[LeftOut], list[str]]:
+def class_parts(
+    tree: Tree, places: Sequence[Place], others: Sequence[Place] = ()
+) -> tuple[dict[int, tuple[str, int]], list[LeftOut], list[str]]:
     """The class of each place of one split, how many of its parts lead to it, what is left out, and notes.
 
-    The result is keyed by the place's position in `places`; places that are left out are not in it. It is empty if all
-    images lie in one folder. Raises TenchError, a question, if it is not clear which folders are the classes.
+    others: the places of the other splits, for what they say of the folders inside of class folders. The result is
+    keyed by the place's position in `places`; places that are left out are not in it. It is empty if all images lie in
+    one folder. Raises TenchError, a question, if it is not clear which folders are the classes.
     """
     if places and all(place.below_letter for place in places):
         note = "Folders of single letters hold the class folders; a class is the path below the letter."
@@ -387,7 +429,11 @@ def class_parts(tree: Tree, places: Sequence[Place]) -> tuple[dict[int, tuple[st
         left_out.append(
             LeftOut("the same images as in the other class folders", count, tree.names[gone[0].folder.images[0]])
         )
-    notes = _check_classes(tree, by_class, lead)
+    seen = {name: list(group) for name, group in by_class.items()}
+    for place in others:
+        if len(place.parts) > lead and place.parts[lead] in seen:
+            seen[place.parts[lead]].append(place)
+    notes = _check_classes(tree, seen, lead)
     return (
         {at: (name, lead + 1) for at in kept if (name := places[at].parts[lead]) in by_class},
         merged(left_out),
@@ -411,13 +457,18 @@ def _lead(places: Sequence[Place]) -> tuple[int, list[int]]:
         lead += 1
 
 
+def lie(count: int) -> str:
+    """ "1 image lies", "2 images lie"."""
+    return f"{counted(count, 'image')} {'lies' if count == 1 else 'lie'}"
+
+
 def direct_images(tree: Tree, folder: Folder, count: int) -> TenchError:
     """The error for images that lie beside class folders."""
     name = tree.names[folder.images[0]]
     return TenchError(
-        f"{tree.root / folder.path}: {counted(count, 'image')} lie in it directly, the first is "
+        f"{tree.root / folder.path}: {lie(count)} in it directly, the first is "
         f"{name.rpartition('/')[2]}. Their class is unknown: put each image into a folder named after its class, or "
-        f"leave them out, for example with --exclude '{name}'."
+        f"leave them out, for example with {exclusion(tree, name)}."
     )
 
 
@@ -432,28 +483,34 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
         others = some([name for name in names if name != storage[0]], 3)
         raise TenchError(
             f"{where}: the folder {storage[0]} lies beside {others}, but its name is not that of a class. Leave it out "
-            f"with --exclude '{path}', or, if it is a class, say --classes-at {depth}."
+            f"with {exclusion(tree, path)}, or, if it is a class, say --classes-at {depth}."
         )
-    inner = {
-        name: sorted({place.parts[lead + 1] for place in group if len(place.parts) > lead + 1})
-        for name, group in by_class.items()
-    }
+    inner = {name: _branches(group, lead) for name, group in by_class.items()}
     holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
-    deep = [name for name in names if len(inner[name]) > 1 and name not in holds_files]
+    deep = [name for name in names if inner[name] and name not in holds_files]
     if not deep:
-        return []
+        nested = [place.folder.path for group in by_class.values() for place in group if len(place.parts) > lead + 1]
+        within = [path for path in nested if path.rpartition("/")[2] not in names]
+        return [f"Folders inside of class folders belong to the class, such as {within[0]}."] if within else []
     counts: dict[str, int] = {}
     for name in names:
         for one in () if name in holds_files else inner[name]:
             counts[one] = counts.get(one, 0) + 1
     is_shared = any(count > 1 for count in counts.values())
     are_ids = all(len(set(map(without_digits, inner[name]))) == 1 and words_of(inner[name][0]) for name in deep)
-    if len(holds_files) * 2 >= len(names) or (are_ids and not is_shared):
-        return [
-            f"Folders inside of class folders belong to the class: {counted(len(deep), 'class folder')} hold only "
-            f"folders, such as {deep[0]} ({some(inner[deep[0]], 3)})."
-        ]
+    is_mixed = len(holds_files) * 2 >= len(names) and not any(map(split_of, names))
+    if is_mixed or (are_ids and not is_shared):
+        return [f"Some class folders hold only folders, whose images belong to the class: {some(deep, 3)}."]
     raise TenchError(_question(where, by_class, is_shared, lead, depth))
+
+
+def _branches(places: Sequence[Place], lead: int) -> list[str]:
+    """The folders inside of a class folder, at the first level at which there is more than one; none if none has."""
+    for level in range(lead + 1, max(len(place.parts) for place in places)):
+        names = {place.parts[level] for place in places if len(place.parts) > level}
+        if len(names) > 1:
+            return sorted(names)
+    return []
 
 
 def _question(where: object, by_class: Mapping[str, Sequence[Place]], is_shared: bool, lead: int, depth: int) -> str:
@@ -476,8 +533,10 @@ def _question(where: object, by_class: Mapping[str, Sequence[Place]], is_shared:
         first = sorted({place.parts[lead + 1] for place in by_class[names[0]] if len(place.parts) > lead + 1})
         if len(first) > 1:
             lines.append(f"  {some(first, 4)} of {names[0]} alone: give {where}/{names[0]}")
-        start = "*/" * (depth - 1)
-        lines.append(f"  {names[0]}/{first[0]} and so on, each path a class: --classes-at '{start}CLASS/CLASS'")
+        deeper = next(place for place in by_class[names[0]] if len(place.parts) > lead + 1)
+        at = {deeper.depth_of_part(lead), deeper.depth_of_part(lead + 1)}
+        pattern = "/".join("CLASS" if one in at else "*" for one in range(1, max(at) + 1))
+        lines.append(f"  {names[0]}/{first[0]} and so on, each path a class: --classes-at '{pattern}'")
     if all(without_digits(name) == without_digits(names[0]) and _FOLD_WORDS & set(words_of(name)) for name in names):
         lines.append(f"  {names[-1]} as val and the others as train: --split-from '(?P<val>{re.escape(names[-1])})/'")
     return "\n".join(lines)
@@ -498,8 +557,8 @@ def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]]) -> list[
             folder = by_class[other][0].folder
             raise TenchError(
                 f"{tree.root}: {one} and {other} hold the same images, for example "
-                f"{_stem(tree.names[folder.images[0]])}, so one of them is no class. Leave it out, for example with "
-                f"--exclude '{folder.path}'."
+                f"{_stem(tree.names[folder.images[0]])}, so one of them is not a class. Leave it out, for example with "
+                f"{exclusion(tree, folder.path)}."
             )
     return []
 

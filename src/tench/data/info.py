@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tench.data.images.image import ImageError, probe
+from tench.data.limits import LIMITS
 from tench.data.table import Dataset, Table
 
 _PROBED_IMAGES = 64
@@ -49,6 +50,8 @@ def image_sizes(table: Table) -> list[tuple[int, int]]:
         if table.heights[row]:
             sizes.append((int(table.heights[row]), int(table.widths[row])))
         else:
+            if int(table.lengths[row]) > LIMITS.image_bytes:
+                continue
             try:
                 found = probe(table.read(row))
             except ImageError:

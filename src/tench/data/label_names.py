@@ -15,9 +15,9 @@ _PATTERNS = (
     r"^(.+)[._ -]\d+\.\w+$",  # cat.0.jpg, american_bulldog_12.jpg
     r"^(.+?) ?\(\d+\)\.\w+$",  # cat (1).jpg
     r"^([A-Za-z]+)\d+\.\w+$",  # cat12.jpg
-    r"^([^._ -]+)[._ -]",  # 7_0123ab.png
+    r"^([^._ -]+)[._ -].+\.\w+$",  # 7_0123ab.png
     r"[._ -]([^._ -]+)\.\w+$",  # 0001_c3.png
-    r"^([A-Za-z]+)",
+    r"^([A-Za-z]+)[^A-Za-z.]",
 )
 _MAX_NAMES = 20_000
 _MAX_LABELS = 1_000

@@ -6,9 +6,11 @@ can make smaller ones.
 """
 
 import dataclasses
-from typing import BinaryIO
+import os
+from pathlib import Path
 
 from tench.errors import TenchError
+from tench.files import open_regular
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,9 +42,16 @@ class Limits:
     """The central directory of a zip archive."""
 
     member_bytes: int = 2**28
-    """A file that a reader needs whole: a list of images or labels, a class list, a `.mat` file, an annotation."""
+    """A file that a reader needs whole, such as a `.mat` file."""
 
-    classes_bytes: int = 2**26
+    text_bytes: int = 2**27
+    """A text that is read whole, such as a list of images. ImageNet-1k's take up to 80 MB; short lines cost ten times
+    their bytes in memory."""
+
+    annotation_bytes: int = 2**24
+    """An annotation or a devkit's list of classes inside an archive."""
+
+    classes_bytes: int = 2**24
     """A text file with one line per class, such as `classes.txt`."""
 
     image_bytes: int = 2**30
@@ -51,8 +60,8 @@ class Limits:
     classes: int = 1_000_000
     """Classes of a data set, and the largest class number plus one where nothing names the classes."""
 
-    rows: int = 2**28
-    """Images of one source, so that a few bytes cannot stand for billions of rows."""
+    rows: int = 2**24
+    """Rows of one table, of which a few bytes can stand for billions."""
 
     pattern_files: int = 1_000_000
     """Files that a pattern such as `train-{0000..0127}.tar` may stand for."""
@@ -65,6 +74,9 @@ class Limits:
 
     dictionary_bytes: int = 2**28
     """Memory that an xz, lzma or zstd stream may ask for to be unpacked; `xz -9` needs 65 MB."""
+
+    opcodes: int = 2**22
+    """Opcodes of a pickle; the largest batch of CIFAR has about 200,000."""
 
     nesting: int = 32
     """Levels of lists, dictionaries, cells and structures inside one another in a data file."""
@@ -81,17 +93,17 @@ class Limits:
     child_seconds: float = 60.0
     """Time for a child process that reads a file on our behalf before it is killed."""
 
-    def read_whole(self, file: BinaryIO, where: str, num_bytes: int, what: str, at_most: int | None = None) -> bytes:
-        """The bytes of a file from its start, after a check of how many there are.
+    def read_file(self, path: str | Path, what: str, at_most: int | None = None) -> bytes:
+        """The bytes of a small file on disk.
 
-        num_bytes: the file's size as its file system or archive states it. what: what the file should be, for the
-        message ("a class list"). at_most: bytes allowed; `member_bytes` unless told otherwise. Raises TenchError if the
-        file is larger.
+        what: what the file should be, for messages ("a class list"). at_most: bytes allowed; `member_bytes` unless told
+        otherwise. Raises TenchError if the file is larger, is a pipe or a device, or cannot be read.
         """
         most = self.member_bytes if at_most is None else at_most
-        self.require(num_bytes, most, where, what)
-        data = file.read(num_bytes + 1)  # a larger number would be allocated at once, whatever the file has
-        self.require(len(data), most, where, what)
+        with open_regular(path) as file:
+            self.require(os.fstat(file.fileno()).st_size, most, str(path), what)
+            data = file.read(most + 1)
+        self.require(len(data), most, str(path), what)  # it may grow, and files of /proc say that they are empty
         return data
 
     def require(self, num_bytes: int, at_most: int, where: str, what: str) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from tench.errors import UsageError
+from tench.plain import typed
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +66,16 @@ class SourceOptions:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """The options that differ from the default, as JSON holds them; `SourceOptions.from_json` reads them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self.given().items()}
+
+    @classmethod
+    def from_json(cls, data: Any, where: str) -> "SourceOptions":
+        """Raises PlainError for an unknown name or a value of another type. where: the key, for messages."""
+        options: SourceOptions = typed(data, cls, where)
+        return options
 
 
 NO_OPTIONS = SourceOptions()

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tench.data.check.certificate import Certificate, certificate_of, remember
-from tench.data.check.check import Bad, check
+from tench.data.check.certificate import Certificate, certificate_of, remember, renewed
+from tench.data.check.check import Bad, Report, Unreadable, check
 from tench.data.handled import Handled, Policy
 from tench.data.table import DAMAGED, Dataset, Table
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 from tench.machine import num_threads
 from tench.progress import progress
 
@@ -36,10 +36,15 @@ def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 
         with progress("check", dataset.num_images, "images") as advance:
             report = check(dataset, threads=num_threads(threads), progress=lambda count: advance(count, ""))
         remember(dataset, report)
+        _require_files(dataset, report)
         found = certificate_of(dataset)
+    elif found is not None and found.unreadable and bad != "fail":
+        found = renewed(dataset, found)
     if found is None:
         return dataset, []
     _log.info("%s", found.sentence())
+    if bad != "fail":
+        _require_readable(dataset, [one for one in found.unreadable if one.split in used])
     if bad == "fail":
         _refuse(dataset, found, [one for one in found.bad if one.split in used])
         return dataset, []
@@ -57,6 +62,21 @@ def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 
         num_skipped = sum(one["done"] == "skipped" for one in handled)
         _log.info("--bad %s: %d bad images are left out, %d are fixed.", bad, num_skipped, len(handled) - num_skipped)
     return dataclasses.replace(dataset, splits=splits), handled
+
+
+def _require_files(dataset: Dataset, report: Report) -> None:
+    if report.unreadable_files:
+        first = report.unreadable_files[0]
+        raise PassingError(f"{first.file}: {first.reason} {dataset.source} cannot be checked without it.")
+
+
+def _require_readable(dataset: Dataset, unreadable: Sequence[Unreadable]) -> None:
+    """Raise PassingError for images that cannot be read now: whether they are bad is not known."""
+    if unreadable:
+        raise PassingError(
+            f"{unreadable[0].reason} {len(unreadable):,} images of {dataset.source} cannot be read, so whether they "
+            "are bad is not known. Make them readable, or remove them."
+        )
 
 
 def fingerprint(handled: Sequence[Handled]) -> str | None:

@@ -15,18 +15,41 @@ import numpy as np
 from tench.data import subset
 from tench.data.cache import cached
 from tench.data.files.gzip_index import open_indexed
-from tench.data.files.names import is_unfinished
+from tench.data.files.names import is_image_name, is_unfinished, reads_heif
 from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
 from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
-from tench.data.layouts import LAYOUTS, NAMED, Layout, folder, ilsvrc, kaggle, listed, pixel_table
+from tench.data.kinds import (
+    archives_in,
+    found_text,
+    has_images,
+    kind_of_file,
+    opened_in_place,
+    unread_notes,
+    with_sniffed_images,
+)
+from tench.data.layouts import (
+    LAYOUTS,
+    NAMED,
+    Layout,
+    folder,
+    ilsvrc,
+    imagenet_eval,
+    kaggle,
+    listed,
+    pixel_table,
+    synsets,
+)
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, nearest
 
 _VAL_SEED = 0
 """For the images of --val-per-class; notes and docs state it."""
+
+_MAX_ARCHIVES_DEPTH = 3
+"""Archives in archives in a folder are opened up to here."""
 
 _log = logging.getLogger("tench")
 
@@ -87,7 +110,7 @@ class _Choice:
     @property
     def text(self) -> str:
         """The choice as a part of the dataset's name in the cache."""
-        return str(dataclasses.astuple(self))
+        return f"{dataclasses.astuple(self)}{' heif' * reads_heif()}"
 
     def applied(self, tree: Tree | None, contents: Contents) -> Contents:
         if self.boxes and tree is not None:
@@ -118,6 +141,9 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         layout, tree = _recognise(tree)
         contents = choice.applied(tree, real.attach(layout.read(tree), tree))
         left_out = [_excluded_note(pattern, count) for pattern, count in tree.excluded.items()]
+        left_out += unread_notes(tree, archives=layout is folder)
+        if layout is folder:
+            left_out += listed.beside_folders(tree)
         contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])
         stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
         for packed in sorted(set(tree.indexes.values())):
@@ -170,8 +196,9 @@ def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Tab
     return table.relabelled(index)
 
 
-def _recognise(tree: Tree) -> tuple[Layout, Tree]:
+def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     """The layout of a tree, or of the archive that is all it holds, as after a download; and that tree."""
+    tree = with_sniffed_images(tree)
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
     if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
@@ -180,8 +207,10 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
         found = [ilsvrc if devkit.sources(tree) else listed]
-    if found == [pixel_table, listed]:  # the lines of a table of pixels name no images
-        found = [pixel_table]
+    if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
+        found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
+    if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
+        found.remove(listed)  # their own lists, which they read better
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
@@ -191,19 +220,28 @@ def _recognise(tree: Tree) -> tuple[Layout, Tree]:
         return found[0], tree
     if tree.source.is_dir() and len(tree) == 1 and (path := tree.path(0)) and is_archive(path):
         inside = tree.opened(tree.names).under(tree.names[0])
-        return _recognise(dataclasses.replace(inside, source=path))
+        return _recognise(dataclasses.replace(inside, source=path), depth + 1)
+    packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)
+    if packed:
+        return _recognise(opened_in_place(tree, packed), depth + 1)
     if folder.recognise(tree):
+        if not has_images(tree):
+            raise TenchError(f"{tree.source}: holds no images that can be read. {found_text(tree)}")
         return folder, tree
     if not tree.source.is_file():
         raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
     raise TenchError(
-        f"{tree.source}: a file that holds no dataset known here; it begins with {_first_bytes(tree.source)}. "
+        f"{tree.source}: a file that holds no data set known here; {_what(tree.source)}. "
         f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
         "(To classify one image with a trained model: tench predict RUN IMAGE.)"
     )
 
 
-def _first_bytes(path: Path) -> str:
+def _what(path: Path) -> str:
+    """What a file is by its first bytes, for an error message."""
     with path.open("rb") as file:
-        start = file.read(8)
-    return repr(start) if start else "nothing (it is empty)"
+        start = file.read(512)
+    if not start:
+        return "it is empty"
+    kind = kind_of_file(start)
+    return f"it begins with {start[:8]!r}" + (f", as {kind} do" if kind else "")

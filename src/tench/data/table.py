@@ -25,7 +25,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tench.errors import TenchError, some
+from tench.data.limits import LIMITS
+from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
 
 VERSION = 5
@@ -59,6 +60,7 @@ ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 DAMAGED = 1
 """A flag of a row: its JPEG is decoded as far as its data goes, the rest is grey. Without it, damage is an error."""
 
+
 _MAX_OPEN_FILES = 64
 """Up to so many shards are kept open; a folder with a file per image is opened row by row."""
 
@@ -67,6 +69,9 @@ PIECE_BYTES = 4 * 2**20
 
 PIECES_AT_ONCE = 256
 """So many neighbouring pieces are shuffled together: a reader that holds as many reads each of them once an epoch."""
+
+_OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Not to wait for a pipe that has taken the place of a file; regular files do not care."""
 
 IntArray = npt.NDArray[np.integer[Any]]
 
@@ -324,12 +329,18 @@ class Table:
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
-        """The row's bytes. Raises TenchError when the file is gone, or has another size than the table says.
+        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if it has another size than the
+        table says, or is larger than an image is read.
 
         Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
+        if length > LIMITS.image_bytes:
+            raise TenchError(
+                f"{self.place(row)}: {length:,} bytes, and at most {LIMITS.image_bytes:,} are read as one image. "
+                "Remove it, or convert it."
+            )
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
@@ -362,7 +373,7 @@ class Table:
         try:
             if self._keep_open:
                 return _pread(self._descriptor(row), length, offset, self.file_per_row)
-            descriptor = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.shard(row), _OPEN)
             try:
                 return _pread(descriptor, length, offset, self.file_per_row)
             finally:
@@ -371,7 +382,7 @@ class Table:
             raise self._unreadable(row, error) from error
 
     def _unreadable(self, row: int, error: OSError) -> TenchError:
-        return TenchError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
+        return PassingError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
 
     def _changed(self, row: int, end: int) -> TenchError:
         """end: where the row's file ends, or somewhere behind where it should."""
@@ -452,7 +463,7 @@ class Table:
         if descriptor is None:
             with self._lock:
                 if shard not in self._open:
-                    self._open[shard] = os.open(self.shard(row), os.O_RDONLY | os.O_CLOEXEC)
+                    self._open[shard] = os.open(self.shard(row), _OPEN)
                 descriptor = self._open[shard]
         return descriptor
 

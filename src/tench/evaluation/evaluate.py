@@ -24,14 +24,15 @@ from tench.input.loader import Batch, Loader
 from tench.input.order import Order
 from tench.machine import memory_suffices
 from tench.weights.load import load
-from tench.weights.own import Classifier, Normalise
+from tench.weights.own import NOT_FINITE, Classifier, Normalise
 
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
     """images: count. top1, top5: fractions of them. loss: mean cross-entropy.
 
-    per_class: for each class (images, correct).
+    per_class: for each class (images, correct). not_finite: rows whose logits hold NaN or infinity; the rest means
+    nothing if there are any.
     """
 
     images: int
@@ -39,6 +40,7 @@ class Metrics:
     top5: float
     loss: float
     per_class: tuple[tuple[int, int], ...]
+    not_finite: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"images": self.images, "top1": self.top1, "top5": self.top5, "loss": self.loss}
@@ -69,7 +71,7 @@ def evaluate_source(
     if source is None:
         if not trained_on:
             raise UsageError(f"{classifier.source}: does not say what it was trained on. Name the dataset to evaluate.")
-        source = trained_on["val"] or trained_on["source"]
+        source = trained_on.get("val") or trained_on["source"]
     name, table, rule = evaluation_table(
         source, classifier.classes, split, trained_on, bad=bad, options=options, threads=threads
     )
@@ -107,7 +109,8 @@ def evaluation_table(
     if bad is None:
         bad = trained_on.get("bad", "fail") if same or validated_on else "fail"
     if (same or validated_on) and not options.given():
-        dataset = open_source(source, SourceOptions(**trained_on.get("options", {})), refuse_unused=not validated_on)
+        read_as = SourceOptions.from_json(trained_on.get("options", {}), "trained_on.options")
+        dataset = open_source(source, read_as, refuse_unused=not validated_on)
     else:
         dataset = open_source(source, options)
     if split is not None:
@@ -118,7 +121,7 @@ def evaluation_table(
     table = dataset.splits[name]
     if split is None and name == "train" and trained_on.get("val") is None:
         if trained_on.get("fingerprint") == dataset.fingerprint:
-            name, table = "held out of train", hold_out(table, trained_on["val_fraction"])[1]
+            name, table = "held out of train", hold_out(table, trained_on.get("val_fraction", 0.0))[1]
         elif same:
             raise TenchError(
                 f"{dataset.source}: has changed since the model was trained on it, so which images were held out is "
@@ -163,7 +166,7 @@ def evaluate(
 ) -> Metrics:
     """Top-1, top-5 and loss of a classifier on a table whose labels are its classes' indices.
 
-    Raises TenchError if a row has no label (naming `where`), or an image cannot be decoded.
+    Raises TenchError if a row has no label (naming `where`), an image cannot be decoded, or logits are not finite.
     """
     require_labels(table, where)
     card = classifier.card
@@ -173,7 +176,13 @@ def evaluate(
         f"{classifier.source}: batches of {batch_size} on {device}", "Take a smaller --batch-size."
     )
     with enough, Loader(table, card.test_view, order, channels=card.channels, threads=threads) as loader:
-        return measure(classifier.averaged, loader.batches(epoch=0), len(table), card.normalise(device), rule)
+        metrics = measure(classifier.averaged, loader.batches(epoch=0), len(table), card.normalise(device), rule)
+    if rows := metrics.not_finite:
+        raise TenchError(
+            f"{classifier.source}: no metrics, for {len(rows):,} of {len(table):,} images {NOT_FINITE}. "
+            f"The first is {table.place(rows[0])}."
+        )
+    return metrics
 
 
 def require_labels(table: Table, where: str) -> None:
@@ -199,12 +208,13 @@ def measure(
     device = next(module.parameters()).device
     was_training = module.training
     module.eval()
-    rows, hits, losses, labels, num_classes = [], [], [], [], 0
+    rows, hits, losses, labels, finite, num_classes = [], [], [], [], [], 0
     is_right = _right_answers(rule)
     with torch.inference_mode():
         for batch in on_device(batches, device):
             logits = module(normalise(batch.images)).float()  # (B, classes)
             num_classes = logits.shape[1]
+            finite.append(logits.isfinite().all(dim=1))
             if rule.among is not None:
                 others = torch.ones(num_classes, dtype=torch.bool, device=device)
                 others[list(rule.among)] = False
@@ -219,6 +229,7 @@ def measure(
     for numbers in rows:
         np.add.at(seen, numbers.cpu().numpy(), 1)  # waits for the device
     assert seen.min() == seen.max() == 1, f"{num_images} images, but some were counted {seen.min()}-{seen.max()} times"
+    is_bad = ~torch.cat(finite)
     hit = torch.cat(hits).cpu().numpy()
     label = torch.cat(labels).cpu().numpy()
     of_class = np.bincount(label, minlength=num_classes)
@@ -229,6 +240,7 @@ def measure(
         top5=int(hit[:, 1].sum()) / num_images,
         loss=float(torch.cat(losses).double().mean()),
         per_class=tuple(zip(of_class.tolist(), correct.tolist(), strict=True)),
+        not_finite=tuple(sorted(torch.cat(rows)[is_bad.to(rows[0].device)].tolist())),
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.images.image import ImageError, decode
+from tench.data.limits import LIMITS
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
 from tench.weights.load import load
@@ -83,11 +84,13 @@ def predict(
 def _predictions(classifier: Classifier, paths: list[str], top: int, threads: int) -> Iterator[Prediction]:
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
-            return classifier.card.test_view.pixels(decode(Path(path).read_bytes(), classifier.card.channels))
+            data = LIMITS.read_file(path, "an image", LIMITS.image_bytes)
+        except TenchError as error:
+            return str(error).removeprefix(f"{path}: ")
+        try:
+            return classifier.card.test_view.pixels(decode(data, classifier.card.channels))
         except ImageError as error:
             return str(error)
-        except OSError as error:
-            return f"cannot be read ({error.strerror})"
 
     with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
         for part in in_batches(paths):  # so that no more views wait in memory than go through the network together

@@ -10,7 +10,7 @@ from torch import nn
 
 from tench.data.source import Source, name_of
 from tench.data.table import Table
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import evaluation_order
 from tench.input.order import Order
 from tench.input.views import View
@@ -130,6 +130,11 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     state = new_state(module, recipe, device, order.steps_per_epoch)
     if saved is not None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
+        if state.epochs > epochs or state.step > steps:
+            raise TenchError(
+                f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
+                f"has {steps} steps and {epochs} epochs. Put the run's own checkpoint back, or name a new --run."
+            )
         if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
             _log.info("%s: this run is finished (%d epochs%s).", run.folder, epochs, best)

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tench.errors import TenchError
 from tench.evaluation.evaluate import Metrics, measure
@@ -177,7 +178,7 @@ class Loop:
         _refuse_chance(metrics, train_top1, images, val_name, 0.0 if best is None else best["top1"], is_average)
         if best is None or (metrics.top1, -metrics.loss) > (best["top1"], -best["loss"]):
             state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
-            save(self.run.folder, state.evaluated, dataclasses.replace(card, metrics=state.best))
+            save(self.run.folder, state.evaluated, dataclasses.replace(card, metrics=dict[str, Any](state.best)))
 
 
 def _refuse_chance(

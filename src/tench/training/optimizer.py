@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tench.training.optimizers import LAMB, LARS, SGD, LrInsideSGD, Muon, RMSprop, RMSpropTF, muon_groups
+from tench.training.optimizers.guard import GuardedOptimizer
 from tench.training.recipe import Optimizer
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
@@ -99,3 +100,12 @@ def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimize
 def _eps(recipe: Optimizer) -> float:
     assert recipe.eps != "auto"
     return recipe.eps
+
+
+def state_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What an optimizer of `make_optimizer` remembers of a parameter, as before its first step."""
+    if isinstance(optimizer, GuardedOptimizer):
+        return optimizer.new_state(parameter)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    step = torch.zeros((), device=parameter.device)
+    return {"step": step, "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}

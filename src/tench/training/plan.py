@@ -24,7 +24,9 @@ from tench.input.order import Order
 from tench.input.resident import Resident, fits
 from tench.input.views import EvalView, PadCrop, View
 from tench.machine import has_bf16
+from tench.models import stem_note
 from tench.models.airbench import Airbench
+from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
 from tench.training.network import network_options
@@ -94,7 +96,7 @@ def open_data(
         "fingerprint": dataset.fingerprint,
         "val_fingerprint": other.fingerprint if other else None,
         "val_fraction": view.val_fraction,
-        "options": options.given(),
+        "options": options.to_json(),
         "bad": view.bad,
         "bad_images": policy.fingerprint(bad_images),
     }
@@ -111,7 +113,9 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     view, training, average = recipe.input, recipe.training, recipe.average
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
-    image_size = _first(view.image_size, start and start.image_size, _sensed_size(train))
+    image_size = _first(view.image_size, start and start.image_size, None)
+    if image_size is None:
+        image_size = _size_for(_arch(recipe.model, start), _sensed_size(train), channels)
     small = image_size <= SMALL_PIXELS
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     made = (start and start.options) or AS_MADE
@@ -157,8 +161,22 @@ def _average_decay(recipe: Recipe, every: int, num_images: int) -> float:
 
 
 def _first(*values: Any) -> Any:
-    """The first value that is one: neither auto nor None."""
-    return next(value for value in values if value is not None and value != "auto")
+    """The first value that is one: neither auto nor None; None if there is none."""
+    return next((value for value in values if value is not None and value != "auto"), None)
+
+
+def _size_for(arch: str, sensed: int, channels: int) -> int:
+    """The size of small images, or if the network cannot take that, the larger one that it is made for."""
+    if sensed > SMALL_PIXELS:
+        return sensed
+    try:
+        stem_note(arch, num_classes=2, image_size=sensed, channels=channels)
+    except UsageError:
+        usual: int = source_of(arch).usual_input(name_in_source(arch)).image_size
+        if usual > sensed:
+            _log.info("Note: %s cannot take %d x %d px; images are enlarged to %d.", arch, sensed, sensed, usual)
+            return usual
+    return sensed
 
 
 def _arch(model: Model, start: Start | None) -> str:
@@ -226,6 +244,7 @@ def make_card(recipe: Recipe, data: Data) -> ModelCard:
     assert view.image_size != "auto"
     assert view.mean != "auto"
     assert view.std != "auto"
+    assert view.channel_order != "auto"
     cut = eval_view(recipe)
     return ModelCard(
         arch=recipe.model.arch,

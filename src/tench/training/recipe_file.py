@@ -1,22 +1,24 @@
 """Recipes by the name of a packaged one, or from a YAML file."""
 
-import contextlib
 import dataclasses
 import itertools
-import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from tench.errors import UsageError, nearest
+from tench.plain import PlainError, require_file, shown, typed
 from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_check import validate
 
 PACKAGED = Path(__file__).parent / "recipes"
 
+_MAX_BYTES = 2**20
+_MAX_VALUES = 10_000
+"""Of a recipe's file, with what aliases repeat; a whole recipe has about 90."""
 
 _LIKE = "like"
 """The key of a file that names the packaged recipe which it differs from."""
@@ -68,18 +70,46 @@ def _find(name: str) -> Path:
 
 
 def _text(path: Path) -> str:
+    require_file(path)
+    if (size := path.stat().st_size) > _MAX_BYTES:
+        raise UsageError(f"{path}: has {size:,} bytes, and a recipe at most {_MAX_BYTES:,}. Name a recipe.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not YAML: {error}") from error
 
 
+def _parsed(text: str) -> Any:
+    """What a YAML text holds. Raises ValueError or YAMLError for all that is not YAML, or too much of it."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if _num_values(node, {}) > _MAX_VALUES:
+            raise ValueError(f"its aliases (*name) stand for more than {_MAX_VALUES:,} values")
+        return None if node is None else loader.construct_document(node)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    finally:
+        loader.dispose()
+
+
+def _num_values(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """The values below a node, each counted as often as an alias repeats it; more than allowed if it holds itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = _MAX_VALUES + 1  # for those that lead back here
+        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_num_values(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _values(path: Path) -> Any:
     """What a file states, over what the recipe states that it is like; sections and keys in the order of the fields."""
     try:
-        data = yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: is not YAML: {error}") from error
+        data = _parsed(_text(path))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
+        raise UsageError(f"{path}: is not YAML: {str(error)[:500]}") from error
     if data is None:
         return {}
     if not isinstance(data, dict) or _LIKE not in data:
@@ -87,7 +117,7 @@ def _values(path: Path) -> Any:
     base = data.pop(_LIKE)
     if base not in packaged_recipes() or base == path.stem:
         raise UsageError(
-            f"{path}: {_LIKE} is {base!r}, but should name a packaged recipe.{nearest(str(base), packaged_recipes())} "
+            f"{path}: {_LIKE} is {shown(base)}, but should name a packaged recipe.{_hint(base, packaged_recipes())} "
             f"Known: {', '.join(packaged_recipes())}."
         )
     from_plain(data, str(path))  # so that an error names this file
@@ -108,80 +138,33 @@ def from_plain(data: Any, where: str) -> Recipe:
     """A recipe from a mapping of sections, as YAML gives it. Raises UsageError naming the key and the nearest known."""
     sections = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(data, Mapping):
-        raise UsageError(f"{where}: expected the sections {', '.join(sections)}, found {data!r}.")
+        raise UsageError(f"{where}: expected the sections {', '.join(sections)}, found {shown(data)}.")
     parts = {}
     for section, values in data.items():
         if section not in sections:
             raise UsageError(
-                f"{where}: unknown section {section!r}.{nearest(str(section), list(sections))} "
-                f"Known: {', '.join(sections)}."
+                f"{where}: unknown section {shown(section)}.{_hint(section, sections)} Known: {', '.join(sections)}."
             )
         kind = SECTIONS[section]
         hints = typing.get_type_hints(kind)
         if not isinstance(values, Mapping):
-            raise UsageError(f"{where}: {section} should hold keys and values, found {values!r}.")
+            raise UsageError(f"{where}: {section} should hold keys and values, found {shown(values)}.")
         for key in values:
             if key not in hints:
                 raise UsageError(
-                    f"{where}: unknown key {key!r} in {section}.{nearest(str(key), list(hints))} "
-                    f"Known: {', '.join(hints)}."
+                    f"{where}: unknown key {shown(key)} in {section}.{_hint(key, hints)} Known: {', '.join(hints)}."
                 )
-        parts[section] = kind(
-            **{key: _convert(value, hints[key], f"{where}: {section}.{key}") for key, value in values.items()}
-        )
+        try:
+            parts[section] = kind(
+                **{
+                    key: typed(value, hints[key], f"{where}: {section}.{key}", written_numbers=True)
+                    for key, value in values.items()
+                }
+            )
+        except PlainError as error:
+            raise UsageError(f"{error}.") from error
     return Recipe(**parts)
 
 
-def _convert(value: Any, hint: Any, where: str) -> Any:
-    """The value as its field's type has it, or UsageError."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    for option in options:
-        origin, arguments = typing.get_origin(option), typing.get_args(option)
-        if origin is Literal:
-            if value in arguments and type(value) in {type(known) for known in arguments}:
-                return value
-        elif origin is tuple:
-            length = None if arguments[-1] is Ellipsis else len(arguments)
-            if isinstance(value, list | tuple) and length in (None, len(value)):
-                with contextlib.suppress(UsageError):
-                    return tuple(_convert(number, arguments[0], where) for number in value)
-        elif option is float:
-            if _is_number(value):
-                return float(value)
-            if isinstance(value, str) and _is_written_float(value):  # YAML 1.1 takes 1e-4 for text
-                return float(value)
-        elif option is int:
-            if isinstance(value, int) and not isinstance(value, bool):
-                return value
-        elif isinstance(value, option):
-            return value
-    raise UsageError(f"{where} is {value!r}, but should be {_expected(options)}.")
-
-
-def _expected(options: tuple[Any, ...]) -> str:
-    words = []
-    for option in options:
-        if typing.get_origin(option) is Literal:
-            words += [str(known) for known in typing.get_args(option)]
-        elif typing.get_origin(option) is tuple:
-            arguments = typing.get_args(option)
-            kind = {int: "whole numbers", float: "numbers", str: "text"}[arguments[0]]
-            words.append(f"a list of {kind}" if arguments[-1] is Ellipsis else f"a list of {len(arguments)} {kind}")
-        else:
-            words.append(_WORDS[option])
-    return " or ".join(words)
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_written_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _hint(word: object, known: Iterable[str]) -> str:
+    return nearest(word[:80] if isinstance(word, str) else shown(word), list(known))

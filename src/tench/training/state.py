@@ -2,19 +2,21 @@
 
 import dataclasses
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
 from tench.errors import TenchError, UsageError
+from tench.plain import PlainError, shown, typed
 from tench.training.average import Average, Lookahead, floats
 from tench.training.compiling import compiled_forward
-from tench.training.optimizer import make_optimizer
+from tench.training.optimizer import make_optimizer, state_of
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import memory_format
 from tench.training.schedule import total_steps, warmup_steps
-from tench.weights.own import fit_state
+from tench.weights.own import Best, fit_state
 
 
 @dataclasses.dataclass
@@ -37,7 +39,7 @@ class State:
     step: int = 0
     epochs: int = 0
     seconds: float = 0.0
-    best: dict[str, float] | None = None
+    best: Best | None = None
     _counted_at: float = dataclasses.field(default_factory=time.monotonic)
 
     @property
@@ -67,22 +69,111 @@ class State:
             "best": self.best,
         }
 
-    def load(self, saved: dict[str, Any], arch: str, where: str) -> None:
-        """Take over what `to_dict` gave. Raises TenchError for another architecture's, or no checkpoint at all."""
+    def load(self, saved: Any, arch: str, where: str) -> None:
+        """Take over what `to_dict` gave, each value checked against what this run has in its place.
+
+        Raises TenchError for another architecture's, or no checkpoint at all.
+        """
         remedy = "Put the run's own checkpoint back, or name a new --run."
         try:
-            if saved["arch"] != arch:
-                raise TenchError(f"{where}: is a checkpoint of {saved['arch']}, but this run trains {arch}. {remedy}")
-            fit_state(self.module, saved["model"], where, arch)
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.scaler.load_state_dict(saved["scaler"])
-            if self.average is not None:
-                self.average.load_state_dict(saved["average"])
-            self.totals.copy_(saved["totals"])
-            self.step, self.epochs = saved["step"], saved["epochs"]
-            self.seconds, self.best = saved["seconds"], saved["best"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise TenchError(f"{where}: is no checkpoint of tench's ({error!r}). {remedy}") from error
+            checkpoint: Checkpoint = typed(saved, Checkpoint, "")
+            if checkpoint["arch"] != arch:
+                raise TenchError(
+                    f"{where}: is a checkpoint of {checkpoint['arch']}, but this run trains {arch}. {remedy}"
+                )
+            fit_state(self.module, checkpoint["model"], where, arch)
+            self.module.load_state_dict(_fitting(checkpoint["model"], self.module.state_dict(), "model"))
+            self._load_optimizer(checkpoint["optimizer"])
+            self._load_scaler(checkpoint["scaler"])
+            self._load_average(checkpoint["average"])
+            self.totals.copy_(_fitting_tensor(checkpoint["totals"], self.totals, "totals"))
+            self.step, self.epochs = checkpoint["step"], checkpoint["epochs"]
+            self.seconds, self.best = checkpoint["seconds"], checkpoint["best"]
+            if min(self.step, self.epochs, self.seconds) < 0:
+                raise PlainError("step, epochs or seconds is less than 0")
+        except PlainError as error:
+            raise TenchError(f"{where}: is not a checkpoint of this run: {error}. {remedy}") from error
+
+    def _load_optimizer(self, saved: dict[str, Any]) -> None:
+        """Take over what an optimizer remembers of each parameter; its options are the recipe's.
+
+        A fused optimizer writes into these tensors without looking at their size.
+        """
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        remembered = saved.get("state")
+        if not isinstance(remembered, dict):
+            raise PlainError(f"optimizer.state is {shown(remembered)}, but should be keys and values")
+        state = {}
+        for number, values in remembered.items():
+            where = f"optimizer.state[{shown(number)}]"
+            if type(number) is not int or not 0 <= number < len(parameters):
+                raise PlainError(f"{where} is of no parameter: there are {len(parameters)}")
+            tensors = typed(values, dict[str, torch.Tensor], where)
+            state[number] = _fitting(tensors, state_of(self.optimizer, parameters[number]), where)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def _load_scaler(self, saved: dict[str, Any]) -> None:
+        expected = self.scaler.state_dict()
+        if saved.keys() != expected.keys():
+            raise PlainError(f"scaler holds {shown(list(saved))}, but should hold {shown(list(expected))}")
+        values = {name: typed(saved[name], type(value), f"scaler.{name}") for name, value in expected.items()}
+        if wrong := [name for name, value in values.items() if value < 0]:
+            raise PlainError(f"scaler.{wrong[0]} is {values[wrong[0]]}, but should be 0 or more")
+        self.scaler.load_state_dict(values)
+
+    def _load_average(self, saved: dict[str, Any] | None) -> None:
+        if self.average is None:
+            typed(saved, None, "average")
+            return
+        expected = self.average.state_dict()
+        if isinstance(self.average, Average):
+            tensors = typed(saved, dict[str, torch.Tensor], "average")
+            self.average.load_state_dict(_fitting(tensors, expected, "average"))
+            return
+        listed = typed(typed(saved, dict[str, Any], "average").get("average"), list[torch.Tensor], "average.average")
+        tensors, ours = (
+            {str(number): one for number, one in enumerate(some)} for some in (listed, expected["average"])
+        )
+        self.average.load_state_dict({"average": [*_fitting(tensors, ours, "average.average").values()]})
+
+
+class Checkpoint(TypedDict):
+    """What last.ckpt holds."""
+
+    arch: str
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    average: dict[str, Any] | None
+    totals: torch.Tensor
+    step: int
+    epochs: int
+    seconds: float
+    best: Best | None
+
+
+def _fitting(
+    saved: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], where: str
+) -> dict[str, torch.Tensor]:
+    """The saved tensors, which must have the names, shapes and types of the expected ones, laid out as these are."""
+    if saved.keys() != expected.keys():
+        different = sorted(saved.keys() ^ expected.keys())
+        raise PlainError(
+            f"{where} holds {shown(list(saved))}, but should hold {shown(list(expected))}; see {different[0]}"
+        )
+    return {name: _fitting_tensor(saved[name], expected[name], f"{where}.{name}") for name in expected}
+
+
+def _fitting_tensor(saved: torch.Tensor, expected: torch.Tensor, where: str) -> torch.Tensor:
+    if saved.shape != expected.shape or saved.dtype != expected.dtype or saved.layout != torch.strided:
+        raise PlainError(
+            f"{where} is a tensor of shape {tuple(saved.shape)} and type {saved.dtype}, but should be of shape "
+            f"{tuple(expected.shape)} and type {expected.dtype}"
+        )
+    if saved.is_meta or (saved.is_floating_point() and not saved.isfinite().all()):
+        raise PlainError(f"{where} holds {'no values' if saved.is_meta else 'NaN or infinity'}")
+    return torch.empty_like(expected).copy_(saved)
 
 
 def new_state(module: nn.Module, recipe: Recipe, device: torch.device, steps_per_epoch: int = 1) -> State:

@@ -8,6 +8,7 @@ refused before it is made. The price: a file that holds a whole model, and not i
 import argparse
 import dataclasses
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tench.errors import TenchError
+from tench.plain import require_file, shown
 
 SAFETENSORS = ".safetensors"
 
@@ -60,10 +62,28 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    require_file(path)
     try:
         return load_file(path)
     except SafetensorError as error:
         raise TenchError(f"{path}: is not a whole safetensors file ({error}). Copy it again.") from error
+
+
+def load_pickle(path: Path) -> Any:
+    """What torch.save wrote, on the CPU, read in the way that makes tensors and plain values only.
+
+    Raises what torch.load raises, which may be anything, and ValueError for a file that would take more memory than
+    its size.
+    """
+    require_file(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError("it is compressed, which torch.save never does")
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ValueError("its parts overlap")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +104,9 @@ def _read_pytorch(path: Path) -> Any:
         # torchvision's and timm's training scripts keep their options, an argparse.Namespace, beside the weights. To
         # make one runs no code of the file's.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return load_pickle(path)
+    except TenchError:
+        raise
     except Exception as error:  # torch.load has no error of its own for what it cannot read
         if foreign := _GLOBAL.search(str(error)):
             raise TenchError(
@@ -101,7 +123,9 @@ def _read_pytorch(path: Path) -> Any:
 def _unwrapped(content: Any) -> tuple[Any, str | None]:
     """What a trainer's dictionaries hold inside, and where that had to be chosen from weights and average, how."""
     choice = None
-    while isinstance(content, Mapping):
+    seen: set[int] = set()
+    while isinstance(content, Mapping) and id(content) not in seen:  # one that holds itself leads back here
+        seen.add(id(content))
         average = next((key for key in _AVERAGES if _is_state(content.get(key))), None)
         weights = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         key = average or weights
@@ -125,14 +149,22 @@ def _bare(content: Any, path: Path) -> dict[str, Tensor]:
     others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
         raise TenchError(
-            f"{path}: holds no weights by name: {others[0]!r} in it is {_kind(content[others[0]])}, and none of "
+            f"{path}: holds no weights by name: {shown(others[0])} in it is {_kind(content[others[0]])}, and none of "
             f"{', '.join(_WRAPPERS + _AVERAGES)} is there. Give a state dict."
         )
     state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _COUNTER}
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_meta or not _is_backed(tensor):
+            raise TenchError(f"{path}: {shown(name)} is not a plain tensor with all its values. Give a state dict.")
     state = _without_prefixes(state, _WRAPPING + _HOLDING)
     for part in {name.partition(".")[0] for name in state}:
         state = _without_prefixes(state, _WRAPPING, f"{part}.")
     return state
+
+
+def _is_backed(tensor: Tensor) -> bool:
+    """Whether the file holds each value of a tensor; a few bytes can stand for a tensor of any size (`expand`)."""
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _without_prefixes(state: dict[str, Tensor], prefixes: tuple[str, ...], part: str = "") -> dict[str, Tensor]:

@@ -4,31 +4,66 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, Required, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from tench.data.handled import Policy
 from tench.data.images.image import with_channels
+from tench.data.options import SourceOptions
 from tench.data.table import Classes
-from tench.errors import TenchError, UsageError
+from tench.errors import PassingError, TenchError, UsageError, some
 from tench.files import complete_file, write_text
 from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device
 from tench.models import create
 from tench.models.source import AS_MADE, Options
+from tench.plain import read_json, typed
 from tench.weights.files import SAFETENSORS, read_safetensors
 from tench.weights.test_time import at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
 
+NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong"
+"""Why there is no answer for an image."""
+
 _AT_ONCE = 64
 """Images that go through a network together, so that any number of them takes the memory of so many."""
 
+_MAX_SIDE = 16_384
+"""Of a network's input, pixels: more than any is used with."""
+_STD_RANGE = (1e-6, 1e6)
+"""Outside of it float32 numbers do not stay finite for long."""
+
 _Item = TypeVar("_Item")
+
+
+class Best(TypedDict):
+    """The metrics of the best epoch so far; epochs are counted from 1."""
+
+    epoch: int
+    top1: float
+    top5: float
+    loss: float
+
+
+class TrainedOn(TypedDict, total=False):
+    """What a run remembers of its data, in model.json and environment.json; `training.plan.Data.facts` tells more."""
+
+    source: Required[str | list[str]]
+    val: str | None
+    val_name: str
+    layout: str
+    fingerprint: str
+    val_fingerprint: str | None
+    val_fraction: float
+    options: dict[str, Any]
+    bad: Policy
+    bad_images: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,13 +78,13 @@ class ModelCard:
     interpolation: Interpolation
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    channel_order: str = "rgb"
-    """rgb or bgr, of the network's input, mean and std."""
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    """Of the network's input, mean and std."""
     test_time: TestTime = "none"
     """What the logits of an image are the mean of."""
     options: Options = AS_MADE
     """What the network was asked for beside its name."""
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, int | float] = dataclasses.field(default_factory=dict)
     """Of the validation that chose these weights: fractions and a loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
     """source, val, val_name, val_fraction and the fingerprints of the data; empty where that is not known."""
@@ -78,22 +113,42 @@ class ModelCard:
             "options": dataclasses.asdict(self.options),
         }
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "ModelCard":
-        return cls(
-            **data
-            | {
-                "classes": Classes.from_json(data["classes"]),
-                "mean": tuple(data["mean"]),
-                "std": tuple(data["std"]),
-                "options": _options(data.get("options", {})),
-            }
+    def require_valid(self) -> None:
+        """Raise ValueError for the first value that no network can be used with."""
+        low, high = _STD_RANGE
+        options = self.options
+        rates = [rate for rate in (options.dropout, options.drop_path) if rate is not None]
+        per_channel = f"{self.channels} numbers"
+        checks: tuple[tuple[bool, str, object, str], ...] = (
+            (self.channels in (1, 3), "channels", self.channels, "1 or 3"),
+            (1 <= self.image_size <= _MAX_SIDE, "image_size", self.image_size, f"1 to {_MAX_SIDE:,}"),
+            (
+                self.image_size <= self.eval_resize <= 2 * _MAX_SIDE,
+                "eval_resize",
+                self.eval_resize,
+                f"image_size ({self.image_size}) to {2 * _MAX_SIDE:,}",
+            ),
+            (len(self.mean) == self.channels, "mean", list(self.mean), per_channel),
+            (len(self.std) == self.channels, "std", list(self.std), per_channel),
+            (all(abs(value) <= high for value in self.mean), "mean", list(self.mean), f"at most {high:g}"),
+            (all(low <= value <= high for value in self.std), "std", list(self.std), f"{low:g} to {high:g}"),
+            (len(self.classes) > 0, "classes", [], "at least one class"),
+            (all(0 <= rate < 1 for rate in rates), "options", rates, "0 to less than 1"),
+            (all(1 <= one <= 8 for one in options.strides or ()), "options.strides", options.strides, "1 to 8 each"),
         )
+        for is_right, name, value, expected in checks:
+            if not is_right:
+                raise ValueError(f"{name} is {value}, but should be {expected}")
 
-
-def _options(data: dict[str, Any]) -> Options:
-    strides = data.get("strides")
-    return Options(**data | {"strides": None if strides is None else tuple(strides)})
+    @classmethod
+    def from_json(cls, data: Any) -> "ModelCard":
+        """The card that `to_json` gave. Raises ValueError naming the key that is wrong."""
+        card: ModelCard = typed(data, cls, "")
+        if card.trained_on:
+            trained_on: TrainedOn = typed(card.trained_on, TrainedOn, "trained_on")
+            SourceOptions.from_json(trained_on.get("options", {}), "trained_on.options")
+        card.require_valid()
+        return card
 
 
 class Normalise:
@@ -155,7 +210,10 @@ class Classifier:
         """
         if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3))):
             raise UsageError(f"An array of shape {images.shape} is one image: give a list of images, [image].")
-        return self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
+        found = self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
+        if len(bad := np.flatnonzero(np.isnan(found).any(axis=1))):
+            raise TenchError(f"{self.source}: image {bad[0]} of {len(found)}: {NOT_FINITE}.")
+        return found
 
     def _image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         pixels = image[..., None] if image.ndim == 2 else image
@@ -167,14 +225,19 @@ class Classifier:
         return with_channels(pixels, self.card.channels)
 
     def probabilities(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Class probabilities of images as `card.test_view` cuts them, uint8: (len(views), classes) float32."""
+        """Class probabilities of images as `card.test_view` cuts them, uint8: (len(views), classes) float32.
+
+        NaN for an image whose logits are not all finite.
+        """
         device = next(self.module.parameters()).device
         network, normalise = self.averaged, self.card.normalise(device)
         found = [np.zeros((0, len(self.classes)), dtype=np.float32)]
         with torch.inference_mode():
             for part in in_batches(views):
                 pixels = torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2).to(device)
-                found.append(network(normalise(pixels)).float().softmax(dim=1).cpu().numpy())
+                logits = network(normalise(pixels)).float()
+                answer = logits.softmax(dim=1).masked_fill(~logits.isfinite().all(dim=1, keepdim=True), torch.nan)
+                found.append(answer.cpu().numpy())
         return np.concatenate(found)
 
 
@@ -219,6 +282,7 @@ def classifier(state: dict[str, torch.Tensor], card: ModelCard, file: str, sourc
     """The network of a card with its weights, in evaluation mode. file: for an error, where those do not fit it."""
     module = card.create_module()
     fit_state(module, state, file, card.arch)
+    require_finite(state, file)
     return Classifier(module.to(choose_device(device)).eval(), card, source)
 
 
@@ -262,9 +326,11 @@ def read_card(folder: Path) -> ModelCard:
     """The model.json in a folder. Raises TenchError when it does not describe a model."""
     path = folder / CARD
     try:
-        return ModelCard.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TenchError(f"{path}: does not describe a model ({error!r}).") from error
+        return ModelCard.from_json(read_json(path, Any))
+    except OSError as error:
+        raise PassingError(f"{path}: cannot be read ({error.strerror}).") from error
+    except ValueError as error:
+        raise TenchError(f"{path}: does not describe a model ({error}).") from error
 
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
@@ -282,12 +348,33 @@ def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.
     """What keeps a state dict from being the expected one, in names and shapes, one clause each."""
     missing = [f"{name} is missing" for name in expected if name not in state]
     extra = [f"{name} is not part of it" for name in state if name not in expected]
+    shared = [name for name in expected if name in state]
     of_other_shape = [
         f"{name} has shape {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
+        for name in shared
+        if state[name].shape != expected[name].shape
     ]
-    return missing + extra + of_other_shape
+    of_other_type = [
+        f"{name} is of {state[name].dtype} instead of {expected[name].dtype}"
+        for name in shared
+        if _kind(state[name]) != _kind(expected[name])
+    ]
+    return missing + extra + of_other_shape + of_other_type
+
+
+def _kind(tensor: torch.Tensor) -> tuple[bool, bool, torch.layout]:
+    """What a tensor must share with one that it is copied to; the precision may differ."""
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.layout
+
+
+def require_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise TenchError that names the tensors with NaN or infinity in them, if there are any."""
+    bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise TenchError(
+            f"{where}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {some(bad)}. The network cannot "
+            "answer with them: the training that wrote them diverged, or the file is damaged. Use other weights."
+        )
 
 
 def first_of(problems: list[str]) -> str:

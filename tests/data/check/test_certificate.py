@@ -8,8 +8,8 @@ import pytest
 
 import tench
 from tench.data.cache import cache_folder
-from tench.data.check.certificate import VERSION, Certificate, certificate_of, remember
-from tench.data.check.check import Bad, check
+from tench.data.check.certificate import VERSION, Certificate, certificate_of, remember, renewed
+from tench.data.check.check import Bad, Unreadable, check
 from tench.data.check.containers import Damaged
 from tench.data.source import open_source
 from tench.data.table import Dataset
@@ -96,3 +96,30 @@ def test_a_file_that_is_no_certificate_counts_as_none(photo_folder: Path, text: 
     assert certificate_of(dataset) is None
     path.write_text(json.dumps(saved | {"version": VERSION + 1}))
     assert certificate_of(dataset) is None
+
+
+def test_a_certificate_with_a_flipped_bit_counts_as_none_or_says_the_same(damaged: Path) -> None:
+    dataset = checked(damaged)
+    (file,) = (cache_folder() / "certificates").iterdir()
+    expected, whole = certificate_of(dataset), file.read_bytes()
+    assert expected is not None
+    for bit in range(0, 8 * len(whole), 61):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(content)
+        assert certificate_of(dataset) in (None, expected)
+
+
+def test_what_could_not_be_read_is_kept_to_be_looked_at_again_and_is_not_bad(photo_folder: Path) -> None:
+    dataset = open_source(photo_folder)
+    report = check(dataset, threads=1)
+    unreadable = Unreadable("train", "roof/0.jpg", "roof/0.jpg", "roof/0.jpg: cannot be read (Permission denied).")
+    remember(dataset, dataclasses.replace(report, unreadable=(unreadable,)))
+    found = certificate_of(dataset)
+    assert found is not None
+    assert (found.bad, found.unreadable) == ((), (unreadable,))
+    assert found.sentence().endswith(": 1 could not be read then (tench check SOURCE lists them).")
+    assert renewed(dataset, found).unreadable == ()
+    again = certificate_of(dataset)
+    assert again is not None
+    assert again.sentence().endswith(": 24 images decode, none is bad.")

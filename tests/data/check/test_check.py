@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tench.data.check.check import MAX_EXAMPLES, ODD, Bad, Odd, OddImage, Report, Sides, check
+from tench.data.check.check import MAX_EXAMPLES, ODD, Bad, Odd, OddImage, Report, Sides, Unreadable, check
 from tench.data.check.duplicates import Copy, Group
 from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, load, save
 
@@ -87,12 +87,13 @@ def test_every_bad_image_is_named_with_its_reason_and_the_rest_is_still_checked(
         ),
         Bad("train", "c.jpg", f"{tmp_path}/train/c.jpg", "truncated JPEG: Premature end of JPEG file", fixable=True),
         Bad("train", "d.jpg", f"{tmp_path}/train/d.jpg", "empty (0 bytes)", fixable=False),
-        Bad(
+    )
+    assert report.unreadable == (
+        Unreadable(
             "val",
             "e.jpg",
             f"{tmp_path}/val/e.jpg",
             f"{tmp_path}/val/e.jpg: cannot be read (No such file or directory). Row 0 needs it.",
-            fixable=False,
         ),
     )
     assert report.stops_training
@@ -251,6 +252,7 @@ def test_the_report_becomes_json(tmp_path: Path) -> None:
         "known": [],
         "checksums": [],
         "damaged": [],
+        "unreadable": [],
         "bad": [
             {
                 "split": "val",

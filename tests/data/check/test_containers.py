@@ -154,6 +154,21 @@ def test_files_that_cannot_be_read_are_damaged(tmp_path: Path) -> None:
     assert damaged.reason == "the zip archive is damaged (File is not a zip file). Copy or download it again."
 
 
+def test_a_file_that_cannot_be_read_this_time_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / "train-0", records(b"photo"))
+    stamp = stamp_of([str(path)])
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    found = verify(stamp, threads=1)
+    assert found.damaged == ()
+    assert found.unreadable == (Damaged(str(path), "cannot be read (Permission denied)."),)
+
+
 def test_what_is_found_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     data = bytearray(records(*[b"photo %d" % number for number in range(50)]))
     data[40] ^= 1

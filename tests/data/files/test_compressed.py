@@ -281,3 +281,18 @@ def test_a_disk_that_cannot_be_read_is_an_error_that_names_the_file(
         spool_compressed(Failing(COMPRESS[form](photo_tar)), WHERE, tmp_path / "unpacked")
     assert "disk" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@FORMS
+@pytest.mark.parametrize("lengths", [(512,), (1, 512, 100_000), (3_000_000,)])
+def test_a_forward_read_gives_the_bytes_at_each_place(form: str, lengths: tuple[int, ...]) -> None:
+    whole = bytes(range(256)) * 20_000
+    forward = compressed.Forward(io.BytesIO(COMPRESS[form](whole)), WHERE)
+    offset = 0
+    for number in range(60):
+        length = lengths[number % len(lengths)]
+        assert forward.pread(length, offset) == whole[offset : offset + length]
+        assert forward.pread(10, offset) == whole[offset : offset + 10]  # the last place once more
+        offset += length * (number % 3)
+    assert forward.pread(10, 2**62) == b""
+    forward.finish()

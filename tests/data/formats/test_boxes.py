@@ -1,4 +1,5 @@
 import contextlib
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_an_archive_cut_short_is_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     archive = miniature.bbox_train(tmp_path)
     archive.write_bytes(archive.read_bytes()[:-300])
-    assert refusal(tmp_path, contents).startswith(f"{archive}: the archive is damaged or cut off (")
+    assert re.match(rf"{archive}: ends at byte [\d,]+ in the middle of the gzip data", refusal(tmp_path, contents))
 
 
 def test_what_boxes_were_read_from_joins_the_stamp_but_not_each_of_many_files(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_two_folders_of_one_split_are_an_error(tmp_path: Path, names: tuple[str,
     first, second = sorted(names)
     assert refusal(path) == (
         f"{path}: has both {first} and {second}, and each would be the split {split!r}. Leave one of them out, for "
-        f"example with --exclude {second}. If they are classes: --classes-at 1."
+        f"example with --exclude /{second}. If they are classes: --classes-at 1."
     )
 
 
@@ -169,7 +169,7 @@ def test_flat_folders_that_are_named_like_splits_beside_another_are_a_question(t
     path = make(tmp_path / "set", *(f"{name}/a.jpg" for name in ("apple", "test", "train")))
     assert refusal(path) == (
         f"{path}: test, train are named like splits, but apple lies beside them. If they are splits, leave the others "
-        "out: --exclude apple. If all are classes: --classes-at 1."
+        "out: --exclude /apple. If all are classes: --classes-at 1."
     )
     dataset = read(path, classes_at="1")
     assert dataset.classes.ids == ("apple", "test", "train")
@@ -336,7 +336,7 @@ def test_a_validation_folder_of_an_unknown_class_is_an_error(tmp_path: Path) -> 
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/wasp/a.jpg")
     assert refusal(path) == (
         f"{path}: 1 of the 2 class folders of val are not in train: 'wasp' (in val/wasp). Both must have the same "
-        "classes. Correct their names, or leave them out, for example with --exclude 'val/wasp'."
+        "classes. Correct their names, or leave them out, for example with --exclude val/wasp."
     )
 
 
@@ -344,7 +344,7 @@ def test_images_that_lie_beside_the_class_folders_are_an_error(tmp_path: Path) -
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/2.jpg", "val/1.jpg")
     assert refusal(path) == (
         f"{path}/val: 2 images lie in it directly, the first is 1.jpg. Their class is unknown: put each image into a "
-        "folder named after its class, or leave them out, for example with --exclude 'val/1.jpg'."
+        "folder named after its class, or leave them out, for example with --exclude val/1.jpg."
     )
     flat = make(tmp_path / "flat", "b.jpg", "a.jpg")
     assert refusal(flat) == (

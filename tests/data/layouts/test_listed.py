@@ -152,7 +152,7 @@ def test_caffes_lists_are_read(tmp_path: Path) -> None:
     assert dataset.splits["test"].labels.tolist() == [-1, -1]
     assert listing(dataset, "test") == {f"ILSVRC2012_test_0000000{at}.JPEG": None for at in (1, 2)}
     assert set(dataset.notes) >= {
-        f"{path}/test.txt: no labels of ILSVRC2012's test images are known; those of the list are not used.",
+        f"{path}/test.txt: the labels of ILSVRC2012's test images are not public; the list's are not used.",
         "2 of 2 images of test have no labels.",
     }
 
@@ -227,14 +227,14 @@ def test_kaggles_train_list_gives_classes_by_folder(tmp_path: Path) -> None:
         f"{TENCH}/{TENCH}_2.JPEG": TENCH,
     }
     assert dataset.notes == (
-        f"{path}: its numbers are those of lines, as in Kaggle's lists; the class of an image is its folder.",
+        f"{path}: its numbers count lines, as in Kaggle's lists; the class of an image is its folder.",
     )
 
 
 def test_kaggles_val_list_is_refused_and_the_file_with_the_labels_named(tmp_path: Path) -> None:
     path = write(tmp_path / "val.txt", *(f"ILSVRC2012_val_{number:08} {number}" for number in (1, 2, 3)))
     assert refusal(path) == (
-        f"{path}: its numbers are those of lines, not labels: so are Kaggle's val.txt and test.txt. The labels of the "
+        f"{path}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The labels of the "
         "validation images are in LOC_val_solution.csv, beside the folder ILSVRC: give the folder that holds both."
     )
 
@@ -297,7 +297,7 @@ def test_tables_of_every_form_give_the_same_data_set(tmp_path: Path, form: str) 
     assert dataset.classes.ids == ("cat", "dog")
     assert listing(dataset) == {"dog/1.jpg": "dog", "cat/3.jpg": "cat"}
     assert listing(dataset, "val") == {"cat/2.jpg": "cat"}
-    assert dataset.notes == ()
+    assert dataset.notes == tuple(f"{path}/{split}.{form}: the labels are column 'label'." for split in rows)
 
 
 def test_huggingfaces_image_folders_have_metadata_in_each_split_or_at_the_top(tmp_path: Path) -> None:
@@ -328,17 +328,23 @@ def test_a_column_tells_the_split_of_each_image(tmp_path: Path) -> None:
         "test": {"4.jpg": None},
     }
     write(path / "all.csv", "path,label,split", "1.jpg,a,train", "2.jpg,b,fold 1")
-    assert refusal(path / "all.csv").startswith(
-        f"{path}/all.csv, line 3: 'fold 1' is no split. Known are train, training, val, validation, valid, test, testi"
+    assert refusal(path / "all.csv") == (
+        f"{path}/all.csv, line 3: 'fold 1' in column 'split' is no split (train, val or test). Correct it, or say "
+        "which value is val: --split-from split='fold 1'"
     )
 
 
 def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_which_is_said(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg")
-    for name, split in (("my-val.txt", "val"), ("caltech101_train.txt", "train"), ("Test_label", "test")):
+    for name, split in (
+        ("my-val.txt", "val"),
+        ("caltech101_train.txt", "train"),
+        ("Test_label", "test"),
+        ("train_val.txt", "train"),
+    ):
         assert list(read(write(path / name, "a/1.jpg 0", "b/2.jpg 1")).splits) == [split]
         (path / name).unlink()
-    for name in ("images.txt", "train_val.txt"):
+    for name in ("images.txt", "train_test.txt"):
         dataset = read(write(path / name, "a/1.jpg 0", "b/2.jpg 1"))
         assert list(dataset.splits) == ["train"]
         assert f"{path}/{name}: nothing tells a split, so its images are train." in dataset.notes
@@ -395,17 +401,21 @@ def test_a_list_in_an_archive_names_images_of_the_archive_only(tmp_path: Path) -
     write(path / "train.txt", f"{path}/train/a/1.jpg 0", f"{path}/train/b/2.jpg 1")
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         tar.add(path, "set")
+    assert read(tmp_path / "set.tar").fingerprint == dataset.fingerprint  # the paths of the machine that made it
+    write(path / "train.txt", f"{path}/train/a/7.jpg 0", f"{path}/train/b/8.jpg 1")
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(path, "set")
     assert "2 of the 2 images of the list are missing" in refusal(tmp_path / "set.tar")
 
 
 def test_images_that_are_not_there_are_one_error_with_count_line_and_path(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "a/3.jpg/x.jpg")
     write(path / "train.txt", "a/1.jpg 0", "", "b/9.jpg 1", "a/3.jpg 0", "b/2.jpg 1")
-    for source in (path, path / "train.txt"):
+    for source, searched in ((path, "the whole source"), (path / "train.txt", "the folder of the list and below it")):
         assert refusal(source) == (
             f"{path}/train.txt, line 3: there is no image {path}/b/9.jpg; 2 of the 4 images of the list are missing. "
-            "Paths are relative to the list's folder, or to one of these seen from there: train/, training/, images/, "
-            "../../Data/CLS-LOC/train/. Move the list or the images so that they meet, or take the lines out."
+            f"They were looked for in {searched}, with and without their suffix. Add the images, take them out of the "
+            "list, or say where they are with --images FOLDER."
         )
     write(path / "train.txt", "a/1.jpg 0", "a/3.jpg 1")
     assert f"there is no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. It is a folder." in refusal(
@@ -422,7 +432,7 @@ def test_a_missing_image_of_mxnets_list_may_be_in_the_record_file(tmp_path: Path
 def test_images_in_no_list_are_counted(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "b/3.jpg", "b/notes.txt")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
-    assert "1 image files that are in no list were left out." in read(path).notes
+    assert "1 image files that are in no list were left out, for example b/3.jpg." in read(path).notes
 
 
 def test_numbers_go_with_the_folder_above_or_the_name_where_the_folder_does_not_tell(tmp_path: Path) -> None:
@@ -667,7 +677,7 @@ def test_a_labels_file_that_does_not_list_classes_is_left_aside_which_is_said(tm
     (["1.jpg 0", "2.jpg"], "train.txt, line 2: '2.jpg' has no label; 1 of 2 images have none. Only images"),
     (["1.jpg 0", "2.jpg -1"], "train.txt, line 2: '2.jpg' has no label; 1 of 2 images have none."),
     (["path,text", "1.jpg,0"], "train.txt, line 2: '1.jpg' has no label; 1 of 1 images have none. Its columns are"),
-    (["1.jpg 1", "2.jpg 1"], "train.txt: all images are of one class, '0'; two are needed at least."),
+    (["1.jpg 1", "2.jpg 1"], "train.txt: all images are of one class, '0'; at least two are needed."),
 ])  # fmt: skip
 def test_images_without_labels_or_of_one_class_are_an_error(tmp_path: Path, lines: list[str], expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
@@ -692,8 +702,8 @@ def test_two_lists_of_one_split_are_an_error(tmp_path: Path) -> None:
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
     write(path / "train.csv", "path,label", "a/1.jpg,0", "b/2.jpg,1")
     assert refusal(path) == (
-        f"{path}: train.csv and train.txt both list images of the split 'train'. Move one of them away, or name the "
-        "lists to use: one, or several by a pattern such as '{train,val}.txt'."
+        f"{path}: train.csv and train.txt both list images of the split 'train'. Leave one of them out, for example "
+        "with --exclude 'train.txt', or name the lists to use: one, or several by a pattern such as '{train,val}.txt'."
     )
     assert list(read(path / "train.txt").splits) == ["train"]
 
@@ -713,13 +723,15 @@ def test_a_file_that_is_no_list_is_left_out_which_is_said(tmp_path: Path) -> Non
     write(path / "how_to_train", "Train it well")
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes[0] == f"{path}/how_to_train is no image list: it was left out."
+    assert dataset.notes[0] == f"{path}/how_to_train names none of the images: it is not used."
 
 
 def test_a_table_with_unknown_columns_is_an_error_that_shows_them(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", "id,breed", "1,cat")
-    assert refusal(path).startswith(
-        f"{path}, line 1: 'id,breed' is neither an image with its label nor a header with a column of paths (path, "
+    assert refusal(path) == (
+        f"{path}: none of its columns names images; it begins with 'id,breed'. A list has lines of a path and a label, "
+        "or a header with a column of paths (path, file_name, image, ...) above rows that name images beside it. If "
+        "they are elsewhere, say where with --images FOLDER."
     )
 
 
@@ -792,3 +804,17 @@ def test_rows_are_the_same_from_a_folder_and_from_its_list(tmp_path: Path) -> No
     assert one.fingerprint == other.fingerprint
     assert one.classes == other.classes
     assert dataclasses.asdict(one.classes) == dataclasses.asdict(other.classes)
+
+
+def test_a_list_of_more_bytes_than_any_list_has_is_an_error_unread(tmp_path: Path) -> None:
+    path = write(make(tmp_path, "cat/1.jpg") / "list.csv", "path,label", "cat/1.jpg,0")
+    with path.open("r+b") as file:
+        file.truncate(20 * 10**9)
+    assert f"{path}: has 20,000,000,000 bytes" in refusal(path)
+
+
+def test_a_list_names_files_in_either_unicode_form(tmp_path: Path) -> None:
+    """macOS writes "\u00e9" as two characters, and the list was made elsewhere."""
+    make(tmp_path, "cafe\u0301/1.jpg", "the\u0301/2.jpg")
+    path = write(tmp_path / "list.txt", "caf\u00e9/1.jpg 0", "th\u00e9/2.jpg 1")
+    assert listing(read(path)) == {"caf\u00e9/1.jpg": "caf\u00e9", "th\u00e9/2.jpg": "th\u00e9"}

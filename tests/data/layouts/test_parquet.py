@@ -19,6 +19,7 @@ from tench.data.files.tree import Tree, open_tree
 from tench.data.formats import parquet_images
 from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.layouts import folder, parquet
+from tench.data.limits import Limits
 from tench.data.table import Dataset
 from tench.errors import TenchError
 
@@ -190,11 +191,12 @@ def test_all_other_images_are_copied_once_and_the_size_is_said(
     with caplog.at_level(logging.INFO, logger="tench"):
         dataset = read(file)
     rows = dataset.splits["train"]
-    assert {rows.shard(row) for row in range(100)} == {f"{tmp_path}/spool/x.parquet.images"}
+    (copy,) = (tmp_path / "spool").glob("x.parquet.*.images")
+    assert {rows.shard(row) for row in range(100)} == {str(copy)}
     assert listing(dataset) == {
         f"{'ab'[number % 2]}/{number:03}.jpg": ("ab"[number % 2], images[number]) for number in range(100)
     }
-    assert (tmp_path / "spool/x.parquet.images").read_bytes() == b"".join(images)
+    assert copy.read_bytes() == b"".join(images)
     metadata = pa.parquet.ParquetFile(file).metadata
     size = sum(metadata.row_group(n).column(0).total_uncompressed_size for n in range(metadata.num_row_groups))
     why = "compressed" if options.get("compression") != "none" else "not in one piece each"
@@ -560,8 +562,10 @@ def test_what_is_not_parquet_is_not_recognised(tmp_path: Path) -> None:
 def test_the_stamp_holds_the_files_and_the_copies(tmp_path: Path) -> None:
     path = imagenet_1k(tmp_path / "set")
     files = {str(found) for found in path.rglob("*.parquet")}
-    copies = {f"{tmp_path}/spool/data%{Path(file).name}.images" for file in files}
-    assert set(parquet.read(tree_of(path)).stamp) == files | copies | {str(path), str(path / "data")}
+    stamp = set(parquet.read(tree_of(path)).stamp)
+    copies = set(map(str, (tmp_path / "spool").glob("*.parquet.*.images")))
+    assert len(copies) == len(files)
+    assert stamp == files | copies | {str(path), str(path / "data")}
 
 
 def test_the_image_may_be_any_photograph(photo_folder: Path, tmp_path: Path) -> None:
@@ -574,3 +578,72 @@ def test_the_image_may_be_any_photograph(photo_folder: Path, tmp_path: Path) -> 
     for key, (_, data) in listing(read(file)).items():
         with Image.open(io.BytesIO(data)) as one, Image.open(photo_folder / "train" / key) as other:
             assert np.array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_millions_of_rows_that_take_no_bytes_are_refused(tmp_path: Path) -> None:
+    """Equal labels and null images: a file of kilobytes, and a list of all labels would take gigabytes."""
+    count = 2_000_000
+    nulls = pa.StructArray.from_arrays(
+        [pa.nulls(count, pa.binary()), pa.nulls(count, pa.string())], ["bytes", "path"], mask=pa.repeat(True, count)
+    )
+    file = tmp_path / "train.parquet"
+    pa.parquet.write_table(
+        pa.table({"image": nulls, "label": pa.repeat(1, count)}), file, compression="zstd", row_group_size=count
+    )
+    assert refusal(file).startswith(f"{file}: has 2,000,000 rows, but its images take ")
+    assert refusal(file).endswith("with a byte or more each. It is damaged, or holds no images.")
+    assert file.stat().st_size < 100_000
+
+
+def test_a_file_of_more_rows_than_the_limit_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.parquet", [image(0), image(1)], ["0.jpg", "1.jpg"], [0, 1])
+    with pytest.raises(TenchError, match=r"has 2 rows, but its images take .*; at most 1 rows are read"):
+        parquet.read(open_tree(file, tmp_path / "spool", limits=Limits(rows=1)))
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}])
+def test_one_long_path_of_all_rows_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    count = 200
+    file = write(tmp_path / "train.parquet", [image(0)] * count, ["x" * 5000] * count, [0, 1] * (count // 2), **options)
+    assert refusal(file).startswith(f"{file}: the path 'xxx")
+    assert "(5,000 characters) is too long; at most 4,096 characters are read." in refusal(file)
+
+
+def test_metadata_nested_without_end_name_no_classes(tmp_path: Path) -> None:
+    file = write(tmp_path / "train.parquet", [image(0), image(1)], ["0.jpg", "1.jpg"], [0, 1])
+    found = pa.parquet.read_table(file).replace_schema_metadata({"huggingface": "[" * 100_000})
+    pa.parquet.write_table(found, file)
+    assert read(file).classes.numbered
+
+
+@pytest.mark.parametrize("name", [b"1.jpg", b"label", b"image"])
+def test_a_name_or_path_that_is_not_utf_8_is_refused(tmp_path: Path, name: bytes) -> None:
+    file = tmp_path / "train.parquet"
+    column = pa.array([{"bytes": image(number), "path": f"{number}.jpg"} for number in range(2)], IMAGE)
+    data = pa.table({"image": column, "label": ["cat", "dog"]})
+    pa.parquet.write_table(
+        data, file, store_schema=False, compression="none", use_dictionary=False, write_statistics=False
+    )
+    file.write_bytes(file.read_bytes().replace(name, b"\xff\xfe" + name[2:]))
+    assert str(file) in refusal(file)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_mutated_file_is_read_or_refused_by_its_name(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("mutated") / "train.parquet"
+    write(path, [image(0), image(1)], ["0.jpg", "1.jpg"], [0, 1], ["cat", "dog"], compression="none")
+    whole = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(4, len(whole) - 9))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(whole)
+    try:
+        parquet.read(tree_of(path))
+    except TenchError as error:
+        text = str(error)
+    else:
+        text = str(path)
+    assert str(path) in text
+    assert len(text) < 1000

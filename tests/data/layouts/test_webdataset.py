@@ -499,7 +499,7 @@ def test_labels_may_be_text_in_json(tmp_path: Path, field: str) -> None:
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert listing(dataset) == {"d/d1.jpg": "d", "c/c2.jpg": "c", "d/d3.jpg": "d"}
     assert dataset.classes.ids == ("c", "d")
-    assert dataset.notes == ("The class ids are from the samples' .json.",)
+    assert dataset.notes == ("The class ids are from the samples' labels.",)
 
 
 def test_labels_that_are_text_have_the_order_of_a_list_beside_the_shards(tmp_path: Path) -> None:
@@ -567,8 +567,9 @@ def test_training_samples_without_labels_are_an_error(tmp_path: Path) -> None:
     pack(tmp_path / "set/a-val.tar", joined(sample("a", 0)))
     shard = pack(tmp_path / "set/train.tar", joined(sample("b"), sample("c")))
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has no label: a .cls, or a .json with a field 'label', is expected. No sample of train "
-        "has one: write the shards again."
+        f"{at(shard, 'b.jpg')}: has no label: a .cls, or a .json with a field 'label', is expected. The samples have "
+        "the parts .cls ('0'), .jpg. If one of them is the label, name it with --keys label=PART (or label=FIELD for a "
+        "field of .json); else write the shards again."
     )
 
 
@@ -578,11 +579,12 @@ def test_a_set_without_any_label_is_an_error(tmp_path: Path) -> None:
     assert refusal(shard) == expected
 
 
-@pytest.mark.parametrize("text", [b"cat", b"1.0", b"-2", b"", b"1 2", "\u0663".encode(), b"12345678901"])
-def test_a_cls_that_is_no_number_is_an_error(tmp_path: Path, text: bytes) -> None:
+@pytest.mark.parametrize("text", [b"1.0", b"-2", b"", b"1 2", "\u0663".encode(), b"12345678901"])
+def test_a_cls_that_is_neither_a_number_nor_a_name_is_an_error(tmp_path: Path, text: bytes) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), [("b.jpg", b"x"), ("b.cls", text)]))
     assert refusal(shard) == (
-        f"{at(shard, 'b.cls')}: holds {text!r}, but the number of a class is expected. Write the shard again."
+        f"{at(shard, 'b.cls')}: holds {text!r}, but the number or the name of a class is expected. Write the "
+        "shard again."
     )
 
 
@@ -631,7 +633,8 @@ def test_two_images_in_one_sample_are_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.mask.png", b"")]))
     assert refusal(shard) == (
         f"{at(shard, 'b.mask.png')}: its sample has a second image, the first is b.jpg. A sample's name ends at the "
-        "first dot, and each is one image: write the shard again, with names that differ before the dot."
+        "first dot, and each is one image: name its part with --keys image=PART, or write the shard again, with names "
+        "that differ before the dot."
     )
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -457,7 +458,8 @@ def test_another_command_does_not_write_over_the_first_files_of_a_tree(
 def test_an_image_overwritten_between_a_kill_and_the_next_run_is_noticed(photos: Path, begun: Path) -> None:
     time.sleep(0.02)
     image = photos / "train/n01440764/n01440764_9.JPEG"
-    image.write_bytes(image.read_bytes()[::-1])
+    data = image.read_bytes()
+    image.write_bytes(data[:100] + data[:99:-1])
     with pytest.raises(TenchError, match=rf"^{image}: has changed while it was read"):
         prepare(photos, begun, options=Options(to="recordio"))
 
@@ -568,7 +570,8 @@ def test_an_image_overwritten_midway_is_noticed(photos: Path, tmp_path: Path) ->
     made = plan(open_source(photos), tmp_path / "dest", Options(to="recordio"), threads=1)
     image = photos / "train/n01440764/n01440764_9.JPEG"
     time.sleep(0.02)  # file systems have coarse clocks
-    image.write_bytes(image.read_bytes()[::-1])
+    data = image.read_bytes()
+    image.write_bytes(data[:100] + data[:99:-1])
     with pytest.raises(TenchError, match=rf"^{image}: has changed while it was read"):
         write(made, threads=1)
 
@@ -642,9 +645,49 @@ def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(p
 
 
 def test_tfrecord_needs_the_size_of_every_image(photos: Path, tmp_path: Path) -> None:
-    miniature.write(photos / "train", {"n03126707/text.JPEG": b"no image"})
-    with pytest.raises(TenchError, match=r"text\.JPEG: no image: .*, and the layout needs its size"):
+    miniature.write(photos / "train", {"n03126707/text.JPEG": b"\xff\xd8\xff of which nothing is left"})
+    with pytest.raises(TenchError, match=r"text\.JPEG: damaged JPEG: .*, and the layout needs its size"):
         prepare(photos, tmp_path / "dest", "tfrecord")
+
+
+def _secret(photos: Path, tmp_path: Path, text: bytes = b"root:x:0:0:root") -> Path:
+    """The photographs with a link among them that leads to a text outside."""
+    (tmp_path / "secret").write_bytes(text)
+    (photos / "train/n03126707/secret.png").symlink_to(tmp_path / "secret")
+    return photos / "train/n03126707/secret.png"
+
+
+@pytest.mark.parametrize("text", [b"root:x:0:0:root", b"Python", b"BMW and more", b"P6 is a road"])
+@pytest.mark.parametrize("to", ["webdataset", "recordio", "folder", "list"])
+def test_what_is_no_image_is_never_written(photos: Path, tmp_path: Path, to: Any, text: bytes) -> None:
+    link = _secret(photos, tmp_path, text)
+    with pytest.raises(TenchError) as error:
+        prepare(photos, tmp_path / "dest", to)
+    assert str(error.value).startswith(str(link))
+    assert str(error.value).endswith(
+        "\nWith --bad skip it is left out, with --bad fix decoded as far as it goes; 'tench check SOURCE' names every "
+        "such image."
+    )
+    written = [path for path in (tmp_path / "dest").rglob("*") if path.is_file()]
+    assert [path for path in written if text in path.read_bytes()] == []
+
+
+def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside/n03126707").mkdir(parents=True)
+    inside = photos / "train/n03126707"
+    image = next(inside.iterdir())
+    shutil.copy(image, tmp_path / "outside/a.JPEG")
+    shutil.copy(image, tmp_path / "outside/n03126707/b.JPEG")
+    (inside / "a.JPEG").symlink_to(tmp_path / "outside/a.JPEG")
+    (inside / "more").symlink_to(tmp_path / "outside/n03126707")
+    (inside / "c.JPEG").symlink_to(image.name)  # stays inside
+    made = plan(open_source(photos), tmp_path / "dest", Options(to="folder"), threads=1)
+    assert "2 images lie outside of the source, which links lead to: they are copied." in made.notes
+    num_images = sum(map(len, made.images.tables.values()))
+    assert made.num_linked == num_images - 2
+    write(made, threads=1)
+    links = {path.name: path.stat().st_nlink for path in (tmp_path / "dest/train/n03126707").rglob("*.JPEG")}
+    assert (links["a.JPEG"], links["b.JPEG"], links["c.JPEG"]) == (1, 1, image.stat().st_nlink)
 
 
 def test_an_empty_image_is_told_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:

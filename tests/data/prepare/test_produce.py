@@ -55,9 +55,18 @@ def test_the_bytes_of_a_whole_image_stay_untouched(tmp_path: Path, data: bytes, 
     assert stored(table(tmp_path, JPEG, data), 1, None, bad) == (data, "")
 
 
-@pytest.mark.parametrize("data", [CUT, NO_IMAGE, PNG[:-100]])
+@pytest.mark.parametrize("data", [CUT, PNG[:-100]])
 def test_what_stays_untouched_is_not_decoded_by_fail(tmp_path: Path, data: bytes) -> None:
     assert stored(table(tmp_path, data), 0, None, "fail") == (data, "")
+
+
+@pytest.mark.parametrize("data", [NO_IMAGE, b"root:x:0:0:root", b"Python", b"BM of a car", b"P5 is a road", b""])
+def test_what_is_no_image_is_not_stored(tmp_path: Path, data: bytes) -> None:
+    rows = table(tmp_path, JPEG, data)
+    with pytest.raises(ImageError) as error:
+        stored(rows, 1, None, "fail")
+    assert str(error.value).startswith(f"{rows.place(1)}: ")
+    assert str(error.value).endswith("'tench check SOURCE' names every such image.")
 
 
 @pytest.mark.parametrize("bad", POLICIES)

@@ -317,7 +317,15 @@ SETS = [
         "SVHN",
         svhn,
         (
-            Form("the folder of `train_32x32.mat`, `test_32x32.mat` and `extra_32x32.mat`"),
+            Form("`train_32x32.mat` and `test_32x32.mat`", only=("t",), splits=("train", "test")),
+            Form(
+                "the folder of these and `extra_32x32.mat`",
+                refused="`--exclude 'extra*'`, or name the files",
+                says=("extra_32x32.mat", "--exclude"),
+            ),
+            Form(
+                "the folder of these and `extra_32x32.mat`", options={"exclude": ("extra*",)}, splits=("train", "test")
+            ),
             Form("`train_32x32.mat` alone", "train_32x32.mat", only=("train",), splits=("train",)),
         ),
         by_split("SVHN", "train", "test", "extra"),
@@ -334,19 +342,13 @@ SETS = [
     Published(
         "SEMEION",
         semeion,
-        (Form("the folder of `semeion.data`", refused="convert it to images", says=("semeion.data",)),),
+        (Form("the folder of `semeion.data`"),),
         lambda root: {"train": torchvision_set("SEMEION", root, download=False)},
     ),
     Published(
         "USPS",
         usps,
-        (
-            Form(
-                "the folder of `usps.bz2` and `usps.t.bz2`",
-                refused="convert it to images",
-                says=("usps.bz2",),
-            ),
-        ),
+        (Form("the folder of `usps.bz2` and `usps.t.bz2`"),),
         train_and_test("USPS"),
     ),
     Published(

@@ -8,7 +8,7 @@ of those that are bad or unusual.
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -28,7 +28,7 @@ from tench.data.images.image import (
     probe,
 )
 from tench.data.table import FILE, Dataset, Table
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 from tench.parallel import in_order
 
 ODD = {
@@ -50,13 +50,23 @@ _ROWS_PER_TASK = 32
 
 @dataclasses.dataclass(frozen=True)
 class Bad:
-    """An image that cannot be read or decoded. fixable: it is a JPEG that can be decoded in part."""
+    """An image that cannot be decoded. fixable: it is a JPEG that can be decoded in part."""
 
     split: str
     key: str
     file: str
     reason: str
     fixable: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """An image that was not read this time (permission, network disk, memory): whether it is bad is not known."""
+
+    split: str
+    key: str
+    file: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +104,9 @@ class Sides:
 class Report:
     """What a check found. In the order of splits and rows.
 
-    images: number checked, bad ones among them. height, width: of those that decode; None where none does. duplicates:
-    of the same content. near: those that look alike; None where they were not looked for. damaged, checksums: see
-    `containers.verify`. known: see `known.sentences`.
+    images: number checked, bad and unreadable ones among them. height, width: of those that decode; None if none does.
+    duplicates: of the same content. near: those that look alike; None if they were not looked for. damaged, checksums,
+    unreadable_files: see `containers.verify`. known: see `known.sentences`.
     """
 
     images: int
@@ -109,11 +119,13 @@ class Report:
     damaged: tuple[Damaged, ...] = ()
     checksums: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    unreadable_files: tuple[Damaged, ...] = ()
 
     @property
     def stops_training(self) -> bool:
         """Whether a training would stop at an image, or on data that has changed since it was written."""
-        return bool(self.bad or self.damaged)
+        return bool(self.bad or self.damaged or self.unreadable or self.unreadable_files)
 
     @property
     def odd(self) -> dict[str, Odd]:
@@ -133,6 +145,10 @@ class Report:
             "checksums": list(self.checksums),
             "damaged": [dataclasses.asdict(damaged) for damaged in self.damaged],
             "bad": [dataclasses.asdict(bad) for bad in self.bad],
+            "unreadable": [
+                *(dataclasses.asdict(image) for image in self.unreadable),
+                *(dataclasses.asdict(file) for file in self.unreadable_files),
+            ],
             "odd": {
                 kind: {"count": odd.count, "meaning": ODD[kind], "examples": list(odd.examples)}
                 for kind, odd in self.odd.items()
@@ -161,6 +177,7 @@ def check(
     hashes = np.zeros_like(digests[: num_images if near else 0])
     hashed = np.zeros(num_images, bool)
     bad: dict[int, Bad] = {}
+    unreadable: dict[int, Unreadable] = {}
     odd: dict[int, OddImage] = {}
     starts = dict(zip(dataset.splits, itertools.accumulate(map(len, dataset.splits.values()), initial=0), strict=False))
     num_done = 0
@@ -169,8 +186,11 @@ def check(
             table = dataset.splits[split]
             for row, image in seen:
                 position = starts[split] + row
-                if isinstance(image, _Bad):
-                    bad[position] = Bad(split, table.key(row), table.shard(row), image.reason, image.fixable)
+                if isinstance(image, Bad):
+                    bad[position] = image
+                    continue
+                if isinstance(image, Unreadable):
+                    unreadable[position] = image
                     continue
                 sizes[position] = image.height, image.width
                 digests[position] = np.frombuffer(image.digest, np.uint8)
@@ -194,7 +214,22 @@ def check(
         damaged=files.damaged,
         checksums=files.checksums,
         known=tuple(known.sentences(dataset)),
+        unreadable=tuple(unreadable[position] for position in sorted(unreadable)),
+        unreadable_files=files.unreadable,
     )
+
+
+def look_again(dataset: Dataset, unreadable: Sequence[Unreadable]) -> tuple[list[Bad], list[Unreadable]]:
+    """Decode the images that could not be read before: those that are bad, and those that still cannot be read."""
+    bad, still = [], []
+    row_of = {split: {key: row for row, key in enumerate(table.keys())} for split, table in dataset.splits.items()}
+    for one in unreadable:
+        found = _see_one(one.split, dataset.splits[one.split], row_of[one.split][one.key], near=False)
+        if isinstance(found, Bad):
+            bad.append(found)
+        elif isinstance(found, Unreadable):
+            still.append(found)
+    return bad, still
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,13 +241,7 @@ class _Good:
     hash: bytes | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Bad:
-    reason: str
-    fixable: bool
-
-
-_Seen = list[tuple[int, _Good | _Bad]]
+_Seen = list[tuple[int, _Good | Bad | Unreadable]]
 """Rows, each with what was found."""
 
 
@@ -228,21 +257,24 @@ def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str,
 
     def see(task: tuple[str, list[int]]) -> _Seen:
         split, rows = task
-        return [(row, _see_one(dataset.splits[split], row, near)) for row in rows]
+        return [(row, _see_one(split, dataset.splits[split], row, near)) for row in rows]
 
     with contextlib.closing(in_order(see, tasks(), threads=threads, name="check")) as results:
         for (split, _), seen in results:
             yield split, seen
 
 
-def _see_one(table: Table, row: int, near: bool) -> _Good | _Bad:
+def _see_one(split: str, table: Table, row: int, near: bool) -> _Good | Bad | Unreadable:
     data = b""
     try:
         data = table.read(row)
         pixels, remark = decode_as(table, row, data, 3)
         odd = _oddities(probe(data), table.key(row), data) if table.encoding(row) == FILE else {}
+    except PassingError as error:
+        return Unreadable(split, table.key(row), table.shard(row), str(error))
     except TenchError as error:
-        return _Bad(str(error), table.encoding(row) == FILE and _decodes_in_part(data))
+        fixable = table.encoding(row) == FILE and _decodes_in_part(data)
+        return Bad(split, table.key(row), table.shard(row), str(error), fixable)
     height, width = pixels.shape[:2]
     if min(height, width) < _TINY_PIXELS:
         odd["tiny"] = f"{width} x {height} pixels"

@@ -34,13 +34,23 @@ class Damaged:
 
 @dataclasses.dataclass(frozen=True)
 class Containers:
-    """What was found, in the order of the files. checksums: a sentence for each published file, right or not."""
+    """What was found, in the order of the files. checksums: a sentence for each published file, right or not.
+
+    unreadable: files that could not be read this time, which says nothing about what they hold.
+    """
 
     checksums: tuple[str, ...]
     damaged: tuple[Damaged, ...]
+    unreadable: tuple[Damaged, ...] = ()
 
 
-_Found = str | Damaged
+@dataclasses.dataclass(frozen=True)
+class _NotRead:
+    file: str
+    reason: str
+
+
+_Found = str | Damaged | _NotRead
 _Advance = Callable[[int], None]
 """Called with how many more bytes are verified."""
 
@@ -65,7 +75,9 @@ def verify(stamp: Stamp, *, threads: int) -> Containers:
         finally:  # stopped by Ctrl-C or an error: do not read on what nobody waits for
             stopped.set()
     return Containers(
-        tuple(one for one in found if isinstance(one, str)), tuple(one for one in found if isinstance(one, Damaged))
+        tuple(one for one in found if isinstance(one, str)),
+        tuple(one for one in found if isinstance(one, Damaged)),
+        tuple(Damaged(one.file, one.reason) for one in found if isinstance(one, _NotRead)),
     )
 
 
@@ -81,7 +93,7 @@ class _Job:
         try:
             return list(self.look(self.path, advance))
         except OSError as error:
-            return [Damaged(self.path, f"cannot be read ({error.strerror}).")]
+            return [_NotRead(self.path, f"cannot be read ({error.strerror}).")]
         except zipfile.BadZipFile as error:
             return [Damaged(self.path, f"the zip archive is damaged ({error}). Copy or download it again.")]
 
@@ -93,12 +105,20 @@ def _jobs(path: str, size: int) -> Iterator[_Job]:
         yield _Job(path, 0, functools.partial(_other_size, size, namesakes))
     if fitting or any(known.num_bytes == size for known in KNOWN_FILES):
         yield _Job(path, size, functools.partial(_checksum, fitting))
-    with open(path, "rb") as file:
-        head = file.read(tfrecord.HEADER_BYTES)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(tfrecord.HEADER_BYTES)
+    except OSError as error:
+        yield _Job(path, 0, functools.partial(_not_read, error))
+        return
     if tfrecord.is_record(head):
         yield _Job(path, size, _records)
     elif head.startswith(_ZIP_START):
         yield _Job(path, size, _members)
+
+
+def _not_read(error: OSError, path: str, advance: _Advance) -> Iterator[_Found]:
+    yield _NotRead(path, f"cannot be read ({error.strerror}).")
 
 
 def _other_size(size: int, namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:

@@ -140,6 +140,39 @@ def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterato
     yield from _zstd(file, where) if form == "zstd" else _members(file, form, where, limits)
 
 
+class Forward:
+    """Decompressed bytes by place, for reads that go forwards: only what lies before the last read is forgotten."""
+
+    def __init__(self, file: BinaryIO, where: str, limits: Limits = LIMITS) -> None:
+        self._pieces = _bounded(file, where, limits)
+        self._start, self._held = 0, b""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """(length, offset) -> the bytes there, fewer only at the end. No byte is asked for before the last offset."""
+        assert offset >= self._start, f"byte {offset} has gone by"
+        pieces, end = [self._held[offset - self._start :]], self._start + len(self._held)
+        self._held = b""
+        while end < offset + length and (piece := next(self._pieces, b"")):
+            pieces.append(piece[max(0, offset - end) :])
+            end += len(piece)
+        self._held = b"".join(pieces)
+        self._start = end - len(self._held)
+        return self._held[:length] if self._start == offset else b""
+
+    def finish(self) -> None:
+        """Read to the end, where checksums stand."""
+        for _ in self._pieces:
+            pass
+
+
+def _bounded(file: BinaryIO, where: str, limits: Limits) -> Iterator[bytes]:
+    unpacked = 0
+    for piece, position in decompressed(file, where, limits):
+        unpacked += len(piece)
+        refuse_bomb(position, unpacked, where, limits)
+        yield piece
+
+
 def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[tuple[bytes, int]]:
     """Pieces of one compressed member after the other."""
     begin = before = position = 0  # of this member, of the bytes at hand, and their end, in the file

@@ -5,13 +5,27 @@ and a list made on one system must find the files packed on another. A tree has 
 up by its composed form.
 """
 
+import functools
+import importlib.util
 import re
 import unicodedata
 from pathlib import Path
 
 from tench.errors import TenchError
 
-EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif".split())
+HEIF_EXTENSIONS = frozenset({".heic", ".heif"})
+"""Suffixes of image files that only the extra `interop` decodes."""
+
+
+@functools.cache
+def reads_heif() -> bool:
+    """Whether pillow-heif is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .avif".split()
+) | (HEIF_EXTENSIONS if reads_heif() else frozenset())
 """Suffixes of image files, in lower case."""
 
 PREPARED = "prepared.json"
@@ -57,10 +71,10 @@ def inside(name: str, where: str) -> str:
     """
     if name[1:2] == ":" and _DRIVE.match(name):
         raise _outside(name, where)
-    if name and "/." not in name and "//" not in name and name[0] not in "./" and name[-1] != "/":
+    if name and "/." not in name and "//" not in name and "\\" not in name and name[0] not in "./" and name[-1] != "/":
         return name  # nearly every name
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    if not name or name[0] == "/" or ".." in parts:
+    if not name or name[0] in "/\\" or ".." in name.replace("\\", "/").split("/"):
         raise _outside(name, where)
     return "/".join(parts)
 

@@ -11,6 +11,7 @@ import bisect
 import concurrent.futures
 import contextlib
 import dataclasses
+import errno
 import fnmatch
 import functools
 import glob
@@ -22,7 +23,7 @@ import operator
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +32,15 @@ import numpy as np
 from tench.data.files import tar
 from tench.data.files import zip as zips
 from tench.data.files.code_pages import chosen_page
-from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, refuse_bomb, spool_compressed
+from tench.data.files.compressed import (
+    INDEXED_BYTES,
+    Forward,
+    Pread,
+    first_bytes,
+    form_of,
+    refuse_bomb,
+    spool_compressed,
+)
 from tench.data.files.gzip_index import build_index, open_indexed
 from tench.data.files.names import JUNK, composed, is_image_name, shown
 from tench.data.limits import LIMITS, Limits
@@ -48,6 +57,9 @@ _COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
 """What the names of nearly all images end with: a quick look before the whole rule."""
 _MAX_THREADS = 16
 """Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
+
+_SHOWN_PATH = 200
+"""Characters of a path that is too long to be opened, in a message."""
 
 _Members = list[tuple[str, int, int]]
 """(name, offset, bytes) of the members of an archive."""
@@ -127,6 +139,19 @@ class Tree:
         """The positions of all files below a folder; they are neighbours in `names`."""
         below = _below(self.names, folder)
         return range(below.start, below.stop)
+
+    def renamed(self, rename: Callable[[str], str]) -> "Tree":
+        """This tree with other names for its files and folders; where their bytes lie stays."""
+        names = [rename(name) for name in self.names]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return dataclasses.replace(
+            self,
+            names=[names[position] for position in order],
+            folders=sorted({rename(folder) for folder in self.folders}),
+            shard=self.shard[order],
+            offset=self.offset[order],
+            length=self.length[order],
+        )
 
     def under(self, folder: str) -> "Tree":
         """The part of this tree below a folder, with names from there."""
@@ -215,6 +240,14 @@ class Tree:
                     found.append(member)
             yield found, pread
 
+    def is_archive(self, name: str) -> bool:
+        """Whether a file is a tar, compressed or not, or a zip, by its content; False if it is unreadable."""
+        try:
+            with self.open(name) as file:
+                return _is_archive(file, name)
+        except (OSError, TenchError):
+            return False
+
     def read(self, name: str, what: str = "a file that is read whole", at_most: int | None = None) -> bytes:
         """A whole file of the tree, for small ones.
 
@@ -232,8 +265,13 @@ class Tree:
         return data
 
     def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
-        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks."""
-        return self.read(name, what, at_most).decode("utf-8-sig", "replace")
+        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks.
+
+        what, at_most: as for `read`, but `text_bytes` of the limits unless told otherwise.
+        """
+        return self.read(name, what, self.limits.text_bytes if at_most is None else at_most).decode(
+            "utf-8-sig", "replace"
+        )
 
     def spooled(self, name: str, suffix: str) -> Path:
         """A path in the cache for what is unpacked of a file of the tree, the same each time it is read."""
@@ -421,8 +459,13 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         if not is_archive(path):
             return single
     except OSError as error:
-        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(error.filename or "") else ""
-        raise TenchError(f"{error.filename}: cannot be read ({error.strerror}).{link}") from error
+        where, remedy = str(error.filename), ""
+        if error.errno == errno.ENAMETOOLONG:
+            where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
+            remedy = " Move what it holds further up, or out of the data set."
+        elif os.path.islink(where):
+            remedy = " It is a link: restore what it leads to, or remove it."
+        raise TenchError(f"{where}: cannot be read ({error.strerror}).{remedy}") from error
     return single.opened([path.name]).under(path.name)
 
 
@@ -491,11 +534,20 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content."""
+    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook.
+
+    Raises TenchError if it is compressed and cannot be unpacked.
+    """
+    if path.suffix.lower() == ".xlsx":
+        return False
     with open_regular(path) as file:
-        head = file.read(tar.BLOCK)
-        if form_of(head):
-            head = first_bytes(file, tar.BLOCK)
+        return _is_archive(file, str(path))
+
+
+def _is_archive(file: BinaryIO, where: str) -> bool:
+    head = file.read(tar.BLOCK)
+    if form_of(head):
+        head = Forward(file, where).pread(tar.BLOCK, 0)
     return tar.is_tar(head) or zips.is_zip(head[:4])
 
 
@@ -582,9 +634,15 @@ class _Files:
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
+        own = f"{source.name}/" if root == source.parent else ""  # an archive's paths count from inside of it
         if excluded:
-            kept = [position for position in kept if not _is_excluded(self.names[position], excluded)]
-            folders = [folder for folder in folders if not _is_excluded(folder, dict(excluded))]
+            kept = [at for at in kept if not _is_excluded(self.names[at].removeprefix(own), excluded)]
+            folders = [folder for folder in folders if not _is_excluded(folder.removeprefix(own), dict(excluded))]
+        hidden = {
+            folder: found
+            for folder, found in self.hidden.items()
+            if not _is_excluded(folder.removeprefix(own), dict(excluded))
+        }
         order = sorted(kept, key=self.names.__getitem__)
         names = [self.names[position] for position in order]
         if any(map(operator.eq, names, itertools.islice(names, 1, None))):
@@ -605,7 +663,7 @@ class _Files:
             options=options,
             excluded=excluded,
             limits=self._limits,
-            hidden={folder: found for folder, found in self.hidden.items() if not _is_excluded(folder, dict(excluded))},
+            hidden=hidden,
         )
 
 

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from tench.data.beside import text_beside
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
-from tench.data.formats.numbering import MAX_CLASSES
 from tench.data.formats.wordnet import names_of
+from tench.data.limits import LIMITS
 from tench.data.splits import TEST, TRAIN, group_by_split, without_split
 from tench.data.table import PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError
@@ -207,7 +207,7 @@ def _values(array: Array) -> npt.NDArray[Any]:
     if values.ndim == 2:
         values = _from_columns(array, values)
     whole: npt.NDArray[np.int64] = values.astype(np.int64)
-    most = max(MAX_CLASSES, 1)
+    most = max(LIMITS.classes, 1)
     if (wrong := np.flatnonzero((whole < -1) | (whole >= most))).size:
         row = int(wrong[0])
         raise TenchError(

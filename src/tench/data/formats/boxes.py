@@ -8,20 +8,18 @@ Archives are read from front to back, which needs no second copy on disk, and ab
 """
 
 import dataclasses
-import gzip
 import itertools
 import math
 import re
-import tarfile
 import xml.etree.ElementTree as ElementTree
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from tench.data.files import tar
-from tench.data.files.names import inside
+from tench.data.files.compressed import Forward, Pread, form_of
+from tench.data.files.names import shown
 from tench.data.files.tree import Tree, open_tree
 from tench.data.table import Contents, Rows
 from tench.errors import TenchError
@@ -37,10 +35,6 @@ _XML = re.compile(r"(n\d{8}_\d+|ILSVRC20\d\d_(val|test)_\d{8})\.xml")
 
 _PACKAGE = re.compile(r"imagenet[-_]object[-_]localization[^/]*\.(tar|tar\.gz|tgz|zip)")
 """How Kaggle's archives of ImageNet are called: one that holds the folder ILSVRC, and a .zip around it."""
-
-_MAX_INFLATION, _SMALL_BYTES = 100, 2**28
-"""An archive that grows by more, unless it stays small, holds no annotations: XML in a tar grows 40 times."""
-_MAX_MEMBER_BYTES = 2**24
 
 
 class Object(NamedTuple):
@@ -253,75 +247,38 @@ def _number(element: Any, path: str) -> float:
     return number
 
 
-class _Strict(tarfile.TarInfo):
-    """tarfile takes a damaged header, or none where the next should be, for the archive's end: an error here."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Strict":
-        if buf == bytes(tar.BLOCK):
-            return super().frombuf(buf, encoding, errors)  # the true end
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(str(error)) from error
-
-
-class _Bounded:
-    """What an archive inflates to, up to what an archive of small texts can; beyond it an error."""
-
-    def __init__(self, file: IO[bytes], where: str, packed_bytes: int) -> None:
-        self._file, self._where = file, where
-        self._left = max(_SMALL_BYTES, _MAX_INFLATION * packed_bytes)
-
-    def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise TenchError(
-                f"{self._where}: becomes more than {_MAX_INFLATION} times as large when inflated. This is no archive "
-                "of annotations; it is not read on."
-            )
-        return data
-
-
 def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of the wanted files of a tar archive of small files, gzipped or not, in the archive's order.
+    """(name, bytes) of the wanted files of a tar archive of small files, compressed or not, in the archive's order.
 
     Raises TenchError for an archive that is damaged or cut short, and for what no such archive holds.
     """
-    where = str(tree.root / name)
+    where, limits = str(tree.root / name), tree.limits
     with tree.open(name) as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        plain: Any = gzip.GzipFile(fileobj=file) if is_gzip else file
-        bounded: Any = _Bounded(plain, where, int(tree.length[tree.index(name)]))
-        try:
-            archive: Any
-            with tarfile.open(fileobj=bounded, mode="r|", tarinfo=_Strict) as archive:
-                while (member := archive.next()) is not None:
-                    path = inside(member.name, where)
-                    if not member.isfile() and not member.isdir():
-                        raise TenchError(
-                            f"{where}: {member.name!r} is neither a file nor a folder. Unpack the archive where you "
-                            "trust it, and give the folder."
-                        )
-                    if member.isfile() and wanted(path):
-                        yield path, _content(archive, member)
-                    archive.members.clear()  # it would keep each: a kilobyte for half a million of them
-                while bounded.read(2**20):  # to the checksum at the end
-                    pass
-        except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-            raise TenchError(
-                f"{where}: the archive is damaged or cut off ({error}). Copy or download it again."
-            ) from error
+        is_packed = form_of(file.read(6)) is not None
+        forward = Forward(file, where, limits) if is_packed else None
+        pread = forward.pread if forward else _pread(file)
+        for member, offset, num_bytes in tar.members(pread, 0, None, where, limits):
+            if member.endswith("/") or not wanted(member):
+                continue
+            if num_bytes > limits.annotation_bytes:
+                raise TenchError(
+                    f"{where}: {shown(member)} claims {num_bytes:,} bytes; at most {limits.annotation_bytes:,} are "
+                    "read. The archive is damaged: copy or download it again."
+                )
+            data = pread(num_bytes, offset)
+            if len(data) < num_bytes:
+                raise TenchError(f"{where}: is cut off within {shown(member)}. Copy or download it again.")
+            yield member, data
+        if forward:
+            forward.finish()
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if member.size > _MAX_MEMBER_BYTES:
-        raise tarfile.ReadError(f"{member.name!r} claims {member.size:,} bytes")
-    source = archive.extractfile(member)
-    assert source is not None
-    return source.read()
+def _pread(file: BinaryIO) -> Pread:
+    def pread(length: int, offset: int) -> bytes:
+        file.seek(offset)
+        return file.read(length)
+
+    return pread
 
 
 def loose(tree: Tree, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:

@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import LABEL_COLUMNS as _LISTED_LABELS
-from tench.data.formats.numbering import MAX_CLASSES
+from tench.data.formats.roles import LABEL_COLUMNS as _LISTED_LABELS
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
+from tench.data.limits import LIMITS
 from tench.data.options import RecordKeys
 from tench.data.splits import group_by_split
 from tench.data.table import Classes, Contents, Rows, numbered_keys
@@ -174,7 +174,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
         raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} hold no images.")
     for file in files:
         names, none = file.class_names, "" if file.text else NO_LABEL
-        most = MAX_CLASSES if names is None else len(names)
+        most = LIMITS.classes if names is None else len(names)
         for row, label in enumerate(file.labels):
             if label == none and split != "test":
                 raise TenchError(
@@ -316,5 +316,5 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
         found = json.loads((metadata or {})[b"huggingface"])
         names = found.get("info", found)["features"][label]["names"]
         return tuple(str(name) for name in names) or None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None

@@ -31,6 +31,12 @@ def label_in(described: Mapping[str, Any]) -> Label:
     return next((text for text in texts if is_text(text)), None)
 
 
+def value_in(described: Mapping[str, Any], field: str) -> Label:
+    """The label in a field that a person named: a number or text."""
+    value = described.get(field)
+    return value if type(value) is int or is_text(value) else None
+
+
 def has_number(described: Mapping[str, Any]) -> bool:
     """Whether a field gives the label as a number."""
     return any(type(described.get(name)) is int for name in _NUMBER_FIELDS)

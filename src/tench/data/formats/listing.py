@@ -1,33 +1,32 @@
-"""What an image list says: which images, each once, and their labels, all of which are numbers or all names.
+"""What a table of labels says: which images, each once, and their labels, all of which are numbers or all names.
 
-Several labels of an image (a JSON list, a column `labels`, lines that repeat its path, a .lst with more columns) are
-all kept, and the first is its class.
+Several labels of an image (a list, columns of 0 and 1, lines that repeat its path, a .lst with more columns, a cell
+with separators) are all kept, and the first is its class. A cell is taken apart at spaces or commas only if its parts
+are labels by themselves in other rows: "golden retriever" stays one.
 """
 
+import ast
+import collections
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tench.data.formats.labels import (
-    COLUMNS,
-    KAGGLE_NAME,
-    LST,
-    PARQUET,
-    PATH_COLUMNS,
-    WORDS,
-    Row,
-    Style,
-    columns_used,
-    first_line,
-    parquet_rows,
-    style_of,
-)
-from tench.errors import TenchError
+from tench.data.formats.lst import Lst
+from tench.data.formats.roles import Roles, is_one
+from tench.data.formats.tables import KAGGLE_NAME, Sheet
+from tench.errors import TenchError, some
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.0*)?", re.ASCII)
 _FRACTION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_UNTIDY = re.compile(r"(?m)^\./|^\s|\s$|//")
+_PADDED = re.compile(r"0\d+", re.ASCII)
+_SEPARATORS = {"|": r"\s*\|\s*", ";": r"\s*;\s*", ",": r"\s*,\s*", "space": r"\s+"}
+_ALONE = 0.6
+"""Share of the parts of cells that must be labels by themselves for a comma or a space to separate labels."""
+_LONGEST_LIST = 10_000
+"""Characters of a cell that holds a list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +34,20 @@ class Listed:
     """The images of a list, in its order.
 
     where: the list, for errors. paths: as written, but with the .JPEG that Kaggle leaves out. lines: where each image
-    stands, in `unit`. labels: the first of each image, all numbers (-1 where there is none) or all names ("" where
-    there is none). several: by position all labels of the images that have more than one; raw: they are those of a
-    .lst, of which all but the first may be any numbers. splits: of each image, where a column tells them. columns: of
-    a table. line_numbers: the list is one of Kaggle's that has numbers but no labels.
+    stands, in `unit`. labels: the first of each image, all numbers (-1 if there is none) or all names ("" if there is
+    none). several: by position all labels of the images that have more than one; raw: they are those of a .lst, of
+    which all but the first may be any numbers. splits: of each image, if a column tells them. told: what the list
+    itself says which class a label means, in the order of the classes. columns: of a table. line_numbers: the list is
+    one of Kaggle's that has numbers but no labels.
     """
 
     where: str
     paths: list[str]
-    lines: list[int]
+    lines: Sequence[int]
     labels: list[int] | list[str]
     several: dict[int, Sequence[Any]]
     splits: list[str] | None = None
+    told: Mapping[Any, str] | None = None
     columns: tuple[str, ...] = ()
     unit: str = "line"
     raw: bool = False
@@ -85,42 +86,19 @@ class Listed:
         )
 
 
-def parse(data: bytes, where: str) -> Listed:
-    """The images of a list that is text, of any style. Raises TenchError naming the line that does not fit."""
-    text = _decoded(data, where)
-    line, number = first_line(text)
-    if not number:
-        raise TenchError(f"{where}: is empty. An image list has a line for each image: its path and its label.")
-    style = style_of(line, number)
-    if style is None:
-        raise TenchError(
-            f"{where}, line {number}: {_shown(line.strip())} is neither an image with its label nor a header with a "
-            f"column of paths ({', '.join(PATH_COLUMNS)}). Known are `path label`, CSV, TSV, JSON lines and .lst."
-        )
-    cells = _gathered(style, style.rows(text, where), where)
-    return _kaggle(cells) if style.name == WORDS and KAGGLE_NAME.fullmatch(cells.paths[0]) else _typed(cells)
-
-
-def parse_parquet(file: BinaryIO, where: str) -> Listed:
-    """The images of a list that is Parquet, for which `labels.is_parquet_list` holds."""
-    return _typed(_gathered(*parquet_rows(file, where), where))
-
-
 @dataclasses.dataclass
 class _Cells:
-    """The images of a list, each once; labels are still text, "" where there is none."""
+    """The images of a list, each once; labels are still text, "" if there is none."""
 
-    style: Style
-    where: str
+    sheet: Sheet
+    notes: list[str]
     paths: list[str] = dataclasses.field(default_factory=list)
     lines: list[int] = dataclasses.field(default_factory=list)
     labels: list[str] = dataclasses.field(default_factory=list)
-    splits: list[str] = dataclasses.field(default_factory=list)
+    splits: list[str] | None = None
     several: dict[int, list[str]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def unit(self) -> str:
-        return "row" if self.style.name == PARQUET else "line"
+    told: Mapping[Any, str] | None = None
+    label_column: str | None = None
 
     def first_of(self, group: set[str]) -> tuple[int, str]:
         """The first line that has a label of a group, and this label."""
@@ -129,97 +107,256 @@ class _Cells:
             (line, label) for line, labels in zip(self.lines, every, strict=True) for label in labels if label in group
         )
 
-    def listed(self, labels: list[int] | list[str], notes: Sequence[str] = (), **more: Any) -> Listed:
-        columns = () if self.style.name == COLUMNS else self.style.columns
-        others = [repr(name) for name in columns if name not in self.style.used and columns_used([name])[1]]
-        if others:
-            notes = [*notes, f"{self.where}: the labels are those of {self.style.used[1]!r}, not {', '.join(others)}."]
+    def place(self, line: int) -> str:
+        return f"{self.sheet.where}, {self.sheet.unit} {line}"
+
+    def listed(self, labels: list[int] | list[str], **more: Any) -> Listed:
         return Listed(
-            where=self.where,
+            where=self.sheet.where,
             paths=self.paths,
             lines=self.lines,
             labels=labels,
             several=more.pop("several", {}),
-            splits=self.splits if self.style.used[2] else None,
-            columns=columns,
-            unit=self.unit,
-            notes=tuple(notes),
+            splits=self.splits,
+            told=more.pop("told", self.told),
+            columns=self.sheet.columns if self.sheet.headed else (),
+            unit=self.sheet.unit,
+            notes=tuple(self.notes),
             **more,
         )
 
 
-def _gathered(style: Style, rows: Iterable[Row], where: str) -> _Cells:
-    """The images of all rows. Raises TenchError for a row without a path, or one that repeats what another says."""
-    cells = _Cells(style, where)
-    plural = (style.used[1] or "").strip().lower() == "labels"
-    seen = dict[Any, int]()
-    read = dict[Any, list[str] | None]()  # a million lines have a thousand different labels
-    for number, path, label, split in rows:
-        if not isinstance(path, str) or not path:
-            raise TenchError(f"{where}, {cells.unit} {number}: has no path of an image. Correct it, or take it out.")
-        if path.startswith("./") or "//" in path:
-            path = re.sub("/+", "/", path).removeprefix("./")
-        token = str(label) if isinstance(label, list | dict) else (type(label), label)  # True, 1 and 1.0 are equal
-        if token not in read:
-            read[token] = _every(label, plural)
-        every = read[token]
-        if every is None:
-            raise TenchError(
-                f"{where}, {cells.unit} {number}: {_shown(label)} is no label. A number, a name or a list of them is: "
-                "correct it."
-            )
-        position = seen.setdefault(path if split is None else (path, split), len(seen))
+def listed_of(sheet: Sheet, roles: Roles) -> Listed:
+    """The images of a table. Raises TenchError naming the line of a path or a label that is none."""
+    cells = _gathered(sheet, roles)
+    return _kaggle(cells) if sheet.words and KAGGLE_NAME.fullmatch(cells.paths[0]) else _typed(cells)
+
+
+def listed_lst(lst: Lst, text: str, where: str) -> Listed:
+    """The images of one of MXNet's lists, which is this text."""
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    firsts = [labels[0] for labels in lst.labels]
+    for row, label in enumerate(firsts):
+        if not label.is_integer() or not -1 <= label < 2**53:
+            raise _no_class(f"{where}, line {lines[row]}", f"{label:g}" if abs(label) < 1e15 else str(label), 1)
+    sheet = Sheet(where, ("path",), (lst.paths,), lines, headed=False)
+    cells = _Cells(sheet, [])
+    seen: dict[str, int] = {}
+    labels: list[int] = []
+    several: dict[int, Sequence[float]] = {}
+    for path, every, line in zip(lst.paths, lst.labels, lines, strict=True):
+        path = _tidy(path)
+        position = seen.setdefault(path, len(seen))
         if position == len(cells.paths):
             cells.paths.append(path)
-            cells.lines.append(number)
+            cells.lines.append(line)
+            labels.append(int(every[0]))
+        else:
+            known = several.get(position) or [float(labels[position])]
+            if not set(known).isdisjoint(every):
+                raise _twice(sheet, cells.lines[position], line, path)
+            every = (*known, *every)
+        if len(every) > 1:
+            several[position] = [float(one) for one in every]
+    return cells.listed(labels, several=several, raw=True)
+
+
+def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
+    """The images of all rows. Raises TenchError for a row without a path, or one that repeats what another says."""
+    cells = _Cells(sheet, [*sheet.notes, *roles.notes])
+    if sheet.told is not None and roles.label is not None and sheet.columns[roles.label] == "label":
+        cells.told = sheet.told
+    if not len(sheet):
+        raise TenchError(f"{sheet.where}: names no images, only columns: {some(sheet.columns, 20)}.")
+    paths, labels = _tidied(sheet.cells[roles.path]), _labels(sheet, roles)
+    splits = None if roles.split is None else [str(cell).strip() for cell in sheet.cells[roles.split]]
+    read = _Reader(sheet, roles, labels, cells.notes)
+    if roles.hot:
+        cells.told = {name: name for name in sorted(sheet.columns[at] for at in roles.hot)}
+    elif sheet.headed and not sheet.words and _is_signed(labels):
+        cells.told = {"-1": "-1", "1": "1"}
+    if roles.order is not None and roles.label is not None:
+        cells.told = _in_order(sheet.cells[roles.label], sheet.cells[roles.order])
+    seen = dict[Any, int]()
+    repeated = 0
+    kept_splits: list[str] = []
+    for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
+        if not path:
+            raise TenchError(f"{sheet.place(row)}: has no path of an image. Correct the {sheet.unit}, or remove it.")
+        every = read.every(label, row)
+        key = path if splits is None else (path, roles.split_of[splits[row]])
+        position = seen.setdefault(key, len(seen))
+        if position == len(cells.paths):
+            cells.paths.append(path)
+            cells.lines.append(sheet.lines[row])
             cells.labels.append(every[0])
-            cells.splits.append(str(split).strip())
+            if splits is not None:
+                kept_splits.append(roles.split_of[splits[row]])
         else:
             known = cells.several.get(position) or [cells.labels[position]]
-            if not set(known).isdisjoint(every):
-                raise TenchError(
-                    f"{where}: {cells.unit}s {cells.lines[position]} and {number} both name {path}, with the same "
-                    "label. Take one of them out: each image counts once."
-                )
+            if roles.boxes:
+                repeated += 1
+                every = [label for label in every if label not in known]
+            elif not set(known).isdisjoint(every):
+                raise _twice(sheet, cells.lines[position], sheet.lines[row], path)
             every = [*known, *every]
         if len(every) > 1:
             cells.several[position] = every
-    if not cells.paths:
-        raise TenchError(f"{where}: names no images, only columns: {', '.join(style.columns)}.")
+    if repeated:
+        cells.notes.append(f"{sheet.where}: {repeated:,} rows repeat an image, each for another of its boxes.")
+    cells.splits = kept_splits if splits is not None else None
+    cells.label_column = None if roles.label is None else sheet.columns[roles.label]
     return cells
 
 
-def _every(label: Any, plural: bool) -> list[str] | None:
-    """All labels of an image as text, [""] where there is none; None where they are no labels.
+def _labels(sheet: Sheet, roles: Roles) -> Sequence[Any]:
+    """The label of each row: of columns of 0 and 1 the names of those with 1."""
+    if roles.hot:
+        names = [sheet.columns[at] for at in roles.hot]
+        rows = zip(*([is_one(cell) for cell in sheet.cells[at]] for at in roles.hot), strict=True)
+        return [[name for name, yes in zip(names, row, strict=True) if yes] or None for row in rows]
+    return [None] * len(sheet) if roles.label is None else sheet.cells[roles.label]
 
-    plural: text may hold several, with ";" or "|" between them, and where all are numbers also "," or spaces.
-    """
+
+class _Reader:
+    """From a cell to its labels as text, once for each different cell: a million lines have a thousand of them."""
+
+    def __init__(self, sheet: Sheet, roles: Roles, labels: Sequence[Any], notes: list[str]) -> None:
+        self._sheet, self._read = sheet, dict[Any, list[str] | None]()
+        name = "" if roles.label is None else sheet.columns[roles.label].strip().lower()
+        self._split_at = None
+        if not roles.hot and roles.label is not None:
+            self._split_at = _separator(labels, name, sheet, notes)
+
+    def every(self, label: Any, row: int) -> list[str]:
+        if label is None:
+            return [""]
+        if isinstance(label, list | dict):
+            token: Any = str(label)
+        else:
+            token = label if type(label) is str else (type(label), label)  # True, 1 and 1.0 are equal
+        if token in self._read:
+            every = self._read[token]
+        else:
+            every = self._read[token] = _every(label, self._split_at)
+        if every is None:
+            raise TenchError(
+                f"{self._sheet.place(row)}: {_shown(label)} is not a label. Write a number, a name or a list of them."
+            )
+        return every
+
+
+def _is_signed(labels: Sequence[Any]) -> bool:
+    """Whether labels are -1 and 1, which stand for no and yes."""
+    distinct = {label if isinstance(label, str | int | float) else None for label in labels}
+    return {str(label).strip() for label in distinct} == {"-1", "1"}
+
+
+def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str]) -> str | None:
+    """The separator, a pattern, of several labels in one cell; None if each cell is one label. Adds a note."""
+    counts = collections.Counter(label for label in labels if isinstance(label, str))
+    distinct = {text.strip() for text in counts}
+    plural = name in ("labels", "tags", "classes", "categories") or name.endswith((" labels", "_labels", "tags"))
+    for title, pattern in _SEPARATORS.items():
+        parted = {text: re.split(pattern, text) for text in distinct if not text.startswith("[")}
+        parted = {text: [part for part in parts if part] for text, parts in parted.items() if len(parts) > 1}
+        parted = {text: parts for text, parts in parted.items() if len(parts) > 1}
+        if not parted:
+            continue
+        alone = distinct - parted.keys()
+        parts = set().union(*parted.values())
+        numbers = all(_NUMBER.fullmatch(part) for part in parts)
+        tested = all(not alone.isdisjoint(parts_of) for parts_of in parted.values())
+        share = len(parts & alone) / len(parts)
+        if not (
+            (title in "|;" and (plural or share > 0))
+            or (title == "|" and len(parts) < sum(map(len, parted.values())))
+            or (numbers and plural)
+            or (tested and share >= _ALONE)
+            or (plural and tested and share >= 0.5)
+        ):
+            if tested and share:
+                notes.append(
+                    f"{sheet.where}: {len(parted):,} labels contain a {title}, for example "
+                    f"{min(parted)!r}; each is read as one label."
+                )
+            continue
+        num_images = sum(count for text, count in counts.items() if text.strip() in parted)
+        between = "spaces" if title == "space" else repr(title)
+        notes.append(
+            f"{sheet.where}: {num_images:,} of {len(labels):,} cells of column {name or 'label'!r} hold several "
+            f"labels, with {between} between them, for example {min(parted)!r}."
+        )
+        return r"[\s,;|]+" if numbers else r"\s*[;|]\s*" if title == "|" and plural else pattern
+    return None
+
+
+def _in_order(labels: Sequence[Any], numbers: Sequence[Any]) -> dict[Any, str]:
+    """Each label by itself, in the order of the numbers that go with them."""
+    number_of = {
+        str(label).strip(): float(number) for label, number in zip(labels, numbers, strict=True) if number != ""
+    }
+    return {label: label for label in sorted(number_of, key=number_of.__getitem__)}
+
+
+def _every(label: Any, separator: str | None) -> list[str] | None:
+    """All labels of an image as text, [""] if there is none; None if they are no labels."""
     if label is None or label != label:  # NaN, with which pandas fills an empty cell
         return [""]
     if isinstance(label, str):
         text = label.strip()
         if not text.startswith("["):
-            parts = re.split("[;|]", text) if plural else [text]
-            words = re.split(r"[\s,;|]+", text) if plural else [""]
-            parts = words if all(_NUMBER.fullmatch(word) for word in words) else parts
-            return [part.strip() for part in parts if part.strip()] or [""]
-        try:
-            label = json.loads(text)
-        except (ValueError, RecursionError):
-            return None
+            parts = re.split(separator, text) if separator else [text]
+            return [part for part in dict.fromkeys(part.strip() for part in parts) if part] or [""]
+        label = _list_in(text)
     found = label if isinstance(label, list | tuple) else [label]
     if any(isinstance(one, bool) or not isinstance(one, str | int | float) for one in found):
         return None
     return [str(one).strip() for one in found] or [""]
 
 
+def _list_in(text: str) -> Any:
+    """The list that a cell holds as JSON or Python writes it; None if it is damaged."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text) if len(text) <= _LONGEST_LIST else None
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _tidied(paths: Sequence[Any]) -> Sequence[str]:
+    """Paths as `_tidy` gives them; all of them are looked at together, as most lists need nothing."""
+    if set(map(type, paths)) == {str} and _UNTIDY.search("\n".join(paths)) is None:
+        return paths
+    return [_tidy(path) for path in paths]
+
+
+def _tidy(path: Any) -> str:
+    """A path without spaces around it, `./` before it, or double slashes; a whole number is a path too."""
+    if isinstance(path, float) and path.is_integer():
+        path = int(path)
+    text = str(path).strip() if isinstance(path, str | int) and not isinstance(path, bool) else ""
+    return re.sub("/+", "/", text).removeprefix("./")
+
+
+def _twice(sheet: Sheet, first: int, second: int, path: str) -> TenchError:
+    return TenchError(
+        f"{sheet.where}: {sheet.unit}s {first} and {second} both name {path}, with the same label. Each image counts "
+        "once: remove one of them."
+    )
+
+
 def _kaggle(cells: _Cells) -> Listed:
     """A list in Kaggle's form. Its numbers count lines if all differ, or are those in the names of the images."""
+    where = cells.sheet.where
     for position, path in enumerate(cells.paths):
         if not KAGGLE_NAME.fullmatch(path):
             raise TenchError(
-                f"{cells.where}, line {cells.lines[position]}: {path!r} is not written as {cells.paths[0]!r} in line "
-                f"{cells.lines[0]}, which leaves out .JPEG as Kaggle's lists do. A list has one style: correct it."
+                f"{where}, line {cells.lines[position]}: {path!r} is not written as {cells.paths[0]!r} in line "
+                f"{cells.lines[0]}, which leaves out .JPEG as Kaggle's lists do. Write all lines in one way."
             )
     folders = [path.rpartition("/")[0] for path in cells.paths]
     if folders[0]:
@@ -230,48 +367,92 @@ def _kaggle(cells: _Cells) -> Listed:
     cells.paths = [f"{path}.JPEG" for path in cells.paths]
     if not counts_lines:
         return _typed(cells)
-    note = f"{cells.where}: its numbers are those of lines, as in Kaggle's lists; "
+    note = f"{where}: its numbers count lines, as in Kaggle's lists; "
     if folders[0]:
-        return cells.listed(folders, [f"{note}the class of an image is its folder."])
-    return cells.listed([-1] * len(folders), [f"{note}it has no labels."], line_numbers=True)
+        cells.notes.append(f"{note}the class of an image is its folder.")
+        return cells.listed(folders)
+    cells.notes.append(f"{note}it has no labels.")
+    return cells.listed([-1] * len(folders), line_numbers=True)
 
 
 def _typed(cells: _Cells) -> Listed:
     """The list with labels that are all numbers or all names. Raises TenchError for others, and numbers below -1."""
-    raw = cells.style.name == LST
-    distinct = set(cells.labels) if raw else set(cells.labels).union(*cells.several.values())
+    distinct = set(cells.labels).union(*cells.several.values())
     numbers = {label: int(label.partition(".")[0]) for label in distinct if _NUMBER.fullmatch(label)}
     names = distinct - numbers.keys() - {""}
+    if cells.told is not None:
+        return _as_told(cells)
     wrong = {label for label in names if _FRACTION.fullmatch(label)}
     wrong |= {label for label, number in numbers.items() if number < -1}
-    if wrong:
+    if wrong and not names - wrong:
         line, label = cells.first_of(wrong)
-        raise TenchError(
-            f"{cells.where}, {cells.unit} {line}: the label {label} is no class. Classes are whole numbers from 0, or "
-            f"names; {len(wrong)} different labels are neither."
+        raise _no_class(cells.place(line), label, len(wrong))
+    padded = [label for label in numbers if _PADDED.fullmatch(label)]
+    if padded and not names:
+        widths = {len(label) for label in numbers}
+        if len(widths) > 1 and any(str(int(label)) in numbers for label in padded):
+            shown = next(label for label in sorted(padded) if str(int(label)) in numbers)
+            line, _ = cells.first_of({shown})
+            raise TenchError(
+                f"{cells.place(line)}: the label {shown} also occurs as {int(shown)}. Write each class in one way."
+            )
+        cells.notes.append(
+            f"{cells.sheet.where}: labels have leading zeros ({min(padded)}), so they are names and not numbers."
         )
+        return cells.listed(cells.labels, several=cells.several)
     if names and numbers:
-        (at_name, name), (at_number, number) = cells.first_of(names), cells.first_of(set(numbers))
-        raise TenchError(
-            f"{cells.where}: labels are either all numbers or all names, but {cells.unit} {at_number} has {number} and "
-            f"{cells.unit} {at_name} has {name!r}. Correct one of them."
+        if _one_stray(cells, names) or _one_stray(cells, set(numbers)):
+            (at_name, name), (at_number, number) = cells.first_of(names), cells.first_of(set(numbers))
+            raise TenchError(
+                f"{cells.sheet.where}: labels are numbers or names, but {cells.sheet.unit} {at_number} has {number} "
+                f"and {cells.sheet.unit} {at_name} has {name!r}, and one of them occurs only once. Correct it."
+            )
+        cells.notes.append(
+            f"{cells.sheet.where}: {len(numbers):,} of the {len(numbers) + len(names):,} labels are numbers "
+            f"({min(numbers)}) and the others names ({min(names)}): all are read as names."
         )
+        return cells.listed(cells.labels, several=cells.several)
     if names:
         return cells.listed(cells.labels, several=cells.several)
     numbers[""] = -1
-    kept = {at: [float(label) if raw else numbers[label] for label in every] for at, every in cells.several.items()}
-    return cells.listed([numbers[label] for label in cells.labels], several=kept, raw=raw)
+    kept = {at: [numbers[label] for label in every] for at, every in cells.several.items()}
+    return cells.listed([numbers[label] for label in cells.labels], several=kept)
 
 
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+def _one_stray(cells: _Cells, kind: set[str]) -> bool:
+    """Whether only one image has a label of this kind, so that it may be a slip of the pen."""
+    count = 0
+    for position, label in enumerate(cells.labels):
+        count += not kind.isdisjoint(cells.several.get(position, [label]))
+        if count > 1:
+            return False
+    return count == 1
+
+
+def _as_told(cells: _Cells) -> Listed:
+    """The list with the classes that the file names for its labels. Raises TenchError for a label without a class."""
+    assert cells.told is not None
+    told = {str(label): class_id for label, class_id in cells.told.items()} | {"": ""}
+    if unknown := set(cells.labels).union(*cells.several.values()) - told.keys():
+        line, label = cells.first_of(unknown)
         raise TenchError(
-            f"{where}, line {line}: the byte {data[error.start]:#04x} is no UTF-8 text. Save the list as UTF-8 "
-            "(iconv -t UTF-8)."
-        ) from None
+            f"{cells.place(line)}: the label {label!r} is none of the {len(told) - 1} classes of the file."
+        )
+    several = {at: [told[label] for label in every] for at, every in cells.several.items()}
+    ids = {class_id: class_id for class_id in told.values() if class_id}
+    return cells.listed([told[label] for label in cells.labels], several=several, told=ids)
+
+
+def _no_class(place: str, label: str, count: int) -> TenchError:
+    more = (
+        f" {count:,} different labels are like that: a quantity to predict, which needs a regression, not a classifier."
+        if count > 20
+        else f" {count} different labels are like that."
+    )
+    return TenchError(
+        f"{place}: the label {label} is not a class. Classes are whole numbers from 0, or names.{more} If another "
+        "column is the label, name it with --label COLUMN."
+    )
 
 
 def _shown(value: Any) -> str:

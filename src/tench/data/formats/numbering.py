@@ -3,7 +3,8 @@
 Names are the classes themselves. What a number means is asked in this order, for each list by itself, as two lists of
 one set may count differently (NNabla's old samples do):
 1. If each number always goes with one folder, and each folder with one number, the folders are the classes. The folder
-   is that of the image, or the one above, or the WordNet id with which the file's name begins.
+   is that of the image, or the one above, or all of them (below a letter: a/abbey), or the WordNet id with which the
+   file's name begins.
 2. ILSVRC2012's validation images are known: three of the first twelve tell which of its numberings it is.
 3. The list counts as the other does for which 1 or 2 tells.
 4. A file beside the list names the classes: `class_files`.
@@ -19,11 +20,9 @@ from typing import Any
 from tench.data.formats.class_files import ClassFile, agreed, class_files
 from tench.data.formats.listing import Listed
 from tench.data.formats.wordnet import devkit_order, imagenet, names_of
+from tench.data.limits import LIMITS
 from tench.data.table import Classes
 from tench.errors import TenchError
-
-MAX_CLASSES = 1_000_000
-"""A larger number is taken for something other than a class."""
 
 _FIRST_OF_VAL = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286)
 """The classes of ILSVRC2012_val_00000001 to 12, as positions among the sorted WordNet ids."""
@@ -73,7 +72,9 @@ def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, s
 
 
 def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | None:
-    """What a list itself tells of its labels; ids: the classes, where they are known already."""
+    """What a list itself tells of its labels; ids: the classes, if they are known already."""
+    if listed.told is not None:
+        return dict(listed.told)
     if listed.has_names:
         return {name: name for name in sorted(_labels(listed))}
     told = _by_folder(listed, notes if ids is None else [])
@@ -84,7 +85,7 @@ def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | Non
 
 def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
     """The folder for each number, where each has one and no two have the same."""
-    for folder_of in (_folder, _folder_above, _wnid_of_name):
+    for folder_of in (_lettered, _folder, _folder_above, whole_folder, _wnid_of_name):
         folders = [folder_of(path) for path in listed.paths]
         pairs = {pair for pair in zip(listed.labels, folders, strict=True) if pair[0] != -1}
         numbers, names = {number for number, _ in pairs}, {name for _, name in pairs}
@@ -112,6 +113,17 @@ def _folder(path: str) -> str:
 
 def _folder_above(path: str) -> str:
     return _folder(path.rpartition("/")[0])
+
+
+def whole_folder(path: str) -> str:
+    """All folders of a path, without the letter under which SUN397 and Places365 sort them: /a/abbey/1.jpg is abbey."""
+    return _lettered(path) or path.rpartition("/")[0].strip("/")
+
+
+def _lettered(path: str) -> str:
+    """The folders below one that is the first letter of their name; "" if the path has no such folder."""
+    letter, _, rest = path.rpartition("/")[0].strip("/").partition("/")
+    return rest if len(letter) == 1 and rest.startswith(letter) else ""
 
 
 def _wnid_of_name(path: str) -> str:
@@ -156,7 +168,7 @@ def _only_numbers(
     notes += [f"{where} is no list of different classes: it is not used." for where in unused]
     beside, more = agreed([file for file in found if _lists_classes(file)])
     notes += more
-    most = MAX_CLASSES if beside is None else len(beside)
+    most = LIMITS.classes if beside is None else len(beside)
     start = int(0 not in numbers and max(numbers) == (len(numbers) if beside is None else most))
     for listed in lists.values():
         if wrong := {number for number in _labels(listed) if number - start >= most}:

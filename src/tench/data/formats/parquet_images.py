@@ -10,18 +10,23 @@ Source: Encodings.md of Apache Parquet (PLAIN, byte arrays).
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
+from tench.data.files.names import shown
 from tench.data.files.tree import Tree
 from tench.data.formats.columns import NO_LABEL, ImageFile, columns_of
+from tench.data.limits import Limits
 from tench.data.options import RecordKeys
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
 if TYPE_CHECKING:
     from pyarrow import parquet
+
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What pyarrow raises for a file that is damaged, or has names that are not UTF-8."""
 
 _BATCH = 64
 """So many images are in memory at a time, beside the page that they come from."""
@@ -31,6 +36,13 @@ _HEADER_BYTES = 2**16
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
 """A file with a dictionary may hold an image once for several rows; beyond this size not more often than so."""
+_SMALL_ROWS = 10_000
+"""Rows that are believed whatever the images take."""
+_PATH_ROWS = 4096
+"""Paths that are read at a time: a page may hold one long path for all of its rows."""
+
+_SHOWN = 300
+"""Characters of pyarrow's messages that are shown; they can quote the file."""
 
 _log = logging.getLogger("tench")
 
@@ -40,8 +52,9 @@ def open_file(tree: Tree, name: str) -> ImageFile:
     where = tree.place(name)
     try:
         with tree.open(name) as stream:
-            return _opened(_parquet(stream), name, where, tree.options.record_keys())
-    except (pa.ArrowException, OSError) as error:
+            file_bytes, keys = int(tree.length[tree.index(name)]), tree.options.record_keys()
+            return _opened(_parquet(stream), name, where, keys, file_bytes, tree.limits)
+    except DAMAGE as error:
         raise _failure(where, error) from error
 
 
@@ -52,20 +65,23 @@ def find_images(tree: Tree, files: Sequence[ImageFile]) -> None:
         try:
             if file.compressed or not _find_in_place(tree, file):
                 _spool(tree, file)
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGE as error:
             raise _failure(file.where, error) from error
 
 
-def _opened(file: "parquet.ParquetFile", name: str, where: str, keys: RecordKeys) -> ImageFile:
+def _opened(
+    file: "parquet.ParquetFile", name: str, where: str, keys: RecordKeys, file_bytes: int, limits: Limits
+) -> ImageFile:
     metadata, columns = file.metadata, columns_of(file.schema_arrow, where, keys)
     image, label, leaf = columns.image, columns.label, columns.leaf
     number = next(number for number in range(metadata.num_columns) if metadata.schema.column(number).path == leaf)
     chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
-    none = "" if columns.text else NO_LABEL
-    labels = file.read(columns=[label]).column(label).to_pylist()
+    image_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
+    _refuse_many_rows(metadata.num_rows, image_bytes, where, file_bytes, limits)
+    labels = _labels(file, label, "" if columns.text else NO_LABEL)
     paths: list[str | None] = [None] * len(labels)
     if columns.has_path:
-        paths = [entry and entry["path"] for entry in file.read(columns=[f"{image}.path"]).column(image).to_pylist()]
+        paths = _paths(file, image, where, limits)
     return ImageFile(
         name=name,
         where=where,
@@ -76,10 +92,43 @@ def _opened(file: "parquet.ParquetFile", name: str, where: str, keys: RecordKeys
         text=columns.text,
         class_names=columns.class_names,
         compressed=any(chunk.compression != "UNCOMPRESSED" for chunk in chunks),
-        num_bytes=sum(chunk.total_uncompressed_size for chunk in chunks),
-        labels=[none if value is None else value for value in labels],
+        num_bytes=image_bytes,
+        labels=labels,
         paths=paths,
     )
+
+
+def _refuse_many_rows(num_rows: int, image_bytes: int, where: str, file_bytes: int, limits: Limits) -> None:
+    """Raise TenchError for more rows than there can be images: equal values of billions of rows take some bytes."""
+    believed = min(image_bytes, limits.inflation * file_bytes)
+    if num_rows > limits.rows or num_rows > max(_SMALL_ROWS, believed):
+        raise TenchError(
+            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}; "
+            f"at most {limits.rows:,} rows are read, with a byte or more each. It is damaged, or holds no images."
+        )
+
+
+def _labels(file: "parquet.ParquetFile", column: str, none: Any) -> list[Any]:
+    """The labels by row; equal ones are one object."""
+    found = list[Any]()
+    for chunk in file.read(columns=[column]).column(column).chunks:
+        coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        values = [none if value is None else value for value in coded.dictionary.to_pylist()] + [none]
+        found += map(values.__getitem__, coded.indices.fill_null(-1).to_pylist())
+    return found
+
+
+def _paths(file: "parquet.ParquetFile", image: str, where: str, limits: Limits) -> list[str | None]:
+    found = list[str | None]()
+    for batch in file.iter_batches(_PATH_ROWS, columns=[f"{image}.path"]):
+        paths = batch.column(0).flatten()[0].to_pylist()
+        if longest := max((path for path in paths if path and len(path) > limits.name_bytes), key=len, default=None):
+            raise TenchError(
+                f"{where}: the path {shown(longest)} is too long; at most {limits.name_bytes:,} characters are read. "
+                "Write the file again with shorter paths."
+            )
+        found += paths
+    return found
 
 
 def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
@@ -92,8 +141,11 @@ def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
 def _failure(where: str, error: Exception) -> TenchError:
     if isinstance(error, OSError) and error.errno is not None:  # Arrow raises OSError for damage too, without a number
         return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
-    first = str(error).partition("\n")[0].rstrip(".")
-    return TenchError(f"{where}: cannot be read as Parquet ({first}). It is damaged or cut off: copy it again.")
+    if isinstance(error, UnicodeDecodeError):
+        return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
+    first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
+    text = "".join(letter if letter.isprintable() else "?" for letter in first)
+    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or cut off: copy it again.")
 
 
 def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
@@ -109,7 +161,7 @@ def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
 
 
 def _spooled(tree: Tree, file: ImageFile) -> Path:
-    return tree.spool.absolute() / f"{file.name.replace('/', '%')}.images"
+    return tree.spooled(file.name, "images")
 
 
 def _spool(tree: Tree, file: ImageFile) -> None:

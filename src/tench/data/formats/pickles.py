@@ -9,6 +9,7 @@ opcodes are also read once before anything is built, because the unpickler makes
 and hashing tuples inside tuples, a million deep, overflows the stack and kills the process.
 """
 
+import functools
 import io
 import pickle
 import pickletools
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 _LONG_BYTES = 1024
 """Longer strings may be addressed in the file."""
 
-_MOST = {"values": 3_000_000, "tuples": 1000, "names": 1000}
-"""Opcodes that a pickle may have of each kind. CIFAR-100's largest has about 300,000, and a handful of the others."""
+_MOST_OBJECTS = 1000
+"""Opcodes for tuples that a pickle may have, and for names; CIFAR's have a handful."""
 _KINDS = {
     **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"), "tuples"),
     **dict.fromkeys(("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"), "names"),
@@ -56,20 +58,26 @@ class _Unpickler(pickle.Unpickler):
         wanted = f"{module}.{name}"
         if not self._ALLOWED.fullmatch(wanted):
             raise _ForbiddenError(repr(wanted[:100]))
-        return type("_Inert", (_Inert,), {"module_and_name": wanted})
+        return _inert_class(wanted)
+
+
+@functools.cache
+def _inert_class(name: str) -> type[_Inert]:
+    return type("_Inert", (_Inert,), {"module_and_name": name})
 
 
 class _ForbiddenError(Exception):
     pass
 
 
-def read_pickle(where: str, data: bytes) -> tuple[dict[str, Any], list[int]]:
+def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[str, Any], list[int]]:
     """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes.
 
-    where: the file, for messages. Raises TenchError for a damaged or hostile pickle.
+    where: the file, for messages. Raises TenchError for a pickle that is damaged, asks for a function, or has more
+    opcodes than the limits allow.
     """
     try:
-        ends = _scan(data)
+        ends = _scan(data, limits)
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
     except _ForbiddenError as error:
         raise TenchError(
@@ -78,23 +86,23 @@ def read_pickle(where: str, data: bytes) -> tuple[dict[str, Any], list[int]]:
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
         raise TenchError(
-            f"{where}: is a damaged pickle ({type(error).__name__}: {str(error)[:200]}). It may have been cut off: "
-            "unpack the archive again."
+            f"{where}: is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
+            "cut off: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
         raise TenchError(f"{where}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 
-def _scan(data: bytes) -> list[int]:
-    """Where long strings end. Raises ValueError if the opcodes make no sense, or more are there than any set needs."""
+def _scan(data: bytes, limits: Limits) -> list[int]:
+    """Where long strings end. Raises ValueError if the opcodes make no sense, or are too many."""
     ends, was_long = [], False
-    seen = dict.fromkeys(_MOST, 0)
+    seen = {"values": 0, "tuples": 0, "names": 0}
     for opcode, arg, position in pickletools.genops(data):
         kind = _KINDS.get(opcode.name, "values")
         seen[kind] += 1
-        if seen[kind] > _MOST[kind]:
-            raise ValueError(f"more than {_MOST[kind]:,} {kind}")
+        if seen[kind] > (most := limits.opcodes if kind == "values" else _MOST_OBJECTS):
+            raise ValueError(f"more than {most:,} {kind}")
         if was_long and position is not None:
             ends.append(position)
         was_long = isinstance(arg, str | bytes | bytearray) and len(arg) >= _LONG_BYTES

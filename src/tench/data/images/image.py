@@ -19,6 +19,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+from tench.data.files.names import reads_heif
 from tench.data.images.bounds import (
     MAX_PIXELS,
     check_parts,
@@ -42,6 +43,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVI
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of colours that are only grey."""
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 JPEG_START = b"\xff\xd8\xff"
 _STRIP_PIXELS = 2**20
@@ -312,6 +315,21 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
     return _as_array(Image.fromarray(pixels).convert("RGB"), channels)
 
 
+def is_heif(start: bytes) -> bool:
+    """Whether a file that begins with these 12 bytes or more is HEIC or HEIF, as telephones take photographs."""
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+
+
+@functools.cache
+def _with_heif() -> tuple[str, ...]:
+    """The formats with HEIF, whose reader is imported and made known to Pillow only when it is needed."""
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1  # each of our threads decodes an image of its own
+    pillow_heif.register_heif_opener()
+    return (*_formats(), "HEIF")
+
+
 def _open(data: bytes) -> Image.Image:
     """The image with its header read. Raises ImageError if that fails or promises too many pixels."""
     if not data:
@@ -320,13 +338,16 @@ def _open(data: bytes) -> Image.Image:
     start = format_of_start(data[:16])
     check_parts(data, start)
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
+        formats = _with_heif() if is_heif(data) and reads_heif() else _formats()
+        image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from error
     except Exception as error:  # Pillow's readers raise errors of any kind on damaged bytes
         if isinstance(error, MemoryError):
             raise
         name = start
+        if is_heif(data) and not name:
+            raise ImageError("HEIC, which takes pillow-heif: pip install 'tench[interop]', or convert it") from error
         if not name:
             raise ImageError(f"no image: starts with bytes {data[:16]!r}, not a known image format") from error
         if name == "JPEG" and bits_of(data) > 8:
@@ -368,7 +389,7 @@ def format_of_start(start: bytes) -> str:
         accepted = accept(start) if accept else False
         if accepted and not isinstance(accepted, str):  # text says why not
             return name
-    return ""
+    return "HEIF" if is_heif(start) and reads_heif() else ""
 
 
 def _format(image: Image.Image) -> str:

@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from tench.data.files.tree import Tree
 from tench.data.formats.pickles import as_array, as_text, read_pickle
-from tench.data.limits import LIMITS
 from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError, UsageError, some
 from tench.files import complete_file, require_space
@@ -235,8 +234,7 @@ def _classes(form: _Form, tree: Tree, folder: str) -> tuple[Classes, list[str]]:
         numbered = Classes.numbered_to(form.num_classes)
         return numbered, [f"There is no {form.names_file}, so the classes are only numbers."]
     where = tree.place(file)
-    with tree.open(file) as stream:
-        data = LIMITS.read_whole(stream, where, int(tree.length[tree.index(file)]), "a list of classes")
+    data = tree.read(file, "a list of classes")
     if form.label_bytes:
         names = [line.strip() for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     else:
@@ -287,7 +285,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             f"{form.record_bytes:,} bytes, and should be a whole number of them. It may have been cut off: unpack the "
             "archive again."
         )
-    LIMITS.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
+    tree.limits.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
     labels = []
     with tree.open(name) as file:
         while block := file.read(form.record_bytes * _FEW_RECORDS):
@@ -298,8 +296,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
 
 def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     where, position = tree.place(name), tree.index(name)
-    with tree.open(name) as file:
-        data = LIMITS.read_whole(file, where, int(tree.length[position]), "a CIFAR batch", _MOST_BYTES)
+    data = tree.read(name, "a CIFAR batch", _MOST_BYTES)
     batch, ends = read_pickle(where, data)
     pixels, labels = as_array(batch.get("data")), batch.get(form.label_key)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:

@@ -12,11 +12,10 @@ import contextlib
 import dataclasses
 import fnmatch
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from tench.data import evidence, label_names
-from tench.data.evidence import PART, Place
+from tench.data.evidence import PART, STORAGE, Place
 from tench.data.files.tree import Tree
 from tench.data.folders import Folder, counted, folders_of, outline_of, summary
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
@@ -28,7 +27,7 @@ from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, some
 
 NAME = "folder"
-OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images"})
+OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images", "label"})
 
 SPLITS = {
     "train": "train",
@@ -100,6 +99,8 @@ def _read(tree: Tree) -> Contents:
     left_out += dropped
     if options.split_from is not None:
         places = _told_splits(tree, places, options.split_from)
+    if class_at is not None:
+        places = [class_at.marked(place) for place in places]
     by_split, dropped, notes = _by_split(tree, places)
     left_out += dropped
     if options.label_from is not None:
@@ -108,7 +109,7 @@ def _read(tree: Tree) -> Contents:
         contents, class_paths = _by_folders(tree, root, by_split, class_at)
         if hidden := _hidden_classes(tree, class_paths):
             found = _read(tree.revealed(hidden))
-            note = f"{some(hidden)}: taken as class folders, though hidden, for they hold images beside the others."
+            note = f"{some(hidden)} is hidden, but holds images beside the class folders: it is a class too."
             return dataclasses.replace(found, notes=[*found.notes, note])
     left_out += contents.left_out
     label_files, others = _other_files(tree, root, class_paths, contents.classes)
@@ -166,7 +167,7 @@ def _is_above(place: Place, other: Place) -> bool:
 
 
 def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
-    """Which folders became which split, unless they are called so themselves."""
+    """Which folders became which split, unless they are called so themselves, and if they lie below the classes."""
     named: dict[str, dict[str, None]] = {}
     for split, places in by_split.items():
         for place in places:
@@ -174,7 +175,11 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
                 name = next(name for name, meaning in reversed(place.steps) if meaning == split)
                 if name.lower() not in SPLITS:
                     named.setdefault(split, {})[name] = None
-    return [f"{some(list(names))}: the split {split}." for split, names in named.items()]
+    notes = [f"{some(list(names))}: the split {split}." for split, names in named.items()]
+    first = next((place for places in by_split.values() for place in places), None)
+    if first and first.told is None and first.parts and first.steps[-1][1] in _SPLITS:
+        notes.append(f"Splits are folders inside of the class folders, such as {first.folder.path}.")
+    return notes
 
 
 def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
@@ -227,7 +232,7 @@ def _split_at(tree: Tree, place: Place, depth: int) -> Place:
             "should be called train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes "
             "fold5 val and the rest train."
         )
-    steps = [(name, PART if meaning in _SPLITS else meaning) for name, meaning in place.steps]
+    steps = [(name, STORAGE if meaning in _SPLITS else meaning) for name, meaning in place.steps]
     steps[depth - 1] = (steps[depth - 1][0], split)
     return Place(place.folder, tuple(steps), split)
 
@@ -244,10 +249,11 @@ def _by_folders(
         folder = annotations.rpartition("/")[0]
         raise TenchError(f"{tree.root}: has {folder} but no folder train, which names the classes.")
     if class_at is not None:
-        labelled, left_out = class_at.applied(tree, by_split[defining])
+        labelled, left_out = class_at.applied(tree, by_split[defining], True)
         notes = [f"Classes are the folders at --classes-at {tree.options.classes_at}."]
     else:
-        labelled, left_out, notes = _evident(tree, by_split[defining])
+        others = [place for split, places in by_split.items() if split != defining for place in places]
+        labelled, left_out, notes = _evident(tree, by_split[defining], others)
     parents = _class_parents(root, labelled)
     ids = {one.class_id for one in labelled if one.class_id is not None}
     if len(ids) < 2:
@@ -262,7 +268,7 @@ def _by_folders(
         if annotations := _annotations(tree, places, split):
             annotated[split] = _annotated_rows(tree, places, annotations, classes)
         elif class_at is not None:
-            groups[split], dropped = class_at.applied(tree, places)
+            groups[split], dropped = class_at.applied(tree, places, False)
             left_out += dropped
             _refuse_unknown(tree, groups[split], classes, defining)
         else:
@@ -286,9 +292,11 @@ def _classes(count: int) -> str:
     return "1 class" if count == 1 else f"{count:,} classes"
 
 
-def _evident(tree: Tree, places: Sequence[Place]) -> tuple[list[_Labelled], list[LeftOut], list[str]]:
+def _evident(
+    tree: Tree, places: Sequence[Place], others: Sequence[Place]
+) -> tuple[list[_Labelled], list[LeftOut], list[str]]:
     """The places of the split that names the classes, each with its class, as the evidence has it."""
-    found, left_out, notes = evidence.class_parts(tree, places)
+    found, left_out, notes = evidence.class_parts(tree, places, others)
     labelled = [_Labelled(places[at], name, places[at].parts[cut:]) for at, (name, cut) in found.items()]
     if labelled and (above := _folders_above(labelled[0])):
         notes = [f"Classes are the folders in {above}.", *notes]
@@ -359,7 +367,7 @@ def _refuse_unknown(tree: Tree, labelled: Iterable[_Labelled], classes: Classes,
         raise TenchError(
             f"{tree.root}: {len(unknown)} of the {len(found)} class folders of {first.split} are not in {defining}: "
             f"{some([repr(name) for name in unknown])} (in {first.folder.path}). Both must have the same classes. "
-            f"Correct their names, or leave them out, for example with --exclude '{first.folder.path}'."
+            f"Correct their names, or leave them out, for example with {evidence.exclusion(tree, first.folder.path)}."
         )
 
 
@@ -396,19 +404,26 @@ class _ClassAt:
             )
         return cls(said, len(parts), parts)
 
-    def applied(self, tree: Tree, places: Sequence[Place]) -> tuple[list[_Labelled], list[LeftOut]]:
-        """The places with their classes, and what lies elsewhere. Without any, val or test is unlabelled."""
+    def marked(self, place: Place) -> Place:
+        """The place with its class folders as parts, whatever they are called."""
+        at = self._classes(place)
+        steps = [(name, PART if index in at else meaning) for index, (name, meaning) in enumerate(place.steps)]
+        return dataclasses.replace(place, steps=tuple(steps))
+
+    def applied(self, tree: Tree, places: Sequence[Place], is_defining: bool) -> tuple[list[_Labelled], list[LeftOut]]:
+        """The marked places of a split with their classes, and what lies elsewhere.
+
+        A split that does not define the classes and has no such folders has no labels.
+        """
         labelled, outside = [], []
         for place in places:
-            if (at := self._classes(place)) is None:
+            if not (at := self._classes(place)):
                 outside.append(place)
                 continue
             names = [name for name, _ in place.steps]
             rest = tuple(name for name, meaning in place.steps[at[-1] + 1 :] if meaning == PART)
-            steps = tuple((name, PART if index in at else meaning) for index, (name, meaning) in enumerate(place.steps))
-            place = dataclasses.replace(place, steps=steps)
             labelled.append(_Labelled(place, "/".join(names[index] for index in at), rest))
-        if not labelled and places[0].split != TRAIN:
+        if not labelled and not is_defining:
             return [_Labelled(place, None, place.parts) for place in places], []
         if not labelled:
             raise UsageError(
@@ -416,19 +431,18 @@ class _ClassAt:
                 f"{tree.names[places[0].folder.images[0]]}."
             )
         why = f"images not below a folder at --classes-at {self.said}"
-        left_out = [_left_out(why, tree, place) for place in outside]
-        return labelled, left_out
+        return labelled, [_left_out(why, tree, place) for place in outside]
 
-    def _classes(self, place: Place) -> list[int] | None:
-        """The indices of the folders on the way to a place that are its class; None if there are none."""
+    def _classes(self, place: Place) -> list[int]:
+        """The indices of the folders on the way to a place that are its class; none if it lies elsewhere."""
         names = [name for name, _ in place.steps]
         if len(names) < self.depth:
-            return None
+            return []
         if not self.pattern:
             return [self.depth - 1]
-        pairs = list(zip(self.pattern, names, strict=False))
+        pairs = zip(self.pattern, names, strict=False)
         if not all(part == "CLASS" or fnmatch.fnmatchcase(name, part) for part, name in pairs):
-            return None
+            return []
         return [index for index, part in enumerate(self.pattern) if part == "CLASS"]
 
 
@@ -561,7 +575,9 @@ def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None
     """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
     if name in tree:
         with contextlib.suppress(TenchError):
-            named = parse(tree.text(name), tree.place(name), name.rpartition("/")[2])
+            named = parse(
+                tree.text(name, "a class list", tree.limits.classes_bytes), tree.place(name), name.rpartition("/")[2]
+            )
             if set(named.ids or ()) == set(ids):
                 return named.classes
     return None
@@ -571,7 +587,8 @@ def _words(tree: Tree, name: str) -> dict[str, str]:
     """Names by WordNet id from a words.txt (`wnid<TAB>names`), empty if there is none."""
     if name not in tree:
         return {}
-    pairs = (line.split("\t", 1) for line in tree.text(name).splitlines() if "\t" in line)
+    text = tree.text(name, "a list of words", tree.limits.classes_bytes)
+    pairs = (line.split("\t", 1) for line in text.splitlines() if "\t" in line)
     return {wnid.strip(): names.strip() for wnid, names in pairs}
 
 
@@ -630,7 +647,7 @@ def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) 
         without_images = {folder.path for folder in root.walk() if not folder.num_images}
         folders = {name: name.rpartition("/")[0] for name in telling}
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
-        exclude = " ".join(f"--exclude {shlex.quote(name)}" for name in outer)
+        exclude = " ".join(evidence.exclusion(tree, name) for name in outer)
         raise TenchError(
             f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may tell the splits, but "
             f"{'was' if len(telling) == 1 else 'were'} not read. To take all images as train: {exclude}"
@@ -666,15 +683,16 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     folder, _, base = first.rpartition("/")
     if len(places) == 1 and not folder:
         text = (
-            f"{tree.root}: {counted(len(positions), 'image')} lie in it directly, the first is {base}. Their class is "
+            f"{tree.root}: {evidence.lie(len(positions))} in it directly, the first is {base}. Their class is "
             "unknown: put each image into a folder named after its class, or give a list of images and labels."
         )
     else:
         where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that tell no class"
         one = f", the class {only!r}" if only else ""
+        all_lie = f"{'' if len(positions) == 1 else 'all '}{evidence.lie(len(positions))}"
         text = (
-            f"{tree.root}: all {counted(len(positions), 'image')} lie in {where}{one}. A classifier needs at least two "
-            "classes: put the images of each into a folder of its own, or give a list of images and labels."
+            f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes: put the images of each "
+            "into a folder of its own, or give a list of images and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     if suggested := label_names.suggestion(names):

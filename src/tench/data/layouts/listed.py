@@ -1,228 +1,491 @@
-"""Image lists: text or Parquet that names images and their labels, beside the images or apart from them.
+"""Label files: tables that name images and their labels, beside the images or apart from them.
 
-The source is a list (or a pattern of lists), or a folder or archive with lists at its top: files whose name has a split
-in it as a word (train_label, val.txt, caltech101_test.csv, set_train.lst) or is metadata (.csv, .jsonl, .parquet; also
-inside the folders train, val and test, as in Hugging Face's image folders), and whose content is a list. The split of
-an image is told by a column `split`, else by the list's name, else by the first folder of the paths where that is
-train, val or test for all; else it is train.
+The source is a label file (or a pattern of them), or a folder or archive that holds some beside its images: text of any
+form, JSON, Parquet, Excel, MATLAB (`formats.tables` and its siblings). In a folder, a file counts if its table names
+images that are there. What its columns mean is decided in `formats.roles`, where its images are in `formats.locate`,
+what a label means in `formats.numbering`, and which of several files are read in `formats.choosing`.
 
-One rule finds the images: paths are relative to the list's folder, or to a folder in it named after the split, or to
-`images` (for Kaggle's lists also to ../../Data/CLS-LOC/SPLIT, where its archive has them). The folder in which most of
-a sample of the images are is the one for the whole list. An absolute path is taken as it is, and one may lead up by
-`../`, for a person wrote it. Every image must be there; on disk each is asked for its size, which is what is paid.
+The split of an image is told by a column, else by the file's name or folder, else by the folder of its images; else all
+are train. Lists without labels divide the images of a table that has them (Chest X-ray14), or else their folders are
+the classes (Food-101, DTD). Where files say different things for one split (folds, FGVC-Aircraft's three levels), the
+person is asked.
+
+If the images lie in class folders too, both must agree. A file that lists only some images, or has several columns of
+which one agrees, is then left to the folders, which a note says; a file that contradicts them is a question.
 Where images have several labels, a row's `labels` are class indices, but of a .lst the numbers as they stand there, for
-only the first need be a class. Styles: `tench.data.formats.labels`; what labels mean: `tench.data.formats.numbering`.
+only the first need be a class.
 """
 
 import dataclasses
+import json
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from tench.data import splits
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
-from tench.data.formats.labels import KAGGLE_NAME, first_path, is_parquet_list
-from tench.data.formats.listing import Listed, parse, parse_parquet
-from tench.data.formats.locate import MISSING, Files
-from tench.data.formats.numbering import Meaning, meaning_of
+from tench.data.formats.choosing import (
+    LabelFile,
+    Placed,
+    both_list,
+    chosen,
+    family_of,
+    merged,
+    split_expression,
+    without_split,
+)
+from tench.data.formats.class_files import CLASSES_JSON
+from tench.data.formats.class_folders import by_folders, folder_split
+from tench.data.formats.label_files import (
+    ALSO_BINARY,
+    HEAD_BYTES,
+    PARQUET,
+    SURE_SUFFIXES,
+    below_single_folder,
+    candidates,
+    is_archive,
+    is_binary_or_json,
+    is_named,
+    no_list,
+    read_sheet,
+    text_of_cell,
+)
+from tench.data.formats.listing import Listed, listed_lst, listed_of
+from tench.data.formats.locate import Files, bases_of
+from tench.data.formats.lst import is_lst, read_lst
+from tench.data.formats.numbering import Meaning, meaning_of, whole_folder
+from tench.data.formats.published import published_sheets, whole
+from tench.data.formats.roles import roles_of
+from tench.data.formats.tables import IsImage, decoded, looks_like_image, sample
 from tench.data.keys import keys_of
-from tench.data.layouts.folder import SPLITS
+from tench.data.splits import SPLITS, TEST, TRAIN
 from tench.data.table import Contents, Rows
-from tench.errors import TenchError
+from tench.errors import TenchError, UsageError, some
 
 NAME = "list"
-OPTIONS = frozenset[str]()
-
-_SUFFIXES = ("", ".txt", ".csv", ".tsv", ".jsonl", ".lst", ".parquet")
-_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
-_TABLES = (".csv", ".tsv", ".jsonl", ".lst")
-"""A file of such a name is taken for a list whatever it holds, so that the error can say what is wrong with it."""
-
-_CONTAINERS = (".tar", ".tgz", ".gz", ".zip", ".rec", ".parquet")
-_PARQUET = b"PAR1"
-_HEAD_BYTES = 2**16
+OPTIONS = frozenset({"label", "split_from", "images"})
+FOLDER = "folder"
+"""What `--label` is if the class folders count, and no label file."""
+_CONTAINERS = (".tar", ".tgz", ".gz", ".zip", ".rec", ".parquet", ".arrow")
 _NO_LABEL = -1
+_MOST_NAMES_BYTES = 2**20
+"""Of a JSON file beside a list that may name its classes."""
 
 
 def recognise(tree: Tree) -> bool:
     try:
-        tree = _below_single_folder(tree)
-        if _is_named(tree):
-            return all(name.lower().endswith(_TABLES) or _is_list(tree, name) for name in tree.names)
-        lists = [name for name in _candidates(tree) if _is_list(tree, name)]
-        if any(name.lower().endswith(_CONTAINERS) for name in tree.names if name not in lists):
-            # The lists may be of images in these archives, and the archives the data set.
-            files = _files(tree)
-            paths = {name: _first_path(tree, name) or "" for name in lists}
-            return any(files.has(files.below(_bases(name, _split_of(name)), [paths[name]])[0]) for name in lists)
-        return bool(lists)
+        if tree.options.label == FOLDER:
+            return False
+        tree = below_single_folder(tree)
+        if is_named(tree):
+            return all(name.lower().endswith(SURE_SUFFIXES) or _is_list(tree, name) for name in tree.names)
+        files = _files(tree)
+        found = [name for name in candidates(tree) if _is_list(tree, name, files)]
+        if not found:
+            return published_sheets(tree, candidates(tree)) is not None or _is_only_damaged(tree)
+        if tree.options.label or _are_complete(tree, found):
+            return True
+    except UsageError:
+        return True
     except (OSError, TenchError):
         return False
+    try:
+        return _verdict(tree, files).folders is None
+    except (OSError, TenchError):  # there are lists, and `read` says what is wrong with them
+        return True
 
 
 def read(tree: Tree) -> Contents:
     """The table of lists. Raises TenchError for a line that is wrong, and for images that are not there."""
     try:
-        return _read(_below_single_folder(tree))
+        return _read(below_single_folder(tree))
     except OSError as error:
         raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
 
 
+def beside_folders(tree: Tree) -> list[str]:
+    """Notes on the label files of a source that is read by its class folders: what each says, if it is not used."""
+    if tree.options.label not in (None, FOLDER):
+        raise UsageError(
+            f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
+            "labels. Leave it out to read the class folders, or give the label file itself."
+        )
+    if tree.options.label not in (None, FOLDER):
+        raise UsageError(
+            f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
+            "labels. Leave it out to read the class folders, or give the label file itself."
+        )
+    try:
+        tree = below_single_folder(tree)
+        if is_named(tree):
+            return []
+        files = _files(tree)
+        if tree.options.label == FOLDER:
+            names = [name for name in candidates(tree) if _is_list(tree, name, files)]
+            return [f"{tree.place(name)} is not used, as --label folder asks." for name in names]
+        found = _verdict(tree, files)
+    except (OSError, TenchError):
+        return []
+    return found.folders or found.notes
+
+
 def _read(tree: Tree) -> Contents:
-    lists, names, notes = _lists(tree)
-    labelled = {split: listed for split, listed in lists.items() if len(listed.unlabelled()) < len(listed)}
+    files = _files(tree)
+    found = _verdict(tree, files)
+    lists, notes = found.lists, list(found.notes)
+    if found.folders is not None:  # only if the folders could not be read either
+        notes += found.folders
+    listed_by = {split: placed.listed for split, placed in lists.items()}
+    labelled = {split: listed for split, listed in listed_by.items() if len(listed.unlabelled()) < len(listed)}
     if not labelled:
-        where = next(iter(lists.values())).where
+        where = next(iter(listed_by.values())).where
         raise TenchError(f"{where}: has no labels, and no other list that has them was given. Give both as one source.")
-    first = names[next(iter(labelled))]
-    meaning = meaning_of(labelled, _beside(tree, first), _prefix(first))
+    first = lists[next(iter(labelled))].source
+    meaning = meaning_of(labelled, _beside(tree, first.name), _prefix(first.name))
     if len(meaning.classes) < 2:
         where = next(iter(labelled.values())).where
-        raise TenchError(f"{where}: all images are of one class, {meaning.classes.ids[0]!r}; two are needed at least.")
-    files = _files(tree)
-    splits = {split: _rows(files, tree, names[split], split, listed, meaning) for split, listed in lists.items()}
-    notes += [note for listed in lists.values() for note in listed.notes] + meaning.notes
-    for split, listed in lists.items():
+        raise TenchError(f"{where}: all images are of one class, {meaning.classes.ids[0]!r}; at least two are needed.")
+    rows = {split: _rows(files, tree, split, placed, meaning) for split, placed in lists.items()}
+    notes += [note for listed in listed_by.values() for note in listed.notes] + meaning.notes
+    for split, listed in listed_by.items():
         if listed.several:
             notes.append(f"{len(listed.several):,} images of {split} have several labels: the first is the class.")
         if num_unlabelled := len(listed.unlabelled()):
             notes.append(f"{num_unlabelled:,} of {len(listed):,} images of {split} have no labels.")
-    if num_others := sum(map(is_image_name, files.unused())):
-        notes.append(f"{num_others:,} image files that are in no list were left out.")
-    return Contents(meaning.classes, splits, stamp=list(tree.stamp), notes=list(dict.fromkeys(notes)))
-
-
-def _below_single_folder(tree: Tree) -> Tree:
-    """Of an archive the tree below its only folder, where it has just one at the top."""
-    while tree.source.is_file() and len(top := tree.top()) == 1 and top[0].endswith("/"):
-        tree = tree.under(top[0][:-1])
-    return tree
-
-
-def _is_named(tree: Tree) -> bool:
-    """Whether the lists themselves were named, as a file or a pattern: then the images are not in the tree."""
-    return not tree.source.is_dir() and not _is_archive(tree)
-
-
-def _is_archive(tree: Tree) -> bool:
-    return tree.source.is_file() and tree.root != tree.source.parent
+    others = [name for name in files.unused() if is_image_name(name)]
+    if TEST not in rows and (test := [name for name in others if folder_split(name) == TEST]):
+        rows[TEST] = files.rows(files.find(test), [_NO_LABEL] * len(test), keys_of(test, [None] * len(test)))
+        notes.append(
+            f"{len(test):,} images in {test[0].partition('/')[0]}/ are in no list: they are test, without labels."
+        )
+        others = [name for name in others if folder_split(name) != TEST]
+    if others:
+        notes.append(f"{len(others):,} image files that are in no list were left out, for example {others[0]}.")
+    rows = {split: rows[split] for split in SPLITS if split in rows}
+    return Contents(meaning.classes, rows, stamp=list(tree.stamp), notes=list(dict.fromkeys(notes)))
 
 
 def _files(tree: Tree) -> Files:
-    return Files(tree, inside=not _is_named(tree), on_disk=not _is_archive(tree))
+    named = is_named(tree)
+    return Files(tree, inside=not named, on_disk=not is_archive(tree), images=tree.options.images)
 
 
-def _candidates(tree: Tree) -> list[str]:
-    """The files that may be lists, by their names."""
-    if _is_named(tree):
-        return list(tree.names)
-    folders = ["", *(f"{name}/" for name in tree.children("") if name.lower() in SPLITS)]
-    found = [folder + name for folder in folders for name in _METADATA if folder + name in tree]
-    for name in tree.names:
-        if "/" in name:
-            continue
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() not in _SUFFIXES or f"{stem}.rec" in tree:
-            continue
-        if _split_of(name) or suffix.lower() == ".lst":
-            found.append(name)
+def _is_image(tree: Tree, files: Files) -> IsImage:
+    return lambda text: looks_like_image(text) or files.knows(text)
+
+
+def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
+    """Whether a file holds a list; with files, whether most of a sample of its images are among them.
+
+    Text is judged by its beginning. A list at the top whose name has a split, or a .lst, counts even if its images are
+    missing, unless there are archives beside it that may hold them; so the error can tell what is missing.
+    """
+    if is_image_name(name):
+        return False
+    is_image = looks_like_image if files is None else _is_image(tree, files)
+    try:
+        sheet = read_sheet(tree, name, is_image, head=True)
+    except TenchError:  # a damaged file is an error only if it must be a list
+        if files is None:
+            return name.lower().endswith((*SURE_SUFFIXES, *ALSO_BINARY))
+        return "/" not in name and name.lower().endswith(SURE_SUFFIXES) and splits.split_of(name) is not None
+    if sheet is None or (not len(sheet) and files is None):
+        return sheet is not None
+    if files is None:
+        return True
+    if not len(sheet):
+        return "/" not in name and splits.split_of(name) is not None
+    try:
+        roles = roles_of(sheet, is_image, tree.options)
+    except UsageError:
+        raise
+    except TenchError as error:
+        return "none of its columns names images" not in str(error)
+    tells = roles.label is not None or roles.hot or roles.question or roles.split is not None
+    if not tells and not sheet.words and splits.split_of(name.rpartition("/")[2]) is None:
+        return False  # boxes or landmarks of images
+    paths = [text_of_cell(sheet.cells[roles.path][row]) for row in sample(len(sheet))]
+    split = splits.split_of_path(name)
+    try:
+        located = files.names(bases_of(name, split), paths, split)
+    except TenchError:  # images of these names are in several folders, which is for `read` to ask about
+        return True
+    if 2 * sum(found is not None for found in located) > len(paths):
+        return True
+    explicit = "/" not in name and (bool(splits.split_of(name)) or name.endswith(".lst"))
+    packed = any(other.lower().endswith(_CONTAINERS) for other in tree.names if other != name)
+    return explicit and not packed and _most_look_like_images(paths)
+
+
+def _most_look_like_images(paths: Sequence[str]) -> bool:
+    return 2 * sum(map(looks_like_image, paths)) > len(paths)
+
+
+def _are_complete(tree: Tree, found: Sequence[str]) -> bool:
+    """Whether lists at the top, named after splits with train among them, are all there is to a source.
+
+    It saves reading them twice; what they say in detail is for `read`.
+    """
+    named = {name: splits.split_of(name) for name in found}
+    plain = all(split and "/" not in name and not is_binary_or_json(name) for name, split in named.items())
+    return plain and TRAIN in named.values() and len(set(named.values())) == len(named)
+
+
+def _source(tree: Tree, name: str, files: Files) -> LabelFile | None:
+    """A file with its table and the roles of its columns; None if it is no list."""
+    is_image = looks_like_image if is_named(tree) and tree.options.images is None else _is_image(tree, files)
+    split, family, union = splits.split_of_path(name), family_of(name), splits.is_union(name)
+    with tree.open(name) as file:
+        head = file.read(HEAD_BYTES)
+    where = tree.place(name)
+    if not head.strip():
+        if not is_named(tree) and ("/" in name or not splits.split_of(name)):
+            return None
+        raise TenchError(f"{where}: is empty. A list has a line for each image: its path and its label.")
+    if head[:4] != PARQUET and is_lst(head.decode("utf-8-sig", "replace").split("\n", 1)[0].strip()):
+        text = decoded(whole(tree, name), where)
+        return LabelFile(name, split, family, union, None, None, listed_lst(read_lst(text, where), text, where))
+    sheet = read_sheet(tree, name, is_image)
+    if sheet is None and is_named(tree) and tree.options.images is None:  # a table of images without suffix
+        sheet = read_sheet(tree, name, _is_image(tree, files))
+        is_image = _is_image(tree, files)
+    if sheet is None:
+        if is_named(tree):
+            raise no_list(tree, name, head)
+        return None
+    if not len(sheet):
+        raise TenchError(f"{where}: names no images, only columns: {some(sheet.columns, 20)}.")
+    return LabelFile(name, split, family, union, sheet, roles_of(sheet, is_image, tree.options))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Verdict:
+    """The lists of a source by split. folders: if the class folders are to be read instead, notes that say why."""
+
+    lists: Mapping[str, Placed]
+    notes: list[str]
+    folders: list[str] | None = None
+
+
+def _verdict(tree: Tree, files: Files) -> _Verdict:
+    notes: list[str] = []
+    sources = _sources(tree, files, notes)
+    if not sources:
+        if (error := _damage(tree)) is not None and _is_only_damaged(tree):
+            raise error
+        return _Verdict({}, notes, folders=notes)
+    sources = merged(sources)
+    placed = [_placed(tree, files, source, notes) for source in chosen(tree, sources, notes)]
+    asked = [one for one in placed if isinstance(one, LabelFile)]
+    folders = None
+    if asked or not is_named(tree):
+        folders = by_folders(tree, files, placed, notes)
+    if folders is not None:
+        return _Verdict({}, notes, folders)
+    for one in asked:
+        assert one.roles is not None
+        raise TenchError(one.roles.question + ("" if one.roles.question.endswith(".") else "."))
+    lists = [one for one in placed if isinstance(one, Placed)]
+    if not is_named(tree) and any(None in one.names for one in lists) and len(sources) > 1:
+        lists = [one for one in lists if any(one.names)] or lists
+    return _Verdict(_by_split(tree, _divided(lists, notes), notes), notes)
+
+
+def _why(tree: Tree, name: str) -> str:
+    try:
+        read_sheet(tree, name, looks_like_image, head=True)
+    except TenchError as error:
+        return f" {str(error).removeprefix(tree.place(name)).removeprefix(': ').capitalize()}"
+    return ""
+
+
+def _is_only_damaged(tree: Tree) -> bool:
+    """Whether the labels of a source can only be in a file that is damaged, as its images are in no two folders."""
+    folders = {name.rpartition("/")[0] for name in tree.names if is_image_name(name) and folder_split(name) != TEST}
+    return len(folders) == 1 and _damage(tree) is not None
+
+
+def _damage(tree: Tree) -> TenchError | None:
+    """Why the first of the label files that cannot be read cannot."""
+    for name in candidates(tree):
+        if name.lower().endswith((*SURE_SUFFIXES, *ALSO_BINARY)):
+            try:
+                read_sheet(tree, name, looks_like_image, head=True)
+            except TenchError as error:
+                return error
+    return None
+
+
+def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
+    names = candidates(tree)
+    if not is_named(tree) and (found := published_sheets(tree, names)) is not None:
+        sheet, used = found
+        roles = roles_of(sheet, _is_image(tree, files), tree.options)
+        if sheet.notes:  # which say what the notes on the columns would
+            roles = dataclasses.replace(roles, notes=())
+        return [LabelFile(used[0], None, "", False, sheet, roles)]
+    sources: list[LabelFile] = []
+    for name in names:
+        is_used = is_named(tree) or _is_list(tree, name, files)
+        if not is_used and tree.length[tree.index(name)] == 0 and "/" not in name and splits.split_of(name):
+            is_used = bool(sources)
+        source = _source(tree, name, files) if is_used else None
+        if source is not None:
+            sources.append(source)
+        elif name.lower().endswith(SURE_SUFFIXES) or (splits.split_of(name) and "/" not in name):
+            notes.append(f"{tree.place(name)} names none of the images: it is not used.{_why(tree, name)}")
+    return sources
+
+
+def _placed(tree: Tree, files: Files, source: LabelFile, notes: list[str]) -> Placed | LabelFile:
+    """A list with its images; the source itself if its label is a question."""
+    if source.listed is not None:
+        listed = source.listed
+    else:
+        assert source.sheet is not None
+        assert source.roles is not None
+        if source.roles.question:
+            return source
+        listed = listed_of(source.sheet, source.roles)
+    names = files.names(bases_of(source.name, source.split), listed.paths, source.split)
+    _refuse_doubles(listed, names)
+    return Placed(source, listed, names)
+
+
+def _refuse_doubles(listed: Listed, names: Sequence[str | None]) -> None:
+    if listed.splits is not None or len(set(names)) == len(names):
+        return
+    seen: dict[str, int] = {}
+    for position, name in enumerate(names):
+        if name is not None and seen.setdefault(name, position) != position:
+            first = seen[name]
+            raise TenchError(
+                f"{listed.where}: {listed.paths[first]} ({listed.unit} {listed.lines[first]}) and "
+                f"{listed.paths[position]} ({listed.unit} {listed.lines[position]}) both fit the image {name}. Say "
+                "which folder holds the images with --images FOLDER, or correct the list."
+            )
+
+
+def _divided(lists: Sequence[Placed], notes: list[str]) -> list[Placed]:
+    """Lists without labels divide the images of one that has them."""
+    labelled = [one for one in lists if len(one.listed.unlabelled()) < len(one.listed)]
+    bare = [one for one in lists if one not in labelled and one.source.split]
+    if len(labelled) != 1 or not bare or labelled[0].source.split or labelled[0].listed.splits is not None:
+        return list(lists)
+    whole_list = labelled[0]
+    at = {name: position for position, name in enumerate(whole_list.names) if name is not None}
+    if not all(name in at for one in bare for name in one.names):
+        return list(lists)
+    divided = []
+    for one in bare:
+        positions = [at[name] for name in one.names if name is not None]
+        listed = dataclasses.replace(whole_list.listed.taken(positions), where=whole_list.listed.where)
+        notes.append(f"{one.listed.where} tells which images are {one.source.split}.")
+        divided.append(Placed(one.source, listed, [whole_list.names[position] for position in positions]))
+    return divided
+
+
+def _by_split(tree: Tree, lists: Iterable[Placed], notes: list[str]) -> dict[str, Placed]:
+    by_split: dict[str, Placed] = {}
+    for one in lists:
+        one = _by_class_folders(tree, one, notes)
+        parts = _parts(tree, one, notes)
+        for split, part in parts.items():
+            if split in by_split:
+                raise both_list(tree, split, by_split[split].source.name, part.source.name)
+            by_split[split] = dataclasses.replace(part, listed=_checked(split, part.listed))
+    return {split: by_split[split] for split in SPLITS if split in by_split}
+
+
+def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
+    """The parts of a list by split."""
+    words: Sequence[str | None]
+    if one.listed.splits is not None:
+        words = one.listed.splits
+    elif not one.source.asked and (asked := _asked_parts(tree, one)) is not None:
+        words = asked
+    elif one.source.split:
+        return {one.source.split: one}
+    else:
+        words = [splits.split_of(path.strip("/").partition("/")[0]) for path in one.listed.paths]
+        if None in words:
+            words = [folder_split(name or "") for name in one.names]
+        if None in words:
+            notes.append(f"{one.listed.where}: nothing tells a split, so its images are train.")
+            return {TRAIN: one}
+        shown = " and ".join(split for split in SPLITS if split in words)
+        notes.append(f"{one.listed.where}: the splits ({shown}) are those of the folders of the images.")
+    positions: dict[str, list[int]] = {}
+    for position, word in enumerate(words):
+        assert word is not None
+        positions.setdefault(word, []).append(position)
+    return {
+        split: Placed(one.source, one.listed.taken(taken), [one.names[position] for position in taken])
+        for split, taken in positions.items()
+    }
+
+
+def _asked_parts(tree: Tree, one: Placed) -> list[str] | None:
+    """The split of each image by a regular expression of --split-from, whose first group names it."""
+    if (compiled := split_expression(tree)) is None:
+        return None
+    found = []
+    for name, path in zip(one.names, one.listed.paths, strict=True):
+        match = compiled.search(name or path)
+        split = splits.split_of(match[1]) if match and match.groups() and match[1] else None
+        if split is None:
+            raise UsageError(
+                f"--split-from {compiled.pattern}: finds no split in {name or path}. Its first group must name one."
+            )
+        found.append(split)
     return found
 
 
-def _is_list(tree: Tree, name: str) -> bool:
-    path = _first_path(tree, name)
-    return path is not None and (path == "" or is_image_name(path))
+def _by_class_folders(tree: Tree, one: Placed, notes: list[str]) -> Placed:
+    """A list that has no labels, with those that the folders of its images are, if they can be classes."""
+    if len(one.listed.unlabelled()) < len(one.listed) or one.listed.line_numbers:
+        return one
+    sheet, roles = one.source.sheet, one.source.roles
+    if sheet is not None and roles is not None and len(sheet.columns) > 1 and not sheet.words and roles.split is None:
+        return one
+    folders = [whole_folder(_below_split(path)) for path in one.listed.paths]
+    if "" in folders or not 1 < len(set(folders)) <= max(2, len(folders) / 2 if len(folders) > 20 else len(folders)):
+        return one
+    note = f"{one.listed.where}: has no labels; the class of an image is its folder."
+    if one.source.split == TEST:
+        note = f"{one.listed.where}: the class of an image is its folder."
+    listed = dataclasses.replace(one.listed, labels=folders, notes=(*one.listed.notes, note))
+    return dataclasses.replace(one, listed=listed)
 
 
-def _first_path(tree: Tree, name: str) -> str | None:
-    """The first image of a list that is text, "" of one that is a table; None for what is no list."""
-    with tree.open(name) as file:
-        head = file.read(_HEAD_BYTES)
-        if head[:4] == _PARQUET:
-            return "" if is_parquet_list(file) else None
-    path = first_path(head)
-    return f"{path}.JPEG" if path and KAGGLE_NAME.fullmatch(path) else path
-
-
-def _split_of(name: str) -> str | None:
-    """The split that a list's name tells, or the folder of metadata.csv; None where it tells none, or two."""
-    folder, _, file = name.lower().rpartition("/")
-    words = re.findall("[a-z]+", folder if file in _METADATA else os.path.splitext(file)[0])
-    splits = {SPLITS[word] for word in words if word in SPLITS}
-    return splits.pop() if len(splits) == 1 else None
-
-
-def _prefix(name: str) -> str:
-    """What stands before the split in a list's name: "caltech101_"."""
-    file = name.rpartition("/")[2]
-    return re.split("|".join(sorted(SPLITS, key=len, reverse=True)), file, maxsplit=1, flags=re.IGNORECASE)[0]
-
-
-def _lists(tree: Tree) -> tuple[dict[str, Listed], dict[str, str], list[str]]:
-    """The lists by split, train first; the files they are from; and what to tell a person."""
-    lists: dict[str, Listed] = {}
-    names: dict[str, str] = {}
-    notes = []
-    for name in _candidates(tree):
-        if not _is_named(tree) and tree.length[tree.index(name)] and not _is_list(tree, name):
-            notes.append(f"{tree.place(name)} is no image list: it was left out.")
-            continue
-        for split, listed in _by_split(name, _parsed(tree, name)).items():
-            if split in lists:
-                raise TenchError(
-                    f"{tree.root}: {names[split]} and {name} both list images of the split {split!r}. Move one of "
-                    "them away, or name the lists to use: one, or several by a pattern such as '{train,val}.txt'."
-                )
-            names[split] = name
-            lists[split] = _checked(split, listed)
-    return {split: lists[split] for split in dict.fromkeys(SPLITS.values()) if split in lists}, names, notes
-
-
-def _parsed(tree: Tree, name: str) -> Listed:
-    with tree.open(name) as file:
-        if file.read(len(_PARQUET)) == _PARQUET:
-            return parse_parquet(file, tree.place(name))
-    return parse(tree.read(name), tree.place(name))
-
-
-def _by_split(name: str, listed: Listed) -> dict[str, Listed]:
-    words = listed.splits
-    if words is None:
-        if split := _split_of(name):
-            return {split: listed}
-        words = [path.partition("/")[0] for path in listed.paths]
-        if not all(word.lower() in SPLITS for word in words):
-            note = f"{listed.where}: nothing tells a split, so its images are train."
-            return {"train": dataclasses.replace(listed, notes=(*listed.notes, note))}
-    by_split: dict[str, list[int]] = {}
-    for position, word in enumerate(words):
-        if word.lower() not in SPLITS:
-            raise TenchError(
-                f"{listed.place(position)}: {word!r} is no split. Known are {', '.join(SPLITS)}; rename the column if "
-                "it means something else."
-            )
-        by_split.setdefault(SPLITS[word.lower()], []).append(position)
-    return {split: listed.taken(positions) for split, positions in by_split.items()}
+def _below_split(path: str) -> str:
+    first, _, rest = path.strip("/").partition("/")
+    while rest and (splits.split_of(first) or first.lower() in ("images", "image", "jpg", "data")):
+        first, _, rest = rest.partition("/")
+        path = f"{first}/{rest}" if rest else first
+    return path
 
 
 def _checked(split: str, listed: Listed) -> Listed:
     """The list, if its images have labels, or are for testing."""
     missing = listed.unlabelled()
-    if split == "test":
+    if split == TEST:
         if len(missing) < len(listed) and all("ILSVRC2012_test_" in path for path in listed.paths):
-            note = f"{listed.where}: no labels of ILSVRC2012's test images are known; those of the list are not used."
+            note = f"{listed.where}: the labels of ILSVRC2012's test images are not public; the list's are not used."
             return dataclasses.replace(
-                listed, labels=[_NO_LABEL] * len(listed), several={}, notes=(*listed.notes, note)
+                listed, labels=[_NO_LABEL] * len(listed), several={}, told=None, notes=(*listed.notes, note)
             )
         return listed
     if listed.line_numbers:
         raise TenchError(
-            f"{listed.where}: its numbers are those of lines, not labels: so are Kaggle's val.txt and test.txt. The "
+            f"{listed.where}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The "
             "labels of the validation images are in LOC_val_solution.csv, beside the folder ILSVRC: give the folder "
             "that holds both."
         )
     if missing:
-        columns = f" Its columns are {', '.join(listed.columns)}." if len(missing) == len(listed) else ""
+        columns = (
+            f" Its columns are {some(listed.columns, 20)}." if len(missing) == len(listed) and listed.columns else ""
+        )
         raise TenchError(
             f"{listed.place(missing[0])}: {listed.paths[missing[0]]!r} has no label; {len(missing):,} of "
             f"{len(listed):,} images have none.{columns} Only images of the split test may lack labels."
@@ -230,8 +493,13 @@ def _checked(split: str, listed: Listed) -> Listed:
     return listed
 
 
+def _prefix(name: str) -> str:
+    """What stands before the split in a list's name: "caltech101_"."""
+    return without_split(name.rpartition("/")[2]).partition("*")[0]
+
+
 def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
-    """Gives the text of a file beside a list by its place, nothing where there is none."""
+    """Gives the text of a file beside a list by its place, nothing if there is none."""
     folder = list_name[: list_name.rfind("/") + 1]
 
     def read(name: str) -> dict[str, str]:
@@ -240,26 +508,39 @@ def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
         if folder + name in tree:
             return {tree.place(folder + name): tree.text(folder + name)}
         path = tree.root / folder / name
-        if not _is_named(tree) or not path.is_file():
-            return {}
+        if not is_named(tree) or not path.is_file():
+            return _numbered_names(tree, folder) if name == CLASSES_JSON else {}
         tree.stamp[str(path)] = None
         return {str(path): path.read_text(encoding="utf-8-sig", errors="replace")}
 
     return read
 
 
-def _bases(list_name: str, split: str | None) -> list[str]:
-    """The folders, seen from the root, to which the paths of a list may be relative."""
-    own = list_name[: list_name.rfind("/") + 1]
-    folders = [folder for folder, of in SPLITS.items() if of == (split or "train")]
-    return [own, *(f"{own}{folder}/" for folder in (*folders, "images", f"../../Data/CLS-LOC/{folders[0]}"))]
+def _numbered_names(tree: Tree, folder: str) -> dict[str, str]:
+    """JSON files of any name that name numbered classes, {"0": "healthy", ...}, with numbers from 0."""
+    found = {}
+    for position in tree.span(folder[:-1]) if folder else range(len(tree)):
+        name = tree.names[position]
+        if not name.endswith(".json") or "/" in name[len(folder) :] or tree.length[position] > _MOST_NAMES_BYTES:
+            continue
+        try:
+            data = json.loads(tree.text(name))
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+            continue
+        for start in (0, 1):
+            if data and {str(number + start) for number in range(len(data))} == data.keys():
+                names = {str(number): data[str(number + start)] for number in range(len(data))}
+                found[tree.place(name)] = json.dumps(names)
+    return found
 
 
-def _rows(files: Files, tree: Tree, list_name: str, split: str, listed: Listed, meaning: Meaning) -> Rows:
-    names = files.below(_bases(list_name, split), listed.paths)
-    found = files.find(names)
-    if MISSING in found:
-        raise _missing(tree, list_name, split, listed, names, found)
+def _rows(files: Files, tree: Tree, split: str, placed: Placed, meaning: Meaning) -> Rows:
+    listed = placed.listed
+    if None in placed.names:
+        raise _missing(tree, split, placed)
+    names = [name for name in placed.names if name is not None]
     index, classes = meaning.index.get(split, {}), meaning.classes
     labels = [index.get(label, _NO_LABEL) for label in listed.labels]
     ids = [None if classes.numbered or label == _NO_LABEL else classes.ids[label] for label in labels]
@@ -269,33 +550,36 @@ def _rows(files: Files, tree: Tree, list_name: str, split: str, listed: Listed, 
             None if label == _NO_LABEL else [float(one if listed.raw else index.get(one, _NO_LABEL)) for one in every]
             for label, every in zip(labels, map(listed.every, range(len(listed))), strict=True)
         ]
-    return files.rows(found, labels, keys_of(_key_paths(tree, names, listed.paths, split), ids), labels=several)
+    keys = keys_of(_key_paths(tree, names, listed.paths, split), ids)
+    return files.rows(files.find(names), labels, keys, labels=several)
 
 
-def _missing(
-    tree: Tree, list_name: str, split: str, listed: Listed, names: Sequence[str], found: Sequence[int]
-) -> TenchError:
-    first, number = found.index(MISSING), found.count(MISSING)
-    path = os.path.join(tree.root, names[first])
-    others = ", ".join(_bases("", split)[1:])
+def _missing(tree: Tree, split: str, placed: Placed) -> TenchError:
+    listed, names, list_name = placed.listed, placed.names, placed.source.name
+    first, number = names.index(None), names.count(None)
+    bases = bases_of(list_name, split)
+    path = os.path.join(tree.root, bases[0], listed.paths[first])
     more = " It is a folder." if os.path.isdir(path) else ""
     rec = f"{os.path.splitext(list_name)[0]}.rec"
     if rec in tree or (tree.root / rec).is_file():
         more += f" Perhaps the images are in {rec}: give that."
+    searched = "the folder of the list and below it" if is_named(tree) else "the whole source"
     return TenchError(
         f"{listed.place(first)}: there is no image {path}; {number:,} of the {len(listed):,} images of the list are "
-        f"missing.{more} Paths are relative to the list's folder, or to one of these seen from there: {others}. Move "
-        "the list or the images so that they meet, or take the lines out."
+        f"missing.{more} They were looked for in {searched}, with and without their suffix. Add the images, take "
+        "them out of the list, or say where they are with --images FOLDER."
     )
 
 
 def _key_paths(tree: Tree, names: Sequence[str], paths: Sequence[str], split: str) -> Sequence[str]:
     """Paths for keys: the same wherever the images lie, and whether or not they begin with the split's folder."""
     if any(path.startswith(("/", "../")) for path in paths):
-        whole = [os.path.normpath(os.path.join(tree.root, name)) for name in names]
-        cut = len(os.path.commonpath([os.path.dirname(name) for name in whole]))
-        paths = [name[cut:].lstrip("/") for name in whole]
+        full = [os.path.normpath(os.path.join(tree.root, name)) for name in names]
+        cut = len(os.path.commonpath([os.path.dirname(name) for name in full]))
+        paths = [name[cut:].lstrip("/") for name in full]
+    elif any(not name.endswith(path) for name, path in zip(names, paths, strict=True)):
+        paths = names  # the list leaves suffixes out, or writes the names otherwise
     folders = {path.partition("/")[0] for path in paths}
-    if len(folders) == 1 and "/" in paths[0] and SPLITS.get((folder := folders.pop()).lower()) == split:
+    if len(folders) == 1 and "/" in paths[0] and splits.split_of(folder := folders.pop()) == split:
         paths = [path[len(folder) + 1 :] for path in paths]
     return paths

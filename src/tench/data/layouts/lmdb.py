@@ -17,9 +17,9 @@ from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.lmdb import Environment, is_environment, open_environment
-from tench.data.formats.numbering import MAX_CLASSES
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
+from tench.data.limits import LIMITS
 from tench.data.splits import TEST, group_by_split, splits_in
 from tench.data.table import FILE, PIXELS_CHW, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError, some
@@ -118,10 +118,10 @@ def _classes(
     every = {label for name in defining for label in labels[name]} - {"", -1}
     if numbered == {True}:
         numbers = [int(label) for name in opened for label in labels[name]]
-        if not 0 <= max(numbers) < MAX_CLASSES or min(numbers) < -1:
+        if not 0 <= max(numbers) < LIMITS.classes or min(numbers) < -1:
             raise TenchError(
                 f"{tree.source}: its labels go from {min(numbers):,} to {max(numbers):,}; a class is a number from 0 "
-                f"to {MAX_CLASSES - 1:,}. The records are for another task."
+                f"to {LIMITS.classes - 1:,}. The records are for another task."
             )
         count = max(numbers) + 1
         listed, notes = agreed(

@@ -4,12 +4,10 @@ A word in a file's name (train-00000-of-00294.parquet), or its folder's, says it
 what labels mean: `formats.columns`. How the bytes are reached: `formats.parquet_images`.
 """
 
-import pyarrow as pa
-
 from tench.data.files.tree import Tree
 from tench.data.formats.columns import contents_of, image_column
-from tench.data.formats.labels import is_parquet_list
-from tench.data.formats.parquet_images import find_images, open_file
+from tench.data.formats.parquet_images import DAMAGE, find_images, open_file
+from tench.data.formats.tables import is_parquet_list
 from tench.data.table import Contents
 
 NAME = "parquet"
@@ -29,7 +27,7 @@ def recognise(tree: Tree) -> bool:
                 schema = parquet.read_schema(file)
                 asked = tree.options.record_keys().image in schema.names
                 return asked or image_column(schema) is not None or (_is_single(tree) and not is_parquet_list(file))
-        except (pa.ArrowException, OSError):
+        except DAMAGE:
             return True  # it begins as Parquet, and `read` says what is wrong with it
     return False
 

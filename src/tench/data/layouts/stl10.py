@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from tench.data.files.tree import Tree
 from tench.data.formats.raw_pixels import spooled_rows
-from tench.data.limits import LIMITS
 from tench.data.table import Classes, Contents
 from tench.errors import TenchError
 
@@ -88,8 +87,7 @@ def _classes(tree: Tree, inside: str) -> tuple[Classes, list[str]]:
     if file not in tree:
         numbers = [str(number) for number in range(1, _NUM_CLASSES + 1)]
         return Classes.of(numbers), [f"There is no {_NAMES}, so the classes are only numbers."]
-    with tree.open(file) as stream:
-        text = LIMITS.read_whole(stream, tree.place(file), int(tree.length[tree.index(file)]), "a list of classes")
+    text = tree.read(file, "a list of classes")
     names = text.decode("utf-8", "replace").split()
     if len(set(names)) != _NUM_CLASSES or len(names) != _NUM_CLASSES:
         raise TenchError(
@@ -107,7 +105,7 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
             f"{tree.place(images)}: has {image_bytes:,} bytes, which is {image_bytes / _IMAGE_BYTES:,.2f} images of "
             f"{_IMAGE_BYTES:,} bytes. It may have been cut off: unpack the archive again."
         )
-    LIMITS.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
+    tree.limits.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
     if count != image_bytes // _IMAGE_BYTES:
         raise TenchError(
             f"{tree.place(images)} holds {image_bytes // _IMAGE_BYTES:,} images, but {tree.place(labels)} holds "

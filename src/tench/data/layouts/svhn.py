@@ -16,7 +16,6 @@ from tench.data import splits
 from tench.data.files.tree import Tree
 from tench.data.formats.mat import read_mat
 from tench.data.formats.raw_pixels import spooled_rows
-from tench.data.limits import LIMITS
 from tench.data.table import Classes, Contents
 from tench.errors import TenchError, some
 
@@ -58,8 +57,7 @@ def _files(tree: Tree) -> list[str]:
 def _arrays(tree: Tree, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """The images, (32, 32, 3, N), and the digits, (N,)."""
     where = tree.place(name)
-    with tree.open(name) as file:
-        data = LIMITS.read_whole(file, where, int(tree.length[tree.index(name)]), "an SVHN file", _MOST_FILE_BYTES)
+    data = tree.read(name, "an SVHN file", _MOST_FILE_BYTES)
     found = read_mat(data, where)
     images, labels = found.get("X"), found.get("y")
     if (

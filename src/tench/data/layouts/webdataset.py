@@ -1,14 +1,17 @@
 """WebDataset: tar shards in which neighbouring members of one name are a sample, `000123.jpg` beside `000123.cls`.
 
-A sample's name is its members' path up to the first dot of the file name. Its label is the number in `.cls`, or a field
-of `.json`; captions and all else are left out. Images are addressed in the shards; only labels are read, each with one
-small pread in the shard's order. A word in a shard's name, or its folder, says its split. Classes have ids where a list
-of them lies beside the shards, where the `.json` name them, or where all training images are called after their WordNet
-ids; else they are only numbers, since nothing says which classes they count.
+A sample's name is its members' path up to the first dot of the file name. Its label is the number or name in `.cls`, or
+a field of `.json`, or the text of another part that is called like a label (`.cls.txt`, `.label`, `.y.txt`). A `.txt`,
+`.index` or `.id` counts only if its values are short and repeat, since it may be a caption or a running number. All
+else is left out; `--keys image=PART,label=PART` chooses other parts. Images are addressed in the shards; only labels
+are read, each with one small pread in the shard's order. A word in a shard's name, or its folder, says its split.
+Classes have ids where a list of them lies beside the shards, where the `.json` name them, or where all training images
+are called after their WordNet ids; else they are only numbers, since nothing says which classes they count.
 Source: webdataset's group_by_keys and tar_file_expander; names and fields of timm/imagenet-1k-wds.
 """
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -23,7 +26,17 @@ from tench.data.files.compressed import Pread
 from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import FILES, ClassFile, agreed, class_files
-from tench.data.formats.described import ID_FIELDS, Label, boxes_in, file_in, has_number, is_text, label_in, labels_in
+from tench.data.formats.described import (
+    ID_FIELDS,
+    Label,
+    boxes_in,
+    file_in,
+    has_number,
+    is_text,
+    label_in,
+    labels_in,
+    value_in,
+)
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
 from tench.data.splits import group_by_split, splits_in
@@ -31,19 +44,38 @@ from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError, some
 
 NAME = "webdataset"
-OPTIONS = frozenset({"split_from"})
+OPTIONS = frozenset({"keys", "label", "split_from"})
 
 ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 """What the names of shards end in. A compressed one is unpacked once into the cache, or indexed."""
 
 _NO_SHARD = re.compile(r"ILSVRC.*|n\d{8}\.tar.*", re.IGNORECASE)
 """Archives as image-net.org gives them out, which hold no samples."""
+_NUMBERS = re.compile(r"[\d\s.,+-]*(?:[eE][+-]?\d+)?")
+"""Text that is no class, as it means numbers of another kind: 1.0, -2, "1 2"."""
 _SERIES = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(\D*)")
 """A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. What comes first may hold digits."""
 
 _FIRST_MEMBERS, _FIRST_SHARDS = 20, 8
 """So many are looked at to recognise the layout."""
 _MAX_CLS_BYTES, _MAX_JSON_BYTES = 64, 2**24
+_LABEL_PARTS = (
+    "cls.txt",
+    "label",
+    "label.txt",
+    "labels.txt",
+    "y.txt",
+    "y",
+    "class",
+    "class.txt",
+    "target",
+    "target.txt",
+)
+"""Parts of samples that hold a label as text, beside .cls and .json."""
+_DOUBTFUL_PARTS = ("txt", "index", "id")
+"""Parts that hold a label, a caption or a running number."""
+_SAMPLED = 512
+"""So many samples are looked at to tell which part holds the labels."""
 _MAX_NUMBERED = 1_000_000
 
 
@@ -81,16 +113,18 @@ def _read(tree: Tree) -> Contents:
     if shards:
         notes += _images_beside(tree)
     whole, facts = tree.opened(shards) if shards else tree, _Facts()
+    parts, more = _parts(whole, [shard for names in by_split.values() for shard in names])
+    notes += more
     splits = {}
     for split, names in by_split.items():
         splits[split] = _Split()
         for shard in names:
-            _read_shard(whole, shard, splits[split], facts)
+            _read_shard(whole, shard, parts, splits[split], facts)
     splits = {split: found for split, found in splits.items() if found.positions}
     if not splits:
         raise TenchError(f"{tree.source}: holds shards without images. Samples of an image and a .cls are expected.")
     notes += facts.notes()
-    notes += filter(None, [_check_labelled(whole, split, found) for split, found in splits.items()])
+    notes += filter(None, [_check_labelled(whole, split, found, parts) for split, found in splits.items()])
     beside, more = agreed(class_files(lambda file: text_beside(whole, shards, file)))
     classes, note = _classes(whole, beside, splits, facts)
     rows = {split: _rows(whole, split, found, classes) for split, found in splits.items()}
@@ -172,10 +206,13 @@ def _has_sample(members: Iterable[tuple[str, int, int]], pread: Pread) -> bool:
     images, labelled = set(), set()
     for name, offset, size in members:
         sample, suffix = _sample_and_suffix(name)
+        part = _part(name)
         if suffix in EXTENSIONS:
             images.add(sample)
-        elif suffix == ".cls" or (suffix == ".json" and _is_labelled(pread, offset, size)):
+        elif suffix == ".cls" or part in _LABEL_PARTS or (suffix == ".json" and _is_labelled(pread, offset, size)):
             labelled.add(sample)
+        elif "/" not in name and part in (*_DOUBTFUL_PARTS, "json"):
+            labelled.add(sample)  # `read` says what is missing; in class folders a text beside an image is no label
     return not images.isdisjoint(labelled)
 
 
@@ -191,6 +228,86 @@ def _sample_and_suffix(name: str) -> tuple[str | None, str]:
     """A member's sample, None where it has no suffix; and the last suffix in lower case, with the dot."""
     dot = name.find(".", name.rfind("/") + 1)
     return (None, "no suffix") if dot < 0 else (name[:dot], name[name.rfind(".") :].lower())
+
+
+def _part(name: str) -> str:
+    """What follows the first dot of a file name, in lower case: "cls.txt"."""
+    return name[name.rfind("/") + 1 :].partition(".")[2].lower()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """Which parts of samples are read. image: None for any image. label: beside .cls. field: of .json, None for the
+    usual ones. seen: all parts of the samples that were looked at, with the start of a text.
+    """
+
+    image: str | None
+    label: str
+    field: str | None
+    seen: Mapping[str, str]
+
+    def listing(self) -> str:
+        """The parts for an error message."""
+        return ", ".join(f".{part} ({text!r})" if text else f".{part}" for part, text in self.seen.items()) or "none"
+
+
+def _parts(tree: Tree, shards: Sequence[str]) -> tuple[_Parts, list[str]]:
+    """The parts that hold the image and the label, and notes. Raises TenchError if there is none that was asked for."""
+    asked = tree.options.record_keys()
+    seen: dict[str, list[int]] = {}
+    for shard in (shards[0], shards[-1]) if len(shards) > 1 else shards:
+        span = tree.span(shard) if shard else range(len(tree))
+        order = np.argsort(tree.offset[span.start : span.stop], kind="stable") + span.start
+        for position in order[: _SAMPLED * 4].tolist():
+            seen.setdefault(_part(tree.names[position]), []).append(position)
+    texts = {part: _texts_of(tree, part, found) for part, found in seen.items()}
+    examples = {part: texts[part][0][:40] if texts[part] else "" for part in sorted(seen) if part}
+    image = asked.image.lower().lstrip(".") if asked.image else None
+    if image is not None and image not in seen:
+        listed = _Parts(None, "", None, examples).listing()
+        raise TenchError(f"{tree.source}: no sample has the part .{image}. Their parts are: {listed}.")
+    if asked.label is not None:
+        part = asked.label.lower().lstrip(".")
+        if part in seen:
+            return _Parts(image, part, None, examples), [f"The labels are the part .{part}."]
+        if "json" not in seen:
+            listed = _Parts(None, "", None, examples).listing()
+            raise TenchError(f"{tree.source}: no sample has the part .{part}, or a .json. Their parts are: {listed}.")
+        return _Parts(image, "", asked.label, examples), [f"The labels are the field {asked.label!r} of the .json."]
+    found = next((part for part in _LABEL_PARTS if part in seen), None)
+    if found is None and "cls" not in seen and not _has_labelled_json(tree, seen.get("json", ())):
+        found = next((part for part in _DOUBTFUL_PARTS if _repeat(texts.get(part, []))), None)
+    if found is None or "cls" in seen:
+        return _Parts(image, "cls", None, examples), []
+    return _Parts(image, found, None, examples), [f"The labels are the part .{found}."]
+
+
+def _texts_of(tree: Tree, part: str, positions: Sequence[int]) -> list[str]:
+    """The texts of a part, if it is one that may hold labels."""
+    if part not in (*_LABEL_PARTS, *_DOUBTFUL_PARTS, "cls"):
+        return []
+    texts = []
+    with tree.reading(tree.shards[int(tree.shard[positions[0]])]) as pread:
+        for position in positions[:_SAMPLED]:
+            if tree.shard[position] == tree.shard[positions[0]]:
+                data = pread(min(int(tree.length[position]), _MAX_CLS_BYTES + 1), int(tree.offset[position]))
+                text = data.decode("utf-8", "replace").strip()
+                texts.append(text if len(data) <= _MAX_CLS_BYTES else text.ljust(_MAX_CLS_BYTES + 1, "."))
+    return texts
+
+
+def _repeat(texts: Sequence[str]) -> bool:
+    """Whether texts are labels by their values: short, in one line, and each used about twice or more."""
+    if len(texts) < 2 or any(not text or len(text) > 64 or not is_text(text) for text in texts):
+        return False
+    return 2 * len(set(texts)) <= len(texts)
+
+
+def _has_labelled_json(tree: Tree, positions: Sequence[int]) -> bool:
+    if not positions:
+        return False
+    with tree.reading(tree.shards[int(tree.shard[positions[0]])]) as pread:
+        return _is_labelled(pread, int(tree.offset[positions[0]]), int(tree.length[positions[0]]))
 
 
 def _images_beside(tree: Tree) -> list[str]:
@@ -240,18 +357,24 @@ def _missing_numbers(shards: Sequence[str]) -> tuple[int, list[str]]:
     return count, first[:5]
 
 
-def _read_shard(tree: Tree, shard: str, into: _Split, facts: _Facts) -> None:
+def _read_shard(tree: Tree, shard: str, parts: _Parts, into: _Split, facts: _Facts) -> None:
     span = tree.span(shard) if shard else range(len(tree))
     if not span:
         return
     cut = len(shard) + 1 if shard else 0
     with tree.reading(tree.shards[int(tree.shard[span.start])]) as pread:
-        for image, cls, json_at in _samples(tree, span, facts.others):
+        label: Label
+        for image, cls, json_at in _samples(tree, span, parts, facts.others):
             if image is None:
                 facts.num_without_image += 1
                 continue
             described = {} if json_at is None else _object(tree, json_at, pread)
-            label = label_in(described) if cls is None else _number(tree, cls, pread)
+            if cls is not None:
+                label = _label(tree, cls, pread)
+            elif parts.field is not None:
+                label = value_in(described, parts.field)
+            else:
+                label = label_in(described)
             if cls is not None and has_number(described):
                 facts.num_differing += label_in(described) != label
             if label == -1:
@@ -271,16 +394,22 @@ def _read_shard(tree: Tree, shard: str, into: _Split, facts: _Facts) -> None:
 
 
 def _samples(
-    tree: Tree, span: range, others: collections.Counter[str]
+    tree: Tree, span: range, parts_read: _Parts, others: collections.Counter[str]
 ) -> Iterator[tuple[int | None, int | None, int | None]]:
-    """The positions of each sample's image, .cls and .json, in the order in which the shard holds them."""
+    """The positions of each sample's image, label and .json, in the order in which the shard holds them."""
     order = np.argsort(tree.offset[span.start : span.stop], kind="stable") + span.start
     seen: set[str] = set()
     current: str | None = None
     parts: dict[str, int] = {}
     for position in order.tolist():
         sample, suffix = _sample_and_suffix(tree.names[position])
-        kind = "image" if suffix in EXTENSIONS else suffix
+        kind = suffix
+        if parts_read.image is None and suffix in EXTENSIONS:
+            kind = "image"
+        elif parts_read.image is not None or parts_read.label != "cls":
+            part = _part(tree.names[position])
+            kind = {parts_read.image: "image", parts_read.label: ".cls"}.get(part, suffix)
+            kind = "" if part == "cls" and parts_read.label != "cls" else kind
         if sample is None:
             others[suffix] += 1
             continue
@@ -300,7 +429,8 @@ def _samples(
             raise TenchError(
                 f"{_place(tree, position)}: its sample has a second {kind}, the first is "
                 f"{tree.names[parts[kind]].rpartition('/')[2]}. A sample's name ends at the first dot, and each is "
-                "one image: write the shard again, with names that differ before the dot."
+                "one image: name its part with --keys image=PART, or write the shard again, with names that differ "
+                "before the dot."
             )
         else:
             parts[kind] = position
@@ -327,13 +457,18 @@ def _bytes(tree: Tree, position: int, pread: Pread, limit: int) -> bytes:
     return data
 
 
-def _number(tree: Tree, position: int, pread: Pread) -> int:
-    """The number in a .cls, from 0; -1 says that there is no label."""
+def _label(tree: Tree, position: int, pread: Pread) -> int | str:
+    """The number in a .cls, from 0, or the name of a class; -1 says that there is no label."""
     data = _bytes(tree, position, pread, _MAX_CLS_BYTES).strip(b" \t\r\n\0")
     if (data.isdigit() and len(data) < 10) or data == b"-1":
         return int(data)
+    with contextlib.suppress(UnicodeDecodeError):
+        text = data.decode()
+        if is_text(text) and not _NUMBERS.fullmatch(text):
+            return text
     raise TenchError(
-        f"{_place(tree, position)}: holds {data[:20]!r}, but the number of a class is expected. Write the shard again."
+        f"{_place(tree, position)}: holds {data[:20]!r}, but the number or the name of a class is expected. Write the "
+        "shard again."
     )
 
 
@@ -347,7 +482,7 @@ def _object(tree: Tree, position: int, pread: Pread) -> Mapping[str, Any]:
     return found
 
 
-def _check_labelled(tree: Tree, split: str, found: _Split) -> str | None:
+def _check_labelled(tree: Tree, split: str, found: _Split, parts: _Parts) -> str | None:
     """Raise TenchError where some samples have a label and others none; a note where none has."""
     num_without = found.labels.count(None)
     if num_without == 0:
@@ -360,7 +495,10 @@ def _check_labelled(tree: Tree, split: str, found: _Split) -> str | None:
             "none. Write the shards again, with a label for each image or without those that have none."
         )
     if split == "train":
-        raise TenchError(f"{place}: has no label: {expected}. No sample of train has one: write the shards again.")
+        raise TenchError(
+            f"{place}: has no label: {expected}. The samples have the parts {parts.listing()}. If one of them is the "
+            "label, name it with --keys label=PART (or label=FIELD for a field of .json); else write the shards again."
+        )
     return f"The samples of {split} have no labels."
 
 
@@ -382,7 +520,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
         if beside:
             classes, source = beside.classes, beside.where
         else:
-            classes, source = Classes.of(sorted(texts), names_of(sorted(texts))), "the samples' .json"
+            classes, source = Classes.of(sorted(texts), names_of(sorted(texts))), "the samples' labels"
         index = {class_id: number for number, class_id in enumerate(classes.ids)}
         if unknown := sorted(texts - index.keys()):
             place = _first(tree, splits, lambda label: label == unknown[0])

@@ -31,7 +31,7 @@ from tench.data.prepare.writers.lists import STYLES, Lists
 from tench.data.prepare.writers.recordio import RecordIO
 from tench.data.prepare.writers.tfrecord import TFRecord
 from tench.data.prepare.writers.webdataset import WebDataset
-from tench.data.prepare.writing import Images, ShardFile, can_link
+from tench.data.prepare.writing import Images, ShardFile, can_link, outside
 from tench.data.split import hold_out
 from tench.data.table import PIECES_AT_ONCE, Dataset, IntArray, Table
 from tench.errors import UsageError, nearest
@@ -230,8 +230,14 @@ def plan(
         if linkable and options.link == "hard" and not _on_one_disk(tables, linkable, path):
             notes.append(f"{path} is on another disk than the images, so they are copied; or use --link symbolic.")
             linkable = []
-        num_linked = sum(len(tables[split]) for split in linkable)
-        sizes |= dict.fromkeys(linkable, 0)
+        if linkable and options.link == "hard":
+            roots = _roots(dataset.source)
+            images = dataclasses.replace(images, outside={split: outside(tables[split], roots) for split in linkable})
+        copied = {split: sorted(images.outside.get(split, ())) for split in linkable}
+        if num_copied := sum(map(len, copied.values())):
+            notes.append(f"{num_copied:,} images lie outside of the source, which links lead to: they are copied.")
+        num_linked = sum(len(tables[split]) for split in linkable) - num_copied
+        sizes |= {split: int(tables[split].lengths[rows].sum()) for split, rows in copied.items()}
     else:
         separators = "\t" if options.to == "recordio" else ""
         kind: Literal["member", "text"] = "member" if options.to == "webdataset" else "text"
@@ -365,6 +371,17 @@ def _disk_rate(folder: Path, sample: bytes) -> float:
 def existing(path: Path) -> Path:
     """The folder itself, or the nearest above it that is there."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _roots(source: str) -> list[str]:
+    """The folders of a source of one or several paths, as real paths."""
+    found = []
+    for text in source.split(" + "):
+        path = Path(text)
+        while not path.is_dir():  # a list, or a pattern
+            path = path.parent
+        found.append(os.path.realpath(path))
+    return found
 
 
 def _on_one_disk(tables: Mapping[str, Table], splits: Sequence[str], dest: Path) -> bool:

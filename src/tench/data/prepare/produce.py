@@ -2,7 +2,7 @@
 
 from tench.data.handled import Policy
 from tench.data.images.encode import Encoding, encode
-from tench.data.images.image import GREY_MODES, ImageError, Pixels, decode_as, decode_damaged, header
+from tench.data.images.image import GREY_MODES, ImageError, Pixels, decode_as, decode_damaged, format_of_start, header
 from tench.data.images.jpegtran import made_addressable
 from tench.data.table import FILE, Table
 from tench.errors import TenchError
@@ -12,19 +12,24 @@ _RAW = Encoding(format="png")
 _FIXED = Encoding(format="jpeg", quality=95)
 """For what is left of a damaged JPEG where images are not encoded anew."""
 
+_WEAK_MAGIC = ("BMP", "PPM")
+"""Formats that begin with two letters, as a text may; of these the header is read."""
+
 
 def stored(
     table: Table, row: int, how: Encoding | None, bad: Policy, *, addressable: bool = False
 ) -> tuple[bytes | None, str]:
     """(bytes to store, None where the image is left out; the reason if it is bad, else "").
 
-    how: None leaves the bytes of image files as they are, and with the policy `fail` does not even decode them.
+    how: None leaves the bytes of image files as they are; with the policy `fail` they are not decoded, but must begin
+    as an image does.
     addressable: JPEGs whose bytes would stay as they are get restart markers, without loss.
     Raises TenchError where the row cannot be read, and ImageError for a bad image under the policy `fail`.
     """
     data = table.read(row)
     untouched = how is None and table.encoding(row) == FILE
     if untouched and bad == "fail":
+        refuse_no_image(table, row, data)
         return made_addressable(data) if addressable else data, ""
     channels = 3
     try:
@@ -32,10 +37,7 @@ def stored(
         pixels, _ = decode_as(table, row, data, channels)
     except ImageError as error:
         if bad == "fail":
-            raise ImageError(
-                f"{table.place(row)}: {error}.\nWith --bad skip it is left out, with --bad fix decoded as far as it "
-                "goes; 'tench check SOURCE' names every such image."
-            ) from error
+            raise _bad_image(table, row, error) from error
         if bad == "skip":
             return None, str(error)
         try:
@@ -45,6 +47,25 @@ def stored(
     if untouched:
         return made_addressable(data) if addressable else data, ""
     return _encoded(table, row, pixels, how or _RAW), ""
+
+
+def refuse_no_image(table: Table, row: int, start: bytes) -> None:
+    """Raise ImageError unless a row's bytes begin as an image does. start: the first 64 kB, or all.
+
+    A link or a list can name any file, and the text of a stranger's file must not end up among the images.
+    """
+    try:
+        if format_of_start(start[:16]) in ("", *_WEAK_MAGIC):
+            header(start)
+    except ImageError as error:
+        raise _bad_image(table, row, error) from error
+
+
+def _bad_image(table: Table, row: int, error: ImageError) -> ImageError:
+    return ImageError(
+        f"{table.place(row)}: {error}.\nWith --bad skip it is left out, with --bad fix decoded as far as it goes; "
+        "'tench check SOURCE' names every such image."
+    )
 
 
 def _is_grey(table: Table, row: int, data: bytes) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tench.data.handled import Handled, Policy
 from tench.data.images.encode import Encoding
 from tench.data.images.image import ImageError, header
-from tench.data.prepare.produce import stored
+from tench.data.prepare.produce import refuse_no_image, stored
 from tench.data.prepare.staging import FLUSH_SECONDS, Sink, Staging
 from tench.data.prepare.writers import Record, Shards
 from tench.data.table import IntArray, Table
@@ -26,6 +26,9 @@ Advance = Callable[[int], None]
 
 TREE = "tree"
 """The journal's name for all files of a tree together."""
+
+_HEADER_BYTES = 2**16
+"""Of a file that is linked, what is read to see that it is an image."""
 
 _PIECE_BYTES, _PIECE_ROWS = 4 * 2**20, 64
 """A thread's task: so much of the source, at most."""
@@ -42,12 +45,17 @@ class ShardFile:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Where images come from: the tables by split, how they are stored, and what is done about bad ones."""
+    """Where images come from: the tables by split, how they are stored, and what is done about bad ones.
+
+    outside: rows by split that `outside` found. They are copied: a hard link would tie the result to a file that does
+    not belong to the source.
+    """
 
     tables: Mapping[str, Table]
     how: Encoding | None
     bad: Policy
     addressable: bool = False
+    outside: Mapping[str, frozenset[int]] = dataclasses.field(default_factory=dict)
 
     def image(self, split: str, row: int) -> tuple[bytes | None, list[Handled]]:
         """The bytes to store, None where the image is left out, and whether it is bad."""
@@ -128,8 +136,10 @@ def write_tree(
         all_bad = list[Handled]()
         for split, row in piece:
             table, path = images.tables[split], dest / paths[split][row]
-            if link != "copy" and can_link(images, split) and _linked(table, row, path, link):
-                continue
+            if link != "copy" and can_link(images, split) and row not in images.outside.get(split, ()):
+                refuse_no_image(table, row, table.start(row, _HEADER_BYTES))
+                if _linked(table, row, path, link):
+                    continue
             data, bad = images.image(split, row)
             all_bad += bad
             if data is not None:
@@ -167,6 +177,24 @@ def can_link(images: Images, split: str) -> bool:
     table = images.tables[split]
     untouched = images.how is None and images.bad == "fail" and not images.addressable
     return untouched and table.file_per_row and not table.indexes
+
+
+def outside(table: Table, roots: Sequence[str]) -> frozenset[int]:
+    """The rows whose files symbolic links in the source lead to, outside of it.
+
+    table: of rows that are whole files. roots: the folders of the source, as real paths.
+    """
+    starts, folders = tuple(f"{root.rstrip('/')}/" for root in roots), dict[str, str]()
+    found = []
+    for row in range(len(table)):
+        path = table.shard(row)
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        real = os.path.realpath(path) if os.path.islink(path) else os.path.join(folders[folder], name)
+        if not real.startswith(starts):
+            found.append(row)
+    return frozenset(found)
 
 
 def _linked(table: Table, row: int, path: Path, link: str) -> bool:

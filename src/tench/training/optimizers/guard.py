@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 
 class GuardedOptimizer(torch.optim.Optimizer):
-    """A torch optimizer that obeys `found_inf` and `grad_scale`. A subclass has its `_new_state` and `_update`."""
+    """A torch optimizer that obeys `found_inf` and `grad_scale`. A subclass has its `new_state` and `_update`."""
 
     _step_supports_amp_scaling = True  # read by GradScaler, which else waits for the device itself
 
@@ -70,12 +70,12 @@ class GuardedOptimizer(torch.optim.Optimizer):
     def _part(self, group: dict[str, Any], parameters: list[Tensor]) -> Part:
         for parameter in parameters:
             if not self.state[parameter]:
-                self.state[parameter] = self._new_state(parameter)
+                self.state[parameter] = self.new_state(parameter)
         states = [self.state[parameter] for parameter in parameters]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         return Part(group, parameters, gradients, {name: [state[name] for state in states] for name in states[0]})
 
-    def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
+    def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         """What is remembered of a parameter, as before the first step."""
         raise NotImplementedError
 

@@ -29,7 +29,7 @@ class LAMB(GuardedOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._max_norm = max_norm
 
-    def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
+    def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         return {
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),

@@ -31,7 +31,7 @@ class RMSprop(GuardedOptimizer):
         options = {"lr": lr, "alpha": alpha, "eps": eps, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, options)
 
-    def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
+    def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"square_avg": torch.zeros_like(parameter), "momentum_buffer": torch.zeros_like(parameter)}
 
     def _update(self, parts: list[Part], bad: Tensor | None) -> None:
@@ -66,8 +66,8 @@ class RMSpropTF(RMSprop):
     ) -> None:
         super().__init__(params, lr, alpha, eps, momentum, weight_decay)
 
-    def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        return super()._new_state(parameter) | {"square_avg": torch.ones_like(parameter)}
+    def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        return super().new_state(parameter) | {"square_avg": torch.ones_like(parameter)}
 
     def _move(self, part: Part, gradients: Tensors) -> None:
         buffers = part.state["momentum_buffer"]

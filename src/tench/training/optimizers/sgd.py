@@ -47,7 +47,7 @@ class SGD(GuardedOptimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
-    def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
+    def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
     def _update(self, parts: list[Part], bad: Tensor | None) -> None:
