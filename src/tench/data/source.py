@@ -39,6 +39,7 @@ from tench.data.layouts import (
     kaggle,
     listed,
     pixel_table,
+    svhn,
     synsets,
 )
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
@@ -207,6 +208,8 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         found = [kaggle]
     if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
         found = [ilsvrc if devkit.sources(tree) else listed]
+    if found == [svhn, listed]:  # a damaged .mat file of SVHN could be a list
+        found = [svhn]
     if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
         found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
     if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):

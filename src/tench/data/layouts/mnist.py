@@ -266,8 +266,8 @@ def _classes(
         lowest, highest = min(int(found.min()) for found in values.values()), int(values[defining].max())
         if highest >= tree.limits.classes:
             raise TenchError(
-                f"{labels[defining].place}: has a label {highest:,}, so there would be more than {tree.limits.classes:,} "
-                "classes. The file is damaged, or holds something else than labels."
+                f"{labels[defining].place}: has a label {highest:,}, so there would be more than "
+                f"{tree.limits.classes:,} classes. The file is damaged, or holds something else than labels."
             )
         first, title = int(lowest == 1), "this set"
         if first:
