@@ -214,7 +214,12 @@ def with_sniffed_images(tree: Tree) -> Tree:
     """
     if all(_is_known(tail) for tail in {name[-5:] for name in tree.names}):
         return tree
-    unknown = [name for name in tree.names if not _is_known(name[-5:]) and _suffix(name) not in _BY_SUFFIX]
+    folders = set(tree.folders)  # an archive may have a file and a folder of one name; the folder keeps it
+    unknown = [
+        name
+        for name in tree.names
+        if not _is_known(name[-5:]) and _suffix(name) not in _BY_SUFFIX and name not in folders
+    ]
     sample = unknown[:: -(-len(unknown) // _SAMPLE)] if unknown else []
     if not unknown or 2 * sum(bool(_image_suffix(tree, name)) for name in sample) < len(sample):
         return tree

@@ -39,6 +39,7 @@ from tench.data.layouts import (
     kaggle,
     listed,
     pixel_table,
+    svhn,
     synsets,
 )
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
@@ -245,7 +246,7 @@ def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
     if is_list:
         return [listed]
     # A single file is not two data sets, and these have lists of their own that they read better.
-    own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table)
+    own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table, svhn)
     return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
