@@ -1,5 +1,6 @@
 """What README and docs/ show is what works."""
 
+import importlib
 import importlib.util
 import os
 import re
@@ -9,8 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.data.photos import encoded, part
 
 from tench.cli.main import COMMANDS, main
+from tench.data.layouts import LAYOUTS
+from tench.data.source import open_source
+from tench.errors import TenchError
 from tench.training.recipe_file import load_recipe, packaged_recipes
 
 ROOT = Path(__file__).parents[1]
@@ -115,3 +120,30 @@ def test_the_tables_of_loaders_are_those_of_the_measurements() -> None:
         text = page.read_text(encoding="utf-8")
         assert "<!-- input: " in text
         assert table.filled(text, tables) == text
+
+
+def test_the_layout_that_contributing_shows_takes_one_module_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = [
+        block for language, block in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text()) if language == "python"
+    ]
+    (tmp_path / "album.py").write_text(block)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    album = importlib.import_module("album")
+    monkeypatch.setattr("tench.data.source.LAYOUTS", (*LAYOUTS, album))
+    images = {split: [encoded(part(24 + number, 20, number)) for number in range(4)] for split in ("train", "val")}
+    for split, pictures in images.items():
+        lines = [b"%s %d\n" % ((b"cat", b"great owl")[n % 2], len(data)) for n, data in enumerate(pictures)]
+        (tmp_path / f"{split}.album").write_bytes(b"".join(a + b for a, b in zip(lines, pictures, strict=True)))
+    dataset = open_source(tmp_path)
+    assert (dataset.layout, dataset.classes.ids) == ("album", ("cat", "great owl"))
+    for split, pictures in images.items():
+        rows = dataset.splits[split]
+        assert [rows.read(row) for row in range(len(rows))] == pictures
+        assert rows.labels.tolist() == [0, 1, 0, 1]
+    assert main(["check", str(tmp_path)]) == 0
+    (tmp_path / "train.album").write_bytes(b"cat 99\n")
+    with pytest.raises(TenchError) as error:
+        open_source(tmp_path)
+    assert str(error.value) == f"{tmp_path}/train.album: byte 0 should begin an image. Copy it again."

@@ -235,3 +235,64 @@ def test_the_environment_names_versions_and_command() -> None:
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     assert found["command"][1:] == sys.argv[1:]
     assert json.loads(json.dumps(found)) == found
+
+
+def test_only_what_its_own_writer_left_in_a_run_is_removed(run: Run) -> None:
+    others = [".results.part", ".notes.txt.12345678.part", ".last.ckpt.part", ".last.ckpt.1234567x.part"]
+    ours = [".last.ckpt.12345678.part", ".best.safetensors.0badf00d.part", ".metrics.csv.12345678.part"]
+    for name in (*others, *ours):
+        (run.folder / name).write_text("weeks of work")
+    with run.lock():  # there is no run yet
+        assert {path.name for path in run.folder.iterdir()} >= {*others, *ours}
+    run.begin("model: {}\n", {"data": {"source": "digits"}}, {"ids": ["a"]})
+    with run.lock():
+        there = {path.name for path in run.folder.iterdir()}
+    assert there >= set(others)
+    assert not there & set(ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("null", " is None, but should be keys and values"),
+        ("[]", " is [], but should be keys and values"),
+        ("{}", "data is missing"),
+        ('{"data": 5}', "data is 5, but should be keys and values"),
+        ('{"data": {}}', "data.source is missing"),
+        ('{"data": {"source": 5}}', "data.source is 5, but should be text or a list of texts"),
+        ('{"data": {"source": "x", "val_fraction": "a"}}', "data.val_fraction is 'a', but should be a number"),
+        ('{"data": {"source": "x", "bad": "maybe"}}', "data.bad is 'maybe', but should be fail or skip or fix"),
+        ("[" * 20_000, "nested too deeply"),
+        ("{", "Expecting property name"),
+    ],
+)
+def test_an_environment_with_other_values_is_refused_by_key(run: Run, text: str, reason: str) -> None:
+    run.begin("model: {}\n", {}, {})
+    (run.folder / "environment.json").write_text(text)
+    with pytest.raises(TenchError) as refused:
+        remembered_data(run.folder)
+    start = f"{run.folder / 'environment.json'}: does not say what the run was trained on ({reason}"
+    assert str(refused.value).startswith(start)
+    assert str(refused.value).endswith("). Put a copy of it back, or name a new --run.")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[]", " is [], but should be keys and values"),
+        ('{"step": 1, "epoch": 1}', "kind is missing"),
+        ('{"kind": "stop", "step": 1, "epoch": 1}', "kind is 'stop', but should be step or epoch"),
+        ('{"kind": "step", "step": "1", "epoch": 1}', "step is '1', but should be a whole number"),
+        ('{"kind": "step", "step": 1, "epoch": null}', "epoch is None, but should be a whole number"),
+    ],
+)
+def test_a_line_of_the_log_with_other_values_is_refused_by_number_and_key(run: Run, line: str, reason: str) -> None:
+    run.log(kind="step", step=1, epoch=1)
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    run.log(kind="step", step=2, epoch=1)
+    with pytest.raises(TenchError) as refused:
+        run.metrics()
+    assert str(refused.value) == (
+        f"{run.folder / 'metrics.jsonl'}, line 2: is not a line of a run's log ({reason}). Remove the line."
+    )

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 
 class TenchError(Exception):
-    """Something in the data, a file or the machine stops the work. The command line exits with 1."""
+    """Something in the data, a file or the machine stops the work. The command line exits with 1.
+
+    Of several arguments each is a line. A newline inside one comes from a name in it, and is escaped when printed.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class PassingError(TenchError):

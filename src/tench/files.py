@@ -128,6 +128,14 @@ def require_space(path: Path, num_bytes: int, where: str) -> None:
         )
 
 
+def spreadsheet_cell(value: object) -> object:
+    """A value for a CSV file that people open in a spreadsheet: a text that would be a formula begins with a quote.
+
+    Not for files that programs read, which would take the quote for a part of the name. Source: OWASP, CSV injection.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def size_text(num_bytes: int) -> str:
     """A size for people: "4.5 kB", "170.5 MB", "155.0 GB"."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):

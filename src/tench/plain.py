@@ -55,7 +55,7 @@ def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -
             continue
         if found is not _NOT:
             return found
-    if inside is not None and _is_record(options[-1]):
+    if inside is not None and any(map(_is_record, options)):
         raise inside  # which says where in it
     raise PlainError(f"{where} is {shown(value)}, but should be {_expected(options)}")
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tench.printable import guarded, printable, unguarded
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -22,6 +24,7 @@ def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advanc
 
     done: how many of the total were done before; they do not count for the rate.
     """
+    what = printable(what)
     shown = _bar(what, total, unit, done) if sys.stderr.isatty() else _lines(what, total, unit, done)
     with shown as advance:
         yield advance
@@ -34,7 +37,7 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     from rich.text import Text
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TextColumn("{task.fields[rate]}"),
@@ -53,7 +56,8 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     start = time.monotonic()
     # What is printed meanwhile has to go above the bar, unless it goes elsewhere: rich would send it to stderr too.
     above = sys.stdout.isatty()
-    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as bars:
+    console = Console(file=unguarded(sys.stderr))
+    with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bars, guarded():
         task = bars.add_task(what, total=total, completed=before, rate="", note="", visible=False)
         done = 0
 
@@ -64,7 +68,7 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
             if seconds > _QUIET_SECONDS:
                 bars.update(task, completed=before + done, rate=f"{done / seconds:,.0f} {unit}/s", visible=True)
                 if note:
-                    bars.update(task, note=note)
+                    bars.update(task, note=printable(note))
 
         yield advance
 
@@ -83,7 +87,7 @@ def _lines(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
         last = now
         rate = done / (now - start)
         left = (total - before - done) / rate
-        line = f"{what}: {before + done}/{total}, {rate:,.0f} {unit}/s, {left:,.0f} s left {note}"
+        line = f"{what}: {before + done}/{total}, {rate:,.0f} {unit}/s, {left:,.0f} s left {printable(note)}"
         print(line.rstrip(), file=sys.stderr)
 
     yield advance

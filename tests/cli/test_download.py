@@ -166,6 +166,7 @@ def heed_ctrl_c() -> None:
 @pytest.mark.usefixtures("base")
 def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: Path) -> None:
     first = SETS["mnist"].files[0]
+    assert first.num_bytes is not None
     data = np.random.default_rng(0).bytes(first.num_bytes)  # of the real size; its end is never reached
     Handler.files[f"/mirror/{first.name}"] = data
     part = tmp_path / f"{first.name}.part"

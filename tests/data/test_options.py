@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tench.data.options import SourceOptions
+from tench.data.options import RecordKeys, SourceOptions
 from tench.data.source import open_source
 from tench.errors import UsageError
 
@@ -66,3 +66,16 @@ def test_a_count_below_zero_is_refused() -> None:
 def test_the_same_folder_with_other_options_is_another_table(photos_and_drawings: Path) -> None:
     assert open_source(photos_and_drawings, exclude=("drawings", "*_drawn.png")).num_images == 4
     assert open_source(photos_and_drawings, exclude=("drawings",)).num_images == 6
+
+
+def test_keys_name_the_image_and_the_label() -> None:
+    assert SourceOptions(keys="image=a/b, label=c").record_keys() == RecordKeys(image="a/b", label="c")
+    assert SourceOptions(label="d").record_keys() == RecordKeys(label="d")
+    assert SourceOptions().record_keys() == RecordKeys()
+
+
+@pytest.mark.parametrize("keys", ["", "image", "image=", "picture=a", "a,b"])
+def test_keys_that_name_neither_are_refused(keys: str) -> None:
+    with pytest.raises(UsageError) as error:
+        SourceOptions(keys=keys).check()
+    assert str(error.value) == f"--keys {keys!r}: expected image=KEY,label=KEY, or one of the two."

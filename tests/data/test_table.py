@@ -540,3 +540,11 @@ def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeyp
         f"{tmp_path}/huge.jpg: 40,000,000,000 bytes, and at most 1,073,741,824 are read as one image. Remove it, or "
         "convert it."
     )
+
+
+def test_a_pipe_that_takes_the_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+    found = saved(tmp_path, {"train": one_file_each(tmp_path, 2)}).splits["train"]
+    (tmp_path / "0001").unlink()
+    os.mkfifo(tmp_path / "0001")
+    with pytest.raises(TenchError, match="0001"):
+        found.read(1)

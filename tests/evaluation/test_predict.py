@@ -117,6 +117,17 @@ def test_a_file_that_cannot_be_read_yields_its_error_and_the_others_go_on(photos
         assert mixed.predictions[0].probability == pytest.approx(expected.predictions[0].probability)
 
 
+def test_a_pipe_and_a_file_larger_than_any_image_are_not_read(photos: list[str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(40 * 10**9)
+    files = [str(tmp_path / "pipe.jpg"), str(tmp_path / "huge.jpg"), photos[0]]
+    pipe, huge, photo = predict(classifier_of(32, 36), files)
+    assert pipe.error == "is a named pipe, not a file. Give a file or a folder."
+    assert str(huge.error).startswith("has 40,000,000,000 bytes, but an image may have at most 1,073,741,824.")
+    assert not photo.error
+
+
 def test_all_files_unreadable_is_no_crash(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     assert [prediction.error for prediction in predict(classifier_of(24, 24), tmp_path)] == ["empty (0 bytes)"]

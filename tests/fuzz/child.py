@@ -51,15 +51,17 @@ def look(source: Path) -> str:
     from tench.data.source import open_source
     from tench.errors import TenchError
 
-    def answer(error: TenchError) -> str:
+    def answer(error: TenchError, folder: Path) -> str:
         text = str(error)
+        if str(folder) not in text:
+            return f"a message that does not name the file: {text[:200]!r}"
         return f"a message of {len(text):,} characters: {text[:200]!r}" if len(text) > _LONGEST_MESSAGE else ""
 
     try:
         dataset = open_source(source)
         describe(dataset)
     except TenchError as error:
-        return answer(error)
+        return answer(error, source if source.is_dir() else source.parent)
     except BaseException:
         return traceback.format_exc()
     wrong = ""
@@ -70,7 +72,7 @@ def look(source: Path) -> str:
                     picture = open_picture(table, row, table.read(row), 3)
                     picture.part(0, 0, picture.height, picture.width)
             except TenchError as error:
-                wrong = wrong or answer(error)
+                wrong = wrong or answer(error, Path(table.shard(row)))
             except BaseException:
                 return traceback.format_exc()
     return wrong

@@ -259,6 +259,33 @@ def _pixel_table() -> Seed:
     return _archive("train.csv", "\n".join(lines).encode(), _at(rb"[\n,]"))
 
 
+def _npz(save: Callable[..., None]) -> Seed:
+    stream = io.BytesIO()
+    images, labels = np.arange(4 * 784, dtype=np.uint8).reshape(4, 28, 28), np.array([[0], [1], [1], [0]], np.uint8)
+    save(stream, train_images=images, train_labels=labels, test_images=images[:2], test_labels=labels[:2])
+    return _archive("set.npz", stream.getvalue(), lambda data: sorted({*_zip_borders(data), *_at(rb"\x93NUMPY")(data)}))
+
+
+def _hdf5() -> Seed:
+    import h5py
+
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        file["images"] = np.arange(4 * 300, dtype=np.uint8).reshape(4, 10, 10, 3)
+        file["labels"] = np.array([0, 1, 1, 0])
+    return _archive("set.h5", stream.getvalue(), lambda data: [*range(0, min(len(data), 2048), 32)])
+
+
+def _arrow() -> Seed:
+    images = [{"bytes": encoded(number=number), "path": f"{number}.jpg"} for number in range(4)]
+    table = pa.table({"image": images, "label": pa.array([0, 1, 0, 1])})
+    stream = io.BytesIO()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    name = "train/data-00000-of-00001.arrow"
+    return Seed(".", {name: stream.getvalue()}, (name,), lambda data: [*range(0, 800, 16), len(data) - 16])
+
+
 def _svhn() -> Seed:
     from scipy.io import savemat
 
@@ -314,6 +341,10 @@ SEEDS: dict[str, Callable[[], Seed]] = {
     "list, csv": _csv,
     "list, jsonl": _jsonl,
     "list, lst": _lst,
+    "npz, stored": lambda: _npz(np.savez),
+    "npz, deflated": lambda: _npz(np.savez_compressed),
+    "hdf5": _hdf5,
+    "arrow": _arrow,
     "mnist": _idx,
     "mnist, gzip": lambda: _idx(".gz", gzip.compress),
     "cifar, binary": _cifar_binary,

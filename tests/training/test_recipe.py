@@ -435,3 +435,56 @@ def test_a_recipe_made_in_python_is_held_to_what_a_file_is(values: dict[str, Any
 def test_a_recipe_that_can_be_is_checked_to_the_same() -> None:
     for name in packaged_recipes():
         assert checked(load_recipe(name)) == load_recipe(name)
+
+
+def alias_bomb(merge: bool) -> str:
+    """Nine levels, each of which repeats the one before nine times."""
+    lines = ["- &a {x: 1}" if merge else "- &a [x, x, x, x, x, x, x, x, x]"]
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True):
+        repeated = ", ".join([f"*{before}"] * 9)
+        lines.append(f"- &{name} {{<<: [{repeated}]}}" if merge else f"- &{name} [{repeated}]")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (alias_bomb(False), "its aliases (*name) stand for more than 10,000 values"),
+        (alias_bomb(True), "its aliases (*name) stand for more than 10,000 values"),
+        ("&a [*a]", "its aliases (*name) stand for more than 10,000 values"),
+        ("&a {training: *a}", "its aliases (*name) stand for more than 10,000 values"),
+        ("[" * 20_000, "nested too deeply"),
+        ("{a: " * 20_000, "nested too deeply"),
+        ("training: {epochs: 2001-99-99}", "month must be in 1..12"),
+        ("training: {epochs: " + "9" * 5000 + "}", "Exceeds the limit"),
+        ("*" + "a" * 100_000, "found undefined alias"),
+    ],
+)
+def test_a_recipe_that_stands_for_too_much_is_refused_in_a_few_words(tmp_path: Path, text: str, reason: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        load_recipe(path)
+    assert str(refused.value).startswith(f"{path}: is not YAML: {reason}")
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_recipe_with_a_few_aliases_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path, "input: {mean: &grey [0.5, 0.5, 0.5], std: *grey}")
+    assert load_recipe(path).input.std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("text", ["{}: {{a: 1}}", "training: {{{}: 1}}", "training: {{epochs: {}}}", "like: {}", "{}"])
+def test_an_error_of_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: str) -> None:
+    for long in ("a" * 10_000, "[" + "x, " * 900 + "x]"):
+        if text.startswith("{}:") and long.startswith("["):
+            continue
+        with pytest.raises(UsageError) as refused:
+            load_recipe(written(tmp_path, text.format(long)))
+        assert len(str(refused.value)) < 1500
+
+
+def test_a_recipe_of_many_megabytes_or_a_pipe_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"#" * 2_000_000)
+    with pytest.raises(UsageError, match="has 2,000,000 bytes, and a recipe at most 1,048,576"):
+        load_recipe(str(path))

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import tench
+from tench.errors import TenchError
 from tench.run import Run
 from tench.training import loop as loop_module
 from tench.training import network as network_module
@@ -211,3 +212,125 @@ def test_a_run_is_evaluated_as_it_was_validated(tmp_path: Path, test_time: str) 
     (run / "model.json").write_text(json.dumps(card))
     _, plain = tench.evaluate(tench.load(run, "cpu"))
     assert plain.loss != pytest.approx(epoch["val_loss"], rel=1e-4)
+
+
+# What a stranger's or a damaged checkpoint may hold
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The state of a run with momentum and an average, as it was saved."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENCH_CACHE", str(folder / "cache"))
+        for module in (network_module, own):
+            patch.setattr(module, "create", tiny)
+        train(folder / "run", average="ema", average_decay=0.8)
+    saved: dict[str, Any] = torch.load(folder / "run" / "last.ckpt", weights_only=True)
+    return saved
+
+
+def fresh_state() -> State:
+    torch.manual_seed(0)
+    module = tiny("tiny", num_classes=4, image_size=8, channels=3, options=None)
+    recipe = SMALL.replace(average="ema", average_decay=0.8, average_every=1)
+    return new_state(module, recipe, torch.device("cpu"), STEPS_PER_EPOCH)
+
+
+def put(tree: dict[Any, Any], path: list[Any], value: Any) -> dict[Any, Any]:
+    """A copy of nested dictionaries with a value at a path; `...` removes it."""
+    new = dict(tree)
+    if len(path) > 1:
+        new[path[0]] = put(tree[path[0]], path[1:], value)
+    elif value is ...:
+        del new[path[0]]
+    else:
+        new[path[0]] = value
+    return new
+
+
+MOMENTUM = ["optimizer", "state", 0, "momentum_buffer"]
+OF_SHAPE = "is a tensor of shape {} and type torch.{}".format
+OF_MOMENTUM = "optimizer.state[0].momentum_buffer"
+WRONG: list[tuple[list[Any], Any, str]] = [
+    (["model"], torch.zeros(2), "model is tensor([0., 0.]), but should be keys and values"),
+    (["model"], ..., "model is missing"),
+    (["arch"], 5, "arch is 5, but should be text"),
+    (["step"], [], "step is [], but should be a whole number"),
+    (["step"], True, "step is True, but should be a whole number"),
+    (["step"], -1, "step, epochs or seconds is less than 0"),
+    (["epochs"], None, "epochs is None, but should be a whole number"),
+    (["seconds"], [], "seconds is [], but should be a number"),
+    (["seconds"], float("nan"), "seconds is nan, but should be a number"),
+    (["best"], {}, "best.epoch is missing"),
+    (["best", "top1"], "all", "best.top1 is 'all', but should be a number"),
+    (["totals"], torch.zeros(2), f"totals {OF_SHAPE((2,), 'float32')}"),
+    (["totals"], torch.full((3,), torch.nan, dtype=torch.float64), "totals holds NaN or infinity"),
+    (["scaler"], {"scale": 1.0}, "scaler holds ['scale'], but should hold []"),
+    (["scaler"], [], "scaler is [], but should be keys and values"),
+    (["average"], None, "average is None, but should be keys and values"),
+    (["average", "conv.weight"], ..., "average.conv.weight is missing"),
+    (["average", "conv.weight"], torch.zeros(1), f"average.conv.weight {OF_SHAPE((1,), 'float32')}"),
+    (["optimizer"], {}, "optimizer.state is None, but should be keys and values"),
+    (["optimizer", "state"], [], "optimizer.state is [], but should be keys and values"),
+    (["optimizer", "state", 99], {}, "optimizer.state[99] is of no parameter: there are 7"),
+    (["optimizer", "state", "0"], {}, "optimizer.state['0'] is of no parameter: there are 7"),
+    (["optimizer", "state", 0], {}, "optimizer.state[0].momentum_buffer is missing"),
+    (["optimizer", "state", 0, "more"], torch.zeros(1), "optimizer.state[0].'more' is not part of it"),
+    (MOMENTUM, 5, "optimizer.state[0] is {'momentum_buffer': 5}, but should be keys and values"),
+    (MOMENTUM, torch.zeros(1), f"{OF_MOMENTUM} {OF_SHAPE((1,), 'float32')}"),
+    (MOMENTUM, torch.zeros(7), f"{OF_MOMENTUM} {OF_SHAPE((7,), 'float32')}"),
+    (MOMENTUM, torch.zeros(6, 3, 3, 3).half(), f"{OF_MOMENTUM} {OF_SHAPE((6, 3, 3, 3), 'float16')}"),
+    (MOMENTUM, torch.zeros(6, 3, 3, 3).to_sparse(), f"{OF_MOMENTUM} {OF_SHAPE((6, 3, 3, 3), 'float32')}"),
+    (MOMENTUM, torch.full((6, 3, 3, 3), torch.inf), "optimizer.state[0].momentum_buffer holds NaN or infinity"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "reason"), WRONG, ids=lambda one: str(one)[:50])
+def test_a_checkpoint_with_other_values_is_refused_by_key(
+    finished: dict[str, Any], path: list[Any], value: Any, reason: str
+) -> None:
+    state = fresh_state()
+    with pytest.raises(TenchError) as refused:
+        state.load(put(finished, path, value), finished["arch"], "last.ckpt")
+    assert str(refused.value).startswith(f"last.ckpt: is not a checkpoint of this run: {reason}")
+    assert str(refused.value).endswith(". Put the run's own checkpoint back, or name a new --run.")
+
+
+@pytest.mark.parametrize("saved", [None, [], 5, "text", torch.zeros(3)])
+def test_what_is_no_checkpoint_at_all_is_refused(saved: Any) -> None:
+    with pytest.raises(TenchError, match=r"^last\.ckpt: is not a checkpoint of this run:  is "):
+        fresh_state().load(saved, "tiny", "last.ckpt")
+
+
+def test_momentum_that_repeats_one_value_gets_memory_of_its_own(finished: dict[str, Any]) -> None:
+    """A tensor may have any shape and one number in memory; a fused update would write past it."""
+    state = fresh_state()
+    one = torch.full((1,), 0.25).expand(6 * 27).view(6, 3, 3, 3)
+    assert one.untyped_storage().nbytes() == 4
+    state.load(put(finished, MOMENTUM, one), finished["arch"], "last.ckpt")
+    parameter = state.optimizer.param_groups[0]["params"][0]
+    found = state.optimizer.state[parameter]["momentum_buffer"]
+    assert found.untyped_storage().nbytes() == 4 * 162
+    assert found.stride() == parameter.stride()
+    assert (found == 0.25).all()
+
+
+def test_options_of_an_optimizer_come_from_the_recipe_and_not_from_a_checkpoint(finished: dict[str, Any]) -> None:
+    groups = [{**group, "momentum": 5.0, "nesterov": "x"} for group in finished["optimizer"]["param_groups"]]
+    state = fresh_state()
+    before = [{**group, "params": None} for group in state.optimizer.param_groups]
+    state.load(put(finished, ["optimizer", "param_groups"], groups), finished["arch"], "last.ckpt")
+    assert [{**group, "params": None} for group in state.optimizer.param_groups] == before
+
+
+def test_a_checkpoint_of_a_later_step_than_the_run_has_is_refused(tmp_path: Path) -> None:
+    run = train(tmp_path / "run")
+    path = run / "last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | {"step": 10**6}, path)
+    with pytest.raises(TenchError) as refused:
+        train(tmp_path / "run")
+    assert str(refused.value) == (
+        f"{path}: was saved after step 1000000 and epoch 2, but this run has 14 steps and 2 epochs. Put the run's own "
+        "checkpoint back, or name a new --run."
+    )

@@ -276,3 +276,85 @@ def test_a_single_image_in_the_place_of_many_is_refused(saved: Path, shape: tupl
     with pytest.raises(UsageError) as refused:
         load(saved, "cpu").predict(np.zeros(shape, np.uint8))
     assert str(refused.value) == f"An array of shape {shape} is one image: give a list of images, [image]."
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("arch", 5, "arch is 5, but should be text"),
+        ("channels", [], "channels is [], but should be a whole number"),
+        ("channels", 4, "channels is 4, but should be 1 or 3"),
+        ("image_size", None, "image_size is None, but should be a whole number"),
+        ("image_size", 10**9, "image_size is 1000000000, but should be 1 to 16,384"),
+        ("image_size", 0, "image_size is 0, but should be 1 to 16,384"),
+        ("eval_resize", 5, "eval_resize is 5, but should be image_size (12) to 32,768"),
+        ("interpolation", [], "interpolation is [], but should be bilinear or bicubic"),
+        ("test_time", "twice", "test_time is 'twice', but should be none or mirror or mirror-shift or ten-crop"),
+        ("channel_order", "gbr", "channel_order is 'gbr', but should be rgb or bgr"),
+        ("mean", [], "mean is [], but should be 3 numbers"),
+        ("mean", [1, 2, float("inf")], "mean is [1, 2, inf], but should be a list of numbers"),
+        ("std", {}, "std is {}, but should be a list of numbers"),
+        ("std", [0.0, 0.0, 0.0], "std is [0.0, 0.0, 0.0], but should be 1e-06 to 1e+06"),
+        ("std", [1, 1, -1], "std is [1.0, 1.0, -1.0], but should be 1e-06 to 1e+06"),
+        ("options", [], "options is [], but should be keys and values"),
+        ("options", {"dropout": 2}, "options is [2.0], but should be 0 to less than 1"),
+        ("options", {"speed": 2}, "options.'speed' is not known. Known: dropout, drop_path, strides, blurpool"),
+        ("trained_on", 5, "trained_on is 5, but should be keys and values"),
+        ("trained_on", {"source": 5}, "trained_on.source is 5, but should be text or a list of texts"),
+        ("metrics", {"top1": "high"}, "metrics is {'top1': 'high'}, but should be keys and values"),
+        ("classes", {"ids": ["a"], "names": []}, "classes is not valid: 1 class ids but 0 class names"),
+        ("classes", {"ids": [], "names": []}, "classes is [], but should be at least one class"),
+        ("classes", {"ids": [1], "names": ["a"]}, "classes.ids is [1], but should be a list of texts"),
+    ],
+)
+def test_a_card_with_other_values_is_refused_by_key(saved: Path, key: str, value: Any, reason: str) -> None:
+    path = saved / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu")
+    assert str(refused.value) == f"{path}: does not describe a model ({reason})."
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(saved: Path, value: float) -> None:
+    path = saved / "best.safetensors"
+    state = load_file(path)
+    name = next(name for name, tensor in state.items() if tensor.ndim == 4)
+    state[name][0, 0, 0, 0] = value
+    save_file(state, path)
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu")
+    assert str(refused.value) == (
+        f"{path}: 1 of its {len(state)} tensors hold NaN or infinity: {name}. The network cannot answer with them: the "
+        "training that wrote them diverged, or the file is damaged. Use other weights."
+    )
+
+
+def test_weights_of_whole_numbers_are_refused_and_of_half_precision_taken(saved: Path) -> None:
+    path = saved / "best.safetensors"
+    state = load_file(path)
+    save_file({name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, path)
+    assert load(saved, "cpu").module is not None
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    save_file(state | {name: state[name].to(torch.int64)}, path)
+    with pytest.raises(TenchError, match=rf"{name} is of torch\.int64 instead of torch\.float32"):
+        load(saved, "cpu")
+
+
+def test_an_image_whose_logits_overflow_has_no_answer_and_others_have(saved: Path) -> None:
+    classifier = load(saved, "cpu")
+
+    class Overflow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            means = images.mean(dim=(1, 2, 3))
+            return torch.stack([means, torch.where(means > 1, torch.inf, 0.0), means], dim=1) * self.scale
+
+    broken = dataclasses.replace(classifier, module=Overflow())
+    dark, light = np.zeros((14, 14, 3), np.uint8), np.full((14, 14, 3), 255, np.uint8)
+    assert np.isfinite(broken.predict([dark, dark])).all()
+    with pytest.raises(TenchError, match=r"image 1 of 3: the network's logits are not finite \(NaN or infinity\)"):
+        broken.predict([dark, light, dark])

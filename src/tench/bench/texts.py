@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tench.errors import UsageError
-from tench.files import write_text
+from tench.files import spreadsheet_cell, write_text
 
 
 def figures(number: float) -> str:
@@ -51,7 +51,7 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
     try:
         write_text(Path(path), text.getvalue())
     except OSError as error:

@@ -29,7 +29,8 @@ what:
 
 def run(arguments: list[str]) -> int:
     if arguments[:1] in (["-h"], ["--help"]):
-        print(_HELP.format(kinds="\n".join(f"  {name:<8}{text}" for name, text in KINDS.items())))
+        for line in _HELP.format(kinds="\n".join(f"  {name:<8}{text}" for name, text in KINDS.items())).splitlines():
+            print(line)
         sys.exit(0)
     if not arguments or arguments[0] not in KINDS:
         found = f"{arguments[0]!r} is nothing to measure." + nearest(arguments[0], list(KINDS)) if arguments else ""

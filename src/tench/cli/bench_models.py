@@ -93,7 +93,8 @@ def _finish(asked: BenchModels, rows: "list[ModelRow]") -> None:
     else:
         for note in dict.fromkeys(rate for row in rows for rate in (row.forward, row.training)):
             if isinstance(note, str) and note != OUT_OF_MEMORY:
-                print(f"\n{note}")
+                print()
+                print(note)
     if asked.plot:
         from tench.bench.scatter import scatter
         from tench.files import write_png

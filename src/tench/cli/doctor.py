@@ -32,8 +32,7 @@ def run(arguments: list[str]) -> int:
         return 0
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        print(
-            f"{finding.what:<{width}}  {finding.value}"
-            + (f"\n{'':<{width}}  ! {finding.advice}" if finding.advice else "")
-        )
+        print(f"{finding.what:<{width}}  {finding.value}")
+        if finding.advice:
+            print(f"{'':<{width}}  ! {finding.advice}")
     return 0

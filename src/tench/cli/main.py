@@ -9,7 +9,9 @@ import io
 import logging
 import sys
 from collections.abc import Sequence
-from traceback import print_exc
+from traceback import format_exc
+
+from tench.printable import guarded, printable
 
 COMMANDS = {
     "train": "train a classifier (no SOURCE: scikit-learn's handwritten digits)",
@@ -24,6 +26,9 @@ COMMANDS = {
     "recipes": "the packaged recipes, or one of them in full",
     "doctor": "what this machine offers and what limits it",
 }
+
+_MAX_MESSAGE = 4000
+"""Characters of a line of an error."""
 
 _HELP = """usage: tench COMMAND ...
 
@@ -54,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tench.errors import nearest
 
         hint = nearest(command, list(COMMANDS))
-        print(f"tench: no command {command!r}.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
+        print(f"tench: no command {command[:100]!r}.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     traceback = "--traceback" in rest
     return _run(command, [word for word in rest if word != "--traceback"], traceback)
@@ -67,26 +72,37 @@ def _run(command: str, arguments: list[str], traceback: bool) -> int:
     if not log.handlers:
         log.addHandler(_ToStderr())
     log.setLevel(logging.INFO)
-    try:
-        result: int = importlib.import_module(f"tench.cli.{command}").run(arguments)
-        sys.stdout.flush()
-        return result
-    except TenchError as error:
-        if traceback:
-            print_exc()
-        print(f"tench {command}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
-        sys.stderr.close()
-        return 1
-    except OSError as error:
-        if traceback:
-            print_exc()
-        print(f"tench {command}: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"tench {command}: interrupted.", file=sys.stderr)
-        return 130
+    with guarded():
+        try:
+            result: int = importlib.import_module(f"tench.cli.{command}").run(arguments)
+            sys.stdout.flush()
+            return result
+        except TenchError as error:
+            _tell(command, traceback, *map(str, error.args))
+            return 2 if isinstance(error, UsageError) else 1
+        except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
+            sys.stderr.close()
+            return 1
+        except OSError as error:
+            _tell(command, traceback, f"{error.filename or 'a file'}: {error.strerror or error}")
+            return 1
+        except KeyboardInterrupt:
+            _tell(command, False, "interrupted.")
+            return 130
+
+
+def _tell(command: str, traceback: bool, *lines: str) -> None:
+    """Print an error of the command, and where it came from if that was asked for."""
+    if traceback:
+        print(format_exc(), file=sys.stderr)
+    shown = "\n".join(printable(_shortened(line)) for line in lines)
+    print(f"tench {command}: {shown}", file=sys.stderr)
+
+
+def _shortened(line: str) -> str:
+    """A message without its middle if it is very long, as with a name of thousands of characters in it."""
+    half = _MAX_MESSAGE // 2
+    return line if len(line) <= _MAX_MESSAGE else f"{line[:half]} ... {line[-half:]}"
 
 
 def _print_any_name() -> None:
@@ -100,4 +116,6 @@ class _ToStderr(logging.Handler):
     """Plain messages to whatever stderr is at the time."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple):
+            record.args = tuple(one if isinstance(one, int | float) else printable(str(one)) for one in record.args)
         print(self.format(record), file=sys.stderr, flush=True)

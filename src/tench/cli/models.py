@@ -39,7 +39,8 @@ def run(arguments: list[str]) -> int:
     if not names:
         raise UsageError(f"{asked.pattern!r}: no network is called so. Try a shorter part of the name.")
     if len(names) > _MOST_DESCRIBED and not asked.all and not asked.json:
-        print("\n".join(names))
+        for name in names:
+            print(name)
         print(f"{len(names)} networks. A narrower pattern, or --all, shows parameters and GMACs.")
         return 0
     infos = []

@@ -1,9 +1,13 @@
 """A command's options from its dataclass: fields are flags, the docstring is the help."""
 
+import contextlib
 import inspect
+import sys
 from typing import TypeVar
 
 import tyro
+
+from tench.printable import unguarded
 
 Options = TypeVar("Options")
 
@@ -13,11 +17,15 @@ def parse(kind: type[Options], arguments: list[str], default: Options | None = N
 
     default: an instance whose values stand where no flag is given. command: none is the dataclass's name.
     """
-    return tyro.cli(
-        kind,
-        args=arguments,
-        prog=f"tench {command or kind.__name__.lower()}",
-        description=inspect.getdoc(kind),
-        config=(tyro.conf.OmitArgPrefixes,),
-        default=tyro.MISSING_NONPROP if default is None else default,
-    )
+    with (  # tyro draws on a terminal in colour
+        contextlib.redirect_stdout(unguarded(sys.stdout)),
+        contextlib.redirect_stderr(unguarded(sys.stderr)),
+    ):
+        return tyro.cli(
+            kind,
+            args=arguments,
+            prog=f"tench {command or kind.__name__.lower()}",
+            description=inspect.getdoc(kind),
+            config=(tyro.conf.OmitArgPrefixes,),
+            default=tyro.MISSING_NONPROP if default is None else default,
+        )

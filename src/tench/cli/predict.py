@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from tench.cli.parse import parse
+from tench.printable import printable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,13 +35,15 @@ class Predict:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print a JSON list: image, predictions (id, name, probability)."""
     csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print CSV: image, rank, id, name, probability."""
+    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would take for a formula begins with a
+    quote (')."""
 
 
 def run(arguments: list[str]) -> int:
     asked = parse(Predict, arguments)
     from tench.errors import UsageError
     from tench.evaluation.predict import predict
+    from tench.files import spreadsheet_cell
     from tench.weights.load import load
 
     if asked.json and asked.csv:
@@ -52,13 +55,14 @@ def run(arguments: list[str]) -> int:
         table.writerow(["image", "rank", "id", "name", "probability"])
     for result in results:
         if result.error is not None:
-            print(f"tench predict: {result.image}: {result.error}", file=sys.stderr)
+            print(f"tench predict: {printable(result.image)}: {printable(result.error)}", file=sys.stderr)
             bad += 1
         if asked.json:
             listed.append(result.to_json())
         elif asked.csv:
             for rank, guess in enumerate(result.predictions, start=1):
-                table.writerow([result.image, rank, guess.id, guess.name, f"{guess.probability:.6f}"])
+                named = map(spreadsheet_cell, (result.image, rank, guess.id, guess.name))
+                table.writerow([*named, f"{guess.probability:.6f}"])
         elif result.error is None:
             guesses = "   ".join(f"{guess.name} {guess.probability:.1%}" for guess in result.predictions)
             print(f"{result.image}   {guesses}")

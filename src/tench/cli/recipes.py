@@ -35,5 +35,6 @@ def run(arguments: list[str]) -> int:
         return 0
     if asked.name not in names:
         raise UsageError(f"{asked.name}: no packaged recipe.{nearest(asked.name, names)} Known: {', '.join(names)}.")
-    print(recipe_text(asked.name), end="")
+    for line in recipe_text(asked.name).splitlines():
+        print(line)
     return 0

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from tench.data.files.tree import Tree
 from tench.errors import TenchError
 
-_MAX_BYTES = 2**28
-"""Larger than the list of any data set; a sparse file can claim any size."""
+_WHAT = "a list beside the data"
+"""What messages call such a file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +34,11 @@ def files_beside(tree: Tree, files: Iterable[str], name: str, *, in_root: bool =
     for folder in sorted(folders):
         path = f"{folder}/{name}".lstrip("/")
         if path in tree:
-            _check_size(tree.place(path), int(tree.length[tree.index(path)]))
-            found.append(Beside(tree.place(path), tree.text(path), path))
+            found.append(Beside(tree.place(path), tree.text(path, _WHAT), path))
         elif not tree.source.is_dir() and (there := on_disk / path).is_file():
-            _check_size(str(there), there.stat().st_size)
+            data = tree.limits.read_file(there, _WHAT, tree.limits.text_bytes)
             tree.stamp[str(there)] = None
-            found.append(Beside(str(there), there.read_text("utf-8-sig", "replace"), None))
+            found.append(Beside(str(there), data.decode("utf-8-sig", "replace"), None))
     return found
 
 
@@ -53,11 +52,3 @@ def text_beside(tree: Tree, files: Iterable[str], *names: str) -> dict[str, str]
     if len(set(found.values())) > 1:
         raise TenchError(f"{' and '.join(found)}: they list the classes differently. Keep the right one.")
     return dict(list(found.items())[:1])
-
-
-def _check_size(where: str, num_bytes: int) -> None:
-    if num_bytes > _MAX_BYTES:
-        raise TenchError(
-            f"{where}: has {num_bytes:,} bytes, too many for a list (at most {_MAX_BYTES:,}). Move it away if it is "
-            "something else."
-        )

@@ -149,10 +149,10 @@ def found_text(tree: Tree) -> str:
     return " ".join([f"It holds {_counted(len(tree), 'files')}: {shown}.", *remedies])
 
 
-def unread_notes(tree: Tree, *, archives: bool) -> list[str]:
+def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
     """A note for each kind of file that a person may take for images and that is not read, or only with an extra.
 
-    archives: whether those were left out too.
+    containers: also for archives and NumPy files, which the layout may have read.
     """
     if not any(_is_of_note(tail) for tail in {name[-5:] for name in tree.names}):
         return []
@@ -160,8 +160,7 @@ def unread_notes(tree: Tree, *, archives: bool) -> list[str]:
     for kind in what_is_there(tree):
         if kind.name == "HEIC images" and reads_heif():
             continue
-        picture = kind.remedy and kind.name in _PICTURES
-        if picture or (archives and kind.name == "archives"):
+        if kind.name in _PICTURES or (containers and kind.name in _CONTAINERS):
             notes.append(f"{kind} {'was' if kind.count == 1 else 'were'} left out. {kind.remedy}.")
     if reads_heif() and (heic := [name for name in tree.names if _suffix(name) in HEIF_EXTENSIONS]):
         notes.append(f"{_counted(len(heic), 'HEIC images')} ({heic[0]}): pillow-heif decodes them.")
@@ -174,10 +173,14 @@ def _counted(count: int, name: str) -> str:
 
 
 _PLURAL = re.compile(r"s(?= \(| of|$)")
-_PICTURES = frozenset(form.name for form in _FORMATS[:10]) | {"videos"}
-_SUFFIXES_OF_NOTE = frozenset(
-    suffix for suffix, form in _BY_SUFFIX.items() if form.name in _PICTURES or form.name == "archives"
+_CONTAINERS = frozenset({"archives", "NumPy files (.npy)"})
+_PICTURES = frozenset(
+    {
+        *("HEIC images", "camera RAW images", "Photoshop images", "SVG drawings", "JPEG XL images", "other images"),
+        *("DICOM files", "NIfTI volumes", "whole-slide images", "videos"),
+    }
 )
+_SUFFIXES_OF_NOTE = frozenset(suffix for suffix, form in _BY_SUFFIX.items() if form.name in _PICTURES | _CONTAINERS)
 
 
 def _is_of_note(tail: str) -> bool:

@@ -141,7 +141,7 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         layout, tree = _recognise(tree)
         contents = choice.applied(tree, real.attach(layout.read(tree), tree))
         left_out = [_excluded_note(pattern, count) for pattern, count in tree.excluded.items()]
-        left_out += unread_notes(tree, archives=layout is folder)
+        left_out += unread_notes(tree, containers=layout is folder)
         if layout is folder:
             left_out += listed.beside_folders(tree)
         contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data.files.names import EXTENSIONS, is_image_name
-from tench.data.images.image import ImageError, decode
+from tench.data.images.image import decode
 from tench.data.limits import LIMITS
 from tench.errors import TenchError, UsageError
 from tench.machine import num_threads
 from tench.weights.load import load
-from tench.weights.own import Classifier, in_batches
+from tench.weights.own import NOT_FINITE, Classifier, in_batches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +85,9 @@ def _predictions(classifier: Classifier, paths: list[str], top: int, threads: in
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
             data = LIMITS.read_file(path, "an image", LIMITS.image_bytes)
+            return classifier.card.test_view.pixels(decode(data, classifier.card.channels))
         except TenchError as error:
             return str(error).removeprefix(f"{path}: ")
-        try:
-            return classifier.card.test_view.pixels(decode(data, classifier.card.channels))
-        except ImageError as error:
-            return str(error)
 
     with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
         for part in in_batches(paths):  # so that no more views wait in memory than go through the network together
@@ -99,8 +96,12 @@ def _predictions(classifier: Classifier, paths: list[str], top: int, threads: in
             for path, pixels in zip(part, views, strict=True):
                 if isinstance(pixels, str):
                     yield Prediction(path, error=pixels)
+                    continue
+                answer = next(probabilities)
+                if np.isnan(answer).any():
+                    yield Prediction(path, error=NOT_FINITE)
                 else:
-                    yield Prediction(path, _guesses(classifier, next(probabilities), top))
+                    yield Prediction(path, _guesses(classifier, answer, top))
 
 
 def _guesses(classifier: Classifier, probabilities: npt.NDArray[np.float32], top: int) -> tuple[Guess, ...]:

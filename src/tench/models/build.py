@@ -74,7 +74,7 @@ def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, optio
         raise UsageError(f"{arch} {error}. Leave that out, or name another network.") from error
     except Exception as error:  # each network has its own way to say that it does not fit
         raise UsageError(
-            _refusal(arch, image_size, channels, error, source.usual_input(name_in_source(arch)))
+            *_refusal(arch, image_size, channels, error, source.usual_input(name_in_source(arch)))
         ) from error
 
 
@@ -84,12 +84,13 @@ def _check_logits(logits: object, num_classes: int) -> None:
         raise ValueError(f"for two images it gives {found}, not logits of shape (2, {num_classes})")
 
 
-def _refusal(arch: str, image_size: int, channels: int, error: Exception, usual: UsualInput) -> str:
+def _refusal(arch: str, image_size: int, channels: int, error: Exception, usual: UsualInput) -> tuple[str, str]:
+    """Two lines."""
     reason = str(error).strip() or type(error).__name__
     return (
-        f"{arch} cannot take images of {_images(image_size, channels)}: {reason.splitlines()[0]}\n"
+        f"{arch} cannot take images of {_images(image_size, channels)}: {reason.splitlines()[0]}",
         f"It is made for {_images(usual.image_size, usual.channels)}. "
-        "Choose another image size or another network; tench models PATTERN lists them."
+        "Choose another image size or another network; tench models PATTERN lists them.",
     )
 
 

@@ -157,11 +157,10 @@ def _fitting(
     saved: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], where: str
 ) -> dict[str, torch.Tensor]:
     """The saved tensors, which must have the names, shapes and types of the expected ones, laid out as these are."""
-    if saved.keys() != expected.keys():
-        different = sorted(saved.keys() ^ expected.keys())
-        raise PlainError(
-            f"{where} holds {shown(list(saved))}, but should hold {shown(list(expected))}; see {different[0]}"
-        )
+    if missing := [name for name in expected if name not in saved]:
+        raise PlainError(f"{where}.{missing[0]} is missing")
+    if extra := [name for name in saved if name not in expected]:
+        raise PlainError(f"{where}.{shown(extra[0])} is not part of it")
     return {name: _fitting_tensor(saved[name], expected[name], f"{where}.{name}") for name in expected}
 
 

@@ -18,6 +18,7 @@ from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError, nearest, some
 from tench.models.registry import source_of
+from tench.printable import unguarded
 from tench.weights.files import as_float32, reason_of
 from tench.weights.transfer import Start
 
@@ -116,7 +117,8 @@ def _fetch(weights: Any, source: str) -> None:
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where the download is announced
+        terminal = unguarded(sys.stderr)  # where the download is announced, with a bar
+        with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
             weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
     except Exception as error:  # the connection's or the file's: neither has an error of its own
         if file.exists():

@@ -887,6 +887,7 @@ def test_every_set_is_offered_with_its_size() -> None:
     assert list(sizes) == [*SETS, "imagenet"]
     assert sizes["mnist"] == 9_912_422 + 28_881 + 1_648_877 + 4_542
     assert sizes["tiny-imagenet"] == 248_100_043
+    assert sizes["imagenet"] is not None
     assert sizes["imagenet"] >= 155e9
 
 

@@ -458,7 +458,7 @@ def test_a_file_that_is_read_whole_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         tree.text("classes.txt", "a class list")
     assert str(error.value) == (
-        f"{path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
+        f"{path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 134,217,728. The file is "
         "damaged or is something else: replace it, or move it out of the data set."
     )
     assert tree.read("a/1.jpg", at_most=3) == b"one"
@@ -481,3 +481,26 @@ def test_a_bomb_of_members_that_share_their_bytes_is_refused(tmp_path: Path) -> 
 def test_a_pattern_for_too_many_files_is_an_error(tmp_path: Path, braces: str) -> None:
     with pytest.raises(TenchError, match=r"stands for more than 1,000,000 files\. Give a folder instead\."):
         open_pattern(tmp_path / braces, tmp_path)
+
+
+def test_a_path_too_long_to_be_opened_is_an_error_of_one_line(tmp_path: Path) -> None:
+    path = lay_out(tmp_path / "set", {"cat/1.jpg": b"1"})
+    above = os.open(path / "cat", os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=above)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    found = refusal(path, tmp_path / "spool")
+    assert found.startswith(f"{path}/cat/ddd")
+    assert found.endswith(
+        " bytes): cannot be read (File name too long). Move what it holds further up, or out of the data set."
+    )
+    assert len(found) < 400
+
+
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x08", b"\xfd7zXZ\0", b"BZh9", b"\x28\xb5\x2f\xfd"])
+def test_a_compressed_file_that_cannot_be_unpacked_is_an_error_and_no_other_file(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "set.tar.x").write_bytes(start + b"nonsense" * 100)
+    assert refusal(tmp_path / "set.tar.x", tmp_path / "spool").startswith(f"{tmp_path}/set.tar.x: the ")

@@ -57,10 +57,6 @@ def refusal(data: bytes, limits: Limits = LIMITS) -> str:
     return str(error.value)
 
 
-def damaged(why: str) -> str:
-    return f"{WHERE}: the zip archive is damaged or cut off ({why}). Copy or download it again."
-
-
 def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
     """With a name of the same length, which is not said to be UTF-8."""
     assert len(old) == len(new)
@@ -179,13 +175,16 @@ def field(data: bytes, offset: int, value: int, *, length: int = 2, local: bool 
         (lambda data: field(data, 28, 3), "entry 2 of its directory does not begin as one"),
         (
             lambda data: field(data, 26, 0x7FFF, local=True),
-            "'cat/1.jpg' has another name in its header than in the directory",
+            "'cat/1.jpg': its header has another name than the directory",
         ),
-        (lambda data: field(data, 30, ord("b"), length=1, local=True), "'cat/1.jpg' has another name in its header"),
-        (lambda data: field(data, 28, 0x7FFF, local=True), "the data of 'cat/1.jpg' reach beyond its end"),
-        (lambda data: field(data, 42, 2**31, length=4), "the header of 'cat/1.jpg' is not where the directory says"),
-        (lambda data: field(data, 24, 2**31, length=4), "'cat/1.jpg' is not compressed, but has two sizes"),
-        (lambda data: field(data, 20, 2**31, length=4), "the data of 'cat/1.jpg' reach beyond its end"),
+        (
+            lambda data: field(data, 30, ord("b"), length=1, local=True),
+            "'cat/1.jpg': its header has another name than the directory",
+        ),
+        (lambda data: field(data, 28, 0x7FFF, local=True), "'cat/1.jpg': its data reach beyond the end of the archive"),
+        (lambda data: field(data, 42, 2**31, length=4), "'cat/1.jpg': its header is not where the directory says"),
+        (lambda data: field(data, 24, 2**31, length=4), "'cat/1.jpg': it is not compressed, but has two sizes"),
+        (lambda data: field(data, 20, 2**31, length=4), "'cat/1.jpg': its data reach beyond the end of the archive"),
         (lambda data: field(field(data, 8, 0x800), 46, 0xD4, length=1), "the name b'\\xd4at/1.jpg' should be UTF-8"),
         (lambda data: data.replace(b"cat/1.jpg", b"cat/\0.jpg"), "the name 'cat/\\x00.jpg' has a zero character in it"),
         (lambda data: data[:-12] + b"\x05\0" + data[-10:], "its directory has 2 entries, but should have 5"),

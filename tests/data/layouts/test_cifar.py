@@ -387,6 +387,14 @@ def test_the_archive_in_a_folder_is_opened_unless_its_content_is_beside_it(tmp_p
     assert open_source(tmp_path).fingerprint == both.fingerprint
 
 
+def test_an_archive_of_nothing_and_another_file_of_the_name_are_not_recognised(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"not found")
+    with zipfile.ZipFile(tmp_path / "cifar-10-python.zip", "w"):
+        pass
+    for name in ("cifar-10-python.tar.gz", "cifar-10-python.zip"):
+        assert not recognise(tmp_path / name)
+
+
 def test_two_archives_in_a_folder_are_a_question(tmp_path: Path) -> None:
     for form, name in (("cifar-10-batches-py", "cifar-10-python"), ("cifar-100-binary", "cifar-100-binary")):
         archive_of(FORMS[form](tmp_path / "made" / form), tmp_path / f"{name}.tar.gz", "w:gz")
@@ -613,3 +621,14 @@ def test_whatever_is_changed_in_a_pickle_the_answer_is_a_table_or_a_refusal(
     finally:
         file.write_bytes(whole)
     assert not message or str(set_to_damage) in message
+
+
+@pytest.mark.parametrize("form", ["cifar-10-batches-bin", "cifar-10-batches-py"])
+def test_a_batch_of_forty_gigabytes_is_refused_unread(tmp_path: Path, form: str) -> None:
+    folder = FORMS[form](tmp_path / form)
+    file = next(folder.glob("data_batch_2*"))
+    os.truncate(file, 3073 * 13_000_000)  # a sparse file
+    assert refusal(folder) == (
+        f"{file}: has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is damaged or "
+        "is something else: replace it, or move it out of the data set."
+    )

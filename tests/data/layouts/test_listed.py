@@ -804,3 +804,17 @@ def test_rows_are_the_same_from_a_folder_and_from_its_list(tmp_path: Path) -> No
     assert one.fingerprint == other.fingerprint
     assert one.classes == other.classes
     assert dataclasses.asdict(one.classes) == dataclasses.asdict(other.classes)
+
+
+def test_a_list_of_more_bytes_than_any_list_has_is_an_error_unread(tmp_path: Path) -> None:
+    path = write(make(tmp_path, "cat/1.jpg") / "list.csv", "path,label", "cat/1.jpg,0")
+    with path.open("r+b") as file:
+        file.truncate(20 * 10**9)
+    assert f"{path}: has 20,000,000,000 bytes" in refusal(path)
+
+
+def test_a_list_names_files_in_either_unicode_form(tmp_path: Path) -> None:
+    """macOS writes "\u00e9" as two characters, and the list was made elsewhere."""
+    make(tmp_path, "cafe\u0301/1.jpg", "the\u0301/2.jpg")
+    path = write(tmp_path / "list.txt", "caf\u00e9/1.jpg 0", "th\u00e9/2.jpg 1")
+    assert listing(read(path)) == {"caf\u00e9/1.jpg": "caf\u00e9", "th\u00e9/2.jpg": "th\u00e9"}

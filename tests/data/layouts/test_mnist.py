@@ -447,7 +447,7 @@ def emnist_files() -> dict[str, bytes]:
         labels = [first + index for index in range(3)] * 2
         files |= gzipped(packed_files(f"gzip/emnist-{name}-", labels, labels))
         files[f"gzip/emnist-{name}-mapping.txt"] = "".join(
-            f"{first + index} {code}\n" for index, code in enumerate((65, 66, 67))
+            f"{first + index} {code} {code + 32}\n" for index, code in enumerate((65, 66, 67))
         ).encode()
     return files
 
@@ -473,7 +473,7 @@ def test_one_of_emnists_sets_is_chosen_by_excluding_the_others_or_by_naming_a_fi
             "train": [0, 1, 2, 0, 1, 2],
             "test": [0, 1, 2, 0, 1, 2],
         }
-        assert found.classes == table.Classes.of(["A", "B", "C"])
+        assert found.classes == table.Classes.of(["A", "B", "C"], ["A/a", "B/b", "C/c"])
         assert any("EMNIST's images are stored transposed" in note for note in found.notes)
     assert letters[0].fingerprint == letters[1].fingerprint
 
@@ -524,8 +524,9 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "side", "reason"),
     [
+        (20_000_000, 1, "A file may have at most 10,000,000 images: it is damaged, or holds something else."),
         (
-            20_000_000,
+            2_000_000,
             1,
             "So many images of fewer than 16 pixels are no data set: the file is damaged, or holds something else.",
         ),
@@ -561,3 +562,17 @@ def test_the_neighbours_of_a_single_file_may_be_excluded(tmp_path: Path) -> None
     found = open_source(folder / "train-images-idx3-ubyte", exclude=("t10k-*",))
     assert list(found.splits) == ["train"]
     assert "--exclude 't10k-*' left out 2 files." in found.notes
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1\n", "1 65\n3 66\n", "1 65\n2 65\n", "one 65\n", "1 -5\n", "1 99999999999999\n"]
+)
+def test_a_mapping_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    folder = write_files(tmp_path / "set", packed_files("emnist-letters-", [1, 2], [1]))
+    (folder / "emnist-letters-mapping.txt").write_text(text)
+    answer = refusal(folder)
+    assert answer.startswith(
+        f"{folder}/emnist-letters-mapping.txt: each line should hold a label and a character code, with no label left "
+        "out and no character twice ("
+    )
+    assert answer.endswith("). Download it again, or leave it out with --exclude.")

@@ -1005,3 +1005,39 @@ def test_a_flipped_bit_anywhere_in_headers_gives_records_or_an_error(
         assert found in (1, 2) or str(found).startswith(f"{path}: ")
         num_errors += isinstance(found, str)
     assert num_errors > 8 * 20  # all magic words, and most of what tells kinds, lengths and numbers of labels
+
+
+# InsightFace: record 0 says which ids the identities have, and these have no image
+
+
+def faces(path: Path, num_images: int = 4) -> Path:
+    last = num_images + 1
+    images = [payload(number, number // 3, b"face %d" % number) for number in range(1, last)]
+    identities = [payload(last, (1.0, 3.0), b""), payload(last + 1, (3.0, float(last)), b"")]
+    return write(path, payload(0, (float(last), last + 2.0), b""), *images, *identities)
+
+
+def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(tmp_path: Path) -> None:
+    path = faces(tmp_path / "set/train.rec")
+    (tmp_path / "set/property").write_text("2,112,112")
+    starts = [at for at in range(0, path.stat().st_size, 4) if path.read_bytes()[at : at + 4] == MAGIC]
+    index = "".join(f"{number}\t{start}\n" for number, start in enumerate(starts))
+    (tmp_path / "set/train.idx").write_text(index)
+    dataset = read(tmp_path / "set")
+    assert listing(dataset) == {
+        "00001": ("0", b"face 1"),
+        "00002": ("0", b"face 2"),
+        "00003": ("1", b"face 3"),
+        "00004": ("1", b"face 4"),
+    }
+    assert dataset.notes == (
+        "3 records of train.rec hold no image: they are InsightFace's headers.",
+        "1 files that belong to no .rec were left out, the first is property.",
+    )
+
+
+def test_a_record_without_an_image_among_images_stays_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.rec", payload(0, (3.0, 5.0), b""), payload(1, 0), payload(2, (1.0, 2.0), b""))
+    assert f"(id 2) has no image, in its 32 bytes. {REPAIR}" in refusal(path)
+    path = write(tmp_path / "train.rec", payload(0, (1.0, 2.0), b""), payload(1, (1.0, 1.0), b""))
+    assert refusal(path) == f"{path}: all its 2 records are headers without an image."

@@ -17,6 +17,7 @@ from tench.data import table
 from tench.data.files.tree import Tree, open_pattern, open_tree
 from tench.data.formats.class_files import FILES
 from tench.data.layouts import folder, webdataset
+from tench.data.source import open_source
 from tench.data.table import Contents, Dataset
 from tench.errors import TenchError
 
@@ -787,3 +788,92 @@ def test_an_archive_whose_members_have_no_order_is_no_shard(tmp_path: Path) -> N
         for name, data in sample("a", 1):
             archive.writestr(name, data)
     assert not webdataset.recognise(tree_of(tmp_path / "x.zip"))
+
+
+# Labels in other parts than .cls and .json
+
+
+def parts(**files: list[bytes]) -> Members:
+    """Samples 0, 1, ... with an image and these parts; _ in a name is a dot."""
+    for number in range(len(next(iter(files.values())))):
+        yield f"{number}.jpg", b"the image %d" % number
+        yield from ((f"{number}.{part.replace('_', '.')}", values[number]) for part, values in files.items())
+
+
+def found(path: Path, **options: str) -> Dataset:
+    return open_source(path, **options)  # type: ignore[arg-type]
+
+
+def said(path: Path, **options: str) -> str:
+    with pytest.raises(TenchError) as error:
+        found(path, **options)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("part", ["cls_txt", "label", "label_txt", "y_txt", "target", "txt", "index", "id"])
+@pytest.mark.parametrize("values", [[b"1", b"0", b"1", b"0\n"], [b"owl", b"cat", b"owl", b"cat"]])
+def test_a_part_that_is_called_like_a_label_is_one(tmp_path: Path, part: str, values: list[bytes]) -> None:
+    dataset = found(pack(tmp_path / "train-0.tar", parts(**{part: values})))
+    assert dataset.splits["train"].labels.tolist() in ([1, 0, 1, 0], [0, 0, 1, 1])  # sorted by key: cat/1.jpg, ...
+    assert dataset.classes.ids == (("0", "1") if values[0] == b"1" else ("cat", "owl"))
+    assert f"The labels are the part .{part.replace('_', '.')}." in dataset.notes
+
+
+@pytest.mark.parametrize("name", [b"cat", b"1957 Chevrolet", "Ké".encode()])
+def test_a_cls_may_hold_the_name_of_a_class(tmp_path: Path, name: bytes) -> None:
+    dataset = found(pack(tmp_path / "train-0.tar", parts(cls=[name, b"zebra"])))
+    assert dataset.classes.ids == (name.decode(), "zebra")
+    assert dataset.notes[-1] == "The class ids are from the samples' labels."
+
+
+def test_captions_beside_a_cls_are_left_out(tmp_path: Path) -> None:
+    dataset = found(pack(tmp_path / "train-0.tar", parts(txt=[b"a", b"a", b"b", b"b"], cls=[b"0", b"1", b"2", b"3"])))
+    assert dataset.splits["train"].labels.tolist() == [0, 1, 2, 3]
+
+
+def test_captions_are_no_labels_and_the_parts_are_listed(tmp_path: Path) -> None:
+    captions = [b"a dog on a sofa", b"two men", b"sunset", b"cake"]
+    shard = pack(tmp_path / "00000.tar", parts(txt=captions, json=[b'{"url": "x"}'] * 4))
+    assert said(shard) == (
+        f"{at(shard, '0.jpg')}: has no label: a .cls, or a .json with a field 'label', is expected. The samples have "
+        "the parts .jpg, .json, .txt ('a dog on a sofa'). If one of them is the label, name it with --keys label=PART "
+        "(or label=FIELD for a field of .json); else write the shards again."
+    )
+    assert len(found(shard, keys="label=txt").classes) == 4
+
+
+def test_a_text_that_is_long_is_no_label_though_it_repeats(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "00000.tar", parts(txt=[b"a long caption of this image " * 9] * 4))
+    assert "has no label: a .cls, or a .json with a field 'label', is expected." in said(shard)
+
+
+def test_a_running_number_in_index_is_no_label(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "train-0.tar", parts(index=[b"0", b"1", b"2", b"3"]))
+    assert "The samples have the parts .index ('0'), .jpg. If one of them is the label" in said(shard)
+
+
+def test_a_field_of_json_is_chosen_by_its_name(tmp_path: Path) -> None:
+    described = [json.dumps({"breed": name, "age": 3}).encode() for name in ("pug", "corgi")]
+    shard = pack(tmp_path / "train-0.tar", parts(json=described))
+    assert found(shard, label="breed").classes.ids == ("corgi", "pug")
+    assert "The labels are the field 'breed' of the .json." in found(shard, keys="label=breed").notes
+
+
+def test_parts_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "train-0.tar", parts(cls=[b"0", b"1"]))
+    listed = "Their parts are: .cls ('0'), .jpg."
+    assert said(shard, keys="label=breed") == f"{shard}: no sample has the part .breed, or a .json. {listed}"
+    assert said(shard, keys="image=png") == f"{shard}: no sample has the part .png. {listed}"
+
+
+def test_one_of_two_images_is_chosen_by_its_part(tmp_path: Path) -> None:
+    shard = pack(tmp_path / "train-0.tar", parts(cls=[b"0", b"1"], seg_png=[b"mask", b"mask"]))
+    rows = found(shard, keys="image=jpg").splits["train"]
+    assert [rows.read(row) for row in range(2)] == [b"the image 0", b"the image 1"]
+
+
+def test_texts_beside_images_in_class_folders_are_no_samples(tmp_path: Path) -> None:
+    members = [
+        (f"{name}/{number}{suffix}", b"x") for name in ("cat", "owl") for number in "12" for suffix in (".jpg", ".txt")
+    ]
+    assert found(pack(tmp_path / "set.tar", members)).layout == "folder"

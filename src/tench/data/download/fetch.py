@@ -174,7 +174,7 @@ def _have_right(
     todo, problems = list(addresses), list[str]()
     while part.md5() != md5:
         if not todo:
-            raise TenchError(_failed(part, problems))
+            raise TenchError(*_failed(part, problems))
         address, resumed = todo.pop(0), part.num_bytes > 0
         try:
             _have_all(address, part, timeout_seconds, pauses_seconds)
@@ -296,18 +296,17 @@ def _said(error: object, timeout_seconds: float) -> str:
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
-def _failed(part: _Part, problems: Sequence[str]) -> str:
+def _failed(part: _Part, problems: Sequence[str]) -> list[str]:
+    """The lines of an error."""
     kept = "Run the same command again when that is solved."
     if part.num_bytes:
         kept = f"{part.arrived} have arrived and are kept in {part.path}; the same command continues from there."
-    return "\n".join(
-        [
-            f"{part.path.stem}: could not be downloaded.",
-            *(f"  {problem}." for problem in problems),
-            f"{kept} Proxies are taken from the environment (https_proxy); TENCH_MIRROR names another base address to "
-            "download from.",
-        ]
-    )
+    return [
+        f"{part.path.stem}: could not be downloaded.",
+        *(f"  {problem}." for problem in problems),
+        f"{kept} Proxies are taken from the environment (https_proxy); TENCH_MIRROR names another base address to "
+        "download from.",
+    ]
 
 
 def require_room(folder: Path, num_bytes: int, what: str) -> None:

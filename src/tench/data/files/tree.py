@@ -11,6 +11,7 @@ import bisect
 import concurrent.futures
 import contextlib
 import dataclasses
+import errno
 import fnmatch
 import functools
 import glob
@@ -31,7 +32,15 @@ import numpy as np
 from tench.data.files import tar
 from tench.data.files import zip as zips
 from tench.data.files.code_pages import chosen_page
-from tench.data.files.compressed import INDEXED_BYTES, Pread, first_bytes, form_of, refuse_bomb, spool_compressed
+from tench.data.files.compressed import (
+    INDEXED_BYTES,
+    Forward,
+    Pread,
+    first_bytes,
+    form_of,
+    refuse_bomb,
+    spool_compressed,
+)
 from tench.data.files.gzip_index import build_index, open_indexed
 from tench.data.files.names import JUNK, composed, is_image_name, shown
 from tench.data.limits import LIMITS, Limits
@@ -48,6 +57,9 @@ _COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
 """What the names of nearly all images end with: a quick look before the whole rule."""
 _MAX_THREADS = 16
 """Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
+
+_SHOWN_PATH = 200
+"""Characters of a path that is too long to be opened, in a message."""
 
 _Members = list[tuple[str, int, int]]
 """(name, offset, bytes) of the members of an archive."""
@@ -232,7 +244,7 @@ class Tree:
         """Whether a file is a tar, compressed or not, or a zip, by its content; False if it is unreadable."""
         try:
             with self.open(name) as file:
-                return _is_archive(file)
+                return _is_archive(file, name)
         except (OSError, TenchError):
             return False
 
@@ -253,8 +265,13 @@ class Tree:
         return data
 
     def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
-        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks."""
-        return self.read(name, what, at_most).decode("utf-8-sig", "replace")
+        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks.
+
+        what, at_most: as for `read`, but `text_bytes` of the limits unless told otherwise.
+        """
+        return self.read(name, what, self.limits.text_bytes if at_most is None else at_most).decode(
+            "utf-8-sig", "replace"
+        )
 
     def spooled(self, name: str, suffix: str) -> Path:
         """A path in the cache for what is unpacked of a file of the tree, the same each time it is read."""
@@ -442,8 +459,13 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         if not is_archive(path):
             return single
     except OSError as error:
-        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(error.filename or "") else ""
-        raise TenchError(f"{error.filename}: cannot be read ({error.strerror}).{link}") from error
+        where, remedy = str(error.filename), ""
+        if error.errno == errno.ENAMETOOLONG:
+            where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
+            remedy = " Move what it holds further up, or out of the data set."
+        elif os.path.islink(where):
+            remedy = " It is a link: restore what it leads to, or remove it."
+        raise TenchError(f"{where}: cannot be read ({error.strerror}).{remedy}") from error
     return single.opened([path.name]).under(path.name)
 
 
@@ -512,17 +534,20 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook."""
+    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook.
+
+    Raises TenchError if it is compressed and cannot be unpacked.
+    """
     if path.suffix.lower() == ".xlsx":
         return False
     with open_regular(path) as file:
-        return _is_archive(file)
+        return _is_archive(file, str(path))
 
 
-def _is_archive(file: BinaryIO) -> bool:
+def _is_archive(file: BinaryIO, where: str) -> bool:
     head = file.read(tar.BLOCK)
     if form_of(head):
-        head = first_bytes(file, tar.BLOCK)
+        head = Forward(file, where).pread(tar.BLOCK, 0)
     return tar.is_tar(head) or zips.is_zip(head[:4])
 
 

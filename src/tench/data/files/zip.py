@@ -109,7 +109,7 @@ def start(archive: Archive, member: Member) -> int:
     try:
         return _start(archive, member)
     except _DamageError as error:
-        raise _damaged(archive.where, error) from error
+        raise _damaged(archive.where, error, shown(member.name)) from error
 
 
 def unpacked(archive: Archive, member: Member) -> Iterator[bytes]:
@@ -288,15 +288,15 @@ def _named(entries: Sequence[_Entry], where: str, notes: list[str]) -> list[Memb
 def _start(archive: Archive, member: Member) -> int:
     data = archive.read(member.header, 30 + len(member.raw))
     if len(data) < 30 or data[:4] != _LOCAL:
-        raise _DamageError(f"the header of {shown(member.name)} is not where the directory says")
+        raise _DamageError("its header is not where the directory says")
     name_bytes, extra_bytes = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
     if name_bytes != len(member.raw) or data[30:] != member.raw:
-        raise _DamageError(f"{shown(member.name)} has another name in its header than in the directory")
+        raise _DamageError("its header has another name than the directory")
     begin = member.header + 30 + name_bytes + extra_bytes
     if begin + member.packed_bytes > archive.size:
-        raise _DamageError(f"the data of {shown(member.name)} reach beyond its end")
+        raise _DamageError("its data reach beyond the end of the archive")
     if member.method == STORED and member.packed_bytes != member.num_bytes:
-        raise _DamageError(f"{shown(member.name)} is not compressed, but has two sizes")
+        raise _DamageError("it is not compressed, but has two sizes")
     return begin
 
 

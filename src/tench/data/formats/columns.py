@@ -316,5 +316,5 @@ def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[st
         found = json.loads((metadata or {})[b"huggingface"])
         names = found.get("info", found)["features"][label]["names"]
         return tuple(str(name) for name in names) or None
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None

@@ -24,6 +24,8 @@ _FEW_IMAGES = 100_000
 """More images than this must take at least one byte each in a compressed file (real ones take about 100), and have at
 least _MIN_PIXELS pixels: a row takes about 150 bytes of memory while a table is made."""
 _MIN_PIXELS = 16
+_MOST_IMAGES = 10_000_000
+"""Infinite MNIST has 8,100,000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +162,11 @@ def _check_size(idx: Idx, file_bytes: int) -> None:
     if len(idx.shape) != 3:
         return
     count, height, width = idx.shape
+    if count > _MOST_IMAGES:
+        raise TenchError(
+            f"{idx.place}: {idx.promise}. A file may have at most {_MOST_IMAGES:,} images: it is damaged, or holds "
+            "something else."
+        )
     if height * width < _MIN_PIXELS and count > _FEW_IMAGES:
         raise TenchError(
             f"{idx.place}: {idx.promise}. So many images of fewer than {_MIN_PIXELS} pixels are no data set: the file "

@@ -66,13 +66,17 @@ def is_archive(tree: Tree) -> bool:
     return tree.source.is_file() and tree.root != tree.source.parent
 
 
+_NEAR = 4
+"""Files of one name, with other suffixes, that may stand between a file and the image of its name."""
+
+
 def candidates(tree: Tree) -> list[str]:
     """The files that may be lists by their names, those near the top first."""
     if is_named(tree):
         return list(tree.names)
     images = tuple(EXTENSIONS)
     found = []
-    for name in tree.names:
+    for position, name in enumerate(tree.names):
         lower = name.lower()
         if lower.endswith(images):
             continue
@@ -84,11 +88,20 @@ def candidates(tree: Tree) -> list[str]:
             continue
         if f"{name[: -len(suffix)] if suffix else name}.rec" in tree:
             continue
-        found.append(name)
-    if len(found) > _MOST_CANDIDATES:
-        stems = {os.path.splitext(name)[0].rpartition("/")[2] for name in tree.names if is_image_name(name)}
-        found = [name for name in found if os.path.splitext(name)[0].rpartition("/")[2] not in stems]
+        if not _is_of_one_image(tree, position):
+            found.append(name)
     return sorted(found, key=lambda name: (name.count("/"), name))[:_MOST_CANDIDATES]
+
+
+def _is_of_one_image(tree: Tree, position: int) -> bool:
+    """Whether a file stands beside an image of its name, as `00001.cls.txt` beside `00001.jpg`: it is about that alone.
+
+    Their names are neighbours in the tree.
+    """
+    name = tree.names[position]
+    start = name[: name.find(".", name.rfind("/") + 1) + 1]
+    near = tree.names[max(0, position - _NEAR) : position + _NEAR + 1]
+    return bool(start) and any(other.startswith(start) and is_image_name(other) for other in near)
 
 
 def is_binary_or_json(name: str) -> bool:

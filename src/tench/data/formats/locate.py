@@ -64,13 +64,14 @@ class Files:
 
     def has(self, name: str) -> bool:
         """Whether there is a file, by its name from the tree's root or its absolute path."""
-        return composed(name) in self._position or self._size(name) is not None
+        return composed(name) in self._position or self._outside(name) is not None
 
     def knows(self, path: str) -> bool:
         """Whether an image has this name, with or without its suffix, below any folder."""
         if not path or len(path) > 4096 or path.endswith("/"):
             return False
-        return bool(self._candidates(_parts(path)))
+        parts = _parts(path)
+        return bool(self._candidates(parts) or self._numbered(parts))
 
     def names(self, folders: Sequence[str], paths: Sequence[str], split: str | None = None) -> list[str | None]:
         """The names of images from the tree's root, for their paths in a list; None if there is no such image.
@@ -222,22 +223,27 @@ class Files:
         position = self._position.get(composed(name))
         if position is not None:
             return position
-        size = self._size(name)
-        if size is None:
+        found = self._outside(name)
+        if found is None:
             return MISSING
-        self._paths.append(os.path.join(self._tree.root, name))
+        path, size = found
+        self._paths.append(path)
         self._sizes.append(size)
         return len(self._tree) + len(self._paths) - 1
 
-    def _size(self, name: str) -> int | None:
-        """Of a file on disk, None if there is none."""
+    def _outside(self, name: str) -> tuple[str, int] | None:
+        """Path and size of a file on disk, whose name may be there in either Unicode form; None if there is none."""
         if not self._on_disk:
             return None
-        try:
-            status = os.stat(os.path.join(self._tree.root, name))
-        except (OSError, ValueError):  # ValueError: a zero byte in the path
-            return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
+        for form in [name] if name.isascii() else [name, composed(name), unicodedata.normalize("NFD", name)]:
+            path = os.path.join(self._tree.root, form)
+            try:
+                status = os.stat(path)
+            except (OSError, ValueError):  # ValueError: a zero byte in the path
+                continue
+            if stat.S_ISREG(status.st_mode):
+                return path, status.st_size
+        return None
 
 
 def bases_of(list_name: str, split: str | None) -> list[str]:
@@ -269,8 +275,7 @@ def _parts(path: str) -> list[str]:
 
 def _plain(name: str) -> str:
     """A name for comparison: composed characters, lower case, "/" between its parts."""
-    name = name.replace("\\", "/").lower()
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    return composed(name.replace("\\", "/").lower())
 
 
 def _stem(name: str) -> str:

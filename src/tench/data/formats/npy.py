@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import struct
+import tokenize
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,10 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
             read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(stream)
             header = _Header(tuple(map(int, shape)), dtype, fortran, stream.tell())
-        except (ValueError, EOFError, TypeError, struct.error, SyntaxError, RecursionError, MemoryError) as error:
+        except (
+            *(ValueError, EOFError, TypeError, struct.error, RecursionError, MemoryError),
+            *(SyntaxError, tokenize.TokenError),  # the header is a Python literal
+        ) as error:
             raise TenchError(
                 f"{where}: its header is not that of a NumPy array ({str(error)[:120]}). Copy it or save it again."
             ) from error

@@ -16,7 +16,6 @@ from tench.data.files.tree import Tree
 from tench.data.formats.mat import read_mat
 from tench.data.formats.mat_sheet import flat
 from tench.data.formats.tables import Sheet, decoded, text_sheet
-from tench.data.limits import LIMITS
 from tench.data.splits import TEST, TRAIN, VAL
 from tench.errors import TenchError
 
@@ -51,8 +50,7 @@ def _text(tree: Tree, name: str) -> str:
 
 def whole(tree: Tree, name: str) -> bytes:
     """The bytes of a label file. Raises TenchError if it is larger than any."""
-    LIMITS.require(int(tree.length[tree.index(name)]), LIMITS.member_bytes, tree.place(name), "a label file")
-    return tree.read(name)
+    return tree.read(name, "a label file")
 
 
 def _pets(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, list[str]] | None:

@@ -168,6 +168,7 @@ def _is_table(head: Sequence[Sequence[str]], is_image: IsImage, sure: bool) -> b
         return False
     if _known_path(first) is not None or sure:
         return True
+    head = [row if "".join(row[len(first) :]).strip() else row[: len(first)] for row in head]
     if Counter(map(len, head)).most_common(1)[0][0] != len(first):
         return False
     return (
@@ -273,7 +274,8 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
     firsts = [words[0] for words in several]
     if _most(heads, is_image) or looks_like_image(heads[0]):
         return _path_and_label(texts, numbers, where, is_image)
-    if _most(firsts, is_image) and len(set(firsts)) > 1 and not _are_numbers(firsts):
+    is_prose = len(set(firsts)) == 1 and firsts[0].isalpha()  # one that begins with the name of an image
+    if _most(firsts, is_image) and not is_prose and not _are_numbers(firsts):
         pairs = [text.split(None, 1) for text in texts]
         labels = [pair[1] if len(pair) == 2 else None for pair in pairs]
         cells = ([pair[0] for pair in pairs], labels)
@@ -303,7 +305,8 @@ def _spaced(
     """A table with spaces between its columns; before it may stand a count and a line of names."""
     rows = [text.split() for text in texts]
     start = next(row for row, words in enumerate(rows) if len(words) == width)
-    if start > 2 or any(len(words) != width for words in rows[start:]):
+    above = rows[:start]  # a count, or names
+    if start > 2 or any(len(words) != width for words in rows[start:]) or any(is_image(words[0]) for words in above):
         return None
     columns = tuple(zip(*rows[start:], strict=True))
     at = image_column([[column[row] for row in sample(len(rows) - start)] for column in columns], is_image)
@@ -480,7 +483,7 @@ def is_parquet_list(file: BinaryIO) -> bool:
 
     try:
         schema = parquet.read_schema(file)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False
     return parquet_path_column(schema) is not None
 
@@ -508,7 +511,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
         ]
         table = parquet.read_table(file, columns=names)
         cells = tuple(table.column(name).to_pylist() for name in names)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise TenchError(f"{where}: cannot be read as Parquet ({error}). Copy or make it again.") from error
     return Sheet(where, tuple(names), cells, range(len(table)), unit="row")
 

@@ -146,8 +146,8 @@ def errors_name(table: Table, row: int) -> Iterator[None]:
         yield
     except ImageError as error:
         raise ImageError(
-            f"{table.place(row)}: {error}.\n"
-            f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set."
+            f"{table.place(row)}: {error}.",
+            f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set.",
         ) from error
     except PassingError as error:
         raise PassingError(f"{table.place(row)}: {error}. This is row {row}, stage decode.") from error

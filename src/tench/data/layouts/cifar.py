@@ -114,8 +114,8 @@ _ARCHIVE = re.compile(
 )
 
 _FEW_RECORDS = 4096
-_MOST_PICKLE_BYTES = 2**30
-"""The largest pickle as published has 155 MB."""
+_MOST_BYTES = 2**30
+"""Of a batch; the largest as published has 155 MB."""
 
 _log = logging.getLogger("tench")
 
@@ -192,8 +192,9 @@ def _found(tree: Tree) -> list[tuple[_Form, str]]:
 
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree with the name of a published one."""
-    inside = [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
-    return [] if tree.source.is_file() and tree.path(0) == tree.source else inside
+    if len(tree) == 1 and tree.path(0) == tree.source:  # a file of that name that is no archive
+        return []
+    return [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
 
 
 def _is(form: _Form, tree: Tree, folder: str, name: str) -> bool:
@@ -284,6 +285,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             f"{form.record_bytes:,} bytes, and should be a whole number of them. It may have been cut off: unpack the "
             "archive again."
         )
+    tree.limits.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
     labels = []
     with tree.open(name) as file:
         while block := file.read(form.record_bytes * _FEW_RECORDS):
@@ -294,7 +296,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
 
 def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     where, position = tree.place(name), tree.index(name)
-    data = tree.read(name, "a pickled batch", _MOST_PICKLE_BYTES)
+    data = tree.read(name, "a CIFAR batch", _MOST_BYTES)
     batch, ends = read_pickle(where, data)
     pixels, labels = as_array(batch.get("data")), batch.get(form.label_key)
     if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 2 or pixels.shape[1] != _PIXEL_BYTES:

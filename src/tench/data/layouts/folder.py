@@ -575,7 +575,9 @@ def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None
     """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
     if name in tree:
         with contextlib.suppress(TenchError):
-            named = parse(tree.text(name), tree.place(name), name.rpartition("/")[2])
+            named = parse(
+                tree.text(name, "a class list", tree.limits.classes_bytes), tree.place(name), name.rpartition("/")[2]
+            )
             if set(named.ids or ()) == set(ids):
                 return named.classes
     return None
@@ -585,7 +587,8 @@ def _words(tree: Tree, name: str) -> dict[str, str]:
     """Names by WordNet id from a words.txt (`wnid<TAB>names`), empty if there is none."""
     if name not in tree:
         return {}
-    pairs = (line.split("\t", 1) for line in tree.text(name).splitlines() if "\t" in line)
+    text = tree.text(name, "a list of words", tree.limits.classes_bytes)
+    pairs = (line.split("\t", 1) for line in text.splitlines() if "\t" in line)
     return {wnid.strip(): names.strip() for wnid, names in pairs}
 
 

@@ -34,7 +34,7 @@ from tench.data.formats.choosing import (
     split_expression,
     without_split,
 )
-from tench.data.formats.class_files import CLASSES_JSON
+from tench.data.formats.class_files import CLASSES_JSON, FILES
 from tench.data.formats.class_folders import by_folders, folder_split
 from tench.data.formats.label_files import (
     ALSO_BINARY,
@@ -105,11 +105,6 @@ def read(tree: Tree) -> Contents:
 
 def beside_folders(tree: Tree) -> list[str]:
     """Notes on the label files of a source that is read by its class folders: what each says, if it is not used."""
-    if tree.options.label not in (None, FOLDER):
-        raise UsageError(
-            f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
-            "labels. Leave it out to read the class folders, or give the label file itself."
-        )
     if tree.options.label not in (None, FOLDER):
         raise UsageError(
             f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
@@ -508,10 +503,10 @@ def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
         if folder + name in tree:
             return {tree.place(folder + name): tree.text(folder + name)}
         path = tree.root / folder / name
-        if not is_named(tree) or not path.is_file():
-            return _numbered_names(tree, folder) if name == CLASSES_JSON else {}
-        tree.stamp[str(path)] = None
-        return {str(path): path.read_text(encoding="utf-8-sig", errors="replace")}
+        if is_named(tree) and path.is_file():
+            tree.stamp[str(path)] = None
+            return {str(path): path.read_text(encoding="utf-8-sig", errors="replace")}
+        return _numbered_names(tree, folder) if name == CLASSES_JSON else {}
 
     return read
 
@@ -521,7 +516,8 @@ def _numbered_names(tree: Tree, folder: str) -> dict[str, str]:
     found = {}
     for position in tree.span(folder[:-1]) if folder else range(len(tree)):
         name = tree.names[position]
-        if not name.endswith(".json") or "/" in name[len(folder) :] or tree.length[position] > _MOST_NAMES_BYTES:
+        base = name[len(folder) :]
+        if not base.endswith(".json") or "/" in base or base in FILES or tree.length[position] > _MOST_NAMES_BYTES:
             continue
         try:
             data = json.loads(tree.text(name))

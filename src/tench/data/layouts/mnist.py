@@ -294,16 +294,17 @@ def _mapping_name(chosen: _Set) -> str:
 
 def _mapped(tree: Tree, name: str) -> tuple[Classes, int]:
     """The classes of a mapping file, and the first label."""
-    names = {}
+    characters: dict[int, list[str]] = {}
     try:
         text = tree.read(name, "a list of classes")
         for line in text.decode("ascii").splitlines():
             if line.strip():
                 label, *codes = map(int, line.split())
-                names[label] = "/".join(map(chr, codes))
-        first = min(names)
-        return Classes.of([names[first + position] for position in range(len(names))]), first
-    except (ValueError, KeyError, OverflowError) as error:
+                characters[label] = list(map(chr, codes))
+        first = min(characters)
+        of_class = [characters[first + position] for position in range(len(characters))]
+        return Classes.of([found[0] for found in of_class], ["/".join(found) for found in of_class]), first
+    except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise TenchError(
             f"{tree.place(name)}: each line should hold a label and a character code, with no label left out and no "
             f"character twice ({error}). Download it again, or leave it out with --exclude."

@@ -35,6 +35,8 @@ _PIXEL = re.compile(r"(?:pixel|px|p)?[ _]?\d+|\d+x\d+", re.IGNORECASE)
 _FEWEST_PIXELS = 64
 _MOST_PIXELS = 3 * 256 * 256
 _HEAD_BYTES = 2**21
+_MOST_BYTES = 2**31
+"""Of a file: its pixels are in memory before they are copied to the cache."""
 _MOST_FILES = 100
 """More CSV files than this are annotations of images."""
 _USPS, _SEMEION = re.compile(r"usps(?:\.t)?(?:\.bz2)?"), "semeion.data"
@@ -215,6 +217,7 @@ def _shape(num_pixels: int) -> tuple[int, int, int] | None:
 def _read(tree: Tree, name: str) -> _Lines:
     """All lines of a file. Raises TenchError for one that is not of its form."""
     form, where = _form(tree, name), tree.place(name)
+    LIMITS.require(int(tree.length[tree.index(name)]), _MOST_BYTES, where, "a table of pixels")
     if tree.options.label and form.column != tree.options.label:
         raise UsageError(f"{where}: has no column {tree.options.label!r}.")
     pixels, labels, usage = array.array("B"), list[str](), list[str]()

@@ -25,6 +25,8 @@ _NUM_CLASSES = 10
 _PUBLISHED = {"train": 5000, "test": 8000}
 _NAMES, _FOLDS, _UNLABELLED = "class_names.txt", "fold_indices.txt", "unlabeled_X.bin"
 _IMAGES_PER_BLOCK = 500
+_MOST_BYTES = 2**30
+"""Of the images of a split; test_X.bin as published has 221 MB."""
 
 
 def recognise(tree: Tree) -> bool:
@@ -103,6 +105,7 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
             f"{tree.place(images)}: has {image_bytes:,} bytes, which is {image_bytes / _IMAGE_BYTES:,.2f} images of "
             f"{_IMAGE_BYTES:,} bytes. It may have been cut off: unpack the archive again."
         )
+    tree.limits.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
     if count != image_bytes // _IMAGE_BYTES:
         raise TenchError(
             f"{tree.place(images)} holds {image_bytes // _IMAGE_BYTES:,} images, but {tree.place(labels)} holds "

@@ -63,8 +63,9 @@ def refuse_no_image(table: Table, row: int, start: bytes) -> None:
 
 def _bad_image(table: Table, row: int, error: ImageError) -> ImageError:
     return ImageError(
-        f"{table.place(row)}: {error}.\nWith --bad skip it is left out, with --bad fix decoded as far as it goes; "
-        "'tench check SOURCE' names every such image."
+        f"{table.place(row)}: {error}.",
+        "With --bad skip it is left out, with --bad fix decoded as far as it goes; 'tench check SOURCE' names every "
+        "such image.",
     )
 
 

@@ -109,8 +109,8 @@ def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -
             info = header(data)
         except ImageError as error:
             raise ImageError(
-                f"{table.place(row)}: {error}, and the layout needs its size.\nWith --bad skip it is left out; "
-                "'tench check SOURCE' names every such image."
+                f"{table.place(row)}: {error}, and the layout needs its size.",
+                "With --bad skip it is left out; 'tench check SOURCE' names every such image.",
             ) from error
     return Record(split, row, data, info, table.boxes(row) if table.has_boxes else None)
 

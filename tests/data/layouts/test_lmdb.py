@@ -1,0 +1,133 @@
+"""LMDB environments: LSUN's, Caffe's and others. They are written by the package lmdb, and Datums by hand."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from tests.data.photos import encoded, part
+
+from tench.data.images.image import decode_as
+from tench.data.source import open_source
+from tench.errors import TenchError
+
+
+def write(path: Path, records: Mapping[str, bytes]) -> Path:
+    path.mkdir(parents=True)
+    environment = lmdb.open(str(path), map_size=2**22)
+    with environment.begin(write=True) as transaction:
+        for key, value in records.items():
+            transaction.put(key.encode(), value)
+    environment.close()
+    return path
+
+
+def photo(number: int) -> bytes:
+    return encoded(part(20 + number, 16, number))
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 127 | 128, number >> 7]) if number > 127 else bytes([number])
+
+
+def datum(pixels: "np.typing.NDArray[np.uint8]", label: int) -> bytes:
+    """Caffe's Datum of planes (C, H, W): channels 1, height 2, width 3, data 4, label 5."""
+    data = pixels.tobytes()
+    sides = b"".join(bytes([field << 3]) + varint(size) for field, size in enumerate(pixels.shape, start=1))
+    return sides + b"\x22" + varint(len(data)) + data + b"\x28" + varint(label)
+
+
+def refusal(source: Path) -> str:
+    with pytest.raises(TenchError) as error:
+        open_source(source)
+    return str(error.value)
+
+
+def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> None:
+    for name, numbers in (("church_outdoor_train", (1, 2)), ("tower_train", (3, 4, 5)), ("tower_val", (6,))):
+        write(tmp_path / f"lsun/{name}_lmdb", {f"{number:040x}": photo(number) for number in numbers})
+    dataset = open_source(tmp_path / "lsun")
+    assert (dataset.layout, dataset.classes.ids) == ("lmdb", ("church_outdoor", "tower"))
+    rows = dataset.splits["train"]
+    assert [rows.read(row) for row in range(len(rows))] == [photo(number) for number in (1, 2, 3, 4, 5)]
+    assert rows.labels.tolist() == [0, 0, 1, 1, 1]
+    assert dataset.splits["val"].labels.tolist() == [1]
+    assert dataset.notes == ("The classes are the names of environments or their keys.",)
+
+
+def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "tower_train_lmdb", {"a": photo(1)})
+    assert refusal(tmp_path / "tower_train_lmdb") == (
+        f"{tmp_path}/tower_train_lmdb: two classes are needed at least, and its images are of these: tower. Give the "
+        "folder that holds the environments of all classes."
+    )
+
+
+def test_caffe_datums_have_labels_and_their_colours_are_bgr(tmp_path: Path) -> None:
+    planes = {number: np.random.default_rng(number).integers(0, 256, (3, 6, 5), np.uint8) for number in range(4)}
+    for split in ("train", "test"):
+        records = {f"{number:08}": datum(image, number % 2) for number, image in planes.items()}
+        write(tmp_path / f"set/ilsvrc_{split}_lmdb", records)
+    dataset = open_source(tmp_path / "set")
+    rows = dataset.splits["test"]
+    assert rows.labels.tolist() == [0, 1, 0, 1]
+    for row, image in planes.items():
+        assert np.array_equal(decode_as(rows, row, rows.read(row), 3)[0], image[::-1].transpose(1, 2, 0))
+    assert "The pixels are taken as BGR, as Caffe's convert_imageset writes them." in dataset.notes
+
+
+def test_a_datum_may_hold_an_image_file(tmp_path: Path) -> None:
+    records = {
+        str(number): b"\x22" + varint(len(photo(number))) + photo(number) + b"\x28" + varint(number) + b"\x38\x01"
+        for number in range(3)
+    }
+    rows = open_source(write(tmp_path / "train_lmdb", records)).splits["train"]
+    assert [rows.read(row) for row in range(3)] == [photo(number) for number in range(3)]
+
+
+def test_folders_in_keys_are_classes(tmp_path: Path) -> None:
+    records = {f"train/{name}/{number}.jpg": photo(number) for name in ("cat", "owl") for number in range(2)}
+    dataset = open_source(write(tmp_path / "my_train_lmdb", records))
+    assert dataset.classes.ids == ("cat", "owl")
+    assert dataset.splits["train"].keys() == ["cat/0.jpg", "cat/1.jpg", "owl/0.jpg", "owl/1.jpg"]
+
+
+REFUSED = {
+    "train_lmdb": (
+        {"7": photo(1), "8": photo(2)},
+        "nothing says the class of its 2 images: the records are image files without labels, with the keys '7', '8'. "
+        "Expected are names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
+    ),
+    "ILSVRC2012_train_lmdb": (
+        {"0": pickle.dumps((photo(1), 0))},
+        "record '0' is pickled, and unpickling can run code. Write the images with the script that read them as files "
+        "into class folders.",
+    ),
+    "text_train_lmdb": (
+        {"0": b"hello, world"},
+        "record '0' is neither an image file nor a Caffe Datum; it begins with b'hello, world'. Write the images as "
+        "files into class folders.",
+    ),
+    "mixed_train_lmdb": (
+        {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
+        "record 'cat/1' is of another kind or size than those before it.",
+    ),
+    "empty_train_lmdb": ({}, "holds no records."),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_records_that_are_no_images_with_classes_are_refused(tmp_path: Path, name: str) -> None:
+    records, expected = REFUSED[name]
+    write(tmp_path / name, records)
+    assert refusal(tmp_path / name) == f"{tmp_path}/{name}/data.mdb: {expected}"
+
+
+def test_a_damaged_environment_ends_in_an_error_not_in_a_crash(tmp_path: Path) -> None:
+    path = write(tmp_path / "cat_train_lmdb", {f"{number}": photo(number) for number in range(20)}) / "data.mdb"
+    path.write_bytes(path.read_bytes()[:9000])
+    said = refusal(tmp_path / "cat_train_lmdb")
+    assert said.startswith(f"{path}: ")
+    assert said.endswith("copy or download it again.")

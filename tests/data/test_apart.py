@@ -1,0 +1,51 @@
+"""A reader in a process of its own: its answer, its error, its crash, and one that never ends."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tench.data import apart
+from tench.errors import TenchError
+
+CHILD = """
+import os, signal, sys, time
+from tench.data.apart import reply
+what = sys.argv[1]
+if what == "crash":
+    os.kill(os.getpid(), signal.SIGSEGV)
+if what == "hang":
+    time.sleep(60)
+if what == "exit":
+    sys.exit(3)
+reply({"got": sys.argv[2:]}) if what == "answer" else reply(error="cannot be read.")
+"""
+
+
+@pytest.fixture(autouse=True)
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that can be run by its name."""
+    (tmp_path / "odd_reader.py").write_text(CHILD)
+    monkeypatch.setenv("PYTHONPATH", ":".join([str(tmp_path), *filter(None, sys.path)]))
+
+
+def refusal(what: str) -> str:
+    with pytest.raises(TenchError) as error:
+        apart.answer_of("odd_reader", [what], "a.h5")
+    return str(error.value)
+
+
+def test_the_answer_of_the_child_is_returned() -> None:
+    assert apart.answer_of("odd_reader", ["answer", "ü", "b c"], "a.h5") == {"got": ["ü", "b c"]}
+
+
+def test_errors_and_crashes_of_the_child_name_the_file() -> None:
+    assert refusal("error") == "a.h5: cannot be read."
+    damaged = "It is damaged: copy or download it again."
+    assert refusal("crash") == f"a.h5: the library that reads it crashed (SIGSEGV). {damaged}"
+    assert refusal("exit") == f"a.h5: the library that reads it stopped with status 3. {damaged}"
+
+
+def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_LIST_SECONDS", 1)
+    assert refusal("hang") == ("a.h5: could not be read within 1 s. It is damaged, or the disk hangs: copy it again.")
