@@ -17,6 +17,7 @@ import pytest
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
 from tench.data.options import SourceOptions
+from tench.data.source import open_source
 from tench.data.table import Dataset, made
 from tench.errors import TenchError
 
@@ -817,3 +818,35 @@ def answer(path: Path, **options: Any) -> str:
         return f"{read(path, **options).num_images} images"
     except TenchError as error:
         return str(error).replace(str(path), "SOURCE")
+
+
+def zipped(target: Path, *patterns: str) -> None:
+    with zipfile.ZipFile(target, "w") as archive:
+        for name in [name for pattern in patterns for name in expanded(pattern)]:
+            archive.writestr(name, name)
+
+
+def test_labels_are_read_from_file_names_in_archives_beside_each_other(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    zipped(tmp_path / "set/train.zip", "train/{cat,dog}.{0..5}.jpg")
+    zipped(tmp_path / "set/test1.zip", "test1/{1..5}.jpg")
+    (tmp_path / "set/sampleSubmission.csv").write_text("id,label\n1,0\n2,0\n")
+    dataset = open_source(tmp_path / "set", label_from="^([a-z]+)")
+    assert counts(dataset) == {"train": each("cat", "dog", count=6), "test": {None: 5}}
+
+
+def test_the_images_of_a_list_may_be_in_an_archive_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    zipped(tmp_path / "set/images.zip", "images/{0..3}.jpg")
+    (tmp_path / "set/train.csv").write_text("image,label\n0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n3.jpg,dog\n")
+    dataset = open_source(tmp_path / "set")
+    assert dataset.layout == "list"
+    assert [dataset.classes.ids[label] for label in dataset.splits["train"].labels] == ["cat", "cat", "dog", "dog"]
+
+
+def test_an_option_of_class_folders_asks_for_them_although_a_list_lies_beside(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", "photos/{a,b}/{0..2}.jpg")
+    (path / "train.csv").write_text("".join(f"photos/{name}/{i}.jpg,{i}\n" for name in "ab" for i in range(3)))
+    assert open_source(path).layout == "list"
+    dataset = open_source(path, classes_at="2")
+    assert (dataset.layout, dataset.classes.ids) == ("folder", ("a", "b"))

@@ -203,8 +203,11 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
     if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
-        found = [folder] if folder.recognise(tree) else found
+        found = [folder] if folder.recognise(tree) and has_images(tree) else found
     found = _preferred(found, tree)
+    packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)
+    if found == [listed] and packed and tree.source.is_dir():
+        found = []  # the images of the lists may be in the archives beside them
     if len(found) > 1:
         raise TenchError(
             f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
@@ -215,7 +218,6 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     if tree.source.is_dir() and len(tree) == 1 and (path := tree.path(0)) and is_archive(path):
         inside = tree.opened(tree.names).under(tree.names[0])
         return _recognise(dataclasses.replace(inside, source=path), depth + 1)
-    packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)
     if packed:
         return _recognise(opened_in_place(tree, packed), depth + 1)
     if folder.recognise(tree):
