@@ -126,6 +126,15 @@ def test_zips_in_a_folder_are_folders(tmp_path: Path) -> None:
     assert "Archives were read as folders: test.zip, train.zip." in dataset.notes
 
 
+def test_an_archive_beside_a_readme_is_read_like_the_archive_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    with zipfile.ZipFile(tmp_path / "set/archive.zip", "w") as archive:
+        for number, name in enumerate(("cat", "dog")):
+            archive.writestr(f"{name}/{number}.jpg", photo(number))
+    put(tmp_path / "set", READMEDOTmd=b"hello", archiveDOTmd5=b"0")
+    assert labels(open_source(tmp_path / "set")) == {"cat/0.jpg": "cat", "dog/1.jpg": "dog"}
+
+
 def test_an_archive_for_each_class_is_a_folder_for_each_class(tmp_path: Path) -> None:
     for number, name in enumerate(("cat", "dog")):
         with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as archive:

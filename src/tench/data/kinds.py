@@ -92,11 +92,16 @@ _FORMATS = (
     _Format(
         "label files", ".csv .tsv .json .jsonl .ndjson .xml .xlsx .xls .txt .lst .yaml .yml .idx .cls .label .labels"
     ),
-    _Format("documents", ".pdf .doc .docx .md .rst .html .htm .log .pptx .ipynb .py .m .sh", ((0, b"%PDF"),)),
+    _Format(
+        "documents",
+        ".pdf .doc .docx .md .rst .html .htm .log .pptx .ipynb .py .m .sh .md5 .sha1 .sha256 .sha512",
+        ((0, b"%PDF"),),
+    ),
     _Format("databases", ".db .sqlite .sqlite3", ((0, b"SQLite format 3\0"),)),
 )
 _BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes.split()}
-_LABELS, _DOCUMENTS = "label files", "documents"
+_DOCUMENTS = "documents"
+_MAX_DOCUMENTS = 20
 
 _SAMPLE = 64
 """So many files of unknown suffix are looked at."""
@@ -282,6 +287,19 @@ def archives_in(tree: Tree) -> list[str]:
     """The tar and zip archives of a tree, by name and content."""
     suffixes = tuple(suffix for suffix, form in _BY_SUFFIX.items() if form.name == "archives")
     return [name for name in tree.names if name.lower().endswith(suffixes) and tree.is_archive(name)]
+
+
+def archive_alone(tree: Tree) -> str | None:
+    """The archive that is all a tree holds, apart from documents such as a README; None if there is more."""
+    if len(tree) > _MAX_DOCUMENTS:
+        return None
+    others = [name for name in tree.names if not _is_document(name)]
+    return others[0] if len(others) == 1 and tree.is_archive(others[0]) else None
+
+
+def _is_document(name: str) -> bool:
+    form = _BY_SUFFIX.get(_suffix(name))
+    return form is not None and form.name == _DOCUMENTS
 
 
 def opened_in_place(tree: Tree, archives: Iterable[str]) -> Tree:

@@ -16,11 +16,12 @@ from tench.data import subset
 from tench.data.cache import cached
 from tench.data.files.gzip_index import open_indexed
 from tench.data.files.names import is_image_name, is_unfinished, reads_heif
-from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
+from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
 from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
 from tench.data.kinds import (
+    archive_alone,
     archives_in,
     found_text,
     has_images,
@@ -215,8 +216,8 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         )
     if found:
         return found[0], tree
-    if tree.source.is_dir() and len(tree) == 1 and (path := tree.path(0)) and is_archive(path):
-        inside = tree.opened(tree.names).under(tree.names[0])
+    if tree.source.is_dir() and (alone := archive_alone(tree)) and (path := tree.path(tree.index(alone))):
+        inside = tree.opened([alone]).under(alone)
         return _recognise(dataclasses.replace(inside, source=path), depth + 1)
     if packed:
         return _recognise(opened_in_place(tree, packed), depth + 1)

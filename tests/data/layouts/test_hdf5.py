@@ -68,6 +68,17 @@ def test_text_in_a_dataset_names_the_classes(tmp_path: Path) -> None:
     assert (dataset.classes.ids, dataset.splits["train"].labels.tolist()) == (("ant", "bee"), [1, 0, 0, 1])
 
 
+def test_text_of_fixed_length_names_the_classes(tmp_path: Path) -> None:
+    arrays = {
+        "train_set_x": images(4, 6, 5, 3),
+        "train_set_y": [0, 1, 1, 0],
+        "list_classes": np.array([b"other", b"cat"]),
+    }
+    dataset = open_source(write(tmp_path / "catvnoncat.h5", arrays))
+    assert dataset.classes.ids == ("other", "cat")
+    assert dataset.splits["train"].labels.tolist() == [0, 1, 1, 0]
+
+
 def test_other_datasets_with_an_entry_for_each_image_do_not_matter(tmp_path: Path) -> None:
     arrays = {
         "train_images": images(4, 6, 5),

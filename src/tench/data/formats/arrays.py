@@ -28,7 +28,7 @@ from tench.files import complete_file, require_space
 
 IMAGE_NAMES = ("images", "image", "imgs", "img", "x", "data")
 LABEL_NAMES = ("labels", "label", "y", "targets", "target", "classes", "class")
-_CLASS_NAMES = ("class_names", "label_names", "classes", "names", "target_names")
+_CLASS_NAMES = ("class_names", "label_names", "classes", "names", "target_names", "list_classes", "categories")
 
 _BLOCK_BYTES = 2**24
 _MAX_LABEL_BYTES = 2**31
@@ -176,9 +176,10 @@ def _paired(tree: Tree, split: str, images: list[Array], labels: list[Array], ar
     found = "; ".join(
         f"{what}: {', '.join(map(str, some)) or 'none'}" for what, some in (("images", images), ("labels", labels))
     )
+    everything = "" if images and labels else f" {_listing(arrays)}"
     raise TenchError(
-        f"{tree.source}: which arrays hold the images and labels of {split}? Possible {found}. Name them with --keys "
-        "image=NAME,label=NAME, or leave files out with --exclude PATTERN."
+        f"{tree.source}: which arrays hold the images and labels of {split}? Possible {found}.{everything} Name them "
+        "with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN."
     )
 
 

@@ -35,7 +35,8 @@ def _listed(path: str) -> list[dict[str, Any]]:
             elif isinstance(entry, h5py.Dataset) and entry.shape and not entry.is_virtual and not entry.external:
                 dtype = _plain_dtype(entry)
                 if dtype is not None:
-                    offset = entry.id.get_offset() if entry.chunks is None else None
+                    in_place = entry.chunks is None and entry.dtype.kind in "uifb"  # text is copied as NumPy's
+                    offset = entry.id.get_offset() if in_place else None
                     found.append(
                         {
                             "name": prefix + name,
