@@ -81,6 +81,11 @@ REFUSED = {
         *("beton", b""),
     ),
     "binary files (.bin) (a/1.bin).": ("bin", b""),
+    "LMDB environments (a/1.mdb). LMDB environments: None of them begins as such a file does: copy or download them "
+    "again.": ("mdb", bytes(99)),
+    "HDF5 files (a/1.h5). HDF5 files: None of them begins as such a file does: copy or download them again.": (
+        *("h5", bytes(99)),
+    ),
     "files of unknown kind .xyz (a/1.xyz).": ("xyz", b"hello"),
     "files of unknown kind (a/1).": ("", b"hello"),
 }

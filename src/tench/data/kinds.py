@@ -20,6 +20,7 @@ from tench.errors import TenchError
 IMAGES, UNKNOWN = "images", "files of unknown kind"
 
 _PNG = "Convert them to PNG or JPEG"
+_NO_SUCH = "None of them begins as such a file does: copy or download them again"
 _INTEROP = "pip install 'tench[interop]'"
 
 
@@ -56,13 +57,18 @@ _FORMATS = (
         ((0, b"\x93NUMPY"),),
         "Save each as PNG, or all as one array (N, H, W, C) beside one of labels",
     ),
-    _Format("NumPy archives (.npz)", ".npz", (), "Give one by itself to hear what its arrays are"),
-    _Format("HDF5 files", ".h5 .hdf5 .hdf .he5", ((0, b"\x89HDF\r\n\x1a\n"),), "Give one to hear what it holds"),
-    _Format("LMDB environments", ".mdb .lmdb", ((16, b"\xde\xc0\xef\xbe"),), "Give one to hear what it holds"),
-    _Format("Arrow files", ".arrow .feather .ipc", ((0, b"ARROW1"), (0, b"\xff\xff\xff\xff")), "Copy them again"),
+    _Format("NumPy archives (.npz)", ".npz", (), _NO_SUCH),
+    _Format("HDF5 files", ".h5 .hdf5 .hdf .he5", ((0, b"\x89HDF\r\n\x1a\n"),), _NO_SUCH),
+    _Format("LMDB environments", ".mdb .lmdb", ((16, b"\xde\xc0\xef\xbe"),), _NO_SUCH),
+    _Format(
+        "Arrow files",
+        ".arrow .feather .ipc",
+        ((0, b"ARROW1"), (0, b"\xff\xff\xff\xff")),
+        "Give one by itself to hear what its columns are",
+    ),
     _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Give one by itself to hear what its columns are"),
-    _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), "Give one by itself to hear what is wrong with it"),
-    _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), "Give one by itself"),
+    _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), _NO_SUCH),
+    _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), _NO_SUCH),
     _Format("ffcv files", ".beton", (), "Write the images as files or WebDataset shards from ffcv's own reader"),
     _Format("MATLAB files", ".mat", ((0, b"MATLAB 5.0"),), "Save the images as PNG in class folders"),
     _Format(
@@ -322,8 +328,10 @@ def opened_in_place(tree: Tree, archives: Iterable[str]) -> Tree:
         )
         prefixes[archive] = (f"{archive}/{stem}" if alone else archive, target)
 
+    longest = max(map(len, prefixes))
+
     def rename(name: str) -> str:
-        for end in range(len(name), 0, -1):
+        for end in range(min(len(name), longest), 0, -1):
             if (end == len(name) or name[end] == "/") and (found := prefixes.get(name[:end])):
                 before, target = found
                 return target + name[len(before) :] if name.startswith(before) else target
