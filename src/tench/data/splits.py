@@ -6,6 +6,7 @@ splits names none. The price of a fixed list of words: a set in another language
 "query", is not recognised and the person is asked.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -29,6 +30,7 @@ _VERSION = re.compile(r"\d+(\.\d+)+")
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0", "")
 
 
+@functools.lru_cache(2**14)
 def splits_in(name: str) -> frozenset[str]:
     """All splits that the words of a name stand for; a name for train and val together is train alone."""
     rest, joined = _JOINED.subn(" ", name)

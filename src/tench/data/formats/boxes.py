@@ -175,8 +175,8 @@ def packages(tree: Tree, folder: str = "") -> list[str]:
     """Kaggle's archives directly in a folder of a tree ("" is the root), the innermost kind first."""
     kinds = (".tar", ".gz", ".tgz", ".zip")
     cut = len(folder) + 1 if folder else 0
-    span = tree.span(folder) if folder else range(len(tree))
-    named = [tree.names[position] for position in span if tree.names[position].startswith("imagenet", cut)]
+    start = f"{folder}/imagenet" if folder else "imagenet"
+    named = [name for name in tree.others if name.startswith(start)]
     found = [name for name in named if _PACKAGE.fullmatch(name, cut)]
     return sorted(found, key=lambda name: kinds.index(name[name.rindex(".") :]))
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tench.data import splits
-from tench.data.files.names import EXTENSIONS, is_image_name
+from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats import annotations
 from tench.data.formats.class_files import FILES
@@ -77,15 +77,9 @@ def candidates(tree: Tree) -> list[str]:
     """The files that may be lists by their names, those near the top first."""
     if is_named(tree):
         return list(tree.names)
-    images = tuple(EXTENSIONS)
     found = []
-    for position, name in enumerate(tree.names):
-        if name.endswith(_USUAL):
-            continue
-        lower = name.lower()
-        if lower.endswith(images):
-            continue
-        file = lower.rpartition("/")[2]
+    for name in tree.others:
+        file = name.lower().rpartition("/")[2]
         stem, suffix = os.path.splitext(file)
         if suffix not in _TABLES and not (not suffix and splits.split_of(file)):
             continue
@@ -93,7 +87,7 @@ def candidates(tree: Tree) -> list[str]:
             continue
         if f"{name[: -len(suffix)] if suffix else name}.rec" in tree:
             continue
-        if not _is_of_one_image(tree, position):
+        if not _is_of_one_image(tree, tree.index(name)):
             found.append(name)
     return sorted(found, key=lambda name: (name.count("/"), name))[:_MOST_CANDIDATES]
 

@@ -55,7 +55,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
     A row's label is the first, and Rows.labels has all of them, as indices into the contents' classes. Raises
     TenchError where an image of val has no entry, and where the classes are not ImageNet's.
     """
-    files = [name for name in tree.names if name.rpartition("/")[2] == FILE]
+    files = [name for name in tree.others if name.rpartition("/")[2] == FILE]
     if not files or "val" not in contents.splits:
         return contents
     val = contents.splits["val"]

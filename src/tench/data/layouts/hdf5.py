@@ -44,7 +44,7 @@ def read(tree: Tree) -> Contents:
 def _files(tree: Tree) -> list[str]:
     if len(tree) == 1 and tree.source.is_file():
         return list(tree.names)
-    return [name for name in tree.names if name.lower().removesuffix(".gz").endswith(_SUFFIXES)]
+    return [name for name in tree.others if name.lower().removesuffix(".gz").endswith(_SUFFIXES)]
 
 
 def _is_hdf5(tree: Tree, name: str) -> bool:

@@ -238,8 +238,8 @@ def _is_at_root(tree: Tree, top: Sequence[str], split: str) -> bool:
 def _class_archives(tree: Tree, place: str) -> list[str]:
     """The class archives directly in a folder, n01440764.tar and so on, by path."""
     cut = len(place) + 1 if place else 0
-    span = tree.span(place) if place else range(len(tree))
-    found = [tree.names[position] for position in span if tree.names[position].endswith(".tar")]
+    start = f"{place}/" if place else ""
+    found = [name for name in tree.others if name.endswith(".tar") and name.startswith(start)]
     return [name for name in found if _is_class_archive(name[cut:])]
 
 

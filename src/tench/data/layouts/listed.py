@@ -79,10 +79,12 @@ def recognise(tree: Tree) -> bool:
         tree = below_single_folder(tree)
         if is_named(tree):
             return all(name.lower().endswith(SURE_SUFFIXES) or _is_list(tree, name) for name in tree.names)
+        if not (names := candidates(tree)):
+            return False
         files = _files(tree)
-        found = [name for name in candidates(tree) if _is_list(tree, name, files)]
+        found = [name for name in names if _is_list(tree, name, files)]
         if not found:
-            return published_sheets(tree, candidates(tree)) is not None or _is_only_damaged(tree)
+            return published_sheets(tree, names) is not None or _is_only_damaged(tree)
         if tree.options.label or _are_complete(tree, found):
             return True
     except UsageError:
@@ -113,12 +115,12 @@ def beside_folders(tree: Tree) -> list[str]:
         )
     try:
         tree = below_single_folder(tree)
-        if is_named(tree):
+        if is_named(tree) or not (names := candidates(tree)):
             return []
         files = _files(tree)
         if tree.options.label == FOLDER:
-            names = [name for name in candidates(tree) if _is_list(tree, name, files)]
-            return [f"{tree.place(name)} is not used, as --label folder asks." for name in names]
+            lists = [name for name in names if _is_list(tree, name, files)]
+            return [f"{tree.place(name)} is not used, as --label folder asks." for name in lists]
         found = _verdict(tree, files)
     except (OSError, TenchError):
         return []
@@ -297,8 +299,10 @@ def _why(tree: Tree, name: str) -> str:
 
 def _is_only_damaged(tree: Tree) -> bool:
     """Whether the labels of a source can only be in a file that is damaged, as its images are in no two folders."""
-    folders = {name.rpartition("/")[0] for name in tree.names if is_image_name(name) and folder_split(name) != TEST}
-    return len(folders) == 1 and _damage(tree) is not None
+    if _damage(tree) is None:
+        return False
+    folders = {name.rpartition("/")[0] for name in tree.names if is_image_name(name)}
+    return len([folder for folder in folders if splits.split_of_path(folder) != TEST]) == 1
 
 
 def _damage(tree: Tree) -> TenchError | None:

@@ -61,7 +61,7 @@ def read(tree: Tree) -> Contents:
 def _files(tree: Tree) -> list[str]:
     if len(tree) == 1 and tree.source.is_file():
         return list(tree.names)
-    return [name for name in tree.names if name.endswith((".mdb", ".lmdb")) and not name.endswith("lock.mdb")]
+    return [name for name in tree.others if name.endswith((".mdb", ".lmdb")) and not name.endswith("lock.mdb")]
 
 
 def _is_environment(tree: Tree, name: str) -> bool:

@@ -42,4 +42,4 @@ def _is_single(tree: Tree) -> bool:
 
 
 def _names(tree: Tree) -> list[str]:
-    return list(tree.names) if _is_single(tree) else [name for name in tree.names if name.endswith(".parquet")]
+    return list(tree.names) if _is_single(tree) else [name for name in tree.others if name.endswith(".parquet")]

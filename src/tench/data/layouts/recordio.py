@@ -88,7 +88,7 @@ def _record_files(tree: Tree) -> list[str]:
     """The names of record files: by suffix, or of a single file of another name by its first bytes."""
     if len(tree) == 1 and _begins_with_a_record(tree, tree.names[0]):
         return list(tree.names)
-    return [name for name in tree.names if name.endswith(".rec")]
+    return [name for name in tree.others if name.endswith(".rec")]
 
 
 def _begins_with_a_record(tree: Tree, name: str) -> bool:

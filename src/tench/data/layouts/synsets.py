@@ -111,12 +111,12 @@ def _read(tree: Tree) -> Contents:
 
 
 def _class_archives(tree: Tree) -> list[str]:
-    return [name for name in tree.names if name.endswith(".tar") and _CLASS.fullmatch(name)]
+    return [name for name in tree.others if name.endswith(".tar") and _CLASS.fullmatch(name)]
 
 
 def _whole_archives(tree: Tree) -> list[str]:
     """The tars of the tree that begin with class archives."""
-    return [name for name in tree.names if name.endswith(ARCHIVES) and _begins_with_classes(tree, name)]
+    return [name for name in tree.others if name.endswith(ARCHIVES) and _begins_with_classes(tree, name)]
 
 
 def _begins_with_classes(tree: Tree, archive: str) -> bool:

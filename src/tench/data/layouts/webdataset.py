@@ -180,7 +180,7 @@ class _Facts:
 
 
 def _shards(tree: Tree) -> list[str]:
-    tars = [name for name in tree.names if name.endswith(ARCHIVES)]
+    tars = [name for name in tree.others if name.endswith(ARCHIVES)]
     return [name for name in tars if not _NO_SHARD.fullmatch(name.rpartition("/")[2])]
 
 
