@@ -82,7 +82,7 @@ def recognise(tree: Tree) -> bool:
         files = _files(tree)
         found = [name for name in candidates(tree) if _is_list(tree, name, files)]
         if not found:
-            return published_sheets(tree, candidates(tree)) is not None or _is_only_damaged(tree)
+            return _is_published(tree, files) or _is_only_damaged(tree)
         if tree.options.label or _are_complete(tree, found):
             return True
     except UsageError:
@@ -211,6 +211,15 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
     explicit = "/" not in name and (bool(splits.split_of(name)) or name.endswith(".lst"))
     packed = any(other.lower().endswith(_CONTAINERS) for other in tree.names if other != name)
     return explicit and not packed and _most_look_like_images(paths)
+
+
+def _is_published(tree: Tree, files: Files) -> bool:
+    """Whether the lists of a published set are here, and its images too: else they are in an archive beside them."""
+    found = published_sheets(tree, candidates(tree))
+    if found is None:
+        return False
+    paths = found[0].cells[0]
+    return any(files.knows(text_of_cell(paths[row])) for row in sample(len(paths)))
 
 
 def _most_look_like_images(paths: Sequence[str]) -> bool:
