@@ -172,7 +172,7 @@ def test_without_pillow_heif_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     for module in ("kinds", "images.image", "source"):
         monkeypatch.setattr(f"tench.data.{module}.reads_heif", lambda: False)
     without = names.EXTENSIONS - names.HEIF_EXTENSIONS
-    for module in ("kinds", "files.names"):
+    for module in ("kinds", "files.names", "folders"):
         monkeypatch.setattr(f"tench.data.{module}.EXTENSIONS", without)
     dataset = open_source(tmp_path)
     assert dataset.num_images == 2

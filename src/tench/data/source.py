@@ -203,7 +203,7 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     tree = with_sniffed_images(tree)
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
-    if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
+    if found and asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
         found = [folder] if folder.recognise(tree) and has_images(tree) else found
     found = _preferred(found, tree)
     packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)

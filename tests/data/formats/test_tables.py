@@ -88,6 +88,7 @@ def test_comments_at_the_top_are_no_rows_and_may_name_the_columns() -> None:
     ("a b.jpg 3\nc.jpg 4\n", ("path", "label"), [("a b.jpg", "3"), ("c.jpg", "4")]),
     ("img_0\nimg_1\n", ("path",), [("img_0",), ("img_1",)]),
     ("path\na.jpg\nb.jpg\n", ("path",), [("a.jpg",), ("b.jpg",)]),
+    ("Id\nimg_0\nimg_1\n", ("path",), [("img_0",), ("img_1",)]),
     ("2\nSmiling Young\n1.jpg -1  1\n2.jpg  1 -1\n", ("image", "Smiling", "Young"),
      [("1.jpg", "-1", "1"), ("2.jpg", "1", "-1")]),
     ("1 a.jpg cat web\n2 b.jpg dog web\n", ("column 1", "column 2", "column 3", "column 4"),

@@ -241,6 +241,29 @@ def test_lists_without_labels_divide_the_images_of_a_table(folder: Folder) -> No
     )
 
 
+@pytest.mark.parametrize(("options", "flag"), [
+    ({"label": "breed"}, "--label breed"),
+    ({"split_from": "folder 1"}, "--split-from folder 1"),
+    ({"split_from": "fold=1"}, "--split-from fold=1"),
+])  # fmt: skip
+def test_an_option_that_names_no_column_is_an_error(folder: Folder, options: dict[str, str], flag: str) -> None:
+    folder.images(*EIGHT).text("l.csv", "image,label", *(f"{name},{label}" for name, label in LABELS.items()))
+    assert refused(folder, **options) == f"SET: {flag} names no column of l.csv. The columns are 'image', 'label'."
+
+
+def test_a_regular_expression_tells_the_splits_of_the_images_of_a_table(folder: Folder) -> None:
+    folder.images("fold_train/1.jpg", "fold_train/2.jpg", "x/3_test.jpg", "x/4_test.jpg")
+    folder.text("l.csv", "image,label", "fold_train/1.jpg,a", "fold_train/2.jpg,b", "x/3_test.jpg,a", "x/4_test.jpg,b")
+    found, _ = opened(folder, split_from="_(train|test)")
+    assert found == {
+        "train": {"fold_train/1.jpg": "a", "fold_train/2.jpg": "b"},
+        "test": {"x/3_test.jpg": "a", "x/4_test.jpg": "b"},
+    }
+    assert refused(folder, split_from="(train)") == (
+        "--split-from (train): finds no split in x/3_test.jpg. Its first group must name one."
+    )
+
+
 # Several labels, odd labels.
 
 

@@ -4,7 +4,7 @@
     imagenet_class_index.json                {"0": ["n01440764", "tench"]}     Keras
     synset.txt, synsets.txt,                 n01440764 tench, Tinca tinca      Caffe, MXNet; the line is the index
     synset_words.txt
-    classes.txt, classnames.txt, labels.txt  tench                             the same, or with an index before it
+    classes.txt, class_names.txt, labels.txt tench                             the same, or with an index before it
     label_words.csv, label_to_content.json   0,"tench, Tinca tinca"            words only: no ids
 
 One rule for all text: a line is a WordNet id and names, or an id, a TAB and names, or as a whole a name; an index may
@@ -34,6 +34,7 @@ FILES = (
     "categories.csv",
     "classes.txt",
     "classnames.txt",
+    "class_names.txt",
     "labels.txt",
     "label_words.csv",
     "label_to_content.json",

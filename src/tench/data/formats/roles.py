@@ -33,8 +33,8 @@ _BOX = re.compile(
     r"height\]|y\]"
 )
 _NO_LABEL = re.compile(
-    r"(?:unnamed:? ?\d*|index|idx|id|uid|uuid|row|no\.?|number|#|url|uri|md5|sha\d*|hash|license|rights_holder|date|"
-    r"time|timestamp|datetime|created_at|updated_at|date_captured|annotation_id|annotator|completed_by|lead_time|"
+    r"(?:unnamed:? ?\d*|index|idx|id|key|uid|uuid|row|no\.?|number|#|url|uri|md5|sha\d*|hash|license|rights_holder|"
+    r"date|time|timestamp|datetime|created_at|updated_at|date_captured|annotation_id|annotator|completed_by|lead_time|"
     r"latitude|longitude|lat|lon|lng|location_uncertainty|depth|size|bytes|confidence|score|pixels?|text|caption|"
     r"description|comments?|notes?|user_id|observer|photographer|patient[ _]?id|lesion_id|study[ _]?id|seq_id|"
     r"individual_id|event_id|frame_num)"
@@ -163,7 +163,7 @@ def _explicit_first(sheet: Sheet, label: int, rest: Sequence[int]) -> list[int]:
 def _asked(sheet: Sheet, roles: Roles, candidates: Sequence[int]) -> Roles:
     shown = ", ".join(f"{sheet.columns[at]!r} ({_values(sheet.cells[at])})" for at in candidates[:12])
     more = f" and {len(candidates) - 12} more" if len(candidates) > 12 else ""
-    likely = min(candidates, key=lambda at: (len(_different(sheet.cells[at])) > _FEW, sheet.columns[at] == "column 1"))
+    likely = min(candidates, key=lambda at: len(_different(sheet.cells[at])) > len(sheet) / 2)
     question = (
         f"{sheet.where}: {len(candidates)} columns can be the label: {shown}{more}. Choose one with --label COLUMN, "
         f"for example --label {_quoted(sheet.columns[likely])}"

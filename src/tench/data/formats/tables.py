@@ -42,7 +42,7 @@ DELIMITERS = "\t,;|"
 SAMPLED = 40
 """Rows, spread over a table, from which its form and the use of its columns are told."""
 
-_SMALL_NUMBER = re.compile(r"[1-9]?\d{0,3}", re.ASCII)
+_SMALL_NUMBER = re.compile(r"0|[1-9]\d{0,3}", re.ASCII)
 _ID_NAME = re.compile(
     r"#|(?:.*[^a-z])?(?:ids?|index|idx|no|nr|num|number|names?|images?|img|files?|filename|path)|.*id"
 )
@@ -285,7 +285,7 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
     if is_table and (table := _spaced(texts, numbers, width, comments, where, is_image)) is not None:
         return table
     if _most(taken[len(taken) > 1 :], is_image):
-        start = int(texts[0].lower() in PATH_COLUMNS and not is_image(texts[0]))
+        start = int(_ID_NAME.fullmatch(texts[0].lower()) is not None and not is_image(texts[0]))
         return Sheet(where, ("path",), (texts[start:],), numbers[start:], headed=False, words=True)
     firsts = [words[0] for words in several]
     if _most(heads, is_image) or looks_like_image(heads[0]):

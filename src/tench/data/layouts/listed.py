@@ -84,7 +84,7 @@ def recognise(tree: Tree) -> bool:
         files = _files(tree)
         found = [name for name in names if _is_list(tree, name, files)]
         if not found:
-            return published_sheets(tree, names) is not None or _is_only_damaged(tree)
+            return _is_published(tree, files) or _is_only_damaged(tree)
         if tree.options.label or _are_complete(tree, found):
             return True
     except UsageError:
@@ -215,6 +215,15 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
     return explicit and not packed and _most_look_like_images(paths)
 
 
+def _is_published(tree: Tree, files: Files) -> bool:
+    """Whether the lists of a published set are here, and its images too: else they are in an archive beside them."""
+    found = published_sheets(tree, candidates(tree))
+    if found is None:
+        return False
+    paths = found[0].cells[0]
+    return any(files.knows(text_of_cell(paths[row])) for row in sample(len(paths)))
+
+
 def _most_look_like_images(paths: Sequence[str]) -> bool:
     return 2 * sum(map(looks_like_image, paths)) > len(paths)
 
@@ -273,7 +282,9 @@ def _verdict(tree: Tree, files: Files) -> _Verdict:
             raise error
         return _Verdict({}, notes, folders=notes)
     sources = merged(sources)
-    placed = [_placed(tree, files, source, notes) for source in chosen(tree, sources, notes)]
+    read = chosen(tree, sources, notes)
+    _refuse_unknown(tree, read)
+    placed = [_placed(tree, files, source, notes) for source in read]
     asked = [one for one in placed if isinstance(one, LabelFile)]
     folders = None
     if asked or not is_named(tree):
@@ -314,6 +325,22 @@ def _damage(tree: Tree) -> TenchError | None:
             except TenchError as error:
                 return error
     return None
+
+
+def _refuse_unknown(tree: Tree, read: Sequence[LabelFile]) -> None:
+    """Raise UsageError if --label or --split-from names nothing that the label files have."""
+    sheets = [source.sheet for source in read if source.sheet is not None]
+    columns = dict.fromkeys(column for sheet in sheets for column in sheet.columns if column)
+    known = f"The columns are {some(list(map(repr, columns)), 20)}." if columns else "They have no columns."
+    for flag, asked in (("--label", tree.options.label), ("--split-from", tree.options.split_from)):
+        if asked is None or (flag == "--split-from" and split_expression(tree) is not None):
+            continue
+        name = asked.partition("=")[0] if flag == "--split-from" else asked
+        is_column = any(sheet.column(one) is not None for sheet in sheets for one in (asked, name))
+        if not is_column and not any(asked.lstrip("0") in source.family for source in read):
+            raise UsageError(
+                f"{tree.source}: {flag} {asked} names no column of {some([one.name for one in read])}. {known}"
+            )
 
 
 def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
