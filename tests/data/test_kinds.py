@@ -106,10 +106,10 @@ def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
 
 def test_pictures_that_are_left_out_beside_images_are_named(tmp_path: Path) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), dog__1DOTjpg=photo(2), dog__2DOTCR2=b"", dog__3DOTcr2=b"", oldDOTzip=b"PK")
-    assert open_source(tmp_path).notes[-2:] == (
+    assert {
         "2 camera RAW images (dog/2.CR2) were left out. Develop them to JPEG or PNG.",
         "1 archive (old.zip) was left out. Unpack them, or give one by itself.",
-    )
+    } <= set(open_source(tmp_path).notes)
 
 
 def test_images_without_a_suffix_are_told_by_their_bytes(tmp_path: Path) -> None:

@@ -178,6 +178,11 @@ def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
     return notes
 
 
+def is_noted(name: str) -> bool:
+    """Whether `unread_notes` names a file of this name that class folders leave out."""
+    return _suffix(name) in _SUFFIXES_OF_NOTE
+
+
 def _counted(count: int, name: str) -> str:
     """ "3 videos", "1 video"."""
     return f"{count:,} {name if count != 1 else _PLURAL.sub('', name, count=1)}"

@@ -630,7 +630,7 @@ def _other_files(
         if paths.isdisjoint((folder.path, *(folder.path[:cut] for cut in _slashes(folder.path)))):
             labels += [name for name in names if _is_label_file(name) and not _is_class_list(tree, name, classes)]
         else:
-            within += names
+            within += [name for name in names if not is_noted(name)]
     left_out = []
     if labels:
         left_out.append(LeftOut("files that may hold labels and were not read", len(labels), labels[0]))
