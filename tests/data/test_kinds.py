@@ -81,6 +81,11 @@ REFUSED = {
         *("beton", b""),
     ),
     "binary files (.bin) (a/1.bin).": ("bin", b""),
+    "LMDB environments (a/1.mdb). LMDB environments: None of them begins as such a file does: copy or download them "
+    "again.": ("mdb", bytes(99)),
+    "HDF5 files (a/1.h5). HDF5 files: None of them begins as such a file does: copy or download them again.": (
+        *("h5", bytes(99)),
+    ),
     "files of unknown kind .xyz (a/1.xyz).": ("xyz", b"hello"),
     "files of unknown kind (a/1).": ("", b"hello"),
 }
@@ -124,6 +129,15 @@ def test_zips_in_a_folder_are_folders(tmp_path: Path) -> None:
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 2, "test": 2}
     assert dataset.classes.ids == ("cat", "dog")
     assert "Archives were read as folders: test.zip, train.zip." in dataset.notes
+
+
+def test_an_archive_beside_a_readme_is_read_like_the_archive_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    with zipfile.ZipFile(tmp_path / "set/archive.zip", "w") as archive:
+        for number, name in enumerate(("cat", "dog")):
+            archive.writestr(f"{name}/{number}.jpg", photo(number))
+    put(tmp_path / "set", READMEDOTmd=b"hello", archiveDOTmd5=b"0")
+    assert labels(open_source(tmp_path / "set")) == {"cat/0.jpg": "cat", "dog/1.jpg": "dog"}
 
 
 def test_an_archive_for_each_class_is_a_folder_for_each_class(tmp_path: Path) -> None:

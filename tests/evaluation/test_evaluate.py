@@ -32,7 +32,7 @@ from tench.run import Run
 from tench.training.fit import fit
 from tench.training.options import Options
 from tench.training.recipe import Recipe
-from tench.weights.own import Classifier, ModelCard, Normalise, load
+from tench.weights.own import NOT_FINITE, Classifier, ModelCard, Normalise, load
 
 CPU = torch.device("cpu")
 PLAIN = Normalise((0.0,), (1.0,), CPU)
@@ -433,3 +433,25 @@ def test_a_run_on_several_sources_is_evaluated_on_the_same_images_again(sets: Pa
     assert metrics.top1 == card.metrics["top1"]
     again = fit(sources, recipe=recipe, run=tmp_path / "run", options=OPTIONS)
     assert again.folder == run.folder
+
+
+def test_rows_whose_logits_are_not_finite_are_listed() -> None:
+    logits, labels = logits_and_labels(12, 7)
+    logits[3, 2], logits[8] = np.nan, np.inf
+    found = measure(Lookup(logits), batches(in_batches_of(5, 12), labels), 12, PLAIN)
+    assert found.not_finite == (3, 8)
+    finite = measure(Lookup(np.nan_to_num(logits)), batches(in_batches_of(5, 12), labels), 12, PLAIN)
+    assert finite.not_finite == ()
+
+
+def test_there_are_no_metrics_if_the_logits_of_an_image_are_not_finite(
+    trained: Path,
+) -> None:
+    classifier = load(trained / "whole", "cpu")
+    with torch.no_grad():
+        next(classifier.module.parameters()).fill_(torch.nan)
+    with pytest.raises(TenchError) as refused:
+        evaluate_source(classifier)
+    message = str(refused.value)
+    assert message.startswith(f"{classifier.source}: no metrics, for ")
+    assert f" images {NOT_FINITE}. The first is " in message

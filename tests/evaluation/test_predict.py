@@ -209,3 +209,36 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     os.symlink(tmp_path / "real" / "1.jpg", tmp_path / "links" / "one.jpg")
     assert find_images([str(tmp_path / "links")]) == [str(tmp_path / "links" / "one.jpg")]
+
+
+def test_pipes_devices_and_huge_files_are_named_and_the_others_classified(photos: list[str], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(40 * 10**9)
+    paths = [str(tmp_path / "pipe.jpg"), "/dev/zero", "/dev/null", str(tmp_path / "huge.jpg"), photos[0]]
+    found = list(predict(classifier_of(24, 24), paths))
+    assert [one.error for one in found] == [
+        *["is not a file"] * 3,
+        "40,000,000,000 bytes, and at most 1,073,741,824 are read as one image",
+        None,
+    ]
+
+
+def test_an_image_whose_logits_are_not_finite_is_an_error_and_the_others_are_classified(
+    photos: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = classifier_of(24, 24)
+
+    def answer(self: Classifier, views: Any) -> npt.NDArray[np.float32]:
+        found = np.full((len(views), 7), 1 / 7, np.float32)
+        found[1] = np.nan
+        return found
+
+    monkeypatch.setattr(Classifier, "probabilities", answer)
+    found = list(predict(classifier, photos[:3]))
+    assert [one.error for one in found] == [
+        None,
+        "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong",
+        None,
+    ]
+    assert found[1].predictions == ()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fuzz.seeds import encoded
 
 from tench.data.files.tree import open_tree
 from tench.data.layouts import LAYOUTS
@@ -26,3 +27,12 @@ def test_an_archive_without_members(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w"):
         pass
     assert not any(layout.recognise(open_tree(path, tmp_path / "spool")) for layout in LAYOUTS)
+
+
+def test_an_archive_with_a_file_and_a_folder_of_one_name(tmp_path: Path) -> None:
+    """The file was sniffed as an image, and its new name taken from the folder too."""
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("train", encoded())
+        for name in ("train/ant/1.jpg", "train/bee/2.jpg"):
+            archive.writestr(name, encoded())
+    assert open_source(tmp_path / "set.zip").splits["train"].keys() == ["ant/1.jpg", "bee/2.jpg"]

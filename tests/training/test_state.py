@@ -272,6 +272,9 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (["average", "conv.weight"], ..., "average.conv.weight is missing"),
     (["average", "conv.weight"], torch.zeros(1), f"average.conv.weight {OF_SHAPE((1,), 'float32')}"),
     (["optimizer"], {}, "optimizer.state is None, but should be keys and values"),
+    (["optimizer", "param_groups"], ..., "optimizer.param_groups is None, but should be a list of values"),
+    (["optimizer", "param_groups"], [], "optimizer.param_groups are 0, but should be "),
+    (["optimizer", "param_groups"], [{"lr": "x"}], "optimizer.param_groups[0].lr is 'x', but should be a number"),
     (["optimizer", "state"], [], "optimizer.state is [], but should be keys and values"),
     (["optimizer", "state", 99], {}, "optimizer.state[99] is of no parameter: there are 7"),
     (["optimizer", "state", "0"], {}, "optimizer.state['0'] is of no parameter: there are 7"),
@@ -319,9 +322,9 @@ def test_momentum_that_repeats_one_value_gets_memory_of_its_own(finished: dict[s
 def test_options_of_an_optimizer_come_from_the_recipe_and_not_from_a_checkpoint(finished: dict[str, Any]) -> None:
     groups = [{**group, "momentum": 5.0, "nesterov": "x"} for group in finished["optimizer"]["param_groups"]]
     state = fresh_state()
-    before = [{**group, "params": None} for group in state.optimizer.param_groups]
+    before = [{**group, "params": None, "lr": 0.0} for group in state.optimizer.param_groups]
     state.load(put(finished, ["optimizer", "param_groups"], groups), finished["arch"], "last.ckpt")
-    assert [{**group, "params": None} for group in state.optimizer.param_groups] == before
+    assert [{**group, "params": None, "lr": 0.0} for group in state.optimizer.param_groups] == before
 
 
 def test_a_checkpoint_of_a_later_step_than_the_run_has_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import argparse
+import os
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -235,3 +237,61 @@ def test_a_file_without_weights_by_name_is_refused_with_what_it_holds(tmp_path: 
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(TenchError, match=rf"w\.pth: .*{says}.* Give a state dict\."):
         read_state(tmp_path / "w.pth")
+
+
+def test_a_file_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    circle: dict[str, Any] = {}
+    circle["state_dict"] = circle
+    other: dict[str, Any] = {"model": {"state_dict": {}}}
+    other["model"]["state_dict"]["model"] = other
+    listed: dict[str, Any] = {"weights": []}
+    listed["weights"].append(listed)
+    for number, content in enumerate((circle, other, listed)):
+        path = tmp_path / f"{number}.pth"
+        torch.save(content, path)
+        with pytest.raises(TenchError) as refused:
+            read_state(path)
+        assert str(refused.value).startswith(f"{path}: holds no weights by name: ")
+
+
+def test_a_file_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) -> None:
+    """Written as opcodes, for pickle itself does not nest so deeply: lists in lists, and a memo of each."""
+    path = tmp_path / "deep.pth"
+    for body in (b"(" * 100_000 + b"l" * 100_000, b"]" + b"q\x00h\x00a" * 100_000):
+        path.write_bytes(b"\x80\x02" + body + b".")
+        with pytest.raises(TenchError, match=re.escape(f"{path}: ")):
+            read_state(path)
+
+
+def test_a_compressed_or_overlapping_archive_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "plain.pth"
+    torch.save({"weight": torch.zeros(1000, 1000)}, path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in plain.namelist():
+            bomb.writestr(name, plain.read(name))
+    assert (tmp_path / "bomb.pth").stat().st_size < 10_000
+    with pytest.raises(TenchError) as refused:
+        read_state(tmp_path / "bomb.pth")
+    assert str(refused.value) == (
+        f"{tmp_path / 'bomb.pth'}: cannot be read as weights (it is compressed, which torch.save never does). Give a "
+        "state dict that torch.save wrote, or a .safetensors file."
+    )
+
+
+def test_a_tensor_with_more_values_than_the_file_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "expanded.pth"
+    for tensor in (torch.zeros(1).half().expand(10**6, 10**6), torch.zeros(3, 3).to_sparse()):
+        torch.save({"conv.weight": tensor}, path)
+        with pytest.raises(TenchError) as refused:
+            read_state(path)
+        assert str(refused.value) == (
+            f"{path}: 'conv.weight' is not a plain tensor with all its values. Give a state dict."
+        )
+
+
+def test_a_pipe_is_not_read(tmp_path: Path) -> None:
+    for name in ("pipe.pth", "pipe.safetensors"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(TenchError) as refused:
+            read_state(tmp_path / name)
+        assert str(refused.value) == f"{tmp_path / name}: is not a file. Name a file."

@@ -20,6 +20,7 @@ from tench.errors import TenchError
 IMAGES, UNKNOWN = "images", "files of unknown kind"
 
 _PNG = "Convert them to PNG or JPEG"
+_NO_SUCH = "None of them begins as such a file does: copy or download them again"
 _INTEROP = "pip install 'tench[interop]'"
 
 
@@ -56,13 +57,18 @@ _FORMATS = (
         ((0, b"\x93NUMPY"),),
         "Save each as PNG, or all as one array (N, H, W, C) beside one of labels",
     ),
-    _Format("NumPy archives (.npz)", ".npz", (), "Give one by itself to hear what its arrays are"),
-    _Format("HDF5 files", ".h5 .hdf5 .hdf .he5", ((0, b"\x89HDF\r\n\x1a\n"),), "Give one to hear what it holds"),
-    _Format("LMDB environments", ".mdb .lmdb", ((16, b"\xde\xc0\xef\xbe"),), "Give one to hear what it holds"),
-    _Format("Arrow files", ".arrow .feather .ipc", ((0, b"ARROW1"), (0, b"\xff\xff\xff\xff")), "Copy them again"),
+    _Format("NumPy archives (.npz)", ".npz", (), _NO_SUCH),
+    _Format("HDF5 files", ".h5 .hdf5 .hdf .he5", ((0, b"\x89HDF\r\n\x1a\n"),), _NO_SUCH),
+    _Format("LMDB environments", ".mdb .lmdb", ((16, b"\xde\xc0\xef\xbe"),), _NO_SUCH),
+    _Format(
+        "Arrow files",
+        ".arrow .feather .ipc",
+        ((0, b"ARROW1"), (0, b"\xff\xff\xff\xff")),
+        "Give one by itself to hear what its columns are",
+    ),
     _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Give one by itself to hear what its columns are"),
-    _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), "Give one by itself to hear what is wrong with it"),
-    _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), "Give one by itself"),
+    _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), _NO_SUCH),
+    _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), _NO_SUCH),
     _Format("ffcv files", ".beton", (), "Write the images as files or WebDataset shards from ffcv's own reader"),
     _Format("MATLAB files", ".mat", ((0, b"MATLAB 5.0"),), "Save the images as PNG in class folders"),
     _Format(
@@ -92,11 +98,16 @@ _FORMATS = (
     _Format(
         "label files", ".csv .tsv .json .jsonl .ndjson .xml .xlsx .xls .txt .lst .yaml .yml .idx .cls .label .labels"
     ),
-    _Format("documents", ".pdf .doc .docx .md .rst .html .htm .log .pptx .ipynb .py .m .sh", ((0, b"%PDF"),)),
+    _Format(
+        "documents",
+        ".pdf .doc .docx .md .rst .html .htm .log .pptx .ipynb .py .m .sh .md5 .sha1 .sha256 .sha512",
+        ((0, b"%PDF"),),
+    ),
     _Format("databases", ".db .sqlite .sqlite3", ((0, b"SQLite format 3\0"),)),
 )
 _BY_SUFFIX = {suffix: form for form in _FORMATS for suffix in form.suffixes.split()}
-_LABELS, _DOCUMENTS = "label files", "documents"
+_DOCUMENTS = "documents"
+_MAX_DOCUMENTS = 20
 
 _SAMPLE = 64
 """So many files of unknown suffix are looked at."""
@@ -214,7 +225,12 @@ def with_sniffed_images(tree: Tree) -> Tree:
     """
     if all(_is_known(tail) for tail in {name[-5:] for name in tree.names}):
         return tree
-    unknown = [name for name in tree.names if not _is_known(name[-5:]) and _suffix(name) not in _BY_SUFFIX]
+    folders = set(tree.folders)  # an archive may have a file and a folder of one name; the folder keeps it
+    unknown = [
+        name
+        for name in tree.names
+        if not _is_known(name[-5:]) and _suffix(name) not in _BY_SUFFIX and name not in folders
+    ]
     sample = unknown[:: -(-len(unknown) // _SAMPLE)] if unknown else []
     if not unknown or 2 * sum(bool(_image_suffix(tree, name)) for name in sample) < len(sample):
         return tree
@@ -279,6 +295,19 @@ def archives_in(tree: Tree) -> list[str]:
     return [name for name in tree.names if name.lower().endswith(suffixes) and tree.is_archive(name)]
 
 
+def archive_alone(tree: Tree) -> str | None:
+    """The archive that is all a tree holds, apart from documents such as a README; None if there is more."""
+    if len(tree) > _MAX_DOCUMENTS:
+        return None
+    others = [name for name in tree.names if not _is_document(name)]
+    return others[0] if len(others) == 1 and tree.is_archive(others[0]) else None
+
+
+def _is_document(name: str) -> bool:
+    form = _BY_SUFFIX.get(_suffix(name))
+    return form is not None and form.name == _DOCUMENTS
+
+
 def opened_in_place(tree: Tree, archives: Iterable[str]) -> Tree:
     """The tree with archives as folders: train.zip is the folder train, or train.zip if there is a train already.
 
@@ -299,8 +328,10 @@ def opened_in_place(tree: Tree, archives: Iterable[str]) -> Tree:
         )
         prefixes[archive] = (f"{archive}/{stem}" if alone else archive, target)
 
+    longest = max(map(len, prefixes))
+
     def rename(name: str) -> str:
-        for end in range(len(name), 0, -1):
+        for end in range(min(len(name), longest), 0, -1):
             if (end == len(name) or name[end] == "/") and (found := prefixes.get(name[:end])):
                 before, target = found
                 return target + name[len(before) :] if name.startswith(before) else target

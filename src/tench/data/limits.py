@@ -84,11 +84,15 @@ class Limits:
     pixels: int = 178_956_970
     """Height times width of an image that is decoded: Pillow's own limit, half a gigabyte of RGB."""
 
-    decode_bytes: int = 2**30
+    decode_bytes: int = 2**31
     """Memory of one decode, all intermediate copies included: 16-bit and RGBA images need several times their RGB."""
 
-    jpeg_scans: int = 500
-    """Scans of a progressive JPEG; encoders write about 10, and each costs a pass over the whole image."""
+    large_decode_bytes: int = 2**29
+    """Images whose decode takes more are decoded one at a time, whatever the number of threads."""
+
+    jpeg_scans: int = 100
+    """Scans of a progressive JPEG; encoders write about 10, and each costs a pass over the whole image. libtiff has the
+    same bound, libjpeg-turbo's fuzzers take 500."""
 
     child_seconds: float = 60.0
     """Time for a child process that reads a file on our behalf before it is killed."""

@@ -16,11 +16,12 @@ from tench.data import subset
 from tench.data.cache import cached
 from tench.data.files.gzip_index import open_indexed
 from tench.data.files.names import is_image_name, is_unfinished, reads_heif
-from tench.data.files.tree import Tree, is_archive, is_pattern, open_pattern, open_tree
+from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
 from tench.data.folders import folders_of, outline_of
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
 from tench.data.kinds import (
+    archive_alone,
     archives_in,
     found_text,
     has_images,
@@ -39,6 +40,7 @@ from tench.data.layouts import (
     kaggle,
     listed,
     pixel_table,
+    svhn,
     synsets,
 )
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
@@ -203,14 +205,7 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
     if asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
         found = [folder] if folder.recognise(tree) and has_images(tree) else found
-    if found == [ilsvrc, kaggle]:  # a folder of Kaggle's tree by itself
-        found = [kaggle]
-    if found == [ilsvrc, listed]:  # Caffe's lists beside the unpacked images: they are its labels where no others are
-        found = [ilsvrc if devkit.sources(tree) else listed]
-    if found == [pixel_table, listed]:  # HAM10000 has its images, and small copies of them in a table
-        found = [listed if any(map(is_image_name, tree.names)) else pixel_table]
-    if listed in found and any(layout in found for layout in (kaggle, synsets, imagenet_eval)):
-        found.remove(listed)  # their own lists, which they read better
+    found = _preferred(found, tree)
     packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)
     if found == [listed] and packed and tree.source.is_dir():
         found = []  # the images of the lists may be in the archives beside them
@@ -221,8 +216,8 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         )
     if found:
         return found[0], tree
-    if tree.source.is_dir() and len(tree) == 1 and (path := tree.path(0)) and is_archive(path):
-        inside = tree.opened(tree.names).under(tree.names[0])
+    if tree.source.is_dir() and (alone := archive_alone(tree)) and (path := tree.path(tree.index(alone))):
+        inside = tree.opened([alone]).under(alone)
         return _recognise(dataclasses.replace(inside, source=path), depth + 1)
     if packed:
         return _recognise(opened_in_place(tree, packed), depth + 1)
@@ -237,6 +232,25 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
         "(To classify one image with a trained model: tench predict RUN IMAGE.)"
     )
+
+
+def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
+    """The layouts that recognise a tree without those that see only a part of what another one reads."""
+    if ilsvrc in found and kaggle in found:  # a folder of Kaggle's tree by itself
+        found = [layout for layout in found if layout is not ilsvrc]
+    if len(found) < 2 or listed not in found:
+        return found
+    others = [layout for layout in found if layout is not listed]
+    # Caffe's lists beside the unpacked images are their labels if there are no others; HAM10000 has its images, and
+    # small copies of them in a table.
+    is_list = (others == [ilsvrc] and not devkit.sources(tree)) or (
+        others == [pixel_table] and any(map(is_image_name, tree.names))
+    )
+    if is_list:
+        return [listed]
+    # A single file is not two data sets, and these have lists of their own that they read better.
+    own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table, svhn)
+    return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
 def _what(path: Path) -> str:

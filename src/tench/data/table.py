@@ -510,7 +510,7 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
         table = _sorted_table(rows, len(contents.classes), f"{source} ({name})")
         whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
         if whole_files and len(rows.shards) == 1:  # or the only image of this split in an archive
-            whole_files = os.stat(rows.shards[0]).st_size == int(np.broadcast_to(rows.length, 1)[0])
+            whole_files = _size(rows.shards[0]) == int(np.broadcast_to(rows.length, 1)[0])
         splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes, open_indexed=open_indexed)
     return Dataset(
         source=source,
@@ -523,6 +523,14 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
         outline=tuple(contents.outline),
         left_out=tuple(contents.left_out),
     )
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file; None if it is gone, which whoever reads it is told."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
 
 
 def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:

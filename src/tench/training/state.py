@@ -111,6 +111,11 @@ class State:
             tensors = typed(values, dict[str, torch.Tensor], where)
             state[number] = _fitting(tensors, state_of(self.optimizer, parameters[number]), where)
         groups = self.optimizer.state_dict()["param_groups"]
+        theirs = typed(saved.get("param_groups"), list[Group], "optimizer.param_groups")
+        if len(theirs) != len(groups):
+            raise PlainError(f"optimizer.param_groups are {len(theirs)}, but should be {len(groups)}")
+        for group, other in zip(groups, theirs, strict=True):
+            group["lr"] = other["lr"]  # of the last step; the next one sets its own
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _load_scaler(self, saved: dict[str, Any]) -> None:
@@ -136,6 +141,12 @@ class State:
             {str(number): one for number, one in enumerate(some)} for some in (listed, expected["average"])
         )
         self.average.load_state_dict({"average": [*_fitting(tensors, ours, "average.average").values()]})
+
+
+class Group(TypedDict):
+    """What is taken over of a group of the optimizer's parameters."""
+
+    lr: float
 
 
 class Checkpoint(TypedDict):

@@ -250,6 +250,21 @@ def test_errors_in_a_parquet_list_name_the_row(tmp_path: Path) -> None:
         assert str(error.value).startswith(found)
 
 
+def test_a_parquet_list_of_more_rows_than_there_are_images_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tench.data.formats.tables._MOST_ROWS", 10)
+    with (
+        write_parquet(tmp_path / "x", path=["a.jpg"] * 11, label=[1] * 11).open("rb") as file,
+        pytest.raises(TenchError) as error,
+    ):
+        parquet_sheet(file, "LIST")
+    assert str(error.value) == (
+        "LIST: has 11 rows, but a list of images may have at most 10. The file is damaged or is something else: "
+        "replace it, or leave it out with --exclude."
+    )
+
+
 def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "x", path=[f"{n}.jpg" for n in range(1000)], label=list(range(1000)))
     data = bytearray(path.read_bytes())

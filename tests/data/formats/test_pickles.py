@@ -43,7 +43,7 @@ def test_a_function_that_a_pickle_names_is_not_called() -> None:
 def test_more_opcodes_than_the_limit_are_refused() -> None:
     """A byte of a pickle can make an object of a hundred bytes."""
     assert refusal(b"(" + b"]" * 1000 + b"l.", Limits(opcodes=500)) == (
-        f"{FILE}: is a damaged pickle (ValueError: more than 500 opcodes). It may have been cut off: unpack the "
+        f"{FILE}: is a damaged pickle (ValueError: more than 500 values). It may have been cut off: unpack the "
         "archive again."
     )
 
@@ -67,6 +67,6 @@ def test_a_mutated_pickle_is_read_or_refused_by_its_name(protocol: int, data: st
     except TenchError as error:
         text = str(error)
     else:
-        text = str(FILE)
-    assert text.startswith(str(FILE))
+        text = FILE
+    assert text.startswith(FILE)
     assert len(text) < 500

@@ -68,6 +68,36 @@ def test_text_in_a_dataset_names_the_classes(tmp_path: Path) -> None:
     assert (dataset.classes.ids, dataset.splits["train"].labels.tolist()) == (("ant", "bee"), [1, 0, 0, 1])
 
 
+def test_text_of_fixed_length_names_the_classes(tmp_path: Path) -> None:
+    arrays = {
+        "train_set_x": images(4, 6, 5, 3),
+        "train_set_y": [0, 1, 1, 0],
+        "list_classes": np.array([b"other", b"cat"]),
+    }
+    dataset = open_source(write(tmp_path / "catvnoncat.h5", arrays))
+    assert dataset.classes.ids == ("other", "cat")
+    assert dataset.splits["train"].labels.tolist() == [0, 1, 1, 0]
+
+
+def test_other_datasets_with_an_entry_for_each_image_do_not_matter(tmp_path: Path) -> None:
+    arrays = {
+        "train_images": images(4, 6, 5),
+        "train_labels": np.arange(4),
+        "meta/ids": np.arange(4),
+        "note": list("abcd"),
+    }
+    more = {"val_images": images(2, 6, 5), "val_labels": [1, 2], "train_masks": images(4, 6, 5)}
+    dataset = open_source(write(tmp_path / "train_set.h5", {**arrays, **more}))
+    assert {split: rows.labels.tolist() for split, rows in dataset.splits.items()} == {
+        "train": [0, 1, 2, 3],
+        "val": [1, 2],
+    }
+    assert dataset.notes[-1] == (
+        "Arrays that are neither images nor labels were left out: train_set.h5/meta/ids, train_set.h5/note, "
+        "train_set.h5/train_masks."
+    )
+
+
 def test_keys_choose_among_several_datasets(tmp_path: Path) -> None:
     path = write(
         tmp_path / "set.h5", {"a": images(4, 6, 5), "b": images(4, 6, 5), "c": np.arange(4), "d": np.arange(4)}

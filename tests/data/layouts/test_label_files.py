@@ -438,9 +438,9 @@ def test_a_label_file_that_cannot_be_used_is_an_error(
 def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     with (folder.images(*EIGHT).path / "labels.json").open("wb") as file:
         file.write(b"[")
-        file.truncate(2**28 + 1)
+        file.truncate(2**27 + 1)
     assert refused(folder) == (
-        "labels.json: has 268,435,457 bytes, but a label file may have at most 268,435,456. The file is damaged or is "
+        "labels.json: has 134,217,729 bytes, but a label file may have at most 134,217,728. The file is damaged or is "
         "something else: replace it, or move it out of the data set."
     )
 

@@ -1,5 +1,6 @@
 """LMDB environments: LSUN's, Caffe's and others. They are written by the package lmdb, and Datums by hand."""
 
+import importlib.util
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -131,3 +132,12 @@ def test_a_damaged_environment_ends_in_an_error_not_in_a_crash(tmp_path: Path) -
     said = refusal(tmp_path / "cat_train_lmdb")
     assert said.startswith(f"{path}: ")
     assert said.endswith("copy or download it again.")
+
+
+def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "cat_train_lmdb", {"1": photo(1)}) / "data.mdb"
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
+    assert refusal(tmp_path / "cat_train_lmdb") == (
+        f"{path}: is an LMDB environment; reading it takes lmdb: pip install 'tench[interop]'"
+    )

@@ -158,7 +158,8 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     "no labels": (
         {"images": images(2, 8, 8)},
         "set.npz: which arrays hold the images and labels of train? Possible images: images uint8 (2, 8, 8); labels: "
-        "none. Name them with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN.",
+        "none. Its arrays are: images uint8 (2, 8, 8). Name them with --keys image=NAME,label=NAME, or leave files out "
+        "with --exclude PATTERN.",
     ),
 }
 

@@ -20,6 +20,7 @@ from tench.data.formats import parquet_images
 from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.layouts import folder, parquet
 from tench.data.limits import Limits
+from tench.data.source import open_source
 from tench.data.table import Dataset
 from tench.errors import TenchError
 
@@ -647,3 +648,30 @@ def test_a_mutated_file_is_read_or_refused_by_its_name(
         text = str(path)
     assert str(path) in text
     assert len(text) < 1000
+
+
+def test_a_list_beside_the_files_names_classes_that_are_only_numbers(tmp_path: Path) -> None:
+    write(tmp_path / "set/train.parquet", [image(1), image(2)], None, [0, 1])
+    (tmp_path / "set/classes.txt").write_text("ant\nbee\n")
+    dataset = read(tmp_path / "set")
+    assert dataset.classes.ids == ("ant", "bee")
+    assert f"The class names are from {tmp_path}/set/classes.txt." in dataset.notes
+
+
+def test_keys_choose_the_columns(tmp_path: Path) -> None:
+    columns = pa.table(
+        {"left": [image(1), image(2)], "right": [image(3), image(4)], "kind": ["a", "b"], "label": [1, 0]}
+    )
+    pa.parquet.write_table(columns, tmp_path / "train.parquet")
+    path = tmp_path / "train.parquet"
+    with pytest.raises(TenchError) as error:
+        open_source(path)
+    assert str(error.value) == (
+        f"{path}: has no column of images, which is binary or a struct with binary bytes, or has several that are not "
+        "called image. Its columns are: left (binary), right (binary), kind (string), label (int64). Name the one to "
+        "use with --keys image=COLUMN."
+    )
+    dataset = open_source(path, keys="image=right,label=kind")
+    rows = dataset.splits["train"]
+    assert {rows.read(row): dataset.classes.ids[rows.labels[row]] for row in range(2)} == {image(3): "a", image(4): "b"}
+    assert dataset.notes[0] == "Images are the column right, labels the column kind."

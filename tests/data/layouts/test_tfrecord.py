@@ -16,6 +16,7 @@ import pytest
 from tench.data import table
 from tench.data.files.tree import open_pattern, open_tree
 from tench.data.layouts import folder, tfrecord
+from tench.data.limits import Limits
 from tench.data.table import Contents, Dataset
 from tench.errors import TenchError
 
@@ -260,13 +261,16 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     assert list((tmp_path / "set.spool").iterdir()) == []
 
 
-def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tfrecord, "_SMALL_BYTES", 1000)
+def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[])
     bomb = gzip.compress(framed(b"") + bytes(10**6))
     (path / "train.tfrecord").write_bytes(bomb)
-    assert refusal(path).startswith(
-        f"{path}/train.tfrecord: its {len(bomb):,} bytes become more than 100 times as many"
+    tree = open_tree(path, tmp_path / "spool", limits=Limits(inflated_bytes=1000))
+    with pytest.raises(TenchError) as error:
+        tfrecord.read(tree)
+    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes become ")
+    assert str(error.value).endswith(
+        " when unpacked, more than 100 times as many. This is no archive of images; it is not unpacked."
     )
 
 

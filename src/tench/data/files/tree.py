@@ -649,6 +649,7 @@ class _Files:
             last = [name != following for name, following in zip(names, [*names[1:], None], strict=True)]
             self.repeated = list(itertools.compress(names, map(operator.not_, last)))
             order, names = list(itertools.compress(order, last)), list(itertools.compress(names, last))
+        taken = np.array(order, np.int64)
         return Tree(
             source=source,
             root=root,
@@ -656,9 +657,9 @@ class _Files:
             names=names,
             folders=folders,
             shards=self.shards,
-            shard=np.array(self.shard, np.int32)[order],
-            offset=np.array(self.offset, np.int64)[order],
-            length=np.array(self.length, np.int64)[order],
+            shard=np.array(self.shard, np.int32)[taken],
+            offset=np.array(self.offset, np.int64)[taken],
+            length=np.array(self.length, np.int64)[taken],
             stamp=stamp,
             options=options,
             excluded=excluded,
@@ -701,10 +702,11 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
         files.add_folders(prefix[:-1])
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in JUNK:
+                part = entry.name
+                if part.startswith(".") or part in JUNK:
                     _note_hidden(files, entry, prefix)
                     continue
-                name = prefix + entry.name
+                name = prefix + part
                 if not name.isascii():
                     name = composed(name)
                 if entry.is_dir():

@@ -28,7 +28,7 @@ from tench.files import complete_file, require_space
 
 IMAGE_NAMES = ("images", "image", "imgs", "img", "x", "data")
 LABEL_NAMES = ("labels", "label", "y", "targets", "target", "classes", "class")
-_CLASS_NAMES = ("class_names", "label_names", "classes", "names", "target_names")
+_CLASS_NAMES = ("class_names", "label_names", "classes", "names", "target_names", "list_classes", "categories")
 
 _BLOCK_BYTES = 2**24
 _MAX_LABEL_BYTES = 2**31
@@ -81,14 +81,15 @@ def may_be_images(array: Array) -> bool:
 def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
     """The data set of these arrays. Raises TenchError if they are none, or if which is which is a question."""
     keys = tree.options.record_keys()
-    images = _chosen([array for array in arrays if may_be_images(array)], keys.image, arrays, tree, "image")
+    able = [array for array in arrays if may_be_images(array)]
+    images = _chosen(able, keys.image, arrays, tree, "image")
     if not images:
         raise TenchError(
             f"{tree.source}: no array holds images, which are (N, H, W), (N, H, W, C) or (N, C, H, W). "
             f"{_listing(arrays)} Save flattened images with their height and width."
         )
     counts = {len(array) for array in images}
-    rest = [array for array in arrays if array not in images and len(array) in counts and may_be_labels(array)]
+    rest = [array for array in arrays if array not in able and len(array) in counts and may_be_labels(array)]
     labels = _chosen(rest, keys.label, arrays, tree, "label")
     pairs, notes = _pairs(tree, images, labels, arrays)
     values = {split: [(image, _values(label) if label else None) for image, label in of] for split, of in pairs.items()}
@@ -120,9 +121,10 @@ def may_be_labels(array: Array) -> bool:
 
 
 def _chosen(able: list[Array], asked: str | None, arrays: Sequence[Array], tree: Tree, what: str) -> list[Array]:
-    """The arrays that a person asked for by name; all that are able if they did not."""
+    """The arrays that a person asked for; else those that are called so, or all that are able if none is."""
     if asked is None:
-        return able
+        names = IMAGE_NAMES if what == "image" else LABEL_NAMES
+        return [array for array in able if array.word in names] or able
     found = [array for array in able if asked in (array.path, array.name)]
     found = found or [array for array in able if asked.lower() == array.word]
     if not found:
@@ -174,9 +176,10 @@ def _paired(tree: Tree, split: str, images: list[Array], labels: list[Array], ar
     found = "; ".join(
         f"{what}: {', '.join(map(str, some)) or 'none'}" for what, some in (("images", images), ("labels", labels))
     )
+    everything = "" if images and labels else f" {_listing(arrays)}"
     raise TenchError(
-        f"{tree.source}: which arrays hold the images and labels of {split}? Possible {found}. Name them with --keys "
-        "image=NAME,label=NAME, or leave files out with --exclude PATTERN."
+        f"{tree.source}: which arrays hold the images and labels of {split}? Possible {found}.{everything} Name them "
+        "with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN."
     )
 
 

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tench.data.beside import text_beside
 from tench.data.files.tree import Tree
+from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.roles import LABEL_COLUMNS as _LISTED_LABELS
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
@@ -130,7 +132,7 @@ def contents_of(
     files = [file for members in by_split.values() for file in members]
     for split, members in by_split.items():
         _check_labels(split, members)
-    naming = _by_text(by_split) if files[0].text else _by_number(files)
+    naming = _by_text(by_split) if files[0].text else _by_number(tree, files)
     if len(naming.classes) < 2:
         found = ", ".join(naming.classes.ids) or "none"
         raise TenchError(f"{files[0].where}: two classes are needed at least, and its images are of these: {found}.")
@@ -204,8 +206,8 @@ def _by_text(by_split: Mapping[str, Sequence[ImageFile]]) -> _Naming:
     return _Naming(Classes.of(ids, names_of(ids)), index)
 
 
-def _by_number(files: Sequence[ImageFile]) -> _Naming:
-    """Classes by the WordNet ids in the paths, else by the names in the metadata, else only numbers."""
+def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
+    """Classes by the WordNet ids in the paths, else by the names in the metadata, else by a list beside the files."""
     names = files[0].class_names
     numbers = sorted(set[int]().union(*(file.labels for file in files)) - {NO_LABEL})
     if not numbers and names is None:
@@ -223,6 +225,10 @@ def _by_number(files: Sequence[ImageFile]) -> _Naming:
         return _Naming(Classes.of(ids, names_of(ids)), index, appended=True, notes=tuple(notes))
     index = {number: number for number in (NO_LABEL, *numbers)}
     if names is None:
+        beside = class_files(lambda name: text_beside(tree, [file.name for file in files], name))
+        listed, notes = agreed([one for one in beside if len(one) >= count])
+        if listed is not None:
+            return _Naming(listed.classes, index, notes=(*notes, f"The class names are from {listed.where}."))
         note = "Nothing names the classes of the files: they are numbers only."
         return _Naming(Classes.numbered_to(count), index, notes=(note,))
     if len(set(names)) == count:

@@ -20,7 +20,7 @@ from tench.errors import TenchError, some
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.0*)?", re.ASCII)
 _FRACTION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_UNTIDY = re.compile(r"(?m)^\./|^\s|\s$|//")
+_UNTIDY = ("//", "\n./", "\n ", " \n", "\n\t", "\t\n", "\r")
 _PADDED = re.compile(r"0\d+", re.ASCII)
 _SEPARATORS = {"|": r"\s*\|\s*", ";": r"\s*;\s*", ",": r"\s*,\s*", "space": r"\s+"}
 _ALONE = 0.6
@@ -71,8 +71,16 @@ class Listed:
 
     def unlabelled(self) -> list[int]:
         """The positions of the images without a label."""
-        none: int | str = "" if self.has_names else -1
-        return [position for position, label in enumerate(self.labels) if label == none]
+        return [position for position, label in enumerate(self.labels) if label == self._none]
+
+    @property
+    def num_unlabelled(self) -> int:
+        labels: list[Any] = self.labels
+        return labels.count(self._none)
+
+    @property
+    def _none(self) -> int | str:
+        return "" if self.has_names else -1
 
     def taken(self, positions: Sequence[int]) -> "Listed":
         """The list with only these images."""
@@ -98,7 +106,6 @@ class _Cells:
     splits: list[str] | None = None
     several: dict[int, list[str]] = dataclasses.field(default_factory=dict)
     told: Mapping[Any, str] | None = None
-    label_column: str | None = None
 
     def first_of(self, group: set[str]) -> tuple[int, str]:
         """The first line that has a label of a group, and this label."""
@@ -177,6 +184,13 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
         cells.told = {"-1": "-1", "1": "1"}
     if roles.order is not None and roles.label is not None:
         cells.told = _in_order(sheet.cells[roles.label], sheet.cells[roles.order])
+    if splits is None and len(set(paths)) == len(paths) and all(paths) and set(map(type, labels)) == {str}:
+        first_row = dict(zip(reversed(labels), range(len(labels) - 1, -1, -1), strict=True))
+        every_of = {label: read.every(label, row) for label, row in first_row.items()}
+        if all(len(every) == 1 for every in every_of.values()):  # what most lists are
+            cells.paths, cells.lines = list(paths), list(sheet.lines)
+            cells.labels = [every_of[label][0] for label in labels]
+            return cells
     seen = dict[Any, int]()
     repeated = 0
     kept_splits: list[str] = []
@@ -205,7 +219,6 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
     if repeated:
         cells.notes.append(f"{sheet.where}: {repeated:,} rows repeat an image, each for another of its boxes.")
     cells.splits = kept_splits if splits is not None else None
-    cells.label_column = None if roles.label is None else sheet.columns[roles.label]
     return cells
 
 
@@ -329,8 +342,10 @@ def _list_in(text: str) -> Any:
 
 def _tidied(paths: Sequence[Any]) -> Sequence[str]:
     """Paths as `_tidy` gives them; all of them are looked at together, as most lists need nothing."""
-    if set(map(type, paths)) == {str} and _UNTIDY.search("\n".join(paths)) is None:
-        return paths
+    if set(map(type, paths)) == {str}:
+        together = "\n".join(("", *paths, ""))
+        if not any(sign in together for sign in _UNTIDY):
+            return paths
     return [_tidy(path) for path in paths]
 
 

@@ -91,6 +91,7 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
     keys, offsets, lengths, labels = list[str](), list[int](), list[int](), list[int]()
     shapes: set[tuple[int, int, int] | None] = set()
     kinds = set()
+    size = Path(path).stat().st_size
     environment = lmdb.open(path, subdir=False, readonly=True, lock=False, readahead=True, max_readers=1)
     with complete_file(Path(target)) as part, part.open("wb") as sink, environment.begin(buffers=False) as transaction:
         at = 0
@@ -107,6 +108,8 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
             lengths.append(len(image))
             labels.append(-1 if label is None else label)
             at += len(image)
+            if at > size:  # pages of a damaged tree can lead in a circle
+                raise _UnreadableError("has records that together are longer than the file")
     if not keys:
         raise _UnreadableError("holds no records")
     table = pa.table({"key": keys, "offset": offsets, "length": lengths, "label": labels})

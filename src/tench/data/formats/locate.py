@@ -13,6 +13,7 @@ disk. Its folder then joins the stamp, so that files which come or go there are 
 
 import collections
 import dataclasses
+import functools
 import os
 import re
 import stat
@@ -55,16 +56,19 @@ class Files:
     def __init__(self, tree: Tree, *, inside: bool, on_disk: bool, images: str | None = None) -> None:
         self._tree, self._inside, self._on_disk = tree, inside, on_disk
         self._folder = None if images is None else _folder_of(tree, images, inside, on_disk)
-        self._position = {name: position for position, name in enumerate(tree.names)} if inside else {}
         self._used = np.zeros(len(tree), np.bool_)
         self._paths: list[str] = []
         self._sizes: list[int] = []
         self._index: dict[str, list[str]] | None = None
         self._by_number: dict[str, list[str]] | None = None
 
+    @functools.cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self._tree.names)} if self._inside else {}
+
     def has(self, name: str) -> bool:
         """Whether there is a file, by its name from the tree's root or its absolute path."""
-        return composed(name) in self._position or self._outside(name) is not None
+        return (self._inside and composed(name) in self._tree) or self._outside(name) is not None
 
     def knows(self, path: str) -> bool:
         """Whether an image has this name, with or without its suffix, below any folder."""
@@ -83,6 +87,8 @@ class Files:
             folders = [self._folder]
         base = self._base(folders, paths)
         below = [path if path.startswith("/") else base + path for path in paths]
+        if len(below) > _NUM_PROBES and None not in map(self._position.get, below):  # as it mostly is
+            return list(below)
         found: list[str | None] = [name if self.has(name) else None for name in below]
         missing = [row for row, name in enumerate(found) if name is None]
         if missing:
@@ -92,7 +98,8 @@ class Files:
 
     def find(self, names: Sequence[str]) -> list[int]:
         """A number for each file, named as for `has`, by which `rows` knows it; MISSING if there is none."""
-        return [self._find(name) for name in names]
+        found = list(map(self._position.get, names))
+        return [self._find(name) if at is None else at for name, at in zip(names, found, strict=True)]
 
     def rows(self, found: Sequence[int], label: Sequence[int], key: Sequence[str], **more: Any) -> Rows:
         """Files that were found, none MISSING, as rows of a table, each an image."""
@@ -190,7 +197,7 @@ class Files:
     def _indexed(self) -> dict[str, list[str]]:
         if self._index is None:
             self._index = {}
-            names: Iterable[str] = self._position if self._inside else self._around()
+            names: Iterable[str] = self._tree.names if self._inside else self._around()
             for name in names:
                 if is_image_name(name) and (self._folder is None or name.startswith(self._folder)):
                     self._index.setdefault(_stem(_plain(name.rpartition("/")[2])), []).append(name)

@@ -86,6 +86,8 @@ def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | Non
 def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
     """The folder for each number, where each has one and no two have the same."""
     for folder_of in (_lettered, _folder, _folder_above, whole_folder, _wnid_of_name):
+        if not folder_of(listed.paths[0]):
+            continue
         folders = [folder_of(path) for path in listed.paths]
         pairs = {pair for pair in zip(listed.labels, folders, strict=True) if pair[0] != -1}
         numbers, names = {number for number, _ in pairs}, {name for _, name in pairs}

@@ -50,7 +50,8 @@ def _text(tree: Tree, name: str) -> str:
 
 def whole(tree: Tree, name: str) -> bytes:
     """The bytes of a label file. Raises TenchError if it is larger than any."""
-    return tree.read(name, "a label file")
+    most = tree.limits.member_bytes if name.lower().endswith(".mat") else tree.limits.text_bytes
+    return tree.read(name, "a label file", most)
 
 
 def _pets(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, list[str]] | None:

@@ -11,13 +11,15 @@ All become a `Sheet`: named columns of equal length. The content tells the form,
 or UTF-16 with or without its mark. What the columns are for is decided in `roles`.
 """
 
+import contextlib
 import csv
 import dataclasses
+import gc
 import io
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -46,6 +48,8 @@ _ID_NAME = re.compile(
 )
 
 _MOST_COLUMNS = 20_000
+_MOST_ROWS = 20_000_000
+"""Of a list in Parquet, where a few bytes can stand for any number of equal rows."""
 _HEAD_CHARACTERS = 2**17
 """Of a text, from which its form is told."""
 _SEPARATOR_LINE = re.compile(r"sep=([\t,;|])", re.IGNORECASE)
@@ -121,6 +125,18 @@ def decoded(data: bytes, where: str) -> str:
             "(iconv -t UTF-8)."
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection inside: a million rows hold no cycles, and looking for them takes half of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def text_sheet(text: str, where: str, is_image: IsImage = looks_like_image) -> Sheet | None:
@@ -285,15 +301,17 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
 
 def _path_and_label(texts: list[str], numbers: list[int], where: str, is_image: IsImage) -> Sheet:
     """Lines of a path, which may hold spaces, and after the last space a label."""
-    pairs = [text.rsplit(None, 1) for text in texts]
-    for number, pair in zip(numbers, pairs, strict=True):
-        if len(pair) == 1 and any(sign in pair[0] for sign in DELIMITERS) and not is_image(pair[0]):
+    paths: list[str] = []
+    labels: list[str | None] = []
+    for row, text in enumerate(texts):
+        path, *label = text.rsplit(None, 1)
+        if not label and any(sign in path for sign in DELIMITERS) and not is_image(path):
             raise TenchError(
-                f"{where}, line {number}: has columns, but line {numbers[0]} has a path and a label with a space "
+                f"{where}, line {numbers[row]}: has columns, but line {numbers[0]} has a path and a label with a space "
                 "between them. All lines of a list have one form: correct the line."
             )
-    paths = [pair[0] for pair in pairs]
-    labels = [pair[1] if len(pair) == 2 else None for pair in pairs]
+        paths.append(path)
+        labels.append(label[0] if label else None)
     if all(label is None for label in labels):
         return Sheet(where, ("path",), (paths,), numbers, headed=False, words=True)
     return Sheet(where, ("path", "label"), (paths, labels), numbers, headed=False, words=True)
@@ -504,6 +522,11 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
     from pyarrow import parquet
 
     try:
+        if (num_rows := parquet.read_metadata(file).num_rows) > _MOST_ROWS:
+            raise TenchError(
+                f"{where}: has {num_rows:,} rows, but a list of images may have at most {_MOST_ROWS:,}. The file "
+                "is damaged or is something else: replace it, or leave it out with --exclude."
+            )
         names = [
             field.name
             for field in parquet.read_schema(file)

@@ -20,19 +20,11 @@ import threading
 from PIL import Image
 
 from tench.data.images.jpeg_markers import APP1, APP2, END, FRAMES, MAX_SEGMENTS, SCAN, SEQUENTIAL, STANDALONE, segments
+from tench.data.limits import LIMITS
 from tench.errors import PassingError, TenchError
 
-MAX_PIXELS = 178_956_970
-"""Height times width of the largest image that is decoded: Pillow's own limit, half a gigabyte of RGB."""
-
-MAX_DECODE_BYTES = 2 * 2**30
-"""Memory that decoding one image may take, as estimated from its header."""
-
-MAX_SCANS = 100
-"""Of a JPEG. libtiff has the same bound; libjpeg-turbo's fuzzers take 500."""
-
-_LARGE_BYTES = 512 * 2**20
-"""Images that take more are decoded one at a time. A sequential JPEG or raw pixels never do."""
+MAX_PIXELS, MAX_DECODE_BYTES, MAX_SCANS = LIMITS.pixels, LIMITS.decode_bytes, LIMITS.jpeg_scans
+_LARGE_BYTES = LIMITS.large_decode_bytes
 
 _MAX_EXTRA_TAG_BYTES = 2**20
 

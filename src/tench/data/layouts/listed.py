@@ -56,7 +56,7 @@ from tench.data.formats.lst import is_lst, read_lst
 from tench.data.formats.numbering import Meaning, meaning_of, whole_folder
 from tench.data.formats.published import published_sheets, whole
 from tench.data.formats.roles import roles_of
-from tench.data.formats.tables import IsImage, decoded, looks_like_image, sample
+from tench.data.formats.tables import IsImage, decoded, looks_like_image, sample, uncollected
 from tench.data.keys import keys_of
 from tench.data.splits import SPLITS, TEST, TRAIN
 from tench.data.table import Contents, Rows
@@ -100,7 +100,8 @@ def recognise(tree: Tree) -> bool:
 def read(tree: Tree) -> Contents:
     """The table of lists. Raises TenchError for a line that is wrong, and for images that are not there."""
     try:
-        return _read(below_single_folder(tree))
+        with uncollected():
+            return _read(below_single_folder(tree))
     except OSError as error:
         raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
 
@@ -133,7 +134,7 @@ def _read(tree: Tree) -> Contents:
     if found.folders is not None:  # only if the folders could not be read either
         notes += found.folders
     listed_by = {split: placed.listed for split, placed in lists.items()}
-    labelled = {split: listed for split, listed in listed_by.items() if len(listed.unlabelled()) < len(listed)}
+    labelled = {split: listed for split, listed in listed_by.items() if listed.num_unlabelled < len(listed)}
     if not labelled:
         where = next(iter(listed_by.values())).where
         raise TenchError(f"{where}: has no labels, and no other list that has them was given. Give both as one source.")
@@ -147,7 +148,7 @@ def _read(tree: Tree) -> Contents:
     for split, listed in listed_by.items():
         if listed.several:
             notes.append(f"{len(listed.several):,} images of {split} have several labels: the first is the class.")
-        if num_unlabelled := len(listed.unlabelled()):
+        if num_unlabelled := listed.num_unlabelled:
             notes.append(f"{num_unlabelled:,} of {len(listed):,} images of {split} have no labels.")
     others = [name for name in files.unused() if is_image_name(name)]
     if TEST not in rows and (test := [name for name in others if folder_split(name) == TEST]):
@@ -367,7 +368,7 @@ def _refuse_doubles(listed: Listed, names: Sequence[str | None]) -> None:
 
 def _divided(lists: Sequence[Placed], notes: list[str]) -> list[Placed]:
     """Lists without labels divide the images of one that has them."""
-    labelled = [one for one in lists if len(one.listed.unlabelled()) < len(one.listed)]
+    labelled = [one for one in lists if one.listed.num_unlabelled < len(one.listed)]
     bare = [one for one in lists if one not in labelled and one.source.split]
     if len(labelled) != 1 or not bare or labelled[0].source.split or labelled[0].listed.splits is not None:
         return list(lists)
@@ -442,7 +443,7 @@ def _asked_parts(tree: Tree, one: Placed) -> list[str] | None:
 
 def _by_class_folders(tree: Tree, one: Placed, notes: list[str]) -> Placed:
     """A list that has no labels, with those that the folders of its images are, if they can be classes."""
-    if len(one.listed.unlabelled()) < len(one.listed) or one.listed.line_numbers:
+    if one.listed.num_unlabelled < len(one.listed) or one.listed.line_numbers:
         return one
     sheet, roles = one.source.sheet, one.source.roles
     if sheet is not None and roles is not None and len(sheet.columns) > 1 and not sheet.words and roles.split is None:
@@ -467,7 +468,7 @@ def _below_split(path: str) -> str:
 
 def _checked(split: str, listed: Listed) -> Listed:
     """The list, if its images have labels, or are for testing."""
-    missing = listed.unlabelled()
+    missing = listed.unlabelled() if listed.num_unlabelled else []
     if split == TEST:
         if len(missing) < len(listed) and all("ILSVRC2012_test_" in path for path in listed.paths):
             note = f"{listed.where}: the labels of ILSVRC2012's test images are not public; the list's are not used."
@@ -571,13 +572,13 @@ def _missing(tree: Tree, split: str, placed: Placed) -> TenchError:
     )
 
 
-def _key_paths(tree: Tree, names: Sequence[str], paths: Sequence[str], split: str) -> Sequence[str]:
+def _key_paths(tree: Tree, names: list[str], paths: Sequence[str], split: str) -> Sequence[str]:
     """Paths for keys: the same wherever the images lie, and whether or not they begin with the split's folder."""
     if any(path.startswith(("/", "../")) for path in paths):
         full = [os.path.normpath(os.path.join(tree.root, name)) for name in names]
         cut = len(os.path.commonpath([os.path.dirname(name) for name in full]))
         paths = [name[cut:].lstrip("/") for name in full]
-    elif any(not name.endswith(path) for name, path in zip(names, paths, strict=True)):
+    elif list(map(names[0].removesuffix(paths[0]).__add__, paths)) != names:
         paths = names  # the list leaves suffixes out, or writes the names otherwise
     folders = {path.partition("/")[0] for path in paths}
     if len(folders) == 1 and "/" in paths[0] and splits.split_of(folder := folders.pop()) == split:

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from tench.data import splits
 from tench.data.files.tree import Tree
 from tench.data.formats import idx
-from tench.data.limits import LIMITS
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError, some
 from tench.files import complete_file, require_space
@@ -265,10 +264,10 @@ def _classes(
     else:
         defining = next(iter(values))
         lowest, highest = min(int(found.min()) for found in values.values()), int(values[defining].max())
-        if highest >= LIMITS.classes:
+        if highest >= tree.limits.classes:
             raise TenchError(
-                f"{labels[defining].place}: has a label {highest:,}, so there would be more than {LIMITS.classes:,} "
-                "classes. The file is damaged, or holds something else than labels."
+                f"{labels[defining].place}: has a label {highest:,}, so there would be more than "
+                f"{tree.limits.classes:,} classes. The file is damaged, or holds something else than labels."
             )
         first, title = int(lowest == 1), "this set"
         if first:

@@ -23,7 +23,6 @@ from tench.data import splits
 from tench.data.files.compressed import decompressed, first_bytes, form_of
 from tench.data.files.tree import Tree
 from tench.data.formats.raw_pixels import spooled_rows
-from tench.data.limits import LIMITS
 from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError, UsageError, some
 
@@ -217,7 +216,7 @@ def _shape(num_pixels: int) -> tuple[int, int, int] | None:
 def _read(tree: Tree, name: str) -> _Lines:
     """All lines of a file. Raises TenchError for one that is not of its form."""
     form, where = _form(tree, name), tree.place(name)
-    LIMITS.require(int(tree.length[tree.index(name)]), _MOST_BYTES, where, "a table of pixels")
+    tree.limits.require(int(tree.length[tree.index(name)]), _MOST_BYTES, where, "a table of pixels")
     if tree.options.label and form.column != tree.options.label:
         raise UsageError(f"{where}: has no column {tree.options.label!r}.")
     pixels, labels, usage = array.array("B"), list[str](), list[str]()
@@ -262,7 +261,9 @@ def _lines(tree: Tree, name: str) -> Iterator[str]:
             whole = io.BytesIO()
             for piece, _ in decompressed(file, tree.place(name)):
                 whole.write(piece)
-                LIMITS.require(whole.tell(), LIMITS.member_bytes, tree.place(name), "a compressed table of pixels")
+                tree.limits.require(
+                    whole.tell(), tree.limits.member_bytes, tree.place(name), "a compressed table of pixels"
+                )
             file = whole
             file.seek(0)
         while line := file.readline(most):

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from tench.data.beside import text_beside
+from tench.data.files.compressed import refuse_bomb
 from tench.data.files.tree import Tree
 from tench.data.formats import tfrecord
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, ClassFile, parse
@@ -33,6 +34,7 @@ from tench.data.formats.record_keys import BOX, LABEL, SYNSET, TEXT, Keys, Sampl
 from tench.data.formats.tfrecord import Features
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
+from tench.data.limits import LIMITS
 from tench.data.splits import group_by_split
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import TenchError, some
@@ -61,10 +63,6 @@ _SAMPLED_FILES, _SAMPLED_RECORDS = 8, 64
 """So many are looked at to tell which keys hold images and labels."""
 _VERIFIED_BYTES = 2**30
 """Up to this size together, files are read whole and all checksums compared, which takes a second or two."""
-_MAX_NUMBERED = 1_000_000
-"""Classes known by number alone; a damaged label would ask for billions."""
-_MAX_INFLATION, _SMALL_BYTES = 100, 2**28
-"""Compressed files that grow by more than this, beyond a small size, hold no images."""
 
 _BACKGROUND = "background"
 _KINDS = {int: "whole numbers", float: "floats", bytes: "bytes", tuple: "bytes"}
@@ -306,11 +304,7 @@ def _unpack_file(tree: Tree, name: str) -> Path:
         with complete_file(path) as part, part.open("wb") as sink, tree.open(name) as file:
             for block in tfrecord.inflated(file, where):
                 num_bytes += len(block)
-                if num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * packed_bytes):
-                    raise TenchError(
-                        f"{where}: its {packed_bytes:,} bytes become more than {_MAX_INFLATION} times as many when "
-                        "unpacked. These are no images; it is not unpacked."
-                    )
+                refuse_bomb(packed_bytes, num_bytes, where, tree.limits)
                 sink.write(block)
     except OSError as error:
         raise TenchError(
@@ -489,8 +483,8 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
             "images again, with their classes, or name the key that has them with --keys label=KEY."
         )
     lowest = min(seen.without_id)
-    highest = max((number for number in seen.without_id if number < _MAX_NUMBERED), default=0)
-    unknown = f"labels must be less than {_MAX_NUMBERED:,}"
+    highest = max((number for number in seen.without_id if number < LIMITS.classes), default=0)
+    unknown = f"labels must be less than {LIMITS.classes:,}"
     if listed:
         highest, unknown = max(listed.names), f"{listed.where} lists no class of that number"
         offset = int(lowest > 0 and listed.names.get(0, _BACKGROUND).lower() == _BACKGROUND)

@@ -39,6 +39,7 @@ from tench.data.formats.described import (
 )
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
+from tench.data.limits import LIMITS
 from tench.data.splits import group_by_split, splits_in
 from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError, some
@@ -76,7 +77,6 @@ _DOUBTFUL_PARTS = ("txt", "index", "id")
 """Parts that hold a label, a caption or a running number."""
 _SAMPLED = 512
 """So many samples are looked at to tell which part holds the labels."""
-_MAX_NUMBERED = 1_000_000
 
 
 def recognise(tree: Tree) -> bool:
@@ -531,7 +531,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
 
     numbers = [label for label in labels if isinstance(label, int)]
     highest, lowest = max(numbers), min(numbers)
-    limit = len(beside) if beside else _MAX_NUMBERED  # a damaged label would ask for billions of classes
+    limit = len(beside) if beside else LIMITS.classes  # a damaged label would ask for billions of classes
     if lowest < 0 or highest >= limit:
         wrong = lowest if lowest < 0 else highest
         what = f"{beside.where} lists {limit:,} classes" if beside else f"labels must be less than {limit:,}"
