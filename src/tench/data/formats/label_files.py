@@ -31,8 +31,6 @@ _TABLES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet .json .m
 SURE_SUFFIXES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet".split())
 """A file of such a name that is named itself is taken for a list whatever it holds, so that the error says what is
 wrong with it; beside images it is named if it is not used."""
-_USUAL = (".JPEG", ".jpg", ".png", ".jpeg", ".JPG", ".PNG")
-"""Suffixes that most files of a source have, and that are cheap to compare."""
 
 ALSO_BINARY = (".json", ".xml", ".mat")
 """Suffixes of files that hold labels among many other things; a damaged one is an error if it was named itself."""
