@@ -21,24 +21,13 @@ from tench.data.folders import Folder, counted, folders_of, outline_of, summary
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
-from tench.data.splits import SPLITS as _SPLITS
-from tench.data.splits import TRAIN, split_of, splits_in
+from tench.data.kinds import is_noted
+from tench.data.splits import SPLITS, TRAIN, split_of, splits_in
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, some
 
 NAME = "folder"
 OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images", "label"})
-
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "validation": "val",
-    "valid": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""The split that a folder of this name holds, for the layouts that do not use `tench.data.splits` yet."""
 
 _ANNOTATIONS = "val_annotations.txt"
 _WORDS = "words.txt"
@@ -135,7 +124,7 @@ def _below(tree: Tree, folder: str) -> Tree:
 
 def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place]], list[LeftOut], list[str]]:
     """The places of each split, train first, what is left out because it is in none, and notes."""
-    by_split: dict[str, list[Place]] = {split: [] for split in _SPLITS}
+    by_split: dict[str, list[Place]] = {split: [] for split in SPLITS}
     silent = [place for place in places if place.split is None]
     if len(silent) == len(places):
         note = "No folder is named like a split: all images are train."
@@ -177,7 +166,7 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
                     named.setdefault(split, {})[name] = None
     notes = [f"{some(list(names))}: the split {split}." for split, names in named.items()]
     first = next((place for places in by_split.values() for place in places), None)
-    if first and first.told is None and first.parts and first.steps[-1][1] in _SPLITS:
+    if first and first.told is None and first.parts and first.steps[-1][1] in SPLITS:
         notes.append(f"Splits are folders inside of the class folders, such as {first.folder.path}.")
     return notes
 
@@ -187,7 +176,7 @@ def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
     if depth := re.fullmatch(r"(?:folder ?)?(\d+)", said):
         return [_split_at(tree, place, int(depth[1])) for place in places]
     pattern = label_names.compiled(said, "split_from")
-    by_name = [name for name in pattern.groupindex if name in _SPLITS]
+    by_name = [name for name in pattern.groupindex if name in SPLITS]
     told: list[Place] = []
     depths: set[int] = set()  # of the folders that tell the split: they tell no class
     for place in places:
@@ -232,7 +221,7 @@ def _split_at(tree: Tree, place: Place, depth: int) -> Place:
             "should be called train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes "
             "fold5 val and the rest train."
         )
-    steps = [(name, STORAGE if meaning in _SPLITS else meaning) for name, meaning in place.steps]
+    steps = [(name, STORAGE if meaning in SPLITS else meaning) for name, meaning in place.steps]
     steps[depth - 1] = (steps[depth - 1][0], split)
     return Place(place.folder, tuple(steps), split)
 
@@ -306,7 +295,7 @@ def _evident(
 def _folders_above(one: _Labelled) -> str:
     """Where a class folder lies, if there is more above it than a split folder."""
     steps = one.place.steps[: one.class_depth - 1]
-    is_plain = not steps or (len(steps) == 1 and steps[0][1] in _SPLITS) or one.place.below_letter
+    is_plain = not steps or (len(steps) == 1 and steps[0][1] in SPLITS) or one.place.below_letter
     return "" if is_plain else "/".join(name for name, _ in steps)
 
 
