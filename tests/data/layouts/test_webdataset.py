@@ -26,8 +26,8 @@ Json = Mapping[str, object]
 
 NUMBERS_ONLY = (
     "The classes are only numbers: no list of them that fits (label_wordnetid.csv, imagenet_class_index.json, "
-    "synset.txt, synsets.txt, synset_words.txt, categories.csv, classes.txt, classnames.txt, labels.txt, "
-    "label_words.csv, label_to_content.json) lies beside the shards."
+    "synset.txt, synsets.txt, synset_words.txt, categories.csv, classes.txt, classnames.txt, class_names.txt, "
+    "labels.txt, label_words.csv, label_to_content.json) lies beside the shards."
 )
 NO_SPLIT = "No name says a split: all shards are train."
 

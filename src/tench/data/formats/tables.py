@@ -285,7 +285,9 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
     if is_table and (table := _spaced(texts, numbers, width, comments, where, is_image)) is not None:
         return table
     if _most(taken[len(taken) > 1 :], is_image):
-        start = int(_ID_NAME.fullmatch(texts[0].lower()) is not None and not is_image(texts[0]))
+        name = texts[0].lower()
+        is_header = not is_image(texts[0]) and (name in PATH_COLUMNS or _ID_NAME.fullmatch(name) is not None)
+        start = int(is_header)
         return Sheet(where, ("path",), (texts[start:],), numbers[start:], headed=False, words=True)
     firsts = [words[0] for words in several]
     if _most(heads, is_image) or looks_like_image(heads[0]):
