@@ -21,6 +21,8 @@ _WORDS = {
     TEST: "test testing tst testset testingset testdata",
 }
 _SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words.split()}
+PLAIN_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+"""Names that everybody reads as a split, in lower case, so that no note says so."""
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JOINED = re.compile(r"(?i)(?<![a-z])train(?:ing)?[-_+ &]*(?:and[-_ ]*)?val(?:id|idation)?(?![a-z])")
 """train and val together: trainval, train_val, train+val."""

@@ -287,6 +287,12 @@ def test_sizes_and_boxes_are_left_out_with_a_note() -> None:
     assert unnamed.label == 5
 
 
+def test_boxes_without_names_may_include_a_few_that_are_empty() -> None:
+    found = roles(*(f"{number}.jpg,{number},2,{number + (number > 0)},40" for number in range(20)))
+    assert found.boxes
+    assert found.label is None
+
+
 @pytest.mark.parametrize(("column", "values", "expected"), [
     ("is_valid", ("False", "True"), {"False": "train", "True": "val"}),
     ("partition", ("train", "val"), {"train": "train", "val": "val"}),

@@ -413,12 +413,16 @@ def _go_together(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def _unnamed_boxes(sheet: Sheet, rest: Sequence[int]) -> list[int]:
-    """Four neighbouring columns of whole numbers, left, top, right and bottom, in a table without names."""
+    """Four neighbouring columns of whole numbers, left, top, right and bottom, in a table without names.
+
+    A few boxes may be empty: Tiny-ImageNet has some a pixel thin.
+    """
     for start in range(len(rest) - 3):
         four = list(rest[start : start + 4])
         if four != list(range(four[0], four[0] + 4)) or not all(_is_numeric(sheet.cells[at]) for at in four):
             continue
         boxes = [[float(cell) for cell in row] for row in zip(*(sheet.cells[at] for at in four), strict=True)]
-        if all(left < right and top < bottom for left, top, right, bottom in boxes):
+        filled = sum(left < right and top < bottom for left, top, right, bottom in boxes)
+        if all(left <= right and top <= bottom for left, top, right, bottom in boxes) and 10 * filled > 9 * len(boxes):
             return four
     return []

@@ -22,7 +22,7 @@ from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
 from tench.data.kinds import is_noted
-from tench.data.splits import SPLITS, TRAIN, split_of, splits_in
+from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, some
 
@@ -162,7 +162,7 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
         for place in places:
             if place.told is None:
                 name = next(name for name, meaning in reversed(place.steps) if meaning == split)
-                if name.lower() not in SPLITS:
+                if name.lower() not in PLAIN_NAMES:
                     named.setdefault(split, {})[name] = None
     notes = [f"{some(list(names))}: the split {split}." for split, names in named.items()]
     first = next((place for places in by_split.values() for place in places), None)
