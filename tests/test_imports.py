@@ -15,13 +15,14 @@ PACKAGE = Path(tench.__file__).parent
 LAYERS = ("data", "input", "models", "weights", "run", "evaluation", "training", "bench", "cli")
 """Each imports only from itself and from those before it."""
 DATA_LAYERS = (
-    ("options", "handled", "keys", "limits", "apart"),
+    ("options", "handled", "keys", "limits"),
     ("table",),
-    ("files", "beside", "spool"),
-    ("split", "splits", "subset"),
-    ("folders", "evidence", "label_names"),
+    ("files",),
+    ("hold_out", "splits", "subset"),
     ("images",),
     ("formats",),
+    ("labels",),
+    ("evidence",),
     ("layouts",),
     ("cache", "source"),
     ("download",),
@@ -111,7 +112,7 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
     source = """
 import os, tench.data.table
 from typing import TYPE_CHECKING
-from tench.data import split
+from tench.data import hold_out
 from tench.errors import TenchError
 if TYPE_CHECKING:
     from tench.cli import main
@@ -125,7 +126,7 @@ def function():
     (tmp_path / "module.py").write_text(source)
     assert set(imported(tmp_path / "module.py")) == {
         "tench.data.table",
-        "tench.data.split",
+        "tench.data.hold_out",
         "tench.errors",
         "tench.input.loader",
         "tench.models",

@@ -13,8 +13,8 @@ from tests.data import miniature
 from torch import nn
 
 from tench.data.formats import wordnet
+from tench.data.hold_out import hold_out
 from tench.data.source import open_source
-from tench.data.split import hold_out
 from tench.data.table import Classes, Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation import evaluate as evaluate_module

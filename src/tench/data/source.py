@@ -14,13 +14,8 @@ import numpy as np
 
 from tench.data import subset
 from tench.data.cache import cached
-from tench.data.files.gzip_index import open_indexed
-from tench.data.files.names import is_image_name, is_unfinished, reads_heif
-from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
-from tench.data.folders import folders_of, outline_of
-from tench.data.formats import boxes as box_files
-from tench.data.formats import devkit, real
-from tench.data.kinds import (
+from tench.data.evidence.folders import folders_of, outline_of
+from tench.data.evidence.kinds import (
     archive_alone,
     archives_in,
     found_text,
@@ -30,6 +25,11 @@ from tench.data.kinds import (
     unread_notes,
     with_sniffed_images,
 )
+from tench.data.files.gzip_index import open_indexed
+from tench.data.files.names import is_image_name, is_unfinished, reads_heif
+from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
+from tench.data.formats import boxes as box_files
+from tench.data.formats import devkit, real
 from tench.data.layouts import (
     LAYOUTS,
     NAMED,

@@ -13,10 +13,10 @@ from torch import nn
 from tench.data import policy
 from tench.data.formats import real
 from tench.data.handled import Policy
+from tench.data.hold_out import hold_out
 from tench.data.layouts import imagenet_eval
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
-from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.input.device import on_device

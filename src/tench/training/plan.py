@@ -12,10 +12,10 @@ from torch import nn
 
 from tench.data import policy
 from tench.data.handled import Handled
+from tench.data.hold_out import hold_out
 from tench.data.info import image_sizes
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
-from tench.data.split import hold_out
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import require_labels, validation_split

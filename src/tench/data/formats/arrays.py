@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.beside import text_beside
+from tench.data.files.beside import text_beside
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.wordnet import names_of

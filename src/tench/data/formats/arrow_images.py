@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tench.data.files.spool import on_disk, spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.columns import NO_LABEL, Columns, ImageFile, columns_of
-from tench.data.spool import on_disk, spool_path
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 

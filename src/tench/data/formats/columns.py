@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tench.data.beside import text_beside
+from tench.data.files.beside import text_beside
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
-from tench.data.formats.roles import LABEL_COLUMNS as _LISTED_LABELS
+from tench.data.formats.column_names import LABEL_COLUMNS as _LISTED_LABELS
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.limits import LIMITS

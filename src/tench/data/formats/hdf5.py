@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tench.data.apart import answer_of
+from tench.data.files.apart import answer_of
+from tench.data.files.spool import on_disk, spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.arrays import Array
-from tench.data.spool import on_disk, spool_path
 from tench.errors import TenchError
 from tench.files import require_space
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tench.data.apart import reply
+from tench.data.files.apart import reply
 from tench.files import complete_file
 
 _MAX_DATASETS = 10_000

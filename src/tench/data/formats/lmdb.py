@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from tench.data.apart import answer_of, reply
+from tench.data.files.apart import answer_of, reply
+from tench.data.files.spool import on_disk, spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.tfrecord import fields
 from tench.data.images.image import format_of_start
-from tench.data.spool import on_disk, spool_path
 from tench.errors import TenchError
 from tench.files import complete_file, require_space
 

@@ -13,9 +13,9 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
+from tench.data.evidence.folders import outermost, wrappers
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
-from tench.data.folders import outermost, wrappers
 from tench.data.keys import keys_of
 from tench.data.table import Classes, Contents
 from tench.errors import TenchError, some

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tench.data.split import held_out
+from tench.data.hold_out import held_out
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
 from tench.errors import UsageError
 from tench.files import complete_file

@@ -1,7 +1,7 @@
 """Folders of images: `train/CLASS/*.jpg` beside `val/CLASS/*.jpg`, class folders alone, and the many forms between.
 
-Which folders are splits and which are classes is decided by `tench.data.evidence`, on disk and in archives alike; the
-notes say what was decided. What remains unclear is a question, answered by --classes-at, --split-from, --label-from,
+Which folders are splits and which are classes is decided by `evidence.classes`, on disk and in archives; notes say
+what was decided. What remains unclear is a question, answered by --classes-at, --split-from, --label-from,
 --images or --exclude. Classes are sorted by code point, as in torchvision's ImageFolder, unless `classes.txt`, which we
 write, lists just these. Images may lie in folders inside a class folder. A split other than train that has no class
 folders has no labels. Tiny-ImageNet's form is read too: a flat `val/images/` whose labels are in `val_annotations.txt`,
@@ -14,14 +14,15 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from tench.data import evidence, label_names
-from tench.data.evidence import PART, STORAGE, Place
+from tench.data.evidence import classes as evidence
+from tench.data.evidence import label_names
+from tench.data.evidence.classes import PART, STORAGE, Place
+from tench.data.evidence.folders import Folder, counted, folders_of, outline_of, summary
+from tench.data.evidence.kinds import is_noted
 from tench.data.files.tree import Tree
-from tench.data.folders import Folder, counted, folders_of, outline_of, summary
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
-from tench.data.kinds import is_noted
 from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, some

@@ -24,7 +24,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tench.data import splits
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
-from tench.data.formats.choosing import (
+from tench.data.formats.class_files import CLASSES_JSON, FILES
+from tench.data.formats.lst import is_lst, read_lst
+from tench.data.keys import keys_of
+from tench.data.labels.choosing import (
     LabelFile,
     Placed,
     both_list,
@@ -34,9 +37,8 @@ from tench.data.formats.choosing import (
     split_expression,
     without_split,
 )
-from tench.data.formats.class_files import CLASSES_JSON, FILES
-from tench.data.formats.class_folders import by_folders, folder_split
-from tench.data.formats.label_files import (
+from tench.data.labels.class_folders import by_folders, folder_split
+from tench.data.labels.label_files import (
     ALSO_BINARY,
     HEAD_BYTES,
     PARQUET,
@@ -50,14 +52,12 @@ from tench.data.formats.label_files import (
     read_sheet,
     text_of_cell,
 )
-from tench.data.formats.listing import Listed, listed_lst, listed_of
-from tench.data.formats.locate import Files, bases_of
-from tench.data.formats.lst import is_lst, read_lst
-from tench.data.formats.numbering import Meaning, meaning_of, whole_folder
-from tench.data.formats.published import published_sheets, whole
-from tench.data.formats.roles import roles_of
-from tench.data.formats.tables import IsImage, decoded, looks_like_image, sample, uncollected
-from tench.data.keys import keys_of
+from tench.data.labels.listing import Listed, listed_lst, listed_of
+from tench.data.labels.locate import Files, bases_of
+from tench.data.labels.numbering import Meaning, meaning_of, whole_folder
+from tench.data.labels.published import published_sheets, whole
+from tench.data.labels.roles import roles_of
+from tench.data.labels.tables import IsImage, decoded, looks_like_image, sample, uncollected
 from tench.data.splits import SPLITS, TEST, TRAIN
 from tench.data.table import Contents, Rows
 from tench.errors import TenchError, UsageError, some

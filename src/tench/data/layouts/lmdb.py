@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from tench.data.beside import text_beside
+from tench.data.files.beside import text_beside
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files

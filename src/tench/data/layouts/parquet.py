@@ -7,7 +7,7 @@ what labels mean: `formats.columns`. How the bytes are reached: `formats.parquet
 from tench.data.files.tree import Tree
 from tench.data.formats.columns import contents_of, image_column
 from tench.data.formats.parquet_images import DAMAGE, find_images, open_file
-from tench.data.formats.tables import is_parquet_list
+from tench.data.labels.tables import is_parquet_list
 from tench.data.table import Contents
 
 NAME = "parquet"

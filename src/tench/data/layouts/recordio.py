@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tench.data.beside import Beside, files_beside
+from tench.data.files.beside import Beside, files_beside
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.lst import Lst, read_lst

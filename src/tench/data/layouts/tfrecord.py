@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from tench.data.beside import text_beside
+from tench.data.files.beside import text_beside
 from tench.data.files.compressed import refuse_bomb
 from tench.data.files.tree import Tree
 from tench.data.formats import tfrecord

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tench.data.beside import text_beside
+from tench.data.files.beside import text_beside
 from tench.data.files.compressed import Pread
 from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.files.tree import Tree

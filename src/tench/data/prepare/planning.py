@@ -19,6 +19,7 @@ import numpy as np
 
 import tench
 from tench.data.handled import POLICIES, Policy
+from tench.data.hold_out import hold_out
 from tench.data.images import jpegtran
 from tench.data.images.encode import Encoding
 from tench.data.images.image import ImageError
@@ -32,7 +33,6 @@ from tench.data.prepare.writers.recordio import RecordIO
 from tench.data.prepare.writers.tfrecord import TFRecord
 from tench.data.prepare.writers.webdataset import WebDataset
 from tench.data.prepare.writing import Images, ShardFile, can_link, outside
-from tench.data.split import hold_out
 from tench.data.table import PIECES_AT_ONCE, Dataset, IntArray, Table
 from tench.errors import UsageError, nearest
 from tench.machine import num_threads

@@ -14,8 +14,8 @@ from typing import Any
 
 from tench.data.files.tree import Tree
 from tench.data.formats.mat import read_mat
-from tench.data.formats.mat_sheet import flat
-from tench.data.formats.tables import Sheet, decoded, text_sheet
+from tench.data.labels.mat_sheet import flat
+from tench.data.labels.tables import Sheet, decoded, text_sheet
 from tench.data.splits import TEST, TRAIN, VAL
 from tench.errors import TenchError
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from tests.data.photos import array, encoded, part
 
+from tench.data.evidence.kinds import Kind, what_is_there
 from tench.data.files import names
 from tench.data.files.tree import open_tree
 from tench.data.images import image
 from tench.data.images.image import ImageError, decode
-from tench.data.kinds import Kind, what_is_there
 from tench.data.source import open_source
 from tench.data.table import Dataset
 from tench.errors import TenchError

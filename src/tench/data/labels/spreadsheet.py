@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from tench.data.formats.markup import parse_xml
+from tench.data.labels.markup import parse_xml
 from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 

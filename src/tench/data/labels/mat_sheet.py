@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tench.data.formats.tables import IsImage, Sheet, looks_like_image, sample
+from tench.data.labels.tables import IsImage, Sheet, looks_like_image, sample
 
 _MOST_DEPTH = 8
 

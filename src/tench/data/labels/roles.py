@@ -11,15 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tench.data import splits
-from tench.data.formats.tables import PATH_COLUMNS, IsImage, Sheet, image_column, sample
+from tench.data.formats.column_names import LABEL_COLUMNS
+from tench.data.labels.tables import PATH_COLUMNS, IsImage, Sheet, image_column, sample
 from tench.data.options import SourceOptions
 from tench.errors import TenchError, UsageError, some
-
-LABEL_COLUMNS = tuple(
-    "wnid synset label labels class classes category categories target class_id choice tags class_name classname "
-    "label_name category_name classid labelid category_id clsid".split()
-)
-"""Column names that stand for a label, in lower case; of several that go together, the first in this order is used."""
 
 _LABEL_WORD = re.compile(r"(?:^|[^a-z])(?:labels?|class|category|target|superclass|subclass)(?![a-z])")
 _KINDS = re.compile(r"(?:super|sub|master|coarse|fine|main)[ _]?(?:class|category|label)s?")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from tench.data import splits
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
-from tench.data.formats.choosing import LabelFile, Placed
-from tench.data.formats.label_files import text_of_cell
-from tench.data.formats.locate import Files, bases_of
-from tench.data.formats.numbering import whole_folder
+from tench.data.labels.choosing import LabelFile, Placed
+from tench.data.labels.label_files import text_of_cell
+from tench.data.labels.locate import Files, bases_of
+from tench.data.labels.numbering import whole_folder
 from tench.data.splits import TEST, TRAIN
 from tench.errors import TenchError, some
 

@@ -8,14 +8,14 @@ from typing import Any
 from tench.data import splits
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
-from tench.data.formats import annotations
 from tench.data.formats.class_files import FILES
 from tench.data.formats.lst import is_lst, read_lst
 from tench.data.formats.mat import read_mat
-from tench.data.formats.mat_sheet import class_names, mat_sheet
-from tench.data.formats.published import whole
-from tench.data.formats.spreadsheet import is_spreadsheet, read_spreadsheet
-from tench.data.formats.tables import (
+from tench.data.labels import annotations
+from tench.data.labels.mat_sheet import class_names, mat_sheet
+from tench.data.labels.published import whole
+from tench.data.labels.spreadsheet import is_spreadsheet, read_spreadsheet
+from tench.data.labels.tables import (
     IsImage,
     Sheet,
     decoded,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tench.data.formats.annotations import cvat_entries
-from tench.data.formats.roles import Roles, roles_of
-from tench.data.formats.tables import Sheet, decoded, looks_like_image, text_sheet
+from tench.data.labels.annotations import cvat_entries
+from tench.data.labels.roles import Roles, roles_of
+from tench.data.labels.tables import Sheet, decoded, looks_like_image, text_sheet
 from tench.data.options import SourceOptions
 from tench.errors import TenchError, UsageError
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from tench.data import splits
 from tench.data.files.names import is_image_name
-from tench.data.formats import annotations
+from tench.data.labels import annotations
 from tench.errors import TenchError
 
 PATH_COLUMNS = tuple(

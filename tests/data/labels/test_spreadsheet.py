@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from tench.data.formats.spreadsheet import read_spreadsheet
+from tench.data.labels.spreadsheet import read_spreadsheet
 from tench.data.limits import Limits
 from tench.errors import TenchError
 

@@ -18,8 +18,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from tench.data.evidence.folders import Folder, counted
 from tench.data.files.tree import Tree
-from tench.data.folders import Folder, counted
 from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of
 from tench.data.table import LeftOut
 from tench.errors import TenchError, some

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tench.data.formats.class_files import ClassFile, agreed, class_files
-from tench.data.formats.listing import Listed
 from tench.data.formats.wordnet import devkit_order, imagenet, names_of
+from tench.data.labels.listing import Listed
 from tench.data.limits import LIMITS
 from tench.data.table import Classes
 from tench.errors import TenchError

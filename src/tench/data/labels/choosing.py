@@ -12,10 +12,10 @@ from typing import Any
 
 from tench.data import splits
 from tench.data.files.tree import Tree
-from tench.data.formats.label_files import text_of_cell
-from tench.data.formats.listing import Listed
-from tench.data.formats.roles import Roles, roles_of
-from tench.data.formats.tables import Sheet
+from tench.data.labels.label_files import text_of_cell
+from tench.data.labels.listing import Listed
+from tench.data.labels.roles import Roles, roles_of
+from tench.data.labels.tables import Sheet
 from tench.data.options import SourceOptions
 from tench.data.splits import SPLITS, TRAIN, VAL
 from tench.errors import TenchError, UsageError, some

@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tench.data.formats.markup import parse_xml
+from tench.data.labels.markup import parse_xml
 from tench.errors import TenchError
 
 _TAXONOMY = "kingdom phylum class order family genus specific_epithet species supercategory".split()

@@ -26,7 +26,7 @@ import numpy as np
 from tench.data import splits
 from tench.data.files.names import JUNK, composed, is_image_name
 from tench.data.files.tree import Tree
-from tench.data.formats.tables import sample
+from tench.data.labels.tables import sample
 from tench.data.splits import TEST, TRAIN, VAL
 from tench.data.table import Rows
 from tench.errors import TenchError, UsageError, some

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tench.data.formats.lst import Lst
-from tench.data.formats.roles import Roles, is_one
-from tench.data.formats.tables import KAGGLE_NAME, Sheet
+from tench.data.labels.roles import Roles, is_one
+from tench.data.labels.tables import KAGGLE_NAME, Sheet
 from tench.errors import TenchError, some
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.0*)?", re.ASCII)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tench.data.formats.listing import Listed, listed_lst, listed_of
 from tench.data.formats.lst import read_lst
-from tench.data.formats.roles import roles_of
-from tench.data.formats.tables import Sheet, decoded, is_parquet_list, looks_like_image, parquet_sheet, text_sheet
+from tench.data.labels.listing import Listed, listed_lst, listed_of
+from tench.data.labels.roles import roles_of
+from tench.data.labels.tables import Sheet, decoded, is_parquet_list, looks_like_image, parquet_sheet, text_sheet
 from tench.data.options import SourceOptions
 from tench.errors import TenchError
 
@@ -253,7 +253,7 @@ def test_errors_in_a_parquet_list_name_the_row(tmp_path: Path) -> None:
 def test_a_parquet_list_of_more_rows_than_there_are_images_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tench.data.formats.tables._MOST_ROWS", 10)
+    monkeypatch.setattr("tench.data.labels.tables._MOST_ROWS", 10)
     with (
         write_parquet(tmp_path / "x", path=["a.jpg"] * 11, label=[1] * 11).open("rb") as file,
         pytest.raises(TenchError) as error,

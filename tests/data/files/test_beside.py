@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tench.data.beside import Beside, files_beside, text_beside
+from tench.data.files.beside import Beside, files_beside, text_beside
 from tench.data.files.tree import Tree, open_pattern, open_tree
 from tench.errors import TenchError
 

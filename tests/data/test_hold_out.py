@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tench.data.split import held_out
+from tench.data.hold_out import held_out
 from tench.errors import UsageError
 
 LABELLED_KEYS = st.dictionaries(st.text(max_size=8), st.integers(-1, 4), max_size=60)

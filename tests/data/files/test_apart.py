@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tench.data import apart
+from tench.data.files import apart
 from tench.errors import TenchError
 
 CHILD = """
 import os, signal, sys, time
-from tench.data.apart import reply
+from tench.data.files.apart import reply
 what = sys.argv[1]
 if what == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
