@@ -17,7 +17,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import google_crc32c
 import numpy as np
@@ -29,7 +29,7 @@ from tench.data.limits import LIMITS
 from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
 
-VERSION = 5
+VERSION = 6
 """Of the saved form. A file of another version is rebuilt from its source."""
 
 _SEAL = struct.Struct("<8sQI")
@@ -207,6 +207,11 @@ class LeftOut:
         return f"Left out: {self.reason} ({number})."
 
 
+Scoring = Literal["any-label", "own-classes"]
+"""How a split is scored if not plainly. any-label: any of an image's labels is right (ReaL). own-classes: a model
+chooses among the dataset's own classes, although it may know more (ImageNet-A and -R)."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Contents:
     """What a layout's `read` returns.
@@ -214,7 +219,7 @@ class Contents:
     stamp: the files and folders whose size and time tell whether the source has changed since. notes: what a person
     should be told about this source, one sentence each. indexes: of shards that are indexes of gzip files, these files.
     outline: the folders that were found, as lines. left_out: files that are not in the table, by reason; each is also a
-    note of the dataset.
+    note of the dataset. scoring: of the splits that are not scored plainly.
     """
 
     classes: Classes
@@ -224,6 +229,7 @@ class Contents:
     indexes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     outline: Sequence[str] = ()
     left_out: Sequence[LeftOut] = ()
+    scoring: Mapping[str, Scoring] = dataclasses.field(default_factory=dict)
 
 
 class Table:
@@ -473,7 +479,8 @@ class Dataset:
     """The splits of one source, by name ("train", "val", "test"), over one list of classes.
 
     fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints. stamp:
-    the files and folders it was read from as they were then, see `stamp_of`. outline, left_out: see `Contents`.
+    the files and folders it was read from as they were then, see `stamp_of`. outline, left_out, scoring: see
+    `Contents`.
     """
 
     source: str
@@ -485,6 +492,7 @@ class Dataset:
     stamp: Stamp = ()
     outline: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    scoring: Mapping[str, Scoring] = dataclasses.field(default_factory=dict)
 
     @property
     def num_images(self) -> int:
@@ -522,6 +530,7 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
         stamp=stamp_of(contents.stamp),
         outline=tuple(contents.outline),
         left_out=tuple(contents.left_out),
+        scoring=dict(contents.scoring),
     )
 
 
@@ -554,6 +563,7 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
         "notes": list(dataset.notes),
         "outline": list(dataset.outline),
         "left_out": [dataclasses.astuple(entry) for entry in dataset.left_out],
+        "scoring": dict(dataset.scoring),
     }
     whole = pa.concat_tables([table.rows for table in dataset.splits.values()]).unify_dictionaries().combine_chunks()
     whole = whole.replace_schema_metadata({b"tench": json.dumps(header).encode()})
@@ -613,6 +623,7 @@ def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
         stamp=tuple((path, size, time_ns) for path, size, time_ns in header["stamp"]),
         outline=tuple(header["outline"]),
         left_out=tuple(LeftOut(*entry) for entry in header["left_out"]),
+        scoring=header["scoring"],
     )
 
 
@@ -653,7 +664,17 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         stamp=tuple(dict.fromkeys(entry for part in parts for entry in part.stamp)),
         outline=tuple(line for part in parts for line in (f"{part.source}:", *part.outline) if part.outline),
         left_out=tuple(entry for part in parts for entry in part.left_out),
+        scoring=_agreed_scoring(parts),
     )
+
+
+def _agreed_scoring(parts: Sequence[Dataset]) -> dict[str, Scoring]:
+    """The scoring of each split for which all parts that have it want the same."""
+    wanted: dict[str, set[Scoring | None]] = {}
+    for part in parts:
+        for split in part.splits:
+            wanted.setdefault(split, set()).add(part.scoring.get(split))
+    return {split: found for split, (found, *more) in wanted.items() if found and not more}
 
 
 def _named(classes: Classes) -> list[tuple[str, str]]:

@@ -11,10 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from tench.data import policy
-from tench.data.formats import real
 from tench.data.handled import Policy
 from tench.data.hold_out import hold_out
-from tench.data.layouts import imagenet_eval
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.table import Classes, Dataset, Table
@@ -131,14 +129,14 @@ def evaluation_table(
 
 
 def _rule(dataset: Dataset, split: str, classes: Classes) -> Rule:
-    if split == real.SPLIT:
-        index = classes.index_of(dataset.classes, whose=dataset.source, here="the model")
+    scoring = dataset.scoring.get(split)
+    if scoring is None:
+        return Rule()
+    index = classes.index_of(dataset.classes, whose=dataset.source, here="the model")
+    if scoring == "any-label":
         sets = dataset.splits[split].label_sets()
         return Rule(accepted=[index[np.asarray(labels, np.int64)].tolist() for labels in sets])
-    if dataset.layout == imagenet_eval.NAME and len(dataset.classes) < len(classes):
-        index = classes.index_of(dataset.classes, whose=dataset.source, here="the model")
-        return Rule(among=tuple(index.tolist()))
-    return Rule()
+    return Rule(among=tuple(index.tolist())) if len(dataset.classes) < len(classes) else Rule()
 
 
 def validation_split(dataset: Dataset) -> tuple[str, Table] | None:

@@ -98,6 +98,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
     return dataclasses.replace(
         contents,
         splits={**contents.splits, SPLIT: real},
+        scoring={**contents.scoring, SPLIT: "any-label"},
         stamp=list(dict.fromkeys([*contents.stamp, *tree.stamp])),
         notes=[*contents.notes, f"{note}. The split {SPLIT} has those with labels."],
     )

@@ -98,7 +98,13 @@ def read(tree: Tree) -> Contents:
         notes.append(f"{len(outside):,} images outside of {folder} were left out.")
     keys = keys_of([tree.names[position] for position in positions], [ids[label] for label in labels])
     rows = tree.rows(positions, labels, keys)
-    return Contents(Classes.of(ids, names_of(ids)), {"test": rows}, stamp=list(tree.stamp), notes=notes)
+    return Contents(
+        Classes.of(ids, names_of(ids)),
+        {"test": rows},
+        stamp=list(tree.stamp),
+        notes=notes,
+        scoring={"test": "own-classes"} if len(ids) < len(imagenet()) else {},
+    )
 
 
 def _found(tree: Tree) -> list[tuple[_Set, str]]:
