@@ -76,6 +76,15 @@ def test_duplicates_are_shown_by_kind_and_exit_with_0(photos: Path, capsys: pyte
     ]
 
 
+def test_a_large_group_of_duplicates_is_shown_in_part(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = (photos / "train/roof/1.jpg").read_bytes()
+    for number in range(10):
+        (photos / f"train/roof/again{number}.jpg").write_bytes(one)
+    assert main(["check", str(photos)]) == 0
+    names = " = ".join(f"train/roof/{name}.jpg" for name in ("1", *(f"again{number}" for number in range(9))))
+    assert f"    {names} = ... (11 in all)" in shown(capsys)
+
+
 def test_near_duplicates_are_looked_for_when_asked(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(photos / "train/petal/5.jpg") as image:
         image.save(photos / "val/petal/again.jpg", quality=50)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tench.data.table import Dataset
 
 _MAX_GROUPS = 5
+_MAX_IN_GROUP = 10
 """Of duplicates, so many are shown of each kind; --json lists all."""
 
 
@@ -109,6 +110,8 @@ def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:
         if found:
             print(f"  {len(found):,} {kind}:")
         for group in found[:_MAX_GROUPS]:
-            print(f"    {' = '.join(f'{image.split}/{image.key}' for image in group.images)}")
+            images = [f"{image.split}/{image.key}" for image in group.images[:_MAX_IN_GROUP]]
+            more = f" = ... ({len(group.images):,} in all)" if len(group.images) > _MAX_IN_GROUP else ""
+            print(f"    {' = '.join(images)}{more}")
         if len(found) > _MAX_GROUPS:
             print("    ...")

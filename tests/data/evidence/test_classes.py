@@ -396,6 +396,15 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "  dog, elephant of art_painting alone: give SOURCE/kfold/art_painting\n"
         "  art_painting/dog and so on, each path a class: --classes-at '*/CLASS/CLASS'",
     ),
+    "a domain called photo": (
+        ("{art,photo}/{dog,elephant}/{0..2}.jpg",),
+        "SOURCE: its folders hold only folders, and these share their names: art (6 images), photo (6 images). Say "
+        "which folders are the classes:\n"
+        "  dog, elephant, each from all of art, photo together: --classes-at 2\n"
+        "  art, photo: --classes-at 1\n"
+        "  dog, elephant of art alone: give SOURCE/art\n"
+        "  art/dog and so on, each path a class: --classes-at 'CLASS/CLASS'",
+    ),
     "color, grayscale and segmented (PlantVillage)": (
         ("{color,grayscale,segmented}/{Apple___scab,Corn___rust}/{0..2}.JPG",),
         "SOURCE: its folders hold only folders, and these share their names: color (6 images), grayscale (6 images), "
@@ -471,6 +480,11 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         ("{kitten,puppy,pony}/{0..3}.jpg",),
         "SOURCE: kitten and puppy hold the same images, for example 0, so one of them is not a class. Leave it out, "
         "for example with --exclude /puppy.",
+    ),
+    "three folders with the same images, none of which holds more than the others": (
+        ("{kitten,puppy,KITTEN}/{0..3}.jpg",),
+        "SOURCE: KITTEN and kitten hold the same images, for example 0, so one of them is not a class. Leave it out, "
+        "for example with --exclude /kitten.",
     ),
     "another set beside flat split folders (Market-1501)": (
         ("bounding_box_{test,train}/{0..2}.jpg", "query/{0..2}.jpg"),
@@ -586,7 +600,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 def test_the_structure_is_refused_with_what_was_found_and_what_settles_it(
     tmp_path: Path, structure: tuple[str, ...], text: str
 ) -> None:
-    path = make(tmp_path / "set", *structure, alike=("kitten/", "puppy/"))
+    path = make(tmp_path / "set", *structure, alike=("kitten/", "puppy/", "KITTEN/"))
     assert refusal(path) == text
 
 
@@ -806,7 +820,7 @@ def test_an_archive_is_read_as_the_folder_in_it(tmp_path: Path, name: str, suffi
     ],
 )
 def test_the_exclusion_that_a_refusal_advises_changes_the_answer(tmp_path: Path, name: str, in_tar: bool) -> None:
-    path = make(tmp_path / "set", *QUESTIONS[name][0], alike=("kitten/", "puppy/"))
+    path = make(tmp_path / "set", *QUESTIONS[name][0], alike=("kitten/", "puppy/", "KITTEN/"))
     source = packed(path, ".tar") if in_tar else path
     before = refusal(source)
     advised = shlex.split(re.findall(r"--exclude ('[^']+'|\S+)", before)[0])[0].rstrip(".,")

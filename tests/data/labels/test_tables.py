@@ -255,6 +255,16 @@ def test_several_columns_that_can_be_the_label_are_a_question() -> None:
     assert "2 columns can be the label: 'class'" in roles("image,class,superclass", "a.jpg,x,1", "b.jpg,y,1").question
 
 
+def test_class_beside_order_family_and_genus_is_a_level_of_a_taxonomy_not_the_label() -> None:
+    levels = ["Aves,Piciformes,Picidae,Picus", "Aves,Strigiformes,Tytonidae,Tyto", "Mammalia,Carnivora,Felidae,Felis"]
+    lines = ["image,class,order,family,genus", *(f"img_{n},{levels[n % 3]}" for n in range(6))]
+    assert roles(*lines).question == (
+        "LIST: 2 columns can be the label: 'class' (2 values: Aves, Mammalia), 'order' (3 values: Carnivora, "
+        "Piciformes, Strigiformes). Choose one with --label COLUMN, for example --label class"
+    )
+    assert roles(*lines, label="genus").label == 4
+
+
 def test_numbers_with_fractions_are_no_label() -> None:
     lines = ["image,age", *(f"{number}.jpg,{number * 1.37:.2f}" for number in range(1, 40))]
     assert roles(*lines).question == (

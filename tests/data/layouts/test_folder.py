@@ -479,6 +479,17 @@ def test_classes_that_text_cannot_hold_have_the_order_of_an_index(tmp_path: Path
     assert (dataset.classes.ids, dataset.classes.names) == ((" dog", " cat"), ("a dog", "a cat"))
 
 
+def test_a_classes_txt_that_is_too_large_to_read_is_refused_rather_than_ignored(tmp_path: Path) -> None:
+    two_classes(tmp_path / "set")
+    with (tmp_path / "set/classes.txt").open("wb") as file:
+        file.truncate(20 * 2**30)
+    found = refusal(tmp_path / "set").replace(str(tmp_path / "set"), "SOURCE")
+    assert found == (
+        "SOURCE/classes.txt: has 21,474,836,480 bytes, but a class list may have at most 16,777,216. The file is "
+        "damaged or is something else: replace it, or move it out of the data set."
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [

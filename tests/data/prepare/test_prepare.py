@@ -335,6 +335,20 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(photos: Path, tmp_
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
+def test_small_files_that_a_killed_process_was_writing_are_removed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _stopping(patch, prepare_module, "compare_tables", 0)
+        with pytest.raises(_StopError):
+            prepare(photos, tmp_path / "dest")
+    for name in (".classes.txt.0123abcd.part", ".prepared.json.0123abcd.part", ".mine.0123abcd.part"):
+        (tmp_path / "dest" / name).write_text("half")
+    prepare(photos, tmp_path / "dest")
+    hidden = [path.name for path in (tmp_path / "dest").iterdir() if path.name.startswith(".")]
+    assert hidden == [".mine.0123abcd.part"]  # nothing of ours has that name
+
+
 def test_what_is_complete_is_not_written_again(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dest").iterdir()}

@@ -480,14 +480,15 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     first = next(iter(by_class.values()))[0]
     depth = first.depth_of_part(lead)
     where = tree.root / "/".join(name for name, _ in first.steps[: depth - 1])
-    if storage := [name for name in names if is_storage(name) and len(names) > 1]:
+    inner = {name: _branches(group, lead) for name, group in by_class.items()}
+    storage = [name for name in names if is_storage(name) and len(names) > 1]
+    if storage and not _share_names(inner, storage[0]):
         path = "/".join(name for name, _ in by_class[storage[0]][0].steps[:depth])
         others = some([name for name in names if name != storage[0]], 3)
         raise TenchError(
             f"{where}: the folder {storage[0]} lies beside {others}, but its name is not that of a class. Leave it out "
             f"with {exclusion(tree, path)}, or, if it is a class, say --classes-at {depth}."
         )
-    inner = {name: _branches(group, lead) for name, group in by_class.items()}
     holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
     deep = [name for name in names if inner[name] and name not in holds_files]
     if not deep:
@@ -504,6 +505,11 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     if is_mixed or (are_ids and not is_shared):
         return [f"Some class folders hold only folders, whose images belong to the class: {some(deep, 3)}."]
     raise TenchError(_question(where, by_class, is_shared, lead, depth))
+
+
+def _share_names(inner: Mapping[str, Sequence[str]], name: str) -> bool:
+    """Whether the folders inside of `name` have the names of those inside of all others: photo, beside art and sketch."""
+    return bool(inner[name]) and all(set(inner[name]) & set(names) for names in inner.values())
 
 
 def _branches(places: Sequence[Place], lead: int) -> list[str]:
@@ -552,7 +558,7 @@ def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]]) -> list[
         others = [name for name in by_class if name != large and sizes[name] >= _LARGEST]
         sample = others[:: max(1, len(others) // _MAX_READ)][:_MAX_READ]
         same = [name for name in sample if _are_in(tree, by_class[name], by_class[large])]
-        if len(same) > 1 and len(same) == len(sample):
+        if len(same) > 1 and len(same) == len(sample) and sizes[large] > max(sizes[name] for name in others):
             return [large]
         if same:
             one, other = sorted((large, same[0]))

@@ -459,7 +459,7 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         if not is_archive(path):
             return single
     except OSError as error:
-        where, remedy = str(error.filename), ""
+        where, remedy = str(error.filename or path), ""  # reading, unlike opening, names no file
         if error.errno == errno.ENAMETOOLONG:
             where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
             remedy = " Move what it holds further up, or out of the data set."

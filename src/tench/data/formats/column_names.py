@@ -5,3 +5,6 @@ LABEL_COLUMNS = tuple(
     "label_name category_name classid labelid category_id clsid".split()
 )
 """Column names that stand for a label, in lower case; of several that go together, the first in this order is used."""
+
+TAXONOMY = tuple("kingdom phylum class order family genus specific_epithet species supercategory".split())
+"""Columns and keys that name the levels of a taxonomy."""

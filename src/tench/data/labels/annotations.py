@@ -14,10 +14,10 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tench.data.formats.column_names import TAXONOMY
 from tench.data.labels.markup import parse_xml
 from tench.errors import TenchError
 
-_TAXONOMY = "kingdom phylum class order family genus specific_epithet species supercategory".split()
 _UPLOAD = re.compile(r"(?:.*/)?data/(?:upload/\d+/|local-files/\?d=)(.*)")
 """Where Label Studio serves an image: /data/upload/1/0f3c2a1b-cat.jpg, /data/local-files/?d=pets/cat.jpg."""
 
@@ -68,7 +68,7 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
             if (image, category) in labelled:  # several objects of one class
                 continue
             labelled.add((image, category))
-            more = {key: categories[category][key] for key in _TAXONOMY if key in categories.get(category, {})}
+            more = {key: categories[category][key] for key in TAXONOMY if key in categories.get(category, {})}
             rows.append({"file_name": images[image], "label": category, **more})
         seen = {image for image, _ in labelled}
         without = [{"file_name": name, "label": None} for image, name in images.items() if image not in seen]

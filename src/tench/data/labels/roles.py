@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tench.data import splits
-from tench.data.formats.column_names import LABEL_COLUMNS
+from tench.data.formats.column_names import LABEL_COLUMNS, TAXONOMY
 from tench.data.labels.tables import PATH_COLUMNS, IsImage, Sheet, image_column, sample
 from tench.data.options import SourceOptions
 from tench.errors import TenchError, UsageError, some
@@ -45,6 +45,8 @@ _MOSTLY = 0.8
 """Share of images with one label from which columns of 0 and 1 are classes, and the others have several labels."""
 _MOST_DISTINCT_SPLITS = 50
 _LONGEST_LABEL = 200
+_TAXONOMY_LEVELS = 3
+"""Columns of a taxonomy from which a column called class is the biologists' class, beside order, family and genus."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +102,11 @@ def _with_label(sheet: Sheet, roles: Roles, rest: Sequence[int], is_image: IsIma
     rest = [at for at in rest if at not in empty]
     explicit = [at for at in rest if _says_label(_name(sheet, at))]
     explicit.sort(key=lambda at: _rank(_name(sheet, at)))
+    levels = [at for at in rest if _name(sheet, at) in TAXONOMY]
+    if len(levels) >= _TAXONOMY_LEVELS and set(explicit) <= set(levels):  # its class is one of several levels
+        differing = [at for at in levels if len(_different(sheet.cells[at])) > 1]
+        if len(groups := _groups(sheet, differing)) > 1:
+            return _asked(sheet, roles, [group[0] for group in groups])
     if explicit:
         groups = _groups(sheet, explicit)
         if len(groups) > 1:

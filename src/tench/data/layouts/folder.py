@@ -564,10 +564,9 @@ def _named_classes(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) ->
 def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None:
     """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
     if name in tree:
+        text = tree.text(name, "a class list", tree.limits.classes_bytes)
         with contextlib.suppress(TenchError):
-            named = parse(
-                tree.text(name, "a class list", tree.limits.classes_bytes), tree.place(name), name.rpartition("/")[2]
-            )
+            named = parse(text, tree.place(name), name.rpartition("/")[2])
             if set(named.ids or ()) == set(ids):
                 return named.classes
     return None

@@ -27,7 +27,7 @@ from tench.data.prepare.writing import ShardFile, write_shards, write_tree
 from tench.data.source import Source, open_source
 from tench.data.table import Dataset, is_fresh
 from tench.errors import TenchError, some
-from tench.files import size_text, write_text
+from tench.files import remove_parts, size_text, write_text
 from tench.machine import num_threads
 
 
@@ -82,7 +82,7 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
             )
         num_bytes = _check(made, content)
         result = {"images": counts, "bytes": num_bytes, "classes": content.classes.to_json(), "bad_images": staging.bad}
-        write_text(made.dest / PREPARED, json.dumps(identity | result, indent=1) + "\n")
+        _write_small(made.dest / PREPARED, json.dumps(identity | result, indent=1) + "\n")
         staging.remove()
     return Prepared(made.dest, counts, num_bytes, staging.bad)
 
@@ -108,8 +108,14 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
             for file in files:
                 beside |= shards.index_of(made.dest, file.name, file.split)
     for name, text in beside.items():
-        write_text(made.dest / name, text)
+        _write_small(made.dest / name, text)
     return content
+
+
+def _write_small(path: Path, text: str) -> None:
+    """Write a text file, and remove what a process that was killed while it wrote the same left beside it."""
+    remove_parts(path.parent, {path.name})
+    write_text(path, text)
 
 
 def _check(made: Plan, content: Content) -> int:
