@@ -663,7 +663,7 @@ def _is_class_list(tree: Tree, name: str, classes: Classes) -> bool:
 
 def _no_images(tree: Tree) -> TenchError:
     text = f"{tree.root}: holds no images. A folder of class folders with images in them is expected."
-    return TenchError(text + _found(tree))
+    return TenchError(text, *_found(tree))
 
 
 def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchError:
@@ -685,21 +685,23 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
             "into a folder of its own, or give a list of images and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
+    hint = []
     if suggested := label_names.suggestion(names):
         pattern, labels = suggested
         shown = some([f"{label} ({count:,})" for label, count in labels.most_common()], 4)
-        text += f"\nIf the file names tell the class, {shown}: --label-from '{pattern}'"
-    return TenchError(text + _found(tree) + "\nTo classify them with a trained model: tench predict RUN FOLDER.")
+        hint = [f"If the file names tell the class, {shown}: --label-from '{pattern}'"]
+    return TenchError(text, *hint, *_found(tree), "To classify them with a trained model: tench predict RUN FOLDER.")
 
 
-def _found(tree: Tree) -> str:
-    """What there is, for a refusal: the folders with counts and an example, and files that may hold labels."""
+def _found(tree: Tree) -> list[str]:
+    """What there is, as lines of a refusal: the folders with counts and an example, files that may hold labels."""
     root = folders_of(tree)  # with what was left out
     folders = [folder for folder in root.walk() if folder.images or folder.others]
     lines = [f"  {folder.path or '.'}/  {summary(folder, tree.names)}" for folder in folders[:_SHOWN_FOLDERS]]
     if len(folders) > _SHOWN_FOLDERS:
         lines.append(f"  ... {len(folders) - _SHOWN_FOLDERS:,} more folders")
-    text = "\nFound:\n" + "\n".join(lines) if lines else ""
+    if lines:
+        lines.insert(0, "Found:")
     if labels := _label_files(tree, root):
-        text += f"\nFiles that may hold labels and were not read: {some(labels)}"
-    return text
+        lines.append(f"Files that may hold labels and were not read: {some(labels)}")
+    return lines
