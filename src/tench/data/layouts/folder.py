@@ -448,27 +448,27 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
         labels = [label_names.label_of(pattern, tree.names[position].rpartition("/")[2]) for position in positions]
         found[split] = positions, labels
     defining = next(iter(found))
-    notes = [f"Classes are read from file names, by --label-from {said!r}."]
+    notes = [f"Classes are read from file names, by --label-from '{said}'."]
     for split, (positions, labels) in found.items():
         if split != defining and not any(labels):
             notes.append(f"{split} has no labels: --label-from matches none of its file names.")
         elif None in labels:
             raise UsageError(
-                f"{tree.root}: --label-from {said!r} does not match {labels.count(None):,} of the {len(labels):,} file "
+                f"{tree.root}: --label-from '{said}' does not match {labels.count(None):,} of the {len(labels):,} file "
                 f"names of {split}: {tree.names[positions[labels.index(None)]]}. Change the pattern, or leave them out "
                 "with --exclude."
             )
     ids = sorted({str(label) for label in found[defining][1]})
     if len(ids) < 2:
         raise UsageError(
-            f"{tree.root}: --label-from {said!r} finds the same class {ids[0]!r} in all {len(found[defining][1]):,} "
+            f"{tree.root}: --label-from '{said}' finds the same class {ids[0]!r} in all {len(found[defining][1]):,} "
             "file names. A classifier needs at least two classes: change the pattern."
         )
     index = {name: label for label, name in enumerate(ids)}
     for split, (_, labels) in found.items():
         if unknown := sorted({label for label in labels if label is not None} - index.keys()):
             raise TenchError(
-                f"{tree.root}: --label-from {said!r} finds {_classes(len(unknown))} in {split} that {defining} does "
+                f"{tree.root}: --label-from '{said}' finds {_classes(len(unknown))} in {split} that {defining} does "
                 f"not have: {some(unknown)}. Both must have the same classes."
             )
     splits = {}
