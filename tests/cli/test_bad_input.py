@@ -335,3 +335,37 @@ def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
     assert code == 2
     assert "augment.policy is randaugment: no such augmentation policy. Known: none, randaugment-N-M, " in error
     assert not (tmp_path / "run").exists()
+
+
+def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_is_not(run: Run, tmp_path: Path) -> None:
+    for domain in ("art", "new\nline"):
+        for label in ("cat", "dog"):
+            (tmp_path / "set" / domain / label).mkdir(parents=True)
+            photo(len(domain)).save(tmp_path / "set" / domain / label / "0.png")
+    code, error = run("info", tmp_path / "set")
+    assert code == 1
+    assert error.splitlines() == [
+        f"Reading {tmp_path / 'set'} ...",
+        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these share their names: art (2 images), "
+        "new\\nline (2 images). Say which folders are the classes:",
+        "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
+        "  art, new\\nline: --classes-at 1",
+        f"  cat, dog of art alone: give {tmp_path / 'set'}/art",
+        "  art/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
+    ]
+
+
+def test_images_whose_names_tell_the_class_are_refused_with_the_option_on_a_line_of_its_own(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    for number in range(4):
+        photo(number).save(tmp_path / "set" / f"{('cat', 'dog')[number % 2]}.{number}.png")
+    code, error = run("info", tmp_path / "set")
+    assert code == 1
+    assert error.splitlines()[2:] == [
+        "If the file names tell the class, cat (2), dog (2): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
+        "Found:",
+        "  ./  4 images: cat.0.png",
+        "To classify them with a trained model: tench predict RUN FOLDER.",
+    ]

@@ -173,6 +173,28 @@ def test_info_shows_splits_and_classes(capsys: pytest.CaptureFixture[str]) -> No
     assert "8 x 8" in shown
 
 
+def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(5):
+        path = tmp_path / "set" / ("train" if number < 3 else "val") / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8 + (number == 0), 8), number).save(path)
+    (tmp_path / "set/test").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "set/test/1.png")
+    sizes = [
+        sum(file.stat().st_size for file in (tmp_path / "set" / split).rglob("*.png"))
+        for split in ("train", "val", "test")
+    ]
+    assert main(["info", str(tmp_path / "set")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:7] == [
+        f"  train          3 images      {sizes[0] / 1000:.1f} kB  1-2 a class  8 x 8 to 9 x 8 pixels",
+        f"  val            2 images      {sizes[1] / 1000:.1f} kB  1 a class  8 x 8 pixels",
+        f"  test           1 images      {sizes[2] / 1000:.1f} kB  no labels  8 x 8 pixels",
+        "  classes:",
+        "    a: a/0.png, a/2.png",
+        "    b: b/1.png",
+    ]
+
+
 def test_info_draws_what_a_recipe_makes_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, recipe in (("plain.png", "digits"), ("default.PNG", None)):
         path = tmp_path / name

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tench.data.info import describe, image_sizes
+from tench.data.info import brief_notes, describe, image_sizes
 from tench.data.source import open_source
 from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, Table, load, save
 from tench.errors import TenchError
@@ -146,3 +146,25 @@ def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "0000").unlink()
     with pytest.raises(TenchError, match=r"/0000.*: cannot be read"):
         describe(dataset)
+
+
+def test_notes_in_brief_name_files_as_seen_from_the_source_and_say_what_is_the_same_once(tmp_path: Path) -> None:
+    notes = [
+        f"{tmp_path}/set.zip/a.csv (in {tmp_path}/set.zip at byte 1,234): the labels come from column 'breed'.",
+        "No folder is named like a split: all images are train.",
+        f"{tmp_path}/set.zip/b.csv (in {tmp_path}/set.zip at byte 77): the labels come from column 'breed'.",
+        "Only this.",
+        "Only that.",
+    ]
+    rows = Rows(["/gone"], np.zeros(1, int), 0, 1, np.zeros(1, int), ["a/1"])
+    contents = Contents(Classes.of(["a"]), {"train": rows}, [], notes=notes)
+    save(contents, tmp_path / "table", source=f"{tmp_path}/set.zip", layout="test")
+    dataset = load(tmp_path / "table")
+    assert dataset is not None
+    assert brief_notes(dataset) == [
+        "a.csv, b.csv: the labels come from column 'breed'.",
+        "No folder is named like a split: all images are train.",
+        "Only this.",
+        "Only that.",
+    ]
+    assert dataset.notes == tuple(notes)

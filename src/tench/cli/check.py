@@ -69,10 +69,11 @@ def run(arguments: list[str]) -> int:
 
 def _show(dataset: "Dataset", report: "Report") -> None:
     from tench.data.check.check import ODD
+    from tench.data.info import brief_notes
 
     for sentence in report.known:
         print(sentence)
-    for note in dataset.notes:
+    for note in brief_notes(dataset):
         print(f"note: {note}")
     for sentence in report.checksums:
         print(f"checksum: {sentence}")

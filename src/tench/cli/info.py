@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -40,9 +40,10 @@ class Info:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Info, arguments)
-    from tench.data.info import describe
+    from tench.data.info import brief_notes, describe
     from tench.data.source import open_source
     from tench.errors import UsageError
+    from tench.files import size_text
 
     if asked.recipe and not asked.preview:
         raise UsageError("--recipe says what --preview FILE.png draws; name a file too, or leave it out.")
@@ -60,27 +61,37 @@ def run(arguments: list[str]) -> int:
         return 0
     print(f"{dataset.source}: {dataset.layout}, {len(dataset.classes)} classes")
     for name, split in facts["splits"].items():
-        sizes = split["sizes"]
-        print(
-            f"  {name:<6} {split['images']:>9,} images  {split['bytes'] / 1e6:>10,.1f} MB"
-            f"  {split['images_per_class']['min']}-{split['images_per_class']['max']} a class"
-            + (f", {split['unlabelled']} without label" if split["unlabelled"] else "")
-            + (f"  {sizes['smallest']} to {sizes['largest']} pixels" if sizes else "")
-        )
-    shown = ", ".join(
-        class_id if class_id == name else f"{class_id} ({name})"
-        for class_id, name in list(zip(dataset.classes.ids, dataset.classes.names, strict=True))[:5]
-    )
-    print(f"  classes: {shown}{', ...' if len(dataset.classes) > 5 else ''}")
+        print(f"  {name:<6} {split['images']:>9,} images  {size_text(split['bytes']):>10}  {_details(split)}")
+    names = dict(zip(dataset.classes.ids, dataset.classes.names, strict=True))
+    print("  classes:")
     for class_id, keys in facts["examples"].items():
-        print(f"    {class_id}: {', '.join(keys) or 'no images'}")
+        name = class_id if names[class_id] == class_id else f"{class_id} ({names[class_id]})"
+        print(f"    {name}: {', '.join(keys) or 'no images'}")
+    if len(names) > len(facts["examples"]):
+        print(f"    ... {len(names) - len(facts['examples']):,} more")
     if dataset.outline:
         print("  found:")
     for line in dataset.outline:
         print(f"    {line}")
     print(f"  fingerprint {dataset.fingerprint}")
-    for note in dataset.notes:
+    for note in brief_notes(dataset):
         print(f"  note: {note}")
     if asked.preview:
         print(f"  preview: {asked.preview}")
     return 0
+
+
+def _details(split: dict[str, Any]) -> str:
+    """Images per class and the sizes of a split, each as one number where the smallest is the largest."""
+    per_class, sizes, unlabelled = split["images_per_class"], split["sizes"], split["unlabelled"]
+    if unlabelled == split["images"]:
+        parts = ["no labels"]
+    else:
+        parts = [f"{_range(per_class['min'], per_class['max'], '-')} a class"]
+        parts += [f"{unlabelled:,} without label"] if unlabelled else []
+    return ", ".join(parts) + (f"  {_range(sizes['smallest'], sizes['largest'], ' to ')} pixels" if sizes else "")
+
+
+def _range(least: object, most: object, between: str) -> str:
+    first, last = (f"{one:,}" if isinstance(one, int) else str(one) for one in (least, most))
+    return first if first == last else f"{first}{between}{last}"

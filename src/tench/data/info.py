@@ -1,5 +1,6 @@
 """What a dataset is, in numbers."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,12 @@ import numpy as np
 from tench.data.images.image import ImageError, probe
 from tench.data.limits import LIMITS
 from tench.data.table import Dataset, Table
+from tench.errors import some
 
 _PROBED_IMAGES = 64
 _EXAMPLE_CLASSES, _EXAMPLE_KEYS = 5, 3
+_PLACE = re.compile(r" \(in .+? at byte [\d,]+\)")
+"""Where a file lies in an archive, which an error tells and a note need not."""
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -31,6 +35,17 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             {"reason": entry.reason, "files": entry.count, "example": entry.example} for entry in dataset.left_out
         ],
     }
+
+
+def brief_notes(dataset: Dataset) -> list[str]:
+    """The notes for a reader who knows the source: files as seen from it, and what is said of several files once."""
+    heads: dict[str, list[str]] = {}
+    for note in dataset.notes:
+        for source in dataset.source.split(" + "):
+            note = note.replace(f"{source}/", "")
+        head, colon, rest = _PLACE.sub("", note).partition(": ")
+        heads.setdefault(colon + rest if colon else head, []).append(head)
+    return [some(names, 3) + rest if rest.startswith(": ") else rest for rest, names in heads.items()]
 
 
 def examples(dataset: Dataset) -> dict[str, list[str]]:

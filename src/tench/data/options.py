@@ -17,26 +17,23 @@ class RecordKeys:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SourceOptions:
-    """How to read a source. The defaults read what the source itself says, or stop with a question.
-
-    Each layout lists the options that it takes; one that no layout of a source takes is refused.
-    """
+    """How to read a source, where it does not say so itself. An option that a source has no use for is refused."""
 
     classes_at: str | None = None
-    """Which folders are the classes: their depth (2: train/CLASS below the source) or a pattern (*/images/CLASS)."""
+    """Which folders are the classes: their depth (2 is CLASS in train/CLASS) or a pattern (*/images/CLASS)."""
     split_from: str | None = None
-    """What tells the split: a folder depth (folder 1), a column of the label file, or a regular expression whose first
-    group names the split in an image's path."""
+    """What tells the split: the depth of a folder (1), a column (fold, or fold=0 for val), or a regular expression whose
+    first group names the split in the path of an image."""
     label: str | None = None
-    """Column, field or key that holds the label."""
+    """Column or key that holds the label (breed); folder: the folders of the images, not a label file."""
     label_from: str | None = None
-    """Regular expression whose first group is the class in a file name: '^([a-z]+)' for cat.0.jpg."""
+    """Regular expression whose first group is the class in a file name ('^([a-z]+)' for cat.0.jpg)."""
     images: str | None = None
-    """Folder that holds the images of a label file, relative to the source."""
+    """Take the images from this folder of the source only (images/large)."""
     exclude: tuple[str, ...] = ()
     """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
     keys: str | None = None
-    """Keys, columns or arrays of a container that hold images and labels: image=KEY,label=KEY."""
+    """Keys, columns or arrays of a container that hold the images and the labels (image=jpeg,label=fine)."""
     min_images: int = 0
     """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
     val_per_class: int = 0

@@ -13,7 +13,7 @@ from torch import nn
 from tench.data import policy
 from tench.data.handled import Handled
 from tench.data.hold_out import hold_out
-from tench.data.info import image_sizes
+from tench.data.info import brief_notes, image_sizes
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.table import Classes, Dataset, Table
@@ -100,7 +100,7 @@ def open_data(
         "bad": view.bad,
         "bad_images": policy.fingerprint(bad_images),
     }
-    for note in dataset.notes:
+    for note in brief_notes(dataset):
         _log.info("Note: %s", note)
     return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
 

@@ -88,7 +88,7 @@ def test_a_header_says_which_columns_have_the_path_and_the_label(path: str, labe
 def test_of_several_label_columns_one_is_used_and_it_is_said_which() -> None:
     listed = read("label,wnid,path", "0,n01440764,1.jpg", "1,n01443537,2.jpg")
     assert pairs(listed) == [("1.jpg", "n01440764"), ("2.jpg", "n01443537")]
-    assert listed.notes == ("LIST: the labels are column 'wnid', not 'label'.",)
+    assert listed.notes == ("LIST: the labels come from column 'wnid', not 'label'.",)
     assert pairs(read("Path,path,label,LABEL", "1.jpg,2.jpg,3,4")) == [("1.jpg", 3)]
 
 

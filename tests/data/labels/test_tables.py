@@ -234,13 +234,13 @@ def test_the_label_is_the_column_that_says_so_or_the_only_one_that_can_be(
     found = roles(header, *lines)
     columns = header.split(",")
     assert columns[found.label if found.label is not None else -1] == label
-    assert any(f"the labels are column {label!r}" in note for note in found.notes)
+    assert any(f"the labels come from column {label!r}" in note for note in found.notes)
 
 
 def test_a_number_that_goes_with_each_name_is_the_order_of_the_classes() -> None:
     found = roles("image,label,class_name", "a.jpg,0,zebra", "b.jpg,1,ant", "c.jpg,0,zebra")
     assert (found.label, found.order) == (2, 1)
-    assert found.notes == ("LIST: the labels are column 'class_name', not 'label'.",)
+    assert found.notes == ("LIST: the labels come from column 'class_name', not 'label'.",)
 
 
 def test_several_columns_that_can_be_the_label_are_a_question() -> None:
@@ -251,7 +251,7 @@ def test_several_columns_that_can_be_the_label_are_a_question() -> None:
         "--label COLUMN, for example --label make"
     )
     chosen = roles(*lines, label="Model")
-    assert (chosen.label, chosen.question, chosen.notes) == (2, "", ("LIST: the labels are column 'model'.",))
+    assert (chosen.label, chosen.question, chosen.notes) == (2, "", ("LIST: the labels come from column 'model'.",))
     assert "2 columns can be the label: 'class'" in roles("image,class,superclass", "a.jpg,x,1", "b.jpg,y,1").question
 
 
@@ -291,7 +291,7 @@ def test_sizes_and_boxes_are_left_out_with_a_note() -> None:
     assert found.boxes
     assert found.notes == (
         "LIST: sizes and boxes are not used ('Width', 'Height', 'Roi.X1', 'Roi.Y1').",
-        "LIST: the labels are column 'ClassId'.",
+        "LIST: the labels come from column 'ClassId'.",
     )
     unnamed = roles("a.jpg,1,2,30,40,7", "b.jpg,3,4,31,41,8")
     assert unnamed.label == 5

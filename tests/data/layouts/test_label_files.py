@@ -140,7 +140,7 @@ def test_a_kaggle_competition_has_test_images_without_labels(folder: Folder) -> 
     found, notes = opened(folder)
     assert found == {"train": train, "test": {f"test_images/{number:012x}.png": None for number in (90, 91)}}
     assert notes == [
-        "train.csv: the labels are column 'diagnosis'.",
+        "train.csv: the labels come from column 'diagnosis'.",
         "Nothing names the classes of the lists: they are numbers only.",
         "2 images in test_images/ are in no list: they are test, without labels.",
     ]
@@ -175,9 +175,9 @@ def test_fastais_table_lists_both_splits_and_goes_with_the_folders(folder: Folde
         for split, start in (("train", "train"), ("val", "valid"))
     }
     assert notes == [
-        "labels.csv: the splits (train and val) are those of the folders of the images.",
-        "labels.csv: the labels are column 'label'.",
-        "labels.csv: its numbers are classes by the folders of the images.",
+        "labels.csv: the folder of each image tells its split (train and val).",
+        "labels.csv: the labels come from column 'label'.",
+        "labels.csv: its class numbers are named after the folders of the images.",
     ]
 
 

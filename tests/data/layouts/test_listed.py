@@ -103,7 +103,7 @@ def test_nnablas_lists_give_wordnet_ids_and_the_keys_of_class_folders(tmp_path: 
         f"{wnid}/{val_name(number)}": wnid for number, wnid in enumerate(VAL_WNIDS, start=1)
     }
     assert dataset.notes == (
-        f"{tmp_path}/set/train_label: its numbers are classes by the folders of the images.",
+        f"{tmp_path}/set/train_label: its class numbers are named after the folders of the images.",
         f"{tmp_path}/set/val_label: its numbers are the positions of the sorted WordNet ids, counted from 0, as the "
         "first validation images tell.",
     )
@@ -297,7 +297,7 @@ def test_tables_of_every_form_give_the_same_data_set(tmp_path: Path, form: str) 
     assert dataset.classes.ids == ("cat", "dog")
     assert listing(dataset) == {"dog/1.jpg": "dog", "cat/3.jpg": "cat"}
     assert listing(dataset, "val") == {"cat/2.jpg": "cat"}
-    assert dataset.notes == tuple(f"{path}/{split}.{form}: the labels are column 'label'." for split in rows)
+    assert dataset.notes == tuple(f"{path}/{split}.{form}: the labels come from column 'label'." for split in rows)
 
 
 def test_huggingfaces_image_folders_have_metadata_in_each_split_or_at_the_top(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ REFUSED = {
     ),
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},
-        "record '0' is pickled, and unpickling can run code. Write the images with the script that read them as files "
-        "into class folders.",
+        "record '0' is a Python pickle, and loading one can run code, so it is not read. Use the script that made the "
+        "environment to write its images as files into class folders.",
     ),
     "text_train_lmdb": (
         {"0": b"hello, world"},

@@ -504,7 +504,7 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     is_mixed = len(holds_files) * 2 >= len(names) and not any(map(split_of, names))
     if is_mixed or (are_ids and not is_shared):
         return [f"Some class folders hold only folders, whose images belong to the class: {some(deep, 3)}."]
-    raise TenchError(_question(where, by_class, is_shared, lead, depth))
+    raise TenchError(*_question(where, by_class, is_shared, lead, depth))
 
 
 def _share_names(inner: Mapping[str, Sequence[str]], name: str) -> bool:
@@ -521,7 +521,9 @@ def _branches(places: Sequence[Place], lead: int) -> list[str]:
     return []
 
 
-def _question(where: object, by_class: Mapping[str, Sequence[Place]], is_shared: bool, lead: int, depth: int) -> str:
+def _question(
+    where: object, by_class: Mapping[str, Sequence[Place]], is_shared: bool, lead: int, depth: int
+) -> list[str]:
     """The choices that remain if class folders hold only folders: one line each, with the option that takes it."""
     names = list(by_class)
     places = [place for group in by_class.values() for place in group]
@@ -547,7 +549,7 @@ def _question(where: object, by_class: Mapping[str, Sequence[Place]], is_shared:
         lines.append(f"  {names[0]}/{first[0]} and so on, each path a class: --classes-at '{pattern}'")
     if all(without_digits(name) == without_digits(names[0]) and _FOLD_WORDS & set(words_of(name)) for name in names):
         lines.append(f"  {names[-1]} as val and the others as train: --split-from '(?P<val>{re.escape(names[-1])})/'")
-    return "\n".join(lines)
+    return lines
 
 
 def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]]) -> list[str]:

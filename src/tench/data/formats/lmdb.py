@@ -124,8 +124,8 @@ def _parsed(name: str, value: bytes) -> tuple[bytes, int | None, tuple[int, int,
         return value, None, None
     if value[:1] == b"\x80" and value[-1:] == b".":
         raise _UnreadableError(
-            f"record {name!r} is pickled, and unpickling can run code. Write the images with the script that read them "
-            "as files into class folders"
+            f"record {name!r} is a Python pickle, and loading one can run code, so it is not read. Use the script that "
+            "made the environment to write its images as files into class folders"
         )
     datum = _datum(value)
     if datum is None:

@@ -94,7 +94,7 @@ def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
         if "" in names or len(names) < 2 or len(names) != len(numbers):
             continue
         if len(pairs) == len(names):
-            notes.append(f"{listed.where}: its numbers are classes by the folders of the images.")
+            notes.append(f"{listed.where}: its class numbers are named after the folders of the images.")
             return dict(sorted(pairs))
         seen: dict[Any, int] = {}
         for position, number in enumerate(listed.labels):

@@ -152,7 +152,7 @@ def _chosen(sheet: Sheet, roles: Roles, label: int, rest: Sequence[int]) -> Role
             order = next((at for at in numbers if _counts(sheet.cells[at])), None)
     if not sheet.headed and len(sheet.columns) <= 2:
         return dataclasses.replace(roles, label=label, order=order)
-    note = f"{sheet.where}: the labels are column {sheet.columns[label]!r}"
+    note = f"{sheet.where}: the labels come from column {sheet.columns[label]!r}"
     others = [at for at in rest if at != label and (at in together or _says_label(_name(sheet, at)))]
     note += f", not {', '.join(repr(sheet.columns[at]) for at in others)}." if others else "."
     return dataclasses.replace(roles, label=label, order=order, notes=(*roles.notes, note))

@@ -448,27 +448,27 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
         labels = [label_names.label_of(pattern, tree.names[position].rpartition("/")[2]) for position in positions]
         found[split] = positions, labels
     defining = next(iter(found))
-    notes = [f"Classes are read from file names, by --label-from {said!r}."]
+    notes = [f"Classes are read from file names, by --label-from '{said}'."]
     for split, (positions, labels) in found.items():
         if split != defining and not any(labels):
             notes.append(f"{split} has no labels: --label-from matches none of its file names.")
         elif None in labels:
             raise UsageError(
-                f"{tree.root}: --label-from {said!r} does not match {labels.count(None):,} of the {len(labels):,} file "
+                f"{tree.root}: --label-from '{said}' does not match {labels.count(None):,} of the {len(labels):,} file "
                 f"names of {split}: {tree.names[positions[labels.index(None)]]}. Change the pattern, or leave them out "
                 "with --exclude."
             )
     ids = sorted({str(label) for label in found[defining][1]})
     if len(ids) < 2:
         raise UsageError(
-            f"{tree.root}: --label-from {said!r} finds the same class {ids[0]!r} in all {len(found[defining][1]):,} "
+            f"{tree.root}: --label-from '{said}' finds the same class {ids[0]!r} in all {len(found[defining][1]):,} "
             "file names. A classifier needs at least two classes: change the pattern."
         )
     index = {name: label for label, name in enumerate(ids)}
     for split, (_, labels) in found.items():
         if unknown := sorted({label for label in labels if label is not None} - index.keys()):
             raise TenchError(
-                f"{tree.root}: --label-from {said!r} finds {_classes(len(unknown))} in {split} that {defining} does "
+                f"{tree.root}: --label-from '{said}' finds {_classes(len(unknown))} in {split} that {defining} does "
                 f"not have: {some(unknown)}. Both must have the same classes."
             )
     splits = {}
@@ -662,7 +662,7 @@ def _is_class_list(tree: Tree, name: str, classes: Classes) -> bool:
 
 def _no_images(tree: Tree) -> TenchError:
     text = f"{tree.root}: holds no images. A folder of class folders with images in them is expected."
-    return TenchError(text + _found(tree))
+    return TenchError(text, *_found(tree))
 
 
 def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchError:
@@ -684,21 +684,23 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
             "into a folder of its own, or give a list of images and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
+    hint = []
     if suggested := label_names.suggestion(names):
         pattern, labels = suggested
         shown = some([f"{label} ({count:,})" for label, count in labels.most_common()], 4)
-        text += f"\nIf the file names tell the class, {shown}: --label-from '{pattern}'"
-    return TenchError(text + _found(tree) + "\nTo classify them with a trained model: tench predict RUN FOLDER.")
+        hint = [f"If the file names tell the class, {shown}: --label-from '{pattern}'"]
+    return TenchError(text, *hint, *_found(tree), "To classify them with a trained model: tench predict RUN FOLDER.")
 
 
-def _found(tree: Tree) -> str:
-    """What there is, for a refusal: the folders with counts and an example, and files that may hold labels."""
+def _found(tree: Tree) -> list[str]:
+    """What there is, as lines of a refusal: the folders with counts and an example, files that may hold labels."""
     root = folders_of(tree)  # with what was left out
     folders = [folder for folder in root.walk() if folder.images or folder.others]
     lines = [f"  {folder.path or '.'}/  {summary(folder, tree.names)}" for folder in folders[:_SHOWN_FOLDERS]]
     if len(folders) > _SHOWN_FOLDERS:
         lines.append(f"  ... {len(folders) - _SHOWN_FOLDERS:,} more folders")
-    text = "\nFound:\n" + "\n".join(lines) if lines else ""
+    if lines:
+        lines.insert(0, "Found:")
     if labels := _label_files(tree, root):
-        text += f"\nFiles that may hold labels and were not read: {some(labels)}"
-    return text
+        lines.append(f"Files that may hold labels and were not read: {some(labels)}")
+    return lines

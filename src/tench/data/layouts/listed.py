@@ -441,7 +441,7 @@ def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
             notes.append(f"{one.listed.where}: nothing tells a split, so its images are train.")
             return {TRAIN: one}
         shown = " and ".join(split for split in SPLITS if split in words)
-        notes.append(f"{one.listed.where}: the splits ({shown}) are those of the folders of the images.")
+        notes.append(f"{one.listed.where}: the folder of each image tells its split ({shown}).")
     positions: dict[str, list[int]] = {}
     for position, word in enumerate(words):
         assert word is not None
