@@ -35,7 +35,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # regular files do not care
     except OSError as error:
-        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(path) else ""
+        link = " It is a link: restore its target, or remove it." if os.path.islink(path) else ""
         # A socket cannot be opened at all.
         reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror
         raise TenchError(f"{path}: cannot be read ({reason}).{link}") from error

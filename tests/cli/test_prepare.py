@@ -437,7 +437,7 @@ def test_a_destination_that_is_not_complete_is_told(run: Run, photos: Path, tmp_
     code, out, error = run("info", dest)
     assert (code, out) == (1, "")
     assert error == (
-        f"tench info: {dest}: is being prepared, and not complete. Run the same tench prepare command again.\n"
+        f"tench info: {dest}: tench prepare has not finished it. Run the same tench prepare command again.\n"
     )
     assert run("prepare", photos, dest, "--max-side", "32", "--bad", "skip")[0] == 0
     code, out, error = run("info", dest)

@@ -219,7 +219,7 @@ def test_pipes_devices_and_huge_files_are_named_and_the_others_classified(photos
     found = list(predict(classifier_of(24, 24), paths))
     assert [one.error for one in found] == [
         *["is not a file"] * 3,
-        "40,000,000,000 bytes, and at most 1,073,741,824 are read as one image",
+        "the image has 40,000,000,000 bytes; at most 1,073,741,824 are read",
         None,
     ]
 

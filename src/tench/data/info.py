@@ -13,10 +13,10 @@ _EXAMPLE_CLASSES, _EXAMPLE_KEYS = 5, 3
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Layout, number of classes, and for each split images, bytes, images per class and the sizes seen in a sample.
+    """Layout, number of classes, and for each split: images, bytes, images per class, and sizes seen in a sample.
 
-    tree: the folders that were found, as lines. examples: the first keys of the first classes. left_out: files that are
-    not in the table, with the reason, their number and an example.
+    tree: the folders found, as lines. examples: the first keys of the first classes. left_out: files that are not in
+    the table, with reason, count and an example.
     """
     return {
         "source": dataset.source,
@@ -44,7 +44,7 @@ def examples(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def image_sizes(table: Table) -> list[tuple[int, int]]:
-    """(height, width) of up to 64 images spread evenly over the table; those that are no images are left out."""
+    """(height, width) of up to 64 images spread evenly over the table, without those that cannot be read as images."""
     sizes = []
     for row in np.unique(np.linspace(0, len(table) - 1, min(_PROBED_IMAGES, len(table))).astype(int)):
         if table.heights[row]:

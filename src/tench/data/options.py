@@ -1,4 +1,4 @@
-"""What a person says about a source that does not say it itself."""
+"""What a person can say about a source that it does not say itself."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from tench.plain import typed
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecordKeys:
-    """The keys, columns or arrays that hold the images and the labels; None if the layout is to find them."""
+    """The keys, columns or arrays that hold the images and the labels; None: the layout finds them."""
 
     image: str | None = None
     label: str | None = None
@@ -17,20 +17,20 @@ class RecordKeys:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SourceOptions:
-    """How to read a source. The defaults read what the source itself says, or stop with a question.
+    """How to read a source. By default the source decides, and reading stops with a question if it does not say enough.
 
-    Each layout lists the options that it takes; one that no layout of a source takes is refused.
+    Each layout lists the options that it takes; an option that no layout of a source takes is refused.
     """
 
     classes_at: str | None = None
-    """Which folders are the classes: their depth (2: train/CLASS below the source) or a pattern (*/images/CLASS)."""
+    """Which folders are the classes: a depth (2: train/CLASS below the source) or a pattern (*/images/CLASS)."""
     split_from: str | None = None
-    """What tells the split: a folder depth (folder 1), a column of the label file, or a regular expression whose first
-    group names the split in an image's path."""
+    """What names the split: a folder depth (folder 1), a column of the label file, or a regular expression whose first
+    group matches the split in an image's path."""
     label: str | None = None
     """Column, field or key that holds the label."""
     label_from: str | None = None
-    """Regular expression whose first group is the class in a file name: '^([a-z]+)' for cat.0.jpg."""
+    """Regular expression whose first group matches the class in a file name: '^([a-z]+)' for cat.0.jpg."""
     images: str | None = None
     """Folder that holds the images of a label file, relative to the source."""
     exclude: tuple[str, ...] = ()
@@ -50,7 +50,8 @@ class SourceOptions:
         self.record_keys()
 
     def record_keys(self) -> "RecordKeys":
-        """What --keys asks for; --label is another way to ask for the label. Raises UsageError if it says neither."""
+        """The keys set by --keys and --label (another way to set the label key). Raises UsageError if --keys is
+        malformed."""
         asked: dict[str, str | None] = {"image": None, "label": self.label}
         for part in (self.keys or "").split(",") if self.keys is not None else ():
             what, _, key = part.strip().partition("=")
@@ -68,12 +69,13 @@ class SourceOptions:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The options that differ from the default, as JSON holds them; `SourceOptions.from_json` reads them."""
+        """The options that differ from the default, as JSON values; `SourceOptions.from_json` reads them."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self.given().items()}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "SourceOptions":
-        """Raises PlainError for an unknown name or a value of another type. where: the key, for messages."""
+        """The options in `data`. where: its key, for messages. Raises PlainError for an unknown name or a wrong
+        type."""
         options: SourceOptions = typed(data, cls, where)
         return options
 
@@ -81,9 +83,9 @@ class SourceOptions:
 NO_OPTIONS = SourceOptions()
 
 EVERY_SOURCE, EVERY_TREE = frozenset({"min_images", "val_per_class"}), frozenset({"exclude"})
-"""Options that do not depend on the layout: of all sources, and of those that are files."""
+"""Options that do not depend on the layout: those of all sources, and those of sources made of files."""
 
 
 def flag(name: str) -> str:
-    """How an option is written on the command line: --classes-at."""
+    """The option as written on the command line: --classes-at."""
     return "--" + name.replace("_", "-")

@@ -96,12 +96,12 @@ def test_a_folder_without_images_says_what_it_holds_and_what_to_do(tmp_path: Pat
     suffix, data = REFUSED[text]
     for name in ("1", "2", "3"):
         put(tmp_path / "set/a", **{f"{name}{'.' if suffix else ''}{suffix}": data})
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: holds no images that can be read. It holds 3 files: 3 {text}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It holds 3 files: 3 {text}"
 
 
 def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: holds no images that can be read. It is empty."
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It is empty."
 
 
 def test_pictures_that_are_left_out_beside_images_are_named(tmp_path: Path) -> None:

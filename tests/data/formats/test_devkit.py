@@ -316,14 +316,14 @@ def test_an_archive_that_grows_out_of_all_proportion_is_not_read_on(tmp_path: Pa
     archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
     text = refusal(tmp_path, Limits(inflated_bytes=10_000))
     assert text.startswith(f"{archive}: its first ")
-    assert text.endswith("more than 100 times as many. This is no archive of images; it is not unpacked.")
+    assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
 
 
 def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path)
     text = refusal(tmp_path, Limits(annotation_bytes=100))
     assert text.startswith(f"{archive}: 'ILSVRC2012_devkit_t12/data/meta.mat' claims ")
-    assert text.endswith(" bytes; at most 100 are read. The archive is damaged: copy or download it again.")
+    assert text.endswith(" bytes; at most 100 are read. The archive is damaged. Copy or download it again.")
 
 
 @pytest.mark.parametrize("size", [b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7, b"-0000001000\0"])

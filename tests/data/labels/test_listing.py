@@ -260,8 +260,8 @@ def test_a_parquet_list_of_more_rows_than_there_are_images_is_an_error(
     ):
         parquet_sheet(file, "LIST")
     assert str(error.value) == (
-        "LIST: has 11 rows, but a list of images may have at most 10. The file is damaged or is something else: "
-        "replace it, or leave it out with --exclude."
+        "LIST: has 11 rows, but a list of images may have at most 10. The file is damaged or is something else. "
+        "Replace it, or leave it out with --exclude."
     )
 
 

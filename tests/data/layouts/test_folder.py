@@ -416,8 +416,7 @@ def test_a_link_that_leads_nowhere_is_an_error_that_names_it(tmp_path: Path) -> 
     path = make(tmp_path / "set", "cat/1.jpg", "dog/1.jpg")
     (path / "cat/2.jpg").symlink_to(tmp_path / "gone.jpg")
     assert refusal(path) == (
-        f"{path}/cat/2.jpg: cannot be read (No such file or directory). "
-        "It is a link: restore what it leads to, or remove it."
+        f"{path}/cat/2.jpg: cannot be read (No such file or directory). It is a link: restore its target, or remove it."
     )
 
 

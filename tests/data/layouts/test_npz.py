@@ -14,7 +14,7 @@ from tench.data.table import Dataset
 from tench.errors import TenchError
 
 NUMBERS = "Nothing names the classes: they are only numbers. A classes.txt beside the file names them."
-ALL_TRAIN = "No name says a split: all arrays are train."
+ALL_TRAIN = "No name contains a split: all arrays are train."
 
 
 def images(*shape: int) -> npt.NDArray[np.uint8]:
@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     "several labels": (
         {"images": images(2, 8, 8), "labels": np.array([[1, 1, 0], [0, 0, 1]])},
         "set.npz/labels.npy (in {path} at byte 376): has 3 columns, and row 0 is [1, 1, 0]: one column of each row "
-        "should be 1. 1 of the 2 rows are like that. Images with several labels or none cannot be read from arrays: "
+        "should be 1. 1 of the 2 rows have such labels. Images with several labels or none cannot be read from arrays: "
         "name another array with --keys label=NAME.",
     ),
     "fractions": (
@@ -205,6 +205,6 @@ def test_single_images_saved_as_npy_are_named_with_the_remedy(tmp_path: Path) ->
         for number in range(2):
             np.save(tmp_path / f"set/{label}/{number}.npy", images(8, 8, 3))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: holds no images that can be read. It holds 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
+        f"{tmp_path}/set: contains no readable images. It holds 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
         "files (.npy): Save each as PNG, or all as one array (N, H, W, C) beside one of labels."
     )

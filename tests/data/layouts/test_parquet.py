@@ -319,7 +319,7 @@ def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path
     assert dataset.notes == (
         "Images are the column image, labels the column label.",
         "Nothing names the classes of the files: they are numbers only.",
-        "No name says a split: all files are train.",
+        "No name contains a split: all files are train.",
         "The paths of train do not tell its images apart: their keys are numbers, by file and row.",
     )
     assert dataset.splits["train"].keys() == ["00000", "00001"]
@@ -400,7 +400,7 @@ def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_pat
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 4, "val": 2}
     write(tmp_path / "set/more.parquet", [image(1), image(2)], None, [0, 1])
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the files do not say in their name whether they are train, val or test: more.parquet. "
+        f"{tmp_path}/set: 1 of the files have no split in their name (train, val or test): more.parquet. "
         "Others do: default/train/0000.parquet (train), train_and_valid/valid.parquet (val). Leave them out with "
         "--exclude PATTERN, rename them, or name the files to use."
     )

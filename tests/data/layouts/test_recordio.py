@@ -176,7 +176,7 @@ def test_images_that_im2rec_left_out_are_counted_in_a_note(tmp_path: Path) -> No
     assert dataset.splits["train"].keys() == ["petal/petal_0.jpg", "roof/roof_0.jpg", "water/water_0.jpg"]
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2]
     assert dataset.notes == (
-        "No name says a split: all record files are train.",
+        "No name contains a split: all record files are train.",
         f"1 of the 4 images of {source}/skipped.lst are not in skipped.rec, the first is roof/broken.jpg; im2rec.py "
         "leaves out those that it cannot read.",
     )
@@ -321,8 +321,8 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
     with pytest.raises(TenchError) as error:
         read_golden(source)
     assert str(error.value) == (
-        f"{source}: 3 of the record files do not say in their name whether they are train, val or test: "
-        "multilabel.rec, multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
+        f"{source}: 3 of the record files have no split in their name (train, val or test): multilabel.rec, "
+        f"multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
         "Leave them out with --exclude PATTERN, rename them, or name the files to use."
     )
 
@@ -406,10 +406,10 @@ def test_several_files_of_a_split_are_one(tmp_path: Path) -> None:
 
 def test_files_whose_names_tell_no_split_are_train_which_is_said(tmp_path: Path) -> None:
     write(tmp_path / "set/a.rec", payload(0, 0, b"a"), payload(1, 1, b"b"))
-    assert read(tmp_path / "set").notes == ("No name says a split: all record files are train.",)
+    assert read(tmp_path / "set").notes == ("No name contains a split: all record files are train.",)
     write(tmp_path / "set/b.rec", payload(2, 0, b"c"))
     dataset = read(tmp_path / "set")
-    assert dataset.notes == ("No name says a split: all record files are train.",)
+    assert dataset.notes == ("No name contains a split: all record files are train.",)
     assert listing(dataset) == {"00000": ("0", b"a"), "00001": ("1", b"b"), "00002": ("0", b"c")}
 
 
@@ -417,8 +417,8 @@ def test_a_file_without_a_split_beside_others_with_one_is_an_error(tmp_path: Pat
     write(tmp_path / "set/extra.rec")
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the record files do not say in their name whether they are train, val or test: "
-        "extra.rec. Others do: train.rec (train). Leave them out with --exclude PATTERN, rename them, or name the "
+        f"{tmp_path}/set: 1 of the record files have no split in their name (train, val or test): extra.rec. Others "
+        f"do: train.rec (train). Leave them out with --exclude PATTERN, rename them, or name the "
         "files to use."
     )
 

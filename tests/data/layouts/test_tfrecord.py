@@ -270,7 +270,7 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> 
         tfrecord.read(tree)
     assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes become ")
     assert str(error.value).endswith(
-        " when unpacked, more than 100 times as many. This is no archive of images; it is not unpacked."
+        ", more than 100 times as many. Images do not compress this well, so it is not unpacked."
     )
 
 
@@ -317,7 +317,7 @@ def test_a_word_in_the_name_of_a_file_or_its_folder_says_its_split(name: str, tm
     dataset = read(tmp_path / "set")
     split = NAMES_OF_FILES[name]
     assert list(dataset.splits) == [split or "train"]
-    said = "No name says a split: all TFRecord files are train."
+    said = "No name contains a split: all TFRecord files are train."
     assert (said in dataset.notes) == (split is None)
 
 
@@ -441,8 +441,8 @@ def test_numbers_of_files_that_cannot_be_are_an_error(tmp_path: Path) -> None:
 def test_a_name_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", **{"train-and-test": [image(1, "a", "x")]})
     assert refusal(path) == (
-        f"{path}: train-and-test.tfrecord has the words of several splits in its name: test and train. Rename it, or "
-        "say which split it is with --split-from REGEX."
+        f"{path}: train-and-test.tfrecord contains words of several splits: test and train. Rename it, or name the "
+        f"split with --split-from REGEX."
     )
 
 

@@ -29,7 +29,7 @@ NUMBERS_ONLY = (
     "synset.txt, synsets.txt, synset_words.txt, categories.csv, classes.txt, classnames.txt, class_names.txt, "
     "labels.txt, label_words.csv, label_to_content.json) lies beside the shards."
 )
-NO_SPLIT = "No name says a split: all shards are train."
+NO_SPLIT = "No name contains a split: all shards are train."
 
 
 def pack(path: Path, members: Members) -> Path:
@@ -220,8 +220,8 @@ def test_the_split_of_a_folder_of_shards_is_its_own_name(tmp_path: Path) -> None
 def test_a_shard_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-test-0.tar", joined(sample("a", 0)))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: train-test-0.tar has the words of several splits in its name: test and train. Rename it, or "
-        "say which split it is with --split-from REGEX."
+        f"{tmp_path}/set: train-test-0.tar contains words of several splits: test and train. Rename it, or name the "
+        f"split with --split-from REGEX."
     )
 
 
@@ -231,7 +231,7 @@ def test_shards_that_are_silent_about_their_split_are_train_which_is_said(tmp_pa
     assert NO_SPLIT in read(tmp_path / "set").notes
     pack(tmp_path / "set/val-0.tar", sample("b", 1))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 2 of the shards do not say in their name whether they are train, val or test: part-0.tar, "
+        f"{tmp_path}/set: 2 of the shards have no split in their name (train, val or test): part-0.tar, "
         "part-1.tar. Others do: val-0.tar (val). Leave them out with --exclude PATTERN, rename them, or name the files "
         "to use."
     )

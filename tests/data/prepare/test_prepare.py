@@ -352,7 +352,7 @@ def test_an_unfinished_destination_is_no_dataset(photos: Path, tmp_path: Path, m
     with pytest.raises(TenchError) as error:
         open_source(tmp_path / "dest")
     assert str(error.value) == (
-        f"{tmp_path / 'dest'}: is being prepared, and not complete. Run the same tench prepare command again."
+        f"{tmp_path / 'dest'}: tench prepare has not finished it. Run the same tench prepare command again."
     )
     prepare(photos, tmp_path / "dest")
     assert contents(open_source(tmp_path / "dest")) == PHOTOS

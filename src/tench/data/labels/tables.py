@@ -527,7 +527,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
         if (num_rows := parquet.read_metadata(file).num_rows) > _MOST_ROWS:
             raise TenchError(
                 f"{where}: has {num_rows:,} rows, but a list of images may have at most {_MOST_ROWS:,}. The file "
-                "is damaged or is something else: replace it, or leave it out with --exclude."
+                "is damaged or is something else. Replace it, or leave it out with --exclude."
             )
         names = [
             field.name
