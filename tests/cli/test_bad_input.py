@@ -116,7 +116,9 @@ def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pyt
     assert main(["check", str(classes)]) == 1  # read anew: replacing a file leaves its folder's time alone
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"bad: {classes / 'train/cat/0.jpg'}: empty (0 bytes) (train, cat/0.jpg)"
-    assert shown[1].startswith(f"bad: {classes / 'train/dog/3.jpg'}: no image: starts with bytes b'this is no pictu'")
+    assert shown[1].startswith(
+        f"bad: {classes / 'train/dog/3.jpg'}: not an image: starts with bytes b'this is no pictu'"
+    )
     assert shown[-1].startswith(f"{classes}: 16 images, 2 bad. ")
     assert main(["check", str(classes), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)

@@ -317,7 +317,7 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
         (["--max-side", "4"], "--max-side 4: should be 8 to 65,500 pixels."),
         (["--quality", "0"], "--quality 0: should be 1 to 100."),
         (["--quality", "101"], "--quality 101: should be 1 to 100."),
-        (["--enlarge"], "--enlarge goes with --short-side."),
+        (["--enlarge"], "--enlarge requires --short-side."),
         (["--shards", "0"], "--shards: one or two numbers from 1, for train and for each other split."),
         (["--shards", "1", "2", "3"], "--shards: one or two numbers from 1, for train and for each other split."),
         (["--shard-size", "0"], "--shard-size: should be more than 0."),

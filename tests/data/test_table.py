@@ -260,7 +260,7 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path, label: int) -> None:
         saved(tmp_path, {"train": rows})
     assert str(error.value) == (
         f"somewhere (train): two.jpg has label {label}, but there are 3 classes (labels 0 to 2); "
-        "2 rows have such labels. Check the label file."
+        "2 rows are affected. Check the label file."
     )
 
 

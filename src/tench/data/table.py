@@ -708,7 +708,7 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
         row = int(out_of_range[0])
         raise TenchError(
             f"{where}: {rows.key[row]} has label {labels[row]}, but there are {num_classes} classes "
-            f"(labels 0 to {num_classes - 1}); {len(out_of_range)} rows have such labels. Check the label file."
+            f"(labels 0 to {num_classes - 1}); {len(out_of_range)} rows are affected. Check the label file."
         )
 
     def column(values: IntArray | int, kind: pa.DataType) -> pa.Array:

@@ -494,7 +494,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "splits in some class folders only": (
         ("a/{train,test}/{0..2}.jpg", "b/{0..2}.jpg"),
-        "SOURCE: b lies in no split folder, but a/test does; 3 images are like that. Leave them out with --exclude "
+        "SOURCE: b lies in no split folder, but a/test does; 3 images are affected. Leave them out with --exclude "
         "PATTERN, or say which folders are the splits with --split-from.",
     ),
     "a class that only test has": (

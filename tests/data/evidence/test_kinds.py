@@ -182,4 +182,4 @@ def test_without_pillow_heif_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     )
     with pytest.raises(ImageError) as error:
         image.decode(heic(1))
-    assert str(error.value) == "HEIC, which takes pillow-heif: pip install 'tench[interop]', or convert it"
+    assert str(error.value) == "HEIC, which requires pillow-heif: pip install 'tench[interop]', or convert it"

@@ -475,7 +475,7 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
         ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is no list of numbers"),
         ({"data": planes(crops(2))}, "'labels' is no list of numbers"),
         ({"data": planes(crops(2))[:0], "labels": []}, "holds no images"),
-        ([1, 2], "holds a list, no dictionary"),
+        ([1, 2], "holds a list, not a dictionary"),
     ],
 )
 def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, text: str) -> None:
@@ -508,7 +508,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
     (folder / file).write_bytes(pickle.dumps({"data": Attack(), "label_names": CIFAR10_NAMES}, protocol))
     text = refusal(folder)
     assert (
-        f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no file of images needs. Nothing of it" in text
+        f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no file of images needs. Nothing in it" in text
     )
     assert not (tmp_path / "attacked").exists()
 

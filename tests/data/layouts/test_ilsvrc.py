@@ -484,7 +484,7 @@ def test_two_forms_of_one_split_are_an_error_that_names_both(
     miniature.ilsvrc(tmp_path)
     make(tmp_path)
     assert refusal(tmp_path).startswith(f"{tmp_path}{first} and {tmp_path}{second} both hold the split ")
-    assert "Move one away" in refusal(tmp_path)
+    assert "Move one of them away" in refusal(tmp_path)
 
 
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ def test_an_image_of_val_without_a_label_is_an_error_with_its_name_and_their_num
     write(tmp_path, {"LOC_val_solution.csv": b"".join(line for line in lines if b"00000009" not in line)})
     assert refusal(tmp_path) == (
         f"{folder}/ILSVRC2012_val_00000007.JPEG: has no label in {tmp_path}/LOC_val_solution.csv; 2 of 12 images of "
-        f"val are like that. Its labels could be in one of: {devkit.WOULD_DO}."
+        f"val are affected. Its labels could be in one of: {devkit.WOULD_DO}."
     )
 
 
@@ -564,8 +564,8 @@ def test_sources_of_labels_that_disagree_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"synset_labels.txt": miniature.synsets([*VAL[:3], "n01440764", *VAL[4:]])})
     assert refusal(tmp_path) == (
         f"ILSVRC2012_val_00000004 has class n02092002 in {tmp_path}/ILSVRC2012_devkit_t12.tar.gz, line 4, but "
-        f"n01440764 in {tmp_path}/synset_labels.txt, line 4; 1 of 12 labels differ. "
-        "One of the two is wrong: move it away."
+        f"n01440764 in {tmp_path}/synset_labels.txt, line 4; 1 of 12 labels differ. One of the two is wrong. Move it "
+        f"away."
     )
 
 
@@ -574,8 +574,9 @@ def test_a_label_that_is_no_class_of_train_is_an_error_with_its_line(tmp_path: P
     miniature.val_tar(tmp_path)
     write(tmp_path, {"synset_labels.txt": miniature.synsets()})
     assert refusal(tmp_path) == (
-        f"{tmp_path}/synset_labels.txt, line 4: ILSVRC2012_val_00000004 is of class n02092002, which is none of the 5 "
-        "classes of train; 2 of 12 images of val are like that. Either classes of train are missing, or val is of "
+        f"{tmp_path}/synset_labels.txt, line 4: ILSVRC2012_val_00000004 is of class n02092002, which is not one of the "
+        f"5 "
+        "classes of train; 2 of 12 images of val are affected. Either classes of train are missing, or val is of "
         "another set."
     )
     (tmp_path / "ILSVRC2012_img_val.tar").unlink()

@@ -215,7 +215,7 @@ def test_a_csv_that_lacks_an_image_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution(VAL[:-1])})
     assert refusal(tmp_path).startswith(
         f"{tmp_path}/ILSVRC/Data/CLS-LOC/val/{image_name('val', 12)}.JPEG: has no label in "
-        f"{tmp_path}/LOC_val_solution.csv; 1 of 12 images of val are like that."
+        f"{tmp_path}/LOC_val_solution.csv; 1 of 12 images of val are affected."
     )
 
 
@@ -225,8 +225,9 @@ def test_a_csv_with_an_unknown_class_is_an_error_with_its_line(tmp_path: Path) -
     lines = (tmp_path / "LOC_val_solution.csv").read_text().splitlines()
     (line,) = (number for number, text in enumerate(lines, start=1) if text.startswith(image_name("val", 3)))
     assert refusal(tmp_path) == (
-        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000003 is of class n00000001, which is none "
-        "of the 6 classes of train; 3 of 12 images of val are like that. Either classes of train are missing, or val "
+        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000003 is of class n00000001, which is not "
+        f"one of the 6 classes of train; 3 of 12 images of val are affected. Either classes of train are missing, or "
+        f"val "
         "is of another set."
     )
 

@@ -468,7 +468,7 @@ def test_flat_lists_count_as_the_train_list_does(tmp_path: Path) -> None:
     assert listing(dataset, "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
     write(path / "val.txt", "7.jpg 7", "8.jpg 3")
     assert refusal(path) == (
-        f"{path}/val.txt, line 2: the label 3 is none of the 2 classes of {path}/train.txt; 1 labels are like that. "
+        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt; 1 labels are affected. "
         "Both must have the same classes."
     )
 
@@ -494,7 +494,8 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(path / "train.csv", "path,label", "1.jpg,cat", "2.jpg,dog")
     write(path / "val.csv", "path,label", "3.jpg,eel")
     assert refusal(path) == (
-        f"{path}/val.csv, line 2: the label eel is none of the 2 classes of {path}/train.csv; 1 labels are like that. "
+        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv; 1 labels are "
+        f"affected. "
         "Both must have the same classes."
     )
     path = nnabla(tmp_path / "other")
@@ -503,7 +504,7 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
         *(f"{val_name(number)} {VAL_SORTED[number - 1]}" for number in (1, 2, 3)),
         f"{val_name(20)} 5",
     )
-    assert f"{path}/val_label, line 4: the label 5 (n01496331) is none of the 7 classes" in refusal(path)
+    assert f"{path}/val_label, line 4: the label 5 (n01496331) is not one of the 7 classes" in refusal(path)
 
 
 def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -> None:
@@ -611,7 +612,7 @@ def test_files_of_names_that_contradict_each_other_are_both_refused(tmp_path: Pa
     assert dataset.classes.names == ("0", "1", "2")
     assert dataset.notes[0] == (
         f"{path}/imagenet_class_index.json and {path}/label_to_content.json contradict each other: class 0 is 'tench' "
-        "or 'kit_fox'. Neither is used; take away the one that is not of this list."
+        "or 'kit_fox'. Neither is used. Remove the one that does not belong to this list."
     )
     (path / "label_to_content.json").write_text('{"0": "tench", "1": "golden_fish", "2": "shark, great"}')
     assert read(path).classes.ids == (TENCH, GOLDFISH, SHARK)
@@ -649,8 +650,8 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
     ("imagenet_class_index.json", '{"0": ["a"]}', "should be JSON such as"),
     ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
     ("label_to_content.json", "[", "should be JSON such as"),
-    ("classes.txt", "ant\n\nbee\n", "line 2: is empty; each line is a class, numbered by its place."),
-    ("labels.txt", "1: ant\n2: bee\n", "line 1: is numbered 1, but stands at the place of 0. Sort the lines"),
+    ("classes.txt", "ant\n\nbee\n", "line 2: is empty, but each line is a class, in order."),
+    ("labels.txt", "1: ant\n2: bee\n", "line 1: is numbered 1, but its position is 0. Sort the lines"),
 ])  # fmt: skip
 def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")

@@ -103,8 +103,8 @@ REFUSED = {
     ),
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},
-        "record '0' is pickled, and unpickling can run code. Write the images with the script that read them as files "
-        "into class folders.",
+        "record '0' is pickled, and unpickling can run code. Use a script that reads these records to write the images "
+        "as files into class folders.",
     ),
     "text_train_lmdb": (
         {"0": b"hello, world"},
@@ -113,7 +113,7 @@ REFUSED = {
     ),
     "mixed_train_lmdb": (
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
-        "record 'cat/1' is of another kind or size than those before it.",
+        "record 'cat/1' differs in kind or size from the previous ones.",
     ),
     "empty_train_lmdb": ({}, "holds no records."),
 }
@@ -131,7 +131,7 @@ def test_a_damaged_environment_ends_in_an_error_not_in_a_crash(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:9000])
     said = refusal(tmp_path / "cat_train_lmdb")
     assert said.startswith(f"{path}: ")
-    assert said.endswith("copy or download it again.")
+    assert said.endswith("Copy or download it again.")
 
 
 def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,5 +139,5 @@ def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
     assert refusal(tmp_path / "cat_train_lmdb") == (
-        f"{path}: is an LMDB environment; reading it takes lmdb: pip install 'tench[interop]'"
+        f"{path}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
     )

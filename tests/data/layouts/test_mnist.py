@@ -280,7 +280,7 @@ def test_a_wrong_magic_number_is_refused_saying_what_it_stands_for(tmp_path: Pat
     shutil.copy(folder / "train-labels-idx1-ubyte", folder / "train-images-idx3-ubyte")
     text = refusal(folder)
     assert text == (
-        f"{folder}/train-images-idx3-ubyte: begins with the number 2049, which stands for labels; an idx file of "
+        f"{folder}/train-images-idx3-ubyte: begins with the number 2049, which means labels; an idx file of "
         "images "
         "begins with 2051. Check that the file has the right name, or download it again."
     )
@@ -295,7 +295,7 @@ def test_a_file_shorter_than_a_header_is_refused(tmp_path: Path) -> None:
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, 0, 28, 28))
-    assert "promises 0 images of 28x28 pixels = 0 bytes, so it holds nothing." in refusal(folder)
+    assert "promises 0 images of 28x28 pixels = 0 bytes, so it is empty." in refusal(folder)
 
 
 def test_different_counts_of_images_and_labels_are_refused_naming_both_files(tmp_path: Path) -> None:
@@ -524,13 +524,13 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("count", "side", "reason"),
     [
-        (20_000_000, 1, "A file may have at most 10,000,000 images: it is damaged, or holds something else."),
+        (20_000_000, 1, "A file may have at most 10,000,000 images. It is damaged, or is something else."),
         (
             2_000_000,
             1,
-            "So many images of fewer than 16 pixels are no data set: the file is damaged, or holds something else.",
+            "This many images of fewer than 16 pixels are not a data set. The file is damaged, or is something else.",
         ),
-        (1_000_000, 4, "less than one for each image. This is no file of real images; it is not unpacked."),
+        (1_000_000, 4, "less than one per image. Real images do not compress this well, so it is not unpacked."),
     ],
 )
 def test_a_tiny_file_of_millions_of_images_is_refused_in_little_memory(

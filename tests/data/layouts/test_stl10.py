@@ -98,7 +98,7 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "test_y.bin",
             b"\1\0\13",
-            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels are like that. "
+            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels are affected. "
             "Unpack the archive again.",
         ),
         (

@@ -255,8 +255,8 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     (path / "val.tfrecord").write_bytes(gzip.compress((path / "train.tfrecord").read_bytes())[:-3])
     size = (path / "val.tfrecord").stat().st_size
     assert refusal(path) == (
-        f"{path}/val.tfrecord: ends at byte {size} in the midst of its compressed data. It was probably cut off: copy "
-        "or download it again."
+        f"{path}/val.tfrecord: ends at byte {size} in the middle of its compressed data. It was probably cut off. Copy "
+        f"or download it again."
     )
     assert list((tmp_path / "set.spool").iterdir()) == []
 
@@ -268,7 +268,7 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> 
     tree = open_tree(path, tmp_path / "spool", limits=Limits(inflated_bytes=1000))
     with pytest.raises(TenchError) as error:
         tfrecord.read(tree)
-    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes become ")
+    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes unpack to ")
     assert str(error.value).endswith(
         ", more than 100 times as many. Images do not compress this well, so it is not unpacked."
     )
@@ -809,8 +809,7 @@ def test_a_payload_that_is_no_example_is_an_error_with_its_record(tmp_path: Path
         second = file.tell()
         file.write(framed(b"something else"))
     assert refusal(path).startswith(
-        f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}) holds no tf.train.Example that can "
-        "be read: "
+        f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}) is not a readable tf.train.Example: "
     )
 
 

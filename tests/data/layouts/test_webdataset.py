@@ -357,12 +357,12 @@ def test_class_names_that_are_not_unique_do_not_become_ids(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty; each line is a class, numbered by its place."),
-        ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is in line 1 already."),
+        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
+        ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is already in line 1."),
         (
             "1 cat\n2 dog\n",
-            "line 1: is numbered 1, but stands at the place of 0. Sort the lines by their numbers, from 0, or take the "
-            "numbers off.",
+            "line 1: is numbered 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
+            "numbers.",
         ),
     ],
 )
@@ -390,7 +390,7 @@ def test_lists_of_two_names_that_contradict_each_other_are_both_refused(tmp_path
     assert dataset.classes.numbered
     assert dataset.notes == (
         f"{tmp_path}/set/imagenet_class_index.json and {tmp_path}/set/classes.txt contradict each other: class 0 is "
-        "'tench' or 'cat'. Neither is used; take away the one that is not of this list.",
+        "'tench' or 'cat'. Neither is used. Remove the one that does not belong to this list.",
         NUMBERS_ONLY,
     )
 

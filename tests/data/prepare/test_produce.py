@@ -81,7 +81,7 @@ def test_a_whole_image_is_encoded_anew_from_the_pixels_that_pillow_sees(tmp_path
 BAD: dict[str, tuple[bytes, str]] = {
     "truncated JPEG": (CUT, "truncated JPEG: Premature end of JPEG file"),
     "empty": (b"", "empty (0 bytes)"),
-    "no image": (NO_IMAGE, "no image: starts with bytes b'<html>404 Not Fo', not a known image format"),
+    "no image": (NO_IMAGE, "not an image: starts with bytes b'<html>404 Not Fo', no known image format"),
     "truncated PNG": (PNG[:-500], "truncated PNG: image file is truncated"),
 }
 

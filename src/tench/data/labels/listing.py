@@ -451,7 +451,7 @@ def _as_told(cells: _Cells) -> Listed:
     if unknown := set(cells.labels).union(*cells.several.values()) - told.keys():
         line, label = cells.first_of(unknown)
         raise TenchError(
-            f"{cells.place(line)}: the label {label!r} is none of the {len(told) - 1} classes of the file."
+            f"{cells.place(line)}: the label {label!r} is not one of the {len(told) - 1} classes of the file."
         )
     several = {at: [told[label] for label in every] for at, every in cells.several.items()}
     ids = {class_id: class_id for class_id in told.values() if class_id}
@@ -460,9 +460,9 @@ def _as_told(cells: _Cells) -> Listed:
 
 def _no_class(place: str, label: str, count: int) -> TenchError:
     more = (
-        f" {count:,} different labels are like that: a quantity to predict, which needs a regression, not a classifier."
+        f" {count:,} different labels are affected: a quantity to predict, which needs a regression, not a classifier."
         if count > 20
-        else f" {count} different labels are like that."
+        else f" {count} different labels are affected."
     )
     return TenchError(
         f"{place}: the label {label} is not a class. Classes are whole numbers from 0, or names.{more} If another "

@@ -255,7 +255,7 @@ def _check_labels(file: str, labels: npt.NDArray[np.int32], num_classes: int) ->
     if len(wrong):
         raise TenchError(
             f"{file}: image {wrong[0]} (counted from 0) has label {labels[wrong[0]]}, but there are {num_classes} "
-            f"classes, 0 to {num_classes - 1}; {len(wrong):,} images are like that. The file is damaged or of another "
+            f"classes, 0 to {num_classes - 1}; {len(wrong):,} images are affected. The file is damaged or of another "
             "set: unpack the archive again."
         )
 

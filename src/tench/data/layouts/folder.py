@@ -138,7 +138,7 @@ def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place
         named = next(place for place in places if place.split is not None)
         raise TenchError(
             f"{tree.root}: {partly[0].folder.path} lies in no split folder, but {named.folder.path} does; "
-            f"{counted(sum(len(place.folder.images) for place in partly), 'image')} are like that. Leave them out with "
+            f"{counted(sum(len(place.folder.images) for place in partly), 'image')} are affected. Leave them out with "
             "--exclude PATTERN, or say which folders are the splits with --split-from."
         )
     left_out = [

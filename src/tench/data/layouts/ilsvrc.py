@@ -332,7 +332,7 @@ def _labels_of_val(
         if unlabelled:
             raise TenchError(
                 f"{tree.place(unlabelled[0])}: has no label in {first.place}; {len(unlabelled):,} of {len(images):,} "
-                f"images of val are like that. Its labels could be in one of: {devkit.WOULD_DO}."
+                f"images of val are affected. Its labels could be in one of: {devkit.WOULD_DO}."
             )
         if missing := known.keys() - stems:
             notes.append(
@@ -357,8 +357,8 @@ def _refuse_unknown(
     name, wnid = tree.names[images[unknown[0]]], wnids[unknown[0]]
     where = labels[0].where(_stem(name)) if _class_of(name) is None else tree.place(name)
     raise TenchError(
-        f"{where}: {_stem(name)} is of class {wnid}, which is none of the {len(index):,} classes of train; "
-        f"{len(unknown):,} of {len(images):,} images of val are like that. Either classes of train are missing, or val "
+        f"{where}: {_stem(name)} is of class {wnid}, which is not one of the {len(index):,} classes of train; "
+        f"{len(unknown):,} of {len(images):,} images of val are affected. Either classes of train are missing, or val "
         "is of another set."
     )
 

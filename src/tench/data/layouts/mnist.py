@@ -280,7 +280,7 @@ def _classes(
         if len(wrong := np.flatnonzero((found < first) | (found > last))):
             raise TenchError(
                 f"{labels[split].place}: label {wrong[0]} (counted from 0) is {found[wrong[0]]}, but {title} has "
-                f"{len(classes)} classes, {first} to {last}; {len(wrong):,} labels are like that. Copy or download it "
+                f"{len(classes)} classes, {first} to {last}; {len(wrong):,} labels are affected. Copy or download it "
                 "again."
             )
     return classes, note, first

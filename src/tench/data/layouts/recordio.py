@@ -132,7 +132,7 @@ def _lines_of(records: Records, ids: IntArray, listed: Lst, where: str) -> IntAr
     if len(absent):
         raise TenchError(
             f"{records.record(int(absent[0]))} has no line in {where}; {len(absent):,} of the {len(ids):,} records are "
-            "like that. The list is of another file: put the one it was packed from there, or move this one away."
+            "affected. The list belongs to another file. Replace it with the right one, or move it away."
         )
     for what, values in ((where, known), (records.where, np.sort(ids))):
         twice = values[1:][values[1:] == values[:-1]]
@@ -157,7 +157,7 @@ def _compare_labels(records: Records, listed: Lst, lines: IntArray, where: str) 
         ours = records.labels.get(row, (records.label[row],))
         raise TenchError(
             f"{records.record(row)} has the label {_text(ours)}, but {where} gives "
-            f"{_text(listed.labels[int(lines[row])])}; {len(wrong):,} of the {len(records):,} records are like that. "
+            f"{_text(listed.labels[int(lines[row])])}; {len(wrong):,} of the {len(records):,} records are affected. "
             "The list is of another file, or was changed after packing: pack anew, or move the list away."
         )
 
@@ -174,7 +174,7 @@ def _check_labels(records: Records, num_records: int) -> None:
         row = int(wrong[0])
         raise TenchError(
             f"{records.record(row)} has the label {records.label[row]:.8g}; {len(wrong):,} of the {len(records):,} "
-            f"records are like that. A class's label is a whole number from 0 to {most - 1:,}, or -1 where there is "
+            f"records are affected. A class's label is a whole number from 0 to {most - 1:,}, or -1 where there is "
             "none. These records are for another task, or they are damaged."
         )
 

@@ -115,7 +115,7 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
     if len(wrong := np.flatnonzero((values < 1) | (values > _NUM_CLASSES))):
         raise TenchError(
             f"{tree.place(labels)}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to "
-            f"{_NUM_CLASSES}; {len(wrong):,} labels are like that. Unpack the archive again."
+            f"{_NUM_CLASSES}; {len(wrong):,} labels are affected. Unpack the archive again."
         )
     return values - 1
 
