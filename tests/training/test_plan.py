@@ -360,7 +360,7 @@ def test_a_val_without_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
-        f"{tmp_path} (val): 4 of 4 images have no label, the first is 0.png. "
+        f"{tmp_path} (val): 4 of 4 images have no label, such as 0.png. "
         "Training and evaluating need a label for each image; tench predict needs none."
     )
 
@@ -454,7 +454,7 @@ def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str
     with pytest.raises(TenchError) as refused:
         open_data("made", None, Input())
     assert str(refused.value) == (
-        "made (train): 2 of 5 images have no label, the first is 2. "
+        "made (train): 2 of 5 images have no label, such as 2. "
         "Training and evaluating need a label for each image; tench predict needs none."
     )
 

@@ -81,9 +81,11 @@ REFUSED = {
         *("beton", b""),
     ),
     "binary files (.bin) (a/1.bin).": ("bin", b""),
-    "LMDB environments (a/1.mdb). LMDB environments: None of them begins as such a file does: copy or download them "
-    "again.": ("mdb", bytes(99)),
-    "HDF5 files (a/1.h5). HDF5 files: None of them begins as such a file does: copy or download them again.": (
+    "LMDB environments (a/1.mdb). LMDB environments: None begins like such a file. Copy or download them again.": (
+        "mdb",
+        bytes(99),
+    ),
+    "HDF5 files (a/1.h5). HDF5 files: None begins like such a file. Copy or download them again.": (
         *("h5", bytes(99)),
     ),
     "files of unknown kind .xyz (a/1.xyz).": ("xyz", b"hello"),
@@ -108,7 +110,7 @@ def test_pictures_that_are_left_out_beside_images_are_named(tmp_path: Path) -> N
     put(tmp_path, cat__1DOTjpg=photo(1), dog__1DOTjpg=photo(2), dog__2DOTCR2=b"", dog__3DOTcr2=b"", oldDOTzip=b"PK")
     assert {
         "2 camera RAW images (dog/2.CR2) were left out. Develop them to JPEG or PNG.",
-        "1 archive (old.zip) was left out. Unpack them, or give one by itself.",
+        "1 archive (old.zip) was left out. Unpack them, or give one alone.",
     } <= set(open_source(tmp_path).notes)
 
 
@@ -116,7 +118,7 @@ def test_images_without_a_suffix_are_told_by_their_bytes(tmp_path: Path) -> None
     put(tmp_path, cat__00001=photo(1), cat__00002=photo(2, "PNG"), dog__1DOTjpg_large=photo(3), dog__readme=b"hello")
     dataset = open_source(tmp_path)
     assert labels(dataset) == {"cat/00001.jpeg": "cat", "cat/00002.png": "cat", "dog/1.jpg_large.jpeg": "dog"}
-    assert "3 images (cat/00001) told by content: the suffix is missing or unknown." in dataset.notes
+    assert "3 images (cat/00001) recognised by content, because the suffix is missing or unknown." in dataset.notes
     assert dataset.splits["train"].read(0) == photo(1)
 
 

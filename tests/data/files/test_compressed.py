@@ -235,7 +235,7 @@ def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeyp
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     packed = gzip.compress(bytes(5_000_000))  # only gzip tells what it becomes
     text = refusal(packed + gzip.compress(bytes(3_000_000)), tmp_path)
-    assert text.startswith(f"{WHERE}: 0.0 GB of it must be copied to {tmp_path}, where 0.0 GB are free. Make room")
+    assert text.startswith(f"{WHERE}: 0.0 GB must be copied to {tmp_path}, but only 0.0 GB are free. Make room")
     assert unpacked(gzip.compress(bytes(900_000)), tmp_path) == bytes(900_000)
 
 

@@ -102,8 +102,8 @@ def test_labels_are_mapped_by_wordnet_id(tmp_path: Path) -> None:
     assert [key[-13:] for key in rows.key] == ["00000001.JPEG", "00000003.JPEG", "00000005.JPEG"]
     assert (rows.labels, rows.label.tolist()) == ([[0, 2], [2], [0]], [0, 2, 0])
     assert after.notes[-1] == (
-        "real.json has labels for 3 of the 5 images of val, and none for 1; the labels of 1 are classes that are not here. "
-        "The split real has those with labels."
+        "real.json has labels for 3 of the 5 images of val, and none for 1; the labels of 1 are classes that are not "
+        "here. The split real has those with labels."
     )
     assert second not in contents.classes.ids
 

@@ -69,8 +69,8 @@ def sequential(scans: int, side: int = SIDE) -> bytes:
 
 def reason(scans: str = "101") -> str:
     return (
-        f"JPEG with {scans} scans or more: each is a pass over all 2048 x 2048 pixels, and at most 100 are decoded. Save "
-        f"it again as an ordinary JPEG"
+        f"JPEG with {scans} scans or more: each is a pass over all 2048 x 2048 pixels, and at most 100 are decoded. "
+        f"Save it again as an ordinary JPEG"
     )
 
 

@@ -381,7 +381,7 @@ def test_the_archive_in_a_folder_is_opened_unless_its_content_is_beside_it(tmp_p
     folder = python10(tmp_path / "cifar-10-batches-py")
     archive_of(folder, tmp_path / "cifar-10-python.tar.gz", "w:gz")
     both = open_source(tmp_path)
-    assert "The unpacked batches are read; cifar-10-python.tar.gz is left closed." in both.notes
+    assert "The unpacked batches are read; cifar-10-python.tar.gz is not opened." in both.notes
     shutil.rmtree(folder)
     (tmp_path / "readme.txt").write_text("from the web")
     assert open_source(tmp_path).fingerprint == both.fingerprint
@@ -432,8 +432,8 @@ def test_missing_batches_are_refused_by_name(tmp_path: Path) -> None:
     (folder / "data_batch_3.bin").unlink()
     (folder / "test_batch.bin").unlink()
     assert refusal(folder) == (
-        f"{folder}: CIFAR-10, binary, lacks data_batch_3.bin, test_batch.bin, without which the set is not complete. "
-        "Name the folder with all batches, or unpack the archive again."
+        f"{folder}: CIFAR-10, binary, is incomplete. Missing: data_batch_3.bin, test_batch.bin. Name the folder with "
+        "all batches, or unpack the archive again."
     )
 
 

@@ -61,7 +61,7 @@ def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> No
 def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "tower_train_lmdb", {"a": photo(1)})
     assert refusal(tmp_path / "tower_train_lmdb") == (
-        f"{tmp_path}/tower_train_lmdb: two classes are needed at least, and its images are of these: tower. Give the "
+        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, and its images are of these: tower. Give the "
         "folder that holds the environments of all classes."
     )
 
@@ -76,7 +76,7 @@ def test_caffe_datums_have_labels_and_their_colours_are_bgr(tmp_path: Path) -> N
     assert rows.labels.tolist() == [0, 1, 0, 1]
     for row, image in planes.items():
         assert np.array_equal(decode_as(rows, row, rows.read(row), 3)[0], image[::-1].transpose(1, 2, 0))
-    assert "The pixels are taken as BGR, as Caffe's convert_imageset writes them." in dataset.notes
+    assert "The pixels are read as BGR, as Caffe's convert_imageset writes them." in dataset.notes
 
 
 def test_a_datum_may_hold_an_image_file(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_folders_in_keys_are_classes(tmp_path: Path) -> None:
 REFUSED = {
     "train_lmdb": (
         {"7": photo(1), "8": photo(2)},
-        "nothing says the class of its 2 images: the records are image files without labels, with the keys '7', '8'. "
-        "Expected are names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
+        "the class of its 2 images is unknown: the records are image files without labels, with the keys '7', '8'. "
+        "Expected names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
     ),
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},

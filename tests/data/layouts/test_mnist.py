@@ -127,7 +127,7 @@ def test_the_size_is_told_before_anything_is_spooled(tmp_path: Path, caplog: pyt
     with caplog.at_level(logging.INFO, "tench"):
         read(folder, tmp_path / "spool")
     assert (
-        f"{folder}/train-images-idx3-ubyte.gz: is compressed, so no image in it can be addressed: copying 0.0 MB of "
+        f"{folder}/train-images-idx3-ubyte.gz: is compressed, so its images cannot be addressed: copying 0.0 MB of "
         f"pixels once to {tmp_path}/spool/train-images-idx3-ubyte.gz.pixels." in caplog.text
     )
 
@@ -310,7 +310,7 @@ def test_different_counts_of_images_and_labels_are_refused_naming_both_files(tmp
 def test_a_file_without_its_partner_is_refused_naming_the_one_that_is_missing(tmp_path: Path, missing: str) -> None:
     folder = write_set(tmp_path / "set")
     (folder / missing).unlink()
-    assert f"the file that belongs to it, {missing} (or .gz), is not in {folder}." in refusal(folder)
+    assert f"its counterpart {missing} (or .gz) is not in {folder}." in refusal(folder)
 
 
 def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
@@ -515,9 +515,8 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         read(write_files(tmp_path / "set", files), tmp_path / "spool")
     assert str(error.value) == (
-        f"{tmp_path}/set: train-images-idx3-ubyte, train-images.idx3-ubyte should be the same images, but differ. "
-        "Leave "
-        "out all but one with --exclude PATTERN."
+        f"{tmp_path}/set: train-images-idx3-ubyte, train-images.idx3-ubyte should be the same images, but they differ. "
+        f"Leave out all but one with --exclude PATTERN."
     )
 
 

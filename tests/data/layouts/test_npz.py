@@ -129,8 +129,8 @@ def test_several_candidates_are_a_question_that_keys_answers(tmp_path: Path) -> 
 REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     "noise": (
         {"X": np.linspace(-1, 1, 256).reshape(4, 8, 8), "y": np.arange(4)},
-        "set.npz/X.npy (in {path} at byte 55): its values (float64) range from -1 to 1. Pixels are whole numbers from 0 "
-        "to 255, or steps of 1/255 from 0 to 1. Save the images as uint8.",
+        "set.npz/X.npy (in {path} at byte 55): its values (float64) range from -1 to 1. Pixels are whole numbers from "
+        "0 to 255, or steps of 1/255 from 0 to 1. Save the images as uint8.",
     ),
     "flat": (
         {"X": images(4, 64), "y": np.arange(4)},

@@ -424,8 +424,8 @@ def test_a_row_without_an_image_is_an_error_that_names_it(
         tmp_path / "x.parquet", images, None, [n % 2 for n in range(102)], compression=compression, row_group_size=30
     )
     assert refusal(file) == (
-        f"{file}, row 100 (counted from 0): holds no image in 'image'. Images that are only referred to by path are not "
-        "read. Write the file again with the images inside, or remove the row."
+        f"{file}, row 100 (counted from 0): holds no image in 'image'. Images that are only referred to by path are "
+        "not read. Write the file again with the images inside, or remove the row."
     )
     data = pa.table({"image": pa.array([{"bytes": image(1), "path": "a"}, None], IMAGE), "label": [0, 1]})
     pa.parquet.write_table(data, file, compression=compression)

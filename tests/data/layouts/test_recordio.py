@@ -177,8 +177,8 @@ def test_images_that_im2rec_left_out_are_counted_in_a_note(tmp_path: Path) -> No
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2]
     assert dataset.notes == (
         "No name contains a split: all record files are train.",
-        f"1 of the 4 images of {source}/skipped.lst are not in skipped.rec, the first is roof/broken.jpg; im2rec.py "
-        "leaves out those that it cannot read.",
+        f"1 of the 4 images of {source}/skipped.lst are not in skipped.rec, such as roof/broken.jpg; im2rec.py leaves "
+        f"out images that it cannot read.",
     )
 
 
@@ -485,7 +485,7 @@ def test_files_that_belong_to_no_records_are_counted_in_a_note(tmp_path: Path) -
     assert read(tmp_path / "set").notes == ()
     (tmp_path / "set/README").touch()
     (tmp_path / "set/test.lst").touch()
-    assert read(tmp_path / "set").notes == ("2 files that belong to no .rec were left out, the first is README.",)
+    assert read(tmp_path / "set").notes == ("2 files that belong to no .rec were left out, such as README.",)
 
 
 # Keys
@@ -725,7 +725,7 @@ def test_a_label_that_the_list_contradicts_is_an_error_with_both(tmp_path: Path)
     lst.write_text("3\t0.000000\ta.jpg\n8\t1.000000\tb.jpg\n9\t1\t0.500000\tc.jpg\n")
     assert refusal(path) == (
         f"{path}: the record at byte 88 (id 8) has the label 2, but {lst} gives 1; 1 of the 3 records are affected. "
-        "The list is of another file, or was changed after packing: pack anew, or move the list away."
+        f"The list belongs to another file, or was changed after packing. Pack again, or move the list away."
     )
     for line in ("9\t1\t0.4\tc.jpg", "9\t1\tc.jpg", "9\t2\t0.5\tc.jpg"):
         lst.write_text(f"3\t0\ta.jpg\n8\t2\t7\tb.jpg\n{line}\n")  # a second label that was not packed is no harm
@@ -754,7 +754,7 @@ def test_ids_that_repeat_cannot_be_matched_with_a_list(
     path.with_suffix(".lst").write_text("".join(f"{number}\t0\tx{number}.jpg\n" for number in listed))
     assert refusal(path) == (
         f"{tmp_path}/{whose}: the id 3 appears more than once, so records and lines of {tmp_path}/a.lst cannot be "
-        "matched. Move the list away: the records are then named by numbers."
+        f"matched. Move the list away to name the records by numbers."
     )
 
 
@@ -1029,8 +1029,8 @@ def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(t
         "00004": ("1", b"face 4"),
     }
     assert dataset.notes == (
-        "3 records of train.rec hold no image: they are InsightFace's headers.",
-        "1 files that belong to no .rec were left out, the first is property.",
+        "3 records of train.rec are InsightFace headers without an image.",
+        "1 files that belong to no .rec were left out, such as property.",
     )
 
 

@@ -33,8 +33,8 @@ def table(folder: Path, *images: bytes, **columns: int | str) -> Table:
 
 def remedy(rows: Table, row: int, reason: str) -> str:
     return (
-        f"{rows.place(row)}: {reason}.\nWith --bad skip it is left out, with --bad fix decoded as far as it goes; "
-        "'tench check SOURCE' names every such image."
+        f"{rows.place(row)}: {reason}.\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. "
+        f"'tench check SOURCE' names every such image."
     )
 
 

@@ -68,7 +68,7 @@ def _read(tree: Tree) -> Contents:
         if listed := _beside(tree, name, f"{stem}.lst", used):
             notes += _match_list(records, read_lst(listed.text, listed.where), listed.where)
         if records.headers:
-            notes.append(f"{len(records.headers):,} records of {name} hold no image: they are InsightFace's headers.")
+            notes.append(f"{len(records.headers):,} records of {name} are InsightFace headers without an image.")
         if not len(records):
             raise TenchError(f"{records.where}: all its {len(records.headers):,} records are headers without an image.")
     num_records = sum(map(len, files.values()))
@@ -80,7 +80,7 @@ def _read(tree: Tree) -> Contents:
     for split, members in by_split.items():
         splits[split] = _rows(split, [files[name] for name in members], classes, spooled, notes)
     if others := [name for name in tree.names if name not in used]:
-        notes.append(f"{len(others):,} files that belong to no .rec were left out, the first is {others[0]}.")
+        notes.append(f"{len(others):,} files that belong to no .rec were left out, such as {others[0]}.")
     return Contents(classes, splits, stamp=list(tree.stamp), notes=notes)
 
 
@@ -119,8 +119,8 @@ def _match_list(records: Records, listed: Lst, where: str) -> list[str]:
     if not len(missing):
         return []
     return [
-        f"{len(missing):,} of the {len(listed):,} images of {where} are not in {records.name}, the first is "
-        f"{listed.paths[missing[0]]}; im2rec.py leaves out those that it cannot read."
+        f"{len(missing):,} of the {len(listed):,} images of {where} are not in {records.name}, such as "
+        f"{listed.paths[missing[0]]}; im2rec.py leaves out images that it cannot read."
     ]
 
 
@@ -139,7 +139,7 @@ def _lines_of(records: Records, ids: IntArray, listed: Lst, where: str) -> IntAr
         if len(twice):
             raise TenchError(
                 f"{what}: the id {twice[0]} appears more than once, so records and lines of {where} cannot be matched. "
-                "Move the list away: the records are then named by numbers."
+                "Move the list away to name the records by numbers."
             )
     return order[np.searchsorted(known, ids)]
 
@@ -158,7 +158,7 @@ def _compare_labels(records: Records, listed: Lst, lines: IntArray, where: str) 
         raise TenchError(
             f"{records.record(row)} has the label {_text(ours)}, but {where} gives "
             f"{_text(listed.labels[int(lines[row])])}; {len(wrong):,} of the {len(records):,} records are affected. "
-            "The list is of another file, or was changed after packing: pack anew, or move the list away."
+            "The list belongs to another file, or was changed after packing. Pack again, or move the list away."
         )
 
 
