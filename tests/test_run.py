@@ -66,7 +66,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}: holds files, but no run (recipe.yaml is missing). Name another directory."
+        f"{tmp_path}: holds files, but is not a run (recipe.yaml is missing). Name another directory."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
@@ -93,7 +93,7 @@ def test_a_recipe_that_is_of_no_run_is_refused(tmp_path: Path) -> None:
         remembered_data(tmp_path)
     message = str(refused.value)
     assert message.startswith(f"{tmp_path / 'environment.json'}: cannot be read (")
-    assert message.endswith("), so recipe.yaml beside it is not of a run. Name another directory.")
+    assert message.endswith("), so recipe.yaml beside it does not belong to a run. Name another directory.")
 
 
 def test_a_run_is_begun_once_its_recipe_is_written(run: Run) -> None:
@@ -273,7 +273,7 @@ def test_an_environment_with_other_values_is_refused_by_key(run: Run, text: str,
         remembered_data(run.folder)
     start = f"{run.folder / 'environment.json'}: does not say what the run was trained on ({reason}"
     assert str(refused.value).startswith(start)
-    assert str(refused.value).endswith("). Put a copy of it back, or name a new --run.")
+    assert str(refused.value).endswith("). Restore a copy, or name a new --run.")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 class TenchError(Exception):
     """Something in the data, a file or the machine stops the work. The command line exits with 1.
 
-    Of several arguments each is a line. A newline inside one comes from a name in it, and is escaped when printed.
+    Each argument is one line. A newline inside one comes from a name, and is escaped when printed.
     """
 
     def __str__(self) -> str:
@@ -18,7 +18,7 @@ class PassingError(TenchError):
 
 
 class UsageError(TenchError):
-    """What was asked for cannot be: an unknown name, an option out of range. The command line exits with 2."""
+    """An invalid request: an unknown name, an option out of range. The command line exits with 2."""
 
 
 def nearest(word: str, known: list[str]) -> str:

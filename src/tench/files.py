@@ -35,7 +35,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # regular files do not care
     except OSError as error:
-        link = " It is a link: restore what it leads to, or remove it." if os.path.islink(path) else ""
+        link = " It is a link: restore its target, or remove it." if os.path.islink(path) else ""
         # A socket cannot be opened at all.
         reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror
         raise TenchError(f"{path}: cannot be read ({reason}).{link}") from error
@@ -85,30 +85,30 @@ def write_text(path: Path, text: str) -> None:
 
 
 def require_place(path: str | Path, what: str) -> None:
-    """Raise UsageError where no such file can be written. what: "the preview", for messages."""
+    """Raise UsageError if the file cannot be written. what: "the preview", for messages."""
     folder = Path(path).absolute().parent
-    while not folder.exists():  # those that are missing are made
+    while not folder.exists():  # missing ones are created
         folder = folder.parent
     if Path(path).is_dir():
         raise UsageError(f"{path}: is a folder, so {what} cannot be written there. Name a file.")
     try:
-        with tempfile.TemporaryFile(dir=folder):  # permissions tell nothing to root, and little of /proc
+        with tempfile.TemporaryFile(dir=folder):  # permission bits mean nothing to root, and little in /proc
             pass
     except OSError as error:
         raise UsageError(
-            f"{path}: {what} cannot be written there: {folder} takes no files ({error.strerror}). Name another file."
+            f"{path}: {what} cannot be written there: {folder} is not writable ({error.strerror}). Name another file."
         ) from error
 
 
 def require_png(path: str | Path, what: str) -> None:
     """Raise UsageError unless the name ends in .png and can be written. what: "the preview", for messages."""
     if Path(path).suffix.lower() != ".png":
-        raise UsageError(f"{path}: {what} is a PNG; name a file that ends in .png.")
+        raise UsageError(f"{path}: {what} is a PNG. Name a file that ends in .png.")
     require_place(path, what)
 
 
 def write_png(path: str | Path, picture: "Image", what: str) -> None:
-    """Write a picture as a PNG, complete or not at all. Raises UsageError where it cannot be written."""
+    """Write a picture as a PNG, complete or not at all. Raises UsageError if it cannot be written."""
     try:
         with complete_file(Path(path)) as part:
             picture.save(part, format="PNG")
@@ -123,7 +123,7 @@ def require_space(path: Path, num_bytes: int, where: str) -> None:
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
         raise TenchError(
-            f"{where}: {num_bytes / 1e9:,.1f} GB of it must be copied to {path.parent}, where {free / 1e9:,.1f} GB are "
+            f"{where}: {num_bytes / 1e9:,.1f} GB must be copied to {path.parent}, but only {free / 1e9:,.1f} GB are "
             "free. Make room there, or set TENCH_CACHE to a folder on a larger disk."
         )
 

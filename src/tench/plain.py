@@ -1,4 +1,4 @@
-"""Plain values from files (JSON, YAML, a checkpoint) as the types they should have.
+"""Convert plain values from files (JSON, YAML, a checkpoint) to typed ones.
 
 A run directory or a recipe may come from anybody, so a file's values are checked once, when it is loaded, against the
 type that the code works with: a dataclass, a TypedDict, or Python's own types. An error names the key, what was found
@@ -43,7 +43,7 @@ def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -
 
     kind: a dataclass, a TypedDict, Literal, a union, tuple, list, dict, int, float, str, bool, None, Any or another
     class. Lists become tuples if tuples are asked for. Numbers must be finite, and true is not a number. where: the
-    key, for messages. written_numbers: take "1e-4" for a number, which YAML 1.1 takes for text.
+    key, for messages. written_numbers: accept "1e-4" as a number, which YAML 1.1 reads as text.
     """
     options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     inside: PlainError | None = None
@@ -66,11 +66,11 @@ def _is_record(kind: Any) -> bool:
 
 
 _NOT = object()
-"""What a value is that has not the type."""
+"""A description of a value of the wrong type."""
 
 
 def _as_one(value: Any, kind: Any, where: str, written_numbers: bool) -> Any:
-    """The value as a type that is no union; _NOT if it is of another. What is inside may raise PlainError."""
+    """The value as a non-union type; _NOT if it has another type. Nested values may raise PlainError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
 
     def inside(one: Any, kind: Any, key: object) -> Any:
@@ -174,7 +174,7 @@ def require_file(path: Path) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text holds. Raises ValueError for all that is not JSON, or nested too deeply."""
+    """The value of a JSON text. Raises ValueError if it is not JSON or nests too deeply."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -182,7 +182,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def read_json(path: Path, kind: Any) -> Any:
-    """What a JSON file holds, as the type `kind`. Raises ValueError with the reason, or OSError."""
+    """The value of a JSON file as the type `kind`. Raises ValueError with the reason, or OSError."""
     require_file(path)
     if (size := path.stat().st_size) > _MAX_JSON_BYTES:
         raise ValueError(f"has {size:,} bytes, more than {_MAX_JSON_BYTES:,}")

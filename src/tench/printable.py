@@ -1,4 +1,4 @@
-"""What reaches a terminal: names of files and classes come from anybody, and a terminal obeys what it is sent.
+"""Make text safe to print: names of files and classes can come from anybody, and a terminal obeys control characters.
 
 A control character retitles or repaints the terminal, a newline forges a line of output, a bidirectional override shows
 a name backwards. All output passes through streams that show these as Python writes them in a string (\\x1b, \\u202e),
@@ -42,7 +42,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 class _Guard:
-    """A text stream that passes on what is printable. A newline inside a piece of text is escaped unless `lines`."""
+    """A text stream that passes on printable text. A newline inside a piece of text is escaped unless `lines`."""
 
     def __init__(self, stream: IO[str], lines: bool) -> None:
         self.stream, self._lines = stream, lines
@@ -62,7 +62,7 @@ class _Guard:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Inside, what is printed is printable.
+    """Make everything printed in this block printable.
 
     A text of several lines is printed line by line on stdout. stderr takes newlines, for warnings of libraries: our own
     messages escape names before.

@@ -1,14 +1,14 @@
-"""The run directory: what a run leaves behind, and where.
+"""The run directory: the files that a run writes.
 
     recipe.yaml        every value, each `auto` resolved
     environment.json   versions, machine, commit, the dataset and its fingerprint
     classes.json       the classes in the order of the labels
-    bad_images.json    those that were left out or fixed, where there are any
+    bad_images.json    images that were left out or fixed, if any
     metrics.jsonl      one object per log line and per validation (`kind`: step, epoch)
     metrics.csv        the validations as a table
     last.ckpt          all that resuming needs
     best.safetensors   the best weights so far, with model.json
-    tensorboard/       the lines of metrics.jsonl for TensorBoard, where that was asked for
+    tensorboard/       the lines of metrics.jsonl for TensorBoard, if requested
 
 metrics.jsonl grows line by line; every other file appears complete or not at all. A lock keeps a second process out.
 """
@@ -38,17 +38,17 @@ RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
 METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
 _TABLE = "metrics.csv"
 _FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD)
-"""What a run writes complete or not at all."""
+"""Files that a run writes complete or not at all."""
 
 
 class Environment(TypedDict):
-    """What is read of environment.json; it holds more, for people."""
+    """The part of environment.json that is read; it holds more, for people."""
 
     data: TrainedOn
 
 
 class Record(TypedDict):
-    """What is read of a line of metrics.jsonl; it holds more numbers."""
+    """The part of a line of metrics.jsonl that is read; it holds more numbers."""
 
     kind: Literal["step", "epoch"]
     step: int
@@ -75,7 +75,9 @@ class Run:
                 raise UsageError(f"{path}: is a file; --run names a directory.")
             others = [entry.name for entry in path.iterdir() if entry.name[0] != "."] if path.is_dir() else []
             if others and not _is_run(others):
-                raise UsageError(f"{path}: holds files, but no run ({RECIPE} is missing). Name another directory.")
+                raise UsageError(
+                    f"{path}: holds files, but is not a run ({RECIPE} is missing). Name another directory."
+                )
             path.mkdir(parents=True, exist_ok=True)
             return cls(path)
         runs = Path("runs")
@@ -110,18 +112,18 @@ class Run:
             raise TenchError(
                 f"{self.folder}: another process is training in this run. Wait for it or stop it."
             ) from None
-        if self.exists:  # else whatever lies there is not ours
+        if self.exists:  # otherwise the files there are not ours
             remove_parts(self.folder, _FILES)
         return held
 
     def discard(self) -> None:
-        """Remove the directory if nothing was begun in it."""
+        """Remove the directory if no run has begun in it."""
         (self.folder / _LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something is in it
             self.folder.rmdir()
 
     def begin(self, recipe_yaml: str, environment: dict[str, Any], classes: dict[str, Any]) -> None:
-        """Write what is known before the first step; the recipe last, for it marks a run as begun."""
+        """Write the files known before the first step; the recipe last, because it marks a run as begun."""
         self.write_json(ENVIRONMENT, environment)
         self.write_json(CLASSES, classes)
         write_text(self.folder / RECIPE, recipe_yaml)
@@ -132,12 +134,12 @@ class Run:
             data: dict[str, Any] = read_json(path, Environment)
         except FileNotFoundError as error:
             raise TenchError(
-                f"{path}: cannot be read ({error}), so {RECIPE} beside it is not of a run. Name another directory."
+                f"{path}: cannot be read ({error}), so {RECIPE} beside it does not belong to a run. Name another "
+                "directory."
             ) from error
         except (OSError, ValueError) as error:
             raise TenchError(
-                f"{path}: does not say what the run was trained on ({error}). Put a copy of it back, or name a new "
-                "--run."
+                f"{path}: does not say what the run was trained on ({error}). Restore a copy, or name a new --run."
             ) from error
         return data
 
@@ -162,7 +164,7 @@ class Run:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except ValueError as error:
-            raise TenchError(f"{path}: is not text ({error}). Put a copy of it back, or name a new --run.") from error
+            raise TenchError(f"{path}: is not text ({error}). Restore a copy, or name a new --run.") from error
         records: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             try:
@@ -207,17 +209,16 @@ class Run:
         if not path.exists():
             if (num_epochs := len(self.metrics("epoch"))) > 1:  # one can be logged and killed before it is saved
                 raise TenchError(
-                    f"{path}: is missing, but {METRICS} tells of {num_epochs} epochs. Put a copy of it back, or name a "
-                    "new --run."
+                    f"{path}: is missing, but {METRICS} has {num_epochs} epochs. Restore a copy, or name a new --run."
                 )
             return None
         try:
             state: dict[str, Any] = load_pickle(path)
         except TenchError:
             raise
-        except Exception as error:  # torch.load has no error of its own for what is no checkpoint
+        except Exception as error:  # torch.load raises no specific error for a file that is not a checkpoint
             raise TenchError(
-                f"{path}: cannot be read ({reason_of(error)}). Put a copy of it back, or name a new --run."
+                f"{path}: cannot be read ({reason_of(error)}). Restore a copy, or name a new --run."
             ) from error
         return state
 
@@ -226,7 +227,7 @@ class Run:
 
 
 def remembered_data(folder: str | Path) -> dict[str, Any] | None:
-    """What the run in a folder was trained on (source, val, val_fraction, ...); None if it is no run."""
+    """The data of the run in a folder (source, val, val_fraction, ...); None if it is not a run."""
     run = Run(Path(folder))
     if not run.exists:
         return None

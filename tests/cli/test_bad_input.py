@@ -61,7 +61,7 @@ def test_an_empty_folder_says_what_is_expected(run: Run, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     code, error = train(run, tmp_path / "empty", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'empty'}: holds no images. A folder of class folders with images in them is expected." in error
+    assert f"{tmp_path / 'empty'}: holds no images. Expected a folder of class folders with images in them." in error
 
 
 def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
@@ -116,7 +116,9 @@ def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pyt
     assert main(["check", str(classes)]) == 1  # read anew: replacing a file leaves its folder's time alone
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"bad: {classes / 'train/cat/0.jpg'}: empty (0 bytes) (train, cat/0.jpg)"
-    assert shown[1].startswith(f"bad: {classes / 'train/dog/3.jpg'}: no image: starts with bytes b'this is no pictu'")
+    assert shown[1].startswith(
+        f"bad: {classes / 'train/dog/3.jpg'}: not an image: starts with bytes b'this is no pictu'"
+    )
     assert shown[-1].startswith(f"{classes}: 16 images, 2 bad. ")
     assert main(["check", str(classes), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -153,7 +155,7 @@ def test_labels_and_images_of_different_counts_are_refused(run: Run, tmp_path: P
     folder = tmp_path / "mnist"
     assert (
         f"{folder}/train-images-idx3-ubyte.gz holds 20 images, but {folder}/train-labels-idx1-ubyte holds 19 labels. "
-        "They are not of one set: copy or download both again."
+        f"They do not belong together. Copy or download both again."
     ) in error
 
 
@@ -257,7 +259,7 @@ def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tm
     card.write_text(card.read_text().replace('"mlp"', '"resnet20"'))
     code, error = run("evaluate", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights are not of resnet20 for these classes" in error
+    assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights do not fit resnet20 for these classes" in error
 
 
 def test_a_run_of_another_recipe_is_not_continued(run: Run, classes: Path, tmp_path: Path) -> None:
@@ -307,14 +309,17 @@ def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, cla
     picture = tmp_path / "views.jpg"
     assert run("info", classes, "--preview", picture)[0] == 2
     assert run("info", classes, "--preview", picture)[1].endswith(
-        f"tench info: {picture}: the preview is a PNG; name a file that ends in .png.\n"
+        f"tench info: {picture}: the preview is a PNG. Name a file that ends in .png.\n"
     )
     folder = tmp_path / "folder.png"
     folder.mkdir()
     below_a_file = classes / "train" / "cat" / "0.jpg" / "views.png"
     for place, reason in (
         (folder, "is a folder, so the preview cannot be written there. Name a file."),
-        (below_a_file, f"the preview cannot be written there: {below_a_file.parent} takes no files (Not a directory)."),
+        (
+            below_a_file,
+            f"the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
+        ),
     ):
         code, error = run("info", classes, "--preview", place)
         assert code == 2
@@ -325,7 +330,10 @@ def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, cla
 def test_a_recipe_for_no_preview_is_a_usage_error(run: Run) -> None:
     code, error = run("info", "digits", "--recipe", "digits")
     assert code == 2
-    assert error == "tench info: --recipe says what --preview FILE.png draws; name a file too, or leave it out.\n"
+    assert (
+        error
+        == "tench info: --recipe selects what --preview FILE.png draws. Give --preview too, or leave --recipe out.\n"
+    )
 
 
 def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(

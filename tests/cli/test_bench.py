@@ -76,7 +76,7 @@ def test_anything_else_to_measure_is_a_usage_error_that_lists_what_there_is(
 ) -> None:
     code, error = failure(capsys, "bench", *arguments)
     assert code == 2
-    assert "Say what to measure: tench bench input, train, models." in error
+    assert "Usage: tench bench input, train, models." in error
     assert ("Did you mean 'input'?" in error) == (arguments == ["inputs"])
 
 
@@ -150,7 +150,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
         (["--image-size", "0"], 2, "input.image_size is 0"),
         (["--threads", "0"], 2, "The number of threads is 0"),
         (["--seconds", "-1"], 2, "The time to measure is -1 s"),
-        (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG; name a file that ends in .png."),
+        (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
         (["--recipe", "nothing"], 2, "nothing: no recipe of that name"),
     ],

@@ -38,7 +38,7 @@ def test_good_photographs_exit_with_0_and_leave_a_certificate(photos: Path, caps
     assert shown(capsys) == [
         "grey: 1 (one channel, read as three equal ones), such as train/roof/0.jpg",
         "cmyk: 1 (four printing colours, converted to RGB without a profile), such as train/petal/1.jpg",
-        f"{photos}: 24 images, 0 bad. This is kept: a training on the same content says so.",
+        f"{photos}: 24 images, 0 bad. The result is kept: training on the same content reports it.",
     ]
     found = certificate_of(open_source(photos))
     assert found is not None
@@ -67,7 +67,7 @@ def test_duplicates_are_shown_by_kind_and_exit_with_0(photos: Path, capsys: pyte
     lines = shown(capsys)
     start = lines.index("duplicates: 6 images in 3 groups of the same content")
     assert lines[start + 1 : start + 7] == [
-        "  1 across splits, so that what is validated on was trained on:",
+        "  1 across splits, so training images are also validated on:",
         "    train/roof/1.jpg = val/roof/again.jpg",
         "  1 with different labels:",
         "    train/petal/0.jpg = train/water/wrong.jpg",

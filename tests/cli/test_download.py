@@ -107,7 +107,7 @@ def test_a_set_is_downloaded_and_the_next_command_is_named(tmp_path: Path, capsy
     dest = tmp_path / "my digits"
     assert main(["download", "mnist", str(dest)]) == 0
     shown = capsys.readouterr()
-    assert shown.out == f"Next: tench train '{dest}' (tench info '{dest}' shows what it holds)\n"
+    assert shown.out == f"Next: tench train '{dest}' (tench info '{dest}' shows its content)\n"
     assert f"{dest}/train-images-idx3-ubyte.gz: complete, with the published MD5." in shown.err
     assert {path.name: path.read_bytes() for path in dest.iterdir()} == small_mnist()
     assert main(["info", str(dest)]) == 0
@@ -144,12 +144,12 @@ def test_a_mirror_without_the_files_ends_with_1_and_one_message(
 
 def test_an_unknown_name_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "minst", str(tmp_path)]) == 2
-    assert "tench download: 'minst': no dataset of that name. Did you mean 'mnist'" in capsys.readouterr().err
+    assert "tench download: 'minst': no such dataset. Did you mean 'mnist'" in capsys.readouterr().err
 
 
 def test_a_name_without_a_folder_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "mnist"]) == 2
-    assert capsys.readouterr().err == "tench download: Where to? Name a folder: tench download mnist DEST.\n"
+    assert capsys.readouterr().err == "tench download: DEST is missing. Name a folder: tench download mnist DEST.\n"
 
 
 def test_the_help_tells_of_the_mirror(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,11 +60,11 @@ def test_the_plan_and_the_result_are_told(run: Run, photos: Path, tmp_path: Path
         f"{photos} (folder, 3 classes) -> {dest}\n"
         "  webdataset: train 18, val 6 images in 2 files, bytes untouched\n"
         "  NEEDED\n"
-        f"{dest}: train 18, val 6 images, SIZE; read back and found the same.\n"
+        f"{dest}: train 18, val 6 images, SIZE; read back and verified.\n"
     )
     code, out, error = run("prepare", photos, dest)
     assert (code, error) == (0, "")
-    assert out.splitlines()[-1] == f"{dest}: is complete already: train 18, val 6 images."
+    assert out.splitlines()[-1] == f"{dest}: is already complete: train 18, val 6 images."
 
 
 @pytest.mark.parametrize(
@@ -76,22 +76,22 @@ def test_the_plan_and_the_result_are_told(run: Run, photos: Path, tmp_path: Path
         (["--splits", "val"], "webdataset: val 6 images in 1 files, bytes untouched"),
         (
             ["--max-side", "32"],
-            "webdataset: train 18, val 6 images in 2 files, encoded anew as jpeg, max side 32, quality 90",
+            "webdataset: train 18, val 6 images in 2 files, re-encoded as jpeg, max side 32, quality 90",
         ),
-        (["--quality", "75"], "webdataset: train 18, val 6 images in 2 files, encoded anew as jpeg, quality 75"),
+        (["--quality", "75"], "webdataset: train 18, val 6 images in 2 files, re-encoded as jpeg, quality 75"),
         (
             ["--format", "png", "--square", "24"],
-            "webdataset: train 18, val 6 images in 2 files, encoded anew as png, square 24",
+            "webdataset: train 18, val 6 images in 2 files, re-encoded as png, square 24",
         ),
-        (["--format", "pixels"], "webdataset: train 18, val 6 images in 2 files, encoded anew as pixels"),
+        (["--format", "pixels"], "webdataset: train 18, val 6 images in 2 files, re-encoded as pixels"),
         (
             ["--format", "webp", "--quality", "50"],
-            "webdataset: train 18, val 6 images in 2 files, encoded anew as webp, quality 50",
+            "webdataset: train 18, val 6 images in 2 files, re-encoded as webp, quality 50",
         ),
-        (["--grey"], "webdataset: train 18, val 6 images in 2 files, encoded anew as jpeg, quality 90"),
+        (["--grey"], "webdataset: train 18, val 6 images in 2 files, re-encoded as jpeg, quality 90"),
         (
             ["--short-side", "64", "--enlarge"],
-            "webdataset: train 18, val 6 images in 2 files, encoded anew as jpeg, short side 64, quality 90",
+            "webdataset: train 18, val 6 images in 2 files, re-encoded as jpeg, short side 64, quality 90",
         ),
         (
             ["--splits", "train", "--val-fraction", "0.34", "--test-fraction", "0.34"],
@@ -119,7 +119,7 @@ def test_shards_have_about_the_size_that_was_asked_for(run: Run, photos: Path, t
 def test_notes_of_the_plan_are_told(run: Run, photos: Path, tmp_path: Path) -> None:
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", "--to", "folder", "--link", "symbolic")
     assert code == 0
-    assert "\n  24 of them are files already, and become symbolic links\n" in out
+    assert "\n  24 of them are files already and become symbolic links\n" in out
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", "--to", "folder", "--link", "copy")
     assert "links" not in out
 
@@ -129,7 +129,7 @@ def test_notes_of_the_plan_are_told(run: Run, photos: Path, tmp_path: Path) -> N
     (tmp_path / "list/train.lst").write_text("0\t0\t1\t0.jpg\n1\t1\t2\t1.jpg\n2\t2\t0\t2.jpg\n")
     code, out, _ = run("prepare", tmp_path / "list", tmp_path / "new", "--dry-run", "--to", "tfrecord")
     assert code == 0
-    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord holds the first, their class, alone."
+    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord holds only the first, their class."
 
 
 def test_json_is_the_plan_or_the_result(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_bad_images_are_listed_with_what_was_done(run: Run, photos: Path, tmp_pa
     assert code == 0
     assert sorted(out.splitlines()[3:5]) == [f"skipped: {cut}", f"skipped: {empty}"]
     assert told(out).splitlines()[-1] == (
-        f"{tmp_path}/skip: train 16, val 6 images, SIZE; read back and found the same, 2 of them bad."
+        f"{tmp_path}/skip: train 16, val 6 images, SIZE; read back and verified, 2 of them bad."
     )
     code, out, _ = run("prepare", photos, tmp_path / "fix", "--bad", "fix")
     assert code == 0
@@ -289,7 +289,7 @@ def test_a_bad_image_that_is_to_be_encoded_anew_fails_with_its_file_and_the_reme
     assert code == 1
     assert error.splitlines()[1:] == [
         f"tench prepare: {photos}/train/roof/1.jpg: truncated JPEG: Premature end of JPEG file.",
-        "With --bad skip it is left out, with --bad fix decoded as far as it goes; 'tench check SOURCE' names every "
+        "Leave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names every "
         "such image.",
     ]
 
@@ -301,8 +301,8 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
     code, out, error = run("prepare", photos, tmp_path / "new", "--to", to)
     assert (code, out) == (1, "")
     assert error.splitlines()[1:] == [
-        f"tench prepare: {photos}/train/roof/1.jpg: empty (0 bytes), and so are 1 more. With --bad skip they are left "
-        "out; 'tench check SOURCE' names every image that is bad."
+        f"tench prepare: {photos}/train/roof/1.jpg: empty (0 bytes), and so are 1 more. Leave them out with --bad "
+        f"skip. 'tench check SOURCE' names every bad image."
     ]
     assert not (tmp_path / "new").exists()
     code, out, _ = run("prepare", photos, tmp_path / "new", "--to", to, "--bad", "skip")
@@ -317,15 +317,18 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
         (["--max-side", "4"], "--max-side 4: should be 8 to 65,500 pixels."),
         (["--quality", "0"], "--quality 0: should be 1 to 100."),
         (["--quality", "101"], "--quality 101: should be 1 to 100."),
-        (["--enlarge"], "--enlarge goes with --short-side."),
-        (["--shards", "0"], "--shards: one or two numbers from 1, for train and for each other split."),
-        (["--shards", "1", "2", "3"], "--shards: one or two numbers from 1, for train and for each other split."),
-        (["--shard-size", "0"], "--shard-size: should be more than 0."),
-        (["--shard-size", "nan"], "--shard-size nan: should be a number of megabytes."),
-        (["--shard-size", "inf"], "--shard-size inf: should be a number of megabytes."),
+        (["--enlarge"], "--enlarge requires --short-side."),
+        (["--shards", "0"], "--shards: expected one or two numbers of at least 1, for train and for each other split."),
+        (
+            ["--shards", "1", "2", "3"],
+            "--shards: expected one or two numbers of at least 1, for train and for each other split.",
+        ),
+        (["--shard-size", "0"], "--shard-size must be more than 0."),
+        (["--shard-size", "nan"], "--shard-size nan: expected a number of megabytes."),
+        (["--shard-size", "inf"], "--shard-size inf: expected a number of megabytes."),
         (
             ["--splits", "train", "--val-fraction", "0.6", "--test-fraction", "0.4"],
-            "--val-fraction 0.6 and --test-fraction 0.4 leave nothing for train: together they must be less than 1.",
+            "--val-fraction 0.6 and --test-fraction 0.4 leave nothing for train. Together they must be less than 1.",
         ),
         (
             ["--splits", "train", "--val-fraction", "1.5"],
@@ -343,14 +346,14 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
         (["-j", "-3"], "The number of threads is -3, but should be 1 or more, or 0 for one per core."),
         (["--splits", "dev"], "--splits dev: SOURCE has train, val, of which are written: train, val, test."),
         (["--splits", "test"], "--splits test: SOURCE has train, val, of which are written: train, val, test."),
-        (["--val-fraction", "0.1"], "--val-fraction: there is a split val already, or no train to take it from."),
+        (["--val-fraction", "0.1"], "--val-fraction: there is already a split val, or no train to take it from."),
         (
             ["--splits", "val", "--test-fraction", "0.1"],
-            "--test-fraction: there is a split test already, or no train to take it from.",
+            "--test-fraction: there is already a split test, or no train to take it from.",
         ),
         (
             ["--to", "list", "--style", "kaggle"],
-            "Kaggle's lists leave out the suffix .JPEG, which every image must have; train/petal/0.jpg has another. "
+            "Kaggle's lists omit the suffix .JPEG, so every image must have it; train/petal/0.jpg has another. "
             "Choose another --style.",
         ),
     ],
@@ -389,14 +392,14 @@ def test_a_missing_source_is_a_usage_error(run: Run, tmp_path: Path) -> None:
 def test_a_destination_that_holds_something_is_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert usage_error(run, photos, tmp_path / "file") == (
-        f"{tmp_path}/file: is a file; the destination is a folder. Name another."
+        f"{tmp_path}/file: is a file, but the destination must be a folder. Name another."
     )
     (tmp_path / "full").mkdir()
     for name in "dcba":
         (tmp_path / "full" / name).write_text("")
     assert usage_error(run, photos, tmp_path / "full") == (
-        f"{tmp_path}/full: holds a, b, c, ... (4 in all) already, and nothing there is overwritten. Name a folder that "
-        "is empty or does not exist."
+        f"{tmp_path}/full: holds a, b, c, ... (4 in all), and nothing is overwritten. Name a folder that is empty or "
+        f"does not exist."
     )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == list("abcd")
 
@@ -405,7 +408,7 @@ def test_a_destination_that_holds_something_is_a_usage_error(run: Run, photos: P
 def test_a_destination_inside_the_source_is_a_usage_error(run: Run, photos: Path, inside: str) -> None:
     before = sorted(photos.rglob("*"))
     assert usage_error(run, photos, photos / inside) == (
-        f"{photos / inside}: lies in the source {photos}, which is never changed. Name a folder outside."
+        f"{photos / inside}: lies in the source {photos}, which is never changed. Name a folder outside it."
     )
     assert sorted(photos.rglob("*")) == before
 
@@ -424,7 +427,7 @@ def test_a_test_split_without_labels_cannot_be_a_set_by_itself(run: Run, photos:
     part(40, 30).save(photos / "test/1.jpg")
     for to in ("webdataset", "folder", "list", "tfrecord", "recordio"):
         assert usage_error(run, photos, tmp_path / "new", "--to", to, "--splits", "test") == (
-            "None of the images has a label, so what is written would have no classes. Write another split beside them "
+            "None of the images has a label, so the result would have no classes. Write another split beside them "
             "(--splits)."
         )
         assert not (tmp_path / "new").exists()
@@ -437,7 +440,7 @@ def test_a_destination_that_is_not_complete_is_told(run: Run, photos: Path, tmp_
     code, out, error = run("info", dest)
     assert (code, out) == (1, "")
     assert error == (
-        f"tench info: {dest}: is being prepared, and not complete. Run the same tench prepare command again.\n"
+        f"tench info: {dest}: tench prepare has not finished it. Run the same tench prepare command again.\n"
     )
     assert run("prepare", photos, dest, "--max-side", "32", "--bad", "skip")[0] == 0
     code, out, error = run("info", dest)

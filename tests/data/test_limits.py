@@ -24,7 +24,7 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
         file.truncate(20 * 10**9)
     assert refusal(tmp_path / "classes.txt") == (
         f"{tmp_path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
-        "damaged or is something else: replace it, or move it out of the data set."
+        f"damaged or is something else. Replace it, or move it out of the data set."
     )
     assert "at most 16,777,216" in refusal(tmp_path / "classes.txt", at_most=LIMITS.classes_bytes)
     assert "at most 10" in refusal(tmp_path / "classes.txt", Limits(member_bytes=10))
@@ -44,6 +44,5 @@ def test_a_pipe_a_folder_and_a_missing_file_are_refused_at_once(tmp_path: Path) 
     assert refusal(tmp_path) == f"{tmp_path}: is a folder, not a file. Give a file or a folder."
     assert refusal(tmp_path / "missing") == f"{tmp_path}/missing: cannot be read (No such file or directory)."
     assert refusal(tmp_path / "link") == (
-        f"{tmp_path}/link: cannot be read (No such file or directory). It is a link: restore what it leads to, or "
-        "remove it."
+        f"{tmp_path}/link: cannot be read (No such file or directory). It is a link: restore its target, or remove it."
     )

@@ -50,7 +50,7 @@ def test_an_option_that_the_layout_does_not_take_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source("digits", label="breed")
     assert str(error.value) == (
-        "digits: --label changes nothing in the layout digits. It takes --min-images, --val-per-class."
+        "digits: --label has no effect on the layout digits, which takes --min-images, --val-per-class."
     )
 
 

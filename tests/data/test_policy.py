@@ -58,7 +58,7 @@ def test_a_check_that_found_bad_images_stops_a_training_before_it_begins(damaged
     text, file = str(error.value), damaged / "train/petal/2.jpg"
     assert text.startswith(f"{file}: empty (0 bytes) (train, petal/2.jpg). It is one of 3 bad images of {damaged}, by ")
     assert text.endswith(
-        "Restore them; or leave them out with --bad skip, or decode JPEGs as far as they go with --bad fix."
+        "Restore them, leave them out with --bad skip, or decode JPEGs as far as they go with --bad fix."
     )
 
 
@@ -143,8 +143,8 @@ def test_what_could_not_be_read_is_looked_at_again_and_not_left_out(damaged: Pat
     with pytest.raises(PassingError) as refused:
         policy.apply(dataset, "skip", ["train"])
     assert str(refused.value) == (
-        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so "
-        "whether they are bad is not known. Make them readable, or remove them."
+        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so it is "
+        f"unknown whether they are bad. Make them readable, or remove them."
     )
     unplugged.clear()
     left, handled = policy.apply(dataset, "skip", ["train"])
@@ -161,7 +161,7 @@ def test_without_a_certificate_a_file_that_cannot_be_read_is_not_left_out_either
 ) -> None:
     dataset = open_source(damaged)
     unplugged.append(damaged / "train/roof/0.jpg")
-    with pytest.raises(PassingError, match=r"1 images of .* cannot be read, so whether they are bad is not known"):
+    with pytest.raises(PassingError, match=r"1 images of .* cannot be read, so it is unknown whether they are bad"):
         policy.apply(dataset, "fix", ["train"])
     unplugged.clear()
     assert {one["key"] for one in policy.apply(dataset, "fix", ["train"])[1]} == {"petal/2.jpg", "roof/3.jpg"}

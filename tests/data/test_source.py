@@ -146,7 +146,7 @@ def test_a_source_opened_anew_has_an_image_that_was_replaced_in_place(photos: Pa
     image.write_bytes(shorter[:100])  # in place: the folder's time stays
     train = open_source(photos).splits["train"]
     assert train.key(9) == "roof/3.jpg"
-    with pytest.raises(TenchError, match=r"have the dataset read anew and checked: tench check SOURCE$"):
+    with pytest.raises(TenchError, match=r"read and check the dataset again: tench check SOURCE$"):
         train.read(9)
     assert open_source(photos, anew=True).splits["train"].read(9) == shorter[:100]
     assert open_source(photos).splits["train"].read(9) == shorter[:100]
@@ -206,7 +206,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused_and_not_remembered(
         return contents
 
     monkeypatch.setattr(folder, "read", slow)
-    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while the table was made. Wait until"):
+    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while it was being read. Wait until"):
         open_source(photos)
     monkeypatch.setattr(folder, "read", read)
     assert len(open_source(photos).splits["train"]) == 18
@@ -221,7 +221,7 @@ def test_a_folder_that_vanishes_while_it_is_read_is_named(photos: Path, monkeypa
         return contents
 
     monkeypatch.setattr(folder, "read", slow)
-    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while the table was made"):
+    with pytest.raises(TenchError, match=f"^{photos}/train/roof: changed while it was being read"):
         open_source(photos)
 
 
@@ -328,7 +328,7 @@ def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
 ) -> None:
     (tmp_path / "file").write_bytes(content)
     expected = beginning.decode() if isinstance(beginning, bytes) else beginning
-    with pytest.raises(TenchError, match=f"/file: a file that holds no data set known here; {expected}"):
+    with pytest.raises(TenchError, match=f"/file: not a data set in a known layout; {expected}"):
         open_source(tmp_path / "file")
 
 
@@ -387,7 +387,7 @@ def test_labels_are_mapped_by_id_when_the_classes_come_in_another_order(
     val = matched(dataset.splits["val"], dataset, other, "run 7")
     keys = val.keys()
     assert [other.ids[label] for label in val.labels] == [key.split("/")[0] for key in keys]
-    message = f"{photo_folder}: has the classes of run 7 in another order; labels are mapped by class id."
+    message = f"{photo_folder}: has the classes of run 7 in another order; labels are remapped by class id."
     assert message in log.messages
 
 
@@ -522,9 +522,7 @@ def test_two_layouts_in_one_folder_are_an_error_that_names_both(tmp_path: Path) 
     payload = struct.pack("<IfQQ", 0, 1.0, 0, 0) + b"image"
     frame = struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
     (tmp_path / "set/train.rec").write_bytes(frame)
-    with pytest.raises(
-        TenchError, match=r"set: holds more than one dataset: mnist and recordio\. Move one of them away"
-    ):
+    with pytest.raises(TenchError, match=r"set: holds more than one dataset: mnist and recordio\. Move one away"):
         open_source(tmp_path / "set")
 
 

@@ -39,7 +39,7 @@ def test_the_file_name_counts_before_the_nearest_folder() -> None:
 def test_paths_that_name_no_split_are_all_train() -> None:
     assert group_by_split(["a.rec", "b.rec"], "/set", "record files") == (
         {"train": ["a.rec", "b.rec"]},
-        ["No name says a split: all record files are train."],
+        ["No name contains a split: all record files are train."],
     )
 
 
@@ -52,7 +52,7 @@ def test_a_path_that_names_no_split_beside_others_that_do_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train.tar", "extra.tar"], "/set", "shards")
     assert str(error.value) == (
-        "/set: 1 of the shards do not say in their name whether they are train, val or test: extra.tar. Others do: "
+        "/set: 1 of the shards have no split in their name (train, val or test): extra.tar. Others do: "
         "train.tar (train). Leave them out with --exclude PATTERN, rename them, or name the files to use."
     )
 
@@ -61,8 +61,8 @@ def test_trainval_beside_val_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train_val.rec", "val.rec"], "/set", "record files")
     assert str(error.value) == (
-        "/set: train_val.rec holds train and val together, and val.rec holds val again, so validation images would be "
-        "trained on. Leave one of them out, for example with --exclude 'train_val.rec'."
+        "/set: train_val.rec holds train and val together, and val.rec repeats val, so validation images would be "
+        "trained on. Leave one out, for example with --exclude 'train_val.rec'."
     )
 
 
@@ -70,8 +70,8 @@ def test_a_name_with_two_splits_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train_test.tar"], "/set", "shards")
     assert str(error.value) == (
-        "/set: train_test.tar has the words of several splits in its name: test and train. Rename it, or say which "
-        "split it is with --split-from REGEX."
+        "/set: train_test.tar contains words of several splits: test and train. Rename it, or name the split with "
+        "--split-from REGEX."
     )
 
 
@@ -106,7 +106,7 @@ def test_the_word_of_a_folder_further_up_does_not_matter() -> None:
 def test_a_folder_called_by_a_split_counts_for_files_that_name_none() -> None:
     assert group_by_split(["0.tar"], "/set/val", "shards", root="val") == (
         {"val": ["0.tar"]},
-        ["The folder val says the split: all shards are val."],
+        ["The folder val names the split: all shards are val."],
     )
     assert group_by_split(["0.tar"], "/set/train", "shards", root="train") == ({"train": ["0.tar"]}, [])
     assert group_by_split(["0.tar"], "/my_test", "shards", root="my_test")[0] == {"train": ["0.tar"]}
@@ -124,8 +124,7 @@ def test_split_from_takes_a_regular_expression_or_the_depth_of_a_folder() -> Non
     with pytest.raises(TenchError) as error:
         group_by_split(paths, "/set", "files", split_from="(phase.)")
     assert str(error.value) == (
-        "x/phase1-0.rec: --split-from '(phase.)' finds 'phase1' in it, which does not name one split (train, val or "
-        "test)."
+        "x/phase1-0.rec: --split-from '(phase.)' finds 'phase1', which is not a split (train, val or test)."
     )
     with pytest.raises(TenchError) as error:
         group_by_split(["train.rec", "b.rec"], "/set", "files", split_from="(train|val)")

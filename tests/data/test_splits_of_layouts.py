@@ -146,31 +146,31 @@ def test_the_folder_says_the_split_if_the_name_does_not(tmp_path: Path, layout: 
 def test_files_that_say_nothing_are_train_which_is_said(tmp_path: Path, layout: str) -> None:
     dataset = open_source(make(tmp_path / "set", layout, "part-0", "part-1"))
     assert sizes(dataset) == {"train": 4}
-    assert any(note.startswith("No name says a split: all ") for note in dataset.notes)
+    assert any(note.startswith("No name contains a split: all ") for note in dataset.notes)
 
 
 def test_a_file_that_says_nothing_beside_others_is_refused(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "train", "extra"))
     assert said.startswith(f"{tmp_path}/set: ")
-    assert "do not say in their name whether they are train, val or test: extra" in said
+    assert "have no split in their name (train, val or test): extra" in said
     assert said.endswith("Leave them out with --exclude PATTERN, rename them, or name the files to use.")
 
 
 def test_trainval_beside_val_is_refused(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "train_val", "val"))
     assert "holds train and val together, and val" in said
-    assert "so validation images would be trained on. Leave one of them out, for example with --exclude '" in said
+    assert "so validation images would be trained on. Leave one out, for example with --exclude '" in said
 
 
 def test_a_name_with_the_words_of_two_splits_is_refused(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "train_test-0", "val-0"))
-    assert "has the words of several splits in its name: test and train. Rename it, or say which split" in said
+    assert "contains words of several splits: test and train. Rename it, or name the split with --split-from" in said
 
 
 def test_two_configurations_are_a_question(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "full/train", "full/test", "mini/train"))
-    assert "of train are in several folders, which may be several forms of one data set: full/train" in said
-    assert f"Give the folder of one ({tmp_path}/set/full" in said
+    assert "of train are in several folders, possibly several forms of one data set: full/train" in said
+    assert f"Give one folder ({tmp_path}/set/full" in said
 
 
 def test_split_from_tells_the_split_of_files(tmp_path: Path, layout: str) -> None:

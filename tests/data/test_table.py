@@ -117,8 +117,8 @@ def test_an_unknown_class_is_an_error_that_names_it_and_the_known_ones() -> None
     with pytest.raises(TenchError) as error:
         ABC.index_of(Classes.of(["a", "x", "y"]), whose="photos/val", here="run 3")
     assert str(error.value) == (
-        "photos/val has 2 of its 3 classes that run 3 does not have: x, y. run 3 has 3 classes: a, b, c. "
-        "Check that both are of the same set of classes."
+        "photos/val has 2 of its 3 classes that run 3 does not have: x, y. run 3 has 3 classes: a, b, c. Check that "
+        "both are from the same data set."
     )
 
 
@@ -260,7 +260,7 @@ def test_a_label_out_of_range_is_refused(tmp_path: Path, label: int) -> None:
         saved(tmp_path, {"train": rows})
     assert str(error.value) == (
         f"somewhere (train): two.jpg has label {label}, but there are 3 classes (labels 0 to 2); "
-        "2 rows are like that. Check the label file."
+        "2 rows are affected. Check the label file."
     )
 
 
@@ -353,7 +353,7 @@ def test_a_file_that_was_cut_off_is_named_with_the_row_and_the_remedy(tmp_path: 
         train.read(1)
     assert str(error.value) == (
         f"{folder}/shard: row 1 (b) covers bytes 10-20, but the file ends after 15. It has changed since its table was "
-        "made, or was cut off while copying. Restore it, or have the dataset read anew and checked: tench check SOURCE"
+        f"made, or was cut off while copying. Restore it, or read and check the dataset again: tench check SOURCE"
     )
 
 
@@ -508,7 +508,7 @@ def test_several_datasets_are_one_with_classes_united_by_id(tmp_path: Path) -> N
     found = [(train.key(row), whole.classes.ids[train.labels[row]], train.read(row)) for row in range(len(train))]
     assert found == [("a/1", "a", b"one"), ("b/1", "b", b"two"), ("c/1", "c", b"three"), ("d/1", "d", b"four")]
     assert whole.classes.ids[whole.splits["val"].labels[0]] == "d"
-    assert whole.notes[-1] == "2 sources make one set of 4 classes; 1 are in more than one of them."
+    assert whole.notes[-1] == "2 sources make one set of 4 classes; 1 occur in several sources."
     other_way = unite([second, first])
     assert other_way.fingerprint == whole.fingerprint
 
@@ -521,7 +521,7 @@ def test_an_image_that_is_in_two_united_datasets_is_an_error(tmp_path: Path) -> 
 
 def test_classes_that_are_only_numbers_cannot_be_united(tmp_path: Path) -> None:
     part = saved(tmp_path, {"train": one_shard(tmp_path / "a", {"0": (b"one", 0)})}, Classes.numbered_to(2))
-    with pytest.raises(TenchError, match=r"has only numbers for its classes, so they cannot be united .*classes\.txt"):
+    with pytest.raises(TenchError, match=r"has only numbers for its classes, so it cannot be united .*classes\.txt"):
         unite([part, part])
 
 
@@ -537,8 +537,8 @@ def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeyp
         dataset.splits["train"].read(0)
     assert not isinstance(refused.value, PassingError)
     assert str(refused.value) == (
-        f"{tmp_path}/huge.jpg: 40,000,000,000 bytes, and at most 1,073,741,824 are read as one image. Remove it, or "
-        "convert it."
+        f"{tmp_path}/huge.jpg: the image has 40,000,000,000 bytes; at most 1,073,741,824 are read. "
+        "Remove it, or convert it."
     )
 
 

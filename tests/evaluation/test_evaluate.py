@@ -342,7 +342,7 @@ def test_images_without_labels_are_refused(trained: Path, tmp_path: Path) -> Non
     with pytest.raises(TenchError) as refused:
         evaluate_source(load(trained / "whole", "cpu"), str(tmp_path), split="test")
     assert str(refused.value) == (
-        f"{tmp_path} (test): 3 of 3 images have no label, the first is 0.png. "
+        f"{tmp_path} (test): 3 of 3 images have no label, such as 0.png. "
         "Training and evaluating need a label for each image; tench predict needs none."
     )
 

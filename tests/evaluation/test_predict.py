@@ -218,8 +218,10 @@ def test_pipes_devices_and_huge_files_are_named_and_the_others_classified(photos
     paths = [str(tmp_path / "pipe.jpg"), "/dev/zero", "/dev/null", str(tmp_path / "huge.jpg"), photos[0]]
     found = list(predict(classifier_of(24, 24), paths))
     assert [one.error for one in found] == [
-        *["is not a file"] * 3,
-        "40,000,000,000 bytes, and at most 1,073,741,824 are read as one image",
+        "is a named pipe, not a file. Give a file or a folder.",
+        *["is a device, not a file. Give a file or a folder."] * 2,
+        "has 40,000,000,000 bytes, but an image may have at most 1,073,741,824. The file is damaged or "
+        "is something else. Replace it, or move it out of the data set.",
         None,
     ]
 

@@ -116,7 +116,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="tench-fuzz-") as made:
         prepare(Path(made))
         sys.stdout = io.TextIOWrapper(os.fdopen(os.dup(1), "wb", 0), write_through=True)
-        os.dup2(2, 1)  # what libraries print is none of the protocol
+        os.dup2(2, 1)  # what libraries print is not one of the protocol
         serve(Path(made))
 
 

@@ -828,7 +828,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(begun: Path) -> None:
         train(begun)
     assert str(refused.value) == (
         f"{begun / 'last.ckpt'}: is a checkpoint of resnet20, but this run trains mlp. "
-        "Put the run's own checkpoint back, or name a new --run."
+        "Restore the run's own checkpoint, or name a new --run."
     )
 
 
@@ -839,8 +839,8 @@ def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begu
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: its weights are not of mlp for these classes: 1.weight has shape (128, 5) instead of "
-        "(128, 192). It was written for another architecture; name that one, or start a new run."
+        f"{begun / 'last.ckpt'}: its weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
+        "(128, 192). It was written for another architecture. Name that one, or start a new run."
     )
 
 
@@ -852,7 +852,7 @@ def test_a_damaged_checkpoint_is_refused(begun: Path, damage: str) -> None:
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value).startswith(f"{path}: cannot be read (")
-    assert str(refused.value).endswith("). Put a copy of it back, or name a new --run.")
+    assert str(refused.value).endswith("). Restore a copy, or name a new --run.")
 
 
 class Dangerous:
@@ -875,8 +875,7 @@ def test_a_checkpoint_that_is_gone_is_no_reason_to_begin_anew(undisturbed: Path,
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: is missing, but metrics.jsonl tells of 3 epochs. "
-        "Put a copy of it back, or name a new --run."
+        f"{begun / 'last.ckpt'}: is missing, but metrics.jsonl tells of 3 epochs. Restore a copy, or name a new --run."
     )
 
 

@@ -360,7 +360,7 @@ def test_a_val_without_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
-        f"{tmp_path} (val): 4 of 4 images have no label, the first is 0.png. "
+        f"{tmp_path} (val): 4 of 4 images have no label, such as 0.png. "
         "Training and evaluating need a label for each image; tench predict needs none."
     )
 
@@ -378,8 +378,8 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     assert len(names) == 6
     assert all(key.startswith(f"{name}/") for key, name in names.items())
     assert (
-        f"{tmp_path / 'other'}: has the classes of {tmp_path / 'mine'} in another order; labels are mapped by class id."
-        in caplog.messages
+        f"{tmp_path / 'other'}: has the classes of {tmp_path / 'mine'} in another order; labels are remapped by "
+        "class id." in caplog.messages
     )
 
 
@@ -414,7 +414,7 @@ def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) 
         open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert str(refused.value) == (
         f"{tmp_path / 'other'} has 1 of its 2 classes that {tmp_path / 'mine'} does not have: z. "
-        f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are of the same set of classes."
+        f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are from the same data set."
     )
 
 
@@ -454,7 +454,7 @@ def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str
     with pytest.raises(TenchError) as refused:
         open_data("made", None, Input())
     assert str(refused.value) == (
-        "made (train): 2 of 5 images have no label, the first is 2. "
+        "made (train): 2 of 5 images have no label, such as 2. "
         "Training and evaluating need a label for each image; tench predict needs none."
     )
 

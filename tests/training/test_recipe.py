@@ -401,8 +401,7 @@ def test_an_unknown_recipe_lists_the_nearest_and_all() -> None:
     with pytest.raises(UsageError) as refused:
         load_recipe("digit")
     assert str(refused.value) == (
-        "digit: no recipe of that name and no such file. Did you mean 'digits'? "
-        f"Packaged recipes: {', '.join(packaged_recipes())}."
+        f"digit: no such recipe or file. Did you mean 'digits'? Packaged recipes: {', '.join(packaged_recipes())}."
     )
 
 
@@ -486,5 +485,5 @@ def test_an_error_of_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: 
 def test_a_recipe_of_many_megabytes_or_a_pipe_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(b"#" * 2_000_000)
-    with pytest.raises(UsageError, match="has 2,000,000 bytes, and a recipe at most 1,048,576"):
+    with pytest.raises(UsageError, match="has 2,000,000 bytes, but a recipe has at most 1,048,576"):
         load_recipe(str(path))

@@ -106,7 +106,7 @@ def test_an_average_beside_the_weights_is_taken_and_that_is_said(
     found = read_state(tmp_path / "w.pth")
     assert_same(found.state, average)
     assert found.choice == (
-        f"The file holds weights ({keys[0]}) and their running average ({keys[1]}): the average is taken."
+        f"The file holds weights ({keys[0]}) and their running average ({keys[1]}); the average is used."
     )
 
 

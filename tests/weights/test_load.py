@@ -81,8 +81,7 @@ def test_of_a_runs_checkpoint_the_run_is_named(run: Path) -> None:
     with pytest.raises(UsageError) as refused:
         load(run / "last.ckpt")
     assert str(refused.value) == (
-        f"{run / 'last.ckpt'}: is not what is used of a run, which is its best.safetensors. Give the run's directory: "
-        f"{run}"
+        f"{run / 'last.ckpt'}: is not used: a run is loaded from its best.safetensors. Give the run's directory: {run}"
     )
 
 
@@ -91,9 +90,9 @@ def test_of_another_trainers_file_it_is_told_what_can_be_used(tmp_path: Path) ->
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: says neither its classes nor how images become its input. Give the directory of a run, "
-        "a .safetensors file with model.json beside it, or weights that are published: torchvision:NAME, timm:NAME. "
-        "Training can begin with it: tench train --weights."
+        f"{tmp_path / 'w.pth'}: has neither classes nor preprocessing. Give the directory of a run, a .safetensors "
+        f"file with model.json beside it, or published weights: torchvision:NAME, timm:NAME. To start training from "
+        f"it: tench train --weights."
     )
 
 

@@ -159,7 +159,7 @@ def test_a_missing_file_is_named_with_what_it_holds(saved: Path, missing: str, w
     with pytest.raises(UsageError) as refused:
         load(saved)
     assert str(refused.value) == (
-        f"{saved / missing}: not there, and it should hold {what}. Give the directory of a run that has finished an "
+        f"{saved / missing}: is missing; it should hold {what}. Give the directory of a run that has finished an "
         "epoch, or a .safetensors file with model.json beside it."
     )
 
@@ -201,10 +201,10 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
         load(saved, "cpu")
     message = str(refused.value)
     assert message.startswith(
-        f"{saved / 'best.safetensors'}: its weights are not of mlp for these classes: 1.weight is missing, and "
+        f"{saved / 'best.safetensors'}: its weights do not fit mlp for these classes: 1.weight is missing, and "
     )
     assert message.endswith(
-        " more differences. It was written for another architecture; name that one, or start a new run."
+        " more differences. It was written for another architecture. Name that one, or start a new run."
     )
 
 
@@ -275,7 +275,7 @@ def test_a_stack_of_grey_images_is_one_image_each(saved: Path) -> None:
 def test_a_single_image_in_the_place_of_many_is_refused(saved: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError) as refused:
         load(saved, "cpu").predict(np.zeros(shape, np.uint8))
-    assert str(refused.value) == f"An array of shape {shape} is one image: give a list of images, [image]."
+    assert str(refused.value) == f"An array of shape {shape} is one image. Give a list of images, [image]."
 
 
 @pytest.mark.parametrize(
@@ -325,8 +325,8 @@ def test_weights_that_are_not_finite_are_refused_by_name(saved: Path, value: flo
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
     assert str(refused.value) == (
-        f"{path}: 1 of its {len(state)} tensors hold NaN or infinity: {name}. The network cannot answer with them: the "
-        "training that wrote them diverged, or the file is damaged. Use other weights."
+        f"{path}: 1 of its {len(state)} tensors hold NaN or infinity: {name}. The network cannot use them. The "
+        f"training that wrote them diverged, or the file is damaged. Use other weights."
     )
 
 

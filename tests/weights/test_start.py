@@ -83,7 +83,7 @@ def test_of_a_checkpoint_of_ours_with_an_average_that_is_taken_and_the_training_
     module = create("resnet20", num_classes=3, image_size=12, channels=1)
     notes = load_start(module, starting_weights(str(run / "last.ckpt")), "resnet20", CARD.classes)
     assert notes == [
-        "The file holds weights (model) and their running average (average): the average is taken.",
+        "The file holds weights (model) and their running average (average); the average is used.",
         "Head (head: 3 classes) kept: the classes are the same.",
     ]
     assert all(torch.equal(tensor, average[name]) for name, tensor in module.state_dict().items())
@@ -188,7 +188,7 @@ def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_name
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"best\.safetensors: not there, and it should hold weights"):
+    with pytest.raises(TenchError, match=r"best\.safetensors: is missing; it should hold weights"):
         starting_weights(str(tmp_path))
 
 

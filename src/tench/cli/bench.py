@@ -1,4 +1,4 @@
-"""`tench bench WHAT`: how fast a part of the way is on this machine, and what bounds it."""
+"""`tench bench WHAT`: measure a part of the pipeline on this machine, and what limits it."""
 
 import importlib
 import sys
@@ -10,19 +10,19 @@ from tench.errors import UsageError, nearest
 
 KINDS = {
     "input": "how fast images are read, decoded and made into batches, and what would make it faster",
-    "train": "how fast networks learn, for batch sizes, precisions and memory formats",
-    "models": "what networks cost: forward and training rates, memory, parameters, GMACs",
+    "train": "training speed of networks, by batch size, precision and memory format",
+    "models": "cost of networks: forward and training rates, memory, parameters, GMACs",
 }
 FORMS = {"input": BenchInput, "train": BenchTrain, "models": BenchModels}
 
 _HELP = """usage: tench bench WHAT ...
 
-Rates on this machine, and what bounds them.
+Rates on this machine, and what limits them.
 
 what:
 {kinds}
 
-`tench bench WHAT --help` tells more. Example:
+See `tench bench WHAT --help` for more. Example:
 
     tench bench input ~/flowers"""
 
@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
             print(line)
         sys.exit(0)
     if not arguments or arguments[0] not in KINDS:
-        found = f"{arguments[0]!r} is nothing to measure." + nearest(arguments[0], list(KINDS)) if arguments else ""
-        raise UsageError(f"{found} Say what to measure: tench bench {', '.join(KINDS)}.".strip())
+        found = f"Unknown benchmark {arguments[0]!r}." + nearest(arguments[0], list(KINDS)) if arguments else ""
+        raise UsageError(f"{found} Usage: tench bench {', '.join(KINDS)}.".strip())
     result: int = importlib.import_module(f"tench.cli.bench_{arguments[0]}").run(arguments[1:])
     return result

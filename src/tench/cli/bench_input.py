@@ -46,7 +46,7 @@ class BenchInput:
     model: Annotated[str | None, tyro.conf.arg(aliases=["-a"], metavar="ARCH", help_behavior_hint="")] = None
     """Measure the training step of this network too, and say which of the two waits."""
     device: str = "auto"
-    """Of the network: auto, cpu, cuda, ...; auto is the GPU where there is one."""
+    """Device of the network: auto, cpu, cuda, ...; auto is the GPU if there is one."""
     plot: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
     """Draw images per second against threads into this file."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

@@ -1,4 +1,4 @@
-"""`tench bench models`: what networks cost on this device."""
+"""`tench bench models`: the cost of networks on this device."""
 
 import dataclasses
 import json
@@ -33,9 +33,9 @@ class BenchModels:
     ] = (1, 16)
     """Images per batch."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format; auto is bf16 where the hardware has it."""
+    """Number format; auto is bf16 if the hardware has it."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1; auto is the GPU where there is one."""
+    """auto, cpu, cuda, cuda:1; auto is the GPU if there is one."""
     seconds: float = 2.5
     """About how long to measure each rate."""
     plot: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
@@ -127,5 +127,5 @@ def _rate(rate: "Rate | str") -> str:
     from tench.bench.texts import figures
 
     if isinstance(rate, str):
-        return rate if rate == OUT_OF_MEMORY else ""  # a longer reason stands below the table
+        return rate if rate == OUT_OF_MEMORY else ""  # longer reasons follow below the table
     return figures(rate.median)

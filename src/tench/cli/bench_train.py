@@ -1,4 +1,4 @@
-"""`tench bench train`: how fast networks learn on this device."""
+"""`tench bench train`: the training speed of networks on this device."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tench.bench.train import TrainResult, TrainRow
 
 _NAME_WIDTH = 12
-"""Of the first column, where no longer name is asked for: rows are shown before all names are known."""
+"""Width of the first column if no name is longer: rows are shown before all names are known."""
 _HEAD = "  pixels  batch  precision  format   images/s          min to max    memory   GMACs  share"
 
 
@@ -21,7 +21,7 @@ class BenchTrain:
     """Measure how fast networks learn on this device: the training step alone, on made-up images.
 
     Each combination of networks, batch sizes, precisions and memory formats is a row. One that cannot
-    be measured is a row with the reason. Rows are shown as they come, and Ctrl-C leaves those that are there. Examples:
+    be measured is a row with the reason. Rows are shown as they finish; Ctrl-C keeps the finished ones. Examples:
 
         tench bench train
         tench bench train -a resnet18 resnet50 -b 64 256 --precision bf16 fp32 --memory-format nchw nhwc
@@ -45,11 +45,11 @@ class BenchTrain:
     ] = ()
     """Memory orders of images and filters; none: the recipe's."""
     recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Recipe with the optimizer and what is not named here: a packaged one or a YAML file; none: the defaults."""
+    """Recipe with the optimizer and all other settings: a packaged one or a YAML file; none: the defaults."""
     image_size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None
     """Side of the images, pixels; none: the recipe's, else each network's usual one."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1; auto is the GPU where there is one."""
+    """auto, cpu, cuda, cuda:1; auto is the GPU if there is one."""
     seconds: float = 2.5
     """About how long to measure each row."""
     csv: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None

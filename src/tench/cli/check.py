@@ -1,4 +1,4 @@
-"""`tench check`: decode everything once, name what is bad."""
+"""`tench check`: decode every image once and list the bad ones."""
 
 import dataclasses
 import json
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 _MAX_GROUPS = 5
 _MAX_IN_GROUP = 10
-"""Of duplicates, so many are shown of each kind; --json lists all."""
+"""Groups of duplicates shown of each kind, and images shown of a group; --json lists all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
     """Decode every image of a source once, and name what would stop a training or spoil it.
 
-    The source is read anew. Checksums of published files, record CRCs and the numbers of known sets are compared; bad
+    The source is read again. Checksums of published files, record CRCs and the numbers of known sets are compared; bad
     images are named; unusual ones and duplicates are counted. The exit code is 1 if something would stop a training.
-    What was found is kept: a later training on the same content says so. Example:
+    The result is kept: later training on the same content reports it. Example:
 
         tench check ~/flowers
     """
@@ -38,7 +38,7 @@ class Check:
     """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
     reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     near: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Look for near duplicates too: images that were saved anew, resized or brightened."""
+    """Look for near duplicates too: images that were re-encoded, resized or brightened."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
     """Threads; 0: one for each core."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -91,10 +91,10 @@ def _show(dataset: "Dataset", report: "Report") -> None:
     _show_groups("near duplicates", "nearly the same content", report.near or ())
     damage = f", damaged records or members of its files: {len(report.damaged):,}" if report.damaged else ""
     unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
-    again = " What was not read is looked at again then." if report.unreadable else ""
+    again = " Unread files are checked again then." if report.unreadable else ""
     print(
-        f"{dataset.source}: {report.images:,} images, {len(report.bad):,} bad{unread}{damage}. This is kept: a "
-        f"training on the same content says so.{again}"
+        f"{dataset.source}: {report.images:,} images, {len(report.bad):,} bad{unread}{damage}. The result is kept: "
+        f"training on the same content reports it.{again}"
     )
 
 
@@ -103,7 +103,7 @@ def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:
         return
     print(f"{name}: {sum(len(group.images) for group in groups):,} images in {len(groups):,} groups of {meaning}")
     kinds = (
-        ("across splits, so that what is validated on was trained on", [one for one in groups if one.across_splits]),
+        ("across splits, so training images are also validated on", [one for one in groups if one.across_splits]),
         ("with different labels", [one for one in groups if one.contradicts]),
         ("within one split and class", [one for one in groups if not one.across_splits and not one.contradicts]),
     )

@@ -1,4 +1,4 @@
-"""`tench doctor`: what this machine offers and what limits it."""
+"""`tench doctor`: the capabilities and limits of this machine."""
 
 import dataclasses
 import json

@@ -27,7 +27,7 @@ class Download:
     dest: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[DEST]")] = None
     """The folder for it, made if need be."""
     list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """List the names with the sizes of what is downloaded; download nothing."""
+    """List the names with their download sizes; download nothing."""
 
 
 def run(arguments: list[str]) -> int:
@@ -41,8 +41,8 @@ def run(arguments: list[str]) -> int:
             print(f"{name:<15} {'?' if num_bytes is None else size_text(num_bytes):>9}  {what}")
         return 0
     if asked.dest is None:
-        raise UsageError(f"Where to? Name a folder: tench download {shlex.quote(asked.name)} DEST.")
+        raise UsageError(f"DEST is missing. Name a folder: tench download {shlex.quote(asked.name)} DEST.")
     path = download(asked.name, asked.dest)
     source = shlex.quote(str(path))
-    print(f"Next: tench train {source} (tench info {source} shows what it holds)")
+    print(f"Next: tench train {source} (tench info {source} shows its content)")
     return 0

@@ -1,4 +1,4 @@
-"""`tench info`: what a source is."""
+"""`tench info`: describe a source."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> int:
     from tench.files import size_text
 
     if asked.recipe and not asked.preview:
-        raise UsageError("--recipe says what --preview FILE.png draws; name a file too, or leave it out.")
+        raise UsageError("--recipe selects what --preview FILE.png draws. Give --preview too, or leave --recipe out.")
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
         from tench.training.fit import default_recipe

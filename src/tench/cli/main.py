@@ -17,14 +17,14 @@ COMMANDS = {
     "train": "train a classifier (no SOURCE: scikit-learn's handwritten digits)",
     "evaluate": "top-1, top-5 and loss of a run or weights, each image exactly once",
     "predict": "names and probabilities for images",
-    "info": "what a source is: layout, splits, counts, classes, sizes",
-    "check": "decode every image of a source once, name what is bad",
+    "info": "describe a source: layout, splits, counts, classes, sizes",
+    "check": "decode every image of a source once and list the bad ones",
     "prepare": "write a source in another layout: webdataset, folder, list, tfrecord, recordio",
-    "download": "fetch a public dataset by its name: mnist, cifar10, ..., imagenet",
-    "bench": "rates on this machine and what bounds them: bench input SOURCE, train, models",
+    "download": "download a public dataset by name: mnist, cifar10, ..., imagenet",
+    "bench": "rates on this machine and what limits them: bench input SOURCE, train, models",
     "models": "the networks known by name, with parameters and GMACs",
     "recipes": "the packaged recipes, or one of them in full",
-    "doctor": "what this machine offers and what limits it",
+    "doctor": "the capabilities and limits of this machine",
 }
 
 _MAX_MESSAGE = 4000
@@ -37,7 +37,7 @@ From the images you hold to a trained, checked image classifier.
 commands:
 {commands}
 
-`tench COMMAND --help` tells more, with an example. Options of every command: --traceback (show where an error
+See `tench COMMAND --help` for details and an example. Every command takes --traceback (show where an error
 came from). First steps: tench train, then tench evaluate RUN and tench predict RUN IMAGE."""
 
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from tench.errors import nearest
 
         hint = nearest(command, list(COMMANDS))
-        print(f"tench: no command {command[:100]!r}.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
+        print(f"tench: unknown command {command[:100]!r}.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
     traceback = "--traceback" in rest
     return _run(command, [word for word in rest if word != "--traceback"], traceback)
@@ -106,7 +106,7 @@ def _shortened(line: str) -> str:
 
 
 def _print_any_name() -> None:
-    """Let stdout take names of files that are no text, as their bytes, and what its encoding lacks, as an escape."""
+    """Let stdout print file names that are not text as their bytes, and unencodable characters as escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")

@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
 
     names = find(asked.pattern)
     if not names:
-        raise UsageError(f"{asked.pattern!r}: no network is called so. Try a shorter part of the name.")
+        raise UsageError(f"{asked.pattern!r}: no network name contains this. Try a shorter part of the name.")
     if len(names) > _MOST_DESCRIBED and not asked.all and not asked.json:
         for name in names:
             print(name)

@@ -15,7 +15,7 @@ Options = TypeVar("Options")
 def parse(kind: type[Options], arguments: list[str], default: Options | None = None, *, command: str = "") -> Options:
     """The options of `tench COMMAND`. Ends the process with 2 on a usage error.
 
-    default: an instance whose values stand where no flag is given. command: none is the dataclass's name.
+    default: an instance with the values of omitted flags. command: by default the dataclass's name.
     """
     with (  # tyro draws on a terminal in colour
         contextlib.redirect_stdout(unguarded(sys.stdout)),

@@ -16,7 +16,7 @@ from tench.printable import printable
 class Predict:
     """Classify images with a run's best weights, a weights file, or published weights.
 
-    Folders are searched for images. An image that cannot be read is named, the others are classified, and the exit
+    Folders are searched for images. An image that cannot be read is reported, the others are classified, and the exit
     code is 1. Example:
 
         tench predict runs/001 cat.jpg ~/holiday --top 3
@@ -35,7 +35,7 @@ class Predict:
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print a JSON list: image, predictions (id, name, probability)."""
     csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would take for a formula begins with a
+    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would read as a formula begins with a
     quote (')."""
 
 
@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
     from tench.weights.load import load
 
     if asked.json and asked.csv:
-        raise UsageError("--json and --csv are two forms of the same answer; choose one.")
+        raise UsageError("--json and --csv exclude each other. Choose one.")
     results = predict(load(asked.model, asked.device), asked.images, top=asked.top, threads=asked.threads)
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")

@@ -50,24 +50,24 @@ class Prepare:
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too, and write them (tfrecord, webdataset)."""
     short_side: int = 0
-    """Encode images anew, the shorter side so many pixels, where it is longer."""
+    """Re-encode images, shrinking the shorter side to at most this many pixels."""
     max_side: int = 0
-    """Encode images anew, the longer side so many pixels, where it is longer."""
+    """Re-encode images, shrinking the longer side to at most this many pixels."""
     square: int = 0
-    """Encode images anew: the centred square, so many pixels."""
+    """Re-encode images: the centred square, resized to this many pixels."""
     enlarge: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """With --short-side: enlarge smaller images too."""
     format: Literal["jpeg", "png", "webp", "pixels"] | None = None
-    """Encode images anew in this format; pixels are PPM. None: jpeg where images are encoded anew, else as they are."""
+    """Re-encode images in this format; pixels are PPM. None: jpeg if images are re-encoded, else unchanged."""
     quality: int | None = None
-    """Encode images anew with this quality of JPEG or WebP, 1 to 100. None: 90 where they are encoded anew."""
+    """Re-encode images with this JPEG or WebP quality, 1 to 100. None: 90 if they are re-encoded."""
     grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Encode images anew, in grey."""
+    """Re-encode images in grey."""
     interpolation: Literal["area", "bilinear"] = "area"
     """Filter for other sizes: area is antialiased; bilinear looks at the nearest four pixels, as im2rec does."""
     addressable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Give JPEGs restart markers, so that training decodes only the part that it shows; without loss, with jpegtran.
-    (JPEGs that are encoded anew have them.)"""
+    """Add restart markers to JPEGs without loss (jpegtran), so that training decodes only the part of an image it uses.
+    (Re-encoded JPEGs have them anyway.)"""
     shards: tuple[int, ...] = ()
     """Number of files: of train, then of each other split. None: by --shard-size; of recordio one each."""
     shard_size: float = 256.0
@@ -75,9 +75,9 @@ class Prepare:
     shuffle: bool = True
     """Order of training images in shards: by a hash of their names, else by their names."""
     link: Literal["hard", "symbolic", "copy"] = "hard"
-    """How folders get images that are files already and stay as they are; hard: a copy where the disk is another."""
+    """How folders get images that are files already and stay unchanged; hard: a copy if on another disk."""
     style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] = "plain"
-    """Of --to list: the program that will read it."""
+    """For --to list: the program that will read it."""
     bad: Literal["fail", "skip", "fix"] = "fail"
     """Images that do not decode: stop; leave them out; decode JPEGs as far as they go (and leave out the rest). With
     fail, images that stay as they are are not decoded: tench check does that."""
@@ -135,10 +135,10 @@ def run(arguments: list[str]) -> int:
         print(f"{bad['done']}: {bad['file']}: {bad['reason']} ({bad['split']}, {bad['key']})")
     counts = ", ".join(f"{split} {count:,}" for split, count in done.images.items())
     if done.existed:
-        print(f"{done.dest}: is complete already: {counts} images.")
+        print(f"{done.dest}: is already complete: {counts} images.")
     else:
         num_bad = f", {len(done.bad):,} of them bad" if done.bad else ""
-        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and found the same{num_bad}.")
+        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and verified{num_bad}.")
     return 0
 
 
@@ -146,12 +146,12 @@ def _shard_bytes(megabytes: float) -> int:
     from tench.errors import UsageError
 
     if not math.isfinite(megabytes):
-        raise UsageError(f"--shard-size {megabytes}: should be a number of megabytes.")
+        raise UsageError(f"--shard-size {megabytes}: expected a number of megabytes.")
     return int(megabytes * 1e6)
 
 
 def _encoding(asked: Prepare) -> "Encoding | None":
-    """How images are encoded anew; None where nothing that was asked for needs it."""
+    """How images are re-encoded; None if no option requires it."""
     from tench.data.images.encode import Encoding
 
     sizes = asked.short_side or asked.max_side or asked.square or asked.enlarge
@@ -176,7 +176,7 @@ def _show(made: "Plan") -> None:
     print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
     print(f"  {made.options.to}: {counts} images in {made.num_files:,} files, {_encoded(made)}")
     if made.num_linked:
-        print(f"  {made.num_linked:,} of them are files already, and become {made.options.link} links")
+        print(f"  {made.num_linked:,} of them are files already and become {made.options.link} links")
     print(
         f"  about {size_text(made.num_bytes)} are needed, {size_text(made.free_bytes)} are free; "
         f"about {_duration(made.seconds)}"
@@ -191,7 +191,7 @@ def _encoded(made: "Plan") -> str:
         return "JPEGs rewritten without loss" if made.options.addressable else "bytes untouched"
     size = next((f", {name.replace('_', ' ')} {getattr(how, name)}" for name in _SIZES if getattr(how, name)), "")
     quality = f", quality {how.quality}" if how.format in ("jpeg", "webp") else ""
-    return f"encoded anew as {how.format}{size}{quality}"
+    return f"re-encoded as {how.format}{size}{quality}"
 
 
 def _duration(seconds: float) -> str:

@@ -42,7 +42,7 @@ class Train:
     """Only evaluate the best weights of --run (on --val, SOURCE, or what it validated on), then exit. Goes with
     --device, -j, -b and --bad; other options are refused."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1; auto is the GPU where there is one."""
+    """auto, cpu, cuda, cuda:1; auto is the GPU if there is one."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
     """Threads that prepare images; 0: one for each core."""
     print_freq: Annotated[int, tyro.conf.arg(aliases=["-p"])] = 100
@@ -57,7 +57,7 @@ class Train:
 def run(arguments: list[str]) -> int:
     asked = parse(Train, arguments)
     if asked.with_ and asked.source is None:
-        raise UsageError("--with adds to a source: name that one too, tench train SOURCE --with SOURCE.")
+        raise UsageError("--with adds to a source. Name that one too: tench train SOURCE --with SOURCE.")
     if asked.evaluate:
         return _evaluate(asked, arguments)
     from tench.training.fit import default_recipe, fit

@@ -1,7 +1,7 @@
-"""The cache folder: tables of sources read before, kept there and never beside the user's files.
+"""The cache folder: saved tables of sources read before, never stored beside the user's files.
 
-A table is rebuilt when its source has changed, and when its own file is damaged: each is saved with a checksum. One
-process builds a table while others wait for it.
+A table is rebuilt if its source has changed or its own file is damaged (each has a checksum). One process builds a
+table while others wait for it.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ def cache_folder() -> Path:
 
 
 def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool) -> Dataset:
-    """The dataset from the cache if it is there and fresh, else made, saved, and loaded.
+    """Return the dataset from the cache if it is there and fresh; otherwise make, save and load it.
 
-    source, choice: together they name the dataset. make: reads the source; called with a folder of the cache for what
-    has to be unpacked. anew: make it in any case.
+    source, choice: together they identify the dataset. make: reads the source; its argument is a cache folder for
+    unpacked data. anew: always make it.
     """
     import filelock
 
@@ -56,7 +56,7 @@ def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool
             _log.info("The saved table of %s is damaged or of another version. Rebuilding it.", source)
         _log.info("Reading %s ...", source)
         spool = cache / "spool" / digest
-        remove_parts(spool)  # of a process that was killed; one can be as large as the dataset
+        remove_parts(spool)  # left by a killed process; one can be as large as the dataset
         began_ns = time.time_ns()
         try:
             dataset = make(spool)
@@ -71,13 +71,13 @@ def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool
 
 
 def _changed(what: str) -> TenchError:
-    return TenchError(f"{what}: changed while the table was made. Wait until the dataset is complete, then try again.")
+    return TenchError(f"{what}: changed while it was being read. Wait until the dataset is complete, then try again.")
 
 
 def _changed_since(began_ns: int, stamp: Stamp, spool: Path) -> str | None:
-    """A file or folder of the source, apart from what was spooled, that changed while it was read.
+    """A file or folder of the source that changed while it was read; spooled files do not count.
 
-    A time in the future, of a machine whose clock is ahead, does not count.
+    A time in the future, from a machine whose clock is ahead, does not count.
     """
     now_ns = time.time_ns()
     for path, _, time_ns in stamp:

@@ -17,10 +17,10 @@ _PLACE = re.compile(r" \(in .+? at byte [\d,]+\)")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
-    """Layout, number of classes, and for each split images, bytes, images per class and the sizes seen in a sample.
+    """Layout, number of classes, and for each split: images, bytes, images per class, and sizes seen in a sample.
 
-    tree: the folders that were found, as lines. examples: the first keys of the first classes. left_out: files that are
-    not in the table, with the reason, their number and an example.
+    tree: the folders found, as lines. examples: the first keys of the first classes. left_out: files that are not in
+    the table, with reason, count and an example.
     """
     return {
         "source": dataset.source,
@@ -59,7 +59,7 @@ def examples(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def image_sizes(table: Table) -> list[tuple[int, int]]:
-    """(height, width) of up to 64 images spread evenly over the table; those that are no images are left out."""
+    """(height, width) of up to 64 images spread evenly over the table, without those that cannot be read as images."""
     sizes = []
     for row in np.unique(np.linspace(0, len(table) - 1, min(_PROBED_IMAGES, len(table))).astype(int)):
         if table.heights[row]:

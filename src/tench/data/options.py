@@ -1,4 +1,4 @@
-"""What a person says about a source that does not say it itself."""
+"""What a person can say about a source that it does not say itself."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from tench.plain import typed
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecordKeys:
-    """The keys, columns or arrays that hold the images and the labels; None if the layout is to find them."""
+    """The keys, columns or arrays that hold the images and the labels; None: the layout finds them."""
 
     image: str | None = None
     label: str | None = None
@@ -47,7 +47,8 @@ class SourceOptions:
         self.record_keys()
 
     def record_keys(self) -> "RecordKeys":
-        """What --keys asks for; --label is another way to ask for the label. Raises UsageError if it says neither."""
+        """The keys set by --keys and --label (another way to set the label key). Raises UsageError if --keys is
+        malformed."""
         asked: dict[str, str | None] = {"image": None, "label": self.label}
         for part in (self.keys or "").split(",") if self.keys is not None else ():
             what, _, key = part.strip().partition("=")
@@ -65,12 +66,13 @@ class SourceOptions:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """The options that differ from the default, as JSON holds them; `SourceOptions.from_json` reads them."""
+        """The options that differ from the default, as JSON values; `SourceOptions.from_json` reads them."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in self.given().items()}
 
     @classmethod
     def from_json(cls, data: Any, where: str) -> "SourceOptions":
-        """Raises PlainError for an unknown name or a value of another type. where: the key, for messages."""
+        """The options in `data`. where: its key, for messages. Raises PlainError for an unknown name or a wrong
+        type."""
         options: SourceOptions = typed(data, cls, where)
         return options
 
@@ -78,9 +80,9 @@ class SourceOptions:
 NO_OPTIONS = SourceOptions()
 
 EVERY_SOURCE, EVERY_TREE = frozenset({"min_images", "val_per_class"}), frozenset({"exclude"})
-"""Options that do not depend on the layout: of all sources, and of those that are files."""
+"""Options that do not depend on the layout: those of all sources, and those of sources made of files."""
 
 
 def flag(name: str) -> str:
-    """How an option is written on the command line: --classes-at."""
+    """The option as written on the command line: --classes-at."""
     return "--" + name.replace("_", "-")

@@ -1,8 +1,8 @@
-"""What is done about bad images before a training or an evaluation begins.
+"""What to do about bad images before training or evaluation begins.
 
-It is decided then, for what happens in the middle of an epoch would make batches depend on it: which images are bad is
-known from the certificate of a check, which is made where there is none, once. A skipped image is no row any more, a
-fixed one has a flag by which it is decoded as far as it goes.
+It is decided beforehand because a decision in the middle of an epoch would change the batches. The certificate of a
+check says which images are bad; if there is none, the check runs once. A skipped image is removed from the table; a
+fixed one has a flag, and is decoded as far as its data goes.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ _log = logging.getLogger("tench")
 
 
 def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 0) -> tuple[Dataset, list[Handled]]:
-    """The dataset as the policy leaves it, and what was done. The fingerprint stays that of the whole.
+    """Return the dataset after applying the policy, and what was done. The fingerprint stays that of the whole.
 
-    used: the splits that will be read; of the others nothing is an error, or told. With `fail` nothing is read: a
-    certificate that tells of bad images is an error, one that tells of none is said, and without one the first bad
-    image will stop whoever reads it. Raises TenchError also where the check itself fails.
+    used: the splits that will be read; bad images in the others are ignored. With `fail` nothing is decoded: a
+    certificate that lists bad images is an error, a clean one is logged, and without one the first bad image stops the
+    reader. Raises TenchError if the check itself fails.
     """
     found = certificate_of(dataset)
     if found is None and bad != "fail":
@@ -71,16 +71,16 @@ def _require_files(dataset: Dataset, report: Report) -> None:
 
 
 def _require_readable(dataset: Dataset, unreadable: Sequence[Unreadable]) -> None:
-    """Raise PassingError for images that cannot be read now: whether they are bad is not known."""
+    """Raise PassingError if images cannot be read now, because then it is unknown whether they are bad."""
     if unreadable:
         raise PassingError(
-            f"{unreadable[0].reason} {len(unreadable):,} images of {dataset.source} cannot be read, so whether they "
-            "are bad is not known. Make them readable, or remove them."
+            f"{unreadable[0].reason} {len(unreadable):,} images of {dataset.source} cannot be read, so it is unknown "
+            "whether they are bad. Make them readable, or remove them."
         )
 
 
 def fingerprint(handled: Sequence[Handled]) -> str | None:
-    """A hash of which images were left out or fixed, 16 hexadecimal digits; None where none were."""
+    """A hash of which images were left out or fixed, 16 hexadecimal digits; None if there were none."""
     if not handled:
         return None
     lines = sorted(f"{one['split']} {one['key']} {one['done']}" for one in handled)
@@ -114,11 +114,11 @@ def _refuse(dataset: Dataset, found: Certificate, bad: Sequence[Bad]) -> None:
         first = bad[0]
         raise TenchError(
             f"{first.file}: {first.reason} ({first.split}, {first.key}). It is one of {len(bad):,} bad images of "
-            f"{dataset.source}, by the check of {found.date[:10]}. Restore them; or leave them out with --bad skip, or "
+            f"{dataset.source}, by the check of {found.date[:10]}. Restore them, leave them out with --bad skip, or "
             "decode JPEGs as far as they go with --bad fix."
         )
     if found.damaged:
         raise TenchError(
             f"{found.damaged[0].file}: {found.damaged[0].reason} (found by the check of {found.date[:10]}; all images "
-            "decode). Restore the file; or train on it as it is with --bad skip."
+            "decode). Restore the file, or use it unchanged with --bad skip."
         )

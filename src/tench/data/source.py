@@ -1,6 +1,6 @@
-"""From what a person names (a path, or `digits`) to a Dataset, quickly the second time.
+"""Open what a person names (a path, or `digits`) as a Dataset; the second time is fast.
 
-The table is kept in the cache (`cache`) and rebuilt when a file or folder of the source has changed.
+The table is kept in the cache (`cache`) and rebuilt if a file or folder of the source has changed.
 """
 
 import dataclasses
@@ -48,16 +48,16 @@ from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, nearest
 
 _VAL_SEED = 0
-"""For the images of --val-per-class; notes and docs state it."""
+"""The seed of --val-per-class; notes and docs state it."""
 
 _MAX_ARCHIVES_DEPTH = 3
-"""Archives in archives in a folder are opened up to here."""
+"""Nested archives in a folder are opened down to this depth."""
 
 _log = logging.getLogger("tench")
 
 
 Source = str | Path | Sequence[str | Path]
-"""A path or a name, or several that make one set."""
+"""A path or a name, or several that make up one set."""
 
 
 def open_source(
@@ -72,10 +72,10 @@ def open_source(
     """Open the dataset at a path, or by name (`digits`, `synthetic:images=1000`). For a folder called digits: ./digits.
 
     A path is a folder, an archive, a file, or a pattern of files (`shards/train-{0000..0127}.tar`, `*.rec`). The layout
-    is recognised by content. Several sources make one dataset, with classes united by id. options: how to read it; its
-    fields can be given by name as well, `open_source("pets", label="breed")`. boxes: read bounding boxes too. anew:
-    read the source again, whatever the cache holds. refuse_unused: an option that the layout does not take is an error.
-    Raises UsageError if there is no such path or name, TenchError if it holds no known layout, or a damaged one.
+    is recognised by content. Several sources make one dataset, with classes united by id. options: how to read the
+    source; its fields can also be given by name, `open_source("pets", label="breed")`. boxes: read bounding boxes too.
+    anew: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
+    error. Raises UsageError for an unknown path or name, TenchError if the layout is unknown or the data are damaged.
     """
     choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
     choice.options.check()
@@ -91,12 +91,12 @@ def open_source(
 
 
 def name_of(source: Source) -> str:
-    """What a dataset opened from this source calls itself: absolute paths, joined by " + "."""
+    """The name of a dataset opened from this source: absolute paths, joined by " + "."""
     return " + ".join(_names(source))
 
 
 def _names(source: Source) -> list[str]:
-    """The sources as names of NAMED, or absolute paths."""
+    """The sources as names in NAMED, or absolute paths."""
     listed = [source] if isinstance(source, str | Path) else list(source)
     texts = [str(one) for one in listed]
     return [text if text.partition(":")[0] in NAMED else os.path.abspath(os.path.expanduser(text)) for text in texts]
@@ -104,14 +104,14 @@ def _names(source: Source) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Choice:
-    """What is asked of a source beyond its name; see open_source."""
+    """How a source is read; see open_source."""
 
     options: SourceOptions
     boxes: bool
 
     @property
     def text(self) -> str:
-        """The choice as a part of the dataset's name in the cache."""
+        """The choice as part of the dataset's name in the cache."""
         return f"{dataclasses.astuple(self)}{' heif' * reads_heif()}"
 
     def applied(self, tree: Tree | None, contents: Contents) -> Contents:
@@ -134,7 +134,7 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         )
 
     if is_unfinished(path):
-        raise TenchError(f"{name}: is being prepared, and not complete. Run the same tench prepare command again.")
+        raise TenchError(f"{name}: tench prepare has not finished it. Run the same tench prepare command again.")
 
     def make(spool: Path) -> Dataset:
         if kind in NAMED:
@@ -163,7 +163,7 @@ def _excluded_note(pattern: str, count: int) -> str:
 
 
 def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
-    """One of several sources. One that has a val keeps it, whatever is asked for those that have none."""
+    """Open one of several sources. Options that make a val do not apply to a source that has one."""
     without = dataclasses.replace(choice, options=dataclasses.replace(choice.options, val_per_class=0))
     part = _open(name, without, anew)
     if choice.options.val_per_class and "val" not in part.splits:
@@ -180,29 +180,29 @@ def _refuse_unused(dataset: Dataset, options: SourceOptions) -> None:
         if name not in taken:
             known = ", ".join(sorted(map(flag, taken)))
             raise UsageError(
-                f"{dataset.source}: {flag(name)} changes nothing in the layout {dataset.layout}. It takes {known}."
+                f"{dataset.source}: {flag(name)} has no effect on the layout {dataset.layout}, which takes {known}."
             )
 
 
 def matched(table: Table, dataset: Dataset, classes: Classes, whose: str) -> Table:
-    """A table of the dataset with labels as indices into `classes`, matched by id; says so when they change.
+    """A table of the dataset with its labels remapped to `classes`, matched by id; logs it if they change.
 
-    whose: what to call the owner of `classes` in messages. Raises TenchError on a class it does not have.
+    whose: the owner of `classes`, for messages. Raises TenchError on a class that `classes` does not have.
     """
     index = classes.index_of(dataset.classes, whose=dataset.source, here=whose)
     if classes.meets_by_position(dataset.classes):
         _log.info("%s: classes are matched by position, as one side has only numbers for them.", dataset.source)
     if np.array_equal(index, np.arange(len(index))):
         return table
-    _log.info("%s: has the classes of %s in another order; labels are mapped by class id.", dataset.source, whose)
+    _log.info("%s: has the classes of %s in another order; labels are remapped by class id.", dataset.source, whose)
     return table.relabelled(index)
 
 
 def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
-    """The layout of a tree, or of the archive that is all it holds, as after a download; and that tree."""
+    """The layout of a tree, or of the archive that is the only thing in it, as after a download; and that tree."""
     tree = with_sniffed_images(tree)
     found = [layout for layout in LAYOUTS if layout.recognise(tree)]
-    asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take asks for class folders
+    asked = tree.options.given().keys() - EVERY_SOURCE  # an option that only class folders take selects class folders
     if found and asked and asked <= folder.OPTIONS and not any(asked <= layout.OPTIONS for layout in found):
         found = [folder] if folder.recognise(tree) and has_images(tree) else found
     found = _preferred(found, tree)
@@ -211,8 +211,8 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         found = []  # the images of the lists may be in the archives beside them
     if len(found) > 1:
         raise TenchError(
-            f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one of "
-            "them away, or name the files of one (a file, or a pattern such as 'train-{0000..0127}.tar')."
+            f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one "
+            "away, or name the files of one (a file, or a pattern such as 'train-{0000..0127}.tar')."
         )
     if found:
         return found[0], tree
@@ -223,38 +223,38 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         return _recognise(opened_in_place(tree, packed), depth + 1)
     if folder.recognise(tree):
         if not has_images(tree):
-            raise TenchError(f"{tree.source}: holds no images that can be read. {found_text(tree)}")
+            raise TenchError(f"{tree.source}: contains no readable images. {found_text(tree)}")
         return folder, tree
     if not tree.source.is_file():
         raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
     raise TenchError(
-        f"{tree.source}: a file that holds no data set known here; {_what(tree.source)}. "
+        f"{tree.source}: not a data set in a known layout; {_what(tree.source)}. "
         f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
         "(To classify one image with a trained model: tench predict RUN IMAGE.)"
     )
 
 
 def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
-    """The layouts that recognise a tree without those that see only a part of what another one reads."""
+    """The layouts that recognise a tree, without those that see only a part of what another one reads."""
     if ilsvrc in found and kaggle in found:  # a folder of Kaggle's tree by itself
         found = [layout for layout in found if layout is not ilsvrc]
     if len(found) < 2 or listed not in found:
         return found
     others = [layout for layout in found if layout is not listed]
-    # Caffe's lists beside the unpacked images are their labels if there are no others; HAM10000 has its images, and
+    # Caffe's lists beside the unpacked images are their labels if there are no other labels. HAM10000 has images and
     # small copies of them in a table.
     is_list = (others == [ilsvrc] and not devkit.sources(tree)) or (
         others == [pixel_table] and any(map(is_image_name, tree.names))
     )
     if is_list:
         return [listed]
-    # A single file is not two data sets, and these have lists of their own that they read better.
+    # A single file is not two data sets, and these layouts have lists of their own that they read better.
     own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table, svhn)
     return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
 def _what(path: Path) -> str:
-    """What a file is by its first bytes, for an error message."""
+    """What the first bytes of a file say it is, for an error message."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:

@@ -1,9 +1,9 @@
 """Which split a file, folder or column value belongs to: one rule for every layout.
 
-A name is cut into words at everything that is not a letter and before a capital (`seg_train`, `TrainSet`, `train.X1`
-are all train). The words of `_WORDS` name a split; trainval, the union of both, is train. A name with the words of two
-splits names none. The price of a fixed list of words: a set in another language, or one that calls its test images
-"query", is not recognised and the person is asked.
+A name is split into words at every character that is not a letter and before each capital (`seg_train`, `TrainSet`
+and `train.X1` are all train). The words in `_WORDS` name a split; trainval, the union of both, counts as train. A name
+with words of two splits names none. The trade-off of a fixed list: a set in another language, or one that calls its
+test images "query", is not recognised, and the person is asked.
 """
 
 import functools
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tench.errors import TenchError, UsageError, some
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
-"""The splits, in the order in which they are listed."""
+"""The splits, in listing order."""
 
 _WORDS = {
     TRAIN: "train training trained trainset trainingset traindata trn trainval trainvalid",
@@ -22,7 +22,7 @@ _WORDS = {
 }
 _SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words.split()}
 PLAIN_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-"""Names that everybody reads as a split, in lower case, so that no note says so."""
+"""Names that everybody reads as a split, in lower case: they need no note."""
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _JOINED = re.compile(r"(?i)(?<![a-z])train(?:ing)?[-_+ &]*(?:and[-_ ]*)?val(?:id|idation)?(?![a-z])")
 """train and val together: trainval, train_val, train+val."""
@@ -34,19 +34,19 @@ _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n",
 
 @functools.lru_cache(2**14)
 def splits_in(name: str) -> frozenset[str]:
-    """All splits that the words of a name stand for; a name for train and val together is train alone."""
+    """All splits that the words of a name stand for; a name for train and val together counts as train alone."""
     rest, joined = _JOINED.subn(" ", name)
     found = {_SPLIT_OF_WORD[word] for word in map(str.lower, _CAMEL.findall(rest)) if word in _SPLIT_OF_WORD}
     return frozenset(found | {TRAIN} if joined else found)
 
 
 def without_split(name: str) -> str:
-    """The words of a name that say no split, joined in lower case: "images" of train_images, "x" of X_train."""
+    """The words of a name that name no split, joined in lower case: "images" for train_images, "x" for X_train."""
     return "".join(word for word in map(str.lower, _CAMEL.findall(name)) if word not in _SPLIT_OF_WORD)
 
 
 def split_of(name: str) -> str | None:
-    """The split that a file or folder name stands for; None if it names none, or several."""
+    """The split that a file or folder name stands for; None if it names no split or several."""
     found = splits_in(name)
     return next(iter(found)) if len(found) == 1 else None
 
@@ -57,15 +57,15 @@ def is_union(name: str) -> bool:
 
 
 def split_of_path(path: str) -> str | None:
-    """The split that a path stands for: by its file name, else by the nearest folder with a split word in its name."""
+    """The split that a path names: in its file name, else in the nearest folder with a split word in its name."""
     return split_of(_telling_part(path))
 
 
 def split_asked(path: str, how: str) -> str | None:
-    """The split of a path by --split-from; None if that finds nothing in it.
+    """The split of a path by --split-from; None if nothing in the path matches.
 
-    how: "folder N" (the N-th folder of the path, from 1) or a regular expression whose first group names the split.
-    Raises UsageError for an expression that has no group or is none, TenchError if what it finds names no split.
+    how: "folder N" (the N-th folder of the path, from 1) or a regular expression whose first group matches the split.
+    Raises UsageError if the expression is invalid or has no group, TenchError if the match names no split.
     """
     if depth := re.fullmatch(r"folder (\d{1,4})", how):
         folders = path.split("/")[:-1]
@@ -82,21 +82,19 @@ def split_asked(path: str, how: str) -> str | None:
         return None
     split = split_of(word)
     if split is None:
-        raise TenchError(
-            f"{path}: --split-from {how!r} finds {word!r} in it, which does not name one split (train, val or test)."
-        )
+        raise TenchError(f"{path}: --split-from {how!r} finds {word!r}, which is not a split (train, val or test).")
     return split
 
 
 def group_by_split(
     paths: Iterable[str], where: str, what: str, *, split_from: str | None = None, root: str = ""
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """The paths of each split, in the order of SPLITS, and notes for a person.
+    """Group paths by split, in the order of SPLITS, and return notes for a person.
 
-    what: "shards" or "record files", for messages. split_from: how to find the split instead, see split_asked. root:
-    the name of the folder that holds the paths; if it is just the word of a split, it counts for paths that say
-    nothing. If no path names a split, all are train, with a note. Raises TenchError if only some name one, if a name
-    has the words of two splits, or if both trainval and val are there.
+    what: "shards" or "record files", for messages. split_from: see split_asked. root: the name of the folder that holds
+    the paths; if it is just a split word, it is the split of all paths that name none. If no path names a split, all
+    are train, with a note. Raises TenchError if only some paths name one, if a name has words of two splits, or if both
+    trainval and val are there.
     """
     by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
     silent: list[str] = []
@@ -114,36 +112,37 @@ def group_by_split(
     if silent and named:
         known = ", ".join(f"{members[0]} ({split})" for split, members in named.items())
         raise TenchError(
-            f"{where}: {len(silent):,} of the {what} do not say in their name whether they are train, val or test: "
+            f"{where}: {len(silent):,} of the {what} have no split in their name (train, val or test): "
             f"{some(silent, at_most=3)}. Others do: {known}. Leave them out with --exclude PATTERN, rename them, or "
             "name the files to use."
         )
     _refuse_configurations({TRAIN: silent}, where, what)
     if silent and (split := _SPLIT_OF_WORD.get(root.lower())):
-        return {split: silent}, [f"The folder {root} says the split: all {what} are {split}."] * (split != TRAIN)
+        return {split: silent}, [f"The folder {root} names the split: all {what} are {split}."] * (split != TRAIN)
     if silent:
-        return {TRAIN: silent}, [f"No name says a split: all {what} are train."]
+        return {TRAIN: silent}, [f"No name contains a split: all {what} are train."]
     _refuse_configurations(named, where, what)
     unions = [path for path in named.get(TRAIN, ()) if is_union(_telling_part(path))]
     if split_from is None and unions and VAL in named:
         raise TenchError(
-            f"{where}: {unions[0]} holds train and val together, and {named[VAL][0]} holds val again, so validation "
-            f"images would be trained on. Leave one of them out, for example with --exclude '{unions[0]}'."
+            f"{where}: {unions[0]} holds train and val together, and {named[VAL][0]} repeats val, so validation "
+            f"images would be trained on. Leave one out, for example with --exclude '{unions[0]}'."
         )
     return named, []
 
 
 def _configuration(path: str) -> str:
-    """The folders of a path that say no split: "full" of full/train/0.parquet. Parts 1, 2, ... of one are the same.
+    """The folders of a path that name no split: "full" for full/train/0.parquet.
 
-    Versions are not: 3.0.0 and 3.0.1 are two.
+    Parts (1, 2, ...) of one data set count as the same, versions do not: 3.0.0 and 3.0.1 are two.
     """
     folders = [part for part in path.split("/")[:-1] if not splits_in(part)]
     return "/".join(part if _VERSION.fullmatch(part) else re.sub(r"\d+", "#", part) for part in folders)
 
 
 def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: str) -> None:
-    """Raise TenchError if a split has files in several folders, as builders keep several forms of one data set."""
+    """Raise TenchError if a split has files in several folders: builders keep several forms of one data set like
+    this."""
     for split, paths in by_split.items():
         first: dict[str, str] = {}
         for path in paths:
@@ -152,30 +151,30 @@ def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: 
             examples = some(list(first.values()), at_most=4)
             folder = next(path for path in first.values() if "/" in path).rpartition("/")[0]
             raise TenchError(
-                f"{where}: {what} of {split} are in several folders, which may be several forms of one data set: "
-                f"{examples}. Give the folder of one ({where}/{folder}), leave the others out with --exclude PATTERN, "
-                "or give each folder as a source of its own to have them together."
+                f"{where}: {what} of {split} are in several folders, possibly several forms of one data set: "
+                f"{examples}. Give one folder ({where}/{folder}), leave the others out with --exclude PATTERN, "
+                "or give each folder as a separate source to combine them."
             )
 
 
 def _telling_part(path: str) -> str:
-    """The part of a path that tells the split: its file name, else the nearest folder with a split word; else ""."""
+    """The part of a path that names the split: its file name, else the nearest folder with a split word; else ""."""
     return next((part for part in reversed(path.split("/")) if splits_in(part)), "")
 
 
 def _refuse_several(path: str, where: str) -> None:
     if len(found := splits_in(_telling_part(path))) > 1:
         raise TenchError(
-            f"{where}: {path} has the words of several splits in its name: {' and '.join(sorted(found))}. "
-            "Rename it, or say which split it is with --split-from REGEX."
+            f"{where}: {path} contains words of several splits: {' and '.join(sorted(found))}. "
+            "Rename it, or name the split with --split-from REGEX."
         )
 
 
 def splits_of_values(column: str, values: Sequence[object]) -> Mapping[str, str] | None:
-    """The split that each distinct value of a column stands for; None if the column does not tell splits.
+    """The split that each distinct value of a column stands for; None if the column does not name splits.
 
-    A column called is_valid, is_val, valid, is_test, is_train or alike holds yes or no; any other holds names of splits
-    (train, Validation, PublicTest, PrivateTest). Values are compared as stripped text in lower case.
+    A column called is_valid, is_val, valid, is_test, is_train or similar holds yes or no; any other holds split names
+    (train, Validation, PublicTest, PrivateTest). Values are compared as stripped lower-case text.
     """
     distinct = {str(value).strip() for value in values}
     lower = {value: value.lower() for value in distinct}

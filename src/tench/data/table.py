@@ -1,11 +1,11 @@
 """What a dataset is: a table of byte ranges, and an ordered list of classes.
 
-One row per image says which file holds it, from which byte, how many bytes, and its label. Readers of layouts make
-this table once; everything after knows only the table. It is saved as one Arrow IPC file (all splits one after the
-other in one record batch, so that loading maps the file and reads nothing) with the classes, the splits' ranges, the
-fingerprint and the stamp as JSON in the schema's metadata. Behind it stands a checksum, for a damaged map can end the
-process or change labels silently. Verifying it costs less than a tenth of a second for ten million rows. The price of
-one flat file: any change means rewriting it.
+One row per image says which file holds it, the first byte, the number of bytes, and its label. Layout readers build
+this table once; all other code works from the table alone. It is saved as one Arrow IPC file: all splits one after
+the other in one record batch, so that loading maps the file and reads nothing, and the classes, the splits' ranges, the
+fingerprint and the stamp as JSON in the schema's metadata. A checksum follows it, because a damaged map can end the
+process or silently change labels. Verifying it is cheap even for ten million rows. The trade-off of one flat file: any
+change means rewriting it.
 """
 
 import dataclasses
@@ -37,46 +37,47 @@ _SEAL_MAGIC = b"TENCHTAB"
 """The last bytes of a saved table: magic, length of the Arrow file before it, CRC-32C of that."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
-"""How a row's bytes hold the image: an image file of any format, or raw uint8 pixels in one of two plane orders."""
+"""How a row's bytes hold the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
 
 SCHEMA = pa.schema(
     [
         ("shard", pa.dictionary(pa.int32(), pa.string())),  # the file that holds the image
         ("offset", pa.int64()),  # first byte of the image in that file
         ("length", pa.int64()),  # bytes
-        ("label", pa.int32()),  # class index, 0 <= label < len(classes); -1 where there is none
+        ("label", pa.int32()),  # class index, 0 <= label < len(classes); -1 if unlabelled
         ("key", pa.string()),  # the image's name for people, unique in its split; rows are sorted by it
         ("encoding", pa.dictionary(pa.int8(), pa.string())),  # one of ENCODINGS
-        ("height", pa.int32()),  # pixels; 0 where unknown, never 0 for raw pixels
+        ("height", pa.int32()),  # pixels; 0 if unknown, never 0 for raw pixels
         ("width", pa.int32()),
         ("channels", pa.int8()),
-        ("labels", pa.list_(pa.float32())),  # all labels, where a layout holds several; null where it does not
-        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null where none were read
+        ("labels", pa.list_(pa.float32())),  # all labels, if the layout holds several; else null
+        ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null if none were read
         ("flags", pa.int8()),  # 0, or DAMAGED
     ]
 )
 ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 
 DAMAGED = 1
-"""A flag of a row: its JPEG is decoded as far as its data goes, the rest is grey. Without it, damage is an error."""
+"""Flag of a row: decode its JPEG as far as its data goes and fill the rest with grey. Without it, damage is an
+error."""
 
 
 _MAX_OPEN_FILES = 64
-"""Up to so many shards are kept open; a folder with a file per image is opened row by row."""
+"""Shards kept open. If there are more, as in a folder with a file per image, files are opened row by row."""
 
 PIECE_BYTES = 4 * 2**20
-"""Of a compressed shard, what is decompressed together to get at an image."""
+"""Size of a piece of a compressed shard: bytes that are decompressed together to read one image."""
 
 PIECES_AT_ONCE = 256
-"""So many neighbouring pieces are shuffled together: a reader that holds as many reads each of them once an epoch."""
+"""Neighbouring pieces that are shuffled together. A reader that holds this many reads each piece once an epoch."""
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-"""Not to wait for a pipe that has taken the place of a file; regular files do not care."""
+"""O_NONBLOCK: do not wait for a pipe that has replaced the file. It makes no difference for regular files."""
 
 IntArray = npt.NDArray[np.integer[Any]]
 
 Stamp = tuple[tuple[str, int, int], ...]
-"""(path, size, time in ns) of files and folders: whether they have changed since."""
+"""(path, size, time in ns) of files and folders, to tell whether they have changed since."""
 
 
 class Packed(Protocol):
@@ -96,7 +97,7 @@ class Classes:
     """The ordered list of classes: the label of an image is an index into it.
 
     ids: folder names, WordNet ids or numbers as text, unique. names: the same for people. numbered: the ids are only
-    positions, because the layout holds nothing but numbers.
+    positions, because the layout holds only numbers.
     """
 
     ids: tuple[str, ...]
@@ -112,7 +113,7 @@ class Classes:
 
     @classmethod
     def of(cls, ids: Sequence[str], names: Sequence[str] | None = None) -> "Classes":
-        """Classes in the given order; people see the ids where no names are given."""
+        """Classes in the given order; without names, people see the ids."""
         return cls(tuple(ids), tuple(names if names is not None else ids))
 
     @classmethod
@@ -136,15 +137,15 @@ class Classes:
     def index_of(self, other: "Classes", *, whose: str, here: str) -> npt.NDArray[np.int32]:
         """For each class of `other`, its index in these classes.
 
-        Classes are matched by id, whatever their order; a numbered list meets a named one of the same length, where the
-        ids are not the same, by position. whose, here: what to call the two lists in an error. Raises TenchError on an
-        unknown class. A class of ours that `other` lacks is no error: a validation set may lack one.
+        Classes are matched by id, in any order. If the ids differ, a numbered list matches a named one of the same
+        length by position. whose, here: names of the two lists for errors. Raises TenchError on a class of `other` that
+        is not here. The reverse is not an error: a validation set may lack a class.
         """
         if self.meets_by_position(other):
             if len(self) != len(other):
                 raise TenchError(
                     f"{whose} has {len(other)} classes and {here} has {len(self)}; one of them has only numbers for "
-                    "its classes, so they can be matched only when they have equally many."
+                    "its classes, so they can be matched only if the counts are equal."
                 )
             return np.arange(len(other), dtype=np.int32)
         position = {name: index for index, name in enumerate(self.ids)}
@@ -153,7 +154,7 @@ class Classes:
             raise TenchError(
                 f"{whose} has {len(unknown)} of its {len(other)} classes that {here} does not have: "
                 f"{some(unknown)}. {here} has {len(self)} classes: {some(self.ids)}. "
-                "Check that both are of the same set of classes."
+                "Check that both are from the same data set."
             )
         return np.array([position[name] for name in other.ids], dtype=np.int32)
 
@@ -167,11 +168,11 @@ class Classes:
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """One split as a layout found it, in any order. Arrays have one entry per image; scalars stand for all rows.
+    """One split as a layout found it, in any order. Arrays have one entry per image; a scalar applies to all rows.
 
     shards: paths. shard: index into shards. offset, length: bytes. label: class index or -1. key: unique names.
-    height, width, channels: pixels, 0 where unknown; needed for raw pixels. labels, boxes: one entry per image, what
-    SCHEMA says; None where the layout has none.
+    height, width, channels: pixels, 0 if unknown; required for raw pixels. labels, boxes: one entry per image, as in
+    SCHEMA; None if the layout has none.
     """
 
     shards: Sequence[str]
@@ -189,14 +190,15 @@ class Rows:
 
 
 def numbered_keys(count: int) -> list[str]:
-    """Keys for images that have only a position: "00000", "00001", ...; sorted, they keep that order."""
+    """Keys for images that have only a position: "00000", "00001", ...; sorting keeps their order."""
     digits = max(5, len(str(count - 1)))
     return [f"{index:0{digits}}" for index in range(count)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Files of a source that are not in its table. reason: what they are, a noun phrase. example: the name of one."""
+    """Files of a source that are not in its table. reason: what they are, a noun phrase. example: one of their
+    names."""
 
     reason: str
     count: int
@@ -246,10 +248,10 @@ class Table:
         indexes: Mapping[str, str] | None = None,
         open_indexed: OpenIndexed | None = None,
     ) -> None:
-        """rows: of SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth.
+        """rows: as in SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth.
 
-        indexes: of shards that are indexes of gzip files, these files; offsets then count decompressed bytes.
-        open_indexed: opens these; required if there are any.
+        indexes: for shards that are indexes of gzip files, those files; offsets then count decompressed bytes.
+        open_indexed: opens them; required if there are any.
         """
         assert open_indexed is not None or not indexes
         columns = {name: _one_array(rows.column(name)) for name in SCHEMA.names}
@@ -279,14 +281,14 @@ class Table:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all images together."""
+        """Total bytes of all images."""
         return int(self.lengths.sum())
 
     def key(self, row: int) -> str:
         return str(self._keys[int(row)].as_py())
 
     def keys(self) -> list[str]:
-        """All keys, as text: for a pass over a whole split."""
+        """All keys as text, for a pass over a whole split."""
         return list(self._keys.to_pylist())
 
     def shard(self, row: int) -> str:
@@ -299,7 +301,7 @@ class Table:
 
     @property
     def has_several_labels(self) -> bool:
-        """Whether rows have more labels than their class."""
+        """Whether rows have labels beyond their class."""
         return bool(self._labels.null_count < len(self))
 
     @property
@@ -308,43 +310,43 @@ class Table:
         return bool(self._boxes.null_count < len(self))
 
     def boxes_digest(self) -> str:
-        """A hash of all boxes, 16 hexadecimal digits; those of a table without any are alike."""
+        """A hash of all boxes, 16 hexadecimal digits; the same for every table without boxes."""
         lengths = pc.fill_null(pc.list_value_length(self._boxes), 0).to_numpy(zero_copy_only=False)
         sides = self._boxes.flatten().flatten().to_numpy(zero_copy_only=False)
         return hashlib.sha256(lengths.tobytes() + sides.tobytes()).hexdigest()[:16]
 
     def all_labels(self, row: int) -> tuple[float, ...] | None:
-        """Every label of a row of a layout that holds several, None in one that does not."""
+        """Every label of a row if the layout holds several; else None."""
         found = self._labels[int(row)].as_py()
         return None if found is None else tuple(found)
 
     def label_sets(self) -> list[list[float]]:
-        """All labels of all rows, of a layout that holds several."""
+        """All labels of all rows, for a layout that holds several."""
         return list(self._labels.to_pylist())
 
     def boxes(self, row: int) -> list[list[float]] | None:
-        """The row's boxes, [xmin, ymin, xmax, ymax] each in 0..1; None where none were read."""
+        """The row's boxes, [xmin, ymin, xmax, ymax] each in 0..1; None if none were read."""
         found: list[list[float]] | None = self._boxes[int(row)].as_py()
         return found
 
     def place(self, row: int) -> str:
-        """The row for an error message: its file, or where it is a part of one, its byte range and key."""
+        """The row for an error message: its file, or if it is part of one, also its byte range and key."""
         shard, offset, length = self.shard(row), int(self.offsets[row]), int(self.lengths[row])
         if self.file_per_row:
             return shard
         return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
-        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if it has another size than the
-        table says, or is larger than an image is read.
+        """The row's bytes. Raises PassingError if the file cannot be read, TenchError if its size is not the table's or
+        exceeds the limit for one image.
 
-        Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks
-        under a map kills the process.
+        Reads with pread on descriptors that all threads share, never through a memory map: a file that shrinks while
+        mapped kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
         if length > LIMITS.image_bytes:
             raise TenchError(
-                f"{self.place(row)}: {length:,} bytes, and at most {LIMITS.image_bytes:,} are read as one image. "
+                f"{self.place(row)}: the image has {length:,} bytes; at most {LIMITS.image_bytes:,} are read. "
                 "Remove it, or convert it."
             )
         data = self._read(row, offset, length)
@@ -353,7 +355,7 @@ class Table:
         return data
 
     def check_size(self, row: int) -> None:
-        """Raise TenchError where the file of a row that is a whole file is gone, or has another size."""
+        """Raise TenchError if the row is a whole file that is gone or has another size."""
         try:
             size = os.stat(self.shard(row)).st_size
         except OSError as error:
@@ -362,18 +364,18 @@ class Table:
             raise self._changed(row, size)
 
     def changed_since(self, time_ns: int) -> str | None:
-        """A file of a table whose rows are whole files that was written since; None where there is none."""
+        """A file that was written after `time_ns`, for a table whose rows are whole files; None if there is none."""
         for shard in self._shards.to_pylist():
             if os.stat(shard).st_mtime_ns > time_ns:
                 return str(shard)
         return None
 
     def start(self, row: int, count: int) -> bytes:
-        """The first bytes of a row, fewer only where it has fewer."""
+        """The first `count` bytes of a row, or all of them if it has fewer."""
         return self._read(row, int(self.offsets[row]), min(count, int(self.lengths[row])))[:count]
 
     def _read(self, row: int, offset: int, length: int) -> bytes:
-        """The bytes of a range of the row's file; fewer where it ends, and where each row is a file one more."""
+        """A range of the row's file; shorter if the file ends, and one byte longer if each row is a file."""
         if self.indexes and (index := str(self._shards[int(self._shard[row])].as_py())) in self.indexes:
             return self._gzip(index).pread(length, offset)
         try:
@@ -391,13 +393,13 @@ class Table:
         return PassingError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
 
     def _changed(self, row: int, end: int) -> TenchError:
-        """end: where the row's file ends, or somewhere behind where it should."""
+        """end: where the row's file ends, or any position after its expected end."""
         offset, length = int(self.offsets[row]), int(self.lengths[row])
         found = f"ends after {end}" if end < offset + length else "is longer"
         return TenchError(
             f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
-            f"{found}. It has changed since its table was made, or was cut off while copying. Restore it, or have the "
-            "dataset read anew and checked: tench check SOURCE"
+            f"{found}. It has changed since its table was made, or was cut off while copying. Restore it, or read and "
+            "check the dataset again: tench check SOURCE"
         )
 
     def subset(self, rows: IntArray) -> "Table":
@@ -418,12 +420,12 @@ class Table:
         return self._of(self.rows.set_column(SCHEMA.get_field_index(column), column, pa.array(values)))
 
     def _of(self, rows: pa.Table) -> "Table":
-        """A table of other rows of the same files."""
+        """A table of other rows in the same files."""
         return Table(rows, file_per_row=self.file_per_row, indexes=self.indexes, open_indexed=self._open_indexed)
 
     @classmethod
     def joined(cls, tables: Sequence["Table"], where: str) -> "Table":
-        """The rows of all tables as one, in the order of keys. Raises TenchError on a key that is in two of them."""
+        """The rows of all tables as one, in the order of keys. Raises TenchError on a key that two tables share."""
         rows = pa.concat_tables([table.rows for table in tables]).unify_dictionaries().combine_chunks()
         indexes = {shard: index for table in tables for shard, index in table.indexes.items()}
         opener = next((table._open_indexed for table in tables if table.indexes), None)
@@ -443,9 +445,10 @@ class Table:
             self.close()
 
     def pieces(self) -> IntArray | None:
-        """For each row the number of the piece of its compressed file that it begins in, (N,) int64; None if none is.
+        """For each row the number of the compressed piece that it begins in, (N,) int64; None if no shard is
+        compressed.
 
-        Neighbouring pieces have neighbouring numbers. Reading piece after piece is much faster than at random.
+        Neighbouring pieces have neighbouring numbers. Reading piece after piece is much faster than reading at random.
         """
         if not self.indexes:
             return None
@@ -453,7 +456,7 @@ class Table:
         return pieces
 
     def in_file_order(self) -> IntArray:
-        """All row numbers in the order in which the images lie in their files: the quickest to read them in, (N,)."""
+        """All row numbers in the order of the images in their files, the fastest reading order, (N,)."""
         return np.lexsort((self.offsets, self._shard))
 
     def _gzip(self, shard: str) -> Packed:
@@ -509,7 +512,7 @@ class Dataset:
 
 
 def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenIndexed | None = None) -> Dataset:
-    """The dataset of what a layout found. Raises TenchError if its rows are not valid.
+    """Make a dataset from a layout's contents. Raises TenchError if its rows are not valid.
 
     open_indexed: required if the contents have indexes.
     """
@@ -517,7 +520,7 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
     for name, rows in contents.splits.items():
         table = _sorted_table(rows, len(contents.classes), f"{source} ({name})")
         whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
-        if whole_files and len(rows.shards) == 1:  # or the only image of this split in an archive
+        if whole_files and len(rows.shards) == 1:  # or this split has only one image, in an archive
             whole_files = _size(rows.shards[0]) == int(np.broadcast_to(rows.length, 1)[0])
         splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes, open_indexed=open_indexed)
     return Dataset(
@@ -535,7 +538,7 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
 
 
 def _size(path: str) -> int | None:
-    """Bytes of a file; None if it is gone, which whoever reads it is told."""
+    """The size of a file; None if it is gone, which the next reader reports."""
     try:
         return os.stat(path).st_size
     except OSError:
@@ -543,12 +546,12 @@ def _size(path: str) -> int | None:
 
 
 def save(contents: Contents, path: Path, *, source: str, layout: str) -> None:
-    """Write what a layout found as one Arrow file that `load` maps. Raises TenchError if its rows are not valid."""
+    """Write a layout's contents as one Arrow file for `load`. Raises TenchError if its rows are not valid."""
     save_dataset(made(contents, source=source, layout=layout), path)
 
 
 def save_dataset(dataset: Dataset, path: Path) -> None:
-    """Write a dataset as one Arrow file that `load` maps."""
+    """Write a dataset as one Arrow file for `load`."""
     header = {
         "version": VERSION,
         "source": dataset.source,
@@ -575,11 +578,11 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
 
 
 def _checksum(data: pa.Buffer) -> int:
-    return int(google_crc32c.extend(0, data))  # about 15 GB/s, with the interpreter lock held
+    return int(google_crc32c.extend(0, data))  # fast, but holds the interpreter lock
 
 
 def _unsealed(path: Path) -> pa.Buffer | None:
-    """The Arrow file in a saved table, mapped; None if it is damaged, cut off or no table."""
+    """The Arrow file in a saved table, mapped; None if it is damaged, cut off or not a table."""
     try:
         mapped = pa.memory_map(str(path)).read_buffer()
     except (pa.ArrowException, OSError):  # empty, a folder, not readable
@@ -592,7 +595,7 @@ def _unsealed(path: Path) -> pa.Buffer | None:
 
 
 def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
-    """Map a saved table; None if it is damaged, of another version or no table.
+    """Map a saved table; None if it is damaged, of another version or not a table.
 
     open_indexed: required if the table's shards may be indexes of compressed files.
     """
@@ -630,14 +633,14 @@ def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
 def unite(parts: Sequence[Dataset]) -> Dataset:
     """Several datasets as one: splits of the same name together, classes united by id in the order of code points.
 
-    Raises TenchError where two images of a split have the same key, or a source has only numbers for its classes, which
-    mean nothing beside another's.
+    Raises TenchError if two images of a split have the same key, or if a source has only numbers for its classes: they
+    mean nothing beside another source's.
     """
     for part in parts:
         if part.classes.numbered:
             raise TenchError(
-                f"{part.source}: has only numbers for its classes, so they cannot be united with another source's. Put "
-                "a file with the class names beside it, one a line (classes.txt)."
+                f"{part.source}: has only numbers for its classes, so it cannot be united with another source. Put "
+                "a file with the class names beside it, one per line (classes.txt)."
             )
     names = {class_id: name for part in reversed(parts) for class_id, name in _named(part.classes)}
     ids = sorted(names)
@@ -653,7 +656,7 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         splits[split] = Table.joined(tables, f"{whole} ({split})")
     notes = [f"{part.source}: {note}" for part in parts for note in part.notes]
     shared = sum(len(part.classes) for part in parts) - len(classes)
-    notes.append(f"{len(parts)} sources make one set of {len(classes)} classes; {shared} are in more than one of them.")
+    notes.append(f"{len(parts)} sources make one set of {len(classes)} classes; {shared} occur in several sources.")
     return Dataset(
         source=whole,
         layout=" + ".join(dict.fromkeys(part.layout for part in parts)),
@@ -693,7 +696,7 @@ def _fingerprint(splits: Mapping[str, Table]) -> str:
 
 
 def stamp_of(paths: Sequence[str]) -> Stamp:
-    """(path, size, time in ns) of each: of folders only the time, which changes when an entry comes or goes."""
+    """(path, size, time in ns) of each path; for folders only the time, which changes when an entry comes or goes."""
     stamp = []
     for path in paths:
         found = os.stat(path)
@@ -702,7 +705,7 @@ def stamp_of(paths: Sequence[str]) -> Stamp:
 
 
 def is_fresh(stamp: Stamp) -> bool:
-    """Whether every file and folder of the stamp is as it was."""
+    """Whether every file and folder of the stamp is unchanged."""
     try:
         return stamp_of([path for path, _, _ in stamp]) == stamp
     except OSError:
@@ -710,7 +713,7 @@ def is_fresh(stamp: Stamp) -> bool:
 
 
 def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
-    """The rows as an Arrow table in the order of their keys (by Unicode code point), checked."""
+    """The checked rows as an Arrow table in the order of their keys (by Unicode code point)."""
     count = len(rows.key)
     try:
         keys, shards = pa.array(rows.key, pa.string()), pa.array(rows.shards, pa.string())
@@ -726,7 +729,7 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
         row = int(out_of_range[0])
         raise TenchError(
             f"{where}: {rows.key[row]} has label {labels[row]}, but there are {num_classes} classes "
-            f"(labels 0 to {num_classes - 1}); {len(out_of_range)} rows are like that. Check the label file."
+            f"(labels 0 to {num_classes - 1}); {len(out_of_range)} rows are affected. Check the label file."
         )
 
     def column(values: IntArray | int, kind: pa.DataType) -> pa.Array:
@@ -758,21 +761,21 @@ def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
 
 
 def _by_key(table: pa.Table, where: str) -> pa.Table:
-    """The rows in the order of their keys' UTF-8 bytes, which is that of code points. Equal keys are an error."""
+    """The rows in the order of their keys' UTF-8 bytes, which equals code point order. Equal keys are an error."""
     table = table.take(pc.sort_indices(table.column("key"))).combine_chunks()
     keys = table.column("key").combine_chunks()
     twice = keys[1:].filter(pc.equal(keys[1:], keys[:-1]))
     if len(twice):
-        raise TenchError(f"{where}: the key {str(twice[0])!r} appears twice. Keys name images, so each must be unique.")
+        raise TenchError(f"{where}: the key {str(twice[0])!r} appears twice. Keys name images and must be unique.")
     return table
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # combine copies even one chunk
 
 
 def _pread(descriptor: int, length: int, offset: int, one_more: bool) -> bytes:
-    """The bytes of a range, fewer where the file ends; with one_more also the byte after it, where there is one."""
+    """A range of bytes, shorter if the file ends; with one_more also the next byte, if there is one."""
     data = os.pread(descriptor, length + one_more, offset)
     while len(data) < length:  # the kernel gives at most 2 GiB a call, a network file system may give less
         more = os.pread(descriptor, length - len(data), offset + len(data))

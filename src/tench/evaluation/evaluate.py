@@ -190,7 +190,7 @@ def require_labels(table: Table, where: str) -> None:
     if (unlabelled := int((table.labels < 0).sum())) > 0:
         row = int(np.argmax(table.labels < 0))
         raise TenchError(
-            f"{where}: {unlabelled} of {len(table)} images have no label, the first is {table.key(row)}. "
+            f"{where}: {unlabelled} of {len(table)} images have no label, such as {table.key(row)}. "
             "Training and evaluating need a label for each image; tench predict needs none."
         )
 

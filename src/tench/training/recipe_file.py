@@ -49,7 +49,7 @@ def checked(recipe: Recipe, where: str = "recipe") -> Recipe:
 
 
 def recipe_text(name: str) -> str:
-    """A packaged recipe as a file that stands alone: its header, and every value that it or one it is like states."""
+    """A packaged recipe as a standalone file: its header, and every value that it or its base states."""
     path = _find(name)
     header = "".join(
         f"{line}\n" for line in itertools.takewhile(lambda line: line.startswith("#"), _text(path).splitlines())
@@ -63,7 +63,7 @@ def _find(name: str) -> Path:
         path = Path(name)
     if not path.is_file():
         raise UsageError(
-            f"{name}: no recipe of that name and no such file.{nearest(name, packaged_recipes())} "
+            f"{name}: no such recipe or file.{nearest(name, packaged_recipes())} "
             f"Packaged recipes: {', '.join(packaged_recipes())}."
         )
     return path
@@ -72,7 +72,7 @@ def _find(name: str) -> Path:
 def _text(path: Path) -> str:
     require_file(path)
     if (size := path.stat().st_size) > _MAX_BYTES:
-        raise UsageError(f"{path}: has {size:,} bytes, and a recipe at most {_MAX_BYTES:,}. Name a recipe.")
+        raise UsageError(f"{path}: has {size:,} bytes, but a recipe has at most {_MAX_BYTES:,}. Name a recipe.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -80,7 +80,7 @@ def _text(path: Path) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """What a YAML text holds. Raises ValueError or YAMLError for all that is not YAML, or too much of it."""
+    """The value of a YAML text. Raises ValueError or YAMLError if it is not YAML or too large."""
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -98,17 +98,17 @@ def _num_values(node: yaml.Node | None, known: dict[int, int]) -> int:
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in known:
-        known[id(node)] = _MAX_VALUES + 1  # for those that lead back here
+        known[id(node)] = _MAX_VALUES + 1  # for aliases that lead back here
         parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
         known[id(node)] = 1 + sum(_num_values(part, known) for part in parts)
     return known[id(node)]
 
 
 def _values(path: Path) -> Any:
-    """What a file states, over what the recipe states that it is like; sections and keys in the order of the fields."""
+    """A file's values over those of its base recipe; sections and keys in field order."""
     try:
         data = _parsed(_text(path))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date or number
         raise UsageError(f"{path}: is not YAML: {str(error)[:500]}") from error
     if data is None:
         return {}
@@ -120,7 +120,7 @@ def _values(path: Path) -> Any:
             f"{path}: {_LIKE} is {shown(base)}, but should name a packaged recipe.{_hint(base, packaged_recipes())} "
             f"Known: {', '.join(packaged_recipes())}."
         )
-    from_plain(data, str(path))  # so that an error names this file
+    from_plain(data, str(path))  # checked here so that an error names this file
     below = _values(PACKAGED / f"{base}.yaml")
     merged = {name: {**below.get(name, {}), **(data.get(name) or {})} for name in {**below, **data}}
     return {

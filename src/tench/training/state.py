@@ -1,4 +1,4 @@
-"""What changes while training, in one place: what a checkpoint holds."""
+"""The training state that a checkpoint holds, in one place."""
 
 import dataclasses
 import time
@@ -21,7 +21,7 @@ from tench.weights.own import Best, fit_state
 
 @dataclasses.dataclass
 class State:
-    """What changes while training: all of it goes into last.ckpt, and resuming needs nothing else.
+    """The training state: all of it goes into last.ckpt, and resuming needs nothing else.
 
     step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
     correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
@@ -44,7 +44,7 @@ class State:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network that is validated and saved: the average where there is one."""
+        """The network that is validated and saved: the average if there is one."""
         return self.average.module if isinstance(self.average, Average) else self.module
 
     def count_seconds(self) -> None:
@@ -74,7 +74,7 @@ class State:
 
         Raises TenchError for another architecture's, or no checkpoint at all.
         """
-        remedy = "Put the run's own checkpoint back, or name a new --run."
+        remedy = "Restore the run's own checkpoint, or name a new --run."
         try:
             checkpoint: Checkpoint = typed(saved, Checkpoint, "")
             if checkpoint["arch"] != arch:
@@ -107,7 +107,7 @@ class State:
         for number, values in remembered.items():
             where = f"optimizer.state[{shown(number)}]"
             if type(number) is not int or not 0 <= number < len(parameters):
-                raise PlainError(f"{where} is of no parameter: there are {len(parameters)}")
+                raise PlainError(f"{where} belongs to no parameter: there are {len(parameters)}")
             tensors = typed(values, dict[str, torch.Tensor], where)
             state[number] = _fitting(tensors, state_of(self.optimizer, parameters[number]), where)
         groups = self.optimizer.state_dict()["param_groups"]

@@ -32,7 +32,7 @@ torch's parallel wrappers and averages, and its compiler."""
 _HOLDING = ("model.",)
 """Before all names: modules that hold the network."""
 _COUNTER = "n_averaged"
-"""What torch.optim.swa_utils.AveragedModel counts beside the weights."""
+"""The counter that torch.optim.swa_utils.AveragedModel stores beside the weights."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
@@ -107,11 +107,11 @@ def _read_pytorch(path: Path) -> Any:
             return load_pickle(path)
     except TenchError:
         raise
-    except Exception as error:  # torch.load has no error of its own for what it cannot read
+    except Exception as error:  # torch.load raises no specific error for unreadable files
         if foreign := _GLOBAL.search(str(error)):
             raise TenchError(
-                f"{path}: holds more than weights ({foreign[1]}), and to read that could run code, so it was not read. "
-                "Where you trust the file, load it with PyTorch and save the weights alone: "
+                f"{path}: holds more than weights ({foreign[1]}). Reading that could run code, so it was not read. "
+                "If you trust the file, load it with PyTorch and save only the weights: "
                 'torch.save(model.state_dict(), "weights.pth").'
             ) from error
         raise TenchError(
@@ -132,7 +132,7 @@ def _unwrapped(content: Any) -> tuple[Any, str | None]:
         if key is None:
             break
         if average and weights:
-            choice = f"The file holds weights ({weights}) and their running average ({average}): the average is taken."
+            choice = f"The file holds weights ({weights}) and their running average ({average}); the average is used."
         content = content[key]
     return content, choice
 

@@ -29,13 +29,13 @@ from tench.weights.test_time import at_test_time, test_time_view
 WEIGHTS, CARD = "best.safetensors", "model.json"
 
 NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong"
-"""Why there is no answer for an image."""
+"""The reason why an image has no answer."""
 
 _AT_ONCE = 64
-"""Images that go through a network together, so that any number of them takes the memory of so many."""
+"""Images per forward pass, which bounds memory for any number of images."""
 
 _MAX_SIDE = 16_384
-"""Of a network's input, pixels: more than any is used with."""
+"""Largest side of a network's input, pixels: more than any network uses."""
 _STD_RANGE = (1e-6, 1e6)
 """Outside of it float32 numbers do not stay finite for long."""
 
@@ -68,7 +68,7 @@ class TrainedOn(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """What is needed to use weights: the network, its classes, and how an image becomes its input."""
+    """All that is needed to use weights: the network, its classes, and the preprocessing."""
 
     arch: str
     classes: Classes
@@ -79,19 +79,19 @@ class ModelCard:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channel_order: Literal["rgb", "bgr"] = "rgb"
-    """Of the network's input, mean and std."""
+    """Mean and std of the network's input."""
     test_time: TestTime = "none"
-    """What the logits of an image are the mean of."""
+    """The views whose logits are averaged for an image."""
     options: Options = AS_MADE
-    """What the network was asked for beside its name."""
+    """Options of the network besides its name."""
     metrics: dict[str, int | float] = dataclasses.field(default_factory=dict)
-    """Of the validation that chose these weights: fractions and a loss."""
+    """Results of the validation that chose these weights: fractions and a loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """source, val, val_name, val_fraction and the fingerprints of the data; empty where that is not known."""
+    """source, val, val_name, val_fraction and the fingerprints of the data; empty if unknown."""
 
     @property
     def view(self) -> EvalView:
-        """What the network sees of an image."""
+        """The view of an image that the network sees."""
         return EvalView(size=self.image_size, resize=self.eval_resize, interpolation=self.interpolation)
 
     @property
@@ -194,7 +194,7 @@ class Classifier:
 
     @property
     def view(self) -> EvalView:
-        """What the network sees of an image."""
+        """The view of an image that the network sees."""
         return self.card.view
 
     @property
@@ -209,7 +209,7 @@ class Classifier:
         channels are converted to the network's. Raises UsageError for an array of another kind, and for a single image.
         """
         if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3))):
-            raise UsageError(f"An array of shape {images.shape} is one image: give a list of images, [image].")
+            raise UsageError(f"An array of shape {images.shape} is one image. Give a list of images, [image].")
         found = self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
         if len(bad := np.flatnonzero(np.isnan(found).any(axis=1))):
             raise TenchError(f"{self.source}: image {bad[0]} of {len(found)}: {NOT_FINITE}.")
@@ -219,8 +219,8 @@ class Classifier:
         pixels = image[..., None] if image.ndim == 2 else image
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
             raise UsageError(
-                f"An image is {image.dtype} of shape {image.shape}; uint8 of shape (H, W, 3), (H, W, 1) or (H, W) is "
-                "expected, with values from 0 to 255."
+                f"An image is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W, 3), (H, W, 1) or "
+                "(H, W)."
             )
         return with_channels(pixels, self.card.channels)
 
@@ -300,7 +300,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
     for needed, what in ((weights, "weights"), (card_path, "the description of the model")):
         if not needed.exists():
             raise UsageError(
-                f"{needed}: not there, and it should hold {what}. Give the directory of a run that has finished an "
+                f"{needed}: is missing; it should hold {what}. Give the directory of a run that has finished an "
                 f"epoch, or a .safetensors file with {CARD} beside it."
             )
     card = read_card(card_path.parent)
@@ -308,12 +308,12 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
 
 
 def _not_to_be_used(path: Path) -> str:
-    """Why a file of weights that is not safetensors cannot be used, and what can."""
+    """Why a weights file that is not safetensors cannot be used, and what to use instead."""
     if (path.parent / WEIGHTS).exists():
-        return f"is not what is used of a run, which is its {WEIGHTS}. Give the run's directory: {path.parent}"
+        return f"is not used: a run is loaded from its {WEIGHTS}. Give the run's directory: {path.parent}"
     return (
-        "says neither its classes nor how images become its input. Give the directory of a run, a .safetensors file "
-        f"with {CARD} beside it, or weights that are published: torchvision:NAME, timm:NAME. Training can begin with "
+        "has neither classes nor preprocessing. Give the directory of a run, a .safetensors file "
+        f"with {CARD} beside it, or published weights: torchvision:NAME, timm:NAME. To start training from "
         "it: tench train --weights."
     )
 
@@ -338,14 +338,14 @@ def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arc
     problems = differences(module.state_dict(), state)
     if problems:
         raise TenchError(
-            f"{where}: its weights are not of {arch} for these classes: {first_of(problems)}. It was written for "
-            "another architecture; name that one, or start a new run."
+            f"{where}: its weights do not fit {arch} for these classes: {first_of(problems)}. It was written for "
+            "another architecture. Name that one, or start a new run."
         )
     module.load_state_dict(state)
 
 
 def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> list[str]:
-    """What keeps a state dict from being the expected one, in names and shapes, one clause each."""
+    """The differences between a state dict and the expected one, in names and shapes, one clause each."""
     missing = [f"{name} is missing" for name in expected if name not in state]
     extra = [f"{name} is not part of it" for name in state if name not in expected]
     shared = [name for name in expected if name in state]
@@ -373,7 +373,7 @@ def require_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
     if bad:
         raise TenchError(
             f"{where}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {some(bad)}. The network cannot "
-            "answer with them: the training that wrote them diverged, or the file is damaged. Use other weights."
+            "use them. The training that wrote them diverged, or the file is damaged. Use other weights."
         )
 
 

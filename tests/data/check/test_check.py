@@ -82,7 +82,7 @@ def test_every_bad_image_is_named_with_its_reason_and_the_rest_is_still_checked(
             "train",
             "a.jpg",
             f"{tmp_path}/train/a.jpg",
-            "no image: starts with bytes b'<html>', not a known image format",
+            "not an image: starts with bytes b'<html>', no known image format",
             fixable=False,
         ),
         Bad("train", "c.jpg", f"{tmp_path}/train/c.jpg", "truncated JPEG: Premature end of JPEG file", fixable=True),

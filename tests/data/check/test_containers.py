@@ -58,7 +58,7 @@ def test_a_known_file_under_another_name_is_told(tmp_path: Path) -> None:
         f"{renamed}: has the MD5 of train.tar: it is that file under another name.",
         f"{swapped}: has the MD5 of train.tar: it is that file under another name.",
         f"{larger}: is not the published file of this name: it has 20,480 bytes, the published one 10,240 or 4. It was "
-        "cut off, or made anew by somebody.",
+        f"cut off, or repacked by somebody.",
         f"{larger}: has the MD5 of val.tar: it is that file under another name.",
     )
 
@@ -71,8 +71,8 @@ def test_another_checksum_is_told_with_both(tmp_path: Path) -> None:
     assert found.damaged == ()
     assert found.checksums == (
         f"{train}: its MD5 is {hashlib.md5(changed).hexdigest()}, that of the published file of this name "
-        f"{hashlib.md5(PHOTO).hexdigest()}. It is damaged, or was made anew by somebody; whether its images decode is "
-        "what tench check tells.",
+        f"{hashlib.md5(PHOTO).hexdigest()}. It is damaged, or was repacked by somebody. tench check shows whether its "
+        f"images decode.",
     )
 
 
@@ -82,7 +82,7 @@ def test_another_size_is_told_without_reading(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(hashlib, "md5", None)
     assert verified(train).checksums == (
         f"{train}: is not the published file of this name: it has 5 bytes, the published one 10,240 or 4. It was cut "
-        "off, or made anew by somebody.",
+        f"off, or repacked by somebody.",
     )
 
 

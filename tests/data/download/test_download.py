@@ -361,7 +361,7 @@ def test_a_part_that_is_too_long_or_wrong_is_removed(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == [""]
-    assert f"{part_of(path)}: holds something else: removed." in said()
+    assert f"{part_of(path)}: is not a part of this file; removed." in said()
 
 
 def test_a_server_that_continues_elsewhere_is_asked_for_the_whole_file(
@@ -421,7 +421,7 @@ def test_without_a_published_size_a_part_is_continued_by_the_next_process(server
 def test_a_file_of_another_size_is_refused_before_it_is_fetched(server: Server, tmp_path: Path) -> None:
     server.files["photo.jpg"] = PHOTO + b"more"
     message = refusal(tmp_path / "photo.jpg", server)
-    assert f"offers a file of {len(PHOTO) + 4:,} bytes; the published one has {len(PHOTO):,}" in message
+    assert f"offers a file of {len(PHOTO) + 4:,} bytes, but the published one has {len(PHOTO):,}" in message
     assert len(server.seen) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -447,10 +447,10 @@ def test_a_wrong_checksum_names_both_sums_and_leaves_nothing(server: Server, tmp
     server.files["photo.jpg"] = wrong
     message = refusal(tmp_path / "photo.jpg", server)
     assert (
-        f"{server.address}/photo.jpg: gives a file whose MD5 is {md5_of(wrong)}; that of the published file is "
-        f"{md5_of(PHOTO)}." in message
+        f"{server.address}/photo.jpg: gives a file whose MD5 is {md5_of(wrong)}; "
+        f"the published file's is {md5_of(PHOTO)}." in message
     )
-    assert "Run the same command again when that is solved." in message
+    assert "When that is fixed, run the same command again." in message
     assert list(tmp_path.iterdir()) == []
     assert len(server.seen) == 1
 
@@ -582,7 +582,7 @@ def test_a_file_that_is_there_and_right_is_kept(server: Server, tmp_path: Path, 
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     get(tmp_path / "photo.jpg", server)
     assert server.seen == []
-    assert said() == f"{tmp_path}/photo.jpg: already there, with the published MD5: kept."
+    assert said() == f"{tmp_path}/photo.jpg: already there, with the published MD5; kept."
 
 
 def test_a_file_that_is_there_and_wrong_is_an_error_with_both_sums(server: Server, tmp_path: Path) -> None:
@@ -590,9 +590,9 @@ def test_a_file_that_is_there_and_wrong_is_an_error_with_both_sums(server: Serve
     with pytest.raises(TenchError) as error:
         get(tmp_path / "photo.jpg", server)
     assert str(error.value) == (
-        f"{tmp_path}/photo.jpg: is there already, but its MD5 is {md5_of(b'mine')}, and that of the published file is "
-        f"{md5_of(PHOTO)}. It is damaged, or a file of another set. Move or remove it and run the same command again, "
-        "or name another folder."
+        f"{tmp_path}/photo.jpg: already exists, but its MD5 is {md5_of(b'mine')}; the published file's is "
+        f"{md5_of(PHOTO)}. It is damaged or belongs to another set. Move or remove it and run the same command again, "
+        f"or name another folder."
     )
     assert (tmp_path / "photo.jpg").read_bytes() == b"mine"
 
@@ -803,9 +803,7 @@ def test_a_mirror_that_is_no_web_address_is_a_usage_error(
 
 
 def test_an_unknown_name_is_a_usage_error_with_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match=r"'cifar-10': no dataset of that name\. Did you mean 'cifar10'.*Known: mnist,"
-    ):
+    with pytest.raises(UsageError, match=r"'cifar-10': no such dataset\. Did you mean 'cifar10'.*Known: mnist,"):
         download("cifar-10", tmp_path)
 
 
@@ -982,7 +980,7 @@ def test_a_download_from_kaggle_that_brought_nothing_leaves_nothing(
 
 def test_without_the_kaggle_package_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kaggle", None)
-    with pytest.raises(TenchError, match=r"by the package kaggle, which cannot be imported .*pip install kaggle"):
+    with pytest.raises(TenchError, match=r"with the package kaggle, which cannot be imported .*pip install kaggle"):
         download("imagenet", tmp_path)
 
 
@@ -1018,5 +1016,5 @@ def test_imagenet_needs_a_large_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_half_a_package_from_elsewhere_is_not_taken_for_whole(tmp_path: Path) -> None:
     archive = tmp_path / "imagenet-object-localization-challenge.zip"
     archive.write_bytes(b"PK\x03\x04 the beginning")
-    with pytest.raises(TenchError, match=r"is no whole zip archive .*Remove it, and run the same command again"):
+    with pytest.raises(TenchError, match=r"is not a complete zip archive .*Remove it, and run the same command again"):
         download("imagenet", tmp_path)

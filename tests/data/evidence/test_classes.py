@@ -136,7 +136,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "Final_Training: the split train.",
             "Final_Test: the split test.",
             "Classes are the folders in GTSRB/Final_Training/Images.",
-            "test has no class folders: its images have no labels.",
+            "test has no class folders, so its images have no labels.",
             "Left out: files that are not images, by their suffix "
             "(2 files, such as GTSRB/Final_Training/Images/00000/GT.csv).",
         ),
@@ -153,7 +153,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "rps-validation: the split val.",
             "rps-test-set: the split test.",
             "Classes are the folders in rps/rps.",
-            "val has no class folders: its images have no labels.",
+            "val has no class folders, so its images have no labels.",
         ),
     ),
     "training/training (10 monkey species)": (
@@ -185,18 +185,18 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
     "splits inside of the class folders (ModelNet views)": (
         ("{airplane,bathtub}/train/{0..3}.jpg", "{airplane,bathtub}/test/{4..5}.jpg"),
         {"train": each("airplane", "bathtub", count=4), "test": each("airplane", "bathtub", count=2)},
-        ("Splits are folders inside of the class folders, such as airplane/train.",),
+        ("Splits are folders inside the class folders, such as airplane/train.",),
     ),
     "a wrapper (EuroSAT)": (
         ("EuroSAT/2750/{Forest,River}/{0..2}.jpg",),
         {"train": each("Forest", "River")},
-        ("No folder is named like a split: all images are train.", "Classes are the folders in EuroSAT/2750."),
+        ("No folder is named like a split, so all images are train.", "Classes are the folders in EuroSAT/2750."),
     ),
     "wrappers over four levels, and a picture beside one": (
         ("a/b/c/d/{Cat,Dog}/{00..20}.jpg", "a/preview.png", "a/README.md"),
         {"train": each("Cat", "Dog", count=21)},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Classes are the folders in a/b/c/d.",
             "Left out: images above the class folders (1 file: a/preview.png).",
         ),
@@ -204,18 +204,18 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
     "data/CLASS beside a README": (
         ("data/{cat,dog}/{0..2}.jpg", "README.md", "LICENSE.txt"),
         {"train": each("cat", "dog")},
-        ("No folder is named like a split: all images are train.", "Classes are the folders in data."),
+        ("No folder is named like a split, so all images are train.", "Classes are the folders in data."),
     ),
     "class folders of one folder each (LFW of Kaggle)": (
         ("lfw/{A_B/A_B,C_D/C_D}/0{1..3}.jpg",),
         {"train": each("A_B", "C_D")},
-        ("No folder is named like a split: all images are train.", "Classes are the folders in lfw."),
+        ("No folder is named like a split, so all images are train.", "Classes are the folders in lfw."),
     ),
     "letters above the classes, some a level deeper (SUN397)": (
         ("SUN397/{a/abbey,a/apartment_building/outdoor,b/badlands,b/bakery/shop}/{0..2}.jpg",),
         {"train": each("abbey", "apartment_building/outdoor", "badlands", "bakery/shop")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Folders of single letters hold the class folders; a class is the path below the letter.",
         ),
     ),
@@ -226,19 +226,19 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "data_large: the split train.",
             "val_large: the split val.",
             "Folders of single letters hold the class folders; a class is the path below the letter.",
-            "val has no class folders: its images have no labels.",
+            "val has no class folders, so its images have no labels.",
         ),
     ),
     "letters that are classes (sign language)": (
         ("{A,B,C}/{A,B,C}{0..2}.jpg",),
         {"train": each("A", "B", "C", count=9)},
-        ("No folder is named like a split: all images are train.",),
+        ("No folder is named like a split, so all images are train.",),
     ),
     "a second copy of the classes (flowers)": (
         ("{daisy,rose}/{0..2}.jpg", "flowers/{daisy,rose}/{0..2}.jpg"),
         {"train": each("daisy", "rose")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Left out: a second copy of the folders beside it (6 files, such as flowers/daisy/0.jpg).",
         ),
     ),
@@ -254,7 +254,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("{kitten,all}/kitten{0..3}.jpg", "{puppy,all}/puppy{0..3}.jpg"),
         {"train": each("kitten", "puppy", count=4)},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Left out: the same images as in the other class folders (8 files, such as all/kitten0.jpg).",
         ),
     ),
@@ -262,7 +262,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("{COVID,Normal}/{images,masks}/x-{1..3}.png", "COVID.metadata.xlsx"),
         {"train": each("COVID", "Normal")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Left out: masks or annotations, by the name of their folder (6 files, such as COVID/masks/x-1.png).",
             "Left out: files that may hold labels and were not read (1 file: COVID.metadata.xlsx).",
         ),
@@ -271,7 +271,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("{benign,normal}/x ({1..3}).png", "{benign,normal}/x ({1..3})_mask.png", "benign/x (1)_mask_1.png"),
         {"train": each("benign", "normal")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Left out: masks or annotations, by their file names (7 files, such as benign/x (1)_mask.png).",
         ),
     ),
@@ -279,7 +279,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("{a,b}/{0..2}.jpg", "{a,b}/{0..2}_GT.png"),
         {"train": each("a", "b")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Left out: masks or annotations, by their file names (6 files, such as a/0_GT.png).",
         ),
     ),
@@ -287,7 +287,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("images/{001.A,002.B}/{0..2}.jpg", "segmentations/{001.A,002.B}/{0..2}.png"),
         {"train": each("001.A", "002.B")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Classes are the folders in images.",
             "Left out: masks or annotations, by the name of their folder (6 files, such as segmentations/001.A/0.png).",
         ),
@@ -296,14 +296,14 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         ("{a,b}/{0..2}.jpg", "{a,b}/seg/{0..2}.png"),
         {"train": each("a", "b")},
         (
-            "No folder is named like a split: all images are train.",
+            "No folder is named like a split, so all images are train.",
             "Left out: masks or annotations, by the name of their folder (6 files, such as a/seg/0.png).",
         ),
     ),
     "classes that are called mask (face masks)": (
         ("{mask,no_mask}/{0..2}.png",),
         {"train": each("mask", "no_mask")},
-        ("No folder is named like a split: all images are train.",),
+        ("No folder is named like a split, so all images are train.",),
     ),
     "WithMask and WithoutMask": (
         ("Face Mask Dataset/{Train,Test}/{WithMask,WithoutMask}/{0..2}.png",),
@@ -313,58 +313,58 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
     "an unlabelled test/test": (
         ("train/{a,b}/{0..2}.jpg", "test/test/{0..2}.jpg"),
         {"train": each("a", "b"), "test": {None: 3}},
-        ("test has no class folders: its images have no labels.",),
+        ("test has no class folders, so its images have no labels.",),
     ),
     "an unlabelled test1": (
         ("train/{a,b}/{0..2}.jpg", "test1/{0..2}.jpg"),
         {"train": each("a", "b"), "test": {None: 3}},
-        ("test1: the split test.", "test has no class folders: its images have no labels."),
+        ("test1: the split test.", "test has no class folders, so its images have no labels."),
     ),
     "an unlabelled test/unknown, and more without a split": (
         ("train/{a,b}/{0..2}.jpg", "test/unknown/{0..2}.jpg", "unlabeled/{0..2}.jpg"),
         {"train": each("a", "b"), "test": {None: 3}},
         (
-            "test has no class folders: its images have no labels.",
+            "test has no class folders, so its images have no labels.",
             "Left out: images in folders beside the split folders test, train (3 files, such as unlabeled/0.jpg).",
         ),
     ),
     "a class called test_tube": (
         ("{beaker,flask,test_tube}/{0..2}.jpg",),
         {"train": each("beaker", "flask", "test_tube")},
-        ("No folder is named like a split: all images are train.",),
+        ("No folder is named like a split, so all images are train.",),
     ),
     "bus, car and train": (
         ("{bus,car,train}/{0..2}.jpg",),
         {"train": each("bus", "car", "train")},
-        ("No folder is named like a split: all images are train.",),
+        ("No folder is named like a split, so all images are train.",),
     ),
     "frames of videos inside of the classes (UCF-101)": (
         ("{Archery/v_Archery,Biking/v_Biking}_g{01..02}/{0..2}.jpg",),
         {"train": each("Archery", "Biking", count=6)},
         (
-            "No folder is named like a split: all images are train.",
-            "Some class folders hold only folders, whose images belong to the class: Archery, Biking.",
+            "No folder is named like a split, so all images are train.",
+            "Some class folders hold only folders. Their images belong to the class: Archery, Biking.",
         ),
     ),
     "augmented images inside of the classes": (
         ("{cat,dog}/{0..2}.jpg", "{cat,dog}/augmented/{3..5}.jpg"),
         {"train": each("cat", "dog", count=6)},
         (
-            "No folder is named like a split: all images are train.",
-            "Folders inside of class folders belong to the class, such as cat/augmented.",
+            "No folder is named like a split, so all images are train.",
+            "Folders inside class folders belong to the class, such as cat/augmented.",
         ),
     ),
     "empty class folders": (
         ("{cat,dog}/{0..2}.jpg", "bird/"),
         {"train": each("cat", "dog")},
-        ("No folder is named like a split: all images are train.", "train has no images of 1 class: bird."),
+        ("No folder is named like a split, so all images are train.", "train has no images of 1 class: bird."),
     ),
     "a hidden class": (
         ("{.net,java,python}/{0..2}.png", ".cache/0.png", ".ipynb_checkpoints/0.png", "java/.thumbs/0.png"),
         {"train": each(".net", "java", "python")},
         (
-            "No folder is named like a split: all images are train.",
-            ".net is hidden, but holds images beside the class folders: it is a class too.",
+            "No folder is named like a split, so all images are train.",
+            ".net is hidden, but holds images beside the class folders, so it is a class too.",
         ),
     ),
     "a list of noisy labels beside the splits (Imagewoof)": (
@@ -390,7 +390,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "domains above the classes (PACS)": (
         ("kfold/{art_painting,cartoon}/{dog,elephant}/{0..2}.jpg",),
         "SOURCE/kfold: its folders hold only folders, and these share their names: art_painting (6 images), cartoon "
-        "(6 images). Say which folders are the classes:\n"
+        "(6 images). Choose the folders that are the classes:\n"
         "  dog, elephant, each from all of art_painting, cartoon together: --classes-at 3\n"
         "  art_painting, cartoon: --classes-at 2\n"
         "  dog, elephant of art_painting alone: give SOURCE/kfold/art_painting\n"
@@ -408,7 +408,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "color, grayscale and segmented (PlantVillage)": (
         ("{color,grayscale,segmented}/{Apple___scab,Corn___rust}/{0..2}.JPG",),
         "SOURCE: its folders hold only folders, and these share their names: color (6 images), grayscale (6 images), "
-        "segmented (6 images). Say which folders are the classes:\n"
+        "segmented (6 images). Choose the folders that are the classes:\n"
         "  Apple___scab, Corn___rust, each from all of color, grayscale, segmented together: --classes-at 2\n"
         "  color, grayscale, segmented: --classes-at 1\n"
         "  Apple___scab, Corn___rust of color alone: give SOURCE/color\n"
@@ -416,8 +416,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "domains, a folder images, classes (Office-31)": (
         ("{amazon,dslr}/images/{bike,mug}/{0..2}.jpg",),
-        "SOURCE: its folders hold only folders, and these share their names: amazon (6 images), dslr (6 images). Say "
-        "which folders are the classes:\n"
+        "SOURCE: its folders hold only folders, and these share their names: amazon (6 images), dslr (6 images). "
+        "Choose the folders that are the classes:\n"
         "  bike, mug, each from all of amazon, dslr together: --classes-at 3\n"
         "  amazon, dslr: --classes-at 1\n"
         "  bike, mug of amazon alone: give SOURCE/amazon\n"
@@ -426,7 +426,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "folds": (
         ("fold{1..3}/{cat,dog}/{0..2}.jpg",),
         "SOURCE: its folders hold only folders, and these share their names: fold1 (6 images), fold2 (6 images), fold3 "
-        "(6 images). Say which folders are the classes:\n"
+        "(6 images). Choose the folders that are the classes:\n"
         "  cat, dog, each from all of fold1, fold2, fold3 together: --classes-at 2\n"
         "  fold1, fold2, fold3: --classes-at 1\n"
         "  cat, dog of fold1 alone: give SOURCE/fold1\n"
@@ -435,8 +435,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "patients above the classes (IDC)": (
         ("{10253,10254}/{0,1}/{0..2}.png",),
-        "SOURCE: its folders hold only folders, and these share their names: 10253 (6 images), 10254 (6 images). Say "
-        "which folders are the classes:\n"
+        "SOURCE: its folders hold only folders, and these share their names: 10253 (6 images), 10254 (6 images). "
+        "Choose the folders that are the classes:\n"
         "  0, 1, each from all of 10253, 10254 together: --classes-at 2\n"
         "  10253, 10254: --classes-at 1\n"
         "  0, 1 of 10253 alone: give SOURCE/10253\n"
@@ -448,7 +448,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "malignant/SOB/{ductal,lobular}/{40X,100X}/{0..2}.png",
         ),
         "SOURCE: its folders hold only folders, which may be classes too: benign (12 images), malignant (12 images). "
-        "Say which folders are the classes:\n"
+        "Choose the folders that are the classes:\n"
         "  adenosis, ductal, fibroadenoma, lobular: --classes-at 3\n"
         "  100X, 40X: --classes-at 4\n"
         "  benign, malignant: --classes-at 1",
@@ -459,8 +459,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "{bottle,cable}/test/{good,bent}/{0..2}.png",
             "bottle/ground_truth/bent/0_mask.png",
         ),
-        "SOURCE: its folders hold only folders, and these share their names: bottle (9 images), cable (9 images). Say "
-        "which folders are the classes:\n"
+        "SOURCE: its folders hold only folders, and these share their names: bottle (9 images), cable (9 images). "
+        "Choose the folders that are the classes:\n"
         "  bent, good, each from all of bottle, cable together: --classes-at 3\n"
         "  bottle, cable: --classes-at 1\n"
         "  bent, good of bottle alone: give SOURCE/bottle\n"
@@ -468,13 +468,13 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a folder images beside the classes": (
         ("{cat,dog}/{0..2}.jpg", "images/{0..2}.jpg"),
-        "SOURCE: the folder images lies beside cat, dog, but its name is not that of a class. Leave it out with "
-        "--exclude /images, or, if it is a class, say --classes-at 1.",
+        "SOURCE: the folder images lies beside cat, dog, but does not look like a class. Leave it out with --exclude "
+        "/images. If it is a class, give --classes-at 1.",
     ),
     "folders of the same names with other images": (
         ("{cat,dog}/{0..2}.jpg", "more/{cat,dog}/{3..5}.jpg"),
         "SOURCE/more: holds folders with the same names as those beside it (cat, dog), but not the same images. Leave "
-        "one of both out: --exclude /more, or give SOURCE/more by itself.",
+        "one out: --exclude /more, or give SOURCE/more alone.",
     ),
     "two classes with the same images": (
         ("{kitten,puppy,pony}/{0..3}.jpg",),
@@ -493,23 +493,23 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "two folders of one split (horse2zebra)": (
         ("{train,test}{A,B}/{0..2}.jpg",),
-        "SOURCE: has both testA and testB, and each would be the split 'test'. Leave one of them out, for example with "
+        "SOURCE: has both testA and testB, and both would be the split 'test'. Leave one out, for example with "
         "--exclude /testB. If they are classes: --classes-at 1.",
     ),
     "train and val together, and val": (
         ("{trainval,val}/{a,b}/{0..2}.jpg",),
-        "SOURCE: trainval holds train and val together, and val holds val again, so validation images would be trained "
-        "on. Leave one of them out, for example with --exclude /trainval.",
+        "SOURCE: trainval holds train and val together, and val repeats val, so validation images would be trained on. "
+        "Leave one out, for example with --exclude /trainval.",
     ),
     "a split in another": (
         ("{train,test}/train/{a,b}/{0..2}.jpg",),
-        "SOURCE/test: lies in the split test, but holds the folder train, which names the split train. Say which "
-        "counts with --split-from DEPTH, or leave it out with --exclude test/train.",
+        "SOURCE/test: lies in the split test, but holds the folder train, which names the split train. Choose one with "
+        "--split-from DEPTH, or leave it out with --exclude test/train.",
     ),
     "splits in some class folders only": (
         ("a/{train,test}/{0..2}.jpg", "b/{0..2}.jpg"),
-        "SOURCE: b lies in no split folder, but a/test does; 3 images are like that. Leave them out with --exclude "
-        "PATTERN, or say which folders are the splits with --split-from.",
+        "SOURCE: b lies in no split folder, but a/test does; 3 images are affected. Leave them out with --exclude "
+        "PATTERN, or name the split folders with --split-from.",
     ),
     "a class that only test has": (
         ("train/{a,b}/{0..2}.jpg", "test/{a,b,c d}/{0..2}.jpg"),
@@ -518,32 +518,32 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "an image beside the class folders": (
         ("{a,b}/{0..2}.jpg", "x.jpg"),
-        "SOURCE: 1 image lies in it directly, the first is x.jpg. Their class is unknown: put each image into a folder "
+        "SOURCE: 1 image lies directly in it, such as x.jpg. Their class is unknown. Put each image into a folder "
         "named after its class, or leave them out, for example with --exclude /x.jpg.",
     ),
     "lists of the splits beside the classes (Food-101)": (
         ("images/{apple_pie,waffles}/{0..2}.jpg", "meta/{train,test}.{json,txt}"),
         "SOURCE: the folders hold classes and no splits. meta/test.json, meta/test.txt, meta/train.json, ... (4 in "
-        "all) may tell the splits, but were not read. To take all images as train: --exclude /meta",
+        "all) may define the splits, but were not read. To read all images as train: --exclude /meta",
     ),
     "one list of the splits beside the classes (CUB)": (
         ("images/{001.A,002.B}/{0..2}.jpg", "{images,train_test_split}.txt"),
-        "SOURCE: the folders hold classes and no splits. train_test_split.txt may tell the splits, but was not read. "
-        "To take all images as train: --exclude /train_test_split.txt",
+        "SOURCE: the folders hold classes and no splits. train_test_split.txt may define the splits, but was not read. "
+        "To read all images as train: --exclude /train_test_split.txt",
     ),
     "a single class in a wrapper": (
         ("mine/cats/{0..2}.jpg",),
-        "SOURCE: all 3 images lie in the folder mine/cats. A classifier needs at least two classes: put the images of "
-        "each into a folder of its own, or give a list of images and labels.\n"
+        "SOURCE: all 3 images lie in the folder mine/cats. A classifier needs at least two classes. Put the images of "
+        "each into a separate folder, or give a list of images and labels.\n"
         "Found:\n"
         "  mine/cats/  3 images: 0.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "labels in file names (Dogs vs. Cats)": (
         ("train/{cat,dog}.{0..5}.jpg", "test1/{1..5}.jpg", "sampleSubmission.csv"),
-        "SOURCE: all 12 images lie in the folder train. A classifier needs at least two classes: put the images of "
-        "each into a folder of its own, or give a list of images and labels.\n"
-        "If the file names tell the class, cat (6), dog (6): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\n"
+        "SOURCE: all 12 images lie in the folder train. A classifier needs at least two classes. Put the images of "
+        "each into a separate folder, or give a list of images and labels.\n"
+        "If the file names contain the class, cat (6), dog (6): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
         "  ./  2 folders, 17 images, 1 other file\n"
         "  test1/  5 images: 1.jpg\n"
@@ -557,9 +557,9 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "annotations/trimaps/{Abyssinian,american_bulldog}_{1..3}.png",
             "annotations/list.txt",
         ),
-        "SOURCE: all 6 images lie in the folder images. A classifier needs at least two classes: put the images of "
-        "each into a folder of its own, or give a list of images and labels.\n"
-        "If the file names tell the class, Abyssinian (3), american_bulldog (3): --label-from "
+        "SOURCE: all 6 images lie in the folder images. A classifier needs at least two classes. Put the images of "
+        "each into a separate folder, or give a list of images and labels.\n"
+        "If the file names contain the class, Abyssinian (3), american_bulldog (3): --label-from "
         "'^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
         "  annotations/  1 folder, 6 images, 1 other file\n"
@@ -570,8 +570,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "images in numbered pieces (ChestX-ray14)": (
         ("images_{001..003}/images/{a,b,c,d}.png", "Data_Entry_2017.csv"),
-        "SOURCE: all 12 images lie in 3 folders that tell no class. A classifier needs at least two classes: put the "
-        "images of each into a folder of its own, or give a list of images and labels.\n"
+        "SOURCE: all 12 images lie in 3 folders that name no class. A classifier needs at least two classes. Put the "
+        "images of each into a separate folder, or give a list of images and labels.\n"
         "Found:\n"
         "  ./  3 folders, 12 images, 1 other file\n"
         "  images_001/images/  4 images: a.png\n"
@@ -582,8 +582,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "images and label files of a detector (YOLO)": (
         ("images/{train,val}/{0..3}.jpg", "labels/{train,val}/{0..3}.txt", "data.yaml"),
-        "SOURCE: all 4 images lie in the folder images/train. A classifier needs at least two classes: put the images "
-        "of each into a folder of its own, or give a list of images and labels.\n"
+        "SOURCE: all 4 images lie in the folder images/train. A classifier needs at least two classes. Put the images "
+        "of each into a separate folder, or give a list of images and labels.\n"
         "Found:\n"
         "  ./  2 folders, 8 images, 9 other files\n"
         "  images/train/  4 images: 0.jpg\n"
@@ -633,7 +633,7 @@ def test_classes_are_where_the_person_says(
 
 def test_images_outside_of_the_folders_that_the_person_names_are_left_out_with_a_note(tmp_path: Path) -> None:
     assert read(make(tmp_path / "set", DOMAINS), classes_at="*/photo/CLASS").notes == (
-        "No folder is named like a split: all images are train.",
+        "No folder is named like a split, so all images are train.",
         "Classes are the folders at --classes-at */photo/CLASS.",
         "Left out: images not below a folder at --classes-at */photo/CLASS (6 files, such as kfold/art/cat/0.jpg).",
     )
@@ -670,7 +670,7 @@ def test_classes_at_that_is_no_depth_and_no_pattern_is_refused(tmp_path: Path, s
 def test_classes_at_that_finds_nothing_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
-        f"SOURCE: --classes-at {said}: no image lies so deep or matches; the first is kfold/art/cat/0.jpg."
+        f"SOURCE: --classes-at {said}: no image lies that deep or matches; the first is kfold/art/cat/0.jpg."
     )
 
 
@@ -702,17 +702,17 @@ def test_a_folder_at_a_depth_can_tell_the_split(tmp_path: Path, depth: str) -> N
 def test_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "fold{1..3}/{cat,dog}/{0..2}.jpg")
     advice = (
-        "Its first group should find train, val or test in every path, or have groups named so: '(?P<val>fold5)/' "
-        "makes fold5 val and the rest train."
+        "Its first group should find train, val or test in every path, or have named groups: '(?P<val>fold5)/' makes "
+        "fold5 val and the rest train."
     )
     assert refusal(path, split_from="(fold.)") == (
-        f"SOURCE: --split-from '(fold.)' finds 'fold1', which is no split, in fold1/cat/0.jpg. {advice}"
+        f"SOURCE: --split-from '(fold.)' finds 'fold1', which is not a split, in fold1/cat/0.jpg. {advice}"
     )
     assert refusal(path, split_from="(x)") == (
         f"SOURCE: --split-from '(x)' does not match, in fold1/cat/0.jpg. {advice}"
     )
     assert refusal(path, split_from="1") == (
-        "SOURCE: --split-from 1: folder 1 of fold1/cat/0.jpg is fold1, which names no split. It should be called "
+        "SOURCE: --split-from 1: folder 1 of fold1/cat/0.jpg is fold1, which is not a split name. It should be called "
         "train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes fold5 val and the "
         "rest train."
     )
@@ -725,9 +725,7 @@ def test_a_pattern_that_is_no_regular_expression_or_has_no_group_is_refused(tmp_
     assert refusal(path, **{option: "("}) == (
         f"{flag} '(' is not a regular expression: missing ), unterminated subpattern at position 0."
     )
-    assert refusal(path, **{option: "cat"}) == (
-        f"{flag} 'cat' has no group. Put parentheses around the part that counts."
-    )
+    assert refusal(path, **{option: "cat"}) == (f"{flag} 'cat' has no group. Put parentheses around the part to use.")
 
 
 def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) -> None:
@@ -738,7 +736,7 @@ def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) 
     assert dataset.notes == (
         "test1: the split test.",
         "Classes are read from file names, by --label-from '^([a-z]+)'.",
-        "test has no labels: --label-from matches none of its file names.",
+        "test has no labels, because --label-from matches none of its file names.",
     )
 
 
@@ -754,7 +752,7 @@ def test_labels_from_file_names_that_some_lack_are_refused(tmp_path: Path) -> No
     )
     assert refusal(path, label_from=r"(jpg)") == (
         "SOURCE: --label-from '(jpg)' finds the same class 'jpg' in all 13 file names. A classifier needs at least two "
-        "classes: change the pattern."
+        "classes. Change the pattern."
     )
 
 

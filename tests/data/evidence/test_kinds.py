@@ -81,9 +81,11 @@ REFUSED = {
         *("beton", b""),
     ),
     "binary files (.bin) (a/1.bin).": ("bin", b""),
-    "LMDB environments (a/1.mdb). LMDB environments: None of them begins as such a file does: copy or download them "
-    "again.": ("mdb", bytes(99)),
-    "HDF5 files (a/1.h5). HDF5 files: None of them begins as such a file does: copy or download them again.": (
+    "LMDB environments (a/1.mdb). LMDB environments: None begins like such a file. Copy or download them again.": (
+        "mdb",
+        bytes(99),
+    ),
+    "HDF5 files (a/1.h5). HDF5 files: None begins like such a file. Copy or download them again.": (
         *("h5", bytes(99)),
     ),
     "files of unknown kind .xyz (a/1.xyz).": ("xyz", b"hello"),
@@ -96,19 +98,19 @@ def test_a_folder_without_images_says_what_it_holds_and_what_to_do(tmp_path: Pat
     suffix, data = REFUSED[text]
     for name in ("1", "2", "3"):
         put(tmp_path / "set/a", **{f"{name}{'.' if suffix else ''}{suffix}": data})
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: holds no images that can be read. It holds 3 files: 3 {text}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It holds 3 files: 3 {text}"
 
 
 def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: holds no images that can be read. It is empty."
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It is empty."
 
 
 def test_pictures_that_are_left_out_beside_images_are_named(tmp_path: Path) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), dog__1DOTjpg=photo(2), dog__2DOTCR2=b"", dog__3DOTcr2=b"", oldDOTzip=b"PK")
     assert {
         "2 camera RAW images (dog/2.CR2) were left out. Develop them to JPEG or PNG.",
-        "1 archive (old.zip) was left out. Unpack them, or give one by itself.",
+        "1 archive (old.zip) was left out. Unpack them, or give one alone.",
     } <= set(open_source(tmp_path).notes)
 
 
@@ -116,7 +118,7 @@ def test_images_without_a_suffix_are_told_by_their_bytes(tmp_path: Path) -> None
     put(tmp_path, cat__00001=photo(1), cat__00002=photo(2, "PNG"), dog__1DOTjpg_large=photo(3), dog__readme=b"hello")
     dataset = open_source(tmp_path)
     assert labels(dataset) == {"cat/00001.jpeg": "cat", "cat/00002.png": "cat", "dog/1.jpg_large.jpeg": "dog"}
-    assert "3 images (cat/00001) told by content: the suffix is missing or unknown." in dataset.notes
+    assert "3 images (cat/00001) recognised by content, because the suffix is missing or unknown." in dataset.notes
     assert dataset.splits["train"].read(0) == photo(1)
 
 
@@ -182,4 +184,4 @@ def test_without_pillow_heif_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     )
     with pytest.raises(ImageError) as error:
         image.decode(heic(1))
-    assert str(error.value) == "HEIC, which takes pillow-heif: pip install 'tench[interop]', or convert it"
+    assert str(error.value) == "HEIC, which requires pillow-heif: pip install 'tench[interop]', or convert it"

@@ -41,11 +41,11 @@ def test_the_answer_of_the_child_is_returned() -> None:
 
 def test_errors_and_crashes_of_the_child_name_the_file() -> None:
     assert refusal("error") == "a.h5: cannot be read."
-    damaged = "It is damaged: copy or download it again."
+    damaged = "It is damaged. Copy or download it again."
     assert refusal("crash") == f"a.h5: the library that reads it crashed (SIGSEGV). {damaged}"
     assert refusal("exit") == f"a.h5: the library that reads it stopped with status 3. {damaged}"
 
 
 def test_a_child_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "_LIST_SECONDS", 1)
-    assert refusal("hang") == ("a.h5: could not be read within 1 s. It is damaged, or the disk hangs: copy it again.")
+    assert refusal("hang") == ("a.h5: could not be read within 1 s. It is damaged, or the disk hangs. Copy it again.")

@@ -205,7 +205,7 @@ def test_other_data_behind_the_end_are_refused(form: str, photo_tar: bytes, tmp_
     if form == "zstd":
         assert text.startswith(f"{WHERE}: the zstd data are damaged or cut off at or before byte {len(packed) + 37:,}")
     else:
-        assert f"What comes before byte {len(packed):,} is whole, so this may be other data behind it." in text
+        assert f"Everything before byte {len(packed):,} is intact, so this may be appended data." in text
 
 
 def test_what_is_not_compressed_is_refused(photo_tar: bytes, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_what_is_not_compressed_is_refused(photo_tar: bytes, tmp_path: Path) -> 
 def test_what_grows_beyond_all_measure_is_refused(form: str, tmp_path: Path) -> None:
     packed = COMPRESS[form](bytes(20_000_000))
     text = refusal(packed, tmp_path, Limits(inflated_bytes=10_000_000))
-    assert text.endswith("more than 100 times as many. This is no archive of images; it is not unpacked.")
+    assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
     first, became = (int(word.replace(",", "")) for word in text.split() if word[0].isdigit() and word != "100")
     assert first <= len(packed)
     assert 10_000_000 < became < 12_000_000
@@ -235,7 +235,7 @@ def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeyp
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     packed = gzip.compress(bytes(5_000_000))  # only gzip tells what it becomes
     text = refusal(packed + gzip.compress(bytes(3_000_000)), tmp_path)
-    assert text.startswith(f"{WHERE}: 0.0 GB of it must be copied to {tmp_path}, where 0.0 GB are free. Make room")
+    assert text.startswith(f"{WHERE}: 0.0 GB must be copied to {tmp_path}, but only 0.0 GB are free. Make room")
     assert unpacked(gzip.compress(bytes(900_000)), tmp_path) == bytes(900_000)
 
 
@@ -251,7 +251,7 @@ def test_a_disk_that_fills_is_an_error_that_says_what_is_needed(
     data = random.Random(0).randbytes(4_000_000)
     text = refusal(gzip.compress(data), tmp_path)
     assert text.startswith(f"{WHERE}: {tmp_path} is full (No space left on device) after ")
-    assert "of it were unpacked there; about 4.0 MB are needed. Make room there, or set TENCH_CACHE" in text
+    assert "were unpacked there; about 4.0 MB are needed. Make room there, or set TENCH_CACHE" in text
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(
@@ -264,7 +264,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(
 
     monkeypatch.setattr(compressed, "complete_file", forbidden)
     text = refusal(gzip.compress(photo_tar), tmp_path)
-    assert text == f"{tmp_path}/unpacked: cannot be written (Permission denied); {WHERE} is unpacked there."
+    assert text == f"{tmp_path}/unpacked: cannot be written (Permission denied) while unpacking {WHERE}."
 
 
 @FORMS

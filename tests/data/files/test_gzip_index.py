@@ -352,9 +352,7 @@ def test_a_damaged_file_is_refused_and_leaves_no_index(
     assert done.returncode == 0
     for path, line in zip(paths, done.stdout.splitlines(), strict=True):
         assert line.startswith(f"{path}: ")
-        assert any(words in line for words in ("turn out damaged", "are damaged", "was cut off", "cannot be opened")), (
-            line
-        )
+        assert any(words in line for words in ("are damaged", "was cut off", "cannot be opened")), line
     assert not list(tmp_path.glob("*.index*"))
 
 
@@ -366,9 +364,7 @@ def test_damage_in_the_pass_is_told_with_its_place(packed: dict[str, bytes], tmp
     with pytest.raises(TenchError) as error:
         build_index(path, tmp_path / "index", nothing)
     text = str(error.value)
-    assert text.startswith(
-        f"{path}: the gzip data turn out damaged, cut off, or followed by something else at about byte "
-    )
+    assert text.startswith(f"{path}: the gzip data are damaged, cut off, or followed by other data at about byte ")
     assert f" of {len(whole):,} (" in text
     assert text.endswith("); the damage may lie before it. Copy or download it again.")
 
@@ -410,7 +406,7 @@ def test_two_programs_that_disagree_on_the_size_are_an_error(
 @INDEXED
 def test_what_grows_beyond_all_measure_is_not_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gzip_index, "_PASS_BYTES", 50_000)
-    with pytest.raises(TenchError, match=r"more than 100 times as many\. This is no archive of images"):
+    with pytest.raises(TenchError, match=r"more than 100 times as many\. Images do not compress this well"):
         index_of(gzip.compress(bytes(30_000_000)), tmp_path, Limits(inflated_bytes=10_000_000))
 
 
@@ -450,7 +446,7 @@ def test_a_file_that_changed_since_its_index_was_made_is_refused(packed: dict[st
         open_indexed(path, index)
     assert str(error.value) == (
         f"{path}: has changed since its index {index} was made (then {size:,} bytes, now {size:,}, or another time). "
-        "Restore it, or remove the index, and it is made anew."
+        f"Restore it, or remove the index to rebuild it."
     )
     with path.open("ab") as file:
         file.write(b"more")
@@ -475,7 +471,7 @@ def test_an_index_that_is_damaged_missing_or_of_another_version_is_refused(
         index.write_bytes(content)
         with pytest.raises(TenchError) as error:
             open_indexed(path, index)
-        expected = f"{index}: is not the index of {path}, or is damaged. Remove it, and it is made anew."
+        expected = f"{index}: is not the index of {path}, or is damaged. Remove it to rebuild the index."
         assert str(error.value) == expected
     index.unlink()
     with pytest.raises(TenchError, match="is not the index of"):
@@ -490,8 +486,10 @@ def test_an_index_that_does_not_serve_is_noticed_when_it_is_made(
     text = b"".join(b"%d and what follows it\n" % number for number in range(1_000_000))
     with pytest.raises(TenchError) as error:
         index_of(gzip.compress(text), tmp_path)
-    assert str(error.value).startswith(f"{tmp_path}/photos.tar.gz: no index can be made of it (by it, byte ")
-    assert str(error.value).endswith("are other ones): unpack it (tar -xzf) and give the folder.")
+    assert str(error.value).startswith(
+        f"{tmp_path}/photos.tar.gz: cannot be indexed (reading by the index gives other data at byte "
+    )
+    assert str(error.value).endswith("): unpack it (tar -xzf) and give the folder.")
     assert not (tmp_path / "spool").exists()
 
 
@@ -514,7 +512,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(
             text = str(error.value)
             assert text.startswith(f"{path}: the gzip data from byte ")
             assert text.endswith(
-                " on cannot be read any more (it ends before). The file has been damaged or changed since its index "
+                " on can no longer be read (it ends before). The file has been damaged or changed since its index "
                 "was made: copy or download it again."
             )
         assert file.pread(1000, 2000) == big_tar[2000:3000]
@@ -525,7 +523,7 @@ def test_a_closed_file_and_negative_places_are_refused(packed: dict[str, bytes],
     path, index = index_of(packed["gzip -6"], tmp_path)
     with open_indexed(path, index) as file:
         for place in ((-1, 0), (10, -1)):
-            with pytest.raises(ValueError, match="cannot be"):
+            with pytest.raises(ValueError, match="expected 0 <= offset"):
                 file.pread(*place)
     file.close()
     with pytest.raises(ValueError, match=r"photos\.tar\.gz is closed"):

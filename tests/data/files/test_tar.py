@@ -155,8 +155,8 @@ def test_an_archive_is_told_by_its_first_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "..", "a/.."])
 def test_a_name_that_leads_outside_is_an_error(tmp_path: Path, name: str) -> None:
     assert refusal(pack(tmp_path / "set.tar", {"a": b"1", name: b"2"})) == (
-        f"{WHERE}: the member {name!r} lies outside the archive's own folder. Such an archive is not read: pack it "
-        "again with relative names."
+        f"{WHERE}: the member {name!r} lies outside the archive's own folder. Such an archive is not read. Pack it "
+        f"again with relative names."
     )
 
 
@@ -177,8 +177,8 @@ def test_links_and_devices_are_an_error(tmp_path: Path, kind: bytes, what: str) 
         info.type, info.linkname = kind, "/etc/passwd"
         tar.addfile(info)
     assert refusal(tmp_path / "set.tar") == (
-        f"{WHERE}: 'odd' (byte 0) is {what}. Only files and folders are read from archives: unpack this one where you "
-        "trust it, and give the folder."
+        f"{WHERE}: 'odd' (byte 0) is {what}. Only files and folders are read from archives. If you trust this one, "
+        f"unpack it and give the folder."
     )
 
 
@@ -229,7 +229,7 @@ def test_a_second_archive_behind_the_first_is_an_error(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {"a": b"1"})
     once = path.read_bytes()
     path.write_bytes(once + once)
-    assert f"{WHERE}: closes at byte 1,024, but more follows" in refusal(path)
+    assert f"{WHERE}: closes at byte 1,024, but more data follows" in refusal(path)
 
 
 def test_a_broken_extended_header_is_an_error(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_size_below_zero_is_an_error(tmp_path: Path, archive: bytes, size: str
     (tmp_path / "set.tar").write_bytes(archive + END)
     found = refusal(tmp_path / "set.tar")
     assert found.startswith(f"{WHERE}: '")
-    assert found.endswith(f" has a size of {size} bytes. The archive is damaged: copy or download it again.")
+    assert found.endswith(f" has a size of {size} bytes. The archive is damaged. Copy or download it again.")
 
 
 @pytest.mark.parametrize("size", [b"\x80" + b"\x7f" + b"\xff" * 10, b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7])
@@ -270,8 +270,8 @@ def test_a_size_of_more_than_any_disk_is_an_error(tmp_path: Path, size: bytes) -
 def test_a_name_longer_than_a_path_is_an_error(tmp_path: Path, form: int) -> None:
     path = pack(tmp_path / "set.tar", {"cat/1.jpg": b"1", "a/" * 5000 + "1.jpg": b"2"}, form)
     assert refusal(path) == (
-        f"{WHERE}: byte 1,024: a name of 10,005 bytes; at most 4,096 are read. The archive is damaged, or was not made "
-        "of files: pack it again from a folder."
+        f"{WHERE}: byte 1,024: a name of 10,005 bytes; at most 4,096 are read. The archive is damaged or was not made "
+        f"from files. Pack it again from a folder."
     )
 
 
@@ -279,7 +279,7 @@ def test_an_extended_header_of_megabytes_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set.tar").write_bytes(extended(b"comment=" + b"x" * 2**20) + header(b"a", b"00000000000\0") + END)
     assert refusal(tmp_path / "set.tar") == (
         f"{WHERE}: the extended header at byte 0 has 1,048,593 bytes; at most 1,048,576 are read. The archive is "
-        "damaged: copy or download it again."
+        f"damaged. Copy or download it again."
     )
 
 
@@ -300,7 +300,7 @@ def test_an_extended_header_of_no_sense_is_an_error(tmp_path: Path, records: byt
     data = header(b"pax", b"%011o\0" % len(records), b"x") + records + bytes(-len(records) % BLOCK)
     (tmp_path / "set.tar").write_bytes(data + header(b"a", b"00000000000\0") + END)
     assert refusal(tmp_path / "set.tar") == (
-        f"{WHERE}: the extended header at byte 0 cannot be read. The archive is damaged: copy or download it again."
+        f"{WHERE}: the extended header at byte 0 cannot be read. The archive is damaged. Copy or download it again."
     )
 
 
@@ -314,7 +314,7 @@ def test_an_extended_header_of_no_sense_is_an_error(tmp_path: Path, records: byt
 def test_a_zero_byte_in_a_name_is_an_error(tmp_path: Path, archive: bytes) -> None:
     (tmp_path / "set.tar").write_bytes(archive + END)
     assert refusal(tmp_path / "set.tar") == (
-        f"{WHERE}: the name at byte 0 has a zero byte in it. The archive is damaged: copy or download it again."
+        f"{WHERE}: the name at byte 0 has a zero byte in it. The archive is damaged. Copy or download it again."
     )
 
 

@@ -91,7 +91,7 @@ def test_zip64_is_read(tmp_path: Path) -> None:
 
 
 def test_backslashes_separate_folders_in_an_archive_of_windows(tmp_path: Path) -> None:
-    note = f"{WHERE}: 2 names have backslashes; they are read as the separators of folders."
+    note = f"{WHERE}: 2 names have backslashes, which are read as folder separators."
     files = {"cat\\1.jpg": b"1", "dog\\2.jpg": b"2"}
     assert names(pack(files, create_system=0)) == (["cat/1.jpg", "dog/2.jpg"], [note])
     assert names(pack(files, create_system=3)) == (["cat/1.jpg", "dog/2.jpg"], [note])  # nothing else separates
@@ -137,8 +137,8 @@ def test_a_name_that_leads_outside_is_an_error(name: str) -> None:
 )
 def test_links_and_devices_are_an_error(mode: int, what: str) -> None:
     assert refusal(pack({"odd": b"/etc/passwd"}, external_attr=mode << 16)) == (
-        f"{WHERE}: 'odd' is {what}. Only files and folders are read from archives: unpack this one where you trust it, "
-        "and give the folder."
+        f"{WHERE}: 'odd' is {what}. Only files and folders are read from archives. If you trust this one, unpack it "
+        f"and give the folder."
     )
 
 
@@ -172,19 +172,25 @@ def field(data: bytes, offset: int, value: int, *, length: int = 2, local: bool 
         (lambda data: data[: data.index(b"PK\x01\x02")] + data[-22:], "its directory lies outside the archive"),
         (lambda data: field(data, 28, 0x7FFF), "its directory is cut off"),
         (lambda data: field(data, 30, 0x7FFF), "its directory is cut off"),
-        (lambda data: field(data, 28, 3), "entry 2 of its directory does not begin as one"),
+        (lambda data: field(data, 28, 3), "entry 2 of its directory has no valid start"),
         (
             lambda data: field(data, 26, 0x7FFF, local=True),
-            "'cat/1.jpg': its header has another name than the directory",
+            "'cat/1.jpg': its name in the header differs from that in the directory",
         ),
         (
             lambda data: field(data, 30, ord("b"), length=1, local=True),
-            "'cat/1.jpg': its header has another name than the directory",
+            "'cat/1.jpg': its name in the header differs from that in the directory",
         ),
-        (lambda data: field(data, 28, 0x7FFF, local=True), "'cat/1.jpg': its data reach beyond the end of the archive"),
-        (lambda data: field(data, 42, 2**31, length=4), "'cat/1.jpg': its header is not where the directory says"),
+        (
+            lambda data: field(data, 28, 0x7FFF, local=True),
+            "'cat/1.jpg': its data extend beyond the end of the archive",
+        ),
+        (
+            lambda data: field(data, 42, 2**31, length=4),
+            "'cat/1.jpg': its header is not at the offset in the directory",
+        ),
         (lambda data: field(data, 24, 2**31, length=4), "'cat/1.jpg': it is not compressed, but has two sizes"),
-        (lambda data: field(data, 20, 2**31, length=4), "'cat/1.jpg': its data reach beyond the end of the archive"),
+        (lambda data: field(data, 20, 2**31, length=4), "'cat/1.jpg': its data extend beyond the end of the archive"),
         (lambda data: field(field(data, 8, 0x800), 46, 0xD4, length=1), "the name b'\\xd4at/1.jpg' should be UTF-8"),
         (lambda data: data.replace(b"cat/1.jpg", b"cat/\0.jpg"), "the name 'cat/\\x00.jpg' has a zero character in it"),
         (lambda data: data[:-12] + b"\x05\0" + data[-10:], "its directory has 2 entries, but should have 5"),
@@ -201,8 +207,8 @@ def test_what_python_does_not_unpack_is_an_error_with_the_remedy() -> None:
     for method, name in ((9, "Deflate64"), (93, "zstd"), (98, "PPMd"), (77, "method 77")):
         data = field(pack({"cat/1.jpg": PHOTO}), 10, method)
         assert refusal(data) == (
-            f"{WHERE}: 'cat/1.jpg' is compressed with {name}, which is not read here. Unpack the archive (7-Zip reads "
-            "most methods), and give the folder."
+            f"{WHERE}: 'cat/1.jpg' is compressed with {name}, which is not supported. Unpack the archive (7-Zip reads "
+            f"most methods) and give the folder."
         )
 
 
@@ -216,16 +222,16 @@ def test_a_part_of_a_split_archive_is_an_error() -> None:
 
 def test_an_archive_beyond_the_limits_is_an_error() -> None:
     data = pack({"cat/1.jpg": b"1", "dog/2.jpg": b"2"})
-    assert refusal(data, Limits(members=1)) == f"{WHERE}: has more than 1 members. Unpack it, and give a part."
+    assert refusal(data, Limits(members=1)) == f"{WHERE}: has more than 1 members. Unpack it and give a part."
     assert refusal(data, Limits(name_bytes=8)) == (
-        f"{WHERE}: member 1 has a name of 9 bytes; at most 8 are read. Unpack the archive, and give the folder."
+        f"{WHERE}: member 1 has a name of 9 bytes; at most 8 are read. Unpack the archive and give the folder."
     )
     assert refusal(data, Limits(listing_bytes=100)) == (
-        f"{WHERE}: the directory of the zip archive has 110 bytes; at most 100 are read. Unpack the archive, and give "
-        "the folder."
+        f"{WHERE}: the directory of the zip archive has 110 bytes; at most 100 are read. Unpack the archive and give "
+        f"the folder."
     )
     packed = pack({"cat/1.jpg": PHOTO}, zipfile.ZIP_LZMA)
-    assert "'cat/1.jpg' needs 8,388,608 bytes of memory to be unpacked; at most 1,000,000 are used." in refusal(
+    assert "'cat/1.jpg' needs 8,388,608 bytes of memory to unpack; at most 1,000,000 are used." in refusal(
         packed, Limits(dictionary_bytes=10**6)
     )
 

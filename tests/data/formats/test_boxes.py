@@ -27,8 +27,8 @@ WHAT_BECAME = (
     "train has 7 boxes in 7 of its 21 images.",
     "val has 12 boxes in 12 of its 12 images.",
     "test has 0 boxes in 0 of its 3 images.",
-    "1 annotations are of no image here.",
-    "3 boxes were reversed or left the image: they were put right.",
+    "1 annotations match no image here.",
+    "3 boxes were reversed or extended beyond the image: they were corrected.",
     "3 boxes were dropped: 2 empty, 1 around an object of another class than the image's.",
 )
 
@@ -160,7 +160,7 @@ def test_of_two_annotations_of_an_image_the_first_counts_and_that_of_the_dogs_ta
     assert by_key["n02092002/n02092002_10026.JPEG"] == [[0.0, 0.0, 0.5, 1.0]]
     assert notes[:2] == [
         f"Boxes are from {tmp_path}/ILSVRC2012_bbox_train_v2.tar.gz, {tmp_path}/ILSVRC2012_bbox_train_dogs.tar.gz.",
-        "1 annotations are of images that have one already: the first, in this order, counts.",
+        "1 annotations repeat an image: the first, in this order, counts.",
     ]
 
 
@@ -178,7 +178,7 @@ def rows_of(key: str, label: int) -> Contents:
 def test_a_source_without_annotations_is_an_error_that_names_what_would_do(tmp_path: Path) -> None:
     contents = images(tmp_path)
     assert refusal(tmp_path, contents) == (
-        f"{tmp_path}: has no annotations, which boxes are read from. Put into it one or more of: {boxes.WOULD_DO}."
+        f"{tmp_path}: has no annotations, which contain the boxes. Put into it one or more of: {boxes.WOULD_DO}."
     )
     for name in ("ILSVRC2012_bbox_train_v2.tar.gz", "ILSVRC2012_bbox_val_v3.tgz", "ILSVRC/Annotations/CLS-LOC"):
         assert name in boxes.WOULD_DO
@@ -188,8 +188,8 @@ def test_annotations_of_other_images_only_are_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     write(tmp_path, {"n02100735/n02100735_424242.xml": annotation([])})
     assert refusal(tmp_path, contents) == (
-        f"{tmp_path}: has 1 annotations, but none that is named after one of its images (the first is "
-        "n02100735_424242.xml). They are of other images."
+        f"{tmp_path}: has 1 annotations, but none has the name of one of its images (the first is "
+        f"n02100735_424242.xml). They belong to other images."
     )
 
 
@@ -201,7 +201,7 @@ def test_a_damaged_annotation_is_an_error_that_names_it_and_its_archive(tmp_path
         / "ILSVRC2012_bbox_train_v2.tar.gz"
     )
     assert refusal(tmp_path, contents) == (
-        f"{archive}/n01440764/n01440764_9.xml: is no annotation in the manner of PASCAL VOC (no element found: line 1, "
+        f"{archive}/n01440764/n01440764_9.xml: is not a PASCAL VOC annotation (no element found: line 1, "
         "column 12). Restore the file from its archive, or download that again."
     )
 
@@ -270,7 +270,7 @@ def broken(change: Callable[[bytes], bytes]) -> str:
     with pytest.raises(TenchError) as error:
         boxes.objects(change(annotation([("n01440764", (1, 2, 3, 4))])), "a/b.xml")
     message = str(error.value)
-    assert message.startswith("a/b.xml: is no annotation in the manner of PASCAL VOC (")
+    assert message.startswith("a/b.xml: is not a PASCAL VOC annotation (")
     return message.partition("(")[2].rpartition(")")[0]
 
 

@@ -39,13 +39,13 @@ def test_all_text_is_read_by_one_rule(name: str, text: str, ids: tuple[str, ...]
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty; each line is a class, numbered by its place."),
-        ("\ncat\ndog\n", "line 1: is empty; each line is a class, numbered by its place."),
-        ("0 cat\n \n1 dog\n", "line 2: is empty; each line is a class, numbered by its place."),
-        ("\n", "line 1: is empty; each line is a class, numbered by its place."),
-        ("1 cat\n2 dog\n", "line 1: is numbered 1, but stands at the place of 0. Sort the lines by their numbers"),
-        ("0 cat\n2 dog\n1\n", "line 2: is numbered 2, but stands at the place of 1. Sort the lines by their numbers"),
-        (f"{TENCH}\n{SHARK}\n{TENCH}\n", f"line 3: {TENCH} is in line 1 already."),
+        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
+        ("\ncat\ndog\n", "line 1: is empty, but each line is a class, in order."),
+        ("0 cat\n \n1 dog\n", "line 2: is empty, but each line is a class, in order."),
+        ("\n", "line 1: is empty, but each line is a class, in order."),
+        ("1 cat\n2 dog\n", "line 1: is numbered 1, but its position is 0. Sort the lines by their numbers"),
+        ("0 cat\n2 dog\n1\n", "line 2: is numbered 2, but its position is 1. Sort the lines by their numbers"),
+        (f"{TENCH}\n{SHARK}\n{TENCH}\n", f"line 3: {TENCH} is already in line 1."),
     ],
 )
 def test_what_may_shift_labels_is_an_error_that_names_the_line(name: str, text: str, error: str) -> None:
@@ -101,8 +101,8 @@ def test_a_file_with_ids_is_preferred_and_two_that_contradict_each_other_are_ref
     chosen, notes = agreed([words, ids, ClassFile("other", ("kit", "fox"), ("kit", "fox"))])
     assert chosen is None
     assert notes == [
-        "ids and other contradict each other: class 0 is 'tench' or 'kit'. Neither is used; take away the one that is "
-        "not of this list."
+        "ids and other contradict each other: class 0 is 'tench' or 'kit'. Neither is used. Remove the one that does "
+        "not belong to this list."
     ]
 
 

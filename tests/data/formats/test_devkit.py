@@ -167,8 +167,8 @@ def test_sources_that_disagree_are_an_error_with_the_first_image_and_both_places
         devkit.refuse_disagreement([source.read() for source in found(tmp_path)])
     assert str(error.value) == (
         f"ILSVRC2012_val_00000007 has class n02012849 in {tmp_path}/ILSVRC2012_devkit_t12.tar.gz, line 7, but "
-        f"n01440764 in {tmp_path}/LOC_val_solution.csv, line {line + 1}; 2 of 12 labels differ. "
-        "One of the two is wrong: move it away."
+        f"n01440764 in {tmp_path}/LOC_val_solution.csv, line {line + 1}; 2 of 12 labels differ. One of the two is "
+        f"wrong. Move it away."
     )
 
 
@@ -252,7 +252,7 @@ def test_a_line_that_is_no_class_number_is_an_error_with_its_line(tmp_path: Path
     name = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
     write(tmp_path, miniature.devkit_files() | {name: f"1\n2\n{line}\n3\n".encode()})
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/{name}, line 3: {line!r} is no class number; the 6 classes have the numbers 1 to 6."
+        f"{tmp_path}/{name}, line 3: {line!r} is not a class number; the 6 classes have the numbers 1 to 6."
     )
 
 
@@ -266,7 +266,7 @@ def test_a_line_that_is_no_class_number_is_an_error_with_its_line(tmp_path: Path
 def test_a_devkit_archive_without_one_of_its_files_is_an_error(tmp_path: Path, left_out: str, lacking: str) -> None:
     files = miniature.devkit_files()
     archive = miniature.devkit(tmp_path, {name: data for name, data in files.items() if not name.endswith(left_out)})
-    assert refusal(tmp_path).startswith(f"{archive}: holds no file {lacking}, so it is no devkit of ILSVRC2012.")
+    assert refusal(tmp_path).startswith(f"{archive}: has no file {lacking}, so it is no devkit of ILSVRC2012.")
     assert devkit.WOULD_DO in refusal(tmp_path)
 
 
@@ -316,14 +316,14 @@ def test_an_archive_that_grows_out_of_all_proportion_is_not_read_on(tmp_path: Pa
     archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
     text = refusal(tmp_path, Limits(inflated_bytes=10_000))
     assert text.startswith(f"{archive}: its first ")
-    assert text.endswith("more than 100 times as many. This is no archive of images; it is not unpacked.")
+    assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
 
 
 def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path)
     text = refusal(tmp_path, Limits(annotation_bytes=100))
     assert text.startswith(f"{archive}: 'ILSVRC2012_devkit_t12/data/meta.mat' claims ")
-    assert text.endswith(" bytes; at most 100 are read. The archive is damaged: copy or download it again.")
+    assert text.endswith(" bytes; at most 100 are read. The archive is damaged. Copy or download it again.")
 
 
 @pytest.mark.parametrize("size", [b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7, b"-0000001000\0"])

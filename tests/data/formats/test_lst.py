@@ -64,8 +64,8 @@ def test_an_empty_list_has_no_images() -> None:
 )
 def test_a_line_that_is_no_image_is_an_error_with_its_number(line: str) -> None:
     assert refusal(f"1\t0.0\ta.jpg\n\n{line}\n") == (
-        "a.lst, line 3: should be an id (a whole number), one or more labels (numbers) and a path, with TABs between "
-        f"them, but is {line.strip()!r}. Correct the line, or take it out."
+        "a.lst, line 3: should be an id (a whole number), one or more labels (numbers) and a path, separated by TABs, "
+        f"but is {line.strip()!r}. Correct or remove the line."
     )
 
 

@@ -129,9 +129,9 @@ def test_kinds_that_no_data_set_needs_are_left_out() -> None:
 def test_other_levels_are_refused_with_a_remedy() -> None:
     again = "Load it and save it again: in MATLAB with save('NAME.mat', '-v7'), in Python with scipy.io.savemat."
     for data in (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(600)):
-        assert refusal(data) == f"{WHERE}: is a MATLAB 7.3 file, which is HDF5 inside and is not read here. {again}"
+        assert refusal(data) == f"{WHERE}: is a MATLAB 7.3 file (HDF5), which is not supported. {again}"
     level_4 = struct.pack("<5i", 0, 1, 1, 0, 2) + b"x\0" + struct.pack("<d", 1) + bytes(200)
-    assert refusal(level_4) == f"{WHERE}: is a MATLAB 4 file, which is not read. {again}"
+    assert refusal(level_4) == f"{WHERE}: is a MATLAB 4 file, which is not supported. {again}"
     assert refusal(b"\xff\xd8" * 200) == f"{WHERE}: is not a MATLAB file. Copy or download it again."
 
 
@@ -163,7 +163,7 @@ def test_other_levels_are_refused_with_a_remedy() -> None:
         (element("<", 9, bytes(8)), "a variable has the type 9"),
         (element("<", 15, b"no zlib data"), "Error -3 while decompressing data"),
         (element("<", 15, zlib.compress(bytes(100))[:8]), "a compressed variable is cut off"),
-        (element("<", 15, zlib.compress(bytes(100))), "a compressed variable has another size than it says"),
+        (element("<", 15, zlib.compress(bytes(100))), "a compressed variable differs from its stated size"),
         (struct.pack("<II", 14, 2**32 - 1), "an element of 4,294,967,295 bytes is cut off after 0"),
         (struct.pack("<HHI", 14, 5, 0), "a small element has 5 bytes"),
         (b"\x0e\0\0", "it ends within the tag of an element"),

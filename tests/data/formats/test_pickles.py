@@ -35,8 +35,8 @@ def test_a_dictionary_is_what_pickle_reads(protocol: int) -> None:
 
 def test_a_function_that_a_pickle_names_is_not_called() -> None:
     assert refusal(b"cos\nsystem\n(S'exit 1'\ntR.") == (
-        f"{FILE}: this pickle asks for 'os.system', which no file of images needs. Nothing of it was run. Do not open "
-        "it with other tools; get the file again from a source you trust."
+        f"{FILE}: this pickle asks for 'os.system', which no file of images needs. Nothing in it was run. Do not open "
+        f"it with other tools; get the file again from a source you trust."
     )
 
 

@@ -102,8 +102,8 @@ def test_labels_are_mapped_by_wordnet_id(tmp_path: Path) -> None:
     assert [key[-13:] for key in rows.key] == ["00000001.JPEG", "00000003.JPEG", "00000005.JPEG"]
     assert (rows.labels, rows.label.tolist()) == ([[0, 2], [2], [0]], [0, 2, 0])
     assert after.notes[-1] == (
-        "real.json has labels for 3 of the 5 images of val, and none for 1; those of 1 are classes that are not here. "
-        "The split real has those with labels."
+        "real.json has labels for 3 of the 5 images of val, and none for 1; the labels of 1 are classes that are not "
+        "here. The split real has those with labels."
     )
     assert second not in contents.classes.ids
 
@@ -172,13 +172,13 @@ def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Pa
         ("[[1], [2]", "is no JSON (Expecting ',' delimiter: line 1 column 10 (char 9))."),
         ("[" * 100_000, "is no JSON (maximum recursion depth exceeded"),
         ('{"a": []}', "holds a dict; a list of 50,000 is expected."),
-        ("[[1], 7]", "entry 1 (counted from 0) is 7; a list of whole numbers is expected."),
-        ('[["7"]]', "entry 0 (counted from 0) is ['7']; a list of whole numbers is expected."),
-        ("[[true]]", "entry 0 (counted from 0) is [True]; a list of whole numbers is expected."),
-        ("[[1.5]]", "entry 0 (counted from 0) is [1.5]; a list of whole numbers is expected."),
+        ("[[1], 7]", "entry 1 (counted from 0) is 7; expected a list of whole numbers."),
+        ('[["7"]]', "entry 0 (counted from 0) is ['7']; expected a list of whole numbers."),
+        ("[[true]]", "entry 0 (counted from 0) is [True]; expected a list of whole numbers."),
+        ("[[1.5]]", "entry 0 (counted from 0) is [1.5]; expected a list of whole numbers."),
         ("[[], [999, 1000]]", "entry 1 (counted from 0) has label 1000; 0 to 999 are expected."),
         ("[[-1]]", "entry 0 (counted from 0) has label -1; 0 to 999 are expected."),
-        (json.dumps([[]] * 50_001), "has 50,001 entries; 50,000 are expected, one an image."),
+        (json.dumps([[]] * 50_001), "has 50,001 entries; 50,000, one per image."),
     ],
 )
 def test_another_file_of_that_name_is_an_error(tmp_path: Path, text: str, error: str) -> None:

@@ -139,8 +139,8 @@ def test_what_is_not_unique_is_refused_with_all_keys_and_settled_by_keys(tmp_pat
     assert refusal(path, keys="image=left") == f"{path}: {found} {listed}"
     rows = open_source(path, keys="image=right,label=b").splits["train"]
     assert {rows.read(row): int(rows.labels[row]) for row in range(6)} == {photo(n + 9): n % 3 for n in range(6)}
-    assert refusal(path, keys="image=up") == f"{path}: no record has the key 'up', which is to hold the image. {listed}"
-    assert refusal(path, keys="image=a,label=b") == f"{path}: the key 'a' holds no image file, nor pixels. {listed}"
+    assert refusal(path, keys="image=up") == f"{path}: no record has the key 'up' for the image. {listed}"
+    assert refusal(path, keys="image=a,label=b") == f"{path}: the key 'a' holds no image file or pixels. {listed}"
 
 
 def test_records_without_an_image_are_refused_with_their_keys(tmp_path: Path) -> None:

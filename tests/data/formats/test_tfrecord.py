@@ -255,7 +255,7 @@ DAMAGED = {
     "a field of it ends 1 bytes behind what should hold it": field(1, field(1, b"\x0a\x02k")),
     "a field of it ends 4 bytes behind what should hold it": b"\x4d",
     "a number in it does not end where it should": b"\x0a\x80",
-    "a list of floats has 6 bytes, which is no multiple of 4": field(1, entry("a", field(2, field(1, b"123456")))),
+    "a list of floats has 6 bytes, which is not a multiple of 4": field(1, entry("a", field(2, field(1, b"123456")))),
     "'utf-8' codec can't decode byte 0xff": field(1, field(1, field(1, b"\xff"))),
 }
 
@@ -263,7 +263,7 @@ DAMAGED = {
 @pytest.mark.parametrize("what", DAMAGED)
 def test_a_payload_that_is_no_example_is_an_error_with_its_record_and_byte(what: str) -> None:
     found = refusal(framed(b"", field(1, b"")) + framed(DAMAGED[what]))
-    expected = f"shard: record 2 (counted from 0, at byte 34) holds no tf.train.Example that can be read: {what}"
+    expected = f"shard: record 2 (counted from 0, at byte 34) is not a readable tf.train.Example: {what}"
     assert found.startswith(expected)
 
 
@@ -295,11 +295,11 @@ def test_cut_off_files_say_how_much_there_is() -> None:
     header, data = refusal(framed(b"", b"abc")[:25]), refusal(framed(b"", b"abc")[:34])
     assert header == (
         "shard: record 1 (counted from 0, at byte 16) has 9 bytes, less than the 12 of its header: the file was "
-        "probably cut off. Copy or download it again, or convert it anew."
+        "probably cut off. Copy, download or convert it again."
     )
     assert data == (
         "shard: record 1 (counted from 0, at byte 16) needs bytes 28-35, but the file ends at 34. It was probably cut "
-        "off: copy or download it again, or convert it anew."
+        "off. Copy, download or convert it again."
     )
 
 
@@ -403,8 +403,8 @@ def test_compressed_files_that_are_cut_off_anywhere_are_an_error_with_the_byte(p
         with pytest.raises(TenchError) as error:
             inflated(packed[:length])
         assert str(error.value) == (
-            f"shard: ends at byte {length:,} in the midst of its compressed data. It was probably cut off: copy or "
-            "download it again."
+            f"shard: ends at byte {length:,} in the middle of its compressed data. It was probably cut off. Copy or "
+            f"download it again."
         )
     assert inflated(packed) == framed(b"abc" * 50)
 

@@ -69,8 +69,8 @@ def sequential(scans: int, side: int = SIDE) -> bytes:
 
 def reason(scans: str = "101") -> str:
     return (
-        f"JPEG of {scans} scans or more: each is decoded over all 2048 x 2048 pixels, and more than 100 are not. "
-        "Save it again as a usual JPEG"
+        f"JPEG with {scans} scans or more: each is a pass over all 2048 x 2048 pixels, and at most 100 are decoded. "
+        f"Save it again as an ordinary JPEG"
     )
 
 
@@ -152,7 +152,7 @@ def test_sixteen_bit_colours_of_the_largest_size_are_refused_before_they_are_dec
     with pytest.raises(ImageError) as refused:
         decode(png(13376, 13376, colours, 16))
     assert str(refused.value) == (
-        f"too large: decoding PNG of 13376 x 13376 pixels takes about {size} GiB, and one image may take 2 GiB. "
+        f"too large: decoding PNG of 13376 x 13376 pixels takes about {size} GiB; the limit for one image is 2 GiB. "
         "Save it with 8 bits per channel, or smaller"
     )
 
@@ -337,7 +337,7 @@ def test_a_jpeg_with_such_tags_decodes_if_pillow_is_not_needed_and_is_refused_if
     for read in (decode, probe):
         with pytest.raises(ImageError) as refused:
             read(cmyk[:2] + bomb + cmyk[2:])
-        assert str(refused.value) == "damaged JPEG: its tags point at the same bytes again and again"
+        assert str(refused.value) == "damaged JPEG: its tags point at the same bytes repeatedly"
 
 
 def test_a_tiff_with_such_tags_is_refused() -> None:
@@ -349,7 +349,7 @@ def test_a_tiff_with_such_tags_is_refused() -> None:
     entries = struct.pack("<H", count + 3000) + data[at + 2 : at + 2 + 12 * count] + more + bytes(4)
     with pytest.raises(ImageError) as refused:
         decode(data[:4] + struct.pack("<I", len(whole)) + whole[8:] + entries)
-    assert str(refused.value) == "damaged TIFF: its tags point at the same bytes again and again"
+    assert str(refused.value) == "damaged TIFF: its tags point at the same bytes repeatedly"
 
 
 @pytest.mark.parametrize("form", ["eXIf", "text"])
@@ -379,7 +379,7 @@ def test_segments_and_chunks_without_end_are_refused_and_the_data_of_a_png_is_no
     cmyk = encoded(part(8, 8).convert("CMYK"))
     with pytest.raises(ImageError) as refused:
         decode(cmyk[:2] + b"\xff\xe5\0\2" * 20_000 + cmyk[2:])
-    assert str(refused.value) == "damaged JPEG: 10,000 segments or more before its image"
+    assert str(refused.value) == "damaged JPEG: 10,000 or more segments before its image"
     plain = encoded(Image.fromarray(np.asarray(part(8, 8))), "PNG")
     with pytest.raises(ImageError) as refused:
         decode(plain[:33] + chunk(b"tEXt", b"a\0b") * 20_000 + plain[33:])

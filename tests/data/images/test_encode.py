@@ -206,8 +206,8 @@ def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_i
     with pytest.raises(ValueError, match="too large") as caught:
         encode(np.zeros((1, 60_000, 1), np.uint8), Encoding(format_, short_side=16_000, enlarge=True))
     assert str(caught.value) == (
-        "an image of 16000 x 960000000 pixels is too large to be decoded again, which is done up to 178,956,970 in "
-        "all. Choose a --max-side"
+        "an image of 16000 x 960000000 pixels is too large to be decoded again; the limit is 178,956,970 in total. "
+        "Choose a --max-side"
     )
 
 
@@ -226,8 +226,8 @@ def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_i
         ({"max_side": 65_536, "format": "png"}, "--max-side 65536: should be 8 to 65,535 pixels."),
         ({"quality": 0}, "--quality 0: should be 1 to 100."),
         ({"quality": 101}, "--quality 101: should be 1 to 100."),
-        ({"enlarge": True}, "--enlarge goes with --short-side."),
-        ({"enlarge": True, "max_side": 100}, "--enlarge goes with --short-side."),
+        ({"enlarge": True}, "--enlarge requires --short-side."),
+        ({"enlarge": True, "max_side": 100}, "--enlarge requires --short-side."),
     ],
 )
 def test_options_that_cannot_be_are_told_with_their_values(options: dict[str, Any], text: str) -> None:

@@ -230,7 +230,7 @@ def test_grey_whose_white_is_not_known_is_refused() -> None:
     for mode, kind in (("F", "float"), ("I", "32-bit or signed")):
         with pytest.raises(ImageError) as caught:
             decode(encoded(CHINA.convert("L").convert(mode), "TIFF"))
-        expected = f"{kind} grey TIFF: which value is white is not known. Save it with 8 or 16 bits unsigned"
+        expected = f"{kind} grey TIFF: the value of white is unknown. Save it with 8 or 16 bits unsigned"
         assert str(caught.value) == expected
 
 
@@ -366,9 +366,9 @@ def test_whatever_the_damage_the_error_is_ours(kind: str) -> None:
     ("data", "reason"),
     [
         (b"", "empty (0 bytes)"),
-        (b"<!DOCTYPE html>\n", "no image: starts with bytes b'<!DOCTYPE html>\\n', not a known image format"),
-        (b"\x1f\x8b\x08", "no image: starts with bytes b'\\x1f\\x8b\\x08', not a known image format"),
-        (b"\0" * 99, f"no image: starts with bytes {bytes(16)!r}, not a known image format"),
+        (b"<!DOCTYPE html>\n", "not an image: starts with bytes b'<!DOCTYPE html>\\n', no known image format"),
+        (b"\x1f\x8b\x08", "not an image: starts with bytes b'\\x1f\\x8b\\x08', no known image format"),
+        (b"\0" * 99, f"not an image: starts with bytes {bytes(16)!r}, no known image format"),
         (
             b"\x89PNG\r\n\x1a\n",
             "damaged PNG: its header cannot be read; starts with bytes b'\\x89PNG\\r\\n\\x1a\\n'",
@@ -383,14 +383,14 @@ def test_what_is_no_image_is_named_by_its_first_bytes(data: bytes, reason: str) 
 
 
 def test_postscript_is_not_handed_to_an_interpreter() -> None:
-    with pytest.raises(ImageError, match="no image: starts with bytes b'%!PS-Adobe"):
+    with pytest.raises(ImageError, match="not an image: starts with bytes b'%!PS-Adobe"):
         decode(encoded(CHINA, "EPS"))
 
 
 def test_a_header_that_promises_too_many_pixels_is_refused_before_decoding() -> None:
     with pytest.raises(ImageError) as caught:
         decode(jpeg_of_size(65000, 64000))
-    assert str(caught.value) == f"too large: 64000 x 65000 pixels, more than {MAX_PIXELS} in all are not decoded"
+    assert str(caught.value) == f"too large: 64000 x 65000 pixels; at most {MAX_PIXELS:,} in total are decoded"
     for function in (decode, probe, header):
         with pytest.raises(ImageError, match=rf"^too large: Image size \(3600000000 pixels\) .* {MAX_PIXELS} pixels"):
             function(png_of_size(60000, 60000))

@@ -97,7 +97,7 @@ def test_without_jpegtran_one_is_told_what_to_install(
 ) -> None:
     jpegtran.program.cache_clear()
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(UsageError, match="jpegtran, which is not found"):
+    with pytest.raises(UsageError, match="jpegtran, which is not installed"):
         prepare(photo_folder, tmp_path / "out", options=Options(addressable=True))
     jpegtran.program.cache_clear()
 

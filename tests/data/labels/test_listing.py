@@ -166,7 +166,7 @@ def test_lines_that_repeat_a_path_give_it_several_labels() -> None:
 
 def test_a_line_that_stands_twice_is_an_error_that_names_both() -> None:
     assert refusal("a.jpg 3", "b.jpg 1", "a.jpg 3") == (
-        "LIST: lines 1 and 3 both name a.jpg, with the same label. Each image counts once: remove one of them."
+        "LIST: lines 1 and 3 both name a.jpg with the same label. Each image counts once. Remove one."
     )
     assert "LIST: lines 1 and 4 both name a.jpg" in refusal("a.jpg 3", "b.jpg 1", "a.jpg 4", "a.jpg 4")
     assert "lines 1 and 2 both name a.jpg" in refusal("a.jpg", "a.jpg")
@@ -260,8 +260,8 @@ def test_a_parquet_list_of_more_rows_than_there_are_images_is_an_error(
     ):
         parquet_sheet(file, "LIST")
     assert str(error.value) == (
-        "LIST: has 11 rows, but a list of images may have at most 10. The file is damaged or is something else: "
-        "replace it, or leave it out with --exclude."
+        "LIST: has 11 rows, but a list of images may have at most 10. The file is damaged or is something else. "
+        "Replace it, or leave it out with --exclude."
     )
 
 
@@ -277,8 +277,8 @@ def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("lines", "expected"), [
     (["path,label"], "LIST: names no images, only columns: path, label."),
     (["a.jpg 0", "b.jpg,1"],
-     "LIST, line 2: has columns, but line 1 has a path and a label with a space between them. All lines of a list have "
-     "one form: correct the line."),
+     "LIST, line 2: has columns, but line 1 has a path and a label with a space between them. All lines of a list must "
+     "have the same form. Correct the line."),
     (["", "a.jpg,0", "b.jpg 1"],
      "LIST, line 3: has 1 columns, but line 2 has 2 (separated by ','). Quote cells that contain the separator, or "
      "correct the line."),
@@ -293,8 +293,8 @@ def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
     (["path,label", ",1"], "LIST, line 2: has no path of an image."),
     (["path,label", 'a.jpg,1', '"b.jpg,2'], "LIST, line 3: cannot be read as columns (unexpected end of data)."),
     (["a.jpg 0", "b.jpg cat", "c.jpg 1"],
-     "LIST: labels are numbers or names, but line 1 has 0 and line 2 has 'cat', and one of them occurs only once. "
-     "Correct it."),
+     "LIST: labels are numbers or names, but line 1 has 0 and line 2 has 'cat', and one kind occurs only once. Correct "
+     "it."),
     (["a.jpg cat", "b.jpg 1"], "LIST: labels are numbers or names, but line 2 has 1 and line 1 has 'cat', and one"),
     (["a.jpg 0", "b.jpg 1.5"], "LIST, line 2: the label 1.5 is not a class. Classes are whole numbers"),
     (["a.jpg 0", "b.jpg 1e3"], "LIST, line 2: the label 1e3 is not a class."),

@@ -69,7 +69,7 @@ def test_a_workbook_that_unpacks_to_too_much_is_an_error() -> None:
     ('<row r="9999999"/>', "row 9999999 is out of order or too large"),
     ('<row r="1"><c r="B1"/><c r="A1"/></row>', "the cell A1 is out of order"),
     ('<row r="1"><c r="ZZZ1"/></row>', "the cell ZZZ1 is out of order"),
-    ('<c r="A1"/>', "a cell stands outside a row"),
+    ('<c r="A1"/>', "a cell is outside a row"),
     ('<row r="1"><c r="A1" t="s"><v>9</v></c></row>', "list index out of range"),
     ('<row r="1"><c r="A1"><v>x</v></c></row>', "could not convert string to float: 'x'"),
     ("<row>", "mismatched tag: line 1, column 95"),

@@ -152,9 +152,9 @@ def test_coco_names_the_classes_of_its_images_in_the_order_of_its_categories() -
 
 @pytest.mark.parametrize(("more", "expected"), [
     ({"annotations": [{"image_id": 9, "category_id": 2}]},
-     "LIST: annotation 0 is of the image 9, which is not among its 2 images. Export or download the file again."),
+     "LIST: annotation 0 refers to the image 9, which is not among its 2 images. Export or download the file again."),
     ({"annotations": [{"image_id": 7, "category_id": 3}]},
-     "LIST: annotation 0 is of the category 3, which is not among its 2 categories. Export or download the file "
+     "LIST: annotation 0 refers to the category 3, which is not among its 2 categories. Export or download the file "
      "again."),
     ({"images": [{"id": 7}]},
      "LIST: has `images` and `annotations` as COCO does, but an entry lacks 'file_name'. Images need `id` and "
@@ -207,7 +207,7 @@ def test_hostile_xml_is_an_error(xml: str, found: str) -> None:
 
 @pytest.mark.parametrize("text", ['{"a.jpg": "x",', "[" * 100_000, '[{"image": "a.jpg"}, {'])
 def test_damaged_json_is_an_error(text: str) -> None:
-    with pytest.raises(TenchError, match=r"^LIST: is damaged JSON \(.*\)\. Copy or make it again\.$"):
+    with pytest.raises(TenchError, match=r"^LIST: is damaged JSON \(.*\)\. Copy or create it again\.$"):
         text_sheet(text, "LIST")
 
 
@@ -268,9 +268,9 @@ def test_class_beside_order_family_and_genus_is_a_level_of_a_taxonomy_not_the_la
 def test_numbers_with_fractions_are_no_label() -> None:
     lines = ["image,age", *(f"{number}.jpg,{number * 1.37:.2f}" for number in range(1, 40))]
     assert roles(*lines).question == (
-        "LIST: column 'age' holds 39 different numbers with fractions, which is a quantity to predict, not a class; "
-        "tench trains classifiers. If another column is the label, name it with --label COLUMN; to classify by ranges, "
-        "add a column that names the range of each image"
+        "LIST: column 'age' holds 39 different fractional numbers, which is a quantity to predict, not a class. tench "
+        "trains classifiers. If another column is the label, name it with --label COLUMN; to classify by ranges, add a "
+        "column that names the range of each image"
     )
 
 
@@ -280,8 +280,8 @@ def test_columns_of_0_and_1_are_classes_if_each_image_has_one() -> None:
     assert found.notes == ("LIST: the classes are the 2 columns with 0 and 1 ('cat', 'dog').",)
     several = roles("image,cat,dog", "a.jpg,1,1", "b.jpg,0,1", "c.jpg,0,0")
     assert several.question == (
-        "LIST: 2 columns hold 0 and 1, and 2 of 3 images have several of them, or none: 'cat', 'dog'. A classifier "
-        "needs one label for each image: choose a column, as in --label cat"
+        "LIST: 2 columns hold 0 and 1, and 2 of 3 images have several 1s, or none: 'cat', 'dog'. A classifier needs "
+        "one label per image. Choose a column, as in --label cat"
     )
     assert roles("image,train,bus", "a.jpg,1,0", "b.jpg,0,1").hot == (1, 2)  # a class, and no split
 
@@ -319,8 +319,8 @@ def test_a_column_tells_the_splits(column: str, values: tuple[str, str], expecte
 def test_folds_are_a_question_that_an_option_answers() -> None:
     lines = ["image,label,fold", "a.jpg,x,0", "b.jpg,y,1", "c.jpg,x,2"]
     assert refusal(*lines) == (
-        "LIST: column 'fold' divides the images into 3 folds: 0, 1, 2. Say which of them is val, and the rest is "
-        "train: --split-from fold=0"
+        "LIST: column 'fold' divides the images into 3 folds: 0, 1, 2. Choose the one for val; the rest is train: "
+        "--split-from fold=0"
     )
     assert roles(*lines, split_from="fold=1").split_of == {"0": "train", "1": "val", "2": "train"}
     with pytest.raises(UsageError) as error:
@@ -329,15 +329,15 @@ def test_folds_are_a_question_that_an_option_answers() -> None:
         "LIST: column 'fold' has no value '7', which --split-from names. Its values are 0, 1, 2."
     )
     assert refusal(*lines, split_from="fold") == (
-        "LIST: the values of column 'fold' do not name splits: 0, 1, 2. Say which of them is val, and the rest is "
-        "train: --split-from fold=0"
+        "LIST: the values of column 'fold' do not name splits: 0, 1, 2. Choose the one for val; the rest is train: "
+        "--split-from fold=0"
     )
 
 
 def test_two_columns_that_tell_different_splits_are_a_question() -> None:
     lines = ("image,label,split,usage", "a.jpg,x,train,test", "b.jpg,y,val,train")
     assert refusal(*lines) == (
-        "LIST: the columns 'split', 'usage' tell different splits. Choose one with --split-from COLUMN, for example "
+        "LIST: the columns 'split', 'usage' name different splits. Choose one with --split-from COLUMN, for example "
         "--split-from split"
     )
     assert roles(*lines, split_from="usage").split == 3

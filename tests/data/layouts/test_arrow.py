@@ -88,7 +88,7 @@ def test_another_label_column_is_chosen_by_keys(tmp_path: Path) -> None:
     assert dataset.classes.ids == ("blue", "red")
     assert dataset.notes[0] == "Images are the column image, labels the column colour."
     assert refusal(path, label="size").startswith(
-        f"{path}: has no column 'size', which is to hold the labels. Its columns are: image (struct<"
+        f"{path}: has no column 'size' for the labels. Its columns are: image (struct<"
     )
 
 
@@ -97,7 +97,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
     said = refusal(path)
     assert said.startswith(f"{path}: cannot be read as Arrow (")
-    assert said.endswith("). It is damaged or cut off: copy it again.")
+    assert said.endswith("). It is damaged or cut off. Copy it again.")
 
 
 def test_lying_offsets_are_refused(tmp_path: Path) -> None:
@@ -115,6 +115,6 @@ def test_a_row_without_an_image_is_refused(tmp_path: Path) -> None:
     rows = pa.table({"image": pa.array([photo(1), None], pa.binary()), "label": [0, 1]})
     path = write(tmp_path / "train.arrow", rows)
     assert refusal(path) == (
-        f"{path}, row 1 (counted from 0): holds no image in 'image'. Images that a file only names by their path are "
-        "not read: write it again with the images inside, or take the row out."
+        f"{path}, row 1 (counted from 0): holds no image in 'image'. Images that are only referred to by path are not "
+        f"read. Write the file again with the images inside, or remove the row."
     )

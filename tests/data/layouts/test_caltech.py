@@ -188,7 +188,7 @@ def test_folders_without_images_are_left_out_which_is_said(tmp_path: Path) -> No
 
 def test_images_beside_the_set_are_counted(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [*images_101(["Faces", "car_side"]), "Annotations/1.mat", "teaser.jpg"])
-    assert read(path).notes[-1] == f"1 images outside of {C101} were left out."
+    assert read(path).notes[-1] == f"1 images outside {C101} were left out."
 
 
 def test_both_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:

@@ -381,7 +381,7 @@ def test_the_archive_in_a_folder_is_opened_unless_its_content_is_beside_it(tmp_p
     folder = python10(tmp_path / "cifar-10-batches-py")
     archive_of(folder, tmp_path / "cifar-10-python.tar.gz", "w:gz")
     both = open_source(tmp_path)
-    assert "The unpacked batches are read; cifar-10-python.tar.gz is left closed." in both.notes
+    assert "The unpacked batches are read; cifar-10-python.tar.gz is not opened." in both.notes
     shutil.rmtree(folder)
     (tmp_path / "readme.txt").write_text("from the web")
     assert open_source(tmp_path).fingerprint == both.fingerprint
@@ -432,8 +432,8 @@ def test_missing_batches_are_refused_by_name(tmp_path: Path) -> None:
     (folder / "data_batch_3.bin").unlink()
     (folder / "test_batch.bin").unlink()
     assert refusal(folder) == (
-        f"{folder}: CIFAR-10, binary, lacks data_batch_3.bin, test_batch.bin, without which the set is not complete. "
-        "Name the folder with all batches, or unpack the archive again."
+        f"{folder}: CIFAR-10, binary, is incomplete. Missing: data_batch_3.bin, test_batch.bin. Name the folder with "
+        "all batches, or unpack the archive again."
     )
 
 
@@ -475,7 +475,7 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
         ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is no list of numbers"),
         ({"data": planes(crops(2))}, "'labels' is no list of numbers"),
         ({"data": planes(crops(2))[:0], "labels": []}, "holds no images"),
-        ([1, 2], "holds a list, no dictionary"),
+        ([1, 2], "holds a list, not a dictionary"),
     ],
 )
 def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, text: str) -> None:
@@ -508,7 +508,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
     (folder / file).write_bytes(pickle.dumps({"data": Attack(), "label_names": CIFAR10_NAMES}, protocol))
     text = refusal(folder)
     assert (
-        f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no file of images needs. Nothing of it" in text
+        f"{folder / file}: this pickle asks for '{os.name}.mkdir', which no file of images needs. Nothing in it" in text
     )
     assert not (tmp_path / "attacked").exists()
 
@@ -630,5 +630,5 @@ def test_a_batch_of_forty_gigabytes_is_refused_unread(tmp_path: Path, form: str)
     os.truncate(file, 3073 * 13_000_000)  # a sparse file
     assert refusal(folder) == (
         f"{file}: has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is damaged or "
-        "is something else: replace it, or move it out of the data set."
+        f"is something else. Replace it, or move it out of the data set."
     )

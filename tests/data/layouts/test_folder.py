@@ -128,7 +128,7 @@ def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: P
 def test_class_folders_alone_are_the_split_train_which_is_said(tmp_path: Path) -> None:
     dataset = read(make(tmp_path / "set", "cat/a.jpg", "dog/a.jpg"))
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes == ("No folder is named like a split: all images are train.",)
+    assert dataset.notes == ("No folder is named like a split, so all images are train.",)
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "valid", "Val", "VALID"])
@@ -153,8 +153,8 @@ def test_two_folders_of_one_split_are_an_error(tmp_path: Path, names: tuple[str,
     path = make(tmp_path / "set", *(f"{name}/{cls}/a.jpg" for name in folders for cls in ("cat", "dog")))
     first, second = sorted(names)
     assert refusal(path) == (
-        f"{path}: has both {first} and {second}, and each would be the split {split!r}. Leave one of them out, for "
-        f"example with --exclude /{second}. If they are classes: --classes-at 1."
+        f"{path}: has both {first} and {second}, and both would be the split {split!r}. Leave one out, for example "
+        f"with --exclude /{second}. If they are classes: --classes-at 1."
     )
 
 
@@ -233,7 +233,7 @@ def test_tiny_imagenet_is_read_in_its_own_form(tmp_path: Path) -> None:
     }
     assert listing(dataset, "test") == {"test_0.JPEG": None, "test_1.JPEG": None}
     assert dataset.notes == (
-        "test has no class folders: its images have no labels.",
+        "test has no class folders, so its images have no labels.",
         "Left out: files that are not images, by their suffix (3 files, such as train/n01440764/n01440764_boxes.txt).",
     )
 
@@ -289,8 +289,8 @@ def test_an_annotation_of_a_missing_image_is_an_error_with_its_line(tmp_path: Pa
     (tiny(tmp_path / "tiny") / "val/images/val_0.JPEG").unlink()
     (tmp_path / "tiny/val/images/val_2.JPEG").unlink()
     assert refusal(tmp_path / "tiny") == (
-        f"{tmp_path}/tiny/val/val_annotations.txt, line 2: there is no image val_0.JPEG; 2 of the 3 images that it "
-        "names are missing. Perhaps not all was unpacked."
+        f"{tmp_path}/tiny/val/val_annotations.txt, line 2: no image val_0.JPEG; 2 of the 3 images that it names are "
+        f"missing. Perhaps not everything was unpacked."
     )
 
 
@@ -312,7 +312,7 @@ def test_two_annotations_that_differ_are_an_error_with_both_lines(tmp_path: Path
 def test_annotations_without_a_train_folder_are_an_error(tmp_path: Path) -> None:
     path = tiny(tmp_path / "tiny")
     (path / "train").rename(tmp_path / "train")
-    assert refusal(path) == f"{path}: has val but no folder train, which names the classes."
+    assert refusal(path) == f"{path}: has val but no folder train, which defines the classes."
 
 
 def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
@@ -343,13 +343,13 @@ def test_a_validation_folder_of_an_unknown_class_is_an_error(tmp_path: Path) -> 
 def test_images_that_lie_beside_the_class_folders_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/2.jpg", "val/1.jpg")
     assert refusal(path) == (
-        f"{path}/val: 2 images lie in it directly, the first is 1.jpg. Their class is unknown: put each image into a "
-        "folder named after its class, or leave them out, for example with --exclude val/1.jpg."
+        f"{path}/val: 2 images lie directly in it, such as 1.jpg. Their class is unknown. Put each image into a folder "
+        f"named after its class, or leave them out, for example with --exclude val/1.jpg."
     )
     flat = make(tmp_path / "flat", "b.jpg", "a.jpg")
     assert refusal(flat) == (
-        f"{flat}: 2 images lie in it directly, the first is a.jpg. Their class is unknown: put each image into a "
-        "folder named after its class, or give a list of images and labels.\n"
+        f"{flat}: 2 images lie directly in it, such as a.jpg. Their class is unknown. Put each image into a folder "
+        f"named after its class, or give a list of images and labels.\n"
         "Found:\n"
         "  ./  2 images: a.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER."
@@ -360,7 +360,7 @@ def test_a_flat_validation_folder_has_no_labels_which_is_said(tmp_path: Path) ->
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ILSVRC2012_val_00000001.JPEG")
     dataset = read(path)
     assert listing(dataset, "val") == {"ILSVRC2012_val_00000001.JPEG": None}
-    assert dataset.notes == ("val has no class folders: its images have no labels.",)
+    assert dataset.notes == ("val has no class folders, so its images have no labels.",)
 
 
 @pytest.mark.parametrize("inside", ["", "ant", "ant/images"])
@@ -369,12 +369,12 @@ def test_a_validation_folder_without_images_is_left_out_which_is_said(tmp_path: 
     (path / "val" / inside).mkdir(parents=True)
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes == ("val holds no images: there is no split val.",)
+    assert dataset.notes == ("val holds no images, so there is no split val.",)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set/a").mkdir(parents=True)
-    expected = f"{tmp_path}/set: holds no images. A folder of class folders with images in them is expected."
+    expected = f"{tmp_path}/set: holds no images. Expected a folder of class folders with images in them."
     assert refusal(tmp_path / "set") == expected
     make(tmp_path / "set", "a/notes.txt", "b/.hidden.jpg")
     assert refusal(tmp_path / "set") == (
@@ -385,8 +385,8 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_of_one_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/n01440764/a.jpg", "train/n01440764/b.jpg")
     assert refusal(path) == (
-        f"{path}: all 2 images lie in the folder train/n01440764. A classifier needs at least two classes: put the "
-        "images of each into a folder of its own, or give a list of images and labels.\n"
+        f"{path}: all 2 images lie in the folder train/n01440764. A classifier needs at least two classes. Put the "
+        f"images of each into a separate folder, or give a list of images and labels.\n"
         "Found:\n"
         "  train/n01440764/  2 images: a.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER."
@@ -416,8 +416,7 @@ def test_a_link_that_leads_nowhere_is_an_error_that_names_it(tmp_path: Path) -> 
     path = make(tmp_path / "set", "cat/1.jpg", "dog/1.jpg")
     (path / "cat/2.jpg").symlink_to(tmp_path / "gone.jpg")
     assert refusal(path) == (
-        f"{path}/cat/2.jpg: cannot be read (No such file or directory). "
-        "It is a link: restore what it leads to, or remove it."
+        f"{path}/cat/2.jpg: cannot be read (No such file or directory). It is a link: restore its target, or remove it."
     )
 
 

@@ -115,7 +115,8 @@ def test_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
         file["loop"] = h5py.SoftLink("/")
         file["labels"] = np.arange(4)
     assert refusal(tmp_path / "set.h5") == (
-        f"{tmp_path}/set.h5: no array holds images, which are (N, H, W), (N, H, W, C) or (N, C, H, W). Its arrays are: "
+        f"{tmp_path}/set.h5: no array has the shape of images: (N, H, W), (N, H, W, C) or (N, C, H, W). Its arrays "
+        f"are: "
         "set.h5/labels int64 (4,). Save flattened images with their height and width."
     )
 
@@ -126,11 +127,11 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, kept: int) -> None:
     path.write_bytes(path.read_bytes()[:kept])
     said = refusal(path)
     assert said.startswith(f"{path}: cannot be read as HDF5 (")
-    assert said.endswith("). It is damaged or cut off: copy or download it again.")
+    assert said.endswith("). It is damaged or cut off. Copy or download it again.")
 
 
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "set.h5", {"images": images(4, 6, 5), "labels": np.arange(4)})
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "h5py" else find(name, *more))
-    assert refusal(path) == f"{path}: is an HDF5 file; reading it takes h5py: pip install 'tench[interop]'"
+    assert refusal(path) == f"{path}: is an HDF5 file, which requires h5py: pip install 'tench[interop]'"

@@ -188,7 +188,7 @@ def test_the_dogs_of_task_3_are_another_set_and_left_out(tmp_path: Path) -> None
     write(tmp_path, {"ILSVRC2012_img_train_t3.tar": tar_bytes({"n02099712.tar": b""})})
     dataset = read(tmp_path)
     assert found(dataset) == only("train")
-    assert dataset.notes[0] == "ILSVRC2012_img_train_t3.tar was left out: it is another set, the dogs of task 3."
+    assert dataset.notes[0] == "ILSVRC2012_img_train_t3.tar was left out: it is a different set, the dogs of task 3."
 
 
 # Unpacked, in part or in whole.
@@ -285,7 +285,7 @@ def test_class_archives_may_lie_beside_a_folder_that_is_no_class(tmp_path: Path)
     write(tmp_path / "train", {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in CLASSES} | {"old/list.txt": b""})
     dataset = read(tmp_path)
     assert found(dataset) == only("train")
-    assert dataset.notes[0].startswith("1 files in train that are no images of it were left out, such as train/old")
+    assert dataset.notes[0].startswith("1 files in train that are not its images were left out, such as train/old")
 
 
 def test_the_archive_of_train_may_have_been_packed_anew_with_the_folder_around_it(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_an_archive_may_stand_beside_a_folder(tmp_path: Path) -> None:
     miniature.prepared_val(tmp_path / "val")
     dataset = read(tmp_path)
     assert found(dataset) == only("train", "val")
-    assert dataset.notes == ("train holds no images: it was left out.", NO_CRANE)
+    assert dataset.notes == ("train holds no images and was left out.", NO_CRANE)
 
 
 def test_annotations_of_val_in_a_folder_val_beside_the_archive_are_no_second_val(tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ def test_val_without_labels_is_an_error_before_anything_large_is_read(tmp_path: 
     place = miniature.val_tar(tmp_path) if packed else write(tmp_path / "val", flat("val"))
     message = refusal(tmp_path)
     assert message == (
-        f"{place}: the images of val are here without labels, which are in a file of their own. Put into {tmp_path} "
+        f"{place}: the images of val are here, but their labels are in a separate file. Put into {tmp_path} "
         f"one of these: {devkit.WOULD_DO}."
     )
     for name in ("ILSVRC2012_devkit_t12.tar.gz", "ILSVRC2012_bbox_val_v3.tgz", "LOC_val_solution.csv", "synset_labels"):
@@ -447,7 +447,7 @@ def test_the_archive_of_val_by_itself_has_no_labels_which_is_an_error(tmp_path: 
     path = miniature.val_tar(tmp_path)
     miniature.devkit(tmp_path)  # beside it, but it is not in what was named
     assert refusal(path) == (
-        f"{path}: the images of val are here without labels, which are in a file of their own. Give a folder with it "
+        f"{path}: the images of val are here, but their labels are in a separate file. Give a folder with it "
         f"and one of these: {devkit.WOULD_DO}."
     )
 
@@ -497,7 +497,7 @@ def test_a_class_that_is_there_packed_and_unpacked_is_an_error_that_names_it(tmp
     write(tmp_path / "train", {"n02100735.tar": miniature.class_tar("n02100735")})
     assert refusal(tmp_path) == (
         f"{tmp_path}/train/n02100735.tar and {tmp_path}/train/n02100735 both hold the class n02100735. The folder may "
-        "be incomplete, if unpacking was interrupted: move it away, as the archive is read as it is."
+        f"be incomplete if unpacking was interrupted. Move it away: the archive needs no unpacking."
     )
 
 
@@ -506,7 +506,7 @@ def test_images_of_val_that_are_there_flat_and_in_class_folders_are_an_error(tmp
     name = f"{image_name('val', 5)}.JPEG"
     assert refusal(tmp_path) == (
         f"{tmp_path}/val: {name} is there twice, as val/{name} and as val/n01440764/{name}. Perhaps images were copied "
-        "into class folders rather than moved: take one of the two away."
+        f"into class folders instead of moved. Remove one of the two."
     )
 
 
@@ -517,7 +517,7 @@ def test_another_number_of_labels_than_images_is_an_error_with_both(tmp_path: Pa
     archive = miniature.devkit(tmp_path, miniature.devkit_files() | truth)
     assert refusal(tmp_path) == (
         f"{archive}: has {len(change)} labels, but {tmp_path}/ILSVRC2012_img_val.tar holds 12 images, and line k is "
-        "for image k. One of the two is incomplete: unpack or download it again."
+        f"for image k. One of the two is incomplete. Unpack or download it again."
     )
 
 
@@ -527,7 +527,7 @@ def test_an_image_of_val_without_a_label_is_an_error_with_its_name_and_their_num
     write(tmp_path, {"LOC_val_solution.csv": b"".join(line for line in lines if b"00000009" not in line)})
     assert refusal(tmp_path) == (
         f"{folder}/ILSVRC2012_val_00000007.JPEG: has no label in {tmp_path}/LOC_val_solution.csv; 2 of 12 images of "
-        f"val are like that. Its labels could be in one of: {devkit.WOULD_DO}."
+        f"val are affected. Its labels could be in one of: {devkit.WOULD_DO}."
     )
 
 
@@ -543,8 +543,7 @@ def test_images_that_are_labelled_by_name_but_not_there_are_noted(tmp_path: Path
     dataset = read(tmp_path)
     assert found(dataset) == only("val")
     assert dataset.notes[0] == (
-        f"1 of the 13 images that {tmp_path}/LOC_val_solution.csv labels are not there, such as "
-        "ILSVRC2012_val_00000013."
+        f"1 of the 13 images that {tmp_path}/LOC_val_solution.csv labels are missing, such as ILSVRC2012_val_00000013."
     )
 
 
@@ -555,7 +554,7 @@ def test_a_class_folder_that_contradicts_the_labels_is_an_error_with_both(tmp_pa
     move(tmp_path / "val/n02012849" / name, tmp_path / "val/n01440764" / name)
     assert refusal(tmp_path) == (
         f"{tmp_path}/val/n01440764/{name}: lies in the folder of class n01440764, but {archive}, line 7 says "
-        "n02012849. One of the two is wrong: unpack val again, or move the other file away."
+        "n02012849. One of the two is wrong. Unpack val again, or move the other file away."
     )
 
 
@@ -564,8 +563,8 @@ def test_sources_of_labels_that_disagree_are_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"synset_labels.txt": miniature.synsets([*VAL[:3], "n01440764", *VAL[4:]])})
     assert refusal(tmp_path) == (
         f"ILSVRC2012_val_00000004 has class n02092002 in {tmp_path}/ILSVRC2012_devkit_t12.tar.gz, line 4, but "
-        f"n01440764 in {tmp_path}/synset_labels.txt, line 4; 1 of 12 labels differ. "
-        "One of the two is wrong: move it away."
+        f"n01440764 in {tmp_path}/synset_labels.txt, line 4; 1 of 12 labels differ. One of the two is wrong. Move it "
+        f"away."
     )
 
 
@@ -574,8 +573,9 @@ def test_a_label_that_is_no_class_of_train_is_an_error_with_its_line(tmp_path: P
     miniature.val_tar(tmp_path)
     write(tmp_path, {"synset_labels.txt": miniature.synsets()})
     assert refusal(tmp_path) == (
-        f"{tmp_path}/synset_labels.txt, line 4: ILSVRC2012_val_00000004 is of class n02092002, which is none of the 5 "
-        "classes of train; 2 of 12 images of val are like that. Either classes of train are missing, or val is of "
+        f"{tmp_path}/synset_labels.txt, line 4: ILSVRC2012_val_00000004 is of class n02092002, which is not one of the "
+        f"5 "
+        "classes of train; 2 of 12 images of val are affected. Either classes of train are missing, or val belongs to "
         "another set."
     )
     (tmp_path / "ILSVRC2012_img_val.tar").unlink()
@@ -607,10 +607,10 @@ def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     write(folder, {"train/n01440764/list.txt": b"", "train/other/a.JPEG": b"", "val/a.txt": b"", "test/b.txt": b""})
     assert read(folder).notes[:1] + read(folder).notes[-1:] == (
-        "2 files in train that are no images of it were left out, such as train/n01440764/list.txt.",
-        "1 files in test that are no images of it were left out, such as test/b.txt.",
+        "2 files in train that are not its images were left out, such as train/n01440764/list.txt.",
+        "1 files in test that are not its images were left out, such as test/b.txt.",
     )
-    assert "1 files in val that are no images of it were left out, such as val/a.txt." in read(folder).notes
+    assert "1 files in val that are not its images were left out, such as val/a.txt." in read(folder).notes
 
 
 def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
@@ -623,7 +623,7 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
 
 def test_a_train_archive_without_images_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes({"n01440764.tar": tar_bytes({})})})
-    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar: holds no images of classes.")
+    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar: holds no class images.")
 
 
 @pytest.mark.parametrize("archive", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"])

@@ -15,8 +15,8 @@ from tench.errors import TenchError
 
 V2 = "imagenetv2-matched-frequency-format-val"
 RESTRICTED = (
-    "Its 200 classes are a part of ImageNet's 1,000: a model's logits are restricted to them before the largest is "
-    "taken."
+    "Its 200 classes are part of ImageNet's 1,000. A model's logits are restricted to them before the largest is "
+    "chosen."
 )
 
 
@@ -119,7 +119,8 @@ def test_all_kinds_of_v2_are_known(tmp_path: Path, folder: str) -> None:
 def test_a_folder_of_v2_that_is_no_index_is_an_error(tmp_path: Path, folder: str) -> None:
     path = lay_out(tmp_path / "set", [f"{V2}/0/a.jpeg", f"{V2}/{folder}/b.jpeg"])
     assert refusal(path) == (
-        f"{path}/{V2}/{folder}: is no class of ImageNet-V2, whose folders are the numbers 0 to 999. Unpack the archive "
+        f"{path}/{V2}/{folder}: is not a class of ImageNet-V2, whose folders are the numbers 0 to 999. Unpack the "
+        f"archive "
         "again, or move this folder away."
     )
 
@@ -135,7 +136,7 @@ def test_imagenet_a_and_r_have_their_200_classes(tmp_path: Path, pack: Packer, l
     assert dataset.notes == (
         f"ImageNet-{letter.upper()}: 400 images found, {num_images} expected.",
         RESTRICTED,
-        "Files that are no images were left out: README.txt.",
+        "Files that are not images were left out: README.txt.",
     )
 
 
@@ -168,7 +169,8 @@ def test_a_folder_that_is_no_class_of_the_set_is_an_error(tmp_path: Path, folder
     assert "n01440764" not in subset("a")
     path = lay_out(tmp_path / "set", [f"imagenet-a/{subset('a')[0]}/1.jpg", f"imagenet-a/{folder}/1.jpg"])
     assert refusal(path) == (
-        f"{path}/imagenet-a/{folder}: is no class of ImageNet-A, whose folders are the WordNet ids of its 200 classes. "
+        f"{path}/imagenet-a/{folder}: is not a class of ImageNet-A, whose folders are the WordNet ids of its 200 "
+        f"classes. "
         "Unpack the archive again, or move this folder away."
     )
 
@@ -186,18 +188,18 @@ def test_images_beside_the_set_are_counted(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", ["sketch/n01440764/1.JPEG", "teaser.png", "more/2.jpg", "list.txt"])
     dataset = read(path)
     assert list(listing(dataset)) == ["n01440764/1.JPEG"]
-    assert dataset.notes[-1] == "2 images outside of sketch were left out."
+    assert dataset.notes[-1] == "2 images outside sketch were left out."
 
 
 def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: Path) -> None:
     dataset = read(lay_out(tmp_path / "sketch", ["n01440764/1.JPEG", "n01440764/more/1.JPEG", "top.txt"]))
     assert list(listing(dataset)) == ["n01440764/1.JPEG", "n01440764/more/1.JPEG"]
-    assert dataset.notes[-1] == "Files that are no images were left out: top.txt."
+    assert dataset.notes[-1] == "Files that are not images were left out: top.txt."
 
 
 def test_an_image_in_the_sets_own_folder_is_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "sketch", ["n01440764/1.JPEG", "top.jpg"])
-    assert refusal(path) == (f"{path}/top.jpg: lies in no class folder, so its class is unknown. Move it away.")
+    assert refusal(path) == (f"{path}/top.jpg: is not in a class folder, so its class is unknown. Move it away.")
 
 
 def test_several_sets_are_an_error_that_names_them(tmp_path: Path) -> None:

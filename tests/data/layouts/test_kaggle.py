@@ -103,7 +103,7 @@ def test_what_is_unpacked_is_read_rather_than_the_archive_beside_it_which_is_sai
     write(tmp_path, {name: b"not looked at"})
     dataset = read(tmp_path)
     assert found(dataset) == TRUTH
-    assert dataset.notes[0] == f"{name} was not read: what is unpacked beside it was."
+    assert dataset.notes[0] == f"{name} was not read, because it is unpacked beside it."
 
 
 def test_of_a_zip_and_the_archive_from_inside_it_the_latter_is_read(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_of_a_zip_and_the_archive_from_inside_it_the_latter_is_read(tmp_path: Pa
     write(tmp_path, {ZIP: b"not looked at"})
     dataset = read(tmp_path)
     assert found(dataset) == TRUTH
-    assert dataset.notes[0] == f"{ZIP} was not read: what is unpacked beside it was."
+    assert dataset.notes[0] == f"{ZIP} was not read, because it is unpacked beside it."
 
 
 @pytest.mark.parametrize("source", INSIDE)
@@ -152,7 +152,7 @@ def test_val_may_have_been_moved_into_class_folders_beside_a_copy(tmp_path: Path
     dataset = read(tmp_path)
     assert found(dataset) == TRUTH
     assert dataset.notes == (
-        "Folders in ILSVRC/Data/CLS-LOC that are no splits were left out: val_orig.",
+        "Folders in ILSVRC/Data/CLS-LOC that are not splits were left out: val_orig.",
         f"The labels of val agree with {tmp_path}/LOC_val_solution.csv.",
         NO_CRANE,
     )
@@ -206,7 +206,7 @@ def test_two_trees_in_one_folder_are_an_error_that_names_both(tmp_path: Path) ->
 def test_a_tree_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     assert refusal(tmp_path) == (
-        f"{tmp_path}/ILSVRC/Data/CLS-LOC: holds no images, in train, val or test. Perhaps not all was unpacked."
+        f"{tmp_path}/ILSVRC/Data/CLS-LOC: holds no images in train, val or test. Perhaps not everything was unpacked."
     )
 
 
@@ -215,7 +215,7 @@ def test_a_csv_that_lacks_an_image_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution(VAL[:-1])})
     assert refusal(tmp_path).startswith(
         f"{tmp_path}/ILSVRC/Data/CLS-LOC/val/{image_name('val', 12)}.JPEG: has no label in "
-        f"{tmp_path}/LOC_val_solution.csv; 1 of 12 images of val are like that."
+        f"{tmp_path}/LOC_val_solution.csv; 1 of 12 images of val are affected."
     )
 
 
@@ -225,9 +225,9 @@ def test_a_csv_with_an_unknown_class_is_an_error_with_its_line(tmp_path: Path) -
     lines = (tmp_path / "LOC_val_solution.csv").read_text().splitlines()
     (line,) = (number for number, text in enumerate(lines, start=1) if text.startswith(image_name("val", 3)))
     assert refusal(tmp_path) == (
-        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000003 is of class n00000001, which is none "
-        "of the 6 classes of train; 3 of 12 images of val are like that. Either classes of train are missing, or val "
-        "is of another set."
+        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000003 is of class n00000001, which is not "
+        f"one of the 6 classes of train; 3 of 12 images of val are affected. Either classes of train are missing, or "
+        f"val belongs to another set."
     )
 
 

@@ -102,12 +102,11 @@ def test_images_are_taken_from_the_folder_that_is_not_called_masks_or_thumbnails
 def test_images_in_two_folders_are_a_question_that_an_option_answers(folder: Folder) -> None:
     folder.images("A/1.jpg", "A/2.jpg", "B/1.jpg", "B/2.jpg").text("labels.csv", "image,label", "1.jpg,x", "2.jpg,y")
     assert refused(folder) == (
-        "SET: '1.jpg' of the list fits several files: A/1.jpg, B/1.jpg. Say which folder holds the images: --images A"
+        "SET: '1.jpg' of the list matches several files: A/1.jpg, B/1.jpg. Name the folder that holds the images: "
+        "--images A"
     )
     assert opened(folder, images="B")[0] == {"train": {"B/1.jpg": "x", "B/2.jpg": "y"}}
-    assert refused(folder, images="C") == (
-        "SET: has no folder C, which --images names. Give a path from there; it has: A/, B/."
-    )
+    assert refused(folder, images="C") == ("SET: has no folder C for --images. Give a path below it; it has: A/, B/.")
     assert truth(tench.open_source(folder.path / "labels.csv", images="B")) == {
         "train": {"B/1.jpg": "x", "B/2.jpg": "y"}
     }
@@ -116,8 +115,8 @@ def test_images_in_two_folders_are_a_question_that_an_option_answers(folder: Fol
 def test_two_lines_that_fit_one_image_are_an_error(folder: Folder) -> None:
     folder.images("1.jpg", "2.jpg").text("labels.csv", "image,label", "1.jpg,x", "2.jpg,y", "1,x")
     assert refused(folder) == (
-        "labels.csv: 1.jpg (line 2) and 1 (line 4) both fit the image 1.jpg. Say which folder holds the images with "
-        "--images FOLDER, or correct the list."
+        "labels.csv: 1.jpg (line 2) and 1 (line 4) both match the image 1.jpg. Name the folder that holds the images "
+        "with --images FOLDER, or correct the list."
     )
 
 
@@ -234,7 +233,7 @@ def test_lists_without_labels_divide_the_images_of_a_table(folder: Folder) -> No
     found, notes = opened(folder)
     assert found["test"] == {names[6]: "Edema", names[7]: "Mass"}
     assert len(found["train"]) == 6
-    assert "train_val_list.txt tells which images are train." in notes
+    assert "train_val_list.txt names the images of train." in notes
     assert (
         "Data_Entry_2017.csv: 2 of 8 cells of column 'finding labels' hold several labels, with '|' between them, for "
         "example 'Edema|Mass'." in notes
@@ -313,7 +312,7 @@ def test_a_file_that_contradicts_the_folders_is_a_question(folder: Folder) -> No
     assert opened(folder, label="label")[0] == {"train": wrong}
     dataset = tench.open_source(folder.path, label="folder")
     assert (dataset.layout, truth(dataset)) == ("folder", {"train": {name: name[:3] for name in PETS}})
-    assert f"{folder.path}/labels.csv is not used, as --label folder asks." in dataset.notes
+    assert f"{folder.path}/labels.csv is not used, because of --label folder." in dataset.notes
 
 
 def test_a_file_that_agrees_with_the_folders_is_read_with_a_note(folder: Folder) -> None:
@@ -328,8 +327,8 @@ def test_a_file_with_some_of_the_images_leaves_the_folders_to_be_read(folder: Fo
     dataset = tench.open_source(folder.path)
     assert (dataset.layout, len(dataset.splits["train"])) == ("folder", 8)
     assert (
-        f"{folder.path}/labels.csv: its labels agree with the class folders. It lists 4 of 8 images: the folders are "
-        "read." in dataset.notes
+        f"{folder.path}/labels.csv: its labels agree with the class folders. "
+        "It lists 4 of 8 images, so the folders are read." in dataset.notes
     )
 
 
@@ -363,7 +362,7 @@ def test_a_file_that_names_no_images_is_named_and_not_used(folder: Folder) -> No
     folder.images(*PETS).text("log.csv", "epoch,loss", "1,0.5", "2,0.25")
     dataset = tench.open_source(folder.path)
     assert dataset.layout == "folder"
-    assert f"{folder.path}/log.csv names none of the images: it is not used." in dataset.notes
+    assert f"{folder.path}/log.csv names none of the images and is not used." in dataset.notes
     with pytest.raises(TenchError) as error:
         tench.open_source(folder.path, label="breed")
     assert str(error.value) == (
@@ -409,7 +408,7 @@ def test_levels_of_a_hierarchy_are_a_question_that_their_name_answers(folder: Fo
         "val": {"images/0002.jpg": "737-300"},
         "test": {"images/0003.jpg": "BAE 146-200"},
     }
-    assert "images_variant_trainval.txt holds train and val together: it is not used." in notes
+    assert "images_variant_trainval.txt holds train and val together and is not used." in notes
 
 
 def test_two_tables_of_the_same_images_are_a_question(folder: Folder) -> None:
@@ -439,15 +438,15 @@ def damaged(name: str, data: bytes) -> Callable[[Folder], None]:
     (damaged("l.csv", b"image,label\n000.jpg,a\n001.jpg,\n"),
      "l.csv, line 3: '001.jpg' has no label; 1 of 2 images have none. Only images of the split test may lack labels."),
     (damaged("l.csv", b"image,label\n000.jpg,a\n009.jpg,b\n001.jpg,b\n"),
-     "l.csv, line 3: there is no image SET/009.jpg; 1 of the 3 images of the list are missing. They were looked for in "
-     "the whole source, with and without their suffix. Add the images, take them out of the list, or say where they "
-     "are with --images FOLDER."),
+     "l.csv, line 3: no image SET/009.jpg; 1 of the 3 images of the list are missing. They were searched for in the "
+     "whole source, with and without their suffix. Add the images, remove them from the list, or give their folder "
+     "with --images FOLDER."),
     (damaged("l.csv", b"image,label\n000.jpg,caf\xe9\n"),
      "l.csv, line 2: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -t UTF-8)."),
     (damaged("l.json", b'{"000.jpg": "a"'),
-     "l.json: is damaged JSON (Expecting ',' delimiter: line 1 column 16 (char 15)). Copy or make it again."),
+     "l.json: is damaged JSON (Expecting ',' delimiter: line 1 column 16 (char 15)). Copy or create it again."),
     (damaged("l.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)),
-     "l.xls: is an Excel file of the old form (.xls). Save it as .xlsx or .csv."),
+     "l.xls: is an Excel file of the old format (.xls). Save it as .xlsx or .csv."),
     (damaged("l.xlsx", b"PK\3\4"),
      "l.xlsx: is a damaged Excel workbook (File is not a zip file). Copy or save it again."),
 ])  # fmt: skip
@@ -464,7 +463,7 @@ def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: py
         file.truncate(2**27 + 1)
     assert refused(folder) == (
         "labels.json: has 134,217,729 bytes, but a label file may have at most 134,217,728. The file is damaged or is "
-        "something else: replace it, or move it out of the data set."
+        "something else. Replace it, or move it out of the data set."
     )
 
 

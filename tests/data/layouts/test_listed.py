@@ -209,8 +209,8 @@ def test_two_lists_that_count_differently_are_each_read_as_they_count_which_is_s
     dataset = read(path)
     assert listing(dataset, "val") == {f"{wnid}/{val_name(at)}": wnid for at, wnid in enumerate(VAL_WNIDS, start=1)}
     assert dataset.notes[-1] == (
-        f"{path}/val_label counts otherwise than {path}/train_label: 490 is n01751748, and there {other}. Each is read "
-        "as it counts."
+        f"{path}/val_label counts differently from {path}/train_label: 490 is n01751748, and there {other}. Each is "
+        f"read by its own numbering."
     )
 
 
@@ -235,7 +235,7 @@ def test_kaggles_val_list_is_refused_and_the_file_with_the_labels_named(tmp_path
     path = write(tmp_path / "val.txt", *(f"ILSVRC2012_val_{number:08} {number}" for number in (1, 2, 3)))
     assert refusal(path) == (
         f"{path}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The labels of the "
-        "validation images are in LOC_val_solution.csv, beside the folder ILSVRC: give the folder that holds both."
+        f"validation images are in LOC_val_solution.csv, beside the folder ILSVRC. Give the folder that holds both."
     )
 
 
@@ -329,8 +329,8 @@ def test_a_column_tells_the_split_of_each_image(tmp_path: Path) -> None:
     }
     write(path / "all.csv", "path,label,split", "1.jpg,a,train", "2.jpg,b,fold 1")
     assert refusal(path / "all.csv") == (
-        f"{path}/all.csv, line 3: 'fold 1' in column 'split' is no split (train, val or test). Correct it, or say "
-        "which value is val: --split-from split='fold 1'"
+        f"{path}/all.csv, line 3: 'fold 1' in column 'split' is not a split (train, val or test). Correct it, or name "
+        f"the value for val: --split-from split='fold 1'"
     )
 
 
@@ -347,7 +347,7 @@ def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_which_is_said(t
     for name in ("images.txt", "train_test.txt"):
         dataset = read(write(path / name, "a/1.jpg 0", "b/2.jpg 1"))
         assert list(dataset.splits) == ["train"]
-        assert f"{path}/{name}: nothing tells a split, so its images are train." in dataset.notes
+        assert f"{path}/{name}: nothing names a split, so its images are train." in dataset.notes
 
 
 def test_several_lists_can_be_named_by_a_pattern(tmp_path: Path) -> None:
@@ -413,9 +413,9 @@ def test_images_that_are_not_there_are_one_error_with_count_line_and_path(tmp_pa
     write(path / "train.txt", "a/1.jpg 0", "", "b/9.jpg 1", "a/3.jpg 0", "b/2.jpg 1")
     for source, searched in ((path, "the whole source"), (path / "train.txt", "the folder of the list and below it")):
         assert refusal(source) == (
-            f"{path}/train.txt, line 3: there is no image {path}/b/9.jpg; 2 of the 4 images of the list are missing. "
-            f"They were looked for in {searched}, with and without their suffix. Add the images, take them out of the "
-            "list, or say where they are with --images FOLDER."
+            f"{path}/train.txt, line 3: no image {path}/b/9.jpg; 2 of the 4 images of the list are missing. They were "
+            f"searched for in {searched}, with and without their suffix. Add the images, remove them from the list, or "
+            f"give their folder with --images FOLDER."
         )
     write(path / "train.txt", "a/1.jpg 0", "a/3.jpg 1")
     assert f"there is no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. It is a folder." in refusal(
@@ -432,7 +432,7 @@ def test_a_missing_image_of_mxnets_list_may_be_in_the_record_file(tmp_path: Path
 def test_images_in_no_list_are_counted(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "b/3.jpg", "b/notes.txt")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
-    assert "1 image files that are in no list were left out, for example b/3.jpg." in read(path).notes
+    assert "1 image files in no list were left out, for example b/3.jpg." in read(path).notes
 
 
 def test_numbers_go_with_the_folder_above_or_the_name_where_the_folder_does_not_tell(tmp_path: Path) -> None:
@@ -454,8 +454,8 @@ def test_a_number_with_two_folders_makes_all_classes_numbers_which_is_said(tmp_p
     assert dataset.classes.numbered
     assert listing(dataset) == {"cat/1.jpg": "0", "dog/2.jpg": "1", "dog/3.jpg": "0"}
     assert dataset.notes[0] == (
-        f"{path}/train.txt has as many numbers as folders, but 0 goes with 'cat' in line 1 and with 'dog' in line 3: "
-        "the folders do not tell the classes."
+        f"{path}/train.txt has as many numbers as folders, but 0 goes with 'cat' in line 1 and with 'dog' in line 3. "
+        f"The folders do not define the classes."
     )
 
 
@@ -468,7 +468,7 @@ def test_flat_lists_count_as_the_train_list_does(tmp_path: Path) -> None:
     assert listing(dataset, "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
     write(path / "val.txt", "7.jpg 7", "8.jpg 3")
     assert refusal(path) == (
-        f"{path}/val.txt, line 2: the label 3 is none of the 2 classes of {path}/train.txt; 1 labels are like that. "
+        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt; 1 labels are affected. "
         "Both must have the same classes."
     )
 
@@ -494,7 +494,8 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(path / "train.csv", "path,label", "1.jpg,cat", "2.jpg,dog")
     write(path / "val.csv", "path,label", "3.jpg,eel")
     assert refusal(path) == (
-        f"{path}/val.csv, line 2: the label eel is none of the 2 classes of {path}/train.csv; 1 labels are like that. "
+        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv; 1 labels are "
+        f"affected. "
         "Both must have the same classes."
     )
     path = nnabla(tmp_path / "other")
@@ -503,7 +504,7 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
         *(f"{val_name(number)} {VAL_SORTED[number - 1]}" for number in (1, 2, 3)),
         f"{val_name(20)} 5",
     )
-    assert f"{path}/val_label, line 4: the label 5 (n01496331) is none of the 7 classes" in refusal(path)
+    assert f"{path}/val_label, line 4: the label 5 (n01496331) is not one of the 7 classes" in refusal(path)
 
 
 def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -> None:
@@ -511,7 +512,7 @@ def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -
     for train, val in ((("cat", "dog"), "1"), (("0", "1"), "cat")):
         write(path / "train.csv", "path,label", f"1.jpg,{train[0]}", f"2.jpg,{train[1]}")
         write(path / "val.csv", "path,label", f"3.jpg,{val}")
-        assert "and nothing tells which number is which class. Give both in one way." in refusal(path)
+        assert "and nothing links numbers to classes. Give both in the same form." in refusal(path)
 
 
 def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
@@ -531,7 +532,7 @@ def test_numbers_alone_are_numbered_classes_and_keys_the_paths(tmp_path: Path) -
     assert dataset.classes.numbered
     assert dataset.classes.ids == ("0", "1", "2", "3", "4")
     assert (dataset.splits["train"].keys(), dataset.splits["val"].keys()) == (["1.jpg", "2.jpg"], ["1.jpg"])
-    assert dataset.notes == ("Nothing names the classes of the lists: they are numbers only.",)
+    assert dataset.notes == ("The classes of the lists are only numbers.",)
 
 
 def test_numbers_that_count_from_1_are_made_to_count_from_0_which_is_said(tmp_path: Path) -> None:
@@ -541,7 +542,7 @@ def test_numbers_that_count_from_1_are_made_to_count_from_0_which_is_said(tmp_pa
     assert dataset.classes.ids == ("0", "1", "2")
     assert dataset.splits["train"].labels.tolist() == [0, 2, 1]
     assert dataset.splits["train"].all_labels(1) == (2, 0)
-    assert "The labels count from 1: 1 was subtracted from each." in dataset.notes
+    assert "The labels start at 1, so 1 was subtracted from each." in dataset.notes
     write(path / "train.csv", "path,label", "1.jpg,1", "2.jpg,3", "3.jpg,3")
     assert read(path).splits["train"].labels.tolist() == [1, 3, 3]
 
@@ -611,7 +612,7 @@ def test_files_of_names_that_contradict_each_other_are_both_refused(tmp_path: Pa
     assert dataset.classes.names == ("0", "1", "2")
     assert dataset.notes[0] == (
         f"{path}/imagenet_class_index.json and {path}/label_to_content.json contradict each other: class 0 is 'tench' "
-        "or 'kit_fox'. Neither is used; take away the one that is not of this list."
+        "or 'kit_fox'. Neither is used. Remove the one that does not belong to this list."
     )
     (path / "label_to_content.json").write_text('{"0": "tench", "1": "golden_fish", "2": "shark, great"}')
     assert read(path).classes.ids == (TENCH, GOLDFISH, SHARK)
@@ -629,7 +630,7 @@ def test_a_label_beyond_the_named_classes_is_an_error_that_names_line_and_file(t
     write(path / "classes.txt", "ant", "bee", "cow")
     assert refusal(path) == (
         f"{path}/train.txt, line 3: the label 3 is no class of {path}/classes.txt, which has 3. Correct the list, or "
-        "take that file away to do without names."
+        f"remove that file to do without names."
     )
     write(path / "train.txt", "1.jpg 1", "2.jpg 2", "3.jpg 3")
     assert read(path).splits["train"].labels.tolist() == [0, 1, 2]
@@ -649,8 +650,8 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
     ("imagenet_class_index.json", '{"0": ["a"]}', "should be JSON such as"),
     ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
     ("label_to_content.json", "[", "should be JSON such as"),
-    ("classes.txt", "ant\n\nbee\n", "line 2: is empty; each line is a class, numbered by its place."),
-    ("labels.txt", "1: ant\n2: bee\n", "line 1: is numbered 1, but stands at the place of 0. Sort the lines"),
+    ("classes.txt", "ant\n\nbee\n", "line 2: is empty, but each line is a class, in order."),
+    ("labels.txt", "1: ant\n2: bee\n", "line 1: is numbered 1, but its position is 0. Sort the lines"),
 ])  # fmt: skip
 def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
@@ -670,14 +671,14 @@ def test_a_labels_file_that_does_not_list_classes_is_left_aside_which_is_said(tm
     write(path / "labels.txt", "0", "1", "1", "0")
     dataset = read(path)
     assert dataset.classes.numbered
-    assert f"{path}/labels.txt is no list of different classes: it is not used." in dataset.notes
+    assert f"{path}/labels.txt is not a list of different classes and is not used." in dataset.notes
 
 
 @pytest.mark.parametrize(("lines", "expected"), [
     (["1.jpg 0", "2.jpg"], "train.txt, line 2: '2.jpg' has no label; 1 of 2 images have none. Only images"),
     (["1.jpg 0", "2.jpg -1"], "train.txt, line 2: '2.jpg' has no label; 1 of 2 images have none."),
     (["path,text", "1.jpg,0"], "train.txt, line 2: '1.jpg' has no label; 1 of 1 images have none. Its columns are"),
-    (["1.jpg 1", "2.jpg 1"], "train.txt: all images are of one class, '0'; at least two are needed."),
+    (["1.jpg 1", "2.jpg 1"], "train.txt: all images have one class, '0'; at least two are needed."),
 ])  # fmt: skip
 def test_images_without_labels_or_of_one_class_are_an_error(tmp_path: Path, lines: list[str], expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
@@ -693,7 +694,7 @@ def test_test_images_need_no_labels(tmp_path: Path) -> None:
     write(path / "test.txt", "3.jpg 1", "4.jpg -1")
     assert listing(read(path), "test") == {"b/3.jpg": "b", "4.jpg": None}
     assert refusal(write(path / "other/test.txt", "../test/3.jpg")).startswith(
-        f"{path}/other/test.txt: has no labels, and no other list that has them was given."
+        f"{path}/other/test.txt: has no labels, and no other list has them."
     )
 
 
@@ -702,8 +703,8 @@ def test_two_lists_of_one_split_are_an_error(tmp_path: Path) -> None:
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
     write(path / "train.csv", "path,label", "a/1.jpg,0", "b/2.jpg,1")
     assert refusal(path) == (
-        f"{path}: train.csv and train.txt both list images of the split 'train'. Leave one of them out, for example "
-        "with --exclude 'train.txt', or name the lists to use: one, or several by a pattern such as '{train,val}.txt'."
+        f"{path}: train.csv and train.txt both list images of the split 'train'. Leave one out, for example with "
+        f"--exclude 'train.txt', or name the lists to use, several by a pattern such as '{{train,val}}.txt'."
     )
     assert list(read(path / "train.txt").splits) == ["train"]
 
@@ -723,15 +724,15 @@ def test_a_file_that_is_no_list_is_left_out_which_is_said(tmp_path: Path) -> Non
     write(path / "how_to_train", "Train it well")
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes[0] == f"{path}/how_to_train names none of the images: it is not used."
+    assert dataset.notes[0] == f"{path}/how_to_train names none of the images and is not used."
 
 
 def test_a_table_with_unknown_columns_is_an_error_that_shows_them(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", "id,breed", "1,cat")
     assert refusal(path) == (
         f"{path}: none of its columns names images; it begins with 'id,breed'. A list has lines of a path and a label, "
-        "or a header with a column of paths (path, file_name, image, ...) above rows that name images beside it. If "
-        "they are elsewhere, say where with --images FOLDER."
+        f"or a header with a column of paths (path, file_name, image, ...) above rows that name images beside it. If "
+        f"they are elsewhere, give --images FOLDER."
     )
 
 

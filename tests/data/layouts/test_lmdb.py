@@ -61,7 +61,7 @@ def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> No
 def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "tower_train_lmdb", {"a": photo(1)})
     assert refusal(tmp_path / "tower_train_lmdb") == (
-        f"{tmp_path}/tower_train_lmdb: two classes are needed at least, and its images are of these: tower. Give the "
+        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, and its images are of these: tower. Give the "
         "folder that holds the environments of all classes."
     )
 
@@ -76,7 +76,7 @@ def test_caffe_datums_have_labels_and_their_colours_are_bgr(tmp_path: Path) -> N
     assert rows.labels.tolist() == [0, 1, 0, 1]
     for row, image in planes.items():
         assert np.array_equal(decode_as(rows, row, rows.read(row), 3)[0], image[::-1].transpose(1, 2, 0))
-    assert "The pixels are taken as BGR, as Caffe's convert_imageset writes them." in dataset.notes
+    assert "The pixels are read as BGR, as Caffe's convert_imageset writes them." in dataset.notes
 
 
 def test_a_datum_may_hold_an_image_file(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_folders_in_keys_are_classes(tmp_path: Path) -> None:
 REFUSED = {
     "train_lmdb": (
         {"7": photo(1), "8": photo(2)},
-        "nothing says the class of its 2 images: the records are image files without labels, with the keys '7', '8'. "
-        "Expected are names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
+        "the class of its 2 images is unknown: the records are image files without labels, with the keys '7', '8'. "
+        "Expected names such as church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records.",
     ),
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},
@@ -113,7 +113,7 @@ REFUSED = {
     ),
     "mixed_train_lmdb": (
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
-        "record 'cat/1' is of another kind or size than those before it.",
+        "record 'cat/1' differs in kind or size from the previous ones.",
     ),
     "empty_train_lmdb": ({}, "holds no records."),
 }
@@ -131,7 +131,7 @@ def test_a_damaged_environment_ends_in_an_error_not_in_a_crash(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:9000])
     said = refusal(tmp_path / "cat_train_lmdb")
     assert said.startswith(f"{path}: ")
-    assert said.endswith("copy or download it again.")
+    assert said.endswith("Copy or download it again.")
 
 
 def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,5 +139,5 @@ def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
     assert refusal(tmp_path / "cat_train_lmdb") == (
-        f"{path}: is an LMDB environment; reading it takes lmdb: pip install 'tench[interop]'"
+        f"{path}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
     )

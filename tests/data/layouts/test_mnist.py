@@ -127,7 +127,7 @@ def test_the_size_is_told_before_anything_is_spooled(tmp_path: Path, caplog: pyt
     with caplog.at_level(logging.INFO, "tench"):
         read(folder, tmp_path / "spool")
     assert (
-        f"{folder}/train-images-idx3-ubyte.gz: is compressed, so no image in it can be addressed: copying 0.0 MB of "
+        f"{folder}/train-images-idx3-ubyte.gz: is compressed, so its images cannot be addressed: copying 0.0 MB of "
         f"pixels once to {tmp_path}/spool/train-images-idx3-ubyte.gz.pixels." in caplog.text
     )
 
@@ -280,7 +280,7 @@ def test_a_wrong_magic_number_is_refused_saying_what_it_stands_for(tmp_path: Pat
     shutil.copy(folder / "train-labels-idx1-ubyte", folder / "train-images-idx3-ubyte")
     text = refusal(folder)
     assert text == (
-        f"{folder}/train-images-idx3-ubyte: begins with the number 2049, which stands for labels; an idx file of "
+        f"{folder}/train-images-idx3-ubyte: begins with the number 2049, which means labels; an idx file of "
         "images "
         "begins with 2051. Check that the file has the right name, or download it again."
     )
@@ -295,7 +295,7 @@ def test_a_file_shorter_than_a_header_is_refused(tmp_path: Path) -> None:
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, 0, 28, 28))
-    assert "promises 0 images of 28x28 pixels = 0 bytes, so it holds nothing." in refusal(folder)
+    assert "promises 0 images of 28x28 pixels = 0 bytes, so it is empty." in refusal(folder)
 
 
 def test_different_counts_of_images_and_labels_are_refused_naming_both_files(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_different_counts_of_images_and_labels_are_refused_naming_both_files(tmp
 def test_a_file_without_its_partner_is_refused_naming_the_one_that_is_missing(tmp_path: Path, missing: str) -> None:
     folder = write_set(tmp_path / "set")
     (folder / missing).unlink()
-    assert f"the file that belongs to it, {missing} (or .gz), is not in {folder}." in refusal(folder)
+    assert f"its counterpart {missing} (or .gz) is not in {folder}." in refusal(folder)
 
 
 def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
@@ -515,22 +515,21 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         read(write_files(tmp_path / "set", files), tmp_path / "spool")
     assert str(error.value) == (
-        f"{tmp_path}/set: train-images-idx3-ubyte, train-images.idx3-ubyte should be the same images, but differ. "
-        "Leave "
-        "out all but one with --exclude PATTERN."
+        f"{tmp_path}/set: train-images-idx3-ubyte, train-images.idx3-ubyte should be the same images, but they differ. "
+        f"Leave out all but one with --exclude PATTERN."
     )
 
 
 @pytest.mark.parametrize(
     ("count", "side", "reason"),
     [
-        (20_000_000, 1, "A file may have at most 10,000,000 images: it is damaged, or holds something else."),
+        (20_000_000, 1, "A file may have at most 10,000,000 images. It is damaged, or is something else."),
         (
             2_000_000,
             1,
-            "So many images of fewer than 16 pixels are no data set: the file is damaged, or holds something else.",
+            "This many images of fewer than 16 pixels are not a data set. The file is damaged, or is something else.",
         ),
-        (1_000_000, 4, "less than one for each image. This is no file of real images; it is not unpacked."),
+        (1_000_000, 4, "less than one per image. Real images do not compress this well, so it is not unpacked."),
     ],
 )
 def test_a_tiny_file_of_millions_of_images_is_refused_in_little_memory(

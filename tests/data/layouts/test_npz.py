@@ -13,8 +13,8 @@ from tench.data.source import open_source
 from tench.data.table import Dataset
 from tench.errors import TenchError
 
-NUMBERS = "Nothing names the classes: they are only numbers. A classes.txt beside the file names them."
-ALL_TRAIN = "No name says a split: all arrays are train."
+NUMBERS = "The classes are only numbers. To name them, put a classes.txt beside the file."
+ALL_TRAIN = "No name contains a split: all arrays are train."
 
 
 def images(*shape: int) -> npt.NDArray[np.uint8]:
@@ -121,39 +121,42 @@ def test_several_candidates_are_a_question_that_keys_answers(tmp_path: Path) -> 
     assert dataset.notes[0] == "Images are b, labels age."
     assert dataset.notes[-1] == "Arrays that are neither images nor labels were left out: a, kind."
     assert open_source(path, keys="image=a", label="kind").splits["train"].labels.tolist() == [0, 1, 2, 3]
-    assert refusal(path, keys="image=c,label=age").startswith(f"{path}: no array 'c' that can hold images. Its arrays")
+    assert refusal(path, keys="image=c,label=age").startswith(
+        f"{path}: no array 'c' with the shape of images. Its arrays"
+    )
 
 
 REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     "noise": (
         {"X": np.linspace(-1, 1, 256).reshape(4, 8, 8), "y": np.arange(4)},
-        "set.npz/X.npy (in {path} at byte 55): its values (float64) go from -1 to 1. Pixels are whole numbers from 0 "
-        "to 255, or steps of 1/255 from 0 to 1. Save the images as uint8.",
+        "set.npz/X.npy (in {path} at byte 55): its values (float64) range from -1 to 1. Pixels are whole numbers from "
+        "0 to 255, or steps of 1/255 from 0 to 1. Save the images as uint8.",
     ),
     "flat": (
         {"X": images(4, 64), "y": np.arange(4)},
-        "set.npz: no array holds images, which are (N, H, W), (N, H, W, C) or (N, C, H, W). Its arrays are: X uint8 "
+        "set.npz: no array has the shape of images: (N, H, W), (N, H, W, C) or (N, C, H, W). Its arrays are: X uint8 "
         "(4, 64), y int64 (4,). Save flattened images with their height and width.",
     ),
     "volumes": (
         {"images": images(4, 8, 8, 8), "labels": np.arange(4)},
-        "set.npz/images.npy (in {path} at byte 60): its shape (4, 8, 8, 8) is none of images: (N, H, W), (N, H, W, C) "
-        "or (N, C, H, W) with 1 or 3 channels C. Volumes and other arrays are not read: save slices of them as images.",
+        "set.npz/images.npy (in {path} at byte 60): its shape (4, 8, 8, 8) is not that of images: (N, H, W), (N, H, W, "
+        "C) or (N, C, H, W) with 1 or 3 channels C. Volumes and other arrays are not read. Save slices of them as "
+        "images.",
     ),
     "several labels": (
         {"images": images(2, 8, 8), "labels": np.array([[1, 1, 0], [0, 0, 1]])},
-        "set.npz/labels.npy (in {path} at byte 376): has 3 columns, and row 0 is [1, 1, 0]: one column of each row "
-        "should be 1. 1 of the 2 rows are like that. Images with several labels or none cannot be read from arrays: "
+        "set.npz/labels.npy (in {path} at byte 376): has 3 columns, and row 0 is [1, 1, 0]: exactly one column of a "
+        "row should be 1. 1 of the 2 rows are affected. Images with several labels or none cannot be read from arrays: "
         "name another array with --keys label=NAME.",
     ),
     "fractions": (
         {"images": images(2, 8, 8), "labels": np.array([0.5, 1.0])},
-        "set.npz/labels.npy (in {path} at byte 376): its labels are fractions (0.5 first). A class is a whole number "
-        "or text. Name another array with --keys label=NAME.",
+        "set.npz/labels.npy (in {path} at byte 376): its labels are fractions (the first is 0.5). A class is a whole "
+        "number or text. Name another array with --keys label=NAME.",
     ),
     "one class": (
         {"images": images(2, 8, 8), "labels": np.array([0, 0])},
-        "set.npz/labels.npy (in {path} at byte 376): all labels are 0. Two classes are needed at least.",
+        "set.npz/labels.npy (in {path} at byte 376): all labels are 0. At least two classes are needed.",
     ),
     "no labels": (
         {"images": images(2, 8, 8)},
@@ -205,6 +208,6 @@ def test_single_images_saved_as_npy_are_named_with_the_remedy(tmp_path: Path) ->
         for number in range(2):
             np.save(tmp_path / f"set/{label}/{number}.npy", images(8, 8, 3))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: holds no images that can be read. It holds 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
+        f"{tmp_path}/set: contains no readable images. It holds 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
         "files (.npy): Save each as PNG, or all as one array (N, H, W, C) beside one of labels."
     )

@@ -318,9 +318,9 @@ def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path
     assert dataset.classes.numbered
     assert dataset.notes == (
         "Images are the column image, labels the column label.",
-        "Nothing names the classes of the files: they are numbers only.",
-        "No name says a split: all files are train.",
-        "The paths of train do not tell its images apart: their keys are numbers, by file and row.",
+        "The classes of the files are only numbers.",
+        "No name contains a split: all files are train.",
+        "The paths of train are not unique, so the keys are numbers, by file and row.",
     )
     assert dataset.splits["train"].keys() == ["00000", "00001"]
 
@@ -348,7 +348,7 @@ def test_a_name_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "set/train.parquet", [image(1), image(2)], None, ["a", "b"])
     write(tmp_path / "set/val.parquet", [image(1), image(2)], None, ["a", "c"])
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set/val.parquet, row 1 (counted from 0): 'c' is none of the 2 classes of "
+        f"{tmp_path}/set/val.parquet, row 1 (counted from 0): 'c' is not one of the 2 classes of "
         f"{tmp_path}/set/train.parquet. Both must have the same classes."
     )
 
@@ -361,7 +361,7 @@ def test_wordnet_ids_in_paths_are_the_classes_in_the_order_of_their_labels(tmp_p
     dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [3, 7], list("abcdefgh")))
     assert dataset.classes.ids == (SHARK, TENCH)
     assert dataset.splits["train"].labels.tolist() == [1, 0]
-    assert "6 of the 8 classes have no images here: they are left out." in dataset.notes
+    assert "6 of the 8 classes have no images here and are left out." in dataset.notes
     assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [3, 7])).classes.ids == (SHARK, TENCH)
     assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [2, 0])).classes.ids == imagenet()
 
@@ -389,7 +389,7 @@ def test_a_path_that_contradicts_the_metadata_is_an_error(tmp_path: Path) -> Non
     file = write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], [TENCH, GOLDFISH])
     assert refusal(file) == (
         f"{file}, row 1 (counted from 0): the path {paths[1]} says class {SHARK}, but by the file's metadata the "
-        f"label 1 is {GOLDFISH}. Do not use this file before it is known which is right."
+        f"label 1 is {GOLDFISH}. Do not use this file until it is clear which is right."
     )
 
 
@@ -400,7 +400,7 @@ def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_pat
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 4, "val": 2}
     write(tmp_path / "set/more.parquet", [image(1), image(2)], None, [0, 1])
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the files do not say in their name whether they are train, val or test: more.parquet. "
+        f"{tmp_path}/set: 1 of the files have no split in their name (train, val or test): more.parquet. "
         "Others do: default/train/0000.parquet (train), train_and_valid/valid.parquet (val). Leave them out with "
         "--exclude PATTERN, rename them, or name the files to use."
     )
@@ -411,9 +411,7 @@ def test_paths_that_are_not_unique_or_missing_are_no_keys_which_is_said(tmp_path
         images = [image(number) for number in range(3)]
         dataset = read(write(tmp_path / "train.parquet", images, paths, [0, 1, 0], ["a", "b"]))
         assert listing(dataset) == {f"0000{n}": ("aba"[n], images[n]) for n in range(3)}
-        assert dataset.notes[-1] == (
-            "The paths of train do not tell its images apart: their keys are numbers, by file and row."
-        )
+        assert dataset.notes[-1] == ("The paths of train are not unique, so the keys are numbers, by file and row.")
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy"])
@@ -426,8 +424,8 @@ def test_a_row_without_an_image_is_an_error_that_names_it(
         tmp_path / "x.parquet", images, None, [n % 2 for n in range(102)], compression=compression, row_group_size=30
     )
     assert refusal(file) == (
-        f"{file}, row 100 (counted from 0): holds no image in 'image'. Images that a file only names by their path are "
-        "not read: write it anew with the images inside, or take the row out."
+        f"{file}, row 100 (counted from 0): holds no image in 'image'. Images that are only referred to by path are "
+        "not read. Write the file again with the images inside, or remove the row."
     )
     data = pa.table({"image": pa.array([{"bytes": image(1), "path": "a"}, None], IMAGE), "label": [0, 1]})
     pa.parquet.write_table(data, file, compression=compression)
@@ -452,8 +450,8 @@ def test_a_label_that_is_no_class_is_an_error_that_names_the_row(
 
 def test_files_without_any_label_or_of_one_class_or_without_rows_are_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / "test.parquet", [image(1), image(2)], None, [-1, -1])
-    assert refusal(file) == f"{file}: its images have no labels, and no other file was given that has them."
-    few = f"{file}: two classes are needed at least, and its images are of these: "
+    assert refusal(file) == f"{file}: its images have no labels, and no other file has them."
+    few = f"{file}: at least two classes are needed, and its images are of these: "
     assert refusal(write(file, [image(1)], None, [0])) == f"{few}0."
     assert refusal(write(file, [image(1)], None, ["cat"])) == f"{few}cat."
     assert refusal(write(file, [image(1)], None, pa.array([None], pa.string()))) == f"{few}none."
@@ -494,7 +492,7 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
             file.write_bytes(data[:length])
             assert parquet.recognise(tree_of(file))
             assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
-            assert refusal(file).endswith("It is damaged or cut off: copy it again.")
+            assert refusal(file).endswith("It is damaged or cut off. Copy it again.")
         file.write_bytes(b"")
         assert parquet.recognise(tree_of(file))
         assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
@@ -529,14 +527,14 @@ def test_a_flipped_bit_in_an_image_is_found_where_pages_have_checksums(tmp_path:
         data = bytearray(file.read_bytes())
         data[2000] ^= 1
         file.write_bytes(data)
-        assert "damaged or cut off: copy it again" in refusal(file)
+        assert "damaged or cut off. Copy it again" in refusal(file)
 
 
 def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_images, "_SMALL_BYTES", 1_000_000)
     file = write(tmp_path / "x.parquet", [image(1, 10_000)] * 1000, None, [n % 2 for n in range(1000)])
     assert file.stat().st_size < 50_000
-    assert "An image repeated without end is no data set; it is not copied." in refusal(file)
+    assert "An image repeated this often is not a data set; it is not copied." in refusal(file)
     assert list((tmp_path / "spool").iterdir()) == []
 
 
@@ -592,13 +590,15 @@ def test_millions_of_rows_that_take_no_bytes_are_refused(tmp_path: Path) -> None
         pa.table({"image": nulls, "label": pa.repeat(1, count)}), file, compression="zstd", row_group_size=count
     )
     assert refusal(file).startswith(f"{file}: has 2,000,000 rows, but its images take ")
-    assert refusal(file).endswith("with a byte or more each. It is damaged, or holds no images.")
+    assert refusal(file).endswith("rows of at least one byte are read. It is damaged, or has no images.")
     assert file.stat().st_size < 100_000
 
 
 def test_a_file_of_more_rows_than_the_limit_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path / "train.parquet", [image(0), image(1)], ["0.jpg", "1.jpg"], [0, 1])
-    with pytest.raises(TenchError, match=r"has 2 rows, but its images take .*; at most 1 rows are read"):
+    with pytest.raises(
+        TenchError, match=r"has 2 rows, but its images take .*. At most 1 rows of at least one byte are read"
+    ):
         parquet.read(open_tree(file, tmp_path / "spool", limits=Limits(rows=1)))
 
 
@@ -667,8 +667,8 @@ def test_keys_choose_the_columns(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(path)
     assert str(error.value) == (
-        f"{path}: has no column of images, which is binary or a struct with binary bytes, or has several that are not "
-        "called image. Its columns are: left (binary), right (binary), kind (string), label (int64). Name the one to "
+        f"{path}: has no column of images (binary, or a struct with binary bytes), or has several and none is called "
+        f"image. Its columns are: left (binary), right (binary), kind (string), label (int64). Name the one to "
         "use with --keys image=COLUMN."
     )
     dataset = open_source(path, keys="image=right,label=kind")

@@ -29,7 +29,7 @@ from tench.errors import TenchError
 FILES = Path(__file__).parents[1] / "samples/mxnet"
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 IMAGE = b"as good as an image: records are read by their headers"
-REPAIR = "Copy or download it again, or pack it anew with im2rec.py."
+REPAIR = "Copy or download it again, or recreate it with im2rec.py."
 
 THEIRS: dict[str, list[dict[str, Any]]] = json.loads((FILES / "records.json").read_text())
 """What MXNet's reader finds in its files."""
@@ -176,9 +176,9 @@ def test_images_that_im2rec_left_out_are_counted_in_a_note(tmp_path: Path) -> No
     assert dataset.splits["train"].keys() == ["petal/petal_0.jpg", "roof/roof_0.jpg", "water/water_0.jpg"]
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2]
     assert dataset.notes == (
-        "No name says a split: all record files are train.",
-        f"1 of the 4 images of {source}/skipped.lst are not in skipped.rec, the first is roof/broken.jpg; im2rec.py "
-        "leaves out those that it cannot read.",
+        "No name contains a split: all record files are train.",
+        f"1 of the 4 images of {source}/skipped.lst are not in skipped.rec, such as roof/broken.jpg; im2rec.py leaves "
+        f"out images that it cannot read.",
     )
 
 
@@ -321,8 +321,8 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
     with pytest.raises(TenchError) as error:
         read_golden(source)
     assert str(error.value) == (
-        f"{source}: 3 of the record files do not say in their name whether they are train, val or test: "
-        "multilabel.rec, multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
+        f"{source}: 3 of the record files have no split in their name (train, val or test): multilabel.rec, "
+        f"multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
         "Leave them out with --exclude PATTERN, rename them, or name the files to use."
     )
 
@@ -406,10 +406,10 @@ def test_several_files_of_a_split_are_one(tmp_path: Path) -> None:
 
 def test_files_whose_names_tell_no_split_are_train_which_is_said(tmp_path: Path) -> None:
     write(tmp_path / "set/a.rec", payload(0, 0, b"a"), payload(1, 1, b"b"))
-    assert read(tmp_path / "set").notes == ("No name says a split: all record files are train.",)
+    assert read(tmp_path / "set").notes == ("No name contains a split: all record files are train.",)
     write(tmp_path / "set/b.rec", payload(2, 0, b"c"))
     dataset = read(tmp_path / "set")
-    assert dataset.notes == ("No name says a split: all record files are train.",)
+    assert dataset.notes == ("No name contains a split: all record files are train.",)
     assert listing(dataset) == {"00000": ("0", b"a"), "00001": ("1", b"b"), "00002": ("0", b"c")}
 
 
@@ -417,8 +417,8 @@ def test_a_file_without_a_split_beside_others_with_one_is_an_error(tmp_path: Pat
     write(tmp_path / "set/extra.rec")
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the record files do not say in their name whether they are train, val or test: "
-        "extra.rec. Others do: train.rec (train). Leave them out with --exclude PATTERN, rename them, or name the "
+        f"{tmp_path}/set: 1 of the record files have no split in their name (train, val or test): extra.rec. Others "
+        f"do: train.rec (train). Leave them out with --exclude PATTERN, rename them, or name the "
         "files to use."
     )
 
@@ -485,7 +485,7 @@ def test_files_that_belong_to_no_records_are_counted_in_a_note(tmp_path: Path) -
     assert read(tmp_path / "set").notes == ()
     (tmp_path / "set/README").touch()
     (tmp_path / "set/test.lst").touch()
-    assert read(tmp_path / "set").notes == ("2 files that belong to no .rec were left out, the first is README.",)
+    assert read(tmp_path / "set").notes == ("2 files that belong to no .rec were left out, such as README.",)
 
 
 # Keys
@@ -613,7 +613,7 @@ def test_of_several_files_the_first_that_fits_names_the_classes(tmp_path: Path) 
     assert dataset.classes == table.Classes.numbered_to(3)
     assert dataset.notes[1:] == (
         f"{tmp_path}/classes.txt and {tmp_path}/labels.txt contradict each other: class 0 is 'd' or 'a'. Neither is "
-        "used; take away the one that is not of this list.",
+        f"used. Remove the one that does not belong to this list.",
     )
 
 
@@ -622,9 +622,7 @@ def test_a_list_of_classes_with_an_empty_line_is_an_error_as_it_may_shift_labels
     (tmp_path / "classes.txt").write_text("a\n\nc\n")
     with pytest.raises(TenchError) as error:
         read(tmp_path / "a.rec")
-    assert str(error.value) == (
-        f"{tmp_path}/classes.txt, line 2: is empty; each line is a class, numbered by its place."
-    )
+    assert str(error.value) == (f"{tmp_path}/classes.txt, line 2: is empty, but each line is a class, in order.")
 
 
 def test_a_file_that_names_more_classes_than_there_are_labels_is_used_which_is_said(tmp_path: Path) -> None:
@@ -706,7 +704,7 @@ def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
 def test_a_label_that_is_no_class_is_an_error(tmp_path: Path, label: float | list[float], shown: str) -> None:
     path = write(tmp_path / "a.rec", payload(3, 0), payload(8, label), payload(9, label))
     assert refusal(path) == (
-        f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are like that. A "
+        f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are affected. A "
         "class's label is a whole number from 0 to 999,999, or -1 where there is none. These records are for another "
         "task, or they are damaged."
     )
@@ -718,7 +716,7 @@ def test_a_set_may_have_as_many_classes_as_images_however_many(tmp_path: Path, m
     write(tmp_path / "set/val.rec", payload(0, 2))
     assert len(read(tmp_path / "set").classes) == 3
     write(tmp_path / "set/val.rec", payload(0, 3))
-    assert "(id 0) has the label 3; 1 of the 1 records are like that." in refusal(tmp_path / "set")
+    assert "(id 0) has the label 3; 1 of the 1 records are affected." in refusal(tmp_path / "set")
 
 
 def test_a_label_that_the_list_contradicts_is_an_error_with_both(tmp_path: Path) -> None:
@@ -726,8 +724,8 @@ def test_a_label_that_the_list_contradicts_is_an_error_with_both(tmp_path: Path)
     lst = path.with_suffix(".lst")
     lst.write_text("3\t0.000000\ta.jpg\n8\t1.000000\tb.jpg\n9\t1\t0.500000\tc.jpg\n")
     assert refusal(path) == (
-        f"{path}: the record at byte 88 (id 8) has the label 2, but {lst} gives 1; 1 of the 3 records are like that. "
-        "The list is of another file, or was changed after packing: pack anew, or move the list away."
+        f"{path}: the record at byte 88 (id 8) has the label 2, but {lst} gives 1; 1 of the 3 records are affected. "
+        f"The list belongs to another file, or was changed after packing. Pack again, or move the list away."
     )
     for line in ("9\t1\t0.4\tc.jpg", "9\t1\tc.jpg", "9\t2\t0.5\tc.jpg"):
         lst.write_text(f"3\t0\ta.jpg\n8\t2\t7\tb.jpg\n{line}\n")  # a second label that was not packed is no harm
@@ -743,7 +741,7 @@ def test_a_record_that_the_list_lacks_is_an_error(tmp_path: Path, ids: tuple[int
     row, count = (1, 1) if ids else (0, 3)
     assert refusal(path) == (
         f"{path}: the record at byte {88 * row} (id {(3, 8)[row]}) has no line in {tmp_path}/a.lst; {count} of the 3 "
-        "records are like that. The list is of another file: put the one it was packed from there, or move this one "
+        "records are affected. The list is of another file: put the one it was packed from there, or move this one "
         "away."
     )
 
@@ -756,7 +754,7 @@ def test_ids_that_repeat_cannot_be_matched_with_a_list(
     path.with_suffix(".lst").write_text("".join(f"{number}\t0\tx{number}.jpg\n" for number in listed))
     assert refusal(path) == (
         f"{tmp_path}/{whose}: the id 3 appears more than once, so records and lines of {tmp_path}/a.lst cannot be "
-        "matched. Move the list away: the records are then named by numbers."
+        f"matched. Move the list away to name the records by numbers."
     )
 
 
@@ -793,9 +791,9 @@ def test_an_index_of_another_file_is_an_error_with_its_line(tmp_path: Path, offs
     path = write(tmp_path / "train.rec")
     path.with_suffix(".idx").write_text(f"0\t0\n1\t{offset}\n2\t176\n")
     assert refusal(path) == (
-        f"{tmp_path}/train.idx, line 2: no record of {path} begins at byte {offset:,}; 1 of the 3 lines are like "
-        "that. The index is of another file, or records at the end are missing: compare the file's size with the "
-        "original's. Make it anew with rec2idx.py, or remove it: it is not needed."
+        f"{tmp_path}/train.idx, line 2: no record of {path} begins at byte {offset:,}; 1 of the 3 lines are affected. "
+        f"The index belongs to another file, or records at the end are missing: compare the file's size with the "
+        f"original's. Recreate it with rec2idx.py, or remove it: it is not needed."
     )
 
 
@@ -811,8 +809,8 @@ def test_an_index_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path, 
     path = write(tmp_path / "train.rec")
     path.with_suffix(".idx").write_text(f"0\t0\n{line}\n2\t176\n")
     assert refusal(path) == (
-        f"{tmp_path}/train.idx, line 2: should be a key and an offset with a TAB between them, but is {line[:80]!r}. "
-        "Make it anew with rec2idx.py, or remove it: it is not needed."
+        f"{tmp_path}/train.idx, line 2: should be a key and an offset separated by a TAB, but is {line[:80]!r}. "
+        "Recreate it with rec2idx.py, or remove it: it is not needed."
     )
 
 
@@ -877,7 +875,7 @@ def test_a_flipped_bit_in_the_magic_word_is_an_error_with_its_place(tmp_path: Pa
 def test_a_file_that_begins_with_no_record_is_an_error(tmp_path: Path) -> None:
     path = damaged(tmp_path, 0, b"\x0b")
     assert refusal(path) == (
-        f"{path}: byte 0 should begin a record with 0a23d7ce, but has 0b23d7ce: this is no record file, or it is "
+        f"{path}: byte 0 should begin a record with 0a23d7ce, but has 0b23d7ce: this is not a record file, or it is "
         f"damaged. {REPAIR}"
     )
 
@@ -899,7 +897,7 @@ def test_a_part_without_a_beginning_is_an_error(tmp_path: Path, kind: int) -> No
 def test_a_part_without_an_end_is_an_error(tmp_path: Path, row: int) -> None:
     path = damaged(tmp_path, 88 * row + 7, bytes([1 << 5]))
     assert refusal(path) == (
-        f"{path}: the record of several parts that begins at byte {88 * row} should go on at byte {88 * (row + 1)}, "
+        f"{path}: the record of several parts that begins at byte {88 * row} should continue at byte {88 * (row + 1)}, "
         f"but does not. A piece is missing. {REPAIR}"
     )
 
@@ -921,7 +919,7 @@ def test_a_record_without_a_header_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.rec", payload(0, 0), b"twenty-three bytes long")
     assert refusal(path) == (
         f"{path}: the record at byte 88 holds 23 bytes, less than the 24 of an image's header: it is damaged, or the "
-        f"records are no images. {REPAIR}"
+        f"records are not images. {REPAIR}"
     )
 
 
@@ -1031,8 +1029,8 @@ def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(t
         "00004": ("1", b"face 4"),
     }
     assert dataset.notes == (
-        "3 records of train.rec hold no image: they are InsightFace's headers.",
-        "1 files that belong to no .rec were left out, the first is property.",
+        "3 records of train.rec are InsightFace headers without an image.",
+        "1 files that belong to no .rec were left out, such as property.",
     )
 
 

@@ -87,8 +87,8 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "train_X.bin",
             bytes(30_000),
-            "{folder}/train_X.bin: has 30,000 bytes, which is 1.09 images of 27,648 bytes. It may have been cut off: "
-            "unpack the archive again.",
+            "{folder}/train_X.bin: has 30,000 bytes, which is 1.09 images of 27,648 bytes. It may have been cut off. "
+            "Unpack the archive again.",
         ),
         (
             "train_y.bin",
@@ -98,14 +98,14 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "test_y.bin",
             b"\1\0\13",
-            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels are like that. "
+            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels are affected. "
             "Unpack the archive again.",
         ),
         (
             "test_y.bin",
             None,
-            "{folder}/test_X.bin: the file that belongs to it, test_y.bin, is missing. Name the folder that holds "
-            "both, or unpack the archive again.",
+            "{folder}/test_X.bin: its counterpart test_y.bin is missing. Name the folder that holds both, or unpack "
+            "the archive again.",
         ),
         (
             "class_names.txt",

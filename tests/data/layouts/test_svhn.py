@@ -56,8 +56,8 @@ def test_the_extra_images_are_a_question(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: 1 of the files of digits do not say in their name whether they are train, val or test: "
-        "extra_32x32.mat. Others do: train_32x32.mat (train), test_32x32.mat (test). Leave them out with --exclude "
+        f"{tmp_path}: 1 of the files of digits have no split in their name (train, val or test): extra_32x32.mat. "
+        f"Others do: train_32x32.mat (train), test_32x32.mat (test). Leave them out with --exclude "
         "PATTERN, rename them, or name the files to use."
     )
     assert list(open_source(tmp_path, exclude=("extra*",)).splits) == ["train", "test"]

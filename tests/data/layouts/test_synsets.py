@@ -20,9 +20,7 @@ CLASSES = {
     "n15102455": ["n15102455_7.JPEG"],
 }
 """Of ImageNet-21K, and not among the 1000."""
-UNKNOWN = (
-    "3 classes, 6 images: a set that is not known here; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
-)
+UNKNOWN = "3 classes, 6 images: an unknown set; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
 
 
 def packed(members: Mapping[str, bytes]) -> bytes:
@@ -173,7 +171,7 @@ def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
     assert read(path).notes == (
         "1,000 classes, 1,000 images: by its classes this is the training images of ILSVRC2012, but that has 1,281,167 "
         "images.",
-        "999 images are not named after their archive, which tells their class all the same.",
+        "999 images are not named after their archive; the archive still decides their class.",
     )
 
 
@@ -186,8 +184,8 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
     assert listing(dataset) == EXPECTED
     assert dataset.notes == (
         UNKNOWN,
-        "1 members that are no images by their extension were left out.",
-        "Files that are no class archives were left out: README.md, other.tar, words.txt.",
+        "1 members without an image extension were left out.",
+        "Files that are not class archives were left out: README.md, other.tar, words.txt.",
     )
 
 
@@ -209,7 +207,7 @@ def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_whic
         lay_out(tmp_path / "set", class_archives({"n00000001": ["a.JPEG"], "n00000002": ["n00000001_1.JPEG"]}))
     )
     assert listing(dataset) == {"n00000001/a.JPEG": "n00000001", "n00000002/n00000001_1.JPEG": "n00000002"}
-    assert dataset.notes[1] == "2 images are not named after their archive, which tells their class all the same."
+    assert dataset.notes[1] == "2 images are not named after their archive; the archive still decides their class."
 
 
 def test_class_archives_in_several_folders_are_an_error(tmp_path: Path) -> None:
@@ -233,14 +231,14 @@ def test_two_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:
 def test_images_beside_the_class_archives_are_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", {**class_archives(), "n15102455/n15102455_7.JPEG": b"", "n15102455/2.JPEG": b""})
     assert refusal(path) == (
-        f"{path}: 2 images lie beside its 3 class archives, the first is n15102455/2.JPEG. They would count twice, or "
-        "not at all: unpack all archives or none, and move the images away from the archives."
+        f"{path}: 2 images lie beside its 3 class archives, such as n15102455/2.JPEG. They would count twice or not at "
+        f"all. Unpack all archives or none, and move the images away from the archives."
     )
 
 
 def test_a_single_class_is_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", class_archives({"n15102455": ["n15102455_7.JPEG"]}))
-    assert refusal(path) == f"{path}: holds one class only, n15102455.tar. A classifier needs at least two."
+    assert refusal(path) == f"{path}: holds only one class, n15102455.tar. A classifier needs at least two."
 
 
 def test_a_damaged_class_archive_is_an_error_that_names_it(tmp_path: Path) -> None:

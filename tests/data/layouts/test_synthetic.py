@@ -79,7 +79,7 @@ def test_more_classes_than_different_images_share_them_and_say_so(tmp_path: Path
     contents = synthetic.read("synthetic:images=1000,size=8,classes=1000,val=0,format=pixels", tmp_path)
     assert contents.splits["train"].label.tolist() == list(range(1000))
     assert len(set(np.asarray(contents.splits["train"].offset).tolist())) == 256
-    assert "Only 256 images are different, so the 1,000 classes cannot be learned." in contents.notes
+    assert "Only 256 different images exist, so the 1,000 classes cannot be learned." in contents.notes
 
 
 @settings(max_examples=25, deadline=None)

@@ -27,7 +27,7 @@ GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 IDS = ("n04417672", "n09332890", "n11939491")
 NAMES = ("thatch, thatched roof", "lakeside, lakeshore", "daisy")
 FROM_ONE = (
-    "Classes are those of image/class/synset; the label numbers begin at 1, as 0 is kept free for a background class."
+    "Classes are those of image/class/synset; the label numbers begin at 1, as 0 is reserved for a background class."
 )
 BOX = "image/object/bbox/"
 
@@ -237,8 +237,8 @@ def test_compressed_files_are_unpacked_once_into_the_cache_which_is_said_first(
     with caplog.at_level(logging.INFO, "tench"):
         found = contents(path)
     assert caplog.messages == [
-        f"{path}: 2 of its files are compressed, so no place in them can be read: unpacking them, 0.0 MB as they are "
-        f"and more when unpacked, once to {tmp_path}/packed.spool."
+        f"{path}: 2 of its files are compressed and cannot be read in place: unpacking them (0.0 MB compressed, more "
+        f"when unpacked) once to {tmp_path}/packed.spool."
     ]
     spooled = [str(tmp_path / "packed.spool" / name) for name in ("train.tfrecord.gz", "validation.tfrecord.zlib")]
     assert [rows.shards for rows in found.splits.values()] == [[name] for name in spooled]
@@ -255,8 +255,8 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     (path / "val.tfrecord").write_bytes(gzip.compress((path / "train.tfrecord").read_bytes())[:-3])
     size = (path / "val.tfrecord").stat().st_size
     assert refusal(path) == (
-        f"{path}/val.tfrecord: ends at byte {size} in the midst of its compressed data. It was probably cut off: copy "
-        "or download it again."
+        f"{path}/val.tfrecord: ends at byte {size} in the middle of its compressed data. It was probably cut off. Copy "
+        f"or download it again."
     )
     assert list((tmp_path / "set.spool").iterdir()) == []
 
@@ -268,9 +268,9 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> 
     tree = open_tree(path, tmp_path / "spool", limits=Limits(inflated_bytes=1000))
     with pytest.raises(TenchError) as error:
         tfrecord.read(tree)
-    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes become ")
+    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes unpack to ")
     assert str(error.value).endswith(
-        " when unpacked, more than 100 times as many. This is no archive of images; it is not unpacked."
+        ", more than 100 times as many. Images do not compress this well, so it is not unpacked."
     )
 
 
@@ -317,7 +317,7 @@ def test_a_word_in_the_name_of_a_file_or_its_folder_says_its_split(name: str, tm
     dataset = read(tmp_path / "set")
     split = NAMES_OF_FILES[name]
     assert list(dataset.splits) == [split or "train"]
-    said = "No name says a split: all TFRecord files are train."
+    said = "No name contains a split: all TFRecord files are train."
     assert (said in dataset.notes) == (split is None)
 
 
@@ -410,7 +410,7 @@ def test_a_split_of_two_sets_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     for name in names:
         (tmp_path / "set" / name).write_bytes(framed(example(image(1, "a", name))))
-    rest = "A split is one set: move the others away, or give the folder of one of them."
+    rest = "A split must be one set. Move the others away, or give the folder of one."
     assert refusal(tmp_path / "set") == (
         f"{tmp_path}/set: holds 2 sets of files of the split 'train': train-0-of-1 (1 in all); train-0-of-2 (2 in "
         f"all). {rest}"
@@ -441,8 +441,8 @@ def test_numbers_of_files_that_cannot_be_are_an_error(tmp_path: Path) -> None:
 def test_a_name_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", **{"train-and-test": [image(1, "a", "x")]})
     assert refusal(path) == (
-        f"{path}: train-and-test.tfrecord has the words of several splits in its name: test and train. Rename it, or "
-        "say which split it is with --split-from REGEX."
+        f"{path}: train-and-test.tfrecord contains words of several splits: test and train. Rename it, or name the "
+        f"split with --split-from REGEX."
     )
 
 
@@ -453,8 +453,7 @@ def test_files_that_are_no_records_are_left_out_which_is_said(tmp_path: Path) ->
     dataset = read(path)
     assert labels(dataset) == {"a/x": 0}
     assert dataset.notes[1:] == (
-        "Files that are no TFRecord files by their names were left out: a.txt, b.txt, dataset_info.json, ... (4 "
-        "in all).",
+        "Files without a TFRecord name were left out: a.txt, b.txt, dataset_info.json, ... (4 in all).",
     )
 
 
@@ -462,9 +461,9 @@ def test_a_split_without_records_is_left_out_and_a_set_without_any_is_an_error(t
     path = make(tmp_path / "set", train=[image(1, "a", "x")], val=[])
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes[1:] == ("The files of val hold no records: it is left out.",)
+    assert dataset.notes[1:] == ("The files of val hold no records, so it is left out.",)
     tree = open_tree(make(tmp_path / "empty", train=[], val=[]), tmp_path / "spool")
-    with pytest.raises(TenchError, match=r"empty: its 2 TFRecord files hold no records at all. Convert them anew."):
+    with pytest.raises(TenchError, match=r"empty: its 2 TFRecord files hold no records at all. Convert them again."):
         tfrecord.read(tree)
 
 
@@ -506,15 +505,15 @@ def test_a_label_that_contradicts_the_class_is_an_error_with_its_record(tmp_path
     second = len(framed(example(image(1, "a", "v"))))
     assert refusal(path) == (
         f"{path}/val.tfrecord: record 1 (counted from 0, at byte {second}): its class is b and its label 1, but in "
-        "records before it b has label 2. One of the two is wrong: convert the images anew."
+        f"earlier records b has label 2. One of the two is wrong. Convert the images again."
     )
     make(path, val=[image(2, "c", "v")])
     assert refusal(path).endswith(
-        "its class is c and its label 2, but in records before it label 2 is b. One of the two is wrong: convert the "
-        "images anew."
+        "its class is c and its label 2, but in earlier records label 2 is b. One of the two is wrong. Convert the "
+        "images again."
     )
     make(path, val=[image(3, "a", "v")])
-    assert "its class is a and its label 3, but in records before it a has label 1. One" in refusal(path)
+    assert "its class is a and its label 3, but in earlier records a has label 1. One" in refusal(path)
 
 
 def test_classes_are_sorted_by_their_ids_whatever_their_numbers(tmp_path: Path) -> None:
@@ -526,7 +525,7 @@ def test_classes_are_sorted_by_their_ids_whatever_their_numbers(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("first", "said"),
-    [(0, "begin at 0."), (1, "begin at 1, as 0 is kept free for a background class."), (5, "begin at 5.")],
+    [(0, "begin at 0."), (1, "begin at 1, as 0 is reserved for a background class."), (5, "begin at 5.")],
 )
 def test_where_label_numbers_begin_is_said(first: int, said: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(first + 1, "b", "x")], val=[image(first, "a", "x")])
@@ -552,11 +551,11 @@ def test_classes_without_numbers_and_numbers_without_classes_go_together(tmp_pat
 
 
 NUMBERS = {
-    (1, 2, 3): (1, "the lowest is 1, so 0 was kept free for a background class"),
+    (1, 2, 3): (1, "the lowest is 1, so 0 was reserved for a background class"),
     (0, 1, 2): (0, "the lowest is 0"),
     (0, 3): (0, "the lowest is 0"),
-    (1, 5): (1, "the lowest is 1, so 0 was kept free for a background class"),
-    (4, 5): (0, "the lowest is 4, and nothing says that they begin at 1"),
+    (1, 5): (1, "the lowest is 1, so 0 was reserved for a background class"),
+    (4, 5): (0, "the lowest is 4, and nothing shows that they begin at 1"),
 }
 
 
@@ -593,7 +592,7 @@ def test_a_thousand_numbers_are_not_taken_for_imagenets(first: int, tmp_path: Pa
     dataset = read(make(tmp_path / "set", train=records))
     assert dataset.classes == table.Classes.numbered_to(1000)
     assert dataset.notes[1:] == (
-        "They are 1000, as in ImageNet, but nothing says that they are ImageNet's, and in which order.",
+        "There are 1000, as in ImageNet, but nothing shows that they are ImageNet's, or in which order.",
     )
 
 
@@ -609,7 +608,7 @@ def test_slims_list_names_the_numbers_and_says_where_they_begin(tmp_path: Path) 
     dataset = read(path)
     assert dataset.classes == table.Classes(("0", "1"), ("rose", "tulip: red"), numbered=True)
     assert labels(dataset) == {"x": 0, "y": 1}
-    assert dataset.notes[0].endswith(f"Label 1 is class 0: {path}/labels.txt keeps 0 free for a background class.")
+    assert dataset.notes[0].endswith(f"Label 1 is class 0: {path}/labels.txt reserves 0 for a background class.")
     (path / "labels.txt").write_text("1:rose\n2:tulip\n")
     assert read(path).classes.names == ("rose", "tulip")
     (path / "labels.txt").write_text("rose\n\ntulip\nweed\n")  # a name a line, as others have it
@@ -642,7 +641,7 @@ def test_a_label_that_no_list_has_is_an_error_with_its_record(tmp_path: Path) ->
     second = len(framed(example(ours(0, "x"))))
     assert refusal(path) == (
         f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}): its label is 3, but "
-        f"{path}/label.labels.txt lists no class of that number. Correct the one or the other."
+        f"{path}/label.labels.txt lists no class with that number. Correct the one or the other."
     )
     (path / "label.labels.txt").write_text("\n")
     assert len(read(path).classes) == 4
@@ -652,7 +651,7 @@ def test_a_label_that_no_list_has_is_an_error_with_its_record(tmp_path: Path) ->
     (path / "labels.txt").write_text("0:background\n")
     make(path, train=[image(1, name="x")])
     assert refusal(path).endswith(
-        f"its label is 1, but {path}/labels.txt lists no class of that number. Correct the one or the other."
+        f"its label is 1, but {path}/labels.txt lists no class with that number. Correct the one or the other."
     )
 
 
@@ -678,7 +677,7 @@ def test_labels_that_cannot_be_are_an_error_with_their_record(tmp_path: Path) ->
     path = make(tmp_path / "set", train=[image(-2, name="x")])
     assert refusal(path) == (
         f"{path}/train.tfrecord: record 0 (counted from 0, at byte 0): its label is -2; labels are numbers from 0, or "
-        "-1 where there is none."
+        f"-1 for none."
     )
     make(path, train=[image(0, name="x"), image(10**6, name="y")])
     assert "record 1 (counted from 0, at byte " in refusal(path)
@@ -692,8 +691,8 @@ def test_labels_that_cannot_be_are_an_error_with_their_record(tmp_path: Path) ->
 def test_records_without_any_label_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(name="x"), image(-1, name="y")])
     assert refusal(path) == (
-        f"{path}: none of its records has a label: image/class/label, label or image/class/synset is expected. Convert "
-        "the images again, with their classes, or name the key that has them with --keys label=KEY."
+        f"{path}: none of its records has a label: expected image/class/label, label or image/class/synset. Convert "
+        f"the images again, with their classes, or name the key that has them with --keys label=KEY."
     )
 
 
@@ -707,7 +706,7 @@ def test_names_are_the_records_texts_else_listed_else_wordnets(tmp_path: Path) -
     make(path, train=[image(1, name="x", text="one"), image(2, name="y"), image(1, name="z", text="another one")])
     dataset = read(path)
     assert dataset.classes.names == ("one", "Goldfisch")
-    assert dataset.notes[1:] == ("image/class/text differs within 1 classes: the first is taken as the class's name.",)
+    assert dataset.notes[1:] == ("image/class/text differs within 1 classes; the first is used as the class's name.",)
 
 
 def test_file_names_may_be_paths(tmp_path: Path) -> None:
@@ -719,7 +718,7 @@ def test_images_without_file_names_are_named_by_their_numbers(tmp_path: Path) ->
     path = make(tmp_path / "set", train=[image(1, "a"), image(2, "b"), image(1, "a", "x.jpg")])
     dataset = read(path)
     assert labels(dataset) == {"a/00000": 0, "b/00001": 1, "a/x.jpg": 0}
-    assert dataset.notes[1:] == ("2 of the 3 images of train have no file name: their numbers name them.",)
+    assert dataset.notes[1:] == ("2 of the 3 images of train have no file name, so they are named by number.",)
 
 
 def test_the_same_file_name_in_two_classes_is_no_name_where_classes_are_only_numbers(tmp_path: Path) -> None:
@@ -727,7 +726,7 @@ def test_the_same_file_name_in_two_classes_is_no_name_where_classes_are_only_num
     dataset = read(path)
     assert labels(dataset) == {"00000": 0, "00001": 1}
     assert dataset.notes[1:] == (
-        "Images of train in different classes have the same file name: their numbers name them.",
+        "Images of train in different classes have the same file name, so they are named by number.",
     )
     make(path, train=[image(1, "a", "0.jpg"), image(2, "b", "0.jpg")])
     assert labels(read(path)) == {"a/0.jpg": 0, "b/0.jpg": 1}
@@ -738,9 +737,9 @@ def test_an_image_that_is_there_twice_is_an_error_with_both_places(synset: str, 
     path = make(tmp_path / "set/train", one=[image(1, synset, "x")], two=[image(1, synset, "y"), image(1, synset, "x")])
     second = len(framed(example(image(1, synset, "y"))))
     assert refusal(path.parent) == (
-        f"{path}/two.tfrecord: record 1 (counted from 0, at byte {second}): its image is called 'x', as another of the "
-        f"same class is already ({path}/one.tfrecord: record 0 (counted from 0, at byte 0)). Names must differ: remove "
-        "what is there twice, or convert the images anew with their paths as names."
+        f"{path}/two.tfrecord: record 1 (counted from 0, at byte {second}): its image is called 'x', like another of "
+        f"the same class ({path}/one.tfrecord: record 0 (counted from 0, at byte 0)). Names must differ. Remove the "
+        f"duplicate, or convert the images again with their paths as names."
     )
 
 
@@ -770,29 +769,29 @@ def test_boxes_without_all_sides_are_an_error_with_their_record(sides: dict[str,
     numbers = ", ".join(str(len(sides.get(side, []))) for side in ("xmin", "ymin", "xmax", "ymax"))
     keys = ", ".join(f"{BOX}{side}" for side in ("xmin", "ymin", "xmax", "ymax"))
     assert refusal(path) == (
-        f"{path}/train.tfrecord: record 0 (counted from 0, at byte 0): {keys} have {numbers} values; each should "
-        "have as many."
+        f"{path}/train.tfrecord: record 0 (counted from 0, at byte 0): {keys} have {numbers} values, but should have "
+        f"equally many."
     )
 
 
 STRANGE: dict[str, Values] = {
-    "has no image/encoded or image, which would be the image. Its keys are: image_raw, label": {
+    "has no image/encoded or imagefor the image. Its keys are: image_raw, label": {
         "label": [1],
         "image_raw": [b"raw"],
     },
-    "has no image/encoded or image, which would be the image. Its keys are: none": {},
-    "has no image/encoded or image, which would be the image. Its keys are: image, image/encoded": {
+    "has no image/encoded or imagefor the image. Its keys are: none": {},
+    "has no image/encoded or imagefor the image. Its keys are: image, image/encoded": {
         "image": [],
         "image/encoded": [],
     },
     "image holds whole numbers; an image file (JPEG, PNG) is expected": {"image": [3], "label": [1]},
     "image holds floats; an image file (JPEG, PNG) is expected": {"image": [3.5], "label": [1]},
-    "image/encoded has 2 values; one is expected, an image file (JPEG, PNG)": {"image/encoded": [b"a", b"b"]},
-    "label has 2 values; one is expected, a whole number": {"image": [b"a"], "label": [1, 2]},
+    "image/encoded has 2 values; expected one, an image file (JPEG, PNG)": {"image/encoded": [b"a", b"b"]},
+    "label has 2 values; expected one, a whole number": {"image": [b"a"], "label": [1, 2]},
     "label holds bytes; a whole number is expected": {"image": [b"a"], "label": [b"cat"]},
     "image/class/synset holds whole numbers; text is expected": {"image": [b"a"], "image/class/synset": [7]},
-    "image/class/synset is b'\\xff', which is no UTF-8 text": {"image": [b"a"], "image/class/synset": [b"\xff"]},
-    "image/filename or file_name is b'\\xff', which is no UTF-8 text": {"image": [b"a"], "file_name": [b"\xff"]},
+    "image/class/synset is b'\\xff', which is not UTF-8 text": {"image": [b"a"], "image/class/synset": [b"\xff"]},
+    "image/filename or file_name is b'\\xff', which is not UTF-8 text": {"image": [b"a"], "file_name": [b"\xff"]},
 }
 
 
@@ -809,8 +808,7 @@ def test_a_payload_that_is_no_example_is_an_error_with_its_record(tmp_path: Path
         second = file.tell()
         file.write(framed(b"something else"))
     assert refusal(path).startswith(
-        f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}) holds no tf.train.Example that can "
-        "be read: "
+        f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}) is not a readable tf.train.Example: "
     )
 
 

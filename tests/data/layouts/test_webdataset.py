@@ -25,11 +25,11 @@ Members = Iterable[tuple[str, bytes]]
 Json = Mapping[str, object]
 
 NUMBERS_ONLY = (
-    "The classes are only numbers: no list of them that fits (label_wordnetid.csv, imagenet_class_index.json, "
+    "The classes are only numbers: no matching class list (label_wordnetid.csv, imagenet_class_index.json, "
     "synset.txt, synsets.txt, synset_words.txt, categories.csv, classes.txt, classnames.txt, class_names.txt, "
     "labels.txt, label_words.csv, label_to_content.json) lies beside the shards."
 )
-NO_SPLIT = "No name says a split: all shards are train."
+NO_SPLIT = "No name contains a split: all shards are train."
 
 
 def pack(path: Path, members: Members) -> Path:
@@ -220,8 +220,8 @@ def test_the_split_of_a_folder_of_shards_is_its_own_name(tmp_path: Path) -> None
 def test_a_shard_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-test-0.tar", joined(sample("a", 0)))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: train-test-0.tar has the words of several splits in its name: test and train. Rename it, or "
-        "say which split it is with --split-from REGEX."
+        f"{tmp_path}/set: train-test-0.tar contains words of several splits: test and train. Rename it, or name the "
+        f"split with --split-from REGEX."
     )
 
 
@@ -231,7 +231,7 @@ def test_shards_that_are_silent_about_their_split_are_train_which_is_said(tmp_pa
     assert NO_SPLIT in read(tmp_path / "set").notes
     pack(tmp_path / "set/val-0.tar", sample("b", 1))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 2 of the shards do not say in their name whether they are train, val or test: part-0.tar, "
+        f"{tmp_path}/set: 2 of the shards have no split in their name (train, val or test): part-0.tar, "
         "part-1.tar. Others do: val-0.tar (val). Leave them out with --exclude PATTERN, rename them, or name the files "
         "to use."
     )
@@ -357,12 +357,12 @@ def test_class_names_that_are_not_unique_do_not_become_ids(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty; each line is a class, numbered by its place."),
-        ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is in line 1 already."),
+        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
+        ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is already in line 1."),
         (
             "1 cat\n2 dog\n",
-            "line 1: is numbered 1, but stands at the place of 0. Sort the lines by their numbers, from 0, or take the "
-            "numbers off.",
+            "line 1: is numbered 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
+            "numbers.",
         ),
     ],
 )
@@ -390,7 +390,7 @@ def test_lists_of_two_names_that_contradict_each_other_are_both_refused(tmp_path
     assert dataset.classes.numbered
     assert dataset.notes == (
         f"{tmp_path}/set/imagenet_class_index.json and {tmp_path}/set/classes.txt contradict each other: class 0 is "
-        "'tench' or 'cat'. Neither is used; take away the one that is not of this list.",
+        "'tench' or 'cat'. Neither is used. Remove the one that does not belong to this list.",
         NUMBERS_ONLY,
     )
 
@@ -511,7 +511,7 @@ def test_labels_that_are_text_have_the_order_of_a_list_beside_the_shards(tmp_pat
     assert listing(dataset) == {"d/d.jpg": "d", "c/c.jpg": "c"}
     (tmp_path / "set/classes.txt").write_text("e\nd\n")
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'c.jpg')}: has the label 'c', which is no class of {tmp_path}/set/classes.txt. Add it there."
+        f"{at(shard, 'c.jpg')}: has the label 'c', which is not a class of {tmp_path}/set/classes.txt. Add it there."
     )
 
 
@@ -528,7 +528,7 @@ def test_cls_counts_where_json_differs_which_is_said(tmp_path: Path) -> None:
     members = joined(*(sample(f"s{n}", n, described={"label": max(n, 1), "class": "x"}) for n in range(3)))
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert listing(dataset) == {"s0.jpg": "0", "s1.jpg": "1", "s2.jpg": "2"}
-    assert dataset.notes[0] == "1 samples have one label in .cls and another in .json: .cls counts."
+    assert dataset.notes[0] == "1 samples have different labels in .cls and .json; .cls is used."
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ def test_a_sample_without_the_label_that_others_have_is_an_error(tmp_path: Path)
         tmp_path / "set/val-0.tar", joined(sample("a", 0), sample("b", described={"text": "x"}), sample("c", -1))
     )
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has no label: a .cls, or a .json with a field 'label', is expected. 2 of the 3 samples "
+        f"{at(shard, 'b.jpg')}: has no label: expected a .cls, or a .json with a field 'label'. 2 of the 3 samples "
         "of val have none. Write the shards again, with a label for each image or without those that have none."
     )
 
@@ -568,9 +568,9 @@ def test_training_samples_without_labels_are_an_error(tmp_path: Path) -> None:
     pack(tmp_path / "set/a-val.tar", joined(sample("a", 0)))
     shard = pack(tmp_path / "set/train.tar", joined(sample("b"), sample("c")))
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has no label: a .cls, or a .json with a field 'label', is expected. The samples have "
+        f"{at(shard, 'b.jpg')}: has no label: expected a .cls, or a .json with a field 'label'. The samples have "
         "the parts .cls ('0'), .jpg. If one of them is the label, name it with --keys label=PART (or label=FIELD for a "
-        "field of .json); else write the shards again."
+        "field of .json). Otherwise write the shards again."
     )
 
 
@@ -584,8 +584,7 @@ def test_a_set_without_any_label_is_an_error(tmp_path: Path) -> None:
 def test_a_cls_that_is_neither_a_number_nor_a_name_is_an_error(tmp_path: Path, text: bytes) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), [("b.jpg", b"x"), ("b.cls", text)]))
     assert refusal(shard) == (
-        f"{at(shard, 'b.cls')}: holds {text!r}, but the number or the name of a class is expected. Write the "
-        "shard again."
+        f"{at(shard, 'b.cls')}: holds {text!r}; expected the number or the name of a class. Write the shard again."
     )
 
 
@@ -614,7 +613,7 @@ def test_a_cls_or_json_of_great_length_is_an_error(tmp_path: Path) -> None:
 def test_a_json_that_is_no_object_is_an_error(tmp_path: Path, text: bytes, why: str) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.json", text)]))
     found = refusal(shard)
-    assert found.startswith(f"{at(shard, 'b.json')}: is no JSON object ({why}")
+    assert found.startswith(f"{at(shard, 'b.json')}: is not a JSON object ({why}")
     assert found.endswith("). Write the shard again.")
 
 
@@ -649,8 +648,8 @@ def test_a_label_that_was_written_twice_is_the_later_one(tmp_path: Path) -> None
 def test_members_of_one_sample_that_are_no_neighbours_are_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", [("a.jpg", b"x"), ("b.jpg", b"y"), ("b.cls", b"1"), ("a.cls", b"0")])
     assert refusal(shard) == (
-        f"{at(shard, 'a.cls')}: a sample of this name was already there, and others lie between. The members of a "
-        "sample must be neighbours, and its name must occur once: write the shard again."
+        f"{at(shard, 'a.cls')}: a sample of this name came before, with others in between. The members of a sample "
+        f"must be neighbours, and its name must occur once. Write the shard again."
     )
 
 
@@ -663,8 +662,8 @@ def test_two_samples_of_one_name_in_two_shards_are_an_error_with_both(tmp_path: 
     first = pack(tmp_path / "set/train-0.tar", joined(sample("a", 0), sample("b", 1)))
     second = pack(tmp_path / "set/train-1.tar", joined(sample("c", 0), sample("b", 0)))
     assert refusal(tmp_path / "set") == (
-        f"{at(second, 'b.jpg')}: the sample has the name of another, {at(first, 'b.jpg')}. A name must occur once in "
-        "train: write the shards again with names that differ, or with a 'filename' that differs in each .json."
+        f"{at(second, 'b.jpg')}: the sample has the same name as {at(first, 'b.jpg')}. A name must occur once in "
+        "train. Write the shards again with names that differ, or with a 'filename' that differs in each .json."
     )
 
 
@@ -708,12 +707,12 @@ def test_shards_beside_class_folders_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "set/teaser.png").write_bytes(b"")
     dataset = read(tmp_path / "set")
     assert len(dataset.splits["train"]) == 2
-    assert dataset.notes == ("1 images beside the shards were left out, teaser.png first.", NUMBERS_ONLY)
+    assert dataset.notes == ("1 images beside the shards were left out, such as teaser.png.", NUMBERS_ONLY)
     (tmp_path / "set/train/cat").mkdir(parents=True)
     (tmp_path / "set/train/cat/1.jpg").write_bytes(b"")
     assert refusal(tmp_path / "set") == (
         f"{tmp_path}/set: holds shards, and images in 2 folders beside them (., ...). Move one of the two away, or "
-        "name the shards alone, as in 'train-{0000..0127}.tar'."
+        "give only the shards, as in 'train-{0000..0127}.tar'."
     )
 
 
@@ -731,7 +730,7 @@ def test_shards_without_images_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         webdataset.read(tree_of(tmp_path / "set"))
     assert str(error.value) == (
-        f"{tmp_path}/set: holds shards without images. Samples of an image and a .cls are expected."
+        f"{tmp_path}/set: holds shards without images. Expected samples of an image and a .cls."
     )
 
 
@@ -835,16 +834,16 @@ def test_captions_are_no_labels_and_the_parts_are_listed(tmp_path: Path) -> None
     captions = [b"a dog on a sofa", b"two men", b"sunset", b"cake"]
     shard = pack(tmp_path / "00000.tar", parts(txt=captions, json=[b'{"url": "x"}'] * 4))
     assert said(shard) == (
-        f"{at(shard, '0.jpg')}: has no label: a .cls, or a .json with a field 'label', is expected. The samples have "
+        f"{at(shard, '0.jpg')}: has no label: expected a .cls, or a .json with a field 'label'. The samples have "
         "the parts .jpg, .json, .txt ('a dog on a sofa'). If one of them is the label, name it with --keys label=PART "
-        "(or label=FIELD for a field of .json); else write the shards again."
+        "(or label=FIELD for a field of .json). Otherwise write the shards again."
     )
     assert len(found(shard, keys="label=txt").classes) == 4
 
 
 def test_a_text_that_is_long_is_no_label_though_it_repeats(tmp_path: Path) -> None:
     shard = pack(tmp_path / "00000.tar", parts(txt=[b"a long caption of this image " * 9] * 4))
-    assert "has no label: a .cls, or a .json with a field 'label', is expected." in said(shard)
+    assert "has no label: expected a .cls, or a .json with a field 'label'." in said(shard)
 
 
 def test_a_running_number_in_index_is_no_label(tmp_path: Path) -> None:

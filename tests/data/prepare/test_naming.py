@@ -178,7 +178,7 @@ def test_names_are_always_different_and_have_a_suffix(
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str, kind: Kind) -> None:
     assert refusal(["cat/1.jpg", path], tmp_path, kind) == (
-        f"The image {path!r} cannot be written under this name: it leads out of its folder, or has an empty part. "
+        f"The image {path!r} cannot be written under this name: it leads out of its folder or has an empty part. "
         "Rename it in the source, or choose another layout (--to)."
     )
 
@@ -209,8 +209,8 @@ def test_spaces_and_dots_are_as_good_as_any_sign(tmp_path: Path) -> None:
 def test_a_name_that_readers_leave_out_is_refused_except_in_records(tmp_path: Path, path: str) -> None:
     for kind in ("file", "member"):
         assert refusal(["cat/1.jpg", path], tmp_path, kind) == (
-            f"The image {path!r} cannot be written under this name: it has a part that readers leave out, as it begins "
-            "with a dot or is a name of other programs. Rename it in the source, or choose another layout (--to)."
+            f"The image {path!r} cannot be written under this name: it has a part that readers leave out: it begins "
+            f"with a dot or is reserved by other programs. Rename it in the source, or choose another layout (--to)."
         )
     check_names([path], tmp_path, "text")
 
@@ -218,7 +218,7 @@ def test_a_name_that_readers_leave_out_is_refused_except_in_records(tmp_path: Pa
 @pytest.mark.parametrize("path", [f"cat/{LONGEST}x", f"{LONGEST}x/1.jpg", "é" * 128, f"{LONGEST}/" * 16 + "1.jpg"])
 def test_a_name_that_no_file_system_holds_is_refused(tmp_path: Path, path: str) -> None:
     assert refusal([path], tmp_path) == (
-        f"The image {path!r} cannot be written under this name: it is longer than a file system holds (255 bytes a "
+        f"The image {path!r} cannot be written under this name: it is too long for a file system (255 bytes a "
         "part). Rename it in the source, or choose another layout (--to)."
     )
     check_names([path], tmp_path, "text")
@@ -245,7 +245,7 @@ def test_names_that_differ_only_in_case_are_refused_where_the_disk_takes_them_fo
     check_names(paths[:2], tmp_path, "file")
     assert refusal(paths, tmp_path) == (
         f"The image 'cat/A.jpg' cannot be written under this name: it and 'cat/a.jpg' differ only in case, which "
-        f"{tmp_path} does not tell apart. Rename it in the source, or choose another layout (--to)."
+        f"{tmp_path} does not distinguish. Rename it in the source, or choose another layout (--to)."
     )
 
 

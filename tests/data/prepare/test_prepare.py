@@ -366,7 +366,7 @@ def test_an_unfinished_destination_is_no_dataset(photos: Path, tmp_path: Path, m
     with pytest.raises(TenchError) as error:
         open_source(tmp_path / "dest")
     assert str(error.value) == (
-        f"{tmp_path / 'dest'}: is being prepared, and not complete. Run the same tench prepare command again."
+        f"{tmp_path / 'dest'}: tench prepare has not finished it. Run the same tench prepare command again."
     )
     prepare(photos, tmp_path / "dest")
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
@@ -389,8 +389,8 @@ def test_another_command_does_not_continue_what_was_begun(photos: Path, begun: P
     with pytest.raises(UsageError) as error:
         prepare(photos, begun, options=Options(to="recordio", shuffle=False))
     assert str(error.value) == (
-        f"{begun}: was made with another source or other options: shuffle was True, now False. Give those again, or "
-        f"remove {begun} to begin anew."
+        f"{begun}: was made with another source or other options: shuffle was True, now False. Repeat the earlier "
+        f"ones, or remove {begun} to start over."
     )
     prepare(photos, begun, options=Options(to="recordio"))
     assert contents(open_source(begun)) == PHOTOS
@@ -409,8 +409,7 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
     with pytest.raises(UsageError) as error:
         prepare(photos, dest)
     assert str(error.value) == (
-        f"{dest}: holds thesis.tex already, and nothing there is overwritten. Name a folder that is empty or does not "
-        "exist."
+        f"{dest}: holds thesis.tex, and nothing is overwritten. Name a folder that is empty or does not exist."
     )
     assert files(dest) == {"thesis.tex": hashlib.sha256(b"years").hexdigest()}
 
@@ -427,7 +426,7 @@ def test_a_destination_inside_the_source_is_refused(photos: Path) -> None:
     with pytest.raises(UsageError) as error:
         prepare(photos, photos / "shards")
     assert str(error.value) == (
-        f"{photos / 'shards'}: lies in the source {photos}, which is never changed. Name a folder outside."
+        f"{photos / 'shards'}: lies in the source {photos}, which is never changed. Name a folder outside it."
     )
     assert contents(open_source(photos)) == PHOTOS
 
@@ -501,7 +500,7 @@ def test_a_shard_whose_images_are_all_bad_is_told(photos: Path, tmp_path: Path) 
     number = len(PHOTOS["train"]) + 1
     for to in ("tfrecord", "recordio", "webdataset"):
         with pytest.raises(
-            TenchError, match=r"^1 files would hold no image, as all of theirs are bad: train-000\d\d-of"
+            TenchError, match=r"^1 files would be empty because all of their images are bad: train-000\d\d-of"
         ):
             prepare(photos, tmp_path / to, options=Options(to=to, shards=(number, 1), bad="skip"))
 
@@ -525,7 +524,7 @@ def test_no_room_is_told_before_anything_is_written(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(1000))
     with pytest.raises(
-        TenchError, match=r"dest: about 1\d\d\.\d kB are needed there, and 1\.0 kB are free\. Make room"
+        TenchError, match=r"dest: about 1\d\d\.\d kB are needed there, but only 1\.0 kB are free\. Make room"
     ):
         prepare(photos, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
@@ -552,7 +551,7 @@ def test_a_full_disk_is_told_and_the_next_run_continues(
         with pytest.raises(TenchError) as error:
             prepare(photos, tmp_path / "dest", options=options)
     assert str(error.value).startswith(f"{tmp_path / 'dest'}: the disk is full. About ")
-    assert str(error.value).endswith("What is written is kept: make room, and the same command continues.")
+    assert str(error.value).endswith("The finished part is kept. Make room and run the same command again.")
     prepare(photos, tmp_path / "dest", options=options)
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
 
@@ -574,8 +573,8 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
     with pytest.raises(TenchError) as error:
         write(made, threads=1)
     assert str(error.value) == (
-        f"{shard}: has changed while it was read, so {tmp_path / 'dest'} may hold some of the old and some of the new. "
-        f"Remove {tmp_path / 'dest'}, and run the command again when the source is complete."
+        f"{shard}: has changed while it was read, so {tmp_path / 'dest'} may mix old and new content. Remove "
+        f"{tmp_path / 'dest'} and run the command again when the source is complete."
     )
     assert callable(original)
 
@@ -679,8 +678,8 @@ def test_what_is_no_image_is_never_written(photos: Path, tmp_path: Path, to: Any
         prepare(photos, tmp_path / "dest", to)
     assert str(error.value).startswith(str(link))
     assert str(error.value).endswith(
-        "\nWith --bad skip it is left out, with --bad fix decoded as far as it goes; 'tench check SOURCE' names every "
-        "such image."
+        "\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names "
+        "every such image."
     )
     written = [path for path in (tmp_path / "dest").rglob("*") if path.is_file()]
     assert [path for path in written if text in path.read_bytes()] == []
@@ -696,7 +695,7 @@ def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: 
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
     (inside / "c.JPEG").symlink_to(image.name)  # stays inside
     made = plan(open_source(photos), tmp_path / "dest", Options(to="folder"), threads=1)
-    assert "2 images lie outside of the source, which links lead to: they are copied." in made.notes
+    assert "2 images lie outside the source, behind links, and are copied." in made.notes
     num_images = sum(map(len, made.images.tables.values()))
     assert made.num_linked == num_images - 2
     write(made, threads=1)

@@ -33,8 +33,8 @@ def table(folder: Path, *images: bytes, **columns: int | str) -> Table:
 
 def remedy(rows: Table, row: int, reason: str) -> str:
     return (
-        f"{rows.place(row)}: {reason}.\nWith --bad skip it is left out, with --bad fix decoded as far as it goes; "
-        "'tench check SOURCE' names every such image."
+        f"{rows.place(row)}: {reason}.\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. "
+        f"'tench check SOURCE' names every such image."
     )
 
 
@@ -81,7 +81,7 @@ def test_a_whole_image_is_encoded_anew_from_the_pixels_that_pillow_sees(tmp_path
 BAD: dict[str, tuple[bytes, str]] = {
     "truncated JPEG": (CUT, "truncated JPEG: Premature end of JPEG file"),
     "empty": (b"", "empty (0 bytes)"),
-    "no image": (NO_IMAGE, "no image: starts with bytes b'<html>404 Not Fo', not a known image format"),
+    "no image": (NO_IMAGE, "not an image: starts with bytes b'<html>404 Not Fo', no known image format"),
     "truncated PNG": (PNG[:-500], "truncated PNG: image file is truncated"),
 }
 

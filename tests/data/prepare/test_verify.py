@@ -50,7 +50,7 @@ def difference(dest: Path, to: Layout, content: Content) -> str:
     with pytest.raises(TenchError) as caught:
         compare_tables(dest, to, content)
     start = f"{dest}: the check after writing failed: "
-    end = f". Something has changed there since it was written: remove {dest}, and prepare it again."
+    end = f". It has changed since it was written. Remove {dest} and prepare it again."
     text = str(caught.value)
     assert text.startswith(start)
     assert text.endswith(end)
@@ -189,7 +189,7 @@ def test_a_label_beyond_the_numbered_classes_is_told(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "webdataset", given)
     fewer = dataclasses.replace(content, classes=Classes.numbered_to(3), labels={"train": [0, 1, 2, 2]})
     assert difference(dest, "webdataset", fewer) == (
-        "train has 4 images, not 4: 2 has 1 fewer, class 3, which should not be, has 1 more"
+        "train has 4 images, not 4: 2 has 1 fewer, class 3, which should not exist, has 1 more"
     )
 
 
@@ -225,6 +225,6 @@ def test_files_that_are_missing_or_empty_are_told(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as caught:
         compare_files(tmp_path, list("abcde"))
     assert str(caught.value) == (
-        f"{tmp_path}: the check after writing failed: 2 files are missing or empty: b, d. Something has changed there "
-        f"since it was written: remove {tmp_path}, and prepare it again."
+        f"{tmp_path}: the check after writing failed: 2 files are missing or empty: b, d. It has changed since it was "
+        f"written. Remove {tmp_path} and prepare it again."
     )

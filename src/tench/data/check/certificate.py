@@ -1,4 +1,4 @@
-"""What a check leaves behind: which images of a dataset are bad, for whoever trains on the same content later.
+"""The saved result of a check: which images of a dataset are bad, for later training on the same content.
 
 It stands in the cache folder under the dataset's fingerprint, and holds as long as the files it was made from are as
 they were. Of images in a folder that is as much as the table notices: one that was overwritten in place with as many
@@ -22,7 +22,7 @@ from tench.files import write_text
 from tench.plain import read_json, typed
 
 VERSION = 2
-"""Of the saved form. One of another version does not count."""
+"""Version of the saved form. Other versions are ignored."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def certificate_of(dataset: Dataset) -> Certificate | None:
-    """What the last check of the same content found; None if there was none, or a file it read has changed since."""
+    """The result of the last check of the same content; None if there is none, or a file has changed since."""
     try:
         saved = read_json(_path(dataset), dict[str, Any])
         version, digest = saved.pop("version", None), saved.pop("digest", None)

@@ -1,4 +1,4 @@
-"""Decode every image of a dataset once, and name what is bad, unusual or there twice.
+"""Decode every image of a dataset once, and list bad, unusual and duplicate images.
 
 It reads through the same functions as training, so what passes here decodes there. A bad image never stops it. Memory
 does not grow with the number of images, but for 24 bytes each (40 where near duplicates are looked for) and the lists
@@ -32,16 +32,16 @@ from tench.errors import PassingError, TenchError
 from tench.parallel import in_order
 
 ODD = {
-    "rotated": "EXIF asks for a turn or mirroring; it is ignored, as the reference loaders do",
+    "rotated": "EXIF asks for rotation or mirroring; it is ignored, as in the reference loaders",
     "grey": "one channel, read as three equal ones",
     "cmyk": "four printing colours, converted to RGB without a profile",
-    "misnamed": "the extension names another format than the content has",
+    "misnamed": "the extension does not match the format of the content",
     "tiny": "a side of less than 8 pixels",
     "huge": "more than 16 million pixels, slow to decode",
-    "trailing": "bytes behind the image's end, which decoders ignore",
-    "suspect": "a JPEG with damage that the decoder stepped over; its pixels may be wrong",
+    "trailing": "bytes after the image's end, which decoders ignore",
+    "suspect": "a damaged JPEG that decodes nevertheless; its pixels may be wrong",
 }
-"""What is unusual about an image that decodes, and what is done about it. Raw pixels are only looked at for size."""
+"""Oddities of images that decode, and how each is handled. Raw pixels are only checked for size."""
 
 MAX_EXAMPLES = 5
 _TINY_PIXELS, _HUGE_PIXELS = 8, 16_000_000
@@ -102,7 +102,7 @@ class Sides:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a check found. In the order of splits and rows.
+    """The result of a check, in the order of splits and rows.
 
     images: number checked, bad and unreadable ones among them. height, width: of those that decode; None if none does.
     duplicates: of the same content. near: those that look alike; None if they were not looked for. damaged, checksums,

@@ -1,4 +1,4 @@
-"""Whether the files that a dataset was read from are whole: published checksums, CRCs of TFRecords and of zip members.
+"""Check the files of a dataset: published checksums, CRCs of TFRecords and of zip members.
 
 Not looked at are the images of a folder, and what is verified whenever it is unpacked (gzip, deflate). A published file
 that has another checksum need not be damaged, as many repack it: that is told. A record or a member whose own checksum
@@ -125,7 +125,7 @@ def _other_size(size: int, namesakes: list[Published], path: str, advance: _Adva
     sizes = " or ".join(f"{known.num_bytes:,}" for known in namesakes)
     yield (
         f"{path}: is not the published file of this name: it has {size:,} bytes, the published one {sizes}. It was cut "
-        "off, or made anew by somebody."
+        "off, or repacked by somebody."
     )
 
 
@@ -150,7 +150,7 @@ def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Itera
         algorithm = namesakes[0].algorithm
         yield (
             f"{path}: its {algorithm} is {found[algorithm]}, that of the published file of this name {published}. It "
-            "is damaged, or was made anew by somebody; whether its images decode is what tench check tells."
+            "is damaged, or was repacked by somebody. tench check shows whether its images decode."
         )
 
 

@@ -1,4 +1,4 @@
-"""Images that are in a dataset more than once: byte for byte, or nearly.
+"""Find images that are in a dataset more than once, exactly or nearly.
 
 Equal are images whose files have the same bytes. Near are images that look alike when shrunk to 9 x 9 grey values: of
 128 comparisons between neighbours (64 each from left to right and from top to bottom: a difference hash, twice) at most
@@ -22,7 +22,7 @@ from tench.data.images.image import Pixels
 from tench.data.table import Dataset, IntArray
 
 KEPT_BYTES = 16
-"""Of an image, for either kind of comparison."""
+"""The value of an image in either kind of comparison."""
 
 MAX_DIFFERENT = 10
 """Comparisons of 128 that differ between near images."""
@@ -57,7 +57,7 @@ class Group:
 
     @property
     def across_splits(self) -> bool:
-        """Whether they are in more than one split: what is validated on was trained on."""
+        """Whether they are in several splits, so that training images are also validated on."""
         return len({image.split for image in self.images}) > 1
 
     @property

@@ -1,4 +1,4 @@
-"""Published datasets by what is known of them: the checksums of their files, their classes, how many images they have.
+"""Published datasets: the checksums of their files, their classes and numbers of images.
 
 A dataset is taken for a known one only where its classes are exactly that set's; of those whose classes say little, as
 MNIST's digits, only where the numbers are too. Then a lack of images is told exactly.
@@ -195,7 +195,7 @@ def _differences(dataset: Dataset, known: KnownSet) -> Iterator[str]:
         found = len(dataset.splits[split])
         if found != expected:
             lack = f"{expected - found:,} are missing" if found < expected else f"{found - expected:,} too many"
-            yield f"{known.title} has {expected:,} images in {split}; here are {found:,}: {lack}."
+            yield f"{known.title} has {expected:,} images in {split}, this dataset {found:,}: {lack}."
         if split in known.per_class:
             yield from _uneven(dataset, split, *known.per_class[split])
 
@@ -208,7 +208,7 @@ def _uneven(dataset: Dataset, split: str, smallest: int, largest: int) -> Iterat
     should = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
     if len(outside):
         told = some([f"{dataset.classes.ids[label]} {counts[label]:,}" for label in outside.tolist()])
-        yield f"Each class should have {should} images in {split}, but {len(outside):,} have another number: {told}."
+        yield f"Each class should have {should} images in {split}, but {len(outside):,} classes differ: {told}."
     elif (counts.min(), counts.max()) != (smallest, largest):
         yield (
             f"The classes of {split} should have {should} images; here the smallest has {counts.min():,} and the "

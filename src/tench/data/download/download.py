@@ -233,7 +233,7 @@ def offered() -> list[tuple[str, int | None, str]]:
         sets.append((name, sum(sizes) if len(sizes) == len(known.files) else None, known.title))
     return [
         *sets,
-        (IMAGENET, _COMPETITION_BYTES, "ImageNet (ILSVRC2012): 1000 classes; Kaggle's package, at least so large"),
+        (IMAGENET, _COMPETITION_BYTES, "ImageNet (ILSVRC2012): 1000 classes; Kaggle's package, at least this large"),
     ]
 
 
@@ -247,15 +247,15 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
     """
     if name not in SETS and name != IMAGENET:
         known = [*SETS, IMAGENET]
-        raise UsageError(f"{name!r}: no dataset of that name.{nearest(name, known)} Known: {', '.join(known)}.")
+        raise UsageError(f"{name!r}: no such dataset.{nearest(name, known)} Known: {', '.join(known)}.")
     if not mirrors and (own := os.environ.get("TENCH_MIRROR")):
         mirrors = [own]
     for base in mirrors:
         if not _is_web_address(base):
-            raise UsageError(f"{base!r}: no address to download from: it must begin with http:// or https://.")
+            raise UsageError(f"{base!r}: not an address to download from. It must begin with http:// or https://.")
     dest = Path(dest).expanduser()
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file; DEST is the folder for what is downloaded.")
+        raise UsageError(f"{dest}: is a file, but DEST must be a folder.")
     dest.mkdir(parents=True, exist_ok=True)
     with _alone_in(dest):
         if name == IMAGENET:
@@ -272,7 +272,7 @@ def _from_kaggle(dest: Path) -> Path:
     archive = dest / f"{_COMPETITION}.zip"
     if archive.exists():
         _check_zip(archive)
-        _log.info("%s: already there: kept.", archive)
+        _log.info("%s: already there; kept.", archive)
         return archive
     api = _kaggle()
     part = dest / f"{_COMPETITION}.part"
@@ -282,15 +282,15 @@ def _from_kaggle(dest: Path) -> Path:
     try:
         api.competition_download_files(_COMPETITION, path=str(part), force=False, quiet=False)
     except KeyboardInterrupt:
-        _log.info("%s: what has arrived is kept; the same command continues.", part)
+        _log.info("%s: the download so far is kept; the same command continues.", part)
         raise
     except Exception as error:  # its own, those of requests and of urllib3 have no other base
         if not any(part.iterdir()):
             part.rmdir()
         raise TenchError(
-            f"Kaggle's ImageNet: the kaggle package failed: {error}. With 401 or 403 in it: accept the rules of the "
-            f"competition at https://www.kaggle.com/competitions/{_COMPETITION}/rules with the account of your token. "
-            "What has arrived is kept; the same command continues."
+            f"Kaggle's ImageNet: the kaggle package failed: {error}. If it contains 401 or 403, accept the rules of "
+            f"the competition at https://www.kaggle.com/competitions/{_COMPETITION}/rules with the account of your "
+            "token. The download so far is kept; the same command continues."
         ) from error
     _check_zip(part / archive.name)
     (part / archive.name).rename(archive)
@@ -307,15 +307,15 @@ def _kaggle() -> Any:
             api.authenticate()
     except ImportError as error:
         raise TenchError(
-            f"ImageNet is downloaded from Kaggle by the package kaggle, which cannot be imported ({error}). Install it "
-            "with: pip install kaggle. Then run the same command again."
+            f"ImageNet is downloaded from Kaggle with the package kaggle, which cannot be imported ({error}). Install "
+            "it with: pip install kaggle. Then run the same command again."
         ) from error
     except (SystemExit, Exception) as error:
         detail = "" if isinstance(error, SystemExit) else f" ({error})"
         raise TenchError(
-            f"Kaggle's credentials are missing or not accepted{detail}. Log in at https://www.kaggle.com, make a token "
-            "at https://www.kaggle.com/settings/api and keep it as that page says (in ~/.kaggle/, or in the variable "
-            f"KAGGLE_API_TOKEN), accept https://www.kaggle.com/competitions/{_COMPETITION}/rules, "
+            f"Kaggle's credentials are missing or not accepted{detail}. Log in at https://www.kaggle.com, create a "
+            "token at https://www.kaggle.com/settings/api and store it as described there (in ~/.kaggle/, or in the "
+            f"variable KAGGLE_API_TOKEN), accept https://www.kaggle.com/competitions/{_COMPETITION}/rules, "
             "and run the same command again."
         ) from error
     return api
@@ -328,7 +328,7 @@ def _check_zip(archive: Path) -> None:
             count = len(whole.namelist())
     except (OSError, zipfile.BadZipFile) as error:
         raise TenchError(
-            f"{archive}: is no whole zip archive ({error}). Remove it, and run the same command again."
+            f"{archive}: is not a complete zip archive ({error}). Remove it and run the same command again."
         ) from error
     _log.info("%s: lists %d members. Kaggle publishes no checksum: tench check decodes every image.", archive, count)
 
@@ -343,7 +343,7 @@ def _alone_in(dest: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TenchError(f"{dest}: another process is downloading to it. Wait until it is done.") from None
+            raise TenchError(f"{dest}: another process is downloading to it. Wait until it has finished.") from None
         except OSError:
             pass  # a network disk without locks: the checksum would still tell if two wrote
         yield

@@ -30,7 +30,7 @@ _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 30.0
 """Without a byte for so long, a connection counts as lost."""
 _PAUSES_SECONDS = (1.0, 4.0, 15.0)
-"""Before each new try after one that brought nothing new."""
+"""Pauses before retries after an attempt that received nothing new."""
 
 _log = logging.getLogger("tench")
 
@@ -54,11 +54,11 @@ def fetch(
     if path.exists():
         if (found := _md5_of(path)) != md5:
             raise TenchError(
-                f"{path}: is there already, but its MD5 is {found}, and that of the published file is {md5}. It is "
-                "damaged, or a file of another set. Move or remove it and run the same command again, or name another "
+                f"{path}: already exists, but its MD5 is {found}; the published file's is {md5}. It is "
+                "damaged or belongs to another set. Move or remove it and run the same command again, or name another "
                 "folder."
             )
-        _log.info("%s: already there, with the published MD5: kept.", path)
+        _log.info("%s: already there, with the published MD5; kept.", path)
         return
     try:
         with _Part(path, num_bytes) as part:
@@ -70,8 +70,8 @@ def fetch(
             part.becomes(path)
     except OSError as error:
         raise TenchError(
-            f"{error.filename or path}: cannot be written ({error.strerror}). What has arrived is kept: when that is "
-            "solved, the same command continues."
+            f"{error.filename or path}: cannot be written ({error.strerror}). The download so far is kept. When that "
+            "is fixed, run the same command again."
         ) from error
     _log.info("%s: complete, with the published MD5.", path)
 
@@ -85,7 +85,7 @@ class _MirrorError(Exception):
 
 
 class _Part:
-    """What has arrived of a file, kept beside it as FILE.part; its checksum is made as it grows.
+    """A partial download, kept beside the file as FILE.part; its checksum is computed as it grows.
 
     FILE.part.from remembers the address it came from and how that marked its file (ETag or time): for If-Range.
     published_bytes: the size of the whole file, None if only a server knows it; total_bytes: either, None until one
@@ -169,7 +169,7 @@ def _have_right(
 ) -> None:
     """Make the part the file of this MD5, from one address after the other."""
     if part.is_whole and part.md5() != md5:
-        _log.info("%s: holds something else: removed.", part.path)
+        _log.info("%s: is not a part of this file; removed.", part.path)
         part.clear()
     todo, problems = list(addresses), list[str]()
     while part.md5() != md5:
@@ -180,7 +180,7 @@ def _have_right(
             _have_all(address, part, timeout_seconds, pauses_seconds)
             if (found := part.md5()) != md5:
                 part.clear()
-                raise _MirrorError(f"gives a file whose MD5 is {found}; that of the published file is {md5}")
+                raise _MirrorError(f"gives a file whose MD5 is {found}; the published file's is {md5}")
         except _MirrorError as error:
             _log.info("%s: %s.", address, error)
             if resumed and not part.num_bytes:  # the older part may be to blame, so the address gets one more chance
@@ -261,7 +261,7 @@ def _begin(response: Any, address: str, part: _Part) -> None:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer)
         if not match or int(match[1]) != asked:
             part.clear()
-            raise _PassingError(f"asked for the file from byte {asked:,}, it gives {answer!r}")
+            raise _PassingError(f"asked for the file from byte {asked:,}, but it answers {answer!r}")
         if tag and part.mark(address) not in ("", tag):
             part.clear()
             raise _PassingError("the file has changed there")
@@ -269,7 +269,9 @@ def _begin(response: Any, address: str, part: _Part) -> None:
     if part.published_bytes is None:
         part.total_bytes = offered_bytes
     elif offered_bytes not in (None, part.published_bytes):
-        raise _MirrorError(f"offers a file of {offered_bytes:,} bytes; the published one has {part.published_bytes:,}")
+        raise _MirrorError(
+            f"offers a file of {offered_bytes:,} bytes, but the published one has {part.published_bytes:,}"
+        )
     if continued:
         _log.info("%s: continuing after %s.", address, part.arrived)
         return
@@ -290,7 +292,7 @@ def _next_block(response: Any, timeout_seconds: float) -> bytes:
 
 
 def _said(error: object, timeout_seconds: float) -> str:
-    """What a failed connection says for itself, in few words."""
+    """The reason of a failed connection, in a few words."""
     if isinstance(error, TimeoutError):
         return f"no answer for {timeout_seconds:g} s"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
@@ -298,7 +300,7 @@ def _said(error: object, timeout_seconds: float) -> str:
 
 def _failed(part: _Part, problems: Sequence[str]) -> list[str]:
     """The lines of an error."""
-    kept = "Run the same command again when that is solved."
+    kept = "When that is fixed, run the same command again."
     if part.num_bytes:
         kept = f"{part.arrived} have arrived and are kept in {part.path}; the same command continues from there."
     return [
@@ -313,8 +315,8 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise TenchError(
-            f"{what}: needs {size_text(num_bytes)} more in {folder}, where {size_text(free)} are free. Make room and "
-            "run the same command again, or name a folder on a larger disk."
+            f"{what}: needs {size_text(num_bytes)} more in {folder}, but only {size_text(free)} are free. Make room "
+            "and run the same command again, or name a folder on a larger disk."
         )
 
 

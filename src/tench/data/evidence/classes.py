@@ -1,4 +1,4 @@
-"""What the folders of a source mean: splits, classes, storage, or nothing to train on.
+"""Decide what the folders of a source mean: splits, classes, storage, or nothing to train on.
 
 Folders are judged by what they hold and by how they are named, level by level from the top:
 
@@ -25,7 +25,7 @@ from tench.data.table import LeftOut
 from tench.errors import TenchError, some
 
 PART, STORAGE, LETTER = "part", "storage", "letter"
-"""What a folder can mean, beside the name of a split. A part may be a class."""
+"""The meanings of a folder besides a split. A part may be a class."""
 
 _STORAGE_WORDS = frozenset(
     "image images img imgs jpg jpeg jpegs png pngs bmp tif ppm photo photos picture pictures pic pics data dataset "
@@ -46,7 +46,7 @@ _FOLD_WORDS = frozenset("fold folds phase stage cv session split group set round
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _MAX_COMPARED = 2_000
-"""Files of a folder whose names and sizes are compared to tell a copy."""
+"""Files of a folder whose names and sizes are compared to detect a copy."""
 _MAX_READ = 8
 """Pairs of files whose bytes are compared."""
 _LARGEST = 3
@@ -59,7 +59,7 @@ _MOST = 0.8
 class Place:
     """A folder that holds images itself. steps: the name and the meaning of each folder on the way to it.
 
-    told: the split that a person says it is.
+    told: the split that a person named.
     """
 
     folder: Folder
@@ -156,7 +156,7 @@ def _mask_words(name: str) -> list[str]:
 
 
 def _holds_masks(tree: Tree, child: Folder, words: Sequence[str], folder: Folder, beside: Sequence[Folder]) -> bool:
-    """Whether a folder whose name says mask holds masks of what lies in `folder` and in the folders beside it."""
+    """Whether a folder with a mask name holds masks for the images in `folder` and its siblings."""
     stems = {word.rstrip("s") for word in words}
     if any(stem in other.name.lower() for other in beside for stem in stems):
         return False  # mask beside no_mask: classes
@@ -230,14 +230,14 @@ def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
         if ask:
             raise TenchError(
                 f"{tree.root / child.path}: holds folders with the same names as those beside it "
-                f"({some(sorted(shared), 3)}), but not the same images. Leave one of both out: "
-                f"{exclusion(tree, child.path)}, or give {tree.root / child.path} by itself."
+                f"({some(sorted(shared), 3)}), but not the same images. Leave one out: "
+                f"{exclusion(tree, child.path)}, or give {tree.root / child.path} alone."
             )
     return []
 
 
 def _is_copy(tree: Tree, copy: Folder, original: Folder) -> bool:
-    """Whether every file of a folder lies in another too, at the same place with the same bytes; of a sample."""
+    """Whether every file of a folder is also in another, at the same path with the same bytes; checks a sample."""
     positions = copy.positions()
     cut, start = len(copy.path) + 1, f"{original.path}/" if original.path else ""
     pairs = []
@@ -284,7 +284,7 @@ def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], 
 
 
 def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> dict[str, str]:
-    """The splits that the folders in a folder stand for, by name; none if they are classes, or something else."""
+    """The splits that the subfolders name, by name; empty if they are classes or anything else."""
     named = {child.name: split for child in filled if (split := split_of(child.name))}
     plain = {split for name, split in named.items() if _only_says_split(name)}
     named = {name: split for name, split in named.items() if split not in plain or _only_says_split(name)}
@@ -300,15 +300,15 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
     for split, names in by_split.items() if ask else ():
         if len(set(map(without_digits, names))) > 1:
             raise TenchError(
-                f"{where}: has both {names[0]} and {names[1]}, and each would be the split {split!r}. Leave one of "
-                f"them out, for example with {exclusion(tree, inside + names[1])}. If they are classes: --classes-at "
+                f"{where}: has both {names[0]} and {names[1]}, and both would be the split {split!r}. Leave one "
+                f"out, for example with {exclusion(tree, inside + names[1])}. If they are classes: --classes-at "
                 f"{inside.count('/') + 1}."
             )
     unions = [name for name in by_split.get(TRAIN, ()) if is_union(name)]
     if ask and unions and VAL in by_split:
         raise TenchError(
-            f"{where}: {unions[0]} holds train and val together, and {by_split[VAL][0]} holds val again, so validation "
-            "images would be trained on. Leave one of them out, for example with "
+            f"{where}: {unions[0]} holds train and val together, and {by_split[VAL][0]} repeats val, so validation "
+            "images would be trained on. Leave one out, for example with "
             f"{exclusion(tree, inside + unions[0])}."
         )
     return named
@@ -325,7 +325,7 @@ def _refuse_contradiction(
     inner = next(name for name, split in meanings.items() if split != outer)
     raise TenchError(
         f"{tree.root / folder.path}: lies in the split {outer}, but holds the folder {inner}, which names the split "
-        f"{meanings[inner]}. Say which counts with --split-from DEPTH, or leave it out with "
+        f"{meanings[inner]}. Choose one with --split-from DEPTH, or leave it out with "
         f"{exclusion(tree, folder.children[inner].path)}."
     )
 
@@ -376,7 +376,7 @@ def _as_in_siblings(folder: Folder, named: Mapping[str, str]) -> bool:
 
 
 def _storage(folder: Folder, filled: Sequence[Folder]) -> dict[str, str]:
-    """Folders that are there to hold images, not to tell what they show."""
+    """Folders that only store images and do not name a class."""
     if len(filled) == 1 and not folder.images:
         name = filled[0].name
         if is_storage(name) or name.lower() == folder.name.lower():
@@ -468,8 +468,8 @@ def direct_images(tree: Tree, folder: Folder, count: int) -> TenchError:
     """The error for images that lie beside class folders."""
     name = tree.names[folder.images[0]]
     return TenchError(
-        f"{tree.root / folder.path}: {lie(count)} in it directly, the first is "
-        f"{name.rpartition('/')[2]}. Their class is unknown: put each image into a folder named after its class, or "
+        f"{tree.root / folder.path}: {lie(count)} directly in it, such as "
+        f"{name.rpartition('/')[2]}. Their class is unknown. Put each image into a folder named after its class, or "
         f"leave them out, for example with {exclusion(tree, name)}."
     )
 
@@ -486,15 +486,15 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
         path = "/".join(name for name, _ in by_class[storage[0]][0].steps[:depth])
         others = some([name for name in names if name != storage[0]], 3)
         raise TenchError(
-            f"{where}: the folder {storage[0]} lies beside {others}, but its name is not that of a class. Leave it out "
-            f"with {exclusion(tree, path)}, or, if it is a class, say --classes-at {depth}."
+            f"{where}: the folder {storage[0]} lies beside {others}, but does not look like a class. Leave it out "
+            f"with {exclusion(tree, path)}. If it is a class, give --classes-at {depth}."
         )
     holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
     deep = [name for name in names if inner[name] and name not in holds_files]
     if not deep:
         nested = [place.folder.path for group in by_class.values() for place in group if len(place.parts) > lead + 1]
         within = [path for path in nested if path.rpartition("/")[2] not in names]
-        return [f"Folders inside of class folders belong to the class, such as {within[0]}."] if within else []
+        return [f"Folders inside class folders belong to the class, such as {within[0]}."] if within else []
     counts: dict[str, int] = {}
     for name in names:
         for one in () if name in holds_files else inner[name]:
@@ -530,7 +530,7 @@ def _question(
     counts = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
     shown = some([f"{name} ({counts[name]:,} images)" for name in names], 5)
     why = "and these share their names" if is_shared else "which may be classes too"
-    lines = [f"{where}: its folders hold only folders, {why}: {shown}. Say which folders are the classes:"]
+    lines = [f"{where}: its folders hold only folders, {why}: {shown}. Choose the folders that are the classes:"]
     levels = max(len(place.parts) for place in places) - lead
     for level in range(1, levels):
         below = sorted({place.parts[lead + level] for place in places if len(place.parts) > lead + level})

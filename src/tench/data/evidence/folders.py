@@ -1,4 +1,4 @@
-"""The folders of a source and how many images lie in each: what evidence about classes is judged by.
+"""The folders of a source and the number of images in each: the evidence about classes.
 
 One pass over the names of a tree. Nothing is opened.
 """
@@ -147,7 +147,7 @@ def _lines(folder: Folder, names: Sequence[str], depth: int, width: int, indent:
 
 
 def summary(folder: Folder, names: Sequence[str]) -> str:
-    """What lies in a folder, in a few words: "3 folders, 18 images, 2 other files, such as cat/0.jpg"."""
+    """The content of a folder in a few words: "3 folders, 18 images, 2 other files, such as cat/0.jpg"."""
     parts = []
     if folder.children:
         parts.append(counted(len(folder.children), "folder"))

@@ -1,4 +1,4 @@
-"""What a tree holds, by kind of file: for refusals and notes that name what was left out, and what to do.
+"""The files of a tree by kind, for refusals and notes that name what was left out and what to do.
 
 Kinds are told by suffix; files without a known suffix by their first bytes, of a sample. A file is never called "no
 image" without saying what it is instead.
@@ -20,7 +20,7 @@ from tench.errors import TenchError
 IMAGES, UNKNOWN = "images", "files of unknown kind"
 
 _PNG = "Convert them to PNG or JPEG"
-_NO_SUCH = "None of them begins as such a file does: copy or download them again"
+_NO_SUCH = "None begins like such a file. Copy or download them again"
 _INTEROP = "pip install 'tench[interop]'"
 
 
@@ -64,9 +64,9 @@ _FORMATS = (
         "Arrow files",
         ".arrow .feather .ipc",
         ((0, b"ARROW1"), (0, b"\xff\xff\xff\xff")),
-        "Give one by itself to hear what its columns are",
+        "Give one alone to see its columns",
     ),
-    _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Give one by itself to hear what its columns are"),
+    _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Give one alone to see its columns"),
     _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), _NO_SUCH),
     _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), _NO_SUCH),
     _Format("ffcv files", ".beton", (), "Write the images as files or WebDataset shards from ffcv's own reader"),
@@ -75,7 +75,7 @@ _FORMATS = (
         "pickled files",
         ".pkl .pickle .pt .pth .joblib .ckpt",
         ((0, b"\x80\x04"), (0, b"\x80\x05")),
-        "They can run code and are not read: save the images as PNG in class folders",
+        "They can run code and are not read. Save the images as PNG in class folders",
     ),
     _Format(
         "videos",
@@ -89,7 +89,7 @@ _FORMATS = (
         "archives",
         ".zip .tar .tgz .tar.gz .tar.xz .tar.bz2 .tar.zst .tbz2 .txz",
         ((0, b"PK\x03\x04"), (257, b"ustar")),
-        "Unpack them, or give one by itself",
+        "Unpack them, or give one alone",
     ),
     _Format(
         "7z and RAR archives", ".7z .rar", ((0, b"7z\xbc\xaf\x27\x1c"), (0, b"Rar!")), "Unpack them and give the folder"
@@ -110,7 +110,7 @@ _DOCUMENTS = "documents"
 _MAX_DOCUMENTS = 20
 
 _SAMPLE = 64
-"""So many files of unknown suffix are looked at."""
+"""Files with an unknown suffix that are examined."""
 _HEAD_BYTES = 512
 
 
@@ -151,7 +151,7 @@ def what_is_there(tree: Tree) -> list[Kind]:
 
 
 def found_text(tree: Tree) -> str:
-    """What a tree without a data set holds, and what to do about it, for the end of a refusal."""
+    """The content of a tree without a data set, and what to do about it, for the end of a refusal."""
     kinds = what_is_there(tree)
     if not kinds:
         return "It is empty."
@@ -161,7 +161,7 @@ def found_text(tree: Tree) -> str:
 
 
 def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
-    """A note for each kind of file that a person may take for images and that is not read, or only with an extra.
+    """A note for each kind of file that a person may consider images and that is not read, or only with an extra.
 
     containers: also for archives and NumPy files, which the layout may have read.
     """
@@ -243,7 +243,7 @@ def with_sniffed_images(tree: Tree) -> Tree:
     tree = tree.renamed(lambda name: renamed.get(name, name))
     first = next(iter(renamed))
     tree.notes.append(
-        f"{_counted(len(renamed), 'images')} ({first}) told by content: the suffix is missing or unknown."
+        f"{_counted(len(renamed), 'images')} ({first}) recognised by content, because the suffix is missing or unknown."
     )
     return tree
 

@@ -30,7 +30,7 @@ def compiled(pattern: str, option: str) -> re.Pattern[str]:
     except re.error as error:
         raise UsageError(f"{flag(option)} {pattern!r} is not a regular expression: {error}.") from error
     if not found.groups:
-        raise UsageError(f"{flag(option)} {pattern!r} has no group. Put parentheses around the part that counts.")
+        raise UsageError(f"{flag(option)} {pattern!r} has no group. Put parentheses around the part to use.")
     return found
 
 

@@ -1,7 +1,7 @@
-"""Run a reader in a process of its own.
+"""Run a reader in a child process.
 
 Some C libraries (HDF5, LMDB) can crash on damaged or hostile files, which no `except` catches. In a child process a
-crash is an error with the file's name. The price is starting Python once for each file, a fraction of a second.
+crash becomes an error with the file's name. The price is one Python start per file, a fraction of a second.
 """
 
 import json
@@ -17,19 +17,19 @@ _LIST_SECONDS = 120
 
 
 def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: int = 0) -> Any:
-    """What `python -m module arguments` prints as JSON.
+    """Return what `python -m module arguments` prints as JSON.
 
-    where: the file, for messages. num_bytes: how much the child reads, which decides how long it may take. Raises
-    TenchError with the child's message if it fails, crashes or takes too long.
+    where: the file, for messages. num_bytes: how much the child reads; its time limit depends on it. Raises TenchError
+    with the child's message if it fails, crashes or takes too long.
     """
-    # -P: a file lmdb.py in the current folder is not the package.
-    seconds = _LIST_SECONDS + num_bytes / 1e6  # a megabyte a second is slower than any disk that works
+    # -P: a file called lmdb.py in the current folder must not replace the package.
+    seconds = _LIST_SECONDS + num_bytes / 1e6  # 1 MB/s is slower than any working disk
     command = [sys.executable, "-P", "-X", "utf8", "-m", module, *arguments]
     try:
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
         raise TenchError(
-            f"{where}: could not be read within {seconds:,.0f} s. It is damaged, or the disk hangs: copy it again."
+            f"{where}: could not be read within {seconds:,.0f} s. It is damaged, or the disk hangs. Copy it again."
         ) from error
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
@@ -37,7 +37,7 @@ def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: i
         answer = None
     if done.returncode or not isinstance(answer, dict):
         raise TenchError(
-            f"{where}: the library that reads it {_end(done.returncode)}. It is damaged: copy or download it again."
+            f"{where}: the library that reads it {_end(done.returncode)}. It is damaged. Copy or download it again."
         )
     if "error" in answer:
         raise TenchError(f"{where}: {answer['error']}")
@@ -45,7 +45,7 @@ def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: i
 
 
 def reply(answer: Any = None, error: str | None = None) -> None:
-    """Print a child's answer, or its error, for answer_of."""
+    """Print a child's answer or error for answer_of."""
     print(json.dumps({"answer": answer} if error is None else {"error": error}), flush=True)
 
 

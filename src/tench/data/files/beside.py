@@ -1,7 +1,7 @@
-"""Small text files that lie beside others: class lists, `.lst`, `.idx`, names.
+"""Small text files beside others: class lists, `.lst`, `.idx`, names.
 
-They are looked for in the folders of the files and in the root of the tree. If a single file or a pattern was named,
-the tree holds nothing else, so they are looked for on disk as well. Each file that is read joins the stamp.
+They are looked up in the folders of the files and in the root of the tree. If the source is a single file or a
+pattern, the tree holds nothing else, so they are looked up on disk as well. Each file that is read joins the stamp.
 """
 
 import dataclasses
@@ -11,12 +11,12 @@ from tench.data.files.tree import Tree
 from tench.errors import TenchError
 
 _WHAT = "a list beside the data"
-"""What messages call such a file."""
+"""The name of such a file in messages."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """A text file. where: what to call it in messages. name: in the tree, None if it was found on disk."""
+    """A text file. where: its name for messages. name: in the tree, None if it was found on disk."""
 
     where: str
     text: str
@@ -26,7 +26,7 @@ class Beside:
 def files_beside(tree: Tree, files: Iterable[str], name: str, *, in_root: bool = True) -> list[Beside]:
     """The files called `name` in the folders of `files` and, unless in_root is False, in the root of the tree.
 
-    Raises TenchError if one is too large to be such a file.
+    Raises TenchError if one is too large.
     """
     folders = {file.rpartition("/")[0] for file in files} | ({""} if in_root else set())
     on_disk = tree.root if tree.root.is_dir() else tree.root.parent
@@ -43,9 +43,9 @@ def files_beside(tree: Tree, files: Iterable[str], name: str, *, in_root: bool =
 
 
 def text_beside(tree: Tree, files: Iterable[str], *names: str) -> dict[str, str]:
-    """The text of the files of these names, by place: nothing, or one of those that say the same.
+    """The text of the files of these names, by place: empty, or one of several files with the same content.
 
-    Empty files do not count. Raises TenchError if two of them differ.
+    Empty files do not count. Raises TenchError if two files differ.
     """
     listed = list(files)
     found = {one.where: one.text for name in names for one in files_beside(tree, listed, name) if one.text.strip()}

@@ -1,9 +1,9 @@
-"""Names in archives that are not UTF-8: which code page were they written in?
+"""Which code page were the names in an archive written in, if they are not UTF-8?
 
-Windows packs names in the code page of its language, and neither zip nor tar says which. A wrong guess gives class
-names that nobody can read, so a page is chosen only if the names make sense in that page and in no other: all names
-together are decoded in each, and judged by their letters. Short names often fit several pages; then none is chosen, and
-the names are shown as `unzip` shows them, in code page 437, in which every byte is a character of its own.
+Windows writes names in the code page of its language, and neither zip nor tar records which. A wrong guess gives
+unreadable class names, so a page is chosen only if the names make sense in that page and no other: all names together
+are decoded in each, and judged by their letters. Short names often fit several pages. Then none is chosen, and the
+names are shown as `unzip` shows them: in code page 437, in which every byte is a different character.
 
 The tests for a script, from the layout of its code page:
 - Chinese, Japanese, Korean: characters lie in the page's block of common characters, and single ones do not follow
@@ -18,10 +18,10 @@ import re
 from collections.abc import Collection, Sequence
 
 UNKNOWN = "cp437"
-"""What names of an unknown code page are shown in."""
+"""The code page that names are shown in if theirs is unknown."""
 
 _MOST_NAMES = 5_000
-"""Names that are looked at; they say enough."""
+"""Number of names that are examined."""
 _COMMON = {
     "cp932": re.compile(rb"(?:\x82[\x9f-\xf1]|\x83[\x40-\x96]|[\x88-\x97][\x40-\xfc]|\x98[\x40-\x72]|\x81[\x40-\x5b])"),
     "gbk": re.compile(rb"[\xb0-\xd7][\xa1-\xfe]"),
@@ -31,7 +31,7 @@ _COMMON = {
 """The block of common characters of each page: kana and kanji of level 1, hanzi of level 1, hangul."""
 _COMMON_SHARE = 0.85
 _SURE_KOREAN = 12
-"""Hangul take up a part of the block of common hanzi. This many different characters, all in it, are no accident."""
+"""Hangul occupy part of the block of common hanzi. This many different characters, all in it, are no accident."""
 _WESTERN = ("cp437", "cp850", "cp1252", "mac_roman")
 _CYRILLIC = ("cp866", "cp1251")
 _FREQUENT = {letter: 1000 / place for place, letter in enumerate("оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё", start=1)}
@@ -39,7 +39,7 @@ _FREQUENT = {letter: 1000 / place for place, letter in enumerate("оеаинтс
 _RARE = 10.0
 _VOWELS = frozenset("аеёиоуыэюяіїє")
 _CLEAR = 0.4
-"""By so much, in natural logarithms per letter, one Cyrillic page must be likelier than the other."""
+"""How much likelier one Cyrillic page must be than the other, in natural logarithms per letter."""
 _ACCENTED = frozenset("áàâäãåæçéèêëíìîïñóòôöõøœúùûüßÁÀÂÄÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜ")
 _MOST_ACCENTED = 0.5
 
@@ -47,7 +47,7 @@ _MOST_ACCENTED = 0.5
 def code_page(names: Collection[bytes]) -> str | None:
     """The code page, as Python calls it, in which these names make sense; None if there is none or several.
 
-    names: of one archive, those that are not ASCII. "utf-8" if all are that.
+    names: those of one archive that are not ASCII. "utf-8" if all names are valid UTF-8.
     """
     parts = {part for name in itertools.islice(names, _MOST_NAMES) for part in name.split(b"/") if not part.isascii()}
     if _decoded(names, "utf-8") is not None:
@@ -103,13 +103,13 @@ def _is_cyrillic(name: str) -> bool:
     return all(
         not re.search("[A-Za-z]", word)
         and (word.islower() or word.isupper() or word.istitle())
-        and (len(word) < 3 or set(word.lower()) & _VOWELS)  # Hebrew fits the page of Cyrillic, but has no vowels
+        and (len(word) < 3 or set(word.lower()) & _VOWELS)  # Hebrew fits the Cyrillic page, but has no vowels
         for word in words
     )
 
 
 def _likelier(parts: Collection[bytes]) -> list[str]:
-    """The Cyrillic page in which the letters are clearly those of Russian."""
+    """The Cyrillic page in which the letters are clearly Russian."""
     score = {}
     for page in _CYRILLIC:
         letters = [letter for name in _decoded(parts, page) or () for letter in name.lower() if not letter.isascii()]
@@ -119,7 +119,7 @@ def _likelier(parts: Collection[bytes]) -> list[str]:
 
 
 def _is_western(name: str) -> bool:
-    """Whether all letters outside ASCII are accented ones in their place: few, and in the case of their neighbours."""
+    """Whether the letters outside ASCII are plausible accented letters: few, and in the case of their neighbours."""
     accented = [letter for letter in name if not letter.isascii()]
     if not set(accented) <= _ACCENTED:
         return False
@@ -133,9 +133,9 @@ def _is_western(name: str) -> bool:
 
 
 def chosen_page(names: Collection[bytes], where: str, notes: list[str]) -> str:
-    """The code page to read an archive's names in, with a note that says which it is and what to do if it is wrong.
+    """The code page to read an archive's names in; adds a note that names it and says what to do if it is wrong.
 
-    names: those of the archive that are not UTF-8. where: the archive.
+    names: the archive's names that are not UTF-8. where: the archive.
     """
     page = code_page(names)
     if page == "utf-8":
@@ -143,13 +143,13 @@ def chosen_page(names: Collection[bytes], where: str, notes: list[str]) -> str:
     example = next(iter(names)).decode(page or UNKNOWN)[:80]
     if page:
         notes.append(
-            f"{where}: {len(names):,} names are not UTF-8. They are read in the code page {page}, the only one in "
+            f"{where}: {len(names):,} names are not UTF-8. They are read as code page {page}, the only one in "
             f"which they make sense (such as {example!r})."
         )
     else:
         notes.append(
             f"{where}: {len(names):,} names are in an unknown code page (encoding), so class names may be unreadable "
-            f"(such as {example!r}). Unpack the archive with the right one (unzip -O cp936 for Chinese), and give the "
-            "folder; or pack it again with names in UTF-8."
+            f"(such as {example!r}). Unpack the archive with the right one (unzip -O cp936 for Chinese) and give the "
+            "folder, or pack it again with UTF-8 names."
         )
     return page or UNKNOWN

@@ -1,7 +1,7 @@
-"""Compressed archives that are small: unpacked once into the cache, whole.
+"""Small compressed archives: unpacked once, whole, into the cache.
 
-A compressed stream can only be read from its start, so what is compressed with gzip, xz, bzip2 or zstd is decompressed
-once into a file of ours. The price is the disk that this takes; from INDEXED_BYTES on see gzip_index.
+A compressed stream can only be read from its start, so a gzip, xz, bzip2 or zstd file is decompressed once into the
+cache. The price is disk space; for gzip files of INDEXED_BYTES or more see gzip_index.
 """
 
 import bz2
@@ -22,17 +22,17 @@ from tench.files import complete_file, require_space
 from tench.progress import progress
 
 INDEXED_BYTES = 4 * 2**30
-"""A gzip file of this size or more, compressed, is better indexed than unpacked."""
+"""From this compressed size on, a gzip file is indexed instead of unpacked."""
 
 Pread = Callable[[int, int], bytes]
-"""(length, offset) -> the bytes there, fewer only where the data ends; as os.pread does with a descriptor."""
+"""(length, offset) -> the bytes there, fewer only at the end of the data; like os.pread on a descriptor."""
 
 _MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\0", "bzip2": b"BZh", "zstd": b"\x28\xb5\x2f\xfd"}
 _INPUT_BYTES = 64 * 1024
-"""Of the compressed file at a time; damage is told to within so much."""
+"""Compressed bytes read at a time; damage is located to within this many bytes."""
 _OUTPUT_BYTES = 2**20
 _NO_MEMORY = "Memory usage limit exceeded"
-"""What lzma says, with no type of its own."""
+"""lzma's message for this error, which has no type of its own."""
 
 _log = logging.getLogger("tench")
 
@@ -43,7 +43,7 @@ def form_of(head: bytes) -> str | None:
 
 
 def first_bytes(file: BinaryIO, length: int) -> bytes:
-    """The decompressed beginning of a file, to see what it holds; fewer bytes where it is shorter or damaged there."""
+    """The decompressed beginning of a file, to see what it holds; shorter if the file is short or damaged there."""
     found = b""
     with contextlib.suppress(TenchError):
         for piece, _ in decompressed(file, ""):
@@ -56,10 +56,10 @@ def first_bytes(file: BinaryIO, length: int) -> bytes:
 def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = LIMITS) -> int:
     """Decompress a whole file into `target`, which appears complete or not at all, and return its size in bytes.
 
-    where: what to call the file in messages. Gzip members, xz streams, bzip2 streams and zstd frames that follow one
-    another are joined, as their own programs do; zeros after the last are left out. All checksums that the file has
-    are verified (zstd has none unless it was asked for). Raises TenchError for a file that is cut off, damaged,
-    followed by something else, or that grows beyond all measure, and where the disk is full.
+    where: the file's name for messages. Consecutive gzip members, xz streams, bzip2 streams and zstd frames are joined,
+    as their own programs do; zeros after the last are ignored. All checksums in the file are verified (zstd has none
+    unless its writer asked for it). Raises TenchError if the file is cut off, damaged, followed by other data, or grows
+    beyond the limit, and if the disk is full.
     """
     packed = file.seek(0, os.SEEK_END)
     about = _least_size(file, packed, where)
@@ -78,10 +78,10 @@ def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = 
                 reached(position)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise TenchError(f"{target}: cannot be written ({error.strerror}); {where} is unpacked there.") from error
+            raise TenchError(f"{target}: cannot be written ({error.strerror}) while unpacking {where}.") from error
         needed = written * packed / max(position, 1)
         raise TenchError(
-            f"{where}: {target.parent} is full ({error.strerror}) after {written / 1e6:,.1f} MB of it were unpacked "
+            f"{where}: {target.parent} is full ({error.strerror}) after {written / 1e6:,.1f} MB were unpacked "
             f"there; about {needed / 1e6:,.1f} MB are needed. Make room there, or set TENCH_CACHE to a folder on a "
             "larger disk."
         ) from error
@@ -89,7 +89,7 @@ def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = 
 
 
 class Decompressor(Protocol):
-    """What bz2 and lzma have: eof, needs_input, unused_data, decompress."""
+    """The interface of bz2 and lzma decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -101,10 +101,10 @@ class Decompressor(Protocol):
 
 
 class Inflater:
-    """zlib with the methods of bz2 and lzma."""
+    """zlib with the interface of bz2 and lzma."""
 
     def __init__(self, window_bits: int) -> None:
-        """window_bits: what zlib calls wbits, which also says in what the deflate data are wrapped."""
+        """window_bits: zlib's wbits, which also selects the wrapper of the deflate data."""
         self._zlib = zlib.decompressobj(window_bits)
 
     @property
@@ -131,7 +131,7 @@ _DECOMPRESSORS: dict[str, Callable[[Limits], Decompressor]] = {
 
 
 def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterator[tuple[bytes, int]]:
-    """The content of a compressed file in pieces of at most 1 MiB, each with how much of the file was read by then."""
+    """The content of a compressed file in pieces of at most 1 MiB, each with the position in the file by then."""
     file.seek(0)
     form = form_of(_read(file, where, 6))
     if form is None:
@@ -141,14 +141,14 @@ def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterato
 
 
 class Forward:
-    """Decompressed bytes by place, for reads that go forwards: only what lies before the last read is forgotten."""
+    """Decompressed bytes by offset, for reads that go forwards: only bytes before the last read are dropped."""
 
     def __init__(self, file: BinaryIO, where: str, limits: Limits = LIMITS) -> None:
         self._pieces = _bounded(file, where, limits)
         self._start, self._held = 0, b""
 
     def pread(self, length: int, offset: int) -> bytes:
-        """(length, offset) -> the bytes there, fewer only at the end. No byte is asked for before the last offset."""
+        """(length, offset) -> the bytes there, fewer only at the end. Offsets must not decrease."""
         assert offset >= self._start, f"byte {offset} has gone by"
         pieces, end = [self._held[offset - self._start :]], self._start + len(self._held)
         self._held = b""
@@ -160,7 +160,7 @@ class Forward:
         return self._held[:length] if self._start == offset else b""
 
     def finish(self) -> None:
-        """Read to the end, where checksums stand."""
+        """Read to the end, where the checksums are."""
         for _ in self._pieces:
             pass
 
@@ -174,8 +174,8 @@ def _bounded(file: BinaryIO, where: str, limits: Limits) -> Iterator[bytes]:
 
 
 def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[tuple[bytes, int]]:
-    """Pieces of one compressed member after the other."""
-    begin = before = position = 0  # of this member, of the bytes at hand, and their end, in the file
+    """Pieces of one compressed member after another."""
+    begin = before = position = 0  # start of this member, start and end of the current bytes, in the file
     data = b""
     decompressor: Decompressor | None = None
     while True:
@@ -190,7 +190,7 @@ def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[
                     "was cut off: compare its size with the original's, and copy or download it again."
                 )
         if decompressor is None:
-            data = data.lstrip(b"\0")  # tapes and disks are filled up with zeros, and xz allows them
+            data = data.lstrip(b"\0")  # tapes and disks pad with zeros, and xz allows them
             if not data:
                 continue
             begin, decompressor = position - len(data), _DECOMPRESSORS[form](limits)
@@ -202,7 +202,7 @@ def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[
                     f"{where}: needs more than {limits.dictionary_bytes:,} bytes of memory to be unpacked. Unpack it "
                     "yourself (xz -d), and give what it holds."
                 ) from error
-            other = f" What comes before byte {begin:,} is whole, so this may be other data behind it." if begin else ""
+            other = f" Everything before byte {begin:,} is intact, so this may be appended data." if begin else ""
             raise TenchError(
                 f"{where}: the {form} data are damaged between bytes {max(before, begin):,} and {position:,} "
                 f"({error}).{other} Copy or download it again."
@@ -218,7 +218,7 @@ def _zstd(file: BinaryIO, where: str) -> Iterator[tuple[bytes, int]]:
     import pyarrow as pa
 
     class Source:
-        """The file, without a way to close it: pyarrow would."""
+        """The file without a close method: pyarrow would close it."""
 
         closed = False
 
@@ -247,27 +247,28 @@ def _read(file: BinaryIO, where: str, length: int) -> bytes:
 
 
 def _least_size(file: BinaryIO, packed: int, where: str) -> int:
-    """At least how large a file of images becomes: its own size, as they hardly compress; gzip tells, modulo 4 GiB."""
+    """A lower bound for the unpacked size: the file's own size, as images hardly compress; gzip tells it, modulo 4
+    GiB."""
     file.seek(0)
     if form_of(_read(file, where, 6)) != "gzip" or packed < 18:
         return packed
     file.seek(-4, os.SEEK_END)
     told = int.from_bytes(_read(file, where, 4), "little")
-    return max(packed, min(told, 1032 * packed))  # 1032: the most deflate can do
+    return max(packed, min(told, 1032 * packed))  # 1032: deflate's highest ratio
 
 
 def refuse_bomb(packed: int, unpacked: int, where: str, limits: Limits = LIMITS) -> None:
-    """Raise TenchError if the first `packed` bytes of a file become more than images can when they are unpacked."""
+    """Raise TenchError if the first `packed` bytes of a file unpack to more than images can."""
     if unpacked > max(limits.inflated_bytes, limits.inflation * packed):
         raise TenchError(
-            f"{where}: its first {packed:,} bytes become {unpacked:,} when unpacked, more than {limits.inflation} "
-            "times as many. This is no archive of images; it is not unpacked."
+            f"{where}: its first {packed:,} bytes unpack to {unpacked:,}, more than {limits.inflation} "
+            "times as many. Images do not compress this well, so it is not unpacked."
         )
 
 
 @contextlib.contextmanager
 def megabytes(what: str, num_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Progress in whole megabytes; the block calls the function it gets with the position reached."""
+    """Progress in whole megabytes; the block reports its position to the function it gets."""
     done = 0
     with progress(what, math.ceil(num_bytes / 1e6), "MB") as advance:
 

@@ -1,12 +1,12 @@
-"""Big gzip files, addressed where they are by an index of places where decompression can begin.
+"""Big gzip files, read in place through an index of points where decompression can begin.
 
-The file is read once to make the index, with about one place for each MiB; any byte is then had by decompressing a MiB
-or two. What this trades away: every epoch decompresses every image again, and an image that is read alone costs ten
-times as much as one among its neighbours.
+The file is read once to make the index, with about one point for each MiB; after that, reading any byte means
+decompressing a MiB or two. The trade-off: every epoch decompresses every image again, and reading one image alone costs
+about ten times as much as reading it with its neighbours.
 
-The index is made by the package rapidgzip, with many cores. It takes some files that are cut off for whole ones, so
-what it gives is compared with the checksum and size that gzip keeps at its end. Reading by the index is left to the
-standard library's zlib: rapidgzip holds two kB of memory for each place and reader, and serves one thread at a time.
+The package rapidgzip makes the index, on many cores. It accepts some truncated files as complete, so its output is
+compared with the checksum and size at the end of the file. Reading by the index uses the standard library's zlib:
+rapidgzip holds two kB of memory for each point and reader, and serves one thread at a time.
 """
 
 import bisect
@@ -33,13 +33,13 @@ from tench.files import complete_file
 from tench.machine import num_cores
 
 HELD_BYTES = 3 * 2**29
-"""Decompressed bytes that a reader holds: 256 pieces of 4 MiB, with what the places of the index around them add."""
+"""Decompressed bytes that a reader holds: 256 pieces of 4 MiB, plus what the points of the index add to them."""
 _INDEX_VERSION = 1
 _STEP_BYTES = 2**20
-"""Compressed bytes between two places of the index: each place takes about 350 bytes, of 155 GB all take 52 MB."""
+"""Compressed bytes between two points of the index. A point takes about 350 bytes: 52 MB for a 155 GB file."""
 _PASS_BYTES = 4 * 2**20
 _MAX_THREADS = 16
-"""Of the pass that makes the index; each holds about 20 MB."""
+"""Threads of the pass that makes the index; each holds about 20 MB."""
 _UNPACK = "unpack it (tar -xzf) and give the folder."
 _WITH_HEADER = 16 + zlib.MAX_WBITS
 """For zlib: a gzip member with its header and checksum."""
@@ -50,14 +50,14 @@ _Found = TypeVar("_Found")
 
 
 def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], limits: Limits = LIMITS) -> _Found:
-    """Read a gzip file once, whole, save an index for `open_indexed`, and return what `read` makes of the content.
+    """Read a whole gzip file once, save an index for `open_indexed`, and return the result of `read`.
 
-    read: gets a function like os.pread on the decompressed bytes, of which it may ask only forwards (back within the
-    last megabytes): so an archive's members are listed in the same pass. Its errors end the pass at once. Decompresses
-    with all cores; says so first and shows progress. The CRC-32 and size at the end of the file are verified; a file
-    of several gzip members is decompressed a second time for that.
+    read: gets a function like os.pread on the decompressed bytes and may only read forwards (back within the last
+    megabytes), so an archive's members are listed in the same pass. Its errors end the pass at once. Decompression uses
+    all cores, is announced first and shows progress. The CRC-32 and size at the end of the file are verified; for that,
+    a file of several gzip members is decompressed a second time.
 
-    Raises TenchError for a file that is cut off, damaged or followed by something else, and without rapidgzip.
+    Raises TenchError if the file is cut off, damaged or followed by other data, or if rapidgzip is missing.
     """
     try:
         import rapidgzip  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -69,9 +69,9 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
     status, threads = path.stat(), min(num_cores(), _MAX_THREADS)
     try:
         opened = rapidgzip.RapidgzipFile(os.fsencode(path), parallelization=threads, chunk_size=_STEP_BYTES)
-    except Exception as error:  # its errors are of many kinds: RuntimeError, ValueError, IndexError
+    except Exception as error:  # rapidgzip raises many kinds: RuntimeError, ValueError, IndexError
         raise TenchError(f"{path}: cannot be opened as a gzip file ({_first_line(error)}).") from error
-    with contextlib.closing(opened) as file:  # a process that ends with one open is aborted
+    with contextlib.closing(opened) as file:  # the process aborts if it ends with one open
         _log.info(
             "%s: %.1f GB of gzip can only be read from the start: reading it once with %d threads, to index it in %s.",
             *(path, status.st_size / 1e9, threads, index_path),
@@ -83,11 +83,11 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
                 pass
         _verify(path, content)
         points = io.BytesIO()
-        try:  # gztool's form keeps, of the 32 KiB before each place, only what is referred to
+        try:  # gztool's form keeps only the referenced part of the 32 KiB before each point
             file.export_index(points, rapidgzip.IndexFormat.GZTOOL)
             _try_out(path, points.getvalue(), content.end, file)
         except Exception as error:
-            raise TenchError(f"{path}: no index can be made of it ({_first_line(error)}): {_UNPACK}") from error
+            raise TenchError(f"{path}: cannot be indexed ({_first_line(error)}): {_UNPACK}") from error
     header = {
         "version": _INDEX_VERSION,
         "packed_bytes": status.st_size,
@@ -104,10 +104,10 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
 
 
 def open_indexed(path: Path, index_path: Path, held_bytes: int = HELD_BYTES) -> "IndexedGzip":
-    """A gzip file for reading at any place, by the index that `build_index` saved.
+    """A gzip file for reading at any offset, by the index that `build_index` saved.
 
-    held_bytes: as many decompressed bytes are kept at most. Raises TenchError when there is no such index, when it is
-    damaged or of another version, and when the file's size or time is no longer the one that was indexed.
+    held_bytes: the most decompressed bytes to keep. Raises TenchError if the index is missing, damaged or of another
+    version, or if the file's size or time has changed since it was indexed.
     """
     try:
         with index_path.open("rb") as saved:
@@ -116,13 +116,13 @@ def open_indexed(path: Path, index_path: Path, held_bytes: int = HELD_BYTES) -> 
     except (OSError, ValueError, KeyError, TypeError):
         usable = False
     if not usable:
-        raise TenchError(f"{index_path}: is not the index of {path}, or is damaged. Remove it, and it is made anew.")
+        raise TenchError(f"{index_path}: is not the index of {path}, or is damaged. Remove it to rebuild the index.")
     try:
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) != (header["packed_bytes"], header["time_ns"]):
             raise TenchError(
                 f"{path}: has changed since its index {index_path} was made (then {header['packed_bytes']:,} bytes, "
-                f"now {status.st_size:,}, or another time). Restore it, or remove the index, and it is made anew."
+                f"now {status.st_size:,}, or another time). Restore it, or remove the index to rebuild it."
             )
         return IndexedGzip(path, points, header["bytes"], held_bytes)
     except OSError as error:
@@ -130,10 +130,10 @@ def open_indexed(path: Path, index_path: Path, held_bytes: int = HELD_BYTES) -> 
 
 
 class IndexedGzip:
-    """The decompressed bytes of a gzip file by place, for any number of threads at once; made by `open_indexed`.
+    """The decompressed bytes of a gzip file by offset, for any number of threads; made by `open_indexed`.
 
-    Decompresses from one place of the index to the next and holds what was used last, so that neighbouring images cost
-    one decompression. Threads wait for what another has begun.
+    Decompresses from one point of the index to the next and keeps the most recently used pieces, so that neighbouring
+    images cost one decompression. Threads wait for a piece that another has begun.
     """
 
     def __init__(self, path: Path, points: bytes, num_bytes: int, held_bytes: int) -> None:
@@ -149,9 +149,9 @@ class IndexedGzip:
         self._close.atexit = False  # a thread may still be reading
 
     def pread(self, length: int, offset: int) -> bytes:
-        """So many bytes from there, fewer only at the end. Raises TenchError where the file has been damaged since."""
+        """`length` bytes from `offset`, fewer only at the end. Raises TenchError if the file has been damaged since."""
         if length < 0 or offset < 0:
-            raise ValueError(f"bytes {offset} to {offset + length} cannot be")
+            raise ValueError(f"bytes {offset} to {offset + length}: expected 0 <= offset and 0 <= length")
         if not self._close.alive:
             raise ValueError(f"{self._path} is closed")
         starts, parts, end = self._points.starts, [], min(offset + length, self.num_bytes)
@@ -162,7 +162,7 @@ class IndexedGzip:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Close the file and let go of what is held. No other thread may be reading."""
+        """Close the file and free the pieces. No other thread may be reading."""
         self._close()
         self._held.clear()
 
@@ -173,7 +173,7 @@ class IndexedGzip:
         self.close()
 
     def _stretch(self, number: int) -> bytes:
-        """What lies between a place of the index and the next: held, or decompressed by the thread that asks first."""
+        """The piece between two points of the index: cached, or decompressed by the first thread that asks."""
         with self._lock:
             held = self._held.get(number)
             if begun := held is not None:
@@ -206,14 +206,14 @@ class IndexedGzip:
                 if not missing:
                     return b"".join(found)
                 data = inflater.unused_data
-                if inflater.eof:  # of this member; what is missing is in the next
+                if inflater.eof:  # the end of this member; the rest is in the next
                     while len(data) < footer_bytes:
                         data += next(packed)
                     data, inflater, footer_bytes = data[footer_bytes:], zlib.decompressobj(_WITH_HEADER), 0
                 data = data or next(packed)
         except (zlib.error, OSError, EOFError) as error:
             raise TenchError(
-                f"{self._path}: the gzip data from byte {begin:,} on cannot be read any more ({error}). The file has "
+                f"{self._path}: the gzip data from byte {begin:,} on can no longer be read ({error}). The file has "
                 "been damaged or changed since its index was made: copy or download it again."
             ) from error
 
@@ -225,9 +225,9 @@ class IndexedGzip:
 
 
 class _Points:
-    """Places in a gzip file where decompression can begin, as an index of gztool's holds them.
+    """The points of a gzip file where decompression can begin, as stored in a gztool index.
 
-    starts: the decompressed bytes before each, and all of them. bits: the compressed bits before each.
+    starts: decompressed bytes before each point, and the total. bits: compressed bits before each.
     Source: github.com/circulosmeos/gztool, gztool.c, "index file format", version "x".
     """
 
@@ -248,24 +248,24 @@ class _Points:
         self._windows.append(position + 24)
 
     def size(self, number: int) -> int:
-        """Decompressed bytes from a place to the next."""
+        """Decompressed bytes from a point to the next."""
         return self.starts[number + 1] - self.starts[number]
 
     def window(self, number: int) -> bytes:
-        """The 32 KiB before a place, to which what follows may refer; nothing where a member begins."""
+        """The 32 KiB before a point, which the following data may refer to; empty at the start of a member."""
         packed = self._saved[self._windows[number] : self._windows[number + 1] - 24]
         return zlib.decompress(packed) if packed else b""
 
 
 def _from_bit(bit: int, data: bytes) -> bytes:
-    """Deflate data that begin at a bit of the first byte, made to begin with a byte: by empty blocks in front.
+    """Deflate data that begin at a bit of the first byte, realigned to a byte by empty blocks in front.
 
-    zlib could be told the bit, but not through Python. A block with fixed codes that holds nothing has 10 bits; for the
-    odd ones stands a block with codes of its own, 93 bits long, that hold nothing either.
+    zlib could take the bit position, but not through Python. An empty block with fixed codes has 10 bits; odd positions
+    need one empty block with dynamic codes, 93 bits long.
     """
     front, length = (_ODD_BLOCK, 93) if bit % 2 else (0, 0)
     while length % 8 != bit:
-        front, length = front | 0b10 << length, length + 10  # not the last, of the kind 1, and 7 zeros: its end
+        front, length = front | 0b10 << length, length + 10  # not last, type 1, and the end-of-block code: 7 zeros
     if bit == 0:
         return data
     front |= (data[0] >> bit) << length
@@ -273,7 +273,7 @@ def _from_bit(bit: int, data: bytes) -> bytes:
 
 
 def _bits(*fields: tuple[int, int]) -> int:
-    """Numbers of so many bits each, one after the other from the lowest bit."""
+    """Pack (number, bits) fields one after the other, from the lowest bit."""
     number = length = 0
     for value, bits in fields:
         number, length = number | value << length, length + bits
@@ -281,10 +281,10 @@ def _bits(*fields: tuple[int, int]) -> int:
 
 
 _ODD_BLOCK = _bits(
-    *((0, 1), (2, 2), (0, 5), (0, 5), (14, 4)),  # not the last, of the kind 2, with 257, 1 and 18 code lengths
+    *((0, 1), (2, 2), (0, 5), (0, 5), (14, 4)),  # not last, type 2, with 257, 1 and 18 code lengths
     *((bits, 3) for bits in (0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)),  # for 18, 0 and 1: 2, 1, 2 bits
-    *((3, 2), (127, 7), (3, 2), (107, 7), (1, 2), (0, 1)),  # 18: 138 + 118 zeros; 1 for the block's end; 0: no distance
-    (0, 1),  # the block's end
+    *((3, 2), (127, 7), (3, 2), (107, 7), (1, 2), (0, 1)),  # 18: 138 + 118 zeros; 1: end of block; 0: no distance
+    (0, 1),  # end of block
 )
 """Source: RFC 1951, section 3.2.7."""
 
@@ -299,7 +299,7 @@ class _Pass:
         self.end = self.crc32 = 0
 
     def pread(self, length: int, offset: int) -> bytes:
-        assert offset >= self._start, f"byte {offset} has gone by: the pass is at {self._start}"
+        assert offset >= self._start, f"byte {offset} is gone: the pass is at {self._start}"
         while offset >= self.end and self.advance():
             pass
         data = self._piece[offset - self._start :][:length]
@@ -308,13 +308,13 @@ class _Pass:
         return data
 
     def advance(self) -> bool:
-        """Take the next piece; False when there is none."""
+        """Read the next piece; False at the end."""
         packed = self._file.tell_compressed() // 8
         try:
             piece = self._file.read(_PASS_BYTES)
         except Exception as error:
             raise TenchError(
-                f"{self._path}: the gzip data turn out damaged, cut off, or followed by something else at about byte "
+                f"{self._path}: the gzip data are damaged, cut off, or followed by other data at about byte "
                 f"{packed:,} of {self._packed:,} ({_first_line(error)}); the damage may lie before it. Copy or "
                 "download it again."
             ) from error
@@ -328,10 +328,10 @@ class _Pass:
 
 
 def _verify(path: Path, content: _Pass) -> None:
-    """Compare what rapidgzip gave with the checksum and size at the file's end: it takes some cut-off files for whole.
+    """Compare rapidgzip's output with the checksum and size at the end: it accepts some truncated files as complete.
 
-    Where they do not fit, the file is cut off or has several members, each with a checksum of its own. To tell, the
-    standard library reads it again.
+    If they differ, the file is cut off or has several members, each with its own checksum. The standard library reads
+    it again to find out which.
     """
     with path.open("rb") as file:
         file.seek(-8, os.SEEK_END)
@@ -348,13 +348,13 @@ def _verify(path: Path, content: _Pass) -> None:
 
 
 def _try_out(path: Path, points: bytes, num_bytes: int, file: Any) -> None:
-    """Raise ValueError unless reading from the first, a middle and the last place gives what rapidgzip gives."""
+    """Raise ValueError unless reading from the first, a middle and the last point matches rapidgzip's output."""
     with IndexedGzip(path, points, num_bytes, _PASS_BYTES) as reader:
         starts = reader._points.starts
         for offset in (starts[0], starts[len(starts) // 2], starts[max(0, len(starts) - 2)]):
             file.seek(offset)
             if reader.pread(100_000, offset) != file.read(100_000):
-                raise ValueError(f"by it, byte {offset:,} and what follows are other ones")
+                raise ValueError(f"reading by the index gives other data at byte {offset:,}")
 
 
 def _first_line(error: Exception) -> str:

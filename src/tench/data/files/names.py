@@ -1,8 +1,8 @@
-"""What file names tell: images by their suffix, what is left out of every tree, and which names an archive may have.
+"""What file names say: which are images, which are left out of every tree, and which names an archive may have.
 
-Names are compared in Unicode's composed form (NFC): macOS writes "é" as two characters where other systems write one,
-and a list made on one system must find the files packed on another. A tree has composed names only, and looks a name
-up by its composed form.
+Names are compared in Unicode's composed form (NFC): macOS writes "é" as two characters, other systems as one, and a
+list made on one system must find the files packed on another. A tree has only composed names, and looks up a name by
+its composed form.
 """
 
 import functools
@@ -29,17 +29,18 @@ EXTENSIONS = frozenset(
 """Suffixes of image files, in lower case."""
 
 PREPARED = "prepared.json"
-"""What `prepare` leaves in a destination, beside the images."""
+"""The file that `prepare` leaves in a destination, beside the images."""
 
 WORK, PLAN = ".tench-prepare", "plan.json"
-"""Hidden folder of a destination that is not complete yet, and the file in it that says what is being written."""
+"""Hidden folder of an incomplete destination, and the file in it that describes what is being written."""
 
 JUNK = ("__MACOSX", "@eaDir", "lost+found", PREPARED)
-"""What archivers, file servers and `prepare` leave behind. It is left out, as is every name that begins with a dot."""
+"""Names that archivers, file servers and `prepare` leave behind. They are left out, as is every name with a leading
+dot."""
 
 
 _SHOWN = 120
-"""Characters of a name that a message shows; a damaged archive can have names of thousands."""
+"""Characters of a name that a message shows; in a damaged archive names can have thousands."""
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
@@ -50,29 +51,29 @@ def is_image_name(name: str) -> bool:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a folder is a destination of `prepare` that is not complete yet."""
+    """Whether a folder is an incomplete destination of `prepare`."""
     return (folder / WORK / PLAN).exists()
 
 
 def composed(name: str) -> str:
-    """A name in the form in which names are compared (NFC)."""
+    """A name in the form used for comparison (NFC)."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def shown(name: str) -> str:
-    """A name of a stranger's file for a message: quoted, without control characters, cut if it is long."""
+    """A file name for a message: quoted, without control characters, shortened if long."""
     return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}... ({len(name):,} characters)"
 
 
 def inside(name: str, where: str) -> str:
-    """An archive member's name without "./" and a final "/"; "" for the archive's root itself.
+    """An archive member's name without "./" and a final "/"; "" for the archive's root.
 
-    Raises TenchError for a name that leads outside the archive's folder, on this or another system. where: the archive.
+    Raises TenchError if a name leads outside the archive's folder, on this or another system. where: the archive.
     """
     if name[1:2] == ":" and _DRIVE.match(name):
         raise _outside(name, where)
     if name and "/." not in name and "//" not in name and "\\" not in name and name[0] not in "./" and name[-1] != "/":
-        return name  # nearly every name
+        return name  # the usual case
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not name or name[0] in "/\\" or ".." in name.replace("\\", "/").split("/"):
         raise _outside(name, where)
@@ -81,6 +82,6 @@ def inside(name: str, where: str) -> str:
 
 def _outside(name: str, where: str) -> TenchError:
     return TenchError(
-        f"{where}: the member {shown(name)} lies outside the archive's own folder. Such an archive is not read: pack "
+        f"{where}: the member {shown(name)} lies outside the archive's own folder. Such an archive is not read. Pack "
         "it again with relative names."
     )

@@ -1,4 +1,4 @@
-"""Files of a tree as files on disk, for readers that need a path: spooled once if they are not."""
+"""Files of a tree as files on disk, for readers that need a path: copied once if necessary."""
 
 import logging
 import shutil
@@ -12,12 +12,12 @@ _log = logging.getLogger("tench")
 
 
 def spool_path(tree: Tree, name: str, suffix: str) -> Path:
-    """Where what is copied from a file of the tree goes: one file in the spool, whatever folder it is from."""
+    """The path in the spool for a copy of a file of the tree; different files have different paths."""
     return tree.spool.absolute() / f"{name.replace('/', '%')}{suffix}"
 
 
 def on_disk(tree: Tree, name: str) -> Path:
-    """A path of the file's bytes, decompressed: the file itself if possible, else a copy in the spool."""
+    """A path to the file's decompressed bytes: the file itself if possible, else a copy in the spool."""
     position = tree.index(name)
     path = tree.path(position)
     with tree.open(name) as file:

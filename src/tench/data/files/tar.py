@@ -1,8 +1,8 @@
-"""The members of a tar archive and where their bytes lie, from its headers alone.
+"""The members of a tar archive and their byte ranges, read from the headers alone.
 
-Forms: ustar, the old form, GNU's (long names, sizes past 8 GiB) and pax. Only files and folders are taken: we never
-unpack, so a link has nothing to lead to, and an archive of images has no use for one. Each header's checksum is
-verified, and no size leads backwards, so that the walk through the headers ends.
+Forms: ustar, the old form, GNU's (long names, sizes above 8 GiB) and pax. Only files and folders are accepted: nothing
+is unpacked, so a link would have no target, and an archive of images needs none. Each header's checksum is verified,
+and no size leads backwards, so the walk through the headers always ends.
 Source: POSIX.1-2008, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 """
 
@@ -17,12 +17,12 @@ from tench.errors import TenchError
 BLOCK = 512
 
 Pread = Callable[[int, int], bytes]
-"""(length, offset) -> the bytes there, fewer only where they end: functools.partial(os.pread, descriptor), or alike."""
+"""(length, offset) -> the bytes there, fewer only at the end, for example functools.partial(os.pread, descriptor)."""
 
 _ZEROS = bytes(BLOCK)
 _FILE_TYPES = b"0\x007"
 _EXTENSIONS = b"LKxg"
-"""Headers that say more about the member that follows; g: about all that follow."""
+"""Headers that describe the next member; g: all following members."""
 _KINDS = {
     ord("1"): "a hard link",
     ord("2"): "a symbolic link",
@@ -34,8 +34,8 @@ _KINDS = {
     ord("V"): "a volume label",
 }
 _CLOSING_BYTES = 64 * 1024
-"""So far after an archive's end a second archive is looked for; programs pad to 10 KiB, some to more."""
-_AGAIN = "The archive is damaged: copy or download it again."
+"""How far after an archive's end a second archive is looked for; programs pad to 10 KiB, some to more."""
+_AGAIN = "The archive is damaged. Copy or download it again."
 
 
 def is_tar(head: bytes) -> bool:
@@ -48,12 +48,12 @@ def members(
 ) -> Iterator[tuple[str, int, int]]:
     """(name, offset, bytes) of each member of the archive in bytes start to end of what `pread` reads.
 
-    end: None if it shows only on reading, as in a compressed archive. Offsets are asked for only forwards, except that
-    the archive's last block is read twice.
+    end: None if unknown until it is reached, as in a compressed archive. Reads go forwards, except that the archive's
+    last block is read twice.
 
-    Names of folders end in "/"; a leading "./" is taken off. Bytes of a name that are not UTF-8 become surrogates. A
-    name may occur twice: as with tar itself, the later member counts. where: what to call the archive in an error.
-    Raises TenchError for a damaged or truncated archive, for a link or a device, and for a name that leads outside.
+    Names of folders end in "/"; a leading "./" is removed. Bytes of a name that are not UTF-8 become surrogates. A name
+    may occur twice; as in tar itself, the later member counts. where: the archive's name for errors. Raises TenchError
+    if the archive is damaged or truncated, or has a link, a device or a name that leads outside.
     """
     position = start
     long_name: str | None = None
@@ -80,7 +80,7 @@ def members(
         kind = header[156]
         if attributes and kind not in _EXTENSIONS and "size" in attributes:
             size = int(attributes["size"])
-        if size < 0:  # would lead back to a header that was read already
+        if size < 0:  # it would lead back to an earlier header
             name = shown(_name(header, long_name, attributes))
             raise TenchError(f"{where}: {name} (byte {position - start:,}) has a size of {size:,} bytes. {_AGAIN}")
         data = position + BLOCK
@@ -94,7 +94,7 @@ def members(
         if kind in _EXTENSIONS:
             if kind == ord("L"):
                 long_name = _long_name(pread, data, size, where, position - start, limits)
-            elif kind != ord("K"):  # K: where a long link leads
+            elif kind != ord("K"):  # K: the target of a long link
                 found = _attributes(pread, data, size, where, position - start, limits)
                 if kind == ord("g"):
                     defaults = attributes = defaults | found
@@ -114,7 +114,7 @@ def members(
             what = _KINDS.get(kind, f"of the unknown type {chr(kind)!r}")
             raise TenchError(
                 f"{where}: {shown(name)} (byte {position - start:,}) is {what}. Only files and folders are read from "
-                "archives: unpack this one where you trust it, and give the folder."
+                "archives. If you trust this one, unpack it and give the folder."
             )
         position, long_name, attributes = following, None, defaults
 
@@ -124,9 +124,9 @@ def _nameless(where: str, position: int) -> NoReturn:
 
 
 def _checksum_fits(header: bytes) -> bool:
-    """Whether the header has the sum of all its bytes, its own eight taken as spaces, in these eight.
+    """Whether the header's checksum is the sum of all its bytes, with the checksum's own eight counted as spaces.
 
-    The sum is had from Adler-32, whose lower half is it (and one) modulo 65521, faster than by `sum`.
+    The sum comes from Adler-32, whose lower half is the sum plus one modulo 65521: faster than `sum`.
     """
     field = header[148:156]
     try:
@@ -137,7 +137,7 @@ def _checksum_fits(header: bytes) -> bool:
 
 
 def _number(field: bytes, where: str, position: int) -> int:
-    """A size: octal digits, or if the first bit is set a big-endian number in two's complement."""
+    """A size: octal digits, or if the first bit is set, a big-endian number in two's complement."""
     try:
         if field[0] & 0x80:
             value = int.from_bytes(field[1:], "big")
@@ -173,12 +173,12 @@ def _refuse_long(size: int, where: str, position: int, limits: Limits) -> None:
     if size > limits.name_bytes:
         raise TenchError(
             f"{where}: byte {position:,}: a name of {size:,} bytes; at most {limits.name_bytes:,} are read. The "
-            "archive is damaged, or was not made of files: pack it again from a folder."
+            "archive is damaged or was not made from files. Pack it again from a folder."
         )
 
 
 def _attributes(pread: Pread, data: int, size: int, where: str, position: int, limits: Limits) -> dict[str, str]:
-    """A pax header: lines of "LENGTH KEY=VALUE", where the length counts the whole line."""
+    """A pax header: lines of "LENGTH KEY=VALUE"; the length counts the whole line."""
     if size > limits.header_bytes:
         raise TenchError(
             f"{where}: the extended header at byte {position:,} has {size:,} bytes; at most {limits.header_bytes:,} "
@@ -207,6 +207,6 @@ def _attributes(pread: Pread, data: int, size: int, where: str, position: int, l
 def _refuse_more(rest: bytes, closed: int, where: str) -> None:
     if rest.strip(b"\0"):
         raise TenchError(
-            f"{where}: closes at byte {closed:,}, but more follows, as when archives are joined with cat. What "
-            "follows would be lost in silence: unpack it (tar --ignore-zeros) and pack it again."
+            f"{where}: closes at byte {closed:,}, but more data follows, as when archives are joined with cat. It "
+            "would be ignored silently. Unpack the archive (tar --ignore-zeros) and pack it again."
         )

@@ -1,10 +1,10 @@
-"""The files of a source by path, and where their bytes lie: of a folder, an archive, or a single file.
+"""The files of a source by path, and their byte ranges: of a folder, an archive, or a single file.
 
-A layout knows only names and bytes. Whether `train/n01440764/x.JPEG` is a file on disk, a member of a tar, or of a tar
-inside a tar is settled here: an archive, once opened, stands in the tree as a folder of its own name. What cannot be
-addressed in place (deflated zip members, a compressed tar) is copied into the cache once, and its size is announced
-first; a gzip file too big for that gets an index. Only regular files are in a tree: reading a pipe or a device would
-wait or never end. Symbolic links are followed, but not back to a folder above them.
+A layout sees only names and bytes. This module settles whether `train/n01440764/x.JPEG` is a file on disk, a member of
+a tar, or of a tar inside a tar: an opened archive is a folder of the same name in the tree. Data that cannot be
+addressed in place (deflated zip members, a compressed tar) is copied into the cache once, and its size is logged first;
+a gzip file too big for that gets an index. A tree has only regular files: reading a pipe or a device could block or
+never end. Symbolic links are followed, but not back to a folder above them.
 """
 
 import bisect
@@ -50,22 +50,22 @@ from tench.errors import TenchError
 from tench.files import complete_file, open_regular, require_space
 
 _BEGINNING_BYTES = 2**22
-"""Bytes of a compressed archive that are unpacked to see how it begins."""
+"""Bytes of a compressed archive that are unpacked to identify it."""
 
 _BRACES = re.compile(r"\{(?:(?P<first>\d{1,15})\.\.(?P<last>\d{1,15})|(?P<choices>[^{}]*,[^{}]*))\}")
 _COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
-"""What the names of nearly all images end with: a quick look before the whole rule."""
+"""The suffixes of nearly all images: a fast check before the full rule."""
 _MAX_THREADS = 16
-"""Threads that list archives: on a disk that is not in memory they wait, for one small read after the other."""
+"""Threads that list archives. If the archive is not in memory, they mostly wait for one small read after another."""
 
 _SHOWN_PATH = 200
-"""Characters of a path that is too long to be opened, in a message."""
+"""Characters shown in a message of a path too long to open."""
 
 _Members = list[tuple[str, int, int]]
-"""(name, offset, bytes) of the members of an archive."""
+"""(name, offset, bytes) of each member of an archive."""
 
 _SPOOLED_CHARACTERS = 60
-"""Of an archive's name in the name of what is unpacked from it: a file name has at most 255 bytes."""
+"""Part of an archive's name used in the name of its unpacked file: a file name has at most 255 bytes."""
 
 _log = logging.getLogger("tench")
 
@@ -74,16 +74,15 @@ _log = logging.getLogger("tench")
 class Tree:
     """The files below a root, in the order of their names' code points.
 
-    source: what was named, a folder or a file. root: what names are relative to, for messages. names: of files, with
-    "/". folders: likewise, without the root itself. shards: paths on disk; shard, offset, length: where each file's
-    bytes lie. stamp: the files and folders on disk whose size and time tell whether what was read so far has changed;
-    it grows as files are read. spool: a folder of ours for bytes that cannot be addressed where they are. indexes: of
-    shards that are big gzip files, the file that holds their index; offsets in them count decompressed bytes. options:
-    how the person wants the source read. excluded: files left out so far, by pattern of --exclude. notes: for a person.
-    hidden: by folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
-    folder, index into shards, offset, length.
-    limits: for everything that is read from the tree. archives: the files of which `opened` made folders; enclosing:
-    how many archives the root itself lies in.
+    source: the folder or file that was named. root: what names are relative to, for messages. names: of files, with
+    "/". folders: likewise, without the root itself. shards: paths on disk; shard, offset, length: each file's byte
+    range. stamp: the files and folders on disk whose size and time show whether anything read so far has changed; it
+    grows as files are read. spool: a cache folder for bytes that cannot be addressed in place. indexes: for shards that
+    are big gzip files, their index files; offsets in them count decompressed bytes. options: how the person wants the
+    source read. excluded: number of files left out so far, by --exclude pattern. notes: for a person. hidden: by folder
+    whose name begins with a dot, the images directly in it, which are in no other field: name in the folder, index into
+    shards, offset, length. limits: for everything that is read from the tree. archives: the files that `opened` turned
+    into folders; enclosing: how many archives enclose the root itself.
     """
 
     source: Path
@@ -114,18 +113,18 @@ class Tree:
 
     @functools.cached_property
     def others(self) -> list[str]:
-        """The names of files that are no images by their suffix: few beside the images of a large tree."""
+        """The names of files without an image suffix: few compared with the images of a large tree."""
         return [name for name in self.names if not name.endswith(_COMMON) and not is_image_name(name)]
 
     def index(self, name: str) -> int:
-        """The position of a file in `names`. Raises KeyError if there is none of that name."""
+        """The position of a file in `names`. Raises KeyError if there is no file of that name."""
         found = self._find(name)
         if found is None:
             raise KeyError(name)
         return found
 
     def top(self) -> list[str]:
-        """What lies in the root itself: files, and folders with a "/" at the end."""
+        """The entries of the root itself: files, and folders with a "/" at the end."""
         files = [name for name in self.names if "/" not in name]
         return sorted([*files, *(f"{folder}/" for folder in self.folders if "/" not in folder)])
 
@@ -136,12 +135,12 @@ class Tree:
         return sorted(path[len(start) :] for path in inside if "/" not in path[len(start) :])
 
     def span(self, folder: str) -> range:
-        """The positions of all files below a folder; they are neighbours in `names`."""
+        """The positions of all files below a folder; they are contiguous in `names`."""
         below = _below(self.names, folder)
         return range(below.start, below.stop)
 
     def renamed(self, rename: Callable[[str], str]) -> "Tree":
-        """This tree with other names for its files and folders; where their bytes lie stays."""
+        """This tree with other names for its files and folders; byte ranges stay."""
         names = [rename(name) for name in self.names]
         order = sorted(range(len(names)), key=names.__getitem__)
         return dataclasses.replace(
@@ -154,7 +153,7 @@ class Tree:
         )
 
     def under(self, folder: str) -> "Tree":
-        """The part of this tree below a folder, with names from there."""
+        """The part of this tree below a folder, with names relative to it."""
         folder = composed(folder)
         taken, cut = _below(self.names, folder), len(folder) + 1
         hidden = {path[cut:]: files for path, files in self.hidden.items() if path.startswith(f"{folder}/")}
@@ -172,7 +171,7 @@ class Tree:
         )
 
     def revealed(self, folders: Iterable[str]) -> "Tree":
-        """This tree with some of its hidden folders as folders like any other."""
+        """This tree with some of its hidden folders as ordinary folders."""
         files = self._files()
         for folder in folders:
             files.folders.add(folder)
@@ -184,13 +183,13 @@ class Tree:
         return dataclasses.replace(self._rebuilt(files), hidden=rest)
 
     def path(self, position: int) -> Path | None:
-        """The file on disk that a file of the tree is, None where it is a part of one."""
+        """The path on disk of a file of the tree; None if it is part of another file."""
         shard = Path(self.shards[int(self.shard[position])])
         whole = int(self.offset[position]) == 0 and int(self.length[position]) == shard.stat().st_size
         return shard if whole else None
 
     def place(self, name: str) -> str:
-        """A file for an error message: its path, and of a part of an archive where it lies."""
+        """A file for an error message: its path, and if it is in an archive, the archive and offset."""
         position = self.index(name)
         shard = self.shards[int(self.shard[position])]
         path, shard = str(self.root / name), self.indexes.get(shard, shard)
@@ -199,7 +198,7 @@ class Tree:
         return f"{path} (in {shard} at byte {int(self.offset[position]):,})"
 
     def open(self, name: str) -> BinaryIO:
-        """A file of the tree for reading and seeking, whatever holds it. What it is read from joins the stamp."""
+        """Open a file of the tree for reading and seeking, wherever it is stored. Its files on disk join the stamp."""
         position = self.index(name)
         shard = self.shards[int(self.shard[position])]
         self.stamp[shard] = None
@@ -222,9 +221,9 @@ class Tree:
 
     @contextlib.contextmanager
     def beginning(self, archive: str, count: int) -> Iterator[tuple[list[tuple[str, int, int]], Pread]]:
-        """The first members of a tar in the tree, as tar.members gives them, and what reads them.
+        """The first members of a tar in the tree, as from tar.members, and a function that reads them.
 
-        Fewer than `count` where the tar ends or is damaged there; none where it is no tar.
+        Fewer than `count` if the tar ends or is damaged there; none if it is not a tar.
         """
         position = self.index(archive)
         start, length = int(self.offset[position]), int(self.length[position])
@@ -235,7 +234,7 @@ class Tree:
                     unpacked = first_bytes(file, _BEGINNING_BYTES)
                 start, end, pread = 0, None, lambda length, offset: unpacked[offset : offset + length]
             found = []
-            with contextlib.suppress(TenchError):  # what comes before the damage tells what it is
+            with contextlib.suppress(TenchError):  # the members before the damage are enough
                 for member in itertools.islice(tar.members(pread, start, end, archive, self.limits), count):
                     found.append(member)
             yield found, pread
@@ -249,10 +248,10 @@ class Tree:
             return False
 
     def read(self, name: str, what: str = "a file that is read whole", at_most: int | None = None) -> bytes:
-        """A whole file of the tree, for small ones.
+        """Return the content of a small file of the tree.
 
-        what: what the file should be, for messages ("a class list"). at_most: bytes; `member_bytes` of the limits
-        unless told otherwise. Raises TenchError if the file is larger, or shorter than it should be.
+        what: the kind of file, for messages ("a class list"). at_most: size limit, by default `limits.member_bytes`.
+        Raises TenchError if the file is larger, or shorter than expected.
         """
         length = int(self.length[self.index(name)])
         most = self.limits.member_bytes if at_most is None else at_most
@@ -265,26 +264,26 @@ class Tree:
         return data
 
     def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
-        """A text file of the tree: UTF-8 with or without a mark; other bytes are kept as question marks.
+        """A text file of the tree: UTF-8, with or without a byte order mark; other bytes become replacement characters.
 
-        what, at_most: as for `read`, but `text_bytes` of the limits unless told otherwise.
+        what, at_most: as for `read`; the default limit is `limits.text_bytes`.
         """
         return self.read(name, what, self.limits.text_bytes if at_most is None else at_most).decode(
             "utf-8-sig", "replace"
         )
 
     def spooled(self, name: str, suffix: str) -> Path:
-        """A path in the cache for what is unpacked of a file of the tree, the same each time it is read."""
+        """A path in the cache for data unpacked from a file of the tree; always the same for the same file."""
         position = self.index(name)
         place = f"{self.shards[int(self.shard[position])]}:{int(self.offset[position])}"
-        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]  # equal names may lie in different archives
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]  # different archives may hold equal names
         return self.spool.absolute() / f"{name.rpartition('/')[2][:_SPOOLED_CHARACTERS]}.{digest}.{suffix}"
 
     def opened(self, archives: Iterable[str]) -> "Tree":
-        """This tree with these archives of it (tar, compressed tar, zip) as folders of the same names, suffix included.
+        """This tree with some of its archives (tar, compressed tar, zip) as folders of the same names, suffix included.
 
         If a name occurs twice in an archive, the later file counts, as when the archive is unpacked. Raises TenchError
-        for an archive that is damaged or holds what no archive of images does.
+        if an archive is damaged or has members that an archive of images cannot have.
         """
         todo = set(archives)
         files = self._files(without=todo)
@@ -292,8 +291,8 @@ class Tree:
         for name in names:
             if self.enclosing + self._depth(name) >= self.limits.nested_archives:
                 raise TenchError(
-                    f"{self.place(name)}: lies in {self.limits.nested_archives} archives, one inside another. Unpack "
-                    "the outer ones, and give the folder."
+                    f"{self.place(name)}: lies in {self.limits.nested_archives} nested archives. Unpack "
+                    "the outer ones and give the folder."
                 )
         with concurrent.futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
             for name, members in zip(names, pool.map(self._plain_members, names), strict=True):
@@ -305,7 +304,7 @@ class Tree:
         return self._rebuilt(files, todo)
 
     def _files(self, without: Collection[str] = ()) -> "_Files":
-        """The files of this tree, to add others to."""
+        """The files of this tree as a collection to add to."""
         files = _Files(list(self.shards), self.limits, self.source)
         for position, name in enumerate(self.names):
             if name not in without:
@@ -316,7 +315,7 @@ class Tree:
         return files
 
     def _rebuilt(self, files: "_Files", archives: Collection[str] = ()) -> "Tree":
-        """The tree of these files. archives: those of this tree that have become folders of it."""
+        """The tree of these files. archives: those of this tree that are now folders."""
         tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
         if files.repeated:
             self.notes.append(
@@ -327,7 +326,7 @@ class Tree:
         return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings, **more)
 
     def _depth(self, name: str) -> int:
-        """How many archives of the tree a file lies in."""
+        """How many archives of the tree enclose a file."""
         depth = 0
         while self.archives and "/" in name:
             name = name.rpartition("/")[0]
@@ -335,7 +334,7 @@ class Tree:
         return depth
 
     def _plain_members(self, name: str) -> _Members | None:
-        """The members of an archive that is a tar and not compressed, else None."""
+        """The members of an archive if it is an uncompressed tar, else None."""
         position = self.index(name)
         shard, offset = self.shards[int(self.shard[position])], int(self.offset[position])
         self.stamp[shard] = None
@@ -347,10 +346,10 @@ class Tree:
 
     def _listed(self, pread: Pread, start: int, end: int | None, where: str) -> _Members:
         found = tar.members(pread, start, end, where, self.limits)
-        return list(itertools.islice(found, self.limits.members + 1))  # one too many: it is refused with the others
+        return list(itertools.islice(found, self.limits.members + 1))  # one over the limit, so that it is refused
 
     def _add_members(self, files: "_Files", name: str, shard: int, members: _Members) -> None:
-        """Add the members of a tar. Names that are not UTF-8 are read in the code page in which they make sense."""
+        """Add the members of a tar. Names that are not UTF-8 are decoded by `code_pages`."""
         odd = {member: os.fsencode(member) for member, _, _ in members if not member.isascii() and _is_odd(member)}
         if odd:
             page = chosen_page(list(odd.values()), str(self.root / name), self.notes)
@@ -361,7 +360,7 @@ class Tree:
         files.add_members(name, shard, members)
 
     def _add_archive(self, files: "_Files", name: str) -> None:
-        """Add what a zip archive or a compressed tar holds."""
+        """Add the members of a zip archive or a compressed tar."""
         position, where = self.index(name), self.place(name)
         shard, offset, length = (int(column[position]) for column in (self.shard, self.offset, self.length))
         with self.reading(self.shards[shard]) as pread:
@@ -389,7 +388,7 @@ class Tree:
                 self._add_members(files, name, len(files.shards) - 1, members)
 
     def _add_zip(self, files: "_Files", name: str, shard: int, archive: zips.Archive) -> None:
-        """Add the members of a zip archive: stored ones in place, compressed ones copied to the cache, together."""
+        """Add the members of a zip archive: stored ones in place, compressed ones copied together to the cache."""
         compressed = []
         for member in zips.members(archive, self.notes):
             path = f"{name}/{member.name}"
@@ -412,7 +411,7 @@ class Tree:
     def rows(
         self, positions: Sequence[int] | IntArray, label: Sequence[int] | IntArray, key: Sequence[str], **more: Any
     ) -> Rows:
-        """These files as rows of a table, each an image."""
+        """These files as rows of a table, one image each."""
         taken = np.asarray(positions, np.int64)
         used, shard = np.unique(self.shard[taken], return_inverse=True)
         return Rows(
@@ -432,7 +431,7 @@ class Tree:
 
 
 def _below(sorted_names: Sequence[str], folder: str) -> slice:
-    """Where the names below a folder stand among sorted names."""
+    """The range of the names below a folder in sorted names."""
     folder = composed(folder)
     start = bisect.bisect_left(sorted_names, f"{folder}/")
     return slice(start, bisect.bisect_left(sorted_names, f"{folder}0", start))  # "0" follows "/"
@@ -448,9 +447,9 @@ def _is_odd(name: str) -> bool:
 
 
 def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:
-    """The tree of a folder, of a tar or zip archive, or of any other file by itself (which is then its only name).
+    """The tree of a folder, of a tar or zip archive, or of any other single file (then its only name).
 
-    Raises TenchError if something cannot be read, is neither a file nor a folder, or goes beyond the limits.
+    Raises TenchError if something cannot be read, is neither a file nor a folder, or exceeds the limits.
     """
     try:
         if path.is_dir():
@@ -462,28 +461,28 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         where, remedy = str(error.filename or path), ""  # reading, unlike opening, names no file
         if error.errno == errno.ENAMETOOLONG:
             where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
-            remedy = " Move what it holds further up, or out of the data set."
+            remedy = " Move its content further up, or out of the data set."
         elif os.path.islink(where):
-            remedy = " It is a link: restore what it leads to, or remove it."
+            remedy = " It is a link: restore its target, or remove it."
         raise TenchError(f"{where}: cannot be read ({error.strerror}).{remedy}") from error
     return single.opened([path.name]).under(path.name)
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a path stands for several: `{0000..0127}`, `{a,b}`, `*`, `?`."""
+    """Whether a path is a pattern for several: `{0000..0127}`, `{a,b}`, `*`, `?`."""
     return bool(_BRACES.search(text)) or any(sign in text for sign in "*?")
 
 
 def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:
-    """The tree of the files that a pattern of paths stands for, with names from the folder that all are in.
+    """The tree of the files that a pattern of paths matches, with names relative to their common folder.
 
-    Raises TenchError if a file that the braces count is not there, or nothing matches.
+    Raises TenchError if a file that the braces count is missing, or nothing matches.
     """
     paths = []
     for text in _expanded(str(pattern), limits):
         found = sorted(glob.glob(text)) if any(sign in text for sign in "*?") else [text]
         if not found or not os.path.isfile(found[0]):
-            raise TenchError(f"{text}: there is no such file; the pattern {pattern} asks for it. Check the numbers.")
+            raise TenchError(f"{text}: no such file, but the pattern {pattern} includes it. Check the numbers.")
         paths += found
     root = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     files = _Files(list(dict.fromkeys(paths)), limits, pattern)
@@ -496,9 +495,9 @@ def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS
 
 
 def _is_excluded(name: str, excluded: dict[str, int]) -> bool:
-    """Whether a pattern matches a file or one of the folders above it; the pattern's count goes up if so.
+    """Whether a pattern matches a file or one of the folders above it; if so, the pattern's count goes up.
 
-    A pattern with a "/" is matched with the path from the root, any other with each part of it.
+    A pattern with a "/" is matched against the path from the root, any other against each part of it.
     """
     parts = name.split("/")
     for pattern in excluded:
@@ -522,7 +521,7 @@ def _expanded(text: str, limits: Limits) -> list[str]:
             first, last, width = int(found["first"]), int(found["last"]), len(found["first"])
             if last < first or last - first >= limits.pattern_files:
                 raise TenchError(
-                    f"{whole}: {found[0]} should count from a number up, over at most {limits.pattern_files:,}."
+                    f"{whole}: {found[0]} should count upwards, over at most {limits.pattern_files:,} numbers."
                 )
             choices = [f"{number:0{width}}" for number in range(first, last + 1)]
         else:
@@ -534,7 +533,7 @@ def _expanded(text: str, limits: Limits) -> list[str]:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, compressed or not, or a zip archive, by its content; not an Excel workbook.
+    """Whether a file is a tar archive, compressed or not, or a zip archive other than an Excel workbook, by content.
 
     Raises TenchError if it is compressed and cannot be unpacked.
     """
@@ -552,7 +551,7 @@ def _is_archive(file: BinaryIO, where: str) -> bool:
 
 
 class _Files:
-    """Files of a tree while they are being found, in any order. repeated: names that occurred more than once."""
+    """The files of a tree while it is being read, in any order. repeated: names that occurred more than once."""
 
     def __init__(self, shards: list[str], limits: Limits, source: Path) -> None:
         self.names: list[str] = []
@@ -567,19 +566,19 @@ class _Files:
         self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
-        """A file; its name is composed."""
+        """Add a file; its name is composed."""
         self.names.append(name)
         self.shard.append(shard)
         self.offset.append(offset)
         self.length.append(length)
 
     def add_folders(self, folder: str) -> None:
-        """A folder and those above it."""
+        """Add a folder and the folders above it."""
         limits = self._limits
         if (depth := folder.count("/") + 1) > limits.path_depth:
             raise TenchError(
                 f"{self._source}: the folder {shown(folder)} lies {depth:,} levels deep; at most {limits.path_depth:,} "
-                "are read. Move what it holds further up, or out of the data set."
+                "are read. Move its content further up, or out of the data set."
             )
         while folder and folder not in self.folders:
             self.folders.add(folder)
@@ -588,11 +587,11 @@ class _Files:
         if self._folder_characters > limits.folder_name_bytes:
             raise TenchError(
                 f"{self._source}: the paths of its first {len(self.folders):,} folders have more than "
-                f"{limits.folder_name_bytes:,} characters together. Give a part of it that holds the images."
+                f"{limits.folder_name_bytes:,} characters in total. Give the part of it that holds the images."
             )
 
     def add_member(self, name: str, shard: int, offset: int, length: int) -> None:
-        """A member of an archive, unless it is junk; folders end in "/", and those above need not be members."""
+        """Add a member of an archive, unless it is junk; folders end in "/", and parent folders need not be members."""
         if not name.isascii():
             name = composed(name)
         folder = name.rpartition("/")[0]
@@ -608,7 +607,7 @@ class _Files:
             self.add(name, shard, offset, length)
 
     def _add_hidden(self, parts: Sequence[str], shard: int, offset: int, length: int) -> None:
-        """Note an image directly in a hidden folder, if what lies above that is not hidden."""
+        """Record an image directly in a hidden folder, unless a folder above is hidden too."""
         *above, folder, name = ["", *parts]
         is_hidden = folder.startswith(".") and not name.startswith(".")
         if is_hidden and is_image_name(name) and not any(part.startswith(".") or part in JUNK for part in above):
@@ -628,13 +627,13 @@ class _Files:
         options: SourceOptions,
         excluded: dict[str, int] | None = None,
     ) -> Tree:
-        """The tree of these files, without those that the options exclude; `excluded` counts them by pattern."""
+        """The tree of these files without those that the options exclude; `excluded` counts them by pattern."""
         if len(self.names) > self._limits.members:
             raise TenchError(f"{source}: has more than {self._limits.members:,} files. Give a part of it.")
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
-        own = f"{source.name}/" if root == source.parent else ""  # an archive's paths count from inside of it
+        own = f"{source.name}/" if root == source.parent else ""  # an archive's paths are relative to its inside
         if excluded:
             kept = [at for at in kept if not _is_excluded(self.names[at].removeprefix(own), excluded)]
             folders = [folder for folder in folders if not _is_excluded(folder.removeprefix(own), dict(excluded))]
@@ -678,11 +677,11 @@ def _single(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> 
 def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tree:
     """All regular files below a folder. Links are followed, but not back to a folder that the link lies in.
 
-    Links between folders can make a path for each order of the folders; so there is a bound on the paths to a folder.
+    Links between folders can make a path for each order of the folders, so the number of paths to a folder is limited.
     """
     files, stamp = _Files([], limits, path), dict[str, None]()
     back, others, times = list[str](), list[str](), dict[tuple[int, int], int]()
-    above = os.stat(path.parent)  # a link to there would bring its neighbours into this tree
+    above = os.stat(path.parent)  # a link to it would bring the source's neighbours into this tree
     pending = [(str(path), "", frozenset({(above.st_dev, above.st_ino)}))]
     while pending:
         folder, prefix, inside = pending.pop()
@@ -736,7 +735,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
 
 
 def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
-    """Note the images directly in a hidden folder; without rights to it there are none to know of."""
+    """Record the images directly in a hidden folder; if it is unreadable there are none."""
     if entry.name.startswith(".") and entry.is_dir():
         with contextlib.suppress(OSError), os.scandir(entry.path) as inner:
             for file in inner:
@@ -747,7 +746,7 @@ def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
 
 
 class _Part(io.RawIOBase):
-    """A range of bytes of a file on disk, as a file."""
+    """A range of a file on disk as a file object."""
 
     def __init__(self, path: str, offset: int, length: int) -> None:
         self._file = open_regular(path)
@@ -781,9 +780,9 @@ class _Part(io.RawIOBase):
 
 
 def _spool_members(archive: zips.Archive, members: Sequence[zips.Member], spooled: Path) -> None:
-    """Unpack members into one file in the cache, one after the other."""
+    """Unpack members one after the other into one file in the cache."""
     num_bytes = sum(member.num_bytes for member in members)
-    # Members of a bomb may share their compressed bytes: no archive has more than its own size.
+    # Members of a bomb may share their compressed bytes, so the limit is the archive's own size.
     refuse_bomb(
         min(archive.size, sum(member.packed_bytes for member in members)), num_bytes, archive.where, archive.limits
     )

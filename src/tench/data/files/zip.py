@@ -1,11 +1,10 @@
-"""The members of a zip archive: where stored ones lie, and how compressed ones are unpacked.
+"""The members of a zip archive: the offsets of stored ones, and how compressed ones are unpacked.
 
-Python's zipfile is not used: it takes a name in an unknown code page for one in code page 437, reads a central
-directory of any size into memory, and lets through, on damage, whatever error its parts raise. Here every length is
-checked against the bytes that are there, the directory must agree with the header before each member, and names that
-are not UTF-8 are read by `code_pages`. Backslashes are separators in an archive made on Windows, and in one that has no
-other separator. The price: no split archives, no encryption, and of the methods of compression those that Python's
-standard library unpacks.
+Python's zipfile is not used: it reads a name in an unknown code page as code page 437, loads a central directory of any
+size into memory, and on damage lets through whatever error its parts raise. Here every length is checked against the
+bytes present, the directory must agree with the header before each member, and names that are not UTF-8 are read by
+`code_pages`. Backslashes are separators in an archive made on Windows, and in one without any other separator. The
+price: no split archives, no encryption, and only the compression methods of Python's standard library.
 Source: PKWARE, APPNOTE.TXT 6.3.10; Info-ZIP, extrafld.txt (0x7075, the Unicode path).
 """
 
@@ -34,7 +33,7 @@ _END_BYTES, _MOST_COMMENT_BYTES = 22, 2**16 - 1
 _LOCATOR_BYTES, _END_64_BYTES = 20, 56
 _ENCRYPTED, _UTF_8 = 0x0001, 0x0800
 _WINDOWS_HOSTS = (0, 6, 10, 11, 14)
-"""FAT, HPFS, NTFS, NTFS by other programs, VFAT: systems on which a backslash is no part of a name."""
+"""FAT, HPFS, NTFS, NTFS by other programs, VFAT: on these systems a backslash cannot be part of a name."""
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _FULL_32 = 2**32 - 1
 _PIECE_BYTES = 2**18
@@ -54,8 +53,8 @@ _KINDS = {
 class Member:
     """A file or folder of a zip archive.
 
-    name: with "/", composed of the parts below the archive; a folder's ends in "/". packed_bytes, num_bytes: compressed
-    and not. header: where its local header begins in the archive. raw: the name's bytes in the archive.
+    name: relative to the archive, with "/", in composed form; a folder's ends in "/". packed_bytes, num_bytes:
+    compressed and uncompressed size. header: offset of its local header in the archive. raw: the name's original bytes.
     """
 
     name: str
@@ -69,7 +68,7 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A zip archive for reading: bytes `base` to `base + size` of what `pread` reads. where: what messages call it."""
+    """A zip archive for reading: bytes `base` to `base + size` of what `pread` reads. where: its name for messages."""
 
     pread: Pread
     base: int
@@ -83,20 +82,20 @@ class Archive:
 
 
 class _DamageError(Exception):
-    """What is wrong with the archive."""
+    """The text says what is wrong with the archive."""
 
 
 def is_zip(head: bytes) -> bool:
-    """Whether a file that begins with these four bytes is a zip archive, one without members included."""
+    """Whether a file that begins with these four bytes is a zip archive, possibly an empty one."""
     return head in (_LOCAL, _END)
 
 
 def members(archive: Archive, notes: list[str]) -> list[Member]:
-    """The members of a zip archive, in the order of its directory.
+    """The members of a zip archive, in directory order.
 
-    notes: gets what a person should know about the names. A name may occur twice: the later member counts, as in a tar.
-    Raises TenchError for an archive that is damaged, cut off, encrypted or split, for a link or device, and for a name
-    that leads outside.
+    notes: gets what a person should know about the names. A name may occur twice; as in a tar, the later member counts.
+    Raises TenchError if the archive is damaged, cut off, encrypted or split, or has a link, a device or a name that
+    leads outside.
     """
     try:
         return _named(list(_entries(archive)), archive.where, notes)
@@ -105,7 +104,7 @@ def members(archive: Archive, notes: list[str]) -> list[Member]:
 
 
 def start(archive: Archive, member: Member) -> int:
-    """Where a member's data begin in the archive. Raises TenchError if its header is damaged."""
+    """Offset of a member's data in the archive. Raises TenchError if its header is damaged."""
     try:
         return _start(archive, member)
     except _DamageError as error:
@@ -113,9 +112,9 @@ def start(archive: Archive, member: Member) -> int:
 
 
 def unpacked(archive: Archive, member: Member) -> Iterator[bytes]:
-    """The content of a compressed member in pieces; its size and CRC-32 are compared with the directory's.
+    """The content of a compressed member in pieces; size and CRC-32 are checked against the directory's.
 
-    Raises TenchError if it is damaged, or compressed in a way that is not read here.
+    Raises TenchError if it is damaged or its compression method is not supported.
     """
     try:
         yield from _unpacked(archive, member)
@@ -130,7 +129,7 @@ def _damaged(where: str, error: Exception, name: str = "") -> TenchError:
 
 @dataclasses.dataclass(slots=True)
 class _Entry:
-    """What the directory says of a member. name: its bytes; text: the name, None while its code page is not known."""
+    """A directory entry. name: its bytes; text: the name, None while its code page is unknown."""
 
     name: bytes
     text: str | None
@@ -143,7 +142,7 @@ class _Entry:
 
 
 def _directory(archive: Archive) -> tuple[bytes, int, int]:
-    """The central directory, the number of its entries (modulo 65,536), and how many bytes stand before the archive."""
+    """The central directory, the number of its entries (modulo 65,536), and the bytes before the archive."""
     where = archive.where
     tail_start = max(0, archive.size - _END_BYTES - _MOST_COMMENT_BYTES)
     tail = archive.read(tail_start, _END_BYTES + _MOST_COMMENT_BYTES)
@@ -156,7 +155,7 @@ def _directory(archive: Archive) -> tuple[bytes, int, int]:
     if locator[:4] == _LOCATOR_64:
         record = here - _LOCATOR_BYTES - _END_64_BYTES
         data = archive.read(record, _END_64_BYTES)
-        if data[:4] != _END_64:  # it has an extension, or stands elsewhere
+        if data[:4] != _END_64:  # it has an extension, or is elsewhere
             record = struct.unpack_from("<8xQ", locator)[0]
             data = archive.read(record, _END_64_BYTES) if record < here else b""
         if len(data) < _END_64_BYTES or data[:4] != _END_64:
@@ -172,7 +171,7 @@ def _directory(archive: Archive) -> tuple[bytes, int, int]:
     if num_bytes > most:
         raise TenchError(
             f"{where}: the directory of the zip archive has {num_bytes:,} bytes; at most {most:,} are read. Unpack "
-            "the archive, and give the folder."
+            "the archive and give the folder."
         )
     return archive.read(before + offset, num_bytes), count, before
 
@@ -182,14 +181,14 @@ def _entries(archive: Archive) -> Iterator[_Entry]:
     position = number = 0
     while position < len(directory):
         if number == limits.members:
-            raise TenchError(f"{where}: has more than {limits.members:,} members. Unpack it, and give a part.")
+            raise TenchError(f"{where}: has more than {limits.members:,} members. Unpack it and give a part.")
         if position + _ENTRY.size > len(directory):
             raise _DamageError("its directory is cut off")
         (signature, flags, method, crc32, packed, size, name_bytes, extra_bytes, comment_bytes, attributes, header) = (
             _ENTRY.unpack_from(directory, position)
         )
         if signature != _CENTRAL:
-            raise _DamageError(f"entry {number + 1:,} of its directory does not begin as one")
+            raise _DamageError(f"entry {number + 1:,} of its directory has no valid start")
         begin = position + _ENTRY.size
         name = directory[begin : begin + name_bytes]
         extra = directory[begin + name_bytes : begin + name_bytes + extra_bytes]
@@ -202,16 +201,16 @@ def _entries(archive: Archive) -> Iterator[_Entry]:
         if name_bytes > limits.name_bytes:
             raise TenchError(
                 f"{where}: member {number + 1:,} has a name of {name_bytes:,} bytes; at most {limits.name_bytes:,} are "
-                "read. Unpack the archive, and give the folder."
+                "read. Unpack the archive and give the folder."
             )
         text = _text(name, flags, extra)
         if flags & _ENCRYPTED:
             found = shown(text or name.decode("latin-1"))
-            raise TenchError(f"{where}: {found} is encrypted. Unpack the archive, and give the folder.")
+            raise TenchError(f"{where}: {found} is encrypted. Unpack the archive and give the folder.")
         if kind := _KINDS.get(stat.S_IFMT(attributes >> 16)):
             raise TenchError(
                 f"{where}: {shown(text or name.decode('latin-1'))} is {kind}. Only files and folders are read from "
-                "archives: unpack this one where you trust it, and give the folder."
+                "archives. If you trust this one, unpack it and give the folder."
             )
         yield _Entry(name, text, host, method, crc32, packed, size, before + header)
         position, number = following, number + 1
@@ -220,7 +219,7 @@ def _entries(archive: Archive) -> Iterator[_Entry]:
 
 
 def _text(name: bytes, flags: int, extra: bytes) -> str | None:
-    """A name as the archive itself says it, None if it does not."""
+    """A name whose encoding the archive states; None if it does not."""
     if name.isascii():
         return name.decode()
     if flags & _UTF_8:
@@ -247,7 +246,7 @@ def _fields(extra: bytes, wanted: int) -> Iterator[bytes]:
 
 
 def _zip64(extra: bytes, *fields: int) -> list[int]:
-    """Sizes and offset of a member, those that do not fit into 32 bits from the extra field."""
+    """Sizes and offset of a member; those that do not fit into 32 bits are read from the extra field."""
     data, position, found = next(_fields(extra, _ZIP64), b""), 0, []
     for field in fields:
         if field == _FULL_32 and position + 8 <= len(data):
@@ -257,7 +256,7 @@ def _zip64(extra: bytes, *fields: int) -> list[int]:
 
 
 def _named(entries: Sequence[_Entry], where: str, notes: list[str]) -> list[Member]:
-    """The members with their names: in one code page, with "/" between folders."""
+    """The members with their names: decoded in one code page, with "/" between folders."""
     undecided = [entry.name for entry in entries if entry.text is None]
     page = chosen_page(undecided, where, notes) if undecided else ""
     texts = [entry.name.decode(page) if entry.text is None else entry.text for entry in entries]
@@ -269,7 +268,7 @@ def _named(entries: Sequence[_Entry], where: str, notes: list[str]) -> list[Memb
         ]
         if turned != texts:
             changed = sum(map(operator.ne, turned, texts))
-            notes.append(f"{where}: {changed:,} names have backslashes; they are read as the separators of folders.")
+            notes.append(f"{where}: {changed:,} names have backslashes, which are read as folder separators.")
         texts = turned
     made = []
     for entry, text in zip(entries, texts, strict=True):
@@ -288,13 +287,13 @@ def _named(entries: Sequence[_Entry], where: str, notes: list[str]) -> list[Memb
 def _start(archive: Archive, member: Member) -> int:
     data = archive.read(member.header, 30 + len(member.raw))
     if len(data) < 30 or data[:4] != _LOCAL:
-        raise _DamageError("its header is not where the directory says")
+        raise _DamageError("its header is not at the offset in the directory")
     name_bytes, extra_bytes = int.from_bytes(data[26:28], "little"), int.from_bytes(data[28:30], "little")
     if name_bytes != len(member.raw) or data[30:] != member.raw:
-        raise _DamageError("its header has another name than the directory")
+        raise _DamageError("its name in the header differs from that in the directory")
     begin = member.header + 30 + name_bytes + extra_bytes
     if begin + member.packed_bytes > archive.size:
-        raise _DamageError("its data reach beyond the end of the archive")
+        raise _DamageError("its data extend beyond the end of the archive")
     if member.method == STORED and member.packed_bytes != member.num_bytes:
         raise _DamageError("it is not compressed, but has two sizes")
     return begin
@@ -313,8 +312,8 @@ def _unpacked(archive: Archive, member: Member) -> Iterator[bytes]:
     else:
         name = _METHODS.get(member.method, f"method {member.method}")
         raise TenchError(
-            f"{archive.where}: {shown(member.name)} is compressed with {name}, which is not read here. Unpack the "
-            "archive (7-Zip reads most methods), and give the folder."
+            f"{archive.where}: {shown(member.name)} is compressed with {name}, which is not supported. Unpack the "
+            "archive (7-Zip reads most methods) and give the folder."
         )
     left, crc32 = member.num_bytes, 0
     while left > 0 and not decompressor.eof:
@@ -324,28 +323,28 @@ def _unpacked(archive: Archive, member: Member) -> Iterator[bytes]:
             position += len(data)
             if not data:
                 break
-        piece = decompressor.decompress(data, min(_PIECE_BYTES, left + 1))  # one more: it may be longer than it says
+        piece = decompressor.decompress(data, min(_PIECE_BYTES, left + 1))  # one more byte shows that it is too long
         left -= len(piece)
         crc32 = zlib.crc32(piece, crc32)
         yield piece
     if left:
-        raise _DamageError("it unpacks to another size than the directory says")
+        raise _DamageError("its unpacked size differs from that in the directory")
     if crc32 != member.crc32:
-        raise _DamageError("it has another checksum than the directory says")
+        raise _DamageError("its checksum differs from that in the directory")
 
 
 def _lzma_decompressor(archive: Archive, member: Member, header: bytes) -> Decompressor:
     if len(header) < _LZMA_HEADER_BYTES or header[2:4] != b"\5\0" or header[4] >= 9 * 5 * 5:
-        raise _DamageError("its LZMA header makes no sense")
+        raise _DamageError("its LZMA header is invalid")
     rest, lc = divmod(header[4], 9)
     pb, lp = divmod(rest, 5)
     if lc + lp > 4:
-        raise _DamageError("its LZMA header makes no sense")
+        raise _DamageError("its LZMA header is invalid")
     dictionary_bytes = int.from_bytes(header[5:9], "little")
     if dictionary_bytes > archive.limits.dictionary_bytes:
         raise TenchError(
-            f"{archive.where}: {shown(member.name)} needs {dictionary_bytes:,} bytes of memory to be unpacked; at most "
-            f"{archive.limits.dictionary_bytes:,} are used. Unpack the archive, and give the folder."
+            f"{archive.where}: {shown(member.name)} needs {dictionary_bytes:,} bytes of memory to unpack; at most "
+            f"{archive.limits.dictionary_bytes:,} are used. Unpack the archive and give the folder."
         )
     properties = {"id": lzma.FILTER_LZMA1, "dict_size": max(4096, dictionary_bytes), "lc": lc, "lp": lp, "pb": pb}
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[properties])

@@ -1,9 +1,9 @@
 """Arrays as a data set: images (N, H, W[, C]) beside labels (N,), as Keras, MedMNIST and PatchCamelyon keep them.
 
-Which array holds the images and which the labels is told by shapes, and only if several fit by names; a split by a word
-in an array's name or its file's. uint8 arrays that lie in one piece are addressed in place as raw pixels. All other
-numbers are copied once, if they are exactly whole numbers from 0 to 255, or steps of 1/255 from 0 to 1: anything else
-is refused rather than rounded.
+Shapes decide which array holds the images and which the labels, and names if several fit. A word in the name of an
+array or its file names the split. uint8 arrays in one piece are addressed in place as raw pixels. All other numbers are
+copied once, if they are exactly whole numbers from 0 to 255, or steps of 1/255 from 0 to 1; anything else is refused
+rather than rounded.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ _CLASS_NAMES = ("class_names", "label_names", "classes", "names", "target_names"
 _BLOCK_BYTES = 2**24
 _MAX_LABEL_BYTES = 2**31
 _STEP = 1e-3
-"""How far a pixel of 0 to 1 may be from a step of 1/255: float16 is exact to about this."""
+"""How far a pixel in 0 to 1 may be from a step of 1/255: about the precision of float16."""
 
 _log = logging.getLogger("tench")
 
@@ -43,8 +43,8 @@ class Array:
     """One array of a file.
 
     path: in the tree, "set.npz/train_images". name: "train_images". where: for messages. read: entries from start to
-    stop. place: gives the file on disk and the offset at which its bytes lie in C order, after copying them there if
-    need be; None if they can only be read.
+    stop. place: the file on disk and the offset of its bytes in C order, after copying them there if needed; None if
+    they can only be read.
     """
 
     path: str
@@ -64,7 +64,7 @@ class Array:
 
     @property
     def word(self) -> str:
-        """What the array's name says apart from the split: "images" of train_images, "x" of X_train."""
+        """The array's name without its split: "images" for train_images, "x" for X_train."""
         return without_split(self.name)
 
     def __str__(self) -> str:
@@ -72,20 +72,20 @@ class Array:
 
 
 def may_be_images(array: Array) -> bool:
-    """Whether an array has the shape and the kind of numbers of images."""
+    """Whether an array has the shape and number type of images."""
     if len(array.shape) not in (3, 4) or array.dtype.kind not in "uifb" or min(array.shape) == 0:
         return False
     return math.prod(array.shape[1:]) > 1  # PCam's labels are (N, 1, 1, 1)
 
 
 def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
-    """The data set of these arrays. Raises TenchError if they are none, or if which is which is a question."""
+    """The data set of these arrays. Raises TenchError if they are none, or if the images or labels are ambiguous."""
     keys = tree.options.record_keys()
     able = [array for array in arrays if may_be_images(array)]
     images = _chosen(able, keys.image, arrays, tree, "image")
     if not images:
         raise TenchError(
-            f"{tree.source}: no array holds images, which are (N, H, W), (N, H, W, C) or (N, C, H, W). "
+            f"{tree.source}: no array has the shape of images: (N, H, W), (N, H, W, C) or (N, C, H, W). "
             f"{_listing(arrays)} Save flattened images with their height and width."
         )
     counts = {len(array) for array in images}
@@ -97,7 +97,7 @@ def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
     if len(classes) < 2:
         label = next(label for of in pairs.values() for _, label in of if label)
         raise TenchError(
-            f"{label.where}: all labels are {label.read(0, 1).ravel()[0]!s}. Two classes are needed at least."
+            f"{label.where}: all labels are {label.read(0, 1).ravel()[0]!s}. At least two classes are needed."
         )
     splits = {split: _rows(tree, split, of, index) for split, of in values.items()}
     used = {id(array) for of in pairs.values() for pair in of for array in pair}
@@ -114,21 +114,21 @@ def _listing(arrays: Sequence[Array]) -> str:
 
 
 def may_be_labels(array: Array) -> bool:
-    """Whether an array has one entry, or one column per class, for each image."""
+    """Whether an array has one entry per image, or one column per class."""
     if array.dtype.kind in "US":
         return len(array.shape) == 1
     return array.dtype.kind in "uifb" and (len(array.shape) <= 2 or math.prod(array.shape[1:]) == 1)
 
 
 def _chosen(able: list[Array], asked: str | None, arrays: Sequence[Array], tree: Tree, what: str) -> list[Array]:
-    """The arrays that a person asked for; else those that are called so, or all that are able if none is."""
+    """The arrays that a person named; else those with a usual name, or all candidates if there is none."""
     if asked is None:
         names = IMAGE_NAMES if what == "image" else LABEL_NAMES
         return [array for array in able if array.word in names] or able
     found = [array for array in able if asked in (array.path, array.name)]
     found = found or [array for array in able if asked.lower() == array.word]
     if not found:
-        raise TenchError(f"{tree.source}: no array {asked!r} that can hold {what}s. {_listing(arrays)}")
+        raise TenchError(f"{tree.source}: no array {asked!r} with the shape of {what}s. {_listing(arrays)}")
     return found
 
 
@@ -138,7 +138,7 @@ _Pair = tuple[Array, Array | None]
 def _pairs(
     tree: Tree, images: list[Array], labels: list[Array], arrays: Sequence[Array]
 ) -> tuple[dict[str, list[_Pair]], list[str]]:
-    """The images and labels of each split that belong together, and notes."""
+    """The matching images and labels of each split, and notes."""
     of_path = {array.path: array for array in (*images, *labels)}
     by_split, notes = group_by_split(
         of_path, str(tree.source), "arrays", split_from=tree.options.split_from, root=tree.root.name
@@ -148,19 +148,19 @@ def _pairs(
         group = [of_path[path] for path in paths]
         these_images, these_labels = ([array for array in group if array in of] for of in (images, labels))
         if not these_images:
-            notes.append(f"{these_labels[0].path} has labels of {split}, but no array has images: it is left out.")
+            notes.append(f"{these_labels[0].path} has labels of {split}, but no array has its images: it is left out.")
             continue
         pairs[split] = _paired(tree, split, these_images, these_labels, arrays)
     if not any(label for of in pairs.values() for _, label in of):
         raise TenchError(
-            f"{tree.source}: {images[0].path} has images, but no array has their labels. {_listing(arrays)} Name them "
+            f"{tree.source}: {images[0].path} has images, but no array has the labels. {_listing(arrays)} Name them "
             "with --keys image=NAME,label=NAME."
         )
     return pairs, notes
 
 
 def _paired(tree: Tree, split: str, images: list[Array], labels: list[Array], arrays: Sequence[Array]) -> list[_Pair]:
-    """The pairs of one split: one, or one in each file of a numbered series."""
+    """The pairs of one split: one pair, or one for each file of a numbered series."""
     images = _by_name(images, IMAGE_NAMES)
     labels = _by_name([label for label in labels if len(label) in set(map(len, images))], LABEL_NAMES)
     if len(images) == 1 and len(labels) == 1:
@@ -184,7 +184,7 @@ def _paired(tree: Tree, split: str, images: list[Array], labels: list[Array], ar
 
 
 def _by_name(arrays: list[Array], names: Sequence[str]) -> list[Array]:
-    """Those with the first of these names that any has in each file, if more than one is there."""
+    """The arrays with the first of these names that occurs in each file, if there are several."""
     if len(arrays) < 2:
         return arrays
     for name in names:
@@ -194,9 +194,10 @@ def _by_name(arrays: list[Array], names: Sequence[str]) -> list[Array]:
 
 
 def _values(array: Array) -> npt.NDArray[Any]:
-    """The labels of an array, (N,) int64 or text; -1 or "" is none. Raises TenchError for what is no class."""
+    """The labels of an array, (N,) int64 or text; -1 or "" is none. Raises TenchError for a value that is not a
+    class."""
     if array.dtype.itemsize * math.prod(array.shape) > _MAX_LABEL_BYTES:
-        raise TenchError(f"{array.where}: has {array.shape} labels, too many to be read.")
+        raise TenchError(f"{array.where}: has labels of shape {array.shape}, too many to read.")
     values = array.read(0, len(array))
     if values.size == len(array):
         values = values.reshape(-1)
@@ -204,8 +205,8 @@ def _values(array: Array) -> npt.NDArray[Any]:
         return np.char.strip(values.astype(str))
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.floor(values)).all()):
         raise TenchError(
-            f"{array.where}: its labels are fractions ({values.ravel()[0]!s} first). A class is a whole number or "
-            "text. Name another array with --keys label=NAME."
+            f"{array.where}: its labels are fractions (the first is {values.ravel()[0]!s}). A class is a whole number "
+            "or text. Name another array with --keys label=NAME."
         )
     if values.ndim == 2:
         values = _from_columns(array, values)
@@ -215,19 +216,19 @@ def _values(array: Array) -> npt.NDArray[Any]:
         row = int(wrong[0])
         raise TenchError(
             f"{array.where}: entry {row:,} is {whole[row]:,}; a class is a whole number from 0 to {most - 1:,}, or -1 "
-            f"for none. {wrong.size:,} of the {len(whole):,} entries are like that."
+            f"for none. {wrong.size:,} of the {len(whole):,} entries are affected."
         )
     return whole
 
 
 def _from_columns(array: Array, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """The class of each row of one column per class. Raises TenchError if a row has several, or none."""
+    """The class of each row from one column per class. Raises TenchError if a row has several, or none."""
     wrong = np.flatnonzero(((values != 0) & (values != 1)).any(1) | (values.sum(1) != 1))
     if wrong.size:
         raise TenchError(
             f"{array.where}: has {values.shape[1]} columns, and row {int(wrong[0]):,} is "
-            f"{values[wrong[0]].tolist()[:20]}: one column of each row should be 1. {wrong.size:,} of the "
-            f"{len(values):,} rows are like that. Images with several labels or none cannot be read from arrays: name "
+            f"{values[wrong[0]].tolist()[:20]}: exactly one column of a row should be 1. {wrong.size:,} of the "
+            f"{len(values):,} rows are affected. Images with several labels or none cannot be read from arrays. Name "
             "another array with --keys label=NAME."
         )
     return np.asarray(values.argmax(1), np.int64)
@@ -239,13 +240,13 @@ _Labelled = list[tuple[Array, npt.NDArray[Any] | None]]
 def _classes(
     tree: Tree, splits: dict[str, _Labelled], arrays: Sequence[Array]
 ) -> tuple[Classes, dict[str, int] | None, list[str]]:
-    """The classes, the index of labels that are text (None: they are numbers), and notes."""
+    """The classes, the index of labels that are text (None for numbers), and notes."""
     values = {split: [found for _, found in of if found is not None] for split, of in splits.items()}
     every = [found for of in values.values() for found in of]
     kinds = {found.dtype.kind for found in every}
     if "U" in kinds:
         if kinds != {"U"}:
-            raise TenchError(f"{tree.source}: some arrays have labels as text, others as numbers. Write them alike.")
+            raise TenchError(f"{tree.source}: some arrays have labels as text, others as numbers. Use one form.")
         first = TRAIN if values.get(TRAIN) else next(split for split, of in values.items() if of)
         ids = sorted({str(text) for found in values[first] for text in np.unique(found)} - {""})
         index = {text: number for number, text in enumerate(ids)} | {"": -1}
@@ -265,7 +266,7 @@ def _classes(
     )
     if beside:
         return beside.classes, None, [*notes, f"The class names are from {beside.where}."]
-    notes.append("Nothing names the classes: they are only numbers. A classes.txt beside the file names them.")
+    notes.append("The classes are only numbers. To name them, put a classes.txt beside the file.")
     return Classes.numbered_to(count), None, notes
 
 
@@ -296,7 +297,7 @@ def _rows(tree: Tree, split: str, pairs: _Labelled, index: dict[str, int] | None
             columns[name].append(column)
     if len(encodings) > 1:
         raise TenchError(
-            f"{tree.source}: some arrays of {split} have their channels first, others last. Write them alike."
+            f"{tree.source}: some arrays of {split} have their channels first, others last. Use one order."
         )
     joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
     keys = numbered_keys(len(joined["label"]))
@@ -312,13 +313,13 @@ def _geometry(array: Array) -> tuple[int, int, int, str]:
     if array.shape[1] in (1, 3):
         return array.shape[2], array.shape[3], array.shape[1], PIXELS_CHW
     raise TenchError(
-        f"{array.where}: its shape {array.shape} is none of images: (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or "
-        "3 channels C. Volumes and other arrays are not read: save slices of them as images."
+        f"{array.where}: its shape {array.shape} is not that of images: (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 "
+        "or 3 channels C. Volumes and other arrays are not read. Save slices of them as images."
     )
 
 
 def _addressed(tree: Tree, array: Array, channels: int, encoding: str) -> tuple[str, int, int]:
-    """(file on disk, offset, channels) of an array's pixels as uint8: in place, else spooled. Alpha is dropped."""
+    """(file on disk, offset, channels) of an array's pixels as uint8: in place, else copied. Alpha is dropped."""
     if array.dtype == np.uint8 and channels != 4 and array.place is not None:
         return *array.place(), channels
     stored = min(channels, 3)
@@ -345,7 +346,7 @@ def _blocks(array: Array) -> Iterator[npt.NDArray[Any]]:
 
 
 def _scale(array: Array) -> int:
-    """What the values of an array are multiplied by to be pixels: 1 or 255. Raises TenchError if they are none."""
+    """The factor that turns the values of an array into pixels: 1 or 255. Raises TenchError if they are not pixels."""
     if array.dtype == np.uint8:
         return 1
     if array.dtype.kind == "b":
@@ -364,6 +365,6 @@ def _scale(array: Array) -> int:
     if low >= 0 and high <= 255 and whole:
         return 1
     raise TenchError(
-        f"{array.where}: its values ({array.dtype}) go from {low:.6g} to {high:.6g}. Pixels are whole numbers from 0 "
-        "to 255, or steps of 1/255 from 0 to 1. Save the images as uint8."
+        f"{array.where}: its values ({array.dtype}) range from {low:.6g} to {high:.6g}. Pixels are whole numbers from "
+        "0 to 255, or steps of 1/255 from 0 to 1. Save the images as uint8."
     )

@@ -1,8 +1,8 @@
-"""Where the images in an Arrow IPC file are: the stream that Hugging Face's `save_to_disk` writes, or the file form.
+"""The byte ranges of images in an Arrow IPC file: the stream of Hugging Face's `save_to_disk`, or the file form.
 
-Arrow keeps the bytes of a column one after the other, so images are addressed where they lie unless the file is
-compressed or the images are dictionary-encoded; then they are copied once into the cache. While the table is made, a
-file on disk is mapped, so that only offsets and labels are read; afterwards it is read like any other.
+Arrow stores the bytes of a column contiguously, so images are addressed in place unless the file is compressed or the
+images are dictionary-encoded; then they are copied once into the cache. While the table is built, a file on disk is
+mapped, so that only offsets and labels are read; afterwards it is read like any other.
 Source: Columnar.md of Apache Arrow (IPC streaming and file format).
 """
 
@@ -22,7 +22,7 @@ from tench.files import complete_file, require_space
 
 FILE_MAGIC, STREAM_MAGIC = b"ARROW1", b"\xff\xff\xff\xff"
 _FILE_HEAD_BYTES = 8
-"""Of the file form, before what is otherwise a stream."""
+"""The magic of the file form; a stream follows it."""
 
 _log = logging.getLogger("tench")
 
@@ -40,7 +40,8 @@ def schema_of(tree: Tree, name: str) -> Any:
 
 
 def open_file(tree: Tree, name: str) -> ImageFile:
-    """A file with its labels and the places of its images. Raises TenchError if it is damaged, or lacks the columns."""
+    """A file with its labels and the byte ranges of its images. Raises TenchError if it is damaged or lacks the
+    columns."""
     where = tree.place(name)
     path = on_disk(tree, name)
     try:
@@ -49,12 +50,12 @@ def open_file(tree: Tree, name: str) -> ImageFile:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first = str(error).partition("\n")[0].rstrip(".")
         raise TenchError(
-            f"{where}: cannot be read as Arrow ({first}). It is damaged or cut off: copy it again."
+            f"{where}: cannot be read as Arrow ({first}). It is damaged or cut off. Copy it again."
         ) from error
 
 
 def found_already(tree: Tree, files: Sequence[ImageFile]) -> None:
-    """The images of Arrow files are found when the files are opened."""
+    """Do nothing: the images of Arrow files are located when the files are opened."""
 
 
 def _opened(tree: Tree, name: str, path: Path, mapped: Any, where: str) -> ImageFile:
@@ -89,7 +90,7 @@ def _opened(tree: Tree, name: str, path: Path, mapped: Any, where: str) -> Image
 
 
 def _places(reader: Any, file: ImageFile, columns: Columns, base: int, size: int) -> bool:
-    """Add all rows with the places of their images; False if these do not lie in the file as they are."""
+    """Add all rows with the byte ranges of their images; False if these cannot be addressed in the file."""
     for batch in _batches(reader, columns):
         _add_labels(file, columns, batch)
         leaf = _leaf(batch.column(columns.image), columns)
@@ -131,7 +132,7 @@ def _spool(tree: Tree, file: ImageFile, columns: Columns, reader: Any) -> None:
 def _batches(reader: Any, columns: Columns) -> Iterator[Any]:
     for batch in reader:
         taken = batch.select([columns.image, columns.label])
-        taken.validate(full=True)  # offsets of a damaged file can lead anywhere
+        taken.validate(full=True)  # offsets of a damaged file can point anywhere
         yield taken
 
 
@@ -154,6 +155,6 @@ def _refuse_missing(file: ImageFile, leaf: Any, lengths: Any) -> None:
     if absent.any():
         row = len(file.length) + int(absent.argmax())
         raise TenchError(
-            f"{file.row(row)}: holds no image in {file.leaf!r}. Images that a file only names by their path are not "
-            "read: write it again with the images inside, or take the row out."
+            f"{file.row(row)}: holds no image in {file.leaf!r}. Images that are only referred to by path are not "
+            "read. Write the file again with the images inside, or remove the row."
         )

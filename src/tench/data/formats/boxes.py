@@ -1,10 +1,10 @@
-"""The annotations that ImageNet comes with, and the boxes in them, put beside a table's images when asked for.
+"""ImageNet's annotations and the boxes in them, added to a table on request.
 
-They are XML files in the manner of PASCAL VOC: in archives that lie beside the images (ILSVRC2012_bbox_*), unpacked
-from those, or in Kaggle's `Annotations`. An annotation belongs to the image of the same file name, whatever it says
-inside. The rules for boxes are those of the record sets that TensorFlow's Slim made: sides in parts of the size that
-the annotation names, swapped where reversed, cut at the image's edge; empty boxes and those of another class dropped.
-Archives are read from front to back, which needs no second copy on disk, and about ten seconds for 100,000 files.
+They are PASCAL VOC XML files: in archives beside the images (ILSVRC2012_bbox_*), unpacked, or in Kaggle's
+`Annotations`. An annotation belongs to the image of the same file name, whatever it says inside. Boxes follow the rules
+of TensorFlow Slim's record sets: coordinates relative to the size in the annotation, swapped if reversed, clipped to
+the image; empty boxes and those of another class dropped. Archives are read sequentially, which needs no second copy on
+disk.
 """
 
 import dataclasses
@@ -34,13 +34,13 @@ _ARCHIVE = re.compile(r"ILSVRC2012_bbox_(train|val)\w*\.(tar\.gz|tgz|tar)")
 _XML = re.compile(r"(n\d{8}_\d+|ILSVRC20\d\d_(val|test)_\d{8})\.xml")
 
 _PACKAGE = re.compile(r"imagenet[-_]object[-_]localization[^/]*\.(tar|tar\.gz|tgz|zip)")
-"""How Kaggle's archives of ImageNet are called: one that holds the folder ILSVRC, and a .zip around it."""
+"""Names of Kaggle's ImageNet archives: one that holds the folder ILSVRC, and a .zip around it."""
 
 
 class Object(NamedTuple):
-    """One object of an annotation: its class as written, and xmin, ymin, xmax, ymax in parts of the image's sides.
+    """One object of an annotation: its class as written, and xmin, ymin, xmax, ymax relative to the image's sides.
 
-    The box is as in the file: it may leave the image, or be reversed.
+    The box is as in the file: it may extend beyond the image, or be reversed.
     """
 
     name: str
@@ -53,7 +53,7 @@ _Annotations = dict[str, list[Object]]
 
 @dataclasses.dataclass
 class _Counts:
-    """What became of boxes on the way into a table."""
+    """Counts of boxes by what happened to them."""
 
     repaired: int = 0
     empty: int = 0
@@ -61,10 +61,9 @@ class _Counts:
 
 
 def attach(tree: Tree, contents: Contents) -> Contents:
-    """What a layout has read from a tree, with the boxes of its images: each row gets a list, an empty one where no
-    annotation names it.
+    """The contents read from a tree, with the boxes of its images: a list for each row, empty if no annotation exists.
 
-    A box is [xmin, ymin, xmax, ymax], 0 <= min < max <= 1. Raises TenchError where the source has no annotations, none
+    A box is [xmin, ymin, xmax, ymax], 0 <= min < max <= 1. Raises TenchError if the source has no annotations, none
     that fits, or a damaged one.
     """
     found, notes = _annotations(tree)
@@ -78,13 +77,13 @@ def attach(tree: Tree, contents: Contents) -> Contents:
         notes.append(f"{split} has {num_boxes:,} boxes in {num_annotated:,} of its {len(boxes):,} images.")
     if num_used == 0:
         raise TenchError(
-            f"{tree.source}: has {len(found):,} annotations, but none that is named after one of its images (the first "
-            f"is {min(found)}.xml). They are of other images."
+            f"{tree.source}: has {len(found):,} annotations, but none has the name of one of its images (the first "
+            f"is {min(found)}.xml). They belong to other images."
         )
     if others := len(found) - num_used:
-        notes.append(f"{others:,} annotations are of no image here.")
+        notes.append(f"{others:,} annotations match no image here.")
     if counts.repaired:
-        notes.append(f"{counts.repaired:,} boxes were reversed or left the image: they were put right.")
+        notes.append(f"{counts.repaired:,} boxes were reversed or extended beyond the image: they were corrected.")
     if counts.empty or counts.of_others:
         notes.append(
             f"{counts.empty + counts.of_others:,} boxes were dropped: {counts.empty:,} empty, {counts.of_others:,} "
@@ -97,7 +96,7 @@ def attach(tree: Tree, contents: Contents) -> Contents:
 def _boxes_of(
     rows: Rows, class_ids: Sequence[str], found: _Annotations, counts: _Counts
 ) -> tuple[list[list[list[float]]], int]:
-    """The boxes of each row, and how many rows are annotated."""
+    """The boxes of each row, and the number of annotated rows."""
     known = frozenset(class_ids)
     nothing: list[list[float]] = []
     boxes, num_annotated = [], 0
@@ -122,7 +121,7 @@ def _boxes_of(
 
 
 def _put_right(box: tuple[float, float, float, float]) -> list[float] | None:
-    """A box with its sides in order and inside the image; None where nothing of it is left."""
+    """A box with its sides in order and clipped to the image; None if it is empty."""
     left, right = sorted((min(max(box[0], 0.0), 1.0), min(max(box[2], 0.0), 1.0)))
     top, bottom = sorted((min(max(box[1], 0.0), 1.0), min(max(box[3], 0.0), 1.0)))
     return [left, top, right, bottom] if left < right and top < bottom else None
@@ -154,11 +153,11 @@ def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
                 found[image] = objects(data, where)
     if not found:
         raise TenchError(
-            f"{tree.source}: has no annotations, which boxes are read from. Put into it one or more of: {WOULD_DO}."
+            f"{tree.source}: has no annotations, which contain the boxes. Put into it one or more of: {WOULD_DO}."
         )
     notes = [f"Boxes are from {', '.join(places)}."]
     if repeated:
-        notes.append(f"{repeated:,} annotations are of images that have one already: the first, in this order, counts.")
+        notes.append(f"{repeated:,} annotations repeat an image: the first, in this order, counts.")
     return found, notes
 
 
@@ -172,7 +171,7 @@ def _files(tree: Tree) -> list[str]:
 
 
 def packages(tree: Tree, folder: str = "") -> list[str]:
-    """Kaggle's archives directly in a folder of a tree ("" is the root), the innermost kind first."""
+    """Kaggle's archives directly in a folder of a tree ("" is the root), the innermost first."""
     kinds = (".tar", ".gz", ".tgz", ".zip")
     cut = len(folder) + 1 if folder else 0
     start = f"{folder}/imagenet" if folder else "imagenet"
@@ -182,7 +181,7 @@ def packages(tree: Tree, folder: str = "") -> list[str]:
 
 
 def package_opened(tree: Tree, until: Callable[[Tree], bool]) -> Tree:
-    """A tree with Kaggle's archive in its root opened, and then the one in that, until it has what is looked for."""
+    """Open Kaggle's archive in a tree's root, and then the one inside, until `until` is true of the tree."""
     folder = ""
     while not until(tree) and (found := packages(tree, folder)):
         folder = found[0]
@@ -202,17 +201,17 @@ def _of_files(tree: Tree, names: Sequence[str]) -> Iterator[tuple[str, str, byte
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Refuses a document type: annotations need none, and entities are declared there."""
+    """Refuses a document type: annotations need none, and entities are declared in it."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("it declares a document type, which no annotation needs")
 
 
 def objects(data: bytes, where: str) -> list[Object]:
-    """The objects of an annotation, an XML file in the manner of PASCAL VOC.
+    """The objects of an annotation, a PASCAL VOC XML file.
 
-    Its `<filename>` is not looked at: some hold only "%s". Boxes are relative to the size that the file names, which is
-    what annotators saw and may differ from the image's. Raises TenchError where it is no such file.
+    Its `<filename>` is ignored: some hold only "%s". Boxes are relative to the size in the file, which is the size
+    annotators saw and may differ from the image's. Raises TenchError if it is not such a file.
     """
     try:
         parser = ElementTree.XMLParser(target=_Builder())
@@ -231,7 +230,7 @@ def objects(data: bytes, where: str) -> list[Object]:
         return found
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise TenchError(
-            f"{where}: is no annotation in the manner of PASCAL VOC ({error}). Restore the file from its archive, or "
+            f"{where}: is not a PASCAL VOC annotation ({error}). Restore the file from its archive, or "
             "download that again."
         ) from error
 
@@ -248,9 +247,9 @@ def _number(element: Any, path: str) -> float:
 
 
 def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of the wanted files of a tar archive of small files, compressed or not, in the archive's order.
+    """(name, bytes) of the wanted files of a tar archive of small files, compressed or not, in archive order.
 
-    Raises TenchError for an archive that is damaged or cut short, and for what no such archive holds.
+    Raises TenchError if the archive is damaged, cut off, or has members it should not have.
     """
     where, limits = str(tree.root / name), tree.limits
     with tree.open(name) as file:
@@ -263,7 +262,7 @@ def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tup
             if num_bytes > limits.annotation_bytes:
                 raise TenchError(
                     f"{where}: {shown(member)} claims {num_bytes:,} bytes; at most {limits.annotation_bytes:,} are "
-                    "read. The archive is damaged: copy or download it again."
+                    "read. The archive is damaged. Copy or download it again."
                 )
             data = pread(num_bytes, offset)
             if len(data) < num_bytes:
@@ -282,9 +281,9 @@ def _pread(file: BinaryIO) -> Pread:
 
 
 def loose(tree: Tree, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of small files of a tree, in the order in which they lie on disk.
+    """(name, bytes) of small files of a tree, in their order on disk.
 
-    They do not join the stamp one by one: the folder or the archive that holds them is in it already.
+    They do not join the stamp: the folder or archive that holds them is already in it.
     """
     positions = np.array([tree.index(name) for name in names], np.int64)
     in_order = positions[np.lexsort((tree.offset[positions], tree.shard[positions]))].tolist()

@@ -1,4 +1,4 @@
-"""Files that name classes which are otherwise only numbers, as they lie beside lists, record files and shards.
+"""Files with class names, as they lie beside lists, record files and shards that hold only numbers.
 
     label_wordnetid.csv, *_categories.csv    0,n01440764                       NNabla; an index and the id
     imagenet_class_index.json                {"0": ["n01440764", "tench"]}     Keras
@@ -8,10 +8,10 @@
     label_words.csv, label_to_content.json   0,"tench, Tinca tinca"            words only: no ids
 
 One rule for all text: a line is a WordNet id and names, or an id, a TAB and names, or as a whole a name; an index may
-stand before any of these. A class's number is its line, so that an empty line in between and an index that is not
-the line's place are errors: they would shift labels. A name that is given out for two classes (crane) is no id. Two
-files that contradict each other are both refused, for the numberings of ImageNet agree nowhere. Which counts fit is
-for the layouts to say.
+precede any of these. A class's number is its line, so an empty line in between and an index that differs from the
+line's position are errors: they would shift labels. A name of two classes (crane) is not an id. Two files that
+contradict each other are both refused, because the numberings of ImageNet differ everywhere. The layouts decide which
+number of classes fits.
 """
 
 import csv
@@ -39,9 +39,9 @@ FILES = (
     "label_words.csv",
     "label_to_content.json",
 )
-"""In the order in which they are preferred."""
+"""In order of preference."""
 CLASSES_TXT, CLASSES_JSON = "classes.txt", "imagenet_class_index.json"
-"""What we write: text, and for ids that text cannot hold, JSON."""
+"""The file that tench writes: text, and JSON for ids that text cannot hold."""
 _WORDS_ONLY = ("label_words.csv", "label_to_content.json")
 
 _WNID_LINE = re.compile(rf"({WNID.pattern})(?:\s+(.*))?", re.ASCII)
@@ -50,7 +50,7 @@ _INDEX_LINE = re.compile(r"(\d+)(?:\s*[\s,:]\s*(.+))?", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class ClassFile:
-    """The classes that a file names, by number. ids: None where the file has only words for people."""
+    """The classes that a file names, by number. ids: None if the file has only words for people."""
 
     where: str
     ids: tuple[str, ...] | None
@@ -65,7 +65,7 @@ class ClassFile:
 
     @property
     def classes(self) -> Classes:
-        """Where there are no ids, the classes stay numbers, with names for people."""
+        """The classes; without ids they stay numbers, with names for people."""
         if self.ids is None:
             return Classes(tuple(map(str, range(len(self)))), self.names, numbered=True)
         return Classes(self.ids, self.names)
@@ -74,8 +74,8 @@ class ClassFile:
 def class_files(read: Callable[[str], Mapping[str, str]], prefix: str = "") -> list[ClassFile]:
     """The files that name classes, the preferred one first.
 
-    read: gives the text of each file of a name, by what to call the file. prefix: of `categories.csv`, as in
-    `caltech101_categories.csv`. Raises TenchError for a file that is damaged.
+    read: returns the text of each file of a name, by its name for messages. prefix: of `categories.csv`, as in
+    `caltech101_categories.csv`. Raises TenchError for a damaged file.
     """
     found = []
     for name in FILES:
@@ -85,7 +85,7 @@ def class_files(read: Callable[[str], Mapping[str, str]], prefix: str = "") -> l
 
 
 def parse(text: str, where: str, name: str) -> ClassFile:
-    """The classes in the text of a file called `name`, one of FILES. Raises TenchError for one that is damaged."""
+    """The classes in the text of a file called `name`, one of FILES. Raises TenchError if it is damaged."""
     pairs = _entries(text.replace("\r\n", "\n").replace("\r", "\n"), where, name)
     ids = [class_id for class_id, _ in pairs]
     place_of: dict[str, int] = {}
@@ -93,7 +93,7 @@ def parse(text: str, where: str, name: str) -> ClassFile:
         first = place_of.setdefault(class_id, place)
         if first != place and WNID.fullmatch(class_id):
             if name.endswith(".txt"):
-                raise TenchError(f"{where}, line {place + 1}: {class_id} is in line {first + 1} already.")
+                raise TenchError(f"{where}, line {place + 1}: {class_id} is already in line {first + 1}.")
             raise TenchError(f"{where}: {class_id} is class {first} and class {place}. Correct or remove it.")
     names = tuple(more or known for (_, more), known in zip(pairs, names_of(ids), strict=True))
     unique = len(place_of) == len(ids) and name not in _WORDS_ONLY
@@ -101,7 +101,7 @@ def parse(text: str, where: str, name: str) -> ClassFile:
 
 
 def agreed(found: Sequence[ClassFile]) -> tuple[ClassFile | None, list[str]]:
-    """The file to use, one with ids before one with words, and a note if none is because two contradict each other."""
+    """The file to use (one with ids before one with words), and a note if none is because two contradict each other."""
     if not found:
         return None, []
     first = next((file for file in found if file.ids is not None), found[0])
@@ -109,22 +109,22 @@ def agreed(found: Sequence[ClassFile]) -> tuple[ClassFile | None, list[str]]:
         if (number := _contradiction(first, other)) is not None:
             note = (
                 f"{first.where} and {other.where} contradict each other: class {number} is {first.names[number]!r} or "
-                f"{other.names[number]!r}. Neither is used; take away the one that is not of this list."
+                f"{other.names[number]!r}. Neither is used. Remove the one that does not belong to this list."
             )
             return None, [note]
     return first, []
 
 
 def text_of(classes: Classes) -> dict[str, str]:
-    """The file that names these classes in their order, by its name, for what holds only numbers; none where they are
-    only numbers themselves.
+    """The file that names these classes in order, by its name, for layouts that hold only numbers; empty if the classes
+    are only numbers themselves.
     """
     names = [" ".join(name.split()) for name in classes.names]
     if classes.numbered:
         return {} if names == list(classes.ids) else {"label_words.csv": words_csv(classes)}
     pairs = list(zip(classes.ids, names, strict=True))
     lines = [class_id if class_id == name else f"{class_id}\t{name}" for class_id, name in pairs]
-    if any(_INDEX_LINE.fullmatch(line) for line in lines):  # which would be taken for numbered lines
+    if any(_INDEX_LINE.fullmatch(line) for line in lines):  # they would be read as numbered lines
         lines = [f"{number}\t{line}" for number, line in enumerate(lines)]
     text = "".join(f"{line}\n" for line in lines)
     if _ids_in(text) == classes.ids:
@@ -133,7 +133,7 @@ def text_of(classes: Classes) -> dict[str, str]:
 
 
 def _ids_in(text: str) -> tuple[str, ...] | None:
-    """What a text names as ids: not what was written, where these hold TABs, or begin or end with a space."""
+    """The ids that a text names; they differ from the written ones if those hold TABs, or begin or end with a space."""
     try:
         return parse(text, CLASSES_TXT, CLASSES_TXT).ids
     except TenchError:
@@ -149,7 +149,7 @@ def words_csv(classes: Classes) -> str:
 
 
 def _entries(text: str, where: str, name: str) -> list[tuple[str, str]]:
-    """(id, words) of each class in the order of numbers; words are "" where there are none."""
+    """(id, words) of each class in number order; words are "" if there are none."""
     if name.endswith(".json"):
         return _json_entries(text, where)
     return _csv_entries(text, where) if name.endswith(".csv") else _line_entries(text, where)
@@ -158,14 +158,14 @@ def _entries(text: str, where: str, name: str) -> list[tuple[str, str]]:
 def _line_entries(text: str, where: str) -> list[tuple[str, str]]:
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty; each line is a class, numbered by its place.")
+        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty, but each line is a class, in order.")
     indexed = [match for line in lines if (match := _INDEX_LINE.fullmatch(line))]
     if len(indexed) == len(lines) and any(match[2] for match in indexed):
         for place, match in enumerate(indexed):
             if int(match[1]) != place:
                 raise TenchError(
-                    f"{where}, line {place + 1}: is numbered {match[1]}, but stands at the place of {place}. Sort the "
-                    "lines by their numbers, from 0, or take the numbers off."
+                    f"{where}, line {place + 1}: has the number {match[1]}, but its position is {place}. Sort the "
+                    "lines by their numbers, from 0, or remove the numbers."
                 )
         lines = [match[2] or match[1] for match in indexed]
     wordnet = [match for line in lines if (match := _WNID_LINE.fullmatch(line))]
@@ -197,13 +197,13 @@ def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
         return [(str(class_id), str(words)) for class_id, words in entries]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise TenchError(
-            f'{where}: should be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers counting from 0. '
+            f'{where}: should be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers from 0 upwards. '
             "Correct or remove it."
         ) from None
 
 
 def _contradiction(one: ClassFile, other: ClassFile) -> int | None:
-    """The first class for which two files have different words, if they differ on more than half."""
+    """The first class for which two files have different words, if more than half of the words differ."""
     differ = [
         number for number, (a, b) in enumerate(zip(one.names, other.names, strict=False)) if _plain(a) != _plain(b)
     ]

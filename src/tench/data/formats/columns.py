@@ -1,8 +1,8 @@
-"""Columns of images and labels in Parquet and Arrow files: which they are, and the data set that they make.
+"""Columns of images and labels in Parquet and Arrow files, and the data set made from them.
 
-An image is a struct {bytes, path} or plain binary. A label is a number, whose name the schema's metadata may tell, or a
-name; -1 and null are none. Where every labelled image has its WordNet id once more at the end of its path (as in
-n01440764_10026_n01440764.JPEG), these ids are the classes, and the key is the name without it. Where paths are missing
+An image is a struct {bytes, path} or plain binary. A label is a number, which the schema's metadata may name, or a
+name; -1 and null mean unlabelled. If every labelled image repeats its WordNet id at the end of its path (as in
+n01440764_10026_n01440764.JPEG), these ids are the classes, and the key is the name without it. If paths are missing
 or not unique, keys are numbers in the order of files and rows.
 Source: features/features.py of Hugging Face's datasets.
 """
@@ -34,16 +34,16 @@ NO_LABEL = -1
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "bytes", "pixel_values")
 LABEL_COLUMNS = (*_LISTED_LABELS, "fine_label", "cls")
-"""The first of these names that a file has is used, in any case of letters."""
+"""The first of these names that a file has is used, in any case."""
 
 
 @dataclasses.dataclass
 class ImageFile:
-    """A file: what its end says, its labels and paths by row, and, once they are found, the images' bytes in `shard`.
+    """A file: its metadata, its labels and paths by row, and, once located, the byte ranges of its images in `shard`.
 
     image, label: the names of columns. leaf: the column of bytes itself, "image.bytes" or "image"; number: its
-    position. num_bytes: of all images, as the file says. labels: numbers, or if text is true names; NO_LABEL or "" for
-    null. class_names: of number labels, from the metadata. offset, length: bytes.
+    position. num_bytes: of all images, according to the file. labels: numbers, or names if text is true; NO_LABEL or ""
+    for null. class_names: of number labels, from the metadata. offset, length: bytes.
     """
 
     name: str
@@ -72,7 +72,7 @@ class ImageFile:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The columns that a file's schema has for us; see ImageFile. has_path: images have a path beside their bytes."""
+    """The columns of a file's schema that are used; see ImageFile. has_path: images have a path beside their bytes."""
 
     image: str
     leaf: str
@@ -83,30 +83,28 @@ class Columns:
 
 
 def columns_of(schema: Any, where: str, keys: RecordKeys) -> Columns:
-    """The columns of images and labels. Raises TenchError if there are none, or others than were asked for."""
+    """The columns of images and labels. Raises TenchError if they are missing, or the named ones do not exist."""
     found = ", ".join(f"{field.name} ({field.type})" for field in schema)
     for what, asked in (("image", keys.image), ("label", keys.label)):
         if asked is not None and asked not in schema.names:
-            raise TenchError(
-                f"{where}: has no column {asked!r}, which is to hold the {what}s. Its columns are: {found}."
-            )
+            raise TenchError(f"{where}: has no column {asked!r} for the {what}s. Its columns are: {found}.")
     image = keys.image or image_column(schema)
     label = keys.label or _column(schema.names, LABEL_COLUMNS)
     if image is None or not _is_image(schema.field(image).type):
         raise TenchError(
-            f"{where}: has no column of images, which is binary or a struct with binary bytes, or has several that "
-            f"are not called image. Its columns are: {found}. Name the one to use with --keys image=COLUMN."
+            f"{where}: has no column of images (binary, or a struct with binary bytes), or has several and none "
+            f"is called image. Its columns are: {found}. Name the one to use with --keys image=COLUMN."
         )
     if label is None:
         raise TenchError(
-            f"{where}: has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Name the one "
-            "that has them with --keys label=COLUMN."
+            f"{where}: has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Name the right "
+            "one with --keys label=COLUMN."
         )
     kind = schema.field(label).type
     text = _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
     if not text and not pa.types.is_integer(kind):
         raise TenchError(
-            f"{where}: the labels in column {label!r} are {kind}; whole numbers or names are expected. Name another "
+            f"{where}: the labels in column {label!r} are {kind}; expected whole numbers or names. Name another "
             f"column with --keys label=COLUMN. Its columns are: {found}."
         )
     leaf = f"{image}.bytes" if _child(schema.field(image).type, "bytes") else image
@@ -116,7 +114,7 @@ def columns_of(schema: Any, where: str, keys: RecordKeys) -> Columns:
 
 
 def image_column(schema: Any) -> str | None:
-    """The column that holds images: the one with a known name, or the only one that can."""
+    """The column that holds images: the one with a known name, or the only possible one."""
     able = [field.name for field in schema if _is_image(field.type)]
     return _column(able, IMAGE_COLUMNS) or (able[0] if len(able) == 1 else None)
 
@@ -124,9 +122,9 @@ def image_column(schema: Any) -> str | None:
 def contents_of(
     tree: Tree, files: list[ImageFile], find_images: Callable[[Tree, Sequence[ImageFile]], None]
 ) -> Contents:
-    """The data set of these files. find_images: tells where the images of files are.
+    """The data set of these files. find_images: locates the images in files.
 
-    Raises TenchError if the files do not fit together, or a label is no class.
+    Raises TenchError if the files do not fit together, or a label is not a class.
     """
     by_split, notes = _by_split(tree, files)
     files = [file for members in by_split.values() for file in members]
@@ -135,7 +133,7 @@ def contents_of(
     naming = _by_text(by_split) if files[0].text else _by_number(tree, files)
     if len(naming.classes) < 2:
         found = ", ".join(naming.classes.ids) or "none"
-        raise TenchError(f"{files[0].where}: two classes are needed at least, and its images are of these: {found}.")
+        raise TenchError(f"{files[0].where}: at least two classes are needed, and its images are of these: {found}.")
     find_images(tree, files)
     splits = {split: _rows(split, members, naming, notes) for split, members in by_split.items()}
     told = f"Images are the column {files[0].image}, labels the column {files[0].label}."
@@ -162,7 +160,7 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
             )
         if file.class_names != files[0].class_names:
             raise TenchError(
-                f"{file.where}: its metadata name other classes than those of {files[0].where}. Give each by itself."
+                f"{file.where}: its metadata name other classes than those of {files[0].where}. Give each separately."
             )
     of_name = {file.name: file for file in files}
     by_split, notes = group_by_split(
@@ -181,7 +179,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
             if label == none and split != "test":
                 raise TenchError(
                     f"{file.row(row)}: has no label; only images of the split test may lack one. Correct the file, or "
-                    "take the row out."
+                    "remove the row."
                 )
             if not file.text and not NO_LABEL <= label < most:
                 found = "too large for a class" if names is None else f"there are names for {most} classes"
@@ -200,7 +198,7 @@ def _by_text(by_split: Mapping[str, Sequence[ImageFile]]) -> _Naming:
         if unknown := set(file.labels) - index.keys():
             row = next(row for row, label in enumerate(file.labels) if label in unknown)
             raise TenchError(
-                f"{file.row(row)}: {file.labels[row]!r} is none of the {len(ids)} classes of {first[0].where}. Both "
+                f"{file.row(row)}: {file.labels[row]!r} is not one of the {len(ids)} classes of {first[0].where}. Both "
                 "must have the same classes."
             )
     return _Naming(Classes.of(ids, names_of(ids)), index)
@@ -211,7 +209,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
     names = files[0].class_names
     numbers = sorted(set[int]().union(*(file.labels for file in files)) - {NO_LABEL})
     if not numbers and names is None:
-        raise TenchError(f"{files[0].where}: its images have no labels, and no other file was given that has them.")
+        raise TenchError(f"{files[0].where}: its images have no labels, and no other file has them.")
     count = numbers[-1] + 1 if names is None else len(names)
     if wnids := _wnids(files):
         ids = [wnids[number] for number in numbers]
@@ -220,7 +218,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
             ids = list(imagenet())
         notes = []
         if len(ids) < count:
-            notes.append(f"{count - len(ids)} of the {count} classes have no images here: they are left out.")
+            notes.append(f"{count - len(ids)} of the {count} classes have no images here and are left out.")
         index = {number: ids.index(wnids[number]) for number in numbers} | {NO_LABEL: NO_LABEL}
         return _Naming(Classes.of(ids, names_of(ids)), index, appended=True, notes=tuple(notes))
     index = {number: number for number in (NO_LABEL, *numbers)}
@@ -229,17 +227,17 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
         listed, notes = agreed([one for one in beside if len(one) >= count])
         if listed is not None:
             return _Naming(listed.classes, index, notes=(*notes, f"The class names are from {listed.where}."))
-        note = "Nothing names the classes of the files: they are numbers only."
+        note = "The classes of the files are only numbers."
         return _Naming(Classes.numbered_to(count), index, notes=(note,))
     if len(set(names)) == count:
         return _Naming(Classes.of(names, names_of(names)), index)
-    # Such as ImageNet's two cranes: then the names are for people, and no ids.
+    # Such as ImageNet's two cranes: then the names are only for people.
     return _Naming(Classes(tuple(map(str, range(count))), names, numbered=True), index)
 
 
 def _wnids(files: Sequence[ImageFile]) -> dict[int, str] | None:
-    """The WordNet id of each label, if all labelled images end in one. Raises TenchError where they contradict."""
-    first: dict[int, tuple[str, str]] = {}  # by label: the id, and the row that tells it
+    """The WordNet id of each label, if all labelled images end in one. Raises TenchError if they contradict."""
+    first: dict[int, tuple[str, str]] = {}  # by label: the id, and its row
     label_of: dict[str, int] = {}
     for file in files:
         names = file.class_names if all(map(WNID.fullmatch, file.class_names or ())) else None
@@ -254,20 +252,20 @@ def _wnids(files: Sequence[ImageFile]) -> dict[int, str] | None:
                 if names and names[label] != wnid:
                     raise TenchError(
                         f"{file.row(row)}: the path {path} says class {wnid}, but by the file's metadata the label "
-                        f"{label} is {names[label]}. Do not use this file before it is known which is right."
+                        f"{label} is {names[label]}. Do not use this file until it is clear which is right."
                     )
             other, where = first[label]
             if other != wnid or label_of.setdefault(wnid, label) != label:
                 more = f"{other} in {where}" if other != wnid else f"that class has {label_of[wnid]}"
                 raise TenchError(
                     f"{file.row(row)}: the path {path} says class {wnid} with the label {label}, but {more}. Do not "
-                    "use this file before it is known which is right, the labels or the paths."
+                    "use this file until it is clear which is right, the labels or the paths."
                 )
     return {label: wnid for label, (wnid, _) in first.items()}
 
 
 def _split_path(path: str | None) -> tuple[str, str]:
-    """A path without the WordNet id that Hugging Face appended, and this id; "" where there is none."""
+    """A path without the WordNet id that Hugging Face appended, and this id; "" if it has none."""
     stem, suffix = os.path.splitext(path or "")
     before, _, last = stem.rpartition("_")
     return (before + suffix, last) if before and WNID.fullmatch(last) else (path or "", "")
@@ -281,7 +279,7 @@ def _rows(split: str, files: Sequence[ImageFile], naming: _Naming, notes: list[s
     keys = keys_of(paths, [None if nameless or label == NO_LABEL else ids[label] for label in labels])
     if "" in paths or len(set(keys)) < len(keys):
         keys = numbered_keys(len(paths))
-        notes.append(f"The paths of {split} do not tell its images apart: their keys are numbers, by file and row.")
+        notes.append(f"The paths of {split} are not unique, so the keys are numbers, by file and row.")
     shards = list(dict.fromkeys(file.shard for file in files))
     return Rows(
         shards=shards,
@@ -294,7 +292,7 @@ def _rows(split: str, files: Sequence[ImageFile], naming: _Naming, notes: list[s
 
 
 def _child(kind: Any, name: str) -> Any:
-    """The type of a struct's field, None where there is no such struct or field."""
+    """The type of a struct's field, None if there is no such struct or field."""
     position = kind.get_field_index(name) if pa.types.is_struct(kind) else -1
     return kind.field(position).type if position >= 0 else None
 

@@ -1,6 +1,6 @@
-"""What the `.json` of a WebDataset sample says of its image: label, file name, and as we write them labels and boxes.
+"""The `.json` of a WebDataset sample: label, file name, and for shards that tench wrote, labels and boxes.
 
-Other programs have fields of these names for other things, so what has not just the form that is meant does not count.
+Other programs use fields of these names for other things, so a field counts only if it has the expected form.
 """
 
 import re
@@ -11,7 +11,7 @@ from tench.data.files.names import is_image_name
 
 _NUMBER_FIELDS = ("label", "cls", "class")
 _TEXT_FIELDS = ("wnid", "synset", "label", "cls", "class", "class_name", "classname")
-"""Fields that give the label: as a number, or where none does, as text."""
+"""Fields that give the label: as a number, or if there is none, as text."""
 ID_FIELDS = (*_TEXT_FIELDS, "name")
 """Fields that name the classes of numbers, if each number has one text in all samples, and no two have the same."""
 _FILE_FIELDS = ("filename", "file_name")

@@ -1,8 +1,8 @@
-"""The labels of ILSVRC2012's val, in the six forms in which they are given out, and what a devkit says of the classes.
+"""The labels of ILSVRC2012's val, in the six forms in which they are published, and a devkit's class list.
 
-Labels are by file name, never by the position in a listing; the devkit's own numbering of the classes is mapped by
-WordNet id. Where several forms are present the first in the order of `FORMS` is used, and all must agree: reading them
-all takes seconds longer than one, and finds the file that belongs to another set.
+Labels are matched by file name, never by position in a listing; the devkit's own class numbers are mapped by WordNet
+id. If several forms are present, the first in the order of `FORMS` is used, and all must agree: reading all of them
+is slower than reading one, but finds a file that belongs to another set.
 """
 
 import csv
@@ -23,16 +23,16 @@ WOULD_DO = (
     "(packed or unpacked), LOC_val_solution.csv, or imagenet_2012_validation_synset_labels.txt (also as "
     "synset_labels.txt)"
 )
-"""The files that give val its labels, for messages."""
+"""The files with val's labels, for messages."""
 
 _META = ("meta.mat", "meta_clsloc.mat")
 _GROUND_TRUTH = re.compile(r"ILSVRC20\d\d_(clsloc_)?validation_ground_truth\.txt")
 _ID_FIELD = re.compile(r"ILSVRC20\d\d_(CLSLOC_)?ID")
 _VAL_XML = re.compile(r"ILSVRC2012_val_\d{8}\.xml")
 _TASK_3 = "devkit_t3"
-"""The dogs' devkit numbers its own 120 classes: not these labels."""
+"""The dogs' devkit numbers its own 120 classes, so its labels are different."""
 _AS_TEXT = {"Scottish_deerhound": "n02092002"}
-"""Annotations of dogs have this word where the WordNet id belongs."""
+"""In annotations of dogs this word replaces the WordNet id."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Labels:
     """The labels of val as one source has them.
 
     place: the source, for messages. wnid: the class by the image's name without suffix. line: of each, in the source
-    (0 where it has no lines). classes: the ids that the source lists, sorted. names, num_train: what a devkit says of
-    the classes, else empty. is_list: whether line k stands for image k, so that there must be as many.
+    (0 if it has no lines). classes: the ids that the source lists, sorted. names, num_train: a devkit's data on the
+    classes, else empty. is_list: whether line k is for image k, so that the counts must match.
     """
 
     place: str
@@ -60,7 +60,7 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A place that val's labels can be read from. names: of the file, or of the XML files of a folder."""
+    """A place to read val's labels from. names: of the file, or of the XML files of a folder."""
 
     tree: Tree
     form: str
@@ -71,12 +71,12 @@ class Source:
         return self.form.startswith("devkit")
 
     def read(self) -> Labels:
-        """Its labels. Raises TenchError where it is damaged or contradicts itself."""
+        """Its labels. Raises TenchError if it is damaged or contradicts itself."""
         return FORMS[self.form][1](self.tree, self.names)
 
 
 def sources(tree: Tree) -> list[Source]:
-    """Where in a tree labels of val are, by the names of files alone, in the order in which they are preferred."""
+    """The places in a tree with labels of val, by file names alone, in order of preference."""
     found: dict[str, list[list[str]]] = {form: [] for form in FORMS}
     folders: dict[str, list[str]] = {}
     for name in tree.names:
@@ -95,7 +95,7 @@ def sources(tree: Tree) -> list[Source]:
 
 
 def refuse_disagreement(labels: Sequence[Labels]) -> None:
-    """Raise TenchError, naming the first image and both places, where two sources label an image differently."""
+    """Raise TenchError, naming the first image and both places, if two sources label an image differently."""
     for other in labels[1:]:
         first = labels[0]
         both = sorted(first.wnid.keys() & other.wnid.keys())
@@ -103,7 +103,7 @@ def refuse_disagreement(labels: Sequence[Labels]) -> None:
             image = differ[0]
             raise TenchError(
                 f"{image} has class {first.wnid[image]} in {first.where(image)}, but {other.wnid[image]} in "
-                f"{other.where(image)}; {len(differ):,} of {len(both):,} labels differ. One of the two is wrong: move "
+                f"{other.where(image)}; {len(differ):,} of {len(both):,} labels differ. One of the two is wrong. Move "
                 "it away."
             )
 
@@ -121,8 +121,8 @@ def _packed_devkit(tree: Tree, names: Sequence[str]) -> Labels:
     if lacking := [name for name in ("meta", "truth") if name not in found]:
         files = {"meta": "meta.mat", "truth": "ILSVRC2012_validation_ground_truth.txt"}
         raise TenchError(
-            f"{place}: holds no file {files[lacking[0]]}, so it is no devkit of ILSVRC2012. Download it again, or put "
-            f"in its place one of: {WOULD_DO}."
+            f"{place}: has no file {files[lacking[0]]}, so it is not a devkit of ILSVRC2012. Download it again, or "
+            f"replace it with one of: {WOULD_DO}."
         )
     return _devkit_labels(place, *found["truth"], found["meta"])
 
@@ -152,9 +152,9 @@ def _devkit_labels(place: str, where: str, truth: bytes, meta: tuple[str, bytes]
         found = by_text.get(line.strip())
         if found is None:
             raise TenchError(
-                f"{where}, line {number:,}: {line.strip()[:80]!r} is no class number; the {len(wnids):,} classes have "
-                f"the numbers 1 to {len(wnids):,}. The file is damaged, or its list of classes ({' or '.join(_META)}) "
-                "is of another set: download the devkit again."
+                f"{where}, line {number:,}: {line.strip()[:80]!r} is not a class number; the {len(wnids):,} classes "
+                f"have the numbers 1 to {len(wnids):,}. The file is damaged, or its class list ({' or '.join(_META)}) "
+                "belongs to another set. Download the devkit again."
             )
         wnid[_image(number)] = found
     line_of = {image: number for number, image in enumerate(wnid, start=1)}
@@ -237,7 +237,7 @@ def _annotated_labels(place: str, found: Iterable[tuple[str, str, bytes]]) -> La
         if len(classes) > 1 or not WNID.fullmatch(classes[0]):
             raise TenchError(
                 f"{where}: its objects should all be of one class, a WordNet id such as n01440764; found "
-                f"{', '.join(map(repr, classes))}. So the class of the image is not certain: restore the file, or move "
+                f"{', '.join(map(repr, classes))}. So the class of the image is unknown. Restore the file, or move "
                 f"the annotations away and use one of: {WOULD_DO}."
             )
         wnid[name.rpartition("/")[2].removesuffix(".xml")] = classes[0]
@@ -285,7 +285,7 @@ def _solution(tree: Tree, names: Sequence[str]) -> Labels:
 
 
 def _synsets(tree: Tree, names: Sequence[str]) -> Labels:
-    """Slim's text: the WordNet id of image k in line k."""
+    """Slim's text file: line k has the WordNet id of image k."""
     place = str(tree.root / names[0])
     wnid = {}
     for number, line in enumerate(_lines(tree.read(names[0])), start=1):
@@ -315,4 +315,4 @@ FORMS: Mapping[str, tuple[re.Pattern[str], Callable[[Tree, Sequence[str]], Label
         _synsets,
     ),
 }
-"""The forms of val's labels, in the order in which they are preferred: how their files are called, and the reader."""
+"""The forms of val's labels, in order of preference: the names of their files, and the reader."""

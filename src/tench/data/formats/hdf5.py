@@ -1,7 +1,7 @@
-"""Datasets of an HDF5 file, read by h5py in a process of its own.
+"""Datasets of an HDF5 file, read by h5py in a child process.
 
-Of a dataset in one piece (contiguous, not compressed) only the place is asked for. Any other is copied once into the
-cache as a NumPy file. External links and virtual datasets, which can lead to any file of the machine, are not followed.
+A dataset in one piece (contiguous, not compressed) is addressed in place. Any other is copied once into the cache as a
+NumPy file. External links and virtual datasets, which can point to any file of the machine, are not followed.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ def open_file(tree: Tree, name: str) -> list[Array]:
     """The datasets of a file of the tree, gzipped or not. Raises TenchError if h5py is missing or cannot read it."""
     where = tree.place(name)
     if importlib.util.find_spec("h5py") is None:
-        raise TenchError(f"{where}: is an HDF5 file; reading it takes h5py: pip install 'tench[interop]'")
+        raise TenchError(f"{where}: is an HDF5 file, which requires h5py: pip install 'tench[interop]'")
     path = on_disk(tree, name)
     arrays = []
     size = path.stat().st_size
@@ -73,7 +73,7 @@ def _in_place(path: str, offset: int) -> tuple[str, int]:
 
 @dataclasses.dataclass
 class _Copy:
-    """A dataset as a NumPy file in the cache, copied when it is first asked for. num_bytes: of its entries."""
+    """A dataset as a NumPy file in the cache, copied on first use. num_bytes: of its entries."""
 
     path: Path
     dataset: str

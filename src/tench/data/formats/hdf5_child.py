@@ -1,4 +1,4 @@
-"""The process that reads an HDF5 file for `tench.data.formats.hdf5`. It imports little, so that it starts quickly.
+"""The child process that reads an HDF5 file for `tench.data.formats.hdf5`. It imports little, to start quickly.
 
 python -m tench.data.formats.hdf5_child list FILE
 python -m tench.data.formats.hdf5_child copy FILE DATASET TARGET
@@ -28,7 +28,7 @@ def _listed(path: str) -> list[dict[str, Any]]:
     def enter(group: Any, prefix: str, depth: int) -> None:
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink) or len(found) >= _MAX_DATASETS:
-                continue  # a link can lead to another file
+                continue  # a link can point to another file
             entry = group[name]
             if isinstance(entry, h5py.Group) and depth < _MAX_DEPTH:
                 enter(entry, f"{prefix}{name}/", depth + 1)
@@ -52,7 +52,7 @@ def _listed(path: str) -> list[dict[str, Any]]:
 
 
 def _plain_dtype(dataset: Any) -> str | None:
-    """NumPy's name of a dataset's numbers or text; None for compounds, references and lists of varying length."""
+    """NumPy's name of a dataset's numbers or text; None for compounds, references and variable-length lists."""
     import h5py
 
     if h5py.check_string_dtype(dataset.dtype) is not None:
@@ -88,7 +88,7 @@ def _main(arguments: list[str]) -> None:
         answer: Any = _listed(arguments[1]) if arguments[0] == "list" else _copy(*arguments[1:])
     except Exception as error:  # h5py raises errors of any kind on damaged files
         first = str(error).partition("\n")[0].rstrip(".")
-        reply(error=f"cannot be read as HDF5 ({first}). It is damaged or cut off: copy or download it again.")
+        reply(error=f"cannot be read as HDF5 ({first}). It is damaged or cut off. Copy or download it again.")
     else:
         reply(answer)
 

@@ -1,6 +1,6 @@
 """The idx form of MNIST and its relatives: a header of a few big-endian numbers, then raw values, one after the other.
 
-A plain file is addressed where it lies. A compressed one is a stream: it is read once, and no further than its header
+A plain file is addressed in place. A compressed one is a stream: it is read once, and no further than its header
 promises. Source: yann.lecun.com/exdb/mnist, "The IDX file format".
 """
 
@@ -25,7 +25,7 @@ _FEW_IMAGES = 100_000
 least _MIN_PIXELS pixels: a row takes about 150 bytes of memory while a table is made."""
 _MIN_PIXELS = 16
 _MOST_IMAGES = 10_000_000
-"""Infinite MNIST has 8,100,000."""
+"""Infinite MNIST has 8,100,000 images."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,12 +66,12 @@ def magic(tree: Tree, name: str) -> int | None:
 
 
 def is_images(number: int | None) -> bool:
-    """Whether a magic number stands for images: unsigned bytes in three dimensions."""
+    """Whether a magic number means images: unsigned bytes in three dimensions."""
     return number == _UBYTE << 8 | 3
 
 
 def is_labels(number: int | None) -> bool:
-    """Whether a magic number stands for labels: whole numbers in one dimension, or QMNIST's rows of eight."""
+    """Whether a magic number means labels: whole numbers in one dimension, or QMNIST's rows of eight."""
     return number is not None and (number == 12 << 8 | 2 or (number >> 8 in _TYPES and number & 0xFF == 1))
 
 
@@ -99,7 +99,7 @@ def open_idx(tree: Tree, name: str, *, images: bool) -> Idx:
 
 
 def data(tree: Tree, idx: Idx) -> Iterator[bytes]:
-    """What follows the header, in blocks. Raises TenchError at the end if it is not as long as the header promises."""
+    """The data after the header, in blocks. Raises TenchError at the end if its length does not match the header."""
     to_skip, left = idx.header_bytes, idx.data_bytes
     with tree.open(idx.name) as file:
         blocks = (piece for piece, _ in decompressed(file, idx.place)) if idx.form else _blocks(file)
@@ -116,7 +116,7 @@ def data(tree: Tree, idx: Idx) -> Iterator[bytes]:
 
 
 def values(tree: Tree, idx: Idx) -> npt.NDArray[np.int64]:
-    """The labels of a file, (N,): of several numbers per image the first."""
+    """The labels of a file, (N,); if an image has several numbers, the first."""
     found = np.frombuffer(b"".join(data(tree, idx)), idx.dtype).reshape(idx.shape)
     return (found if found.ndim == 1 else found[:, 0]).astype(np.int64)
 
@@ -141,14 +141,14 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 def _meaning(number: int) -> str:
     if is_images(number):
-        return ", which stands for images"
-    return ", which stands for labels" if is_labels(number) else ""
+        return ", which means images"
+    return ", which means labels" if is_labels(number) else ""
 
 
 def _check_size(idx: Idx, file_bytes: int) -> None:
     """Raise TenchError unless the header can be true of a file of this size."""
     if not idx.data_bytes:
-        raise TenchError(f"{idx.place}: {idx.promise}, so it holds nothing. Copy or download it again.")
+        raise TenchError(f"{idx.place}: {idx.promise}, so it is empty. Copy or download it again.")
     if idx.form is None and (found := file_bytes - idx.header_bytes) != idx.data_bytes:
         raise TenchError(
             f"{idx.place}: {idx.promise} after the first {idx.header_bytes}, but the file has {found:,}. "
@@ -164,16 +164,16 @@ def _check_size(idx: Idx, file_bytes: int) -> None:
     count, height, width = idx.shape
     if count > _MOST_IMAGES:
         raise TenchError(
-            f"{idx.place}: {idx.promise}. A file may have at most {_MOST_IMAGES:,} images: it is damaged, or holds "
+            f"{idx.place}: {idx.promise}. A file may have at most {_MOST_IMAGES:,} images. It is damaged, or is "
             "something else."
         )
     if height * width < _MIN_PIXELS and count > _FEW_IMAGES:
         raise TenchError(
-            f"{idx.place}: {idx.promise}. So many images of fewer than {_MIN_PIXELS} pixels are no data set: the file "
-            "is damaged, or holds something else."
+            f"{idx.place}: {idx.promise}. This many images of fewer than {_MIN_PIXELS} pixels are not a data set. The "
+            "file is damaged, or is something else."
         )
     if idx.form and count > max(_FEW_IMAGES, file_bytes):
         raise TenchError(
-            f"{idx.place}: {idx.promise}, but the compressed file has only {file_bytes:,}, less than one for each "
-            "image. This is no file of real images; it is not unpacked."
+            f"{idx.place}: {idx.promise}, but the compressed file has only {file_bytes:,}, less than one per "
+            "image. Real images do not compress this well, so it is not unpacked."
         )

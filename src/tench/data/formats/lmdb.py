@@ -1,8 +1,8 @@
-"""The records of an LMDB environment, read by the package lmdb in a process of its own.
+"""The records of an LMDB environment, read by the package lmdb in a child process.
 
-A value is an image file (LSUN) or Caffe's Datum: pixels or an image file, with a label. LMDB does not say where a value
-lies, so images are copied once into the cache. Pickled values (tuples of image and label, as some ImageNet scripts
-write them) are refused: unpickling can run code. Caffe keeps colours as BGR; they are copied as RGB.
+A value is an image file (LSUN) or Caffe's Datum: pixels or an image file, with a label. LMDB does not expose the offset
+of a value, so images are copied once into the cache. Pickled values (tuples of image and label, as some ImageNet
+scripts write them) are refused: unpickling can run code. Caffe stores colours as BGR; they are copied as RGB.
 
 As a program (`python -m tench.data.formats.lmdb FILE TARGET INDEX`) this is the child.
 Source: mdb.c of OpenLDAP (meta page); caffe.proto and tools/convert_imageset.cpp of Caffe.
@@ -25,7 +25,7 @@ from tench.errors import TenchError
 from tench.files import complete_file, require_space
 
 _MAGIC_AT, _MAGIC = 16, b"\xde\xc0\xef\xbe"
-"""In the first page, behind its header."""
+"""In the first page, after its header."""
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _ENCODED = 1, 2, 3, 4, 5, 7
 """Fields of a Datum."""
@@ -41,8 +41,8 @@ def is_environment(head: bytes) -> bool:
 class Environment:
     """The images of one environment, in `path`: one entry each in keys, offset, length, label.
 
-    label: None if the values are image files by themselves. shape: (height, width, channels) of raw pixels, planes
-    after one another; None of image files.
+    label: None if the values are plain image files. shape: (height, width, channels) of raw pixels, plane by plane;
+    None for image files.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Environment:
 
 
 def open_environment(tree: Tree, name: str) -> Environment:
-    """Copy the images of an environment. name: of its data file. Raises TenchError if lmdb is missing or cannot."""
+    """Copy the images of an environment. name: its data file. Raises TenchError if lmdb is missing or fails."""
     where = tree.place(name)
     if importlib.util.find_spec("lmdb") is None:
-        raise TenchError(f"{where}: is an LMDB environment; reading it takes lmdb: pip install 'tench[interop]'")
+        raise TenchError(f"{where}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'")
     path, target, index = on_disk(tree, name), spool_path(tree, name, ".images"), spool_path(tree, name, ".index")
     num_bytes = path.stat().st_size
     require_space(target, num_bytes, where)
@@ -82,7 +82,7 @@ def open_environment(tree: Tree, name: str) -> Environment:
 
 
 class _UnreadableError(Exception):
-    """A value that is no image, for the child's answer."""
+    """A value that is not an image; the text is the child's answer."""
 
 
 def _copy(path: str, target: str, index: str) -> dict[str, Any]:
@@ -101,15 +101,15 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
             kinds.add(label is None)
             shapes.add(shape)
             if len(kinds) > 1 or len(shapes) > 1:
-                raise _UnreadableError(f"record {name!r} is of another kind or size than those before it")
+                raise _UnreadableError(f"record {name!r} differs in kind or size from the previous ones")
             sink.write(image)
             keys.append(name)
             offsets.append(at)
             lengths.append(len(image))
             labels.append(-1 if label is None else label)
             at += len(image)
-            if at > size:  # pages of a damaged tree can lead in a circle
-                raise _UnreadableError("has records that together are longer than the file")
+            if at > size:  # pages of a damaged tree can form a cycle
+                raise _UnreadableError("has records with more bytes in total than the file")
     if not keys:
         raise _UnreadableError("holds no records")
     table = pa.table({"key": keys, "offset": offsets, "length": lengths, "label": labels})
@@ -137,7 +137,7 @@ def _parsed(name: str, value: bytes) -> tuple[bytes, int | None, tuple[int, int,
 
 
 def _datum(value: bytes) -> tuple[bytes, int, tuple[int, int, int] | None] | None:
-    """A Caffe Datum, None of anything else."""
+    """A Caffe Datum, None if it is anything else."""
     numbers: dict[int, int] = {}
     data = b""
     try:
@@ -169,7 +169,7 @@ def _main(arguments: list[str]) -> None:
         reply(error=f"{error}.")
     except Exception as error:  # lmdb raises errors of many kinds on damaged files
         first = str(error).partition("\n")[0].rstrip(".")
-        reply(error=f"cannot be read as LMDB ({first}). It is damaged or cut off: copy or download it again.")
+        reply(error=f"cannot be read as LMDB ({first}). It is damaged or cut off. Copy or download it again.")
     else:
         reply(answer)
 

@@ -1,7 +1,7 @@
 """MXNet's image lists: `id<TAB>label[<TAB>label ...]<TAB>path`, one image per line.
 
 Labels are numbers, written `3.000000` or `3`; the path is relative to a folder that the list does not name. MXNet's own
-programs skip a line that they cannot read, with a message; here it is an error, for an image would be lost.
+programs warn and skip a line that they cannot read; here it is an error, because an image would be lost.
 Source: read_list in tools/im2rec.py of MXNet 1.9.
 """
 
@@ -28,9 +28,9 @@ class Lst:
 
 
 def is_lst(head: str) -> bool:
-    """Whether a text file that begins so is such a list; the last of several lines may be cut off and is not judged.
+    """Whether a text file with this beginning is such a list; its last line may be cut off and is ignored.
 
-    A path that is a number is no path: `1<TAB>0.5<TAB>0.7` is a table of numbers.
+    A path must not be a number: `1<TAB>0.5<TAB>0.7` is a table of numbers.
     """
     lines = head.split("\n")
     lines = [line.strip() for line in lines[: max(1, len(lines) - 1)] if line.strip()]
@@ -38,9 +38,9 @@ def is_lst(head: str) -> bool:
 
 
 def read_lst(text: str, where: str) -> Lst:
-    """The images of a list; empty lines do not count. where: what to call the file in an error.
+    """The images of a list; empty lines do not count. where: the file's name for errors.
 
-    Raises TenchError with the line's number for one that is no image of such a list.
+    Raises TenchError with the line's number for a line that is malformed.
     """
     ids, labels, paths = array("q"), list[tuple[float, ...]](), list[str]()
     known: dict[str, tuple[float, ...]] = {}  # a million lines have a thousand different labels
@@ -58,7 +58,7 @@ def read_lst(text: str, where: str) -> Lst:
             shown = stripped if len(stripped) <= 80 else f"{stripped[:77]}..."
             raise TenchError(
                 f"{where}, line {number}: should be an id (a whole number), one or more labels (numbers) and a path, "
-                f"with TABs between them, but is {shown!r}. Correct the line, or take it out."
+                f"separated by TABs, but is {shown!r}. Correct or remove the line."
             ) from None
         labels.append(known[columns])
         paths.append(path.strip())

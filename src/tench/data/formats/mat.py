@@ -1,9 +1,9 @@
 """Read a MATLAB file (`.mat`, format 5), as devkits and data sets use it for labels and for raw pixels.
 
 scipy's reader trusts the file: one damaged byte can end the process with SIGSEGV, and a child process for every label
-file would cost seconds and leave its memory use open. The part of the format that data sets use fits on two pages, so
-it is read here with every length checked against the bytes that are there. Numbers stay in the type in which they are
-stored, and are views of the file's bytes where it is not compressed.
+file would cost seconds and leave its memory use open. The part of the format that data sets use is small, so it is
+read here, with every length checked against the bytes present. Numbers keep their stored type, and are views of the
+file's bytes unless it is compressed.
 
 Source: "MAT-File Format", MathWorks, R2024, chapter 1 (level 5). Files of level 4 and 7.3 are refused with a remedy.
 """
@@ -30,16 +30,16 @@ _HEADER_BYTES = 128
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MOST_DIMENSIONS = 32
 _MOST_GROWTH = 8
-"""Raw pixels and label columns shrink little; more than this, beyond the size of any label file, is a bomb."""
+"""Raw pixels and label columns compress little; more than this, beyond the size of any label file, is a bomb."""
 _SAVE_AGAIN = "Load it and save it again: in MATLAB with save('NAME.mat', '-v7'), in Python with scipy.io.savemat."
 
 
 class _DamageError(Exception):
-    """What is wrong with the file."""
+    """The text says what is wrong with the file."""
 
 
 class _UnsupportedError(Exception):
-    """A variable of a kind that no data set needs; the rest of the file can be read."""
+    """A variable of a kind that no data set needs; the rest of the file is readable."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,20 +51,20 @@ class _Element:
 def read_mat(data: bytes, where: str, limits: Limits = LIMITS) -> dict[str, Any]:
     """The variables of a MATLAB file by name.
 
-    A matrix of numbers is an array of its shape (at least two dimensions) and stored type. A line of text is a str;
+    A numeric matrix is an array of its shape (at least two dimensions) and stored type. A line of text is a str;
     several lines are an array of str, one dimension less. A cell array is an array of objects, and a structure array is
-    an array of records (`found["annotations"]["fname"]`), whose entries are such values again. Variables that are or
+    an array of records (`found["annotations"]["fname"]`); their entries are such values again. Variables that are or
     contain anything else (sparse, complex, objects, function handles) are left out.
 
     where: the file, for messages. Raises TenchError if the file is damaged, is of another level, or unpacks to more
     than the limit of a member and eight times its size.
     """
     if data[:8] == _HDF5 or data[512:520] == _HDF5 or data[:10] == b"MATLAB 7.3":
-        raise TenchError(f"{where}: is a MATLAB 7.3 file, which is HDF5 inside and is not read here. {_SAVE_AGAIN}")
+        raise TenchError(f"{where}: is a MATLAB 7.3 file (HDF5), which is not supported. {_SAVE_AGAIN}")
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         level_4 = len(data) >= 20 and 0 in data[:4]
-        what = "is a MATLAB 4 file, which is not read" if level_4 else "is not a MATLAB file"
+        what = "is a MATLAB 4 file, which is not supported" if level_4 else "is not a MATLAB file"
         raise TenchError(f"{where}: {what}. {_SAVE_AGAIN if level_4 else 'Copy or download it again.'}")
     try:
         return _Reader(order, limits, max(limits.member_bytes, _MOST_GROWTH * len(data))).variables(data)
@@ -104,7 +104,7 @@ class _Reader:
             raise _DamageError("a compressed variable is cut off")
         self._room -= len(unpacked)
         if len(unpacked) < 8 or len(unpacked) != 8 + self._uint(memoryview(unpacked), 4):
-            raise _DamageError("a compressed variable has another size than it says")
+            raise _DamageError("a compressed variable differs from its stated size")
         return memoryview(unpacked)
 
     def _uint(self, data: memoryview, position: int) -> int:
@@ -117,7 +117,7 @@ class _Reader:
             if position + 8 > len(data):
                 raise _DamageError("it ends within the tag of an element")
             kind, size = self._uint(data, position), self._uint(data, position + 4)
-            if kind >> 16:  # up to four bytes stand in the tag itself
+            if kind >> 16:  # up to four bytes are in the tag itself
                 size, kind, start, following = kind >> 16, kind & 0xFFFF, position + 4, position + 8
                 if size > 4:
                     raise _DamageError(f"a small element has {size:,} bytes")
@@ -204,7 +204,7 @@ class _Reader:
             raise _DamageError(f"numbers have the type {element.kind}")
         stored = np.dtype(self._order + _NUMBERS[element.kind])
         if len(element.data) % stored.itemsize:
-            raise _DamageError(f"numbers of {stored.itemsize} bytes take {len(element.data):,} bytes")
+            raise _DamageError(f"{len(element.data):,} bytes are no whole number of {stored.itemsize}-byte values")
         return np.frombuffer(element.data, stored).astype(stored.newbyteorder("="), copy=False)
 
     def _text(self, element: _Element) -> str:
@@ -216,7 +216,7 @@ class _Reader:
         try:
             return bytes(element.data).decode(coding)
         except UnicodeDecodeError:
-            if element.kind in (1, 2):  # written by programs that know one byte per character
+            if element.kind in (1, 2):  # written by programs that use one byte per character
                 return bytes(element.data).decode("latin-1")
             raise _DamageError("a text is not Unicode") from None
 

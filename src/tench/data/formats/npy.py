@@ -1,4 +1,4 @@
-"""The header of a NumPy array file (.npy), by itself or as a member of an .npz, and the entries behind it."""
+"""The header of a NumPy array file (.npy), standalone or as a member of an .npz, and the entries after it."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ class _Header:
 
 
 def open_array(tree: Tree, file: str, path: str) -> Array:
-    """An array file of the tree. path: what to call the array. Raises TenchError if it is damaged or holds objects."""
+    """An array file of the tree. path: the array's name. Raises TenchError if it is damaged or holds Python objects."""
     where = tree.place(file)
     position = tree.index(file)
     with tree.open(file) as stream:
@@ -34,7 +34,7 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
             header = _Header(tuple(map(int, shape)), dtype, fortran, stream.tell())
         except Exception as error:  # NumPy parses the header as Python and raises errors of many kinds
             raise TenchError(
-                f"{where}: its header is not that of a NumPy array ({str(error)[:120]}). Copy it or save it again."
+                f"{where}: its header is not that of a NumPy array ({str(error)[:120]}). Copy or save it again."
             ) from error
     if header.dtype.hasobject:
         raise TenchError(
@@ -42,15 +42,15 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
             "numbers or text, images all of one size as (N, H, W, C) uint8."
         )
     if any(size < 0 for size in header.shape):
-        raise TenchError(f"{where}: its header has the shape {header.shape}. Copy it or save it again.")
+        raise TenchError(f"{where}: its header has the invalid shape {header.shape}. Copy or save it again.")
     needed = math.prod(header.shape) * header.dtype.itemsize
     there = int(tree.length[position]) - header.num_bytes
     if needed != there:
         raise TenchError(
             f"{where}: its header promises {needed:,} bytes ({header.dtype} {header.shape}), but {there:,} follow. It "
-            "was cut off or changed: copy it or save it again."
+            "was cut off or changed. Copy or save it again."
         )
-    start = int(tree.offset[position]) + header.num_bytes  # of the pixels, on disk
+    start = int(tree.offset[position]) + header.num_bytes  # offset of the pixels on disk
     return Array(
         path=path,
         name=path.rpartition("/")[2],

@@ -1,9 +1,9 @@
-"""Where the images in a Parquet file are, and what stands beside them.
+"""The byte ranges of images in a Parquet file, and the columns beside them.
 
-Where pages are not compressed, an image stands in the file as it is, after its length. It is then looked for behind the
-one before, compared byte by byte, and addressed in place. All other files (compressed, as is usual; or of an encoding
-in which this fails, such as a dictionary that holds an image once for two rows) are spooled: copied once, room made
-sure of first. In memory are a page of the file and a few images. Checksums of pages are compared where there are any.
+In uncompressed pages an image is stored verbatim, after its length. It is searched for after the previous one,
+compared byte by byte, and addressed in place. All other files (compressed, as most are, or with an encoding in which
+this fails, such as a dictionary that stores an image once for two rows) are copied once, after checking for space.
+Memory holds one page of the file and a few images. Page checksums are verified if present.
 Source: Encodings.md of Apache Parquet (PLAIN, byte arrays).
 """
 
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What pyarrow raises for a file that is damaged, or has names that are not UTF-8."""
+"""pyarrow's errors for a file that is damaged, or has names that are not UTF-8."""
 
 _BATCH = 64
-"""So many images are in memory at a time, beside the page that they come from."""
+"""Images in memory at a time, besides the page that they come from."""
 _BUFFER_BYTES = 2**20
 _HEADER_BYTES = 2**16
-"""More than the headers of the pages that lie between two images take."""
+"""More than the page headers between two images take."""
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
-"""A file with a dictionary may hold an image once for several rows; beyond this size not more often than so."""
+"""A file with a dictionary may store an image once for several rows; beyond this size at most this often."""
 _SMALL_ROWS = 10_000
-"""Rows that are believed whatever the images take."""
+"""Rows that are accepted whatever the size of the images."""
 _PATH_ROWS = 4096
-"""Paths that are read at a time: a page may hold one long path for all of its rows."""
+"""Paths read at a time: a page may hold one long path for all of its rows."""
 
 _SHOWN = 300
-"""Characters of pyarrow's messages that are shown; they can quote the file."""
+"""Characters shown of pyarrow's messages, which can quote the file."""
 
 _log = logging.getLogger("tench")
 
 
 def open_file(tree: Tree, name: str) -> ImageFile:
-    """A file without its images. Raises TenchError where it is damaged, or lacks the columns."""
+    """A file without its images. Raises TenchError if it is damaged or lacks the columns."""
     where = tree.place(name)
     try:
         with tree.open(name) as stream:
@@ -59,7 +59,7 @@ def open_file(tree: Tree, name: str) -> ImageFile:
 
 
 def find_images(tree: Tree, files: Sequence[ImageFile]) -> None:
-    """Find the images of files, or spool them. Raises TenchError for a damaged file and for a row without an image."""
+    """Locate the images of files, or copy them. Raises TenchError for a damaged file and for a row without an image."""
     _announce(tree, [file for file in files if file.compressed], "compressed")
     for file in files:
         try:
@@ -99,17 +99,17 @@ def _opened(
 
 
 def _refuse_many_rows(num_rows: int, image_bytes: int, where: str, file_bytes: int, limits: Limits) -> None:
-    """Raise TenchError for more rows than there can be images: equal values of billions of rows take some bytes."""
+    """Raise TenchError for more rows than images are possible: billions of equal values take a few bytes."""
     believed = min(image_bytes, limits.inflation * file_bytes)
     if num_rows > limits.rows or num_rows > max(_SMALL_ROWS, believed):
         raise TenchError(
-            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}; "
-            f"at most {limits.rows:,} rows are read, with a byte or more each. It is damaged, or holds no images."
+            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}. "
+            f"At most {limits.rows:,} rows of at least one byte are read. It is damaged, or has no images."
         )
 
 
 def _labels(file: "parquet.ParquetFile", column: str, none: Any) -> list[Any]:
-    """The labels by row; equal ones are one object."""
+    """The labels by row; equal labels are one object."""
     found = list[Any]()
     for chunk in file.read(columns=[column]).column(column).chunks:
         coded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
@@ -134,22 +134,22 @@ def _paths(file: "parquet.ParquetFile", image: str, where: str, limits: Limits) 
 def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
     from pyarrow import parquet
 
-    # With a buffer of its own a column is read in pieces; without, the whole of it would be in memory.
+    # With a buffer, a column is read in pieces; without one, all of it would be in memory.
     return parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
 def _failure(where: str, error: Exception) -> TenchError:
-    if isinstance(error, OSError) and error.errno is not None:  # Arrow raises OSError for damage too, without a number
+    if isinstance(error, OSError) and error.errno is not None:  # for damage, Arrow raises OSError without a number
         return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
     if isinstance(error, UnicodeDecodeError):
         return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
     first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
     text = "".join(letter if letter.isprintable() else "?" for letter in first)
-    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or cut off: copy it again.")
+    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or cut off. Copy it again.")
 
 
 def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
-    """Before files are spooled: make sure that there is room, and say how much it is."""
+    """Before files are copied: check that there is room, and log the size."""
     if not files:
         return
     num_bytes = sum(file.num_bytes for file in files)
@@ -175,14 +175,14 @@ def _spool(tree: Tree, file: ImageFile) -> None:
                 offset += len(image)
             if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
                 raise TenchError(
-                    f"{file.where}: says that its images take {file.num_bytes:,} bytes, but they are more than "
-                    f"{offset:,}. An image repeated without end is no data set; it is not copied."
+                    f"{file.where}: claims that its images take {file.num_bytes:,} bytes, but they take more than "
+                    f"{offset:,}. An image repeated this often is not a data set; it is not copied."
                 )
     tree.stamp[file.shard] = None
 
 
 def _find_in_place(tree: Tree, file: ImageFile) -> bool:
-    """Find all images in the file itself; False if one does not stand there whole."""
+    """Locate all images in the file itself; False if one is not stored in one piece."""
     position = tree.index(file.name)
     file.shard, start = tree.shards[int(tree.shard[position])], int(tree.offset[position])
     with tree.open(file.name) as stream, tree.open(file.name) as window:
@@ -210,8 +210,8 @@ def _find_in_place(tree: Tree, file: ImageFile) -> bool:
 
 
 def _find(raw: bytes, image: bytes, start: int) -> int:
-    """Where an image stands in some bytes from `start` on, after its length; -1 where it does not."""
-    begins = len(image).to_bytes(4, "little") + image[:32]  # searching for all of it would take longer than reading it
+    """The offset of an image in some bytes from `start` on, after its length; -1 if it is not there."""
+    begins = len(image).to_bytes(4, "little") + image[:32]  # searching for the whole image would be slower than reading
     at = raw.find(begins, start)
     while at >= 0 and raw[at + 4 : at + 4 + len(image)] != image:
         at = raw.find(begins, at + 1)
@@ -227,8 +227,8 @@ def _batches(source: "parquet.ParquetFile", file: ImageFile) -> Iterator[tuple[i
             if not all(images):
                 row = len(file.length) + [bool(image) for image in images].index(False)
                 raise TenchError(
-                    f"{file.row(row)}: holds no image in {file.leaf!r}. Images that a file only names by their path "
-                    "are not read: write it anew with the images inside, or take the row out."
+                    f"{file.row(row)}: holds no image in {file.leaf!r}. Images that are only referred to by path are "
+                    "not read. Write the file again with the images inside, or remove the row."
                 )
             file.length.extend(map(len, images))
             yield group, images

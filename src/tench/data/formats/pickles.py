@@ -1,12 +1,12 @@
 """Read a pickled dictionary without executing anything.
 
-A pickle can name any function to be called while it is read. Here each name that numpy's arrays need becomes an inert
-class that only keeps what it is given; any other name ends the reading. Arrays are put together and checked afterwards.
+A pickle can call any function while it is read. Here each name that numpy's arrays need becomes an inert class that
+only stores its arguments; any other name ends the reading. Arrays are assembled and checked afterwards.
 
-The usual restricted unpickler, which allows numpy's own `_reconstruct` and `dtype`, is shorter, but it hands numpy's C
-code any shape, type and state that the file likes: an array of 2**40 entries is made before anybody can look at it. The
-opcodes are also read once before anything is built, because the unpickler makes room for a memo entry of any number,
-and hashing tuples inside tuples, a million deep, overflows the stack and kills the process.
+The usual restricted unpickler, which allows numpy's own `_reconstruct` and `dtype`, is shorter, but passes any shape,
+type and state in the file to numpy's C code: an array of 2**40 entries is allocated before it can be checked. The
+opcodes are also scanned once before anything is built, because the unpickler allocates a memo of any size, and hashing
+tuples nested a million deep overflows the stack and kills the process.
 """
 
 import functools
@@ -23,10 +23,10 @@ from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 _LONG_BYTES = 1024
-"""Longer strings may be addressed in the file."""
+"""Longer strings can be addressed in the file."""
 
 _MOST_OBJECTS = 1000
-"""Opcodes for tuples that a pickle may have, and for names; CIFAR's have a handful."""
+"""Tuple opcodes that a pickle may have, and names; CIFAR's have a handful."""
 _KINDS = {
     **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"), "tuples"),
     **dict.fromkeys(("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"), "names"),
@@ -34,7 +34,7 @@ _KINDS = {
 
 
 class _Inert:
-    """What a pickle makes of a class or function of numpy's here: its arguments and its state, kept and not used."""
+    """Stands for a class or function of numpy in a pickle: stores its arguments and state, and does not use them."""
 
     module_and_name = ""
     args: tuple[Any, ...] = ()
@@ -48,7 +48,7 @@ class _Inert:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Calls nothing that a pickle names: each allowed name becomes a class of its own that keeps what it is given."""
+    """Calls nothing that a pickle names: each allowed name becomes an inert class."""
 
     _ALLOWED = re.compile(
         r"numpy\.(_?core\.multiarray\._reconstruct|_?core\.numeric\._frombuffer|ndarray|dtype)|_codecs\.encode"
@@ -71,9 +71,9 @@ class _ForbiddenError(Exception):
 
 
 def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[str, Any], list[int]]:
-    """The dictionary in a pickle, its keys as text; and where in the pickle its long strings end, in bytes.
+    """The dictionary in a pickle, its keys as text, and the ends of its long strings, as byte offsets in the pickle.
 
-    where: the file, for messages. Raises TenchError for a pickle that is damaged, asks for a function, or has more
+    where: the file, for messages. Raises TenchError if the pickle is damaged, names a function, or has more
     opcodes than the limits allow.
     """
     try:
@@ -81,7 +81,7 @@ def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
     except _ForbiddenError as error:
         raise TenchError(
-            f"{where}: this pickle asks for {error}, which no file of images needs. Nothing of it was run. "
+            f"{where}: this pickle asks for {error}, which no file of images needs. Nothing in it was run. "
             "Do not open it with other tools; get the file again from a source you trust."
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
@@ -90,12 +90,12 @@ def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[
             "cut off: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
-        raise TenchError(f"{where}: holds a {type(content).__name__}, no dictionary. Unpack the archive again.")
+        raise TenchError(f"{where}: holds a {type(content).__name__}, not a dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 
 def _scan(data: bytes, limits: Limits) -> list[int]:
-    """Where long strings end. Raises ValueError if the opcodes make no sense, or are too many."""
+    """The ends of long strings. Raises ValueError if the opcodes are invalid or too many."""
     ends, was_long = [], False
     seen = {"values": 0, "tuples": 0, "names": 0}
     for opcode, arg, position in pickletools.genops(data):
@@ -106,7 +106,7 @@ def _scan(data: bytes, limits: Limits) -> list[int]:
         if was_long and position is not None:
             ends.append(position)
         was_long = isinstance(arg, str | bytes | bytearray) and len(arg) >= _LONG_BYTES
-        # The unpickler would make room for so many entries at once, and a small file could take all memory.
+        # The unpickler would allocate this many entries at once, so a small file could take all memory.
         if "PUT" in opcode.name and isinstance(arg, int) and arg > len(data):
             raise ValueError(f"{opcode.name} {arg} in {len(data)} bytes")
     return ends
@@ -132,7 +132,7 @@ def as_text(value: Any) -> str | None:
 
 
 def as_array(value: Any) -> npt.NDArray[Any] | None:
-    """A pickled numpy array of integers, put together and checked here; None where it is anything else."""
+    """A pickled numpy array of integers, assembled and checked here; None if it is anything else."""
     try:
         if value.module_and_name.endswith("._reconstruct"):
             _, shape, kind, is_fortran, raw = value.state
@@ -144,7 +144,7 @@ def as_array(value: Any) -> npt.NDArray[Any] | None:
         name, byte_order = kind.args[0], kind.state[1]
         if not re.fullmatch("[iu][1248]", name) or byte_order not in ("<", ">", "|") or order not in ("C", "F"):
             return None
-        if any(size < 0 for size in shape):  # numpy would find a size for it
+        if any(size < 0 for size in shape):  # numpy would infer such a size
             return None
         array = np.frombuffer(_bytes(raw) or b"", np.dtype(byte_order + name))
         return array.reshape(tuple(shape), order="F" if order == "F" else "C")

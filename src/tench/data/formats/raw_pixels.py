@@ -1,6 +1,6 @@
-"""Images that a file holds only as numbers, in an order or form that no row can address: copied to the cache once.
+"""Images that a file stores as numbers in a form that no row can address: copied to the cache once.
 
-The copy is raw pixels, image after image, so it is as fast as any file; its price is the disk that it takes.
+The copy is raw pixels, image after image, so it is as fast as any file; its price is disk space.
 """
 
 import logging
@@ -24,11 +24,11 @@ def spooled_rows(
     shape: tuple[int, int, int],
     target: str = "",
 ) -> Rows:
-    """The rows of images that are written to the cache as they come.
+    """The rows of images that are written to the cache as they arrive.
 
-    name: of the file that holds them. blocks: (n, height, width, channels) each, with as many images together as there
-    are labels. shape: (height, width, channels) of an image. target: what to call the copy, if a file has several.
-    Its path is the rows' only shard.
+    name: the file that holds them. blocks: (n, height, width, channels) each, in total one image per label. shape:
+    (height, width, channels) of an image. target: the copy's name, if a file has several. Its path is the rows' only
+    shard.
     """
     height, width, channels = shape
     count, pixels_per_image = len(labels), height * width * channels

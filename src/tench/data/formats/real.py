@@ -1,8 +1,8 @@
 """ReaL: the labels of ILSVRC2012's validation images as reassessed by people, several or none for an image.
 
 `real.json` (google-research/reassessed-imagenet) is a list of 50,000 lists of sorted ImageNet indices; entry i is for
-ILSVRC2012_val_<i + 1>. An answer counts as right when it is one of the image's labels. Images without a label are left
-out, as they are by the set's authors.
+ILSVRC2012_val_<i + 1>. An answer counts as right if it is one of the image's labels. Images without a label are left
+out, as the set's authors do.
 Source: Beyer et al. 2020, arXiv:2006.07159.
 """
 
@@ -28,24 +28,23 @@ _IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)[^/]*", re.ASCII)
 def real_labels(text: str, where: str) -> list[list[int]]:
     """The labels of each image, 0 to 999, in the order of the images' numbers. Raises TenchError for other JSON.
 
-    where: what to call the file in an error. A file for fewer images than 50,000 is taken: `attach` asks for those
-    that it needs.
+    where: the file's name for errors. Fewer than 50,000 entries are accepted: `attach` checks those that it needs.
     """
     again = "Download real.json from google-research/reassessed-imagenet again, or remove it to do without."
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise TenchError(f"{where}: is no JSON ({error}). {again}") from error
+        raise TenchError(f"{where}: is not JSON ({error}). {again}") from error
     if not isinstance(entries, list):
-        raise TenchError(f"{where}: holds a {type(entries).__name__}; a list of {_NUM_IMAGES:,} is expected. {again}")
+        raise TenchError(f"{where}: holds a {type(entries).__name__}; expected a list of {_NUM_IMAGES:,}. {again}")
     if len(entries) > _NUM_IMAGES:
-        raise TenchError(f"{where}: has {len(entries):,} entries; {_NUM_IMAGES:,} are expected, one an image. {again}")
+        raise TenchError(f"{where}: has {len(entries):,} entries; expected {_NUM_IMAGES:,}, one per image. {again}")
     for number, labels in enumerate(entries):
         place = f"{where}: entry {number} (counted from 0)"
         if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-            raise TenchError(f"{place} is {str(labels)[:40]}; a list of whole numbers is expected. {again}")
+            raise TenchError(f"{place} is {str(labels)[:40]}; expected a list of whole numbers. {again}")
         if wrong := [label for label in labels if not 0 <= label < _NUM_CLASSES]:
-            raise TenchError(f"{place} has label {wrong[0]}; 0 to {_NUM_CLASSES - 1} are expected. {again}")
+            raise TenchError(f"{place} has label {wrong[0]}; expected 0 to {_NUM_CLASSES - 1}. {again}")
     return entries
 
 
@@ -53,7 +52,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
     """The contents with a split `real`, if val is ILSVRC2012's and the tree has a real.json: its images with labels.
 
     A row's label is the first, and Rows.labels has all of them, as indices into the contents' classes. Raises
-    TenchError where an image of val has no entry, and where the classes are not ImageNet's.
+    TenchError if an image of val has no entry, or if the classes are not ImageNet's.
     """
     files = [name for name in tree.others if name.rpartition("/")[2] == FILE]
     if not files or "val" not in contents.splits:
@@ -89,7 +88,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
     num_empty = len(val.key) - len(rows) - num_foreign
     note = f"{FILE} has labels for {len(rows):,} of the {len(val.key):,} images of val, and none for {num_empty:,}"
     if num_foreign:
-        note += f"; those of {num_foreign:,} are classes that are not here"
+        note += f"; the labels of {num_foreign:,} are classes that are not here"
     real = dataclasses.replace(
         rows_at(val, np.array(rows, np.int64)),
         label=np.array([of_image[0] for of_image in labels], np.int32),
@@ -105,7 +104,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
 
 
 def _class_of(classes: Classes, where: str) -> dict[int, int]:
-    """The index of a class for each of ImageNet's that is there."""
+    """The index of each ImageNet class that the contents have."""
     if classes.numbered and len(classes) == _NUM_CLASSES:
         return {label: label for label in range(_NUM_CLASSES)}
     position = position_of(classes.ids)

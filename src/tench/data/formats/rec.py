@@ -1,9 +1,9 @@
 """The framing of MXNet's record files (RecordIO), and the headers of the images in them, without MXNet.
 
-A file is frames one after the other: the magic word, a word with the kind (3 bits) and the length (29 bits), so many
-bytes, and zeros up to a multiple of 4. A record is one frame, or several where its bytes happened to contain the magic
-word at a multiple of 4, which was taken out there. An image's record begins with a header that holds its labels. The
-frames have no checksums: a damaged length shows only where the next frame should begin. One small read for each record.
+A file is a sequence of frames: the magic word, a word with the kind (3 bits) and the length (29 bits), that many bytes,
+and zeros up to a multiple of 4. A record is one frame, or several if its bytes contained the magic word at a multiple
+of 4, where it was cut out. An image's record begins with a header that holds its labels. The frames have no checksums:
+a damaged length shows only at the start of the next frame. Scanning takes one small read per record.
 Source: include/dmlc/recordio.h and src/recordio.cc of dmlc-core; python/mxnet/recordio.py of MXNet.
 """
 
@@ -24,20 +24,20 @@ HEADER = struct.Struct("<IfQQ")  # of an image: number of labels (0: it is the n
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 _MAX_RECORD_BYTES = 2**30
-"""MXNet writes records of less than 2**29 bytes, in its first versions of less than 2**30."""
+"""MXNet writes records of less than 2**29 bytes; its first versions, less than 2**30."""
 
-_NEW_INDEX = "Make it anew with rec2idx.py, or remove it: it is not needed."
+_NEW_INDEX = "Recreate it with rec2idx.py, or remove it: it is not needed."
 
 
 @dataclasses.dataclass
 class Records:
     """The records of one file, in its order.
 
-    name: in the tree. where: the file for messages. shard: the file on disk. frame: where each record begins, counted
-    from the start of the `.rec`. offset, length: the image's bytes in the shard, or in the spool for the records in
-    `parts`, which has (offset in the shard, bytes) of each of their parts. label: the first. labels: all, of the
-    records that have a list of them. paths: of the images, where a `.lst` tells them. headers: where records without an
-    image begin, which InsightFace has: the first, and those of its identities; identities: their ids, from and to.
+    name: in the tree. where: the file for messages. shard: the file on disk. frame: start of each record in the `.rec`.
+    offset, length: the image's bytes in the shard, or in the spool for the records in `parts`, which has (offset in the
+    shard, bytes) of each of their parts. label: the first. labels: all, for records with a list of them. paths: of the
+    images, if a `.lst` names them. headers: starts of records without an image, which InsightFace has: the first, and
+    those of its identities; identities: their first id and the id after the last.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Records:
 
 
 def scan(tree: Tree, name: str) -> Records:
-    """All records of a file, by their frames and headers. Raises TenchError naming the byte where it is damaged."""
+    """All records of a file, by their frames and headers. Raises TenchError naming the byte of any damage."""
     at = tree.index(name)
     start = int(tree.offset[at])
     records = Records(name, tree.place(name), tree.shards[int(tree.shard[at])])
     with tree.open(name) as file:
         through = walk(tree, name, file.fileno())
-        enough = 64  # bytes that cover the headers, as far as the record before tells
+        enough = 64  # bytes that cover the headers, judging by the previous record
         while through.position < through.size:
             frame = through.position
             kind, num_bytes, head = through.step(enough)
@@ -85,7 +85,7 @@ def scan(tree: Tree, name: str) -> Records:
             if num_bytes < HEADER.size:
                 raise through.error(
                     f"the record at byte {frame:,} holds {num_bytes} bytes, less than the {HEADER.size} of an image's "
-                    "header: it is damaged, or the records are no images."
+                    "header: it is damaged, or the records are not images."
                 )
             num_labels, label, image_id, _ = HEADER.unpack_from(payload)
             begin = HEADER.size + 4 * num_labels
@@ -125,7 +125,7 @@ def _is_header(records: Records, payload: bytes, num_labels: int, image_id: int)
 
 
 class Walk:
-    """From frame to frame through one record file. position: of the next, counted from the file's start."""
+    """Steps from frame to frame through one record file. position: of the next, from the file's start."""
 
     def __init__(self, descriptor: int, start: int, size: int, where: str) -> None:
         """start, size: the bytes of the open file that are the record file."""
@@ -142,12 +142,12 @@ class Walk:
 
     def error(self, what: str) -> TenchError:
         """An error of this file. what: a sentence that follows its name."""
-        return TenchError(f"{self._where}: {what} Copy or download it again, or pack it anew with im2rec.py.")
+        return TenchError(f"{self._where}: {what} Copy or download it again, or recreate it with im2rec.py.")
 
     def bytes_at(self, position: int, count: int) -> bytes:
-        """So many bytes from a position of the file. Raises TenchError where it has become shorter."""
+        """`count` bytes from a position of the file. Raises TenchError if the file has become shorter."""
         data = os.pread(self._descriptor, count, self._start + position)
-        while len(data) < count:  # a network file system may give less than it has
+        while len(data) < count:  # a network file system may return fewer bytes
             more = os.pread(self._descriptor, count - len(data), self._start + position + len(data))
             if not more:
                 raise self.error(f"became shorter while it was read, at byte {position:,}.")
@@ -155,14 +155,14 @@ class Walk:
         return data
 
     def step(self, enough: int) -> tuple[int, int, bytes]:
-        """(kind, bytes, the first `enough` bytes with the frame itself) of the next frame, and past it."""
+        """(kind, bytes, the first `enough` bytes including the frame) of the next frame; moves past it."""
         position, left = self.position, self.size - self.position
         head = self.bytes_at(position, min(enough, left))
         if head[:4] != MAGIC:
             before = f"the length of the record before it, at byte {self._before:,}, is wrong, or it is damaged here"
             raise self.error(
                 f"byte {position:,} should begin a record with {MAGIC.hex()}, but has {head[:4].hex()}: "
-                f"{before if self._before >= 0 else 'this is no record file, or it is damaged'}."
+                f"{before if self._before >= 0 else 'this is not a record file, or it is damaged'}."
             )
         if left < _FRAME_BYTES:
             raise self.error(f"ends within the record that begins at byte {position:,}: it was cut off.")
@@ -191,8 +191,8 @@ class Walk:
             kind, num_bytes, _ = self.step(_FRAME_BYTES) if position < self.size else (WHOLE, 0, b"")
             if kind not in (MIDDLE, LAST):
                 raise self.error(
-                    f"the record of several parts that begins at byte {frame:,} should go on at byte {position:,}, but "
-                    "does not. A piece is missing."
+                    f"the record of several parts that begins at byte {frame:,} should continue at byte {position:,}, "
+                    "but does not. A piece is missing."
                 )
             total += len(MAGIC) + num_bytes
             if total > _MAX_RECORD_BYTES:
@@ -204,18 +204,18 @@ class Walk:
         return parts
 
     def joined(self, parts: list[tuple[int, int]]) -> bytes:
-        """A record of several parts as it was before the magic words in it were taken out."""
+        """A record of several parts with the magic words between them restored."""
         return MAGIC.join(self.bytes_at(position, num_bytes) for position, num_bytes in parts)
 
 
 def walk(tree: Tree, name: str, descriptor: int) -> Walk:
-    """A walk through a record file of the tree. descriptor: of the open file that holds it, which stays open."""
+    """A walk through a record file of the tree. descriptor: the open file that holds it, which stays open."""
     at = tree.index(name)
     return Walk(descriptor, int(tree.offset[at]), int(tree.length[at]), tree.place(name))
 
 
 def compare_index(records: Records, text: str, where: str) -> list[str]:
-    """What to say of the text of an `.idx` that lacks some records. Raises TenchError for one of another file."""
+    """Notes on an `.idx` that lacks some records. Raises TenchError if it belongs to another file."""
     numbers, offsets = array("q"), array("q")
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split()
@@ -223,7 +223,7 @@ def compare_index(records: Records, text: str, where: str) -> list[str]:
             continue
         if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 18:
             raise TenchError(
-                f"{where}, line {number}: should be a key and an offset with a TAB between them, but is "
+                f"{where}, line {number}: should be a key and an offset separated by a TAB, but is "
                 f"{line[:80]!r}. {_NEW_INDEX}"
             )
         numbers.append(number)
@@ -235,8 +235,8 @@ def compare_index(records: Records, text: str, where: str) -> list[str]:
         row = int(wrong[0])
         raise TenchError(
             f"{where}, line {numbers[row]}: no record of {records.where} begins at byte {offsets[row]:,}; "
-            f"{len(wrong):,} of the {len(found):,} lines are like that. The index is of another file, or records at "
-            f"the end are missing: compare the file's size with the original's. {_NEW_INDEX}"
+            f"{len(wrong):,} of the {len(found):,} lines are affected. The index belongs to another file, or records "
+            f"at the end are missing: compare the file's size with the original's. {_NEW_INDEX}"
         )
     unlisted = len(frames) - len(np.unique(found))
     return [f"{where} does not list {unlisted:,} of the {len(frames):,} records; all were read."] if unlisted else []

@@ -1,9 +1,9 @@
-"""Which keys of TFRecord examples hold the image and the label, told by a sample of the records.
+"""Which keys of TFRecord examples hold the image and the label, judged from a sample of the records.
 
-The keys of the official converter, of Slim and of TFDS count if they are there. Else the image is the one key whose
-bytes begin as an image file, or hold as many raw pixels as a height, a width and a depth beside it say; the label is
-the one whole number that is called like a label, or else the only one that varies. What is not unique is a question,
-which lists the keys with their types and a value of each; `--keys image=KEY,label=KEY` answers it.
+The keys of the official converter, of Slim and of TFDS are used if present. Otherwise the image is the one key whose
+bytes begin as an image file, or have the size of raw pixels with the height, width and depth beside it; the label is
+the one whole number with the name of a label, or else the only one that varies. If there are several candidates, the
+person is asked, with a list of keys, types and example values; `--keys image=KEY,label=KEY` answers it.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ LABEL = ("image/class/label", "label")
 SYNSET, TEXT = "image/class/synset", "image/class/text"
 FILE = ("image/filename", "file_name")
 BOX = ("image/object/bbox/xmin", "image/object/bbox/ymin", "image/object/bbox/xmax", "image/object/bbox/ymax")
-"""Keys of features. Of two, the first that a record has is used: it is that of the official converter and of Slim."""
+"""Keys of features. Of two keys, the first that a record has is used: that of the official converter and of Slim."""
 
 _IMAGE_WORDS = ("image", "img", "jpeg", "jpg", "png", "encoded")
 _LABEL_WORDS = ("class", "label", "labels", "target", "category", "cls", "y", "class_id", "label_id", "category_id")
@@ -34,9 +34,9 @@ Sample = Mapping[str, tuple[type, int, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Keys:
-    """The keys that are read. synset: of a label that is text. raw: of height, width and depth, if images are pixels.
+    """The keys to read. synset: of a text label. raw: of height, width and depth, if images are pixels.
 
-    found: they are not the usual ones, and `told` says which they are.
+    found: they are not the usual ones; `told` names them.
     """
 
     image: tuple[str, ...] = IMAGE
@@ -52,24 +52,22 @@ class Keys:
         return frozenset((*self.image, *self.label, *self.synset, TEXT, *self.file, *BOX, *self.raw))
 
     def note(self) -> list[str]:
-        """What a person is told of keys that are not the usual ones."""
+        """A note that names keys that are not the usual ones."""
         return [self.told] if self.found else []
 
 
 def keys_of_records(samples: Sequence[Sample], asked: RecordKeys, where: str) -> Keys:
-    """The keys to read. asked: by a person. Raises TenchError if they are a question."""
+    """The keys to read. asked: by a person. Raises TenchError if they are ambiguous."""
     there = {key for sample in samples for key in sample}
     if not samples:
         return Keys()
     for what, key in (("image", asked.image), ("label", asked.label)):
         if key is not None and key not in there:
-            raise TenchError(
-                f"{where}: no record has the key {key!r}, which is to hold the {what}. {_listing(samples)}"
-            )
+            raise TenchError(f"{where}: no record has the key {key!r} for the {what}. {_listing(samples)}")
     image = (asked.image,) if asked.image else _image(samples, there, where)
     raw = _raw(samples, image[0]) if image != IMAGE or not _is_encoded(samples, image) else ()
     if asked.image and not raw and not _is_encoded(samples, image):
-        raise TenchError(f"{where}: the key {asked.image!r} holds no image file, nor pixels. {_listing(samples)}")
+        raise TenchError(f"{where}: the key {asked.image!r} holds no image file or pixels. {_listing(samples)}")
     kinds = {sample[key][0] for sample in samples for key in LABEL if key in sample}
     if asked.label is None and image == IMAGE and (SYNSET in there or (kinds and bytes not in kinds)):
         return Keys(raw=raw, file=_file(there))
@@ -128,7 +126,8 @@ def _is_encoded(samples: Sequence[Sample], keys: Sequence[str]) -> bool:
 
 
 def _raw(samples: Sequence[Sample], key: str) -> tuple[str, ...]:
-    """The keys of height, width and depth, if they tell how many bytes the image has; none if it is no such image."""
+    """The keys of height, width and depth, if they give the image's number of bytes; empty if it is not such an
+    image."""
     first = samples[0] if samples else {}
     beside = {_last(other): other for other in first if first[other][0] is int and first[other][1] == 1}
     depth = next((beside[word] for word in _DEPTH_WORDS if word in beside), None)
@@ -146,7 +145,7 @@ def _raw(samples: Sequence[Sample], key: str) -> tuple[str, ...]:
 
 
 def _file(there: set[str]) -> tuple[str, ...]:
-    """The keys that name the image, if there is one of those that are usual."""
+    """The keys that name the image, if one of the usual ones is present."""
     others = [key for word in _FILE_WORDS for key in sorted(there) if _last(key) == word]
     return FILE if there & {*FILE} or not others else (others[0],)
 

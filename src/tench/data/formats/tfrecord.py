@@ -1,12 +1,12 @@
 """TFRecord files and the tf.train.Example messages in them, without TensorFlow or protobuf.
 
-A file is records one after the other: the payload's length (8 bytes, little-endian), the masked CRC32C of these 8
-bytes, the payload, its masked CRC32C. No header, index or count. Of a payload only what is asked for is read, and an
-image is stepped over: a few kilobytes per record. The price is that the checksum of a payload, which covers the image,
-is compared by `verify` alone.
+A file is a sequence of records: the payload's length (8 bytes, little-endian), the masked CRC32C of these 8 bytes, the
+payload, its masked CRC32C. There is no header, index or count. Only the requested parts of a payload are read, and
+images are skipped: a few kilobytes per record. The price is that the checksum of a payload, which covers the image, is
+verified only by `verify`.
 
 Sources: tensorflow/core/lib/io/record_writer.h, lib/hash/crc32c.h, example/{example,feature}.proto; the wire format of
-Protocol Buffers. As in TensorFlow's own parser, groups (wire types 3 and 4) are no part of an Example.
+Protocol Buffers. As in TensorFlow's own parser, groups (wire types 3 and 4) are not part of an Example.
 """
 
 import functools
@@ -22,21 +22,21 @@ import google_crc32c
 from tench.errors import TenchError
 
 HEADER_BYTES = 12
-"""Of a record, before its payload: the length and its checksum."""
+"""Bytes of a record before its payload: the length and its checksum."""
 Span = tuple[int, int]
 """(start, stop) in a file."""
 
 Features = dict[str, Sequence[Any]]
-"""The values of features by key: int, float or bytes; of those wanted in place (start, stop) of each value."""
+"""The values of features by key: int, float or bytes; for keys wanted in place, (start, stop) of each value."""
 
 _BYTES, _FLOATS, _INTS = 1, 2, 3  # the kinds of list in a Feature, by field number
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5  # wire types
 _MAX_VARINT_BYTES = 10
 _SMALL_BYTES = 1024
-"""Entries up to this size are read whole, and what was read of one is remembered."""
+"""Entries up to this size are read whole and cached."""
 _SLICED_BYTES, _BLOCK_BYTES = 2**12, 2**20
 _ENTRY_HEAD_BYTES = 2 + 127 + 2 * (1 + _MAX_VARINT_BYTES)
-"""Before the list of an entry with a short key."""
+"""Bytes before the list of an entry with a short key."""
 
 
 def masked_crc32c(data: bytes) -> int:
@@ -50,12 +50,12 @@ def is_record(head: bytes) -> bool:
 
 
 def is_compressed(head: bytes) -> bool:
-    """Whether a file that begins so, with some kilobytes, is compressed as a whole, with gzip or zlib."""
+    """Whether a file with this beginning (a few kilobytes) is compressed as a whole, with gzip or zlib."""
     return not is_record(head[:HEADER_BYTES]) and (head.startswith(b"\x1f\x8b") or begins_with_record(head))
 
 
 def begins_with_record(head: bytes) -> bool:
-    """Whether a file that begins so, with some kilobytes, is a TFRecord file, as it is or compressed as a whole."""
+    """Whether a file with this beginning (a few kilobytes) is a TFRecord file, plain or compressed as a whole."""
     if is_record(head[:HEADER_BYTES]):
         return True
     try:
@@ -65,9 +65,9 @@ def begins_with_record(head: bytes) -> bool:
 
 
 def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
-    """What a gzip or zlib file holds, in blocks of up to a megabyte.
+    """The content of a gzip or zlib file, in blocks of up to a megabyte.
 
-    where: what to call the file in an error. Raises TenchError, with the byte, for one that is damaged or cut off.
+    where: the file's name for errors. Raises TenchError, with the byte, if it is damaged or cut off.
     """
     file.seek(0)
     stream, num_read, data, ended = _decompressor(), 0, b"", False
@@ -79,7 +79,7 @@ def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
         if stream.eof:
             if ended:
                 return
-            data = data.lstrip(b"\0")  # zeros may fill the last block; else another gzip member follows
+            data = data.lstrip(b"\0")  # zeros may pad the last block; otherwise another gzip member follows
             stream = _decompressor() if data else stream
             continue
         at = num_read - len(data)
@@ -94,8 +94,8 @@ def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
             yield block
         elif ended:
             raise TenchError(
-                f"{where}: ends at byte {num_read:,} in the midst of its compressed data. It was probably cut off: "
-                "copy or download it again."
+                f"{where}: ends at byte {num_read:,} in the middle of its compressed data. It was probably cut off. "
+                "Copy or download it again."
             )
 
 
@@ -105,9 +105,9 @@ def place(where: str, number: int, start: int) -> str:
 
 
 def records(file: BinaryIO, where: str) -> Iterator[Span]:
-    """(start, stop) of the payload of each record, from the lengths alone, whose checksums are compared.
+    """(start, stop) of the payload of each record, from the lengths alone, whose checksums are verified.
 
-    where: what to call the file in an error. Raises TenchError for a damaged or truncated file.
+    where: the file's name for errors. Raises TenchError if the file is damaged or truncated.
     """
     size = file.seek(0, os.SEEK_END)
     start = number = 0
@@ -118,31 +118,31 @@ def records(file: BinaryIO, where: str) -> Iterator[Span]:
         if len(header) < HEADER_BYTES:
             raise TenchError(
                 f"{place(where, number, payload)} has {len(header)} bytes, less than the {HEADER_BYTES} of its header: "
-                "the file was probably cut off. Copy or download it again, or convert it anew."
+                "the file was probably cut off. Copy, download or convert it again."
             )
         if not is_record(header):
             raise TenchError(
                 f"{place(where, number, payload)}: the checksum of its length does not fit, so the file is damaged "
-                "there or before, or is no TFRecord file. Copy or download it again, or convert it anew."
+                "there or before, or is not a TFRecord file. Copy, download or convert it again."
             )
         stop = payload + int.from_bytes(header[:8], "little")
         if stop + 4 > size:
             raise TenchError(
                 f"{place(where, number, payload)} needs bytes {payload:,}-{stop + 4:,}, but the file ends at {size:,}. "
-                "It was probably cut off: copy or download it again, or convert it anew."
+                "It was probably cut off. Copy, download or convert it again."
             )
         yield payload, stop
         start, number = stop + 4, number + 1
 
 
 def verify(file: BinaryIO, where: str) -> None:
-    """Read a whole file and compare both checksums of every record. Raises TenchError at the first that differs."""
+    """Read a whole file and verify both checksums of every record. Raises TenchError at the first mismatch."""
     for fault in faults(file, where):
         raise TenchError(fault)
 
 
 def faults(file: BinaryIO, where: str) -> Iterator[str]:
-    """What `verify` finds, record after record, each for a person. Raises TenchError where no more can be read."""
+    """The faults that `verify` finds, in record order, as text. Raises TenchError if no more can be read."""
     for number, (start, stop) in enumerate(records(file, where)):
         file.seek(start)
         crc = 0
@@ -162,8 +162,8 @@ def examples(
     """((start, stop) of the payload, features) of each record of a file of Examples.
 
     wanted: the keys to read; a key that a record lacks is not in its features, one with an empty list has an empty
-    list. in_place: those of them whose values, being bytes, are not read: their (start, stop) in the file is given.
-    Raises TenchError as `records`, and for a payload that is no Example.
+    list. in_place: those keys whose byte values are not read but returned as (start, stop) in the file.
+    Raises TenchError like `records`, and for a payload that is not an Example.
     """
     source = _Slices(file)
     for number, (start, stop) in enumerate(records(file, where)):
@@ -197,8 +197,8 @@ def examples(
 
 def _no_example(where: str, number: int, start: int, error: ValueError) -> str:
     return (
-        f"{place(where, number, start)} holds no tf.train.Example that can be read: {error}. Other kinds of "
-        "records are not known here; if these are Examples, the file is damaged: see whether its checksums "
+        f"{place(where, number, start)} is not a readable tf.train.Example: {error}. Other kinds of "
+        "records are not supported. If these are Examples, the file is damaged. Check whether its checksums "
         "fit, and copy or convert it again."
     )
 
@@ -210,9 +210,9 @@ def keys(file: BinaryIO, start: int, stop: int) -> list[str]:
 
 
 def samples(file: BinaryIO, where: str, count: int) -> Iterator[dict[str, tuple[type, int, Any]]]:
-    """All features of the first records: (int, float or bytes; how many values; the first of them) by key.
+    """All features of the first records, by key: (int, float or bytes; number of values; first value).
 
-    Of bytes the first value is (its first 64 bytes, its length). Raises TenchError as `examples`.
+    For bytes the first value is (its first 64 bytes, its length). Raises TenchError like `examples`.
     """
     source = _Slices(file)
     for number, (start, stop) in enumerate(itertools.islice(records(file, where), count)):
@@ -232,7 +232,7 @@ def samples(file: BinaryIO, where: str, count: int) -> Iterator[dict[str, tuple[
 
 
 class _Slices:
-    """A file as what can be sliced, read in blocks of a few kilobytes from where a slice begins."""
+    """A file that can be sliced; reads blocks of a few kilobytes from the start of a slice."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -259,8 +259,8 @@ def masked(crc: int) -> int:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """(the number, where it ends) of a varint in some bytes."""
-    if at < len(data) and data[at] < 0x80:  # as most are
+    """(number, end) of a varint."""
+    if at < len(data) and data[at] < 0x80:  # the usual case
         return data[at], at + 1
     value = shift = 0
     for position in range(at, min(len(data), at + _MAX_VARINT_BYTES)):
@@ -300,14 +300,14 @@ def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int
 def fields(message: bytes) -> Iterator[tuple[int, int, int, int, int]]:
     """(number, wire type, start, stop, value if it is a varint) of each field of a Protocol Buffers message.
 
-    Raises ValueError if it is none.
+    Raises ValueError if it is not one.
     """
     for number, wire, start, stop in _fields(message, 0, len(message)):
         yield number, wire, start, stop, _varint(message, start)[0] if wire == _VARINT else 0
 
 
 def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:
-    """Where the entries of the Example's map of features lie."""
+    """The spans of the entries of the Example's map of features."""
     for number, wire, at, last in _fields(data, start, end):
         while (number, wire) == (1, _DELIMITED) and at < last:
             head = data[at : min(at + 3, last)]
@@ -323,9 +323,9 @@ def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:
 
 
 def _entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]]:
-    """(key, kind of list or 0 where none is set, where the parts of the list lie) of an entry of the map.
+    """(key, kind of list or 0 if none is set, spans of the list's parts) of an entry of the map.
 
-    A message given in several parts is joined, and of several kinds the last counts, as Protocol Buffers have it.
+    A message in several parts is joined, and of several kinds the last counts, as Protocol Buffers specify.
     """
     if (usual := _usual_entry(data, start, end)) is not None:
         return usual
@@ -343,9 +343,9 @@ def _entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]]:
 
 
 def _usual_entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]] | None:
-    """As `_entry`, of an entry as all writers write it: a short key, and a list in one part. None of another.
+    """Like `_entry`, for an entry as all writers write it: a short key, and a list in one part. None for any other.
 
-    Two entries of a record are not the same as in others, so that this takes a third off the time of a file.
+    These entries differ between the records, so `_small_entry` cannot cache them.
     """
     head = data[start : min(start + _ENTRY_HEAD_BYTES, end)]
     try:
@@ -362,7 +362,7 @@ def _usual_entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Sp
 
 
 def _values(data: _Source, kind: int, parts: list[Span]) -> tuple[Any, ...]:
-    """The values of a list; of bytes where each lies."""
+    """The values of a list; for bytes, the span of each."""
     values: list[Any] = []
     for start, end in parts:
         for number, wire, first, last in _fields(data, start, end):
@@ -372,7 +372,7 @@ def _values(data: _Source, kind: int, parts: list[Span]) -> tuple[Any, ...]:
                 values.append((first, last))
             elif kind == _FLOATS and wire in (_DELIMITED, _FIXED32):
                 if (last - first) % 4:
-                    raise ValueError(f"a list of floats has {last - first} bytes, which is no multiple of 4")
+                    raise ValueError(f"a list of floats has {last - first} bytes, which is not a multiple of 4")
                 values += struct.unpack(f"<{(last - first) // 4}f", data[first:last])
             elif kind == _INTS and wire in (_DELIMITED, _VARINT):
                 packed, at = data[first:last], 0
@@ -384,6 +384,6 @@ def _values(data: _Source, kind: int, parts: list[Span]) -> tuple[Any, ...]:
 
 @functools.lru_cache(2**14)
 def _small_entry(entry: bytes) -> tuple[str, int, tuple[Any, ...]]:
-    """Key, kind and values of an entry. Most are the same in many records, so that remembering them halves the time."""
+    """Key, kind and values of an entry, cached because most entries are the same in many records."""
     key, kind, parts = _entry(entry, 0, len(entry))
     return key, kind, _values(entry, kind, parts)

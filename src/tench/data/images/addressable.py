@@ -1,10 +1,10 @@
 """JPEGs of which a part can be decoded alone.
 
-Of every sequential JPEG the lines below a part can be left out: a header that promises fewer makes the decoder stop. A
-restart marker ends a segment of a JPEG's data: behind it the decoder begins anew, at a whole byte, knowing nothing of
-what came before. Where segments line up in columns, those that cover a box make a smaller JPEG, which every decoder
-takes. For everybody else the file is an ordinary JPEG. It costs about 1 % more bytes, and saves a random crop about a
-quarter of the decoding that is left (benchmarks/input/addressable.json).
+In every sequential JPEG the lines below a part can be left out: a header with a smaller height makes the decoder stop.
+A restart marker ends a segment of a JPEG's data; after it the decoder starts from scratch at a whole byte. If segments
+line up in columns, those that cover a box make a smaller JPEG that every decoder reads. For other programs the file is
+an ordinary JPEG. It costs about 1 % more bytes, and saves a random crop about a quarter of the remaining decoding
+(benchmarks/input/addressable.json).
 
 Source: ITU-T T.81, annex B (markers, frame and scan headers) and E.1.4 (restart intervals).
 """
@@ -20,18 +20,18 @@ from tench.data.images.jpeg_markers import FRAMES, INTERVAL, SCAN, SEQUENTIAL, s
 _RESTART_0, _END = 0xD0, 0xD9  # the first of eight markers that take turns; the image's last
 
 _SEEN_BEYOND = 1
-"""Pixels beyond a box on which its own depend: colour at half resolution is interpolated between two samples."""
+"""Extra pixels around a box, because colour at half resolution is interpolated between two samples."""
 
 _SEGMENT_PIXELS = 64
-"""Smaller segments cost bytes (a marker and the rest of a byte each), larger ones make a crop decode more of others."""
+"""Smaller segments cost bytes (a marker and padding each); larger ones make a crop decode more outside its box."""
 
 
 class Frame(NamedTuple):
     """What the header of a sequential JPEG with a single scan says.
 
-    height, width: pixels. size_at: where in the file these stand. data_at: where the header ends. unit_height,
-    unit_width: pixels of the unit of coding (MCU). interval: units in a segment, of which there are whole numbers in a
-    line; 0: there are no segments.
+    height, width: pixels. size_at: their offset in the file. data_at: end of the header. unit_height, unit_width:
+    pixels of the unit of coding (MCU). interval: units in a segment, a whole number of which make up a line; 0: no
+    segments.
     """
 
     height: int
@@ -46,7 +46,7 @@ class Frame(NamedTuple):
 class Part(NamedTuple):
     """A JPEG of a part of an image: height x width pixels, from the pixel (top, left) of the image on.
 
-    goes_on: its data goes on behind the last line, which libjpeg remarks on.
+    goes_on: the data continue after the last line, which makes libjpeg warn.
     """
 
     data: bytes | bytearray
@@ -58,9 +58,9 @@ class Part(NamedTuple):
 
 
 def interval_of(width: int, unit_width: int) -> int:
-    """The restart interval, in units of coding, to write an image with: about 64 pixels, in whole numbers to a line.
+    """The restart interval, in units of coding, for writing an image: about 64 pixels, a whole number to a line.
 
-    width, unit_width: pixels. Where no number near that divides a line, it is a whole line.
+    width, unit_width: pixels. If no number near that divides a line, it is a whole line.
     """
     line, wanted = -(-width // unit_width), _SEGMENT_PIXELS // unit_width
     fitting = [count for count in range(wanted // 2, 2 * wanted + 1) if line % count == 0]
@@ -68,7 +68,7 @@ def interval_of(width: int, unit_width: int) -> int:
 
 
 def frame_of(data: bytes) -> Frame | None:
-    """The frame of a JPEG; None where it is progressive, coded otherwise, in several scans or in other segments."""
+    """The frame of a JPEG; None if it is progressive, coded otherwise, in several scans or with other segments."""
     interval = height = width = size_at = components = 0
     factors = b""
     for marker, begin, end in segments(data):
@@ -102,8 +102,8 @@ def is_addressable(data: bytes) -> bool:
 def without_bottom(data: bytes, frame: Frame, end: int) -> Part:
     """A JPEG that ends with the line of units in which the pixels above `end` are those of the whole image.
 
-    frame: of a JPEG without segments: their markers, where none are expected, hide what libjpeg says of a file that is
-    cut off.
+    frame: of a JPEG without segments. Restart markers that no header announces would hide libjpeg's warning about a
+    truncated file.
     """
     lines = -(-(end + _SEEN_BEYOND) // frame.unit_height)
     height = min(lines * frame.unit_height, frame.height)
@@ -117,8 +117,8 @@ def without_bottom(data: bytes, frame: Frame, end: int) -> Part:
 def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int) -> Part | None:
     """The smallest JPEG made of whole segments in which the pixels of a box are those of the whole image.
 
-    frame: of an addressable JPEG. top, left, height, width: the box, pixels, within the image. None if its segments are
-    not those that its header promises, each with its own marker: the image is damaged, or holds more than one scan.
+    frame: of an addressable JPEG. top, left, height, width: the box, pixels, within the image. None if the segments do
+    not match the header, each with its marker: the image is damaged, or has more than one scan.
     """
     columns = -(-frame.width // frame.unit_width) // frame.interval
     lines = -(-frame.height // frame.unit_height)
@@ -141,7 +141,7 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
     new_width = min(end_column * segment_width, frame.width) - x
     new_height = min(end_line * frame.unit_height, frame.height) - y
     struct.pack_into(">HH", part, frame.size_at, new_height, new_width)
-    # Each segment brought its marker along: they are counted anew, from 0 to 7 and again, and the last ends the image.
+    # Segments keep their markers: renumber them from 0 to 7 and again; the last marker ends the image.
     lengths = (ends - begins).reshape(lines, columns)[first_line:end_line, first_column:end_column].ravel()
     markers = frame.data_at + np.cumsum(lengths) - 1
     pixels = np.frombuffer(part, np.uint8)
@@ -151,15 +151,15 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
 
 
 def _segment_ends(data: bytes, start: int) -> npt.NDArray[np.int64] | None:
-    """Where each segment of the coded data ends, behind its marker: a restart, or the image's end.
+    """The end of each segment of the coded data, after its marker: a restart, or the image's end.
 
-    None unless the restart markers take turns from 0 to 7 and the image's end is the only other marker. At any other
-    marker, libjpeg's recovery depends on the number it expects, which in a part is not that of the whole.
+    None unless the restart markers cycle from 0 to 7 and the image's end is the only other marker. At any other marker,
+    libjpeg's recovery depends on the number it expects, and a part has different numbers than the whole.
     """
     coded = np.frombuffer(data, np.uint8)[start:]
     escapes = np.flatnonzero(coded[:-1] == 0xFF)
     kinds = coded[escapes + 1]
-    is_marker = (kinds != 0) & (kinds != 0xFF)  # an escaped 0xFF, and a byte that fills up
+    is_marker = (kinds != 0) & (kinds != 0xFF)  # not an escaped 0xFF or a fill byte
     markers = kinds[is_marker]
     if not len(markers) or markers[-1] != _END:
         return None

@@ -1,14 +1,14 @@
-"""What decoding one image may take: pixels, memory and passes over the data. All of it is judged from the header.
+"""Limits on decoding one image: pixels, memory and passes over the data. All are checked from the header.
 
     pixels          178,956,970 (Pillow's own limit)
-    memory          2 GiB. Most 8-bit images reach the limit of pixels first; WebP and AVIF reach 2 GiB at about 120
+    memory          2 GiB. Most 8-bit images reach the pixel limit first; WebP and AVIF reach 2 GiB at about 120
                     million pixels, RGB JPEG 2000 in one tile at 113 million, 16-bit RGBA at 143 million
-    scans           100, of a JPEG. Real progressive ones have about 10; each is a pass over all pixels
-    at a time       one image that takes more than 512 MiB, whatever the number of threads
-    tags            1 MiB more than the file has, of EXIF and TIFF, whose entries may all point at the same bytes
+    scans           100, for a JPEG. Real progressive ones have about 10; each is a pass over all pixels
+    at a time       one image that needs more than 512 MiB, whatever the number of threads
+    tags            1 MiB more than the file's size, for EXIF and TIFF, whose entries may all point at the same bytes
     parts           10,000 segments of a JPEG or chunks of a PNG besides its data, 1 MiB before the image of a GIF
 
-Decoders trust a header; these bounds are what keeps a small file from taking minutes or all memory.
+Decoders trust the header; these limits keep a small file from taking minutes or all memory.
 """
 
 import contextlib
@@ -29,30 +29,30 @@ _LARGE_BYTES = LIMITS.large_decode_bytes
 _MAX_EXTRA_TAG_BYTES = 2**20
 
 _MAX_CHUNKS = 10_000
-"""Of a PNG, but for its data. Pillow reads each in Python; real files have a few dozen."""
+"""Chunks of a PNG besides its data. Pillow reads each in Python; real files have a few dozen."""
 
 _MAX_GIF_START = 2**20
 """Bytes of a GIF before its first image. Pillow's time for a long comment grows with its square."""
 
 _SCAN_WORK = 2**32
-"""Pixels times bytes of a JPEG below which no number of scans takes a second, so that none are counted."""
+"""Pixels times bytes of a JPEG below which any number of scans decodes in a second, so they are not counted."""
 
 _PILLOW_BYTES, _RESULT_BYTES = 4, 3
-"""Of a pixel: Pillow's own, and the result made of it."""
+"""Bytes per pixel: Pillow's own image and the result made from it."""
 _WORK_BYTES = {"WEBP": 6, "AVIF": 7, "PPM": 6}
-"""What decoders take for a pixel besides what the file stores for it: frames before and after, planes, Python objects.
+"""Bytes per pixel that decoders need beyond the stored samples: previous and next frames, planes, Python objects.
 Measured (peak of the process)."""
 _TILE_BYTES = 8192
-"""Of each component of each tile, for openjpeg's settings."""
+"""Bytes that openjpeg allocates per component of each tile for its settings."""
 _ROW_BYTES = 64
-"""Of each row, for images of a few columns and many millions of rows."""
+"""Bytes per row, which matter for images of a few columns and many millions of rows."""
 _BANDS = {"I;16": 2, "I;16B": 2, "I;16L": 2, "I": 4, "F": 4}
 _BITS_PER_SAMPLE = 258  # a TIFF tag
 _TAG_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)
-"""Of a value of a TIFF tag, by the number of its type."""
+"""Bytes per value of a TIFF tag, by type number."""
 
 _CODED = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-"""The next marker behind a JPEG's coded data."""
+"""The next marker after a JPEG's coded data."""
 
 _large = threading.Lock()
 _UNBOUNDED = contextlib.nullcontext()
@@ -60,7 +60,7 @@ _UNBOUNDED = contextlib.nullcontext()
 
 def _after_fork() -> None:
     global _large
-    _large = threading.Lock()  # a thread that the child does not have may hold the other one
+    _large = threading.Lock()  # a thread that does not exist in the child may hold the old one
 
 
 if hasattr(os, "register_at_fork"):
@@ -68,42 +68,43 @@ if hasattr(os, "register_at_fork"):
 
 
 class ImageError(TenchError):
-    """These bytes are no image that can be decoded. The text is the reason; who knows the file and row adds them."""
+    """These bytes cannot be decoded as an image. The text is the reason; callers that know the file and row add
+    them."""
 
 
 def taking(num_bytes: int) -> contextlib.AbstractContextManager[object]:
-    """Decode in this block. If it takes much memory, no other image that does is decoded meanwhile."""
+    """Decode in this block. Images that need much memory are decoded one at a time."""
     return _large if num_bytes > _LARGE_BYTES else _UNBOUNDED
 
 
 def out_of_memory() -> PassingError:
-    """The error of a decode that the machine's memory does not suffice for."""
+    """The error for a decode that ran out of memory."""
     return PassingError("not decoded: this machine does not have enough memory left for it")
 
 
 def check_size(height: int, width: int) -> None:
     """Raise ImageError for more than MAX_PIXELS."""
     if height * width > MAX_PIXELS:
-        raise ImageError(f"too large: {height} x {width} pixels, more than {MAX_PIXELS} in all are not decoded")
+        raise ImageError(f"too large: {height} x {width} pixels; at most {MAX_PIXELS:,} in total are decoded")
 
 
 def check_scans(data: bytes, height: int, width: int) -> None:
     """Raise ImageError for a JPEG of more than MAX_SCANS scans.
 
-    Costs nothing for small images, and a microsecond for others unless they have several scans.
+    Costs nothing for small images, and almost nothing for others unless they have several scans.
     """
     if height * width * len(data) < _SCAN_WORK or _has_one_scan(data):
         return
-    # Counting two bytes is fast and never too low. Only a file with too many is worth walking through.
+    # Counting two bytes is fast and never too low. Only a file with too many is parsed.
     if data.count(b"\xff\xda") > MAX_SCANS and (found := _num_scans(data)) > MAX_SCANS:
         raise ImageError(
-            f"JPEG of {found:,} scans or more: each is decoded over all {height} x {width} pixels, and more than "
-            f"{MAX_SCANS} are not. Save it again as a usual JPEG"
+            f"JPEG with {found:,} scans or more: each is a pass over all {height} x {width} pixels, and at most "
+            f"{MAX_SCANS} are decoded. Save it again as an ordinary JPEG"
         )
 
 
 def jpeg_bytes(data: bytes, height: int, width: int) -> int:
-    """Memory that libjpeg takes for a JPEG with its result; of one with several scans it keeps all coefficients."""
+    """Memory that libjpeg needs for a JPEG and the result; with several scans it keeps all coefficients."""
     result = 3 * height * width
     if result + 8 * height * width <= _LARGE_BYTES or _has_one_scan(data):
         return result
@@ -111,10 +112,10 @@ def jpeg_bytes(data: bytes, height: int, width: int) -> int:
 
 
 def decode_bytes(image: Image.Image, data: bytes) -> int:
-    """Memory that Pillow takes for an opened image, with the result. Raises ImageError if that is too much."""
+    """Memory that Pillow needs for an opened image and the result. Raises ImageError if that is too much."""
     pixels = image.height * image.width
     if image.format == "JPEG2000":
-        # openjpeg has let go of its samples before the result is made.
+        # openjpeg frees its samples before the result is made.
         num_bytes = _PILLOW_BYTES * pixels + _jpeg_2000_bytes(data, image.height, image.width)
     elif image.format in ("JPEG", "MPO"):
         coefficients = 0 if _has_one_scan(data) else 2 * len(image.getbands())
@@ -126,23 +127,23 @@ def decode_bytes(image: Image.Image, data: bytes) -> int:
     if num_bytes > MAX_DECODE_BYTES:
         raise ImageError(
             f"too large: decoding {image.format} of {image.height} x {image.width} pixels takes about "
-            f"{num_bytes / 2**30:.1f} GiB, and one image may take {MAX_DECODE_BYTES / 2**30:.0f} GiB. Save it with "
+            f"{num_bytes / 2**30:.1f} GiB; the limit for one image is {MAX_DECODE_BYTES / 2**30:.0f} GiB. Save it with "
             "8 bits per channel, or smaller"
         )
     return num_bytes
 
 
 def check_parts(data: bytes, name: str) -> None:
-    """Raise ImageError for what Pillow would read at length, or into much memory, before it comes to the pixels.
+    """Raise ImageError if Pillow would read too long, or into too much memory, before it reaches the pixels.
 
-    name: the format's.
+    name: the format.
     """
     if name == "TIFF":
         _check_tags(data, name)
     elif name == "JPEG":
         found = list(segments(data))
         if len(found) >= MAX_SEGMENTS:
-            raise ImageError(f"damaged JPEG: {MAX_SEGMENTS:,} segments or more before its image")
+            raise ImageError(f"damaged JPEG: it has {MAX_SEGMENTS:,} or more segments before its image")
         parts = [data[one.begin : one.end] for one in found if one.marker in (APP1, APP2)]
         _check_tags(b"".join(part[6:] for part in parts if part.startswith(b"Exif\0\0")), name)
         for part in parts:
@@ -177,11 +178,11 @@ def _check_gif(data: bytes) -> None:
 
 def _check_tags(tags: bytes, name: str) -> None:
     if exif_amplifies(tags):
-        raise ImageError(f"damaged {name}: its tags point at the same bytes again and again")
+        raise ImageError(f"damaged {name}: its tags point at the same bytes repeatedly")
 
 
 def exif_amplifies(tags: bytes) -> bool:
-    """Whether reading the tags (as in EXIF or TIFF, from the byte order mark on) takes far more memory than they do."""
+    """Whether reading the tags (EXIF or TIFF, from the byte order mark on) takes far more memory than their size."""
     order = {b"II": "<", b"MM": ">"}.get(tags[:2])
     if order is None or len(tags) < 16:
         return False
@@ -194,13 +195,13 @@ def exif_amplifies(tags: bytes) -> bool:
     count = struct.unpack_from(order + count_form, tags, at)[0]
     count = min(count, (len(tags) - at - head) // entry.size)
     entries = entry.iter_unpack(tags[at + head : at + head + count * entry.size])
-    # A value that reaches beyond the file is cut there, or refused.
+    # A value that extends beyond the file is cut there or refused.
     sizes = (num * _TAG_BYTES[kind] for _, kind, num in entries if kind < len(_TAG_BYTES))
     return int(sum(min(size, len(tags)) for size in sizes)) > len(tags) + _MAX_EXTRA_TAG_BYTES
 
 
 def _has_one_scan(data: bytes) -> bool:
-    """Whether a JPEG is sequential, and its first scan has all its components; libjpeg then stops behind that."""
+    """Whether a JPEG is sequential and its first scan has all components; libjpeg then stops after that scan."""
     at, last, components = 2, len(data) - 10, 0
     for _ in range(MAX_SEGMENTS):
         if at >= last or data[at] != 0xFF or (marker := data[at + 1]) in STANDALONE:
@@ -216,10 +217,10 @@ def _has_one_scan(data: bytes) -> bool:
 
 
 def _num_scans(data: bytes) -> int:
-    """The scans of a JPEG; counting stops behind MAX_SCANS."""
+    """The number of scans of a JPEG; counting stops after MAX_SCANS."""
     found = list(segments(data))
     if not found or found[-1].marker != SCAN:
-        return data.count(b"\xff\xda")  # not to be followed as we do: libjpeg steps over more
+        return data.count(b"\xff\xda")  # libjpeg skips more than this parser can, so count all
     scans, at = 1, found[-1].end
     while scans <= MAX_SCANS and (marker := _CODED.search(data, at)):
         kind, begin = data[marker.start() + 1], marker.end()
@@ -231,7 +232,7 @@ def _num_scans(data: bytes) -> int:
 
 
 def _sample_bytes(image: Image.Image, data: bytes) -> int:
-    """Bytes that the file stores for a sample, of colours that Pillow reduces to 8 bits; else 1."""
+    """Bytes per sample in the file if Pillow reduces its colours to 8 bits; else 1."""
     if image.format == "PNG":
         return 2 if data[24:25] == b"\x10" and image.mode[0] != "I" else 1
     if image.format == "TIFF":
@@ -241,7 +242,7 @@ def _sample_bytes(image: Image.Image, data: bytes) -> int:
 
 
 def _jpeg_2000_bytes(data: bytes, height: int, width: int) -> int:
-    """Memory that openjpeg takes for the largest tile and the list of tiles: 4 bytes for each sample, and its copy."""
+    """Memory that openjpeg needs for the largest tile and the tile list: 4 bytes per sample, and a copy."""
     at = 0
     while data[at : at + 2] != b"\xff\x4f":  # the boxes of a JP2 file; the codestream is in one of them
         length, kind = struct.unpack_from(">I4s", data, at) if at + 16 <= len(data) else (0, b"")

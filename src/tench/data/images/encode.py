@@ -1,10 +1,10 @@
-"""Pixels to bytes: a stored image made smaller, or put into another format.
+"""Pixels to bytes: shrink a stored image, or convert it to another format.
 
-Shrinking averages over areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless asked for. JPEGs
-are written by libjpeg-turbo through OpenCV, with colour at half resolution (4:2:0) as cameras do, and with restart
-markers, so that parts of them can be decoded alone (`addressable`); PNG and WebP by Pillow; `pixels` are
-binary PPM and PGM files: raw bytes behind a header of a dozen bytes, which everyone reads. The same pixels and options
-always give the same bytes, for the same versions of these libraries.
+Shrinking averages areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless asked for. OpenCV
+writes JPEGs by libjpeg-turbo, with colour at half resolution (4:2:0) as cameras do, and with restart markers, so that
+parts of them can be decoded alone (`addressable`). Pillow writes PNG and WebP. `pixels` are binary PPM and PGM files:
+raw bytes after a header of a dozen bytes, which every program reads. The same pixels and options always give the same
+bytes, for the same versions of these libraries.
 """
 
 import dataclasses
@@ -24,17 +24,17 @@ Format = Literal["jpeg", "png", "webp", "pixels"]
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "pixels": ".ppm"}
 PILLOW_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "pixels": "PPM"}
 _MAX_SIDES = {"jpeg": 65_500, "webp": 16_383}
-"""What libjpeg and libwebp write; a JPEG's header could tell 65,535."""
+"""The largest sides that libjpeg and libwebp write; a JPEG header could hold 65,535."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How images are stored anew. Of the three sizes at most one is given, in pixels; 0 leaves the size as it is.
+    """How images are re-encoded. At most one of the three sizes is given, in pixels; 0 keeps the size.
 
-    short_side: of the shorter side. max_side: of the longer. square: the largest centred square is cut, and made so
-    large, enlarged too. enlarge: short_side enlarges what is smaller. quality: of JPEG and WebP, 1 to 100. grey:
-    convert to grey; else grey images stay grey and all others are RGB. interpolation: area is antialiased, bilinear
-    looks at the nearest four pixels only.
+    short_side: the shorter side. max_side: the longer. square: cut the largest centred square and resize it to this
+    side, enlarging if needed. enlarge: short_side also enlarges smaller images. quality: for JPEG and WebP, 1 to 100.
+    grey: convert to grey; otherwise grey images stay grey and all others are RGB. interpolation: area is antialiased,
+    bilinear uses only the nearest four pixels.
     """
 
     format: Format = "jpeg"
@@ -57,11 +57,11 @@ class Encoding:
         if not 1 <= self.quality <= 100:
             raise UsageError(f"--quality {self.quality}: should be 1 to 100.")
         if self.enlarge and not self.short_side:
-            raise UsageError("--enlarge goes with --short-side.")
+            raise UsageError("--enlarge requires --short-side.")
 
 
 def size_of(height: int, width: int, how: Encoding) -> tuple[int, int]:
-    """(height, width) that an image of this size is stored with. The other side is rounded down, as im2rec does."""
+    """(height, width) of the stored image. The other side is rounded down, as im2rec does."""
     if how.square:
         return how.square, how.square
     short, long = min(height, width), max(height, width)
@@ -75,9 +75,9 @@ def size_of(height: int, width: int, how: Encoding) -> tuple[int, int]:
 
 
 def encode(pixels: Pixels, how: Encoding) -> bytes:
-    """An image file of these pixels, (H, W, 3) RGB or (H, W, 1) grey, uint8: resized first where `how` asks for it.
+    """An image file of these pixels, (H, W, 3) RGB or (H, W, 1) grey, uint8: first resized if `how` asks for it.
 
-    Raises ValueError where the format cannot hold an image of that size, or nobody could decode it.
+    Raises ValueError if the format cannot hold an image of that size, or the result is too large to decode.
     """
     height, width = size_of(pixels.shape[0], pixels.shape[1], how)
     limit = _MAX_SIDES.get(how.format)
@@ -88,8 +88,8 @@ def encode(pixels: Pixels, how: Encoding) -> bytes:
         )
     if height * width > MAX_PIXELS:
         raise ValueError(
-            f"an image of {height} x {width} pixels is too large to be decoded again, which is done up to "
-            f"{MAX_PIXELS:,} in all. Choose a --max-side"
+            f"an image of {height} x {width} pixels is too large to be decoded again; the limit is "
+            f"{MAX_PIXELS:,} in total. Choose a --max-side"
         )
     resized = _resized(pixels, how)
     grey = resized.shape[2] == 1

@@ -1,10 +1,10 @@
 """Bytes to pixels: every format and every oddity, one rule each.
 
 JPEG is decoded by libjpeg-turbo through simplejpeg, with the accurate transform and smooth colour upsampling, so that
-its pixels are Pillow's; everything else, and every JPEG that libjpeg-turbo remarks on, goes through Pillow. Pixels are
-those that torchvision's ImageFolder trains on, `Image.open(file).convert("RGB")`, but for 16-bit grey, which it clips.
+its pixels equal Pillow's. Pillow decodes everything else, and every JPEG that libjpeg-turbo warns about. Pixels are
+those of torchvision's ImageFolder, `Image.open(file).convert("RGB")`, except for 16-bit grey, which it clips.
 The price of strictness: an image whose data ends early is an error here, where some loaders fill the rest with grey.
-(A program that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for what Pillow decodes.)
+(A program that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for images that Pillow decodes.)
 """
 
 import dataclasses
@@ -39,21 +39,21 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, C), contiguous and writable."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""What is read. Pillow knows more, among them EPS, which it hands to Ghostscript: a program that an image would run."""
+"""Formats that are read. Pillow knows more, among them EPS, which it passes to Ghostscript, and so runs a program."""
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
-"""Pillow's names of colours that are only grey."""
+"""Pillow's names of grey colour modes."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 JPEG_START = b"\xff\xd8\xff"
 _STRIP_PIXELS = 2**20
 _RAW_HEADER = re.compile(rb"P([56])\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
-"""Of a PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
+"""A PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
 _MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CMYK"}
-"""Pillow's names of a JPEG's colours, by libjpeg-turbo's."""
+"""Pillow's names of a JPEG's colours, by libjpeg-turbo's names."""
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-"""The last bytes of an image, of formats in which they say so."""
+"""The last bytes of an image, for formats with an end marker."""
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262  # TIFF tags; EXIF uses the first too
 _BLACK_IS_ZERO = 1
 
@@ -66,7 +66,7 @@ class ImageInfo:
     """What an image's header says.
 
     format: Pillow's name ("JPEG", "PNG", ...). mode: Pillow's name of the colours ("RGB", "L", "CMYK", ...).
-    orientation: EXIF's, 1 (upright) to 8; 1 where there is none.
+    orientation: EXIF's, 1 (upright) to 8; 1 if it has none.
     """
 
     format: str
@@ -89,16 +89,16 @@ def decode(data: bytes, channels: int = 3) -> Pixels:
     - EXIF orientation is ignored, as by torchvision, timm and TensorFlow; only a TIFF's is applied, by Pillow
     - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R 601), as Pillow's convert("L")
 
-    Raises ImageError for what has no such rule (32-bit and float grey, CIE Lab), for data that is empty, truncated,
-    damaged or no image, and for what exceeds `bounds`; PassingError if memory runs out. A JPEG with trailing bytes or
-    damage that libjpeg can step over decodes, as in Pillow; see `decode_and_remark`. May be called from any number of
-    threads.
+    Raises ImageError for images without such a rule (32-bit and float grey, CIE Lab), for data that are empty,
+    truncated, damaged or not an image, and for images that exceed `bounds`; PassingError if memory runs out. A JPEG
+    with trailing bytes, or with damage that libjpeg can skip, decodes as in Pillow; see `decode_and_remark`. May be
+    called from any number of threads.
     """
     return decode_and_remark(data, channels)[0]
 
 
 def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
-    """As `decode`, and what libjpeg remarked on a JPEG that it could decode nevertheless; usually ""."""
+    """Like `decode`, plus libjpeg's warning about a JPEG that it decoded nevertheless; usually ""."""
     _check_channels(channels)
     try:
         return _decode_and_remark(data, channels)
@@ -112,13 +112,13 @@ def _decode_and_remark(data: bytes, channels: int) -> tuple[Pixels, str]:
     remark, found = "", jpeg_header(data) if data.startswith(JPEG_START) else None
     if found and found.mode in ("L", "RGB"):
         try:
-            # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
+            # A grey JPEG needs no luma; for a colour one, libjpeg's own grey differs from Pillow's by rounding.
             with taking(jpeg_bytes(data, found.height, found.width)):
                 pixels = simplejpeg.decode_jpeg(data, "GRAY" if (found.mode, channels) == ("L", 1) else "RGB")
             return with_channels(pixels, channels), ""
         except ValueError as error:
             remark = str(error)
-        # Decided here, because Pillow fills with grey where a marker follows the gap. Other remarks: Pillow decides.
+        # Refused here, because Pillow fills with grey if a marker follows the gap. Pillow judges all other warnings.
         if "Premature end of JPEG file" in remark:
             raise ImageError(f"truncated JPEG: {remark}")
         if "premature end of data segment" in remark:
@@ -127,9 +127,9 @@ def _decode_and_remark(data: bytes, channels: int) -> tuple[Pixels, str]:
 
 
 def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
-    """As `decode`, but a JPEG is decoded as far as its data goes; what is missing is grey, as libjpeg fills it.
+    """Like `decode`, but decode a JPEG as far as its data goes; the rest is grey, as libjpeg fills it.
 
-    Raises ImageError for what is no JPEG, or has no header that can be read.
+    Raises ImageError if it is not a JPEG, or its header cannot be read.
     """
     _check_channels(channels)
     try:
@@ -178,7 +178,7 @@ def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixel
 
 
 def probe(data: bytes) -> ImageInfo:
-    """Format, size, colours and orientation of an image, from its header alone. Raises ImageError as `decode`."""
+    """Format, size, colours and orientation of an image, from its header alone. Raises ImageError like `decode`."""
     found = jpeg_header(data) if data.startswith(JPEG_START) else None
     if found is not None and not _may_be_turned(data):
         return found
@@ -187,14 +187,14 @@ def probe(data: bytes) -> ImageInfo:
     except ImageError:
         if found is None or found.mode not in ("L", "RGB"):
             raise
-        return found  # libjpeg-turbo decodes it all the same: only its tags were refused
+        return found  # libjpeg-turbo decodes it anyway: only its tags were refused
     return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
 
 
 def header(data: bytes) -> ImageInfo:
-    """As `probe`, but without a look at the orientation.
+    """Like `probe`, but without the orientation.
 
-    Of a JPEG in 4 us, where Pillow takes 20, for which other threads wait: it holds the interpreter lock.
+    For a JPEG it is faster than Pillow, which also holds the interpreter lock.
     """
     if data.startswith(JPEG_START) and (found := jpeg_header(data)):
         return found
@@ -203,7 +203,7 @@ def header(data: bytes) -> ImageInfo:
 
 
 def jpeg_header(data: bytes) -> ImageInfo | None:
-    """As `header`, of a JPEG; None where libjpeg-turbo's simple interface does not read it: Pillow may."""
+    """Like `header`, for a JPEG; None if libjpeg-turbo's simple interface cannot read it, which Pillow may."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
         mode = _MODES[colours]
@@ -216,20 +216,20 @@ def jpeg_header(data: bytes) -> ImageInfo | None:
 
 
 def raw_pixels(data: bytes) -> Pixels | None:
-    """The pixels in a binary PPM or PGM of 8 bits: (H, W, 3 or 1), a view of the data; None of everything else."""
+    """The pixels of a binary 8-bit PPM or PGM: (H, W, 3 or 1), a view of the data; None for any other format."""
     found = _RAW_HEADER.match(data)
     if found is None:
         return None
     channels, width, height = (3 if found[1] == b"6" else 1), int(found[2]), int(found[3])
     if height * width == 0 or height * width > MAX_PIXELS or len(data) - found.end() != height * width * channels:
-        return None  # Pillow decides, and says what is wrong with it
+        return None  # Pillow decides, and reports what is wrong with it
     return np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, channels)
 
 
 def num_trailing_bytes(data: bytes, name: str) -> int:
-    """How many bytes follow the end of a JPEG (its last end marker) or PNG (its first); 0 in other formats.
+    """How many bytes follow the end of a JPEG (its last end marker) or PNG (its first); 0 for other formats.
 
-    name: of the format. A JPEG may hold others: a thumbnail, or in an MPO more pictures.
+    name: the format. A JPEG may contain others: a thumbnail, or in an MPO more pictures.
     """
     if name not in _ENDS:
         return 0
@@ -238,7 +238,7 @@ def num_trailing_bytes(data: bytes, name: str) -> int:
 
 
 def format_of_name(name: str) -> str:
-    """The format that a file name promises ("JPEG" for "a.jpg"); "" where its extension is none of an image."""
+    """The format that a file name implies ("JPEG" for "a.jpg"); "" if it has no image extension."""
     dot = name.rfind(".")
     return _format_of_suffix(name[dot:]) if dot > name.rfind("/") + 1 else ""
 
@@ -251,7 +251,8 @@ def _format_of_suffix(suffix: str) -> str:
 
 
 def _may_be_turned(data: bytes) -> bool:
-    """Whether a JPEG has a segment that could ask for a turn, or none that can be followed to its pixels."""
+    """Whether a JPEG has a segment that may contain an orientation, or segments that cannot be parsed up to its
+    pixels."""
     marker = 0
     for marker, _, _ in segments(data):
         if marker == APP1:
@@ -273,11 +274,11 @@ def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
 
 
 def _refuse_unclear(image: Image.Image) -> None:
-    """Raise ImageError for an opened image whose values have no rule that makes them 8-bit colours."""
+    """Raise ImageError for an opened image whose values no rule maps to 8-bit colours."""
     name = _format(image)
     if image.mode in ("F", "I") and not (image.mode == "I" and name in ("PNG", "PPM")):
         kind = "float" if image.mode == "F" else "32-bit or signed"
-        raise ImageError(f"{kind} grey {name}: which value is white is not known. Save it with 8 or 16 bits unsigned")
+        raise ImageError(f"{kind} grey {name}: the value of white is unknown. Save it with 8 or 16 bits unsigned")
     if image.mode == "LAB":
         raise ImageError(f"{name} in CIE Lab, which only some versions of Pillow convert. Save it as RGB")
     if image.mode.startswith("I") and name == "TIFF" and _tiff_scale(image) != (16, _BLACK_IS_ZERO):
@@ -291,7 +292,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _as_pixels(image: Image.Image, channels: int) -> Pixels:
-    """The pixels of a decoded image. A large one is converted in strips: at once it would take twice the memory."""
+    """The pixels of a decoded image. Large images are converted in strips, which halves the memory."""
     rows = _STRIP_PIXELS // image.width
     if not 0 < rows < image.height:
         return _as_array(_as_rgb(image), channels)
@@ -322,16 +323,16 @@ def is_heif(start: bytes) -> bool:
 
 @functools.cache
 def _with_heif() -> tuple[str, ...]:
-    """The formats with HEIF, whose reader is imported and made known to Pillow only when it is needed."""
+    """The formats including HEIF, whose reader is imported and registered with Pillow only when needed."""
     import pillow_heif
 
-    pillow_heif.options.DECODE_THREADS = 1  # each of our threads decodes an image of its own
+    pillow_heif.options.DECODE_THREADS = 1  # our threads already decode one image each
     pillow_heif.register_heif_opener()
     return (*_formats(), "HEIF")
 
 
 def _open(data: bytes) -> Image.Image:
-    """The image with its header read. Raises ImageError if that fails or promises too many pixels."""
+    """The image with its header read. Raises ImageError if that fails or the header has too many pixels."""
     if not data:
         raise ImageError("empty (0 bytes)")
     _silence_pillow()
@@ -347,9 +348,9 @@ def _open(data: bytes) -> Image.Image:
             raise
         name = start
         if is_heif(data) and not name:
-            raise ImageError("HEIC, which takes pillow-heif: pip install 'tench[interop]', or convert it") from error
+            raise ImageError("HEIC, which requires pillow-heif: pip install 'tench[interop]', or convert it") from error
         if not name:
-            raise ImageError(f"no image: starts with bytes {data[:16]!r}, not a known image format") from error
+            raise ImageError(f"not an image: starts with bytes {data[:16]!r}, no known image format") from error
         if name == "JPEG" and bits_of(data) > 8:
             raise ImageError(
                 f"JPEG of {bits_of(data)} bits a sample, which Pillow does not decode. Save it with 8"
@@ -364,11 +365,11 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _silence_pillow() -> None:
-    """Keep Pillow's remarks (corrupt EXIF, palette with transparency, many pixels) out of the log of a run.
+    """Keep Pillow's warnings (corrupt EXIF, palette with transparency, many pixels) out of the log of a run.
 
-    They say nothing about pixels. The filter is for the whole process and stays: warnings.catch_warnings would be
-    undone by other threads. It is looked for each time because whoever saves and restores filters (pytest does, for
-    each test) drops it.
+    They say nothing about pixels. The filter applies to the whole process and stays: other threads would undo
+    warnings.catch_warnings. It is checked each time because code that saves and restores filters (pytest does for each
+    test) removes it.
     """
     if _PILLOW_IS_QUIET not in warnings.filters:
         with _lock:
@@ -383,7 +384,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def format_of_start(start: bytes) -> str:
-    """The format of an image file that begins so, with 16 bytes or more; "" where it is none that is read."""
+    """The format of an image file that begins with these 16 bytes or more; "" if it is none that is read."""
     for name in _formats():
         accept = Image.OPEN[name][1]
         accepted = accept(start) if accept else False
@@ -402,7 +403,7 @@ def _orientation(image: Image.Image) -> int:
         tags = image.info.get("exif") or bytes.fromhex(hexadecimal)
         if exif_amplifies(tags.removeprefix(b"Exif\0\0")):
             return 1
-        # Of the base class, because a PNG's own would decode the pixels to look for EXIF behind them.
+        # The base class's method, because a PNG's own would decode the pixels to look for EXIF after them.
         found = Image.Image.getexif(image).get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF raises errors of any kind, and is no reason to refuse the image
         return 1

@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 APP1, APP2, SCAN, INTERVAL, END = 0xE1, 0xE2, 0xDA, 0xDD, 0xD9
-"""Markers: of EXIF or XMP; of a profile or an MPO's list; the header of coded data; the restart interval; EOI."""
+"""Markers: EXIF or XMP; a profile or an MPO's list; the header of coded data; the restart interval; EOI."""
 STANDALONE = {0x01, 0xFF, *range(0xD0, 0xDA)}
-"""Markers without a length: TEM, RST0 to RST7, SOI, EOI; and the fill byte, which is none."""
+"""Markers without a length: TEM, RST0 to RST7, SOI, EOI; and the fill byte, which is not a marker."""
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Markers of a frame header, which tells size and kind of coding: all from SOF0 on, but for DHT, JPG and DAC."""
+"""Markers of a frame header, which holds size and coding: all from SOF0 on, except DHT, JPG and DAC."""
 SEQUENTIAL = {0xC0, 0xC1}
-"""Frames of sequential Huffman coding, which may have restart markers that stand for a place in the image."""
+"""Frames of sequential Huffman coding, in which a restart marker corresponds to a position in the image."""
 
 
 MAX_SEGMENTS = 10_000
-"""Real files have a dozen; with a profile and extended EXIF or XMP some hundreds."""
+"""Real files have a dozen; with a profile and extended EXIF or XMP several hundred."""
 
 
 class Segment(NamedTuple):
-    """marker: its second byte. begin: of its content, behind the length. end: where the next one begins."""
+    """marker: its second byte. begin: of its content, after the length. end: where the next one begins."""
 
     marker: int
     begin: int
@@ -26,7 +26,7 @@ class Segment(NamedTuple):
 
 
 def segments(data: bytes) -> Iterator[Segment]:
-    """The segments of a JPEG in turn, the scan header last; ends earlier if they are malformed, or too many."""
+    """The segments of a JPEG in order, the scan header last; stops early if they are malformed or too many."""
     at = 2
     for _ in range(MAX_SEGMENTS):
         if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] in STANDALONE:
@@ -42,6 +42,6 @@ def segments(data: bytes) -> Iterator[Segment]:
 
 
 def bits_of(data: bytes) -> int:
-    """Bits of a sample, usually 8; 0 where no frame header is found."""
+    """Bits per sample, usually 8; 0 if there is no frame header."""
     frames = (found for found in segments(data) if found.marker in FRAMES and found.begin < found.end)
     return next((data[found.begin] for found in frames), 0)

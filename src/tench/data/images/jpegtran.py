@@ -1,7 +1,7 @@
-"""Restart markers for JPEGs that have none, without loss, by libjpeg-turbo's own program `jpegtran`.
+"""Add restart markers to JPEGs without loss, with libjpeg-turbo's program `jpegtran`.
 
-Only the coding of the coefficients is written anew: the pixels stay what they are, and so do EXIF data and colour
-profiles. A process for each image costs a few milliseconds, once. Progressive JPEGs become sequential ones.
+Only the coding of the coefficients is rewritten; pixels, EXIF data and colour profiles stay the same. The price is one
+process per image, once. Progressive JPEGs become sequential.
 """
 
 import functools
@@ -16,16 +16,16 @@ from tench.data.images.image import JPEG_START
 from tench.errors import UsageError
 
 _UNIT_WIDTHS = {"444": 8, "440": 8, "Gray": 8, "422": 16, "420": 16, "411": 32}
-"""Pixels of a unit of coding, by simplejpeg's names of the colours' resolution."""
+"""Pixels per unit of coding, by simplejpeg's names of the chroma subsampling."""
 
 
 @functools.cache
 def program() -> str:
-    """The path of jpegtran. Raises UsageError where it is not installed."""
+    """The path of jpegtran. Raises UsageError if it is not installed."""
     found = shutil.which("jpegtran")
     if found is None:
         raise UsageError(
-            "--addressable rewrites JPEGs with libjpeg-turbo's program jpegtran, which is not found. Install it "
+            "--addressable rewrites JPEGs with libjpeg-turbo's program jpegtran, which is not installed. Install it "
             "(Debian, Ubuntu: apt install libjpeg-turbo-progs; macOS: brew install jpeg-turbo), "
             "or leave the option out."
         )
@@ -33,15 +33,15 @@ def program() -> str:
 
 
 def version() -> str:
-    """What jpegtran says of itself."""
+    """jpegtran's version text."""
     return subprocess.run([program(), "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL).stderr
 
 
 def made_addressable(data: bytes) -> bytes:
     """A JPEG with the same pixels of which parts can be decoded alone.
 
-    What is no JPEG, has such segments already, exceeds `bounds`, or makes jpegtran complain (damage, a rare form of
-    coding) is returned unchanged.
+    Data that are not a JPEG, already have such segments, exceed `bounds`, or make jpegtran complain (damage, a rare
+    coding) are returned unchanged.
     """
     if not data.startswith(JPEG_START) or is_addressable(data):
         return data

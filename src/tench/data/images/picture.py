@@ -1,9 +1,8 @@
-"""An image of which only what is wanted is decoded: a part of it, no larger than it will be used.
+"""An image that is decoded only as needed: one part of it, no larger than it will be used.
 
-Whoever asks for a part knows where it lies only when the size is known, and the size stands in the header. So the
-header is read first, and the pixels when they are asked for. Of a JPEG with segments (`addressable`) those
-under the part are decoded, of others what lies above its lower edge, and either at 1/2, 1/4 or 1/8 of its size where
-that is enough.
+A caller can choose a part only when it knows the size, which is in the header. So the header is read first, and the
+pixels on request. In a JPEG with segments (`addressable`) only those under the part are decoded, in others everything
+above its lower edge. Either is decoded at 1/2, 1/4 or 1/8 of its size if that is enough.
 """
 
 import contextlib
@@ -30,7 +29,7 @@ from tench.data.table import DAMAGED, FILE, Table
 from tench.errors import PassingError
 
 _REDUCTIONS = (8, 4, 2)
-"""What libjpeg-turbo can shrink by while it decodes, with SIMD."""
+"""Scales at which libjpeg-turbo can decode with SIMD."""
 
 
 class Picture(Protocol):
@@ -45,7 +44,7 @@ class Picture(Protocol):
     def part(self, top: int, left: int, height: int, width: int, *, enough: int = 0, fast: bool = False) -> Pixels:
         """The pixels of a box within the image, (H, W, C) uint8; perhaps a view, not to be written to.
 
-        enough: where both sides of the box are at least twice as long, it may come at 1/2, 1/4 or 1/8 of its size, with
+        enough: if both sides of the box are at least twice this, it may be decoded at 1/2, 1/4 or 1/8 of its size, with
         sides of about `enough` or more; its edges then lie within half a pixel of the box's. 0: never. fast: a JPEG may
         be decoded with less exact arithmetic. Raises ImageError for damaged data.
         """
@@ -54,7 +53,7 @@ class Picture(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """An image whose pixels are there already, (H, W, C) uint8."""
+    """An image that is already decoded, (H, W, C) uint8."""
 
     pixels: Pixels
 
@@ -72,7 +71,7 @@ class Decoded:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Jpeg:
-    """A JPEG of grey or of YCbCr colours, whose header has been read."""
+    """A grey or YCbCr JPEG whose header has been read."""
 
     data: bytes
     height: int
@@ -83,7 +82,7 @@ class Jpeg:
     def part(self, top: int, left: int, height: int, width: int, *, enough: int = 0, fast: bool = False) -> Pixels:
         there = self._part_with(top, left, height, width)
         by = next((by for by in _REDUCTIONS if enough and min(height, width) >= by * enough), 1)
-        # A grey JPEG has no luma to compute; of a colour one, libjpeg's own grey differs from Pillow's by rounding.
+        # A grey JPEG needs no luma; for a colour one, libjpeg's own grey differs from Pillow's by rounding.
         channels = 1 if self.is_grey and self.channels == 1 else 3
         shape = -(-there.height // by), -(-there.width // by), channels
         try:
@@ -98,9 +97,9 @@ class Jpeg:
                     fastupsample=fast,
                     buffer=pixels,
                 )
-        except ValueError as error:  # libjpeg remarks on something; it has decoded all the same
+        except ValueError as error:  # a libjpeg warning; it has decoded the image anyway
             if not (there.goes_on and "extraneous bytes before marker" in str(error)):
-                # Damaged: what is done about it is decided in one place.
+                # Damage is handled in one place.
                 return decode(self.data, self.channels)[top : top + height, left : left + width]
         except MemoryError as error:
             raise out_of_memory() from error
@@ -109,7 +108,7 @@ class Jpeg:
         return with_channels(pixels[y : round((top + height) / by), x : round((left + width) / by)], self.channels)
 
     def _part_with(self, top: int, left: int, height: int, width: int) -> addressable.Part:
-        """The smallest JPEG that has the pixels of the box."""
+        """The smallest JPEG that contains the pixels of the box."""
         if (height < self.height or width < self.width) and (frame := addressable.frame_of(self.data)):
             if not frame.interval:
                 return addressable.without_bottom(self.data, frame, top + height)
@@ -119,9 +118,9 @@ class Jpeg:
 
 
 def decode_row(table: Table, row: int, channels: int) -> Pixels:
-    """Read and decode one image of a table whole: (H, W, channels) uint8, perhaps not to be written to.
+    """Read and decode one whole image of a table: (H, W, channels) uint8, possibly read-only.
 
-    Raises TenchError that names file, row and reason: ImageError where the bytes are no image.
+    Raises TenchError that names file, row and reason: ImageError if the bytes are not an image.
     """
     data = table.read(row)
     with errors_name(table, row):
@@ -141,7 +140,7 @@ def open_picture(table: Table, row: int, data: bytes, channels: int) -> Picture:
 
 @contextlib.contextmanager
 def errors_name(table: Table, row: int) -> Iterator[None]:
-    """An ImageError or PassingError inside says which image it is, and what to do."""
+    """Add the image's name, and what to do, to an ImageError or PassingError raised in this block."""
     try:
         yield
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""What annotation tools and benchmarks export: COCO-style JSON, Label Studio, CVAT, as rows of an image and its label.
+"""Exports of annotation tools and benchmarks: COCO-style JSON, Label Studio, CVAT, as rows of an image and its label.
 
 {"images": [{"id", "file_name"}], "annotations": [{"image_id", "category_id"}], "categories": [{"id", "name"}]}
     COCO, and the classification sets that use its form: iNaturalist, iWildCam, Herbarium
@@ -24,7 +24,7 @@ _UPLOAD = re.compile(r"(?:.*/)?data/(?:upload/\d+/|local-files/\?d=)(.*)")
 
 @dataclasses.dataclass(frozen=True)
 class Entries:
-    """Rows of an annotation file, as mappings from column names. told: class by label, in the order of the classes."""
+    """Rows of an annotation file, as mappings from column names. told: class by label, in class order."""
 
     rows: Sequence[Mapping[str, Any]]
     told: Mapping[Any, str] | None = None
@@ -56,12 +56,12 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
             image, category = one["image_id"], one["category_id"]
             if image not in images:
                 raise TenchError(
-                    f"{where}: annotation {number} is of the image {image!r}, which is not among its "
+                    f"{where}: annotation {number} refers to the image {image!r}, which is not among its "
                     f"{len(images):,} images. Export or download the file again."
                 )
             if categories and category not in categories:
                 raise TenchError(
-                    f"{where}: annotation {number} is of the category {category!r}, which is not among its "
+                    f"{where}: annotation {number} refers to the category {category!r}, which is not among its "
                     f"{len(categories):,} categories. Export or download the file again."
                 )
             boxed += bool(one.get("bbox") or one.get("segmentation"))

@@ -1,4 +1,4 @@
-"""Which of the lists of a source are read: one for each split.
+"""Choose which lists of a source are read: one for each split.
 
 Lists whose names differ only in their split are a family (train.csv, val.csv). If several families list the same
 splits, they are folds (DTD), levels of one hierarchy (FGVC-Aircraft) or something else that only a person knows.
@@ -115,7 +115,7 @@ def chosen(tree: Tree, sources: Sequence[LabelFile], notes: list[str]) -> list[L
             one.split == TRAIN and not one.union and one.family == source.family for one in told
         ):
             told.remove(source)
-            notes.append(f"{tree.place(source.name)} holds train and val together: it is not used.")
+            notes.append(f"{tree.place(source.name)} holds train and val together and is not used.")
     told = _one_family(tree, told, notes)
     has_train = any(source.split == TRAIN and source.labelled for source in told)
     if has_train:
@@ -127,7 +127,7 @@ def chosen(tree: Tree, sources: Sequence[LabelFile], notes: list[str]) -> list[L
         if len(labelled) > 1 or (not labelled and len(others) > 1):
             labelled = _one_of(tree, labelled or others)
             unused = [source for source in others if source not in labelled]
-    notes += [f"{tree.place(source.name)} is not used, as other files list the images." for source in unused]
+    notes += [f"{tree.place(source.name)} is not used, because other files list the images." for source in unused]
     return [*told, *(source for source in others if source not in unused)]
 
 
@@ -150,7 +150,7 @@ def _one_family(tree: Tree, told: list[LabelFile], notes: list[str]) -> list[Lab
             by_split[split] = labelled
             unused = [source for source in members if source not in labelled]
             notes += [
-                f"{tree.place(source.name)} has no labels, but {labelled[0].name} has: it is not used."
+                f"{tree.place(source.name)} has no labels, but {labelled[0].name} does: it is not used."
                 for source in unused
             ]
     if all(len(members) == 1 for members in by_split.values()):
@@ -173,8 +173,8 @@ def _one_family(tree: Tree, told: list[LabelFile], notes: list[str]) -> list[Lab
 
 def both_list(tree: Tree, split: str, one: str, other: str) -> TenchError:
     return TenchError(
-        f"{tree.root}: {one} and {other} both list images of the split {split!r}. Leave one of them out, for example "
-        f"with --exclude '{other}', or name the lists to use: one, or several by a pattern such as '{{train,val}}.txt'."
+        f"{tree.root}: {one} and {other} both list images of the split {split!r}. Leave one out, for example "
+        f"with --exclude '{other}', or name the lists to use, several by a pattern such as '{{train,val}}.txt'."
     )
 
 
@@ -201,7 +201,7 @@ def split_expression(tree: Tree) -> re.Pattern[str] | None:
     except re.error as error:
         raise UsageError(f"--split-from {pattern}: is neither a column nor a regular expression ({error}).") from None
     if not compiled.groups:
-        raise UsageError(f"--split-from {pattern}: has no group. Put parentheses around what names the split.")
+        raise UsageError(f"--split-from {pattern}: has no group. Put parentheses around the part that names the split.")
     return compiled
 
 
@@ -235,7 +235,7 @@ def _common_start(names: Sequence[str]) -> str:
 
 
 def _one_of(tree: Tree, labelled: list[LabelFile]) -> list[LabelFile]:
-    """One of several tables that tell no split: those that say the same as the first are left out."""
+    """One of several tables without a split; tables with the same content as the first are left out."""
     first = labelled[0]
     if tree.options.label is not None:
         having = [one for one in labelled if one.sheet is not None and one.sheet.column(tree.options.label) is not None]

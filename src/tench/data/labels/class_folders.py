@@ -1,4 +1,4 @@
-"""Whether the class folders of a source say the same as its label files.
+"""Do the class folders of a source agree with its label files?
 
 The folders are read, and the files left to a note, if both agree and the files list only some of the images, or one of
 several columns is what the folders are. Files that contradict the folders are a question.
@@ -70,20 +70,20 @@ def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], n
         return [*notes, *agreeing]
     tells_split = any(one.source.split or one.listed.splits for one in placed if isinstance(one, Placed))
     if covered >= _NEARLY_ALL * num_images or (tells_split and not _has_split_folders(tree)):
-        notes += [] if numbers else agreeing  # numbers that go with folders get a note where they are read
+        notes += [] if numbers else agreeing  # numbers that match folders get their note when they are read
         return None
     lists = [one for one in placed if isinstance(one, Placed)]
     count = sum(len(one.listed) for one in lists)
     return [
         *notes,
-        *(f"{note} It lists {count:,} of {num_images:,} images: the folders are read." for note in agreeing),
+        *(f"{note} It lists {count:,} of {num_images:,} images, so the folders are read." for note in agreeing),
     ]
 
 
 def _few(
     tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], covered: int, num_images: int
 ) -> list[str] | None:
-    """Notes if lists of a few images say nothing about class folders that hold the others."""
+    """Notes if lists cover only a few images and say nothing about the class folders that hold the others."""
     lists = [one for one in placed if isinstance(one, Placed)]
     if covered >= _FEW * num_images or not lists:
         return None
@@ -97,7 +97,7 @@ def _few(
         return [f"{first.listed.where}: lists {covered:,} of {num_images:,} images: it is not used."]
     raise TenchError(
         f"{first.listed.where}: lists {covered:,} of {num_images:,} images; the others are in {len(folders):,} folders "
-        f"({some(sorted(folders), 3)}). If the folders are the classes, say --label folder; to read only the listed "
+        f"({some(sorted(folders), 3)}). If the folders are the classes, give --label folder; to read only the listed "
         f"images, --label {_label_column(first.source)}."
     )
 
@@ -132,14 +132,14 @@ def _agreeing_column(tree: Tree, files: Files, source: LabelFile) -> str | None:
 
 
 def _named_alike(names: Sequence[str], labels: Sequence[str]) -> bool:
-    """Whether the labels are the names of the folders, or there are too many of them for a chance."""
+    """Whether the labels are the folder names, or agree too often to be chance."""
     return len(set(labels)) > _FEW_LABELS or {label.lower() for label in labels} <= {
         part.lower() for name in names for part in name.split("/")[:-1]
     }
 
 
 def _agreement(names: Sequence[str], labels: Sequence[str]) -> tuple[str, int]:
-    """Whether labels agree with the folders of their images, contradict them (and where), or have nothing to do.
+    """Whether labels agree with the folders of their images, contradict them (and where), or are unrelated.
 
     "agrees", "contradicts", "coarser" (each folder has one label, and some share it) or "". Folders and labels with
     other names agree if each of them goes with one of the others, for more images than could be chance.
@@ -182,12 +182,12 @@ def _has_split_folders(tree: Tree) -> bool:
 
 
 def _tells_train(one: Placed | LabelFile) -> bool:
-    """Whether a list says which images are for training, so that the folders need not."""
+    """Whether a list names the training images, so that the folders need not."""
     if isinstance(one, LabelFile):
         return False
     return one.source.split == TRAIN or (one.listed.splits is not None and TRAIN in one.listed.splits)
 
 
 def folder_split(name: str) -> str | None:
-    """The split that the folders of an image tell."""
+    """The split that the folders of an image name."""
     return splits.split_of_path(name.rpartition("/")[0])

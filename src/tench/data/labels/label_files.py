@@ -29,7 +29,7 @@ from tench.errors import TenchError
 
 _TABLES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet .json .mat .txt .xml".split())
 SURE_SUFFIXES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet".split())
-"""A file of such a name that is named itself is taken for a list whatever it holds, so that the error says what is
+"""If a person names a file with this suffix, it is read as a list whatever it holds, so that the error says what is
 wrong with it; beside images it is named if it is not used."""
 
 ALSO_BINARY = (".json", ".xml", ".mat")
@@ -43,16 +43,16 @@ _NOT_LABELS = re.compile(
 )
 """Names without suffix of files that hold other things, or the labels of other layouts."""
 _CARS = "cars_meta.mat"
-"""Of Stanford Cars: the names of the classes that other files number."""
+"""Class names of Stanford Cars; other files number the classes."""
 
 PARQUET = b"PAR1"
 HEAD_BYTES = 2**16
 _MOST_CANDIDATES = 2_000
-"""Label files that are looked into, the nearest to the top first; GTSRB has 43, a file per image is no label file."""
+"""Label files that are examined, the nearest to the top first. GTSRB has 43; a file per image is not a label file."""
 
 
 def below_single_folder(tree: Tree) -> Tree:
-    """Of an archive the tree below its only folder, if it has just one at the top."""
+    """For an archive with a single folder at the top, the tree below it."""
     while tree.source.is_file() and len(top := tree.top()) == 1 and top[0].endswith("/"):
         tree = tree.under(top[0][:-1])
     return tree
@@ -68,7 +68,7 @@ def is_archive(tree: Tree) -> bool:
 
 
 _NEAR = 4
-"""Files of one name, with other suffixes, that may stand between a file and the image of its name."""
+"""Files of one name with other suffixes that may sort between a file and its image."""
 
 
 def candidates(tree: Tree) -> list[str]:
@@ -91,7 +91,7 @@ def candidates(tree: Tree) -> list[str]:
 
 
 def _is_of_one_image(tree: Tree, position: int) -> bool:
-    """Whether a file stands beside an image of its name, as `00001.cls.txt` beside `00001.jpg`: it is about that alone.
+    """Whether a file belongs to one image of its name, as `00001.cls.txt` to `00001.jpg`.
 
     Their names are neighbours in the tree.
     """
@@ -128,7 +128,7 @@ def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) 
             note = f"{where}: only its first sheet, {sheets[0]!r}, is read; it has {len(sheets)}."
             return dataclasses.replace(sheet, notes=(*sheet.notes, note))
         if start[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-            raise TenchError(f"{where}: is an Excel file of the old form (.xls). Save it as .xlsx or .csv.")
+            raise TenchError(f"{where}: is an Excel file of the old format (.xls). Save it as .xlsx or .csv.")
         first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         if first == b"<" and not name.lower().endswith(".xml"):
             first = b""
@@ -176,9 +176,9 @@ def no_list(tree: Tree, name: str, head: bytes) -> TenchError:
     shown = line.strip() if len(line.strip()) <= 80 else f"{line.strip()[:77]}..."
     pixels = len(re.findall(r"pixel_?\d+", line)) > 10 or "pixels" in line.split(",")
     more = (
-        "It holds the pixels themselves: make image files of them."
+        "It holds the pixels themselves. Save them as image files."
         if pixels
         else "A list has lines of a path and a label, or a header with a column of paths (path, file_name, image, ...) "
-        "above rows that name images beside it. If they are elsewhere, say where with --images FOLDER."
+        "above rows that name images beside it. If they are elsewhere, give --images FOLDER."
     )
     return TenchError(f"{tree.place(name)}: none of its columns names images; it begins with {shown!r}. {more}")

@@ -1,4 +1,4 @@
-"""What a table of labels says: which images, each once, and their labels, all of which are numbers or all names.
+"""The images of a label table, each once, and their labels: all numbers or all names.
 
 Several labels of an image (a list, columns of 0 and 1, lines that repeat its path, a .lst with more columns, a cell
 with separators) are all kept, and the first is its class. A cell is taken apart at spaces or commas only if its parts
@@ -24,7 +24,7 @@ _UNTIDY = ("//", "\n./", "\n ", " \n", "\n\t", "\t\n", "\r")
 _PADDED = re.compile(r"0\d+", re.ASCII)
 _SEPARATORS = {"|": r"\s*\|\s*", ";": r"\s*;\s*", ",": r"\s*,\s*", "space": r"\s+"}
 _ALONE = 0.6
-"""Share of the parts of cells that must be labels by themselves for a comma or a space to separate labels."""
+"""Share of cell parts that must occur alone as labels for a comma or a space to count as a separator."""
 _LONGEST_LIST = 10_000
 """Characters of a cell that holds a list."""
 
@@ -196,7 +196,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
     kept_splits: list[str] = []
     for row, (path, label) in enumerate(zip(paths, labels, strict=True)):
         if not path:
-            raise TenchError(f"{sheet.place(row)}: has no path of an image. Correct the {sheet.unit}, or remove it.")
+            raise TenchError(f"{sheet.place(row)}: has no path of an image. Correct or remove the {sheet.unit}.")
         every = read.every(label, row)
         key = path if splits is None else (path, roles.split_of[splits[row]])
         position = seen.setdefault(key, len(seen))
@@ -254,13 +254,13 @@ class _Reader:
             every = self._read[token] = _every(label, self._split_at)
         if every is None:
             raise TenchError(
-                f"{self._sheet.place(row)}: {_shown(label)} is not a label. Write a number, a name or a list of them."
+                f"{self._sheet.place(row)}: {_shown(label)} is not a label. Write a number, a name or a list."
             )
         return every
 
 
 def _is_signed(labels: Sequence[Any]) -> bool:
-    """Whether labels are -1 and 1, which stand for no and yes."""
+    """Whether labels are -1 and 1, meaning no and yes."""
     distinct = {label if isinstance(label, str | int | float) else None for label in labels}
     return {str(label).strip() for label in distinct} == {"-1", "1"}
 
@@ -305,7 +305,7 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
 
 
 def _in_order(labels: Sequence[Any], numbers: Sequence[Any]) -> dict[Any, str]:
-    """Each label by itself, in the order of the numbers that go with them."""
+    """Each label separately, in the order of their numbers."""
     number_of = {
         str(label).strip(): float(number) for label, number in zip(labels, numbers, strict=True) if number != ""
     }
@@ -313,7 +313,7 @@ def _in_order(labels: Sequence[Any], numbers: Sequence[Any]) -> dict[Any, str]:
 
 
 def _every(label: Any, separator: str | None) -> list[str] | None:
-    """All labels of an image as text, [""] if there is none; None if they are no labels."""
+    """All labels of an image as text, [""] if it has none; None if they are not labels."""
     if label is None or label != label:  # NaN, with which pandas fills an empty cell
         return [""]
     if isinstance(label, str):
@@ -341,7 +341,7 @@ def _list_in(text: str) -> Any:
 
 
 def _tidied(paths: Sequence[Any]) -> Sequence[str]:
-    """Paths as `_tidy` gives them; all of them are looked at together, as most lists need nothing."""
+    """Paths as `_tidy` returns them; checked all at once, because most lists need no change."""
     if set(map(type, paths)) == {str}:
         together = "\n".join(("", *paths, ""))
         if not any(sign in together for sign in _UNTIDY):
@@ -359,8 +359,8 @@ def _tidy(path: Any) -> str:
 
 def _twice(sheet: Sheet, first: int, second: int, path: str) -> TenchError:
     return TenchError(
-        f"{sheet.where}: {sheet.unit}s {first} and {second} both name {path}, with the same label. Each image counts "
-        "once: remove one of them."
+        f"{sheet.where}: {sheet.unit}s {first} and {second} both name {path} with the same label. Each image counts "
+        "once. Remove one."
     )
 
 
@@ -371,7 +371,7 @@ def _kaggle(cells: _Cells) -> Listed:
         if not KAGGLE_NAME.fullmatch(path):
             raise TenchError(
                 f"{where}, line {cells.lines[position]}: {path!r} is not written as {cells.paths[0]!r} in line "
-                f"{cells.lines[0]}, which leaves out .JPEG as Kaggle's lists do. Write all lines in one way."
+                f"{cells.lines[0]}, which omits .JPEG as Kaggle's lists do. Write all lines in the same form."
             )
     folders = [path.rpartition("/")[0] for path in cells.paths]
     if folders[0]:
@@ -409,7 +409,7 @@ def _typed(cells: _Cells) -> Listed:
             shown = next(label for label in sorted(padded) if str(int(label)) in numbers)
             line, _ = cells.first_of({shown})
             raise TenchError(
-                f"{cells.place(line)}: the label {shown} also occurs as {int(shown)}. Write each class in one way."
+                f"{cells.place(line)}: the label {shown} also occurs as {int(shown)}. Write each class in one form."
             )
         cells.notes.append(
             f"{cells.sheet.where}: labels have leading zeros ({min(padded)}), so they are names and not numbers."
@@ -420,11 +420,11 @@ def _typed(cells: _Cells) -> Listed:
             (at_name, name), (at_number, number) = cells.first_of(names), cells.first_of(set(numbers))
             raise TenchError(
                 f"{cells.sheet.where}: labels are numbers or names, but {cells.sheet.unit} {at_number} has {number} "
-                f"and {cells.sheet.unit} {at_name} has {name!r}, and one of them occurs only once. Correct it."
+                f"and {cells.sheet.unit} {at_name} has {name!r}, and one kind occurs only once. Correct it."
             )
         cells.notes.append(
             f"{cells.sheet.where}: {len(numbers):,} of the {len(numbers) + len(names):,} labels are numbers "
-            f"({min(numbers)}) and the others names ({min(names)}): all are read as names."
+            f"({min(numbers)}) and the rest names ({min(names)}). All are read as names."
         )
         return cells.listed(cells.labels, several=cells.several)
     if names:
@@ -435,7 +435,7 @@ def _typed(cells: _Cells) -> Listed:
 
 
 def _one_stray(cells: _Cells, kind: set[str]) -> bool:
-    """Whether only one image has a label of this kind, so that it may be a slip of the pen."""
+    """Whether only one image has a label of this kind, so that it may be a typo."""
     count = 0
     for position, label in enumerate(cells.labels):
         count += not kind.isdisjoint(cells.several.get(position, [label]))
@@ -451,7 +451,7 @@ def _as_told(cells: _Cells) -> Listed:
     if unknown := set(cells.labels).union(*cells.several.values()) - told.keys():
         line, label = cells.first_of(unknown)
         raise TenchError(
-            f"{cells.place(line)}: the label {label!r} is none of the {len(told) - 1} classes of the file."
+            f"{cells.place(line)}: the label {label!r} is not one of the {len(told) - 1} classes of the file."
         )
     several = {at: [told[label] for label in every] for at, every in cells.several.items()}
     ids = {class_id: class_id for class_id in told.values() if class_id}
@@ -460,9 +460,9 @@ def _as_told(cells: _Cells) -> Listed:
 
 def _no_class(place: str, label: str, count: int) -> TenchError:
     more = (
-        f" {count:,} different labels are like that: a quantity to predict, which needs a regression, not a classifier."
+        f" {count:,} different labels are like this: a quantity to predict needs regression, not a classifier."
         if count > 20
-        else f" {count} different labels are like that."
+        else f" {count} different labels are like this."
     )
     return TenchError(
         f"{place}: the label {label} is not a class. Classes are whole numbers from 0, or names.{more} If another "

@@ -1,4 +1,4 @@
-"""Where the images are that a list names: in the tree that was opened, or elsewhere on disk.
+"""Locate the images that a list names: in the opened tree, or elsewhere on disk.
 
 A list is rarely written for the folder in which it is found. First each path is taken as it is, below the folder of the
 list or one beside it (`images`, the split's): that folder is chosen for the whole list. What is not there is looked up
@@ -34,7 +34,7 @@ from tench.errors import TenchError, UsageError, some
 MISSING = -1
 _NUM_PROBES = 50
 _MOST_WALKED = 2_000_000
-"""Files around a list that was named by itself, which are looked at for its images."""
+"""Files searched for the images of a list that was named as a single file."""
 _MOST_DROPPED = 12
 """Leading folders of the paths of a list that may belong to another machine."""
 
@@ -134,7 +134,7 @@ class Files:
     def _searched(
         self, paths: Sequence[str], rows: Sequence[int], found: Sequence[str | None], split: str | None
     ) -> list[str | None]:
-        """The names of the images at these rows by the index, those already found telling nothing."""
+        """The names of the images at these rows by the index, ignoring those already found."""
         parts = [_parts(paths[row]) for row in rows]
         probes = [parts[at] for at in sample(len(parts))]
         dropped = 0
@@ -161,8 +161,8 @@ class Files:
             first, second = (_base_of(name, depth) for name in ranked[:2])
             if rank(first) == rank(second):
                 raise TenchError(
-                    f"{self._tree.root}: {paths[row]!r} of the list fits several files: {some(sorted(names), 3)}. Say "
-                    f"which folder holds the images: --images {min(first, second) or '.'}"
+                    f"{self._tree.root}: {paths[row]!r} of the list matches several files: {some(sorted(names), 3)}. "
+                    f"Name the folder that holds the images: --images {min(first, second) or '.'}"
                 )
             settled.append(ranked[0])
         return settled
@@ -204,7 +204,7 @@ class Files:
         return self._index
 
     def _around(self) -> Iterator[str]:
-        """The files below the folder of lists that were named by themselves, by their names from there."""
+        """The files below the folder of lists named as single files, by relative name."""
         if not self._on_disk:
             return
         folders = [self._folder or ""]
@@ -270,7 +270,7 @@ def _folder_of(tree: Tree, images: str, inside: bool, on_disk: bool) -> str:
     if (inside and folder in tree.folders) or (on_disk and os.path.isdir(os.path.join(tree.root, folder))):
         return f"{folder}/"
     raise UsageError(
-        f"{tree.root}: has no folder {images}, which --images names. Give a path from there; it has: "
+        f"{tree.root}: has no folder {images} for --images. Give a path below it; it has: "
         f"{some([name for name in tree.top() if name.endswith('/')])}."
     )
 

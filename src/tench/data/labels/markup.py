@@ -1,4 +1,4 @@
-"""XML from strangers: read as a stream, without the entities by which a few bytes become gigabytes."""
+"""Read untrusted XML as a stream, without entities, which can turn a few bytes into gigabytes."""
 
 import xml.parsers.expat
 from collections.abc import Callable, Mapping

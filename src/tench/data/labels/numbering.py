@@ -1,4 +1,4 @@
-"""Which class a label in a list is: told by what the lists hold, never by an order in which files are found.
+"""Which class a label in a list means: decided by the lists' content, never by the order of files.
 
 Names are the classes themselves. What a number means is asked in this order, for each list by itself, as two lists of
 one set may count differently (NNabla's old samples do):
@@ -44,7 +44,7 @@ class Meaning:
 
 
 def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str = "") -> Meaning:
-    """What the labels in lists mean, by split, the one that tells the classes first; each has labels.
+    """The meaning of the labels in lists, by split, the defining split first; each has labels.
 
     read, prefix: where files of class names are found, as for `class_files`. Raises TenchError naming the line of a
     label that is no class.
@@ -72,7 +72,7 @@ def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, s
 
 
 def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | None:
-    """What a list itself tells of its labels; ids: the classes, if they are known already."""
+    """The meaning of a list's labels from the list alone; ids: the classes, if already known."""
     if listed.told is not None:
         return dict(listed.told)
     if listed.has_names:
@@ -84,7 +84,7 @@ def _told(listed: Listed, ids: set[str] | None, notes: list[str]) -> _Told | Non
 
 
 def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
-    """The folder for each number, where each has one and no two have the same."""
+    """The folder of each number, if each has exactly one and no two share one."""
     for folder_of in (_lettered, _folder, _folder_above, whole_folder, _wnid_of_name):
         if not folder_of(listed.paths[0]):
             continue
@@ -103,7 +103,7 @@ def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
                 notes.append(
                     f"{listed.where} has as many numbers as folders, but {number} goes with {folders[other]!r} in "
                     f"{listed.unit} {listed.lines[other]} and with {folders[position]!r} in {listed.unit} "
-                    f"{listed.lines[position]}: the folders do not tell the classes."
+                    f"{listed.lines[position]}. The folders do not define the classes."
                 )
                 break
     return None
@@ -151,9 +151,9 @@ def _by_known_images(listed: Listed, notes: list[str]) -> _Told | None:
     ):
         told = dict(enumerate(ids, start))
         if all(told.get(label) == class_id for label, class_id in known):
-            notes.append(f"{listed.where}: its numbers are {title}, as the first validation images tell.")
+            notes.append(f"{listed.where}: its numbers are {title}, judging by the first validation images.")
             return told
-    notes.append(f"{listed.where}: its numbers are none of the numberings known of ILSVRC2012's validation images.")
+    notes.append(f"{listed.where}: its numbers match no known numbering of ILSVRC2012's validation images.")
     return None
 
 
@@ -167,7 +167,7 @@ def _only_numbers(
     numbers = set[int]().union(*(_labels(listed) for listed in lists.values()))
     found = class_files(read, prefix)
     unused = [file.where for file in found if not _lists_classes(file)]
-    notes += [f"{where} is no list of different classes: it is not used." for where in unused]
+    notes += [f"{where} is not a list of different classes and is not used." for where in unused]
     beside, more = agreed([file for file in found if _lists_classes(file)])
     notes += more
     most = LIMITS.classes if beside is None else len(beside)
@@ -178,13 +178,13 @@ def _only_numbers(
             reason = "too large for a class" if beside is None else f"no class of {beside.where}, which has {most:,}"
             raise TenchError(
                 f"{listed.place(position)}: the label {min(wrong)} is {reason}. Correct the list"
-                f"{'' if beside is None else ', or take that file away to do without names'}."
+                f"{'' if beside is None else ', or remove that file to do without names'}."
             )
     if start:
-        notes.append("The labels count from 1: 1 was subtracted from each.")
+        notes.append("The labels start at 1, so 1 was subtracted from each.")
     if beside is None:
         classes = Classes.numbered_to(max(numbers) + 1 - start)
-        notes.append("Nothing names the classes of the lists: they are numbers only.")
+        notes.append("The classes of the lists are only numbers.")
     else:
         classes = beside.classes
         notes.append(f"The classes are those of {beside.where}.")
@@ -193,7 +193,7 @@ def _only_numbers(
 
 
 def _lists_classes(file: ClassFile) -> bool:
-    """Whether a file can be a list of classes, and is not one of the images' labels, where most are there again."""
+    """Whether a file can be a class list; a list of the images' labels would repeat most entries."""
     return len(file) > 1 and 2 * len(set(file.names)) > len(file)
 
 
@@ -205,25 +205,25 @@ def _index(listed: Listed, told: _Told, ids: list[str], whose: str) -> dict[Any,
         label = next(label for label in _counted(listed, place) if label in wrong)
         meant = f" ({told[label]})" if told.get(label, label) != label else ""
         raise TenchError(
-            f"{listed.place(place)}: the label {label}{meant} is none of the {len(ids)} classes of {whose}; "
-            f"{len(wrong)} labels are like that. Both must have the same classes."
+            f"{listed.place(place)}: the label {label}{meant} is not one of the {len(ids)} classes of {whose}; "
+            f"{len(wrong)} labels are affected. Both must have the same classes."
         )
     return {label: position[told[label]] for label in labels}
 
 
 def _otherwise(own: _Told, listed: Listed, told: _Told, source: Listed) -> list[str]:
-    """A note where two lists count differently."""
+    """A note if two lists count differently."""
     number = next((label for label in _labels(listed) if told.get(label, own[label]) != own[label]), None)
     if number is None:
         return []
     return [
-        f"{listed.where} counts otherwise than {source.where}: {number} is {own[number]}, and there {told[number]}. "
-        "Each is read as it counts."
+        f"{listed.where} counts differently from {source.where}: {number} is {own[number]}, there {told[number]}. "
+        "Each is read by its own numbering."
     ]
 
 
 def _labels(listed: Listed) -> set[Any]:
-    """All different labels, also those that no image has first."""
+    """All distinct labels, including those that are first for no image."""
     further = [] if listed.raw else listed.several.values()
     return set(listed.labels).union(*further) - {-1, ""}
 
@@ -241,5 +241,5 @@ def _counted(listed: Listed, position: int) -> Sequence[Any]:
 def _names_and_numbers(named: Listed, numbered: Listed) -> TenchError:
     return TenchError(
         f"{named.where} has names for labels ({named.labels[0]!r}), but {numbered.where} numbers "
-        f"({numbered.labels[0]}), and nothing tells which number is which class. Give both in one way."
+        f"({numbered.labels[0]}), and nothing links numbers to classes. Give both in the same form."
     )

@@ -1,4 +1,4 @@
-"""Published data sets whose labels are spread over several files, as one table each.
+"""Published data sets with labels in several files, each as one table.
 
     Oxford-IIIT Pet    annotations/{list,trainval,test}.txt: image CLASS-ID SPECIES BREED-ID
     CUB-200, NABirds   images.txt, image_class_labels.txt, train_test_split.txt, classes.txt, joined by their first word
@@ -139,7 +139,7 @@ def _joined_column(
         differ = sorted(path_of.keys() ^ values.keys())
         raise TenchError(
             f"{tree.place(name)}: has {len(values):,} images, but {tree.place(images)} has {len(path_of):,}; "
-            f"{differ[0]} is in one of them only. Download both again."
+            f"{differ[0]} is in only one of them. Download both again."
         )
     return [values[key] for key in path_of]
 
@@ -180,7 +180,7 @@ def _flowers(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, l
     where = tree.place(labels)
     numbers: list[Any] = flat(read_mat(whole(tree, labels), where).get("labels"))
     if not numbers or not all(isinstance(number, int) for number in numbers):
-        raise TenchError(f"{where}: has no row of numbers called `labels`, as Flowers-102 has. Download it again.")
+        raise TenchError(f"{where}: has no row of numbers called `labels`, unlike Flowers-102. Download it again.")
     columns: tuple[str, ...] = ("path", "label")
     cells: list[Sequence[Any]] = [[f"image_{number:05}.jpg" for number in range(1, len(numbers) + 1)], numbers]
     used = [labels]

@@ -1,4 +1,4 @@
-"""What the columns of a table are for: the image, its label, its split, or nothing that a classifier needs.
+"""The roles of a table's columns: the image, its label, its split, or none.
 
 A column that is called label or class is the label. Otherwise it is the only column that can be: with few different
 values, none of them a fraction. Columns that always go together (a number and a name) count as one. Several 0/1 columns
@@ -71,9 +71,9 @@ class Roles:
 
 
 def roles_of(sheet: Sheet, is_image: IsImage, options: SourceOptions) -> Roles:
-    """What each column of a table is for. Raises TenchError if the column of splits holds something else.
+    """The role of each column of a table. Raises TenchError if the split column holds other values.
 
-    An option that names no column of this table is left for others: a source can have several tables.
+    An option that names no column of this table is left to the others: a source can have several tables.
     """
     path = _path_column(sheet, is_image)
     if sheet.words:
@@ -125,8 +125,8 @@ def _with_label(sheet: Sheet, roles: Roles, rest: Sequence[int], is_image: IsIma
         if not others:
             question = (
                 f"{sheet.where}: {len(hot)} columns hold 0 and 1, and {len(ones) - single:,} of {len(ones):,} images "
-                f"have several of them, or none: {some([repr(sheet.columns[at]) for at in hot], 8)}. A classifier "
-                f"needs one label for each image: choose a column, as in --label {_quoted(sheet.columns[hot[0]])}"
+                f"have several 1s, or none: {some([repr(sheet.columns[at]) for at in hot], 8)}. A classifier "
+                f"needs one label per image. Choose a column, as in --label {_quoted(sheet.columns[hot[0]])}"
             )
             return dataclasses.replace(roles, question=question, candidates=tuple(hot))
     candidates = sorted([*others, *hot])
@@ -176,8 +176,8 @@ def _asked(sheet: Sheet, roles: Roles, candidates: Sequence[int]) -> Roles:
 def _regression(sheet: Sheet, at: int) -> str:
     distinct = len({str(cell) for cell in sheet.cells[at]})
     return (
-        f"{sheet.where}: column {sheet.columns[at]!r} holds {distinct:,} different numbers with fractions, which is a "
-        "quantity to predict, not a class; tench trains classifiers. If another column is the label, name it with "
+        f"{sheet.where}: column {sheet.columns[at]!r} holds {distinct:,} different fractional numbers, which is a "
+        "quantity to predict, not a class. tench trains classifiers. If another column is the label, name it with "
         "--label COLUMN; to classify by ranges, add a column that names the range of each image"
     )
 
@@ -204,8 +204,8 @@ def _path_column(sheet: Sheet, is_image: IsImage) -> int:
     if found < 0 and not known:
         raise TenchError(
             f"{sheet.where}: none of its columns names images of this source. Its columns are: "
-            f"{some([repr(name) for name in sheet.columns], 12)}. Say where the images are with --images FOLDER, or "
-            "call the column of paths `path`."
+            f"{some([repr(name) for name in sheet.columns], 12)}. Give --images FOLDER, or "
+            "name the column of paths `path`."
         )
     return found if found >= 0 else known[0]
 
@@ -253,7 +253,7 @@ def _split_column(
             if [told.get(str(cell).strip()) for cell in sheet.cells[at]] != first:
                 shown = ", ".join(repr(sheet.columns[one]) for one, _ in found)
                 raise TenchError(
-                    f"{sheet.where}: the columns {shown} tell different splits. Choose one with --split-from COLUMN, "
+                    f"{sheet.where}: the columns {shown} name different splits. Choose one with --split-from COLUMN, "
                     f"for example --split-from {_quoted(sheet.columns[found[0][0]])}"
                 )
     if found and _is_bare(sheet, found[0][0]) and _is_class_among(sheet, found[0][0], rest):
@@ -270,7 +270,7 @@ def _split_column(
             name = _quoted(sheet.columns[at])
             raise TenchError(
                 f"{sheet.where}: column {sheet.columns[at]!r} divides the images into {len(distinct)} folds: "
-                f"{some(sorted(distinct), 10)}. Say which of them is val, and the rest is train: --split-from "
+                f"{some(sorted(distinct), 10)}. Choose the one for val; the rest is train: --split-from "
                 f"{name}={value}"
             )
     return None, {}
@@ -284,8 +284,8 @@ def _asked_splits(sheet: Sheet, at: int, val: Sequence[str] | None) -> Mapping[s
         if told := splits.splits_of_values(name, sorted(distinct)):
             return told
         raise UsageError(
-            f"{sheet.where}: the values of column {name!r} do not name splits: {some(sorted(distinct))}. Say which of "
-            f"them is val, and the rest is train: --split-from {_quoted(name)}={min(distinct)}"
+            f"{sheet.where}: the values of column {name!r} do not name splits: {some(sorted(distinct))}. Choose "
+            f"the one for val; the rest is train: --split-from {_quoted(name)}={min(distinct)}"
         )
     wanted = {value.strip() for value in val}
     if unknown := sorted(wanted - distinct):
@@ -300,13 +300,13 @@ def _no_split(sheet: Sheet, at: int) -> TenchError:
     column, name = sheet.cells[at], sheet.columns[at]
     row = next(row for row, cell in enumerate(column) if splits.split_of(str(cell)) is None)
     return TenchError(
-        f"{sheet.place(row)}: {str(column[row])!r} in column {name!r} is no split (train, val or test). Correct it, or "
-        f"say which value is val: --split-from {_quoted(name)}={_quoted(str(column[row]).strip())}"
+        f"{sheet.place(row)}: {str(column[row])!r} in column {name!r} is not a split (train, val or test). Correct it, "
+        f"or name the value for val: --split-from {_quoted(name)}={_quoted(str(column[row]).strip())}"
     )
 
 
 def _is_bare(sheet: Sheet, at: int) -> bool:
-    """Whether a column of yes and no is called train, valid or test, which can be a class as well."""
+    """Whether a yes/no column is called train, valid or test, which can also be a class."""
     name = _name(sheet, at)
     return not name.startswith("is_") and name not in _SPLIT_COLUMNS and _is_hot(sheet.cells[at])
 

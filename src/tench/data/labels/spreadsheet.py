@@ -19,7 +19,7 @@ from tench.errors import TenchError
 _BOOK, _LINKS, _STRINGS = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml"
 _REFERENCE = re.compile(r"([A-Z]{1,3})(\d{1,7})")
 _MOST_COLUMNS, _MOST_ROWS = 16_384, 1_048_576
-"""Of an Excel sheet."""
+"""The limits of an Excel sheet."""
 
 Cell = str | int | float | None
 
@@ -113,7 +113,7 @@ def _rows(data: bytes, strings: list[str], where: str) -> list[list[Cell]]:
             rows.extend([] for _ in range(row + 1 - len(rows)))
         elif tag == "c":
             if not rows:
-                raise ValueError("a cell stands outside a row")
+                raise ValueError("a cell is outside a row")
             kind, column = attributes.get("t", "n"), len(rows[-1])
             if match := _REFERENCE.fullmatch(attributes.get("r", "")):
                 column = _column(match[1])

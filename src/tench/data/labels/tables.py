@@ -1,4 +1,4 @@
-"""Tables of labels in the forms that people keep them in: text, JSON, Parquet, Excel.
+"""Label tables in their usual forms: text, JSON, Parquet, Excel.
 
     path label    n01440764/n01440764_10026.JPEG 0          NNabla, Caffe, Kaggle; the path may hold spaces
     path words    1025794 BAE 146-200                       the first word is the image, the rest its label
@@ -33,14 +33,14 @@ PATH_COLUMNS = tuple(
     "path filepath filepaths file_path image_path img_path image_filepath relative_im_path file_name filename fname "
     "file files image images img imagename image_name img_name image_id imageid image_index id_code".split()
 )
-"""Column names that stand for an image, in lower case; of several that name images, the first in this order is used."""
+"""Names of image columns, in lower case; if several columns name images, the first in this order is used."""
 
 KAGGLE_NAME = re.compile(r"n\d{8}/n\d{8}_\d+|ILSVRC2012_(?:val|test)_\d{8}", re.ASCII)
 """An image in Kaggle's lists for ImageNet, which leave out .JPEG."""
 
 DELIMITERS = "\t,;|"
 SAMPLED = 40
-"""Rows, spread over a table, from which its form and the use of its columns are told."""
+"""Rows, spread over a table, that decide its form and the roles of its columns."""
 
 _SMALL_NUMBER = re.compile(r"0|[1-9]\d{0,3}", re.ASCII)
 _ID_NAME = re.compile(
@@ -49,9 +49,9 @@ _ID_NAME = re.compile(
 
 _MOST_COLUMNS = 20_000
 _MOST_ROWS = 20_000_000
-"""Of a list in Parquet, where a few bytes can stand for any number of equal rows."""
+"""Rows of a Parquet list, in which a few bytes can encode any number of equal rows."""
 _HEAD_CHARACTERS = 2**17
-"""Of a text, from which its form is told."""
+"""Bytes of a text that decide its form."""
 _SEPARATOR_LINE = re.compile(r"sep=([\t,;|])", re.IGNORECASE)
 """With which Excel announces the separator."""
 
@@ -270,7 +270,7 @@ def _column_names(width: int) -> tuple[str, ...]:
 
 
 def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: str, is_image: IsImage) -> Sheet | None:
-    """Lines with spaces between their parts. What is an image tells how they are cut."""
+    """Lines with spaces between their parts; the image's name decides where they are split."""
     texts = [line.strip() for _, line in lines]
     numbers = [number for number, _ in lines]
     taken = [texts[row] for row in sample(len(texts))]
@@ -310,7 +310,7 @@ def _path_and_label(texts: list[str], numbers: list[int], where: str, is_image: 
         if not label and any(sign in path for sign in DELIMITERS) and not is_image(path):
             raise TenchError(
                 f"{where}, line {numbers[row]}: has columns, but line {numbers[0]} has a path and a label with a space "
-                "between them. All lines of a list have one form: correct the line."
+                "between them. All lines of a list must have the same form. Correct the line."
             )
         paths.append(path)
         labels.append(label[0] if label else None)
@@ -322,7 +322,7 @@ def _path_and_label(texts: list[str], numbers: list[int], where: str, is_image: 
 def _spaced(
     texts: list[str], numbers: list[int], width: int, comments: Sequence[str], where: str, is_image: IsImage
 ) -> Sheet | None:
-    """A table with spaces between its columns; before it may stand a count and a line of names."""
+    """A table with spaces between its columns; a count and a line of names may precede it."""
     rows = [text.split() for text in texts]
     start = next(row for row, words in enumerate(rows) if len(words) == width)
     above = rows[:start]  # a count, or names
@@ -362,13 +362,13 @@ def _json_text_sheet(text: str, where: str, is_image: IsImage) -> Sheet | None:
     try:
         data = json.loads(text)
     except RecursionError:
-        raise TenchError(f"{where}: is damaged JSON (it nests too deeply). Copy or make it again.") from None
+        raise TenchError(f"{where}: is damaged JSON (it nests too deeply). Copy or create it again.") from None
     except ValueError as error:
         if text.lstrip().startswith("{") and (lines := _json_lines(text, where)) is not None:
             return lines
         if "," in text.partition("\n")[0] and "\n" in text.strip():  # a table whose first cell begins with a bracket
             return None
-        raise TenchError(f"{where}: is damaged JSON ({error}). Copy or make it again.") from None
+        raise TenchError(f"{where}: is damaged JSON ({error}). Copy or create it again.") from None
     if isinstance(data, dict) and any(isinstance(data[key], str) for key in data if key.lower() in PATH_COLUMNS):
         return of_objects([data], where, unit="line")  # a single JSON line
     return _json_sheet(data, where, is_image)
@@ -527,7 +527,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
         if (num_rows := parquet.read_metadata(file).num_rows) > _MOST_ROWS:
             raise TenchError(
                 f"{where}: has {num_rows:,} rows, but a list of images may have at most {_MOST_ROWS:,}. The file "
-                "is damaged or is something else: replace it, or leave it out with --exclude."
+                "is damaged or is something else. Replace it, or leave it out with --exclude."
             )
         names = [
             field.name
@@ -537,7 +537,7 @@ def parquet_sheet(file: BinaryIO, where: str) -> Sheet:
         table = parquet.read_table(file, columns=names)
         cells = tuple(table.column(name).to_pylist() for name in names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise TenchError(f"{where}: cannot be read as Parquet ({error}). Copy or make it again.") from error
+        raise TenchError(f"{where}: cannot be read as Parquet ({error}). Copy or create it again.") from error
     return Sheet(where, tuple(names), cells, range(len(table)), unit="row")
 
 

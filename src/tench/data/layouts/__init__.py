@@ -75,7 +75,7 @@ LAYOUTS: tuple[Layout, ...] = (
     lmdb,
     listed,
 )
-"""Those that recognise what is theirs. `folder` takes any folder that none of them does."""
+"""The layouts that recognise their own files. `folder` reads any folder that none of them recognises."""
 
 NAMED: dict[str, Named] = {digits.NAME: digits, synthetic.NAME: synthetic}
-"""Sources that are no path, by the word before any colon."""
+"""Sources that are not paths, by the word before any colon."""

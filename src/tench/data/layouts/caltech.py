@@ -71,7 +71,7 @@ def read(tree: Tree) -> Contents:
         tree = tree.opened(archives).under(archives[0])
         found = _found(tree)
     if not found:
-        raise TenchError(f"{tree.root}: holds no folder of categories. Download it again.")
+        raise TenchError(f"{tree.root}: has no category folders. Download it again.")
     if len(found) > 1:
         several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
         raise TenchError(f"{tree.source}: holds {several}. Name one of them.")
@@ -107,7 +107,7 @@ def read(tree: Tree) -> Contents:
     if strays:
         notes.append(f"{len(strays):,} files that are not images of a category were left out: {some(strays)}.")
     if outside := [name for name in tree.names if not name.startswith(inside) and is_image_name(name)]:
-        notes.append(f"{len(outside):,} images outside of {folder} were left out.")
+        notes.append(f"{len(outside):,} images outside {folder} were left out.")
     positions = [position for category in ids for position in by_class[category]]
     of_class = [category for category in ids for _ in by_class[category]]
     label_of = {category: label for label, category in enumerate(ids)}

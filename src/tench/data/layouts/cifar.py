@@ -115,7 +115,7 @@ _ARCHIVE = re.compile(
 
 _FEW_RECORDS = 4096
 _MOST_BYTES = 2**30
-"""Of a batch; the largest as published has 155 MB."""
+"""Size limit of a batch; the largest published one has 155 MB."""
 
 _log = logging.getLogger("tench")
 
@@ -132,7 +132,7 @@ def read(tree: Tree) -> Contents:
         tree = tree.opened(archives)
         found = _found(tree)
     elif found and archives:
-        notes.append(f"The unpacked batches are read; {some(archives)} is left closed.")
+        notes.append(f"The unpacked batches are read; {some(archives)} is not opened.")
     if len(found) != 1:
         several = [f"{folder or '.'} ({form.title})" for form, folder in found] or archives
         raise TenchError(
@@ -144,7 +144,7 @@ def read(tree: Tree) -> Contents:
     missing = [name for name in (*form.train, form.test) if _join(folder, name) not in tree]
     if missing:
         raise TenchError(
-            f"{tree.root / folder}: {form.title}, lacks {', '.join(missing)}, without which the set is not complete. "
+            f"{tree.root / folder}: {form.title}, is incomplete. Missing: {', '.join(missing)}. "
             "Name the folder with all batches, or unpack the archive again."
         )
     classes, said = _classes(form, tree, folder)
@@ -167,7 +167,7 @@ def read(tree: Tree) -> Contents:
 
 @dataclasses.dataclass(frozen=True)
 class _Batch:
-    """Where the images of one file are: image i at offset + i * step in shard."""
+    """The byte ranges of the images in one file: image i at offset + i * step in shard."""
 
     shard: str
     offset: int
@@ -224,7 +224,7 @@ def _labelled_by(tree: Tree, form: _Form) -> _Form:
 
 
 def _classes(form: _Form, tree: Tree, folder: str) -> tuple[Classes, list[str]]:
-    """The classes in the set's own order, and what to tell a person about them."""
+    """The classes in the set's own order, and notes about them."""
     file = _join(folder, form.names_file)
     if file not in tree:
         if form.class_names:
@@ -255,8 +255,8 @@ def _check_labels(file: str, labels: npt.NDArray[np.int32], num_classes: int) ->
     if len(wrong):
         raise TenchError(
             f"{file}: image {wrong[0]} (counted from 0) has label {labels[wrong[0]]}, but there are {num_classes} "
-            f"classes, 0 to {num_classes - 1}; {len(wrong):,} images are like that. The file is damaged or of another "
-            "set: unpack the archive again."
+            f"classes, 0 to {num_classes - 1}; {len(wrong):,} images are affected. The file is damaged or belongs to "
+            "another set. Unpack the archive again."
         )
 
 
@@ -282,7 +282,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     if size == 0 or size % form.record_bytes:
         raise TenchError(
             f"{tree.place(name)}: has {size:,} bytes, which is {size / form.record_bytes:,.2f} records of "
-            f"{form.record_bytes:,} bytes, and should be a whole number of them. It may have been cut off: unpack the "
+            f"{form.record_bytes:,} bytes, not a whole number. It may have been cut off. Unpack the "
             "archive again."
         )
     tree.limits.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
@@ -304,14 +304,14 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             f"{pixels.dtype} of shape {pixels.shape}" if pixels is not None else f"{type(batch.get('data')).__name__}"
         )
         raise TenchError(
-            f"{where}: 'data' is {found}, but should be uint8 of shape (N, {_PIXEL_BYTES}). It is no batch of "
-            f"{form.title}, or damaged: unpack the archive again."
+            f"{where}: 'data' is {found}, but should be uint8 of shape (N, {_PIXEL_BYTES}). It is not a batch of "
+            f"{form.title}, or is damaged. Unpack the archive again."
         )
     if not isinstance(labels, list):
         array = as_array(labels)
         labels = array.ravel().tolist() if array is not None else None
     if labels is None or not all(isinstance(label, int) for label in labels):
-        raise TenchError(f"{where}: {form.label_key!r} is no list of numbers. Unpack the archive again.")
+        raise TenchError(f"{where}: {form.label_key!r} is not a list of numbers. Unpack the archive again.")
     if len(labels) != len(pixels):
         raise TenchError(f"{where}: holds {len(pixels):,} images but {len(labels):,} labels. Unpack the archive again.")
     if not labels:
@@ -325,7 +325,7 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
             return _Batch(tree.shards[int(tree.shard[position])], start, _PIXEL_BYTES, limited)
     shard = tree.spool.absolute() / f"{name.replace('/', '%')}.pixels"
     require_space(shard, len(raw), where)
-    _log.info("%s: does not hold its pixels in one piece: copying %.1f MB once to %s.", where, len(raw) / 1e6, shard)
+    _log.info("%s: its pixels are not in one piece: copying %.1f MB once to %s.", where, len(raw) / 1e6, shard)
     with complete_file(shard) as part:
         part.write_bytes(raw)
     return _Batch(str(shard), 0, _PIXEL_BYTES, limited)

@@ -55,5 +55,5 @@ def read(text: str, spool: Path) -> Contents:
             width=width,
             channels=1,
         )
-    note = "scikit-learn's digits have no split of their own: a fifth of each class is val."
+    note = "scikit-learn's digits have no split, so a fifth of each class is val."
     return Contents(Classes.of(list("0123456789")), splits, [str(shard)], [note])

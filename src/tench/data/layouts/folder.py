@@ -99,7 +99,7 @@ def _read(tree: Tree) -> Contents:
         contents, class_paths = _by_folders(tree, root, by_split, class_at)
         if hidden := _hidden_classes(tree, class_paths):
             found = _read(tree.revealed(hidden))
-            note = f"{some(hidden)} is hidden, but holds images beside the class folders: it is a class too."
+            note = f"{some(hidden)} is hidden, but holds images beside the class folders, so it is a class too."
             return dataclasses.replace(found, notes=[*found.notes, note])
     left_out += contents.left_out
     label_files, others = _other_files(tree, root, class_paths, contents.classes)
@@ -128,7 +128,7 @@ def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place
     by_split: dict[str, list[Place]] = {split: [] for split in SPLITS}
     silent = [place for place in places if place.split is None]
     if len(silent) == len(places):
-        note = "No folder is named like a split: all images are train."
+        note = "No folder is named like a split, so all images are train."
         return {TRAIN: silent}, [], [note]
     for place in places:
         if place.split is not None:
@@ -138,8 +138,8 @@ def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place
         named = next(place for place in places if place.split is not None)
         raise TenchError(
             f"{tree.root}: {partly[0].folder.path} lies in no split folder, but {named.folder.path} does; "
-            f"{counted(sum(len(place.folder.images) for place in partly), 'image')} are like that. Leave them out with "
-            "--exclude PATTERN, or say which folders are the splits with --split-from."
+            f"{counted(sum(len(place.folder.images) for place in partly), 'image')} are affected. Leave them out with "
+            "--exclude PATTERN, or name the split folders with --split-from."
         )
     left_out = [
         LeftOut("images beside split folders", len(place.folder.images), tree.names[place.folder.images[0]])
@@ -168,7 +168,7 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
     notes = [f"{some(list(names))}: the split {split}." for split, names in named.items()]
     first = next((place for places in by_split.values() for place in places), None)
     if first and first.told is None and first.parts and first.steps[-1][1] in SPLITS:
-        notes.append(f"Splits are folders inside of the class folders, such as {first.folder.path}.")
+        notes.append(f"Splits are folders inside the class folders, such as {first.folder.path}.")
     return notes
 
 
@@ -190,10 +190,10 @@ def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
             else:
                 split = (split_of(found[1] or "") if found else None) or ""
             if not split:
-                what = f"finds {found[1]!r}, which is no split" if found else "does not match"
+                what = f"finds {found[1]!r}, which is not a split" if found else "does not match"
                 raise UsageError(
                     f"{tree.root}: --split-from {said!r} {what}, in {name}. Its first group should find train, val or "
-                    "test in every path, or have groups named so: '(?P<val>fold5)/' makes fold5 val and the rest train."
+                    "test in every path, or have named groups: '(?P<val>fold5)/' makes fold5 val and the rest train."
                 )
             if found:
                 group = split if split in by_name else 1
@@ -216,7 +216,7 @@ def _split_at(tree: Tree, place: Place, depth: int) -> Place:
     name = place.steps[depth - 1][0] if 0 < depth <= len(place.steps) else None
     split = split_of(name) if name is not None else None
     if split is None:
-        there = f"is {name}, which names no split" if name else "does not exist"
+        there = f"is {name}, which is not a split name" if name else "does not exist"
         raise UsageError(
             f"{tree.root}: --split-from {depth}: folder {depth} of {tree.names[place.folder.images[0]]} {there}. It "
             "should be called train, val or test, or similar. For other names give a pattern: '(?P<val>fold5)/' makes "
@@ -237,7 +237,7 @@ def _by_folders(
     defining = next(iter(by_split))
     if defining != TRAIN and (annotations := _annotations(tree, by_split[defining], defining)):
         folder = annotations.rpartition("/")[0]
-        raise TenchError(f"{tree.root}: has {folder} but no folder train, which names the classes.")
+        raise TenchError(f"{tree.root}: has {folder} but no folder train, which defines the classes.")
     if class_at is not None:
         labelled, left_out = class_at.applied(tree, by_split[defining], True)
         notes = [f"Classes are the folders at --classes-at {tree.options.classes_at}."]
@@ -270,7 +270,7 @@ def _by_folders(
             continue
         splits[split] = _rows(tree, groups[split], classes)
         if all(one.class_id is None for one in groups[split]):
-            notes.append(f"{split} has no class folders: its images have no labels.")
+            notes.append(f"{split} has no class folders, so its images have no labels.")
         elif lacking := sorted(set(classes.ids) - {one.class_id for one in groups[split] if one.class_id}):
             notes.append(f"{split} has no images of {_classes(len(lacking))}: {some(lacking)}.")
     notes += _empty_splits(root, by_split)
@@ -368,7 +368,7 @@ def _empty_splits(root: Folder, by_split: Mapping[str, Sequence[Place]]) -> list
         for name, child in folder.children.items():
             split = split_of(name)
             if split and split not in by_split and not child.num_images and folder.num_images:
-                notes.append(f"{child.path} holds no images: there is no split {split}.")
+                notes.append(f"{child.path} holds no images, so there is no split {split}.")
         if folder.path.count("/") > 1:
             break
     return notes
@@ -417,7 +417,7 @@ class _ClassAt:
             return [_Labelled(place, None, place.parts) for place in places], []
         if not labelled:
             raise UsageError(
-                f"{tree.root}: --classes-at {self.said}: no image lies so deep or matches; the first is "
+                f"{tree.root}: --classes-at {self.said}: no image lies that deep or matches; the first is "
                 f"{tree.names[places[0].folder.images[0]]}."
             )
         why = f"images not below a folder at --classes-at {self.said}"
@@ -451,7 +451,7 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
     notes = [f"Classes are read from file names, by --label-from '{said}'."]
     for split, (positions, labels) in found.items():
         if split != defining and not any(labels):
-            notes.append(f"{split} has no labels: --label-from matches none of its file names.")
+            notes.append(f"{split} has no labels, because --label-from matches none of its file names.")
         elif None in labels:
             raise UsageError(
                 f"{tree.root}: --label-from '{said}' does not match {labels.count(None):,} of the {len(labels):,} file "
@@ -536,7 +536,7 @@ def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, class
         number, name = min((line_of[name][0], name) for name in missing)
         raise TenchError(
             f"{where}, line {number}: there is no image {name}; {len(missing)} of the {len(line_of)} images that "
-            "it names are missing. Perhaps not all was unpacked."
+            "it names are missing. Perhaps not everything was unpacked."
         )
     wnids = [line_of[name][1] for name in names]
     keys = [f"{wnid}/{name}" for wnid, name in zip(wnids, names, strict=True)]
@@ -629,7 +629,7 @@ def _other_files(
 
 
 def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) -> None:
-    """Raise TenchError if files that were not read seem to tell which images are for testing: train.txt, test.txt."""
+    """Raise TenchError if files that were not read seem to name the test images: train.txt, test.txt."""
     telling = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
     telling = {name: splits for name, splits in telling.items() if splits}
     if len(frozenset().union(*telling.values())) > 1:
@@ -638,8 +638,8 @@ def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) 
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
         exclude = " ".join(evidence.exclusion(tree, name) for name in outer)
         raise TenchError(
-            f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may tell the splits, but "
-            f"{'was' if len(telling) == 1 else 'were'} not read. To take all images as train: {exclude}"
+            f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may define the splits, but "
+            f"{'was' if len(telling) == 1 else 'were'} not read. To read all images as train: {exclude}"
         )
 
 
@@ -672,16 +672,16 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     folder, _, base = first.rpartition("/")
     if len(places) == 1 and not folder:
         text = (
-            f"{tree.root}: {evidence.lie(len(positions))} in it directly, the first is {base}. Their class is "
-            "unknown: put each image into a folder named after its class, or give a list of images and labels."
+            f"{tree.root}: {evidence.lie(len(positions))} directly in it, such as {base}. Their class is "
+            "unknown. Put each image into a folder named after its class, or give a list of images and labels."
         )
     else:
-        where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that tell no class"
+        where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that name no class"
         one = f", the class {only!r}" if only else ""
         all_lie = f"{'' if len(positions) == 1 else 'all '}{evidence.lie(len(positions))}"
         text = (
-            f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes: put the images of each "
-            "into a folder of its own, or give a list of images and labels."
+            f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes. Put the images of each "
+            "into a separate folder, or give a list of images and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     hint = []

@@ -36,7 +36,7 @@ def read(tree: Tree) -> Contents:
     files = [name for name in _files(tree) if _is_hdf5(tree, name)]
     contents = contents_of(tree, [array for name in files for array in open_file(tree, name)])
     if others := [name for name in tree.names if name not in files]:
-        note = f"{len(others):,} files that are no HDF5 files were left out, {others[0]} first."
+        note = f"{len(others):,} files that are not HDF5 were left out, such as {others[0]}."
         return Contents(contents.classes, contents.splits, list(tree.stamp), [*contents.notes, note])
     return contents
 

@@ -1,4 +1,4 @@
-"""ILSVRC2012 as image-net.org gives it out, or in any state of being unpacked.
+"""ILSVRC2012 as published by image-net.org, or partly or fully unpacked.
 
     ILSVRC2012_img_train.tar     n01440764.tar, ...    each of them n01440764_10026.JPEG, ...
     ILSVRC2012_img_val.tar       ILSVRC2012_val_00000001.JPEG, ...    without labels, in no order
@@ -38,14 +38,14 @@ _FOLDERS = {
     "test": ("test", "ILSVRC2012_img_test", "ILSVRC2012_img_test_v10102019"),
 }
 _PATCH = "ILSVRC2012_img_test_patch_v10102019.tar"
-"""A few images of test in a repaired form, given out in 2019 for those who had the older archive."""
+"""Repaired test images, published in 2019 as a patch for the older archive."""
 _DOGS = "ILSVRC2012_img_train_t3.tar"
 """The 120 classes of dogs of task 3: another set, under a name that is easily taken for this one's."""
 
 _IMAGE = {split: re.compile(rf"ILSVRC2012_{split}_\d{{8}}\.(?!xml$)\w+") for split in ("val", "test")}
 """Of any suffix, as copies of a smaller size have another, but no annotation."""
 _FEW = 1000
-"""So many files of a folder are looked at to tell what it holds."""
+"""Files of a folder that are examined to identify its content."""
 
 
 def recognise(tree: Tree) -> bool:
@@ -79,7 +79,7 @@ def recognise(tree: Tree) -> bool:
 def read(tree: Tree) -> Contents:
     """The table of ILSVRC2012. Raises TenchError where a part is missing, there twice, or contradicts another."""
     tree = _below_single_folders(tree)
-    notes = [f"{name} was left out: it is another set, the dogs of task 3." for name in (_DOGS,) if name in tree]
+    notes = [f"{name} was left out: it is a different set, the dogs of task 3." for name in (_DOGS,) if name in tree]
     places = _places(tree, notes)
     labels = read_labels(tree, places, devkit.sources(tree))
     archives = [place for place in places.values() if place in tree]
@@ -101,7 +101,7 @@ def read_labels(tree: Tree, places: Mapping[str, str], sources: Sequence[devkit.
     if needed and not sources:
         where = f"Put into {tree.root}" if tree.source.is_dir() else "Give a folder with it and"
         raise TenchError(
-            f"{tree.root / place}: the images of val are here without labels, which are in a file of their own. "
+            f"{tree.root / place}: the images of val are here, but their labels are in a separate file. "
             f"{where} one of these: {devkit.WOULD_DO}."
         )
     labels = [source.read() for source in sources]
@@ -149,7 +149,7 @@ def contents_of(
         splits["test"] = tree.rows(list(test.values()), [-1] * len(test), list(test))
     for split, missing in (("train", "ILSVRC2012_img_train.tar"), ("val", "ILSVRC2012_img_val.tar")):
         if split not in places:
-            notes.append(f"There is no split {split}: neither {missing} nor a folder {split} is there.")
+            notes.append(f"There is no split {split}: neither {missing} nor a folder {split} was found.")
     return Contents(classes, splits, stamp=list(tree.stamp), notes=notes)
 
 
@@ -207,14 +207,14 @@ def _places(tree: Tree, notes: list[str]) -> dict[str, str]:
             if any(map(is_image_name, names)) or _class_archives(tree, folder):
                 found.append(folder)
             elif not any(name in archives or name.endswith(".xml") for name in names):
-                notes.append(f"{folder} holds no images: it was left out.")
+                notes.append(f"{folder} holds no images and was left out.")
         if _is_at_root(tree, top, split):
             found.append("")
         if len(found) > 1:
             first, second = (str(tree.root / place) if place else f"{tree.root} itself" for place in found[:2])
             raise TenchError(
-                f"{first} and {second} both hold the split {split}. Move one of them away: the archive, which is read "
-                "as it is, or what was unpacked from it, if that is all of it."
+                f"{first} and {second} both hold the split {split}. Move one away: the archive, which needs no "
+                "unpacking, or the unpacked images if they are complete."
             )
         if found:
             places[split] = found[0]
@@ -260,7 +260,7 @@ def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, li
         if len(tree.span(folder)):
             raise TenchError(
                 f"{tree.root / archive} and {tree.root / folder} both hold the class {folder.rpartition('/')[2]}. The "
-                "folder may be incomplete, if unpacking was interrupted: move it away, as the archive is read as it is."
+                "folder may be incomplete if unpacking was interrupted. Move it away: the archive needs no unpacking."
             )
     tree = tree.opened(archives) if archives else tree
     by_class: dict[str, list[int]] = {}
@@ -269,7 +269,7 @@ def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, li
         by_class[where[len(start) :].removesuffix(".tar")] = images
     if not any(by_class.values()):
         raise TenchError(
-            f"{tree.root / place}: holds no images of classes. It should hold n01440764.tar and so on, or folders "
+            f"{tree.root / place}: holds no class images. It should hold n01440764.tar and so on, or folders "
             "n01440764 and so on with images in them."
         )
     if place:
@@ -319,7 +319,7 @@ def _labels_of_val(
         elif said is not None and said != folder_class:
             raise TenchError(
                 f"{tree.place(name)}: lies in the folder of class {folder_class}, but {labels[0].where(stem)} says "
-                f"{said}. One of the two is wrong: unpack val again, or move the other file away."
+                f"{said}. One of the two is wrong. Unpack val again, or move the other file away."
             )
         wnids.append(folder_class or said or "")
     if num_flat:
@@ -327,16 +327,16 @@ def _labels_of_val(
         if first.is_list and len(known) != len(images):
             raise TenchError(
                 f"{first.place}: has {len(known):,} labels, but {tree.root / place} holds {len(images):,} images, and "
-                "line k is for image k. One of the two is incomplete: unpack or download it again."
+                "line k is for image k. One of the two is incomplete. Unpack or download it again."
             )
         if unlabelled:
             raise TenchError(
                 f"{tree.place(unlabelled[0])}: has no label in {first.place}; {len(unlabelled):,} of {len(images):,} "
-                f"images of val are like that. Its labels could be in one of: {devkit.WOULD_DO}."
+                f"images of val are affected. Its labels could be in one of: {devkit.WOULD_DO}."
             )
         if missing := known.keys() - stems:
             notes.append(
-                f"{len(missing):,} of the {len(known):,} images that {first.place} labels are not there, such as "
+                f"{len(missing):,} of the {len(known):,} images that {first.place} labels are missing, such as "
                 f"{min(missing)}."
             )
     others = [source.place for source in labels[1 if num_flat else 0 :]]
@@ -357,9 +357,9 @@ def _refuse_unknown(
     name, wnid = tree.names[images[unknown[0]]], wnids[unknown[0]]
     where = labels[0].where(_stem(name)) if _class_of(name) is None else tree.place(name)
     raise TenchError(
-        f"{where}: {_stem(name)} is of class {wnid}, which is none of the {len(index):,} classes of train; "
-        f"{len(unknown):,} of {len(images):,} images of val are like that. Either classes of train are missing, or val "
-        "is of another set."
+        f"{where}: {_stem(name)} has the class {wnid}, which is not one of the {len(index):,} classes of train; "
+        f"{len(unknown):,} of {len(images):,} images of val are affected. Either classes of train are missing, or val "
+        "belongs to another set."
     )
 
 
@@ -384,7 +384,7 @@ def _by_file_name(tree: Tree, place: str, images: Sequence[int]) -> dict[str, in
         if (first := by_name.setdefault(name, position)) != position:
             raise TenchError(
                 f"{tree.root / place}: {name} is there twice, as {tree.names[first]} and as {tree.names[position]}. "
-                "Perhaps images were copied into class folders rather than moved: take one of the two away."
+                "Perhaps images were copied into class folders instead of moved. Remove one of the two."
             )
     return by_name
 
@@ -427,4 +427,4 @@ def _note_others(tree: Tree, place: str, images: Sequence[int], notes: list[str]
     is_other[np.asarray(images, np.int64) - span.start] = False
     found = [tree.names[span[position]] for position in np.flatnonzero(is_other).tolist()]
     if others := [name for name in found if not name.endswith(".xml")]:
-        notes.append(f"{len(others):,} files in {place} that are no images of it were left out, such as {others[0]}.")
+        notes.append(f"{len(others):,} files in {place} that are not its images were left out, such as {others[0]}.")

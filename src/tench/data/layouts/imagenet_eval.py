@@ -70,14 +70,14 @@ def read(tree: Tree) -> Contents:
             others.append(inside)
             continue
         if not file:
-            raise TenchError(f"{where / inside}: lies in no class folder, so its class is unknown. Move it away.")
+            raise TenchError(f"{where / inside}: is not in a class folder, so its class is unknown. Move it away.")
         if class_folder not in label_of:
             kind = (
                 f"the numbers 0 to {len(ids) - 1}" if which.numbered else f"the WordNet ids of its {len(ids)} classes"
             )
             raise TenchError(
-                f"{where / class_folder}: is no class of {which.title}, whose folders are {kind}. Unpack the archive "
-                "again, or move this folder away."
+                f"{where / class_folder}: is not a class of {which.title}, whose folders are {kind}. Unpack the "
+                "archive again, or move this folder away."
             )
         positions.append(position)
         labels.append(label_of[class_folder])
@@ -89,13 +89,13 @@ def read(tree: Tree) -> Contents:
         notes.append(f"{len(missing)} of its {len(ids):,} classes have no images: {some(missing)}.")
     if len(ids) < len(imagenet()):
         notes.append(
-            f"Its {len(ids)} classes are a part of ImageNet's {len(imagenet()):,}: a model's logits are restricted to "
-            "them before the largest is taken."
+            f"Its {len(ids)} classes are part of ImageNet's {len(imagenet()):,}. A model's logits are restricted to "
+            "them before the largest is chosen."
         )
     if others:
-        notes.append(f"Files that are no images were left out: {some(others)}.")
+        notes.append(f"Files that are not images were left out: {some(others)}.")
     if outside := [name for name in tree.names if not name.startswith(set_folder) and is_image_name(name)]:
-        notes.append(f"{len(outside):,} images outside of {folder} were left out.")
+        notes.append(f"{len(outside):,} images outside {folder} were left out.")
     keys = keys_of([tree.names[position] for position in positions], [ids[label] for label in labels])
     rows = tree.rows(positions, labels, keys)
     return Contents(

@@ -1,4 +1,4 @@
-"""ImageNet as Kaggle gives it out ("imagenet-object-localization-challenge"), packed or unpacked.
+"""ImageNet as published on Kaggle ("imagenet-object-localization-challenge"), packed or unpacked.
 
     LOC_synset_mapping.txt          a class per line: "n01440764 tench, Tinca tinca"
     LOC_val_solution.csv            val's labels and boxes
@@ -48,13 +48,13 @@ def read(tree: Tree) -> Contents:
     places = {split: f"{start}{split}" for split in _SPLITS if len(tree.span(f"{start}{split}"))}
     if not places:
         raise TenchError(
-            f"{tree.root / folders[0]}: holds no images, in train, val or test. Perhaps not all was unpacked."
+            f"{tree.root / folders[0]}: holds no images in train, val or test. Perhaps not everything was unpacked."
         )
     notes = []
     if unopened := [name for name in archives if not tree.span(name)]:
-        notes.append(f"{', '.join(unopened)} was not read: what is unpacked beside it was.")
+        notes.append(f"{', '.join(unopened)} was not read, because it is unpacked beside it.")
     if others := [name for name in tree.children(folders[0]) if name not in _SPLITS]:
-        notes.append(f"Folders in {folders[0] or 'CLS-LOC'} that are no splits were left out: {', '.join(others)}.")
+        notes.append(f"Folders in {folders[0] or 'CLS-LOC'} that are not splits were left out: {', '.join(others)}.")
     around = _around(tree)
     labels = ilsvrc.read_labels(tree, places, _sources(tree, around))
     names = _names([tree, *around])

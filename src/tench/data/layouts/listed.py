@@ -65,7 +65,7 @@ from tench.errors import TenchError, UsageError, some
 NAME = "list"
 OPTIONS = frozenset({"label", "split_from", "images"})
 FOLDER = "folder"
-"""What `--label` is if the class folders count, and no label file."""
+"""The value of `--label` that selects the class folders instead of a label file."""
 _CONTAINERS = (".tar", ".tgz", ".gz", ".zip", ".rec", ".parquet", ".arrow")
 _NO_LABEL = -1
 _MOST_NAMES_BYTES = 2**20
@@ -120,7 +120,7 @@ def beside_folders(tree: Tree) -> list[str]:
         files = _files(tree)
         if tree.options.label == FOLDER:
             lists = [name for name in names if _is_list(tree, name, files)]
-            return [f"{tree.place(name)} is not used, as --label folder asks." for name in lists]
+            return [f"{tree.place(name)} is not used, because of --label folder." for name in lists]
         found = _verdict(tree, files)
     except (OSError, TenchError):
         return []
@@ -137,12 +137,12 @@ def _read(tree: Tree) -> Contents:
     labelled = {split: listed for split, listed in listed_by.items() if listed.num_unlabelled < len(listed)}
     if not labelled:
         where = next(iter(listed_by.values())).where
-        raise TenchError(f"{where}: has no labels, and no other list that has them was given. Give both as one source.")
+        raise TenchError(f"{where}: has no labels, and no other list has them. Give both as one source.")
     first = lists[next(iter(labelled))].source
     meaning = meaning_of(labelled, _beside(tree, first.name), _prefix(first.name))
     if len(meaning.classes) < 2:
         where = next(iter(labelled.values())).where
-        raise TenchError(f"{where}: all images are of one class, {meaning.classes.ids[0]!r}; at least two are needed.")
+        raise TenchError(f"{where}: all images have one class, {meaning.classes.ids[0]!r}; at least two are needed.")
     rows = {split: _rows(files, tree, split, placed, meaning) for split, placed in lists.items()}
     notes += [note for listed in listed_by.values() for note in listed.notes] + meaning.notes
     for split, listed in listed_by.items():
@@ -154,11 +154,11 @@ def _read(tree: Tree) -> Contents:
     if TEST not in rows and (test := [name for name in others if folder_split(name) == TEST]):
         rows[TEST] = files.rows(files.find(test), [_NO_LABEL] * len(test), keys_of(test, [None] * len(test)))
         notes.append(
-            f"{len(test):,} images in {test[0].partition('/')[0]}/ are in no list: they are test, without labels."
+            f"{len(test):,} images in {test[0].partition('/')[0]}/ are in no list: they become test, without labels."
         )
         others = [name for name in others if folder_split(name) != TEST]
     if others:
-        notes.append(f"{len(others):,} image files that are in no list were left out, for example {others[0]}.")
+        notes.append(f"{len(others):,} image files in no list were left out, for example {others[0]}.")
     rows = {split: rows[split] for split in SPLITS if split in rows}
     return Contents(meaning.classes, rows, stamp=list(tree.stamp), notes=list(dict.fromkeys(notes)))
 
@@ -360,7 +360,7 @@ def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
         if source is not None:
             sources.append(source)
         elif name.lower().endswith(SURE_SUFFIXES) or (splits.split_of(name) and "/" not in name):
-            notes.append(f"{tree.place(name)} names none of the images: it is not used.{_why(tree, name)}")
+            notes.append(f"{tree.place(name)} names none of the images and is not used.{_why(tree, name)}")
     return sources
 
 
@@ -388,8 +388,8 @@ def _refuse_doubles(listed: Listed, names: Sequence[str | None]) -> None:
             first = seen[name]
             raise TenchError(
                 f"{listed.where}: {listed.paths[first]} ({listed.unit} {listed.lines[first]}) and "
-                f"{listed.paths[position]} ({listed.unit} {listed.lines[position]}) both fit the image {name}. Say "
-                "which folder holds the images with --images FOLDER, or correct the list."
+                f"{listed.paths[position]} ({listed.unit} {listed.lines[position]}) both match the image {name}. Name "
+                "the folder that holds the images with --images FOLDER, or correct the list."
             )
 
 
@@ -407,7 +407,7 @@ def _divided(lists: Sequence[Placed], notes: list[str]) -> list[Placed]:
     for one in bare:
         positions = [at[name] for name in one.names if name is not None]
         listed = dataclasses.replace(whole_list.listed.taken(positions), where=whole_list.listed.where)
-        notes.append(f"{one.listed.where} tells which images are {one.source.split}.")
+        notes.append(f"{one.listed.where} names the images of {one.source.split}.")
         divided.append(Placed(one.source, listed, [whole_list.names[position] for position in positions]))
     return divided
 
@@ -438,7 +438,7 @@ def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
         if None in words:
             words = [folder_split(name or "") for name in one.names]
         if None in words:
-            notes.append(f"{one.listed.where}: nothing tells a split, so its images are train.")
+            notes.append(f"{one.listed.where}: nothing names a split, so its images are train.")
             return {TRAIN: one}
         shown = " and ".join(split for split in SPLITS if split in words)
         notes.append(f"{one.listed.where}: the folder of each image tells its split ({shown}).")
@@ -478,7 +478,7 @@ def _by_class_folders(tree: Tree, one: Placed, notes: list[str]) -> Placed:
     folders = [whole_folder(_below_split(path)) for path in one.listed.paths]
     if "" in folders or not 1 < len(set(folders)) <= max(2, len(folders) / 2 if len(folders) > 20 else len(folders)):
         return one
-    note = f"{one.listed.where}: has no labels; the class of an image is its folder."
+    note = f"{one.listed.where}: has no labels, so the class of an image is its folder."
     if one.source.split == TEST:
         note = f"{one.listed.where}: the class of an image is its folder."
     listed = dataclasses.replace(one.listed, labels=folders, notes=(*one.listed.notes, note))
@@ -506,7 +506,7 @@ def _checked(split: str, listed: Listed) -> Listed:
     if listed.line_numbers:
         raise TenchError(
             f"{listed.where}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The "
-            "labels of the validation images are in LOC_val_solution.csv, beside the folder ILSVRC: give the folder "
+            "labels of the validation images are in LOC_val_solution.csv, beside the folder ILSVRC. Give the folder "
             "that holds both."
         )
     if missing:
@@ -590,12 +590,12 @@ def _missing(tree: Tree, split: str, placed: Placed) -> TenchError:
     more = " It is a folder." if os.path.isdir(path) else ""
     rec = f"{os.path.splitext(list_name)[0]}.rec"
     if rec in tree or (tree.root / rec).is_file():
-        more += f" Perhaps the images are in {rec}: give that."
+        more += f" Perhaps the images are in {rec}. Give that file."
     searched = "the folder of the list and below it" if is_named(tree) else "the whole source"
     return TenchError(
-        f"{listed.place(first)}: there is no image {path}; {number:,} of the {len(listed):,} images of the list are "
-        f"missing.{more} They were looked for in {searched}, with and without their suffix. Add the images, take "
-        "them out of the list, or say where they are with --images FOLDER."
+        f"{listed.place(first)}: no image {path}; {number:,} of the {len(listed):,} images of the list are "
+        f"missing.{more} They were searched for in {searched}, with and without their suffix. Add the images, remove "
+        "them from the list, or give their folder with --images FOLDER."
     )
 
 

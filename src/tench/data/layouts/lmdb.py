@@ -54,7 +54,7 @@ def read(tree: Tree) -> Contents:
     for split, names in by_split.items():
         splits[split] = _rows(tree, split, [(opened[name], labels[name]) for name in names], classes, index)
     if any(environment.shape and environment.shape[2] == 3 for environment in opened.values()):
-        notes.append("The pixels are taken as BGR, as Caffe's convert_imageset writes them.")
+        notes.append("The pixels are read as BGR, as Caffe's convert_imageset writes them.")
     return Contents(classes, splits, stamp=list(tree.stamp), notes=[*more, *notes])
 
 
@@ -103,15 +103,17 @@ def _classes(
 ) -> tuple[Classes, list[str]]:
     numbered = {environment.label is not None for environment in opened.values()}
     if len(numbered) > 1:
-        raise TenchError(f"{tree.source}: some environments have labels in their records, others not. Give each alone.")
+        raise TenchError(
+            f"{tree.source}: some environments have labels in their records, others do not. Give each separately."
+        )
     for split, names in by_split.items():
         for name in names:
             wrong = [row for row, label in enumerate(labels[name]) if label in ("", -1)]
             if wrong and split != TEST:
                 keys = some([repr(opened[name].keys[row]) for row in wrong], at_most=3)
                 raise TenchError(
-                    f"{opened[name].where}: nothing says the class of its {len(wrong):,} images: the records are image "
-                    f"files without labels, with the keys {keys}. Expected are names such as "
+                    f"{opened[name].where}: the class of its {len(wrong):,} images is unknown: the records are image "
+                    f"files without labels, with the keys {keys}. Expected names such as "
                     "church_outdoor_train_lmdb, keys such as church/001.jpg, or Caffe's Datum records."
                 )
     defining = [name for split, names in by_split.items() if split != TEST or len(by_split) == 1 for name in names]
@@ -120,15 +122,15 @@ def _classes(
         numbers = [int(label) for name in opened for label in labels[name]]
         if not 0 <= max(numbers) < LIMITS.classes or min(numbers) < -1:
             raise TenchError(
-                f"{tree.source}: its labels go from {min(numbers):,} to {max(numbers):,}; a class is a number from 0 "
-                f"to {LIMITS.classes - 1:,}. The records are for another task."
+                f"{tree.source}: its labels range from {min(numbers):,} to {max(numbers):,}; a class is a number from "
+                f"0 to {LIMITS.classes - 1:,}. The records are for another task."
             )
         count = max(numbers) + 1
         listed, notes = agreed(
             [one for one in class_files(lambda file: text_beside(tree, _files(tree), file)) if len(one) >= count]
         )
         classes = listed.classes if listed else Classes.numbered_to(count)
-        told = f"from {listed.where}" if listed else "only numbers: no list of them lies beside the environments"
+        told = f"from {listed.where}" if listed else "only numbers: there is no class list beside the environments"
         notes.append(f"The classes are {told}.")
     else:
         ids = sorted(map(str, every))
@@ -136,7 +138,7 @@ def _classes(
     if len(classes) < 2:
         found = ", ".join(classes.ids) or "none"
         raise TenchError(
-            f"{tree.source}: two classes are needed at least, and its images are of these: {found}. Give the folder "
+            f"{tree.source}: at least two classes are needed, and its images are of these: {found}. Give the folder "
             "that holds the environments of all classes."
         )
     return classes, notes
@@ -156,7 +158,7 @@ def _rows(
     for environment, labels in parts:
         for one in labels:
             if isinstance(one, str) and one not in index and one:
-                raise TenchError(f"{environment.where}: the class {one!r} of {split} is none of train's.")
+                raise TenchError(f"{environment.where}: the class {one!r} of {split} is not one of train's.")
             label.append(index.get(one, -1) if isinstance(one, str) else one)
     paths = [key for environment, _ in parts for key in environment.keys]
     ids = [None if number < 0 or classes.numbered else classes.ids[number] for number in label]

@@ -122,8 +122,8 @@ def read(tree: Tree) -> Contents:
         rows[split] = _rows(tree, images, (values[split] - first).astype(np.int32))
     if "emnist" in chosen.title.lower():
         notes.append(
-            "EMNIST's images are stored transposed (mirrored along the diagonal) and are read so, as by torchvision: "
-            "transpose pictures of your own before you classify them."
+            "EMNIST's images are stored transposed (mirrored along the diagonal) and are read that way, as by "
+            "torchvision: transpose your own pictures before you classify them."
         )
     shards = [shard for split in rows.values() for shard in split.shards]
     return Contents(classes, rows, [*dict.fromkeys([*tree.stamp, *shards])], [note, *said, *notes])
@@ -215,10 +215,10 @@ def _one_of(tree: Tree, same: Sequence[_File], notes: list[str]) -> str:
         images = same[0].role == _IMAGES
         if len({_digest(tree, idx.open_idx(tree, name, images=images)) for name in left}) > 1:
             raise TenchError(
-                f"{tree.source}: {some(left)} should be the same {same[0].role}, but differ. Leave out all but one "
-                "with --exclude PATTERN."
+                f"{tree.source}: {some(left)} should be the same {same[0].role}, but they differ. Leave out all but "
+                "one with --exclude PATTERN."
             )
-        notes.append(f"{left[0]} is read; {some(left[1:])} holds the same.")
+        notes.append(f"{left[0]} is read; {some(left[1:])} has the same content.")
     return left[0]
 
 
@@ -235,7 +235,7 @@ def _pair(tree: Tree, chosen: _Set, stem: str, roles: Mapping[str, str]) -> tupl
         if role not in roles:
             expected = "-".join(part for part in (stem, _STANDARD[role]) if part)
             raise TenchError(
-                f"{tree.place(roles[other])}: the file that belongs to it, {expected} (or .gz), is not in "
+                f"{tree.place(roles[other])}: its counterpart {expected} (or .gz) is not in "
                 f"{tree.root / chosen.folder}. Copy it there, or leave this one out with --exclude."
             )
     return idx.open_idx(tree, roles[_IMAGES], images=True), idx.open_idx(tree, roles[_LABELS], images=False)
@@ -245,7 +245,7 @@ def _values(tree: Tree, images: idx.Idx, labels: idx.Idx) -> _Values:
     if labels.shape[0] != images.shape[0]:
         raise TenchError(
             f"{images.place} holds {images.shape[0]:,} images, but {labels.place} holds {labels.shape[0]:,} labels. "
-            "They are not of one set: copy or download both again."
+            "They do not belong together. Copy or download both again."
         )
     return idx.values(tree, labels)
 
@@ -267,7 +267,7 @@ def _classes(
         if highest >= tree.limits.classes:
             raise TenchError(
                 f"{labels[defining].place}: has a label {highest:,}, so there would be more than "
-                f"{tree.limits.classes:,} classes. The file is damaged, or holds something else than labels."
+                f"{tree.limits.classes:,} classes. The file is damaged, or does not hold labels."
             )
         first, title = int(lowest == 1), "this set"
         if first:
@@ -280,7 +280,7 @@ def _classes(
         if len(wrong := np.flatnonzero((found < first) | (found > last))):
             raise TenchError(
                 f"{labels[split].place}: label {wrong[0]} (counted from 0) is {found[wrong[0]]}, but {title} has "
-                f"{len(classes)} classes, {first} to {last}; {len(wrong):,} labels are like that. Copy or download it "
+                f"{len(classes)} classes, {first} to {last}; {len(wrong):,} labels are affected. Copy or download it "
                 "again."
             )
     return classes, note, first
@@ -318,9 +318,9 @@ def _known(tree: Tree, labels: Mapping[str, idx.Idx], values: Mapping[str, _Valu
         found[split] = next((name for name, (_, first) in _KNOWN.items() if first.get(split) == beginning), None)
     if len({name for name in found.values() if name}) > 1:
         raise TenchError(
-            f"{tree.source}: by their first labels, the files are of different sets: "
+            f"{tree.source}: by their first labels, the files belong to different sets: "
             + ", ".join(f"{labels[split].name} of {name}" for split, name in found.items())
-            + ". Keep the files of each set in a folder of their own."
+            + ". Keep the files of each set in a separate folder."
         )
     return None if None in found.values() else next(iter(found.values()))
 
@@ -351,7 +351,7 @@ def _spooled(tree: Tree, images: idx.Idx) -> str:
     pixels = tree.spool.absolute() / f"{images.name.replace('/', '%')}.pixels"
     require_space(pixels, images.data_bytes, images.place)
     _log.info(
-        "%s: is compressed, so no image in it can be addressed: copying %.1f MB of pixels once to %s.",
+        "%s: is compressed, so its images cannot be addressed: copying %.1f MB of pixels once to %s.",
         *(images.place, images.data_bytes / 1e6, pixels),
     )
     with complete_file(pixels) as part, part.open("wb") as sink:

@@ -1,4 +1,4 @@
-"""Small images as numbers in a text file: a line an image, with its label.
+"""Small images as numbers in a text file: one line per image, with its label.
 
     label,pixel0,pixel1,...        Kaggle's digit recogniser, Fashion-MNIST, sign language; label,1x1,1x2,... likewise
     emotion,pixels,Usage           FER2013: all pixels in one cell, and the split
@@ -77,10 +77,10 @@ def read(tree: Tree) -> Contents:
         lines = _read(tree, name)
         if lines.usage:
             if len(by_split) > 1:
-                raise TenchError(f"{tree.place(name)}: has a column of splits, but other files are splits too.")
+                raise TenchError(f"{tree.place(name)}: has a split column, but other files are splits too.")
             for used, part in _by_usage(tree, name, lines).items():
                 found[used] = name, part
-            notes = [f"The column Usage of {name} says which split a line is."]
+            notes = [f"The column Usage of {name} names the split of a line."]
         else:
             found[split] = name, lines
     columns = sorted({lines.column for _, lines in found.values() if lines.column})
@@ -194,7 +194,7 @@ def _usps(line: str) -> tuple[str, str, Pixels]:
     label, *cells = line.split()
     values = np.array([cell.partition(":")[2] for cell in cells], np.float64)
     if [cell.partition(":")[0] for cell in cells] != [str(number) for number in range(1, len(cells) + 1)]:
-        raise ValueError("a pixel is left out")
+        raise ValueError("a pixel is missing")
     return str(int(label) - 1), "", _scaled(((values.astype(np.float32) + 1) / 2).astype(np.float64))
 
 
@@ -269,7 +269,7 @@ def _lines(tree: Tree, name: str) -> Iterator[str]:
         while line := file.readline(most):
             if len(line) == most:
                 raise TenchError(
-                    f"{tree.place(name)}: has a line of more than {most:,} bytes. It holds something else."
+                    f"{tree.place(name)}: has a line of more than {most:,} bytes. It is not a table of pixels."
                 )
             yield line.decode("utf-8-sig", "replace").rstrip("\r\n")
 

@@ -68,7 +68,7 @@ def _read(tree: Tree) -> Contents:
         if listed := _beside(tree, name, f"{stem}.lst", used):
             notes += _match_list(records, read_lst(listed.text, listed.where), listed.where)
         if records.headers:
-            notes.append(f"{len(records.headers):,} records of {name} hold no image: they are InsightFace's headers.")
+            notes.append(f"{len(records.headers):,} records of {name} are InsightFace headers without an image.")
         if not len(records):
             raise TenchError(f"{records.where}: all its {len(records.headers):,} records are headers without an image.")
     num_records = sum(map(len, files.values()))
@@ -80,7 +80,7 @@ def _read(tree: Tree) -> Contents:
     for split, members in by_split.items():
         splits[split] = _rows(split, [files[name] for name in members], classes, spooled, notes)
     if others := [name for name in tree.names if name not in used]:
-        notes.append(f"{len(others):,} files that belong to no .rec were left out, the first is {others[0]}.")
+        notes.append(f"{len(others):,} files that belong to no .rec were left out, such as {others[0]}.")
     return Contents(classes, splits, stamp=list(tree.stamp), notes=notes)
 
 
@@ -119,8 +119,8 @@ def _match_list(records: Records, listed: Lst, where: str) -> list[str]:
     if not len(missing):
         return []
     return [
-        f"{len(missing):,} of the {len(listed):,} images of {where} are not in {records.name}, the first is "
-        f"{listed.paths[missing[0]]}; im2rec.py leaves out those that it cannot read."
+        f"{len(missing):,} of the {len(listed):,} images of {where} are not in {records.name}, such as "
+        f"{listed.paths[missing[0]]}; im2rec.py leaves out images that it cannot read."
     ]
 
 
@@ -132,14 +132,14 @@ def _lines_of(records: Records, ids: IntArray, listed: Lst, where: str) -> IntAr
     if len(absent):
         raise TenchError(
             f"{records.record(int(absent[0]))} has no line in {where}; {len(absent):,} of the {len(ids):,} records are "
-            "like that. The list is of another file: put the one it was packed from there, or move this one away."
+            "affected. The list belongs to another file. Replace it with the right one, or move it away."
         )
     for what, values in ((where, known), (records.where, np.sort(ids))):
         twice = values[1:][values[1:] == values[:-1]]
         if len(twice):
             raise TenchError(
                 f"{what}: the id {twice[0]} appears more than once, so records and lines of {where} cannot be matched. "
-                "Move the list away: the records are then named by numbers."
+                "Move the list away to name the records by numbers."
             )
     return order[np.searchsorted(known, ids)]
 
@@ -157,8 +157,8 @@ def _compare_labels(records: Records, listed: Lst, lines: IntArray, where: str) 
         ours = records.labels.get(row, (records.label[row],))
         raise TenchError(
             f"{records.record(row)} has the label {_text(ours)}, but {where} gives "
-            f"{_text(listed.labels[int(lines[row])])}; {len(wrong):,} of the {len(records):,} records are like that. "
-            "The list is of another file, or was changed after packing: pack anew, or move the list away."
+            f"{_text(listed.labels[int(lines[row])])}; {len(wrong):,} of the {len(records):,} records are affected. "
+            "The list belongs to another file, or was changed after packing. Pack again, or move the list away."
         )
 
 
@@ -174,7 +174,7 @@ def _check_labels(records: Records, num_records: int) -> None:
         row = int(wrong[0])
         raise TenchError(
             f"{records.record(row)} has the label {records.label[row]:.8g}; {len(wrong):,} of the {len(records):,} "
-            f"records are like that. A class's label is a whole number from 0 to {most - 1:,}, or -1 where there is "
+            f"records are affected. A class's label is a whole number from 0 to {most - 1:,}, or -1 where there is "
             "none. These records are for another task, or they are damaged."
         )
 

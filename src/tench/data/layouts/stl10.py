@@ -26,7 +26,7 @@ _PUBLISHED = {"train": 5000, "test": 8000}
 _NAMES, _FOLDS, _UNLABELLED = "class_names.txt", "fold_indices.txt", "unlabeled_X.bin"
 _IMAGES_PER_BLOCK = 500
 _MOST_BYTES = 2**30
-"""Of the images of a split; test_X.bin as published has 221 MB."""
+"""Size limit of a split's images; the published test_X.bin has 221 MB."""
 
 
 def recognise(tree: Tree) -> bool:
@@ -53,7 +53,7 @@ def read(tree: Tree) -> Contents:
         for there, other in ((images, labels), (labels, images)):
             if other not in tree:
                 raise TenchError(
-                    f"{tree.place(there)}: the file that belongs to it, {other.removeprefix(inside)}, is missing. Name "
+                    f"{tree.place(there)}: its counterpart {other.removeprefix(inside)} is missing. Name "
                     "the folder that holds both, or unpack the archive again."
                 )
         values = _labels(tree, images, labels)
@@ -103,7 +103,7 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
     if not image_bytes or image_bytes % _IMAGE_BYTES:
         raise TenchError(
             f"{tree.place(images)}: has {image_bytes:,} bytes, which is {image_bytes / _IMAGE_BYTES:,.2f} images of "
-            f"{_IMAGE_BYTES:,} bytes. It may have been cut off: unpack the archive again."
+            f"{_IMAGE_BYTES:,} bytes. It may have been cut off. Unpack the archive again."
         )
     tree.limits.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
     if count != image_bytes // _IMAGE_BYTES:
@@ -115,7 +115,7 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
     if len(wrong := np.flatnonzero((values < 1) | (values > _NUM_CLASSES))):
         raise TenchError(
             f"{tree.place(labels)}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to "
-            f"{_NUM_CLASSES}; {len(wrong):,} labels are like that. Unpack the archive again."
+            f"{_NUM_CLASSES}; {len(wrong):,} labels are affected. Unpack the archive again."
         )
     return values - 1
 

@@ -80,7 +80,7 @@ def _arrays(tree: Tree, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     if len(wrong):
         raise TenchError(
             f"{where}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to 10; "
-            f"{len(wrong):,} labels are like that. Download it again."
+            f"{len(wrong):,} labels are affected. Download it again."
         )
     return images, (values.astype(np.int32) % 10).astype(np.int32)
 

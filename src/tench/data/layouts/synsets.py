@@ -69,12 +69,12 @@ def _read(tree: Tree) -> Contents:
     others = sorted(set(tree.names) - set(archives))
     if images := [name for name in others if is_image_name(name)]:
         raise TenchError(
-            f"{root}: {len(images):,} images lie beside its {len(archives):,} class archives, the first is "
-            f"{images[0]}. They would count twice, or not at all: unpack all archives or none, and move the images "
+            f"{root}: {len(images):,} images lie beside its {len(archives):,} class archives, such as "
+            f"{images[0]}. They would count twice or not at all. Unpack all archives or none, and move the images "
             "away from the archives."
         )
     if len(archives) < 2:
-        raise TenchError(f"{root}: holds one class only, {archives[0]}. A classifier needs at least two.")
+        raise TenchError(f"{root}: holds only one class, {archives[0]}. A classifier needs at least two.")
     archive_of = {name.rpartition("/")[2][:-4]: name for name in archives}
     tree = tree.opened(archives)
 
@@ -98,11 +98,13 @@ def _read(tree: Tree) -> Contents:
     if empty := [class_id for class_id, count in zip(ids, counts, strict=True) if not count]:
         notes.append(f"{len(empty):,} classes have no images: {some(empty)}.")
     if num_foreign:
-        notes.append(f"{num_foreign:,} images are not named after their archive, which tells their class all the same.")
+        notes.append(
+            f"{num_foreign:,} images are not named after their archive; the archive still decides their class."
+        )
     if num_others:
-        notes.append(f"{num_others:,} members that are no images by their extension were left out.")
+        notes.append(f"{num_others:,} members without an image extension were left out.")
     if others:
-        notes.append(f"Files that are no class archives were left out: {some(others)}.")
+        notes.append(f"Files that are not class archives were left out: {some(others)}.")
     labels = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     of_class = [class_id for class_id, count in zip(ids, counts, strict=True) for _ in range(count)]
     keys = keys_of([tree.names[position] for position in positions], of_class)
@@ -127,7 +129,7 @@ def _begins_with_classes(tree: Tree, archive: str) -> bool:
 def _which_set(num_classes: int, num_images: int) -> str:
     found = f"{num_classes:,} classes, {num_images:,} images"
     if num_classes not in _KNOWN:
-        return f"{found}: a set that is not known here; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
+        return f"{found}: an unknown set; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
     what, issued = _KNOWN[num_classes]
     if issued in (None, num_images):
         return f"{found}: this is {what}."

@@ -30,7 +30,7 @@ _MAX_IMAGES = 10**8
 _MAX_CLASSES = 10**6
 
 _QUALITY = 90
-"""Of the JPEGs."""
+"""Quality of the JPEGs."""
 _NOISE = 11
 """Of 255, at each scale: what makes a JPEG of an ordinary size."""
 
@@ -55,7 +55,7 @@ def read(spec: str, spool: Path) -> Contents:
     notes = ["These images are generated: accuracies on them mean nothing."]
     if wanted.classes > _MAX_DIFFERENT:
         notes.append(
-            f"Only {_MAX_DIFFERENT} images are different, so the {wanted.classes:,} classes cannot be learned."
+            f"Only {_MAX_DIFFERENT} different images exist, so the {wanted.classes:,} classes cannot be learned."
         )
     return Contents(Classes.numbered_to(wanted.classes), splits, stamp, notes)
 

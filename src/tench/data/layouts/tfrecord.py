@@ -57,10 +57,10 @@ with names, as we write them."""
 _SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
 
 _FIRST_FILES = 8
-"""So many are looked at to recognise the layout."""
+"""Records that are read to recognise the layout."""
 _HEAD_BYTES = 4096
 _SAMPLED_FILES, _SAMPLED_RECORDS = 8, 64
-"""So many are looked at to tell which keys hold images and labels."""
+"""Records that are read to find the keys of images and labels."""
 _VERIFIED_BYTES = 2**30
 """Up to this size together, files are read whole and all checksums compared, which takes a second or two."""
 
@@ -103,9 +103,9 @@ def read(tree: Tree) -> Contents:
             if found.length:
                 splits[split] = found
             else:
-                notes.append(f"The files of {split} hold no records: it is left out.")
+                notes.append(f"The files of {split} hold no records, so it is left out.")
     if not splits:
-        raise TenchError(f"{tree.source}: its {len(names)} TFRecord files hold no records at all. Convert them anew.")
+        raise TenchError(f"{tree.source}: its {len(names)} TFRecord files hold no records at all. Convert them again.")
     listed = _listed(tree, names)
     if seen.number_of or seen.without_number:
         known = _known_by_id(seen, listed, _ours(tree, names), keys.synset[0])
@@ -113,7 +113,7 @@ def read(tree: Tree) -> Contents:
         known = _known_by_number(tree, seen, listed)
     notes = [*known.notes, *notes]
     if seen.differing:
-        notes.append(f"{TEXT} differs within {len(seen.differing):,} classes: the first is taken as the class's name.")
+        notes.append(f"{TEXT} differs within {len(seen.differing):,} classes; the first is used as the class's name.")
     rows = {split: _rows(split, found, known, notes) for split, found in splits.items()}
     if seen.num_bad_boxes:
         notes.append(f"{seen.num_bad_boxes:,} boxes that do not lie within 0 to 1 were left out.")
@@ -177,8 +177,8 @@ class _Seen:
             if (known, other) != (number, class_id):
                 before = f"{class_id} has label {known}" if known != number else f"label {number} is {other}"
                 raise ValueError(
-                    f"its class is {class_id} and its label {number}, but in records before it {before}. One of the "
-                    "two is wrong: convert the images anew"
+                    f"its class is {class_id} and its label {number}, but in earlier records {before}. One of the "
+                    "two is wrong. Convert the images again"
                 )
         if text and self.text_of.setdefault(class_id or number, text) != text:
             self.differing.add(class_id or number)
@@ -230,7 +230,7 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
             notes.append(f"These are {len(names):,} of the {promised:,} files of {split}.")
     others = sorted({*tree.names} - {*candidates, *_list_names(candidates, *_LISTS)})
     if others:
-        notes.append(f"Files that are no TFRecord files by their names were left out: {some(others, at_most=3)}.")
+        notes.append(f"Files without a TFRecord name were left out: {some(others, at_most=3)}.")
     return in_order, notes
 
 
@@ -255,8 +255,8 @@ def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
     if len(sets) > 1:
         firsts = [f"{group[min(group)]} ({len(group)} in all)" for group in sets.values()]
         raise TenchError(
-            f"{tree.root}: holds {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split is one "
-            "set: move the others away, or give the folder of one of them."
+            f"{tree.root}: holds {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split must "
+            "be one set. Move the others away, or give the folder of one."
         )
     (key, group), *_ = sets.items()
     if not key:
@@ -287,8 +287,8 @@ def _unpack(tree: Tree, names: Sequence[str]) -> dict[str, Path]:
     num_bytes = sum(int(tree.length[tree.index(name)]) for name in packed)
     require_space(tree.spool / packed[0], num_bytes, str(tree.source))
     _log.info(
-        "%s: %d of its files are compressed, so no place in them can be read: unpacking them, %.1f MB as they are and "
-        "more when unpacked, once to %s.",
+        "%s: %d of its files are compressed and cannot be read in place: unpacking them (%.1f MB compressed, more "
+        "when unpacked) once to %s.",
         tree.source,
         len(packed),
         num_bytes / 1e6,
@@ -341,7 +341,7 @@ def _read_file(tree: Tree, name: str, unpacked: Mapping[str, Path], keys: Keys, 
                 image = _only(features, keys.image, tuple, "an image file (JPEG, PNG)")
                 if image is None:
                     has = ", ".join(tfrecord.keys(file, start, stop)) or "none"
-                    raise ValueError(f"has no {' or '.join(keys.image)}, which would be the image. Its keys are: {has}")
+                    raise ValueError(f"has no {' or '.join(keys.image)}for the image. Its keys are: {has}")
                 if keys.raw:
                     found.sides.append(_sides(features, keys.raw, image[1] - image[0]))
                 found.offset.append(base + image[0])
@@ -368,7 +368,7 @@ def _read_record(features: Features, keys: Keys, found: _Split, seen: _Seen) -> 
     if number is None:
         number = -1
     elif number < -1:
-        raise ValueError(f"its label is {number:,}; labels are numbers from 0, or -1 where there is none")
+        raise ValueError(f"its label is {number:,}; labels are numbers from 0, or -1 for none")
     elif LABEL[0] in features:
         seen.tfds = False
     if class_id is not None or number >= 0:
@@ -384,9 +384,9 @@ def _only(features: Features, keys: Sequence[str], kind: type[_Value], expected:
     for key in keys:
         if values := features.get(key):
             if len(values) > 1:
-                raise ValueError(f"{key} has {len(values):,} values; one is expected, {expected}")
+                raise ValueError(f"{key} has {len(values):,} values; expected one, {expected}")
             if not isinstance(values[0], kind):
-                raise ValueError(f"{key} holds {_KINDS[type(values[0])]}; {expected} is expected")
+                raise ValueError(f"{key} holds {_KINDS[type(values[0])]}; expected {expected}")
             return values[0]
     return None
 
@@ -396,7 +396,7 @@ def _text(features: Features, keys: Sequence[str]) -> str | None:
     try:
         return sys.intern(value.decode()) if value else None  # a million records have a thousand classes
     except UnicodeDecodeError:
-        raise ValueError(f"{' or '.join(keys)} is {value!r}, which is no UTF-8 text") from None
+        raise ValueError(f"{' or '.join(keys)} is {value!r}, which is not UTF-8 text") from None
 
 
 def _file_name(features: Features, keys: Sequence[str]) -> str | None:
@@ -412,7 +412,7 @@ def _boxes(features: Features, seen: _Seen) -> _Boxes:
         return None if None in sides else _NO_BOXES
     lengths = [len(side or ()) for side in sides]
     if len(set(lengths)) > 1:
-        raise ValueError(f"{', '.join(BOX)} have {', '.join(map(str, lengths))} values; each should have as many")
+        raise ValueError(f"{', '.join(BOX)} have {', '.join(map(str, lengths))} values, but should have equally many")
     boxes = [list(box) for box in zip(*(side or () for side in sides), strict=True)]
     good = [box for box in boxes if 0 <= box[0] <= box[2] <= 1 and 0 <= box[1] <= box[3] <= 1]
     seen.num_bad_boxes += len(boxes) - len(good)
@@ -463,7 +463,7 @@ def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None, sy
     offsets = {number - position for number, position in label_of.items()}
     if len(offsets) == 1:
         offset = next(iter(offsets))
-        why = ", as 0 is kept free for a background class" if offset == 1 else ""
+        why = ", as 0 is reserved for a background class" if offset == 1 else ""
         note = f"Classes are those of {synset}; the label numbers begin at {offset}{why}."
     elif offsets:
         note = (
@@ -479,22 +479,22 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
     """The classes where label numbers are all there is."""
     if not seen.without_id:
         raise TenchError(
-            f"{tree.source}: none of its records has a label: {', '.join(LABEL)} or {SYNSET} is expected. Convert the "
+            f"{tree.source}: none of its records has a label: expected {', '.join(LABEL)} or {SYNSET}. Convert the "
             "images again, with their classes, or name the key that has them with --keys label=KEY."
         )
     lowest = min(seen.without_id)
     highest = max((number for number in seen.without_id if number < LIMITS.classes), default=0)
     unknown = f"labels must be less than {LIMITS.classes:,}"
     if listed:
-        highest, unknown = max(listed.names), f"{listed.where} lists no class of that number"
+        highest, unknown = max(listed.names), f"{listed.where} lists no class with that number"
         offset = int(lowest > 0 and listed.names.get(0, _BACKGROUND).lower() == _BACKGROUND)
-        why = f"{listed.where} " + ("keeps 0 free for a background class" if offset else "lists the classes from 0")
+        why = f"{listed.where} " + ("reserves 0 for a background class" if offset else "lists the classes from 0")
     elif seen.tfds:
         offset, why = 0, "TFDS, whose keys these are, counts from 0"
     elif lowest == 1:
-        offset, why = 1, "the lowest is 1, so 0 was kept free for a background class"
+        offset, why = 1, "the lowest is 1, so 0 was reserved for a background class"
     else:
-        offset, why = 0, f"the lowest is {lowest:,}" + (", and nothing says that they begin at 1" if lowest else "")
+        offset, why = 0, f"the lowest is {lowest:,}" + (", and nothing shows that they begin at 1" if lowest else "")
     numbers = range(offset, highest + 1)
     label_of = {number: label for label, number in enumerate(numbers)}
     given = listed.names if listed else {}
@@ -508,7 +508,7 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
     ]
     notes = [f"Classes are only numbers, as there is no {SYNSET}. Label {offset} is class 0: {why}."]
     if len(numbers) == 1000:
-        notes.append("They are 1000, as in ImageNet, but nothing says that they are ImageNet's, and in which order.")
+        notes.append("There are 1000, as in ImageNet, but nothing shows that they are ImageNet's, or in which order.")
     return _Known(Classes(plain.ids, tuple(names), numbered=True), label_of, unknown, notes)
 
 
@@ -526,13 +526,15 @@ def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
     if num_without := labels.count(-1):
         notes.append(f"{num_without:,} of the {count:,} images of {split} have no label.")
     if num_nameless := found.path.count(None):
-        notes.append(f"{num_nameless:,} of the {count:,} images of {split} have no file name: their numbers name them.")
+        notes.append(
+            f"{num_nameless:,} of the {count:,} images of {split} have no file name, so they are named by number."
+        )
     numbers = numbered_keys(count)
     paths = [path or number for path, number in zip(found.path, numbers, strict=True)]
     keys = keys_of(paths, [None if label < 0 or classes.numbered else classes.ids[label] for label in labels])
     if len(set(keys)) < count:
         _refuse_twins(found, paths, labels)
-        notes.append(f"Images of {split} in different classes have the same file name: their numbers name them.")
+        notes.append(f"Images of {split} in different classes have the same file name, so they are named by number.")
         keys = numbers
     return Rows(
         shards=list(found.files),
@@ -560,7 +562,7 @@ def _refuse_twins(found: _Split, paths: Sequence[str], labels: Sequence[int]) ->
     for row, image in enumerate(zip(paths, labels, strict=True)):
         if first.setdefault(image, row) != row:
             raise TenchError(
-                f"{found.place(row)}: its image is called {image[0]!r}, as another of the same class is already "
-                f"({found.place(first[image])}). Names must differ: remove what is there twice, or convert the images "
-                "anew with their paths as names."
+                f"{found.place(row)}: its image is called {image[0]!r}, like another of the same class "
+                f"({found.place(first[image])}). Names must differ. Remove the duplicate, or convert the images "
+                "again with their paths as names."
             )

@@ -48,17 +48,17 @@ NAME = "webdataset"
 OPTIONS = frozenset({"keys", "label", "split_from"})
 
 ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
-"""What the names of shards end in. A compressed one is unpacked once into the cache, or indexed."""
+"""Suffixes of shards. A compressed shard is unpacked once into the cache, or indexed."""
 
 _NO_SHARD = re.compile(r"ILSVRC.*|n\d{8}\.tar.*", re.IGNORECASE)
 """Archives as image-net.org gives them out, which hold no samples."""
 _NUMBERS = re.compile(r"[\d\s.,+-]*(?:[eE][+-]?\d+)?")
-"""Text that is no class, as it means numbers of another kind: 1.0, -2, "1 2"."""
+"""Text that is not a class, because it is another kind of number: 1.0, -2, "1 2"."""
 _SERIES = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(\D*)")
 """A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. What comes first may hold digits."""
 
 _FIRST_MEMBERS, _FIRST_SHARDS = 20, 8
-"""So many are looked at to recognise the layout."""
+"""Members that are read to recognise the layout."""
 _MAX_CLS_BYTES, _MAX_JSON_BYTES = 64, 2**24
 _LABEL_PARTS = (
     "cls.txt",
@@ -76,7 +76,7 @@ _LABEL_PARTS = (
 _DOUBTFUL_PARTS = ("txt", "index", "id")
 """Parts that hold a label, a caption or a running number."""
 _SAMPLED = 512
-"""So many samples are looked at to tell which part holds the labels."""
+"""Samples that are read to find the part with the labels."""
 
 
 def recognise(tree: Tree) -> bool:
@@ -122,7 +122,7 @@ def _read(tree: Tree) -> Contents:
             _read_shard(whole, shard, parts, splits[split], facts)
     splits = {split: found for split, found in splits.items() if found.positions}
     if not splits:
-        raise TenchError(f"{tree.source}: holds shards without images. Samples of an image and a .cls are expected.")
+        raise TenchError(f"{tree.source}: holds shards without images. Expected samples of an image and a .cls.")
     notes += facts.notes()
     notes += filter(None, [_check_labelled(whole, split, found, parts) for split, found in splits.items()])
     beside, more = agreed(class_files(lambda file: text_beside(whole, shards, file)))
@@ -175,7 +175,7 @@ class _Facts:
             kinds = ", ".join(f"{suffix} ({count:,})" for suffix, count in sorted(self.others.items()))
             notes.append(f"Members that are neither images nor labels were left out: {kinds}.")
         if self.num_differing:
-            notes.append(f"{self.num_differing:,} samples have one label in .cls and another in .json: .cls counts.")
+            notes.append(f"{self.num_differing:,} samples have different labels in .cls and .json; .cls is used.")
         return notes
 
 
@@ -317,9 +317,9 @@ def _images_beside(tree: Tree) -> list[str]:
     if len(folders) > 1:
         raise TenchError(
             f"{tree.source}: holds shards, and images in {len(folders)} folders beside them ({min(folders) or '.'}, "
-            "...). Move one of the two away, or name the shards alone, as in 'train-{0000..0127}.tar'."
+            "...). Move one of the two away, or give only the shards, as in 'train-{0000..0127}.tar'."
         )
-    return [f"{len(images):,} images beside the shards were left out, {images[0]} first."] if images else []
+    return [f"{len(images):,} images beside the shards were left out, such as {images[0]}."] if images else []
 
 
 def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -418,8 +418,8 @@ def _samples(
                 yield parts.get("image"), parts.get(".cls"), parts.get(".json")
             if sample in seen:
                 raise TenchError(
-                    f"{_place(tree, position)}: a sample of this name was already there, and others lie between. The "
-                    "members of a sample must be neighbours, and its name must occur once: write the shard again."
+                    f"{_place(tree, position)}: a sample of this name came before, with others in between. The "
+                    "members of a sample must be neighbours, and its name must occur once. Write the shard again."
                 )
             seen.add(sample)
             current, parts = sample, {}
@@ -467,7 +467,7 @@ def _label(tree: Tree, position: int, pread: Pread) -> int | str:
         if is_text(text) and not _NUMBERS.fullmatch(text):
             return text
     raise TenchError(
-        f"{_place(tree, position)}: holds {data[:20]!r}, but the number or the name of a class is expected. Write the "
+        f"{_place(tree, position)}: holds {data[:20]!r}; expected the number or the name of a class. Write the "
         "shard again."
     )
 
@@ -478,7 +478,7 @@ def _object(tree: Tree, position: int, pread: Pread) -> Mapping[str, Any]:
         if not isinstance(found, dict):
             raise ValueError(f"it is a {type(found).__name__}")
     except (ValueError, RecursionError) as error:
-        raise TenchError(f"{_place(tree, position)}: is no JSON object ({error}). Write the shard again.") from error
+        raise TenchError(f"{_place(tree, position)}: is not a JSON object ({error}). Write the shard again.") from error
     return found
 
 
@@ -488,7 +488,7 @@ def _check_labelled(tree: Tree, split: str, found: _Split, parts: _Parts) -> str
     if num_without == 0:
         return None
     place = _place(tree, found.positions[found.labels.index(None)])
-    expected = "a .cls, or a .json with a field 'label', is expected"
+    expected = "expected a .cls, or a .json with a field 'label'"
     if num_without < len(found.labels):
         raise TenchError(
             f"{place}: has no label: {expected}. {num_without:,} of the {len(found.labels):,} samples of {split} have "
@@ -497,7 +497,8 @@ def _check_labelled(tree: Tree, split: str, found: _Split, parts: _Parts) -> str
     if split == "train":
         raise TenchError(
             f"{place}: has no label: {expected}. The samples have the parts {parts.listing()}. If one of them is the "
-            "label, name it with --keys label=PART (or label=FIELD for a field of .json); else write the shards again."
+            "label, name it with --keys label=PART (or label=FIELD for a field of .json). Otherwise write the shards "
+            "again."
         )
     return f"The samples of {split} have no labels."
 
@@ -524,7 +525,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
         index = {class_id: number for number, class_id in enumerate(classes.ids)}
         if unknown := sorted(texts - index.keys()):
             place = _first(tree, splits, lambda label: label == unknown[0])
-            raise TenchError(f"{place}: has the label {unknown[0]!r}, which is no class of {source}. Add it there.")
+            raise TenchError(f"{place}: has the label {unknown[0]!r}, which is not a class of {source}. Add it there.")
         for found in splits.values():
             found.labels = [None if label is None else index[str(label)] for label in found.labels]
         return classes, f"The class ids are from {source}."
@@ -548,7 +549,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
             return Classes.of(ids, names_of(ids)), f"The class ids are the field {field!r} of the samples' .json."
     if ids := _ids_from_files(splits.get("train"), highest + 1):
         return Classes.of(ids, names_of(ids)), "The class ids are the WordNet ids that the training images begin with."
-    note = f"The classes are only numbers: no list of them that fits ({', '.join(FILES)}) lies beside the shards."
+    note = f"The classes are only numbers: no matching class list ({', '.join(FILES)}) lies beside the shards."
     return Classes.numbered_to(highest + 1), note
 
 
@@ -580,7 +581,7 @@ def _rows(tree: Tree, split: str, found: _Split, classes: Classes) -> Rows:
         row = next(row for row, key in enumerate(keys) if row_of.setdefault(key, row) != row)
         first, second = (_place(tree, found.positions[twin]) for twin in (row_of[keys[row]], row))
         raise TenchError(
-            f"{second}: the sample has the name of another, {first}. A name must occur once in {split}: write the "
+            f"{second}: the sample has the same name as {first}. A name must occur once in {split}. Write the "
             "shards again with names that differ, or with a 'filename' that differs in each .json."
         )
     several = found.several if any(found.several) else None

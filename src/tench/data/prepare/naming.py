@@ -1,4 +1,4 @@
-"""What images are called where they are written.
+"""Names of images in a prepared dataset.
 
 An image keeps its key, `CLASS/FILE`, so that it is the same image in every layout. What had no file name (the images of
 MNIST, records without names) gets one, the suffix says the format that the file will have, and in class folders, and
@@ -59,18 +59,18 @@ def check_names(
         parts = path.split("/")
         wrong = ""
         if path.startswith("/") or "" in parts or "." in parts or ".." in parts:
-            wrong = "leads out of its folder, or has an empty part"
+            wrong = "leads out of its folder or has an empty part"
         elif "\0" in path or "\n" in path or any(sign in path for sign in separators):
             signs = "".join(sorted({"\0", "\n", *separators}))
             wrong = f"holds a sign that ends a name there (one of {signs!r})"
         elif kind != "text" and any(map(_is_left_out, parts)):
-            wrong = "has a part that readers leave out, as it begins with a dot or is a name of other programs"
+            wrong = "has a part that readers leave out: it begins with a dot or is reserved by other programs"
         elif kind == "file" and (
             max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES or len(path.encode()) > room
         ):
-            wrong = f"is longer than a file system holds ({_MAX_FILE_BYTES} bytes a part)"
+            wrong = f"is too long for a file system ({_MAX_FILE_BYTES} bytes per part)"
         elif fold and seen.setdefault(path.casefold(), path) != path:
-            wrong = f"and {seen[path.casefold()]!r} differ only in case, which {dest} does not tell apart"
+            wrong = f"and {seen[path.casefold()]!r} differ only in case, which {dest} does not distinguish"
         if wrong:
             raise UsageError(
                 f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or choose "
@@ -79,7 +79,7 @@ def check_names(
 
 
 def check_class_folders(classes: Classes) -> None:
-    """Raise UsageError for a class whose id is no name of a folder."""
+    """Raise UsageError for a class whose id cannot be a folder name."""
     for class_id in classes.ids:
         if "/" in class_id or class_id == "" or _is_left_out(class_id) or len(class_id.encode()) > _MAX_FILE_BYTES:
             raise UsageError(

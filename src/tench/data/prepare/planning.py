@@ -1,7 +1,7 @@
-"""What `prepare` will write, and what it will take: decided before anything is written.
+"""Plan what `prepare` will write, and its cost, before anything is written.
 
 Names, the order of records and the borders between shards are functions of the dataset's content and the options.
-How large the result is and how long it takes is told from a sample of the images.
+The size of the result and the time it takes are estimated from a sample of the images.
 """
 
 import dataclasses
@@ -50,9 +50,9 @@ SHARDS: Mapping[str, Callable[[Content], Shards]] = {
 }
 _SPLITS = ("train", "val", "test")
 _SAMPLE_ROWS = 16
-"""So many images are made to tell how large the result will be and how long it takes."""
+"""Images that are encoded to estimate the size of the result and the time."""
 _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2048, "list": 2048}
-"""What an image takes beside its own bytes, about."""
+"""Approximate bytes per image besides its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Options:
     """How a dataset is written.
 
     how: None leaves the bytes of image files untouched. addressable: JPEGs among these get restart markers, so that
-    parts of them can be decoded alone; their pixels stay the same. (Those encoded anew have markers anyway.) shards:
+    parts of them can be decoded alone; their pixels stay the same. (Re-encoded ones have markers anyway.) shards:
     files for train, then for each other split; None: as many as shard_bytes asks for, of RecordIO one. shuffle:
     training images in shards lie in another order than that of keys. link: how a folder gets images that are files
     already and stay as they are. style: of a list. bad: what is done about images that do not decode; with `fail`,
@@ -87,12 +87,12 @@ class Options:
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown.{nearest(value, list(known))} Known: {', '.join(known)}.")
         if self.shards is not None and not (1 <= len(self.shards) <= 2 and min(self.shards) >= 1):
-            raise UsageError("--shards: one or two numbers from 1, for train and for each other split.")
+            raise UsageError("--shards: expected one or two numbers of at least 1, for train and for each other split.")
         if self.shard_bytes < 1:
-            raise UsageError("--shard-size: should be more than 0.")
+            raise UsageError("--shard-size must be more than 0.")
         if self.addressable and self.how is not None:
             raise UsageError(
-                "--addressable is for images that stay as they are; JPEGs that are encoded anew are addressable anyway."
+                "--addressable is for images that are not re-encoded; re-encoded JPEGs are always addressable."
             )
         if self.to == "tfrecord" and self.how is not None and self.how.format in ("webp", "pixels"):
             raise UsageError(f"--format {self.how.format}: TensorFlow does not decode it. Choose jpeg or png.")
@@ -213,7 +213,7 @@ def plan(
     }
     several = {split: _several(table) for split, table in tables.items() if table.has_several_labels}
     if several and options.to in ("tfrecord", "folder"):
-        notes.append(f"Images have several labels; {options.to} holds the first, their class, alone.")
+        notes.append(f"Images have several labels; {options.to} holds only the first, their class.")
     content = Content(
         classes=dataset.classes,
         names=names,
@@ -228,14 +228,16 @@ def plan(
         check_paths(every, dataset.classes, path, options.to)
         linkable = [split for split in tables if options.link != "copy" and can_link(images, split)]
         if linkable and options.link == "hard" and not _on_one_disk(tables, linkable, path):
-            notes.append(f"{path} is on another disk than the images, so they are copied; or use --link symbolic.")
+            notes.append(
+                f"{path} and the images are on different disks, so they are copied. To avoid this, use --link symbolic."
+            )
             linkable = []
         if linkable and options.link == "hard":
             roots = _roots(dataset.source)
             images = dataclasses.replace(images, outside={split: outside(tables[split], roots) for split in linkable})
         copied = {split: sorted(images.outside.get(split, ())) for split in linkable}
         if num_copied := sum(map(len, copied.values())):
-            notes.append(f"{num_copied:,} images lie outside of the source, which links lead to: they are copied.")
+            notes.append(f"{num_copied:,} images lie outside the source, behind links, and are copied.")
         num_linked = sum(len(tables[split]) for split in linkable) - num_copied
         sizes |= {split: int(tables[split].lengths[rows].sum()) for split, rows in copied.items()}
     else:
@@ -286,19 +288,19 @@ def _chosen(
     notes = [f"The split {split} is not written." for split in dataset.splits if split not in tables and not splits]
     if 0 < val_fraction < 1 and 0 < test_fraction < 1 <= val_fraction + test_fraction:
         raise UsageError(
-            f"--val-fraction {val_fraction:g} and --test-fraction {test_fraction:g} leave nothing for train: together "
+            f"--val-fraction {val_fraction:g} and --test-fraction {test_fraction:g} leave nothing for train. Together "
             "they must be less than 1."
         )
     for split, fraction in (("test", test_fraction), ("val", val_fraction)):
         if not fraction:
             continue
         if split in tables or "train" not in tables:
-            raise UsageError(f"--{split}-fraction: there is a split {split} already, or no train to take it from.")
+            raise UsageError(f"--{split}-fraction: there is already a split {split}, or no train to take it from.")
         left = 1 - test_fraction if split == "val" else 1
         tables["train"], tables[split] = hold_out(tables["train"], fraction / left)
     tables = {split: tables[split] for split in _SPLITS if split in tables and len(tables[split])}
     if not tables:
-        raise UsageError(f"{dataset.source}: holds none of the splits {', '.join(_SPLITS)}, which are what is written.")
+        raise UsageError(f"{dataset.source}: has none of the splits that are written: {', '.join(_SPLITS)}.")
     return tables, notes
 
 
@@ -390,6 +392,6 @@ def _on_one_disk(tables: Mapping[str, Table], splits: Sequence[str], dest: Path)
 
 
 def _versions() -> dict[str, str]:
-    """Of the libraries that decide the bytes of an image that is encoded anew."""
+    """Versions of the libraries that decide the bytes of a re-encoded image."""
     names = ("simplejpeg", "opencv-python-headless", "pillow")
     return {"tench": tench.__version__} | {name: importlib.metadata.version(name) for name in names}

@@ -1,8 +1,8 @@
 """A dataset into another layout: planned, written in parallel, checked.
 
 What is written is a function of the dataset's content and the options alone: names, the order of records, the borders
-between shards, and bytes. So it can be stopped at any moment, and the same command goes on where it was. Original bytes
-stay untouched unless images are encoded anew; what has no file format yet (raw pixels of MNIST or CIFAR) becomes PNG.
+between shards, and bytes. So it can be stopped at any moment, and the same command continues. Original bytes
+stay untouched unless images are re-encoded; raw pixels (MNIST, CIFAR) become PNG.
 In shards, training images lie in the order of a hash of their keys, which readers that read from front to back need;
 all others in the order of keys. Bytes flow through a few megabytes a thread, whatever the size of the set.
 """
@@ -78,7 +78,8 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
         counts = {split: len(names) for split, names in content.names.items()}
         if gone := [split for split, count in counts.items() if not count]:
             raise TenchError(
-                f"{made.dest}: all images of {gone[0]} are bad. Leave that split out (--splits), to another folder."
+                f"{made.dest}: all images of {gone[0]} are bad. Leave that split out (--splits) and write to another "
+                "folder."
             )
         num_bytes = _check(made, content)
         result = {"images": counts, "bytes": num_bytes, "classes": content.classes.to_json(), "bad_images": staging.bad}
@@ -119,7 +120,7 @@ def _write_small(path: Path, text: str) -> None:
 
 
 def _check(made: Plan, content: Content) -> int:
-    """Compare what lies at the destination with what was to be written; returns its bytes. Raises TenchError."""
+    """Compare the destination with the plan and return its bytes. Raises TenchError if they differ."""
     num_bytes = compare_files(made.dest, _files(made, content))
     if made.options.to != "list" or made.options.style in READABLE:
         compare_tables(made.dest, made.options.to, content)
@@ -162,44 +163,44 @@ def _refuse_empty_shards(files: Sequence[ShardFile], bad: Sequence[Handled]) -> 
     empty = [file.name for file in files if all((file.split, row) in skipped for row in file.rows.tolist())]
     if empty:
         raise TenchError(
-            f"{len(empty):,} files would hold no image, as all of theirs are bad: {some(empty)}. Write fewer --shards, "
-            "or leave the split out (--splits), to another folder."
+            f"{len(empty):,} files would be empty because all of their images are bad: {some(empty)}. Write fewer "
+            "--shards, or leave the split out (--splits), and write to another folder."
         )
 
 
 def _require_room(made: Plan) -> None:
-    """Raise TenchError unless the disk has room for what is not written yet."""
+    """Raise TenchError unless the disk has room for the rest."""
     there = existing(made.dest)
     num_written = sum(file.stat().st_size for file in made.dest.rglob("*") if file.is_file()) if made.num_bytes else 0
     needed, free = made.num_bytes - num_written, shutil.disk_usage(there).free
     if needed > free:
         raise TenchError(
-            f"{made.dest}: about {size_text(needed)} are needed there, and {size_text(free)} are free. Make room, "
+            f"{made.dest}: about {size_text(needed)} are needed there, but only {size_text(free)} are free. Make room, "
             "store images smaller (--max-side 512), or name a folder on a larger disk."
         )
 
 
 def _refuse_changed(made: Plan, began_ns: int) -> None:
-    """Raise TenchError where the source is not what it was when its table was made, or when the first process began."""
+    """Raise TenchError if the source has changed since its table was made, or since the first process began."""
     changed = next((entry[0] for entry in made.dataset.stamp if not is_fresh((entry,))), None)
     for table in made.images.tables.values():
         if changed is None and table.file_per_row:
             changed = table.changed_since(began_ns)
     if changed is not None:
         raise TenchError(
-            f"{changed}: has changed while it was read, so {made.dest} may hold some of the old and some of the new. "
-            f"Remove {made.dest}, and run the command again when the source is complete."
+            f"{changed}: has changed while it was read, so {made.dest} may mix old and new content. "
+            f"Remove {made.dest} and run the command again when the source is complete."
         )
 
 
 def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What prepared.json says, None where there is none. Raises UsageError where it is of something else."""
+    """The content of prepared.json, None if there is none. Raises UsageError if it belongs to something else."""
     path = dest / PREPARED
     if not path.exists() or is_unfinished(dest):
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise TenchError(f"{path}: is no JSON ({error}). Remove {dest}, or name another folder.") from error
+        raise TenchError(f"{path}: is not JSON ({error}). Remove {dest}, or name another folder.") from error
     staged.same_plan(found, found | dict(identity), dest)
     return found

@@ -1,4 +1,4 @@
-"""The bytes under which a row is stored: its own, or encoded anew; and what is done about an image that is bad."""
+"""The bytes to store for a row, its own or re-encoded, and the handling of bad images."""
 
 from tench.data.handled import Policy
 from tench.data.images.encode import Encoding, encode
@@ -10,7 +10,7 @@ from tench.errors import TenchError
 _RAW = Encoding(format="png")
 """For raw pixels, which have no file format of their own: without loss."""
 _FIXED = Encoding(format="jpeg", quality=95)
-"""For what is left of a damaged JPEG where images are not encoded anew."""
+"""Encoding for the readable part of a damaged JPEG, if images are not re-encoded."""
 
 _WEAK_MAGIC = ("BMP", "PPM")
 """Formats that begin with two letters, as a text may; of these the header is read."""
@@ -64,7 +64,7 @@ def refuse_no_image(table: Table, row: int, start: bytes) -> None:
 def _bad_image(table: Table, row: int, error: ImageError) -> ImageError:
     return ImageError(
         f"{table.place(row)}: {error}.",
-        "With --bad skip it is left out, with --bad fix decoded as far as it goes; 'tench check SOURCE' names every "
+        "Leave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names every "
         "such image.",
     )
 

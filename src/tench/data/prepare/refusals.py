@@ -1,4 +1,4 @@
-"""What is refused before anything is written: destinations, labels, images and names that cannot be."""
+"""Refuse unusable destinations, labels, images and names before anything is written."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ def refuse_inside(dest: Path, dataset: Dataset) -> None:
     for part in (dataset.source, *dataset.source.split(" + ")):  # which a path can hold too
         root = Path(part)
         if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
-            raise UsageError(f"{dest}: lies in the source {part}, which is never changed. Name a folder outside.")
+            raise UsageError(f"{dest}: lies in the source {part}, which is never changed. Name a folder outside it.")
 
 
 def check_labels(tables: Mapping[str, Table], to: str) -> None:
     """Raise UsageError where no image has a label, or a layout cannot hold that only some of a split have one."""
     if all((table.labels < 0).all() for table in tables.values()):
         raise UsageError(
-            "None of the images has a label, so what is written would have no classes. Write another split beside them "
+            "None of the images has a label, so the result would have no classes. Write another split beside them "
             "(--splits)."
         )
     if to in ("tfrecord", "recordio"):
@@ -32,8 +32,8 @@ def check_labels(tables: Mapping[str, Table], to: str) -> None:
         num_without = int((table.labels < 0).sum())
         if num_without and (num_without < len(table) or split != "test"):
             raise UsageError(
-                f"{num_without:,} of the {len(table):,} images of {split} have no label, which {to} cannot "
-                "hold. Write --to tfrecord or recordio, or leave the split out (--splits)."
+                f"{num_without:,} of the {len(table):,} images of {split} have no label. {to} cannot "
+                "store that. Write --to tfrecord or recordio, or leave the split out (--splits)."
             )
 
 
@@ -43,8 +43,8 @@ def refuse_empty(tables: Mapping[str, Table]) -> None:
     if empty:
         more = f", and so are {len(empty) - 1:,} more" if len(empty) > 1 else ""
         raise TenchError(
-            f"{empty[0]}: empty (0 bytes){more}. With --bad skip they are left out; 'tench check SOURCE' names every "
-            "image that is bad."
+            f"{empty[0]}: empty (0 bytes){more}. Leave them out with --bad skip. 'tench check SOURCE' names every "
+            "bad image."
         )
 
 
@@ -54,4 +54,4 @@ def check_paths(paths: Sequence[str], classes: Classes, dest: Path, to: str) -> 
     check_names(paths, dest, "file", " \t" if to == "list" else "")
     if len(set(paths)) < len(paths):
         twice = next(path for path, before in zip(sorted(paths)[1:], sorted(paths), strict=False) if path == before)
-        raise UsageError(f"Two images would be called {twice}, as they lie there without class folders. Rename one.")
+        raise UsageError(f"Two images would be called {twice}, because this layout has no class folders. Rename one.")

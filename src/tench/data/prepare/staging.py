@@ -1,4 +1,4 @@
-"""A destination while it is being written: what is done already, and what a process that was killed left behind.
+"""A destination while it is being written: its progress, and the leftovers of a killed process.
 
 Beside the files that are complete lies a hidden folder: a lock, what is being made of what (plan.json), the files that
 are not complete, and a journal. A line of the journal says how far a file had come when it was on the disk, so what
@@ -97,7 +97,7 @@ class Staging:
         shutil.rmtree(self.folder)
 
     def part(self, file: str) -> Path:
-        """Where a file lies until it is complete."""
+        """The path of a file until it is complete."""
         return self.folder / f"{file.replace('/', '%')}.part"
 
 
@@ -156,8 +156,7 @@ class Sink:
         if os.fstat(self._descriptor).st_size < self._num_bytes:
             os.close(self._descriptor)
             raise TenchError(
-                f"{self._part}: is shorter than it was when it was on the disk. Remove {self._staging.dest}, and begin "
-                "anew."
+                f"{self._part}: is shorter than its journal says. Remove {self._staging.dest} and start anew."
             )
         os.ftruncate(self._descriptor, self._num_bytes)
         os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -221,20 +220,20 @@ def staging(
             raise
         free = shutil.disk_usage(dest).free
         raise TenchError(
-            f"{dest}: the disk is full. About {size_text(needed_bytes)} are needed in all, {size_text(free)} are free. "
-            "What is written is kept: make room, and the same command continues."
+            f"{dest}: the disk is full. About {size_text(needed_bytes)} are needed in total, {size_text(free)} are "
+            "free. The finished part is kept. Make room and run the same command again."
         ) from error
 
 
 def check_destination(dest: Path) -> None:
     """Raise UsageError where a destination holds something else than what was begun or prepared by us."""
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file; the destination is a folder. Name another.")
+        raise UsageError(f"{dest}: is a file, but the destination must be a folder. Name another.")
     if dest.is_dir() and not is_unfinished(dest) and not (dest / PREPARED).exists():
         others = sorted(entry.name for entry in dest.iterdir() if entry.name != WORK)
         if others:
             raise UsageError(
-                f"{dest}: holds {some(others, at_most=3)} already, and nothing there is overwritten. Name a folder "
+                f"{dest}: already holds {some(others, at_most=3)}, and nothing is overwritten. Name a folder "
                 "that is empty or does not exist."
             )
 
@@ -256,8 +255,8 @@ def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> 
     ]
     if differences:
         raise UsageError(
-            f"{dest}: was made with another source or other options: {'; '.join(differences)}. Give those again, or "
-            f"remove {dest} to begin anew."
+            f"{dest}: was made with another source or other options: {'; '.join(differences)}. Repeat the earlier "
+            f"ones, or remove {dest} to start over."
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether what was written is what was to be written: read back, and compared image by image."""
+"""Read a prepared dataset back and compare it with the plan, image by image."""
 
 import collections
 import os
@@ -69,11 +69,11 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
 def _called(classes: Classes, label: int) -> str:
     if label < 0:
         return "no class"
-    return classes.ids[label] if label < len(classes) else f"class {label}, which should not be,"
+    return classes.ids[label] if label < len(classes) else f"class {label}, which should not exist,"
 
 
 def _wrong(dest: Path, what: str) -> TenchError:
     return TenchError(
-        f"{dest}: the check after writing failed: {what}. Something has changed there since it was written: remove "
-        f"{dest}, and prepare it again."
+        f"{dest}: the check after writing failed: {what}. It has changed since it was written. Remove "
+        f"{dest} and prepare it again."
     )

@@ -28,7 +28,7 @@ TREE = "tree"
 """The journal's name for all files of a tree together."""
 
 _HEADER_BYTES = 2**16
-"""Of a file that is linked, what is read to see that it is an image."""
+"""Bytes of a linked file that are read to verify that it is an image."""
 
 _PIECE_BYTES, _PIECE_ROWS = 4 * 2**20, 64
 """A thread's task: so much of the source, at most."""
@@ -45,7 +45,7 @@ class ShardFile:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Where images come from: the tables by split, how they are stored, and what is done about bad ones.
+    """The source of the images: the tables by split, how they are stored, and the handling of bad ones.
 
     outside: rows by split that `outside` found. They are copied: a hard link would tie the result to a file that does
     not belong to the source.
@@ -110,7 +110,7 @@ def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -
         except ImageError as error:
             raise ImageError(
                 f"{table.place(row)}: {error}, and the layout needs its size.",
-                "With --bad skip it is left out; 'tench check SOURCE' names every such image.",
+                "Leave it out with --bad skip. 'tench check SOURCE' names every such image.",
             ) from error
     return Record(split, row, data, info, table.boxes(row) if table.has_boxes else None)
 
@@ -173,7 +173,7 @@ def _synced(staging: Staging, done: int, bad: Sequence[Handled]) -> Callable[[],
 
 
 def can_link(images: Images, split: str) -> bool:
-    """Whether the images of a split are files by themselves that stay as they are."""
+    """Whether the images of a split are separate files that stay unchanged."""
     table = images.tables[split]
     untouched = images.how is None and images.bad == "fail" and not images.addressable
     return untouched and table.file_per_row and not table.indexes
@@ -198,7 +198,7 @@ def outside(table: Table, roots: Sequence[str]) -> frozenset[int]:
 
 
 def _linked(table: Table, row: int, path: Path, link: str) -> bool:
-    """Whether a link to the row's file could be made; False where the file system has none such."""
+    """Whether a link to the row's file could be made; False if the file system does not support it."""
     shard = os.path.realpath(table.shard(row))
     table.check_size(row)
     make = os.link if link == "hard" else os.symlink

@@ -194,7 +194,7 @@ def test_kaggles_lists_are_refused_for_images_of_another_suffix() -> None:
     with pytest.raises(UsageError) as caught:
         Lists(content, "kaggle")
     assert str(caught.value) == (
-        "Kaggle's lists leave out the suffix .JPEG, which every image must have; val/n02119789/b.jpg has another. "
+        "Kaggle's lists omit the suffix .JPEG, so every image must have it; val/n02119789/b.jpg has another. "
         "Choose another --style."
     )
     assert Lists(content, "caffe").files_beside()

@@ -18,7 +18,7 @@ VAL_WORDS = {"train": "train", "val": "validation", "test": "test"}
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What is to be written, by split; a row is an image's number in its split, in the order of keys.
+    """The content to write, by split; a row is an image's number in its split, in key order.
 
     names: of the images, with the suffixes of their formats; where a class is more than a number they begin with it.
     labels: class indices, -1 where there is none. several: all labels of each image, of the splits that have several.
@@ -52,7 +52,7 @@ class Shards(Protocol):
 
     needs_info: bool
     end: bytes
-    """What closes a file."""
+    """The bytes that end a file."""
 
     def file_name(self, split: str, number: int) -> str:
         """The name of a shard, counted from 0."""
@@ -68,10 +68,10 @@ class Trees(Protocol):
     """A layout in which each image is a file."""
 
     def path(self, split: str, name: str) -> str:
-        """Where an image lies, relative to the destination."""
+        """The path of an image, relative to the destination."""
 
     def files_beside(self) -> Mapping[str, str]:
         """Small text files by name."""
 
     def folders(self) -> Sequence[str]:
-        """Folders that have to be there even if nothing lies in them."""
+        """Folders that must exist even if they are empty."""

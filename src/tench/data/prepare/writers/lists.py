@@ -160,6 +160,6 @@ def _check_kaggle(content: Content) -> None:
         for name in names:
             if not name.endswith(".JPEG"):
                 raise UsageError(
-                    f"Kaggle's lists leave out the suffix .JPEG, which every image must have; {split}/{name} has "
+                    f"Kaggle's lists omit the suffix .JPEG, so every image must have it; {split}/{name} has "
                     "another. Choose another --style."
                 )

@@ -45,7 +45,7 @@ class RecordIO:
         size = len(head) + len(record.data)
         if size > _MAX_RECORD_BYTES:
             raise TenchError(
-                f"{content.names[split][row]}: has {len(record.data):,} bytes, but a record of MXNet's holds less than "
+                f"{content.names[split][row]}: has {len(record.data):,} bytes, but an MXNet record holds less than "
                 f"{_MAX_RECORD_BYTES + 1:,}. Store it smaller (--max-side), or choose another layout."
             )
         # Only at multiples of 4 does it count, and the head ends at one. `in` would take ten times as long or more.
