@@ -462,6 +462,15 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "SOURCE: the folder images lies beside cat, dog, but its name is not that of a class. Leave it out with "
         "--exclude /images, or, if it is a class, say --classes-at 1.",
     ),
+    "the originals of all classes beside their copies": (
+        ("{augmented,original}/{cat,dog}/{0..2}.jpg",),
+        "SOURCE: its folders hold only folders, and these share their names: augmented (6 images), original (6 "
+        "images). Say which folders are the classes:\n"
+        "  cat, dog, each from all of augmented, original together: --classes-at 2\n"
+        "  augmented, original: --classes-at 1\n"
+        "  cat, dog of augmented alone: give SOURCE/augmented\n"
+        "  augmented/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
+    ),
     "folders of the same names with other images": (
         ("{cat,dog}/{0..2}.jpg", "more/{cat,dog}/{3..5}.jpg"),
         "SOURCE/more: holds folders with the same names as those beside it (cat, dog), but not the same images. Leave "

@@ -480,14 +480,15 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     first = next(iter(by_class.values()))[0]
     depth = first.depth_of_part(lead)
     where = tree.root / "/".join(name for name, _ in first.steps[: depth - 1])
-    if storage := [name for name in names if is_storage(name) and len(names) > 1]:
+    inner = {name: _branches(group, lead) for name, group in by_class.items()}
+    shared = set.intersection(*map(set, inner.values()))  # classes, of which each of the folders has images
+    if not shared and (storage := [name for name in names if is_storage(name) and len(names) > 1]):
         path = "/".join(name for name, _ in by_class[storage[0]][0].steps[:depth])
         others = some([name for name in names if name != storage[0]], 3)
         raise TenchError(
             f"{where}: the folder {storage[0]} lies beside {others}, but its name is not that of a class. Leave it out "
             f"with {exclusion(tree, path)}, or, if it is a class, say --classes-at {depth}."
         )
-    inner = {name: _branches(group, lead) for name, group in by_class.items()}
     holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
     deep = [name for name in names if inner[name] and name not in holds_files]
     if not deep:
