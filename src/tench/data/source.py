@@ -30,6 +30,7 @@ from tench.data.files.names import is_image_name, is_unfinished, reads_heif
 from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
+from tench.data.images.image import format_of_start
 from tench.data.layouts import (
     LAYOUTS,
     NAMED,
@@ -227,11 +228,7 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         return folder, tree
     if not tree.source.is_file():
         raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
-    raise TenchError(
-        f"{tree.source}: a file that holds no data set known here; {_what(tree.source)}. "
-        f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
-        "(To classify one image with a trained model: tench predict RUN IMAGE.)"
-    )
+    raise _no_data_set(tree.source)
 
 
 def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
@@ -253,11 +250,18 @@ def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
     return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
-def _what(path: Path) -> str:
-    """What a file is by its first bytes, for an error message."""
+def _no_data_set(path: Path) -> TenchError:
+    """The error for a file of no layout, with what it is by its first bytes."""
     with path.open("rb") as file:
         start = file.read(512)
-    if not start:
-        return "it is empty"
+    if format_of_start(start):
+        return TenchError(
+            f"{path}: is one image, not a data set. To train, give the folder with the folders of all classes; to "
+            f"classify this image with a trained model: tench predict RUN {path}"
+        )
     kind = kind_of_file(start)
-    return f"it begins with {start[:8]!r}" + (f", as {kind} do" if kind else "")
+    what = f"begins with {start[:8]!r}" + (f", as {kind} do" if kind else "") if start else "is empty"
+    return TenchError(
+        f"{path}: holds no data set known here; it {what}. Give a folder or an archive of images, a label file, or a "
+        "container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
+    )
