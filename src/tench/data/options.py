@@ -22,8 +22,8 @@ class SourceOptions:
     classes_at: str | None = None
     """Which folders are the classes: their depth (2 is CLASS in train/CLASS) or a pattern (*/images/CLASS)."""
     split_from: str | None = None
-    """What tells the split: the depth of a folder (1), a column (fold, or fold=0 for val), or a regular expression whose
-    first group names the split in the path of an image."""
+    """What tells the split: the depth of a folder (1), a column (fold, or fold=0 for val), or a regular expression
+    whose first group names the split in the path of an image."""
     label: str | None = None
     """Column or key that holds the label (breed); folder: the folders of the images, not a label file."""
     label_from: str | None = None
