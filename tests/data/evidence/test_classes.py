@@ -529,7 +529,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "a single class in a wrapper": (
         ("mine/cats/{0..2}.jpg",),
         "SOURCE: all 3 images lie in the folder mine/cats. A classifier needs at least two classes: put the images of "
-        "each into a folder of its own, or give a list of images and labels.\n"
+        "each into a folder of its own, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  mine/cats/  3 images: 0.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
@@ -537,7 +537,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "labels in file names (Dogs vs. Cats)": (
         ("train/{cat,dog}.{0..5}.jpg", "test1/{1..5}.jpg", "sampleSubmission.csv"),
         "SOURCE: all 12 images lie in the folder train. A classifier needs at least two classes: put the images of "
-        "each into a folder of its own, or give a list of images and labels.\n"
+        "each into a folder of its own, or add a CSV file of file names and labels.\n"
         "If the file names tell the class, cat (6), dog (6): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
         "  ./  2 folders, 17 images, 1 other file\n"
@@ -553,7 +553,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "annotations/list.txt",
         ),
         "SOURCE: all 6 images lie in the folder images. A classifier needs at least two classes: put the images of "
-        "each into a folder of its own, or give a list of images and labels.\n"
+        "each into a folder of its own, or add a CSV file of file names and labels.\n"
         "If the file names tell the class, Abyssinian (3), american_bulldog (3): --label-from "
         "'^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
@@ -566,7 +566,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "images in numbered pieces (ChestX-ray14)": (
         ("images_{001..003}/images/{a,b,c,d}.png", "Data_Entry_2017.csv"),
         "SOURCE: all 12 images lie in 3 folders that tell no class. A classifier needs at least two classes: put the "
-        "images of each into a folder of its own, or give a list of images and labels.\n"
+        "images of each into a folder of its own, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  3 folders, 12 images, 1 other file\n"
         "  images_001/images/  4 images: a.png\n"
@@ -578,7 +578,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "images and label files of a detector (YOLO)": (
         ("images/{train,val}/{0..3}.jpg", "labels/{train,val}/{0..3}.txt", "data.yaml"),
         "SOURCE: all 4 images lie in the folder images/train. A classifier needs at least two classes: put the images "
-        "of each into a folder of its own, or give a list of images and labels.\n"
+        "of each into a folder of its own, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  2 folders, 8 images, 9 other files\n"
         "  images/train/  4 images: 0.jpg\n"

@@ -674,7 +674,7 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     if len(places) == 1 and not folder:
         text = (
             f"{tree.root}: {evidence.lie(len(positions))} in it directly, the first is {base}. Their class is "
-            "unknown: put each image into a folder named after its class, or give a list of images and labels."
+            "unknown: put each image into a folder named after its class, or add a CSV file of file names and labels."
         )
     else:
         where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that tell no class"
@@ -682,7 +682,7 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
         all_lie = f"{'' if len(positions) == 1 else 'all '}{evidence.lie(len(positions))}"
         text = (
             f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes: put the images of each "
-            "into a folder of its own, or give a list of images and labels."
+            "into a folder of its own, or add a CSV file of file names and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     hint = []
