@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.data import miniature
+from tests.data.photos import encoded, part
 
 from tench.data import table
 from tench.data.cache import cache_folder
@@ -557,3 +558,15 @@ def test_a_source_on_a_read_only_mount_is_read(photos: Path) -> None:
     finally:
         for path in folders:
             path.chmod(0o755)
+
+
+def test_classes_that_differ_only_in_case_are_named_in_a_note_but_single_letters_are_not(tmp_path: Path) -> None:
+    for label in ("Dog", "cat", "dog", "a", "A"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        (tmp_path / "set" / label / "1.png").write_bytes(encoded(part(16, 16, 1), "PNG"))
+    dataset = open_source(tmp_path / "set")
+    assert dataset.classes.ids == ("A", "Dog", "a", "cat", "dog")
+    assert dataset.notes == (
+        "No folder is named like a split: all images are train.",
+        "Some classes differ only in case: Dog and dog. If they are one class, rename them.",
+    )

@@ -46,7 +46,7 @@ from tench.data.layouts import (
 )
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
-from tench.errors import TenchError, UsageError, nearest
+from tench.errors import TenchError, UsageError, nearest, some
 
 _VAL_SEED = 0
 """For the images of --val-per-class; notes and docs state it."""
@@ -147,7 +147,8 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         left_out += unread_notes(tree, containers=layout is folder)
         if layout is folder:
             left_out += listed.beside_folders(tree)
-        contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])
+        alike = _alike_notes(contents.classes.ids)
+        contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out, *alike])
         stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
         for packed in sorted(set(tree.indexes.values())):
             note = f"{packed} is read through an index, which is slower than a plain tar: gunzip it if there is room."
@@ -157,6 +158,16 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
     return cached(name, choice.text, make, anew)
+
+
+def _alike_notes(class_ids: Sequence[str]) -> list[str]:
+    """A note on classes whose names differ only in case, as when two people wrote one name. Single letters are many."""
+    spelled: dict[str, list[str]] = {}
+    for class_id in class_ids:
+        if len(class_id) > 1:
+            spelled.setdefault(class_id.casefold(), []).append(class_id)
+    alike = [" and ".join(found) for found in spelled.values() if len(found) > 1]
+    return [f"Some classes differ only in case: {some(alike, 3)}. If they are one class, rename them."] if alike else []
 
 
 def _excluded_note(pattern: str, count: int) -> str:
