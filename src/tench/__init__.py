@@ -1,7 +1,7 @@
 """tench: from the archive you downloaded to a trained, checked image classifier.
 
 The same words as on the command line: `open_source`, `prepare`, `fit`, `evaluate`, `predict`, `load`. Each is imported
-when it is first used, so that `import tench` costs nothing.
+when it is first used, so that `import tench` costs nothing. What a user can solve is raised as `TenchError`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tench.data.prepare.prepare import prepare
     from tench.data.source import open_source
+    from tench.errors import TenchError
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
     from tench.training.fit import fit
@@ -19,11 +20,23 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Options", "Recipe", "evaluate", "fit", "load", "load_recipe", "open_source", "predict", "prepare"]
+__all__ = [
+    "Options",
+    "Recipe",
+    "TenchError",
+    "evaluate",
+    "fit",
+    "load",
+    "load_recipe",
+    "open_source",
+    "predict",
+    "prepare",
+]
 
 _HOMES = {
     "Options": ("tench.training.options", "Options"),
     "Recipe": ("tench.training.recipe", "Recipe"),
+    "TenchError": ("tench.errors", "TenchError"),
     "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
     "fit": ("tench.training.fit", "fit"),
     "load": ("tench.weights.load", "load"),

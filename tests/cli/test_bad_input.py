@@ -42,7 +42,7 @@ def classes(tmp_path: Path) -> Path:
         for label in ("cat", "dog"):
             (folder / split / label).mkdir(parents=True)
             for number in range(count):
-                photo(number).save(folder / split / label / f"{number}.jpg")
+                photo(number + 10 * (label == "dog")).save(folder / split / label / f"{number}.jpg")
     return folder
 
 
@@ -61,7 +61,7 @@ def test_an_empty_folder_says_what_is_expected(run: Run, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     code, error = train(run, tmp_path / "empty", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'empty'}: holds no images. Expected a folder of class folders with images in them." in error
+    assert f"{tmp_path / 'empty'}: holds no images that can be read. It is empty." in error
 
 
 def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:

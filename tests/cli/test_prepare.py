@@ -73,7 +73,7 @@ def test_the_plan_and_the_result_are_told(run: Run, photos: Path, tmp_path: Path
         (["--to", "tfrecord"], "tfrecord: train 18, val 6 images in 2 files, bytes untouched"),
         (["--shards", "4", "2"], "webdataset: train 18, val 6 images in 6 files, bytes untouched"),
         (["--shards", "3", "--to", "recordio"], "recordio: train 18, val 6 images in 6 files, bytes untouched"),
-        (["--splits", "val"], "webdataset: val 6 images in 1 files, bytes untouched"),
+        (["--splits", "val"], "webdataset: val 6 images in 1 file, bytes untouched"),
         (
             ["--max-side", "32"],
             "webdataset: train 18, val 6 images in 2 files, re-encoded as jpeg, max side 32, quality 90",

@@ -170,11 +170,12 @@ def _encoding(asked: Prepare) -> "Encoding | None":
 
 
 def _show(made: "Plan") -> None:
+    from tench.data.evidence.folders import counted
     from tench.files import size_text
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())
     print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
-    print(f"  {made.options.to}: {counts} images in {made.num_files:,} files, {_encoded(made)}")
+    print(f"  {made.options.to}: {counts} images in {counted(made.num_files, 'file')}, {_encoded(made)}")
     if made.num_linked:
         print(f"  {made.num_linked:,} of them are files already and become {made.options.link} links")
     print(

@@ -30,6 +30,7 @@ from tench.data.files.names import is_image_name, is_unfinished, reads_heif
 from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
 from tench.data.formats import boxes as box_files
 from tench.data.formats import devkit, real
+from tench.data.images.image import format_of_start
 from tench.data.layouts import (
     LAYOUTS,
     NAMED,
@@ -45,7 +46,7 @@ from tench.data.layouts import (
 )
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
-from tench.errors import TenchError, UsageError, nearest
+from tench.errors import TenchError, UsageError, nearest, some
 
 _VAL_SEED = 0
 """The seed of --val-per-class; notes and docs state it."""
@@ -146,7 +147,8 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         left_out += unread_notes(tree, containers=layout is folder)
         if layout is folder:
             left_out += listed.beside_folders(tree)
-        contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out])
+        alike = _alike_notes(contents.classes.ids)
+        contents = dataclasses.replace(contents, notes=[*contents.notes, *tree.notes, *left_out, *alike])
         stamp = [*dict.fromkeys([*contents.stamp, *tree.stamp])]
         for packed in sorted(set(tree.indexes.values())):
             note = f"{packed} is read through an index, which is slower than a plain tar: gunzip it if there is room."
@@ -156,6 +158,16 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
     return cached(name, choice.text, make, anew)
+
+
+def _alike_notes(class_ids: Sequence[str]) -> list[str]:
+    """A note on classes whose names differ only in case, as when two people wrote one name. Single letters are many."""
+    spelled: dict[str, list[str]] = {}
+    for class_id in class_ids:
+        if len(class_id) > 1:
+            spelled.setdefault(class_id.casefold(), []).append(class_id)
+    alike = [" and ".join(found) for found in spelled.values() if len(found) > 1]
+    return [f"Some classes differ only in case: {some(alike, 3)}. If they are one class, rename them."] if alike else []
 
 
 def _excluded_note(pattern: str, count: int) -> str:
@@ -227,11 +239,7 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
         return folder, tree
     if not tree.source.is_file():
         raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
-    raise TenchError(
-        f"{tree.source}: not a data set in a known layout; {_what(tree.source)}. "
-        f"Known layouts: {', '.join(layout.NAME for layout in (*LAYOUTS, folder))}. "
-        "(To classify one image with a trained model: tench predict RUN IMAGE.)"
-    )
+    raise _no_data_set(tree.source)
 
 
 def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
@@ -253,11 +261,18 @@ def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
     return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
-def _what(path: Path) -> str:
-    """What the first bytes of a file say it is, for an error message."""
+def _no_data_set(path: Path) -> TenchError:
+    """The error for a file of no layout, with what it is by its first bytes."""
     with path.open("rb") as file:
         start = file.read(512)
-    if not start:
-        return "it is empty"
+    if format_of_start(start):
+        return TenchError(
+            f"{path}: is one image, not a data set. To train, give the folder with the folders of all classes; to "
+            f"classify this image with a trained model: tench predict RUN {path}"
+        )
     kind = kind_of_file(start)
-    return f"it begins with {start[:8]!r}" + (f", as {kind} do" if kind else "")
+    what = f"begins with {start[:8]!r}" + (f", as {kind} do" if kind else "") if start else "is empty"
+    return TenchError(
+        f"{path}: holds no data set known here; it {what}. Give a folder or an archive of images, a label file, or a "
+        "container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
+    )

@@ -471,6 +471,15 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "SOURCE: the folder images lies beside cat, dog, but does not look like a class. Leave it out with --exclude "
         "/images. If it is a class, give --classes-at 1.",
     ),
+    "the originals of all classes beside their copies": (
+        ("{augmented,original}/{cat,dog}/{0..2}.jpg",),
+        "SOURCE: its folders hold only folders, and these share their names: augmented (6 images), original (6 "
+        "images). Say which folders are the classes:\n"
+        "  cat, dog, each from all of augmented, original together: --classes-at 2\n"
+        "  augmented, original: --classes-at 1\n"
+        "  cat, dog of augmented alone: give SOURCE/augmented\n"
+        "  augmented/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
+    ),
     "folders of the same names with other images": (
         ("{cat,dog}/{0..2}.jpg", "more/{cat,dog}/{3..5}.jpg"),
         "SOURCE/more: holds folders with the same names as those beside it (cat, dog), but not the same images. Leave "
@@ -534,7 +543,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "a single class in a wrapper": (
         ("mine/cats/{0..2}.jpg",),
         "SOURCE: all 3 images lie in the folder mine/cats. A classifier needs at least two classes. Put the images of "
-        "each into a separate folder, or give a list of images and labels.\n"
+        "each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  mine/cats/  3 images: 0.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
@@ -542,7 +551,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "labels in file names (Dogs vs. Cats)": (
         ("train/{cat,dog}.{0..5}.jpg", "test1/{1..5}.jpg", "sampleSubmission.csv"),
         "SOURCE: all 12 images lie in the folder train. A classifier needs at least two classes. Put the images of "
-        "each into a separate folder, or give a list of images and labels.\n"
+        "each into a separate folder, or add a CSV file of file names and labels.\n"
         "If the file names contain the class, cat (6), dog (6): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
         "  ./  2 folders, 17 images, 1 other file\n"
@@ -558,7 +567,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "annotations/list.txt",
         ),
         "SOURCE: all 6 images lie in the folder images. A classifier needs at least two classes. Put the images of "
-        "each into a separate folder, or give a list of images and labels.\n"
+        "each into a separate folder, or add a CSV file of file names and labels.\n"
         "If the file names contain the class, Abyssinian (3), american_bulldog (3): --label-from "
         "'^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
@@ -571,7 +580,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "images in numbered pieces (ChestX-ray14)": (
         ("images_{001..003}/images/{a,b,c,d}.png", "Data_Entry_2017.csv"),
         "SOURCE: all 12 images lie in 3 folders that name no class. A classifier needs at least two classes. Put the "
-        "images of each into a separate folder, or give a list of images and labels.\n"
+        "images of each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  3 folders, 12 images, 1 other file\n"
         "  images_001/images/  4 images: a.png\n"
@@ -583,7 +592,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "images and label files of a detector (YOLO)": (
         ("images/{train,val}/{0..3}.jpg", "labels/{train,val}/{0..3}.txt", "data.yaml"),
         "SOURCE: all 4 images lie in the folder images/train. A classifier needs at least two classes. Put the images "
-        "of each into a separate folder, or give a list of images and labels.\n"
+        "of each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  2 folders, 8 images, 9 other files\n"
         "  images/train/  4 images: 0.jpg\n"

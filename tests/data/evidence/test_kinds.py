@@ -74,7 +74,7 @@ REFUSED = {
     "camera RAW images (a/1.NEF). Camera RAW images: Develop them to JPEG or PNG.": ("NEF", b"MM"),
     "Photoshop images (a/1.psd). Photoshop images: Convert them to PNG or JPEG.": ("psd", b"8BPS"),
     "SVG drawings (a/1.svg). SVG drawings: Render them to PNG.": ("svg", b"<svg/>"),
-    "videos (a/1.mov). Videos: Save frames of them as JPEG, for example with ffmpeg.": ("mov", b""),
+    "videos (a/1.mov). Videos: Save frames as JPEG, for example with ffmpeg.": ("mov", b""),
     "NIfTI volumes (a/1.nii.gz). NIfTI volumes: Save slices of them as PNG.": ("nii.gz", b""),
     "7z and RAR archives (a/1.7z). 7z and RAR archives: Unpack them and give the folder.": ("7z", b""),
     "ffcv files (a/1.beton). Ffcv files: Write the images as files or WebDataset shards from ffcv's own reader.": (
@@ -171,10 +171,10 @@ def test_damaged_heic_is_an_error_that_names_it() -> None:
 
 def test_without_pillow_heif_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), dog__2DOTjpg=photo(2), dog__IMG_1DOTHEIC=heic(1))
-    for module in ("kinds", "images.image", "source"):
+    for module in ("evidence.kinds", "images.image", "source"):
         monkeypatch.setattr(f"tench.data.{module}.reads_heif", lambda: False)
     without = names.EXTENSIONS - names.HEIF_EXTENSIONS
-    for module in ("kinds", "files.names", "folders"):
+    for module in ("evidence.kinds", "files.names", "evidence.folders"):
         monkeypatch.setattr(f"tench.data.{module}.EXTENSIONS", without)
     dataset = open_source(tmp_path)
     assert dataset.num_images == 2

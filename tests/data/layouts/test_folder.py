@@ -349,7 +349,7 @@ def test_images_that_lie_beside_the_class_folders_are_an_error(tmp_path: Path) -
     flat = make(tmp_path / "flat", "b.jpg", "a.jpg")
     assert refusal(flat) == (
         f"{flat}: 2 images lie directly in it, such as a.jpg. Their class is unknown. Put each image into a folder "
-        f"named after its class, or give a list of images and labels.\n"
+        f"named after its class, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  2 images: a.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER."
@@ -386,7 +386,7 @@ def test_a_folder_of_one_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/n01440764/a.jpg", "train/n01440764/b.jpg")
     assert refusal(path) == (
         f"{path}: all 2 images lie in the folder train/n01440764. A classifier needs at least two classes. Put the "
-        f"images of each into a separate folder, or give a list of images and labels.\n"
+        f"images of each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  train/n01440764/  2 images: a.jpg\n"
         "To classify them with a trained model: tench predict RUN FOLDER."

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.data.photos import encoded, part
 
 import tench
 from tench.data.table import Dataset
@@ -482,3 +483,21 @@ def test_flowers_102_has_its_labels_and_splits_in_two_matlab_files(folder: Folde
         "val": {"jpg/image_00002.jpg": "1", "jpg/image_00003.jpg": "0"},
         "test": {"jpg/image_00005.jpg": "1", "jpg/image_00006.jpg": "0"},
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (("train", "val"), "the splits come from column 'split'."),
+        (("train", "dev"), "the splits come from column 'split' (dev is val)."),
+    ],
+)
+def test_the_note_on_a_column_of_splits_explains_only_what_is_called_otherwise(
+    tmp_path: Path, values: tuple[str, str], told: str
+) -> None:
+    lines = ["file,label,split"]
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(encoded(part(16, 16, number), "PNG"))
+        lines.append(f"{number}.png,{'cat' if number < 2 else 'dog'},{values[number % 2]}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    assert f"{tmp_path}/list.csv: {told}" in tench.open_source(tmp_path).notes

@@ -81,7 +81,7 @@ _FORMATS = (
         "videos",
         ".mp4 .avi .mov .mkv .webm .mpg .mpeg .wmv .m4v .flv",
         ((4, b"ftypisom"), (4, b"ftypmp4"), (4, b"ftypqt"), (8, b"AVI ")),
-        "Save frames of them as JPEG, for example with ffmpeg",
+        "Save frames as JPEG, for example with ffmpeg",
     ),
     _Format("audio files", ".wav .mp3 .flac .ogg .m4a", ((0, b"fLaC"), (0, b"OggS"), (8, b"WAVE"))),
     _Format("binary files (.bin)", ".bin .dat .raw8"),

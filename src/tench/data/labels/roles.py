@@ -260,8 +260,8 @@ def _split_column(
         return None, {}
     if found:
         at, told = found[0]
-        shown = ", ".join(f"{value or 'empty'} is {split}" for value, split in sorted(told.items()))
-        notes.append(f"{sheet.where}: the splits are column {sheet.columns[at]!r} ({shown}).")
+        shown = ", ".join(f"{value or 'empty'} is {split}" for value, split in sorted(told.items()) if value != split)
+        notes.append(f"{sheet.where}: the splits come from column {sheet.columns[at]!r}{f' ({shown})' * bool(shown)}.")
         return at, told
     for at in rest:
         distinct = _distinct(sheet.cells[at], _MOST_DISTINCT_SPLITS) if _FOLD.fullmatch(_name(sheet, at)) else None

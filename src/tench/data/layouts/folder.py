@@ -673,7 +673,7 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     if len(places) == 1 and not folder:
         text = (
             f"{tree.root}: {evidence.lie(len(positions))} directly in it, such as {base}. Their class is "
-            "unknown. Put each image into a folder named after its class, or give a list of images and labels."
+            "unknown. Put each image into a folder named after its class, or add a CSV file of file names and labels."
         )
     else:
         where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that name no class"
@@ -681,7 +681,7 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
         all_lie = f"{'' if len(positions) == 1 else 'all '}{evidence.lie(len(positions))}"
         text = (
             f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes. Put the images of each "
-            "into a separate folder, or give a list of images and labels."
+            "into a separate folder, or add a CSV file of file names and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
     hint = []
