@@ -336,15 +336,18 @@ class Table:
         under a map kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
-        if length > LIMITS.image_bytes:
-            raise TenchError(
-                f"{self.place(row)}: {length:,} bytes, and at most {LIMITS.image_bytes:,} are read as one image. "
-                "Remove it, or convert it."
-            )
+        if reason := self.too_large(row):
+            raise TenchError(f"{self.place(row)}: {reason}. Remove it, or convert it.")
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
         return data
+
+    def too_large(self, row: int) -> str:
+        """Why a row is larger than an image is read; empty if it is not."""
+        length = int(self.lengths[row])
+        most = LIMITS.image_bytes
+        return f"{length:,} bytes, and at most {most:,} are read as one image" if length > most else ""
 
     def check_size(self, row: int) -> None:
         """Raise TenchError where the file of a row that is a whole file is gone, or has another size."""
