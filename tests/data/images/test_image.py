@@ -367,6 +367,10 @@ def test_whatever_the_damage_the_error_is_ours(kind: str) -> None:
     [
         (b"", "empty (0 bytes)"),
         (b"<!DOCTYPE html>\n", "no image: starts with bytes b'<!DOCTYPE html>\\n', not a known image format"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "no image, but a pointer of Git LFS to it; 'git lfs pull' brings the image",
+        ),
         (b"\x1f\x8b\x08", "no image: starts with bytes b'\\x1f\\x8b\\x08', not a known image format"),
         (b"\0" * 99, f"no image: starts with bytes {bytes(16)!r}, not a known image format"),
         (
