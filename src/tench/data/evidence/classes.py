@@ -508,7 +508,7 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
 
 
 def _share_names(inner: Mapping[str, Sequence[str]], name: str) -> bool:
-    """Whether the folders inside of `name` have the names of those inside of all others: photo, beside art and sketch."""
+    """Whether the folders inside of `name` share names with those inside of all others: photo beside art, sketch."""
     return bool(inner[name]) and all(set(inner[name]) & set(names) for names in inner.values())
 
 

@@ -102,8 +102,8 @@ def _few(
         together = f"To train on the folders and validate on the list: tench train {tree.root / above} --val {val}. "
     raise TenchError(
         f"{first.listed.where}: lists {covered:,} of {num_images:,} images; the others are in {len(folders):,} folders "
-        f"({some(sorted(folders), 3)}). {together}If the folders are the classes, say --label folder; to read only the listed "
-        f"images, --label {_label_column(first.source)}."
+        f"({some(sorted(folders), 3)}). {together}If the folders are the classes, say --label folder; to read only "
+        f"the listed images, --label {_label_column(first.source)}."
     )
 
 
