@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from tench.data.images.image import ImageError, probe
-from tench.data.limits import LIMITS
 from tench.data.table import Dataset, Table
 from tench.errors import some
 
@@ -65,7 +64,7 @@ def image_sizes(table: Table) -> list[tuple[int, int]]:
         if table.heights[row]:
             sizes.append((int(table.heights[row]), int(table.widths[row])))
         else:
-            if int(table.lengths[row]) > LIMITS.image_bytes:
+            if table.too_large(row):
                 continue
             try:
                 found = probe(table.read(row))

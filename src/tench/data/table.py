@@ -344,15 +344,18 @@ class Table:
         mapped kills the process.
         """
         offset, length = int(self.offsets[row]), int(self.lengths[row])
-        if length > LIMITS.image_bytes:
-            raise TenchError(
-                f"{self.place(row)}: the image has {length:,} bytes; at most {LIMITS.image_bytes:,} are read. "
-                "Remove it, or convert it."
-            )
+        if reason := self.too_large(row):
+            raise TenchError(f"{self.place(row)}: {reason}. Remove it, or convert it.")
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
         return data
+
+    def too_large(self, row: int) -> str:
+        """Why a row is larger than an image is read; empty if it is not."""
+        length = int(self.lengths[row])
+        most = LIMITS.image_bytes
+        return f"{length:,} bytes, and at most {most:,} are read as one image" if length > most else ""
 
     def check_size(self, row: int) -> None:
         """Raise TenchError if the row is a whole file that is gone or has another size."""

@@ -367,6 +367,10 @@ def test_whatever_the_damage_the_error_is_ours(kind: str) -> None:
     [
         (b"", "empty (0 bytes)"),
         (b"<!DOCTYPE html>\n", "not an image: starts with bytes b'<!DOCTYPE html>\\n', no known image format"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "not an image but a Git LFS pointer to one; 'git lfs pull' fetches it",
+        ),
         (b"\x1f\x8b\x08", "not an image: starts with bytes b'\\x1f\\x8b\\x08', no known image format"),
         (b"\0" * 99, f"not an image: starts with bytes {bytes(16)!r}, no known image format"),
         (

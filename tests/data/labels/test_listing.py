@@ -311,7 +311,8 @@ def test_a_list_that_is_not_utf_8_is_an_error_that_names_the_line() -> None:
     with pytest.raises(TenchError) as error:
         parse(b"a.jpg 0\nb.jpg 1\ncaf\xe9.jpg 2\n", "LIST")
     assert str(error.value) == (
-        "LIST, line 3: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -t UTF-8)."
+        "LIST, line 3: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8, if it "
+        "is from Windows)."
     )
 
 

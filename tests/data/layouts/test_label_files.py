@@ -443,7 +443,8 @@ def damaged(name: str, data: bytes) -> Callable[[Folder], None]:
      "whole source, with and without their suffix. Add the images, remove them from the list, or give their folder "
      "with --images FOLDER."),
     (damaged("l.csv", b"image,label\n000.jpg,caf\xe9\n"),
-     "l.csv, line 2: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -t UTF-8)."),
+     "l.csv, line 2: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8, if it is "
+     "from Windows)."),
     (damaged("l.json", b'{"000.jpg": "a"'),
      "l.json: is damaged JSON (Expecting ',' delimiter: line 1 column 16 (char 15)). Copy or create it again."),
     (damaged("l.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)),
@@ -456,6 +457,20 @@ def test_a_label_file_that_cannot_be_used_is_an_error(
 ) -> None:
     make(folder.images(*EIGHT))
     assert refused(folder).replace("no image 009", "no image SET/009") == expected
+
+
+def test_a_list_of_val_beside_class_folders_of_train_is_refused_with_the_command_that_joins_them(
+    folder: Folder,
+) -> None:
+    folder.images("train/cat/0.jpg", "train/cat/1.jpg", "train/dog/2.jpg", "val/3.jpg", "val/4.jpg")
+    folder.text("val.csv", "image,label", "3.jpg,cat", "4.jpg,dog")
+    with pytest.raises(TenchError) as error:
+        tench.open_source(folder.path)
+    assert str(error.value) == (
+        f"{folder.path}/val.csv: lists 2 of 5 images; the others are in 2 folders (train/cat, train/dog). To train on "
+        f"the folders and validate on the list: tench train {folder.path}/train --val {folder.path}/val.csv. If the "
+        "folders are the classes, say --label folder; to read only the listed images, --label label."
+    )
 
 
 def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

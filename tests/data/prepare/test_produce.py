@@ -14,6 +14,7 @@ from tench.data.handled import POLICIES, Policy
 from tench.data.images.encode import Encoding
 from tench.data.images.image import ImageError, decode, decode_damaged
 from tench.data.prepare.produce import stored
+from tench.data.source import open_source
 from tench.data.table import DAMAGED, PIXELS_CHW, PIXELS_HWC, Classes, Table
 from tench.errors import TenchError
 
@@ -103,6 +104,21 @@ def test_a_bad_image_is_left_out_by_skip_with_its_reason(tmp_path: Path, kind: s
     new, told = stored(table(tmp_path, JPEG, data), 1, how, "skip")
     assert new is None
     assert told.startswith(reason)
+
+
+@pytest.mark.parametrize("bad", ["skip", "fix"])
+def test_a_file_larger_than_an_image_is_read_is_a_bad_image(tmp_path: Path, bad: Policy) -> None:
+    (tmp_path / "cat").mkdir()
+    with (tmp_path / "cat/huge.jpg").open("wb") as file:
+        file.truncate(40 * 10**9)
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog/0.jpg").write_bytes(JPEG)
+    made = open_source(tmp_path).splits["train"]
+    reason = "40,000,000,000 bytes, and at most 1,073,741,824 are read as one image"
+    assert stored(made, 0, None, bad) == (None, reason)
+    with pytest.raises(ImageError) as error:
+        stored(made, 0, None, "fail")
+    assert error.value.args[0] == f"{made.place(0)}: {reason}."
 
 
 @pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "anew"])

@@ -265,6 +265,8 @@ def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str,
 
 
 def _see_one(split: str, table: Table, row: int, near: bool) -> _Good | Bad | Unreadable:
+    if reason := table.too_large(row):
+        return Bad(split, table.key(row), table.shard(row), reason, fixable=False)
     data = b""
     try:
         data = table.read(row)

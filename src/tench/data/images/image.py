@@ -47,6 +47,7 @@ GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 JPEG_START = b"\xff\xd8\xff"
+_GIT_LFS = b"version https://git-lfs"
 _STRIP_PIXELS = 2**20
 _RAW_HEADER = re.compile(rb"P([56])\s+(\d{1,9})\s+(\d{1,9})\s+255\s")
 """A PGM or PPM with 8 bits and without comments, as `prepare --format pixels` writes them."""
@@ -350,6 +351,8 @@ def _open(data: bytes) -> Image.Image:
         if is_heif(data) and not name:
             raise ImageError("HEIC, which requires pillow-heif: pip install 'tench[interop]', or convert it") from error
         if not name:
+            if data.startswith(_GIT_LFS):
+                raise ImageError("not an image but a Git LFS pointer to one; 'git lfs pull' fetches it") from error
             raise ImageError(f"not an image: starts with bytes {data[:16]!r}, no known image format") from error
         if name == "JPEG" and bits_of(data) > 8:
             raise ImageError(

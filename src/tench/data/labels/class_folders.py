@@ -5,6 +5,7 @@ several columns is what the folders are. Files that contradict the folders are a
 """
 
 import collections
+import os
 from collections.abc import Sequence
 
 from tench.data import splits
@@ -95,10 +96,14 @@ def _few(
     first = lists[0]
     if len(set(map(str, first.listed.labels))) < 2 or covered <= _VERY_FEW * num_images:
         return [f"{first.listed.where}: lists {covered:,} of {num_images:,} images: it is not used."]
+    together = ""
+    if first.source.split is not None and (above := os.path.commonpath(folders)):
+        val = tree.place(first.source.name)
+        together = f"To train on the folders and validate on the list: tench train {tree.root / above} --val {val}. "
     raise TenchError(
         f"{first.listed.where}: lists {covered:,} of {num_images:,} images; the others are in {len(folders):,} folders "
-        f"({some(sorted(folders), 3)}). If the folders are the classes, give --label folder; to read only the listed "
-        f"images, --label {_label_column(first.source)}."
+        f"({some(sorted(folders), 3)}). {together}If the folders are the classes, give --label folder; to read only "
+        f"the listed images, --label {_label_column(first.source)}."
     )
 
 

@@ -122,7 +122,7 @@ def decoded(data: bytes, where: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise TenchError(
             f"{where}, line {line}: the byte {data[error.start]:#04x} is not UTF-8 text. Save the file as UTF-8 "
-            "(iconv -t UTF-8)."
+            "(iconv -f WINDOWS-1252 -t UTF-8, if it is from Windows)."
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 

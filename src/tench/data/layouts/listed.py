@@ -301,10 +301,11 @@ def _verdict(tree: Tree, files: Files) -> _Verdict:
 
 
 def _why(tree: Tree, name: str) -> str:
+    """Why a file of labels cannot be read; empty if it can."""
     try:
         read_sheet(tree, name, looks_like_image, head=True)
     except TenchError as error:
-        return f" {str(error).removeprefix(tree.place(name)).removeprefix(': ').capitalize()}"
+        return f"Not used: {error}"
     return ""
 
 
@@ -360,7 +361,7 @@ def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
         if source is not None:
             sources.append(source)
         elif name.lower().endswith(SURE_SUFFIXES) or (splits.split_of(name) and "/" not in name):
-            notes.append(f"{tree.place(name)} names none of the images and is not used.{_why(tree, name)}")
+            notes.append(_why(tree, name) or f"{tree.place(name)} names none of the images and is not used.")
     return sources
 
 

@@ -26,6 +26,10 @@ def stored(
     addressable: JPEGs whose bytes would stay as they are get restart markers, without loss.
     Raises TenchError where the row cannot be read, and ImageError for a bad image under the policy `fail`.
     """
+    if reason := table.too_large(row):
+        if bad == "fail":
+            raise _bad_image(table, row, ImageError(reason))
+        return None, reason
     data = table.read(row)
     untouched = how is None and table.encoding(row) == FILE
     if untouched and bad == "fail":
