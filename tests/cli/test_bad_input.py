@@ -78,7 +78,7 @@ def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, 
     code, error = train(run, classes, tmp_path / "run")
     assert code == 1
     assert str(bad) in error
-    assert "no image: starts with" in error
+    assert "not an image: starts with" in error
     assert "row 9, stage decode" in error
     assert "tench check" in error
     assert not list((tmp_path / "run").glob("*.safetensors"))
@@ -291,7 +291,7 @@ def test_with_traceback_the_error_shows_where_it_came_from(run: Run) -> None:
 def test_an_unknown_command_names_the_nearest(run: Run) -> None:
     code, error = run("trian")
     assert code == 2
-    assert "no command 'trian'. Did you mean 'train'" in error
+    assert "unknown command 'trian'. Did you mean 'train'" in error
 
 
 def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_path: Path) -> None:
