@@ -173,7 +173,7 @@ def test_a_truncated_cifar_file_is_named(run: Run, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     code, error = train(run, tmp_path / "cifar", tmp_path / "run")
     assert code == 1
-    assert f"{path}: has 30,723 bytes, which is 10.00 records of 3,073 bytes; a whole number of records" in error
+    assert f"{path}: has 30,723 bytes, which is 10.00 records of 3,073 bytes, not a whole number" in error
 
 
 class Malice:
