@@ -107,9 +107,9 @@ def test_where_a_file_can_be_written_nothing_is_said(tmp_path: Path) -> None:
 
 def test_where_a_file_cannot_be_written_it_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"file/rates: the table cannot be written there: .*file takes no files"):
+    with pytest.raises(UsageError, match=r"file/rates: the table cannot be written there: .*file is not writable"):
         require_place(tmp_path / "file/rates", "the table")
     with pytest.raises(UsageError, match="is a folder, so the table cannot be written there"):
         require_place(tmp_path, "the table")
-    with pytest.raises(UsageError, match=r"chart\.svg: the chart is a PNG; name a file that ends in \.png"):
+    with pytest.raises(UsageError, match=r"chart\.svg: the chart is a PNG. Name a file that ends in \.png"):
         require_png(tmp_path / "chart.svg", "the chart")

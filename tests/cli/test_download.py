@@ -120,7 +120,7 @@ def test_what_is_there_is_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFi
     Handler.files.clear()
     capsys.readouterr()
     assert main(["download", "mnist", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.count("already there, with the published MD5: kept.") == 4
+    assert capsys.readouterr().err.count("already there, with the published MD5; kept.") == 4
 
 
 @pytest.mark.usefixtures("mnist")
@@ -128,7 +128,7 @@ def test_a_wrong_file_in_the_way_ends_with_1_and_both_sums(tmp_path: Path, capsy
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(b"")
     assert main(["download", "mnist", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "is there already, but its MD5 is d41d8cd98f00b204e9800998ecf8427e, and that of the published file" in error
+    assert "already exists, but its MD5 is d41d8cd98f00b204e9800998ecf8427e; the published file" in error
     assert "Traceback" not in error
 
 

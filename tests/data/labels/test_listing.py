@@ -301,7 +301,7 @@ def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
     (["a.jpg 0", "b.jpg -2"], "LIST, line 2: the label -2 is not a class."),
     (["a.jpg 0", "b.jpg 99999999999999999999"], "LIST, line 2: the label 99999999999999999999 is not a class."),
     (["n01440764/n01440764_1 1", "cat.jpg 2"],
-     "LIST, line 2: 'cat.jpg' is not written as 'n01440764/n01440764_1' in line 1, which leaves out .JPEG"),
+     "LIST, line 2: 'cat.jpg' is not written as 'n01440764/n01440764_1' in line 1, which omits .JPEG"),
 ])  # fmt: skip
 def test_a_line_that_does_not_fit_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
     assert refusal(*lines).startswith(expected)
@@ -320,7 +320,7 @@ def test_a_list_that_is_not_utf_8_is_an_error_that_names_the_line() -> None:
     (["1\t2\ta.jpg", "b.jpg 1"], "LIST, line 2: should be an id (a whole number), one or more labels"),
     (["1\t0\ta.jpg", "2\t1e20\tb.jpg"], "LIST, line 2: the label 1e+20 is not a class."),
     (["1\t0\ta.jpg", "2\t-3\tb.jpg"], "LIST, line 2: the label -3 is not a class."),
-    (["1\t0\ta.jpg", "2\t0\ta.jpg"], "LIST: lines 1 and 2 both name a.jpg, with the same label."),
+    (["1\t0\ta.jpg", "2\t0\ta.jpg"], "LIST: lines 1 and 2 both name a.jpg with the same label."),
 ])  # fmt: skip
 def test_a_wrong_line_of_mxnets_list_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
     with pytest.raises(TenchError) as error:
