@@ -169,10 +169,10 @@ def test_damaged_heic_is_an_error_that_names_it() -> None:
 
 def test_without_pillow_heif_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), dog__2DOTjpg=photo(2), dog__IMG_1DOTHEIC=heic(1))
-    for module in ("kinds", "images.image", "source"):
+    for module in ("evidence.kinds", "images.image", "source"):
         monkeypatch.setattr(f"tench.data.{module}.reads_heif", lambda: False)
     without = names.EXTENSIONS - names.HEIF_EXTENSIONS
-    for module in ("kinds", "files.names", "folders"):
+    for module in ("evidence.kinds", "files.names", "evidence.folders"):
         monkeypatch.setattr(f"tench.data.{module}.EXTENSIONS", without)
     dataset = open_source(tmp_path)
     assert dataset.num_images == 2
