@@ -12,7 +12,7 @@ from tench.errors import TenchError, UsageError
         ("train", "train Training TRAIN training_set TrainSet seg_train train.X1 train_data Final_Training cars_train"),
         ("train", "trainval train_val train+val trainvalid TrainVal train2017 train-00000-of-00012.tfrecord X_train"),
         ("val", "val valid validation dev val.X Validation_Set imagenet1k-validation-00.tar valB eval"),
-        ("test", "test testing test_set TestSet seg_test X_test test.zip cars_test evaluation"),
+        ("test", "test testing test_set TestSet seg_test X_test test.zip cars_test"),
     ],
 )
 def test_split_words_in_any_usual_spelling(split: str, names: str) -> None:

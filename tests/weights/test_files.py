@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tench.errors import TenchError
+from tench.weights import files
 from tench.weights.files import as_float32, read_state
 
 
@@ -213,6 +214,18 @@ def test_what_is_no_file_of_weights_is_refused_without_the_advice_to_read_it_uns
     assert found is not None
     assert re.fullmatch(reason, found[1])
     assert "weights_only" not in found[1]
+
+
+def test_a_safetensors_file_larger_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise MemoryError("Cannot allocate memory (os error 12)")
+
+    monkeypatch.setattr("safetensors.torch.load_file", full)
+    (tmp_path / "w.safetensors").write_bytes(bytes(40))
+    with pytest.raises(TenchError) as error:
+        files.read_safetensors(tmp_path / "w.safetensors")
+    path = tmp_path / "w.safetensors"
+    assert str(error.value) == f"{path}: has 40 bytes, which do not fit into memory. Copy it again."
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:

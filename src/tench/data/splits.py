@@ -18,7 +18,7 @@ TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
 _WORDS = {
     TRAIN: "train training trained trainset trainingset traindata trn trainval trainvalid",
     VAL: "val valid validation validate validating valset validset validationset dev devel valdata eval",
-    TEST: "test testing tst testset testingset testdata evaluation",
+    TEST: "test testing tst testset testingset testdata",
 }
 _SPLIT_OF_WORD = {word: split for split, words in _WORDS.items() for word in words.split()}
 PLAIN_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})

@@ -67,6 +67,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise TenchError(f"{path}: is not a whole safetensors file ({error}). Copy it again.") from error
+    except MemoryError as error:
+        size = path.stat().st_size
+        raise TenchError(f"{path}: has {size:,} bytes, which do not fit into memory. Copy it again.") from error
 
 
 def load_pickle(path: Path) -> Any:

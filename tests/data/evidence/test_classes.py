@@ -490,6 +490,11 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "SOURCE: kitten and puppy hold the same images, for example 0, so one of them is not a class. Leave it out, "
         "for example with --exclude /puppy.",
     ),
+    "two copies of a whole set beside each other": (
+        ("{kitten,puppy}/a/{0..3}.jpg", "{kitten,puppy}/b/{4..7}.jpg"),
+        "SOURCE: kitten and puppy hold the same images, for example 0, so one of them is not a class. Leave it out, "
+        "for example with --exclude /puppy.",
+    ),
     "three folders with the same images, none of which holds more than the others": (
         ("{kitten,puppy,KITTEN}/{0..3}.jpg",),
         "SOURCE: KITTEN and kitten hold the same images, for example 0, so one of them is not a class. Leave it out, "

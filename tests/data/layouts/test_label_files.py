@@ -473,6 +473,33 @@ def test_a_list_of_val_beside_class_folders_of_train_is_refused_with_the_command
     )
 
 
+def test_numbers_with_commas_between_them_are_several_labels_in_a_column_of_ids(folder: Folder) -> None:
+    folder.images(*(f"train/{number}.png" for number in range(6)))
+    folder.text("train.csv", "id,attribute_ids", *(f'{at},"{("0,1", "2", "1,2")[at % 3]}"' for at in range(6)))
+    dataset = tench.open_source(folder.path)
+    assert dataset.classes.ids == ("0", "1", "2")
+    assert any("4 of 6 cells of column 'attribute_ids' hold several labels" in note for note in dataset.notes)
+
+
+def test_lists_of_val_and_test_alone_are_refused_as_their_images_would_be_trained_on(folder: Folder) -> None:
+    folder.images(*(f"{animal}/{number}.jpg" for animal in ("cat", "dog") for number in range(6)))
+    folder.text("test_list.txt", "cat/3.jpg", "dog/3.jpg").text("val_list.txt", "cat/2.jpg", "dog/2.jpg")
+    with pytest.raises(TenchError) as error:
+        tench.open_source(folder.path)
+    assert str(error.value) == (
+        f"{folder.path}/test_list.txt: lists 2 images as test, but nothing lists the images of train. Put a list of "
+        "these beside it, for example train.txt; or take all images as train: --exclude test_list.txt --exclude "
+        "val_list.txt"
+    )
+    assert len(tench.open_source(folder.path, exclude=("test_list.txt", "val_list.txt")).splits["train"]) == 12
+    folder.text("train.txt", "cat/0.jpg", "cat/1.jpg", "dog/0.jpg", "dog/1.jpg")
+    assert {split: len(rows) for split, rows in tench.open_source(folder.path).splits.items()} == {
+        "train": 4,
+        "val": 2,
+        "test": 2,
+    }
+
+
 def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     with (folder.images(*EIGHT).path / "labels.json").open("wb") as file:
         file.write(b"[")

@@ -675,3 +675,13 @@ def test_keys_choose_the_columns(tmp_path: Path) -> None:
     rows = dataset.splits["train"]
     assert {rows.read(row): dataset.classes.ids[rows.labels[row]] for row in range(2)} == {image(3): "a", image(4): "b"}
     assert dataset.notes[0] == "Images are the column right, labels the column kind."
+
+
+def test_images_that_are_far_larger_than_the_file_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    file = write(tmp_path / "x.parquet", [bytes(2**28), bytes(2**20)], None, [0, 1], compression="zstd")
+    packed = file.stat().st_size
+    found = refusal(file)
+    assert found.startswith(f"{file}: its first {packed:,} bytes become 26")
+    assert found.endswith(
+        " when unpacked, more than 100 times as many. This is no archive of images; it is not unpacked."
+    )

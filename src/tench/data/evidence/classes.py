@@ -425,7 +425,7 @@ def class_parts(
     by_class: dict[str, list[Place]] = {}
     for at in kept:
         by_class.setdefault(places[at].parts[lead], []).append(places[at])
-    for name in _copies_of_all(tree, by_class):
+    for name in _copies_of_all(tree, by_class, lead):
         gone = by_class.pop(name)
         count = sum(len(place.folder.images) for place in gone)
         left_out.append(
@@ -552,7 +552,7 @@ def _question(
     return lines
 
 
-def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]]) -> list[str]:
+def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: int) -> list[str]:
     """A class folder that holds the images of all others again. Raises TenchError if two hold the same images."""
     sizes = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:_LARGEST]
@@ -564,11 +564,13 @@ def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]]) -> list[
             return [large]
         if same:
             one, other = sorted((large, same[0]))
-            folder = by_class[other][0].folder
+            first = by_class[other][0]
+            folder = first.folder
+            path = "/".join(name for name, _ in first.steps[: first.depth_of_part(lead)])
             raise TenchError(
                 f"{tree.root}: {one} and {other} hold the same images, for example "
                 f"{_stem(tree.names[folder.images[0]])}, so one of them is not a class. Leave it out, for example with "
-                f"{exclusion(tree, folder.path)}."
+                f"{exclusion(tree, path)}."
             )
     return []
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
+from tench.data.files.compressed import refuse_bomb
 from tench.data.files.names import shown
 from tench.data.files.tree import Tree
 from tench.data.formats.columns import NO_LABEL, ImageFile, columns_of
@@ -78,6 +79,7 @@ def _opened(
     chunks = [metadata.row_group(group).column(number) for group in range(metadata.num_row_groups)]
     image_bytes = sum(chunk.total_uncompressed_size for chunk in chunks)
     _refuse_many_rows(metadata.num_rows, image_bytes, where, file_bytes, limits)
+    refuse_bomb(file_bytes, image_bytes, where, limits)
     labels = _labels(file, label, "" if columns.text else NO_LABEL)
     paths: list[str | None] = [None] * len(labels)
     if columns.has_path:

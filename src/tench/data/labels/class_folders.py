@@ -6,6 +6,7 @@ several columns is what the folders are. Files that contradict the folders are a
 
 import collections
 import os
+import shlex
 from collections.abc import Sequence
 
 from tench.data import splits
@@ -15,7 +16,7 @@ from tench.data.labels.choosing import LabelFile, Placed
 from tench.data.labels.label_files import text_of_cell
 from tench.data.labels.locate import Files, bases_of
 from tench.data.labels.numbering import whole_folder
-from tench.data.splits import TEST, TRAIN
+from tench.data.splits import TEST, TRAIN, VAL
 from tench.errors import TenchError, some
 
 _NEARLY_ALL = 0.9
@@ -88,6 +89,7 @@ def _few(
     lists = [one for one in placed if isinstance(one, Placed)]
     if covered >= _FEW * num_images or not lists:
         return None
+    _refuse_held_out(tree, lists)
     listed = {name for one in lists for name in one.names}
     rest = [name for name in tree.names if is_image_name(name) and name not in listed and folder_split(name) != TEST]
     folders = collections.Counter(name.rpartition("/")[0] for name in rest)
@@ -105,6 +107,23 @@ def _few(
         f"({some(sorted(folders), 3)}). {together}If the folders are the classes, give --label folder; to read only "
         f"the listed images, --label {_label_column(first.source)}."
     )
+
+
+def _refuse_held_out(tree: Tree, lists: Sequence[Placed]) -> None:
+    """Raise TenchError for lists of val or test alone: their images would be trained on if they were not used."""
+    held_out = [
+        one
+        for one in lists
+        if one.source.split in (VAL, TEST) and any(name and folder_split(name) is None for name in one.names)
+    ]
+    if held_out and not any(map(_tells_train, lists)):
+        first = held_out[0]
+        exclude = " ".join(f"--exclude {shlex.quote(one.source.name)}" for one in held_out)
+        raise TenchError(
+            f"{first.listed.where}: lists {len(first.names):,} images as {first.source.split}, but nothing lists the "
+            f"images of train. Put a list of these beside it, for example train.txt; or take all images as train: "
+            f"{exclude}"
+        )
 
 
 def _label_column(source: LabelFile) -> str:

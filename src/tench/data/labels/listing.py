@@ -265,11 +265,17 @@ def _is_signed(labels: Sequence[Any]) -> bool:
     return {str(label).strip() for label in distinct} == {"-1", "1"}
 
 
+_PLURALS = (" labels", "_labels", "tags", "_ids")
+"""Ends of column names that announce several labels in a cell."""
+
+
 def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str]) -> str | None:
     """The separator, a pattern, of several labels in one cell; None if each cell is one label. Adds a note."""
     counts = collections.Counter(label for label in labels if isinstance(label, str))
     distinct = {text.strip() for text in counts}
-    plural = name in ("labels", "tags", "classes", "categories") or name.endswith((" labels", "_labels", "tags"))
+    plural = name in ("labels", "tags", "classes", "categories") or name.endswith(
+        (" labels", "_labels", "tags", "_ids")
+    )
     for title, pattern in _SEPARATORS.items():
         parted = {text: re.split(pattern, text) for text in distinct if not text.startswith("[")}
         parted = {text: [part for part in parts if part] for text, parts in parted.items() if len(parts) > 1}
