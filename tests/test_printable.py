@@ -116,10 +116,10 @@ def test_a_progress_bar_draws_itself_and_escapes_names(monkeypatch: pytest.Monke
 def test_classes_and_files_of_any_name_reach_the_terminal_escaped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("cat\x1b]0;owned\x07", "dog\ntench info: all is well", "eel\u202e", "猫"):
+    for label, name in enumerate(("cat\x1b]0;owned\x07", "dog\ntench info: all is well", "eel\u202e", "猫")):
         (tmp_path / name).mkdir()
         for number in range(3):
-            Image.new("L", (8, 8), number).save(tmp_path / name / f"{number}\x1b[2J.png")
+            Image.new("L", (8, 8), 10 * label + number).save(tmp_path / name / f"{number}\x1b[2J.png")
     (tmp_path / "猫" / "bad\n\x1b[2J.png").write_bytes(b"no image")
     for command, code in (
         (["info"], 0),

@@ -61,7 +61,7 @@ def test_an_empty_folder_says_what_is_expected(run: Run, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     code, error = train(run, tmp_path / "empty", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'empty'}: holds no images that can be read. It is empty." in error
+    assert f"{tmp_path / 'empty'}: contains no readable images. It is empty." in error
 
 
 def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_i
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
         f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these share their names: art (2 images), "
-        "new\\nline (2 images). Say which folders are the classes:",
+        "new\\nline (2 images). Choose the folders that are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
         f"  cat, dog of art alone: give {tmp_path / 'set'}/art",

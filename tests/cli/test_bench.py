@@ -152,7 +152,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
         (["--seconds", "-1"], 2, "The time to measure is -1 s"),
         (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
-        (["--recipe", "nothing"], 2, "nothing: no recipe of that name"),
+        (["--recipe", "nothing"], 2, "nothing: no such recipe or file"),
     ],
 )
 def test_what_cannot_be_is_one_clear_error(
@@ -168,7 +168,7 @@ def test_a_source_without_images_is_one_clear_error(tmp_path: Path, capsys: pyte
     (tmp_path / "empty").mkdir()
     code, error = failure(capsys, "bench", "input", str(tmp_path / "empty"))
     assert code == 1
-    assert f"{tmp_path / 'empty'}: holds no images" in error
+    assert f"{tmp_path / 'empty'}: contains no readable images" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -289,7 +289,7 @@ def test_ctrl_c_keeps_the_rows_that_are_measured(
     [
         (["-a", "resnet5o"], "No network is called 'resnet5o'"),
         (["-b", "0"], "training.batch_size is 0"),
-        (["--recipe", "nothing"], "nothing: no recipe of that name"),
+        (["--recipe", "nothing"], "nothing: no such recipe or file"),
         (
             ["--csv", "/dev/null/rates.csv"],
             "/dev/null/rates.csv: the table cannot be written there",

@@ -398,8 +398,8 @@ def test_a_destination_that_holds_something_is_a_usage_error(run: Run, photos: P
     for name in "dcba":
         (tmp_path / "full" / name).write_text("")
     assert usage_error(run, photos, tmp_path / "full") == (
-        f"{tmp_path}/full: holds a, b, c, ... (4 in all), and nothing is overwritten. Name a folder that is empty or "
-        f"does not exist."
+        f"{tmp_path}/full: already holds a, b, c, ... (4 in all), and nothing is overwritten. Name a folder that is "
+        "empty or does not exist."
     )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == list("abcd")
 

@@ -177,8 +177,8 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     message = str(refused.value)
     assert message.startswith(f"{path}: holds more than weights (")
     assert message.endswith(
-        "), and to read that could run code, so it was not read. Where you trust the file, load it with PyTorch and "
-        'save the weights alone: torch.save(model.state_dict(), "weights.pth").'
+        "). Reading that could run code, so it was not read. If you trust the file, load it with PyTorch and save only "
+        'the weights: torch.save(model.state_dict(), "weights.pth").'
     )
     torch.load(path, weights_only=False)  # the file was a live one
     assert target.exists()

@@ -247,7 +247,7 @@ def test_predict_takes_grey_and_colour_images_and_refuses_others(saved: Path) ->
     np.testing.assert_array_equal(found[1], found[2])
     wrongs: list[Any] = [colour / 255, colour[None], np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)]
     for wrong in wrongs:
-        with pytest.raises(UsageError, match=r"uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\) is expected"):
+        with pytest.raises(UsageError, match=r"expected uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\)"):
             classifier.predict([wrong])
 
 
