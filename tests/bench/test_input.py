@@ -127,5 +127,5 @@ def test_a_bad_image_is_named(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         (tmp_path / label / "0.jpg").write_bytes(photos.encoded(photos.part(60, 40)))
     (tmp_path / "b" / "0.jpg").write_text("no picture")
-    with pytest.raises(ImageError, match=r"b/0\.jpg: no image"):
+    with pytest.raises(ImageError, match=r"b/0\.jpg: not an image"):
         bench_input(tmp_path, recipe=RECIPE, seconds=0.1)

@@ -875,7 +875,7 @@ def test_a_checkpoint_that_is_gone_is_no_reason_to_begin_anew(undisturbed: Path,
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: is missing, but metrics.jsonl tells of 3 epochs. Restore a copy, or name a new --run."
+        f"{begun / 'last.ckpt'}: is missing, but metrics.jsonl has 3 epochs. Restore a copy, or name a new --run."
     )
 
 

@@ -143,7 +143,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ("[]", f"expected the sections {', '.join(SECTIONS)}, found []."),
         ("0", f"expected the sections {', '.join(SECTIONS)}, found 0."),
         ("source: {label: 3}", "source.label is 3, but should be text or null."),
-        ("source: {exclude: [3]}", "source.exclude is [3], but should be a list of text."),
+        ("source: {exclude: [3]}", "source.exclude is [3], but should be a list of texts."),
         ("training: {batch_size: 1.5}", "training.batch_size is 1.5, but should be a whole number."),
         ("training: {epochs: true}", "training.epochs is True, but should be a whole number or a number."),
         ("training: {batch_size: '3'}", "training.batch_size is '3', but should be a whole number."),
