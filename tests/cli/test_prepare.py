@@ -301,8 +301,8 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
     code, out, error = run("prepare", photos, tmp_path / "new", "--to", to)
     assert (code, out) == (1, "")
     assert error.splitlines()[1:] == [
-        f"tench prepare: {photos}/train/roof/1.jpg: empty (0 bytes), and so are 1 more. Leave them out with --bad "
-        f"skip. 'tench check SOURCE' names every bad image."
+        f"tench prepare: {photos}/train/roof/1.jpg: empty (0 bytes), and so is 1 more. Leave empty images out "
+        f"with --bad skip. 'tench check SOURCE' names every bad image."
     ]
     assert not (tmp_path / "new").exists()
     code, out, _ = run("prepare", photos, tmp_path / "new", "--to", to, "--bad", "skip")

@@ -565,6 +565,6 @@ def test_classes_that_differ_only_in_case_are_named_in_a_note_but_single_letters
     dataset = open_source(tmp_path / "set")
     assert dataset.classes.ids == ("A", "Dog", "a", "cat", "dog")
     assert dataset.notes == (
-        "No folder is named like a split: all images are train.",
+        "No folder is named like a split, so all images are train.",
         "Some classes differ only in case: Dog and dog. If they are one class, rename them.",
     )

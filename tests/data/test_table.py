@@ -537,7 +537,7 @@ def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeyp
         dataset.splits["train"].read(0)
     assert not isinstance(refused.value, PassingError)
     assert str(refused.value) == (
-        f"{tmp_path}/huge.jpg: the image has 40,000,000,000 bytes; at most 1,073,741,824 are read. "
+        f"{tmp_path}/huge.jpg: too large: 40,000,000,000 bytes; the limit for one image is 1,073,741,824. "
         "Remove it, or convert it."
     )
 

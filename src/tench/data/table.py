@@ -352,10 +352,10 @@ class Table:
         return data
 
     def too_large(self, row: int) -> str:
-        """Why a row is larger than an image is read; empty if it is not."""
+        """The reason if a row is larger than the limit for one image; else empty."""
         length = int(self.lengths[row])
         most = LIMITS.image_bytes
-        return f"{length:,} bytes, and at most {most:,} are read as one image" if length > most else ""
+        return f"too large: {length:,} bytes; the limit for one image is {most:,}" if length > most else ""
 
     def check_size(self, row: int) -> None:
         """Raise TenchError if the row is a whole file that is gone or has another size."""

@@ -373,7 +373,7 @@ def test_a_server_that_continues_elsewhere_is_asked_for_the_whole_file(
     get(path, server)
     assert path.read_bytes() == PHOTO
     given = f"bytes {HALF - 5}-{len(PHOTO) - 1}/{len(PHOTO)}"
-    assert f"asked for the file from byte {HALF:,}, it gives {given!r}. Try 2 in 0.01 s." in said()
+    assert f"asked for the file from byte {HALF:,}, but the server answered {given!r}. Try 2 in 0.01 s." in said()
     assert server.asked("Range") == [f"bytes={HALF}-", ""]
 
 
@@ -555,7 +555,7 @@ def test_a_full_disk_is_seen_before_anything_is_fetched(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=HALF))
     message = refusal(tmp_path / "photo.jpg", server)
-    assert f"/photo.jpg: needs 196.7 kB more in {tmp_path}, where 98.3 kB are free. Make room" in message
+    assert f"/photo.jpg: needs 196.7 kB more in {tmp_path}, but only 98.3 kB are free. Make room" in message
     assert server.seen == []
     part_of(tmp_path / "photo.jpg").write_bytes(PHOTO[: HALF + 100])
     get(tmp_path / "photo.jpg", server)  # for the rest there is room
@@ -570,7 +570,7 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(server: Server, tmp_path: P
         [sys.executable, "-B", "-c", code, *arguments_of(server, path)], capture_output=True, text=True, timeout=60
     )
     assert ended.returncode == 1
-    assert f"TenchError: {path}: cannot be written (File too large). What has arrived is kept" in ended.stderr
+    assert f"TenchError: {path}: cannot be written (File too large). The download so far is kept" in ended.stderr
     assert part_of(path).read_bytes() == PHOTO[:room]
     assert len(server.seen) == 1
     get(path, server)
@@ -797,7 +797,7 @@ def test_a_mirror_that_is_no_web_address_is_a_usage_error(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TENCH_MIRROR", base)
-    with pytest.raises(UsageError, match="it must begin with http:// or https://"):
+    with pytest.raises(UsageError, match=r" is not a web address\. It must begin with http:// or https://\."):
         download("mnist", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -816,7 +816,7 @@ def test_a_tilde_is_the_home_folder(server: Server, tmp_path: Path, monkeypatch:
 
 def test_a_file_as_destination_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file; DEST is the folder"):
+    with pytest.raises(UsageError, match="is a file, but DEST must be a folder"):
         download("mnist", tmp_path / "file")
 
 
@@ -1001,7 +1001,7 @@ def test_imagenet_needs_a_large_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kaggle = Kaggle()
     monkeypatch.setitem(sys.modules, "kaggle", kaggle)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100_000_000_000))
-    with pytest.raises(TenchError, match=r"Kaggle's ImageNet: needs 155\.0 GB more in .* where 100\.0 GB are free"):
+    with pytest.raises(TenchError, match=r"Kaggle's ImageNet: needs 155\.0 GB more in .*, but only 100\.0 GB are free"):
         download("imagenet", tmp_path)
     assert kaggle.calls == []
     assert list(tmp_path.iterdir()) == []
@@ -1016,5 +1016,5 @@ def test_imagenet_needs_a_large_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_half_a_package_from_elsewhere_is_not_taken_for_whole(tmp_path: Path) -> None:
     archive = tmp_path / "imagenet-object-localization-challenge.zip"
     archive.write_bytes(b"PK\x03\x04 the beginning")
-    with pytest.raises(TenchError, match=r"is not a complete zip archive .*Remove it, and run the same command again"):
+    with pytest.raises(TenchError, match=r"is not a complete zip archive .*Remove it and run the same command again"):
         download("imagenet", tmp_path)

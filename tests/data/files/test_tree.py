@@ -191,7 +191,7 @@ def test_a_spool_for_which_there_is_no_room_is_an_error(tmp_path: Path, monkeypa
     path = pack_deflated(tmp_path / "set.zip")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     found = refusal(path, tmp_path / "spool")
-    assert "GB of it must be copied to" in found
+    assert "GB must be copied to" in found
     assert found.endswith("Make room there, or set TENCH_CACHE to a folder on a larger disk.")
 
 

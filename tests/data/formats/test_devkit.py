@@ -266,7 +266,7 @@ def test_a_line_that_is_no_class_number_is_an_error_with_its_line(tmp_path: Path
 def test_a_devkit_archive_without_one_of_its_files_is_an_error(tmp_path: Path, left_out: str, lacking: str) -> None:
     files = miniature.devkit_files()
     archive = miniature.devkit(tmp_path, {name: data for name, data in files.items() if not name.endswith(left_out)})
-    assert refusal(tmp_path).startswith(f"{archive}: has no file {lacking}, so it is no devkit of ILSVRC2012.")
+    assert refusal(tmp_path).startswith(f"{archive}: has no file {lacking}, so it is not a devkit of ILSVRC2012.")
     assert devkit.WOULD_DO in refusal(tmp_path)
 
 

@@ -143,7 +143,7 @@ def test_other_levels_are_refused_with_a_remedy() -> None:
         (matrix("<", 6, (2**31 - 1, 5), element("<", 9, bytes(8))), "the variable 'v' has 1 numbers, but the shape"),
         (matrix("<", 6, (-1, -1), element("<", 9, bytes(8))), "a variable has the shape (-1, -1)"),
         (matrix("<", 6, (1,) * 40, element("<", 9, bytes(8))), "a variable has the shape (1, 1, "),
-        (matrix("<", 6, (1, 1), element("<", 9, bytes(7))), "numbers of 8 bytes take 7 bytes"),
+        (matrix("<", 6, (1, 1), element("<", 9, bytes(7))), "7 bytes are not a whole number of 8-byte values"),
         (matrix("<", 6, (1, 1), element("<", 77, bytes(8))), "numbers have the type 77"),
         (matrix("<", 99, (1, 1)), "a variable is of the unknown class 99"),
         (matrix("<", 6, (1, 1)), "a variable ends before all its parts"),

@@ -169,16 +169,16 @@ def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("[[1], [2]", "is no JSON (Expecting ',' delimiter: line 1 column 10 (char 9))."),
-        ("[" * 100_000, "is no JSON (maximum recursion depth exceeded"),
-        ('{"a": []}', "holds a dict; a list of 50,000 is expected."),
+        ("[[1], [2]", "is not JSON (Expecting ',' delimiter: line 1 column 10 (char 9))."),
+        ("[" * 100_000, "is not JSON (maximum recursion depth exceeded"),
+        ('{"a": []}', "holds a dict; expected a list of 50,000."),
         ("[[1], 7]", "entry 1 (counted from 0) is 7; expected a list of whole numbers."),
         ('[["7"]]', "entry 0 (counted from 0) is ['7']; expected a list of whole numbers."),
         ("[[true]]", "entry 0 (counted from 0) is [True]; expected a list of whole numbers."),
         ("[[1.5]]", "entry 0 (counted from 0) is [1.5]; expected a list of whole numbers."),
-        ("[[], [999, 1000]]", "entry 1 (counted from 0) has label 1000; 0 to 999 are expected."),
-        ("[[-1]]", "entry 0 (counted from 0) has label -1; 0 to 999 are expected."),
-        (json.dumps([[]] * 50_001), "has 50,001 entries; 50,000, one per image."),
+        ("[[], [999, 1000]]", "entry 1 (counted from 0) has label 1000; expected 0 to 999."),
+        ("[[-1]]", "entry 0 (counted from 0) has label -1; expected 0 to 999."),
+        (json.dumps([[]] * 50_001), "has 50,001 entries; expected 50,000, one per image."),
     ],
 )
 def test_another_file_of_that_name_is_an_error(tmp_path: Path, text: str, error: str) -> None:

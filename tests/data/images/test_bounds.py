@@ -105,8 +105,9 @@ def test_scans_are_counted_in_a_header_that_decoders_read_in_another_way(junk: b
     fake = frame(0xC0, SIDE, SIDE, 1)[2:] + b"\xff\xda\0\x08\1\1\0\0\x3f\0"
     jump = struct.pack(">H", len(bomb) + 20)
     data = bomb[:2] + junk + jump + bomb[2:] + bytes(20) + fake
-    with pytest.raises(ImageError, match="JPEG of"):
+    with pytest.raises(ImageError) as refused:
         check_scans(data, SIDE, SIDE)
+    assert str(refused.value) == reason()
 
 
 def test_counting_scans_takes_nothing_of_small_and_sequential_images(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +380,7 @@ def test_segments_and_chunks_without_end_are_refused_and_the_data_of_a_png_is_no
     cmyk = encoded(part(8, 8).convert("CMYK"))
     with pytest.raises(ImageError) as refused:
         decode(cmyk[:2] + b"\xff\xe5\0\2" * 20_000 + cmyk[2:])
-    assert str(refused.value) == "damaged JPEG: 10,000 or more segments before its image"
+    assert str(refused.value) == "damaged JPEG: it has 10,000 or more segments before its image"
     plain = encoded(Image.fromarray(np.asarray(part(8, 8))), "PNG")
     with pytest.raises(ImageError) as refused:
         decode(plain[:33] + chunk(b"tEXt", b"a\0b") * 20_000 + plain[33:])

@@ -103,5 +103,5 @@ def test_without_jpegtran_one_is_told_what_to_install(
 
 
 def test_images_that_are_encoded_anew_need_no_second_rewriting() -> None:
-    with pytest.raises(UsageError, match="--addressable is for images that stay as they are"):
+    with pytest.raises(UsageError, match="--addressable is for images that are not re-encoded"):
         Options(how=Encoding(), addressable=True)

@@ -26,6 +26,7 @@ NUMBERED = Classes.numbered_to(2)
 PHOTO = part(24, 16)
 JPEG = encoded(PHOTO)
 LONGEST = "x" * 255
+TOO_LONG = "is too long for a file system (4,095 bytes with the path of the destination)"
 
 
 def table(folder: Path, *images: tuple[str, int] | tuple[str, int, bytes], classes: Classes = NAMED) -> Table:
@@ -215,11 +216,19 @@ def test_a_name_that_readers_leave_out_is_refused_except_in_records(tmp_path: Pa
     check_names([path], tmp_path, "text")
 
 
-@pytest.mark.parametrize("path", [f"cat/{LONGEST}x", f"{LONGEST}x/1.jpg", "é" * 128, f"{LONGEST}/" * 16 + "1.jpg"])
-def test_a_name_that_no_file_system_holds_is_refused(tmp_path: Path, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (f"cat/{LONGEST}x", "has a part of more than 255 bytes, too long for a file system"),
+        (f"{LONGEST}x/1.jpg", "has a part of more than 255 bytes, too long for a file system"),
+        ("é" * 128, "has a part of more than 255 bytes, too long for a file system"),
+        (f"{LONGEST}/" * 16 + "1.jpg", TOO_LONG),
+    ],
+)
+def test_a_name_that_no_file_system_holds_is_refused(tmp_path: Path, path: str, wrong: str) -> None:
     assert refusal([path], tmp_path) == (
-        f"The image {path!r} cannot be written under this name: it is too long for a file system (255 bytes a "
-        "part). Rename it in the source, or choose another layout (--to)."
+        f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or choose "
+        "another layout (--to)."
     )
     check_names([path], tmp_path, "text")
 
@@ -228,11 +237,16 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     check_names([f"{LONGEST}/{LONGEST}"], tmp_path, "file")
     (tmp_path / LONGEST).mkdir()
     (tmp_path / LONGEST / LONGEST).touch()
-    room = 4096 - len(str(tmp_path)) - 1
-    longest = "x/" * ((room - 1) // 2) + "x" * (1 + (room - 1) % 2)
+    room = 4095 - len(str(tmp_path)) - 1  # the final zero byte counts in PATH_MAX
+    longest = "/".join("y" * 99 for _ in range((room - 101) // 100))
+    longest += "/" + "y" * (room - len(longest) - 1)
     assert len(longest) == room
     check_names([longest], tmp_path, "file")
-    assert "is longer than a file system holds" in refusal([longest + "x"], tmp_path)
+    (tmp_path / longest).parent.mkdir(parents=True)
+    (tmp_path / longest).touch()
+    assert f"it {TOO_LONG}. Rename it" in refusal([longest + "y"], tmp_path)
+    with pytest.raises(OSError, match="File name too long"):
+        (tmp_path / f"{longest}y").touch()
 
 
 def test_names_that_differ_only_in_case_are_refused_where_the_disk_takes_them_for_the_same(

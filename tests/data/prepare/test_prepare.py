@@ -409,7 +409,7 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
     with pytest.raises(UsageError) as error:
         prepare(photos, dest)
     assert str(error.value) == (
-        f"{dest}: holds thesis.tex, and nothing is overwritten. Name a folder that is empty or does not exist."
+        f"{dest}: already holds thesis.tex, and nothing is overwritten. Name a folder that is empty or does not exist."
     )
     assert files(dest) == {"thesis.tex": hashlib.sha256(b"years").hexdigest()}
 
@@ -651,7 +651,7 @@ def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(p
     with pytest.raises(TenchError) as error:
         prepare(photos, tmp_path / "dest", options=Options(how=how))
     assert str(error.value).startswith(f"{photos / 'train/n03126707/cut.JPEG'}: ")
-    assert "With --bad skip it is left out, with --bad fix decoded as far as it goes" in str(error.value)
+    assert "Leave it out with --bad skip, or decode it as far as it goes with --bad fix." in str(error.value)
     prepare(photos, tmp_path / "dest", options=Options(how=how, bad="skip"))
     prepare(photos, tmp_path / "whole", options=Options(how=how, bad="skip"))
     assert files(tmp_path / "dest") == files(tmp_path / "whole")
@@ -704,7 +704,7 @@ def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: 
 
 
 def test_an_empty_image_is_told_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"empty\.JPEG: empty \(0 bytes\)\. With --bad skip they are left out"):
+    with pytest.raises(TenchError, match=r"empty\.JPEG: empty \(0 bytes\)\. Leave empty images out with --bad skip"):
         prepare(damaged, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 

@@ -114,7 +114,7 @@ def test_a_file_larger_than_an_image_is_read_is_a_bad_image(tmp_path: Path, bad:
     (tmp_path / "dog").mkdir()
     (tmp_path / "dog/0.jpg").write_bytes(JPEG)
     made = open_source(tmp_path).splits["train"]
-    reason = "40,000,000,000 bytes, and at most 1,073,741,824 are read as one image"
+    reason = "too large: 40,000,000,000 bytes; the limit for one image is 1,073,741,824"
     assert stored(made, 0, None, bad) == (None, reason)
     with pytest.raises(ImageError) as error:
         stored(made, 0, None, "fail")

@@ -252,7 +252,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
         mirrors = [own]
     for base in mirrors:
         if not _is_web_address(base):
-            raise UsageError(f"{base!r}: not an address to download from. It must begin with http:// or https://.")
+            raise UsageError(f"The mirror {base!r} is not a web address. It must begin with http:// or https://.")
     dest = Path(dest).expanduser()
     if dest.exists() and not dest.is_dir():
         raise UsageError(f"{dest}: is a file, but DEST must be a folder.")

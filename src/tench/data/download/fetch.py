@@ -261,7 +261,7 @@ def _begin(response: Any, address: str, part: _Part) -> None:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer)
         if not match or int(match[1]) != asked:
             part.clear()
-            raise _PassingError(f"asked for the file from byte {asked:,}, but it answers {answer!r}")
+            raise _PassingError(f"asked for the file from byte {asked:,}, but the server answered {answer!r}")
         if tag and part.mark(address) not in ("", tag):
             part.clear()
             raise _PassingError("the file has changed there")

@@ -204,7 +204,7 @@ class _Reader:
             raise _DamageError(f"numbers have the type {element.kind}")
         stored = np.dtype(self._order + _NUMBERS[element.kind])
         if len(element.data) % stored.itemsize:
-            raise _DamageError(f"{len(element.data):,} bytes are no whole number of {stored.itemsize}-byte values")
+            raise _DamageError(f"{len(element.data):,} bytes are not a whole number of {stored.itemsize}-byte values")
         return np.frombuffer(element.data, stored).astype(stored.newbyteorder("="), copy=False)
 
     def _text(self, element: _Element) -> str:

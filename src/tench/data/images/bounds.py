@@ -220,7 +220,7 @@ def _num_scans(data: bytes) -> int:
     """The number of scans of a JPEG; counting stops after MAX_SCANS."""
     found = list(segments(data))
     if not found or found[-1].marker != SCAN:
-        return data.count(b"\xff\xda")  # libjpeg skips more than this parser can, so count all
+        return min(data.count(b"\xff\xda"), MAX_SCANS + 1)  # libjpeg skips more than this parser can, so count all
     scans, at = 1, found[-1].end
     while scans <= MAX_SCANS and (marker := _CODED.search(data, at)):
         kind, begin = data[marker.start() + 1], marker.end()

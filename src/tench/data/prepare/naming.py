@@ -24,7 +24,7 @@ _SUFFIX_OF = {PILLOW_NAMES[name]: suffix for name, suffix in SUFFIXES.items()} |
     "JPEG2000": ".jp2",
     "AVIF": ".avif",
 }
-_MAX_FILE_BYTES, _MAX_PATH_BYTES = 255, 4096
+_MAX_FILE_BYTES, _MAX_PATH_BYTES = 255, 4095  # Linux: PATH_MAX is 4096 with the final zero byte
 _START_BYTES = 16
 
 
@@ -65,10 +65,10 @@ def check_names(
             wrong = f"holds a sign that ends a name there (one of {signs!r})"
         elif kind != "text" and any(map(_is_left_out, parts)):
             wrong = "has a part that readers leave out: it begins with a dot or is reserved by other programs"
-        elif kind == "file" and (
-            max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES or len(path.encode()) > room
-        ):
-            wrong = f"is too long for a file system ({_MAX_FILE_BYTES} bytes per part)"
+        elif kind == "file" and max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES:
+            wrong = f"has a part of more than {_MAX_FILE_BYTES} bytes, too long for a file system"
+        elif kind == "file" and len(path.encode()) > room:
+            wrong = f"is too long for a file system ({_MAX_PATH_BYTES:,} bytes with the path of the destination)"
         elif fold and seen.setdefault(path.casefold(), path) != path:
             wrong = f"and {seen[path.casefold()]!r} differ only in case, which {dest} does not distinguish"
         if wrong:

@@ -41,10 +41,11 @@ def refuse_empty(tables: Mapping[str, Table]) -> None:
     """Raise TenchError for images without a byte, which are bad whatever is done with them."""
     empty = [table.place(row) for table in tables.values() for row in np.flatnonzero(table.lengths == 0).tolist()]
     if empty:
-        more = f", and so are {len(empty) - 1:,} more" if len(empty) > 1 else ""
+        others = len(empty) - 1
+        more = f", and so {'is' if others == 1 else 'are'} {others:,} more" if others else ""
         raise TenchError(
-            f"{empty[0]}: empty (0 bytes){more}. Leave them out with --bad skip. 'tench check SOURCE' names every "
-            "bad image."
+            f"{empty[0]}: empty (0 bytes){more}. Leave empty images out with --bad skip. 'tench check SOURCE' names "
+            "every bad image."
         )
 
 
