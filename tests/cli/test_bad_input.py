@@ -372,7 +372,7 @@ def test_images_whose_names_tell_the_class_are_refused_with_the_option_on_a_line
     code, error = run("info", tmp_path / "set")
     assert code == 1
     assert error.splitlines()[2:] == [
-        "If the file names tell the class, cat (2), dog (2): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
+        "If the file names contain the class, cat (2), dog (2): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
         "Found:",
         "  ./  4 images: cat.0.png",
         "To classify them with a trained model: tench predict RUN FOLDER.",

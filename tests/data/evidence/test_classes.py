@@ -398,8 +398,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a domain called photo": (
         ("{art,photo}/{dog,elephant}/{0..2}.jpg",),
-        "SOURCE: its folders hold only folders, and these share their names: art (6 images), photo (6 images). Say "
-        "which folders are the classes:\n"
+        "SOURCE: its folders hold only folders, and these share their names: art (6 images), photo (6 images). "
+        "Choose the folders that are the classes:\n"
         "  dog, elephant, each from all of art, photo together: --classes-at 2\n"
         "  art, photo: --classes-at 1\n"
         "  dog, elephant of art alone: give SOURCE/art\n"
@@ -474,7 +474,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "the originals of all classes beside their copies": (
         ("{augmented,original}/{cat,dog}/{0..2}.jpg",),
         "SOURCE: its folders hold only folders, and these share their names: augmented (6 images), original (6 "
-        "images). Say which folders are the classes:\n"
+        "images). Choose the folders that are the classes:\n"
         "  cat, dog, each from all of augmented, original together: --classes-at 2\n"
         "  augmented, original: --classes-at 1\n"
         "  cat, dog of augmented alone: give SOURCE/augmented\n"

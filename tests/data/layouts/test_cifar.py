@@ -407,7 +407,9 @@ def test_two_archives_in_a_folder_are_a_question(tmp_path: Path) -> None:
 
 def test_a_single_batch_asks_for_the_folder_with_all_of_them(tmp_path: Path) -> None:
     folder = binary10(tmp_path / "set")
-    with pytest.raises(TenchError, match=r"lacks data_batch_1\.bin, .*Name the folder with all batches"):
+    with pytest.raises(
+        TenchError, match=r"is incomplete\. Missing: data_batch_1\.bin, .*Name the folder with all batches"
+    ):
         open_source(folder / "data_batch_2.bin")
 
 
@@ -441,7 +443,7 @@ def test_part_of_a_record_is_refused_with_counts(tmp_path: Path) -> None:
     folder = binary10(tmp_path / "set")
     file = folder / "data_batch_2.bin"
     file.write_bytes(file.read_bytes()[:-1000])
-    assert f"{file}: has 20,511 bytes, which is 6.67 records of 3,073 bytes, and should" in refusal(folder)
+    assert f"{file}: has 20,511 bytes, which is 6.67 records of 3,073 bytes, not a whole number" in refusal(folder)
     file.write_bytes(b"")
     assert "has 0 bytes" in refusal(folder)
 
@@ -472,8 +474,8 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
         ({"data": planes(crops(2)).astype(np.float32), "labels": [0, 1]}, "'data' is _Inert"),
         ({"data": crops(2), "labels": [0, 1]}, "'data' is uint8 of shape (2, 32, 32, 3)"),
         ({"data": planes(crops(2)), "labels": [0]}, "holds 2 images but 1 labels"),
-        ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is no list of numbers"),
-        ({"data": planes(crops(2))}, "'labels' is no list of numbers"),
+        ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is not a list of numbers"),
+        ({"data": planes(crops(2))}, "'labels' is not a list of numbers"),
         ({"data": planes(crops(2))[:0], "labels": []}, "holds no images"),
         ([1, 2], "holds a list, not a dictionary"),
     ],

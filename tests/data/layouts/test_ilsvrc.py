@@ -161,7 +161,7 @@ def test_a_devkit_beside_train_alone_gives_names_and_counts(tmp_path: Path) -> N
     assert dataset.notes == (
         "train has 21 images, the devkit counts 18; 3 classes differ: n01440764 has 4 of 3, n02092002 has 4 of 3, "
         "n02100735 has 4 of 3.",
-        "There is no split val: neither ILSVRC2012_img_val.tar nor a folder val is there.",
+        "There is no split val: neither ILSVRC2012_img_val.tar nor a folder val was found.",
     )
 
 
@@ -343,7 +343,7 @@ def test_the_archive_of_train_is_a_source_by_itself(tmp_path: Path) -> None:
     path = miniature.train_tar(tmp_path)
     dataset = read(path)
     assert found(dataset) == only("train")
-    assert dataset.notes == ("There is no split val: neither ILSVRC2012_img_val.tar nor a folder val is there.",)
+    assert dataset.notes == ("There is no split val: neither ILSVRC2012_img_val.tar nor a folder val was found.",)
     path.rename(tmp_path / "renamed.tar")
     assert read(tmp_path / "renamed.tar").fingerprint == dataset.fingerprint
 
@@ -355,7 +355,7 @@ def test_val_alone_has_the_classes_of_its_labels(tmp_path: Path) -> None:
     assert found(dataset) == only("val")
     assert dataset.classes.ids == tuple(sorted(set(VAL)))
     assert dataset.notes[1:] == (
-        "There is no split train: neither ILSVRC2012_img_train.tar nor a folder train is there.",
+        "There is no split train: neither ILSVRC2012_img_train.tar nor a folder train was found.",
     )
     miniature.devkit(tmp_path)
     assert read(tmp_path).classes.ids == tuple(sorted(CLASSES))
@@ -484,7 +484,7 @@ def test_two_forms_of_one_split_are_an_error_that_names_both(
     miniature.ilsvrc(tmp_path)
     make(tmp_path)
     assert refusal(tmp_path).startswith(f"{tmp_path}{first} and {tmp_path}{second} both hold the split ")
-    assert "Move one of them away" in refusal(tmp_path)
+    assert "Move one away: the archive, which needs no unpacking, or the unpacked images" in refusal(tmp_path)
 
 
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
@@ -573,14 +573,13 @@ def test_a_label_that_is_no_class_of_train_is_an_error_with_its_line(tmp_path: P
     miniature.val_tar(tmp_path)
     write(tmp_path, {"synset_labels.txt": miniature.synsets()})
     assert refusal(tmp_path) == (
-        f"{tmp_path}/synset_labels.txt, line 4: ILSVRC2012_val_00000004 is of class n02092002, which is not one of the "
-        f"5 "
-        "classes of train; 2 of 12 images of val are affected. Either classes of train are missing, or val belongs to "
-        "another set."
+        f"{tmp_path}/synset_labels.txt, line 4: ILSVRC2012_val_00000004 has the class n02092002, which is not one of "
+        "the 5 classes of train; 2 of 12 images of val are affected. Either classes of train are missing, or val "
+        "belongs to another set."
     )
     (tmp_path / "ILSVRC2012_img_val.tar").unlink()
     miniature.prepared_val(tmp_path / "val")
-    assert "val/n02092002/ILSVRC2012_val_00000004.JPEG: ILSVRC2012_val_00000004 is of class" in refusal(tmp_path)
+    assert "val/n02092002/ILSVRC2012_val_00000004.JPEG: ILSVRC2012_val_00000004 has the class" in refusal(tmp_path)
 
 
 def test_a_csv_with_a_class_that_nobody_knows_is_an_error_with_its_line(tmp_path: Path) -> None:
@@ -590,7 +589,7 @@ def test_a_csv_with_a_class_that_nobody_knows_is_an_error_with_its_line(tmp_path
     lines = (tmp_path / "LOC_val_solution.csv").read_text().splitlines()
     (line,) = (number for number, text in enumerate(lines, start=1) if "n99999999" in text)
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000012 is of class n99999999"
+        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000012 has the class n99999999"
     )
 
 

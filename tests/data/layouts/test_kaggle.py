@@ -127,7 +127,9 @@ def test_the_numbers_in_the_lists_are_never_labels(tmp_path: Path, source: str) 
     write(tmp_path, miniature.kaggle_images() | miniature.kaggle_lists())
     write(tmp_path, {"LOC_sample_submission.csv": miniature.kaggle_texts()["LOC_sample_submission.csv"]})
     message = refusal(tmp_path / source)
-    assert message.startswith(f"{tmp_path}/ILSVRC/Data/CLS-LOC/val: the images of val are here without labels")
+    assert message.startswith(
+        f"{tmp_path}/ILSVRC/Data/CLS-LOC/val: the images of val are here, but their labels are in a separate file."
+    )
     assert message.endswith(f"one of these: {devkit.WOULD_DO}.")
 
 
@@ -225,7 +227,7 @@ def test_a_csv_with_an_unknown_class_is_an_error_with_its_line(tmp_path: Path) -
     lines = (tmp_path / "LOC_val_solution.csv").read_text().splitlines()
     (line,) = (number for number, text in enumerate(lines, start=1) if text.startswith(image_name("val", 3)))
     assert refusal(tmp_path) == (
-        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000003 is of class n00000001, which is not "
+        f"{tmp_path}/LOC_val_solution.csv, line {line}: ILSVRC2012_val_00000003 has the class n00000001, which is not "
         f"one of the 6 classes of train; 3 of 12 images of val are affected. Either classes of train are missing, or "
         f"val belongs to another set."
     )

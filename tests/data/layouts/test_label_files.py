@@ -141,8 +141,8 @@ def test_a_kaggle_competition_has_test_images_without_labels(folder: Folder) -> 
     assert found == {"train": train, "test": {f"test_images/{number:012x}.png": None for number in (90, 91)}}
     assert notes == [
         "train.csv: the labels come from column 'diagnosis'.",
-        "Nothing names the classes of the lists: they are numbers only.",
-        "2 images in test_images/ are in no list: they are test, without labels.",
+        "The classes of the lists are only numbers.",
+        "2 images in test_images/ are in no list: they become test, without labels.",
     ]
 
 
@@ -469,7 +469,7 @@ def test_a_list_of_val_beside_class_folders_of_train_is_refused_with_the_command
     assert str(error.value) == (
         f"{folder.path}/val.csv: lists 2 of 5 images; the others are in 2 folders (train/cat, train/dog). To train on "
         f"the folders and validate on the list: tench train {folder.path}/train --val {folder.path}/val.csv. If the "
-        "folders are the classes, say --label folder; to read only the listed images, --label label."
+        "folders are the classes, give --label folder; to read only the listed images, --label label."
     )
 
 

@@ -104,8 +104,8 @@ def test_nnablas_lists_give_wordnet_ids_and_the_keys_of_class_folders(tmp_path: 
     }
     assert dataset.notes == (
         f"{tmp_path}/set/train_label: its class numbers are named after the folders of the images.",
-        f"{tmp_path}/set/val_label: its numbers are the positions of the sorted WordNet ids, counted from 0, as the "
-        "first validation images tell.",
+        f"{tmp_path}/set/val_label: its numbers are the positions of the sorted WordNet ids, counted from 0, "
+        "judging by the first validation images.",
     )
 
 
@@ -195,7 +195,7 @@ def test_too_few_or_contradicting_validation_images_tell_no_numbering(
     assert dataset.classes.numbered
     assert len(dataset.classes) == 971
     assert dataset.splits["val"].keys() == sorted(map(val_name, numbers))
-    assert ("none of the numberings known" in dataset.notes[0]) == (len(numbers) == 3)
+    assert ("match no known numbering" in dataset.notes[0]) == (len(numbers) == 3)
 
 
 def test_two_lists_that_count_differently_are_each_read_as_they_count_which_is_said(tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_two_lists_that_count_differently_are_each_read_as_they_count_which_is_s
     dataset = read(path)
     assert listing(dataset, "val") == {f"{wnid}/{val_name(at)}": wnid for at, wnid in enumerate(VAL_WNIDS, start=1)}
     assert dataset.notes[-1] == (
-        f"{path}/val_label counts differently from {path}/train_label: 490 is n01751748, and there {other}. Each is "
-        f"read by its own numbering."
+        f"{path}/val_label counts differently from {path}/train_label: 490 is n01751748 in the first and "
+        f"{other} in the second. Each is read by its own numbering."
     )
 
 
@@ -418,7 +418,7 @@ def test_images_that_are_not_there_are_one_error_with_count_line_and_path(tmp_pa
             f"give their folder with --images FOLDER."
         )
     write(path / "train.txt", "a/1.jpg 0", "a/3.jpg 1")
-    assert f"there is no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. It is a folder." in refusal(
+    assert f"line 2: no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. It is a folder." in refusal(
         path
     )
 
@@ -426,7 +426,7 @@ def test_images_that_are_not_there_are_one_error_with_count_line_and_path(tmp_pa
 def test_a_missing_image_of_mxnets_list_may_be_in_the_record_file(tmp_path: Path) -> None:
     path = write(tmp_path / "x.lst", "4\t1.000000\tc/1.png", "0\t0.000000\td/2.png")
     make(tmp_path, "x.rec")
-    assert "Perhaps the images are in x.rec: give that." in refusal(path)
+    assert "Perhaps the images are in x.rec. Give that file." in refusal(path)
 
 
 def test_images_in_no_list_are_counted(tmp_path: Path) -> None:
@@ -651,7 +651,7 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
     ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
     ("label_to_content.json", "[", "should be JSON such as"),
     ("classes.txt", "ant\n\nbee\n", "line 2: is empty, but each line is a class, in order."),
-    ("labels.txt", "1: ant\n2: bee\n", "line 1: is numbered 1, but its position is 0. Sort the lines"),
+    ("labels.txt", "1: ant\n2: bee\n", "line 1: has the number 1, but its position is 0. Sort the lines"),
 ])  # fmt: skip
 def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")

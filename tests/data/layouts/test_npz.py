@@ -146,8 +146,8 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     "several labels": (
         {"images": images(2, 8, 8), "labels": np.array([[1, 1, 0], [0, 0, 1]])},
         "set.npz/labels.npy (in {path} at byte 376): has 3 columns, and row 0 is [1, 1, 0]: exactly one column of a "
-        "row should be 1. 1 of the 2 rows are affected. Images with several labels or none cannot be read from arrays: "
-        "name another array with --keys label=NAME.",
+        "row should be 1. 1 of the 2 rows are affected. Images with several labels or none cannot be read from arrays. "
+        "Name another array with --keys label=NAME.",
     ),
     "fractions": (
         {"images": images(2, 8, 8), "labels": np.array([0.5, 1.0])},

@@ -741,8 +741,7 @@ def test_a_record_that_the_list_lacks_is_an_error(tmp_path: Path, ids: tuple[int
     row, count = (1, 1) if ids else (0, 3)
     assert refusal(path) == (
         f"{path}: the record at byte {88 * row} (id {(3, 8)[row]}) has no line in {tmp_path}/a.lst; {count} of the 3 "
-        "records are affected. The list is of another file: put the one it was packed from there, or move this one "
-        "away."
+        "records are affected. The list belongs to another file. Replace it with the right one, or move it away."
     )
 
 

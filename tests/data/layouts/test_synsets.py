@@ -158,7 +158,7 @@ def test_any_classes_in_any_order_are_found(
             "21,841 classes, 14,197,121 images: by its classes this is ImageNet-21K as issued in fall 2011 "
             "(fall11_whole.tar), but that has 14,197,122 images.",
         ),
-        (21_840, 14_197_122, "21,840 classes, 14,197,122 images: a set that is not known here; "),
+        (21_840, 14_197_122, "21,840 classes, 14,197,122 images: an unknown set; "),
     ],
 )
 def test_known_sets_are_named_by_their_counts(num_classes: int, num_images: int, note: str) -> None:

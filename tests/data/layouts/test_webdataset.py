@@ -361,7 +361,7 @@ def test_class_names_that_are_not_unique_do_not_become_ids(tmp_path: Path) -> No
         ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is already in line 1."),
         (
             "1 cat\n2 dog\n",
-            "line 1: is numbered 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
+            "line 1: has the number 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
             "numbers.",
         ),
     ],
@@ -620,7 +620,7 @@ def test_a_json_that_is_no_object_is_an_error(tmp_path: Path, text: bytes, why: 
 @pytest.mark.parametrize("label", [True, 1.5, [1], {}, "", "a\nb"])
 def test_a_label_in_json_of_another_kind_is_none(tmp_path: Path, label: object) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", described={"label": label})))
-    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')}: has no label: a .cls, or a .json")
+    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')}: has no label: expected a .cls, or a .json")
 
 
 @pytest.mark.parametrize("label", [-2, 2**70])

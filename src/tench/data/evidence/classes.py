@@ -503,7 +503,7 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     are_ids = all(len(set(map(without_digits, inner[name]))) == 1 and words_of(inner[name][0]) for name in deep)
     is_mixed = len(holds_files) * 2 >= len(names) and not any(map(split_of, names))
     if is_mixed or (are_ids and not is_shared):
-        return [f"Some class folders hold only folders, whose images belong to the class: {some(deep, 3)}."]
+        return [f"Some class folders hold only folders. Their images belong to the class: {some(deep, 3)}."]
     raise TenchError(*_question(where, by_class, is_shared, lead, depth))
 
 

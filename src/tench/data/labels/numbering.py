@@ -217,8 +217,8 @@ def _otherwise(own: _Told, listed: Listed, told: _Told, source: Listed) -> list[
     if number is None:
         return []
     return [
-        f"{listed.where} counts differently from {source.where}: {number} is {own[number]}, there {told[number]}. "
-        "Each is read by its own numbering."
+        f"{listed.where} counts differently from {source.where}: {number} is {own[number]} in the first "
+        f"and {told[number]} in the second. Each is read by its own numbering."
     ]
 
 

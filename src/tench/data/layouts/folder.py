@@ -462,7 +462,7 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
     if len(ids) < 2:
         raise UsageError(
             f"{tree.root}: --label-from '{said}' finds the same class {ids[0]!r} in all {len(found[defining][1]):,} "
-            "file names. A classifier needs at least two classes: change the pattern."
+            "file names. A classifier needs at least two classes. Change the pattern."
         )
     index = {name: label for label, name in enumerate(ids)}
     for split, (_, labels) in found.items():
@@ -535,7 +535,7 @@ def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, class
     if missing := line_of.keys() - set(names):
         number, name = min((line_of[name][0], name) for name in missing)
         raise TenchError(
-            f"{where}, line {number}: there is no image {name}; {len(missing)} of the {len(line_of)} images that "
+            f"{where}, line {number}: no image {name}; {len(missing)} of the {len(line_of)} images that "
             "it names are missing. Perhaps not everything was unpacked."
         )
     wnids = [line_of[name][1] for name in names]
@@ -661,7 +661,7 @@ def _is_class_list(tree: Tree, name: str, classes: Classes) -> bool:
 
 
 def _no_images(tree: Tree) -> TenchError:
-    text = f"{tree.root}: holds no images. A folder of class folders with images in them is expected."
+    text = f"{tree.root}: holds no images. Expected a folder of class folders with images in them."
     return TenchError(text, *_found(tree))
 
 
@@ -688,7 +688,7 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
     if suggested := label_names.suggestion(names):
         pattern, labels = suggested
         shown = some([f"{label} ({count:,})" for label, count in labels.most_common()], 4)
-        hint = [f"If the file names tell the class, {shown}: --label-from '{pattern}'"]
+        hint = [f"If the file names contain the class, {shown}: --label-from '{pattern}'"]
     return TenchError(text, *hint, *_found(tree), "To classify them with a trained model: tench predict RUN FOLDER.")
 
 
