@@ -379,7 +379,7 @@ def test_an_error_of_the_reader_ends_the_pass_at_once(
 
     def read(pread: Pread) -> None:
         pread(512, 0)
-        assert threads_of_this_process() == before + 3
+        assert threads_of_this_process() > before  # how many of the three have begun by now is up to the machine
         raise TenchError("no tar archive")
 
     before = settled_threads()
