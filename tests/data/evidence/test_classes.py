@@ -359,12 +359,17 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("cat", "dog")},
         ("No folder is named like a split, so all images are train.", "train has no images of 1 class: bird."),
     ),
+    "a hidden class in each split, beside a single other": (
+        ("{train,val}/{.net,java}/{0..2}.jpg",),
+        {"train": {".net": 3, "java": 3}, "val": {".net": 3, "java": 3}},
+        ("Hidden folders that hold images beside the class folders are classes too: train/.net, val/.net.",),
+    ),
     "a hidden class": (
         ("{.net,java,python}/{0..2}.png", ".cache/0.png", ".ipynb_checkpoints/0.png", "java/.thumbs/0.png"),
         {"train": each(".net", "java", "python")},
         (
             "No folder is named like a split, so all images are train.",
-            ".net is hidden, but holds images beside the class folders, so it is a class too.",
+            "Hidden folders that hold images beside the class folders are classes too: .net.",
         ),
     ),
     "a list of noisy labels beside the splits (Imagewoof)": (

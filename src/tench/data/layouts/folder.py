@@ -96,11 +96,15 @@ def _read(tree: Tree) -> Contents:
     if options.label_from is not None:
         contents, class_paths = _by_file_names(tree, by_split, options.label_from), set[str]()
     else:
-        contents, class_paths = _by_folders(tree, root, by_split, class_at)
+        try:
+            contents, class_paths = _by_folders(tree, root, by_split, class_at)
+        except TenchError:  # perhaps for lack of the classes that are hidden
+            folders = {place.folder.path for places in by_split.values() for place in places}
+            if not (hidden := _hidden_classes(tree, folders)):
+                raise
+            return _with_hidden(tree, hidden)
         if hidden := _hidden_classes(tree, class_paths):
-            found = _read(tree.revealed(hidden))
-            note = f"{some(hidden)} is hidden, but holds images beside the class folders, so it is a class too."
-            return dataclasses.replace(found, notes=[*found.notes, note])
+            return _with_hidden(tree, hidden)
     left_out += contents.left_out
     label_files, others = _other_files(tree, root, class_paths, contents.classes)
     if list(by_split) == [TRAIN] and not is_told:
@@ -110,6 +114,12 @@ def _read(tree: Tree) -> Contents:
     return dataclasses.replace(
         contents, stamp=list(tree.stamp), notes=notes, outline=outline, left_out=evidence.merged(left_out)
     )
+
+
+def _with_hidden(tree: Tree, hidden: Sequence[str]) -> Contents:
+    found = _read(tree.revealed(hidden))
+    note = f"Hidden folders that hold images beside the class folders are classes too: {some(hidden)}."
+    return dataclasses.replace(found, notes=[*found.notes, note])
 
 
 def _below(tree: Tree, folder: str) -> Tree:
