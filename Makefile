@@ -36,7 +36,7 @@ demo: install
 test: install lint types
 	cd $(ROOT) && $(BIN)/python -m pytest -q
 
-# As in the tests, but with 100,000 changes for each reader instead of 40: about half an hour each.
+# As in the tests, but with 100,000 changes for each reader instead of 40.
 fuzz: install
 	cd $(ROOT) && TENCH_FUZZ=100000 $(BIN)/python -m pytest -q tests/fuzz
 
