@@ -37,7 +37,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def brief_notes(dataset: Dataset) -> list[str]:
-    """The notes for a reader who knows the source: files as seen from it, and what is said of several files once."""
+    """The notes for a reader who knows the source: paths relative to it, and one note for files that share it."""
     heads: dict[str, list[str]] = {}
     for note in dataset.notes:
         for source in dataset.source.split(" + "):

@@ -18,7 +18,7 @@ PACKAGED = Path(__file__).parent / "recipes"
 
 _MAX_BYTES = 2**20
 _MAX_VALUES = 10_000
-"""Of a recipe's file, with what aliases repeat; a whole recipe has about 90."""
+"""The most values in a recipe file, repetitions by aliases included; a whole recipe has about 90."""
 
 _LIKE = "like"
 """The key of a file that names the packaged recipe which it differs from."""

@@ -89,7 +89,7 @@ def _network_of(found: StateFile) -> tuple[str | None, str | None]:
 
 
 def _names_in(arch: str) -> set[str]:
-    """Of the weights of a network."""
+    """The names of a network's weights."""
     return usual_dry_run(arch, lambda network, _: _names(network.state_dict()))
 
 

@@ -83,7 +83,7 @@ def _write(dataset: Dataset, certificate: Certificate) -> Path:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """Of a certificate as JSON, so that a damaged file does not call other images bad."""
+    """The digest of a certificate's JSON, so that a damaged file does not call other images bad."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -44,7 +44,7 @@ class LabelFile:
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """A list whose images have been looked for: by their names from the tree's root, None where there is none."""
+    """A list and the names of its images from the tree's root; None for each image that was not found."""
 
     source: LabelFile
     listed: Listed

@@ -69,7 +69,7 @@ FOLDER = "folder"
 _CONTAINERS = (".tar", ".tgz", ".gz", ".zip", ".rec", ".parquet", ".arrow")
 _NO_LABEL = -1
 _MOST_NAMES_BYTES = 2**20
-"""Of a JSON file beside a list that may name its classes."""
+"""The largest JSON file beside a list that is tried as a list of class names."""
 
 
 def recognise(tree: Tree) -> bool:

@@ -130,7 +130,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _with_neighbours(tree: Tree) -> Tree:
-    """Of a single idx file the tree of its whole set: the files of the same folder and title. Else the same tree."""
+    """For a single idx file, the tree of its set: the files of the same folder and title. Otherwise the same tree."""
     if len(tree) != 1 or not (file := _parsed(tree.names[0])) or tree.path(0) != tree.source:
         return tree
     beside, hits = [], dict.fromkeys(tree.options.exclude, 0)

@@ -35,7 +35,7 @@ _FEWEST_PIXELS = 64
 _MOST_PIXELS = 3 * 256 * 256
 _HEAD_BYTES = 2**21
 _MOST_BYTES = 2**31
-"""Of a file: its pixels are in memory before they are copied to the cache."""
+"""The largest file: its pixels are in memory before they are copied to the cache."""
 _MOST_FILES = 100
 """More CSV files than this are annotations of images."""
 _USPS, _SEMEION = re.compile(r"usps(?:\.t)?(?:\.bz2)?"), "semeion.data"
@@ -205,7 +205,7 @@ def _scaled(values: npt.NDArray[np.float64]) -> Pixels:
 
 
 def _shape(num_pixels: int) -> tuple[int, int, int] | None:
-    """(height, width, channels) of a square image of so many numbers; None if there is none."""
+    """(height, width, channels) of the square image with this number of values; None if no square has it."""
     for channels in (1, 3):
         side = math.isqrt(num_pixels // channels)
         if side * side * channels == num_pixels <= _MOST_PIXELS:
