@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
     from tench.training.fit import fit
-    from tench.training.options import Options
+    from tench.training.options import TrainOptions
     from tench.training.recipe import Recipe
     from tench.training.recipe_file import load_recipe
     from tench.weights.load import load
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Options",
     "Recipe",
     "TenchError",
+    "TrainOptions",
     "evaluate",
     "fit",
     "load",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Options": ("tench.training.options", "Options"),
+    "TrainOptions": ("tench.training.options", "TrainOptions"),
     "Recipe": ("tench.training.recipe", "Recipe"),
     "TenchError": ("tench.errors", "TenchError"),
     "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),

@@ -32,3 +32,8 @@ def nearest(word: str, known: list[str]) -> str:
 def some(names: Sequence[str], at_most: int = 5) -> str:
     """The first few of many names, for a message: "a, b, c, d, e, ... (1,000 in all)"."""
     return ", ".join(names[:at_most]) + (f", ... ({len(names):,} in all)" if len(names) > at_most else "")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 image", "2,000 images"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -568,3 +568,15 @@ def test_classes_that_differ_only_in_case_are_named_in_a_note_but_single_letters
         "No folder is named like a split, so all images are train.",
         "Some classes differ only in case: Dog and dog. If they are one class, rename them.",
     )
+
+
+def test_a_dataset_that_is_open_is_a_source_too_but_takes_no_more_options() -> None:
+    dataset = open_source("digits", val_per_class=0)
+    assert open_source(dataset) is dataset
+    assert dataset.parts == ("digits",)
+    with pytest.raises(UsageError) as caught:
+        open_source(dataset, label="breed")
+    assert str(caught.value) == (
+        "digits: the dataset is already open, so options for reading it have no effect. Pass them to open_source with "
+        "the path instead."
+    )

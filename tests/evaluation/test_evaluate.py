@@ -30,14 +30,14 @@ from tench.evaluation.evaluate import (
 from tench.input.loader import Batch
 from tench.run import Run
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.recipe import Recipe
 from tench.weights.own import NOT_FINITE, Classifier, ModelCard, Normalise, load
 
 CPU = torch.device("cpu")
 PLAIN = Normalise((0.0,), (1.0,), CPU)
 QUICK = Recipe().replace(arch="mlp", epochs=3, batch_size=8, lr=0.02, precision="fp32", image_size=8)
-OPTIONS = Options(device="cpu", threads=1)
+OPTIONS = TrainOptions(device="cpu", threads=1)
 CLASSES = "a b c d"
 
 
@@ -386,7 +386,7 @@ def test_a_folder_that_the_model_was_not_trained_on_is_evaluated_whole(trained: 
 def test_a_training_set_that_has_changed_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "set", CLASSES, 10)
     recipe = Recipe().replace(arch="mlp", image_size=8, epochs=1, batch_size=8)
-    run = fit(tmp_path / "set", recipe=recipe, run=tmp_path / "run", options=Options(device="cpu"))
+    run = fit(tmp_path / "set", recipe=recipe, run=tmp_path / "run", options=TrainOptions(device="cpu"))
     assert evaluate_source(run.folder)[1].images == 4
     (tmp_path / "set/a/more.png").write_bytes((tmp_path / "set/a/0.png").read_bytes())
     with pytest.raises(TenchError, match="has changed since the model was trained on it"):

@@ -8,7 +8,7 @@ from torch import nn
 from tench.errors import UsageError
 from tench.models import create, describe, find
 from tench.models.apm5 import build, names
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 
 
 # Counted by Keras 3.15 on the repository's networks: numbers that are trained, and all variables.
@@ -66,7 +66,7 @@ def test_there_are_ten_networks_without_options() -> None:
     assert len(names()) == 10
     assert {name.removeprefix("apm5:") for name in find("apm5:*")} == set(names())
     assert describe("apm5:resnet50_v2").source == "apm5"
-    for options, name in ((Options(dropout=0.1), "dropout"), (Options(drop_path=0.1), "drop_path")):
+    for options, name in ((ModelOptions(dropout=0.1), "dropout"), (ModelOptions(drop_path=0.1), "drop_path")):
         with pytest.raises(UsageError, match=rf"apm5:resnet18_v2 has no {name} to set to 0\.1: leave it out\."):
             create("apm5:resnet18_v2", num_classes=10, image_size=64, options=options)
 

@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d
 from tench.errors import UsageError
 from tench.models import create
 from tench.models.blurpool import add_blur, add_blurpool
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 
 
 def test_the_input_of_a_convolution_is_blurred_by_the_binomial_filter() -> None:
@@ -22,7 +22,7 @@ BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]])[Non
 
 
 def test_a_resnet_blurs_before_its_six_convolutions_of_stride_2_but_not_before_the_stem() -> None:
-    network = create("resnet50", num_classes=10, image_size=96, options=Options(blurpool=True))
+    network = create("resnet50", num_classes=10, image_size=96, options=ModelOptions(blurpool=True))
     blurred = [name for name, module in network.named_modules() if "blur" in dict(module.named_buffers(recurse=False))]
     stages = ("layer2", "layer3", "layer4")
     assert blurred == [f"{stage}.0.{conv}" for stage in stages for conv in ("conv2", "downsample.0")]
@@ -30,7 +30,7 @@ def test_a_resnet_blurs_before_its_six_convolutions_of_stride_2_but_not_before_t
 
 def test_its_weights_are_those_of_the_network_without() -> None:
     plain = create("resnet18", num_classes=10, image_size=96)
-    blurred = create("resnet18", num_classes=10, image_size=96, options=Options(blurpool=True))
+    blurred = create("resnet18", num_classes=10, image_size=96, options=ModelOptions(blurpool=True))
     blurred.load_state_dict(plain.state_dict())
     assert not torch.equal(plain.eval()(torch.ones(1, 3, 96, 96)), blurred.eval()(torch.ones(1, 3, 96, 96)))
 
@@ -40,7 +40,7 @@ def test_a_convolution_that_pads_or_scales_in_its_own_way_still_does(arch: str) 
     torch.manual_seed(0)
     plain = create(arch, num_classes=10, image_size=96).eval()
     torch.manual_seed(0)
-    blurred = create(arch, num_classes=10, image_size=96, options=Options(blurpool=True)).eval()
+    blurred = create(arch, num_classes=10, image_size=96, options=ModelOptions(blurpool=True)).eval()
     for module in blurred.modules():
         if "blur" in dict(module.named_buffers(recurse=False)):
             identity = torch.zeros(3, 3)
@@ -56,4 +56,4 @@ def test_convolutions_of_few_channels_stay() -> None:
 
 def test_a_network_without_such_convolutions_is_a_named_error() -> None:
     with pytest.raises(UsageError, match="lenet has no convolution of stride 2"):
-        create("lenet", num_classes=10, image_size=28, channels=1, options=Options(blurpool=True))
+        create("lenet", num_classes=10, image_size=28, channels=1, options=ModelOptions(blurpool=True))

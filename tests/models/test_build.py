@@ -10,7 +10,7 @@ from torch import nn
 from tench.compat import import_timm, import_torchvision
 from tench.errors import UsageError
 from tench.models import create, stem_note
-from tench.models.source import Options
+from tench.models.source import ModelOptions as Options
 
 models: Any = import_torchvision().models
 
@@ -201,16 +201,32 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
 @pytest.mark.parametrize(
     ("arch", "options", "words"),
     [
-        ("resnet50", Options(drop_path=0.1), "resnet50 has no drop_path in torchvision; timm:resnet50 may have it."),
+        (
+            "resnet50",
+            Options(drop_path=0.1),
+            "resnet50 has no drop_path in torchvision; timm:resnet50 may have it.",
+        ),
         ("vit_b_16", Options(drop_path=0.1), "vit_b_16 has no drop_path in torchvision. Leave that out"),
-        ("mobilenet_v3_small", Options(drop_path=0.1), "mobilenet_v3_small has no drop_path in torchvision. Leave"),
+        (
+            "mobilenet_v3_small",
+            Options(drop_path=0.1),
+            "mobilenet_v3_small has no drop_path in torchvision. Leave",
+        ),
         (
             "densenet121",
             Options(dropout=0.1),
             "densenet121 has no dropout in torchvision; timm:densenet121 may have it.",
         ),
-        ("vit_b_16", Options(dropout=0.1), "vit_b_16 has no dropout before its last layer in torchvision. Leave that"),
-        ("swin_t", Options(dropout=0.1), "swin_t has no dropout before its last layer in torchvision. Leave that out"),
+        (
+            "vit_b_16",
+            Options(dropout=0.1),
+            "vit_b_16 has no dropout before its last layer in torchvision. Leave that",
+        ),
+        (
+            "swin_t",
+            Options(dropout=0.1),
+            "swin_t has no dropout before its last layer in torchvision. Leave that out",
+        ),
         ("maxvit_t", Options(dropout=0.1), "maxvit_t has no dropout in torchvision. Leave that out"),
         ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path in timm."),
         ("resnet20", Options(dropout=0.1), "resnet20 has no dropout to set to 0.1: leave it out."),

@@ -13,7 +13,7 @@ from tench.errors import UsageError
 from tench.models import create, describe
 from tench.models.edgeai import build, names, strides_for
 from tench.models.macs import count_macs
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 
 FIXED = ("shufflenetv2_x1p0", "shufflenetv2_x1p5", "vgg16_x1")
 STRIDED = [name for name in names() if name not in FIXED]
@@ -23,7 +23,7 @@ TWOS = (2, 2, 2, 2, 2)
 
 def on_meta(arch: str, image_size: int = 224, **options: Any) -> nn.Module:
     with torch.device("meta"):
-        return build(arch, num_classes=1000, image_size=image_size, channels=3, options=Options(**options))
+        return build(arch, num_classes=1000, image_size=image_size, channels=3, options=ModelOptions(**options))
 
 
 def last_map(network: nn.Module, image_size: int) -> tuple[int, ...]:
@@ -186,13 +186,13 @@ def test_without_strides_they_follow_the_images_size() -> None:
 @pytest.mark.parametrize("arch", FIXED)
 def test_networks_with_fixed_strides_refuse_others(arch: str) -> None:
     with pytest.raises(UsageError, match=rf"edgeai:{arch} has no strides to set to 1 1 1 2 2: leave it out\."):
-        create(f"edgeai:{arch}", num_classes=10, image_size=64, options=Options(strides=(1, 1, 1, 2, 2)))
+        create(f"edgeai:{arch}", num_classes=10, image_size=64, options=ModelOptions(strides=(1, 1, 1, 2, 2)))
 
 
 @pytest.mark.parametrize("strides", [(1, 2), (2, 2, 2, 2, 3), ()])
 def test_other_than_five_strides_of_1_or_2_are_refused(strides: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="edgeai:resnet18_x1 takes five strides of 1 or 2, not"):
-        create("edgeai:resnet18_x1", num_classes=10, image_size=64, options=Options(strides=strides))
+        create("edgeai:resnet18_x1", num_classes=10, image_size=64, options=ModelOptions(strides=strides))
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_dropout_is_off_except_in_v3_and_can_be_asked_for(arch: str, rate: float
 
 
 @pytest.mark.parametrize(
-    ("options", "name"), [(Options(dropout=0.1), "dropout"), (Options(drop_path=0.1), "drop_path")]
+    ("options", "name"), [(ModelOptions(dropout=0.1), "dropout"), (ModelOptions(drop_path=0.1), "drop_path")]
 )
-def test_a_resnet_has_no_rates(options: Options, name: str) -> None:
+def test_a_resnet_has_no_rates(options: ModelOptions, name: str) -> None:
     with pytest.raises(UsageError, match=rf"edgeai:resnet50_x1 has no {name} to set to 0\.1: leave it out\."):
         create("edgeai:resnet50_x1", num_classes=10, image_size=64, options=options)
 

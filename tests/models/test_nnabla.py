@@ -11,7 +11,7 @@ from tench.compat import import_torchvision
 from tench.errors import UsageError
 from tench.models import create, describe, find
 from tench.models.nnabla import ClippedLinear, build, names, usual_input
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 
 EFFICIENTNETS = [f"efficientnet_{scale}" for scale in ("b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "l2")]
 
@@ -135,16 +135,16 @@ def test_a_network_without_dropout_refuses_a_rate(arch: str) -> None:
         network = build(arch, num_classes=10, image_size=64, channels=3)
     assert not any(isinstance(module, nn.Dropout) and module.p > 0 for module in network.modules())
     with pytest.raises(UsageError, match=rf"nnabla:{arch} has no dropout to set to 0\.1: leave it out\."):
-        create(f"nnabla:{arch}", num_classes=10, image_size=64, options=Options(dropout=0.1))
+        create(f"nnabla:{arch}", num_classes=10, image_size=64, options=ModelOptions(dropout=0.1))
 
 
 def test_only_an_efficientnet_has_stochastic_depth() -> None:
     with pytest.raises(UsageError, match=r"nnabla:mobilenet_v2 has no drop_path to set to 0\.1: leave it out\."):
-        create("nnabla:mobilenet_v2", num_classes=10, image_size=64, options=Options(drop_path=0.1))
+        create("nnabla:mobilenet_v2", num_classes=10, image_size=64, options=ModelOptions(drop_path=0.1))
 
 
 def test_rates_that_are_asked_for_take_the_place_of_its_own() -> None:
-    options = Options(dropout=0.6, drop_path=0.1)
+    options = ModelOptions(dropout=0.6, drop_path=0.1)
     with torch.device("meta"):
         network = create("nnabla:efficientnet_b0", num_classes=10, image_size=64, options=options)
     kinds = {type(module).__name__: module.p for module in network.modules() if hasattr(module, "p")}

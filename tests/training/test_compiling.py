@@ -14,14 +14,14 @@ from torch import nn
 
 from tench.training import compiling, plan
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
 
 CPU = torch.device("cpu")
 SOURCE = "synthetic:images=32,size=8,classes=4,val=8,format=pixels"
 SMALL = Recipe().replace(arch="mlp", epochs=2, batch_size=8, lr=0.02, precision="fp32")
-OPTIONS = Options(device="cpu", threads=1, save_every_seconds=0.0)
+OPTIONS = TrainOptions(device="cpu", threads=1, save_every_seconds=0.0)
 
 
 class Compiled(nn.Module):

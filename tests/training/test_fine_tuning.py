@@ -18,7 +18,7 @@ from tench.errors import TenchError, UsageError
 from tench.run import Run
 from tench.training import loop as loop_module
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.recipe import IMAGENET_MEAN, Recipe
 from tench.training.recipe_file import load_recipe
 from tench.weights.own import read_card
@@ -34,7 +34,7 @@ FIRST: dict[str, Any] = {
     "channel_order": "bgr",
 }
 QUICK = Recipe().replace(epochs=1, batch_size=8, lr=0.01, precision="fp32", compile="off", train_view="pad-crop")
-OPTIONS = Options(device="cpu", threads=1, save_every_seconds=0.0)
+OPTIONS = TrainOptions(device="cpu", threads=1, save_every_seconds=0.0)
 
 
 @pytest.fixture(scope="module")

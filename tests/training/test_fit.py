@@ -35,7 +35,7 @@ from tench.training import loop as loop_module
 from tench.training import network as network_module
 from tench.training import plan
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.plan import Data
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe
@@ -47,7 +47,7 @@ SOURCE = "synthetic:images=64,size=8,classes=4,val=30,format=pixels"
 STEPS_PER_EPOCH, EPOCHS = 8, 3
 DIGITS_WITH_MLP = load_recipe("digits").replace(arch="mlp", epochs=6, lr=0.05)
 SMALL = Recipe().replace(arch="mlp", epochs=EPOCHS, batch_size=8, lr=0.02, precision="fp32")
-OPTIONS = Options(device="cpu", threads=1, log_every=3, save_every_seconds=0.0)
+OPTIONS = TrainOptions(device="cpu", threads=1, log_every=3, save_every_seconds=0.0)
 """A checkpoint after every step."""
 
 FILES = {
@@ -75,7 +75,7 @@ def dropout_network(arch: str, *, num_classes: int, image_size: int, channels: i
     )
 
 
-def train(run: Path, recipe: Recipe = SMALL, options: Options = OPTIONS) -> Run:
+def train(run: Path, recipe: Recipe = SMALL, options: TrainOptions = OPTIONS) -> Run:
     return fit(SOURCE, recipe=recipe, run=run, options=options)
 
 
@@ -92,7 +92,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         run = tmp_path_factory.mktemp("digits")
-        yield fit(recipe=DIGITS_WITH_MLP, run=run, options=Options(device="cpu", threads=1, log_every=20))
+        yield fit(recipe=DIGITS_WITH_MLP, run=run, options=TrainOptions(device="cpu", threads=1, log_every=20))
 
 
 # What a training reaches and leaves behind
@@ -544,7 +544,7 @@ def test_another_validation_set_is_refused(undisturbed: Path) -> None:
 def test_a_mean_fitted_to_the_channels_is_the_same_recipe(tmp_path: Path, source: str, values: dict[str, Any]) -> None:
     recipe = SMALL.replace(epochs=1, **values)
     for _ in range(2):
-        fit(source, recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
+        fit(source, recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
     assert len(Run(tmp_path).metrics("epoch")) == 1
 
 
@@ -768,7 +768,7 @@ def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("wrong_labels")
 def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as stopped:
-        fit("digits", recipe=DIGITS_WITH_MLP, run=tmp_path, options=Options(device="cpu", threads=1))
+        fit("digits", recipe=DIGITS_WITH_MLP, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
     assert str(stopped.value).startswith("digits (val): top-1 is ")
     assert "on 359 images, no better than guessing (10." in str(stopped.value)
     assert str(stopped.value).endswith(
@@ -784,7 +784,7 @@ def test_an_average_at_chance_may_be_of_the_start(tmp_path: Path) -> None:
     with pytest.raises(
         TenchError, match=r"it may still hold those of the start: lower --average-decay\. Or: The valid"
     ):
-        fit("digits", recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
+        fit("digits", recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
 
 
 def test_an_average_suits_a_short_training_unless_told_otherwise(tmp_path: Path) -> None:
@@ -806,7 +806,7 @@ def test_a_run_that_was_better_than_chance_once_is_not_stopped(tmp_path: Path, m
         loop_module, "measure", lambda *rest: dataclasses.replace(real_measure(*rest), top1=next(top1s))
     )
     recipe = DIGITS_WITH_MLP.replace(epochs=3)
-    run = fit("digits", recipe=recipe, run=tmp_path, options=Options(device="cpu", threads=1))
+    run = fit("digits", recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
     assert run.metrics("epoch")[-1]["train_top1"] > 0.5
 
 

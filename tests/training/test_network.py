@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tench.compat import import_timm
-from tench.models.source import AS_MADE, Options
+from tench.models.source import AS_MADE, ModelOptions
 from tench.training.network import make_network, network_options
 from tench.training.recipe import Recipe
 
@@ -23,12 +23,12 @@ def network(**values: Any) -> nn.Module:
     ("values", "options"),
     [
         ({}, AS_MADE),
-        ({"dropout": 0.0, "drop_path": 0.0}, Options(dropout=0.0, drop_path=0.0)),
-        ({"dropout": 0.3}, Options(dropout=0.3)),
-        ({"strides": (1, 1, 2, 2, 2), "blurpool": True}, Options(strides=(1, 1, 2, 2, 2), blurpool=True)),
+        ({"dropout": 0.0, "drop_path": 0.0}, ModelOptions(dropout=0.0, drop_path=0.0)),
+        ({"dropout": 0.3}, ModelOptions(dropout=0.3)),
+        ({"strides": (1, 1, 2, 2, 2), "blurpool": True}, ModelOptions(strides=(1, 1, 2, 2, 2), blurpool=True)),
     ],
 )
-def test_own_is_as_its_authors_made_it_and_a_number_is_asked_for(values: dict[str, Any], options: Options) -> None:
+def test_own_is_as_its_authors_made_it_and_a_number_is_asked_for(values: dict[str, Any], options: ModelOptions) -> None:
     assert network_options(RECIPE.replace(**values)) == options
 
 

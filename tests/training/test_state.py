@@ -19,7 +19,7 @@ from tench.training import loop as loop_module
 from tench.training import network as network_module
 from tench.training.average import Average, Lookahead
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.recipe import Recipe
 from tench.training.state import State, new_state
 from tench.training.step import train_step as real_train_step
@@ -28,7 +28,7 @@ from tench.weights import own
 SOURCE = "synthetic:images=60,size=8,classes=4,val=30,format=pixels"
 STEPS_PER_EPOCH = 7
 SMALL = Recipe().replace(epochs=2, batch_size=8, lr=0.02, precision="fp32", compile="off")
-OPTIONS = Options(device="cpu", threads=1, log_every=3, save_every_seconds=0.0)
+OPTIONS = TrainOptions(device="cpu", threads=1, log_every=3, save_every_seconds=0.0)
 
 
 def tiny(arch: str, *, num_classes: int, image_size: int, channels: int, options: object) -> nn.Module:

@@ -12,7 +12,7 @@ from tests.training.runs import Killed
 from tench.errors import UsageError
 from tench.run import Run
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.recipe import Recipe
 from tench.training.tensorboard import tensorboard
 
@@ -65,7 +65,7 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 @needs_tensorboard
 def test_the_scalars_are_those_of_the_log(tmp_path: Path) -> None:
-    options = Options(device="cpu", log_every=3, tensorboard=True)
+    options = TrainOptions(device="cpu", log_every=3, tensorboard=True)
     run = fit("digits", recipe=SMALL, run=tmp_path / "run", options=options)
     wanted = expected(run)
     assert list(wanted) == [
@@ -97,7 +97,7 @@ def test_a_run_that_was_killed_and_goes_on_has_no_step_twice(tmp_path: Path) -> 
 def test_a_training_that_was_killed_and_goes_on_has_the_scalars_of_its_log(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
-    options = Options(device="cpu", threads=1, log_every=2, save_every_seconds=600.0, tensorboard=True)
+    options = TrainOptions(device="cpu", threads=1, log_every=2, save_every_seconds=600.0, tensorboard=True)
     kill_before(17)  # of 22, with log lines after the only checkpoint, that of the first epoch's end
     with pytest.raises(Killed):
         fit("digits", recipe=SMALL, run=tmp_path, options=options)
@@ -142,11 +142,11 @@ def _not_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_not_installed")
 def test_without_the_package_it_is_refused_before_anything_is_done() -> None:
     with pytest.raises(UsageError, match=r"needs the package tensorboard.*pip install 'tench\[logging\]'"):
-        Options(tensorboard=True)
-    Options()
+        TrainOptions(tensorboard=True)
+    TrainOptions()
 
 
 def test_a_run_without_it_has_no_such_folder(tmp_path: Path) -> None:
     recipe = SMALL.replace(epochs=1)
-    run = fit("digits", recipe=recipe, run=tmp_path / "run", options=Options(device="cpu"))
+    run = fit("digits", recipe=recipe, run=tmp_path / "run", options=TrainOptions(device="cpu"))
     assert not (run.folder / "tensorboard").exists()

@@ -14,14 +14,14 @@ from tests.training.runs import Killed, assert_same_outcome
 import tench
 from tench.data.images.image import decode_as
 from tench.training.fit import fit
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.recipe_file import load_recipe
 
 SOURCE = "synthetic:images=40,size=10,classes=4,val=20,format=pixels"
 QUICK = load_recipe("airbench94").replace(
     epochs=1.5, batch_size=8, lr=0.2, precision="fp32", image_size=10, eval_resize=10
 )
-OPTIONS = Options(device="cpu", threads=1, save_every_seconds=0.0)
+OPTIONS = TrainOptions(device="cpu", threads=1, save_every_seconds=0.0)
 
 
 def train(run: Path, **values: Any) -> Path:

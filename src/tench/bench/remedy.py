@@ -14,7 +14,7 @@ from tench.data.files.tree import open_tree
 from tench.data.images import jpegtran
 from tench.data.images.encode import Encoding
 from tench.data.layouts import webdataset
-from tench.data.prepare.planning import Options
+from tench.data.prepare.planning import PrepareOptions
 from tench.data.prepare.prepare import prepare
 from tench.data.table import Dataset, Table, made
 from tench.errors import UsageError
@@ -23,7 +23,7 @@ ADDRESSABLE = "--addressable"
 """The remedy that keeps every pixel."""
 
 
-def candidates(image_size: int) -> dict[str, Options]:
+def candidates(image_size: int) -> dict[str, PrepareOptions]:
     """What is tried, by the options of `tench prepare`: smaller JPEGs, raw pixels that need no decoding, and, where the
     program for it is installed, JPEGs of which parts can be decoded.
 
@@ -31,17 +31,17 @@ def candidates(image_size: int) -> dict[str, Options]:
     """
     jpeg, raw = max(512, image_size * 512 // 224), max(256, image_size * 256 // 224)
     found = {
-        f"--max-side {jpeg} --quality 90": Options(how=Encoding(max_side=jpeg, quality=90)),
-        f"--format pixels --max-side {raw}": Options(how=Encoding(format="pixels", max_side=raw)),
+        f"--max-side {jpeg} --quality 90": PrepareOptions(how=Encoding(max_side=jpeg, quality=90)),
+        f"--format pixels --max-side {raw}": PrepareOptions(how=Encoding(format="pixels", max_side=raw)),
     }
     with contextlib.suppress(UsageError):
         jpegtran.program()
-        found[ADDRESSABLE] = Options(addressable=True)
+        found[ADDRESSABLE] = PrepareOptions(addressable=True)
     return found
 
 
 @contextlib.contextmanager
-def prepared(dataset: Dataset, table: Table, options: Options, threads: int) -> Iterator[Table]:
+def prepared(dataset: Dataset, table: Table, options: PrepareOptions, threads: int) -> Iterator[Table]:
     """A table of the same images prepared with these options, for a `with`. Raises TenchError as `prepare`."""
     with tempfile.TemporaryDirectory(prefix="tench-bench-") as name:
         folder = Path(name)

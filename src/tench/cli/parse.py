@@ -9,10 +9,10 @@ import tyro
 
 from tench.printable import unguarded
 
-Options = TypeVar("Options")
+Command = TypeVar("Command")
 
 
-def parse(kind: type[Options], arguments: list[str], default: Options | None = None, *, command: str = "") -> Options:
+def parse(kind: type[Command], arguments: list[str], default: Command | None = None, *, command: str = "") -> Command:
     """The options of `tench COMMAND`. Ends the process with 2 on a usage error.
 
     default: an instance with the values of omitted flags. command: by default the dataclass's name.

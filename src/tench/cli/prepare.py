@@ -91,14 +91,14 @@ class Prepare:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Prepare, arguments)
-    from tench.data.prepare.planning import Options, plan
+    from tench.data.prepare.planning import PrepareOptions, plan
     from tench.data.prepare.prepare import write
     from tench.data.prepare.staging import num_done
     from tench.data.source import open_source
     from tench.files import size_text
     from tench.progress import progress
 
-    options = Options(
+    options = PrepareOptions(
         to=asked.to,
         how=_encoding(asked),
         addressable=asked.addressable,
@@ -170,7 +170,7 @@ def _encoding(asked: Prepare) -> "Encoding | None":
 
 
 def _show(made: "Plan") -> None:
-    from tench.data.evidence.folders import counted
+    from tench.errors import counted
     from tench.files import size_text
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())

@@ -61,13 +61,13 @@ def run(arguments: list[str]) -> int:
     if asked.evaluate:
         return _evaluate(asked, arguments)
     from tench.training.fit import default_recipe, fit
-    from tench.training.options import Options
+    from tench.training.options import TrainOptions
     from tench.training.schedule import num_epochs
     from tench.weights.own import read_card
 
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
-    options = Options(
+    options = TrainOptions(
         device=asked.device,
         threads=asked.threads,
         log_every=asked.print_freq,

@@ -57,8 +57,8 @@ _MAX_ARCHIVES_DEPTH = 3
 _log = logging.getLogger("tench")
 
 
-Source = str | Path | Sequence[str | Path]
-"""A path or a name, or several that make up one set."""
+Source = str | Path | Dataset | Sequence[str | Path]
+"""A path or a name, several that make up one set, or a dataset that is already open."""
 
 
 def open_source(
@@ -76,9 +76,17 @@ def open_source(
     is recognised by content. Several sources make one dataset, with classes united by id. options: how to read the
     source; its fields can also be given by name, `open_source("pets", label="breed")`. boxes: read bounding boxes too.
     anew: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
-    error. Raises UsageError for an unknown path or name, TenchError if the layout is unknown or the data are damaged.
+    error. A dataset that is already open is returned as it is. Raises UsageError for an unknown path or name, or for
+    options with an open dataset; TenchError if the layout is unknown or the data are damaged.
     """
     choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
+    if isinstance(source, Dataset):
+        if choice.options not in (NO_OPTIONS, source.options) or boxes or anew:
+            raise UsageError(
+                f"{source.source}: the dataset is already open, so options for reading it have no effect. Pass them to "
+                "open_source with the path instead."
+            )
+        return source
     choice.options.check()
     names = _names(source)
     if len(names) == 1:
@@ -88,15 +96,15 @@ def open_source(
         dataset = cached(" + ".join(names), choice.text, lambda spool: unite(parts), anew)
     if refuse_unused:
         _refuse_unused(dataset, choice.options)
-    return dataset
+    return dataclasses.replace(dataset, parts=tuple(names), options=choice.options)
 
 
 def name_of(source: Source) -> str:
     """The name of a dataset opened from this source: absolute paths, joined by " + "."""
-    return " + ".join(_names(source))
+    return source.source if isinstance(source, Dataset) else " + ".join(_names(source))
 
 
-def _names(source: Source) -> list[str]:
+def _names(source: str | Path | Sequence[str | Path]) -> list[str]:
     """The sources as names in NAMED, or absolute paths."""
     listed = [source] if isinstance(source, str | Path) else list(source)
     texts = [str(one) for one in listed]

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tench.data.limits import LIMITS
+from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
 
@@ -486,7 +487,8 @@ class Dataset:
 
     fingerprint: a hash of every split's keys, labels and lengths; it names the content in runs and checkpoints. stamp:
     the files and folders it was read from as they were then, see `stamp_of`. outline, left_out, scoring: see
-    `Contents`.
+    `Contents`. parts, options: the sources it was opened from, by path or name, and how they were read; `open_source`
+    with both opens it again.
     """
 
     source: str
@@ -499,6 +501,8 @@ class Dataset:
     outline: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     scoring: Mapping[str, Scoring] = dataclasses.field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    options: SourceOptions = NO_OPTIONS
 
     @property
     def num_images(self) -> int:

@@ -20,7 +20,7 @@ from torch import nn
 from tench.compat import import_timm
 from tench.models.initialise import initialise_by
 from tench.models.replace import replace_modules
-from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
+from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 
 NAME = "apm5"
 FITS_STEM = True
@@ -40,7 +40,7 @@ def knows(arch: str) -> bool:
     return arch in _DEPTHS
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights. Raises OptionError for any option: it has none."""
     require_as_made(options)
     make = _resnet_v2 if arch.endswith(_V2) else _resnet

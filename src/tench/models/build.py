@@ -6,11 +6,13 @@ from tench.errors import UsageError
 from tench.models.blurpool import add_blurpool
 from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
-from tench.models.source import AS_MADE, OptionError, Options, UsualInput
+from tench.models.source import AS_MADE, ModelOptions, OptionError, UsualInput
 from tench.models.stem import LARGEST_FITTED, adapt_stem
 
 
-def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: Options = AS_MADE) -> nn.Module:
+def create(
+    arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: ModelOptions = AS_MADE
+) -> nn.Module:
     """The network of that name with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
 
     S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; with a system before
@@ -29,7 +31,7 @@ def create(arch: str, *, num_classes: int, image_size: int, channels: int = 3, o
 
 
 def stem_note(
-    arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: Options = AS_MADE
+    arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: ModelOptions = AS_MADE
 ) -> str | None:
     """What `create` changes in the stem for this image size, as a sentence, or None. Raises what `create` raises."""
     if image_size > LARGEST_FITTED:
@@ -37,12 +39,12 @@ def stem_note(
     return _rehearse(arch, num_classes, image_size, channels, options)
 
 
-def _build(arch: str, num_classes: int, image_size: int, channels: int, options: Options) -> nn.Module:
+def _build(arch: str, num_classes: int, image_size: int, channels: int, options: ModelOptions) -> nn.Module:
     size = {"image_size": image_size, "channels": channels}
     return source_of(arch).build(name_in_source(arch), num_classes=num_classes, options=options, **size)
 
 
-def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, options: Options) -> str | None:
+def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, options: ModelOptions) -> str | None:
     """Pass two images through the network without memory; return the note on its stem, or raise UsageError."""
     source = source_of(arch)
     for what, value in (("classes", num_classes), ("pixels a side", image_size), ("channels", channels)):

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from tench.compat import import_timm
-from tench.models.source import AS_MADE, OptionError, Options, UsualInput, require_as_made
+from tench.models.source import AS_MADE, ModelOptions, OptionError, UsualInput, require_as_made
 
 NAME = "timm"
 FITS_STEM = True
@@ -31,7 +31,7 @@ def knows(arch: str) -> bool:
     return True
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights. Raises what timm raises, and ValueError for a part of a patch."""
     require_as_made(options, *_OPTIONS)
     timm: Any = import_timm()

@@ -6,7 +6,7 @@ from torch import nn
 
 from tench.compat import import_torchvision
 from tench.models import from_timm
-from tench.models.source import AS_MADE, OptionError, Options, UsualInput, require_as_made
+from tench.models.source import AS_MADE, ModelOptions, OptionError, UsualInput, require_as_made
 from tench.models.stem import replace_input_channels
 
 NAME = "torchvision"
@@ -31,7 +31,7 @@ def knows(arch: str) -> bool:
     return arch in names()
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights, without auxiliary heads. Raises what torchvision raises."""
     require_as_made(options, *_OPTIONS)
     asked = {field: getattr(options, field) for field in _OPTIONS if getattr(options, field) is not None}

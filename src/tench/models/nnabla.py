@@ -27,7 +27,7 @@ from tench.models.initialise import initialise_by
 from tench.models.mobilenet_v1 import mobilenet_v1
 from tench.models.mobilenet_v3 import LARGE, SMALL, Table, mobilenet_v3
 from tench.models.replace import drop_before_pooling
-from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
+from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 from tench.models.stem import replace_input_channels
 
 NAME = "nnabla"
@@ -47,7 +47,7 @@ def knows(arch: str) -> bool:
     return arch in _NETWORKS
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights, for any image size. Raises OptionError for a rate it lacks."""
     network = _NETWORKS[arch]
     require_as_made(options, *network.rates)

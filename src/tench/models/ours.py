@@ -8,7 +8,7 @@ from torch import nn
 from tench.models.airbench import Airbench
 from tench.models.plain import lenet, mlp
 from tench.models.residual import resnet_v1, resnet_v2, small_plan
-from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
+from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 
 NAME = "tench"
 FITS_STEM = False  # they are made for small images
@@ -35,7 +35,7 @@ def knows(arch: str) -> bool:
     return arch in _SIZED or arch in _RESNETS
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights. Raises ValueError for an image it cannot take, and any option."""
     require_as_made(options)
     if arch in _SIZED:

@@ -17,7 +17,7 @@ class UsualInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ModelOptions:
     """What may be asked of a network beside its name; None: as its authors made it."""
 
     dropout: float | None = None
@@ -30,14 +30,14 @@ class Options:
     """A fixed blur before convolutions of stride 2; any network can have it (`blurpool`)."""
 
 
-AS_MADE = Options()
+AS_MADE = ModelOptions()
 
 
 class OptionError(ValueError):
     """A network does not have what it was asked for. The message goes on after its name."""
 
 
-def require_as_made(options: Options, *but: str) -> None:
+def require_as_made(options: ModelOptions, *but: str) -> None:
     """Raise OptionError for the first option of the source's that is given, except those named in `but`."""
     for field in fields(options):
         value = getattr(options, field.name)
@@ -62,7 +62,7 @@ class Source(Protocol):
         """Whether `build` takes this name."""
 
     def build(
-        self, arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE
+        self, arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE
     ) -> nn.Module:
         """The network of that name with fresh weights, on torch's current device.
 

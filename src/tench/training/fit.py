@@ -1,6 +1,7 @@
 """Train: what is set up around the epochs, once for a run; the epochs themselves are in `loop`."""
 
 import contextlib
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
-from tench.data.table import Table
+from tench.data.table import Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import evaluation_order
 from tench.input.order import Order
@@ -21,7 +23,7 @@ from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.loop import Loop
 from tench.training.network import make_network
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.plan import (
     Batches,
     Data,
@@ -61,7 +63,7 @@ def fit(
     val: str | Path | None = None,
     recipe: Recipe | None = None,
     run: str | Path | None = None,
-    options: Options | None = None,
+    options: TrainOptions | None = None,
 ) -> Run:
     """Train a classifier on a source; return its run directory.
 
@@ -71,12 +73,14 @@ def fit(
     continued; when it is finished nothing happens. Raises UsageError when it was begun with another recipe or dataset,
     TenchError when the data or the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
     """
-    options = options or Options()
+    options = options or TrainOptions()
     begun = None if run is None else remembered_data(run)
     if recipe is None:
         recipe = default_recipe(run, source)
     if source is None:
         source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
+    if isinstance(source, Dataset) and recipe.source == NO_OPTIONS:
+        recipe = dataclasses.replace(recipe, source=source.options)  # so that the run opens its data the same way
     recipe = checked(recipe)
     device = choose_device(options.device)
     tune(device)
@@ -98,10 +102,10 @@ def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
     """The recipe where none is named: the run's own if it was begun, `digits` for the digits, else the defaults."""
     if run is not None and Run(Path(run)).exists:
         return load_recipe(str(Path(run) / RECIPE))
-    return load_recipe("digits") if source is None or str(source) == "digits" else Recipe()
+    return load_recipe("digits") if source is None or name_of(source) == "digits" else Recipe()
 
 
-def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: Options) -> None:
+def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: TrainOptions) -> None:
     """Set everything up, begin or resume the run, and go through the epochs."""
     saved = run.load_checkpoint() if run.exists else None
     start = starting_weights(recipe.model.weights) if recipe.model.weights and saved is None else None

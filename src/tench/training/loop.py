@@ -15,7 +15,7 @@ from tench.input.on_batch import OnBatch
 from tench.run import Run
 from tench.training.freezing import Freezing
 from tench.training.live import Live
-from tench.training.options import Options
+from tench.training.options import TrainOptions
 from tench.training.plan import Batches
 from tench.training.recipe import Recipe
 from tench.training.schedule import num_epochs, total_steps
@@ -39,7 +39,7 @@ class Loop:
     freeze: Freezing
     normalise: Normalise
     augment: OnBatch
-    options: Options
+    options: TrainOptions
     stop_asked: Callable[[], bool]
     live: Live
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from tench.models import create
 from tench.models.initialise import initialise_by
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 from tench.training.recipe import Recipe
 from tench.training.recompute import recompute_blocks
 
@@ -28,10 +28,10 @@ def make_network(recipe: Recipe, num_classes: int) -> nn.Module:
     return network
 
 
-def network_options(recipe: Recipe) -> Options:
+def network_options(recipe: Recipe) -> ModelOptions:
     """What the recipe asks of its network beside the name."""
     model = recipe.model
-    return Options(
+    return ModelOptions(
         dropout=None if model.dropout == "own" else model.dropout,
         drop_path=None if model.drop_path == "own" else model.drop_path,
         strides=None if model.strides == "own" else model.strides,

@@ -8,7 +8,7 @@ from tench.training.tensorboard import require_tensorboard
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """What does not change the numbers: where and how to compute, and how often to tell and save.
 
     threads: of the loader, 0 means one per core. log_every: steps. save_every_seconds: a checkpoint within an epoch;

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from tench.data.handled import Handled
 from tench.data.hold_out import hold_out
 from tench.data.info import brief_notes, image_sizes
 from tench.data.options import NO_OPTIONS, SourceOptions
-from tench.data.source import Source, matched, name_of, open_source
+from tench.data.source import Source, matched, open_source
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.evaluate import require_labels, validation_split
@@ -89,14 +88,14 @@ def open_data(
     require_labels(val_table, val_name)
     _refuse_single_class(val_table, val_name, len(dataset.classes))
     facts = {
-        "source": dataset.source if isinstance(source, str | Path) else [name_of(one) for one in source],
+        "source": list(dataset.parts) if len(dataset.parts) > 1 else dataset.source,
         "val": other.source if other else None,
         "val_name": val_name,
         "layout": dataset.layout,
         "fingerprint": dataset.fingerprint,
         "val_fingerprint": other.fingerprint if other else None,
         "val_fraction": view.val_fraction,
-        "options": options.to_json(),
+        "options": dataset.options.to_json(),
         "bad": view.bad,
         "bad_images": policy.fingerprint(bad_images),
     }

@@ -21,7 +21,7 @@ from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device
 from tench.models import create
-from tench.models.source import AS_MADE, Options
+from tench.models.source import AS_MADE, ModelOptions
 from tench.plain import read_json, typed
 from tench.weights.files import SAFETENSORS, read_safetensors
 from tench.weights.test_time import at_test_time, test_time_view
@@ -82,7 +82,7 @@ class ModelCard:
     """Mean and std of the network's input."""
     test_time: TestTime = "none"
     """The views whose logits are averaged for an image."""
-    options: Options = AS_MADE
+    options: ModelOptions = AS_MADE
     """Options of the network besides its name."""
     metrics: dict[str, int | float] = dataclasses.field(default_factory=dict)
     """Results of the validation that chose these weights: fractions and a loss."""

@@ -18,7 +18,7 @@ from tench.errors import TenchError
 from tench.input.resampling import Interpolation
 from tench.models import from_timm
 from tench.models.registry import source_of
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.own import differences, first_of
 
@@ -48,7 +48,7 @@ class Start:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     channel_order: str | None = None
-    options: Options | None = None
+    options: ModelOptions | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -15,7 +15,7 @@ from tench.data.images.addressable import is_addressable
 from tench.data.images.encode import Encoding
 from tench.data.images.image import decode
 from tench.data.images.jpegtran import made_addressable
-from tench.data.prepare.planning import Options
+from tench.data.prepare.planning import PrepareOptions
 from tench.data.prepare.prepare import prepare
 from tench.data.source import open_source
 from tench.errors import UsageError
@@ -79,7 +79,7 @@ def test_what_is_damaged_addressable_already_or_no_jpeg_stays_as_it_is() -> None
 @needs_jpegtran
 def test_prepare_makes_originals_addressable_and_says_so(photo_folder: Path, tmp_path: Path) -> None:
     before = open_source(photo_folder).splits["train"]
-    prepare(photo_folder, tmp_path / "out", options=Options(to="folder", addressable=True))
+    prepare(photo_folder, tmp_path / "out", options=PrepareOptions(to="folder", addressable=True))
     after = open_source(tmp_path / "out").splits["train"]
     assert after.keys() == before.keys()
     kinds = set()
@@ -98,10 +98,10 @@ def test_without_jpegtran_one_is_told_what_to_install(
     jpegtran.program.cache_clear()
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UsageError, match="jpegtran, which is not installed"):
-        prepare(photo_folder, tmp_path / "out", options=Options(addressable=True))
+        prepare(photo_folder, tmp_path / "out", options=PrepareOptions(addressable=True))
     jpegtran.program.cache_clear()
 
 
 def test_images_that_are_encoded_anew_need_no_second_rewriting() -> None:
     with pytest.raises(UsageError, match="--addressable is for images that are not re-encoded"):
-        Options(how=Encoding(), addressable=True)
+        PrepareOptions(how=Encoding(), addressable=True)

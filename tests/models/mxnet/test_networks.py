@@ -15,7 +15,7 @@ from tench.models import create, describe, find, stem_note
 from tench.models.layers import FixedScaleBatchNorm2d
 from tench.models.mxnet import source
 from tench.models.registry import source_of
-from tench.models.source import Options
+from tench.models.source import ModelOptions
 
 # Counted by MXNet 1.9.1 in its own symbols, scale and shift of each batch norm included: 1000 classes at 224 or 299 px;
 # 10 classes at 28 px for the first five.
@@ -188,7 +188,7 @@ def test_the_other_spelling_of_the_first_resnets_is_known_though_not_listed() ->
 
 def test_an_option_is_refused() -> None:
     with pytest.raises(UsageError, match=r"mxnet:alexnet has no dropout to set to 0\.1"):
-        create("mxnet:alexnet", num_classes=3, image_size=96, options=Options(dropout=0.1))
+        create("mxnet:alexnet", num_classes=3, image_size=96, options=ModelOptions(dropout=0.1))
 
 
 @pytest.mark.parametrize(

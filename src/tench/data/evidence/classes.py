@@ -18,11 +18,11 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from tench.data.evidence.folders import Folder, counted
+from tench.data.evidence.folders import Folder
 from tench.data.files.tree import Tree
 from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of
 from tench.data.table import LeftOut
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 PART, STORAGE, LETTER = "part", "storage", "letter"
 """The meanings of a folder besides a split. A part may be a class."""

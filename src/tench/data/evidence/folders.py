@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from tench.data.files.names import EXTENSIONS
 from tench.data.files.tree import Tree
 from tench.data.splits import split_of
+from tench.errors import counted
 
 OUTLINE_LINES = 15
 _SHAPES = ((4, 4), (3, 4), (3, 3), (2, 4), (2, 3), (1, OUTLINE_LINES - 2))
@@ -166,8 +167,3 @@ def summary(folder: Folder, names: Sequence[str]) -> str:
 def printable(name: str) -> str:
     """A name for a terminal: control characters as escapes."""
     return name if name.isprintable() else name.encode("unicode_escape").decode()
-
-
-def counted(count: int, noun: str) -> str:
-    """ "1 image", "2,000 images"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

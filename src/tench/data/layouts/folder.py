@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tench.data.evidence import classes as evidence
 from tench.data.evidence import label_names
 from tench.data.evidence.classes import PART, STORAGE, Place
-from tench.data.evidence.folders import Folder, counted, folders_of, outline_of, summary
+from tench.data.evidence.folders import Folder, folders_of, outline_of, summary
 from tench.data.evidence.kinds import is_noted
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
@@ -25,7 +25,7 @@ from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
 from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in
 from tench.data.table import Classes, Contents, LeftOut, Rows
-from tench.errors import TenchError, UsageError, some
+from tench.errors import TenchError, UsageError, counted, some
 
 NAME = "folder"
 OPTIONS = frozenset({"classes_at", "split_from", "label_from", "images", "label"})

@@ -56,7 +56,7 @@ _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class PrepareOptions:
     """How a dataset is written.
 
     how: None leaves the bytes of image files untouched. addressable: JPEGs among these get restart markers, so that
@@ -108,7 +108,7 @@ class Plan:
 
     dataset: Dataset
     dest: Path
-    options: Options
+    options: PrepareOptions
     images: Images
     content: Content
     num_bytes: int
@@ -180,7 +180,7 @@ class Plan:
 def plan(
     dataset: Dataset,
     dest: str | Path,
-    options: Options,
+    options: PrepareOptions,
     *,
     splits: Sequence[str] = (),
     val_fraction: float = 0.0,
@@ -267,7 +267,7 @@ def plan(
     )
 
 
-def tree_of(options: Options, content: Content) -> Trees:
+def tree_of(options: PrepareOptions, content: Content) -> Trees:
     return Folder(content) if options.to == "folder" else Lists(content, options.style)
 
 
@@ -323,7 +323,7 @@ def _order(table: Table, shuffle: bool) -> IntArray:
     return np.lexsort((mixed, number // PIECES_AT_ONCE))
 
 
-def _num_shards(tables: Mapping[str, Table], sizes: Mapping[str, int], options: Options) -> dict[str, int]:
+def _num_shards(tables: Mapping[str, Table], sizes: Mapping[str, int], options: PrepareOptions) -> dict[str, int]:
     shards = {}
     for split, table in tables.items():
         if options.shards is not None:

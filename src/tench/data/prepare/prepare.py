@@ -17,7 +17,7 @@ from typing import Any
 from tench.data.files.names import PREPARED, is_unfinished
 from tench.data.handled import Handled
 from tench.data.prepare import staging as staged
-from tench.data.prepare.planning import SHARDS, Layout, Options, Plan, existing, paths_of, plan, tree_of
+from tench.data.prepare.planning import SHARDS, Layout, Plan, PrepareOptions, existing, paths_of, plan, tree_of
 from tench.data.prepare.staging import Staging
 from tench.data.prepare.verify import compare_files, compare_tables
 from tench.data.prepare.writers import Content
@@ -47,7 +47,7 @@ def prepare(
     dest: str | Path,
     to: Layout = "webdataset",
     *,
-    options: Options | None = None,
+    options: PrepareOptions | None = None,
     threads: int = 0,
 ) -> Prepared:
     """Write a dataset in another layout into the folder `dest`; the same call continues what was stopped.
@@ -57,7 +57,7 @@ def prepare(
     or the source changes, or the result is not what was to be written.
     """
     dataset = source if isinstance(source, Dataset) else open_source(source)
-    return write(plan(dataset, dest, options or Options(to=to), threads=threads), threads=threads)
+    return write(plan(dataset, dest, options or PrepareOptions(to=to), threads=threads), threads=threads)
 
 
 def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lambda count: None) -> Prepared:

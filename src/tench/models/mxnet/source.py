@@ -18,7 +18,7 @@ from tench.models.mxnet.mobilenet import mobilenet
 from tench.models.mxnet.resnet import is_depth, resnet, resnetv1, resnext
 from tench.models.mxnet.vgg import DEPTHS, vgg
 from tench.models.residual import LARGE_DEPTHS
-from tench.models.source import AS_MADE, Options, UsualInput, require_as_made
+from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 
 NAME = "mxnet"
 FITS_STEM = False  # they have rules of their own for small images
@@ -57,7 +57,7 @@ def knows(arch: str) -> bool:
     return arch in _DIGITS or arch in _NETWORKS or _family_and_depth(arch) is not None
 
 
-def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: Options = AS_MADE) -> nn.Module:
+def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
     """The network of that name with fresh weights, of the structure that MXNet gives it for this image size.
 
     Raises ValueError for an image that is too small and for a depth that images of this size do not have, and

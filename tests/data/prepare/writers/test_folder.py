@@ -8,7 +8,7 @@ import pytest
 from tests.data.photos import dataset, encoded, part
 
 from tench.data.images.encode import Encoding
-from tench.data.prepare.planning import Link, Options
+from tench.data.prepare.planning import Link, PrepareOptions
 from tench.data.prepare.prepare import prepare
 from tench.data.prepare.writers import Content
 from tench.data.prepare.writers.folder import Folder
@@ -55,7 +55,7 @@ def inode(path: Path) -> int:
 
 @pytest.mark.parametrize("link", get_args(Link))
 def test_links_are_what_was_asked_for(photo_folder: Path, tmp_path: Path, link: Link) -> None:
-    prepare(photo_folder, tmp_path / "set", options=Options(to="folder", link=link), threads=1)
+    prepare(photo_folder, tmp_path / "set", options=PrepareOptions(to="folder", link=link), threads=1)
     originals = sorted(path for path in photo_folder.rglob("*") if path.is_file())
     assert len(originals) == 24
     for original in originals:
@@ -69,14 +69,16 @@ def test_links_are_what_was_asked_for(photo_folder: Path, tmp_path: Path, link: 
 
 
 def test_symbolic_links_do_not_lead_to_other_links(photo_folder: Path, tmp_path: Path) -> None:
-    options = Options(to="folder", link="symbolic")
+    options = PrepareOptions(to="folder", link="symbolic")
     prepare(photo_folder, tmp_path / "one", options=options, threads=1)
     prepare(tmp_path / "one", tmp_path / "two", options=options, threads=1)
     assert os.readlink(tmp_path / "two/val/roof/6.jpg") == os.path.realpath(photo_folder / "val/roof/6.jpg")
 
 
-@pytest.mark.parametrize("options", [Options(to="folder", how=Encoding("png")), Options(to="folder", bad="skip")])
-def test_what_is_decoded_is_a_file_of_its_own(photo_folder: Path, tmp_path: Path, options: Options) -> None:
+@pytest.mark.parametrize(
+    "options", [PrepareOptions(to="folder", how=Encoding("png")), PrepareOptions(to="folder", bad="skip")]
+)
+def test_what_is_decoded_is_a_file_of_its_own(photo_folder: Path, tmp_path: Path, options: PrepareOptions) -> None:
     before = {path: path.read_bytes() for path in photo_folder.rglob("*") if path.is_file()}
     prepare(photo_folder, tmp_path / "set", options=options, threads=1)
     written = [path for path in (tmp_path / "set").rglob("*") if path.is_file()]

@@ -9,7 +9,7 @@ import pytest
 from tests.data.photos import dataset, encoded, part
 
 from tench.data.formats.wordnet import devkit_order, imagenet
-from tench.data.prepare.planning import Options
+from tench.data.prepare.planning import PrepareOptions
 from tench.data.prepare.prepare import prepare
 from tench.data.prepare.writers import Content
 from tench.data.prepare.writers.lists import READABLE, STYLES, Lists
@@ -246,7 +246,7 @@ def test_the_lists_that_are_read_are_the_same_set(
     set_of_images: Path, pets: Dataset, tmp_path: Path, style: str, of: str
 ) -> None:
     source = pets if of == "pets" else open_source(set_of_images)
-    prepare(source, tmp_path / "lists", options=Options(to="list", style=style), threads=1)
+    prepare(source, tmp_path / "lists", options=PrepareOptions(to="list", style=style), threads=1)
     found = open_source(tmp_path / "lists")
     assert found.layout == "list"
     assert found.classes.ids == source.classes.ids
@@ -260,7 +260,7 @@ def test_the_lists_that_are_read_are_the_same_set(
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {*READABLE}))
 def test_other_lists_name_each_image_that_lies_there(set_of_images: Path, tmp_path: Path, style: str) -> None:
     source = open_source(set_of_images)
-    prepare(source, tmp_path / "lists", options=Options(to="list", style=style), threads=1)
+    prepare(source, tmp_path / "lists", options=PrepareOptions(to="list", style=style), threads=1)
     images = [path for path in (tmp_path / "lists").rglob("*.JPEG") if path.is_file()]
     assert len(images) == source.num_images
     texts = [path.read_text() for path in (tmp_path / "lists").rglob("*.txt")]
@@ -271,7 +271,7 @@ def test_other_lists_name_each_image_that_lies_there(set_of_images: Path, tmp_pa
 
 def test_kaggles_tree_is_read_as_kaggles(set_of_images: Path, tmp_path: Path) -> None:
     source = open_source(set_of_images)
-    prepare(source, tmp_path / "kaggle", options=Options(to="list", style="kaggle"), threads=1)
+    prepare(source, tmp_path / "kaggle", options=PrepareOptions(to="list", style="kaggle"), threads=1)
     found = open_source(tmp_path / "kaggle")
     assert found.layout == "kaggle"
     for split in ("train", "val", "test"):
