@@ -17,7 +17,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import google_crc32c
 import numpy as np
@@ -29,6 +29,11 @@ from tench.data.limits import LIMITS
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.errors import PassingError, TenchError, some
 from tench.files import complete_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from tench.input.torch_dataset import TorchDataset
 
 VERSION = 6
 """Of the saved form. A file of another version is rebuilt from its source."""
@@ -436,6 +441,17 @@ class Table:
         whole_files = all(table.file_per_row for table in tables)
         return cls(_by_key(rows, where), file_per_row=whole_files, indexes=indexes, open_indexed=opener)
 
+    def reopened(self) -> "Table":
+        """The same rows, with files and locks of its own. A process made by fork needs it."""
+        return self._of(self.rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the rows but no open file. The form is Arrow's stream, which holds only the rows of a slice."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.rows.schema) as writer:
+            writer.write_table(self.rows)
+        return _unpickled, (sink.getvalue(), self.file_per_row, self.indexes, self._open_indexed)
+
     def close(self) -> None:
         """Close the files that `read` has opened."""
         with self._lock:
@@ -516,6 +532,34 @@ class Dataset:
         raise TenchError(
             f"{self.source}: has no split {' or '.join(map(repr, names))}; it has {some(list(self.splits))}."
         )
+
+    def as_torch(
+        self,
+        split: str = "train",
+        transform: "Callable[[Image], Any] | None" = None,
+        *,
+        channels: Literal[1, 3] = 3,
+    ) -> "TorchDataset":
+        """A split as a `torch.utils.data.Dataset` of (image, label), for a DataLoader of your own.
+
+        split: its name; all its images, none held out. transform: a function of the image, such as a pipeline of
+        torchvision's transforms; None gives `PIL.Image` images. channels: 3 for RGB images, 1 for grey ones. A label is
+        an int, the index of the class in `classes`, or -1 if the image has none. The pixels are the ones that training
+        and evaluation decode. The result can be pickled and works in DataLoader workers, forked or spawned. Raises
+        TenchError if there is no such split; reading an item raises TenchError naming the image if it is damaged.
+
+        >>> digits = tench.open_source("digits").as_torch("val", channels=1)
+        >>> image, label = digits[0]
+        >>> image.size, image.mode, label, len(digits)
+        ((8, 8), 'L', 0, 359)
+        """
+        import importlib
+
+        # The one place where data needs torch, which is imported only when this is called (tests/test_imports.py).
+        made: TorchDataset = importlib.import_module("tench.input.torch_dataset").TorchDataset(
+            *self.split(split), self.classes, transform, channels=channels
+        )
+        return made
 
 
 def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenIndexed | None = None) -> Dataset:
@@ -775,6 +819,13 @@ def _by_key(table: pa.Table, where: str) -> pa.Table:
     if len(twice):
         raise TenchError(f"{where}: the key {str(twice[0])!r} appears twice. Keys name images and must be unique.")
     return table
+
+
+def _unpickled(
+    rows: pa.Buffer, file_per_row: bool, indexes: Mapping[str, str], open_indexed: OpenIndexed | None
+) -> Table:
+    table = pa.ipc.open_stream(rows).read_all()
+    return Table(table, file_per_row=file_per_row, indexes=indexes, open_indexed=open_indexed)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -148,9 +148,17 @@ def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
     return None
 
 
-def evaluation_order(table: Table, batch_size: int) -> Order:
-    """Each row once, in the order in which they are read fastest, the last batch as short as it comes out."""
-    return Order(num_rows=len(table), batch_size=batch_size, shuffle=False, drop_last=False, pieces=table.pieces())
+def evaluation_order(table: Table, batch_size: int, *, rank: int = 0, world_size: int = 1) -> Order:
+    """Each row once, in the order in which they are read fastest; the last batch holds what is left."""
+    return Order(
+        num_rows=len(table),
+        batch_size=batch_size,
+        shuffle=False,
+        drop_last=False,
+        pieces=table.pieces(),
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 def evaluate(

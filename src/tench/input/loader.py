@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Generator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,16 +46,25 @@ _IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make hand
 _log = logging.getLogger("tench")
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """images: uint8 (B, C, H, W) in channels-last memory. labels: int64 (B,). rows: int64 (B,)."""
+class Batch(NamedTuple):
+    """The images of one step: `images, labels, rows = batch`.
+
+    >>> with tench.loader("digits", "val", batch_size=100, device="cpu") as loader:
+    ...     batch = next(loader.epoch(0))
+    >>> batch.images.shape, batch.images.dtype, batch.labels[:3], batch.rows[:3]
+    (torch.Size([100, 1, 8, 8]), torch.uint8, tensor([0, 1, 4]), tensor([0, 1, 2]))
+    """
 
     images: torch.Tensor
+    """(B, C, H, W) uint8, in channels-last memory."""
     labels: torch.Tensor
+    """(B,) int64: class indices, -1 for an image without a label."""
     rows: torch.Tensor
+    """(B,) int64: the rows of the table, which name the images (`Table.key`)."""
 
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(*(part.to(device, non_blocking=True) for part in (self.images, self.labels, self.rows)))
+    def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
+        """The batch on a device. Copies from page-locked memory to a GPU do not wait unless asked to."""
+        return Batch(*(part.to(device, non_blocking=non_blocking) for part in self))
 
 
 @dataclasses.dataclass(frozen=True)

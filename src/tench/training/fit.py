@@ -36,6 +36,7 @@ from tench.training.plan import (
     resolve,
     resolve_compile,
     resolve_memory_format,
+    train_order,
     whiten,
 )
 from tench.training.recipe import Recipe
@@ -116,14 +117,7 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     require_sizes(module, recipe)
     notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
     card = make_card(recipe, data)
-    order = Order(
-        num_rows=len(data.train),
-        batch_size=recipe.training.batch_size,
-        seed=recipe.training.seed,
-        drop_last=recipe.training.drop_last,
-        repeats=recipe.input.repeats,
-        pieces=data.train.pieces(),
-    )
+    order = train_order(recipe, data.train)
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
     require_parts(module, recipe, order)
     recipe = resolve_compile(recipe, module, device, steps)

@@ -236,6 +236,20 @@ def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, ste
     return recipe.replace(compile="on" if pays else "off")
 
 
+def train_order(recipe: Recipe, table: Table, *, rank: int = 0, world_size: int = 1) -> Order:
+    """The order in which a recipe goes through its training images."""
+    return Order(
+        num_rows=len(table),
+        batch_size=recipe.training.batch_size,
+        seed=recipe.training.seed,
+        drop_last=recipe.training.drop_last,
+        repeats=recipe.input.repeats,
+        pieces=table.pieces(),
+        rank=rank,
+        world_size=world_size,
+    )
+
+
 def make_card(recipe: Recipe, data: Data) -> ModelCard:
     """What is kept with the weights of a resolved recipe."""
     view = recipe.input

@@ -1,0 +1,233 @@
+"""The input of a training for training loops of other people: the batches that `fit` would see, and nothing else."""
+
+import logging
+import weakref
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+
+from tench.data import policy
+from tench.data.source import Source, open_source
+from tench.data.table import Classes, Dataset, Table
+from tench.errors import UsageError, counted
+from tench.evaluation.evaluate import evaluation_order
+from tench.input.device import on_device
+from tench.input.loader import Batch
+from tench.input.order import Order
+from tench.input.views import View
+from tench.machine import choose_device, num_threads
+from tench.training.fit import default_recipe
+from tench.training.plan import Batches, open_batches, open_data, resolve, train_order
+from tench.training.recipe import Recipe
+from tench.training.recipe_file import checked, load_recipe
+from tench.training.recipe_views import eval_view, make_normalise, on_batch, train_view
+from tench.training.step import part_size
+from tench.weights.own import Normalise
+from tench.weights.start import starting_weights
+
+_log = logging.getLogger("tench")
+
+
+class BatchLoader:
+    """Batches of one split for training loops of your own; made by `loader`. Close it, or use it in a `with`.
+
+    `epoch(n)` yields the batches of epoch n. Iterating over the loader itself yields epoch 0 the first time, then epoch
+    1, and so on, for programs that expect an iterable. `len(loader)` is the number of batches in an epoch. What is
+    read ahead stops when the loop is left, also by `break` or an exception.
+
+    >>> with tench.loader("digits", "train", "digits", batch_size=100, device="cpu") as loader:
+    ...     for images, labels, rows in loader.epoch(0):
+    ...         inputs = loader.normalise(images)
+    >>> len(loader), loader.num_images, inputs.shape, inputs.dtype
+    (14, 1438, torch.Size([100, 1, 8, 8]), torch.float32)
+    """
+
+    recipe: Recipe
+    """The recipe with every `auto` resolved as `fit` resolves it for these images."""
+    classes: Classes
+    """The classes that the labels index."""
+    table: Table
+    """The images: `table.key(row)` is the name of one."""
+    device: torch.device
+    """The device that batches arrive on."""
+
+    def __init__(
+        self, recipe: Recipe, classes: Classes, table: Table, order: Order, device: torch.device, *, threads: int
+    ) -> None:
+        self.recipe, self.classes, self.table, self.device = recipe, classes, table, device
+        self._order, self._threads, self._next_epoch = order, threads, 0
+        self._augment = on_batch(recipe, order, len(classes))
+        self._normalise: dict[torch.device, Normalise] = {}
+        self._open: list[tuple[View, Batches]] = []
+        self._close = weakref.finalize(self, _close, self._open)
+
+    def __len__(self) -> int:
+        return self._order.steps_per_epoch
+
+    @property
+    def num_images(self) -> int:
+        """The number of images of the split, over all ranks."""
+        return len(self.table)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
+        """The batches of an epoch, from one of its steps on. Both count from 0.
+
+        An epoch is the same each time, for any number of threads, so a loop that was stopped resumes exactly. In an
+        epoch of training, images are shuffled and drawn new views; the recipe decides whether the last batch, if not
+        full, is left out. In an epoch of evaluation, each image comes once. Raises UsageError for a step outside the
+        epoch; while iterating, TenchError naming the image that cannot be read or decoded.
+        """
+        if epoch < 0 or not 0 <= first_step <= len(self):
+            raise UsageError(
+                f"epoch must be at least 0 and first_step 0 to {len(self)}, the number of batches in an epoch; "
+                f"got {epoch} and {first_step}."
+            )
+        if not self._close.alive:
+            raise UsageError("The loader is closed. Make a new one with tench.loader.")
+        self._next_epoch = epoch + 1
+        return self._batches(epoch, first_step)
+
+    def __iter__(self) -> Generator[Batch, None, None]:
+        return self.epoch(self._next_epoch)
+
+    def _batches(self, epoch: int, first_step: int) -> Generator[Batch, None, None]:
+        yield from on_device(self._source(epoch).batches(epoch, first_step), self.device)
+
+    def _source(self, epoch: int) -> Batches:
+        """The batches at the size of an epoch: in a recipe whose images grow, each size has a loader of its own."""
+        view = train_view(self.recipe, epoch) if self._order.shuffle else eval_view(self.recipe)
+        if not self._open or self._open[0][0] != view:
+            _close(self._open)
+            channels = self.recipe.input.channels
+            assert channels != "auto"
+            opened = open_batches(
+                self.table, view, self._order, channels=channels, device=self.device, threads=self._threads
+            )
+            self._open.append((view, opened))
+        return self._open[0][1]
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """The network's input: (images / 255 - mean) / std, float32, with the mean and std of the recipe.
+
+        images: (B, C, H, W) uint8 on any device. The result has the same shape, on the same device.
+        """
+        if images.device not in self._normalise:
+            self._normalise[images.device] = make_normalise(self.recipe, images.device)
+        return self._normalise[images.device](images)
+
+    def mix(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Erase and mix a training batch as the recipe asks: random erasing, mixup, cutmix.
+
+        images: (B, C, H, W) float32, normalised. labels: (B,) int64. step: that of the batch, counted from the start
+        of the training: `epoch * len(loader) + step of the epoch`. Returns the images and the targets: (B, classes)
+        float32 if the recipe mixes, else the labels. A recipe without any of the three returns both as given.
+        """
+        return self._augment(images, labels, step)
+
+    def close(self) -> None:
+        """Stop the threads and free the memory. An iteration that is under way ends with an error."""
+        self._close()
+
+    def __enter__(self) -> "BatchLoader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _close(opened: list[tuple[View, Batches]]) -> None:
+    while opened:
+        opened.pop()[1].close()
+
+
+def loader(
+    source: Source,
+    split: str = "train",
+    recipe: Recipe | str | Path | None = None,
+    *,
+    batch_size: int | None = None,
+    device: str | torch.device = "auto",
+    threads: int = 0,
+    rank: int | None = None,
+    world_size: int | None = None,
+) -> BatchLoader:
+    """Open the fast input of `fit` for a training loop of your own.
+
+    source: a path or name, several that make one set, or a `Dataset`. split: "train" gives the recipe's training views
+    in its training order, without images that `fit` holds out; "val" gives the images that `fit` validates on (val,
+    else a test with labels, else those held out of train) in the evaluation view; another name, that split in the
+    evaluation view. recipe: the name of a packaged recipe, the path of a YAML file, or a `Recipe`; None: as in `fit`.
+    Every `auto` in it is resolved as in `fit`. batch_size: images per step over all ranks; None: the recipe's. device:
+    where batches arrive; auto is the GPU if there is one. threads: 0 means one per core. rank, world_size: this
+    process and the number of processes that share each batch; None: those of torch.distributed if it is initialised,
+    else one process. Over all ranks each image of an evaluation comes once, so the last batch of a rank can be shorter
+    than on other ranks, or empty; all ranks have the same number of batches.
+
+    Raises UsageError for an unknown name or a value out of range, TenchError if the data cannot be used.
+
+    >>> with tench.loader("digits", "train", batch_size=64, device="cpu") as loader:
+    ...     for images, labels, rows in loader.epoch(0):
+    ...         break
+    >>> images.shape, images.dtype, labels.dtype
+    (torch.Size([64, 1, 8, 8]), torch.uint8, torch.int64)
+    """
+    if recipe is None:
+        recipe = default_recipe(None, source)
+    recipe = checked(load_recipe(str(recipe)) if isinstance(recipe, str | Path) else recipe)
+    if batch_size is not None:
+        recipe = recipe.replace(batch_size=batch_size, accumulate=1)
+    chosen, num_threads_ = choose_device(str(device)), num_threads(threads)
+    rank, world_size = _place(rank, world_size)
+    dataset = open_source(source, recipe.source)
+    data = open_data(dataset, None, recipe.input, threads=threads)
+    start = starting_weights(recipe.model.weights) if recipe.model.weights else None
+    recipe = resolve(recipe, data.train, chosen, start)
+    if recipe.training.memory_format == "auto":  # fit asks the network, which is not known here
+        recipe = recipe.replace(memory_format="nhwc")
+    if split == "train":
+        table, order = data.train, train_order(recipe, data.train, rank=rank, world_size=world_size)
+    else:
+        table = data.val if split == "val" else _other(dataset, split, recipe, num_threads_)
+        size = part_size(recipe.training)
+        order = evaluation_order(table, size, rank=rank, world_size=world_size)
+    _require_share(order)
+    made = BatchLoader(recipe, data.classes, table, order, chosen, threads=threads)
+    if split == "train" and (recipe.mix.erasing or recipe.mix.mixup or recipe.mix.cutmix):
+        _log.info("Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones.")
+    return made
+
+
+def _other(dataset: Dataset, split: str, recipe: Recipe, threads: int) -> Table:
+    """A split that is neither trained nor validated on."""
+    dataset.split(split)
+    dataset, _ = policy.apply(dataset, recipe.input.bad, [split], threads=threads)
+    return dataset.splits[split]
+
+
+def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """(rank, world size) as given, else those of torch.distributed, else (0, 1)."""
+    if rank is None and world_size is None:
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        return 0, 1
+    if rank is None or world_size is None:
+        raise UsageError(f"Give both rank and world_size, or neither; got {rank} and {world_size}.")
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank must be 0 to world_size - 1, got rank {rank} and world_size {world_size}.")
+    return rank, world_size
+
+
+def _require_share(order: Order) -> None:
+    """Raise UsageError if some rank would have no image in a training step, whose mean loss would be NaN."""
+    if not order.shuffle or order.world_size == 1:
+        return
+    smallest = min(order.batch_size, order.num_rows)
+    if not order.drop_last:
+        smallest = min(smallest, order.num_rows - (order.steps_per_epoch - 1) * order.batch_size)
+    if smallest < order.world_size:
+        raise UsageError(
+            f"A training batch of {counted(smallest, 'image')} cannot be shared by {order.world_size} processes. Take "
+            "a larger batch_size, or set drop_last in the recipe if it is the last batch of an epoch."
+        )

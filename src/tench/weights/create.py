@@ -1,0 +1,86 @@
+"""A network for a training loop of one's own, with fresh or with trained weights."""
+
+import logging
+from pathlib import Path
+
+from torch import nn
+
+from tench.data.table import Classes
+from tench.errors import UsageError
+from tench.models import create, stem_note
+from tench.models.registry import name_in_source, source_of
+from tench.models.source import AS_MADE
+from tench.weights.start import PUBLISHED, Start, load_start, starting_weights
+
+_log = logging.getLogger("tench")
+
+
+def create_model(
+    name: str,
+    num_classes: int | Classes | None = None,
+    *,
+    pretrained: bool | str | Path = False,
+    image_size: int | None = None,
+    channels: int = 3,
+) -> nn.Module:
+    """Create a network by the name that `tench.list_models` lists: (B, channels, S, S) float -> (B, classes) logits.
+
+    num_classes: their number, or the `Classes` of a dataset; None: as many as the weights have, else as the network
+    usually has. pretrained: False for fresh weights, drawn from torch's global generator; True for those that
+    torchvision or timm publishes under this name (they are downloaded into that library's cache); or weights by name or
+    path: "timm:resnet50.a1_in1k", "torchvision:resnet50", a run, a file. If the weights have other classes, the last
+    layer is drawn afresh. image_size: S, the side of the images, pixels; None: what the weights were trained with, else
+    what the network is usually trained with. Up to 80 pixels, the first layers of torchvision's and timm's networks are
+    changed to suit. channels: 1 or 3.
+
+    What was changed or replaced is logged, one sentence each. The network is in training mode. Pretrained weights
+    expect the normalisation they were trained with: `Recipe.replace(weights=...)` gives it to `tench.loader`. Raises
+    UsageError for an unknown name or a value that the network cannot take, TenchError for weights that cannot be
+    downloaded or are of another network.
+
+    >>> model = tench.create_model("resnet20", num_classes=10, image_size=32)
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+    start = _start(name, pretrained)
+    usual = source_of(name).usual_input(name_in_source(name))
+    classes = _classes(num_classes, start, usual.num_classes)
+    size = _first(image_size, start and start.image_size, usual.image_size)
+    options = (start and start.options) or AS_MADE
+    network = create(name, num_classes=len(classes), image_size=size, channels=channels, options=options)
+    if note := stem_note(name, num_classes=len(classes), image_size=size, channels=channels, options=options):
+        _log.info("%s", note)
+    if start is not None:
+        for note in load_start(network, start, name, classes):
+            _log.info("Weights: %s", note)
+    return network.train()
+
+
+def _start(name: str, pretrained: bool | str | Path) -> Start | None:
+    if pretrained is False:
+        return None
+    if pretrained is not True:
+        return starting_weights(str(pretrained))
+    system = source_of(name).NAME
+    if system not in PUBLISHED:
+        raise UsageError(
+            f"{name}: no published weights are known of this network. Name weights with pretrained=, such as a run or "
+            "a file, or leave it out."
+        )
+    return starting_weights(f"{system}:{name_in_source(name)}")
+
+
+def _classes(asked: int | Classes | None, start: Start | None, usual: int) -> Classes:
+    if isinstance(asked, Classes):
+        return asked
+    count = _first(asked, start and start.num_classes, usual)
+    if count < 1:
+        raise UsageError(f"num_classes must be at least 1, got {count}.")
+    if asked in (None, start and start.num_classes) and start is not None and start.classes is not None:
+        return start.classes
+    return Classes.numbered_to(count)
+
+
+def _first(*values: int | None) -> int:
+    """The first value that is not None."""
+    return next(value for value in values if value is not None)
