@@ -93,7 +93,7 @@ def test_prepared_images_are_those_of_the_sample_encoded_anew(
     how: Encoding, kind: str, dataset: Dataset, table: Table
 ) -> None:
     sample = table.subset(np.array([1, 4, 7, 17]))
-    with prepared(dataset, sample, PrepareOptions(how=how), threads=2) as made:
+    with prepared(dataset, sample, PrepareOptions(encoding=how), threads=2) as made:
         assert len(made) == 4
         folder = Path(made.shard(0)).parent
         for row in range(4):
@@ -107,7 +107,7 @@ def test_the_temporary_folder_is_gone_after_an_interrupt(
     dataset: Dataset, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    smaller = PrepareOptions(how=Encoding(max_side=40))
+    smaller = PrepareOptions(encoding=Encoding(max_side=40))
     with pytest.raises(KeyboardInterrupt), prepared(dataset, table, smaller, 1) as made:  # noqa: PT012
         assert Path(made.shard(0)).is_relative_to(tmp_path)
         raise KeyboardInterrupt
@@ -124,7 +124,7 @@ def test_a_remedys_gain_and_room_are_those_of_the_images_it_made(
         return {"before": Rate(100, 90, 110, 18, 1), "after": Rate(250, 200, 300, 18, 1)}
 
     monkeypatch.setattr(loading, "rates", rates)
-    pixels_only = {"--format pixels": PrepareOptions(how=Encoding(format="pixels"))}
+    pixels_only = {"--format pixels": PrepareOptions(encoding=Encoding(format="pixels"))}
     monkeypatch.setattr(loading, "candidates", lambda _: pixels_only)
     (found,) = remedies(dataset, table, setting(RandomResizedCrop(size=32)), 1)
     assert ran == [{"before": 18, "after": 18}]

@@ -129,7 +129,7 @@ def test_notes_of_the_plan_are_told(run: Run, photos: Path, tmp_path: Path) -> N
     (tmp_path / "list/train.lst").write_text("0\t0\t1\t0.jpg\n1\t1\t2\t1.jpg\n2\t2\t0\t2.jpg\n")
     code, out, _ = run("prepare", tmp_path / "list", tmp_path / "new", "--dry-run", "--to", "tfrecord")
     assert code == 0
-    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord holds only the first, their class."
+    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord stores only the first, their class."
 
 
 def test_json_is_the_plan_or_the_result(run: Run, photos: Path, tmp_path: Path) -> None:

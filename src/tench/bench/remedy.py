@@ -31,8 +31,8 @@ def candidates(image_size: int) -> dict[str, PrepareOptions]:
     """
     jpeg, raw = max(512, image_size * 512 // 224), max(256, image_size * 256 // 224)
     found = {
-        f"--max-side {jpeg} --quality 90": PrepareOptions(how=Encoding(max_side=jpeg, quality=90)),
-        f"--format pixels --max-side {raw}": PrepareOptions(how=Encoding(format="pixels", max_side=raw)),
+        f"--max-side {jpeg} --quality 90": PrepareOptions(encoding=Encoding(max_side=jpeg, quality=90)),
+        f"--format pixels --max-side {raw}": PrepareOptions(encoding=Encoding(format="pixels", max_side=raw)),
     }
     with contextlib.suppress(UsageError):
         jpegtran.program()

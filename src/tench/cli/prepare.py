@@ -63,21 +63,22 @@ class Prepare:
     """Re-encode images with this JPEG or WebP quality, 1 to 100. None: 90 if they are re-encoded."""
     grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Re-encode images in grey."""
-    interpolation: Literal["area", "bilinear"] = "area"
-    """Filter for other sizes: area is antialiased; bilinear looks at the nearest four pixels, as im2rec does."""
+    interpolation: Literal["area", "bilinear"] | None = None
+    """Filter for a new size: area (the default) is antialiased; bilinear uses the nearest four pixels, like im2rec."""
     addressable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Add restart markers to JPEGs without loss (jpegtran), so that training decodes only the part of an image it uses.
     (Re-encoded JPEGs have them anyway.)"""
     shards: tuple[int, ...] = ()
-    """Number of files: of train, then of each other split. None: by --shard-size; of recordio one each."""
-    shard_size: float = 256.0
-    """Size of a file, in megabytes (10^6 bytes), about."""
+    """Number of files: of train, then of each other split. None: by --shard-size."""
+    shard_size: float | None = None
+    """Approximate size of a file in megabytes (10^6 bytes). None: 256; of recordio one file each."""
     shuffle: bool = True
     """Order of training images in shards: by a hash of their names, else by their names."""
-    link: Literal["hard", "symbolic", "copy"] = "hard"
-    """How folders get images that are files already and stay unchanged; hard: a copy if on another disk."""
-    style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] = "plain"
-    """For --to list: the program that will read it."""
+    link: Literal["hard", "symbolic", "copy"] | None = None
+    """For --to folder and list: how to place images that are files already and keep their bytes. hard (the default): a
+    hard link, or a copy if on another disk."""
+    style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] | None = None
+    """For --to list: the program that will read it. None: plain."""
     bad: Literal["fail", "skip", "fix"] = "fail"
     """Images that do not decode: stop; leave them out; decode JPEGs as far as they go (and leave out the rest). With
     fail, images that stay as they are are not decoded: tench check does that."""
@@ -99,11 +100,10 @@ def run(arguments: list[str]) -> int:
     from tench.progress import progress
 
     options = PrepareOptions(
-        to=asked.to,
-        how=_encoding(asked),
+        encoding=_encoding(asked),
         addressable=asked.addressable,
         shards=asked.shards or None,
-        shard_bytes=_shard_bytes(asked.shard_size),
+        shard_bytes=None if asked.shard_size is None else _shard_bytes(asked.shard_size),
         shuffle=asked.shuffle,
         link=asked.link,
         style=asked.style,
@@ -113,6 +113,7 @@ def run(arguments: list[str]) -> int:
     made = plan(
         dataset,
         asked.dest,
+        asked.to,
         options,
         splits=asked.splits,
         val_fraction=asked.val_fraction,
@@ -154,12 +155,12 @@ def _encoding(asked: Prepare) -> "Encoding | None":
     """How images are re-encoded; None if no option requires it."""
     from tench.data.images.encode import Encoding
 
-    sizes = asked.short_side or asked.max_side or asked.square or asked.enlarge
+    sizes = asked.short_side or asked.max_side or asked.square or asked.enlarge or asked.interpolation
     if not (sizes or asked.format or asked.quality is not None or asked.grey):
         return None
     return Encoding(
         format=asked.format or "jpeg",
-        quality=90 if asked.quality is None else asked.quality,
+        quality=asked.quality,
         short_side=asked.short_side,
         max_side=asked.max_side,
         square=asked.square,
@@ -175,9 +176,9 @@ def _show(made: "Plan") -> None:
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())
     print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
-    print(f"  {made.options.to}: {counts} images in {counted(made.num_files, 'file')}, {_encoded(made)}")
+    print(f"  {made.to}: {counts} images in {counted(made.num_files, 'file')}, {_encoded(made)}")
     if made.num_linked:
-        print(f"  {made.num_linked:,} of them are files already and become {made.options.link} links")
+        print(f"  {made.num_linked:,} of them are files already and become {made.options.link_used} links")
     print(
         f"  about {size_text(made.num_bytes)} are needed, {size_text(made.free_bytes)} are free; "
         f"about {_duration(made.seconds)}"
@@ -187,7 +188,7 @@ def _show(made: "Plan") -> None:
 
 
 def _encoded(made: "Plan") -> str:
-    how = made.options.how
+    how = made.options.encoding
     if how is None:
         return "JPEGs rewritten without loss" if made.options.addressable else "bytes untouched"
     size = next((f", {name.replace('_', ' ')} {getattr(how, name)}" for name in _SIZES if getattr(how, name)), "")

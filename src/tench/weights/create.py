@@ -45,7 +45,7 @@ def create_model(
     start = _start(name, pretrained)
     usual = source_of(name).usual_input(name_in_source(name))
     classes = _classes(num_classes, start, usual.num_classes)
-    size = _first(image_size, start and start.image_size, usual.image_size)
+    size = _first(image_size, start.image_size if start else None, usual.image_size)
     options = (start and start.options) or AS_MADE
     network = create(name, num_classes=len(classes), image_size=size, channels=channels, options=options)
     if note := stem_note(name, num_classes=len(classes), image_size=size, channels=channels, options=options):
@@ -73,10 +73,10 @@ def _start(name: str, pretrained: bool | str | Path) -> Start | None:
 def _classes(asked: int | Classes | None, start: Start | None, usual: int) -> Classes:
     if isinstance(asked, Classes):
         return asked
-    count = _first(asked, start and start.num_classes, usual)
+    count = _first(asked, start.num_classes if start else None, usual)
     if count < 1:
         raise UsageError(f"num_classes must be at least 1, got {count}.")
-    if asked in (None, start and start.num_classes) and start is not None and start.classes is not None:
+    if start is not None and start.classes is not None and len(start.classes) == count:
         return start.classes
     return Classes.numbered_to(count)
 

@@ -79,7 +79,7 @@ def test_what_is_damaged_addressable_already_or_no_jpeg_stays_as_it_is() -> None
 @needs_jpegtran
 def test_prepare_makes_originals_addressable_and_says_so(photo_folder: Path, tmp_path: Path) -> None:
     before = open_source(photo_folder).splits["train"]
-    prepare(photo_folder, tmp_path / "out", options=PrepareOptions(to="folder", addressable=True))
+    prepare(photo_folder, tmp_path / "out", to="folder", options=PrepareOptions(addressable=True))
     after = open_source(tmp_path / "out").splits["train"]
     assert after.keys() == before.keys()
     kinds = set()
@@ -104,4 +104,4 @@ def test_without_jpegtran_one_is_told_what_to_install(
 
 def test_images_that_are_encoded_anew_need_no_second_rewriting() -> None:
     with pytest.raises(UsageError, match="--addressable is for images that are not re-encoded"):
-        PrepareOptions(how=Encoding(), addressable=True)
+        PrepareOptions(encoding=Encoding(), addressable=True)

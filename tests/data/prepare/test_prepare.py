@@ -120,7 +120,8 @@ def test_any_names_and_numbers_of_shards_keep_every_image(
         images["train"]["zz/zz.png"] = "zz", _small_images()[0]
     path = tmp_path_factory.mktemp("named")
     folder_of(path / "source", images)
-    prepare(path / "source", path / "dest", options=PrepareOptions(to=to, shards=(shards,), shuffle=shuffle))
+    options = PrepareOptions() if to == "folder" else PrepareOptions(shards=(shards,), shuffle=shuffle)
+    prepare(path / "source", path / "dest", to, options=options)
     assert contents(open_source(path / "dest")) == images
 
 
@@ -142,7 +143,7 @@ def test_raw_pixels_become_png_without_loss(tmp_path: Path, to: Any) -> None:
 def test_boxes_come_out_as_they_went_in(tmp_path: Path, to: Any) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     source = open_source(tmp_path / "ilsvrc", boxes=True)
-    made = plan(source, tmp_path / "dest", PrepareOptions(to=to), splits=("val",), threads=1)
+    made = plan(source, tmp_path / "dest", to, splits=("val",), threads=1)
     write(made, threads=1)
     table, before = open_source(tmp_path / "dest").splits["val"], source.splits["val"]
     assert any(before.boxes(row) for row in range(len(before)))
@@ -169,7 +170,7 @@ def test_unlabelled_test_images_come_along(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     source = open_source(tmp_path / "ilsvrc")
     for to in LAYOUTS:
-        prepare(source, tmp_path / to, options=PrepareOptions(to=to, bad="skip"))
+        prepare(source, tmp_path / to, to=to, options=PrepareOptions(bad="skip"))
         found = open_source(tmp_path / to)
         assert contents(found)["test"] == contents(source)["test"], to
         assert set(found.splits) == {"train", "val", "test"}, to
@@ -200,7 +201,7 @@ def test_shards_have_as_many_images_each_or_one_more(photos: Path, tmp_path: Pat
 
 def test_shards_are_about_as_large_as_asked_for(photos: Path, tmp_path: Path) -> None:
     num_bytes = sum(len(data) for _, data in PHOTOS["train"].values())
-    prepare(photos, tmp_path / "dest", options=PrepareOptions(to="tfrecord", shard_bytes=num_bytes // 4))
+    prepare(photos, tmp_path / "dest", to="tfrecord", options=PrepareOptions(shard_bytes=num_bytes // 4))
     sizes = [path.stat().st_size for path in (tmp_path / "dest").glob("train-*")]
     assert 4 <= len(sizes) <= 12  # frames count too, and these images are tiny
     assert sum(sizes) > num_bytes
@@ -209,7 +210,7 @@ def test_shards_are_about_as_large_as_asked_for(photos: Path, tmp_path: Path) ->
 def test_parts_of_train_become_val_and_test(tmp_path: Path) -> None:
     folder_of(tmp_path / "source", {"train": PHOTOS["train"]})
     source = open_source(tmp_path / "source")
-    made = plan(source, tmp_path / "dest", PrepareOptions(), val_fraction=0.25, test_fraction=0.25, threads=1)
+    made = plan(source, tmp_path / "dest", val_fraction=0.25, test_fraction=0.25, threads=1)
     write(made, threads=1)
     found = contents(open_source(tmp_path / "dest"))
     together = {key: image for split in found.values() for key, image in split.items()}
@@ -222,14 +223,14 @@ def test_parts_of_train_become_val_and_test(tmp_path: Path) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("to", LAYOUTS)
 def test_the_bytes_do_not_depend_on_the_number_of_threads(photos: Path, tmp_path: Path, to: Any, threads: int) -> None:
-    options = PrepareOptions(to=to, how=Encoding(quality=80, short_side=16))
-    prepare(photos, tmp_path / "one", options=options, threads=1)
-    prepare(photos, tmp_path / "several", options=options, threads=threads)
+    options = PrepareOptions(encoding=Encoding(quality=80, short_side=16))
+    prepare(photos, tmp_path / "one", to, options=options, threads=1)
+    prepare(photos, tmp_path / "several", to, options=options, threads=threads)
     assert files(tmp_path / "one") == files(tmp_path / "several")
 
 
 def test_prepared_json_says_what_was_made_of_what(photos: Path, tmp_path: Path) -> None:
-    prepare(photos, tmp_path / "dest", options=PrepareOptions(how=Encoding(max_side=20)))
+    prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=Encoding(max_side=20)))
     found = json.loads((tmp_path / "dest/prepared.json").read_text())
     source = open_source(photos)
     assert found["fingerprint"] == source.fingerprint
@@ -241,7 +242,7 @@ def test_prepared_json_says_what_was_made_of_what(photos: Path, tmp_path: Path) 
 
 
 def test_images_are_made_as_small_as_asked_for(photos: Path, tmp_path: Path) -> None:
-    prepare(photos, tmp_path / "dest", options=PrepareOptions(how=Encoding(format="png", max_side=20)))
+    prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=Encoding(format="png", max_side=20)))
     table, before = open_source(tmp_path / "dest").splits["val"], open_source(photos).splits["val"]
     for row in range(len(table)):
         with Image.open(io.BytesIO(table.read(row))) as image, Image.open(io.BytesIO(before.read(row))) as original:
@@ -276,19 +277,20 @@ def _stopping(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: int
 def test_stopped_anywhere_the_same_call_ends_with_the_same_bytes(
     photos: Path, tmp_path: Path, to: Any, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = PrepareOptions(to=to, shards=(3, 2), link="copy")
-    prepare(photos, tmp_path / "whole", options=options)
+    is_tree = to in ("folder", "list")
+    options = PrepareOptions(link="copy") if is_tree else PrepareOptions(shards=(3, 2))
+    prepare(photos, tmp_path / "whole", to, options=options)
     monkeypatch.setattr(staging, "_FLUSH_BYTES", 1000)
     owner, name = {"write": (os, "writev"), "note": (staging.Staging, "note"), "name": (Path, "replace")}[place]
     for after in range(40):
         with monkeypatch.context() as patch:
             _stopping(patch, owner, name, after)
             try:
-                prepare(photos, tmp_path / "stopped", options=options, threads=2)
+                prepare(photos, tmp_path / "stopped", to, options=options, threads=2)
                 break
             except _StopError:
                 assert not (tmp_path / "stopped/prepared.json").exists()
-    prepare(photos, tmp_path / "stopped", options=options)
+    prepare(photos, tmp_path / "stopped", to, options=options)
     assert files(tmp_path / "stopped") == files(tmp_path / "whole")
     assert not (tmp_path / "stopped/.tench-prepare").exists()
 
@@ -301,8 +303,8 @@ from tench.data.prepare.planning import PrepareOptions
 from tench.data.prepare.prepare import prepare
 staging._FLUSH_BYTES = 2000
 staging.FLUSH_SECONDS = writing.FLUSH_SECONDS = 0.02
-options = PrepareOptions(to=sys.argv[3], how=Encoding(format="png", square=120))
-prepare(sys.argv[1], sys.argv[2], options=options, threads=2)
+options = PrepareOptions(encoding=Encoding(format="png", square=120))
+prepare(sys.argv[1], sys.argv[2], sys.argv[3], options=options, threads=2)
 """
 
 
@@ -314,7 +316,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(photos: Path, tmp_
             many["train"][f"{wnid}/{copy}_{Path(key).name}"] = wnid, data
     folder_of(tmp_path / "many", many)
     prepare(
-        tmp_path / "many", tmp_path / "whole", options=PrepareOptions(to=to, how=Encoding(format="png", square=120))
+        tmp_path / "many",
+        tmp_path / "whole",
+        to=to,
+        options=PrepareOptions(encoding=Encoding(format="png", square=120)),
     )
     moments, kills = random.Random(7), 0
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "many"), str(tmp_path / "killed"), to]
@@ -384,25 +389,25 @@ def begun(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     with monkeypatch.context() as patch:
         _stopping(patch, Path, "replace", 4)  # owner.json, plan.json, both written twice, and one shard: see below
         with pytest.raises(_StopError):
-            prepare(photos, tmp_path / "begun", options=PrepareOptions(to="recordio"))
+            prepare(photos, tmp_path / "begun", to="recordio")
     return tmp_path / "begun"
 
 
 def test_another_command_does_not_continue_what_was_begun(photos: Path, begun: Path) -> None:
     with pytest.raises(UsageError) as error:
-        prepare(photos, begun, options=PrepareOptions(to="recordio", shuffle=False))
+        prepare(photos, begun, to="recordio", options=PrepareOptions(shuffle=False))
     assert str(error.value) == (
         f"{begun}: was made with another source or other options: shuffle was True, now False. Repeat the earlier "
         f"ones, or remove {begun} to start over."
     )
-    prepare(photos, begun, options=PrepareOptions(to="recordio"))
+    prepare(photos, begun, to="recordio")
     assert contents(open_source(begun)) == PHOTOS
 
 
 def test_a_source_that_changed_does_not_continue_what_was_begun(photos: Path, begun: Path) -> None:
     (photos / "train/n01440764/more.JPEG").write_bytes(next(iter(PHOTOS["train"].values()))[1])
     with pytest.raises(UsageError, match="was made with another source or other options: fingerprint was "):
-        prepare(photos, begun, options=PrepareOptions(to="recordio"))
+        prepare(photos, begun, to="recordio")
 
 
 def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_path: Path) -> None:
@@ -435,7 +440,7 @@ def test_a_destination_inside_the_source_is_refused(photos: Path) -> None:
 
 
 def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path) -> None:
-    made = plan(open_source(photos), tmp_path / "dest", PrepareOptions(), threads=1)
+    made = plan(open_source(photos), tmp_path / "dest", threads=1)
     with (
         staging.staging(tmp_path / "dest", made.identity(), 0, {}, 0),
         pytest.raises(
@@ -450,8 +455,13 @@ def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path
 def test_boxes_make_another_plan(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     options = PrepareOptions(bad="skip")
-    write(plan(open_source(tmp_path / "ilsvrc"), tmp_path / "dest", options, splits=("val",), threads=1), threads=1)
-    boxed = plan(open_source(tmp_path / "ilsvrc", boxes=True), tmp_path / "dest", options, splits=("val",), threads=1)
+    write(
+        plan(open_source(tmp_path / "ilsvrc"), tmp_path / "dest", options=options, splits=("val",), threads=1),
+        threads=1,
+    )
+    boxed = plan(
+        open_source(tmp_path / "ilsvrc", boxes=True), tmp_path / "dest", options=options, splits=("val",), threads=1
+    )
     with pytest.raises(
         UsageError, match=r"was made with another source or other options: boxes was \{\}, now \{'val': "
     ):
@@ -477,7 +487,7 @@ def test_an_image_overwritten_between_a_kill_and_the_next_run_is_noticed(photos:
     data = image.read_bytes()
     image.write_bytes(data[:100] + data[:99:-1])
     with pytest.raises(TenchError, match=rf"^{image}: has changed while it was read"):
-        prepare(photos, begun, options=PrepareOptions(to="recordio"))
+        prepare(photos, begun, to="recordio")
 
 
 @pytest.mark.parametrize("to", [name for name in LAYOUTS if name != "list"])
@@ -505,7 +515,7 @@ def test_a_shard_whose_images_are_all_bad_is_told(photos: Path, tmp_path: Path) 
         with pytest.raises(
             TenchError, match=r"^1 files would be empty because all of their images are bad: train-000\d\d-of"
         ):
-            prepare(photos, tmp_path / to, options=PrepareOptions(to=to, shards=(number, 1), bad="skip"))
+            prepare(photos, tmp_path / to, to=to, options=PrepareOptions(shards=(number, 1), bad="skip"))
 
 
 def test_a_split_whose_images_are_all_bad_is_told(tmp_path: Path) -> None:
@@ -513,7 +523,7 @@ def test_a_split_whose_images_are_all_bad_is_told(tmp_path: Path) -> None:
     wnid = next(iter(PHOTOS["train"].values()))[0]
     miniature.write(tmp_path / "source/val", {f"{wnid}/cut.JPEG": _cut_jpeg()})
     with pytest.raises(TenchError, match=r"dest: all images of val are bad\. Leave that split out"):
-        prepare(tmp_path / "source", tmp_path / "dest", options=PrepareOptions(to="folder", bad="skip"))
+        prepare(tmp_path / "source", tmp_path / "dest", to="folder", options=PrepareOptions(bad="skip"))
 
 
 def test_a_source_whose_path_looks_like_two_is_not_written_into(tmp_path: Path) -> None:
@@ -545,17 +555,17 @@ def test_a_full_disk_is_told_and_the_next_run_continues(
     def full(*_: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    options = PrepareOptions(to=to, link="copy")
+    options = PrepareOptions(link="copy" if to in ("folder", "list") else None)
     with monkeypatch.context() as patch:
         if to in ("folder", "list"):
             patch.setattr(Path, "write_bytes", full)
         else:
             patch.setattr(os, "writev", full)
         with pytest.raises(TenchError) as error:
-            prepare(photos, tmp_path / "dest", options=options)
+            prepare(photos, tmp_path / "dest", to, options=options)
     assert str(error.value).startswith(f"{tmp_path / 'dest'}: the disk is full. About ")
     assert str(error.value).endswith("The finished part is kept. Make room and run the same command again.")
-    prepare(photos, tmp_path / "dest", options=options)
+    prepare(photos, tmp_path / "dest", to, options=options)
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
 
 
@@ -569,7 +579,7 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
     def change(*arguments: Any) -> int:
         raise AssertionError("the change must be noticed before")
 
-    made = plan(open_source(tmp_path / "shards"), tmp_path / "dest", PrepareOptions(to="recordio"), threads=1)
+    made = plan(open_source(tmp_path / "shards"), tmp_path / "dest", "recordio", threads=1)
     data = shard.read_bytes()
     monkeypatch.setattr(prepare_module, "_check", change)
     shard.write_bytes(data)
@@ -583,7 +593,7 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
 
 
 def test_an_image_overwritten_midway_is_noticed(photos: Path, tmp_path: Path) -> None:
-    made = plan(open_source(photos), tmp_path / "dest", PrepareOptions(to="recordio"), threads=1)
+    made = plan(open_source(photos), tmp_path / "dest", "recordio", threads=1)
     image = photos / "train/n01440764/n01440764_9.JPEG"
     time.sleep(0.02)  # file systems have coarse clocks
     data = image.read_bytes()
@@ -594,7 +604,7 @@ def test_an_image_overwritten_midway_is_noticed(photos: Path, tmp_path: Path) ->
 
 def test_an_image_that_became_longer_is_told_by_name(photos: Path, tmp_path: Path) -> None:
     for to in ("recordio", "folder"):
-        made = plan(open_source(photos), tmp_path / to, PrepareOptions(to=to), threads=1)
+        made = plan(open_source(photos), tmp_path / to, to, threads=1)
         image = photos / "train/n01440764/n01440764_9.JPEG"
         image.write_bytes(image.read_bytes() + b"more")
         with pytest.raises(TenchError, match=rf"^{image}: row \d+ \(n01440764/n01440764_9\.JPEG\) covers bytes 0-"):
@@ -621,7 +631,7 @@ def damaged(photos: Path) -> Path:
 
 @pytest.mark.parametrize("how", [None, Encoding(quality=85)])
 def test_bad_images_are_left_out_counted_and_listed(damaged: Path, tmp_path: Path, how: Encoding | None) -> None:
-    done = prepare(damaged, tmp_path / "dest", options=PrepareOptions(how=how, bad="skip"))
+    done = prepare(damaged, tmp_path / "dest", options=PrepareOptions(encoding=how, bad="skip"))
     assert {(bad["key"], bad["done"]) for bad in done.bad} == {
         ("n03126707/cut.JPEG", "skipped"),
         ("n03126707/empty.JPEG", "skipped"),
@@ -637,7 +647,7 @@ def test_bad_images_are_left_out_counted_and_listed(damaged: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("to", LAYOUTS)
 def test_a_cut_jpeg_is_repaired_as_far_as_it_goes(damaged: Path, tmp_path: Path, to: Any) -> None:
-    done = prepare(damaged, tmp_path / "dest", options=PrepareOptions(to=to, bad="fix"))
+    done = prepare(damaged, tmp_path / "dest", to=to, options=PrepareOptions(bad="fix"))
     assert {bad["key"]: bad["done"] for bad in done.bad} == {
         "n03126707/cut.JPEG": "fixed",
         "n03126707/empty.JPEG": "skipped",
@@ -652,11 +662,11 @@ def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(p
     miniature.write(photos / "train", {"n03126707/cut.JPEG": _cut_jpeg()})
     how = Encoding(quality=85)
     with pytest.raises(TenchError) as error:
-        prepare(photos, tmp_path / "dest", options=PrepareOptions(how=how))
+        prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=how))
     assert str(error.value).startswith(f"{photos / 'train/n03126707/cut.JPEG'}: ")
     assert "Leave it out with --bad skip, or decode it as far as it goes with --bad fix." in str(error.value)
-    prepare(photos, tmp_path / "dest", options=PrepareOptions(how=how, bad="skip"))
-    prepare(photos, tmp_path / "whole", options=PrepareOptions(how=how, bad="skip"))
+    prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=how, bad="skip"))
+    prepare(photos, tmp_path / "whole", options=PrepareOptions(encoding=how, bad="skip"))
     assert files(tmp_path / "dest") == files(tmp_path / "whole")
 
 
@@ -697,7 +707,7 @@ def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: 
     (inside / "a.JPEG").symlink_to(tmp_path / "outside/a.JPEG")
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
     (inside / "c.JPEG").symlink_to(image.name)  # stays inside
-    made = plan(open_source(photos), tmp_path / "dest", PrepareOptions(to="folder"), threads=1)
+    made = plan(open_source(photos), tmp_path / "dest", "folder", threads=1)
     assert "2 images lie outside the source, behind links, and are copied." in made.notes
     num_images = sum(map(len, made.images.tables.values()))
     assert made.num_linked == num_images - 2
@@ -718,14 +728,14 @@ def test_prepare_is_a_word_of_the_package(photos: Path, tmp_path: Path) -> None:
 
 def test_the_estimate_of_bytes_is_close(photos: Path, tmp_path: Path) -> None:
     for to in ("webdataset", "tfrecord", "recordio"):
-        made = plan(open_source(photos), tmp_path / to, PrepareOptions(to=to), threads=1)
+        made = plan(open_source(photos), tmp_path / to, to, threads=1)
         done = write(made, threads=1)
         assert done.num_bytes / 2 < made.num_bytes < done.num_bytes * 2
 
 
 def test_a_plan_writes_nothing(photos: Path, tmp_path: Path) -> None:
     before = files(tmp_path)
-    plan(open_source(photos), tmp_path / "dest", PrepareOptions(), threads=2)
+    plan(open_source(photos), tmp_path / "dest", threads=2)
     assert files(tmp_path) == before
     assert not (tmp_path / "dest").exists()
     assert planning.existing(tmp_path / "dest" / "deeper") == tmp_path

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.data.photos import dataset, encoded, part
 
-from tench.data.prepare.planning import Layout, PrepareOptions, plan
+from tench.data.prepare.planning import Layout, plan
 from tench.data.prepare.prepare import prepare, write
 from tench.data.prepare.verify import compare_files, compare_tables
 from tench.data.prepare.writers import Content
@@ -40,7 +40,7 @@ def source(folder: Path, names: Mapping[str, Sequence[str]] = NAMES, classes: Cl
 
 def written(folder: Path, to: Layout, given: Dataset | None = None) -> tuple[Path, Content]:
     """A destination that is as it should be, and what was to be written there."""
-    made = plan(given or source(folder / "source"), folder / "set", PrepareOptions(to=to), threads=1)
+    made = plan(given or source(folder / "source"), folder / "set", to, threads=1)
     write(made, threads=1)
     return made.dest, made.content
 

@@ -31,20 +31,26 @@ _MAX_SIDES = {"jpeg": 65_500, "webp": 16_383}
 class Encoding:
     """How images are re-encoded. At most one of the three sizes is given, in pixels; 0 keeps the size.
 
-    short_side: the shorter side. max_side: the longer. square: cut the largest centred square and resize it to this
-    side, enlarging if needed. enlarge: short_side also enlarges smaller images. quality: for JPEG and WebP, 1 to 100.
-    grey: convert to grey; otherwise grey images stay grey and all others are RGB. interpolation: area is antialiased,
-    bilinear uses only the nearest four pixels.
+    >>> tench.Encoding(max_side=512).quality
+    90
     """
 
     format: Format = "jpeg"
-    quality: int = 90
+    """pixels: uncompressed, as PPM and PGM files."""
+    quality: int | None = None
+    """Quality of jpeg and webp, 1 to 100; None: 90."""
     short_side: int = 0
+    """Shrink images so that the shorter side has at most this many pixels."""
     max_side: int = 0
+    """Shrink images so that the longer side has at most this many pixels."""
     square: int = 0
+    """Cut the largest centred square and resize it to this side, enlarging if needed."""
     enlarge: bool = False
+    """short_side: enlarge smaller images too."""
     grey: bool = False
-    interpolation: Literal["area", "bilinear"] = "area"
+    """Convert to grey. Otherwise grey images stay grey and all others become RGB."""
+    interpolation: Literal["area", "bilinear"] | None = None
+    """Filter for a new size. area is antialiased; bilinear uses only the nearest four pixels. None: area."""
 
     def __post_init__(self) -> None:
         sizes = {"--short-side": self.short_side, "--max-side": self.max_side, "--square": self.square}
@@ -54,8 +60,14 @@ class Encoding:
         for name, size in sizes.items():
             if size and not 8 <= size <= _MAX_SIDES.get(self.format, 65_535):
                 raise UsageError(f"{name} {size}: should be 8 to {_MAX_SIDES.get(self.format, 65_535):,} pixels.")
-        if not 1 <= self.quality <= 100:
+        if self.format in ("jpeg", "webp"):
+            object.__setattr__(self, "quality", 90 if self.quality is None else self.quality)
+        elif self.quality is not None:
+            raise UsageError(f"--quality has no effect on the format {self.format}; it is for jpeg and webp.")
+        if self.quality is not None and not 1 <= self.quality <= 100:
             raise UsageError(f"--quality {self.quality}: should be 1 to 100.")
+        if self.interpolation is not None and not given:
+            raise UsageError("--interpolation has no effect without --short-side, --max-side or --square.")
         if self.enlarge and not self.short_side:
             raise UsageError("--enlarge requires --short-side.")
 
@@ -94,6 +106,7 @@ def encode(pixels: Pixels, how: Encoding) -> bytes:
     resized = _resized(pixels, how)
     grey = resized.shape[2] == 1
     if how.format == "jpeg":
+        assert how.quality is not None
         return _jpeg(resized, how.quality)
     if how.format == "pixels":
         return b"%s\n%d %d\n255\n" % (b"P5" if grey else b"P6", resized.shape[1], resized.shape[0]) + resized.tobytes()
@@ -128,5 +141,5 @@ def _resized(pixels: Pixels, how: Encoding) -> Pixels:
     if size == pixels.shape[:2]:
         return np.ascontiguousarray(pixels)
     shrinks = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    filter_ = cv2.INTER_AREA if shrinks and how.interpolation == "area" else cv2.INTER_LINEAR
+    filter_ = cv2.INTER_AREA if shrinks and how.interpolation != "bilinear" else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, size[::-1], interpolation=filter_), np.uint8).reshape(*size, pixels.shape[2])

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,7 +40,10 @@ from tench.parallel import in_order
 
 Layout = Literal["webdataset", "folder", "list", "tfrecord", "recordio"]
 LAYOUTS = get_args(Layout)
+TREES = ("folder", "list")
+"""The layouts in which each image is a file; the others put many images into one file (a shard)."""
 Link = Literal["hard", "symbolic", "copy"]
+Style = Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"]
 
 SHARD_BYTES = 256 * 10**6
 SHARDS: Mapping[str, Callable[[Content], Shards]] = {
@@ -57,57 +60,102 @@ _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """How a dataset is written.
+    """How `prepare` writes a dataset. An option that has no effect on the layout written is refused.
 
-    how: None leaves the bytes of image files untouched. addressable: JPEGs among these get restart markers, so that
-    parts of them can be decoded alone; their pixels stay the same. (Re-encoded ones have markers anyway.) shards:
-    files for train, then for each other split; None: as many as shard_bytes asks for, of RecordIO one. shuffle:
-    training images in shards lie in another order than that of keys. link: how a folder gets images that are files
-    already and stay as they are. style: of a list. bad: what is done about images that do not decode; with `fail`,
-    images whose bytes stay untouched are not decoded.
+    >>> tench.PrepareOptions(shards=(2, 1), bad="skip").shuffle
+    True
+    >>> small = tench.Encoding(max_side=64, quality=90)
+    >>> tench.prepare("digits", "small", "recordio", options=tench.PrepareOptions(encoding=small)).images
+    {'train': 1438, 'val': 359}
     """
 
-    to: Layout = "webdataset"
-    how: Encoding | None = None
+    encoding: Encoding | None = None
+    """How images are re-encoded; None keeps the bytes of image files as they are. (Raw pixels become PNG.)"""
     addressable: bool = False
+    """Add restart markers to JPEGs that are not re-encoded, so that training decodes only the part of an image that it
+    uses. No pixel changes. Needs the program jpegtran. (Re-encoded JPEGs always have them.)"""
     shards: tuple[int, ...] | None = None
-    shard_bytes: int = SHARD_BYTES
+    """Number of files, for train and then for each other split; one number holds for all. webdataset, tfrecord,
+    recordio."""
+    shard_bytes: int | None = None
+    """Approximate size of a file, bytes; None: 256 MB, or for recordio one file per split. Not together with shards."""
     shuffle: bool = True
-    link: Link = "hard"
-    style: str = "plain"
+    """Store the training images of shards in random order (by a hash of their names) instead of sorted by name."""
+    link: Link | None = None
+    """folder, list: how to place images that are files already and keep their bytes. hard: a hard link, or a copy if
+    the destination is on another disk; symbolic: a symbolic link; copy. None: hard."""
+    style: Style | None = None
+    """list: the program that will read the lists. None: plain."""
     bad: Policy = "fail"
+    """Images that do not decode. fail: stop (images that keep their bytes are not decoded); skip: leave them out; fix:
+    decode JPEGs as far as they go and leave out the rest."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("--to", self.to, LAYOUTS),
-            ("--style", self.style, STYLES),
-            ("--link", self.link, get_args(Link)),
+            ("--style", self.style_used, STYLES),
+            ("--link", self.link_used, get_args(Link)),
             ("--bad", self.bad, POLICIES),
         ):
-            if value not in known:
-                raise UsageError(f"{name} {value}: unknown.{nearest(value, list(known))} Known: {', '.join(known)}.")
+            _require_known(name, value, known)
         if self.shards is not None and not (1 <= len(self.shards) <= 2 and min(self.shards) >= 1):
             raise UsageError("--shards: expected one or two numbers of at least 1, for train and for each other split.")
-        if self.shard_bytes < 1:
+        if self.shard_bytes is not None and self.shard_bytes < 1:
             raise UsageError("--shard-size must be more than 0.")
-        if self.addressable and self.how is not None:
+        if self.shards is not None and self.shard_bytes is not None:
+            raise UsageError("--shards and --shard-size both set the number of files. Give one of them.")
+        if self.addressable and self.encoding is not None:
             raise UsageError(
                 "--addressable is for images that are not re-encoded; re-encoded JPEGs are always addressable."
             )
-        if self.to == "tfrecord" and self.how is not None and self.how.format in ("webp", "pixels"):
-            raise UsageError(f"--format {self.how.format}: TensorFlow does not decode it. Choose jpeg or png.")
+
+    @property
+    def link_used(self) -> Link:
+        return self.link or "hard"
+
+    @property
+    def style_used(self) -> Style:
+        return self.style or "plain"
+
+    def check_for(self, to: Layout) -> None:
+        """Raise UsageError for an unknown layout, or an option that has no effect on it or that it cannot hold."""
+        _require_known("--to", to, LAYOUTS)
+        is_tree = to in TREES
+        given: tuple[tuple[str, bool, bool, str], ...] = (
+            ("--shards", self.shards is not None, not is_tree, "layouts of shards"),
+            ("--shard-size", self.shard_bytes is not None, not is_tree, "layouts of shards"),
+            ("--no-shuffle", not self.shuffle, not is_tree, "layouts of shards"),
+            ("--link", self.link is not None, is_tree, "the layouts folder and list"),
+            ("--style", self.style is not None, to == "list", "the layout list"),
+        )
+        for name, is_given, has_effect, where in given:
+            if is_given and not has_effect:
+                raise UsageError(f"{name} has no effect on the layout {to}; it is for {where}. Leave it out.")
+        if self.link not in (None, "copy") and (self.encoding is not None or self.addressable or self.bad != "fail"):
+            option = "re-encoding" if self.encoding else "--addressable" if self.addressable else f"--bad {self.bad}"
+            raise UsageError(f"--link {self.link} has no effect with {option}, which copies images. Leave one out.")
+        if to == "tfrecord" and self.encoding is not None and self.encoding.format in ("webp", "pixels"):
+            raise UsageError(f"--format {self.encoding.format}: TensorFlow does not decode it. Choose jpeg or png.")
+
+
+def _require_known(option: str, value: str, known: Iterable[str]) -> None:
+    if value not in known:
+        raise UsageError(f"{option} {value}: unknown.{nearest(str(value), list(known))} Known: {', '.join(known)}.")
+
+
+DEFAULTS = PrepareOptions()
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What will be written.
+    """What `write` will write, and an estimate of what it costs.
 
-    num_bytes: of the result, about. num_linked: images that only get another name. free_bytes: at the destination.
-    seconds: about. notes: what a person should know before. began_ns: when the source was looked at.
+    num_bytes: estimated size of the result. num_linked: images that become links. free_bytes: at the destination.
+    seconds: estimated. notes: one sentence each, for the user. began_ns: the time when the source was first looked at.
     """
 
     dataset: Dataset
     dest: Path
+    to: Layout
     options: PrepareOptions
     images: Images
     content: Content
@@ -128,10 +176,14 @@ class Plan:
 
     @property
     def is_tree(self) -> bool:
-        return self.options.to in ("folder", "list")
+        return self.to in TREES
+
+    @property
+    def tree(self) -> Trees:
+        return tree_of(self.to, self.options, self.content)
 
     def files(self, writer: Shards) -> list[ShardFile]:
-        """The shards, each with its rows; all shards of a split have as many rows, or one more."""
+        """The shards with their rows. The shards of a split differ by at most one in their number of rows."""
         found = []
         for split, table in self.images.tables.items():
             rows, count = _order(table, self.options.shuffle and split == "train"), self.content.shards[split]
@@ -141,21 +193,22 @@ class Plan:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """All that decides the bytes that are written."""
-        dataset, how = self.dataset, self.options.how
-        of_tree = ("link", "style") if self.is_tree else ()
-        of_shards = () if self.is_tree else ("shuffle",)
+        """Everything that decides the bytes written."""
+        dataset, how = self.dataset, self.options.encoding
+        of_layout: dict[str, Any] = {"shuffle": self.options.shuffle}
+        if self.is_tree:
+            of_layout = {"link": self.options.link_used, "style": self.options.style_used}
         return {
             "source": dataset.source,
             "fingerprint": dataset.fingerprint,
             "files of the source": hashlib.sha256(repr(dataset.stamp).encode()).hexdigest()[:16],
             "splits": {split: len(table) for split, table in self.images.tables.items()},
             "boxes": {split: table.boxes_digest() for split, table in self.images.tables.items() if table.has_boxes},
-            "to": self.options.to,
+            "to": self.to,
             "encoding": None if how is None else dataclasses.asdict(how),
             "shards": dict(self.content.shards),
             "bad": self.options.bad,
-            **{name: getattr(self.options, name) for name in (*of_tree, *of_shards)},
+            **of_layout,
             "addressable": jpegtran.version() if self.options.addressable else None,
             "versions": _versions() if how is not None else {"tench": tench.__version__},
         }
@@ -164,7 +217,7 @@ class Plan:
         return {
             "source": self.dataset.source,
             "dest": str(self.dest),
-            "to": self.options.to,
+            "to": self.to,
             "images": self.num_images,
             "classes": len(self.dataset.classes),
             "splits": {split: len(table) for split, table in self.images.tables.items()},
@@ -180,18 +233,16 @@ class Plan:
 def plan(
     dataset: Dataset,
     dest: str | Path,
-    options: PrepareOptions,
+    to: Layout = "webdataset",
+    options: PrepareOptions = DEFAULTS,
     *,
     splits: Sequence[str] = (),
     val_fraction: float = 0.0,
     test_fraction: float = 0.0,
     threads: int = 0,
 ) -> Plan:
-    """Look at all that is to be written, without writing it. Raises UsageError and TenchError as `prepare`.
-
-    splits: which of train, val and test; none: all there are. val_fraction, test_fraction: parts of each class of train
-    that become these splits, drawn by a hash of the keys.
-    """
+    """Plan what `prepare` would write, without writing it. The arguments and errors are those of `prepare`."""
+    options.check_for(to)
     began_ns = time.time_ns()
     path = Path(os.path.abspath(os.path.expanduser(dest)))
     staged.check_destination(path)
@@ -199,40 +250,43 @@ def plan(
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)
     if options.addressable:
         jpegtran.program()  # refuses where it is missing
-    images = Images(tables, options.how, options.bad, options.addressable)
-    in_folders = options.to in ("folder", "list")
+    images = Images(tables, options.encoding, options.bad, options.addressable)
+    in_folders = to in TREES
     names = {
-        split: names_of(table, dataset.classes, options.how, in_folders=in_folders) for split, table in tables.items()
+        split: names_of(table, dataset.classes, options.encoding, in_folders=in_folders)
+        for split, table in tables.items()
     }
-    check_labels(tables, options.to)
+    check_labels(tables, to)
     if options.bad == "fail":
         refuse_empty(tables)
     ratio, rate, sample = _sample(images, num_threads(threads))
-    sizes = {
-        split: int(table.num_bytes * ratio) + len(table) * _FRAME_BYTES[options.to] for split, table in tables.items()
-    }
+    sizes = {split: int(table.num_bytes * ratio) + len(table) * _FRAME_BYTES[to] for split, table in tables.items()}
     several = {split: _several(table) for split, table in tables.items() if table.has_several_labels}
-    if several and options.to in ("tfrecord", "folder"):
-        notes.append(f"Images have several labels; {options.to} holds only the first, their class.")
+    if several and to in ("tfrecord", "folder"):
+        notes.append(f"Images have several labels; {to} stores only the first, their class.")
+    has_boxes = any(table.has_boxes for table in tables.values())
+    if has_boxes and to not in ("tfrecord", "webdataset"):
+        notes.append(f"The boxes are not written: {to} cannot store them. tfrecord and webdataset can.")
     content = Content(
         classes=dataset.classes,
         names=names,
         labels={split: table.labels.tolist() for split, table in tables.items()},
         several=several,
-        shards={} if in_folders else _num_shards(tables, sizes, options),
-        has_boxes=any(table.has_boxes for table in tables.values()),
+        shards={} if in_folders else _num_shards(tables, sizes, to, options),
+        has_boxes=has_boxes,
     )
     num_linked = 0
+    link = options.link_used
     if in_folders:
-        every = [file for paths in paths_of(tree_of(options, content), content).values() for file in paths]
-        check_paths(every, dataset.classes, path, options.to)
-        linkable = [split for split in tables if options.link != "copy" and can_link(images, split)]
-        if linkable and options.link == "hard" and not _on_one_disk(tables, linkable, path):
+        every = [file for paths in paths_of(tree_of(to, options, content), content).values() for file in paths]
+        check_paths(every, dataset.classes, path, to)
+        linkable = [split for split in tables if link != "copy" and can_link(images, split)]
+        if linkable and link == "hard" and not _on_one_disk(tables, linkable, path):
             notes.append(
                 f"{path} and the images are on different disks, so they are copied. To avoid this, use --link symbolic."
             )
             linkable = []
-        if linkable and options.link == "hard":
+        if linkable and link == "hard":
             roots = _roots(dataset.source)
             images = dataclasses.replace(images, outside={split: outside(tables[split], roots) for split in linkable})
         copied = {split: sorted(images.outside.get(split, ())) for split in linkable}
@@ -241,8 +295,8 @@ def plan(
         num_linked = sum(len(tables[split]) for split in linkable) - num_copied
         sizes |= {split: int(tables[split].lengths[rows].sum()) for split, rows in copied.items()}
     else:
-        separators = "\t" if options.to == "recordio" else ""
-        kind: Literal["member", "text"] = "member" if options.to == "webdataset" else "text"
+        separators = "\t" if to == "recordio" else ""
+        kind: Literal["member", "text"] = "member" if to == "webdataset" else "text"
         check_names([name for of in names.values() for name in of], path, kind, separators)
         if options.shuffle and "train" in tables and tables["train"].pieces() is not None:
             notes.append("The source is compressed: training images are shuffled within windows of neighbouring bytes.")
@@ -255,6 +309,7 @@ def plan(
     return Plan(
         dataset=dataset,
         dest=path,
+        to=to,
         options=options,
         images=images,
         content=content,
@@ -267,8 +322,8 @@ def plan(
     )
 
 
-def tree_of(options: PrepareOptions, content: Content) -> Trees:
-    return Folder(content) if options.to == "folder" else Lists(content, options.style)
+def tree_of(to: Layout, options: PrepareOptions, content: Content) -> Trees:
+    return Folder(content) if to == "folder" else Lists(content, options.style_used)
 
 
 def paths_of(tree: Trees, content: Content) -> dict[str, list[str]]:
@@ -323,15 +378,17 @@ def _order(table: Table, shuffle: bool) -> IntArray:
     return np.lexsort((mixed, number // PIECES_AT_ONCE))
 
 
-def _num_shards(tables: Mapping[str, Table], sizes: Mapping[str, int], options: PrepareOptions) -> dict[str, int]:
+def _num_shards(
+    tables: Mapping[str, Table], sizes: Mapping[str, int], to: Layout, options: PrepareOptions
+) -> dict[str, int]:
     shards = {}
     for split, table in tables.items():
         if options.shards is not None:
             count = options.shards[0 if split == "train" else -1]
-        elif options.to == "recordio":
+        elif to == "recordio" and options.shard_bytes is None:
             count = 1
         else:
-            count = round(sizes[split] / options.shard_bytes)
+            count = round(sizes[split] / (options.shard_bytes or SHARD_BYTES))
         shards[split] = min(max(count, 1), len(table))
     return shards
 

@@ -17,7 +17,17 @@ from typing import Any
 from tench.data.files.names import PREPARED, is_unfinished
 from tench.data.handled import Handled
 from tench.data.prepare import staging as staged
-from tench.data.prepare.planning import SHARDS, Layout, Plan, PrepareOptions, existing, paths_of, plan, tree_of
+from tench.data.prepare.planning import (
+    DEFAULTS,
+    SHARDS,
+    Layout,
+    Plan,
+    PrepareOptions,
+    existing,
+    paths_of,
+    plan,
+    tree_of,
+)
 from tench.data.prepare.staging import Staging
 from tench.data.prepare.verify import compare_files, compare_tables
 from tench.data.prepare.writers import Content
@@ -25,7 +35,7 @@ from tench.data.prepare.writers.lists import READABLE
 from tench.data.prepare.writers.recordio import RecordIO
 from tench.data.prepare.writing import ShardFile, write_shards, write_tree
 from tench.data.source import Source, open_source
-from tench.data.table import Dataset, is_fresh
+from tench.data.table import is_fresh
 from tench.errors import TenchError, some
 from tench.files import remove_parts, size_text, write_text
 from tench.machine import num_threads
@@ -33,31 +43,64 @@ from tench.machine import num_threads
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """What lies at the destination, and what was done about bad images. existed: it was complete before."""
+    """The result of `prepare`.
+
+    >>> done = tench.prepare("digits", "shards", options=tench.PrepareOptions(shards=(4, 1)))
+    >>> done.dest.name, done.images, done.existed, list(done.bad)
+    ('shards', {'train': 1438, 'val': 359}, False, [])
+    """
 
     dest: Path
+    """The folder, as an absolute path."""
     images: Mapping[str, int]
+    """Images written, by split."""
     num_bytes: int
+    """Bytes of all files that hold images."""
     bad: Sequence[Handled]
+    """The bad images and what was done about each: split, row, key, file, reason, done (skipped or fixed)."""
     existed: bool = False
+    """Whether the destination was already complete, so that nothing was written."""
 
 
 def prepare(
-    source: Source | Dataset,
+    source: Source,
     dest: str | Path,
     to: Layout = "webdataset",
     *,
     options: PrepareOptions | None = None,
+    splits: Sequence[str] = (),
+    val_fraction: float = 0.0,
+    test_fraction: float = 0.0,
     threads: int = 0,
 ) -> Prepared:
-    """Write a dataset in another layout into the folder `dest`; the same call continues what was stopped.
+    """Write a dataset in another layout into a folder, read it back and verify it.
 
-    options: `to` counts only where they are not given. threads: 0 means one per core. Raises UsageError where the
-    destination holds something else, or a name cannot be written; TenchError where there is no room, an image is bad
-    or the source changes, or the result is not what was to be written.
+    source: a path or name, several that make one set, or a `Dataset`. dest: a folder that is empty or does not exist,
+    or one that the same call began: then it continues. to: the layout. options: how the images are stored. splits:
+    which of train, val and test to write; none: all there are. val_fraction, test_fraction: the fraction of each class
+    of train that becomes this split, the same images each time. threads: 0 means one per core.
+
+    The source is never changed. Raises UsageError for an option that the layout does not take, a destination that holds
+    something else, or a name that the layout cannot store; TenchError if the disk is full, an image is bad, the source
+    changes meanwhile, or the result differs from the plan.
+
+    >>> done = tench.prepare("digits", "records", "tfrecord", options=tench.PrepareOptions(shards=(2, 1)))
+    >>> done.images
+    {'train': 1438, 'val': 359}
+    >>> tench.open_source("records").layout
+    'tfrecord'
     """
-    dataset = source if isinstance(source, Dataset) else open_source(source)
-    return write(plan(dataset, dest, options or PrepareOptions(to=to), threads=threads), threads=threads)
+    made = plan(
+        open_source(source),
+        dest,
+        to,
+        options or DEFAULTS,
+        splits=splits,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        threads=threads,
+    )
+    return write(made, threads=threads)
 
 
 def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lambda count: None) -> Prepared:
@@ -70,7 +113,7 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
     if (found := _prepared(made.dest, identity)) is not None:
         compare_files(made.dest, _files(made, without(made.content, found["bad_images"])), found["bytes"])
         return Prepared(made.dest, found["images"], found["bytes"], found["bad_images"], existed=True)
-    may_change = {"bad": "fail"} if made.options.how is not None else {}  # until now no image was bad
+    may_change = {"bad": "fail"} if made.options.encoding is not None else {}  # until now no image was bad
     _require_room(made)
     with staged.staging(made.dest, identity, made.num_bytes, may_change, made.began_ns) as staging:
         content = _write(made, staging, num_threads(threads), advance)
@@ -91,15 +134,15 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
 def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], None]) -> Content:
     """Write all images and the small files beside them; returns what was written, without what was left out."""
     if made.is_tree:
-        paths = paths_of(tree_of(made.options, made.content), made.content)
-        write_tree(paths, made.images, made.options.link, staging, threads, advance)
+        paths = paths_of(made.tree, made.content)
+        write_tree(paths, made.images, made.options.link_used, staging, threads, advance)
         content = without(made.content, staging.bad)
-        tree = tree_of(made.options, content)
+        tree = tree_of(made.to, made.options, content)
         for folder in tree.folders():
             (made.dest / folder).mkdir(parents=True, exist_ok=True)
         beside = dict(tree.files_beside())
     else:
-        shards = SHARDS[made.options.to](made.content)
+        shards = SHARDS[made.to](made.content)
         files = made.files(shards)
         write_shards(files, made.images, shards, staging, threads, advance)
         content = without(made.content, staging.bad)
@@ -122,16 +165,16 @@ def _write_small(path: Path, text: str) -> None:
 def _check(made: Plan, content: Content) -> int:
     """Compare the destination with the plan and return its bytes. Raises TenchError if they differ."""
     num_bytes = compare_files(made.dest, _files(made, content))
-    if made.options.to != "list" or made.options.style in READABLE:
-        compare_tables(made.dest, made.options.to, content)
+    if made.to != "list" or made.options.style_used in READABLE:
+        compare_tables(made.dest, made.to, content)
     return num_bytes
 
 
 def _files(made: Plan, content: Content) -> list[str]:
     """All files that hold images."""
     if made.is_tree:
-        return [path for paths in paths_of(tree_of(made.options, content), content).values() for path in paths]
-    shards = SHARDS[made.options.to](made.content)
+        return [path for paths in paths_of(tree_of(made.to, made.options, content), content).values() for path in paths]
+    shards = SHARDS[made.to](made.content)
     return [shards.file_name(split, number) for split, count in made.content.shards.items() for number in range(count)]
 
 

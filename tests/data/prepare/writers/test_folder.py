@@ -55,7 +55,7 @@ def inode(path: Path) -> int:
 
 @pytest.mark.parametrize("link", get_args(Link))
 def test_links_are_what_was_asked_for(photo_folder: Path, tmp_path: Path, link: Link) -> None:
-    prepare(photo_folder, tmp_path / "set", options=PrepareOptions(to="folder", link=link), threads=1)
+    prepare(photo_folder, tmp_path / "set", to="folder", options=PrepareOptions(link=link), threads=1)
     originals = sorted(path for path in photo_folder.rglob("*") if path.is_file())
     assert len(originals) == 24
     for original in originals:
@@ -69,18 +69,16 @@ def test_links_are_what_was_asked_for(photo_folder: Path, tmp_path: Path, link: 
 
 
 def test_symbolic_links_do_not_lead_to_other_links(photo_folder: Path, tmp_path: Path) -> None:
-    options = PrepareOptions(to="folder", link="symbolic")
-    prepare(photo_folder, tmp_path / "one", options=options, threads=1)
-    prepare(tmp_path / "one", tmp_path / "two", options=options, threads=1)
+    options = PrepareOptions(link="symbolic")
+    prepare(photo_folder, tmp_path / "one", "folder", options=options, threads=1)
+    prepare(tmp_path / "one", tmp_path / "two", "folder", options=options, threads=1)
     assert os.readlink(tmp_path / "two/val/roof/6.jpg") == os.path.realpath(photo_folder / "val/roof/6.jpg")
 
 
-@pytest.mark.parametrize(
-    "options", [PrepareOptions(to="folder", how=Encoding("png")), PrepareOptions(to="folder", bad="skip")]
-)
+@pytest.mark.parametrize("options", [PrepareOptions(encoding=Encoding("png")), PrepareOptions(bad="skip")])
 def test_what_is_decoded_is_a_file_of_its_own(photo_folder: Path, tmp_path: Path, options: PrepareOptions) -> None:
     before = {path: path.read_bytes() for path in photo_folder.rglob("*") if path.is_file()}
-    prepare(photo_folder, tmp_path / "set", options=options, threads=1)
+    prepare(photo_folder, tmp_path / "set", "folder", options=options, threads=1)
     written = [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
     assert not {inode(path) for path in written} & {inode(path) for path in before}
     assert before == {path: path.read_bytes() for path in before}

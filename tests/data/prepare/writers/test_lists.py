@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,11 +34,11 @@ CONTENT = Content(
 CLASSES_TXT = "n02119789\tkit fox, Vulpes macrotis\nn01440764\ttench, Tinca tinca\nn02012849\tcrane\n"
 
 
-def beside(style: str, content: Content = CONTENT) -> dict[str, str]:
+def beside(style: Any, content: Content = CONTENT) -> dict[str, str]:
     return dict(Lists(content, style).files_beside())
 
 
-def paths(style: str) -> dict[str, list[str]]:
+def paths(style: Any) -> dict[str, list[str]]:
     lists = Lists(CONTENT, style)
     return {split: [lists.path(split, name) for name in names] for split, names in CONTENT.names.items()}
 
@@ -175,7 +176,7 @@ def test_kaggles_lists_number_their_lines_and_its_solution_has_the_classes() -> 
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_where_images_lie(style: str) -> None:
+def test_where_images_lie(style: Any) -> None:
     flat, root = ["ILSVRC2012_val_00000002.JPEG", "ILSVRC2012_val_00000001.JPEG"], "ILSVRC/Data/CLS-LOC"
     train, val, (test,) = (CONTENT.names[split] for split in ("train", "val", "test"))
     if style == "kaggle":
@@ -243,10 +244,10 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.mark.parametrize("of", ["pets", "imagenet"])
 @pytest.mark.parametrize("style", READABLE)
 def test_the_lists_that_are_read_are_the_same_set(
-    set_of_images: Path, pets: Dataset, tmp_path: Path, style: str, of: str
+    set_of_images: Path, pets: Dataset, tmp_path: Path, style: Any, of: str
 ) -> None:
     source = pets if of == "pets" else open_source(set_of_images)
-    prepare(source, tmp_path / "lists", options=PrepareOptions(to="list", style=style), threads=1)
+    prepare(source, tmp_path / "lists", to="list", options=PrepareOptions(style=style), threads=1)
     found = open_source(tmp_path / "lists")
     assert found.layout == "list"
     assert found.classes.ids == source.classes.ids
@@ -258,9 +259,9 @@ def test_the_lists_that_are_read_are_the_same_set(
 
 
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {*READABLE}))
-def test_other_lists_name_each_image_that_lies_there(set_of_images: Path, tmp_path: Path, style: str) -> None:
+def test_other_lists_name_each_image_that_lies_there(set_of_images: Path, tmp_path: Path, style: Any) -> None:
     source = open_source(set_of_images)
-    prepare(source, tmp_path / "lists", options=PrepareOptions(to="list", style=style), threads=1)
+    prepare(source, tmp_path / "lists", to="list", options=PrepareOptions(style=style), threads=1)
     images = [path for path in (tmp_path / "lists").rglob("*.JPEG") if path.is_file()]
     assert len(images) == source.num_images
     texts = [path.read_text() for path in (tmp_path / "lists").rglob("*.txt")]
@@ -271,7 +272,7 @@ def test_other_lists_name_each_image_that_lies_there(set_of_images: Path, tmp_pa
 
 def test_kaggles_tree_is_read_as_kaggles(set_of_images: Path, tmp_path: Path) -> None:
     source = open_source(set_of_images)
-    prepare(source, tmp_path / "kaggle", options=PrepareOptions(to="list", style="kaggle"), threads=1)
+    prepare(source, tmp_path / "kaggle", to="list", options=PrepareOptions(style="kaggle"), threads=1)
     found = open_source(tmp_path / "kaggle")
     assert found.layout == "kaggle"
     for split in ("train", "val", "test"):
