@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,6 +139,17 @@ def loaded_after(code: str) -> set[str]:
     code += "\nimport json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_only_as_torch_imports_from_above_while_it_runs() -> None:
+    """`Dataset.as_torch` is the one exception to the layers: a method of data that makes an object of torch."""
+    late = {
+        name_of(path): found
+        for path in MODULES
+        if path.is_relative_to(PACKAGE / "data")
+        and (found := re.findall(r'import_module\("(tench[\w.]*)"', path.read_text(encoding="utf-8")))
+    }
+    assert late == {"tench.data.table": ["tench.input.torch_dataset"]}
 
 
 def test_data_never_imports_torch() -> None:

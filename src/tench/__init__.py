@@ -1,50 +1,130 @@
 """tench: from the archive you downloaded to a trained, checked image classifier.
 
-The same words as on the command line: `open_source`, `prepare`, `fit`, `evaluate`, `predict`, `load`. Each is imported
-when it is first used, so that `import tench` costs nothing. What a user can solve is raised as `TenchError`.
+The public names, with the words and defaults of the command line; docs/api.md documents each. A name is imported when
+it is first used, so that `import tench` costs nothing.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tench.data.prepare.prepare import prepare
+    from tench.data.check.check import Report
+    from tench.data.check.check_source import check_source as check
+    from tench.data.download.download import download
+    from tench.data.images.encode import Encoding
+    from tench.data.info import info
+    from tench.data.options import SourceOptions
+    from tench.data.prepare.planning import PrepareOptions
+    from tench.data.prepare.prepare import Prepared, prepare
     from tench.data.source import open_source
-    from tench.errors import TenchError
+    from tench.data.table import Classes, Dataset, Table
+    from tench.errors import PassingError, TenchError, UsageError
+    from tench.evaluation.evaluate import Metrics
     from tench.evaluation.evaluate import evaluate_source as evaluate
-    from tench.evaluation.predict import predict
+    from tench.evaluation.predict import Guess, Prediction, predict
+    from tench.input.loader import Batch
+    from tench.input.torch_dataset import TorchDataset
+    from tench.models.info import ModelInfo
+    from tench.models.info import describe as model_info
+    from tench.models.registry import find as list_models
+    from tench.run import Run
+    from tench.training.batch_loader import BatchLoader, loader
     from tench.training.fit import fit
     from tench.training.options import TrainOptions
+    from tench.training.preview import preview
     from tench.training.recipe import Recipe
     from tench.training.recipe_file import load_recipe
+    from tench.training.recipe_file import packaged_recipes as list_recipes
+    from tench.training.stopping import StoppedError
+    from tench.weights.create import create_model
     from tench.weights.load import load
+    from tench.weights.own import Classifier
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
+    "BatchLoader",
+    "Classes",
+    "Classifier",
+    "Dataset",
+    "Encoding",
+    "Guess",
+    "Metrics",
+    "ModelInfo",
+    "PassingError",
+    "Prediction",
+    "PrepareOptions",
+    "Prepared",
     "Recipe",
+    "Report",
+    "Run",
+    "SourceOptions",
+    "StoppedError",
+    "Table",
     "TenchError",
+    "TorchDataset",
     "TrainOptions",
+    "UsageError",
+    "check",
+    "create_model",
+    "download",
     "evaluate",
     "fit",
+    "info",
+    "list_models",
+    "list_recipes",
     "load",
     "load_recipe",
+    "loader",
+    "model_info",
     "open_source",
     "predict",
     "prepare",
+    "preview",
 ]
 
 _HOMES = {
-    "TrainOptions": ("tench.training.options", "TrainOptions"),
-    "Recipe": ("tench.training.recipe", "Recipe"),
-    "TenchError": ("tench.errors", "TenchError"),
-    "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
-    "fit": ("tench.training.fit", "fit"),
-    "load": ("tench.weights.load", "load"),
-    "load_recipe": ("tench.training.recipe_file", "load_recipe"),
-    "open_source": ("tench.data.source", "open_source"),
-    "prepare": ("tench.data.prepare.prepare", "prepare"),
-    "predict": ("tench.evaluation.predict", "predict"),
+    "Batch": "tench.input.loader",
+    "BatchLoader": "tench.training.batch_loader",
+    "Classes": "tench.data.table",
+    "Classifier": "tench.weights.own",
+    "Dataset": "tench.data.table",
+    "Encoding": "tench.data.images.encode",
+    "Guess": "tench.evaluation.predict",
+    "Metrics": "tench.evaluation.evaluate",
+    "ModelInfo": "tench.models.info",
+    "PassingError": "tench.errors",
+    "Prediction": "tench.evaluation.predict",
+    "PrepareOptions": "tench.data.prepare.planning",
+    "Prepared": "tench.data.prepare.prepare",
+    "Recipe": "tench.training.recipe",
+    "Report": "tench.data.check.check",
+    "Run": "tench.run",
+    "SourceOptions": "tench.data.options",
+    "StoppedError": "tench.training.stopping",
+    "Table": "tench.data.table",
+    "TenchError": "tench.errors",
+    "TorchDataset": "tench.input.torch_dataset",
+    "TrainOptions": "tench.training.options",
+    "UsageError": "tench.errors",
+    "check": "tench.data.check.check_source:check_source",
+    "create_model": "tench.weights.create",
+    "download": "tench.data.download.download",
+    "evaluate": "tench.evaluation.evaluate:evaluate_source",
+    "fit": "tench.training.fit",
+    "info": "tench.data.info",
+    "list_models": "tench.models.registry:find",
+    "list_recipes": "tench.training.recipe_file:packaged_recipes",
+    "load": "tench.weights.load",
+    "load_recipe": "tench.training.recipe_file",
+    "loader": "tench.training.batch_loader",
+    "model_info": "tench.models.info:describe",
+    "open_source": "tench.data.source",
+    "predict": "tench.evaluation.predict",
+    "prepare": "tench.data.prepare.prepare",
+    "preview": "tench.training.preview",
 }
+"""The module of each name, with the name there if it differs."""
 
 
 def __getattr__(name: str) -> Any:
@@ -52,5 +132,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'tench' has no attribute {name!r}")
     import importlib
 
-    module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from tench.data.images.image import ImageError, probe
+from tench.data.options import SourceOptions
+from tench.data.source import Source, open_source
 from tench.data.table import Dataset, Table
 from tench.errors import some
 
@@ -13,6 +15,21 @@ _PROBED_IMAGES = 64
 _EXAMPLE_CLASSES, _EXAMPLE_KEYS = 5, 3
 _PLACE = re.compile(r" \(in .+? at byte [\d,]+\)")
 """Where a file lies in an archive, which an error tells and a note need not."""
+
+
+def info(source: Source, options: SourceOptions | None = None) -> dict[str, Any]:
+    """Describe a source as `tench info --json` does: layout, splits, counts, classes, sizes, what was left out.
+
+    source: a path or name, several that make one set, or a `Dataset`. options: how to read it. Returns a dict with the
+    keys source, layout, classes (their number), splits (for each: images, bytes, unlabelled, images_per_class, sizes),
+    fingerprint, notes, tree (the folders found, as lines), examples (the first images of the first classes) and
+    left_out (files that are not read: reason, files, example). Raises UsageError and TenchError as `open_source` does.
+
+    >>> found = tench.info("digits")
+    >>> found["classes"], found["splits"]["val"]["images"], found["splits"]["val"]["sizes"]["largest"]
+    (10, 359, '8 x 8')
+    """
+    return describe(open_source(source, options))
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

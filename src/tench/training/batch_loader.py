@@ -174,9 +174,10 @@ def loader(
     """
     if recipe is None:
         recipe = default_recipe(None, source)
-    recipe = checked(load_recipe(str(recipe)) if isinstance(recipe, str | Path) else recipe)
+    recipe = load_recipe(str(recipe)) if isinstance(recipe, str | Path) else recipe
     if batch_size is not None:
         recipe = recipe.replace(batch_size=batch_size, accumulate=1)
+    recipe = checked(recipe)
     chosen, num_threads_ = choose_device(str(device)), num_threads(threads)
     rank, world_size = _place(rank, world_size)
     dataset = open_source(source, recipe.source)
