@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.files import compressed
 from tench.data.files.compressed import first_bytes, form_of, spool_compressed
@@ -39,10 +40,9 @@ def unpacked(packed: bytes, folder: Path, limits: Limits = LIMITS) -> bytes:
 
 def refusal(packed: bytes, folder: Path, limits: Limits = LIMITS) -> str:
     """What is said of a file that cannot be unpacked, after a look that nothing of it is left."""
-    with pytest.raises(TenchError) as error:
-        unpacked(packed, folder, limits)
+    text = error_of(unpacked)(packed, folder, limits)
     assert list(folder.iterdir()) == []
-    return str(error.value)
+    return text
 
 
 @pytest.fixture(scope="module")

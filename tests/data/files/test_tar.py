@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.files.tar import BLOCK, is_tar, members
 from tench.data.limits import LIMITS, Limits
@@ -32,9 +33,7 @@ def listing(path: Path, start: int = 0, end: int | None = None, limits: Limits =
 
 
 def refusal(path: Path, limits: Limits = LIMITS) -> str:
-    with pytest.raises(TenchError) as error:
-        listing(path, limits=limits)
-    return str(error.value)
+    return error_of(listing)(path, limits=limits)
 
 
 def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
 from tench.data.limits import Limits
@@ -63,10 +64,7 @@ def contents(tree: Tree) -> dict[str, bytes]:
     return {name: tree.read(name) for name in tree.names}
 
 
-def refusal(path: Path, spool: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        open_tree(path, spool)
-    return str(error.value)
+refusal = error_of(open_tree)
 
 
 @pytest.mark.parametrize("form", FORMS)

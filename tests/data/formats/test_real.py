@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import open_tree
@@ -50,10 +51,7 @@ def saved(found: Contents, where: Path) -> Dataset:
     return loaded
 
 
-def refusal(path: Path, contents: Contents, entries: object) -> str:
-    with pytest.raises(TenchError) as error:
-        attached(path, contents, entries)
-    return str(error.value)
+refusal = error_of(attached)
 
 
 @pytest.fixture(scope="module")

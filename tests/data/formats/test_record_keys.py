@@ -8,10 +8,10 @@ from typing import Any
 import google_crc32c
 import pytest
 from tests.data.photos import array, encoded, part
+from tests.support.errors import error_of
 
 from tench.data.images.image import decode_as
 from tench.data.source import open_source
-from tench.errors import TenchError
 
 Record = Mapping[str, Any]
 
@@ -62,10 +62,7 @@ def write(path: Path, *records: Record) -> Path:
     return path
 
 
-def refusal(source: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source, **options)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 def row(number: int, **values: Any) -> dict[str, Any]:

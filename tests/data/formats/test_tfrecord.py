@@ -12,6 +12,7 @@ import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.formats import tfrecord
 from tench.errors import TenchError
@@ -58,9 +59,7 @@ def features(payload: bytes, *in_place: str) -> dict[str, list[Any]]:
 
 def refusal(data: bytes) -> str:
     """What is said of a file of Examples that is damaged."""
-    with pytest.raises(TenchError) as error:
-        list(tfrecord.examples(io.BytesIO(data), "shard", Everything()))
-    return str(error.value)
+    return error_of(list)(tfrecord.examples(io.BytesIO(data), "shard", Everything()))
 
 
 def varint(number: int) -> bytes:

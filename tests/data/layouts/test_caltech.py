@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.layouts import caltech
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 C101, C256 = "101_ObjectCategories", "256_ObjectCategories"
 SOME_101 = ["BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "accordion", "car_side", "yin_yang"]
@@ -63,10 +63,7 @@ def listing(dataset: Dataset) -> dict[str, str]:
     return {rows.key(row): dataset.classes.ids[rows.labels[row]] for row in range(len(rows))}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def test_the_background_of_101_is_no_class_and_faces_easy_is_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
+from tests.support.errors import error_of
 
 import tench.data.layouts.cifar as cifar
 from tench.data import table
@@ -158,9 +159,7 @@ def images_of(split: table.Table) -> Images:
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(folder, folder.parent / "spool")
-    return str(error.value)
+    return error_of(read)(folder, folder.parent / "spool")
 
 
 FORMS = {

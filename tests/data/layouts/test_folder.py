@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.data import table
@@ -15,7 +16,6 @@ from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
 from tench.data.options import SourceOptions
 from tench.data.table import Contents, Dataset
-from tench.errors import TenchError
 
 IMAGE = b"as good as an image: folders are read by name"
 WORDS = {"n01443537": "goldfish, Carassius auratus", "n01440764": "tench, Tinca tinca", "n04532670": "viaduct"}
@@ -48,10 +48,7 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
     return dict(zip(rows.keys(), classes, strict=True))
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def tiny(path: Path) -> Path:

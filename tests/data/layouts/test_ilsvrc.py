@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, flat, image_name, tar_bytes, write
+from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.data import table
@@ -15,7 +16,6 @@ from tench.data.files.tree import Tree, open_tree
 from tench.data.formats import devkit, wordnet
 from tench.data.layouts import ilsvrc
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 TRUTH = miniature.photographs()
 NO_CRANE = "val has no images of 1 classes: n03126707."
@@ -46,10 +46,7 @@ def only(*splits: str) -> miniature.Truth:
     return {split: TRUTH[split] for split in splits}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def move(path: Path, target: Path) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.formats.wordnet import imagenet, subset
 from tench.data.layouts import imagenet_eval
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 V2 = "imagenetv2-matched-frequency-format-val"
 RESTRICTED = (
@@ -69,10 +69,7 @@ def listing(dataset: Dataset) -> dict[str, tuple[str, str]]:
     return {rows.key(row): (dataset.classes.ids[rows.labels[row]], rows.read(row).decode()) for row in range(len(rows))}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def v2_files() -> list[str]:

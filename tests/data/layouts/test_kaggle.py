@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, image_name, write
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import Tree, open_tree
 from tench.data.formats import devkit
 from tench.data.layouts import ilsvrc, kaggle
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 TRUTH = miniature.photographs()
 NO_CRANE = "val has no images of 1 classes: n03126707."
@@ -41,10 +41,7 @@ def found(dataset: Dataset) -> miniature.Truth:
     }
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 @pytest.mark.parametrize("source", INSIDE)

@@ -11,13 +11,13 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import Tree, open_pattern, open_tree
 from tench.data.formats.wordnet import devkit_order, imagenet
 from tench.data.layouts import folder, listed
 from tench.data.table import Contents, Dataset
-from tench.errors import TenchError
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
@@ -69,9 +69,7 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
 
 def refusal(path: Path) -> str:
     assert listed.recognise(tree_of(path))
-    with pytest.raises(TenchError) as error:
-        listed.read(tree_of(path))
-    return str(error.value)
+    return error_of(listed.read)(tree_of(path))
 
 
 def val_name(number: int) -> str:

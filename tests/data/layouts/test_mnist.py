@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
+from tests.support.errors import error_of
 
 import tench.data.layouts.mnist as mnist
 from tench.compat import import_torchvision
@@ -195,9 +196,7 @@ def test_a_missing_split_is_a_note(tmp_path: Path) -> None:
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(folder, folder.parent / "spool")
-    return str(error.value)
+    return error_of(read)(folder, folder.parent / "spool")
 
 
 def test_files_of_two_sets_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import Tree, open_tree
@@ -82,9 +83,7 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, tuple[str | Non
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        parquet.read(tree_of(path))
-    return str(error.value)
+    return error_of(parquet.read)(tree_of(path))
 
 
 def imagenet_1k(path: Path, **options: Any) -> Path:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.mxnet_frames import FRAMES, MAGIC
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import open_pattern, open_tree
@@ -88,10 +89,7 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, tuple[str | Non
     return {key: (ids[row], rows.read(row)) for row, key in enumerate(rows.keys())}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def sha256(data: bytes) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import open_tree
@@ -82,10 +83,7 @@ def listing(dataset: Dataset) -> dict[str, str]:
     return {rows.key(row): dataset.classes.ids[rows.labels[row]] for row in range(len(rows))}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        contents(path)
-    return str(error.value)
+refusal = error_of(contents)
 
 
 EXPECTED = {f"{wnid}/{name}": wnid for wnid, names in CLASSES.items() for name in names}

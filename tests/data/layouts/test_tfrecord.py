@@ -12,6 +12,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import pytest
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import open_pattern, open_tree
@@ -49,10 +50,7 @@ def read(path: Path) -> Dataset:
     return loaded
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def recognised(path: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import Tree, open_pattern, open_tree
@@ -93,10 +94,7 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
     return dict(zip(rows.keys(), classes, strict=True))
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        contents(path)
-    return str(error.value)
+refusal = error_of(contents)
 
 
 def at(shard: Path, member: str) -> str:
@@ -803,10 +801,7 @@ def found(path: Path, **options: str) -> Dataset:
     return open_source(path, **options)  # type: ignore[arg-type]
 
 
-def said(path: Path, **options: str) -> str:
-    with pytest.raises(TenchError) as error:
-        found(path, **options)
-    return str(error.value)
+said = error_of(found)
 
 
 @pytest.mark.parametrize("part", ["cls_txt", "label", "label_txt", "y_txt", "target", "txt", "index", "id"])
