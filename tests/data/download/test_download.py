@@ -32,6 +32,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
+from tests.data.photos import photo_file
 from tests.support.errors import error_of
 
 from tench.data.download.download import SETS, File, Set, download, offered
@@ -39,17 +40,7 @@ from tench.data.download.fetch import fetch
 from tench.data.source import open_source
 from tench.errors import TenchError, UsageError
 
-
-@functools.cache
-def photo() -> bytes:
-    """A real photograph, about 200 kB."""
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.origin is not None
-    return (Path(spec.origin).parent / "datasets/images/china.jpg").read_bytes()
-
-
-PHOTO = photo()
+PHOTO = photo_file().read_bytes()
 HALF = len(PHOTO) // 2
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import class_of_each_key, reloaded
 from tests.support.errors import error_of
+from tests.support.files import named, write_folder
 
 from tench.compat import import_torchvision
-from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
 from tench.data.options import SourceOptions
@@ -22,20 +23,12 @@ WORDS = {"n01443537": "goldfish, Carassius auratus", "n01440764": "tench, Tinca 
 
 
 def make(path: Path, *files: str) -> Path:
-    """A folder with these files; each holds its own name, so that no two are alike."""
-    for file in files:
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_bytes(IMAGE + file.encode())
-    return path
+    return write_folder(path, named(files, IMAGE))
 
 
 def read(path: Path, **options: Any) -> Dataset:
     contents = folder.read(open_tree(path, path / "no spool", SourceOptions(**options)))
-    saved = path.parent / f"{path.name}.table"
-    table.save(contents, saved, source=str(path), layout=folder.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
+    return reloaded(contents, folder.NAME, path)
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
@@ -44,8 +37,7 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
     for row in range(len(rows)):
         assert rows.read(row) == Path(rows.shard(row)).read_bytes()
         assert rows.encoding(row) == "file"
-    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return dict(zip(rows.keys(), classes, strict=True))
+    return class_of_each_key(dataset, split)
 
 
 refusal = error_of(read)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.data.photos import encoded, part
 from tests.support.errors import error_of
+from tests.support.tfrecords import varint
 
 from tench.data.images.image import decode_as
 from tench.data.source import open_source
@@ -27,10 +28,6 @@ def write(path: Path, records: Mapping[str, bytes]) -> Path:
 
 def photo(number: int) -> bytes:
     return encoded(part(20 + number, 16, number))
-
-
-def varint(number: int) -> bytes:
-    return bytes([number & 127 | 128, number >> 7]) if number > 127 else bytes([number])
 
 
 def datum(pixels: "np.typing.NDArray[np.uint8]", label: int) -> bytes:
