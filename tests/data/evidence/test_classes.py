@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
@@ -66,9 +67,7 @@ def counts(dataset: Dataset) -> Truth:
 
 
 def refusal(path: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path, **options)
-    return str(error.value).replace(str(path), "SOURCE")
+    return error_of(read)(path, **options).replace(str(path), "SOURCE")
 
 
 def each(*names: str, count: int = 3) -> dict[str | None, int]:
