@@ -36,7 +36,7 @@ from tench.training import plan
 from tench.training.fit import fit
 from tench.training.options import TrainOptions
 from tench.training.plan import Data
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_file import load_recipe
 from tench.training.state import State
 from tench.training.step import train_step as real_train_step
@@ -508,6 +508,19 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
     )
 
 
+def test_an_auto_in_the_recipe_of_a_run_is_an_error(undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    path = run / "recipe.yaml"
+    path.write_text(path.read_text().replace("eval_resize: 8\n", "eval_resize: auto\n"))
+    with pytest.raises(UsageError) as refused:
+        fit(run=run, options=OPTIONS)
+    assert str(refused.value) == (
+        f"{path}: input.eval_resize must have a value here, not auto. It belongs to a run and holds the values the run "
+        "trains with: restore them, or name a new --run."
+    )
+
+
 def test_a_run_that_has_learned_nothing_yet_takes_another_recipe(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
@@ -579,7 +592,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
     before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "best.safetensors", "model.json")}
     bad_rows: list[int] = []
 
-    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any, *rest: Any) -> None:
+    def train_step(state: State, batch: Batch, lr: float, recipe: Resolved, normalise: Any, *rest: Any) -> None:
         factor = float("nan") if state.step > 12 else 1.0
         scaled: Any = lambda images: normalise(images) * factor  # noqa: E731  # shorter than a def with its types
         if state.step == 13:
