@@ -149,7 +149,7 @@ def test_a_source_opened_anew_has_an_image_that_was_replaced_in_place(photos: Pa
     assert train.key(9) == "roof/3.jpg"
     with pytest.raises(TenchError, match=r"read and check the dataset again: tench check SOURCE$"):
         train.read(9)
-    assert open_source(photos, anew=True).splits["train"].read(9) == shorter[:100]
+    assert open_source(photos, refresh=True).splits["train"].read(9) == shorter[:100]
     assert open_source(photos).splits["train"].read(9) == shorter[:100]
 
 
@@ -310,7 +310,7 @@ def test_what_a_killed_process_left_in_the_spool_is_removed() -> None:
     open_source("digits")
     (spool,) = (cache_folder() / "spool").iterdir()
     (spool / ".digits.pixels.0badf00d.part").write_bytes(b"half of it")
-    open_source("digits", anew=True)
+    open_source("digits", refresh=True)
     assert [path.name for path in spool.iterdir()] == ["digits.pixels"]
 
 

@@ -29,18 +29,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
 
 
-def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool) -> Dataset:
+def cached(source: str, choice: str, make: Callable[[Path], Dataset], refresh: bool) -> Dataset:
     """Return the dataset from the cache if it is there and fresh; otherwise make, save and load it.
 
     source, choice: together they identify the dataset. make: reads the source; its argument is a cache folder for
-    unpacked data. anew: always make it.
+    unpacked data. refresh: always make it.
     """
     import filelock
 
     digest = hashlib.sha256(os.fsencode(f"{source}\n{choice}")).hexdigest()[:20]
     cache = cache_folder()
     saved = cache / "tables" / f"{digest}.arrow"
-    if not anew and (found := _load_fresh(saved)):
+    if not refresh and (found := _load_fresh(saved)):
         return found
     try:
         saved.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +50,9 @@ def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool
             f"{cache}: the cache folder is not writable ({error.strerror}). Set TENCH_CACHE to a writable folder."
         ) from error
     with lock:
-        if not anew and (found := _load_fresh(saved)):
+        if not refresh and (found := _load_fresh(saved)):
             return found
-        if not anew and saved.exists() and load(saved, open_indexed) is None:
+        if not refresh and saved.exists() and load(saved, open_indexed) is None:
             _log.info("The saved table of %s is damaged or of another version. Rebuilding it.", source)
         _log.info("Reading %s ...", source)
         spool = cache / "spool" / digest

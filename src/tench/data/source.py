@@ -66,7 +66,7 @@ def open_source(
     options: SourceOptions | None = None,
     *,
     boxes: bool = False,
-    anew: bool = False,
+    refresh: bool = False,
     refuse_unused: bool = True,
     **fields: Any,
 ) -> Dataset:
@@ -75,13 +75,13 @@ def open_source(
     A path is a folder, an archive, a file, or a pattern of files (`shards/train-{0000..0127}.tar`, `*.rec`). The layout
     is recognised by content. Several sources make one dataset, with classes united by id. options: how to read the
     source; its fields can also be given by name, `open_source("pets", label="breed")`. boxes: read bounding boxes too.
-    anew: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
+    refresh: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
     error. A dataset that is already open is returned as it is. Raises UsageError for an unknown path or name, or for
     options with an open dataset; TenchError if the layout is unknown or the data are damaged.
     """
     choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
     if isinstance(source, Dataset):
-        if choice.options not in (NO_OPTIONS, source.options) or boxes or anew:
+        if choice.options not in (NO_OPTIONS, source.options) or boxes or refresh:
             raise UsageError(
                 f"{source.source}: the dataset is already open, so options for reading it have no effect. Pass them to "
                 "open_source with the path instead."
@@ -90,10 +90,10 @@ def open_source(
     choice.options.check()
     names = _names(source)
     if len(names) == 1:
-        dataset = _open(names[0], choice, anew)
+        dataset = _open(names[0], choice, refresh)
     else:
-        parts = [_open_part(name, choice, anew) for name in names]
-        dataset = cached(" + ".join(names), choice.text, lambda spool: unite(parts), anew)
+        parts = [_open_part(name, choice, refresh) for name in names]
+        dataset = cached(" + ".join(names), choice.text, lambda spool: unite(parts), refresh)
     if refuse_unused:
         _refuse_unused(dataset, choice.options)
     return dataclasses.replace(dataset, parts=tuple(names), options=choice.options)
@@ -133,7 +133,7 @@ class _Choice:
         return contents
 
 
-def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
+def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
     kind, _, _ = name.partition(":")
     path = Path(name)
     if kind not in NAMED and not path.exists() and not is_pattern(name):
@@ -165,7 +165,7 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes, outline=outline)
         return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
-    return cached(name, choice.text, make, anew)
+    return cached(name, choice.text, make, refresh)
 
 
 def _alike_notes(class_ids: Sequence[str]) -> list[str]:
@@ -182,12 +182,12 @@ def _excluded_note(pattern: str, count: int) -> str:
     return f"--exclude {pattern!r} left out {count:,} files." if count else f"--exclude {pattern!r} matches no file."
 
 
-def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
+def _open_part(name: str, choice: _Choice, refresh: bool) -> Dataset:
     """Open one of several sources. Options that make a val do not apply to a source that has one."""
     without = dataclasses.replace(choice, options=dataclasses.replace(choice.options, val_per_class=0))
-    part = _open(name, without, anew)
+    part = _open(name, without, refresh)
     if choice.options.val_per_class and "val" not in part.splits:
-        part = _open(name, choice, anew)
+        part = _open(name, choice, refresh)
     return part
 
 

@@ -29,7 +29,7 @@ def damaged(photo_folder: Path, tmp_path: Path) -> Path:
 
 
 def checked(path: Path) -> Dataset:
-    dataset = open_source(path, anew=True)
+    dataset = open_source(path, refresh=True)
     remember(dataset, check(dataset, threads=1))
     return dataset
 
