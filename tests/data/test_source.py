@@ -338,7 +338,7 @@ def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
     with pytest.raises(TenchError) as raised:
         open_source(tmp_path / "file")
     assert str(raised.value) == (
-        f"{tmp_path}/file: holds no data set known here; it {beginning}. Give a folder or an archive of images, a "
+        f"{tmp_path}/file: not a known kind of data set; it {beginning}. Give a folder or an archive of images, a "
         "label file, or a container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )
 
@@ -348,8 +348,8 @@ def test_an_image_is_no_dataset_and_the_error_says_what_can_be_done_with_it(phot
     with pytest.raises(TenchError) as raised:
         open_source(path)
     assert str(raised.value) == (
-        f"{path}: is one image, not a data set. To train, give the folder with the folders of all classes; to classify "
-        f"this image with a trained model: tench predict RUN {path}"
+        f"{path}: is one image, not a data set. To train, give the folder that contains the class folders. To "
+        f"classify this image with a trained model: tench predict RUN {path}"
     )
 
 
@@ -536,7 +536,7 @@ def test_two_layouts_in_one_folder_are_an_error_that_names_both(tmp_path: Path) 
     payload = struct.pack("<IfQQ", 0, 1.0, 0, 0) + b"image"
     frame = struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
     (tmp_path / "set/train.rec").write_bytes(frame)
-    with pytest.raises(TenchError, match=r"set: holds more than one dataset: mnist and recordio\. Move one away"):
+    with pytest.raises(TenchError, match=r"set: contains more than one dataset: mnist and recordio\. Move one away"):
         open_source(tmp_path / "set")
 
 

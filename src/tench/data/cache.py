@@ -1,4 +1,4 @@
-"""The cache folder: saved tables of sources read before, never stored beside the user's files.
+"""The cache folder: the tables of sources that were read before. Nothing is stored next to the user's files.
 
 A table is rebuilt if its source has changed or its own file is damaged (each has a checksum). One process builds a
 table while others wait for it.
@@ -21,7 +21,7 @@ _log = logging.getLogger("tench")
 
 
 def cache_folder() -> Path:
-    """Where tables are kept: TENCH_CACHE, else `tench` in the user's cache directory."""
+    """The folder for tables: TENCH_CACHE, else `tench` in the user's cache directory."""
     if chosen := os.environ.get("TENCH_CACHE"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":
@@ -33,7 +33,7 @@ def cached(source: str, choice: str, make: Callable[[Path], Dataset], refresh: b
     """Return the dataset from the cache if it is there and fresh; otherwise make, save and load it.
 
     source, choice: together they identify the dataset. make: reads the source; its argument is a cache folder for
-    unpacked data. refresh: always make it.
+    unpacked data. refresh: make it even if the cached one is fresh.
     """
     import filelock
 
