@@ -73,8 +73,8 @@ def test_the_images_with_labels_are_the_split_real(tmp_path: Path, issued: str) 
     dataset = reloaded(dataclasses.replace(after, stamp=[]))
     assert list(dataset.splits) == ["val", "real"]
     rows = dataset.splits["real"]
-    found = {int(key[-13:-5]): rows.all_labels(row) for row, key in enumerate(rows.keys())}
-    assert found == {number: tuple(map(float, labels)) for number, labels in expected.items()}
+    found = {int(key[-13:-5]): labels for key, labels in zip(rows.keys(), rows.label_sets(), strict=True)}
+    assert found == {number: list(map(float, labels)) for number, labels in expected.items()}
     assert rows.labels.tolist() == [expected[int(key[-13:-5])][0] for key in rows.keys()]  # noqa: SIM118
     assert rows.offsets.tolist() == [int(key[-13:-5]) * 1000 for key in rows.keys()]  # noqa: SIM118
     assert after.splits["val"] is before.splits["val"]

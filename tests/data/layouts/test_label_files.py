@@ -295,7 +295,7 @@ def test_several_labels_in_a_cell_are_all_kept_and_the_first_is_the_class(folder
     folder.images("1.jpg", "2.jpg", "3.jpg").text("train.csv", "image,tags", "1.jpg,b a", "2.jpg,a", "3.jpg,b")
     dataset = tench.open_source(folder.path)
     assert truth(dataset) == {"train": {"1.jpg": "b", "2.jpg": "a", "3.jpg": "b"}}
-    assert sorted(map(str, map(dataset.splits["train"].all_labels, range(3)))) == ["(0.0,)", "(1.0, 0.0)", "(1.0,)"]
+    assert sorted(map(str, dataset.splits["train"].label_sets())) == ["[0.0]", "[1.0, 0.0]", "[1.0]"]
     assert "1 images of train have several labels: the first is the class." in dataset.notes
 
 
@@ -412,7 +412,7 @@ def test_levels_of_a_hierarchy_are_a_question_that_their_name_answers(folder: Fo
         "val": {"images/0002.jpg": "737-300"},
         "test": {"images/0003.jpg": "BAE 146-200"},
     }
-    assert "images_variant_trainval.txt holds train and val together and is not used." in notes
+    assert "images_variant_trainval.txt contains train and val together and is not used." in notes
 
 
 def test_two_tables_of_the_same_images_are_a_question(folder: Folder) -> None:

@@ -226,8 +226,8 @@ def test_mxnets_lists_keep_all_labels_and_the_first_is_the_class(tmp_path: Path)
     dataset = read(path)
     assert dataset.classes.ids == ("d", "c")
     assert listing(dataset) == {"c/1.png": "c", "d/2.png": "d"}
-    assert [dataset.splits["train"].all_labels(row) for row in (0, 1)] == [(1, 0.5), (0, 7)]
-    assert dataset.splits["val"].all_labels(0) == (1, -3)
+    assert [dataset.splits["train"].label_sets()[row] for row in (0, 1)] == [[1, 0.5], [0, 7]]
+    assert dataset.splits["val"].label_sets()[0] == [1, -3]
     assert "2 images of train have several labels: the first is the class." in dataset.notes
 
 
@@ -501,7 +501,7 @@ def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
     dataset = read(path)
     assert dataset.classes.ids == ("a", "b", "c")
     assert listing(dataset) == {"b/1.jpg": "b", "a/2.jpg": "a"}
-    assert [dataset.splits["train"].all_labels(row) for row in (0, 1)] == [(0,), (1, 2)]
+    assert dataset.splits["train"].label_sets()[:2] == [[0], [1, 2]]
 
 
 def test_numbers_alone_are_numbered_classes_and_keys_the_paths(tmp_path: Path) -> None:
@@ -521,7 +521,7 @@ def test_numbers_that_count_from_1_are_made_to_count_from_0_which_is_said(tmp_pa
     dataset = read(path)
     assert dataset.classes.ids == ("0", "1", "2")
     assert dataset.splits["train"].labels.tolist() == [0, 2, 1]
-    assert dataset.splits["train"].all_labels(1) == (2, 0)
+    assert dataset.splits["train"].label_sets()[1] == [2, 0]
     assert "The labels start at 1, so 1 was subtracted from each." in dataset.notes
     write(path / "train.csv", "path,label", "1.jpg,1", "2.jpg,3", "3.jpg,3")
     assert read(path).splits["train"].labels.tolist() == [1, 3, 3]

@@ -108,7 +108,7 @@ def test_every_record_of_mxnet_is_read_as_mxnets_reader_reads_it(file: str, tmp_
         image = rows.read(row)
         assert (len(image), sha256(image)) == (record["bytes"], record["sha256"])
         assert rows.labels[row] == record["labels"][0]
-        assert rows.all_labels(row) == (tuple(record["labels"]) if several else None)
+        assert rows.label_sets()[row] == (list(record["labels"]) if several else None)
         assert rows.encoding(row) == "file"
 
 
@@ -170,7 +170,7 @@ def test_several_labels_are_kept_and_the_first_is_the_class(tmp_path: Path) -> N
     dataset = read(copied("several", tmp_path))
     rows = dataset.splits["train"]
     assert rows.labels.tolist() == [0, 1, 2, 0, 1]
-    assert rows.all_labels(1) == (1.0, float(np.float32(0.333333)), -1.0)
+    assert rows.label_sets()[1] == [1.0, float(np.float32(0.333333)), -1.0]
     assert dataset.notes[1:] == ("5 of the 5 records of train have several labels: the first is the class.",)
 
 
@@ -284,8 +284,8 @@ def test_golden_records_of_three_labels_have_all_of_them() -> None:
     rows, data = read(source).splits["train"], source.read_bytes()
     for row in range(len(rows)):
         offset = int(rows.offsets[row])
-        labels = struct.unpack("<3f", data[offset - 12 : offset])
-        assert rows.all_labels(row) == labels
+        labels = list(struct.unpack("<3f", data[offset - 12 : offset]))
+        assert rows.label_sets()[row] == labels
         assert rows.labels[row] == labels[0]
         assert decode(rows.read(row)).shape[2] == 3
     assert len(rows) == 8
@@ -346,7 +346,7 @@ def test_a_header_may_hold_any_number_of_labels(tmp_path: Path, width: int) -> N
     rows = read(write(tmp_path / "a.rec", payload(0, 0), payload(1, labels), payload(2, 1))).splits["train"]
     assert [rows.read(row) for row in range(3)] == [IMAGE] * 3
     assert rows.labels.tolist() == [0, 1, 1]
-    assert rows.all_labels(1) == (tuple(labels) if width > 1 else None)
+    assert rows.label_sets()[1] == (list(labels) if width > 1 else None)
 
 
 # What is one set
