@@ -113,7 +113,7 @@ def epochs_table(result: Mapping[str, Any]) -> dict[str, str]:
 
 def decode_table(result: Mapping[str, Any]) -> dict[str, str]:
     lines = [
-        "| decode | milliseconds per view | mean difference | mean if the part is twice the view | largest difference |",
+        "| decode | ms per view | mean difference | mean for parts of twice the view | largest difference |",
         "|---|--:|--:|--:|--:|",
     ]
     for choice, row in result["choices"].items():

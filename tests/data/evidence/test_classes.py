@@ -516,8 +516,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "train and val together, and val": (
         ("{trainval,val}/{a,b}/{0..2}.jpg",),
-        "SOURCE: trainval contains train and val together, and val repeats val, so validation images would be trained on."
-        " Leave one out, for example with --exclude /trainval.",
+        "SOURCE: trainval contains train and val together, and val repeats val, so validation images would be "
+        "trained on. Leave one out, for example with --exclude /trainval.",
     ),
     "a split in another": (
         ("{train,test}/train/{a,b}/{0..2}.jpg",),
