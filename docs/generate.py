@@ -1,5 +1,5 @@
-"""Write docs/commands.md and docs/recipes.md from the code, and from its tests the table of published data sets in
-docs/data.md, so that they cannot say something else.
+"""Write docs/commands.md, docs/recipes.md and docs/api.md from the code, and from its tests the table of published data
+sets in docs/data.md, so that they cannot say something else.
 
 Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
 """
@@ -9,13 +9,16 @@ import dataclasses
 import importlib
 import inspect
 import itertools
+import json
+import re
 import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+import tench
 from tench.cli.main import COMMANDS
 from tench.data.options import SourceOptions
 from tench.training import recipe as recipe_module
@@ -30,6 +33,137 @@ def main(folder: Path) -> None:
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
     (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
     (folder / "data.md").write_text(data_page(), encoding="utf-8")
+    (folder / "api.md").write_text(api_page(), encoding="utf-8")
+
+
+API = {
+    "Data": """
+        open_source info check download prepare
+        Dataset Table Classes SourceOptions PrepareOptions Encoding Prepared Report
+        """,
+    "Train": """
+        fit Run load_recipe list_recipes Recipe TrainOptions preview
+        """,
+    "Your own training loop": """
+        loader BatchLoader Batch TorchDataset create_model list_models model_info ModelInfo
+        """,
+    "Use": """
+        evaluate Metrics load Classifier predict Prediction Guess
+        """,
+    "Errors": """
+        TenchError UsageError PassingError StoppedError
+        """,
+}
+"""The public names by task, in reading order."""
+
+
+def api_page() -> str:
+    """Every public name: signature, text, examples, and the members of classes."""
+    parts = [
+        NOTE + "# Python\n",
+        "Everything here is imported from `tench`, is typed, and has the words and defaults of the command line. The "
+        "tests run the examples. What a user can solve is raised as a [`TenchError`](#tenchtencherror) whose text "
+        "names the file, what was found and what to do. Messages go to the logger `tench`.\n",
+    ]
+    for group, names in API.items():
+        links = ", ".join(f"[`{name}`](#tench{name.lower()})" for name in names.split())
+        parts.append(f"## {group}\n\n{links}\n")
+        parts += [_api_entry(name, getattr(tench, name)) for name in names.split()]
+    return "\n".join(parts)
+
+
+def _api_entry(name: str, found: Any) -> str:
+    head = f"### tench.{name}\n"
+    if not inspect.isclass(found):
+        return "\n".join([head, f"```python\n{_signature(name, found)}\n```\n", _text(found)])
+    parts = [head, _text(found)]
+    if rows := list(_fields(found)):
+        parts.append("| field | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
+    for member, value in _members(found):
+        if isinstance(value, property):
+            kind = _annotation(value.fget.__annotations__["return"])
+            parts.append(f"`{name}.{member}` (`{kind}`): {_one_line(value.__doc__)}\n")
+        else:
+            parts.append(f"```python\n{_signature(f'{name}.{member}', value)}\n```\n\n{_text(value)}")
+    return "\n".join(parts)
+
+
+def _members(kind: type) -> Iterator[tuple[str, Any]]:
+    """The public methods and properties that a class defines itself, in the order of its code."""
+    for name, value in vars(kind).items():
+        if not name.startswith("_") and isinstance(value, property | FunctionType | classmethod):
+            yield name, getattr(kind, name) if isinstance(value, classmethod) else value
+
+
+def _fields(kind: type) -> Iterator[str]:
+    """A table row for each documented attribute of a class."""
+    documented = _field_docs(sys.modules[kind.__module__], kind.__name__)
+    defaults = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
+    for name, text in documented.items():
+        if name.startswith("_"):
+            continue
+        default = ""
+        if name in defaults and defaults[name].default is not dataclasses.MISSING:
+            default = f"`{defaults[name].default!r}`"
+        shown = _annotation(kind.__annotations__[name]).replace("|", "\\|")
+        yield f"| `{name}` | `{shown}` | {default} | {text} |"
+
+
+def _signature(name: str, function: Any) -> str:
+    """A function with its types, each parameter on a line of its own if they do not fit into one."""
+    signature = inspect.signature(function)
+    parts, starred = [], False
+    for parameter in signature.parameters.values():
+        if parameter.name == "self":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            parts.append("*")
+            starred = True
+        shown = f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
+        shown += f": {_annotation(parameter.annotation)}"
+        parts.append(shown + (f" = {_default_text(parameter.default)}" if parameter.default is not _EMPTY else ""))
+    after = f") -> {_annotation(signature.return_annotation)}"
+    line = f"{name}({', '.join(parts)}{after}"
+    return line if len(line) <= 100 else f"{name}(\n" + "".join(f"    {part},\n" for part in parts) + after
+
+
+_EMPTY = inspect.Parameter.empty
+
+
+def _annotation(kind: Any) -> str:
+    """A type as people write it, aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
+    text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+    return re.sub(r"(?:\w+\.)+(\w+)", r"\1", text).replace("'", '"').strip('"')
+
+
+def _default_text(value: Any) -> str:
+    if dataclasses.is_dataclass(value) and value == type(value)():  # type: ignore[operator, unused-ignore]
+        return f"{type(value).__name__}()"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _text(documented: Any) -> str:
+    """A docstring as Markdown, its examples as blocks."""
+    text = inspect.cleandoc(documented.__doc__ or "")
+    parts = []
+    for is_example, lines in itertools.groupby(_marked(text), key=lambda line: line[0]):
+        block = "\n".join(line for _, line in lines).strip("\n")
+        block = re.sub(r"  # doctest: .*", "", block)
+        if block:
+            parts.append(f"```pycon\n{block}\n```\n" if is_example else block + "\n")
+    return "\n".join(parts)
+
+
+def _marked(text: str) -> Iterator[tuple[bool, str]]:
+    """Each line, and whether it belongs to an example: from >>> to the next empty line."""
+    inside = False
+    for line in text.splitlines():
+        inside = line.startswith(">>> ") or (inside and bool(line))
+        yield inside, line
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def commands_page() -> str:

@@ -71,9 +71,7 @@ def test_weights_keep_their_classes_and_size_if_none_are_asked_for(run: Path) ->
     assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
-def test_the_head_is_new_for_other_classes_and_it_is_logged(
-    run: Path, notes: pytest.LogCaptureFixture
-) -> None:
+def test_the_head_is_new_for_other_classes_and_it_is_logged(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", 4, pretrained=run, channels=1)
     assert "Weights: Head (head: 10 classes) replaced by a new one for 4 classes." in notes.messages
     trained = tench.load(run).module.cpu().state_dict()

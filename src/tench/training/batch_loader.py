@@ -19,7 +19,7 @@ from tench.input.views import View
 from tench.machine import choose_device, num_threads
 from tench.training.fit import default_recipe
 from tench.training.plan import Batches, open_batches, open_data, resolve, train_order
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_file import checked, load_recipe
 from tench.training.recipe_views import eval_view, make_normalise, on_batch, train_view
 from tench.training.step import part_size
@@ -43,7 +43,7 @@ class BatchLoader:
     (14, 1438, torch.Size([100, 1, 8, 8]), torch.float32)
     """
 
-    recipe: Recipe
+    recipe: Resolved
     """The recipe with every `auto` resolved as `fit` resolves it for these images."""
     classes: Classes
     """The classes that the labels index."""
@@ -53,7 +53,7 @@ class BatchLoader:
     """The device that batches arrive on."""
 
     def __init__(
-        self, recipe: Recipe, classes: Classes, table: Table, order: Order, device: torch.device, *, threads: int
+        self, recipe: Resolved, classes: Classes, table: Table, order: Order, device: torch.device, *, threads: int
     ) -> None:
         self.recipe, self.classes, self.table, self.device = recipe, classes, table, device
         self._order, self._threads, self._next_epoch = order, threads, 0
@@ -99,10 +99,13 @@ class BatchLoader:
         view = train_view(self.recipe, epoch) if self._order.shuffle else eval_view(self.recipe)
         if not self._open or self._open[0][0] != view:
             _close(self._open)
-            channels = self.recipe.input.channels
-            assert channels != "auto"
             opened = open_batches(
-                self.table, view, self._order, channels=channels, device=self.device, threads=self._threads
+                self.table,
+                view,
+                self._order,
+                channels=self.recipe.input.channels,
+                device=self.device,
+                threads=self._threads,
             )
             self._open.append((view, opened))
         return self._open[0][1]
@@ -183,17 +186,15 @@ def loader(
     dataset = open_source(source, recipe.source)
     data = open_data(dataset, None, recipe.input, threads=threads)
     start = starting_weights(recipe.model.weights) if recipe.model.weights else None
-    recipe = resolve(recipe, data.train, chosen, start)
-    if recipe.training.memory_format == "auto":  # fit asks the network, which is not known here
-        recipe = recipe.replace(memory_format="nhwc")
+    resolved = resolve(recipe, data.train, chosen, start)
     if split == "train":
-        table, order = data.train, train_order(recipe, data.train, rank=rank, world_size=world_size)
+        table, order = data.train, train_order(resolved, data.train, rank=rank, world_size=world_size)
     else:
-        table = data.val if split == "val" else _other(dataset, split, recipe, num_threads_)
-        size = part_size(recipe.training)
+        table = data.val if split == "val" else _other(dataset, split, resolved, num_threads_)
+        size = part_size(resolved.training)
         order = evaluation_order(table, size, rank=rank, world_size=world_size)
     _require_share(order)
-    made = BatchLoader(recipe, data.classes, table, order, chosen, threads=threads)
+    made = BatchLoader(resolved, data.classes, table, order, chosen, threads=threads)
     if split == "train" and (recipe.mix.erasing or recipe.mix.mixup or recipe.mix.cutmix):
         _log.info("Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones.")
     return made

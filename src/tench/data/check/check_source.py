@@ -24,7 +24,7 @@ def check_source(
     (1797, (), False)
     """
     count = num_threads(threads)
-    refresh = {} if isinstance(source, Dataset) else {"anew": True}
+    refresh = {} if isinstance(source, Dataset) else {"refresh": True}
     dataset = open_source(source, options, **refresh)
     with progress("check", dataset.num_images, "images") as advance:
         report = check(dataset, threads=count, near=near, progress=lambda checked: advance(checked, ""))
