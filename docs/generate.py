@@ -119,8 +119,8 @@ def _signature(name: str, function: Any) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             parts.append("*")
             starred = True
-        shown = f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
-        shown += f": {_annotation(parameter.annotation)}"
+        stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        shown = f"{stars}{parameter.name}: {_annotation(parameter.annotation)}"
         parts.append(shown + (f" = {_default_text(parameter.default)}" if parameter.default is not _EMPTY else ""))
     after = f") -> {_annotation(signature.return_annotation)}"
     line = f"{name}({', '.join(parts)}{after}"
@@ -143,15 +143,34 @@ def _default_text(value: Any) -> str:
 
 
 def _text(documented: Any) -> str:
-    """A docstring as Markdown, its examples as blocks."""
-    text = inspect.cleandoc(documented.__doc__ or "")
+    """A docstring as Markdown: its parameters as a list, its examples as blocks."""
+    names = set(getattr(documented, "__annotations__", {}))
     parts = []
-    for is_example, lines in itertools.groupby(_marked(text), key=lambda line: line[0]):
+    for is_example, lines in itertools.groupby(_marked(inspect.getdoc(documented) or ""), key=lambda line: line[0]):
         block = "\n".join(line for _, line in lines).strip("\n")
-        block = re.sub(r"  # doctest: .*", "", block)
-        if block:
-            parts.append(f"```pycon\n{block}\n```\n" if is_example else block + "\n")
+        if is_example:
+            parts.append(f"```pycon\n{re.sub('  # doctest: .*', '', block)}\n```\n")
+        elif block:
+            parts += [_with_list(paragraph, names) + "\n" for paragraph in block.split("\n\n")]
     return "\n".join(parts)
+
+
+def _with_list(paragraph: str, names: set[str]) -> str:
+    """A paragraph in which each sentence that begins with `name: ` starts an item of a list, up to `Raises ...`."""
+    marker = re.compile(r"(?:^|(?<=[.)])\s)((?:\w+, )*\w+): |(?<=\.)\s(?=Raises )")
+    parts, start, item = [], 0, ""
+    for found in marker.finditer(paragraph):
+        words = found[1].split(", ") if found[1] else []
+        if not set(words) <= names:
+            continue
+        parts.append(item + paragraph[start : found.start()])
+        item = f"- {', '.join(f'`{word}`' for word in words)}: " if words else "\n"
+        start = found.end()
+    parts.append(item + paragraph[start:])
+    is_list = any(part.startswith("- ") for part in parts)
+    if not is_list:
+        return paragraph
+    return "\n".join(" ".join(part.split()) if part.startswith("- ") else part for part in parts if part)
 
 
 def _marked(text: str) -> Iterator[tuple[bool, str]]:

@@ -8,7 +8,7 @@ from scipy import stats
 from tests.data.photos import array, part
 
 from tench.compat import import_timm, import_torchvision
-from tench.input.mix import Mix, Mode, beta
+from tench.input.mix import BatchMix, Mode, beta
 from tench.input.views import Draws
 
 B, H, W, CLASSES = 6, 22, 30, 5
@@ -22,10 +22,10 @@ def images() -> torch.Tensor:
 
 
 def draws(number: int, count: int = 1) -> Draws:
-    return np.random.default_rng(number).random((count, Mix.num_draws))
+    return np.random.default_rng(number).random((count, BatchMix.num_draws))
 
 
-def mixed(mix: Mix, numbers: Draws) -> tuple[torch.Tensor, torch.Tensor]:
+def mixed(mix: BatchMix, numbers: Draws) -> tuple[torch.Tensor, torch.Tensor]:
     return mix.apply(images(), LABELS, CLASSES, mix.drawn(numbers, H, W))
 
 
@@ -58,7 +58,7 @@ def test_timms_form_is_timms_mixup_on_the_same_draws(
     import_timm()
     from timm.data import mixup as theirs
 
-    mix = Mix(mixup=mixup, cutmix=cutmix, prob=0.7, switch_prob=0.4, mode=mode, form="timm")
+    mix = BatchMix(mixup=mixup, cutmix=cutmix, prob=0.7, switch_prob=0.4, mode=mode, form="timm")
     for number in range(20):
         numbers = draws(number, {"batch": 1, "pair": B // 2, "elem": B}[mode])
         is_cutmix = numbers[:, 0] < 0.7
@@ -85,7 +85,7 @@ def test_torchvisions_form_is_torchvisions_transform_on_the_same_draws(
     import_torchvision()
     from torchvision.transforms import v2
 
-    mix = Mix(mixup=0.2) if kind == "MixUp" else Mix(cutmix=1.0)
+    mix = BatchMix(mixup=0.2) if kind == "MixUp" else BatchMix(cutmix=1.0)
     theirs = getattr(v2, kind)(alpha=mix.mixup or mix.cutmix, num_classes=CLASSES)
     for number in range(30):
         numbers = draws(number)
@@ -103,7 +103,7 @@ def test_torchvisions_form_is_torchvisions_transform_on_the_same_draws(
 
 def test_where_both_are_used_one_of_the_two_is_chosen_with_its_odds() -> None:
     numbers = draws(0, 20_000)
-    found = Mix(mixup=0.2, cutmix=1.0, prob=0.8, switch_prob=0.25).drawn(numbers, H, W)
+    found = BatchMix(mixup=0.2, cutmix=1.0, prob=0.8, switch_prob=0.25).drawn(numbers, H, W)
     is_cut = found.box[:, 2:].any(axis=1)
     is_mixed = found.weight.ravel() < 1
     assert not (is_cut & is_mixed).any()
@@ -122,7 +122,7 @@ def test_numbers_are_of_the_beta_distribution() -> None:
 @pytest.mark.parametrize("form", ["torchvision", "timm"])
 def test_a_label_has_the_share_of_the_pixels_that_are_its_own(form: Any) -> None:
     ones = torch.arange(B).float()[:, None, None, None].expand(B, 1, H, W)  # the number of the image
-    mix = Mix(cutmix=1.0, form=form)
+    mix = BatchMix(cutmix=1.0, form=form)
     for number in range(20):
         found, targets = mix.apply(ones, torch.arange(B), B, mix.drawn(draws(number), H, W))
         shares = torch.stack([(found == image).float().mean(dim=(1, 2, 3)) for image in range(B)], dim=1)
@@ -131,14 +131,14 @@ def test_a_label_has_the_share_of_the_pixels_that_are_its_own(form: Any) -> None
 
 
 def test_what_is_not_mixed_is_as_it_was_to_the_bit() -> None:
-    found, targets = mixed(Mix(mixup=1.0, cutmix=1.0, prob=0.0), draws(3))
+    found, targets = mixed(BatchMix(mixup=1.0, cutmix=1.0, prob=0.0), draws(3))
     assert torch.equal(found, images())
     assert torch.equal(targets, torch.nn.functional.one_hot(LABELS, CLASSES).float())
     assert targets.dtype == torch.float32
 
 
 def test_the_order_of_memory_is_kept() -> None:
-    mix = Mix(mixup=0.5, cutmix=1.0)
+    mix = BatchMix(mixup=0.5, cutmix=1.0)
     for number in range(6):
         channels_last = images().contiguous(memory_format=torch.channels_last)
         found, _ = mix.apply(channels_last, LABELS, CLASSES, mix.drawn(draws(number), H, W))

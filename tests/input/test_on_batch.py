@@ -7,7 +7,7 @@ from tests.data.photos import array, part
 
 from tench.input.draws import Stream, uniforms
 from tench.input.erasing import Erasing
-from tench.input.mix import Mix, Mode
+from tench.input.mix import BatchMix, Mode
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 
@@ -24,7 +24,7 @@ def batch(order: Order = ORDER, step: int = 0) -> tuple[torch.Tensor, torch.Tens
 
 def test_images_are_erased_and_then_mixed() -> None:
     images, labels = batch(step=4)
-    mix = Mix(mixup=1.0)
+    mix = BatchMix(mixup=1.0)
     found, targets = OnBatch(ORDER, 5, NOISE, mix)(images, labels, 4)
     erased, same = OnBatch(ORDER, 5, NOISE)(images, labels, 4)
     assert same is labels
@@ -43,7 +43,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
 
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
 def test_a_step_is_the_same_whatever_came_before_and_each_step_is_another(mode: Mode) -> None:
-    on_batch = OnBatch(ORDER, 5, NOISE, Mix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
+    on_batch = OnBatch(ORDER, 5, NOISE, BatchMix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
     images, labels = batch()
     forward = [on_batch(images, labels, step) for step in range(7)]
     backward = [on_batch(images, labels, step) for step in reversed(range(7))][::-1]
@@ -67,7 +67,7 @@ def test_what_is_erased_of_an_image_is_a_function_of_its_row_whatever_the_ranks(
 def test_the_two_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_batch_with_itself() -> None:
     order = Order(num_rows=20, batch_size=7, seed=3)
     images, _ = batch(order)
-    on_batch = OnBatch(order, 7, mix=Mix(mixup=0.8, cutmix=1.0, mode="pair", form="timm"))
+    on_batch = OnBatch(order, 7, mix=BatchMix(mixup=0.8, cutmix=1.0, mode="pair", form="timm"))
     found, targets = on_batch(images, torch.arange(7), 0)
     assert torch.equal(targets, targets.flip(0, 1))
     torch.testing.assert_close(found[3], images[3])
@@ -77,7 +77,7 @@ def test_the_two_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_b
 def test_a_batch_of_one_is_left_as_it_is() -> None:
     order = Order(num_rows=1, batch_size=6)
     images, labels = batch(order)
-    found, targets = OnBatch(order, 5, mix=Mix(mixup=0.8, cutmix=1.0))(images, labels, 0)
+    found, targets = OnBatch(order, 5, mix=BatchMix(mixup=0.8, cutmix=1.0))(images, labels, 0)
     torch.testing.assert_close(found, images)
     assert targets.tolist() == [[1, 0, 0, 0, 0]]
 
@@ -85,7 +85,7 @@ def test_a_batch_of_one_is_left_as_it_is() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
 def test_the_gpu_is_not_waited_for(mode: Mode) -> None:
-    on_batch = OnBatch(ORDER, 5, NOISE, Mix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
+    on_batch = OnBatch(ORDER, 5, NOISE, BatchMix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
     images, labels = (part.cuda() for part in batch())
     on_batch(images, labels, 0)
     torch.cuda.set_sync_debug_mode("error")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tench.compat import import_timm
-from tench.training.average import Average, Lookahead
+from tench.training.average import Lookahead, WeightAverage
 
 
 def small_network() -> nn.Sequential:
@@ -40,7 +40,7 @@ def assert_same(ours: nn.Module, theirs: nn.Module) -> None:
 @pytest.mark.parametrize("every", [1, 4])
 def test_the_average_is_torchvisions(warmup_epochs: int, every: int) -> None:
     network = small_network()
-    average = Average(network, 0.7, every, warmup=8 * warmup_epochs)
+    average = WeightAverage(network, 0.7, every, warmup=8 * warmup_epochs)
     # references/classification: utils.ExponentialMovingAverage and what train_one_epoch does with it
     theirs = torch.optim.swa_utils.AveragedModel(
         network, avg_fn=lambda mine, other, count: 0.7 * mine + 0.3 * other, use_buffers=True
@@ -66,7 +66,7 @@ def timm_average(name: str, *arguments: Any, **options: Any) -> Any:
 @pytest.mark.parametrize("decay", [0.5, 0.9998])
 def test_the_average_is_timms(ramp: bool, decay: float) -> None:
     network = small_network()
-    average = Average(network, decay, ramp=ramp)
+    average = WeightAverage(network, decay, ramp=ramp)
     theirs = timm_average("ModelEmaV3", network, decay=decay, use_warmup=ramp)
     for step in trained_steps(network, 20):
         average.update(network, step)
@@ -76,7 +76,7 @@ def test_the_average_is_timms(ramp: bool, decay: float) -> None:
 
 def test_after_the_first_step_it_is_timms_older_average_too() -> None:
     network = small_network()
-    average = Average(network, 0.9)
+    average = WeightAverage(network, 0.9)
     theirs = None
     for step in trained_steps(network, 20):
         average.update(network, step)
@@ -89,7 +89,7 @@ def test_after_the_first_step_it_is_timms_older_average_too() -> None:
 
 def test_the_averaged_network_answers_as_in_evaluation_and_is_not_the_one_that_learns() -> None:
     network = small_network().train()
-    average = Average(network, 0.9)
+    average = WeightAverage(network, 0.9)
     assert not average.module.training
     assert network.training
     assert not any(parameter.requires_grad for parameter in average.module.parameters())
@@ -102,7 +102,7 @@ def test_weights_that_are_shared_are_averaged_once() -> None:
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
     second.weight = first.weight
     network = nn.Sequential(first, second)
-    average = Average(network, 0.75)
+    average = WeightAverage(network, 0.75)
     average.update(network, 0)
     before = first.weight.detach().clone()
     with torch.no_grad():
@@ -113,10 +113,10 @@ def test_weights_that_are_shared_are_averaged_once() -> None:
 
 def test_a_saved_average_goes_on_as_the_unbroken_one() -> None:
     network = small_network()
-    whole, first = (Average(network, 0.9, every=2, warmup=6, ramp=True) for _ in range(2))
+    whole, first = (WeightAverage(network, 0.9, every=2, warmup=6, ramp=True) for _ in range(2))
     for step in trained_steps(network, 20):
         if step in (5, 13):
-            first = saved_and_loaded(first, Average(network, 0.9, every=2, warmup=6, ramp=True))
+            first = saved_and_loaded(first, WeightAverage(network, 0.9, every=2, warmup=6, ramp=True))
         whole.update(network, step)
         first.update(network, step)
     for name, expected in whole.state_dict().items():

@@ -17,7 +17,7 @@ from tench.input.augment import Augmented, ColorJitter, Cutout, Lighting
 from tench.input.autoaugment import RandAugment
 from tench.input.erasing import Erasing
 from tench.input.loader import Loader
-from tench.input.mix import Mix
+from tench.input.mix import BatchMix
 from tench.input.mxnet_augment import mxnet_augment
 from tench.input.order import Order
 from tench.input.resident import Resident
@@ -302,7 +302,7 @@ def test_each_value_of_mixing_and_erasing_goes_to_its_place() -> None:
         erasing_count=2,
     )
     found = on_batch(recipe, order, 5)
-    assert found.mix == Mix(mixup=0.1, cutmix=0.2, prob=0.3, switch_prob=0.4, mode="elem", form="timm")
+    assert found.mix == BatchMix(mixup=0.1, cutmix=0.2, prob=0.3, switch_prob=0.4, mode="elem", form="timm")
     assert found.erasing == Erasing(prob=0.6, area=(0.7, 0.8), ratio=(0.9, 1.1), count=2, value="pixel")
     assert (found.order, found.num_classes) == (order, 5)
 
@@ -311,7 +311,7 @@ def test_batches_are_left_alone_unless_the_recipe_asks() -> None:
     order = Order(num_rows=8, batch_size=4)
     assert (on_batch(Recipe(), order, 5).mix, on_batch(Recipe(), order, 5).erasing) == (None, None)
     defaults = on_batch(Recipe().replace(mixup=0.2, erasing=0.1), order, 5)
-    assert (defaults.mix, defaults.erasing) == (Mix(mixup=0.2), Erasing(prob=0.1))  # torchvision's
+    assert (defaults.mix, defaults.erasing) == (BatchMix(mixup=0.2), Erasing(prob=0.1))  # torchvision's
 
 
 def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:

@@ -17,7 +17,7 @@ from tench.errors import TenchError
 from tench.run import Run
 from tench.training import loop as loop_module
 from tench.training import network as network_module
-from tench.training.average import Average, Lookahead
+from tench.training.average import Lookahead, WeightAverage
 from tench.training.fit import fit
 from tench.training.options import TrainOptions
 from tench.training.recipe import Recipe
@@ -157,7 +157,7 @@ def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, A
     nn.init.ones_(module.weight)
     recipe = resolved(SMALL, average="ema", **{"average_decay": 0.9, **values})
     state = new_state(module, recipe, torch.device("cpu"), STEPS_PER_EPOCH)
-    assert isinstance(state.average, Average)
+    assert isinstance(state.average, WeightAverage)
     assert state.evaluated is state.average.module
     expected = 1.0
     for step, decay in enumerate(decay_at):

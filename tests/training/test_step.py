@@ -11,7 +11,7 @@ from torch import nn
 from tench.errors import TenchError
 from tench.input.erasing import Erasing
 from tench.input.loader import Batch
-from tench.input.mix import Mix
+from tench.input.mix import BatchMix
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.training.recipe import Resolved
@@ -102,7 +102,7 @@ def test_twenty_steps_are_those_of_a_plain_pytorch_loop(values: dict[str, Any]) 
 def test_mixed_steps_are_those_of_a_plain_pytorch_loop_with_timms_targets(label_smoothing: float) -> None:
     recipe = RECIPE.replace(lr=0.01, label_smoothing=label_smoothing)
     order = Order(num_rows=80, batch_size=8)
-    augment = OnBatch(order, 5, Erasing(prob=0.5), Mix(mixup=0.8, cutmix=1.0, form="timm"))
+    augment = OnBatch(order, 5, Erasing(prob=0.5), BatchMix(mixup=0.8, cutmix=1.0, form="timm"))
     theirs = small_network()
     state = new_state(copy.deepcopy(theirs), recipe, CPU)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)

@@ -36,7 +36,7 @@ class Mixed(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mix:
+class BatchMix:
     """Which images are mixed, and how much.
 
     mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0: not used.

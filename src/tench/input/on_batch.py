@@ -11,7 +11,7 @@ import torch
 
 from tench.input.draws import Stream, uniforms
 from tench.input.erasing import Erasing
-from tench.input.mix import Mix
+from tench.input.mix import BatchMix
 from tench.input.order import Order
 from tench.input.views import Draws
 
@@ -23,7 +23,7 @@ class OnBatch:
     order: Order
     num_classes: int
     erasing: Erasing | None = None
-    mix: Mix | None = None
+    mix: BatchMix | None = None
 
     def __call__(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The images and targets of a step, counted from the start of the training.
@@ -44,7 +44,7 @@ class OnBatch:
         mixed = self.mix.drawn(self._mix_draws(self.mix, epoch, step_of_epoch), height, width)
         return self.mix.apply(images, labels, self.num_classes, mixed)
 
-    def _mix_draws(self, mix: Mix, epoch: int, step_of_epoch: int) -> Draws:
+    def _mix_draws(self, mix: BatchMix, epoch: int, step_of_epoch: int) -> Draws:
         """(1, 5) for the batch or (B, 5) for its images."""
         if mix.mode == "batch":
             step = np.array([step_of_epoch])

@@ -27,7 +27,7 @@ from torch import nn
 from tench.compat import import_torchvision
 from tench.models.initialise import initialise_by
 from tench.models.mobilenet_v1 import mobilenet_v1
-from tench.models.mobilenet_v3 import LARGE, SMALL, Table, mobilenet_v3
+from tench.models.mobilenet_v3 import LARGE, SMALL, BlockTable, mobilenet_v3
 from tench.models.replace import replace_modules
 from tench.models.source import AS_MADE, ModelOptions, OptionError, UsualInput, require_as_made
 from tench.models.stem import replace_input_channels
@@ -109,7 +109,7 @@ def _mobilenet_v2(
     return network  # type: ignore[no-any-return]
 
 
-def _mobilenet_v3_lite(table: Table, num_classes: int, **given: Any) -> nn.Module:
+def _mobilenet_v3_lite(table: BlockTable, num_classes: int, **given: Any) -> nn.Module:
     network: nn.Module = mobilenet_v3(table.without_squeezes(), num_classes, **given)
     replace_modules(network, nn.Hardswish, _relu)
     return network

@@ -31,19 +31,19 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class BlockTable:
     """A network of the paper."""
 
     blocks: tuple[_Block, ...]
     head_width: int
     """Channels of the layer before the last."""
 
-    def without_squeezes(self) -> "Table":
+    def without_squeezes(self) -> "BlockTable":
         """The table of the lite networks, whose blocks have no squeeze-and-excite."""
         return replace(self, blocks=tuple(replace(block, squeezes=False) for block in self.blocks))
 
 
-LARGE = Table(
+LARGE = BlockTable(
     (
         _Block(16, 3, 16, "RE"),
         _Block(24, 3, 64, "RE", stride=1),
@@ -63,7 +63,7 @@ LARGE = Table(
     ),
     head_width=1280,
 )
-SMALL = Table(
+SMALL = BlockTable(
     (
         _Block(16, 3, 16, "RE", squeezes=True, stride=1),
         _Block(24, 3, 72, "RE", stride=2),
@@ -82,7 +82,7 @@ SMALL = Table(
 
 
 def mobilenet_v3(
-    table: Table,
+    table: BlockTable,
     num_classes: int,
     *,
     strides: Sequence[int] = (2, 2, 2, 2, 2),

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tench.compat import import_timm, import_torchvision
 from tench.models.initialise import initialise_by
 from tench.models.mobilenet_v1 import mobilenet_v1
-from tench.models.mobilenet_v3 import LARGE, SMALL, Table, mobilenet_v3
+from tench.models.mobilenet_v3 import LARGE, SMALL, BlockTable, mobilenet_v3
 from tench.models.replace import drop_before_pooling
 from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 from tench.models.stem import replace_input_channels
@@ -100,7 +100,7 @@ def _mobilenet_v2(num_classes: int, *, dropout: float = 0.2) -> nn.Module:
     return network
 
 
-def _mobilenet_v3(table: Table, num_classes: int, *, dropout: float = 0.2) -> nn.Module:
+def _mobilenet_v3(table: BlockTable, num_classes: int, *, dropout: float = 0.2) -> nn.Module:
     squeeze_excite: Any = import_torchvision().ops.SqueezeExcitation
 
     def squeeze(channels: int, _: int) -> nn.Module:

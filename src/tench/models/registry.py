@@ -10,15 +10,15 @@ from typing import cast
 from tench.errors import UsageError, nearest
 from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
 from tench.models.mxnet import source as mxnet
-from tench.models.source import Source
+from tench.models.source import NetworkSource
 
-_PLAIN = cast(tuple[Source, ...], (ours, from_torchvision, from_timm))
+_PLAIN = cast(tuple[NetworkSource, ...], (ours, from_torchvision, from_timm))
 """Their names stand alone, in this order."""
-_SYSTEMS = cast(tuple[Source, ...], (apm5, edgeai, mxnet, nnabla))
+_SYSTEMS = cast(tuple[NetworkSource, ...], (apm5, edgeai, mxnet, nnabla))
 """Their names are always written with the system's."""
 
 
-def source_of(arch: str) -> Source:
+def source_of(arch: str) -> NetworkSource:
     """The source that has the network. Raises UsageError with the nearest names where none does."""
     system, name = _split(arch)
     for source in _PLAIN if system is None else [*_PLAIN, *_SYSTEMS]:

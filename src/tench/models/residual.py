@@ -5,7 +5,8 @@
     ResNeXt    BN with fixed scale - conv - BN - relu - pool - stages - ...                 arXiv:1611.05431
 
 With the stem for large images the convolution is 7x7, stride 2, and the pooling a 3x3 maximum, stride 2. The one for
-small images is a 3x3 convolution, and of what follows it only v1 has the BN. A `Plan` says how deep and how wide.
+small images is a 3x3 convolution, and of what follows it only v1 has the BN. A `ResidualPlan` says how deep
+and how wide.
 
 The rules are those of symbols/resnet.py, resnet-v1.py and resnext.py, and the parameter counts are their counts. They
 differ from the papers in three points: the first unit of *every* stage has a convolution in its shortcut, also where
@@ -47,7 +48,7 @@ LARGE_DEPTHS = tuple(_LARGE_UNITS)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ResidualPlan:
     """How deep and how wide a residual network is."""
 
     stem_width: int
@@ -57,7 +58,7 @@ class Plan:
     bottleneck: bool
 
 
-def small_plan(depth: int) -> Plan:
+def small_plan(depth: int) -> ResidualPlan:
     """Three stages, made for 28 and 32 px. Raises ValueError unless depth = 6 n + 2, from 164 layers on 9 n + 2."""
     bottleneck = depth >= _SMALL_BOTTLENECK
     layers_per_unit = 3 if bottleneck else 2
@@ -65,19 +66,19 @@ def small_plan(depth: int) -> Plan:
     units, rest = divmod(depth - 2, 3 * layers_per_unit)
     if units < 1 or rest:
         raise ValueError(f"a ResNet of {depth} layers: the depth must be {3 * layers_per_unit} n + 2")
-    return Plan(16, (64, 128, 256) if bottleneck else (16, 32, 64), (units,) * 3, bottleneck)
+    return ResidualPlan(16, (64, 128, 256) if bottleneck else (16, 32, 64), (units,) * 3, bottleneck)
 
 
-def large_plan(depth: int) -> Plan:
+def large_plan(depth: int) -> ResidualPlan:
     """Four stages, made for 224 px. Raises ValueError unless the depth is one of LARGE_DEPTHS."""
     if depth not in _LARGE_UNITS:
         raise ValueError(f"a ResNet of {depth} layers: the depth must be one of {', '.join(map(str, LARGE_DEPTHS))}")
     bottleneck = depth >= _LARGE_BOTTLENECK
     widths = (256, 512, 1024, 2048) if bottleneck else (64, 128, 256, 512)
-    return Plan(64, widths, _LARGE_UNITS[depth], bottleneck)
+    return ResidualPlan(64, widths, _LARGE_UNITS[depth], bottleneck)
 
 
-def resnet_v1(plan: Plan, *, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
+def resnet_v1(plan: ResidualPlan, *, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
     """(B, channels, S, S) -> (B, num_classes), relu after each sum; weights drawn by the rule `mxnet`."""
     network = nn.Sequential()
     network.add_module("conv", _stem_conv(channels, plan.stem_width, large_stem))
@@ -89,7 +90,7 @@ def resnet_v1(plan: Plan, *, large_stem: bool, num_classes: int, channels: int) 
     return _with_head(network, plan, num_classes)
 
 
-def resnet_v2(plan: Plan, *, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
+def resnet_v2(plan: ResidualPlan, *, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
     """(B, channels, S, S) -> (B, num_classes), BN and relu before each convolution; weights by the rule `mxnet`."""
     network = _data_norm_and_stem(plan, large_stem, channels)
     _add_stages(network, BottleneckUnitV2 if plan.bottleneck else BasicUnitV2, plan)
@@ -98,14 +99,14 @@ def resnet_v2(plan: Plan, *, large_stem: bool, num_classes: int, channels: int) 
     return _with_head(network, plan, num_classes)
 
 
-def resnext(plan: Plan, *, groups: int, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
+def resnext(plan: ResidualPlan, *, groups: int, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
     """(B, channels, S, S) -> (B, num_classes); basic units have no groups. Weights are drawn by the rule `mxnet`."""
     network = _data_norm_and_stem(plan, large_stem, channels)
     _add_stages(network, partial(BottleneckUnitV1, groups=groups) if plan.bottleneck else BasicUnitV1, plan)
     return _with_head(network, plan, num_classes)
 
 
-def _data_norm_and_stem(plan: Plan, large: bool, channels: int) -> nn.Sequential:
+def _data_norm_and_stem(plan: ResidualPlan, large: bool, channels: int) -> nn.Sequential:
     network = nn.Sequential()
     network.add_module("data_norm", FixedScaleBatchNorm2d(channels, eps=EPS))
     network.add_module("conv", _stem_conv(channels, plan.stem_width, large))
@@ -124,7 +125,7 @@ def _stem_pool() -> nn.MaxPool2d:
     return nn.MaxPool2d(3, stride=2, padding=1)
 
 
-def _add_stages(network: nn.Sequential, unit: Unit, plan: Plan) -> None:
+def _add_stages(network: nn.Sequential, unit: Unit, plan: ResidualPlan) -> None:
     in_channels = plan.stem_width
     for stage, (width, num_units) in enumerate(zip(plan.widths, plan.units, strict=True), start=1):
         units = [unit(in_channels, width, 1 if stage == 1 else 2, True)]
@@ -133,7 +134,7 @@ def _add_stages(network: nn.Sequential, unit: Unit, plan: Plan) -> None:
         in_channels = width
 
 
-def _with_head(network: nn.Sequential, plan: Plan, num_classes: int) -> nn.Module:
+def _with_head(network: nn.Sequential, plan: ResidualPlan, num_classes: int) -> nn.Module:
     network.add_module("pool", nn.AdaptiveAvgPool2d(1))
     network.add_module("flatten", nn.Flatten())
     network.add_module("head", nn.Linear(plan.widths[-1], num_classes))

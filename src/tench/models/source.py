@@ -46,7 +46,7 @@ def require_as_made(options: ModelOptions, *but: str) -> None:
             raise OptionError(f"has no {field.name} to set to {shown}: leave it out")
 
 
-class Source(Protocol):
+class NetworkSource(Protocol):
     """A module with these members."""
 
     NAME: str

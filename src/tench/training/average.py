@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class WeightAverage:
     """A running average of a network's parameters and buffers: average <- decay average + (1 - decay) network.
 
     `module` is the averaged network, in evaluation mode, without gradients, with the memory format of the network it

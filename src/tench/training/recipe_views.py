@@ -4,7 +4,7 @@ import torch
 
 from tench.input.augment import Augmentation, Augmented, ColorJitter, Cutout, Lighting, mean_colour, named_policy
 from tench.input.erasing import Erasing
-from tench.input.mix import Mix
+from tench.input.mix import BatchMix
 from tench.input.mxnet_augment import mxnet_augment
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
@@ -62,7 +62,7 @@ def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
         count=asked.erasing_count,
         value=asked.erasing_value,
     )
-    mix = Mix(
+    mix = BatchMix(
         mixup=asked.mixup,
         cutmix=asked.cutmix,
         prob=asked.mix_prob,

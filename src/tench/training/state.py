@@ -10,7 +10,7 @@ from torch import nn
 
 from tench.errors import TenchError, UsageError
 from tench.plain import PlainError, shown, typed
-from tench.training.average import Average, Lookahead, floats
+from tench.training.average import Lookahead, WeightAverage, floats
 from tench.training.compiling import compiled_forward
 from tench.training.optimizer import make_optimizer, state_of
 from tench.training.recipe import Resolved
@@ -33,7 +33,7 @@ class State:
     forward: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    average: Average | Lookahead | None
+    average: WeightAverage | Lookahead | None
     totals: torch.Tensor
     first_bad: torch.Tensor
     step: int = 0
@@ -45,7 +45,7 @@ class State:
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated and saved: the average if there is one."""
-        return self.average.module if isinstance(self.average, Average) else self.module
+        return self.average.module if isinstance(self.average, WeightAverage) else self.module
 
     def count_seconds(self) -> None:
         """Add the time since the last call, or since this process began with the run."""
@@ -111,7 +111,7 @@ class State:
             tensors = typed(values, dict[str, torch.Tensor], where)
             state[number] = _fitting(tensors, state_of(self.optimizer, parameters[number]), where)
         groups = self.optimizer.state_dict()["param_groups"]
-        theirs = typed(saved.get("param_groups"), list[Group], "optimizer.param_groups")
+        theirs = typed(saved.get("param_groups"), list[SavedGroup], "optimizer.param_groups")
         if len(theirs) != len(groups):
             raise PlainError(f"optimizer.param_groups are {len(theirs)}, but should be {len(groups)}")
         for group, other in zip(groups, theirs, strict=True):
@@ -132,7 +132,7 @@ class State:
             typed(saved, None, "average")
             return
         expected = self.average.state_dict()
-        if isinstance(self.average, Average):
+        if isinstance(self.average, WeightAverage):
             tensors = typed(saved, dict[str, torch.Tensor], "average")
             self.average.load_state_dict(_fitting(tensors, expected, "average"))
             return
@@ -143,7 +143,7 @@ class State:
         self.average.load_state_dict({"average": [*_fitting(tensors, ours, "average.average").values()]})
 
 
-class Group(TypedDict):
+class SavedGroup(TypedDict):
     """What is taken over of a group of the optimizer's parameters."""
 
     lr: float
@@ -205,7 +205,7 @@ def all_finite(module: nn.Module) -> bool:
     return bool(torch.stack([tensor.isfinite().all() for tensor in floats(module)]).all())
 
 
-def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> Average | Lookahead | None:
+def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> WeightAverage | Lookahead | None:
     asked = recipe.average
     if asked.average == "none":
         return None
@@ -220,5 +220,5 @@ def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> Avera
         return Lookahead(module, steps, decay, every)
     if asked.average_form == "torchvision":
         decay = max(0.0, 1 - (1 - decay) * recipe.training.batch_size * every / recipe.training.epochs)
-        return Average(module, decay, every, warmup=warmup_steps(recipe, steps_per_epoch))
-    return Average(module, decay, every, ramp=asked.average_form == "timm")
+        return WeightAverage(module, decay, every, warmup=warmup_steps(recipe, steps_per_epoch))
+    return WeightAverage(module, decay, every, ramp=asked.average_form == "timm")

@@ -22,7 +22,7 @@ from tench.errors import TenchError
 TRUTH = {image_name("val", number): wnid for number, wnid in enumerate(VAL, start=1)}
 
 
-def found(folder: Path, limits: Limits = LIMITS) -> list[devkit.Source]:
+def found(folder: Path, limits: Limits = LIMITS) -> list[devkit.LabelSource]:
     return devkit.sources(open_tree(folder, folder / "no spool", limits=limits))
 
 

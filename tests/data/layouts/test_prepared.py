@@ -5,13 +5,13 @@ from typing import get_args
 
 import pytest
 
-from tench.data.prepare.planning import Layout
+from tench.data.prepare.planning import LayoutName
 from tench.data.prepare.prepare import prepare
 from tench.data.source import open_source
 
 
-@pytest.mark.parametrize("to", get_args(Layout))
-def test_prepared_json_is_no_part_of_the_set(photo_folder: Path, tmp_path: Path, to: Layout) -> None:
+@pytest.mark.parametrize("to", get_args(LayoutName))
+def test_prepared_json_is_no_part_of_the_set(photo_folder: Path, tmp_path: Path, to: LayoutName) -> None:
     prepare(photo_folder, tmp_path / "set", to)
     found = open_source(tmp_path / "set", refresh=True)
     (tmp_path / "set/prepared.json").unlink()

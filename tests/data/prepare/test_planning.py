@@ -8,7 +8,7 @@ from tests.data import miniature
 
 import tench
 from tench.data.images.encode import Encoding
-from tench.data.prepare.planning import Layout, Link, PrepareOptions, Style, plan
+from tench.data.prepare.planning import LayoutName, Link, PrepareOptions, Style, plan
 from tench.data.prepare.writers.lists import STYLES
 from tench.data.source import Source, open_source
 from tench.errors import UsageError
@@ -116,11 +116,11 @@ def test_the_styles_are_those_that_are_written() -> None:
 def test_a_note_says_that_a_layout_cannot_store_boxes(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     source = open_source(tmp_path / "ilsvrc", boxes=True)
-    without: tuple[Layout, ...] = ("folder", "list", "recordio")
+    without: tuple[LayoutName, ...] = ("folder", "list", "recordio")
     for to in without:
         notes = plan(source, tmp_path / "out", to, splits=("val",), threads=1).notes
         assert f"The boxes are not written: {to} cannot store them. tfrecord and webdataset can." in notes
-    storing: tuple[Layout, ...] = ("tfrecord", "webdataset")
+    storing: tuple[LayoutName, ...] = ("tfrecord", "webdataset")
     for to in storing:
         notes = plan(source, tmp_path / "out", to, splits=("val",), threads=1).notes
         assert not any("boxes" in note for note in notes)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from tests.data.photos import dataset, encoded, part
 
-from tench.data.prepare.planning import Layout, plan
+from tench.data.prepare.planning import LayoutName, plan
 from tench.data.prepare.prepare import prepare, write
 from tench.data.prepare.verify import compare_files, compare_tables
 from tench.data.prepare.writers import Content
 from tench.data.table import Classes, Dataset
 from tench.errors import TenchError
 
-LAYOUTS: Sequence[Layout] = ("webdataset", "tfrecord", "recordio", "folder", "list")
+LAYOUTS: Sequence[LayoutName] = ("webdataset", "tfrecord", "recordio", "folder", "list")
 CLASSES = Classes.of(["dog", "cat", "ant"])
 NAMES = {
     "train": ["ant/1.jpg", "ant/2.jpg", "cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"],
@@ -38,14 +38,14 @@ def source(folder: Path, names: Mapping[str, Sequence[str]] = NAMES, classes: Cl
     )
 
 
-def written(folder: Path, to: Layout, given: Dataset | None = None) -> tuple[Path, Content]:
+def written(folder: Path, to: LayoutName, given: Dataset | None = None) -> tuple[Path, Content]:
     """A destination that is as it should be, and what was to be written there."""
     made = plan(given or source(folder / "source"), folder / "set", to, threads=1)
     write(made, threads=1)
     return made.dest, made.content
 
 
-def difference(dest: Path, to: Layout, content: Content) -> str:
+def difference(dest: Path, to: LayoutName, content: Content) -> str:
     """What is told, without what is always told."""
     with pytest.raises(TenchError) as caught:
         compare_tables(dest, to, content)
@@ -67,16 +67,16 @@ def with_names(content: Content, **of_split: Mapping[str, int]) -> Content:
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_what_was_written_is_as_it_should_be(tmp_path: Path, to: Layout) -> None:
+def test_what_was_written_is_as_it_should_be(tmp_path: Path, to: LayoutName) -> None:
     compare_tables(*_with(written(tmp_path, to), to))
 
 
-def _with(pair: tuple[Path, Content], to: Layout) -> tuple[Path, Layout, Content]:
+def _with(pair: tuple[Path, Content], to: LayoutName) -> tuple[Path, LayoutName, Content]:
     return pair[0], to, pair[1]
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_an_image_that_should_be_there_is_missed_with_its_class(tmp_path: Path, to: Layout) -> None:
+def test_an_image_that_should_be_there_is_missed_with_its_class(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     train = dict(zip(content.names["train"], content.labels["train"], strict=True))
     more = with_names(content, train=train | {"cat/3.jpg": 1})
@@ -84,7 +84,7 @@ def test_an_image_that_should_be_there_is_missed_with_its_class(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_images_too_many_are_told_with_their_classes(tmp_path: Path, to: Layout) -> None:
+def test_images_too_many_are_told_with_their_classes(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     train = dict(zip(content.names["train"], content.labels["train"], strict=True))
     del train["ant/1.jpg"], train["dog/1.jpg"], train["dog/2.jpg"]
@@ -94,7 +94,7 @@ def test_images_too_many_are_told_with_their_classes(tmp_path: Path, to: Layout)
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_images_of_another_class_are_told(tmp_path: Path, to: Layout) -> None:
+def test_images_of_another_class_are_told(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     changed = with_names(content, val=labels | {"dog/3.jpg": 1})
@@ -102,7 +102,7 @@ def test_images_of_another_class_are_told(tmp_path: Path, to: Layout) -> None:
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_two_labels_that_were_exchanged_are_told_by_name(tmp_path: Path, to: Layout) -> None:
+def test_two_labels_that_were_exchanged_are_told_by_name(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     exchanged = {"ant/3.jpg": labels["dog/3.jpg"], "dog/3.jpg": labels["ant/3.jpg"]}
@@ -112,7 +112,7 @@ def test_two_labels_that_were_exchanged_are_told_by_name(tmp_path: Path, to: Lay
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_another_name_is_told(tmp_path: Path, to: Layout) -> None:
+def test_another_name_is_told(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["train"], content.labels["train"], strict=True))
     renamed = {name.replace("cat/2", "cat/9"): label for name, label in labels.items()}
@@ -122,14 +122,14 @@ def test_another_name_is_told(tmp_path: Path, to: Layout) -> None:
 
 
 @pytest.mark.parametrize("to", [to for to in LAYOUTS if to != "list"])  # whose paths tell the classes
-def test_classes_of_another_order_are_told(tmp_path: Path, to: Layout) -> None:
+def test_classes_of_another_order_are_told(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     (dest / "classes.txt").write_text("cat\nant\ndog\n")
     assert difference(dest, to, content) == "the classes are cat, ant, dog; they should be dog, cat, ant"
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_a_split_that_is_missing_is_told(tmp_path: Path, to: Layout) -> None:
+def test_a_split_that_is_missing_is_told(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     more = dataclasses.replace(
         content, names=dict(content.names) | {"test": ["1.jpg"]}, labels=dict(content.labels) | {"test": [-1]}
@@ -170,14 +170,14 @@ def test_many_differences_are_told_by_their_first_and_their_number(tmp_path: Pat
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_of_numbered_classes_the_last_may_have_no_images(tmp_path: Path, to: Layout) -> None:
+def test_of_numbered_classes_the_last_may_have_no_images(tmp_path: Path, to: LayoutName) -> None:
     rows = [(f"{number}.jpg", number % 2, encoded(part(9, 8))) for number in range(4)]
     given = dataset(tmp_path / "source", Classes.numbered_to(4), {"train": rows})
     prepare(given, tmp_path / "set", to, threads=1)
 
 
 @pytest.mark.parametrize("to", ["tfrecord", "recordio"])
-def test_records_without_a_label_may_lie_among_others(tmp_path: Path, to: Layout) -> None:
+def test_records_without_a_label_may_lie_among_others(tmp_path: Path, to: LayoutName) -> None:
     rows = [(f"{number}.jpg", label, encoded(part(9, 8))) for number, label in enumerate((0, 1, -1))]
     given = dataset(tmp_path / "source", Classes.numbered_to(2), {"train": rows})
     assert prepare(given, tmp_path / "set", to, threads=1).images == {"train": 3}

@@ -59,7 +59,7 @@ class Labels:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class LabelSource:
     """A place to read val's labels from. names: of the file, or of the XML files of a folder."""
 
     tree: Tree
@@ -75,7 +75,7 @@ class Source:
         return FORMS[self.form][1](self.tree, self.names)
 
 
-def sources(tree: Tree) -> list[Source]:
+def sources(tree: Tree) -> list[LabelSource]:
     """The places in a tree with labels of val, by file names alone, in order of preference."""
     found: dict[str, list[list[str]]] = {form: [] for form in FORMS}
     folders: dict[str, list[str]] = {}
@@ -91,7 +91,7 @@ def sources(tree: Tree) -> list[Source]:
             if pattern.fullmatch(base):
                 found[form].append([name])
     found["annotations"] = list(folders.values())
-    return [Source(tree, form, names) for form, groups in found.items() for names in groups]
+    return [LabelSource(tree, form, names) for form, groups in found.items() for names in groups]
 
 
 def refuse_disagreement(labels: Sequence[Labels]) -> None:

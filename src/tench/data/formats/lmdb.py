@@ -38,7 +38,7 @@ def is_environment(head: bytes) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Environment:
+class LmdbImages:
     """The images of one environment, in `path`: one entry each in keys, offset, length, label.
 
     label: None if the values are plain image files. shape: (height, width, channels) of raw pixels, plane by plane;
@@ -55,7 +55,7 @@ class Environment:
     shape: tuple[int, int, int] | None
 
 
-def open_environment(tree: Tree, name: str) -> Environment:
+def open_environment(tree: Tree, name: str) -> LmdbImages:
     """Copy the images of an environment. name: its data file. Raises TenchError if lmdb is missing or fails."""
     where = tree.place(name)
     if importlib.util.find_spec("lmdb") is None:
@@ -69,7 +69,7 @@ def open_environment(tree: Tree, name: str) -> Environment:
         table = pa.ipc.open_file(file).read_all()
     index.unlink()
     columns = {column: table.column(column).to_pylist() for column in ("key", "offset", "length", "label")}
-    return Environment(
+    return LmdbImages(
         name=name,
         where=where,
         path=target,
@@ -119,7 +119,7 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
 
 
 def _parsed(name: str, value: bytes) -> tuple[bytes, int | None, tuple[int, int, int] | None]:
-    """(image, label, shape) of a value; see Environment."""
+    """(image, label, shape) of a value; see LmdbImages."""
     if format_of_start(value[:16]):
         return value, None, None
     if value[:1] == b"\x80" and value[-1:] == b".":

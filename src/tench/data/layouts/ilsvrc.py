@@ -88,7 +88,7 @@ def read(tree: Tree) -> Contents:
     return contents_of(tree, places, labels, notes=notes)
 
 
-def read_labels(tree: Tree, places: Mapping[str, str], sources: Sequence[devkit.Source]) -> list[Labels]:
+def read_labels(tree: Tree, places: Mapping[str, str], sources: Sequence[devkit.LabelSource]) -> list[Labels]:
     """What these sources say of val, after a look at whether it needs any. Raises TenchError if they do not agree.
 
     places: of each split, the folder in the tree, or the archive (not opened yet). Of a source without val only the

@@ -70,7 +70,7 @@ def _around(tree: Tree) -> list[Tree]:
     return [open_tree(file, tree.spool) for file in files if file.is_file() and not file.is_relative_to(tree.source)]
 
 
-def _sources(tree: Tree, around: Sequence[Tree]) -> list[devkit.Source]:
+def _sources(tree: Tree, around: Sequence[Tree]) -> list[devkit.LabelSource]:
     """Where val's labels are: in text, or if there is none in 50,000 annotations, which take far longer to read."""
     found = [source for part in (tree, *around) for source in devkit.sources(part)]
     if texts := [source for source in found if source.form != "annotations"]:

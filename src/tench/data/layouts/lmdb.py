@@ -16,7 +16,7 @@ from tench.data.files.beside import text_beside
 from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
-from tench.data.formats.lmdb import Environment, is_environment, open_environment
+from tench.data.formats.lmdb import LmdbImages, is_environment, open_environment
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
 from tench.data.limits import LIMITS
@@ -80,7 +80,7 @@ def _name(tree: Tree, file: str) -> str:
     return file
 
 
-def _labels(name: str, environment: Environment) -> list[str] | list[int]:
+def _labels(name: str, environment: LmdbImages) -> list[str] | list[int]:
     """The class of each record, as text, or a number for those of a Datum; "" or -1 if there is none."""
     if environment.label is not None:
         return environment.label
@@ -98,7 +98,7 @@ def _class_of(name: str) -> str:
 def _classes(
     tree: Tree,
     by_split: dict[str, list[str]],
-    opened: dict[str, Environment],
+    opened: dict[str, LmdbImages],
     labels: dict[str, list[str] | list[int]],
 ) -> tuple[Classes, list[str]]:
     numbered = {environment.label is not None for environment in opened.values()}
@@ -147,7 +147,7 @@ def _classes(
 def _rows(
     tree: Tree,
     split: str,
-    parts: list[tuple[Environment, list[str] | list[int]]],
+    parts: list[tuple[LmdbImages, list[str] | list[int]]],
     classes: Classes,
     index: dict[str, int],
 ) -> Rows:

@@ -27,8 +27,8 @@ from tench.data.prepare import staging as staged
 from tench.data.prepare.naming import check_names, names_of
 from tench.data.prepare.refusals import check_labels, check_paths, refuse_empty, refuse_inside
 from tench.data.prepare.writers import Content, Shards, Trees
-from tench.data.prepare.writers.folder import Folder
-from tench.data.prepare.writers.lists import STYLES, Lists
+from tench.data.prepare.writers.folder import FolderWriter
+from tench.data.prepare.writers.lists import STYLES, ListsWriter
 from tench.data.prepare.writers.recordio import RecordIO
 from tench.data.prepare.writers.tfrecord import TFRecord
 from tench.data.prepare.writers.webdataset import WebDataset
@@ -38,8 +38,8 @@ from tench.errors import UsageError, nearest
 from tench.machine import num_threads
 from tench.parallel import in_order
 
-Layout = Literal["webdataset", "folder", "list", "tfrecord", "recordio"]
-LAYOUTS = get_args(Layout)
+LayoutName = Literal["webdataset", "folder", "list", "tfrecord", "recordio"]
+LAYOUTS = get_args(LayoutName)
 TREES = ("folder", "list")
 """The layouts in which each image is a file; the others put many images into one file (a shard)."""
 Link = Literal["hard", "symbolic", "copy"]
@@ -116,7 +116,7 @@ class PrepareOptions:
     def style_used(self) -> Style:
         return self.style or "plain"
 
-    def check_for(self, to: Layout) -> None:
+    def check_for(self, to: LayoutName) -> None:
         """Raise UsageError for an unknown layout, or an option that has no effect on it or that it cannot hold."""
         _require_known("--to", to, LAYOUTS)
         is_tree = to in TREES
@@ -155,7 +155,7 @@ class Plan:
 
     dataset: Dataset
     dest: Path
-    to: Layout
+    to: LayoutName
     options: PrepareOptions
     images: Images
     content: Content
@@ -233,7 +233,7 @@ class Plan:
 def plan(
     dataset: Dataset,
     dest: str | Path,
-    to: Layout = "webdataset",
+    to: LayoutName = "webdataset",
     options: PrepareOptions = DEFAULTS,
     *,
     splits: Sequence[str] = (),
@@ -322,8 +322,8 @@ def plan(
     )
 
 
-def tree_of(to: Layout, options: PrepareOptions, content: Content) -> Trees:
-    return Folder(content) if to == "folder" else Lists(content, options.style_used)
+def tree_of(to: LayoutName, options: PrepareOptions, content: Content) -> Trees:
+    return FolderWriter(content) if to == "folder" else ListsWriter(content, options.style_used)
 
 
 def paths_of(tree: Trees, content: Content) -> dict[str, list[str]]:
@@ -379,7 +379,7 @@ def _order(table: Table, shuffle: bool) -> IntArray:
 
 
 def _num_shards(
-    tables: Mapping[str, Table], sizes: Mapping[str, int], to: Layout, options: PrepareOptions
+    tables: Mapping[str, Table], sizes: Mapping[str, int], to: LayoutName, options: PrepareOptions
 ) -> dict[str, int]:
     shards = {}
     for split, table in tables.items():

@@ -20,7 +20,7 @@ from tench.data.prepare import staging as staged
 from tench.data.prepare.planning import (
     DEFAULTS,
     SHARDS,
-    Layout,
+    LayoutName,
     Plan,
     PrepareOptions,
     existing,
@@ -65,7 +65,7 @@ class Prepared:
 def prepare(
     source: Source,
     dest: str | Path,
-    to: Layout = "webdataset",
+    to: LayoutName = "webdataset",
     *,
     options: PrepareOptions | None = None,
     splits: Sequence[str] = (),

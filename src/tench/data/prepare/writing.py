@@ -18,7 +18,7 @@ from tench.data.images.encode import Encoding
 from tench.data.images.image import ImageError, header
 from tench.data.prepare.produce import refuse_no_image, stored
 from tench.data.prepare.staging import FLUSH_SECONDS, Sink, Staging
-from tench.data.prepare.writers import Record, Shards
+from tench.data.prepare.writers import ImageRecord, Shards
 from tench.data.table import IntArray, Table
 from tench.parallel import in_order
 
@@ -102,7 +102,7 @@ def write_shards(
     staging.finish()
 
 
-def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -> Record:
+def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -> ImageRecord:
     table, info = images.tables[split], None
     if layout.needs_info:
         try:
@@ -112,7 +112,7 @@ def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -
                 f"{table.place(row)}: {error}, and the layout needs its size.",
                 "Leave it out with --bad skip. 'tench check SOURCE' names every such image.",
             ) from error
-    return Record(split, row, data, info, table.boxes(row) if table.has_boxes else None)
+    return ImageRecord(split, row, data, info, table.boxes(row) if table.has_boxes else None)
 
 
 def write_tree(

@@ -11,7 +11,7 @@ Source: MXNet, example/image-classification/symbols/resnet.py, resnetv1.py, resn
 from torch import nn
 
 from tench.models import residual
-from tench.models.residual import Plan, large_plan, small_plan
+from tench.models.residual import ResidualPlan, large_plan, small_plan
 
 _SMALL_STEM = 32  # px: the largest image with a 3x3 convolution and no pooling
 _THREE_STAGES = {"resnet": 28, "resnext": 32}  # px: the largest image with three stages
@@ -53,7 +53,7 @@ def is_small_depth(depth: int) -> bool:
     return True
 
 
-def _plan(depth: int, image_size: int, three_stages: int) -> Plan:
+def _plan(depth: int, image_size: int, three_stages: int) -> ResidualPlan:
     small = image_size <= three_stages
     try:
         return small_plan(depth) if small else large_plan(depth)

@@ -23,11 +23,11 @@ from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_ma
 NAME = "mxnet"
 FITS_STEM = False  # they have rules of their own for small images
 
-Network = Callable[..., nn.Module]
+NetworkMaker = Callable[..., nn.Module]
 """(num_classes, image_size, channels), by name."""
 
-_DIGITS: dict[str, Network] = {"mlp": plain.mlp, "lenet": plain.lenet, "lenet-stn": lenet_stn}
-_NETWORKS: dict[str, Network] = {
+_DIGITS: dict[str, NetworkMaker] = {"mlp": plain.mlp, "lenet": plain.lenet, "lenet-stn": lenet_stn}
+_NETWORKS: dict[str, NetworkMaker] = {
     "alexnet": alexnet,
     "googlenet": googlenet,
     "inception-bn": inception_bn,
@@ -38,7 +38,7 @@ _NETWORKS: dict[str, Network] = {
     "resnext-101-64x4d": partial(resnext, 101, groups=64),
     **{f"vgg-{depth}": partial(vgg, depth) for depth in DEPTHS},
 }
-_OF_ANY_DEPTH: dict[str, Network] = {"resnet": resnet, "resnetv1": resnetv1, "resnext": resnext}
+_OF_ANY_DEPTH: dict[str, NetworkMaker] = {"resnet": resnet, "resnetv1": resnetv1, "resnext": resnext}
 _SPELLINGS = {"resnet-v1": "resnetv1"}
 """Of families: another that MXNet's programs take."""
 _SMALL_DEPTHS = (20, 32, 44, 56, 110, 164)

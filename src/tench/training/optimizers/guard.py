@@ -27,7 +27,7 @@ Tensors = list[Tensor] | tuple[Tensor, ...]
 _PART_NUMBERS = 2**20
 
 
-class Part(NamedTuple):
+class GroupPart(NamedTuple):
     """A group's options and some of its parameters that have a gradient; gradients and state in the same order."""
 
     group: dict[str, Any]
@@ -53,7 +53,7 @@ class GuardedOptimizer(torch.optim.Optimizer):
         if parts:
             self._update(parts, None if found_inf is None else found_inf != 0)
 
-    def _parts(self, group: dict[str, Any]) -> Iterator[Part]:
+    def _parts(self, group: dict[str, Any]) -> Iterator[GroupPart]:
         some: list[Tensor] = []
         numbers = 0
         for parameter in group["params"]:
@@ -67,19 +67,19 @@ class GuardedOptimizer(torch.optim.Optimizer):
         if some:
             yield self._part(group, some)
 
-    def _part(self, group: dict[str, Any], parameters: list[Tensor]) -> Part:
+    def _part(self, group: dict[str, Any], parameters: list[Tensor]) -> GroupPart:
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter] = self.new_state(parameter)
         states = [self.state[parameter] for parameter in parameters]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        return Part(group, parameters, gradients, {name: [state[name] for state in states] for name in states[0]})
+        return GroupPart(group, parameters, gradients, {name: [state[name] for state in states] for name in states[0]})
 
     def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         """What is remembered of a parameter, as before the first step."""
         raise NotImplementedError
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         """The step itself, which changes nothing where bad (0-dim bool; None: it is not known) is true."""
         raise NotImplementedError
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tench.training.optimizers.guard import GuardedOptimizer, Part, Tensors, undone_where
+from tench.training.optimizers.guard import GroupPart, GuardedOptimizer, Tensors, undone_where
 
 
 class LAMB(GuardedOptimizer):
@@ -37,7 +37,7 @@ class LAMB(GuardedOptimizer):
             "num_steps": torch.zeros((), device=parameter.device),
         }
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         norms = torch._foreach_norm([gradient for part in parts for gradient in part.gradients])
         shrink = (torch.linalg.vector_norm(torch.stack(norms)) / self._max_norm).clamp(min=1.0)
         for part in parts:
@@ -45,7 +45,7 @@ class LAMB(GuardedOptimizer):
                 _update_part(part, torch._foreach_div(part.gradients, shrink))
 
 
-def _update_part(part: Part, gradients: Tensors) -> None:
+def _update_part(part: GroupPart, gradients: Tensors) -> None:
     averages, squares, counts = (part.state[name] for name in ("exp_avg", "exp_avg_sq", "num_steps"))
     beta1, beta2 = part.group["betas"]
     torch._foreach_add_(counts, 1)

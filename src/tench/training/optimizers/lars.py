@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tench.training.optimizers import sgd
-from tench.training.optimizers.guard import Part
+from tench.training.optimizers.guard import GroupPart
 
 
 class LARS(sgd.SGD):
@@ -30,7 +30,7 @@ class LARS(sgd.SGD):
         super().__init__(params, lr, momentum, nesterov, weight_decay)
         self._eta = eta
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         for part in parts:
             lr, weight_decay = part.group["lr"], part.group["weight_decay"]
             if weight_decay == 0:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tench.training.optimizers import sgd
-from tench.training.optimizers.guard import Part, undone_where
+from tench.training.optimizers.guard import GroupPart, undone_where
 
 
 class Muon(sgd.SGD):
@@ -26,7 +26,7 @@ class Muon(sgd.SGD):
     def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.85, weight_decay: float = 0.0) -> None:
         super().__init__(params, lr, momentum, nesterov=True, weight_decay=weight_decay)
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         for part in parts:
             if part.group.get("orthogonal"):
                 with undone_where(bad, part.parameters, part.state["momentum_buffer"]):
@@ -35,7 +35,7 @@ class Muon(sgd.SGD):
                 super()._update([part], bad)
 
 
-def _update_filters(part: Part) -> None:
+def _update_filters(part: GroupPart) -> None:
     filters, buffers, momentum = part.parameters, part.state["momentum_buffer"], part.group["momentum"]
     torch._foreach_mul_(buffers, momentum)
     torch._foreach_add_(buffers, part.gradients)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tench.training.optimizers.guard import GuardedOptimizer, Part, Tensors, undone_where
+from tench.training.optimizers.guard import GroupPart, GuardedOptimizer, Tensors, undone_where
 
 
 class RMSprop(GuardedOptimizer):
@@ -34,7 +34,7 @@ class RMSprop(GuardedOptimizer):
     def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"square_avg": torch.zeros_like(parameter), "momentum_buffer": torch.zeros_like(parameter)}
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         for part in parts:
             squares, buffers = part.state["square_avg"], part.state["momentum_buffer"]
             gradients = torch._foreach_add(part.gradients, part.parameters, alpha=part.group["weight_decay"])
@@ -44,7 +44,7 @@ class RMSprop(GuardedOptimizer):
                 torch._foreach_mul_(buffers, part.group["momentum"])
                 self._move(part, gradients)
 
-    def _move(self, part: Part, gradients: Tensors) -> None:
+    def _move(self, part: GroupPart, gradients: Tensors) -> None:
         buffers = part.state["momentum_buffer"]
         roots = torch._foreach_sqrt(part.state["square_avg"])
         torch._foreach_add_(roots, part.group["eps"])
@@ -69,7 +69,7 @@ class RMSpropTF(RMSprop):
     def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         return super().new_state(parameter) | {"square_avg": torch.ones_like(parameter)}
 
-    def _move(self, part: Part, gradients: Tensors) -> None:
+    def _move(self, part: GroupPart, gradients: Tensors) -> None:
         buffers = part.state["momentum_buffer"]
         roots = torch._foreach_add(part.state["square_avg"], part.group["eps"])
         torch._foreach_sqrt_(roots)

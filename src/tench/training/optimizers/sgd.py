@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
 
-from tench.training.optimizers.guard import GuardedOptimizer, Part, Tensors
+from tench.training.optimizers.guard import GroupPart, GuardedOptimizer, Tensors
 
 
-def update(part: Part, gradients: Tensors, bad: Tensor | None, lr: float, weight_decay: float) -> None:
+def update(part: GroupPart, gradients: Tensors, bad: Tensor | None, lr: float, weight_decay: float) -> None:
     """b <- momentum b + g, w <- w - lr b for g the gradient + weight_decay w; nesterov: w <- w - lr (g + momentum b).
 
     The group's options say momentum and nesterov; the state's `momentum_buffer` is b.
@@ -50,7 +50,7 @@ class SGD(GuardedOptimizer):
     def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         for part in parts:
             update(part, part.gradients, bad, part.group["lr"], part.group["weight_decay"])
 
@@ -64,7 +64,7 @@ class LrInsideSGD(SGD):
     the decay that enters v from the weight that it has just moved; not so here); Keras SGD.
     """
 
-    def _update(self, parts: list[Part], bad: Tensor | None) -> None:
+    def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
         for part in parts:
             lr = part.group["lr"]
             update(part, torch._foreach_mul(part.gradients, lr), bad, 1.0, lr * part.group["weight_decay"])

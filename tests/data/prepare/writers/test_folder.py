@@ -11,7 +11,7 @@ from tench.data.images.encode import Encoding
 from tench.data.prepare.planning import Link, PrepareOptions
 from tench.data.prepare.prepare import prepare
 from tench.data.prepare.writers import Content
-from tench.data.prepare.writers.folder import Folder
+from tench.data.prepare.writers.folder import FolderWriter
 from tench.data.source import open_source
 from tench.data.table import Classes
 
@@ -28,25 +28,25 @@ NUMBERED = Content(
 
 
 def test_images_lie_in_the_folder_of_their_split_and_class() -> None:
-    folder = Folder(CONTENT)
+    folder = FolderWriter(CONTENT)
     assert folder.path("train", "big cat/1.jpg") == "train/big cat/1.jpg"
     assert folder.path("test", "3.jpg") == "test/3.jpg"
 
 
 def test_classes_are_listed_in_their_order_with_their_names() -> None:
-    assert Folder(CONTENT).files_beside() == {"classes.txt": "dog\tCanis\nbig cat\nant\tant, or emmet\n"}
+    assert FolderWriter(CONTENT).files_beside() == {"classes.txt": "dog\tCanis\nbig cat\nant\tant, or emmet\n"}
 
 
 def test_numbered_classes_are_listed_in_the_order_of_numbers() -> None:
-    assert Folder(NUMBERED).files_beside() == {
+    assert FolderWriter(NUMBERED).files_beside() == {
         "classes.txt": "0\t0\n1\t1\n2\t2\n3\t3\n4\t4\n5\t5\n6\t6\n7\t7\n8\t8\n9\t9\n10\t10\n"
     }
 
 
 def test_each_class_has_a_folder_in_the_first_split_whether_or_not_it_has_images() -> None:
-    assert Folder(CONTENT).folders() == ["train/dog", "train/big cat", "train/ant"]
+    assert FolderWriter(CONTENT).folders() == ["train/dog", "train/big cat", "train/ant"]
     val = Content(classes=CONTENT.classes, names={"val": ["dog/2.jpg"]}, labels={"val": [0]})
-    assert Folder(val).folders() == ["val/dog", "val/big cat", "val/ant"]
+    assert FolderWriter(val).folders() == ["val/dog", "val/big cat", "val/ant"]
 
 
 def inode(path: Path) -> int:

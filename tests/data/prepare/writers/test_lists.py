@@ -13,7 +13,7 @@ from tench.data.formats.wordnet import devkit_order, imagenet
 from tench.data.prepare.planning import PrepareOptions
 from tench.data.prepare.prepare import prepare
 from tench.data.prepare.writers import Content
-from tench.data.prepare.writers.lists import READABLE, STYLES, Lists
+from tench.data.prepare.writers.lists import READABLE, STYLES, ListsWriter
 from tench.data.source import open_source
 from tench.data.table import Classes, Dataset
 from tench.errors import UsageError
@@ -35,11 +35,11 @@ CLASSES_TXT = "n02119789\tkit fox, Vulpes macrotis\nn01440764\ttench, Tinca tinc
 
 
 def beside(style: Any, content: Content = CONTENT) -> dict[str, str]:
-    return dict(Lists(content, style).files_beside())
+    return dict(ListsWriter(content, style).files_beside())
 
 
 def paths(style: Any) -> dict[str, list[str]]:
-    lists = Lists(CONTENT, style)
+    lists = ListsWriter(CONTENT, style)
     return {split: [lists.path(split, name) for name in names] for split, names in CONTENT.names.items()}
 
 
@@ -187,18 +187,18 @@ def test_where_images_lie(style: Any) -> None:
         val_paths = [f"validation/{name}" for name in flat] if style == "tensorflow" else [f"val/{n}" for n in val]
     assert paths(style) == {"train": train_paths, "val": val_paths, "test": [test_path]}
     folders = [] if style == "kaggle" else ["train/n02119789", "train/n01440764", "train/n02012849"]
-    assert Lists(CONTENT, style).folders() == folders
+    assert ListsWriter(CONTENT, style).folders() == folders
 
 
 def test_kaggles_lists_are_refused_for_images_of_another_suffix() -> None:
     content = dataclasses.replace(CONTENT, names=dict(CONTENT.names) | {"val": ["n01440764/a.JPEG", "n02119789/b.jpg"]})
     with pytest.raises(UsageError) as caught:
-        Lists(content, "kaggle")
+        ListsWriter(content, "kaggle")
     assert str(caught.value) == (
         "Kaggle's lists omit the suffix .JPEG, so every image must have it; val/n02119789/b.jpg has another. "
         "Choose another --style."
     )
-    assert Lists(content, "caffe").files_beside()
+    assert ListsWriter(content, "caffe").files_beside()
 
 
 def test_numbered_classes_are_listed_by_number() -> None:

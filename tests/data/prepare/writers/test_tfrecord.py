@@ -7,7 +7,7 @@ import google_crc32c
 import pytest
 
 from tench.data.images.image import ImageInfo
-from tench.data.prepare.writers import Content, Record
+from tench.data.prepare.writers import Content, ImageRecord
 from tench.data.prepare.writers.tfrecord import TFRecord
 from tench.data.table import Classes
 
@@ -92,7 +92,7 @@ INFO = ImageInfo("JPEG", 375, 500, "RGB")
 def test_a_record_has_the_fifteen_keys_of_slim() -> None:
     writer = TFRecord(content_of(WNIDS, ["n01443537/n01443537_2.JPEG"], [1]))
     boxes = [[0.125, 0.25, 0.5, 1.0], [0.0, 0.0, 1.0, 1.0]]
-    assert features_of(b"".join(writer.frame(Record("train", 0, b"the jpeg", INFO, boxes)))) == {
+    assert features_of(b"".join(writer.frame(ImageRecord("train", 0, b"the jpeg", INFO, boxes)))) == {
         "image/height": [375],
         "image/width": [500],
         "image/colorspace": [b"RGB"],
@@ -115,19 +115,19 @@ def test_a_record_has_the_fifteen_keys_of_slim() -> None:
 def test_an_image_of_any_size_comes_out_as_it_went_in(size: int) -> None:
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     writer = TFRecord(content_of(WNIDS, ["n01440764/a.jpg"], [0]))
-    assert features_of(b"".join(writer.frame(Record("train", 0, data, INFO))))["image/encoded"] == [data]
+    assert features_of(b"".join(writer.frame(ImageRecord("train", 0, data, INFO))))["image/encoded"] == [data]
 
 
 def test_an_image_without_boxes_has_the_keys_with_empty_lists() -> None:
     writer = TFRecord(content_of(WNIDS, ["n01440764/a.jpg"], [0]))
-    found = features_of(b"".join(writer.frame(Record("train", 0, b"x", INFO))))
+    found = features_of(b"".join(writer.frame(ImageRecord("train", 0, b"x", INFO))))
     for name in ("xmin", "ymin", "xmax", "ymax", "label"):
         assert found[f"image/object/bbox/{name}"] == []
 
 
 def test_an_image_without_a_label_has_minus_one_and_no_class() -> None:
     writer = TFRecord(content_of(WNIDS, ["a.jpg"], [-1]))
-    found = features_of(b"".join(writer.frame(Record("train", 0, b"x", INFO))))
+    found = features_of(b"".join(writer.frame(ImageRecord("train", 0, b"x", INFO))))
     assert found["image/class/label"] == [-1]
     assert "image/class/synset" not in found
     assert "image/class/text" not in found
@@ -135,7 +135,7 @@ def test_an_image_without_a_label_has_minus_one_and_no_class() -> None:
 
 def test_classes_that_are_only_numbers_have_no_synset() -> None:
     writer = TFRecord(content_of(Classes.numbered_to(10), ["3/a.jpg"], [3]))
-    found = features_of(b"".join(writer.frame(Record("train", 0, b"x", INFO))))
+    found = features_of(b"".join(writer.frame(ImageRecord("train", 0, b"x", INFO))))
     assert found["image/class/label"] == [4]
     assert found["image/class/text"] == [b"3"]
     assert "image/class/synset" not in found
@@ -148,7 +148,7 @@ def test_classes_that_are_only_numbers_have_no_synset() -> None:
 )
 def test_colours_are_those_of_the_stored_image(mode: str, colours: bytes, channels: int) -> None:
     writer = TFRecord(content_of(WNIDS, ["n01440764/a.png"], [0]))
-    found = features_of(b"".join(writer.frame(Record("train", 0, b"x", ImageInfo("PNG", 3, 4, mode)))))
+    found = features_of(b"".join(writer.frame(ImageRecord("train", 0, b"x", ImageInfo("PNG", 3, 4, mode)))))
     assert (found["image/colorspace"], found["image/channels"]) == ([colours], [channels])
     assert (found["image/format"], found["image/height"], found["image/width"]) == ([b"PNG"], [3], [4])
 
@@ -156,7 +156,7 @@ def test_colours_are_those_of_the_stored_image(mode: str, colours: bytes, channe
 def test_file_names_keep_their_folders_where_these_are_not_just_the_class() -> None:
     names = ["n01440764/a.jpg", "n01440764/b/a.jpg"]
     writer = TFRecord(content_of(WNIDS, names, [0, 0]))
-    found = [features_of(b"".join(writer.frame(Record("train", row, b"x", INFO)))) for row in range(2)]
+    found = [features_of(b"".join(writer.frame(ImageRecord("train", row, b"x", INFO)))) for row in range(2)]
     assert [features["image/filename"] for features in found] == [[name.encode()] for name in names]
 
 

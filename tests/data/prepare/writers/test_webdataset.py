@@ -5,7 +5,7 @@ import tarfile
 
 import pytest
 
-from tench.data.prepare.writers import Content, Record
+from tench.data.prepare.writers import Content, ImageRecord
 from tench.data.prepare.writers.webdataset import WebDataset, header
 from tench.data.table import Classes
 
@@ -17,7 +17,7 @@ def packed(content: Content, images: dict[str, bytes], **more: object) -> dict[s
     writer = WebDataset(content)
     parts: list[bytes] = []
     for row, data in enumerate(images.values()):
-        parts += writer.frame(Record("train", row, data, **more))  # type: ignore[arg-type]
+        parts += writer.frame(ImageRecord("train", row, data, **more))  # type: ignore[arg-type]
     archive = io.BytesIO(b"".join([*parts, writer.end]))
     with tarfile.open(fileobj=archive) as tar:
         members = tar.getmembers()
@@ -101,5 +101,5 @@ def test_the_file_beside_the_shards_names_the_classes() -> None:
 
 def test_equal_images_give_equal_files() -> None:
     writer = WebDataset(content_of(["cat/1.jpg"], [0]))
-    frames = {hashlib.sha256(b"".join(writer.frame(Record("train", 0, b"data")))).digest() for _ in range(3)}
+    frames = {hashlib.sha256(b"".join(writer.frame(ImageRecord("train", 0, b"data")))).digest() for _ in range(3)}
     assert len(frames) == 1

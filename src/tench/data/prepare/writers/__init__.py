@@ -34,7 +34,7 @@ class Content:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Record:
+class ImageRecord:
     """An image on its way into a shard: its file's bytes. info: what its header says, where the writer needs that.
 
     boxes: xmin, ymin, xmax, ymax each, in 0..1; None where none were read.
@@ -57,7 +57,7 @@ class Shards(Protocol):
     def file_name(self, split: str, number: int) -> str:
         """The name of a shard, counted from 0."""
 
-    def frame(self, record: Record) -> Sequence[bytes]:
+    def frame(self, record: ImageRecord) -> Sequence[bytes]:
         """The bytes that hold a record, in several buffers so that the image's need not be copied."""
 
     def files_beside(self) -> Mapping[str, str]:

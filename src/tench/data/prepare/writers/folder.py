@@ -10,7 +10,7 @@ from tench.data.formats.class_files import text_of
 from tench.data.prepare.writers import Content
 
 
-class Folder:
+class FolderWriter:
     """A file for each image."""
 
     def __init__(self, content: Content) -> None:

@@ -21,14 +21,14 @@ from collections.abc import Callable, Mapping, Sequence
 from tench.data.formats.class_files import text_of, words_csv
 from tench.data.formats.wordnet import devkit_order, imagenet, position_of
 from tench.data.prepare.writers import VAL_WORDS, Content
-from tench.data.prepare.writers.folder import Folder, numbered_classes
+from tench.data.prepare.writers.folder import FolderWriter, numbered_classes
 from tench.data.prepare.writers.recordio import lst_line
 from tench.errors import UsageError
 
 Texts = dict[str, str]
 
 
-class Lists(Folder):
+class ListsWriter(FolderWriter):
     """Class folders with lists beside them."""
 
     def __init__(self, content: Content, style: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from tench.data.files.tree import open_tree
 from tench.data.formats.class_files import text_of
 from tench.data.formats.rec import FIRST, HEADER, LAST, MAGIC, MIDDLE, WHOLE, scan
-from tench.data.prepare.writers import Content, Record
+from tench.data.prepare.writers import Content, ImageRecord
 from tench.errors import TenchError
 
 _FRAME = struct.Struct("<4sI")
@@ -35,7 +35,7 @@ class RecordIO:
         count = self._content.shards[split]
         return f"{split}.rec" if count == 1 else f"{split}-{number:05}-of-{count:05}.rec"
 
-    def frame(self, record: Record) -> Sequence[bytes]:
+    def frame(self, record: ImageRecord) -> Sequence[bytes]:
         content, split, row = self._content, record.split, record.row
         if split in content.several:
             labels = content.several[split][row]

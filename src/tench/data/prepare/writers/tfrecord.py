@@ -19,7 +19,7 @@ import google_crc32c
 from tench.data.formats.class_files import text_of
 from tench.data.formats.tfrecord import masked, masked_crc32c
 from tench.data.images.image import ImageInfo
-from tench.data.prepare.writers import VAL_WORDS, Content, Record
+from tench.data.prepare.writers import VAL_WORDS, Content, ImageRecord
 
 _BYTES, _FLOATS, _INTS = 1, 2, 3
 """The kinds of list in a Feature, by field number."""
@@ -40,7 +40,7 @@ class TFRecord:
     def file_name(self, split: str, number: int) -> str:
         return f"{VAL_WORDS[split]}-{number:05}-of-{self._content.shards[split]:05}"
 
-    def frame(self, record: Record) -> Sequence[bytes]:
+    def frame(self, record: ImageRecord) -> Sequence[bytes]:
         assert record.info is not None
         name = self._file_names[record.split][record.row].encode()
         label = self._content.labels[record.split][record.row]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from tench.data.files.tar import BLOCK
 from tench.data.formats.class_files import text_of
-from tench.data.prepare.writers import Content, Record
+from tench.data.prepare.writers import Content, ImageRecord
 
 _ZEROS = bytes(BLOCK)
 _MAX_NAME_BYTES = 100
@@ -39,7 +39,7 @@ class WebDataset:
     def file_name(self, split: str, number: int) -> str:
         return f"{split}-{number:05}-of-{self._content.shards[split]:05}.tar"
 
-    def frame(self, record: Record) -> Sequence[bytes]:
+    def frame(self, record: ImageRecord) -> Sequence[bytes]:
         sample, name = self._samples[record.split][record.row], self._content.names[record.split][record.row]
         label = self._content.labels[record.split][record.row]
         after = [_ZEROS[: -len(record.data) % BLOCK]]
