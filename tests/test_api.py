@@ -99,7 +99,7 @@ def test_the_examples_of_the_name_run(
     for called, found in documented(name):
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
         cases = examples(found)
-        globs = {"tench": tench, "torch": torch, "np": np}
+        globs: dict[str, Any] = {"tench": tench, "torch": torch, "np": np}
         shown: list[str] = []
         runner.run(doctest.DocTest(cases, globs, called, None, 0, None), out=shown.append)
         assert runner.failures == 0, "".join(shown)

@@ -7,6 +7,12 @@ class TenchError(Exception):
     """Something in the data, a file or the machine stops the work. The command line exits with 1.
 
     Each argument is one line. A newline inside one comes from a name, and is escaped when printed.
+
+    >>> try:
+    ...     tench.load_recipe("digit")
+    ... except tench.TenchError as error:
+    ...     print(error)
+    digit: no such recipe or file. Did you mean 'digits'? Packaged recipes: ...
     """
 
     def __str__(self) -> str:
@@ -14,11 +20,22 @@ class TenchError(Exception):
 
 
 class PassingError(TenchError):
-    """A failure that may not recur on the next try, so it is never cached: permissions, a network disk, memory."""
+    """A failure that may not recur on the next try, so it is never cached: permissions, a network disk, memory.
+
+    >>> issubclass(tench.PassingError, tench.TenchError)
+    True
+    """
 
 
 class UsageError(TenchError):
-    """An invalid request: an unknown name, an option out of range. The command line exits with 2."""
+    """An invalid request: an unknown name, an option out of range. The command line exits with 2.
+
+    >>> try:
+    ...     tench.prepare("digits", "out", "tfrecord", val_fraction=0.1)
+    ... except tench.UsageError as error:
+    ...     print(error)
+    --val-fraction: there is already a split val, or no train to take it from.
+    """
 
 
 def nearest(word: str, known: list[str]) -> str:

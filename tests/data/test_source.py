@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tench.data.cache import cache_folder
 from tench.data.files import tree as tree_module
 from tench.data.files.tree import Tree, open_tree
 from tench.data.layouts import folder, mnist
+from tench.data.options import SourceOptions
 from tench.data.source import matched, name_of, open_source
 from tench.data.table import Classes, Contents, Dataset
 from tench.errors import TenchError, UsageError
@@ -569,3 +571,33 @@ def test_a_dataset_that_is_open_is_a_source_too_but_takes_no_more_options() -> N
         "digits: the dataset is already open, so options for reading it have no effect. Pass them to open_source with "
         "the path instead."
     )
+
+
+def test_an_option_given_twice_with_two_values_is_refused(photo_folder: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        open_source(photo_folder, SourceOptions(exclude=("a",)), exclude=("b",))
+    assert str(error.value) == "exclude is ['a'] in options, but ['b'] by name. Give one of them."
+    same = open_source(photo_folder, SourceOptions(exclude=("water",)), exclude=["water"])
+    assert same.classes.ids == ("petal", "roof")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": "breed"}, "open_source has no option 'labels'. Did you mean 'label'"),
+        ({"exclude": "masks"}, "open_source: options.exclude is 'masks'"),
+        ({"min_images": "3"}, "open_source: options.min_images is '3'"),
+    ],
+)
+def test_an_unknown_option_or_one_of_another_type_is_refused(
+    photo_folder: Path, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError) as error:
+        open_source(photo_folder, **fields)
+    assert str(error.value).startswith(message)
+
+
+def test_no_source_at_all_is_refused() -> None:
+    with pytest.raises(UsageError) as error:
+        open_source([])
+    assert str(error.value) == "No source is given. Give the path of a dataset, or digits."

@@ -17,7 +17,12 @@ class RecordKeys:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SourceOptions:
-    """How to read a source, where it does not say so itself. An option that a source has no use for is refused."""
+    """How to read a source, if it does not say so itself. An option that a source has no use for is refused.
+
+    >>> options = tench.SourceOptions(exclude=("masks",), val_per_class=10)
+    >>> options.given()
+    {'exclude': ('masks',), 'val_per_class': 10}
+    """
 
     classes_at: str | None = None
     """Which folders are the classes: their depth (2 is CLASS in train/CLASS) or a pattern (*/images/CLASS)."""

@@ -47,6 +47,7 @@ from tench.data.layouts import (
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, counted, nearest, some
+from tench.plain import PlainError
 
 _VAL_SEED = 0
 """The seed of --val-per-class; notes and docs state it."""
@@ -70,16 +71,21 @@ def open_source(
     refuse_unused: bool = True,
     **fields: Any,
 ) -> Dataset:
-    """Open the dataset at a path, or by name (`digits`, `synthetic:images=1000`). For a folder called digits: ./digits.
+    """Open a dataset: find its images and labels, without copying or unpacking what can be read in place.
 
-    A path is a folder, an archive, a file, or a pattern of files (`shards/train-{0000..0127}.tar`, `*.rec`). The layout
-    is recognised by content. Several sources make one dataset, with classes united by id. options: how to read the
-    source; its fields can also be given by name, `open_source("pets", label="breed")`. boxes: read bounding boxes too.
-    refresh: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
-    error. A dataset that is already open is returned as it is. Raises UsageError for an unknown path or name, or for
-    options with an open dataset; TenchError if the layout is unknown or the data are damaged.
+    source: a folder, an archive, a file, or a pattern of files ("shards/train-{0000..0127}.tar", "*.rec"); the layout
+    is recognised by content. Or a name: "digits", "synthetic:images=1000" (for a folder called digits: "./digits").
+    Several sources make one dataset, with classes united by id. A dataset that is already open is returned unchanged.
+    options: how to read the source. boxes: read bounding boxes too. refresh: read the source again and ignore the
+    cache. refuse_unused: raise an error for an option that the layout does not take. fields: options by name instead:
+    open_source("pets", label="breed"). Raises UsageError for an unknown path, name or option, or for options with an
+    open dataset; TenchError if the layout is unknown or the data are damaged.
+
+    >>> digits = tench.open_source("digits")
+    >>> digits.layout, len(digits.classes), digits.num_images, list(digits.splits)
+    ('digits', 10, 1797, ['train', 'val'])
     """
-    choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
+    choice = _Choice(_chosen(options, fields), boxes)
     if isinstance(source, Dataset):
         if choice.options not in (NO_OPTIONS, source.options) or boxes or refresh:
             raise UsageError(
@@ -89,6 +95,8 @@ def open_source(
         return source
     choice.options.check()
     names = _names(source)
+    if not names:
+        raise UsageError("No source is given. Give the path of a dataset, or digits.")
     if len(names) == 1:
         dataset = _open(names[0], choice, refresh)
     else:
@@ -97,6 +105,24 @@ def open_source(
     if refuse_unused:
         _refuse_unused(dataset, choice.options)
     return dataclasses.replace(dataset, parts=tuple(names), options=choice.options)
+
+
+def _chosen(options: SourceOptions | None, fields: dict[str, Any]) -> SourceOptions:
+    """Options with those given by name. Raises UsageError for an unknown one, another type, or two different values."""
+    known = [field.name for field in dataclasses.fields(SourceOptions)]
+    given = {} if options is None else options.to_json()
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    for name, value in plain.items():
+        if name not in known:
+            raise UsageError(
+                f"open_source has no option {name!r}.{nearest(name, known)} Options for reading: {', '.join(known)}."
+            )
+        if name in given and given[name] != value:
+            raise UsageError(f"{name} is {given[name]!r} in options, but {value!r} by name. Give one of them.")
+    try:
+        return SourceOptions.from_json(given | plain, "options")
+    except PlainError as error:
+        raise UsageError(f"open_source: {error}.") from error
 
 
 def name_of(source: Source) -> str:

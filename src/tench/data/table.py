@@ -104,6 +104,10 @@ class Classes:
 
     ids: folder names, WordNet ids or numbers as text, unique. names: the same for people. numbered: the ids are only
     positions, because the layout holds only numbers.
+
+    >>> classes = tench.open_source("digits").classes
+    >>> len(classes), classes.ids[3], classes.names[3]
+    (10, '3', '3')
     """
 
     ids: tuple[str, ...]
@@ -129,6 +133,7 @@ class Classes:
         return cls(ids, ids, numbered=True)
 
     def __len__(self) -> int:
+        """The number of classes."""
         return len(self.ids)
 
     @property
@@ -165,10 +170,12 @@ class Classes:
         return np.array([position[name] for name in other.ids], dtype=np.int32)
 
     def to_json(self) -> dict[str, Any]:
+        """The classes as JSON values; `from_json` reads them."""
         return {"ids": list(self.ids), "names": list(self.names), "numbered": self.numbered}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Classes":
+        """The classes that `to_json` wrote."""
         return cls(tuple(data["ids"]), tuple(data["names"]), bool(data.get("numbered", False)))
 
 
@@ -243,7 +250,12 @@ class Contents:
 class Table:
     """The rows of one split: where each image's bytes lie, and its label.
 
-    Row numbers are positions in the order of keys. Arrays are read-only views of the mapped file.
+    Row numbers are positions in the order of keys. Arrays are read-only and have one entry per row: offsets, lengths
+    (bytes), labels (class indices, -1 if unlabelled), heights and widths (pixels, 0 if unknown), channels, flags.
+
+    >>> table = tench.open_source("digits").splits["val"]
+    >>> len(table), table.key(0), int(table.labels[0]), len(table.read(0))
+    (359, '00006', 6, 64)
     """
 
     def __init__(
@@ -291,6 +303,7 @@ class Table:
         return int(self.lengths.sum())
 
     def key(self, row: int) -> str:
+        """The image's name, unique in its split."""
         return str(self._keys[int(row)].as_py())
 
     def keys(self) -> list[str]:
@@ -303,6 +316,7 @@ class Table:
         return self.indexes.get(shard, shard)
 
     def encoding(self, row: int) -> str:
+        """How the row's bytes hold the image: "file", or raw pixels, "pixels-hwc" or "pixels-chw"."""
         return ENCODINGS[self._encoding[row]]
 
     @property
@@ -500,6 +514,10 @@ class Dataset:
     the files and folders it was read from as they were then, see `stamp_of`. outline, left_out, scoring: see
     `Contents`. parts, options: the sources it was opened from, by path or name, and how they were read; `open_source`
     with both opens it again.
+
+    >>> digits = tench.open_source("digits")
+    >>> {name: len(table) for name, table in digits.splits.items()}, digits.classes.ids[:3]
+    ({'train': 1438, 'val': 359}, ('0', '1', '2'))
     """
 
     source: str
@@ -517,10 +535,11 @@ class Dataset:
 
     @property
     def num_images(self) -> int:
+        """The number of images of all splits."""
         return sum(len(table) for table in self.splits.values())
 
     def split(self, *names: str) -> tuple[str, Table]:
-        """The first of these splits that the dataset has, with its name. Raises TenchError if it has none."""
+        """(name, table) of the first of these splits that the dataset has. Raises TenchError if it has none."""
         for name in names:
             if name in self.splits:
                 return name, self.splits[name]
@@ -546,7 +565,7 @@ class Dataset:
         >>> digits = tench.open_source("digits").as_torch("val", channels=1)
         >>> image, label = digits[0]
         >>> image.size, image.mode, label, len(digits)
-        ((8, 8), 'L', 0, 359)
+        ((8, 8), 'L', 6, 359)
         """
         import importlib
 

@@ -52,7 +52,7 @@ class Batch(NamedTuple):
     >>> with tench.loader("digits", "val", batch_size=100, device="cpu") as loader:
     ...     batch = next(loader.epoch(0))
     >>> batch.images.shape, batch.images.dtype, batch.labels[:3], batch.rows[:3]
-    (torch.Size([100, 1, 8, 8]), torch.uint8, tensor([0, 1, 4]), tensor([0, 1, 2]))
+    (torch.Size([100, 1, 8, 8]), torch.uint8, tensor([6, 9, 4]), tensor([0, 1, 2]))
     """
 
     images: torch.Tensor

@@ -32,11 +32,14 @@ def name_in_source(arch: str) -> str:
     return _split(arch)[1]
 
 
-def find(pattern: str) -> list[str]:
-    """All names that match, each once, numbers in them in the order of numbers; upper and lower case are the same.
+def find(pattern: str = "*") -> list[str]:
+    """List the names of networks that match, sorted, with numbers in numeric order.
 
-    pattern: with any of * ? [ it is matched with the whole name as a shell does it, otherwise it may stand anywhere in
-    the name. Names of timm are listed without tags.
+    pattern: a part of the name, or, with any of * ? [, a shell pattern for all of it; case does not matter. Names of
+    timm are listed without tags.
+
+    >>> tench.list_models("nnabla:resnet?[04]")
+    ['nnabla:resnet34', 'nnabla:resnet50']
     """
     glob = pattern if re.search(r"[*?[]", pattern) else f"*{pattern}*"
     known = {name for source in _PLAIN for name in source.names()}

@@ -42,7 +42,11 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     """A row for each of up to 8 images, spread over the classes of the train split.
 
     From left to right: class and size, the image as stored, its training views of the first 6 epochs, its evaluation
-    view.
+    view. Returns a `PIL.Image`. Raises TenchError for an image that cannot be decoded.
+
+    >>> picture = tench.preview(tench.open_source("digits"), tench.load_recipe("digits"))
+    >>> picture.mode
+    'RGB'
     """
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont

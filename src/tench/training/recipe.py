@@ -294,7 +294,12 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Everything that decides the numbers of a training."""
+    """Everything that decides the numbers of a training, in sections; docs/recipes.md documents every value.
+
+    >>> recipe = tench.load_recipe("digits").replace(epochs=3, lr=0.2)
+    >>> recipe.training.epochs, recipe.optimizer.lr
+    (3, 0.2)
+    """
 
     source: Annotated[SourceOptions, tyro.conf.UseAppendAction] = dataclasses.field(default_factory=SourceOptions)
     model: Model = dataclasses.field(default_factory=Model)

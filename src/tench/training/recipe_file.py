@@ -25,17 +25,26 @@ _LIKE = "like"
 
 
 def packaged_recipes() -> list[str]:
-    """The names of the recipes that come with tench."""
+    """List the names of the recipes that come with tench.
+
+    >>> "cifar-resnet" in tench.list_recipes()
+    True
+    """
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
-def load_recipe(name: str) -> Recipe:
-    """A recipe by the name of a packaged one or the path of a YAML file; values not in it are the defaults.
+def load_recipe(name: str | Path) -> Recipe:
+    """Load a recipe.
 
-    A file that says `like: NAME` holds what differs from that packaged recipe. Raises UsageError on an unknown name, an
-    unknown key or a value that cannot be.
+    name: that of a packaged recipe, or the path of a YAML file. Values that the file does not have are the defaults,
+    or, with `like: NAME` in it, those of that packaged recipe. Raises UsageError for an unknown name, an unknown key,
+    or a value out of range.
+
+    >>> recipe = tench.load_recipe("cifar-resnet")
+    >>> recipe.training.epochs, recipe.optimizer.optimizer
+    (30, 'sgd')
     """
-    path = _find(name)
+    path = _find(str(name))
     recipe = from_plain(_values(path), str(path))
     validate(recipe, str(path))
     return recipe

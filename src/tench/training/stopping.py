@@ -10,7 +10,13 @@ from tench.errors import TenchError
 
 
 class StoppedError(TenchError):
-    """Stopped by Ctrl-C or SIGTERM, after saving a checkpoint."""
+    """Training was stopped by Ctrl-C or SIGTERM, after it saved a checkpoint. The text says how to continue.
+
+    >>> try:
+    ...     run = tench.fit(run="runs/digits")
+    ... except tench.StoppedError as error:
+    ...     print(error)
+    """
 
 
 @contextlib.contextmanager

@@ -238,12 +238,17 @@ def offered() -> list[tuple[str, int | None, str]]:
 
 
 def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Path:
-    """Download a set into the folder dest, made if need be. Returns what to open: the one file, or dest if several.
+    """Download a public dataset into a folder. Returns the path to open: the file, or the folder if there are several.
 
-    Complete files with the right checksum are kept, and an interrupted download continues. mirrors: base addresses to
-    try in order instead of the set's own; without any, the one in the environment variable TENCH_MIRROR, if set
-    (ImageNet always comes from Kaggle). Raises UsageError for an unknown name, TenchError if a file cannot be
-    downloaded or is not what was published.
+    Files that are complete, by their checksum, are kept, and an interrupted download continues.
+
+    name: mnist, cifar10, ...; an unknown name lists the known ones. dest: the folder, created if it does not exist.
+    mirrors: base addresses to try in order instead of the publisher's; none: the environment variable TENCH_MIRROR, if
+    set. (ImageNet always comes from Kaggle.) Raises UsageError for an unknown name, TenchError if a file cannot be
+    downloaded or differs from what was published.
+
+    >>> path = tench.download("cifar10", "data")  # doctest: +SKIP
+    >>> dataset = tench.open_source(path)  # doctest: +SKIP
     """
     if name not in SETS and name != IMAGENET:
         known = [*SETS, IMAGENET]

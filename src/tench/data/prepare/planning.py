@@ -110,10 +110,12 @@ class PrepareOptions:
 
     @property
     def link_used(self) -> Link:
+        """link, or its default."""
         return self.link or "hard"
 
     @property
     def style_used(self) -> Style:
+        """style, or its default."""
         return self.style or "plain"
 
     def check_for(self, to: LayoutName) -> None:
