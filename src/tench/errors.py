@@ -34,7 +34,7 @@ class UsageError(TenchError):
     ...     tench.prepare("digits", "out", "tfrecord", val_fraction=0.1)
     ... except tench.UsageError as error:
     ...     print(error)
-    --val-fraction: there is already a split val, or no train to take it from.
+    --val-fraction takes images from train, but there is a split val already.
     """
 
 

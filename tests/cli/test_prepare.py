@@ -1,4 +1,4 @@
-"""`tench prepare`, as a person or a program uses it."""
+"""`tench prepare` as a person or a program uses it."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def usage_error(run: Run, *arguments: str | Path) -> str:
     return last.removeprefix("tench prepare: ")
 
 
-def test_the_plan_and_the_result_are_told(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_the_plan_and_the_result_are_printed(run: Run, photos: Path, tmp_path: Path) -> None:
     dest = tmp_path / "shards"
     code, out, error = run("prepare", photos, dest)
     assert (code, error) == (0, f"Reading {photos} ...\n")
@@ -94,7 +94,7 @@ def test_the_plan_and_the_result_are_told(run: Run, photos: Path, tmp_path: Path
         (["--test-fraction", "0.34"], "webdataset: train 12, val 6, test 6 images in 3 files, bytes untouched"),
     ],
 )
-def test_a_dry_run_tells_the_plan_and_writes_nothing(
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
     run: Run, photos: Path, tmp_path: Path, options: list[str], line: str
 ) -> None:
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", *options)
@@ -110,7 +110,7 @@ def test_shards_have_about_the_size_that_was_asked_for(run: Run, photos: Path, t
     assert all(20_000 < size < 45_000 for size in sizes)
 
 
-def test_notes_of_the_plan_are_told(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_notes_of_the_plan_are_printed(run: Run, photos: Path, tmp_path: Path) -> None:
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", "--to", "folder", "--link", "symbolic")
     assert code == 0
     assert "\n  24 of them are files already and become symbolic links\n" in out
@@ -195,9 +195,7 @@ def test_quality_format_and_interpolation_reach_the_images(run: Run, tmp_path: P
     assert made("--square", "16", "--interpolation", "bilinear") != made("--square", "16")
 
 
-def test_the_order_of_records_is_that_of_keys_where_they_are_not_shuffled(
-    run: Run, photos: Path, tmp_path: Path
-) -> None:
+def test_records_are_sorted_by_key_if_they_are_not_shuffled(run: Run, photos: Path, tmp_path: Path) -> None:
     orders = []
     for option in ("--no-shuffle", "--shuffle"):
         dest = tmp_path / option
@@ -230,7 +228,7 @@ def test_classes_with_few_images_are_left_out_and_a_val_is_made(run: Run, photos
     assert (tmp_path / "new/classes.txt").read_text() == "petal\nroof\n"
 
 
-def test_boxes_are_written_where_they_are_asked_for(run: Run, tmp_path: Path) -> None:
+def test_boxes_are_written_if_asked_for(run: Run, tmp_path: Path) -> None:
     wnids = ("n01440764", "n01443537")
     for wnid in wnids:
         (tmp_path / f"set/train/{wnid}").mkdir(parents=True)
@@ -275,21 +273,19 @@ def test_bad_images_are_listed_with_what_was_done(run: Run, photos: Path, tmp_pa
     ]
 
 
-def test_a_bad_image_that_is_to_be_encoded_anew_fails_with_its_file_and_the_remedy(
-    run: Run, photos: Path, tmp_path: Path
-) -> None:
+def test_re_encoding_a_bad_image_fails_with_its_file_and_the_remedy(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "train/roof/1.jpg").write_bytes(CUT)
     code, _, error = run("prepare", photos, tmp_path / "new", "--max-side", "32")
     assert code == 1
     assert error.splitlines()[1:] == [
         f"tench prepare: {photos}/train/roof/1.jpg: truncated JPEG: Premature end of JPEG file.",
         "Leave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names every "
-        "such image.",
+        "bad image.",
     ]
 
 
 @pytest.mark.parametrize("to", ["webdataset", "folder"])
-def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path, tmp_path: Path, to: str) -> None:
+def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: Path, tmp_path: Path, to: str) -> None:
     (photos / "train/roof/1.jpg").write_bytes(b"")
     (photos / "val/water/6.jpg").write_bytes(b"")
     code, out, error = run("prepare", photos, tmp_path / "new", "--to", to)
@@ -338,21 +334,23 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
             "--format pixels: TensorFlow does not decode it. Choose jpeg or png.",
         ),
         (["-j", "-3"], "The number of threads must be at least 1, or 0 for one per core; got -3."),
-        (["--splits", "dev"], "--splits dev: SOURCE has train, val, of which are written: train, val, test."),
-        (["--splits", "test"], "--splits test: SOURCE has train, val, of which are written: train, val, test."),
-        (["--val-fraction", "0.1"], "--val-fraction: there is already a split val, or no train to take it from."),
+        (["--splits", "dev"], "--splits dev: SOURCE has train, val. Splits that can be written: train, val, test."),
+        (["--splits", "test"], "--splits test: SOURCE has train, val. Splits that can be written: train, val, test."),
+        (["--val-fraction", "0.1"], "--val-fraction takes images from train, but there is a split val already."),
         (
             ["--splits", "val", "--test-fraction", "0.1"],
-            "--test-fraction: there is already a split test, or no train to take it from.",
+            "--test-fraction takes images from train, but there is no train.",
         ),
         (
             ["--to", "list", "--style", "kaggle"],
-            "Kaggle's lists omit the suffix .JPEG, so every image must have it; train/petal/0.jpg has another. "
+            "Kaggle's lists omit the suffix .JPEG, so every image must have it, but train/petal/0.jpg has another. "
             "Choose another --style.",
         ),
     ],
 )
-def test_what_cannot_be_is_a_usage_error(run: Run, photos: Path, tmp_path: Path, options: list[str], text: str) -> None:
+def test_an_impossible_request_is_a_usage_error(
+    run: Run, photos: Path, tmp_path: Path, options: list[str], text: str
+) -> None:
     assert usage_error(run, photos, tmp_path / "new", *options) == text.replace("SOURCE", str(photos))
     assert not (tmp_path / "new").exists()
 
@@ -402,12 +400,12 @@ def test_a_destination_that_holds_something_is_a_usage_error(run: Run, photos: P
 def test_a_destination_inside_the_source_is_a_usage_error(run: Run, photos: Path, inside: str) -> None:
     before = sorted(photos.rglob("*"))
     assert usage_error(run, photos, photos / inside) == (
-        f"{photos / inside}: lies in the source {photos}, which is never changed. Name a folder outside it."
+        f"{photos / inside}: is inside the source {photos}, which is never changed. Name a folder outside it."
     )
     assert sorted(photos.rglob("*")) == before
 
 
-def test_other_options_for_what_is_complete_are_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_other_options_for_a_complete_destination_are_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run("prepare", photos, tmp_path / "new")[0] == 0
     code, _, error = run("prepare", photos, tmp_path / "new", "--to", "tfrecord")
     assert code == 2
@@ -416,7 +414,7 @@ def test_other_options_for_what_is_complete_are_a_usage_error(run: Run, photos: 
     )
 
 
-def test_a_test_split_without_labels_cannot_be_a_set_by_itself(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_a_test_split_without_labels_cannot_be_written_alone(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "test").mkdir()
     part(40, 30).save(photos / "test/1.jpg")
     for to in ("webdataset", "folder", "list", "tfrecord", "recordio"):
@@ -427,7 +425,7 @@ def test_a_test_split_without_labels_cannot_be_a_set_by_itself(run: Run, photos:
         assert not (tmp_path / "new").exists()
 
 
-def test_a_destination_that_is_not_complete_is_told(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_an_unfinished_destination_is_reported(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "train/roof/1.jpg").write_bytes(CUT)
     dest = tmp_path / "new"
     assert run("prepare", photos, dest, "--max-side", "32")[0] == 1
@@ -443,7 +441,7 @@ def test_a_destination_that_is_not_complete_is_told(run: Run, photos: Path, tmp_
 
 
 @pytest.mark.parametrize("source", ["digits", "synthetic:images=12,classes=3"])
-def test_sources_that_are_no_path_are_written_too(run: Run, tmp_path: Path, source: str) -> None:
+def test_sources_given_by_name_are_written_too(run: Run, tmp_path: Path, source: str) -> None:
     code, out, _ = run("prepare", source, tmp_path / "new", "--to", "folder", "--splits", "train", "--json")
     assert code == 0
     files = [path for path in (tmp_path / "new/train").rglob("*.*") if path.is_file()]
@@ -453,7 +451,7 @@ def test_sources_that_are_no_path_are_written_too(run: Run, tmp_path: Path, sour
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "1 s"), (119.4, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h")]
 )
-def test_durations_are_told_in_fitting_units(seconds: float, text: str) -> None:
+def test_durations_are_printed_in_fitting_units(seconds: float, text: str) -> None:
     from tench.cli.prepare import _duration
 
     assert _duration(seconds) == text

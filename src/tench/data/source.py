@@ -173,6 +173,8 @@ def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
 
     def make(spool: Path) -> Dataset:
         if kind in NAMED:
+            if choice.boxes:
+                raise UsageError(f"{name}: has no boxes to read. Leave --boxes out.")
             return made(choice.applied(None, NAMED[kind].read(name, spool)), source=name, layout=kind)
         tree = (open_tree if path.exists() else open_pattern)(path, spool, choice.options)
         layout, tree = _recognise(tree)

@@ -1,4 +1,4 @@
-"""What images are called where they are written."""
+"""The names under which images are written."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_a_name_without_a_suffix_gets_that_of_its_content(tmp_path: Path, kind: 
     assert names(tmp_path, *images) == [f"cat/00001{suffix}", f"cat/v1.5{suffix}"]
 
 
-def test_content_that_is_no_image_gets_the_suffix_of_a_jpeg(tmp_path: Path) -> None:
+def test_content_that_is_not_an_image_gets_the_suffix_of_a_jpeg(tmp_path: Path) -> None:
     assert names(tmp_path, ("cat/0", 0, b""), ("cat/1", 0, b"no image at all, but text")) == ["cat/0.jpg", "cat/1.jpg"]
 
 
@@ -91,7 +91,7 @@ def test_content_that_is_no_image_gets_the_suffix_of_a_jpeg(tmp_path: Path) -> N
         ("pixels", ["cat/a.ppm", "cat/b.ppm", "cat/c.ppm", "cat/d.e.ppm", "cat/f.ppm"]),
     ],
 )
-def test_what_is_encoded_anew_gets_the_suffix_of_the_new_format(
+def test_re_encoded_images_get_the_suffix_of_the_new_format(
     tmp_path: Path, format_: Format, expected: list[str]
 ) -> None:
     keys = ["cat/a.PNG", "cat/b.JPEG", "cat/c", "cat/d.e.gif", "cat/f.jpe"]
@@ -114,7 +114,7 @@ def test_raw_pixels_are_png_files(tmp_path: Path) -> None:
     assert names_of(rows, NUMBERED, Encoding("jpeg"), in_folders=False) == ["00000.jpg", "00001.jpg", "x.jpg"]
 
 
-def test_in_folders_the_class_stands_before_every_name(tmp_path: Path) -> None:
+def test_in_folders_every_name_begins_with_the_class(tmp_path: Path) -> None:
     images = [("1.jpg", 0), ("2.jpg", 1), ("dog/3.jpg", 1), ("dog/4.jpg", 0), ("dogs/5.jpg", 1), ("a/dog/6.jpg", 1)]
     expected = ["cat/1.jpg", "dog/2.jpg", "dog/a/dog/6.jpg", "dog/3.jpg", "cat/dog/4.jpg", "dog/dogs/5.jpg"]
     assert names(tmp_path, *images, in_folders=True) == expected
@@ -122,24 +122,24 @@ def test_in_folders_the_class_stands_before_every_name(tmp_path: Path) -> None:
     assert numbered == ["1/00000.jpg", "1/a.jpg", "0/10.jpg"]
 
 
-def test_elsewhere_names_are_keys_and_numbers_of_classes_stay_away(tmp_path: Path) -> None:
+def test_outside_folders_names_are_keys_without_class_numbers(tmp_path: Path) -> None:
     images = [("1.jpg", 0), ("2.jpg", -1), ("a/dog/6.jpg", 1), ("dog/3.jpg", 1), ("x/4.jpg", 1)]
     assert names(tmp_path, *images) == ["cat/1.jpg", "2.jpg", "dog/6.jpg", "dog/3.jpg", "dog/4.jpg"]
     assert [key_of(key, [*NAMED.ids, None][label]) for key, label in images] == names(tmp_path, *images)
     assert names(tmp_path, ("1.jpg", 0), ("a/2.jpg", 1), classes=NUMBERED) == ["1.jpg", "a/2.jpg"]
 
 
-def test_where_keys_would_meet_all_are_the_paths(tmp_path: Path) -> None:
+def test_if_keys_would_collide_all_names_are_paths(tmp_path: Path) -> None:
     images = [("a/cat/1.jpg", 0), ("b/cat/1.jpg", 0)]
     assert names(tmp_path, *images) == ["a/cat/1.jpg", "b/cat/1.jpg"]
 
 
-def test_unlabelled_images_lie_flat_in_folders(tmp_path: Path) -> None:
+def test_unlabelled_images_have_no_class_folder(tmp_path: Path) -> None:
     images = [("in/images/1.jpg", -1), ("2.jpg", -1), ("other/1.jpg", -1)]
     assert names(tmp_path, *images, in_folders=True) == ["2.jpg", "1.jpg", "1_2.jpg"]
 
 
-def test_names_that_meet_get_the_number_of_their_row(tmp_path: Path) -> None:
+def test_names_that_collide_get_the_number_of_their_row(tmp_path: Path) -> None:
     images = [("cat/a.jpg", 0), ("cat/a.png", 0), ("cat/a.webp", 0), ("cat/a_2.gif", 0)]
     expected = ["cat/a.jpg", "cat/a_1.jpg", "cat/a_2_.jpg", "cat/a_2.jpg"]
     assert names(tmp_path, *images, how=Encoding("jpeg")) == expected
@@ -194,23 +194,23 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: st
         ("big\tcat/a.jpg", "\t", r"'\x00\t\n'"),
     ],
 )
-def test_a_sign_that_ends_a_name_is_refused(tmp_path: Path, path: str, separators: str, signs: str) -> None:
+def test_a_character_that_ends_a_name_is_refused(tmp_path: Path, path: str, separators: str, signs: str) -> None:
     assert refusal([path], tmp_path, separators=separators) == (
-        f"The image {path!r} cannot be written under this name: it holds a sign that ends a name there (one of {signs})"
-        ". Rename it in the source, or choose another layout (--to)."
+        f"The image {path!r} cannot be written under this name: it contains a character that would end the "
+        f"name there (one of {signs}). Rename it in the source, or choose another layout (--to)."
     )
 
 
-def test_spaces_and_dots_are_as_good_as_any_sign(tmp_path: Path) -> None:
+def test_spaces_and_dots_are_allowed_in_names(tmp_path: Path) -> None:
     check_names(["a b/c\td.jpg", "a/b..", "a.b/c..jpg", "ä/鯉.jpg"], tmp_path, "file")
     check_names(["a b/c.jpg"], tmp_path, "file", "\t")
 
 
 @pytest.mark.parametrize("path", ["cat/.1.jpg", ".cat/1.jpg", "...jpg", "__MACOSX/1.jpg", "cat/lost+found/1.jpg"])
-def test_a_name_that_readers_leave_out_is_refused_except_in_records(tmp_path: Path, path: str) -> None:
+def test_a_name_that_readers_skip_is_refused_except_in_records(tmp_path: Path, path: str) -> None:
     for kind in ("file", "member"):
         assert refusal(["cat/1.jpg", path], tmp_path, kind) == (
-            f"The image {path!r} cannot be written under this name: it has a part that readers leave out: it begins "
+            f"The image {path!r} cannot be written under this name: it has a part that readers skip, because it begins "
             f"with a dot or is reserved by other programs. Rename it in the source, or choose another layout (--to)."
         )
     check_names([path], tmp_path, "text")
@@ -225,7 +225,7 @@ def test_a_name_that_readers_leave_out_is_refused_except_in_records(tmp_path: Pa
         (f"{LONGEST}/" * 16 + "1.jpg", TOO_LONG),
     ],
 )
-def test_a_name_that_no_file_system_holds_is_refused(tmp_path: Path, path: str, wrong: str) -> None:
+def test_a_name_too_long_for_a_file_system_is_refused(tmp_path: Path, path: str, wrong: str) -> None:
     assert refusal([path], tmp_path) == (
         f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or choose "
         "another layout (--to)."
@@ -249,7 +249,7 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
         (tmp_path / f"{longest}y").touch()
 
 
-def test_names_that_differ_only_in_case_are_refused_where_the_disk_takes_them_for_the_same(
+def test_names_that_differ_only_in_case_are_refused_on_a_disk_that_ignores_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = ["cat/a.jpg", "cat/b.jpg", "cat/A.jpg"]
@@ -263,7 +263,7 @@ def test_names_that_differ_only_in_case_are_refused_where_the_disk_takes_them_fo
     )
 
 
-def test_whether_a_disk_folds_case_is_seen_at_the_nearest_folder_that_exists(
+def test_the_nearest_existing_folder_shows_whether_a_disk_ignores_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "Set").mkdir()
@@ -283,7 +283,7 @@ def test_whether_a_disk_folds_case_is_seen_at_the_nearest_folder_that_exists(
     assert asked == [tmp_path / "sET"]
 
 
-def test_two_folders_that_differ_in_case_show_that_a_disk_tells_them_apart(tmp_path: Path) -> None:
+def test_two_folders_that_differ_only_in_case_show_that_a_disk_does_not_ignore_it(tmp_path: Path) -> None:
     for name in ("Set", "sET"):
         (tmp_path / name).mkdir(exist_ok=True)
     if len(list(tmp_path.iterdir())) < 2:
@@ -301,6 +301,6 @@ def test_a_class_that_cannot_be_a_folder_is_refused(class_id: str) -> None:
     )
 
 
-def test_usual_classes_can_be_folders() -> None:
+def test_ordinary_class_names_are_valid_folders() -> None:
     check_class_folders(Classes.of(["big cat", "n01440764", "a.b", LONGEST, "鯉"]))
     check_class_folders(NUMBERED)

@@ -1,4 +1,4 @@
-"""What `prepare` promises: the same images come out, whatever happens on the way; and what cannot be is told."""
+"""What `prepare` promises: the same images come out, whatever happens, and impossible requests are refused."""
 
 import errno
 import hashlib
@@ -166,7 +166,7 @@ def test_several_labels_come_out_as_they_went_in(photos: Path, tmp_path: Path, t
     assert table.keys() == before.keys()
 
 
-def test_unlabelled_test_images_come_along(tmp_path: Path) -> None:
+def test_unlabelled_test_images_are_written_too(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "ilsvrc")
     source = open_source(tmp_path / "ilsvrc")
     for to in LAYOUTS:
@@ -176,7 +176,7 @@ def test_unlabelled_test_images_come_along(tmp_path: Path) -> None:
         assert set(found.splits) == {"train", "val", "test"}, to
 
 
-def test_training_images_lie_in_another_order_than_their_names_and_val_in_that(photos: Path, tmp_path: Path) -> None:
+def test_training_images_are_shuffled_and_val_is_sorted_by_name(photos: Path, tmp_path: Path) -> None:
     for shuffle in (True, False):
         dest = tmp_path / f"{shuffle}"
         prepare(photos, dest, options=PrepareOptions(shuffle=shuffle))
@@ -188,7 +188,7 @@ def test_training_images_lie_in_another_order_than_their_names_and_val_in_that(p
         assert (train == sorted(train)) is not shuffle
 
 
-def test_shards_have_as_many_images_each_or_one_more(photos: Path, tmp_path: Path) -> None:
+def test_shards_differ_by_at_most_one_image(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest", options=PrepareOptions(shards=(5, 3)))
     for split, count in (("train", 5), ("val", 3)):
         sizes = []
@@ -199,7 +199,7 @@ def test_shards_have_as_many_images_each_or_one_more(photos: Path, tmp_path: Pat
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_shards_are_about_as_large_as_asked_for(photos: Path, tmp_path: Path) -> None:
+def test_shards_have_about_the_size_asked_for(photos: Path, tmp_path: Path) -> None:
     num_bytes = sum(len(data) for _, data in PHOTOS["train"].values())
     prepare(photos, tmp_path / "dest", to="tfrecord", options=PrepareOptions(shard_bytes=num_bytes // 4))
     sizes = [path.stat().st_size for path in (tmp_path / "dest").glob("train-*")]
@@ -229,7 +229,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_threads(photos: Path, tmp_path
     assert files(tmp_path / "one") == files(tmp_path / "several")
 
 
-def test_prepared_json_says_what_was_made_of_what(photos: Path, tmp_path: Path) -> None:
+def test_prepared_json_records_source_options_and_result(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=Encoding(max_side=20)))
     found = json.loads((tmp_path / "dest/prepared.json").read_text())
     source = open_source(photos)
@@ -241,7 +241,7 @@ def test_prepared_json_says_what_was_made_of_what(photos: Path, tmp_path: Path) 
     assert found["bad_images"] == []
 
 
-def test_images_are_made_as_small_as_asked_for(photos: Path, tmp_path: Path) -> None:
+def test_images_are_shrunk_to_the_size_asked_for(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=Encoding(format="png", max_side=20)))
     table, before = open_source(tmp_path / "dest").splits["val"], open_source(photos).splits["val"]
     for row in range(len(table)):
@@ -274,7 +274,7 @@ def _stopping(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, after: int
 
 @pytest.mark.parametrize("to", LAYOUTS)
 @pytest.mark.parametrize("place", ["write", "note", "name"])
-def test_stopped_anywhere_the_same_call_ends_with_the_same_bytes(
+def test_stopped_anywhere_and_repeated_the_call_writes_the_same_bytes(
     photos: Path, tmp_path: Path, to: Any, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_tree = to in ("folder", "list")
@@ -309,7 +309,7 @@ prepare(sys.argv[1], sys.argv[2], sys.argv[3], options=options, threads=2)
 
 
 @pytest.mark.parametrize("to", ["recordio", "folder"])
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(photos: Path, tmp_path: Path, to: Any) -> None:
+def test_killed_at_random_moments_and_repeated_it_writes_the_same_bytes(photos: Path, tmp_path: Path, to: Any) -> None:
     many: Images = {"train": {}}
     for copy in range(6):
         for key, (wnid, data) in PHOTOS["train"].items():
@@ -357,7 +357,7 @@ def test_small_files_that_a_killed_process_was_writing_are_removed(
     assert hidden == [".mine.0123abcd.part"]  # nothing of ours has that name
 
 
-def test_what_is_complete_is_not_written_again(photos: Path, tmp_path: Path) -> None:
+def test_a_complete_destination_is_not_written_again(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dest").iterdir()}
     done = prepare(photos, tmp_path / "dest")
@@ -366,7 +366,9 @@ def test_what_is_complete_is_not_written_again(photos: Path, tmp_path: Path) -> 
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dest").iterdir()} == before
 
 
-def test_an_unfinished_destination_is_no_dataset(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_destination_is_not_opened_as_a_dataset(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         _stopping(patch, prepare_module, "compare_tables", 0)
         with pytest.raises(_StopError):
@@ -380,7 +382,7 @@ def test_an_unfinished_destination_is_no_dataset(photos: Path, tmp_path: Path, m
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
 
 
-# What cannot be.
+# Refused.
 
 
 @pytest.fixture
@@ -393,7 +395,7 @@ def begun(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return tmp_path / "begun"
 
 
-def test_another_command_does_not_continue_what_was_begun(photos: Path, begun: Path) -> None:
+def test_a_destination_begun_with_other_options_is_refused(photos: Path, begun: Path) -> None:
     with pytest.raises(UsageError) as error:
         prepare(photos, begun, to="recordio", options=PrepareOptions(shuffle=False))
     assert str(error.value) == (
@@ -404,7 +406,7 @@ def test_another_command_does_not_continue_what_was_begun(photos: Path, begun: P
     assert contents(open_source(begun)) == PHOTOS
 
 
-def test_a_source_that_changed_does_not_continue_what_was_begun(photos: Path, begun: Path) -> None:
+def test_a_destination_begun_before_the_source_changed_is_refused(photos: Path, begun: Path) -> None:
     (photos / "train/n01440764/more.JPEG").write_bytes(next(iter(PHOTOS["train"].values()))[1])
     with pytest.raises(UsageError, match="was made with another source or other options: fingerprint was "):
         prepare(photos, begun, to="recordio")
@@ -434,7 +436,7 @@ def test_a_destination_inside_the_source_is_refused(photos: Path) -> None:
     with pytest.raises(UsageError) as error:
         prepare(photos, photos / "shards")
     assert str(error.value) == (
-        f"{photos / 'shards'}: lies in the source {photos}, which is never changed. Name a folder outside it."
+        f"{photos / 'shards'}: is inside the source {photos}, which is never changed. Name a folder outside it."
     )
     assert contents(open_source(photos)) == PHOTOS
 
@@ -443,9 +445,7 @@ def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path
     made = plan(open_source(photos), tmp_path / "dest", threads=1)
     with (
         staging.staging(tmp_path / "dest", made.identity(), 0, {}, 0),
-        pytest.raises(
-            TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is preparing it\. Wait for"
-        ),
+        pytest.raises(TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is writing it\. Wait for"),
     ):
         write(made, threads=1)
     write(made, threads=1)
@@ -468,7 +468,7 @@ def test_boxes_make_another_plan(tmp_path: Path) -> None:
         write(boxed, threads=1)
 
 
-def test_another_command_does_not_write_over_the_first_files_of_a_tree(
+def test_another_command_does_not_overwrite_the_first_files_of_a_tree(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -486,7 +486,7 @@ def test_an_image_overwritten_between_a_kill_and_the_next_run_is_noticed(photos:
     image = photos / "train/n01440764/n01440764_9.JPEG"
     data = image.read_bytes()
     image.write_bytes(data[:100] + data[:99:-1])
-    with pytest.raises(TenchError, match=rf"^{image}: has changed while it was read"):
+    with pytest.raises(TenchError, match=rf"^{image}: changed while it was being read"):
         prepare(photos, begun, to="recordio")
 
 
@@ -500,7 +500,7 @@ def test_names_with_dots_and_odd_spaces_or_numbers_come_out_as_they_went_in(tmp_
     assert contents(open_source(tmp_path / "dest")) == images
 
 
-def test_what_was_complete_and_is_cut_off_is_not_called_complete(photos: Path, tmp_path: Path) -> None:
+def test_a_complete_destination_that_lost_bytes_is_not_called_complete(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest")
     shard = tmp_path / "dest/train-00000-of-00001.tar"
     shard.write_bytes(shard.read_bytes()[:5000])
@@ -508,17 +508,17 @@ def test_what_was_complete_and_is_cut_off_is_not_called_complete(photos: Path, t
         prepare(photos, tmp_path / "dest")
 
 
-def test_a_shard_whose_images_are_all_bad_is_told(photos: Path, tmp_path: Path) -> None:
+def test_a_shard_whose_images_are_all_bad_is_an_error(photos: Path, tmp_path: Path) -> None:
     miniature.write(photos / "train", {"n03126707/cut.JPEG": _cut_jpeg()})
     number = len(PHOTOS["train"]) + 1
     for to in ("tfrecord", "recordio", "webdataset"):
         with pytest.raises(
-            TenchError, match=r"^1 files would be empty because all of their images are bad: train-000\d\d-of"
+            TenchError, match=r"^1 file would be empty because all of their images are bad: train-000\d\d-of"
         ):
             prepare(photos, tmp_path / to, to=to, options=PrepareOptions(shards=(number, 1), bad="skip"))
 
 
-def test_a_split_whose_images_are_all_bad_is_told(tmp_path: Path) -> None:
+def test_a_split_whose_images_are_all_bad_is_an_error(tmp_path: Path) -> None:
     folder_of(tmp_path / "source", {"train": PHOTOS["train"]})
     wnid = next(iter(PHOTOS["train"].values()))[0]
     miniature.write(tmp_path / "source/val", {f"{wnid}/cut.JPEG": _cut_jpeg()})
@@ -528,17 +528,15 @@ def test_a_split_whose_images_are_all_bad_is_told(tmp_path: Path) -> None:
 
 def test_a_source_whose_path_looks_like_two_is_not_written_into(tmp_path: Path) -> None:
     path = folder_of(tmp_path / "cats + dogs", PHOTOS)
-    with pytest.raises(UsageError, match="lies in the source"):
+    with pytest.raises(UsageError, match="is inside the source"):
         prepare(path, path / "out")
 
 
-def test_no_room_is_told_before_anything_is_written(
+def test_a_disk_that_is_too_small_is_an_error_before_anything_is_written(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(1000))
-    with pytest.raises(
-        TenchError, match=r"dest: about 1\d\d\.\d kB are needed there, but only 1\.0 kB are free\. Make room"
-    ):
+    with pytest.raises(TenchError, match=r"dest: about 1\d\d\.\d kB are needed, but only 1\.0 kB are free\. Make room"):
         prepare(photos, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
@@ -549,7 +547,7 @@ class _Usage:
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_a_full_disk_is_told_and_the_next_run_continues(
+def test_a_full_disk_is_an_error_and_the_next_call_continues(
     photos: Path, tmp_path: Path, to: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> Any:
@@ -586,8 +584,8 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
     with pytest.raises(TenchError) as error:
         write(made, threads=1)
     assert str(error.value) == (
-        f"{shard}: has changed while it was read, so {tmp_path / 'dest'} may mix old and new content. Remove "
-        f"{tmp_path / 'dest'} and run the command again when the source is complete."
+        f"{shard}: changed while it was being read, so {tmp_path / 'dest'} may mix old and new content. Remove "
+        f"{tmp_path / 'dest'} and run the command again when the source no longer changes."
     )
     assert callable(original)
 
@@ -598,11 +596,11 @@ def test_an_image_overwritten_midway_is_noticed(photos: Path, tmp_path: Path) ->
     time.sleep(0.02)  # file systems have coarse clocks
     data = image.read_bytes()
     image.write_bytes(data[:100] + data[:99:-1])
-    with pytest.raises(TenchError, match=rf"^{image}: has changed while it was read"):
+    with pytest.raises(TenchError, match=rf"^{image}: changed while it was being read"):
         write(made, threads=1)
 
 
-def test_an_image_that_became_longer_is_told_by_name(photos: Path, tmp_path: Path) -> None:
+def test_an_image_that_grew_is_named(photos: Path, tmp_path: Path) -> None:
     for to in ("recordio", "folder"):
         made = plan(open_source(photos), tmp_path / to, to, threads=1)
         image = photos / "train/n01440764/n01440764_9.JPEG"
@@ -630,7 +628,7 @@ def damaged(photos: Path) -> Path:
 
 
 @pytest.mark.parametrize("how", [None, Encoding(quality=85)])
-def test_bad_images_are_left_out_counted_and_listed(damaged: Path, tmp_path: Path, how: Encoding | None) -> None:
+def test_skipped_images_are_counted_and_listed(damaged: Path, tmp_path: Path, how: Encoding | None) -> None:
     done = prepare(damaged, tmp_path / "dest", options=PrepareOptions(encoding=how, bad="skip"))
     assert {(bad["key"], bad["done"]) for bad in done.bad} == {
         ("n03126707/cut.JPEG", "skipped"),
@@ -658,7 +656,7 @@ def test_a_cut_jpeg_is_repaired_as_far_as_it_goes(damaged: Path, tmp_path: Path,
     assert found == PHOTOS["train"]
 
 
-def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(photos: Path, tmp_path: Path) -> None:
+def test_a_bad_image_stops_re_encoding_and_the_next_call_may_skip_it(photos: Path, tmp_path: Path) -> None:
     miniature.write(photos / "train", {"n03126707/cut.JPEG": _cut_jpeg()})
     how = Encoding(quality=85)
     with pytest.raises(TenchError) as error:
@@ -672,7 +670,9 @@ def test_a_bad_image_stops_encoding_anew_and_the_same_command_may_then_skip_it(p
 
 def test_tfrecord_needs_the_size_of_every_image(photos: Path, tmp_path: Path) -> None:
     miniature.write(photos / "train", {"n03126707/text.JPEG": b"\xff\xd8\xff of which nothing is left"})
-    with pytest.raises(TenchError, match=r"text\.JPEG: damaged JPEG: .*, and the layout needs its size"):
+    with pytest.raises(
+        TenchError, match=r"text\.JPEG: damaged JPEG: .*\. The layout stores the image's size, which is unknown"
+    ):
         prepare(photos, tmp_path / "dest", "tfrecord")
 
 
@@ -685,20 +685,20 @@ def _secret(photos: Path, tmp_path: Path, text: bytes = b"root:x:0:0:root") -> P
 
 @pytest.mark.parametrize("text", [b"root:x:0:0:root", b"Python", b"BMW and more", b"P6 is a road"])
 @pytest.mark.parametrize("to", ["webdataset", "recordio", "folder", "list"])
-def test_what_is_no_image_is_never_written(photos: Path, tmp_path: Path, to: Any, text: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_never_written(photos: Path, tmp_path: Path, to: Any, text: bytes) -> None:
     link = _secret(photos, tmp_path, text)
     with pytest.raises(TenchError) as error:
         prepare(photos, tmp_path / "dest", to)
     assert str(error.value).startswith(str(link))
     assert str(error.value).endswith(
         "\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names "
-        "every such image."
+        "every bad image."
     )
     written = [path for path in (tmp_path / "dest").rglob("*") if path.is_file()]
     assert [path for path in written if text in path.read_bytes()] == []
 
 
-def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: Path, tmp_path: Path) -> None:
+def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "outside/n03126707").mkdir(parents=True)
     inside = photos / "train/n03126707"
     image = next(inside.iterdir())
@@ -708,7 +708,7 @@ def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: 
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
     (inside / "c.JPEG").symlink_to(image.name)  # stays inside
     made = plan(open_source(photos), tmp_path / "dest", "folder", threads=1)
-    assert "2 images lie outside the source, behind links, and are copied." in made.notes
+    assert "2 images outside the source, behind links, will be copied." in made.notes
     num_images = sum(map(len, made.images.tables.values()))
     assert made.num_linked == num_images - 2
     write(made, threads=1)
@@ -716,13 +716,13 @@ def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: 
     assert (links["a.JPEG"], links["b.JPEG"], links["c.JPEG"]) == (1, 1, image.stat().st_nlink)
 
 
-def test_an_empty_image_is_told_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:
+def test_an_empty_image_is_an_error_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:
     with pytest.raises(TenchError, match=r"empty\.JPEG: empty \(0 bytes\)\. Leave empty images out with --bad skip"):
         prepare(damaged, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
 
-def test_prepare_is_a_word_of_the_package(photos: Path, tmp_path: Path) -> None:
+def test_prepare_is_exported(photos: Path, tmp_path: Path) -> None:
     assert tench.prepare(photos, tmp_path / "dest").images == {split: len(images) for split, images in PHOTOS.items()}
 
 

@@ -1,4 +1,4 @@
-"""The bytes under which a row is stored, and what is done about an image that is bad."""
+"""The bytes stored for a row, and the handling of bad images."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ def table(folder: Path, *images: bytes, **columns: int | str) -> Table:
 def remedy(rows: Table, row: int, reason: str) -> str:
     return (
         f"{rows.place(row)}: {reason}.\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. "
-        f"'tench check SOURCE' names every such image."
+        f"'tench check SOURCE' names every bad image."
     )
 
 
@@ -52,26 +52,26 @@ def remedy(rows: Table, row: int, reason: str) -> str:
     ],
     ids=["JPEG", "PNG", "grey", "CMYK", "GIF", "progressive"],
 )
-def test_the_bytes_of_a_whole_image_stay_untouched(tmp_path: Path, data: bytes, bad: Policy) -> None:
+def test_an_intact_image_keeps_its_bytes(tmp_path: Path, data: bytes, bad: Policy) -> None:
     assert stored(table(tmp_path, JPEG, data), 1, None, bad) == (data, "")
 
 
 @pytest.mark.parametrize("data", [CUT, PNG[:-100]])
-def test_what_stays_untouched_is_not_decoded_by_fail(tmp_path: Path, data: bytes) -> None:
+def test_fail_does_not_decode_images_that_keep_their_bytes(tmp_path: Path, data: bytes) -> None:
     assert stored(table(tmp_path, data), 0, None, "fail") == (data, "")
 
 
 @pytest.mark.parametrize("data", [NO_IMAGE, b"root:x:0:0:root", b"Python", b"BM of a car", b"P5 is a road", b""])
-def test_what_is_no_image_is_not_stored(tmp_path: Path, data: bytes) -> None:
+def test_content_that_is_not_an_image_is_not_stored(tmp_path: Path, data: bytes) -> None:
     rows = table(tmp_path, JPEG, data)
     with pytest.raises(ImageError) as error:
         stored(rows, 1, None, "fail")
     assert str(error.value).startswith(f"{rows.place(1)}: ")
-    assert str(error.value).endswith("'tench check SOURCE' names every such image.")
+    assert str(error.value).endswith("'tench check SOURCE' names every bad image.")
 
 
 @pytest.mark.parametrize("bad", POLICIES)
-def test_a_whole_image_is_encoded_anew_from_the_pixels_that_pillow_sees(tmp_path: Path, bad: Policy) -> None:
+def test_an_image_is_re_encoded_from_the_pixels_that_pillow_decodes(tmp_path: Path, bad: Policy) -> None:
     for data in (JPEG, PNG, encoded(PHOTO.convert("CMYK"))):
         new, reason = stored(table(tmp_path, data), 0, Encoding("png"), bad)
         assert new is not None
@@ -88,7 +88,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_image_that_is_to_be_encoded_anew_is_an_error_with_file_and_remedy(tmp_path: Path, kind: str) -> None:
+def test_re_encoding_a_bad_image_is_an_error_with_file_and_remedy(tmp_path: Path, kind: str) -> None:
     data, reason = BAD[kind]
     rows = table(tmp_path, JPEG, data)
     with pytest.raises(ImageError) as caught:
@@ -99,7 +99,7 @@ def test_a_bad_image_that_is_to_be_encoded_anew_is_an_error_with_file_and_remedy
 
 @pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "anew"])
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_image_is_left_out_by_skip_with_its_reason(tmp_path: Path, kind: str, how: Encoding | None) -> None:
+def test_skip_leaves_a_bad_image_out_with_its_reason(tmp_path: Path, kind: str, how: Encoding | None) -> None:
     data, reason = BAD[kind]
     new, told = stored(table(tmp_path, JPEG, data), 1, how, "skip")
     assert new is None
@@ -107,7 +107,7 @@ def test_a_bad_image_is_left_out_by_skip_with_its_reason(tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("bad", ["skip", "fix"])
-def test_a_file_larger_than_an_image_is_read_is_a_bad_image(tmp_path: Path, bad: Policy) -> None:
+def test_a_file_above_the_size_limit_is_a_bad_image(tmp_path: Path, bad: Policy) -> None:
     (tmp_path / "cat").mkdir()
     with (tmp_path / "cat/huge.jpg").open("wb") as file:
         file.truncate(40 * 10**9)
@@ -123,7 +123,7 @@ def test_a_file_larger_than_an_image_is_read_is_a_bad_image(tmp_path: Path, bad:
 
 @pytest.mark.parametrize("how", [None, SMALL], ids=["untouched", "anew"])
 @pytest.mark.parametrize("kind", ["empty", "no image", "truncated PNG"])
-def test_what_is_no_jpeg_cannot_be_fixed_and_is_left_out(tmp_path: Path, kind: str, how: Encoding | None) -> None:
+def test_only_jpegs_are_fixed_and_others_are_left_out(tmp_path: Path, kind: str, how: Encoding | None) -> None:
     data, reason = BAD[kind]
     new, told = stored(table(tmp_path, JPEG, data), 1, how, "fix")
     assert new is None
@@ -131,7 +131,7 @@ def test_what_is_no_jpeg_cannot_be_fixed_and_is_left_out(tmp_path: Path, kind: s
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_truncated_jpeg_is_fixed_with_the_pixels_that_it_still_has(tmp_path: Path, mode: str) -> None:
+def test_a_truncated_jpeg_is_fixed_with_its_remaining_pixels(tmp_path: Path, mode: str) -> None:
     whole = encoded(PHOTO.convert(mode), quality=90)
     cut = whole[: len(whole) * 2 // 3]
     channels = {"RGB": 3, "L": 1}[mode]
@@ -167,14 +167,14 @@ def test_a_jpeg_that_promises_more_pixels_than_are_decoded_is_left_out(tmp_path:
     ],
     ids=["JPEG", "PNG", "1 bit", "alpha", "16 bits"],
 )
-def test_grey_images_stay_grey_when_encoded_anew(tmp_path: Path, data: bytes) -> None:
+def test_grey_images_stay_grey_when_re_encoded(tmp_path: Path, data: bytes) -> None:
     new, _ = stored(table(tmp_path, data), 0, Encoding("png"), "fail")
     assert new is not None
     assert Image.open(io.BytesIO(new)).mode == "L"
     np.testing.assert_array_equal(by_pillow(new), decode(data, 1))
 
 
-def test_colours_become_grey_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_colour_images_become_grey_if_asked_for(tmp_path: Path) -> None:
     new, _ = stored(table(tmp_path, JPEG), 0, Encoding("png", grey=True), "fail")
     assert new is not None
     np.testing.assert_array_equal(by_pillow(new), array(Image.open(io.BytesIO(JPEG)).convert("L")))
@@ -206,7 +206,7 @@ def test_raw_pixels_of_another_size_are_an_error_or_left_out(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("bad", POLICIES)
-def test_a_row_that_is_known_to_be_damaged_is_no_bad_image(tmp_path: Path, bad: Policy) -> None:
+def test_a_row_flagged_as_damaged_is_not_a_bad_image(tmp_path: Path, bad: Policy) -> None:
     rows = table(tmp_path, CUT).flagged(np.array([0]), DAMAGED)
     assert stored(rows, 0, None, bad) == (CUT, "")
     new, reason = stored(rows, 0, Encoding("png"), bad)
@@ -230,7 +230,7 @@ def test_an_image_that_the_format_cannot_hold_is_an_error_that_names_it(tmp_path
 @pytest.mark.parametrize(
     ("damage", "told"), [(Path.unlink, "cannot be read"), (lambda path: path.write_bytes(JPEG[:99]), "ends after 99")]
 )
-def test_a_row_that_cannot_be_read_is_an_error_and_no_bad_image(
+def test_a_row_that_cannot_be_read_is_an_error_not_a_bad_image(
     tmp_path: Path, bad: Policy, damage: Callable[[Path], object], told: str
 ) -> None:
     rows = table(tmp_path, JPEG)

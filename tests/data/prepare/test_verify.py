@@ -1,4 +1,4 @@
-"""Whether what lies at a destination is what was to be written: each difference is told, and none is missed."""
+"""The check after writing reports every difference between a destination and its plan."""
 
 import dataclasses
 import shutil
@@ -67,7 +67,7 @@ def with_names(content: Content, **of_split: Mapping[str, int]) -> Content:
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_what_was_written_is_as_it_should_be(tmp_path: Path, to: LayoutName) -> None:
+def test_an_unchanged_destination_passes(tmp_path: Path, to: LayoutName) -> None:
     compare_tables(*_with(written(tmp_path, to), to))
 
 
@@ -76,7 +76,7 @@ def _with(pair: tuple[Path, Content], to: LayoutName) -> tuple[Path, LayoutName,
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_an_image_that_should_be_there_is_missed_with_its_class(tmp_path: Path, to: LayoutName) -> None:
+def test_a_missing_image_is_reported_with_its_class(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     train = dict(zip(content.names["train"], content.labels["train"], strict=True))
     more = with_names(content, train=train | {"cat/3.jpg": 1})
@@ -84,7 +84,7 @@ def test_an_image_that_should_be_there_is_missed_with_its_class(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_images_too_many_are_told_with_their_classes(tmp_path: Path, to: LayoutName) -> None:
+def test_extra_images_are_reported_with_their_classes(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     train = dict(zip(content.names["train"], content.labels["train"], strict=True))
     del train["ant/1.jpg"], train["dog/1.jpg"], train["dog/2.jpg"]
@@ -94,7 +94,7 @@ def test_images_too_many_are_told_with_their_classes(tmp_path: Path, to: LayoutN
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_images_of_another_class_are_told(tmp_path: Path, to: LayoutName) -> None:
+def test_images_of_another_class_are_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     changed = with_names(content, val=labels | {"dog/3.jpg": 1})
@@ -102,7 +102,7 @@ def test_images_of_another_class_are_told(tmp_path: Path, to: LayoutName) -> Non
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_two_labels_that_were_exchanged_are_told_by_name(tmp_path: Path, to: LayoutName) -> None:
+def test_two_swapped_labels_are_reported_by_name(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     exchanged = {"ant/3.jpg": labels["dog/3.jpg"], "dog/3.jpg": labels["ant/3.jpg"]}
@@ -112,24 +112,24 @@ def test_two_labels_that_were_exchanged_are_told_by_name(tmp_path: Path, to: Lay
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_another_name_is_told(tmp_path: Path, to: LayoutName) -> None:
+def test_another_name_is_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     labels = dict(zip(content.names["train"], content.labels["train"], strict=True))
     renamed = {name.replace("cat/2", "cat/9"): label for name, label in labels.items()}
     assert difference(dest, to, with_names(content, train=renamed)) == (
-        "train has 1 images under other names or labels: cat/9.jpg"
+        "train has 1 image under other names or labels: cat/9.jpg"
     )
 
 
 @pytest.mark.parametrize("to", [to for to in LAYOUTS if to != "list"])  # whose paths tell the classes
-def test_classes_of_another_order_are_told(tmp_path: Path, to: LayoutName) -> None:
+def test_classes_in_another_order_are_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     (dest / "classes.txt").write_text("cat\nant\ndog\n")
     assert difference(dest, to, content) == "the classes are cat, ant, dog; they should be dog, cat, ant"
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_a_split_that_is_missing_is_told(tmp_path: Path, to: LayoutName) -> None:
+def test_a_missing_split_is_reported(tmp_path: Path, to: LayoutName) -> None:
     dest, content = written(tmp_path, to)
     more = dataclasses.replace(
         content, names=dict(content.names) | {"test": ["1.jpg"]}, labels=dict(content.labels) | {"test": [-1]}
@@ -143,20 +143,20 @@ def test_a_folder_that_lost_an_image_has_one_fewer(tmp_path: Path) -> None:
     assert difference(dest, "folder", content) == "train has 5 images, not 6: ant has 1 fewer"
 
 
-def test_a_folder_that_got_an_image_has_one_more(tmp_path: Path) -> None:
+def test_a_folder_that_gained_an_image_has_one_more(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "folder")
     shutil.copy(dest / "train/ant/2.jpg", dest / "val/ant/2.jpg")
     assert difference(dest, "folder", content) == "val has 3 images, not 2: ant has 1 more"
 
 
-def test_an_image_without_a_label_is_of_no_class(tmp_path: Path) -> None:
+def test_an_image_without_a_label_has_no_class(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "recordio")
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     unlabelled = with_names(content, val=labels | {"dog/3.jpg": -1})
     assert difference(dest, "recordio", unlabelled) == "val has 2 images, not 2: no class has 1 fewer, dog has 1 more"
 
 
-def test_many_differences_are_told_by_their_first_and_their_number(tmp_path: Path) -> None:
+def test_many_differences_are_reported_by_the_first_and_their_number(tmp_path: Path) -> None:
     classes = Classes.of([f"c{number}" for number in range(8)])
     names = {"train": [f"c{number}/{image}.jpg" for number in range(8) for image in range(2)]}
     images = [encoded(part(9, 8, number)) for number in range(16)]
@@ -170,20 +170,20 @@ def test_many_differences_are_told_by_their_first_and_their_number(tmp_path: Pat
 
 
 @pytest.mark.parametrize("to", LAYOUTS)
-def test_of_numbered_classes_the_last_may_have_no_images(tmp_path: Path, to: LayoutName) -> None:
+def test_the_last_numbered_classes_may_have_no_images(tmp_path: Path, to: LayoutName) -> None:
     rows = [(f"{number}.jpg", number % 2, encoded(part(9, 8))) for number in range(4)]
     given = dataset(tmp_path / "source", Classes.numbered_to(4), {"train": rows})
     prepare(given, tmp_path / "set", to, threads=1)
 
 
 @pytest.mark.parametrize("to", ["tfrecord", "recordio"])
-def test_records_without_a_label_may_lie_among_others(tmp_path: Path, to: LayoutName) -> None:
+def test_records_without_a_label_may_stand_among_others(tmp_path: Path, to: LayoutName) -> None:
     rows = [(f"{number}.jpg", label, encoded(part(9, 8))) for number, label in enumerate((0, 1, -1))]
     given = dataset(tmp_path / "source", Classes.numbered_to(2), {"train": rows})
     assert prepare(given, tmp_path / "set", to, threads=1).images == {"train": 3}
 
 
-def test_a_label_beyond_the_numbered_classes_is_told(tmp_path: Path) -> None:
+def test_a_label_beyond_the_numbered_classes_is_reported(tmp_path: Path) -> None:
     rows = [(f"{number}.jpg", number, encoded(part(9, 8))) for number in range(4)]
     given = dataset(tmp_path / "source", Classes.numbered_to(4), {"train": rows})
     dest, content = written(tmp_path, "webdataset", given)
@@ -193,7 +193,7 @@ def test_a_label_beyond_the_numbered_classes_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_what_the_reader_refuses_is_its_own_error(tmp_path: Path) -> None:
+def test_an_error_of_the_reader_passes_through(tmp_path: Path) -> None:
     dest, content = written(tmp_path, "webdataset")
     shard = dest / "train-00000-of-00001.tar"
     shard.write_bytes(shard.read_bytes()[:3000])
@@ -201,7 +201,7 @@ def test_what_the_reader_refuses_is_its_own_error(tmp_path: Path) -> None:
         compare_tables(dest, "webdataset", content)
 
 
-# Files by themselves.
+# Files.
 
 
 def test_the_bytes_of_all_files_are_counted(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_the_bytes_of_all_files_are_counted(tmp_path: Path) -> None:
     assert compare_files(tmp_path, []) == 0
 
 
-def test_files_that_are_missing_or_empty_are_told(tmp_path: Path) -> None:
+def test_missing_or_empty_files_are_reported(tmp_path: Path) -> None:
     damages: list[tuple[str, Callable[[Path], object]]] = [
         ("b", Path.unlink),
         ("d", lambda path: path.write_bytes(b"")),

@@ -253,6 +253,8 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
     if name not in SETS and name != IMAGENET:
         known = [*SETS, IMAGENET]
         raise UsageError(f"{name!r}: no such dataset.{nearest(name, known)} Known: {', '.join(known)}.")
+    if mirrors and name == IMAGENET:
+        raise UsageError(f"{name}: comes from Kaggle, so mirrors have no effect. Leave them out.")
     if not mirrors and (own := os.environ.get("TENCH_MIRROR")):
         mirrors = [own]
     for base in mirrors:

@@ -1,8 +1,8 @@
 """Names of images in a prepared dataset.
 
-An image keeps its key, `CLASS/FILE`, so that it is the same image in every layout. What had no file name (the images of
-MNIST, records without names) gets one, the suffix says the format that the file will have, and in class folders, and
-wherever a class is more than a number, the class stands before it.
+An image keeps its key, `CLASS/FILE`, so that it is the same image in every layout. Images without a file name (MNIST,
+records without names) get one. The suffix is that of the format written. The class is put before the name in class
+folders, and wherever classes have names.
 """
 
 import os
@@ -29,7 +29,7 @@ _START_BYTES = 16
 
 
 def names_of(table: Table, classes: Classes, how: Encoding | None, *, in_folders: bool) -> list[str]:
-    """The name of each row of a table, all different. in_folders: the class's folder stands before each of them."""
+    """A unique name for each row of a table. in_folders: each name begins with the folder of its class."""
     names = [_with_suffix(table, row, key, how) for row, key in enumerate(table.keys())]
     labels = table.labels.tolist()
     if in_folders:
@@ -47,10 +47,10 @@ def names_of(table: Table, classes: Classes, how: Encoding | None, *, in_folders
 def check_names(
     paths: Sequence[str], dest: Path, kind: Literal["file", "member", "text"], separators: str = ""
 ) -> None:
-    """Raise UsageError for a name that leads out of a folder, or that a file system or a reader cannot hold.
+    """Raise UsageError for a name that leads out of its folder, or that a file system or a reader cannot take.
 
-    kind: of a file below `dest`, of a member of an archive, or text in a record. separators: characters that end a name
-    in a list.
+    kind: the names are of files below `dest`, of members of an archive, or text in a record. separators: characters
+    that end a name in a list.
     """
     room = _MAX_PATH_BYTES - len(os.fsencode(dest)) - 1
     fold = kind == "file" and _folds_case(dest)
@@ -62,9 +62,9 @@ def check_names(
             wrong = "leads out of its folder or has an empty part"
         elif "\0" in path or "\n" in path or any(sign in path for sign in separators):
             signs = "".join(sorted({"\0", "\n", *separators}))
-            wrong = f"holds a sign that ends a name there (one of {signs!r})"
+            wrong = f"contains a character that would end the name there (one of {signs!r})"
         elif kind != "text" and any(map(_is_left_out, parts)):
-            wrong = "has a part that readers leave out: it begins with a dot or is reserved by other programs"
+            wrong = "has a part that readers skip, because it begins with a dot or is reserved by other programs"
         elif kind == "file" and max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES:
             wrong = f"has a part of more than {_MAX_FILE_BYTES} bytes, too long for a file system"
         elif kind == "file" and len(path.encode()) > room:
@@ -79,7 +79,7 @@ def check_names(
 
 
 def check_class_folders(classes: Classes) -> None:
-    """Raise UsageError for a class whose id cannot be a folder name."""
+    """Raise UsageError for a class whose id is not a valid folder name."""
     for class_id in classes.ids:
         if "/" in class_id or class_id == "" or _is_left_out(class_id) or len(class_id.encode()) > _MAX_FILE_BYTES:
             raise UsageError(
@@ -89,7 +89,7 @@ def check_class_folders(classes: Classes) -> None:
 
 
 def _is_left_out(part: str) -> bool:
-    """Whether a file or folder of this name is not looked at, see `tench.data.files.tree`."""
+    """Whether `tench.data.files.tree` skips a file or folder of this name."""
     return part.startswith(".") or part in JUNK
 
 
@@ -101,7 +101,7 @@ def _with_suffix(table: Table, row: int, key: str, how: Encoding | None) -> str:
     elif table.encoding(row) != FILE:
         wanted = "PNG"
     elif promised:
-        return key  # what the person called it, also where the content is another
+        return key  # the user's suffix stays, even if the content has another format
     else:
         wanted = format_of_start(table.start(row, _START_BYTES)) or "JPEG"
     if promised == wanted:
@@ -114,7 +114,7 @@ def _flat(name: str) -> str:
 
 
 def _different(names: list[str]) -> list[str]:
-    """The names, those that are there already with the row's number before the suffix."""
+    """The names; a repeated one gets its row number before the suffix."""
     taken = set(names)
     if len(taken) == len(names):
         return names
@@ -123,7 +123,7 @@ def _different(names: list[str]) -> list[str]:
     for row, name in enumerate(names):
         if first.setdefault(name, row) != row:
             dot = name.rfind(".")
-            name = f"{name[:dot]}_{row}{name[dot:]}"  # a row's number occurs once, so no other gets this name
+            name = f"{name[:dot]}_{row}{name[dot:]}"  # row numbers are unique
             while name in taken:
                 name = f"{name[: name.rfind('.')]}_{name[name.rfind('.') :]}"
         out.append(name)
@@ -131,7 +131,7 @@ def _different(names: list[str]) -> list[str]:
 
 
 def _folds_case(dest: Path) -> bool:
-    """Whether the file system of a folder, or of the nearest above that exists, takes Cat and cat for the same."""
+    """Whether Cat and cat are the same file in the file system of a folder, or of its nearest existing parent."""
     folder = next(path for path in (dest, *dest.absolute().parents) if path.is_dir())
     here = folder.absolute()
     other = here.with_name(here.name.swapcase())

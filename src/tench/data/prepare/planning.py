@@ -1,7 +1,7 @@
-"""Plan what `prepare` will write, and its cost, before anything is written.
+"""Plan what `prepare` will write, and estimate its cost, before anything is written.
 
-Names, the order of records and the borders between shards are functions of the dataset's content and the options.
-The size of the result and the time it takes are estimated from a sample of the images.
+Names, the order of records and the borders between shards depend only on the dataset's content and the options. The
+size of the result and the time it takes are estimated from a sample of the images.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from tench.data.prepare.writers.tfrecord import TFRecord
 from tench.data.prepare.writers.webdataset import WebDataset
 from tench.data.prepare.writing import Images, ShardFile, can_link, outside
 from tench.data.table import PIECES_AT_ONCE, Dataset, IntArray, Table
-from tench.errors import UsageError, nearest
+from tench.errors import UsageError, counted, nearest
 from tench.machine import num_threads
 from tench.parallel import in_order
 
@@ -251,7 +251,7 @@ def plan(
     refuse_inside(path, dataset)
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)
     if options.addressable:
-        jpegtran.program()  # refuses where it is missing
+        jpegtran.program()  # raises UsageError if it is not installed
     images = Images(tables, options.encoding, options.bad, options.addressable)
     in_folders = to in TREES
     names = {
@@ -285,7 +285,7 @@ def plan(
         linkable = [split for split in tables if link != "copy" and can_link(images, split)]
         if linkable and link == "hard" and not _on_one_disk(tables, linkable, path):
             notes.append(
-                f"{path} and the images are on different disks, so they are copied. To avoid this, use --link symbolic."
+                f"{path} and the images are on different disks, so images are copied. --link symbolic avoids this."
             )
             linkable = []
         if linkable and link == "hard":
@@ -293,7 +293,7 @@ def plan(
             images = dataclasses.replace(images, outside={split: outside(tables[split], roots) for split in linkable})
         copied = {split: sorted(images.outside.get(split, ())) for split in linkable}
         if num_copied := sum(map(len, copied.values())):
-            notes.append(f"{num_copied:,} images lie outside the source, behind links, and are copied.")
+            notes.append(f"{counted(num_copied, 'image')} outside the source, behind links, will be copied.")
         num_linked = sum(len(tables[split]) for split in linkable) - num_copied
         sizes |= {split: int(tables[split].lengths[rows].sum()) for split, rows in copied.items()}
     else:
@@ -335,11 +335,11 @@ def paths_of(tree: Trees, content: Content) -> dict[str, list[str]]:
 def _chosen(
     dataset: Dataset, splits: Sequence[str], val_fraction: float, test_fraction: float
 ) -> tuple[dict[str, Table], list[str]]:
-    """The tables to write, train first, and what to tell a person."""
+    """(the tables to write, train first; notes for the user)"""
     if unknown := [split for split in splits if split not in _SPLITS or split not in dataset.splits]:
         raise UsageError(
-            f"--splits {unknown[0]}: {dataset.source} has {', '.join(dataset.splits)}, of which are written: "
-            f"{', '.join(_SPLITS)}."
+            f"--splits {unknown[0]}: {dataset.source} has {', '.join(dataset.splits)}. Splits that can be "
+            f"written: {', '.join(_SPLITS)}."
         )
     tables = {split: dataset.splits[split] for split in splits or _SPLITS if split in dataset.splits}
     notes = [f"The split {split} is not written." for split in dataset.splits if split not in tables and not splits]
@@ -352,23 +352,26 @@ def _chosen(
         if not fraction:
             continue
         if split in tables or "train" not in tables:
-            raise UsageError(f"--{split}-fraction: there is already a split {split}, or no train to take it from.")
+            raise UsageError(
+                f"--{split}-fraction takes images from train, but "
+                + (f"there is a split {split} already." if split in tables else "there is no train.")
+            )
         left = 1 - test_fraction if split == "val" else 1
         tables["train"], tables[split] = hold_out(tables["train"], fraction / left)
     tables = {split: tables[split] for split in _SPLITS if split in tables and len(tables[split])}
     if not tables:
-        raise UsageError(f"{dataset.source}: has none of the splits that are written: {', '.join(_SPLITS)}.")
+        raise UsageError(f"{dataset.source}: has none of the splits that can be written: {', '.join(_SPLITS)}.")
     return tables, notes
 
 
 def _several(table: Table) -> list[Sequence[float]]:
-    """All labels of each row; of a row that has no list its class."""
+    """All labels of each row; for a row without a list, its class."""
     pairs = zip(table.label_sets(), table.labels.tolist(), strict=True)
     return [labels if labels is not None else [label] for labels, label in pairs]
 
 
 def _order(table: Table, shuffle: bool) -> IntArray:
-    """The rows in the order in which they are written; shuffled, in the order of a hash of their keys."""
+    """The rows in the order they are written in: sorted by key or, shuffled, by a hash of the key."""
     if not shuffle:
         return np.arange(len(table))
     keys = table.keys()
@@ -396,22 +399,22 @@ def _num_shards(
 
 
 def _sample(images: Images, threads: int) -> tuple[float, float, bytes]:
-    """(bytes stored for each byte of the source, images per second, what some images become).
+    """(bytes stored per byte of the source, images per second, the stored bytes of some images).
 
-    The same images each time: the number of shards depends on the first.
+    Always of the same images, because the number of shards depends on the first value.
     """
 
     def stored(place: tuple[str, int]) -> bytes:
         try:
             return images.image(*place)[0] or b""
         except ImageError:
-            return b""  # told in its turn
+            return b""  # reported when it is written
 
     longest = max(images.tables, key=lambda split: len(images.tables[split]))
     table = images.tables[longest]
     rows = np.unique(np.linspace(0, len(table) - 1, _SAMPLE_ROWS).astype(np.int64))
     places = [(longest, row) for row in rows.tolist()]
-    stored(places[0])  # which loads libraries
+    stored(places[0])  # loads the libraries before the clock starts
     began = time.perf_counter()
     made = [data for _, data in in_order(stored, places, threads=threads, name="sample")]
     rate = len(rows) / (time.perf_counter() - began)
@@ -420,7 +423,7 @@ def _sample(images: Images, threads: int) -> tuple[float, float, bytes]:
 
 
 def _disk_rate(folder: Path, sample: bytes) -> float:
-    """Bytes per second that get to the disk, measured with a file that is gone again."""
+    """Bytes per second that reach the disk, measured with a temporary file."""
     began = time.perf_counter()
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(sample)
@@ -430,7 +433,7 @@ def _disk_rate(folder: Path, sample: bytes) -> float:
 
 
 def existing(path: Path) -> Path:
-    """The folder itself, or the nearest above it that is there."""
+    """The folder itself, or its nearest parent that exists."""
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
@@ -439,7 +442,7 @@ def _roots(source: str) -> list[str]:
     found = []
     for text in source.split(" + "):
         path = Path(text)
-        while not path.is_dir():  # a list, or a pattern
+        while not path.is_dir():  # a file or a pattern
             path = path.parent
         found.append(os.path.realpath(path))
     return found
@@ -451,6 +454,6 @@ def _on_one_disk(tables: Mapping[str, Table], splits: Sequence[str], dest: Path)
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the libraries that decide the bytes of a re-encoded image."""
+    """The versions that the bytes of a re-encoded image depend on."""
     names = ("simplejpeg", "opencv-python-headless", "pillow")
     return {"tench": tench.__version__} | {name: importlib.metadata.version(name) for name in names}

@@ -1,10 +1,10 @@
-"""A dataset into another layout: planned, written in parallel, checked.
+"""Write a dataset in another layout: plan it, write it in parallel, verify the result.
 
-What is written is a function of the dataset's content and the options alone: names, the order of records, the borders
-between shards, and bytes. So it can be stopped at any moment, and the same command continues. Original bytes
-stay untouched unless images are re-encoded; raw pixels (MNIST, CIFAR) become PNG.
-In shards, training images lie in the order of a hash of their keys, which readers that read from front to back need;
-all others in the order of keys. Bytes flow through a few megabytes a thread, whatever the size of the set.
+The result depends only on the dataset's content and the options: names, the order of records, the borders between
+shards, and bytes. So preparing can be stopped at any moment, and the same command continues. Image files keep their
+bytes unless images are re-encoded; raw pixels (MNIST, CIFAR) become PNG. In shards, training images are stored in the
+order of a hash of their keys, for readers that read from front to back; all other images are sorted by key. Each thread
+uses a few megabytes of memory, whatever the size of the dataset.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from tench.data.prepare.writers.recordio import RecordIO
 from tench.data.prepare.writing import ShardFile, write_shards, write_tree
 from tench.data.source import Source, open_source
 from tench.data.table import is_fresh
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 from tench.files import remove_parts, size_text, write_text
 from tench.machine import num_threads
 
@@ -104,16 +104,17 @@ def prepare(
 
 
 def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lambda count: None) -> Prepared:
-    """Write what is planned, or what is left of it, and check it. advance: called with the number of images done.
+    """Write what a plan says, or the rest of it, and verify it. advance: called with the number of images done.
 
-    Raises TenchError where there is no room, another process is at it, an image is bad, the source has changed, or the
-    result is not what was to be written; what is written is kept.
+    Raises TenchError if the disk is full, another process is writing there, an image is bad, the source has changed, or
+    the result differs from the plan. What has been written is kept.
     """
     identity = made.identity()
     if (found := _prepared(made.dest, identity)) is not None:
         compare_files(made.dest, _files(made, without(made.content, found["bad_images"])), found["bytes"])
         return Prepared(made.dest, found["images"], found["bytes"], found["bad_images"], existed=True)
-    may_change = {"bad": "fail"} if made.options.encoding is not None else {}  # until now no image was bad
+    # A run that stopped at a bad image may continue with --bad skip: every image before it was good.
+    may_change = {"bad": "fail"} if made.options.encoding is not None else {}
     _require_room(made)
     with staged.staging(made.dest, identity, made.num_bytes, may_change, made.began_ns) as staging:
         content = _write(made, staging, num_threads(threads), advance)
@@ -132,7 +133,7 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
 
 
 def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], None]) -> Content:
-    """Write all images and the small files beside them; returns what was written, without what was left out."""
+    """Write all images and the small files beside them. Returns the content without the images that were left out."""
     if made.is_tree:
         paths = paths_of(made.tree, made.content)
         write_tree(paths, made.images, made.options.link_used, staging, threads, advance)
@@ -157,13 +158,13 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
 
 
 def _write_small(path: Path, text: str) -> None:
-    """Write a text file, and remove what a process that was killed while it wrote the same left beside it."""
+    """Write a text file, and remove the unfinished copies that killed processes have left beside it."""
     remove_parts(path.parent, {path.name})
     write_text(path, text)
 
 
 def _check(made: Plan, content: Content) -> int:
-    """Compare the destination with the plan and return its bytes. Raises TenchError if they differ."""
+    """Compare the destination with the plan; return its size in bytes. Raises TenchError if they differ."""
     num_bytes = compare_files(made.dest, _files(made, content))
     if made.to != "list" or made.options.style_used in READABLE:
         compare_tables(made.dest, made.to, content)
@@ -179,7 +180,7 @@ def _files(made: Plan, content: Content) -> list[str]:
 
 
 def without(content: Content, bad: Sequence[Handled]) -> Content:
-    """What is written when the images that are left out are left out."""
+    """The content without the images that were skipped as bad."""
     skipped = _skipped(bad)
     if not skipped:
         return content
@@ -196,48 +197,48 @@ def without(content: Content, bad: Sequence[Handled]) -> Content:
 
 
 def _skipped(bad: Sequence[Handled]) -> set[tuple[str, int]]:
-    """(split, row) of the images that are left out."""
+    """(split, row) of the skipped images."""
     return {(one["split"], one["row"]) for one in bad if one["done"] == "skipped"}
 
 
 def _refuse_empty_shards(files: Sequence[ShardFile], bad: Sequence[Handled]) -> None:
-    """Raise TenchError for files of which every image was left out: readers take them for damaged."""
+    """Raise TenchError for shards whose images were all skipped: readers take an empty shard for a damaged one."""
     skipped = _skipped(bad)
     empty = [file.name for file in files if all((file.split, row) in skipped for row in file.rows.tolist())]
     if empty:
         raise TenchError(
-            f"{len(empty):,} files would be empty because all of their images are bad: {some(empty)}. Write fewer "
-            "--shards, or leave the split out (--splits), and write to another folder."
+            f"{counted(len(empty), 'file')} would be empty because all of their images are bad: {some(empty)}. Write "
+            "fewer --shards, or leave the split out (--splits), and write to another folder."
         )
 
 
 def _require_room(made: Plan) -> None:
-    """Raise TenchError unless the disk has room for the rest."""
+    """Raise TenchError if the disk has no room for what is left to write."""
     there = existing(made.dest)
     num_written = sum(file.stat().st_size for file in made.dest.rglob("*") if file.is_file()) if made.num_bytes else 0
     needed, free = made.num_bytes - num_written, shutil.disk_usage(there).free
     if needed > free:
         raise TenchError(
-            f"{made.dest}: about {size_text(needed)} are needed there, but only {size_text(free)} are free. Make room, "
-            "store images smaller (--max-side 512), or name a folder on a larger disk."
+            f"{made.dest}: about {size_text(needed)} are needed, but only {size_text(free)} are free. Make room, "
+            "store smaller images (--max-side 512), or name a folder on a larger disk."
         )
 
 
 def _refuse_changed(made: Plan, began_ns: int) -> None:
-    """Raise TenchError if the source has changed since its table was made, or since the first process began."""
+    """Raise TenchError if the source has changed since its table was built or preparing began."""
     changed = next((entry[0] for entry in made.dataset.stamp if not is_fresh((entry,))), None)
     for table in made.images.tables.values():
         if changed is None and table.file_per_row:
             changed = table.changed_since(began_ns)
     if changed is not None:
         raise TenchError(
-            f"{changed}: has changed while it was read, so {made.dest} may mix old and new content. "
-            f"Remove {made.dest} and run the command again when the source is complete."
+            f"{changed}: changed while it was being read, so {made.dest} may mix old and new content. "
+            f"Remove {made.dest} and run the command again when the source no longer changes."
         )
 
 
 def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The content of prepared.json, None if there is none. Raises UsageError if it belongs to something else."""
+    """The content of prepared.json; None if there is none. Raises UsageError if it belongs to another plan."""
     path = dest / PREPARED
     if not path.exists() or is_unfinished(dest):
         return None

@@ -8,23 +8,22 @@ from tench.data.table import FILE, Table
 from tench.errors import TenchError
 
 _RAW = Encoding(format="png")
-"""For raw pixels, which have no file format of their own: without loss."""
+"""Lossless, for raw pixels, which have no file format of their own."""
 _FIXED = Encoding(format="jpeg", quality=95)
 """Encoding for the readable part of a damaged JPEG, if images are not re-encoded."""
 
 _WEAK_MAGIC = ("BMP", "PPM")
-"""Formats that begin with two letters, as a text may; of these the header is read."""
+"""Formats that begin with two letters, as a text may too; their header is read to be sure."""
 
 
 def stored(
     table: Table, row: int, how: Encoding | None, bad: Policy, *, addressable: bool = False
 ) -> tuple[bytes | None, str]:
-    """(bytes to store, None where the image is left out; the reason if it is bad, else "").
+    """(bytes to store, None if the image is left out; the reason if it is bad, else "")
 
-    how: None leaves the bytes of image files as they are; with the policy `fail` they are not decoded, but must begin
-    as an image does.
-    addressable: JPEGs whose bytes would stay as they are get restart markers, without loss.
-    Raises TenchError where the row cannot be read, and ImageError for a bad image under the policy `fail`.
+    how: None keeps the bytes of image files. With the policy `fail` these are not decoded, but must begin like an
+    image. addressable: add restart markers to JPEGs that are not re-encoded, without loss. Raises TenchError if the row
+    cannot be read, ImageError for a bad image under the policy `fail`.
     """
     if reason := table.too_large(row):
         if bad == "fail":
@@ -54,9 +53,9 @@ def stored(
 
 
 def refuse_no_image(table: Table, row: int, start: bytes) -> None:
-    """Raise ImageError unless a row's bytes begin as an image does. start: the first 64 kB, or all.
+    """Raise ImageError unless a row's bytes begin like an image. start: the first 64 kB, or all.
 
-    A link or a list can name any file, and the text of a stranger's file must not end up among the images.
+    A link or a list can name any file, and the content of someone's private file must not end up among the images.
     """
     try:
         if format_of_start(start[:16]) in ("", *_WEAK_MAGIC):
@@ -69,7 +68,7 @@ def _bad_image(table: Table, row: int, error: ImageError) -> ImageError:
     return ImageError(
         f"{table.place(row)}: {error}.",
         "Leave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names every "
-        "such image.",
+        "bad image.",
     )
 
 

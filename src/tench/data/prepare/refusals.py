@@ -11,16 +11,16 @@ from tench.errors import TenchError, UsageError
 
 
 def refuse_inside(dest: Path, dataset: Dataset) -> None:
-    """Raise UsageError for a destination inside the source, which would become a part of it."""
+    """Raise UsageError for a destination inside the source: the result would become part of the source."""
     real = dest.resolve()
-    for part in (dataset.source, *dataset.source.split(" + ")):  # which a path can hold too
+    for part in (dataset.source, *dataset.source.split(" + ")):  # a single path may contain " + " too
         root = Path(part)
         if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
-            raise UsageError(f"{dest}: lies in the source {part}, which is never changed. Name a folder outside it.")
+            raise UsageError(f"{dest}: is inside the source {part}, which is never changed. Name a folder outside it.")
 
 
 def check_labels(tables: Mapping[str, Table], to: str) -> None:
-    """Raise UsageError where no image has a label, or a layout cannot hold that only some of a split have one."""
+    """Raise UsageError if no image has a label, or only some of a split have one and the layout cannot store that."""
     if all((table.labels < 0).all() for table in tables.values()):
         raise UsageError(
             "None of the images has a label, so the result would have no classes. Write another split beside them "
@@ -38,7 +38,7 @@ def check_labels(tables: Mapping[str, Table], to: str) -> None:
 
 
 def refuse_empty(tables: Mapping[str, Table]) -> None:
-    """Raise TenchError for images without a byte, which are bad whatever is done with them."""
+    """Raise TenchError for empty images, which are bad whether or not they are decoded."""
     empty = [table.place(row) for table in tables.values() for row in np.flatnonzero(table.lengths == 0).tolist()]
     if empty:
         others = len(empty) - 1
@@ -50,7 +50,7 @@ def refuse_empty(tables: Mapping[str, Table]) -> None:
 
 
 def check_paths(paths: Sequence[str], classes: Classes, dest: Path, to: str) -> None:
-    """Raise UsageError for a class or an image that cannot be a folder or a file there, and for two of one path."""
+    """Raise UsageError for a class or an image whose name is not valid there, and for two images of one path."""
     check_class_folders(classes)
     check_names(paths, dest, "file", " \t" if to == "list" else "")
     if len(set(paths)) < len(paths):

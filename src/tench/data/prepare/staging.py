@@ -1,9 +1,9 @@
 """A destination while it is being written: its progress, and the leftovers of a killed process.
 
-Beside the files that are complete lies a hidden folder: a lock, what is being made of what (plan.json), the files that
-are not complete, and a journal. A line of the journal says how far a file had come when it was on the disk, so what
-lies behind that is cut off and made again. As everything that is written depends on the plan alone, what a process that
-was killed and its followers write together is what one process would have written.
+A hidden folder beside the complete files holds a lock, the plan (plan.json), the incomplete files and a journal. A line
+of the journal says how much of a file is safely on disk; on resuming, everything after that point is cut off and
+written again. Because the bytes depend on the plan alone, a killed process and its successors together write exactly
+what one process would have written.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ _JOURNAL, _LOCK, _OWNER = "journal.jsonl", "lock", "owner.json"
 _BEGAN = "began_ns"
 
 _FLUSH_BYTES, FLUSH_SECONDS = 64 * 2**20, 2.0
-"""After so much, or so long, the disk is asked for what it has not written yet: what a kill can cost."""
+"""Written data is flushed to disk after this many bytes or seconds: the most that a kill can cost."""
 _BUFFERS_PER_WRITE = 64
-"""About two megabytes. Of larger writes some took twice as long in the kernel, of single images all a third longer."""
+"""About two megabytes. Some larger writes took twice as long in the kernel, single images a third longer."""
 
 
 def num_done(dest: Path) -> int:
-    """How many images of a destination are on the disk, by its journal."""
+    """The number of images of a destination that are on disk, according to its journal."""
     return sum(rows for rows, _ in _journal(dest / WORK / _JOURNAL)[0].values())
 
 
@@ -42,7 +42,7 @@ class Staging:
     """The hidden folder of a destination, held by this process alone."""
 
     def __init__(self, dest: Path, plan: Mapping[str, Any], may_change: Mapping[str, Any], began_ns: int) -> None:
-        """dest: holds nothing, or what was begun with the same plan, and then at the time when it was."""
+        """began_ns: if the destination was begun before with the same plan, the time of that is kept instead."""
         self.dest, self.folder, self.began_ns = dest, dest / WORK, began_ns
         self.bad: list[Handled] = []
         self._done: dict[str, tuple[int, int]] = {}
@@ -52,7 +52,7 @@ class Staging:
             first_ns = begun.pop(_BEGAN)
             begun |= {name: plan[name] for name, value in may_change.items() if begun[name] == value}
             self._done, self.bad, num_bytes = _journal(self.folder / _JOURNAL)
-            if self._done:  # else nothing of it is there yet
+            if self._done:  # otherwise nothing has been written, and another plan may start here
                 same_plan(begun, plan, dest)
                 os.truncate(self.folder / _JOURNAL, num_bytes)
                 self.began_ns = first_ns
@@ -62,28 +62,28 @@ class Staging:
         self._flushing: deque[Future[None]] = deque()
 
     def done(self, file: str) -> tuple[int, int]:
-        """How many rows of a file were on the disk when this process began, in how many bytes."""
+        """(rows, bytes) of a file that were on disk when this process began."""
         return self._done.get(file, (0, 0))
 
     def note(self, file: str, rows: int, num_bytes: int, bad: Sequence[Handled]) -> None:
-        """Remember that a file's first rows are on the disk, and which of those added since the last time are bad."""
+        """Record that a file's first rows are on disk, and which of those added since the last note are bad."""
         self.bad += bad
         line = {"file": file, "rows": rows, "bytes": num_bytes, "bad": list(bad)}
         self._journal.write(json.dumps(line).encode() + b"\n")
 
     def later(self, work: Callable[[], None]) -> None:
-        """Have a thread do what waits for the disk, in order; waits itself when too much is left to do."""
+        """Queue work that waits for the disk, for a thread to do in order. Blocks while too much is queued."""
         self._flushing.append(self._flusher.submit(work))
         while len(self._flushing) > 2:
             self._flushing.popleft().result()
 
     def finish(self) -> None:
-        """Wait until all is on the disk."""
+        """Wait until everything is on disk."""
         while self._flushing:
             self._flushing.popleft().result()
 
     def abandon(self) -> None:
-        """Leave what waits for the disk undone; it will be made again."""
+        """Drop the queued work; the next process repeats it."""
         self._flusher.shutdown(cancel_futures=True)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Staging:
 
 
 def _journal(path: Path) -> tuple[dict[str, tuple[int, int]], list[Handled], int]:
-    """(rows and bytes of each file that are on the disk, the bad images among them, bytes of all whole lines)."""
+    """((rows, bytes) of each file that are on disk, the bad images among them, bytes of all whole lines)"""
     done: dict[str, tuple[int, int]] = {}
     bad: list[Handled] = []
     data = path.read_bytes() if path.exists() else b""
@@ -115,7 +115,7 @@ def _journal(path: Path) -> tuple[dict[str, tuple[int, int]], list[Handled], int
 
 
 class Sink:
-    """A file that grows in the hidden folder, from where the journal says, and gets its name when it is complete."""
+    """A file that grows in the hidden folder, from the position in the journal, and is renamed when it is complete."""
 
     def __init__(self, staging: Staging, file: str) -> None:
         self._staging, self._file = staging, file
@@ -126,7 +126,7 @@ class Sink:
         self._is_closing = False
 
     def add(self, num_rows: int, buffers: Sequence[bytes], bad: Sequence[Handled]) -> None:
-        """Append what holds the next rows."""
+        """Append the bytes of the next rows."""
         for start in range(0, len(buffers), _BUFFERS_PER_WRITE):
             self._num_bytes += self._write(buffers[start : start + _BUFFERS_PER_WRITE])
         self.rows += num_rows
@@ -136,8 +136,8 @@ class Sink:
             self._staging.later(self._flush())
 
     def complete(self, end: bytes) -> None:
-        """Close the file with these last bytes, and give it its name when it is on the disk."""
-        flush = self._flush()  # without the end, which is written again where the name was not given any more
+        """Append the last bytes, and close and rename the file once it is on disk."""
+        flush = self._flush()  # without the end, which is written again if the process dies before the renaming
         self._write([end])
         self._is_closing = True
 
@@ -151,12 +151,12 @@ class Sink:
         self._staging.later(work)
 
     def __enter__(self) -> "Sink":
-        """Open the file where it was left."""
+        """Open the file at the position where the last process stopped."""
         self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if os.fstat(self._descriptor).st_size < self._num_bytes:
             os.close(self._descriptor)
             raise TenchError(
-                f"{self._part}: is shorter than its journal says. Remove {self._staging.dest} and start anew."
+                f"{self._part}: is shorter than its journal says. Remove {self._staging.dest} and start again."
             )
         os.ftruncate(self._descriptor, self._num_bytes)
         os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -168,7 +168,7 @@ class Sink:
             os.close(self._descriptor)
 
     def _flush(self) -> Callable[[], None]:
-        """Has all that was added on the disk, and notes it."""
+        """Work that flushes everything added so far to disk and records it in the journal."""
         rows, num_bytes, bad = self.rows, self._num_bytes, self._bad
         self._bad, self._flushed, self._flushed_at = [], num_bytes, time.monotonic()
 
@@ -181,7 +181,7 @@ class Sink:
     def _write(self, buffers: Sequence[bytes]) -> int:
         num_bytes = sum(map(len, buffers))
         written = os.writev(self._descriptor, buffers) if num_bytes else 0
-        if written < num_bytes:  # a disk that is nearly full, or a signal
+        if written < num_bytes:  # the disk is nearly full, or a signal came
             rest = memoryview(b"".join(buffers))[written:]
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
@@ -192,11 +192,12 @@ class Sink:
 def staging(
     dest: Path, plan: Mapping[str, Any], needed_bytes: int, may_change: Mapping[str, Any], began_ns: int
 ) -> Iterator[Staging]:
-    """The hidden folder of a destination, locked. Raises TenchError where another process has it, or the disk is full.
+    """The hidden folder of a destination, locked, for a `with`.
 
-    plan: what decides the bytes that are written. may_change: what of it may have had this value when it was begun, and
-    have another now. began_ns: when the source was looked at. Raises UsageError where something else lies there, or
-    what was begun with another plan.
+    plan: everything that decides the bytes written. may_change: entries of the plan that may differ now if they had
+    these values when the destination was begun. began_ns: when the source was looked at. Raises UsageError if the
+    destination holds something else or was begun with another plan, TenchError if another process is writing there or
+    the disk is full.
     """
     import filelock
 
@@ -207,7 +208,7 @@ def staging(
         try:
             lock = filelock.FileLock(work / _LOCK, timeout=0).acquire()
         except filelock.Timeout:
-            raise TenchError(f"{dest}: {_owner(work)} is preparing it. Wait for it, or stop it.") from None
+            raise TenchError(f"{dest}: {_owner(work)} is writing it. Wait for it, or stop it.") from None
         with lock:
             write_text(work / _OWNER, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
             held = Staging(dest, plan, may_change, began_ns)
@@ -226,7 +227,7 @@ def staging(
 
 
 def check_destination(dest: Path) -> None:
-    """Raise UsageError where a destination holds something else than what was begun or prepared by us."""
+    """Raise UsageError if a destination holds anything that `prepare` did not begin or finish."""
     if dest.exists() and not dest.is_dir():
         raise UsageError(f"{dest}: is a file, but the destination must be a folder. Name another.")
     if dest.is_dir() and not is_unfinished(dest) and not (dest / PREPARED).exists():
@@ -247,7 +248,7 @@ def _owner(work: Path) -> str:
 
 
 def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> None:
-    """Raise UsageError where what was begun at a destination differs from what is asked for now."""
+    """Raise UsageError if the plan that a destination was begun with differs from the one asked for now."""
     differences = [
         f"{name} was {_short(known.get(name))}, now {_short(plan.get(name))}"
         for name in dict.fromkeys([*known, *plan])

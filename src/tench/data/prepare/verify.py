@@ -10,13 +10,13 @@ from tench.data.files.tree import open_tree
 from tench.data.layouts import folder, listed, recordio, tfrecord, webdataset
 from tench.data.prepare.writers import Content
 from tench.data.table import Classes, made
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 _READERS = {"webdataset": webdataset, "tfrecord": tfrecord, "recordio": recordio, "folder": folder, "list": listed}
 
 
 def compare_files(dest: Path, paths: Sequence[str], expected_bytes: int | None = None) -> int:
-    """The bytes of all files. Raises TenchError where one is missing or empty, or all have another size together."""
+    """The bytes of all files. Raises TenchError if one is missing or empty, or the total is not expected_bytes."""
     num_bytes, missing = 0, []
     for path in paths:
         try:
@@ -27,16 +27,17 @@ def compare_files(dest: Path, paths: Sequence[str], expected_bytes: int | None =
         if not size:
             missing.append(path)
     if missing:
-        raise _wrong(dest, f"{len(missing):,} files are missing or empty: {some(missing)}")
+        are = "is" if len(missing) == 1 else "are"
+        raise _wrong(dest, f"{counted(len(missing), 'file')} {are} missing or empty: {some(missing)}")
     if expected_bytes not in (None, num_bytes):
         raise _wrong(dest, f"its files have {num_bytes:,} bytes, not {expected_bytes:,}")
     return num_bytes
 
 
 def compare_tables(dest: Path, to: str, content: Content) -> None:
-    """Read the destination as its layout is read, and compare classes, names and labels.
+    """Read the destination back, and compare its classes, names and labels with the content.
 
-    Raises TenchError with the difference: of classes, of the images of each class, else of names.
+    Raises TenchError that states the difference: in classes, in the number of images per class, else in names.
     """
     reader = _READERS[to]
     found = made(reader.read(open_tree(dest, cache_folder() / "spool" / "verify")), source=str(dest), layout=to)
@@ -63,7 +64,8 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
         if classes:
             raise _wrong(dest, f"{split} has {len(there):,} images, not {len(expected):,}: {some(classes)}")
         names_there = sorted(key for key in expected if there.get(key) != expected[key])
-        raise _wrong(dest, f"{split} has {len(names_there):,} images under other names or labels: {some(names_there)}")
+        shown = f"{counted(len(names_there), 'image')} under other names or labels: {some(names_there)}"
+        raise _wrong(dest, f"{split} has {shown}")
 
 
 def _called(classes: Classes, label: int) -> str:

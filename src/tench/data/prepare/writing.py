@@ -1,7 +1,7 @@
-"""Write what a plan says: shards in which images follow each other, or a tree with a file for each image.
+"""Write what a plan says: shards that hold many images each, or a tree with one file per image.
 
-Threads read, encode and frame; this thread appends, in order; a third kind waits for the disk. What was written is
-noted in the journal of the staging folder only when the disk has it.
+Worker threads read, encode and frame images; the calling thread appends them in order; one more thread waits for the
+disk. Progress is recorded in the journal of the staging folder only once it is on disk.
 """
 
 import contextlib
@@ -22,21 +22,22 @@ from tench.data.prepare.writers import ImageRecord, Shards
 from tench.data.table import IntArray, Table
 from tench.parallel import in_order
 
-Advance = Callable[[int], None]
+Done = Callable[[int], None]
+"""Called with the number of images done since the last call."""
 
 TREE = "tree"
 """The journal's name for all files of a tree together."""
 
 _HEADER_BYTES = 2**16
-"""Bytes of a linked file that are read to verify that it is an image."""
+"""Bytes read of a linked file to verify that it is an image."""
 
 _PIECE_BYTES, _PIECE_ROWS = 4 * 2**20, 64
-"""A thread's task: so much of the source, at most."""
+"""The most bytes and rows of the source in one task of a thread."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardFile:
-    """One file of many images: its name, and the rows of a split in the order in which they lie in it."""
+    """One file of many images: its name, and the rows of a split in the order they are stored in."""
 
     name: str
     split: str
@@ -45,10 +46,10 @@ class ShardFile:
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """The source of the images: the tables by split, how they are stored, and the handling of bad ones.
+    """The images to write: the tables by split, how to store them, and the policy for bad ones.
 
-    outside: rows by split that `outside` found. They are copied: a hard link would tie the result to a file that does
-    not belong to the source.
+    outside: rows by split that `outside` found. They are copied, because a hard link would tie the result to a file
+    that does not belong to the source.
     """
 
     tables: Mapping[str, Table]
@@ -58,7 +59,7 @@ class Images:
     outside: Mapping[str, frozenset[int]] = dataclasses.field(default_factory=dict)
 
     def image(self, split: str, row: int) -> tuple[bytes | None, list[Handled]]:
-        """The bytes to store, None where the image is left out, and whether it is bad."""
+        """(the bytes to store, None if the image is left out; an entry if it is bad)"""
         table = self.tables[split]
         data, reason = stored(table, row, self.how, self.bad, addressable=self.addressable)
         if not reason:
@@ -68,9 +69,9 @@ class Images:
 
 
 def write_shards(
-    files: Sequence[ShardFile], images: Images, layout: Shards, staging: Staging, threads: int, advance: Advance
+    files: Sequence[ShardFile], images: Images, layout: Shards, staging: Staging, threads: int, advance: Done
 ) -> None:
-    """Write all files that are not complete. advance: called with the number of images done."""
+    """Write all files that are not complete."""
 
     def framed(piece: tuple[str, IntArray]) -> tuple[list[bytes], list[Handled]]:
         split, rows = piece
@@ -109,8 +110,8 @@ def _record(images: Images, layout: Shards, split: str, row: int, data: bytes) -
             info = header(data)
         except ImageError as error:
             raise ImageError(
-                f"{table.place(row)}: {error}, and the layout needs its size.",
-                "Leave it out with --bad skip. 'tench check SOURCE' names every such image.",
+                f"{table.place(row)}: {error}. The layout stores the image's size, which is unknown.",
+                "Leave it out with --bad skip. 'tench check SOURCE' names every bad image.",
             ) from error
     return ImageRecord(split, row, data, info, table.boxes(row) if table.has_boxes else None)
 
@@ -121,13 +122,13 @@ def write_tree(
     link: str,
     staging: Staging,
     threads: int,
-    advance: Advance,
+    advance: Done,
 ) -> None:
-    """Write a file for each row. paths: of all rows by split, below the destination. link: hard, symbolic, copy."""
+    """Write a file for each row. paths: of all rows by split, below the destination. link: hard, symbolic or copy."""
     order = [(split, row) for split, of_split in paths.items() for row in range(len(of_split))]
     done, _ = staging.done(TREE)
     dest = staging.dest
-    if not done:  # from here on files have their own names, and belong to this plan
+    if not done:  # from here on, files with their final names belong to this plan
         staging.note(TREE, 0, 0, [])
     for folder in sorted({os.path.dirname(paths[split][row]) for split, row in order}):
         (dest / folder).mkdir(parents=True, exist_ok=True)
@@ -163,26 +164,26 @@ def write_tree(
 
 
 def _synced(staging: Staging, done: int, bad: Sequence[Handled]) -> Callable[[], None]:
-    """Has all files on the disk, and notes it."""
+    """Work that flushes all files to disk and records it in the journal."""
 
     def work() -> None:
-        os.sync()  # a call for each of a million files would take hours
+        os.sync()  # fsync for each of a million files would take hours
         staging.note(TREE, done, 0, bad)
 
     return work
 
 
 def can_link(images: Images, split: str) -> bool:
-    """Whether the images of a split are separate files that stay unchanged."""
+    """Whether the images of a split are separate files that keep their bytes."""
     table = images.tables[split]
     untouched = images.how is None and images.bad == "fail" and not images.addressable
     return untouched and table.file_per_row and not table.indexes
 
 
 def outside(table: Table, roots: Sequence[str]) -> frozenset[int]:
-    """The rows whose files symbolic links in the source lead to, outside of it.
+    """The rows whose files are outside the source, reached through symbolic links in it.
 
-    table: of rows that are whole files. roots: the folders of the source, as real paths.
+    table: each row is a whole file. roots: the folders of the source, as real paths.
     """
     starts, folders = tuple(f"{root.rstrip('/')}/" for root in roots), dict[str, str]()
     found = []
@@ -198,14 +199,14 @@ def outside(table: Table, roots: Sequence[str]) -> frozenset[int]:
 
 
 def _linked(table: Table, row: int, path: Path, link: str) -> bool:
-    """Whether a link to the row's file could be made; False if the file system does not support it."""
+    """Link to the row's file; False if the file system does not support it."""
     shard = os.path.realpath(table.shard(row))
     table.check_size(row)
     make = os.link if link == "hard" else os.symlink
     try:
         try:
             make(shard, path)
-        except FileExistsError:  # left by a process that was killed
+        except FileExistsError:  # left by a killed process
             path.unlink()
             make(shard, path)
     except OSError as error:
@@ -225,7 +226,7 @@ def _write(part: Path, path: Path, data: bytes) -> None:
 
 
 def _pieces(rows: IntArray, lengths: IntArray) -> Iterator[IntArray]:
-    """Rows in runs of so many images and bytes as a thread takes at a time."""
+    """Split rows into tasks of at most _PIECE_ROWS rows and about _PIECE_BYTES bytes."""
     start = num_bytes = 0
     for position, length in enumerate(lengths[rows].tolist()):
         if position > start and (num_bytes + length > _PIECE_BYTES or position - start == _PIECE_ROWS):

@@ -27,7 +27,7 @@ NUMBERED = Content(
 )
 
 
-def test_images_lie_in_the_folder_of_their_split_and_class() -> None:
+def test_images_are_in_the_folder_of_their_split_and_class() -> None:
     folder = FolderWriter(CONTENT)
     assert folder.path("train", "big cat/1.jpg") == "train/big cat/1.jpg"
     assert folder.path("test", "3.jpg") == "test/3.jpg"
@@ -54,7 +54,7 @@ def inode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("link", get_args(Link))
-def test_links_are_what_was_asked_for(photo_folder: Path, tmp_path: Path, link: Link) -> None:
+def test_links_are_of_the_kind_asked_for(photo_folder: Path, tmp_path: Path, link: Link) -> None:
     prepare(photo_folder, tmp_path / "set", to="folder", options=PrepareOptions(link=link), threads=1)
     originals = sorted(path for path in photo_folder.rglob("*") if path.is_file())
     assert len(originals) == 24
@@ -76,7 +76,7 @@ def test_symbolic_links_do_not_lead_to_other_links(photo_folder: Path, tmp_path:
 
 
 @pytest.mark.parametrize("options", [PrepareOptions(encoding=Encoding("png")), PrepareOptions(bad="skip")])
-def test_what_is_decoded_is_a_file_of_its_own(photo_folder: Path, tmp_path: Path, options: PrepareOptions) -> None:
+def test_a_decoded_image_becomes_a_file_of_its_own(photo_folder: Path, tmp_path: Path, options: PrepareOptions) -> None:
     before = {path: path.read_bytes() for path in photo_folder.rglob("*") if path.is_file()}
     prepare(photo_folder, tmp_path / "set", "folder", options=options, threads=1)
     written = [path for path in (tmp_path / "set").rglob("*") if path.is_file()]

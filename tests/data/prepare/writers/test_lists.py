@@ -176,7 +176,7 @@ def test_kaggles_lists_number_their_lines_and_its_solution_has_the_classes() -> 
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_where_images_lie(style: Any) -> None:
+def test_images_are_where_each_style_expects_them(style: Any) -> None:
     flat, root = ["ILSVRC2012_val_00000002.JPEG", "ILSVRC2012_val_00000001.JPEG"], "ILSVRC/Data/CLS-LOC"
     train, val, (test,) = (CONTENT.names[split] for split in ("train", "val", "test"))
     if style == "kaggle":
@@ -195,7 +195,7 @@ def test_kaggles_lists_are_refused_for_images_of_another_suffix() -> None:
     with pytest.raises(UsageError) as caught:
         ListsWriter(content, "kaggle")
     assert str(caught.value) == (
-        "Kaggle's lists omit the suffix .JPEG, so every image must have it; val/n02119789/b.jpg has another. "
+        "Kaggle's lists omit the suffix .JPEG, so every image must have it, but val/n02119789/b.jpg has another. "
         "Choose another --style."
     )
     assert ListsWriter(content, "caffe").files_beside()
@@ -243,7 +243,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.mark.parametrize("of", ["pets", "imagenet"])
 @pytest.mark.parametrize("style", READABLE)
-def test_the_lists_that_are_read_are_the_same_set(
+def test_the_readable_lists_are_read_back_as_the_same_set(
     set_of_images: Path, pets: Dataset, tmp_path: Path, style: Any, of: str
 ) -> None:
     source = pets if of == "pets" else open_source(set_of_images)
@@ -259,7 +259,7 @@ def test_the_lists_that_are_read_are_the_same_set(
 
 
 @pytest.mark.parametrize("style", sorted(STYLES.keys() - {*READABLE}))
-def test_other_lists_name_each_image_that_lies_there(set_of_images: Path, tmp_path: Path, style: Any) -> None:
+def test_other_lists_name_each_image_that_exists(set_of_images: Path, tmp_path: Path, style: Any) -> None:
     source = open_source(set_of_images)
     prepare(source, tmp_path / "lists", to="list", options=PrepareOptions(style=style), threads=1)
     images = [path for path in (tmp_path / "lists").rglob("*.JPEG") if path.is_file()]

@@ -27,14 +27,14 @@ def test_a_record_begins_with_label_and_row() -> None:
     assert record == MAGIC + struct.pack("<I", length) + struct.pack("<IfQQ", 0, 1.0, 1, 0) + b"jpeg!" + bytes(3)
 
 
-def test_several_labels_stand_before_the_image() -> None:
+def test_several_labels_precede_the_image() -> None:
     content = content_of([1], several={"train": [[1.0, 0.5, 2.0]]})
     record = b"".join(RecordIO(content).frame(ImageRecord("train", 0, b"jpeg")))
     assert record[8:] == struct.pack("<IfQQ", 3, 0.0, 0, 0) + struct.pack("<3f", 1, 0.5, 2) + b"jpeg"
     assert lst_line(content, "train", 0) == "0\t1.000000\t0.500000\t2.000000\tcat/0.jpg\n"
 
 
-def test_an_image_that_holds_the_magic_word_is_cut_where_that_is_aligned() -> None:
+def test_an_image_that_contains_the_magic_word_is_split_where_it_is_aligned() -> None:
     writer = RecordIO(content_of([1]))
     data = b"0123" + MAGIC + b"45" + MAGIC + b"67"
     record = b"".join(writer.frame(ImageRecord("train", 0, data)))
@@ -47,13 +47,13 @@ def test_a_record_too_large_for_mxnet_is_refused(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TenchError) as error:
         RecordIO(content_of([1])).frame(ImageRecord("train", 0, bytes(77)))
     assert str(error.value) == (
-        "cat/0.jpg: has 77 bytes, but an MXNet record holds less than 101. Store it smaller (--max-side), or "
+        "cat/0.jpg: has 77 bytes, but an MXNet record holds at most 100. Store it smaller (--max-side), or "
         "choose another layout."
     )
     RecordIO(content_of([1])).frame(ImageRecord("train", 0, bytes(76)))
 
 
-def test_index_and_list_are_made_of_what_lies_in_the_file(tmp_path: Path) -> None:
+def test_index_and_list_are_made_from_the_file(tmp_path: Path) -> None:
     writer = RecordIO(content_of([0, 1, 1]))
     order = [2, 0, 1]
     offsets, data = [], b""
@@ -66,7 +66,7 @@ def test_index_and_list_are_made_of_what_lies_in_the_file(tmp_path: Path) -> Non
     assert found["train.lst"] == "2\t1.000000\tcat/2.jpg\n0\t0.000000\tcat/0.jpg\n1\t1.000000\tcat/1.jpg\n"
 
 
-def test_one_file_is_called_after_its_split_and_several_are_numbered() -> None:
+def test_one_file_is_named_after_its_split_and_several_are_numbered() -> None:
     assert RecordIO(content_of([])).file_name("train", 0) == "train.rec"
     several = Content(Classes.of(["a"]), {"val": []}, {"val": []}, shards={"val": 4})
     assert RecordIO(several).file_name("val", 3) == "val-00003-of-00004.rec"

@@ -133,7 +133,7 @@ def test_an_image_without_a_label_has_minus_one_and_no_class() -> None:
     assert "image/class/text" not in found
 
 
-def test_classes_that_are_only_numbers_have_no_synset() -> None:
+def test_classes_that_have_only_numbers_have_no_synset() -> None:
     writer = TFRecord(content_of(Classes.numbered_to(10), ["3/a.jpg"], [3]))
     found = features_of(b"".join(writer.frame(ImageRecord("train", 0, b"x", INFO))))
     assert found["image/class/label"] == [4]
@@ -153,14 +153,14 @@ def test_colours_are_those_of_the_stored_image(mode: str, colours: bytes, channe
     assert (found["image/format"], found["image/height"], found["image/width"]) == ([b"PNG"], [3], [4])
 
 
-def test_file_names_keep_their_folders_where_these_are_not_just_the_class() -> None:
+def test_file_names_keep_folders_that_are_not_just_the_class() -> None:
     names = ["n01440764/a.jpg", "n01440764/b/a.jpg"]
     writer = TFRecord(content_of(WNIDS, names, [0, 0]))
     found = [features_of(b"".join(writer.frame(ImageRecord("train", row, b"x", INFO)))) for row in range(2)]
     assert [features["image/filename"] for features in found] == [[name.encode()] for name in names]
 
 
-def test_files_are_called_as_the_official_readers_expect() -> None:
+def test_files_are_named_as_the_official_readers_expect() -> None:
     writer = TFRecord(content_of(WNIDS, [], []))
     assert writer.file_name("train", 1023) == "train-01023-of-01024"
     assert writer.file_name("val", 0) == "validation-00000-of-00128"

@@ -43,7 +43,7 @@ def test_an_image_without_a_label_has_no_cls() -> None:
     assert packed(content_of(["1.jpg"], [-1]), {"1.jpg": b"one"}) == {"1.jpg": b"one"}
 
 
-def test_a_name_with_dots_is_changed_and_kept_in_the_json_of_every_sample() -> None:
+def test_dots_in_a_name_are_replaced_and_every_json_has_the_whole_name() -> None:
     images = {"cat/a.b.jpg": b"1", "cat/a_b.jpg": b"2", "dog/c.jpg": b"3"}
     found = packed(content_of(list(images), [0, 0, 1]), images)
     assert list(found) == [
@@ -55,7 +55,7 @@ def test_a_name_with_dots_is_changed_and_kept_in_the_json_of_every_sample() -> N
     assert json.loads(found["cat/a_b_1.json"]) == {"filename": "cat/a_b.jpg", "label": 0}
 
 
-def test_dots_of_a_folder_stay() -> None:
+def test_dots_in_a_folder_name_are_kept() -> None:
     assert list(packed(content_of(["v1.0/cat/1.jpg"], [0]), {"": b"x"})) == ["v1.0/cat/1.jpg", "v1.0/cat/1.cls"]
 
 
@@ -70,7 +70,7 @@ def test_labels_and_boxes_are_in_the_json() -> None:
     }
 
 
-def test_shards_are_numbered_and_tell_how_many_they_are() -> None:
+def test_shard_names_hold_their_number_and_count() -> None:
     assert WebDataset(content_of([], [])).file_name("train", 2) == "train-00002-of-00003.tar"
 
 
@@ -86,7 +86,7 @@ def test_a_header_is_the_one_that_tarfile_writes(name: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 101, "cat/" + "ü" * 60 + ".jpg", "a/" * 120 + "1.jpg"])
-def test_a_long_name_is_whole(name: str) -> None:
+def test_a_long_name_is_stored_whole(name: str) -> None:
     archive = io.BytesIO(header(name, 3) + b"abc".ljust(512, b"\0") + bytes(1024))
     with tarfile.open(fileobj=archive) as tar:
         assert tar.getnames() == [name]

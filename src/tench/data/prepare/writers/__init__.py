@@ -1,8 +1,8 @@
-"""The layouts that can be written, one module each. A reader puts up with every form of its layout; a writer has one.
+"""The layouts that can be written, one module each. A reader accepts every form of its layout; a writer has one form.
 
-A writer knows names and bytes, not where images come from. Those of `Shards` put records one after the other into
-files; those of `Trees` give each image a file of its own. What they return depends on their arguments alone, so that
-it can be done by any number of threads, and again after a crash, with the same bytes.
+A writer knows names and bytes, not where images come from. `Shards` store many records in each file; `Trees` store each
+image in its own file. What writers return depends only on their arguments, so any number of threads, and a process that
+resumes after a crash, write the same bytes.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ from tench.data.images.image import ImageInfo
 from tench.data.table import Classes
 
 VAL_WORDS = {"train": "train", "val": "validation", "test": "test"}
-"""How TensorFlow's programs call the splits."""
+"""The names of the splits in TensorFlow's programs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Content:
     """The content to write, by split; a row is an image's number in its split, in key order.
 
-    names: of the images, with the suffixes of their formats; where a class is more than a number they begin with it.
-    labels: class indices, -1 where there is none. several: all labels of each image, of the splits that have several.
-    shards: how many files.
+    names: of the images, with the suffixes of their formats; they begin with the class if classes have names. labels:
+    class indices, -1 for none. several: all labels of each image, for splits whose images have several. shards: the
+    number of files.
     """
 
     classes: Classes
@@ -35,9 +35,9 @@ class Content:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """An image on its way into a shard: its file's bytes. info: what its header says, where the writer needs that.
+    """An image to be written into a shard. data: the bytes of its file. info: its header, if the writer needs it.
 
-    boxes: xmin, ymin, xmax, ymax each, in 0..1; None where none were read.
+    boxes: xmin, ymin, xmax, ymax each, in 0..1; None if none were read.
     """
 
     split: str
@@ -58,10 +58,10 @@ class Shards(Protocol):
         """The name of a shard, counted from 0."""
 
     def frame(self, record: ImageRecord) -> Sequence[bytes]:
-        """The bytes that hold a record, in several buffers so that the image's need not be copied."""
+        """The bytes of a record, in several buffers so that the image's bytes are not copied."""
 
     def files_beside(self) -> Mapping[str, str]:
-        """Small text files to lie beside the shards, by name."""
+        """Small text files to write beside the shards, by name."""
 
 
 class Trees(Protocol):

@@ -1,7 +1,7 @@
 """Class folders, `train/CLASS/FILE`, as torchvision's ImageFolder and most programs read them.
 
-Images without labels lie in `SPLIT/images`. The order and the names of the classes are in `classes.txt`, which other
-programs need not know: they sort the folders.
+Images without labels go into `SPLIT/images`. `classes.txt` holds the order and the names of the classes; other programs
+do without it and sort the folders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ class FolderWriter:
         return text_of(self._content.classes) or numbered_classes(self._content)
 
     def folders(self) -> Sequence[str]:
-        defining = next(iter(self._content.names))  # whose folders are the classes for a reader
+        defining = next(iter(self._content.names))  # readers take the classes from the folders of the first split
         return [f"{defining}/{class_id}" for class_id in self._content.classes.ids]
 
 
 def numbered_classes(content: Content) -> Mapping[str, str]:
-    """A list of classes that are only numbers: as folders, 10 would come before 2."""
+    """A list of classes that have only numbers. Without it, readers sort folder 10 before folder 2."""
     return {"classes.txt": "".join(f"{number}\t{number}\n" for number in range(len(content.classes)))}

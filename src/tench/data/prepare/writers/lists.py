@@ -5,12 +5,12 @@
     nnabla      train_label, val_label              n01440764/n01440764_10026.JPEG 0      label_wordnetid.csv
     mxnet       train.lst, val.lst                  17<TAB>0.000000<TAB>train/n01440764/n01440764_10026.JPEG
     apm5        data/train_label.txt, ...           n01440764/n01440764_10026.JPEG 448    data/label_to_content.json
-    tensorflow  synset_labels.txt                   n01440764, a line for each image of validation, which lie flat
+    tensorflow  synset_labels.txt                   n01440764, a line per validation image; these are in one folder
     kaggle      ILSVRC/ImageSets/CLS-LOC/, LOC_*    n01440764/n01440764_10026 1           LOC_synset_mapping.txt
 
-Paths are relative to the images of the split (-T and -V of NNabla, the root folders of Caffe), of plain and mxnet to
-the destination. Apm5 numbers ImageNet's classes in the order of the development kit, from 0; all others as they are
-sorted. Kaggle's solution names the class of each val image, without boxes.
+Paths are relative to the images of the split (NNabla's -T and -V, Caffe's root folders); in plain and mxnet, to the
+destination. apm5 numbers ImageNet's classes from 0 in the order of the development kit, all others in sorted order.
+Kaggle's solution file names the class of each val image, without boxes.
 """
 
 import csv
@@ -132,7 +132,7 @@ def _kaggle(content: Content) -> Texts:
 
 
 def _pairs(content: Content, between: str) -> str:
-    """Each class's id and name, a line each."""
+    """A line for each class with its id and name."""
     pairs = zip(content.classes.ids, content.classes.names, strict=True)
     return "".join(f"{class_id}{between}{' '.join(name.split())}\n" for class_id, name in pairs)
 
@@ -148,7 +148,7 @@ STYLES: Mapping[str, Callable[[Content], Texts]] = {
 }
 """What each style writes, by file name."""
 READABLE = ("plain", "caffe", "nnabla", "mxnet")
-"""The styles that `open_source` reads whatever the images are called."""
+"""The styles that `open_source` reads regardless of the images' names."""
 
 
 def _base(name: str) -> str:
@@ -160,6 +160,6 @@ def _check_kaggle(content: Content) -> None:
         for name in names:
             if not name.endswith(".JPEG"):
                 raise UsageError(
-                    f"Kaggle's lists omit the suffix .JPEG, so every image must have it; {split}/{name} has "
+                    f"Kaggle's lists omit the suffix .JPEG, so every image must have it, but {split}/{name} has "
                     "another. Choose another --style."
                 )

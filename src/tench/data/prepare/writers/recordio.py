@@ -1,7 +1,7 @@
 """MXNet's record files: `train.rec` with `train.idx` and `train.lst`, as im2rec.py leaves them.
 
-An image's id is its row in the order of keys, whatever the order of the records. An image with several labels has them
-all. Where its bytes contain the word that begins a record, at a multiple of 4, the record is cut there into parts.
+An image's id is its row in key order, whatever the order of the records. An image with several labels keeps all of
+them. If its bytes contain the word that begins a record, at a multiple of 4, the record is split there into parts.
 Source: src/recordio.cc of dmlc-core; python/mxnet/recordio.py and tools/im2rec.py of MXNet.
 """
 
@@ -23,7 +23,7 @@ _MAGIC_WORD = int.from_bytes(MAGIC, "little")
 
 
 class RecordIO:
-    """One file per split, or several; `.idx` and `.lst` are made from what was written."""
+    """One file per split, or several; `.idx` and `.lst` are made from the finished file."""
 
     needs_info = False
     end = b""
@@ -45,10 +45,10 @@ class RecordIO:
         size = len(head) + len(record.data)
         if size > _MAX_RECORD_BYTES:
             raise TenchError(
-                f"{content.names[split][row]}: has {len(record.data):,} bytes, but an MXNet record holds less than "
-                f"{_MAX_RECORD_BYTES + 1:,}. Store it smaller (--max-side), or choose another layout."
+                f"{content.names[split][row]}: has {len(record.data):,} bytes, but an MXNet record holds at most "
+                f"{_MAX_RECORD_BYTES:,}. Store it smaller (--max-side), or choose another layout."
             )
-        # Only at multiples of 4 does it count, and the head ends at one. `in` would take ten times as long or more.
+        # The word counts only at multiples of 4, and the head ends at one. `in` takes at least ten times as long.
         words = np.frombuffer(record.data, "<u4", len(record.data) // 4)
         if MAGIC in head or (words == _MAGIC_WORD).any():
             return frames(head + record.data)
@@ -58,7 +58,7 @@ class RecordIO:
         return text_of(self._content.classes)
 
     def index_of(self, dest: Path, file: str, split: str) -> Mapping[str, str]:
-        """The `.idx` and the `.lst` of a file, by name, from the records that lie in it."""
+        """The `.idx` and the `.lst` of a file, by name, made from the records in it."""
         stem = file.removesuffix(".rec")
         records = scan(open_tree(dest / file, dest), file)
         rows = records.image_id.tolist()
@@ -73,7 +73,7 @@ def lst_line(content: Content, split: str, row: int, folder: str = "") -> str:
 
 
 def frames(payload: bytes) -> list[bytes]:
-    """The frames of a record; where it contains the magic word at a multiple of 4, that is taken out and it is cut."""
+    """The frames of a record: it is split at each magic word at a multiple of 4, and the word itself is dropped."""
     cuts = []
     at = payload.find(MAGIC)
     while at >= 0:

@@ -1,11 +1,11 @@
-"""TFRecord files with the fifteen keys of Slim, which hold those of the official converter too: for all readers.
+"""TFRecord files with the fifteen keys of Slim, which include those of the official converter: for all readers.
 
     train-00000-of-01024, validation-00000-of-00128; labels.txt, in which 0 is the background
 
-Labels count from 1, and -1 stands for none. `image/class/synset` has the class id, where classes are more than numbers;
-`image/class/text` its name for people. Colours, channels and format are those of the stored image, which the original
-converters call RGB, 3 and JPEG throughout. Images without boxes have empty lists of them. The image comes last in a
-record, so that a reader that wants all but it reads one block.
+Labels count from 1; -1 means none. `image/class/synset` holds the class id, if classes have names; `image/class/text`
+its name for people. Colours, channels and format are those of the stored image; the original converters always write
+RGB, 3 and JPEG. Images without boxes have empty lists. The image comes last in a record, so that a reader that needs
+everything else reads one block.
 Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, research/slim/datasets/
 build_imagenet_data.py; the wire format of Protocol Buffers.
 """
@@ -50,7 +50,7 @@ class TFRecord:
             _entry("image/filename", _BYTES, _texts([name])),
             _of_boxes(record.boxes, label) if record.boxes else _NO_BOXES,
         ]
-        # Of the last entry only what stands before the image: its tags and lengths, from the inside out.
+        # The part of the last entry that precedes the image: its tags and lengths, from the inside out.
         head = b"\x0a" + _varint(len(record.data))
         head = _tag(_BYTES) + _varint(len(head) + len(record.data)) + head
         head = b"\x12" + _varint(len(head) + len(record.data)) + head
@@ -68,7 +68,7 @@ class TFRecord:
         slim = "".join(f"{number}:{name}\n" for number, name in enumerate(names))
         return text_of(classes) | {"labels.txt": slim}
 
-    @functools.cache  # noqa: B019 - a writer lives as long as its process needs it
+    @functools.cache  # noqa: B019 - a writer lives until the end of the command
     def _of_class(self, label: int) -> bytes:
         """The entries that are the same for all images of a class."""
         entries = [_entry("image/class/label", _INTS, _ints([label + 1 if label >= 0 else -1]))]
@@ -82,7 +82,7 @@ class TFRecord:
 
 @functools.lru_cache(2**12)
 def _of_header(info: ImageInfo) -> bytes:
-    """The entries of what an image's header says; most images of a set have one of a few sizes."""
+    """The entries for an image's header. Cached, because most images of a dataset have one of a few sizes."""
     colours, channels = _COLOURS.get(info.mode, (b"RGB", 3))
     return b"".join(
         (
@@ -104,7 +104,7 @@ def _of_boxes(boxes: Sequence[Sequence[float]], label: int) -> bytes:
 
 
 def _file_names(content: Content, split: str) -> Sequence[str]:
-    """File names as the converters write them, without folder, where class and file name together are the key."""
+    """File names without their folder, as the converters write them, if class and file name together make the key."""
     names, classes = content.names[split], content.classes
     bases = [name.rpartition("/")[2] for name in names]
     for name, base, label in zip(names, bases, content.labels[split], strict=True):

@@ -1,9 +1,9 @@
-"""WebDataset shards: plain tars in which neighbouring members of one name are a sample, `cat/7.jpg` beside `cat/7.cls`.
+"""WebDataset shards: plain tars in which neighbouring members of one name make a sample, `cat/7.jpg` and `cat/7.cls`.
 
-A sample's name ends at the first dot of the file name, so other dots become `_`, and names that then meet get a number;
-where that happens, and where images have several labels or boxes, every sample has a `.json` too, with the whole
-name, the labels and the boxes. Headers are those of POSIX ustar, GNU's for long names; owner, time and mode are the
-same for all, so that equal images give equal files. Source: webdataset's tariterators.py; POSIX.1-2008, pax.
+A sample's name ends at the first dot of the file name, so other dots become `_`, and names that then collide get a
+number. If that happens, or if images have several labels or boxes, every sample also has a `.json` with the whole name,
+the labels and the boxes. Headers are POSIX ustar, or GNU for long names; owner, time and mode are constant, so that
+equal images give equal files. Source: webdataset's tariterators.py; POSIX.1-2008, pax.
 """
 
 import functools
@@ -17,11 +17,11 @@ from tench.data.prepare.writers import Content, ImageRecord
 
 _ZEROS = bytes(BLOCK)
 _MAX_NAME_BYTES = 100
-"""Of a name that a plain header holds."""
+"""The longest name that a plain header holds."""
 
 
 class WebDataset:
-    """Samples of an image, its `.cls` where it has a label, and where there is more to say its `.json`."""
+    """Samples of an image, its `.cls` if it has a label, and if there is more to store, its `.json`."""
 
     needs_info = False
     end = bytes(2 * BLOCK)
@@ -52,7 +52,7 @@ class WebDataset:
             if record.boxes is not None:
                 described["boxes"] = [list(box) for box in record.boxes]
             after += _member(f"{sample}.json", json.dumps(described).encode())
-        # Three buffers: for each more the kernel takes longer than it takes to join them here.
+        # Three buffers: each further one costs the kernel more time than joining them here.
         return header(sample + name[name.rfind(".") :], len(record.data)), record.data, b"".join(after)
 
     def files_beside(self) -> Mapping[str, str]:
@@ -80,7 +80,7 @@ def header(name: str, size: int) -> bytes:
 
 @functools.cache
 def _fields() -> tuple[bytes, bytes, int]:
-    """The fields between name and size, those after the checksum, and the sum of what is the same in every header."""
+    """The fields between name and size, those after the checksum, and the sum of all constant bytes of a header."""
     between = b"0000644\0" + b"0000000\0" * 2
     after = (b"0" + bytes(100) + b"ustar\0" + b"00").ljust(BLOCK - 156, b"\0")
     time_and_checksum = b"0" * 11 + b"\0" + b" " * 8
@@ -88,7 +88,7 @@ def _fields() -> tuple[bytes, bytes, int]:
 
 
 def _samples(names: Sequence[str]) -> list[str]:
-    """The samples' names, each different: without suffix, and without other dots in the file's name."""
+    """A unique sample name for each image: without its suffix, and with other dots in the file name replaced."""
     samples = []
     for name in names:
         slash = name.rfind("/") + 1
