@@ -216,7 +216,7 @@ def test_what_is_filled_with_the_mean_of_a_bgr_network_has_that_colour_in_rgb() 
 
 
 def test_values_that_do_not_go_with_what_auto_became_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"input\.eval_resize is 4, but should be image_size \(8\) or more"):
+    with pytest.raises(UsageError, match=r"input\.eval_resize must be at least image_size \(8\), or auto, got 4\."):
         resolve(Recipe().replace(eval_resize=4), train_of("digits"), CPU)
 
 
