@@ -706,13 +706,12 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monk
 
 
 @pytest.fixture
-def damaged(photo_folder: Path, tmp_path: Path) -> Path:
-    """Real photographs; one of train and one of val are cut off."""
-    shutil.copytree(photo_folder, tmp_path / "photos")
+def damaged(photos: Path) -> Path:
+    """Real photographs; one of train and one of val are truncated."""
     for name in ("train/roof/3.jpg", "val/water/6.jpg"):
-        path = tmp_path / "photos" / name
+        path = photos / name
         path.write_bytes(path.read_bytes()[:-400])
-    return tmp_path / "photos"
+    return photos
 
 
 PHOTOS = SMALL.replace(image_size=16, epochs=1, batch_size=4)
