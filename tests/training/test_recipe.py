@@ -19,7 +19,14 @@ from tench.training import recipe as recipe_module
 from tench.training.duration import Duration
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
-from tench.training.recipe_file import checked, from_plain, load_recipe, packaged_recipes
+from tench.training.recipe_file import (
+    as_recipe,
+    checked,
+    from_plain,
+    load_recipe,
+    packaged_recipes,
+    with_sizes_in_proportion,
+)
 
 SECTIONS = ["source", "model", "input", "augment", "mix", "optimizer", "schedule", "average", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -325,7 +332,10 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
         {"freeze_from": "soon"},
         'optimizer.freeze_from must be a duration such as "5 epochs", "500 steps" or "10 %", got \'soon\'.',
     ),
-    ({"image_size": 32, "eval_resize": 31}, "input.eval_resize must be at least image_size (32), or auto, got 31."),
+    (
+        {"image_size": 32, "eval_resize": 31},
+        "input.eval_resize must be at least image_size (32) and below twice that, or auto, got 31.",
+    ),
     (
         {"color_jitter": (0.4, -0.1, 0.0, 0.0)},
         "augment.color_jitter must be 4 numbers, at least 0, the last at least 0 and at most 0.5, got (0.4, "
@@ -537,3 +547,105 @@ def test_a_recipe_of_many_megabytes_or_a_pipe_is_refused(tmp_path: Path) -> None
     path.write_bytes(b"#" * 2_000_000)
     with pytest.raises(UsageError, match="has 2,000,000 bytes, but a recipe has at most 1,048,576"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("word", "compiled", "nesterov"),
+    [("on", "on", True), ("off", "off", False), ("'on'", "on", True), ('"off"', "off", False)],
+)
+def test_on_and_off_are_words_or_booleans_as_the_field_wants(
+    tmp_path: Path, word: str, compiled: str, nesterov: bool
+) -> None:
+    recipe = load_recipe(written(tmp_path, f"training: {{compile: {word}}}\noptimizer: {{nesterov: {word}}}"))
+    assert recipe.training.compile == compiled
+    assert recipe.optimizer.nesterov is nesterov
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("yes", True), ("No", False), ("OFF", False), ("true", True), ("False", False), ("TRUE", True)]
+)
+def test_every_boolean_of_yaml_is_one_in_a_recipe(tmp_path: Path, word: str, value: bool) -> None:
+    assert load_recipe(written(tmp_path, f"training: {{drop_last: {word}}}")).training.drop_last is value
+
+
+def test_a_number_is_a_word_if_the_field_takes_only_that_word(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "input: {mxnet_level: 2}")).input.mxnet_level == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line", "first"),
+    [
+        ("training: {epochs: 1}\n\ntraining: {epochs: 2}\n", "training", 3, 1),
+        ("optimizer:\n  lr: 0.1\n  nesterov: true\n  'lr': 0.2\n", "lr", 4, 2),
+        ("optimizer: {lr: 0.1, lr: 0.2}", "lr", 1, 1),
+        ("like: digits\nlike: step90\n", "like", 2, 1),
+        ("input:\n  mean: [{a: 1, b: 2, a: 3}]\n", "a", 2, 2),
+    ],
+)
+def test_a_repeated_key_is_an_error_at_every_level(tmp_path: Path, text: str, key: str, line: int, first: int) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        load_recipe(path)
+    assert str(refused.value) == (
+        f"{path}, line {line}: the key '{key}' is repeated; it is also in line {first}. Remove one of them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "given", "sizes"),
+    [
+        ("pytorch-examples", {"image_size": 64}, {"eval_resize": 73}),
+        ("pytorch-examples", {"image_size": 448}, {"eval_resize": 512}),
+        ("pytorch-examples", {"image_size": 64, "eval_resize": 64}, {"eval_resize": 64}),
+        ("pytorch-examples", {"image_size": 224}, {"eval_resize": 256}),
+        ("timm-a3", {"image_size": 112}, {"eval_resize": 118, "train_size": 80}),
+        ("ffcv-16", {"image_size": 128}, {"eval_resize": 146, "train_size": 96, "ramp_from": 80}),
+        ("apm5", {"image_size": 112}, {"eval_resize": 128, "short_side": (128, 192)}),
+        ("digits", {"image_size": 16}, {"eval_resize": 16, "train_size": "auto", "short_side": (256, 480)}),
+    ],
+)
+def test_the_sizes_of_a_recipe_follow_another_image_size(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, base: str, given: dict[str, int], sizes: dict[str, Any]
+) -> None:
+    of_base = load_recipe(base)
+    overridden = with_sizes_in_proportion(of_base.replace(**given), of_base, given)
+    assert {name: getattr(overridden.input, name) for name in sizes} == sizes
+    caplog.set_level("INFO", "tench")
+    in_file = load_recipe(written(tmp_path, yaml.safe_dump({"like": base, "input": given})))
+    assert in_file == overridden
+    changed = any(getattr(of_base.input, name) != value for name, value in sizes.items() if name not in given)
+    assert any(message.startswith("Note: image_size is ") for message in caplog.messages) == changed
+
+
+def test_the_sizes_that_change_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    base = load_recipe("ffcv-16")
+    caplog.set_level("INFO", "tench")
+    with_sizes_in_proportion(base.replace(image_size=128), base, ["image_size"])
+    assert caplog.messages == [
+        "Note: image_size is 128 instead of 256: eval_resize 293 becomes 146, train_size 192 becomes 96, ramp_from 160 "
+        "becomes 80."
+    ]
+
+
+def test_a_resize_of_which_the_network_would_see_a_small_part_is_refused() -> None:
+    with pytest.raises(UsageError) as refused:
+        validate(load_recipe("pytorch-examples").replace(image_size=64))
+    assert str(refused.value) == (
+        "recipe: input.eval_resize must be at least image_size (64) and below twice that, or auto, got 256."
+    )
+
+
+def test_a_recipe_is_taken_as_an_object_a_name_or_a_path(tmp_path: Path) -> None:
+    path = written(tmp_path, "training: {epochs: 7}")
+    assert as_recipe(Recipe()) == Recipe()
+    assert as_recipe("digits") == load_recipe("digits")
+    assert as_recipe(path) == as_recipe(Path(path)) == Recipe().replace(epochs=7)
+
+
+@pytest.mark.parametrize("value", [3, {"epochs": 3}, b"digits", ["digits"]])
+def test_what_is_neither_a_recipe_nor_its_name_is_a_usage_error(value: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        as_recipe(value)
+    assert str(refused.value) == (
+        f"recipe must be a tench.Recipe, the name of a packaged recipe or the path of a YAML file, got {value!r}."
+    )

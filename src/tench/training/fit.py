@@ -38,7 +38,7 @@ from tench.training.plan import (
     whiten,
 )
 from tench.training.recipe import Recipe, Resolved
-from tench.training.recipe_file import checked, load_recipe, load_resolved
+from tench.training.recipe_file import as_recipe, checked, load_recipe, load_resolved
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
 from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
@@ -60,22 +60,22 @@ def fit(
     source: Source | None = None,
     *,
     val: str | Path | None = None,
-    recipe: Recipe | None = None,
+    recipe: Recipe | str | Path | None = None,
     run: str | Path | None = None,
     options: TrainOptions | None = None,
 ) -> Run:
     """Train a classifier on a source; return its run directory.
 
     source: a path or name, or several that make one set; None means the digits, or what the run in `run` was begun
-    with. val: another source to validate on. recipe: None means `digits` for the digits, the run's own for a run
-    already begun, else the defaults. run: a directory, or None for a new one under runs/. A run already begun there is
+    with. val: another source to validate on. recipe: a Recipe, the name of
+    a packaged one or the path of a YAML file; None means `digits` for the digits, the run's own for a run already
+    begun, else the defaults. run: a directory, or None for a new one under runs/. A run already begun there is
     continued; when it is finished nothing happens. Raises UsageError when it was begun with another recipe or dataset,
     TenchError when the data or the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
     """
     options = options or TrainOptions()
     begun = None if run is None else remembered_data(run)
-    if recipe is None:
-        recipe = default_recipe(run, source)
+    recipe = default_recipe(run, source) if recipe is None else as_recipe(recipe)
     if source is None:
         source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
     if isinstance(source, Dataset) and recipe.source == NO_OPTIONS:

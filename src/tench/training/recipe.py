@@ -137,8 +137,8 @@ class Input:
     std: Annotated[tuple[Annotated[float, Bounds(at_least=1e-6, at_most=1_000_000)], ...], Channels] | Auto = "auto"
     """Pixels are then divided by this, one per channel. auto: 0.229 0.224 0.225, ImageNet's."""
     channel_order: Literal["rgb", "bgr"] | Auto = "auto"
-    """Order of the channels that the network sees, and of mean and std. auto: bgr for networks with bgr in their name,
-    else rgb."""
+    """Order of the channels that the network sees, and of mean and std. auto: that of the weights; bgr if the name of
+    the network or of the weights says so, and mean and std, given as RGB, are reversed; else rgb."""
     test_time: TestTime = "none"
     """Evaluation: views whose predictions are averaged. mirror: the image and its mirror; mirror-shift: half of the
     result is mirror, the other half mirror of the image shifted by one pixel either way; ten-crop: the corners and the

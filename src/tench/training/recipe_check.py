@@ -118,8 +118,9 @@ def _sizes(view: Input) -> Iterator[Check]:
     if view.image_size != "auto" and view.eval_resize != "auto":
         enough = view.eval_resize > view.image_size or view.test_time != "ten-crop"
         yield enough, "input.eval_resize", view.eval_resize, f"above image_size ({view.image_size}) for ten crops"
-        fits = view.eval_resize >= view.image_size
-        yield fits, "input.eval_resize", view.eval_resize, f"at least image_size ({view.image_size}), or auto"
+        fits = view.image_size <= view.eval_resize < 2 * view.image_size
+        expected = f"at least image_size ({view.image_size}) and below twice that, or auto"
+        yield fits, "input.eval_resize", view.eval_resize, expected
 
 
 def _is_finite(value: Any) -> bool:
