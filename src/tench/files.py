@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -55,16 +56,47 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on success flush it and rename it into place, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Give a temporary path beside `path` to write to; on success flush it and rename it into place, else remove it.
+
+    Raises TenchError naming `path` if the disk is full.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with full_disk_names(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_names(path: str | Path) -> Iterator[None]:
+    """Turn the error of a full disk, raised while a file is written in this block, into a TenchError naming it."""
     try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        if isinstance(error, TenchError) or not (reason := _full_disk(error)):
+            raise
+        raise TenchError(
+            f"{path}: cannot be written: {reason}. Free some space, or use a larger disk, then run the command again."
+        ) from error
+
+
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "it is too large"}
+_SAYS_FULL = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)|file write failed")
+"""How safetensors, torch and HDF5 say it, whose errors carry no errno."""
+
+
+def _full_disk(error: BaseException) -> str | None:
+    """Why a disk takes no more, if that is what the error says."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _FULL[error.errno]
+    if not (found := _SAYS_FULL.search(str(error))):
+        return None
+    return _FULL[errno.EDQUOT] if "uota" in found[0] or found[1] == "122" else _FULL[errno.ENOSPC]
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
@@ -82,6 +114,22 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file, complete or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def user_path(path: str | Path) -> Path:
+    """A path that the user gave, with a leading ~ replaced by the home folder: a shell leaves that of --run=~/x alone.
+
+    Raises UsageError if the home folder is unknown.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: the home folder is unknown ({error}). Write the path without ~.") from error
+
+
+def shell_command(*words: object) -> str:
+    """A command to be copied into a shell, quoted where a word needs it."""
+    return shlex.join(map(str, words))
 
 
 def require_place(path: str | Path, what: str) -> None:

@@ -25,9 +25,11 @@ from tench.input.views import EvalView, PadCrop, View
 from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
+from tench.models.own_network import is_own
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
+from tench.training.loss import Loss
 from tench.training.network import network_options
 from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe
 from tench.training.recipe_check import validate
@@ -166,7 +168,7 @@ def _first(*values: Any) -> Any:
 
 def _size_for(arch: str, sensed: int, channels: int) -> int:
     """The size of small images, or if the network cannot take that, the larger one that it is made for."""
-    if sensed > SMALL_PIXELS:
+    if sensed > SMALL_PIXELS or is_own(arch):
         return sensed
     try:
         stem_note(arch, num_classes=2, image_size=sensed, channels=channels)
@@ -213,8 +215,8 @@ def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
     return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
 
 
-def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, steps: int) -> Recipe:
-    """The recipe with compile decided: on where it is tried here and pays within so many steps."""
+def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, steps: int, loss_of: Loss) -> Recipe:
+    """The recipe with compile decided: on if a trial here shows that it saves time within that many steps."""
     if recipe.training.compile != "auto":
         return recipe
     if recipe.training.recompute:  # torch.compile does not know how batch norms are kept from counting twice
@@ -226,7 +228,7 @@ def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, ste
 
     def work(network: nn.Module, images: torch.Tensor) -> None:
         labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-        loss, _ = forward_loss(network.train(), images, labels, recipe.training)
+        loss, _ = forward_loss(network.train(), images, labels, recipe.training.precision, loss_of)
         torch.autograd.backward(loss)
         network.zero_grad()
         loss.item()  # the clock is read when the device is done

@@ -28,7 +28,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "auto"
-    """Network, by the name `tench models` lists it under. auto: that of the weights, or resnet18."""
+    """Network, by the name `tench models` lists it under, or package.module:function of your own, called with
+    num_classes, and image_size and channels if it takes them. auto: that of the weights, or resnet18."""
     weights: str = ""
     """Begin with these weights (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. What is auto in input comes
     with them; the head is made anew where the classes differ. Empty: drawn. needed: a recipe for fine-tuning, which
@@ -123,8 +124,9 @@ class Input:
 class Augment:
     policy: str = "none"
     """Operations at random on each training image, after its cut: none, randaugment-N-M (N operations of magnitude M
-    of 30), trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, or timm's form of
-    RandAugment, such as rand-m9-n2-mstd0.5-inc1."""
+    of 30), trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, timm's form of
+    RandAugment, such as rand-m9-n2-mstd0.5-inc1, or package.module:function of your own, called with the image (H, W,
+    C) uint8 and a numpy generator."""
     policy_filter: Literal["nearest", "bilinear"] = "nearest"
     """Filter of the policy's shears and turns: nearest as in torchvision's classes, bilinear as in its training script.
     timm's form always takes bilinear and bicubic at random."""
@@ -135,6 +137,10 @@ class Augment:
     """Standard deviation of AlexNet's colour noise along ImageNet's principal components (0.1 there); 0: none."""
     cutout: int = 0
     """Side of a square, pixels, that is filled with the mean at a random place of each training image; 0: none."""
+
+    augment_batch: str = "none"
+    """A function of your own, package.module:function, called last with each batch on the device: normalised images (B,
+    C, H, W) float32 and targets; returns both."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -270,8 +276,9 @@ class Training:
     accumulate: int = 1
     """The batch goes through the network in so many parts, one after the other, for one update: less memory; batch
     norms see the parts."""
-    loss: Literal["cross-entropy", "bce"] = "cross-entropy"
-    """bce: binary cross-entropy of each class by itself, averaged over classes too (arXiv:2110.00476)."""
+    loss: str = "cross-entropy"
+    """cross-entropy; bce: binary cross-entropy of each class by itself, averaged over classes too (arXiv:2110.00476);
+    or package.module:function of your own, called with logits (B, K) and targets."""
     bce_threshold: float = 0.0
     """bce: targets above it count as 1, others as 0. 0: as they are."""
     label_smoothing: float = 0.0

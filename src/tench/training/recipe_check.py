@@ -7,6 +7,7 @@ from typing import Any
 from tench.errors import UsageError
 from tench.input.augment import named_policy
 from tench.input.mxnet_augment import mxnet_augment
+from tench.own_code import names_code
 from tench.training.duration import Duration
 from tench.training.recipe import Input, Mix, Optimizer, Recipe
 
@@ -31,6 +32,18 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
             "training.accumulate",
             training.accumulate,
             "1 to the batch size",
+        ),
+        (
+            training.loss in ("cross-entropy", "bce") or names_code(training.loss),
+            "training.loss",
+            training.loss,
+            "cross-entropy, bce, or package.module:function",
+        ),
+        (
+            augment.augment_batch == "none" or names_code(augment.augment_batch),
+            "augment.augment_batch",
+            augment.augment_batch,
+            "none, or package.module:function",
         ),
         (0 <= training.bce_threshold < 1, "training.bce_threshold", training.bce_threshold, "0 (none) to below 1"),
         (model.dropout == "own" or 0 <= model.dropout < 1, "model.dropout", model.dropout, "0 to below 1, or own"),
@@ -187,7 +200,8 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         if not holds:
             raise UsageError(f"{where}: {name} is {value}, but should be {expected}.")
     try:
-        named_policy(augment.policy)
+        if not names_code(augment.policy):
+            named_policy(augment.policy)
     except UsageError as error:
         raise UsageError(f"{where}: augment.policy is {error}") from error
     if view.train_view == "mxnet":
@@ -227,6 +241,12 @@ def _together(recipe: Recipe) -> Iterator[Check]:
     )
     logs = optimizer.optimizer != "lamb" or min(optimizer.betas) > 0
     yield logs, "optimizer.betas", optimizer.betas, "two numbers above 0 to below 1 with lamb"
+    yield (
+        not names_code(training.loss) or not training.label_smoothing,
+        "training.label_smoothing",
+        training.label_smoothing,
+        "0 with a loss of your own",
+    )
     is_bce = training.loss == "bce"
     yield (
         is_bce or not training.bce_threshold,
