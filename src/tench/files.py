@@ -85,18 +85,21 @@ def full_disk_names(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "it is too large"}
-_SAYS_FULL = re.compile(r"No space left on device|Disk quota exceeded|os error (28|122)|file write failed")
-"""How safetensors, torch and HDF5 say it, whose errors carry no errno."""
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be too large",
+}
+_SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device|file write failed")
+"""What the errors of safetensors, HDF5 and torch say, which carry no errno."""
 
 
 def _full_disk(error: BaseException) -> str | None:
     """Why a disk takes no more, if that is what the error says."""
     if isinstance(error, OSError) and error.errno in _FULL:
         return _FULL[error.errno]
-    if not (found := _SAYS_FULL.search(str(error))):
-        return None
-    return _FULL[errno.EDQUOT] if "uota" in found[0] or found[1] == "122" else _FULL[errno.ENOSPC]
+    found = _SAYS_FULL.search(str(error))
+    return _FULL[int(found[1] or errno.ENOSPC)] if found else None
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:

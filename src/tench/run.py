@@ -201,8 +201,12 @@ class Run:
         write_text(self.folder / _TABLE, text.getvalue())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        with complete_file(self.folder / CHECKPOINT) as part:
-            torch.save(state, part)
+        path = self.folder / CHECKPOINT
+        try:
+            with complete_file(path) as part:
+                torch.save(state, part)
+        except RuntimeError as error:
+            raise TenchError(f"{path}: cannot be written ({str(error).splitlines()[0]}).") from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The state of last.ckpt, on the CPU; None before the first one was saved. Raises TenchError if it is lost."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.training.runs import Killed, assert_same_outcome
 from torch import nn
 
@@ -205,4 +206,4 @@ def test_what_was_found_is_written_into_the_recipe_and_kept_when_the_run_goes_on
 def test_what_the_recipe_says_is_not_tried(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "compile_pays", lambda *rest: pytest.fail("nobody asked"))
     recipe = SMALL.replace(compile=value)
-    assert plan.resolve_compile(recipe, nn.Linear(1, 1), CPU, steps=10) == recipe
+    assert plan.resolve_compile(recipe, nn.Linear(1, 1), CPU, steps=10, loss_of=F.cross_entropy) == recipe

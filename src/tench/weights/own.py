@@ -252,11 +252,15 @@ def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     """Write weights and card into a folder, each file complete or not at all; the card last."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {name: _copied(tensor) for name, tensor in module.state_dict().items()}
-    with complete_file(folder / WEIGHTS) as part:
-        save_file(state, part)
+    try:
+        with complete_file(folder / WEIGHTS) as part:
+            save_file(state, part)
+    except SafetensorError as error:
+        raise TenchError(f"{folder / WEIGHTS}: cannot be written ({error}).") from error
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
 
 
