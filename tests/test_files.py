@@ -57,8 +57,8 @@ def test_what_cannot_be_flushed_does_not_appear(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(TenchError) as refused:
         write_text(tmp_path / "file", "text")
     assert str(refused.value) == (
-        f"{tmp_path / 'file'}: cannot be written: the disk is full. Free some space, or use a larger disk, then run the "
-        "command again."
+        f"{tmp_path / 'file'}: cannot be written: the disk is full. Free some space, or use a larger disk, then run "
+        "the command again."
     )
     assert names(tmp_path) == []
 

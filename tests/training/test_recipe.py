@@ -332,7 +332,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
         {"policy": "randaugment"},
         "augment.policy is randaugment: no such augmentation policy. Known: none, "
         "randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, "
-        "rand-mM-nN-mstdS-inc1.",
+        "rand-mM-nN-mstdS-inc1, or package.module:function.",
     ),
     ({"mixup": -0.1}, "mix.mixup is -0.1, but should be 0 or more."),
     ({"mixup": 0.2, "batch_size": 1}, "mix.mixup is 0.2, but should be 0 with a batch of 1."),

@@ -52,16 +52,16 @@ from tench.training.plan import (
     make_card,
     open_batches,
     open_data,
+    own_memory_format,
     per_channel,
     require_parts,
     require_sizes,
     resolve,
-    resolve_compile,
-    resolve_memory_format,
+    try_compile,
     whiten,
 )
-from tench.training.recipe import Recipe
-from tench.training.recipe_file import checked, load_recipe
+from tench.training.recipe import Recipe, Resolved
+from tench.training.recipe_file import checked, load_recipe, load_resolved
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
 from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
@@ -189,7 +189,7 @@ def _still_there(source: str | list[str], run: Path | None) -> str | list[str]:
 
 def _train(
     run: Run,
-    recipe: Recipe,
+    asked: Recipe,
     data: Data,
     device: torch.device,
     options: TrainOptions,
@@ -198,13 +198,14 @@ def _train(
 ) -> None:
     """Set everything up, begin or continue the run, and train the epochs."""
     saved = run.load_checkpoint() if run.exists else None
-    start = starting_weights(recipe.model.weights) if recipe.model.weights and saved is None else None
-    recipe = resolve(recipe, data.train, device, start)
+    start = starting_weights(asked.model.weights) if asked.model.weights and saved is None else None
+    recipe = resolve(asked, data.train, device, start)
     num_classes = len(data.classes)
     own_model = own.model or named_model(recipe, recipe.model.weights, trust_code=options.trust_code)
     torch.manual_seed(recipe.training.seed)
     module = make_network(recipe, num_classes, own_model)
-    recipe = resolve_memory_format(recipe, module)
+    if own_model is not None and asked.training.memory_format == "auto":
+        recipe = recipe.replace(memory_format=own_memory_format(module, recipe))
     require_sizes(module, recipe)
     notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
     card = make_card(recipe, data)
@@ -225,7 +226,8 @@ def _train(
     loss_of = recipe_loss(recipe.training) if own.loss is None else CheckedLoss(own.loss)
     if saved is None:
         _describe(run, recipe, data, card, module, device, notes)
-        recipe = resolve_compile(recipe, module, device, steps, loss_of)
+        if asked.training.compile == "auto":
+            recipe = try_compile(recipe, module, device, steps, loss_of)
     normalise = make_normalise(recipe, device)
     if saved is None and start is None:  # before the state is made: averages start from these filters too
         whiten(module.to(device), data.train, recipe, normalise, options.threads)
@@ -299,9 +301,9 @@ def _train_on(run: Run) -> str:
     return shell_command("tench", "train", "--weights", run.folder.absolute(), "--run", "NEW_RUN")
 
 
-def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
+def _same_run(run: Run, recipe: Recipe, data: Data) -> Resolved:
     """The recipe of a run that has begun. Raises UsageError if the recipe or dataset asked for differs from it."""
-    stored = load_recipe(str(run.folder / RECIPE))
+    stored = load_resolved(run.folder / RECIPE)
     known = dict(stored.leaves())
     differences = [
         f"{name} was {known[name]}, now {value}"
@@ -335,7 +337,7 @@ def _settled(name: str, asked: Any, value: Any, stored: Recipe) -> bool:
 
 
 def _describe(
-    run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.Module, device: torch.device, notes: list[str]
+    run: Run, recipe: Resolved, data: Data, card: ModelCard, module: nn.Module, device: torch.device, notes: list[str]
 ) -> None:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     _log.info("Run: %s", run.folder)

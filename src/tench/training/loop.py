@@ -19,7 +19,7 @@ from tench.training.live import Live
 from tench.training.loss import Loss
 from tench.training.options import TrainOptions
 from tench.training.plan import Batches
-from tench.training.recipe import Recipe
+from tench.training.recipe import Resolved
 from tench.training.schedule import num_epochs, total_steps
 from tench.training.state import State, all_finite
 from tench.training.step import BatchStep, read_totals, train_step
@@ -35,7 +35,7 @@ class Loop:
     """What all epochs share. Whatever changes is in `state`."""
 
     run: Run
-    recipe: Recipe
+    recipe: Resolved
     state: State
     lr_at: Callable[[int], float]
     freeze: Freezing
@@ -108,7 +108,6 @@ class Loop:
     def validate(self, val: Batches) -> Metrics:
         """The metrics of the network that is evaluated: the average if there is one, with test-time augmentation."""
         size, num_images = self.recipe.input.image_size, len(val.table)
-        assert size != "auto"
         network = at_test_time(self.state.evaluated, self.recipe.input.test_time, size=size)
         with self.live.validation(num_images) as counted:
             return measure(network, counted(self._until_stopped(val.batches(epoch=0))), num_images, self.normalise)

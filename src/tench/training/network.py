@@ -7,20 +7,17 @@ from tench.models import create
 from tench.models.initialise import initialise_by
 from tench.models.own_network import OwnNetwork, create_own
 from tench.models.source import ModelOptions
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recompute import recompute_blocks
 
 
-def make_network(recipe: Recipe, num_classes: int, own: OwnNetwork | None = None) -> nn.Module:
-    """The network of a resolved recipe with fresh weights, drawn from torch's global generator.
+def make_network(recipe: Resolved, num_classes: int, own: OwnNetwork | None = None) -> nn.Module:
+    """The network of a recipe with freshly initialised weights, which uses torch's global generator.
 
     own: the user's network, used instead of model.arch. Raises as `create`, `create_own` and `recompute_blocks` do.
     """
-    channels, image_size = recipe.input.channels, recipe.input.image_size
-    assert channels != "auto"
-    assert image_size != "auto"
+    size = {"image_size": recipe.input.image_size, "channels": recipe.input.channels}
     options = network_options(recipe)
-    size = {"image_size": image_size, "channels": channels}
     if own is None:
         network = create(recipe.model.arch, num_classes=num_classes, options=options, **size)
     else:

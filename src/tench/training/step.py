@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tench.errors import TenchError
 from tench.input.loader import Batch
 from tench.training.loss import Loss, recipe_loss
-from tench.training.recipe import Recipe, Training
+from tench.training.recipe import Resolved, Training
 from tench.training.state import State
 from tench.weights.own import Normalise
 
@@ -25,7 +25,7 @@ def train_step(
     state: State,
     batch: Batch,
     lr: float,
-    recipe: Recipe,
+    recipe: Resolved,
     normalise: Normalise,
     augment: BatchStep | None = None,
     loss_of: Loss | None = None,
