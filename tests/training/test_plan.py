@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -137,7 +138,7 @@ def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
 
 def test_no_value_of_a_resolved_recipe_is_auto() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    recipe = try_compile(resolve(Recipe(), train_of("digits"), CPU), network, CPU, steps=10)
+    recipe = try_compile(resolve(Recipe(), train_of("digits"), CPU), network, CPU, steps=10, loss_of=F.cross_entropy)
     assert [name for name, value in recipe.leaves() if value == "auto"] == []
 
 

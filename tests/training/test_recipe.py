@@ -350,9 +350,9 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"cutout": -1}, "augment.cutout must be at least 0 and at most 16,384, got -1."),
     (
         {"policy": "randaugment"},
-        "augment.policy is randaugment: no such augmentation policy. Known: none, randaugment-N-M, "
-        "trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, rand-mM-nN-mstdS-"
-        "inc1.",
+        "augment.policy is randaugment: no such augmentation policy. Known: none, "
+        "randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, "
+        "rand-mM-nN-mstdS-inc1, or package.module:function.",
     ),
     ({"mixup": -0.1}, "mix.mixup must be at least 0, got -0.1."),
     ({"mixup": 0.2, "batch_size": 1}, "mix.mixup must be 0 with a batch_size of 1, got 0.2."),

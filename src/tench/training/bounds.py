@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 import tyro
 
+from tench.own_code import names_code
+
 
 class Rule(Protocol):
     """What a value of a field must satisfy beside its type."""
@@ -65,6 +67,19 @@ class Length:
 
     def __str__(self) -> str:
         return f"{' or '.join(map(str, self.allowed))} numbers"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WordOrCode:
+    """One of some words, or the name of the user's code."""
+
+    words: tuple[str, ...]
+
+    def holds(self, value: str) -> bool:
+        return value in self.words or names_code(value)
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.words)} or package.module:function"
 
 
 Positive = Annotated[float, Bounds(above=0)]

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,9 +28,11 @@ from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
 from tench.models.meta import dry_run
+from tench.models.own_network import is_own
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
+from tench.training.loss import Loss
 from tench.training.network import make_network, network_options
 from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe, Resolved
 from tench.training.recipe_check import validate
@@ -190,7 +192,7 @@ def _first(*values: Any) -> Any:
 
 def _size_for(arch: str, sensed: int, channels: int) -> int:
     """The size of small images, or if the network cannot take that, the larger one that it is made for."""
-    if sensed > SMALL_PIXELS:
+    if sensed > SMALL_PIXELS or is_own(arch):
         return sensed
     try:
         stem_note(arch, num_classes=2, image_size=sensed, channels=channels)
@@ -231,16 +233,36 @@ def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 def _with_memory_format(recipe: Resolved) -> Resolved:
     """The recipe with memory_format nhwc if its network has convolutions, else nchw."""
-
-    def has_convolutions(network: nn.Module, _: torch.Tensor) -> bool:
-        return any(isinstance(part, nn.Conv2d) for part in network.modules())
-
+    if is_own(recipe.model.arch):
+        return recipe  # nchw until the network is made: see own_memory_format
     images = (1, recipe.input.channels, recipe.input.image_size, recipe.input.image_size)
-    found = dry_run(lambda: make_network(recipe, num_classes=2), images, has_convolutions)
+    found = dry_run(lambda: make_network(recipe, num_classes=2), images, lambda network, _: _has_convolutions(network))
     return recipe.replace(memory_format="nhwc" if found else "nchw")
 
 
-def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int) -> Resolved:
+def own_memory_format(module: nn.Module, recipe: Resolved) -> Literal["nhwc", "nchw"]:
+    """nhwc for a network of the user's own that has convolutions and works with it.
+
+    Many do not: `features.view(len(features), -1)` fails on the output of a convolution that is stored as nhwc.
+    """
+    images = torch.zeros(2, recipe.input.channels, recipe.input.image_size, recipe.input.image_size)
+    if not _has_convolutions(module):
+        return "nchw"
+    tried: Any = copy.deepcopy(module).train()
+    tried.to(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            tried(images.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:
+            return "nchw"
+    return "nhwc"
+
+
+def _has_convolutions(network: nn.Module) -> bool:
+    return any(isinstance(part, nn.Conv2d) for part in network.modules())
+
+
+def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int, loss_of: Loss) -> Resolved:
     """The recipe with compile on if a trial shows that compiling pays for itself within the given steps, else off."""
     if recipe.training.recompute:  # torch.compile does not know how batch norms are kept from counting twice
         return recipe
@@ -250,7 +272,7 @@ def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps
 
     def work(network: nn.Module, images: torch.Tensor) -> None:
         labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-        loss, _ = forward_loss(network.train(), images, labels, recipe.training)
+        loss, _ = forward_loss(network.train(), images, labels, recipe.training.precision, loss_of)
         torch.autograd.backward(loss)
         network.zero_grad()
         loss.item()  # the clock is read when the device is done

@@ -25,6 +25,7 @@ from tench.training.bounds import (
     Rising,
     Share,
     ShareBelow1,
+    WordOrCode,
     show_bounds_in_help,
 )
 from tench.training.duration import DurationText, PositiveDuration
@@ -51,7 +52,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "auto"
-    """Network, by a name that `tench models` lists. auto: the network of the weights, or resnet18."""
+    """Network, by a name that `tench models` lists, or a function of your own, package.module:function, called with
+    num_classes, and with image_size and channels if it takes them. auto: the network of the weights, or resnet18."""
     weights: str = ""
     """Weights to start from (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. Every auto of the input
     section takes their value. If the classes differ, the head is reinitialised. Empty: random initialisation. needed:
@@ -156,8 +158,9 @@ class Input:
 class Augment:
     policy: str = "none"
     """Random operations on each training image after its crop: none, randaugment-N-M (N operations of magnitude M of
-    30), trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, or timm's form of
-    RandAugment, such as rand-m9-n2-mstd0.5-inc1."""
+    30), trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, timm's form of RandAugment,
+    such as rand-m9-n2-mstd0.5-inc1, or a function of your own, package.module:function, called with the image (H, W, C)
+    uint8 and a numpy generator."""
     policy_filter: Literal["nearest", "bilinear"] = "nearest"
     """Filter of the policy's shears and rotations: nearest as in torchvision's classes, bilinear as in its training
     script. timm's form always picks bilinear or bicubic at random."""
@@ -168,6 +171,9 @@ class Augment:
     """Standard deviation of AlexNet's colour noise along ImageNet's principal components (0.1 there). 0: none."""
     cutout: Annotated[int, Bounds(at_least=0, at_most=16_384)] = 0
     """Side of a square, pixels, that is filled with the mean at a random place of each training image. 0: none."""
+    augment_batch: Annotated[str, WordOrCode(("none",))] = "none"
+    """A function of your own, package.module:function, called last with each batch on the device: normalised images (B,
+    C, H, W) float32 and targets; returns both."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -304,8 +310,9 @@ class Training:
     accumulate: Count = 1
     """Parts in which a batch goes through the network, one after the other, for one update: less memory, but batch
     norms see only a part at a time. At most batch_size."""
-    loss: Literal["cross-entropy", "bce"] = "cross-entropy"
-    """bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476)."""
+    loss: Annotated[str, WordOrCode(("cross-entropy", "bce"))] = "cross-entropy"
+    """bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476). Or a
+    function of your own, package.module:function, called with logits (B, K) and targets."""
     bce_threshold: ShareBelow1 = 0.0
     """bce: targets above it count as 1, others as 0. 0: use the targets unchanged."""
     label_smoothing: ShareBelow1 = 0.0

@@ -10,6 +10,7 @@ from typing import Any
 from tench.errors import UsageError
 from tench.input.augment import named_policy
 from tench.input.mxnet_augment import mxnet_augment
+from tench.own_code import names_code
 from tench.plain import shown
 from tench.training.bounds import broken, describe
 from tench.training.recipe import SECTIONS, Input, Optimizer, Recipe
@@ -25,7 +26,8 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         if not holds:
             raise UsageError(f"{where}: {name} must be {expected}, got {shown(value)}.")
     try:
-        named_policy(recipe.augment.policy)
+        if not names_code(recipe.augment.policy):
+            named_policy(recipe.augment.policy)
     except UsageError as error:
         raise UsageError(f"{where}: augment.policy is {error}") from error
     if recipe.input.train_view == "mxnet":
@@ -87,6 +89,8 @@ def _together(recipe: Recipe) -> Iterator[Check]:
     logs = optimizer.optimizer != "lamb" or min(optimizer.betas) > 0
     yield logs, "optimizer.betas", optimizer.betas, "2 numbers, each above 0, with lamb"
     yield schedule.final_lr <= optimizer.lr, "schedule.final_lr", schedule.final_lr, f"at most lr ({optimizer.lr})"
+    smoothed = names_code(training.loss) and training.label_smoothing > 0
+    yield not smoothed, "training.label_smoothing", training.label_smoothing, "0 with a loss of your own"
     is_bce = training.loss == "bce"
     yield is_bce or not training.bce_threshold, "training.bce_threshold", training.bce_threshold, "0 unless loss is bce"
     both = training.compile == "on" and training.recompute
