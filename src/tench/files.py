@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -54,16 +55,50 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it.
+
+    Raises TenchError naming `path` if the disk is full.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with full_disk_names(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_names(path: str | Path) -> Iterator[None]:
+    """Turn the error of a full disk, raised while a file is written in this block, into a TenchError naming it."""
     try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        if isinstance(error, TenchError) or not (reason := _full_disk(error)):
+            raise
+        raise TenchError(
+            f"{path}: cannot be written: {reason}. Free some space, or use a larger disk, then run the command again."
+        ) from error
+
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be too large",
+}
+_SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device|file write failed")
+"""What the errors of safetensors, HDF5 and torch say, which carry no errno."""
+
+
+def _full_disk(error: BaseException) -> str | None:
+    """Why a disk takes no more, if that is what the error says."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _FULL[error.errno]
+    found = _SAYS_FULL.search(str(error))
+    return _FULL[int(found[1] or errno.ENOSPC)] if found else None
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
@@ -81,6 +116,22 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, complete or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def user_path(path: str | Path) -> Path:
+    """A path that the user gave, with a leading ~ replaced by the home folder: a shell leaves that of --run=~/x alone.
+
+    Raises UsageError if the home folder is unknown.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: the home folder is unknown ({error}). Write the path without ~.") from error
+
+
+def shell_command(*words: object) -> str:
+    """A command to be copied into a shell, quoted where a word needs it."""
+    return shlex.join(map(str, words))
 
 
 def require_place(path: str | Path, what: str) -> None:
