@@ -204,7 +204,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": 0}, "training.batch_size is 0, but should be 1 or more."),
     ({"label_smoothing": 1.0}, "training.label_smoothing is 1.0, but should be 0 to below 1."),
     ({"label_smoothing": -0.1}, "training.label_smoothing is -0.1, but should be 0 to below 1."),
-    ({"seed": -1}, "training.seed is -1, but should be 0 or more."),
+    ({"seed": -1}, "training.seed is -1, but should be 0 to 9,223,372,036,854,775,807."),
     ({"lr": 0.0}, "optimizer.lr is 0.0, but should be more than 0."),
     ({"lr": math.inf}, "optimizer.lr is inf, but should be finite."),
     ({"lr": math.nan}, "optimizer.lr is nan, but should be finite."),

@@ -1,15 +1,15 @@
-"""Parameters that are not trained from some step on."""
+"""Parameters that are no longer trained from some step on."""
 
 from torch import nn
 
-from tench.errors import UsageError
+from tench.errors import UsageError, nearest, some
 
 
 class Freezing:
-    """Takes parameters out of the training when their time has come.
+    """Stops training some parameters at a given step.
 
-    names: of parameters, or how those begin, with spaces between. at_step: the first step without them. Raises
-    UsageError for a name that no parameter has, and where nothing would be left to train.
+    names: parameters or blocks, separated by spaces. at_step: the first step without them. Raises UsageError for a name
+    that does not exist, and if nothing would be left to train.
     """
 
     def __init__(self, module: nn.Module, names: str, at_step: int) -> None:
@@ -17,9 +17,10 @@ class Freezing:
         parameters = dict(module.named_parameters())
         for asked in names.split():
             if not any(_is_named(name, asked) for name in parameters):
+                blocks = list(dict.fromkeys(name.partition(".")[0] for name in parameters))
                 raise UsageError(
-                    f"freeze: no parameter's name begins with {asked!r}. They begin with "
-                    f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in parameters))}."
+                    f"freeze: {asked!r} is neither a parameter nor a block of the network.{nearest(asked, blocks)} Its "
+                    f"blocks are {some(blocks, at_most=20)}; deeper ones are named as in {next(iter(parameters))}."
                 )
         self._waiting = [
             parameter
@@ -31,11 +32,13 @@ class Freezing:
             raise UsageError(f"freeze: {names!r} leaves nothing to train.")
 
     def __call__(self, step: int) -> None:
-        """To be called before each step, counted from 0."""
+        """Call this before each step, counted from 0."""
         if step >= self._at_step:
             for parameter in self._waiting:
                 parameter.requires_grad_(False)
-                parameter.grad = None  # an optimizer leaves out what has no gradient, its momentum and decay too
+                parameter.grad = (
+                    None  # optimizers skip it then, with its momentum and decay
+                )
             self._waiting = []
 
 

@@ -25,7 +25,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
         (training.epochs > 0, "training.epochs", training.epochs, "more than 0"),
         (training.batch_size >= 1, "training.batch_size", training.batch_size, "1 or more"),
         (0 <= training.label_smoothing < 1, "training.label_smoothing", training.label_smoothing, "0 to below 1"),
-        (0 <= training.seed < 2**63, "training.seed", training.seed, "0 or more"),
+        (0 <= training.seed < 2**63, "training.seed", training.seed, f"0 to {2**63 - 1:,}"),
         (training.validate_every >= 1, "training.validate_every", training.validate_every, "1 or more"),
         (
             1 <= training.accumulate <= training.batch_size,
