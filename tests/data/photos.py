@@ -52,7 +52,7 @@ def dataset(
     splits: Mapping[str, Sequence[tuple[str, int, bytes]]],
     **columns: Any,
 ) -> Dataset:
-    """A dataset of (key, label, bytes) rows, whose bytes lie one after the other in a file for each split."""
+    """A dataset of (key, label, bytes) rows, whose bytes are one after the other in a file for each split."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {}
     for split, images in splits.items():
