@@ -31,12 +31,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-@pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """Class folders of 18 images in train and 6 in val, which a test may change."""
-    return Path(shutil.copytree(photo_folder, tmp_path / "photos"))
-
-
 def told(text: str) -> str:
     """A plan with the figures of this machine replaced."""
     text = re.sub(r"about [\d.]+ [kMG]B are needed, [\d.]+ [kMGT]B are free; about \d+ s\n", "NEEDED\n", text)

@@ -26,17 +26,6 @@ from tench.errors import TenchError, UsageError
 
 
 @pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the photographs that a test may change: hard links in folders of its own."""
-    for path in photo_folder.rglob("*"):
-        if path.is_file():
-            link = tmp_path / "photos" / path.relative_to(photo_folder)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, link)
-    return tmp_path / "photos"
-
-
-@pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The sources that have been read as class folders, each time."""
     seen: list[Path] = []

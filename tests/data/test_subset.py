@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import reloaded
 
-from tench.data import table
 from tench.data.subset import keep_classes, rows_at, val_per_class
-from tench.data.table import Classes, Contents, Dataset, Rows
+from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError, UsageError, counted
 
 
@@ -30,13 +30,6 @@ def rows_of(labels: Sequence[int], prefix: str = "") -> Rows:
 def contents_of(ids: str, **labels: Sequence[int]) -> Contents:
     splits = {split: rows_of(values, f"{split}/") for split, values in labels.items()}
     return Contents(Classes.of(list(ids), [f"the {name}" for name in ids]), splits, ["/data"], ["A note."])
-
-
-def saved(found: Contents, path: Path) -> Dataset:
-    table.save(dataclasses.replace(found, stamp=[]), path, source="made", layout="made")
-    loaded = table.load(path)
-    assert loaded is not None
-    return loaded
 
 
 def where(rows: Rows) -> dict[str, tuple[str, int, int]]:
@@ -167,7 +160,7 @@ def test_the_images_drawn_with_seed_0_are_these() -> None:
 def test_the_11k_rule_drops_small_classes_and_then_draws(tmp_path: Path) -> None:
     labels = [0] * 500 + [1] * 499 + [2] * 731
     after = val_per_class(keep_classes(contents_of("abc", train=labels), 500), 50, 0)
-    dataset = saved(after, tmp_path / "saved.table")
+    dataset = reloaded(dataclasses.replace(after, stamp=[]))
     assert dataset.classes.ids == ("a", "c")
     assert {split: np.bincount(rows.labels).tolist() for split, rows in dataset.splits.items()} == {
         "train": [450, 681],

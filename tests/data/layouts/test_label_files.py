@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.data.photos import encoded, part
+from tests.support.errors import error_of
 
 import tench
 from tench.data.table import Dataset
@@ -61,9 +62,11 @@ def opened(folder: Folder, **options: Any) -> tuple[dict[str, dict[str, str | No
 
 
 def refused(folder: Folder, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        tench.open_source(folder.path, **options)
-    return str(error.value).replace(f"{folder.path}/", "").replace(f"{folder.path}", "SET")
+    return (
+        error_of(tench.open_source)(folder.path, **options)
+        .replace(f"{folder.path}/", "")
+        .replace(f"{folder.path}", "SET")
+    )
 
 
 AB = ("a", "b")

@@ -11,13 +11,13 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import class_of_each_key, reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.files import named, write_folder
 
-from tench.data import table
-from tench.data.files.tree import Tree, open_pattern, open_tree
 from tench.data.formats.wordnet import devkit_order, imagenet
 from tench.data.layouts import folder, listed
 from tench.data.table import Contents, Dataset
-from tench.errors import TenchError
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
@@ -28,11 +28,7 @@ VAL_WNIDS = ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]
 
 
 def make(path: Path, *files: str) -> Path:
-    """A folder with these files; each contains its own name, so that no two are equal."""
-    for file in files:
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_bytes(b"as good as an image: " + file.encode())
-    return path
+    return write_folder(path, named(files, b"as good as an image: "))
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -41,20 +37,10 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def tree_of(path: Path) -> Tree:
-    spool = path.parent / "no spool"
-    return open_tree(path, spool) if path.exists() else open_pattern(path, spool)
-
-
 def read(path: Path) -> Dataset:
-    assert listed.recognise(tree_of(path))
-    contents = listed.read(tree_of(path))
-    saved = path.parent / "saved.table"
-    table.save(contents, saved, source=str(path), layout=listed.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    saved.unlink()
-    return loaded
+    tree = tree_of(path)
+    assert listed.recognise(tree)
+    return reloaded(listed.read(tree), listed.NAME, path)
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
@@ -63,15 +49,12 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
     for row in range(len(rows)):
         assert rows.read(row).startswith(b"as good as an image: ")
         assert rows.key(row).rpartition("/")[2] in rows.read(row).decode()
-    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return dict(zip(rows.keys(), classes, strict=True))
+    return class_of_each_key(dataset, split)
 
 
 def refusal(path: Path) -> str:
     assert listed.recognise(tree_of(path))
-    with pytest.raises(TenchError) as error:
-        listed.read(tree_of(path))
-    return str(error.value)
+    return error_of(listed.read)(tree_of(path))
 
 
 def val_name(number: int) -> str:
@@ -115,10 +98,7 @@ def test_nnablas_lists_and_the_class_folders_are_the_same_data_set(tmp_path: Pat
     for number, wnid in enumerate(VAL_WNIDS, start=1):
         (path / "val" / wnid).mkdir()
         (path / "val" / val_name(number)).rename(path / "val" / wnid / val_name(number))
-    contents = folder.read(tree_of(path))
-    table.save(contents, tmp_path / "folder.table", source=str(path), layout=folder.NAME)
-    loaded = table.load(tmp_path / "folder.table")
-    assert loaded is not None
+    loaded = reloaded(folder.read(tree_of(path)))
     assert loaded.fingerprint == from_lists.fingerprint
     assert loaded.classes == from_lists.classes
 

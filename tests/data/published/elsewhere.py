@@ -457,7 +457,7 @@ SETS = [
     one(
         "PlantVillage",
         plant_village,
-        folder("plantvillage dataset", refused="three variants of each image: give the folder of one",
+        folder("plantvillage dataset", refused="three variants of each image: pass the folder of one",
                says=("color", "grayscale", "segmented")),
         Form("`color/`", "plantvillage dataset/color"),
     ),
