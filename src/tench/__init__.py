@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tench.models.registry import find as list_models
     from tench.run import Run
     from tench.training.batch_loader import BatchLoader, loader
+    from tench.training.callbacks import EpochEnd, StopTraining
     from tench.training.fit import fit
     from tench.training.options import TrainOptions
     from tench.training.preview import preview
@@ -48,6 +49,7 @@ __all__ = [
     "Classifier",
     "Dataset",
     "Encoding",
+    "EpochEnd",
     "Guess",
     "Metrics",
     "ModelInfo",
@@ -59,6 +61,7 @@ __all__ = [
     "Report",
     "Run",
     "SourceOptions",
+    "StopTraining",
     "StoppedError",
     "Table",
     "TenchError",
@@ -90,6 +93,7 @@ _HOMES = {
     "Classifier": "tench.weights.own",
     "Dataset": "tench.data.table",
     "Encoding": "tench.data.images.encode",
+    "EpochEnd": "tench.training.callbacks",
     "Guess": "tench.evaluation.predict",
     "Metrics": "tench.evaluation.evaluate",
     "ModelInfo": "tench.models.info",
@@ -101,6 +105,7 @@ _HOMES = {
     "Report": "tench.data.check.check",
     "Run": "tench.run",
     "SourceOptions": "tench.data.options",
+    "StopTraining": "tench.training.callbacks",
     "StoppedError": "tench.training.stopping",
     "Table": "tench.data.table",
     "TenchError": "tench.errors",

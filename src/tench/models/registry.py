@@ -1,6 +1,6 @@
 """Which networks there are: ours, torchvision's and timm's by their names, other systems' as `SYSTEM:NAME`.
 
-A name that several of the first three have means the first one's; `timm:resnet50` asks for timm's.
+If several of the first three have a name, it means the first one's network; `timm:resnet50` asks for timm's.
 """
 
 import fnmatch
@@ -11,32 +11,50 @@ from tench.errors import UsageError, nearest
 from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
 from tench.models.mxnet import source as mxnet
 from tench.models.source import NetworkSource
+from tench.own_code import names_code
 
 _PLAIN = cast(tuple[NetworkSource, ...], (ours, from_torchvision, from_timm))
-"""Their names stand alone, in this order."""
+"""Their names need no prefix. The order decides between networks of the same name."""
 _SYSTEMS = cast(tuple[NetworkSource, ...], (apm5, edgeai, mxnet, nnabla))
-"""Their names are always written with the system's."""
+"""Their names always have the system's name as a prefix."""
+
+_NAMES = sorted(source.NAME for source in (*_PLAIN, *_SYSTEMS))
 
 
 def source_of(arch: str) -> NetworkSource:
-    """The source that has the network. Raises UsageError with the nearest names where none does."""
+    """The source that has the network. Raises UsageError with the nearest names if none has it."""
     system, name = _split(arch)
     for source in _PLAIN if system is None else [*_PLAIN, *_SYSTEMS]:
         if system in (None, source.NAME) and source.knows(name):
             return source
+    if system is not None and not is_system(system) and names_code(arch):
+        raise UsageError(
+            f"{arch!r} names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. "
+            f"Known systems: {', '.join(_NAMES)}."
+        )
     raise UsageError(f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them.")
 
 
+def nearest_system(name: str) -> str:
+    """A hint for an unknown prefix: " Did you mean 'timm'?", or nothing."""
+    return nearest(name, _NAMES)
+
+
+def is_system(name: str) -> bool:
+    """Whether networks can be named `NAME:network`."""
+    return name in _NAMES
+
+
 def name_in_source(arch: str) -> str:
-    """The name by which its source knows the network: without the system's."""
+    """The name by which its source knows the network: without the system's prefix."""
     return _split(arch)[1]
 
 
 def find(pattern: str = "*") -> list[str]:
-    """List the names of networks that match, sorted, with numbers in numeric order.
+    """List the names of networks that match, each once, in natural order (resnet18 before resnet101).
 
-    pattern: a part of the name, or, with any of * ? [, a shell pattern for all of it; case does not matter. Names of
-    timm are listed without tags.
+    pattern: a part of the name, or, with any of * ? [, a shell pattern for all of it; case is ignored. timm's names are
+    listed without tags.
 
     >>> tench.list_models("nnabla:resnet?[04]")
     ['nnabla:resnet34', 'nnabla:resnet50']
