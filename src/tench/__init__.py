@@ -10,17 +10,26 @@ if TYPE_CHECKING:
     from tench.data.prepare.prepare import prepare
     from tench.data.source import open_source
     from tench.errors import TenchError
-    from tench.evaluation.evaluate import evaluate_source as evaluate
+    from tench.evaluation.evaluate import evaluate
+    from tench.evaluation.evaluation import ClassResult, Evaluation
     from tench.evaluation.predict import predict
     from tench.training.fit import fit
     from tench.training.options import TrainOptions
     from tench.training.recipe import Recipe
     from tench.training.recipe_file import load_recipe
     from tench.weights.load import load
+    from tench.weights.own import Classifier
+    from tench.weights.prediction import Guess, Prediction, Predictions
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ClassResult",
+    "Classifier",
+    "Evaluation",
+    "Guess",
+    "Prediction",
+    "Predictions",
     "Recipe",
     "TenchError",
     "TrainOptions",
@@ -37,7 +46,13 @@ _HOMES = {
     "TrainOptions": ("tench.training.options", "TrainOptions"),
     "Recipe": ("tench.training.recipe", "Recipe"),
     "TenchError": ("tench.errors", "TenchError"),
-    "evaluate": ("tench.evaluation.evaluate", "evaluate_source"),
+    "ClassResult": ("tench.evaluation.evaluation", "ClassResult"),
+    "Classifier": ("tench.weights.own", "Classifier"),
+    "Evaluation": ("tench.evaluation.evaluation", "Evaluation"),
+    "Guess": ("tench.weights.prediction", "Guess"),
+    "Prediction": ("tench.weights.prediction", "Prediction"),
+    "Predictions": ("tench.weights.prediction", "Predictions"),
+    "evaluate": ("tench.evaluation.evaluate", "evaluate"),
     "fit": ("tench.training.fit", "fit"),
     "load": ("tench.weights.load", "load"),
     "load_recipe": ("tench.training.recipe_file", "load_recipe"),

@@ -16,8 +16,8 @@ from tench.printable import printable
 class Predict:
     """Classify images with a run's best weights, a weights file, or published weights.
 
-    Folders are searched for images. An image that cannot be read is reported, the others are classified, and the exit
-    code is 1. Example:
+    A folder stands for the images below it; linked folders are followed, other files are counted on stderr. An image
+    that cannot be read is reported, the others are classified, and the exit code is 1. Example:
 
         tench predict runs/001 cat.jpg ~/holiday --top 3
     """
@@ -44,11 +44,12 @@ def run(arguments: list[str]) -> int:
     from tench.errors import UsageError
     from tench.evaluation.predict import predict
     from tench.files import spreadsheet_cell
-    from tench.weights.load import load
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv exclude each other. Choose one.")
-    results = predict(load(asked.model, asked.device), asked.images, top=asked.top, threads=asked.threads)
+    if not asked.images:
+        raise UsageError("Name at least one image or folder.")
+    results = predict(asked.model, asked.images, top=asked.top, threads=asked.threads, device=asked.device)
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:

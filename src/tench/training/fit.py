@@ -13,7 +13,7 @@ from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
 from tench.data.table import Dataset, Table
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import evaluation_order
+from tench.evaluation.measure import evaluation_order
 from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, memory_suffices, tune
@@ -46,6 +46,7 @@ from tench.training.state import new_state
 from tench.training.step import part_size
 from tench.training.stopping import stop_signals
 from tench.training.tensorboard import tensorboard
+from tench.weights.images import Recorder
 from tench.weights.own import ModelCard
 from tench.weights.start import load_start, starting_weights
 
@@ -164,8 +165,9 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             stack.callback(batches.close)
             return batches
 
-        train = batches_of(data.train, train_view(recipe, state.epochs), order)
-        val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, part_size(recipe.training)))
+        images = Recorder(run.folder, data.train, data.val, data.facts["fingerprint"])
+        train = batches_of(images.trained_on, train_view(recipe, state.epochs), order)
+        val = batches_of(images.held_out, test_view(recipe), evaluation_order(data.val, part_size(recipe.training)))
         loop = Loop(
             run=run,
             recipe=recipe,
@@ -177,11 +179,12 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             options=options,
             stop_asked=stop_asked,
             live=Live(recipe, order.steps_per_epoch),
+            images=images,
         )
         for epoch in range(state.epochs, epochs):
             if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
                 train.close()
-                train = batches_of(data.train, wanted, order)
+                train = batches_of(images.trained_on, wanted, order)
             loop.train_epoch(train, epoch)
             loop.finish_epoch(epoch, card, loop.validate(val) if is_validated(recipe, epoch) else None, data.val_name)
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 from tench.plain import require_file, shown
 
 SAFETENSORS = ".safetensors"
@@ -63,6 +63,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     require_file(path)
+    require_readable(path)
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -72,6 +73,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise TenchError(f"{path}: has {size:,} bytes, which do not fit into memory. Copy it again.") from error
 
 
+def require_readable(path: Path) -> None:
+    """Raise PassingError if a file may not be read; safetensors would say that there is no such file."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise PassingError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
 def load_pickle(path: Path) -> Any:
     """What torch.save wrote, on the CPU, read in the way that makes tensors and plain values only.
 
@@ -79,6 +88,7 @@ def load_pickle(path: Path) -> Any:
     its size.
     """
     require_file(path)
+    require_readable(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -1,5 +1,6 @@
 """Our own weights: `best.safetensors`, and beside it `model.json` with all that is needed to use and judge them."""
 
+import concurrent.futures
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,18 +13,19 @@ import torch
 from torch import nn
 
 from tench.data.handled import Policy
-from tench.data.images.image import with_channels
 from tench.data.options import SourceOptions
 from tench.data.table import Classes
 from tench.errors import PassingError, TenchError, UsageError, some
-from tench.files import complete_file, write_text
+from tench.files import complete_file, is_there, write_text
+from tench.input.given import Given, Images, given_images
 from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
-from tench.machine import choose_device
+from tench.machine import choose_device, num_threads
 from tench.models import create
 from tench.models.source import AS_MADE, ModelOptions
 from tench.plain import read_json, typed
 from tench.weights.files import SAFETENSORS, read_safetensors
+from tench.weights.prediction import Guess, Prediction, Predictions
 from tench.weights.test_time import at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
@@ -202,29 +204,68 @@ class Classifier:
         """The network as it was validated: averaged over views of `card.test_view`, where the card says so."""
         return at_test_time(self.module, self.card.test_time, size=self.card.image_size)
 
-    def predict(self, images: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Class probabilities of images: (len(images), classes) float32.
+    def predict(self, images: Images, *, top: int = 5, threads: int = 0) -> Predictions:
+        """The most likely classes of images, and the probabilities of all classes.
 
-        images: uint8 arrays of any size, (H, W, 3), or (H, W) or (H, W, 1) for grey, or one array of such images; the
-        channels are converted to the network's. Raises UsageError for an array of another kind, and for a single image.
+        images: one image or several; see `tench.input.given`. top: how many classes each prediction lists. threads: 0
+        means one for each core. An image that cannot be decoded has a prediction with its `error`, and the others go
+        on. Raises UsageError for what is no image and for a missing path. Holds the probabilities of all images in
+        memory; `stream` does not.
         """
-        if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3))):
-            raise UsageError(f"An array of shape {images.shape} is one image. Give a list of images, [image].")
-        found = self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
-        if len(bad := np.flatnonzero(np.isnan(found).any(axis=1))):
-            raise TenchError(f"{self.source}: image {bad[0]} of {len(found)}: {NOT_FINITE}.")
+        require_top(top)
+        items, rows = [], [np.zeros((0, len(self.classes)), np.float32)]
+        for name, answer in self._answers(given_images(images), threads):
+            items.append(self._prediction(name, answer, top))
+            rows.append(
+                np.full((1, len(self.classes)), np.nan, np.float32) if isinstance(answer, str) else answer[None]
+            )
+        return Predictions(tuple(items), np.concatenate(rows))
+
+    def stream(self, images: Images, *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:
+        """What `predict` gives, one by one, for any number of images. The arguments are checked at once."""
+        require_top(top)
+        answers = self._answers(given_images(images), threads)
+        return (self._prediction(name, answer, top) for name, answer in answers)
+
+    def probabilities(self, images: Images, *, threads: int = 0) -> npt.NDArray[np.float32]:
+        """The probability of each class for images: (images, classes) float32.
+
+        images: as for `predict`. Raises TenchError that names the first image without an answer.
+        """
+        given = given_images(images)
+        found = np.zeros((len(given), len(self.classes)), np.float32)
+        for row, (name, answer) in enumerate(self._answers(given, threads)):
+            if isinstance(answer, str):
+                raise TenchError(f"{name}: {answer}")
+            found[row] = answer
         return found
 
-    def _image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        pixels = image[..., None] if image.ndim == 2 else image
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
-            raise UsageError(
-                f"An image is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W, 3), (H, W, 1) or "
-                "(H, W)."
-            )
-        return with_channels(pixels, self.card.channels)
+    def _answers(self, images: Sequence[Given], threads: int) -> Iterator[tuple[str, npt.NDArray[np.float32] | str]]:
+        """(name, probabilities of the classes (classes,) or the reason why there are none) of each image."""
 
-    def probabilities(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        def view(image: Given) -> npt.NDArray[np.uint8] | str:
+            try:
+                return self.card.test_view.pixels(image.pixels(self.card.channels))
+            except TenchError as error:
+                return str(error).removeprefix(f"{image.name}: ")
+
+        with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
+            for part in in_batches(images):  # no more views wait in memory than go through the network together
+                views = list(pool.map(view, part))
+                found = iter(self.of_views([pixels for pixels in views if not isinstance(pixels, str)]))
+                for image, pixels in zip(part, views, strict=True):
+                    answer = pixels if isinstance(pixels, str) else next(found)
+                    is_finite = isinstance(answer, str) or np.isfinite(answer).all()
+                    yield image.name, answer if is_finite else NOT_FINITE
+
+    def _prediction(self, name: str, answer: npt.NDArray[np.float32] | str, top: int) -> Prediction:
+        if isinstance(answer, str):
+            return Prediction(name, error=answer)
+        best = np.argsort(-answer, kind="stable")[:top].tolist()
+        ids, names = self.classes.ids, self.classes.names
+        return Prediction(name, tuple(Guess(ids[index], names[index], float(answer[index])) for index in best))
+
+    def of_views(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
         """Class probabilities of images as `card.test_view` cuts them, uint8: (len(views), classes) float32.
 
         NaN for an image whose logits are not all finite.
@@ -239,6 +280,12 @@ class Classifier:
                 answer = logits.softmax(dim=1).masked_fill(~logits.isfinite().all(dim=1, keepdim=True), torch.nan)
                 found.append(answer.cpu().numpy())
         return np.concatenate(found)
+
+
+def require_top(top: int) -> None:
+    """Raise UsageError for a number of classes to list below 1."""
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}.")
 
 
 def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
@@ -291,30 +338,30 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
 
     Raises UsageError when there is no such file, TenchError when one is damaged.
     """
+    if not is_there(path):
+        raise UsageError(f"{path}: no such run directory or weights file.")
     weights = _weights_of(path)
     card_path = weights.with_name(CARD)
-    if not path.exists():
-        raise UsageError(f"{path}: no such run directory or weights file.")
     if path.is_file() and path.suffix != SAFETENSORS:
-        raise UsageError(f"{path}: " + _not_to_be_used(path))
-    for needed, what in ((weights, "weights"), (card_path, "the description of the model")):
-        if not needed.exists():
+        raise UsageError(f"{path}: {_unusable(path)}")
+    for needed, what in ((weights, "the weights"), (card_path, "the description of the model")):
+        if not is_there(needed):
             raise UsageError(
-                f"{needed}: is missing; it should hold {what}. Give the directory of a run that has finished an "
-                f"epoch, or a .safetensors file with {CARD} beside it."
+                f"{needed}: missing; it should hold {what}. Give the directory of a run that has finished an epoch, "
+                f"or a .safetensors file with {CARD} beside it."
             )
     card = read_card(card_path.parent)
     return read_safetensors(weights), card
 
 
-def _not_to_be_used(path: Path) -> str:
+def _unusable(path: Path) -> str:
     """Why a weights file that is not safetensors cannot be used, and what to use instead."""
-    if (path.parent / WEIGHTS).exists():
-        return f"is not used: a run is loaded from its {WEIGHTS}. Give the run's directory: {path.parent}"
+    if is_there(path.parent / WEIGHTS):
+        return f"a run is loaded from its {WEIGHTS}. Give the run directory: {path.parent}"
     return (
-        "has neither classes nor preprocessing. Give the directory of a run, a .safetensors file "
-        f"with {CARD} beside it, or published weights: torchvision:NAME, timm:NAME. To start training from "
-        "it: tench train --weights."
+        "has neither classes nor preprocessing. Give a run directory, a .safetensors file with "
+        f"{CARD} beside it, or published weights: torchvision:NAME, timm:NAME. To start training from it: "
+        "tench train --weights."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tench.errors import TenchError, UsageError
+from tench.files import is_there
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
@@ -35,14 +36,16 @@ def starting_weights(name: str) -> Start:
     if colon and system in PUBLISHED:
         return PUBLISHED[system](rest)
     path = Path(name)
-    if not path.exists():
+    if name.startswith("~") and not is_there(path):
+        path = path.expanduser()
+    if not is_there(path):
         raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)
-    if path.is_dir() or (path.suffix == SAFETENSORS and card_path.exists()):
+    if path.is_dir() or (path.suffix == SAFETENSORS and is_there(card_path)):
         state, card = own.read(path)
         return _of_card(state, card, name)
     found = read_state(path)
-    if found.arch is not None and card_path.exists() and (card := own.read_card(path.parent)).arch == found.arch:
+    if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
     found = dataclasses.replace(found, state=as_torchvision(found.state))
     arch, whose = _network_of(found)
