@@ -188,7 +188,7 @@ def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_name
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"best\.safetensors: is missing; it should hold weights"):
+    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should hold the weights"):
         starting_weights(str(tmp_path))
 
 

@@ -12,7 +12,7 @@ from tench.compat import import_torchvision
 from tench.data.images.picture import Decoded
 from tench.data.source import open_source
 from tench.errors import UsageError
-from tench.evaluation.evaluate import evaluation_order, measure
+from tench.evaluation.measure import evaluation_order, measure
 from tench.input.loader import Loader
 from tench.input.views import EvalView, TestTime
 from tench.weights import test_time as module  # its functions by name would be taken for tests

@@ -47,6 +47,7 @@ from tench.data.layouts import (
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, nearest, some
+from tench.files import is_there
 
 _VAL_SEED = 0
 """The seed of --val-per-class; notes and docs state it."""
@@ -136,7 +137,7 @@ class _Choice:
 def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
     kind, _, _ = name.partition(":")
     path = Path(name)
-    if kind not in NAMED and not path.exists() and not is_pattern(name):
+    if kind not in NAMED and not is_there(path) and not is_pattern(name):
         raise UsageError(
             f"{name}: no such file or folder, and no source of that name.{nearest(path.name, list(NAMED))} "
             f"Give the path of a dataset, or one of: {', '.join(NAMED)}."

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tench.data import policy
 from tench.data.files.tree import is_pattern
@@ -85,7 +86,12 @@ def choose(
     table = matched(dataset.splits[name], dataset, classes, "the model")
     where = f"{dataset.source} ({name})"
     if images is not None:
-        found = _without_trained_on(dataset.source, name, table, rule, images, split is None, threads)
+        validated = dataset.fingerprint == trained_on.get("val_fingerprint") or (
+            dataset.fingerprint == trained_on.get("fingerprint") and name != "train"
+        )
+        standing = images.standing(table, is_held_out=validated, threads=threads)
+        leaked = images.num_leaked if validated else 0
+        found = _without_trained_on(dataset.source, name, table, rule, standing, leave_out=split is None, leaked=leaked)
     elif dataset.fingerprint == trained_on.get("fingerprint"):
         found = _by_rule(dataset.source, name, table, rule, trained_on, split is None)
     elif dataset.fingerprint == trained_on.get("val_fingerprint"):
@@ -147,19 +153,34 @@ def _is_same(dataset: Dataset, trained_on: Mapping[str, Any]) -> bool:
 
 
 def _without_trained_on(
-    source: str, split: str, table: Table, rule: Rule, images: RunImages, leave_out: bool, threads: int
+    source: str,
+    split: str,
+    table: Table,
+    rule: Rule,
+    standing: npt.NDArray[np.int8],
+    *,
+    leave_out: bool,
+    leaked: int,
 ) -> Chosen:
-    """The images of a split, without those that the run was trained on if these are to be left out."""
+    """The images of a split, without those that the run was trained on if these are to be left out.
+
+    standing: of each image to the run. leaked: how many held-out images have an identical copy among the training
+    images, if this is the split that the run validated on.
+    """
     where = f"{source} ({split})"
-    standing = images.standing(table, threads=threads)
     num_trained, num_held = int((standing == TRAINED_ON).sum()), int((standing == HELD_OUT).sum())
     num_new = len(table) - num_trained - num_held
     if num_trained == 0:
-        unknown = (
-            f"{where}: the run has no image that is identical to one of these {len(table):,}. Training images that "
-            "were re-encoded or resized are not recognised."
-        )
-        return Chosen(source, split, where, table, rule, 0, () if num_held or not num_new else (unknown,))
+        notes = []
+        if leaked:
+            is_ = "is" if leaked == 1 else "are"
+            notes = [f"{where}: {counted(leaked, 'image')} of the run's validation set {is_} in its training set too."]
+        elif num_new and not num_held:
+            notes = [
+                f"{where}: the run has no image that is identical to one of these {len(table):,}. Training images that "
+                "were re-encoded or resized are not recognised."
+            ]
+        return Chosen(source, split, where, table, rule, leaked, tuple(notes))
     was = "was" if num_trained == 1 else "were"
     of_all = f"{num_trained:,} of {counted(len(table), 'image')} {was} used to train the model"
     if not leave_out:

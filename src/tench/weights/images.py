@@ -73,24 +73,33 @@ class RunImages:
     held_out: Part
     fingerprint: str
 
-    def standing(self, table: Table, *, threads: int = 0) -> npt.NDArray[np.int8]:
+    @property
+    def num_leaked(self) -> int:
+        """How many of the images that were held out are identical to one that was trained on."""
+        read = self.held_out.content[self.held_out.content != 0]
+        return int(np.isin(read, self.trained_on.content).sum())
+
+    def standing(self, table: Table, *, is_held_out: bool = False, threads: int = 0) -> npt.NDArray[np.int8]:
         """How each image of a table stands to the run: (N,) of OTHER, HELD_OUT and TRAINED_ON.
 
-        table: its labels are the model's. Reads a sample of the images, and those that could be known under another
-        name. An image that was both held out and trained on, as two copies, counts as trained on unless its key says
-        which of the two it is.
+        table: its labels are the model's. is_held_out: it is the split that the run validated on, so an image whose key
+        both parts have is the one that was held out. Reads a sample of the images, and those that could be known under
+        another name. An image of which one copy was held out and another one trained on counts as trained on, unless
+        its key says which of the two it is.
         """
         names, sizes = _names_and_sizes(table)
         is_trained, is_held = np.isin(names, self.trained_on.name), np.isin(names, self.held_out.name)
+        is_trained &= ~(is_held & is_held_out)
         settled = is_trained != is_held
+        unread = is_trained & np.isin(names, self.trained_on.name[self.trained_on.content == 0])  # known by key alone
         if not self._names_hold(table, names, settled):
-            settled[:] = False
+            settled[:] = unread[:] = False
         found = np.where(settled & is_trained, TRAINED_ON, np.where(settled, HELD_OUT, OTHER)).astype(np.int8)
         known_sizes = np.concatenate([self.trained_on.size, self.held_out.size])
         if len(unsettled := np.flatnonzero(~settled & np.isin(sizes, known_sizes))):
             contents = _contents(table, unsettled, threads)
             trained, held = (np.isin(contents, part.content) for part in (self.trained_on, self.held_out))
-            found[unsettled] = np.where(trained, TRAINED_ON, np.where(held, HELD_OUT, OTHER))
+            found[unsettled] = np.where(trained | unread[unsettled], TRAINED_ON, np.where(held, HELD_OUT, OTHER))
         return found
 
     def _names_hold(self, table: Table, names: _Hashes, settled: npt.NDArray[np.bool_]) -> bool:
