@@ -152,6 +152,13 @@ def test_copies_that_were_re_encoded_are_not_recognised_and_the_note_says_so(ori
     found = evaluate(original / "fraction", folder)
     assert (found.images, found.num_trained_on) == (30, 0)
     assert found.notes == (
+        f"{folder} (train): the run has no image that is identical to one of these 30, but 21 have the name and class "
+        "of a training image. If they are copies that were re-encoded or resized, the result says little about new "
+        "images.",
+    )
+    for path in folder.glob("*/*.bmp"):
+        path.rename(path.with_stem(f"other{path.stem}"))
+    assert evaluate(original / "fraction", folder).notes == (
         f"{folder} (train): the run has no image that is identical to one of these 30. Training images that were "
         "re-encoded or resized are not recognised.",
     )

@@ -171,7 +171,7 @@ def test_only_the_record_of_the_same_data_belongs_to_a_model(recorder: Recorder,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"trained_on.name": None}, "trained_on is not three lists of one length"),
+        ({"trained_on.key": None}, "trained_on is not three lists of one length"),
         ({"held_out.size": np.zeros(3, np.uint64)}, "held_out is not three lists of one length"),
         ({"held_out.size": np.zeros(20, np.int64)}, "held_out is not three lists of one length"),
         ({"trained_on.content": np.zeros((60, 1), np.uint64)}, "trained_on is not three lists of one length"),

@@ -79,11 +79,13 @@ def test_a_run_and_its_weights_are_loaded(run: Path) -> None:
     assert load(str(run / "best.safetensors"), "cpu").card.classes.ids == ("cat", "dog")
 
 
-def test_of_a_runs_checkpoint_the_run_is_named(run: Path) -> None:
+@pytest.mark.parametrize("name", ["last.ckpt", "images.safetensors"])
+def test_of_another_file_of_a_run_the_run_is_named(run: Path, name: str) -> None:
+    (run / name).write_bytes(b"")
     with pytest.raises(UsageError) as refused:
-        load(run / "last.ckpt")
+        load(run / name)
     assert str(refused.value) == (
-        f"{run / 'last.ckpt'}: a run is loaded from its best.safetensors. Give the run directory: {run}"
+        f"{run / name}: a run is loaded from its best.safetensors. Give the run directory: {run}"
     )
 
 

@@ -71,5 +71,6 @@ def run(arguments: list[str]) -> int:
         for result in evaluation.per_class:
             share = f"{result.top1:8.2%}" if result.top1 is not None else "       -"
             print(f"{share}  {result.correct:>6}/{result.images:<6} {result.name}")
-    print(evaluation)
+    for line in str(evaluation).rsplit("\n", 1):  # a newline in the name of the data stays in its line
+        print(line)
     return 0

@@ -90,8 +90,14 @@ def choose(
             dataset.fingerprint == trained_on.get("fingerprint") and name != "train"
         )
         standing = images.standing(table, is_held_out=validated, threads=threads)
-        leaked = images.num_leaked if validated else 0
-        found = _without_trained_on(dataset.source, name, table, rule, standing, leave_out=split is None, leaked=leaked)
+        if not standing.any():
+            note = _not_recognised(where, len(table), images.alike(table))
+            found = Chosen(dataset.source, name, where, table, rule, 0, (note,))
+        else:
+            leaked = images.num_leaked if validated else 0
+            found = _without_trained_on(
+                dataset.source, name, table, rule, standing, leave_out=split is None, leaked=leaked
+            )
     elif dataset.fingerprint == trained_on.get("fingerprint"):
         found = _by_rule(dataset.source, name, table, rule, trained_on, split is None)
     elif dataset.fingerprint == trained_on.get("val_fingerprint"):
@@ -175,11 +181,6 @@ def _without_trained_on(
         if leaked:
             is_ = "is" if leaked == 1 else "are"
             notes = [f"{where}: {counted(leaked, 'image')} of the run's validation set {is_} in its training set too."]
-        elif num_new and not num_held:
-            notes = [
-                f"{where}: the run has no image that is identical to one of these {len(table):,}. Training images that "
-                "were re-encoded or resized are not recognised."
-            ]
         return Chosen(source, split, where, table, rule, leaked, tuple(notes))
     was = "was" if num_trained == 1 else "were"
     of_all = f"{num_trained:,} of {counted(len(table), 'image')} {was} used to train the model"
@@ -200,6 +201,17 @@ def _without_trained_on(
         return Chosen(source, split, f"{source} (held out of train)", table.subset(rows), rule, 0)
     name = f"{source} ({split}, without training images)"
     return Chosen(source, split, name, table.subset(rows), rule, 0, (note,))
+
+
+def _not_recognised(where: str, num_images: int, num_alike: int) -> str:
+    """The note on images of which the run has none. num_alike: how many have the name and label of a training image."""
+    start = f"{where}: the run has no image that is identical to one of these {num_images:,}"
+    if not num_alike:
+        return f"{start}. Training images that were re-encoded or resized are not recognised."
+    return (
+        f"{start}, but {num_alike:,} have the name and class of a training image. If they are copies that were "
+        "re-encoded or resized, the result says little about new images."
+    )
 
 
 def _by_rule(

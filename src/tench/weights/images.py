@@ -1,21 +1,21 @@
 """Which images a model was trained on and which were held out: `images.safetensors`, beside the weights.
 
 The data may be moved, renamed, packed into another layout or united with other data after the training, so an image is
-recognised by what it is and not by where it lies. For each image the run keeps two hashes of 64 bits: one of its key,
-length and label, which a table knows without reading the image, and one of its bytes. The bytes are hashed when the
-training reads them anyway. ImageNet takes 32 MB.
+recognised by what it is and not by where it lies. For each image the run keeps three hashes of 64 bits: of its name and
+label, of its length and label, and of its bytes. A table knows the first two without reading the image. The bytes are
+hashed when the training reads them anyway. ImageNet takes 32 MB.
 
-A table is compared by the first hash if a sample of the images that it finds also has the right bytes. Images that it
-does not find are read only if some image of the run has the same length and label. Evaluating 50,000 images therefore
-reads at most those, and never the training set. The price: a copy that was re-encoded, resized or given another label
-is not recognised.
+The images of a table are looked up by name, length and label, and a sample of those that are found must also have the
+right bytes. The others are read only if some image of the run has the same length and label. Evaluating 50,000 images
+therefore reads at most those, and never the training set. The price: a copy that was re-encoded, resized or given
+another label is not recognised; `alike` counts images that may be such copies.
 """
 
 import concurrent.futures
 import dataclasses
 import hashlib
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ _SAMPLE = 64
 """Images whose bytes are compared before their keys are trusted."""
 _AT_ONCE = 1024
 """Images that threads read before the progress is shown."""
-_NAME, _SIZE, _CONTENT = "name", "size", "content"
+_KEY, _SIZE, _CONTENT = "key", "size", "content"
 _TRAINED, _HELD = "trained_on", "held_out"
 
 _Hashes = npt.NDArray[np.uint64]
@@ -50,11 +50,11 @@ _Hashes = npt.NDArray[np.uint64]
 class Part:
     """The images of one split of a run, one entry each: (N,) uint64.
 
-    name: hash of key, length and label. size: hash of length and label. content: hash of the bytes; 0 until the
-    training has read them.
+    key: hash of the name and the label; the name is the last part of the key, without its suffix. size: hash of length
+    and label. content: hash of the bytes; 0 until the training has read them.
     """
 
-    name: _Hashes
+    key: _Hashes
     size: _Hashes
     content: _Hashes
 
@@ -62,7 +62,12 @@ class Part:
     def of(cls, table: Table) -> "Part":
         """The images of a table that is about to be read; its `content` is in memory that forked processes share."""
         content = np.frombuffer(mmap.mmap(-1, max(8 * len(table), 1)), np.uint64, len(table))
-        return cls(*_names_and_sizes(table), content)
+        return cls(*_keys_and_sizes(table), content)
+
+    @property
+    def name(self) -> _Hashes:
+        """Name, length and label as one hash."""
+        return self.key ^ self.size
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +92,8 @@ class RunImages:
         another name. An image of which one copy was held out and another one trained on counts as trained on, unless
         its key says which of the two it is.
         """
-        names, sizes = _names_and_sizes(table)
+        keys, sizes = _keys_and_sizes(table)
+        names = keys ^ sizes
         is_trained, is_held = np.isin(names, self.trained_on.name), np.isin(names, self.held_out.name)
         is_trained &= ~(is_held & is_held_out)
         settled = is_trained != is_held
@@ -101,6 +107,10 @@ class RunImages:
             trained, held = (np.isin(contents, part.content) for part in (self.trained_on, self.held_out))
             found[unsettled] = np.where(trained | unread[unsettled], TRAINED_ON, np.where(held, HELD_OUT, OTHER))
         return found
+
+    def alike(self, table: Table) -> int:
+        """How many images of a table have the name and label of one that the run was trained on."""
+        return int(np.isin(_keys_and_sizes(table)[0], self.trained_on.key).sum())
 
     def _names_hold(self, table: Table, names: _Hashes, settled: npt.NDArray[np.bool_]) -> bool:
         """Whether a sample of the images known by name have the bytes that the run read under these names.
@@ -128,14 +138,20 @@ def _evenly(rows: IntArray) -> IntArray:
     return rows[:: -(-len(rows) // _SAMPLE)] if len(rows) else rows
 
 
-def _names_and_sizes(table: Table) -> tuple[_Hashes, _Hashes]:
-    lengths, labels = table.lengths.tolist(), table.labels.tolist()
-    sizes = [f"{length} {label}" for length, label in zip(lengths, labels, strict=True)]
-    names = [f"{size} {key}" for size, key in zip(sizes, table.keys(), strict=True)]
-    return _hashes(names), _hashes(sizes)
+def _keys_and_sizes(table: Table) -> tuple[_Hashes, _Hashes]:
+    labels = table.labels.tolist()
+    keys = (f"{_stem(key)}/{label}" for key, label in zip(table.keys(), labels, strict=True))
+    sizes = (f"{length} {label}" for length, label in zip(table.lengths.tolist(), labels, strict=True))
+    return _hashes(keys), _hashes(sizes)
 
 
-def _hashes(texts: list[str]) -> _Hashes:
+def _stem(key: str) -> str:
+    """The last part of a key without its suffix: "n01440764_1" of "train/n01440764/n01440764_1.JPEG"."""
+    base = key.rpartition("/")[2]
+    return base.rpartition(".")[0] or base
+
+
+def _hashes(texts: Iterable[str]) -> _Hashes:
     digests = (hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
@@ -175,7 +191,7 @@ class Recorder:
 
     def _take_over(self, saved: RunImages) -> None:
         for ours, theirs in zip(self._parts(), (saved.trained_on, saved.held_out), strict=True):
-            if np.array_equal(ours.name, theirs.name):
+            if np.array_equal(ours.key, theirs.key) and np.array_equal(ours.size, theirs.size):
                 ours.content[:] = theirs.content
 
     def _parts(self) -> tuple[Part, Part]:
@@ -197,7 +213,7 @@ def write_images(path: Path, images: RunImages) -> None:
     arrays = {
         f"{where}.{field}": np.ascontiguousarray(getattr(part, field))
         for where, part in ((_TRAINED, images.trained_on), (_HELD, images.held_out))
-        for field in (_NAME, _SIZE, _CONTENT)
+        for field in (_KEY, _SIZE, _CONTENT)
     }
     try:
         with complete_file(path) as part_file:
@@ -227,7 +243,7 @@ def read_images(path: Path) -> RunImages:
 
 
 def _part(arrays: Mapping[str, Any], where: str, path: Path) -> Part:
-    columns = [arrays.get(f"{where}.{field}", np.zeros(())) for field in (_NAME, _SIZE, _CONTENT)]
+    columns = [arrays.get(f"{where}.{field}", np.zeros(())) for field in (_KEY, _SIZE, _CONTENT)]
     if {(column.dtype.name, column.ndim, column.size) for column in columns} != {("uint64", 1, columns[0].size)}:
         raise _damaged(path, f"{where} is not three lists of one length")
     return Part(*columns)

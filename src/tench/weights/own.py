@@ -25,6 +25,7 @@ from tench.models import create
 from tench.models.source import AS_MADE, ModelOptions
 from tench.plain import read_json, typed
 from tench.weights.files import SAFETENSORS, read_safetensors
+from tench.weights.images import IMAGES
 from tench.weights.prediction import Guess, Prediction, Predictions
 from tench.weights.test_time import at_test_time, test_time_view
 
@@ -342,7 +343,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
         raise UsageError(f"{path}: no such run directory or weights file.")
     weights = _weights_of(path)
     card_path = weights.with_name(CARD)
-    if path.is_file() and path.suffix != SAFETENSORS:
+    if path.is_file() and (path.suffix != SAFETENSORS or path.name == IMAGES):
         raise UsageError(f"{path}: {_unusable(path)}")
     for needed, what in ((weights, "the weights"), (card_path, "the description of the model")):
         if not is_there(needed):
@@ -355,7 +356,7 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
 
 
 def _unusable(path: Path) -> str:
-    """Why a weights file that is not safetensors cannot be used, and what to use instead."""
+    """Why a file cannot be used as weights, and what to use instead."""
     if is_there(path.parent / WEIGHTS):
         return f"a run is loaded from its {WEIGHTS}. Give the run directory: {path.parent}"
     return (
