@@ -841,7 +841,7 @@ def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begu
         train(begun)
     assert str(refused.value) == (
         f"{begun / 'last.ckpt'}: its weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
-        "(128, 192). It was written for another architecture. Name that one, or start a new run."
+        "(128, 192). They belong to another architecture. Name that one, or start a new run."
     )
 
 

@@ -107,6 +107,6 @@ def test_the_bare_name_of_a_network_is_told_how_its_published_weights_are_called
     with pytest.raises(UsageError) as refused:
         load("resnet50")
     assert str(refused.value) == (
-        "resnet50: no such run directory or weights file. torchvision:resnet50 are the weights that torchvision "
-        "publishes."
+        "resnet50: no such run directory or weights file. For the weights that torchvision publishes, "
+        "give torchvision:resnet50."
     )

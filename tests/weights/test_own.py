@@ -175,7 +175,7 @@ def test_damaged_weights_are_refused(saved: Path, damage: str) -> None:
     path.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"these are no weights"}[damage])
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
-    assert str(refused.value).startswith(f"{path}: is not a whole safetensors file (")
+    assert str(refused.value).startswith(f"{path}: is not a complete safetensors file (")
     assert str(refused.value).endswith("). Copy it again.")
 
 
@@ -208,7 +208,7 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
         f"{saved / 'best.safetensors'}: its weights do not fit mlp for these classes: 1.weight is missing, and "
     )
     assert message.endswith(
-        " more differences. It was written for another architecture. Name that one, or start a new run."
+        " more differences. They belong to another architecture. Name that one, or start a new run."
     )
 
 
@@ -358,8 +358,8 @@ def test_weights_that_are_not_finite_are_refused_by_name(saved: Path, value: flo
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
     assert str(refused.value) == (
-        f"{path}: 1 of its {len(state)} tensors hold NaN or infinity: {name}. The network cannot use them. The "
-        f"training that wrote them diverged, or the file is damaged. Use other weights."
+        f"{path}: 1 of {len(state)} tensors has NaN or infinite values: {name}. The training that wrote them diverged, "
+        "or the file is damaged. Use other weights."
     )
 
 
@@ -370,7 +370,7 @@ def test_weights_of_whole_numbers_are_refused_and_of_half_precision_taken(saved:
     assert load(saved, "cpu").module is not None
     name = next(name for name, tensor in state.items() if tensor.is_floating_point())
     save_file(state | {name: state[name].to(torch.int64)}, path)
-    with pytest.raises(TenchError, match=rf"{name} is of torch\.int64 instead of torch\.float32"):
+    with pytest.raises(TenchError, match=rf"{name} has type torch\.int64 instead of torch\.float32"):
         load(saved, "cpu")
 
 
