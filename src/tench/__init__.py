@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tench.evaluation.evaluate import evaluate
     from tench.evaluation.evaluation import ClassResult, Evaluation
     from tench.evaluation.predict import predict
+    from tench.training.callbacks import EpochEnd, StopTraining
     from tench.training.fit import fit
     from tench.training.options import TrainOptions
     from tench.training.recipe import Recipe
@@ -26,11 +27,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ClassResult",
     "Classifier",
+    "EpochEnd",
     "Evaluation",
     "Guess",
     "Prediction",
     "Predictions",
     "Recipe",
+    "StopTraining",
     "TenchError",
     "TrainOptions",
     "evaluate",
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EpochEnd": ("tench.training.callbacks", "EpochEnd"),
+    "StopTraining": ("tench.training.callbacks", "StopTraining"),
     "TrainOptions": ("tench.training.options", "TrainOptions"),
     "Recipe": ("tench.training.recipe", "Recipe"),
     "TenchError": ("tench.errors", "TenchError"),

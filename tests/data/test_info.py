@@ -4,18 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.datasets import reloaded
 
 from tench.data.info import brief_notes, describe, image_sizes
 from tench.data.source import open_source
-from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, Table, load, save
+from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, Table
 from tench.errors import TenchError
 
 
-def dataset_of(folder: Path, rows: Rows) -> Dataset:
-    save(Contents(Classes.of(["a", "b", "c"]), {"train": rows}, []), folder / "table", source="made", layout="test")
-    loaded = load(folder / "table")
-    assert loaded is not None
-    return loaded
+def dataset_of(rows: Rows) -> Dataset:
+    return reloaded(Contents(Classes.of(["a", "b", "c"]), {"train": rows}, []))
 
 
 def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) -> Dataset:
@@ -26,7 +24,7 @@ def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) 
     lengths = np.array([len(content) for content in contents], int)
     label = np.array(labels if labels is not None else [0] * count, int)
     return dataset_of(
-        folder, Rows([str(path) for path in paths], np.arange(count), 0, lengths, label, [path.name for path in paths])
+        Rows([str(path) for path in paths], np.arange(count), 0, lengths, label, [path.name for path in paths])
     )
 
 
@@ -45,7 +43,7 @@ def raw(folder: Path, count: int) -> Table:
         width=7,
         channels=1,
     )
-    return dataset_of(folder, rows).splits["train"]
+    return dataset_of(rows).splits["train"]
 
 
 def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
@@ -100,7 +98,7 @@ def test_images_without_a_label_and_classes_without_an_image_are_counted(tmp_pat
     assert train["images_per_class"] == {"min": 0, "max": 3}
 
 
-def test_where_nothing_is_an_image_there_are_no_sizes(tmp_path: Path) -> None:
+def test_without_images_there_are_not_sizes(tmp_path: Path) -> None:
     assert describe(files(tmp_path, [b"no image", b""]))["splits"]["train"]["sizes"] is None
 
 
@@ -114,9 +112,7 @@ def test_an_empty_split_is_described(tmp_path: Path) -> None:
     }
 
 
-def test_sizes_of_files_come_from_their_headers_and_what_is_no_image_is_passed_over(
-    photo_folder: Path, tmp_path: Path
-) -> None:
+def test_sizes_of_files_come_from_their_headers_and_other_files_are_skipped(photo_folder: Path, tmp_path: Path) -> None:
     images = sorted((photo_folder / "val").rglob("*.jpg"))
     found = image_sizes(
         files(tmp_path, [images[0].read_bytes()[:-500], b"no image", images[1].read_bytes()]).splits["train"]
@@ -133,7 +129,7 @@ def test_sizes_of_raw_pixels_come_from_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 1000])
-def test_up_to_64_sizes_are_looked_at_from_the_first_row_to_the_last(tmp_path: Path, count: int) -> None:
+def test_up_to_64_sizes_are_sampled_from_the_first_row_to_the_last(tmp_path: Path, count: int) -> None:
     heights = [height for height, _ in image_sizes(raw(tmp_path, count))]
     assert len(heights) == len(set(heights)) == min(count, 64)
     assert (heights[0], heights[-1]) == (1, count)
@@ -141,14 +137,14 @@ def test_up_to_64_sizes_are_looked_at_from_the_first_row_to_the_last(tmp_path: P
     assert steps.max() - steps.min() <= 1
 
 
-def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> None:
     dataset = files(tmp_path, [b"x"])
     (tmp_path / "0000").unlink()
     with pytest.raises(TenchError, match=r"/0000.*: cannot be read"):
         describe(dataset)
 
 
-def test_notes_in_brief_name_files_as_seen_from_the_source_and_say_what_is_the_same_once(tmp_path: Path) -> None:
+def test_brief_notes_use_relative_paths_and_state_the_same_thing_once(tmp_path: Path) -> None:
     notes = [
         f"{tmp_path}/set.zip/a.csv (in {tmp_path}/set.zip at byte 1,234): the labels come from column 'breed'.",
         "No folder is named like a split: all images are train.",
@@ -158,9 +154,7 @@ def test_notes_in_brief_name_files_as_seen_from_the_source_and_say_what_is_the_s
     ]
     rows = Rows(["/gone"], np.zeros(1, int), 0, 1, np.zeros(1, int), ["a/1"])
     contents = Contents(Classes.of(["a"]), {"train": rows}, [], notes=notes)
-    save(contents, tmp_path / "table", source=f"{tmp_path}/set.zip", layout="test")
-    dataset = load(tmp_path / "table")
-    assert dataset is not None
+    dataset = reloaded(contents, source=f"{tmp_path}/set.zip")
     assert brief_notes(dataset) == [
         "a.csv, b.csv: the labels come from column 'breed'.",
         "No folder is named like a split: all images are train.",

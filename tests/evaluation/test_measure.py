@@ -52,6 +52,7 @@ def test_metrics_are_scikit_learns_whatever_the_batch_size(batch_size: int) -> N
     shifted = np.exp(logits.astype(np.float64))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)
     assert found.images == count
+    assert found.to_json() == {"images": count, "top1": found.top1, "top5": found.top5, "loss": found.loss}
     assert found.top1 == top_k_accuracy_score(labels, logits, k=1, labels=every)
     assert found.top5 == top_k_accuracy_score(labels, logits, k=5, labels=every)
     assert found.loss == pytest.approx(log_loss(labels, probabilities, labels=every), rel=1e-5)

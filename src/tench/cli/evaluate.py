@@ -9,6 +9,7 @@ import tyro
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.errors import UsageError
+from tench.own_code import import_from_here
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,8 @@ class Evaluate:
     bad: Literal["fail", "skip", "fix"] | None = None
     """Images that cannot be decoded: fail, skip or fix, as for tench train; none: as the training did for its own data,
     else fail."""
+    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
     per_class: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the top-1 of every class."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -53,9 +56,12 @@ def run(arguments: list[str]) -> int:
     if asked.with_ and asked.source is None:
         raise UsageError("--with adds to a source. Name that one too: tench evaluate RUN SOURCE --with SOURCE.")
     from tench.evaluation.evaluate import evaluate
+    from tench.weights.load import load
 
+    if asked.trust_code:
+        import_from_here()
     evaluation = evaluate(
-        asked.model,
+        load(asked.model, asked.device, trust_code=asked.trust_code),
         (asked.source, *asked.with_) if asked.with_ and asked.source is not None else asked.source,
         split=asked.split,
         batch_size=asked.batch_size,

@@ -52,6 +52,10 @@ class Metrics:
     not_finite: tuple[int, ...] = ()
     answers: Answers | None = dataclasses.field(default=None, repr=False, compare=False)
 
+    def to_json(self) -> dict[str, float]:
+        """{"images", "top1", "top5", "loss"}."""
+        return {"images": self.images, "top1": self.top1, "top5": self.top5, "loss": self.loss}
+
 
 @dataclasses.dataclass(frozen=True)
 class Rule:

@@ -20,7 +20,7 @@ from tench.data.files.tree import Tree, open_tree
 from tench.data.images.image import Pixels, decode, from_pillow, with_channels
 from tench.data.limits import LIMITS
 from tench.errors import TenchError, UsageError, counted
-from tench.files import is_there
+from tench.files import is_there, user_path
 
 OneImage = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray[Any, Any]
 """The path of an image or of a folder of images; an encoded image; a PIL image; or a uint8 array: one image (H, W),
@@ -126,9 +126,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     folder, and logged by kind. Raises UsageError for a missing path, TenchError for a folder without images.
     """
     found: list[str] = []
-    for path in [os.fspath(path) for path in paths]:
-        if path.startswith("~") and not is_there(path):
-            path = os.path.expanduser(path)
+    for path in [str(user_path(path)) for path in paths]:
         if not is_there(path):
             raise UsageError(f"{path}: no such file or folder.")
         found += _images_below(Path(path)) if os.path.isdir(path) else [path]

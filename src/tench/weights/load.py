@@ -8,31 +8,36 @@ import os
 
 from tench.data.table import Classes
 from tench.errors import UsageError
-from tench.files import is_there
+from tench.files import is_there, user_path
+from tench.models.own_network import OwnNetwork
 from tench.weights import own
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
 from tench.weights.transfer import Start
 
 
-def load(name: str | os.PathLike[str], device: str = "auto") -> Classifier:
+def load(
+    name: str | os.PathLike[str], device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+) -> Classifier:
     """Load a trained classifier, in evaluation mode.
 
     name: a run or its directory, a .safetensors file with its model.json beside it, or weights that a library
-    publishes: torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. Raises UsageError if
-    there is nothing of that name, or if it lacks something that its use requires; TenchError if it cannot be read or
-    downloaded.
+    publishes: torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. For a run of your own
+    network, either pass model, the module or function as in `tench.fit`, or trust_code=True to import the function that
+    the run names; importing a module runs its code. A module that is passed gets the weights in place. Raises
+    UsageError if nothing has that name, the network is yours and neither is given, or something is missing to use the
+    weights; TenchError if they cannot be read or downloaded.
     """
     text = os.fspath(name)
     system, colon, _ = text.partition(":")
     if colon and system in PUBLISHED:
+        if model is not None:
+            raise UsageError(f"{name}: its network is known, so it needs no model=. Leave model= out.")
         start = starting_weights(text)
         return own.classifier(start.state, _card(start), start.source, start.source, device)
-    if text.startswith("~") and not is_there(text):
-        text = os.path.expanduser(text)
-    if not is_there(text):
-        raise UsageError(f"{name}: no such run directory or weights file.{published_hint(text)}")
-    return own.load(text, device)
+    if not is_there(user_path(text)):
+        raise UsageError(f"{text}: no such run directory or weights file.{published_hint(text)}")
+    return own.load(text, device, model=model, trust_code=trust_code)
 
 
 def _card(start: Start) -> ModelCard:

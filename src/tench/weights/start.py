@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
 
 from tench.errors import TenchError, UsageError
-from tench.files import is_there
+from tench.files import is_there, user_path
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
@@ -34,9 +33,7 @@ def starting_weights(name: str) -> Start:
     system, colon, rest = name.partition(":")
     if colon and system in PUBLISHED:
         return PUBLISHED[system](rest)
-    path = Path(name)
-    if name.startswith("~") and not is_there(path):
-        path = path.expanduser()
+    path = user_path(name)
     if not is_there(path):
         raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)

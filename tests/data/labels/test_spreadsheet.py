@@ -1,13 +1,13 @@
-"""Excel workbooks, made here by hand in the form in which Excel, openpyxl and LibreOffice write them."""
+"""Excel workbooks, written by hand in the form that Excel, openpyxl and LibreOffice use."""
 
 import io
 import zipfile
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.labels.spreadsheet import read_spreadsheet
 from tench.data.limits import Limits
-from tench.errors import TenchError
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 REL = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
@@ -37,9 +37,7 @@ def workbook(rows: str = ROWS, strings: str = STRINGS, **more: str) -> io.BytesI
 
 
 def refusal(file: io.BytesIO, limits: Limits | None = None) -> str:
-    with pytest.raises(TenchError) as error:
-        read_spreadsheet(file, "BOOK", limits or Limits())
-    return str(error.value)
+    return error_of(read_spreadsheet)(file, "BOOK", limits or Limits())
 
 
 def test_the_first_sheet_is_read_with_its_gaps() -> None:
@@ -48,12 +46,12 @@ def test_the_first_sheet_is_read_with_its_gaps() -> None:
     assert sheets == ["Labels", "Other"]
 
 
-def test_a_zip_that_is_no_workbook_is_an_error() -> None:
+def test_a_zip_that_is_not_a_workbook_is_an_error() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as book:
         book.writestr("a.txt", "x")
     assert refusal(file) == "BOOK: is a zip archive but not an Excel workbook. Save it as .xlsx or .csv."
-    assert refusal(io.BytesIO(b"PK\3\4 cut off")) == (
+    assert refusal(io.BytesIO(b"PK\3\4 truncated")) == (
         "BOOK: is a damaged Excel workbook (File is not a zip file). Copy or save it again."
     )
 
