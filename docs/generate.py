@@ -43,13 +43,13 @@ API = {
         Dataset Table Classes SourceOptions PrepareOptions Encoding Prepared Report
         """,
     "Train": """
-        fit Run load_recipe list_recipes Recipe TrainOptions preview
+        fit TrainOptions EpochEnd StopTraining Run load_recipe list_recipes Recipe preview
         """,
     "Your own training loop": """
         loader BatchLoader Batch TorchDataset create_model list_models model_info ModelInfo
         """,
     "Use": """
-        evaluate Metrics load Classifier predict Prediction Guess
+        evaluate Evaluation ClassResult load Classifier predict Predictions Prediction Guess
         """,
     "Errors": """
         TenchError UsageError PassingError StoppedError

@@ -1,11 +1,12 @@
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from tench.errors import TenchError, UsageError
-from tench.files import complete_file, require_place, require_png, write_text
+from tench.errors import PassingError, TenchError, UsageError
+from tench.files import complete_file, is_there, require_place, require_png, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -82,6 +83,35 @@ def test_others_may_read_a_file_as_the_umask_says(tmp_path: Path, mask: int, mod
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_a_file_whose_writer_keeps_it_to_itself_gets_the_mode_of_the_umask_too(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with complete_file(tmp_path / "file") as part:  # as safetensors writes: a new file of mode 0600
+            part.unlink()
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_file_below_a_folder_that_may_not_be_read_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").touch()
+    assert is_there(tmp_path / "there")
+    assert not is_there(tmp_path / "gone")
+    assert not is_there(tmp_path / "there" / "below")
+    assert not is_there("with\0null")
+
+    def refuse(path: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(PassingError) as refused:
+        is_there("/shut/file")
+    assert str(refused.value) == "/shut/file: cannot be read (Permission denied)."
 
 
 def test_two_writers_of_the_same_file_do_not_interfere(tmp_path: Path) -> None:

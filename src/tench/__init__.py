@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tench.data.source import open_source
     from tench.data.table import Classes, Dataset, Table
     from tench.errors import PassingError, TenchError, UsageError
-    from tench.evaluation.evaluate import Metrics
-    from tench.evaluation.evaluate import evaluate_source as evaluate
-    from tench.evaluation.predict import Guess, Prediction, predict
+    from tench.evaluation.evaluate import evaluate
+    from tench.evaluation.evaluation import ClassResult, Evaluation
+    from tench.evaluation.predict import predict
     from tench.input.loader import Batch
     from tench.input.torch_dataset import TorchDataset
     from tench.models.info import ModelInfo
@@ -39,22 +39,25 @@ if TYPE_CHECKING:
     from tench.weights.create import create_model
     from tench.weights.load import load
     from tench.weights.own import Classifier
+    from tench.weights.prediction import Guess, Prediction, Predictions
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Batch",
     "BatchLoader",
+    "ClassResult",
     "Classes",
     "Classifier",
     "Dataset",
     "Encoding",
     "EpochEnd",
+    "Evaluation",
     "Guess",
-    "Metrics",
     "ModelInfo",
     "PassingError",
     "Prediction",
+    "Predictions",
     "PrepareOptions",
     "Prepared",
     "Recipe",
@@ -89,16 +92,18 @@ __all__ = [
 _HOMES = {
     "Batch": "tench.input.loader",
     "BatchLoader": "tench.training.batch_loader",
+    "ClassResult": "tench.evaluation.evaluation",
     "Classes": "tench.data.table",
     "Classifier": "tench.weights.own",
     "Dataset": "tench.data.table",
     "Encoding": "tench.data.images.encode",
     "EpochEnd": "tench.training.callbacks",
-    "Guess": "tench.evaluation.predict",
-    "Metrics": "tench.evaluation.evaluate",
+    "Evaluation": "tench.evaluation.evaluation",
+    "Guess": "tench.weights.prediction",
     "ModelInfo": "tench.models.info",
     "PassingError": "tench.errors",
-    "Prediction": "tench.evaluation.predict",
+    "Prediction": "tench.weights.prediction",
+    "Predictions": "tench.weights.prediction",
     "PrepareOptions": "tench.data.prepare.planning",
     "Prepared": "tench.data.prepare.prepare",
     "Recipe": "tench.training.recipe",
@@ -115,7 +120,7 @@ _HOMES = {
     "check": "tench.data.check.check_source:check_source",
     "create_model": "tench.weights.create",
     "download": "tench.data.download.download",
-    "evaluate": "tench.evaluation.evaluate:evaluate_source",
+    "evaluate": "tench.evaluation.evaluate",
     "fit": "tench.training.fit",
     "info": "tench.data.info",
     "list_models": "tench.models.registry:find",

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tench.errors import TenchError, UsageError
+from tench.errors import PassingError, TenchError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +49,20 @@ def open_regular(path: str | Path) -> BinaryIO:
         raise
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether a file or folder exists. Raises PassingError if that cannot be told: a folder above it is not readable.
+
+    (`exists` of os.path and pathlib call such a file missing, or raise PermissionError, depending on the version.)
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character in the name
+        return False
+    except OSError as error:
+        raise PassingError(f"{path}: cannot be read ({error.strerror}).") from error
+    return True
+
+
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 """The name of a file that is being written; the group is its final name."""
 
@@ -57,13 +71,18 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 def complete_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it.
 
+    The file gets the mode that the umask gives a new file, whatever mode its writer chooses (safetensors: 0600).
     Raises TenchError naming `path` if the disk is full.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     with full_disk_names(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            part.touch(exist_ok=False)  # the only way to learn the umask that is safe among threads
+            mode = stat.S_IMODE(part.stat().st_mode)
             yield part
+            if stat.S_IMODE(part.stat().st_mode) != mode:
+                part.chmod(mode)
             with part.open("rb") as written:
                 os.fsync(written.fileno())
             part.replace(path)
@@ -122,7 +141,7 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def user_path(path: str | Path) -> Path:
+def user_path(path: str | os.PathLike[str]) -> Path:
     """A path that the user gave, with a leading ~ replaced by the home folder: a shell leaves that of --run=~/x alone.
 
     Raises UsageError if the home folder is unknown.

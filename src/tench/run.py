@@ -8,6 +8,7 @@
     metrics.csv        the validations as a table
     last.ckpt          all that resuming needs
     best.safetensors   the best weights so far, with model.json
+    images.safetensors which images were trained on and which were held out
     tensorboard/       the lines of metrics.jsonl for TensorBoard, if requested
 
 metrics.jsonl grows line by line; every other file appears complete or not at all. A lock keeps a second process out.
@@ -32,6 +33,7 @@ from tench.errors import TenchError, UsageError
 from tench.files import complete_file, full_disk_names, remove_parts, user_path, write_text
 from tench.plain import parse_json, read_json, require_file, typed
 from tench.weights.files import load_pickle, reason_of
+from tench.weights.images import IMAGES
 from tench.weights.own import CARD, WEIGHTS, TrainedOn
 
 RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
@@ -42,7 +44,7 @@ _COLUMNS = (
     *("val_loss", "val_top1", "val_top5", "val_images", "seconds"),
 )
 """Of metrics.csv: the same in every run, whenever a validation takes place."""
-_FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD)
+_FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD, IMAGES)
 """Files that a run writes complete or not at all."""
 
 
@@ -95,6 +97,10 @@ class Run:
             except FileExistsError:
                 continue
             return cls(runs / f"{number:03d}")
+
+    def __fspath__(self) -> str:
+        """The directory, so that a run is accepted wherever its path is."""
+        return str(self.folder)
 
     @property
     def exists(self) -> bool:

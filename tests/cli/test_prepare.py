@@ -322,8 +322,8 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
         ),
         (
             ["--splits", "train", "--val-fraction", "1.5"],
-            "A fraction of 1.5 of the images cannot be held out for validation: it must lie between 0 and 1, both "
-            "excluded. Say, for example, 0.1 for a tenth of each class.",
+            "The fraction to hold out must be greater than 0 and less than 1, got 1.5. For a tenth of each class, use "
+            "0.1.",
         ),
         (
             ["--to", "tfrecord", "--format", "webp"],

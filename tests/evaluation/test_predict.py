@@ -12,9 +12,10 @@ from PIL import Image
 
 from tench.compat import import_torchvision
 from tench.data.table import Classes
-from tench.errors import TenchError, UsageError
-from tench.evaluation.predict import Guess, Prediction, find_images, predict
+from tench.errors import UsageError
+from tench.evaluation.predict import predict
 from tench.weights.own import Classifier, ModelCard
+from tench.weights.prediction import Guess, Prediction
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -139,7 +140,7 @@ def test_a_missing_image_is_refused_before_anything_is_classified(tmp_path: Path
 
 
 def test_a_number_of_classes_below_one_is_refused_at_once(photos: list[str]) -> None:
-    with pytest.raises(UsageError, match="The number of classes to show is 0, but should be 1 or more"):
+    with pytest.raises(UsageError, match=r"^top must be at least 1, got 0\.$"):
         predict(classifier_of(24, 24), photos, top=0)
 
 
@@ -161,54 +162,6 @@ def test_a_prediction_as_json_has_the_promised_keys() -> None:
         "image": "cat.jpg",
         "predictions": [{"id": "n01", "name": "cat", "probability": 0.75}],
     }
-
-
-# Which files
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"")
-
-
-def test_folders_are_searched_for_images_and_files_are_taken_as_they_are(tmp_path: Path) -> None:
-    touch(tmp_path, "b/2.JPG", "b/deep/1.png", "b/1.jpeg", "b/notes.txt", "a/x.webp", "z.data")
-    found = find_images([str(tmp_path / "z.data"), str(tmp_path / "b"), str(tmp_path / "a")])
-    assert found == [str(tmp_path / name) for name in ("z.data", "b/1.jpeg", "b/2.JPG", "b/deep/1.png", "a/x.webp")]
-
-
-def test_hidden_files_and_folders_called_like_images_are_left_out(tmp_path: Path) -> None:
-    touch(tmp_path, "1.jpg", "._1.jpg", ".trash/2.jpg", "album.jpg/3.jpg")
-    assert find_images([str(tmp_path)]) == [str(tmp_path / "1.jpg"), str(tmp_path / "album.jpg/3.jpg")]
-
-
-def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
-    touch(tmp_path, "1.jpg")
-    with pytest.raises(UsageError) as refused:
-        find_images([str(tmp_path / "1.jpg"), str(tmp_path / "gone")])
-    assert str(refused.value) == f"{tmp_path / 'gone'}: no such file or folder."
-
-
-def test_a_folder_without_images_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
-    touch(tmp_path, "notes.txt")
-    with pytest.raises(TenchError) as refused:
-        find_images([str(tmp_path)])
-    message = str(refused.value)
-    assert message.startswith(f"{tmp_path}: holds no images (files ending in .")
-    assert {".jpeg,", ".jpg,", ".png,", ".webp)."} <= set(message.split())
-
-
-def test_nothing_named_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"Name at least one image or folder\."):
-        find_images([])
-
-
-def test_links_are_followed(tmp_path: Path) -> None:
-    touch(tmp_path, "real/1.jpg")
-    (tmp_path / "links").mkdir()
-    os.symlink(tmp_path / "real" / "1.jpg", tmp_path / "links" / "one.jpg")
-    assert find_images([str(tmp_path / "links")]) == [str(tmp_path / "links" / "one.jpg")]
 
 
 def test_pipes_devices_and_huge_files_are_named_and_the_others_classified(photos: list[str], tmp_path: Path) -> None:
@@ -236,7 +189,7 @@ def test_an_image_whose_logits_are_not_finite_is_an_error_and_the_others_are_cla
         found[1] = np.nan
         return found
 
-    monkeypatch.setattr(Classifier, "probabilities", answer)
+    monkeypatch.setattr(Classifier, "of_views", answer)
     found = list(predict(classifier, photos[:3]))
     assert [one.error for one in found] == [
         None,
@@ -244,3 +197,22 @@ def test_an_image_whose_logits_are_not_finite_is_an_error_and_the_others_are_cla
         None,
     ]
     assert found[1].predictions == ()
+
+
+def test_images_of_all_kinds_are_classified_alike(photos: list[str]) -> None:
+    classifier = classifier_of(24, 24)
+    photo = photos[0]
+    with Image.open(photo) as opened:
+        opened.load()
+    kinds: list[Any] = [photo, Path(photo), Path(photo).read_bytes(), opened, np.asarray(opened)]
+    expected = classifier.probabilities(photo)[0].max()
+    found = list(predict(classifier, kinds, top=1))
+    assert [one.image for one in found] == [photo, photo, "images[2]", "images[3]", "images[4]"]
+    assert [one.best.probability for one in found] == pytest.approx([expected] * 5, abs=1e-6)
+    for kind in kinds:
+        assert next(predict(classifier, kind)).best.probability == pytest.approx(expected, abs=1e-6)
+
+
+def test_predict_gives_what_the_classifier_gives(photos: list[str]) -> None:
+    classifier = classifier_of(24, 24)
+    assert list(predict(classifier, photos, top=3)) == list(classifier.predict(photos, top=3))

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as PyTorchDataset
 import tench
 from tench.compat import import_torchvision
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import evaluation_order
+from tench.evaluation.measure import evaluation_order
 from tench.input.loader import Loader
 from tench.input.torch_dataset import TorchDataset
 from tench.input.views import EvalView

@@ -16,7 +16,7 @@ from PIL import Image
 import tench
 from tench.compat import import_torchvision
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import evaluation_order
+from tench.evaluation.measure import evaluation_order
 from tench.training.plan import open_batches, open_data, resolve, train_order
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import eval_view, train_view

@@ -100,7 +100,7 @@ def test_other_classes_get_a_new_head_and_that_is_said(
     notes = [message for message in caplog.messages if message.startswith("Weights: ")]
     assert len(notes) == 1
     assert notes[0].startswith("Weights: Head (")
-    assert ": 3 classes) replaced by a new one for 4 " in notes[0]
+    assert ": 3 classes) reinitialised for 4 " in notes[0]
     expected = load_file(first / "best.safetensors")
     new = [name for name in expected if not torch.equal(found[name], expected[name])]
     assert {len(found[name]) for name in new if name.endswith("weight")} == {4}
@@ -124,7 +124,7 @@ def test_a_state_dict_of_torchvision_needs_the_networks_name_and_has_the_usual_i
     assert load_recipe(str(tmp_path / "run/recipe.yaml")).input.mean == IMAGENET_MEAN
     (note,) = [message for message in caplog.messages if message.startswith("Weights: ")]
     assert "kept by position" in note
-    assert "squeezenet.pth does not say which classes it knows" in note
+    assert "squeezenet.pth does not name its classes" in note
 
 
 def test_a_fine_tuning_goes_on_without_the_file_it_began_with(

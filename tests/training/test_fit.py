@@ -26,8 +26,8 @@ from torch import nn
 
 import tench
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import Metrics
-from tench.evaluation.evaluate import measure as real_measure
+from tench.evaluation.measure import Metrics
+from tench.evaluation.measure import measure as real_measure
 from tench.input.loader import Batch
 from tench.run import Run
 from tench.training import fit as fit_module
@@ -56,6 +56,7 @@ FILES = {
     "classes.json",
     "metrics.jsonl",
     "metrics.csv",
+    "images.safetensors",
     "last.ckpt",
     "best.safetensors",
     "model.json",
@@ -306,7 +307,7 @@ def test_a_network_in_bgr_is_evaluated_as_it_was_validated(tmp_path: Path) -> No
     recipe = SMALL.replace(arch="resnet20", epochs=1, channel_order="bgr", mean=(0.2, 0.5, 0.8), std=(0.2, 0.3, 0.4))
     run = train(tmp_path, recipe)
     (epoch,) = run.metrics("epoch")
-    _, metrics = tench.evaluate(tench.load(run.folder, "cpu"))
+    metrics = tench.evaluate(tench.load(run.folder, "cpu"))
     assert metrics.top1 == epoch["val_top1"]
     assert metrics.loss == pytest.approx(epoch["val_loss"], rel=1e-4)
 
@@ -736,12 +737,12 @@ def test_bad_images_are_left_out_or_fixed_and_listed(
     ]
     assert all(one["reason"] and one["file"].startswith(str(damaged)) for one in listed)
     assert run.metrics("epoch")[-1]["val_images"] == num_val
-    name, metrics = tench.evaluate(run.folder)
-    assert metrics.images == num_val
+    evaluation = tench.evaluate(run)
+    assert evaluation.images == num_val
     assert len(plan.open_data(str(damaged), None, PHOTOS.replace(bad=bad).input).train) == num_train
     with pytest.raises(TenchError, match=r"water/6\.jpg.* --bad skip"):
         tench.evaluate(run.folder, bad="fail")
-    assert name.endswith("(val)")
+    assert evaluation.name.endswith("(val)")
 
 
 def test_a_run_that_begins_again_with_other_data_lists_the_bad_images_of_that(
@@ -853,7 +854,7 @@ def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begu
         train(begun)
     assert str(refused.value) == (
         f"{begun / 'last.ckpt'}: its weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
-        "(128, 192). It was written for another architecture. Name that one, or start a new run."
+        "(128, 192). They belong to another architecture. Name that one, or start a new run."
     )
 
 

@@ -127,7 +127,7 @@ def test_the_average_of_torch_is_what_is_validated_and_saved_and_the_raw_weights
             torch.testing.assert_close(saved[name], expected, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(saved["head.weight"], raw["head.weight"], atol=1e-4)
     (epoch,) = Run(run).metrics("epoch")
-    _, metrics = tench.evaluate(tench.load(run, "cpu"))
+    metrics = tench.evaluate(tench.load(run, "cpu"))
     assert metrics.top1 == pytest.approx(epoch["val_top1"], rel=1e-5)
     assert metrics.loss == pytest.approx(epoch["val_loss"], rel=1e-4)
 
@@ -205,12 +205,12 @@ def test_a_run_is_evaluated_as_it_was_validated(tmp_path: Path, test_time: str) 
     run = train(tmp_path, epochs=1, test_time=test_time, lr=0.1, **crops)
     (epoch,) = Run(run).metrics("epoch")
     assert json.loads((run / "model.json").read_text())["test_time"] == test_time
-    _, metrics = tench.evaluate(tench.load(run, "cpu"))
+    metrics = tench.evaluate(tench.load(run, "cpu"))
     assert metrics.top1 == pytest.approx(epoch["val_top1"], rel=1e-5)
     assert metrics.loss == pytest.approx(epoch["val_loss"], rel=1e-4)
     card = json.loads((run / "model.json").read_text()) | {"test_time": "none"}
     (run / "model.json").write_text(json.dumps(card))
-    _, plain = tench.evaluate(tench.load(run, "cpu"))
+    plain = tench.evaluate(tench.load(run, "cpu"))
     assert plain.loss != pytest.approx(epoch["val_loss"], rel=1e-4)
 
 

@@ -107,7 +107,7 @@ def test_an_average_beside_the_weights_is_taken_and_that_is_said(
     found = read_state(tmp_path / "w.pth")
     assert_same(found.state, average)
     assert found.choice == (
-        f"The file holds weights ({keys[0]}) and their running average ({keys[1]}); the average is used."
+        f"The file has weights ({keys[0]}) and their running average ({keys[1]}); the average is used."
     )
 
 
@@ -175,7 +175,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
         read_state(path)
     assert not target.exists()
     message = str(refused.value)
-    assert message.startswith(f"{path}: holds more than weights (")
+    assert message.startswith(f"{path}: contains more than weights (")
     assert message.endswith(
         "). Reading that could run code, so it was not read. If you trust the file, load it with PyTorch and save only "
         'the weights: torch.save(model.state_dict(), "weights.pth").'
@@ -187,7 +187,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_a_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, network: nn.Module) -> None:
     torch.save(network, tmp_path / "w.pth")
     with pytest.raises(
-        TenchError, match=r"w\.pth: holds more than weights \(torch\.nn\.modules\.container\.Sequential"
+        TenchError, match=r"w\.pth: contains more than weights \(torch\.nn\.modules\.container\.Sequential"
     ):
         read_state(tmp_path / "w.pth")
 
@@ -207,7 +207,7 @@ def test_what_is_no_file_of_weights_is_refused_without_the_advice_to_read_it_uns
     with pytest.raises(TenchError) as refused:
         read_state(tmp_path / "w.pth")
     found = re.fullmatch(
-        r".*w\.pth: cannot be read as weights \((.+)\)\. Give a state dict that torch\.save wrote, or a \.safetensors "
+        r".*w\.pth: cannot be read as weights \((.+)\)\. Give a state dict saved by torch\.save, or a \.safetensors "
         r"file\.",
         str(refused.value),
     )
@@ -225,12 +225,12 @@ def test_a_safetensors_file_larger_than_memory_is_refused(tmp_path: Path, monkey
     with pytest.raises(TenchError) as error:
         files.read_safetensors(tmp_path / "w.safetensors")
     path = tmp_path / "w.safetensors"
-    assert str(error.value) == f"{path}: has 40 bytes, which do not fit into memory. Copy it again."
+    assert str(error.value) == f"{path}: its 40 bytes do not fit into memory. Copy it again."
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
-    with pytest.raises(TenchError, match=r"w\.safetensors: is not a whole safetensors file \(.+\)\. Copy it again\."):
+    with pytest.raises(TenchError, match=r"safetensors: is not a complete safetensors file \(.+\)\. Copy it again\."):
         read_state(tmp_path / "w.safetensors")
 
 
@@ -239,11 +239,11 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
     [
         (
             {"epoch": 3, "weights": {}},
-            r"'epoch' in it is something of type int, and none of state_dict, model, .* is there",
+            r"'epoch' is a value of type int, and there is none of state_dict, model, ",
         ),
-        ({"state_dict": {}}, "holds nothing and no weights by name"),
-        ({0: torch.ones(2)}, "0 in it is something of type Tensor"),
-        (torch.ones(3), "holds something of type Tensor and no weights by name"),
+        ({"state_dict": {}}, "contains nothing, not weights by name"),
+        ({0: torch.ones(2)}, "0 is a value of type Tensor"),
+        (torch.ones(3), "contains a value of type Tensor, not weights by name"),
     ],
 )
 def test_a_file_without_weights_by_name_is_refused_with_what_it_holds(tmp_path: Path, content: Any, says: str) -> None:
@@ -264,7 +264,7 @@ def test_a_file_that_contains_itself_is_refused(tmp_path: Path) -> None:
         torch.save(content, path)
         with pytest.raises(TenchError) as refused:
             read_state(path)
-        assert str(refused.value).startswith(f"{path}: holds no weights by name: ")
+        assert str(refused.value).startswith(f"{path}: contains no weights by name: ")
 
 
 def test_a_file_nested_a_hundred_thousand_deep_is_refused(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_compressed_or_overlapping_archive_is_refused_before_it_is_read(tmp_pa
         read_state(tmp_path / "bomb.pth")
     assert str(refused.value) == (
         f"{tmp_path / 'bomb.pth'}: cannot be read as weights (it is compressed, which torch.save never does). Give a "
-        "state dict that torch.save wrote, or a .safetensors file."
+        "state dict saved by torch.save, or a .safetensors file."
     )
 
 

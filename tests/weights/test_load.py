@@ -48,7 +48,9 @@ def test_weights_that_torchvision_publishes_answer_as_torchvision_does(torch_cac
     photos = [part(300, 260), part(280, 400, 1)]
     with torch.inference_mode():
         expected = [network(weights.transforms()(photo)[None]).softmax(dim=1)[0].numpy() for photo in photos]
-    np.testing.assert_allclose(classifier.predict([array(photo) for photo in photos]), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(
+        classifier.probabilities([array(photo) for photo in photos]), expected, rtol=0, atol=1e-4
+    )
 
 
 def test_weights_that_timm_publishes_answer_as_timm_does(hub_cache: Path) -> None:
@@ -62,13 +64,13 @@ def test_weights_that_timm_publishes_answer_as_timm_does(hub_cache: Path) -> Non
     photo = part(300, 260)
     with torch.inference_mode():
         expected = network(view(photo)[None]).softmax(dim=1).numpy()
-    np.testing.assert_allclose(classifier.predict([array(photo)]), expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(classifier.probabilities([array(photo)]), expected, rtol=0, atol=1e-4)
 
 
 def test_published_weights_without_a_head_are_refused(hub_cache: Path) -> None:
     name = "vit_small_patch16_224.dino"
     put_in_hub(hub_cache, f"timm/{name}", timm.create_model("vit_small_patch16_224", num_classes=0))
-    with pytest.raises(UsageError, match=rf"^timm:{name}: are not of a whole classifier; tench train --weights can"):
+    with pytest.raises(UsageError, match=rf"^timm:{name}: these weights have no classifier head\."):
         load(f"timm:{name}", "cpu")
 
 
@@ -77,11 +79,13 @@ def test_a_run_and_its_weights_are_loaded(run: Path) -> None:
     assert load(str(run / "best.safetensors"), "cpu").card.classes.ids == ("cat", "dog")
 
 
-def test_of_a_runs_checkpoint_the_run_is_named(run: Path) -> None:
+@pytest.mark.parametrize("name", ["last.ckpt", "images.safetensors"])
+def test_of_another_file_of_a_run_the_run_is_named(run: Path, name: str) -> None:
+    (run / name).write_bytes(b"")
     with pytest.raises(UsageError) as refused:
-        load(run / "last.ckpt")
+        load(run / name)
     assert str(refused.value) == (
-        f"{run / 'last.ckpt'}: is not used: a run is loaded from its best.safetensors. Give the run's directory: {run}"
+        f"{run / name}: a run is loaded from its best.safetensors. Give the run directory: {run}"
     )
 
 
@@ -90,9 +94,9 @@ def test_of_another_trainers_file_it_is_told_what_can_be_used(tmp_path: Path) ->
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: has neither classes nor preprocessing. Give the directory of a run, a .safetensors "
-        f"file with model.json beside it, or published weights: torchvision:NAME, timm:NAME. To start training from "
-        f"it: tench train --weights."
+        f"{tmp_path / 'w.pth'}: has neither classes nor preprocessing. Give a run directory, a .safetensors file with "
+        "model.json beside it, or published weights: torchvision:NAME, timm:NAME. To start training from it: tench "
+        "train --weights."
     )
 
 
@@ -103,6 +107,6 @@ def test_the_bare_name_of_a_network_is_told_how_its_published_weights_are_called
     with pytest.raises(UsageError) as refused:
         load("resnet50")
     assert str(refused.value) == (
-        "resnet50: no such run directory or weights file. torchvision:resnet50 are the weights that torchvision "
-        "publishes."
+        "resnet50: no such run directory or weights file. For the weights that torchvision publishes, "
+        "give torchvision:resnet50."
     )

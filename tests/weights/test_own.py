@@ -1,5 +1,8 @@
 import dataclasses
+import errno
+import io
 import json
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from torch import nn
 from tench.data.table import Classes
 from tench.errors import TenchError, UsageError
 from tench.models import create
-from tench.weights.own import ModelCard, Normalise, load, save
+from tench.weights.own import NOT_FINITE, ModelCard, Normalise, load, save
+from tench.weights.prediction import Predictions
 
 CARD = ModelCard(
     arch="resnet20",
@@ -100,7 +104,7 @@ def test_the_file_itself_can_be_named(saved: Path) -> None:
 def test_probabilities_of_images_of_any_size(saved: Path) -> None:
     classifier = load(saved, "cpu")
     images = [np.full((height, 20, 3), 99, np.uint8) for height in (14, 40)]
-    found = classifier.predict(images)
+    found = classifier.probabilities(images)
     assert found.shape == (2, 3)
     assert found.sum(axis=1) == pytest.approx([1, 1])
     assert found[0] == pytest.approx(found[1], abs=1e-6)  # both are cut to the same even square
@@ -132,10 +136,10 @@ def test_in_bgr_normalise_is_the_mean_and_scale_of_edgeailite() -> None:
 def test_a_network_in_bgr_is_used_in_bgr(tmp_path: Path, network: nn.Module, saved: Path) -> None:
     save(tmp_path / "bgr", network, dataclasses.replace(CARD, channel_order="bgr"))
     image = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
-    found = load(tmp_path / "bgr", "cpu").predict([image])
+    found = load(tmp_path / "bgr", "cpu").probabilities(image)
     reversed_ = np.ascontiguousarray(image[..., ::-1])
-    assert found == pytest.approx(load(saved, "cpu").predict([reversed_]), abs=1e-6)
-    assert found != pytest.approx(load(saved, "cpu").predict([image]), abs=1e-4)
+    assert found == pytest.approx(load(saved, "cpu").probabilities(reversed_), abs=1e-6)
+    assert found != pytest.approx(load(saved, "cpu").probabilities(image), abs=1e-4)
 
 
 def test_a_model_without_a_channel_order_is_one_in_rgb(saved: Path) -> None:
@@ -152,14 +156,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "what"), [("best.safetensors", "weights"), ("model.json", "the description of the model")]
+    ("missing", "what"), [("best.safetensors", "the weights"), ("model.json", "the description of the model")]
 )
 def test_a_missing_file_is_named_with_what_it_holds(saved: Path, missing: str, what: str) -> None:
     (saved / missing).unlink()
     with pytest.raises(UsageError) as refused:
         load(saved)
     assert str(refused.value) == (
-        f"{saved / missing}: is missing; it should hold {what}. Give the directory of a run that has finished an "
+        f"{saved / missing}: missing; it should hold {what}. Give the directory of a run that has finished an "
         "epoch, or a .safetensors file with model.json beside it."
     )
 
@@ -171,7 +175,7 @@ def test_damaged_weights_are_refused(saved: Path, damage: str) -> None:
     path.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"these are no weights"}[damage])
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
-    assert str(refused.value).startswith(f"{path}: is not a whole safetensors file (")
+    assert str(refused.value).startswith(f"{path}: is not a complete safetensors file (")
     assert str(refused.value).endswith("). Copy it again.")
 
 
@@ -204,7 +208,7 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
         f"{saved / 'best.safetensors'}: its weights do not fit mlp for these classes: 1.weight is missing, and "
     )
     assert message.endswith(
-        " more differences. It was written for another architecture. Name that one, or start a new run."
+        " more differences. They belong to another architecture. Name that one, or start a new run."
     )
 
 
@@ -238,19 +242,6 @@ def test_metadata_of_other_programs_does_no_harm(saved: Path) -> None:
     assert load(saved, "cpu").card == CARD
 
 
-def test_predict_takes_grey_and_colour_images_and_refuses_others(saved: Path) -> None:
-    classifier = load(saved, "cpu")
-    grey = np.random.default_rng(0).integers(0, 256, (20, 16), dtype=np.uint8)
-    colour = np.repeat(grey[:, :, None], 3, axis=2)
-    found = classifier.predict([grey, grey[:, :, None], colour])
-    np.testing.assert_array_equal(found[0], found[2])
-    np.testing.assert_array_equal(found[1], found[2])
-    wrongs: list[Any] = [colour / 255, colour[None], np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)]
-    for wrong in wrongs:
-        with pytest.raises(UsageError, match=r"expected uint8 of shape \(H, W, 3\), \(H, W, 1\) or \(H, W\)"):
-            classifier.predict([wrong])
-
-
 @pytest.mark.parametrize("count", [63, 64, 65, 130])
 def test_many_images_go_through_the_network_in_batches_and_each_gets_its_own_answer(saved: Path, count: int) -> None:
     classifier = load(saved, "cpu")
@@ -262,20 +253,62 @@ def test_many_images_go_through_the_network_in_batches_and_each_gets_its_own_ans
     assert sum(sizes) == count
     assert max(sizes) <= 64
     for index in (0, 62, count - 1):
-        assert found[index] == pytest.approx(classifier.predict([images[index]])[0], abs=1e-6)
+        assert found.probabilities[index] == pytest.approx(classifier.probabilities(images[index])[0], abs=1e-6)
 
 
-def test_a_stack_of_grey_images_is_one_image_each(saved: Path) -> None:
+def test_predictions_are_a_sequence_with_the_probabilities_of_all_classes(saved: Path, tmp_path: Path) -> None:
     classifier = load(saved, "cpu")
-    greys = np.random.default_rng(0).integers(0, 256, (5, 20, 16), dtype=np.uint8)
-    np.testing.assert_array_equal(classifier.predict(greys), classifier.predict(list(greys)))
+    images = np.random.default_rng(0).integers(0, 256, (3, 14, 14, 3), dtype=np.uint8)
+    found = classifier.predict([images[0], b"no image", images[2]], top=2)
+    assert (len(found), found.shape, found.probabilities.dtype.name) == (3, (3, 3), "float32")
+    assert [one.image for one in found] == ["images[0]", "images[1]", "images[2]"]
+    expected = classifier.probabilities(images[0])[0]
+    best = np.argsort(-expected)[:2]
+    assert [guess.id for guess in found[0].predictions] == [("n01", "n02", "n03")[index] for index in best]
+    assert [guess.name for guess in found[0].predictions] == [("cat", "dog", "fish")[index] for index in best]
+    assert [guess.probability for guess in found[0].predictions] == pytest.approx(expected[best].tolist())
+    assert found[0].best == found[0].predictions[0]
+    assert (found[1].predictions, found[1].error) == (
+        (),
+        "not an image: starts with bytes b'no image', no known image format",
+    )
+    assert np.isnan(found.probabilities[1]).all()
+    with pytest.raises(ValueError, match=r"^images\[1\]: not an image: "):
+        _ = found[1].best
+    assert isinstance(found[1:], Predictions)
+    assert found[1:].shape == (2, 3)
 
 
-@pytest.mark.parametrize("shape", [(20, 16, 3), (20, 16, 1), (20, 16)])
-def test_a_single_image_in_the_place_of_many_is_refused(saved: Path, shape: tuple[int, ...]) -> None:
+def test_probabilities_of_an_image_that_cannot_be_decoded_are_an_error_that_names_it(saved: Path) -> None:
+    image = np.zeros((14, 14, 3), np.uint8)
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu").probabilities([image, b"no image"])
+    assert str(refused.value) == "images[1]: not an image: starts with bytes b'no image', no known image format"
+
+
+@pytest.mark.parametrize("method", ["predict", "stream"])
+def test_a_number_of_classes_below_one_is_refused(saved: Path, method: str) -> None:
     with pytest.raises(UsageError) as refused:
-        load(saved, "cpu").predict(np.zeros(shape, np.uint8))
-    assert str(refused.value) == f"An array of shape {shape} is one image. Give a list of images, [image]."
+        getattr(load(saved, "cpu"), method)(np.zeros((14, 14, 3), np.uint8), top=0)
+    assert str(refused.value) == "top must be at least 1, got 0."
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "model.json"])
+def test_a_file_that_may_not_be_read_is_not_called_missing(
+    saved: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system refuses here by itself, because root may read every file."""
+    really_open = io.open
+
+    def refuse(file: object, *arguments: Any, **more: Any) -> Any:
+        if Path(str(file)).name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+        return really_open(file, *arguments, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(io, "open", refuse)
+    with pytest.raises(TenchError) as refused:
+        load(saved, "cpu")
+    assert str(refused.value) == f"{saved / name}: cannot be read (Permission denied)."
 
 
 @pytest.mark.parametrize(
@@ -325,8 +358,8 @@ def test_weights_that_are_not_finite_are_refused_by_name(saved: Path, value: flo
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
     assert str(refused.value) == (
-        f"{path}: 1 of its {len(state)} tensors hold NaN or infinity: {name}. The network cannot use them. The "
-        f"training that wrote them diverged, or the file is damaged. Use other weights."
+        f"{path}: 1 of {len(state)} tensors has NaN or infinite values: {name}. The training that wrote them diverged, "
+        "or the file is damaged. Use other weights."
     )
 
 
@@ -337,7 +370,7 @@ def test_weights_of_whole_numbers_are_refused_and_of_half_precision_taken(saved:
     assert load(saved, "cpu").module is not None
     name = next(name for name, tensor in state.items() if tensor.is_floating_point())
     save_file(state | {name: state[name].to(torch.int64)}, path)
-    with pytest.raises(TenchError, match=rf"{name} is of torch\.int64 instead of torch\.float32"):
+    with pytest.raises(TenchError, match=rf"{name} has type torch\.int64 instead of torch\.float32"):
         load(saved, "cpu")
 
 
@@ -355,6 +388,7 @@ def test_an_image_whose_logits_overflow_has_no_answer_and_others_have(saved: Pat
 
     broken = dataclasses.replace(classifier, module=Overflow())
     dark, light = np.zeros((14, 14, 3), np.uint8), np.full((14, 14, 3), 255, np.uint8)
-    assert np.isfinite(broken.predict([dark, dark])).all()
-    with pytest.raises(TenchError, match=r"image 1 of 3: the network's logits are not finite \(NaN or infinity\)"):
-        broken.predict([dark, light, dark])
+    assert np.isfinite(broken.probabilities([dark, dark])).all()
+    assert [one.error for one in broken.predict([dark, light, dark])] == [None, NOT_FINITE, None]
+    with pytest.raises(TenchError, match=r"^images\[1\]: the network's logits are not finite \(NaN or infinity\)"):
+        broken.probabilities([dark, light, dark])

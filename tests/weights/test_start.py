@@ -83,7 +83,7 @@ def test_of_a_checkpoint_of_ours_with_an_average_that_is_taken_and_the_training_
     module = create("resnet20", num_classes=3, image_size=12, channels=1)
     notes = load_start(module, starting_weights(str(run / "last.ckpt")), "resnet20", CARD.classes)
     assert notes == [
-        "The file holds weights (model) and their running average (average); the average is used.",
+        "The file has weights (model) and their running average (average); the average is used.",
         "Head (head: 3 classes) kept: the classes are the same.",
     ]
     assert all(torch.equal(tensor, average[name]) for name, tensor in module.state_dict().items())
@@ -119,9 +119,9 @@ def test_a_checkpoint_of_pytorch_examples_names_its_network_and_loads(tmp_path: 
     assert found.arch == "resnet18"
     module = create("resnet18", num_classes=10, image_size=32)
     assert load_start(module, found, "resnet18", Classes.numbered_to(10)) == [
-        "Head (fc: 1000 classes) replaced by a new one for 10 classes.",
-        "First convolution (conv1) is new: the stem is fitted to small images and has a 3x3 kernel there instead of "
-        "7x7. With an image size above 80 it would be kept.",
+        "Head (fc: 1000 classes) reinitialised for 10 classes.",
+        "First convolution (conv1) reinitialised: the stem is adapted to small images, with a 3x3 kernel instead of "
+        "7x7. It is kept if the image size is larger than 80.",
     ]
 
 
@@ -143,9 +143,9 @@ def test_a_checkpoint_of_timms_is_of_timms_network_where_torchvision_has_another
     assert found.arch == "timm:efficientnet_b0"
     module = create(found.arch, num_classes=5, image_size=96)
     assert load_start(module, found, found.arch, Classes.numbered_to(5)) == [
-        "The file calls its network efficientnet_b0, and the names of its weights are those of timm:efficientnet_b0.",
+        "The file calls its network efficientnet_b0; the names of its weights match timm:efficientnet_b0.",
         "Head (classifier: 5 classes) kept by position: "
-        f"{tmp_path / 'last.pth.tar'} does not say which classes it knows, but has as many as the data.",
+        f"{tmp_path / 'last.pth.tar'} does not name its classes, but has as many as the data.",
     ]
     assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in network.state_dict().items())
 
@@ -172,10 +172,10 @@ def test_a_name_with_its_library_goes_to_that_library() -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("resnet50", "torchvision:resnet50 are the weights that torchvision publishes."),
-        ("resnetv2_50.a1h_in1k", "timm:resnetv2_50.a1h_in1k are the weights that timm publishes."),
-        ("no/where.pth", "torchvision:NAME and timm:NAME are weights that these libraries publish."),
-        ("resnet20", "torchvision:NAME and timm:NAME are weights that these libraries publish."),
+        ("resnet50", "For the weights that torchvision publishes, give torchvision:resnet50."),
+        ("resnetv2_50.a1h_in1k", "For the weights that timm publishes, give timm:resnetv2_50.a1h_in1k."),
+        ("no/where.pth", "For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."),
+        ("resnet20", "For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."),
     ],
 )
 def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_named(
@@ -188,10 +188,10 @@ def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_name
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"best\.safetensors: is missing; it should hold weights"):
+    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should hold the weights"):
         starting_weights(str(tmp_path))
 
 
 def test_a_recipe_that_needs_weights_says_how_they_are_named() -> None:
-    with pytest.raises(UsageError, match="begins with trained weights: name them with --weights"):
+    with pytest.raises(UsageError, match=r"^This recipe starts from trained weights\. Add --weights RUN,"):
         starting_weights("needed")

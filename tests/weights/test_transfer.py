@@ -67,7 +67,8 @@ def test_classes_in_another_order_keep_the_head_with_its_rows_in_the_order_of_th
     module, order = ours(3), [2, 0, 1]
     classes = Classes.of([PETS.ids[index] for index in order])
     assert load_start(module, start(theirs, PETS), "resnet18", classes) == [
-        "Head (fc: 3 classes) kept: the classes are the same in another order, and its rows were put into the data's."
+        "Head (fc: 3 classes) kept: the classes are the same in another order, so its rows were reordered to match the "
+        "data."
     ]
     torch.testing.assert_close(logits(module, IMAGES), logits(theirs, IMAGES)[:, order])
 
@@ -76,7 +77,7 @@ def test_other_classes_get_a_new_head_and_everything_else_is_loaded(theirs: nn.M
     module = ours(10)
     fresh = module.get_parameter("fc.weight").clone()
     assert load_start(module, start(theirs, PETS), "resnet18", Classes.numbered_to(10)) == [
-        "Head (fc: 3 classes) replaced by a new one for 10 classes."
+        "Head (fc: 3 classes) reinitialised for 10 classes."
     ]
     assert torch.equal(module.get_parameter("fc.weight"), fresh)
     assert_same_but(module, theirs, "fc.weight", "fc.bias")
@@ -85,7 +86,7 @@ def test_other_classes_get_a_new_head_and_everything_else_is_loaded(theirs: nn.M
 def test_as_many_other_classes_get_a_new_head(theirs: nn.Module) -> None:
     module = ours(3)
     assert load_start(module, start(theirs, PETS), "resnet18", Classes.of(["cat", "dog", "elk"])) == [
-        "Head (fc: 3 classes) replaced by a new one for 3 other classes."
+        "Head (fc: 3 classes) reinitialised for 3 other classes."
     ]
     assert_same_but(module, theirs, "fc.weight", "fc.bias")
 
@@ -93,28 +94,28 @@ def test_as_many_other_classes_get_a_new_head(theirs: nn.Module) -> None:
 def test_weights_that_do_not_know_their_classes_keep_the_head_for_as_many(theirs: nn.Module) -> None:
     module = ours(3)
     assert load_start(module, start(theirs), "resnet18", PETS) == [
-        "Head (fc: 3 classes) kept by position: w.pth does not say which classes it knows, but has as many as the data."
+        "Head (fc: 3 classes) kept by position: w.pth does not name its classes, but has as many as the data."
     ]
     assert_same_but(module, theirs)
     assert load_start(ours(2), start(theirs), "resnet18", Classes.of(["a", "b"])) == [
-        "Head (fc: 3 classes) replaced by a new one for 2 classes."
+        "Head (fc: 3 classes) reinitialised for 2 classes."
     ]
 
 
 @pytest.mark.parametrize(
     ("known", "classes", "which"),
     [
-        (Classes.numbered_to(3), PETS, "one of the two has"),
-        (PETS, Classes.numbered_to(3), "one of the two has"),
+        (Classes.numbered_to(3), PETS, "one of them has"),
+        (PETS, Classes.numbered_to(3), "one of them has"),
         (Classes.numbered_to(3), Classes.numbered_to(3), "both have"),
     ],
 )
-def test_classes_that_are_only_numbers_keep_the_head_by_position_and_that_is_said(
+def test_if_classes_are_only_numbers_the_head_is_kept_by_position_and_a_note_says_so(
     theirs: nn.Module, known: Classes, classes: Classes, which: str
 ) -> None:
     module = ours(3)
     assert load_start(module, start(theirs, known), "resnet18", classes) == [
-        f"Head (fc: 3 classes) kept by position: of w.pth and the data, {which} only numbers for the classes."
+        f"Head (fc: 3 classes) kept by position, because {which} only numbers for the classes (w.pth and the data)."
     ]
     assert_same_but(module, theirs)
 
@@ -123,7 +124,9 @@ def test_weights_without_a_head_leave_the_new_one(theirs: nn.Module) -> None:
     weights = start(theirs)
     del weights.state["fc.weight"], weights.state["fc.bias"]
     module = ours(3)
-    assert load_start(module, weights, "resnet18", PETS) == ["Head (fc) is new, for 3 classes: w.pth has none."]
+    assert load_start(module, weights, "resnet18", PETS) == [
+        "Head (fc) is initialised for 3 classes: w.pth has no head."
+    ]
     assert_same_but(module, theirs, "fc.weight", "fc.bias")
 
 
@@ -177,7 +180,7 @@ def test_a_hidden_layer_as_wide_as_there_are_classes_is_not_taken_for_the_head()
     module = create("mlp", num_classes=64, image_size=8, channels=1)
     last = list(module.state_dict())[-2:]
     notes = load_start(module, start(theirs), "mlp", classes)
-    assert notes == [f"Head ({last[0].removesuffix('.weight')}: 10 classes) replaced by a new one for 64 classes."]
+    assert notes == [f"Head ({last[0].removesuffix('.weight')}: 10 classes) reinitialised for 64 classes."]
     assert_same_but(module, theirs, *last)
 
 
@@ -196,7 +199,7 @@ def test_for_as_many_other_classes_a_hidden_layer_as_wide_stays() -> None:
     theirs, module = (create("mlp", num_classes=64, image_size=8, channels=1) for _ in range(2))
     nn.init.ones_(theirs.get_parameter("5.bias"))
     notes = load_start(module, start(theirs, known), "mlp", classes)
-    assert notes == ["Head (5: 64 classes) replaced by a new one for 64 other classes."]
+    assert notes == ["Head (5: 64 classes) reinitialised for 64 other classes."]
     assert_same_but(module, theirs, "5.weight", "5.bias")
 
 
@@ -213,7 +216,7 @@ def test_hidden_layers_of_a_head_that_are_as_wide_as_it_are_not_taken_for_heads(
 def test_grey_images_get_the_sum_of_the_first_convolution_over_its_channels(theirs: nn.Module) -> None:
     module = ours(3, channels=1)
     notes = load_start(module, start(theirs, PETS), "resnet18", PETS)
-    assert notes[1:] == ["First convolution (conv1) sums its weights over the 3 channels, for images of 1 channel."]
+    assert notes[1:] == ["First convolution (conv1): weights summed over the 3 channels, for grey images."]
     grey = IMAGES[:, :1]
     torch.testing.assert_close(logits(module, grey), logits(theirs, grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
     by_timm = timm.models.adapt_input_conv(1, theirs.get_parameter("conv1.weight"))
@@ -223,7 +226,7 @@ def test_grey_images_get_the_sum_of_the_first_convolution_over_its_channels(thei
 def test_colour_images_share_the_weights_for_one_channel_out(theirs: nn.Module) -> None:
     grey, module = ours(3, channels=1), ours(3)
     notes = load_start(module, start(grey, PETS), "resnet18", PETS)
-    assert notes[1:] == ["First convolution (conv1) shares its weights for 1 channel out among 3."]
+    assert notes[1:] == ["First convolution (conv1): weights of 1 channel spread over 3, for colour images."]
     images = IMAGES[:, :1]
     torch.testing.assert_close(logits(module, images.expand(-1, 3, -1, -1)), logits(grey, images), rtol=1e-4, atol=1e-4)
 
@@ -233,8 +236,8 @@ def test_a_stem_fitted_to_small_images_keeps_its_new_first_convolution(theirs: n
     module = ours(3, image_size=32, channels=channels)
     fresh = module.get_parameter("conv1.weight").clone()
     assert load_start(module, start(theirs, PETS), "resnet18", PETS)[1:] == [
-        "First convolution (conv1) is new: the stem is fitted to small images and has a 3x3 kernel there instead of "
-        "7x7. With an image size above 80 it would be kept."
+        "First convolution (conv1) reinitialised: the stem is adapted to small images, with a 3x3 kernel instead of "
+        "7x7. It is kept if the image size is larger than 80."
     ]
     assert torch.equal(module.get_parameter("conv1.weight"), fresh)
     assert_same_but(module, theirs, "conv1.weight")
@@ -266,13 +269,13 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
     message = str(refused.value)
     assert message.startswith("w.pth: its weights do not fit resnet34: layer1.2.conv1.weight is missing, and ")
     assert f" and {len(missing) - 1} more differences" in message
-    assert message.endswith(" differences. The weights are of resnet18: give -a resnet18.")
+    assert message.endswith(" differences. The weights belong to resnet18: add -a resnet18.")
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
 
 
 def test_weights_of_a_network_that_nobody_named_ask_for_its_name(theirs: nn.Module) -> None:
     module = create("resnet50", num_classes=3, image_size=96)
-    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights are of: -a ARCH, or "):
+    with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights belong to: -a ARCH, "):
         load_start(module, start(theirs, PETS), "resnet50", PETS)
 
 
@@ -296,8 +299,8 @@ def test_a_head_with_other_inputs_is_a_difference() -> None:
 @pytest.mark.parametrize(
     ("known", "remedy"),
     [
-        ({"image_size": 64}, "give --image-size 64, which the weights are for."),
-        ({}, "give --image-size with the size that the weights are for."),
+        ({"image_size": 64}, "add --image-size 64, the size that they were trained with."),
+        ({}, "add --image-size with the size that they were trained with."),
     ],
 )
 def test_position_embeddings_of_another_size_ask_for_that_size(known: dict[str, int], remedy: str) -> None:
@@ -307,13 +310,15 @@ def test_position_embeddings_of_another_size_ask_for_that_size(known: dict[str, 
     with pytest.raises(TenchError) as refused:
         load_start(module, start(theirs, PETS, **known), arch, PETS)
     assert str(refused.value) == (
-        f"w.pth: its weights do not fit {arch}: pos_embed has shape (1, 17, 192) instead of (1, 37, 192). Such weights "
-        f"depend on the size of the images: {remedy}"
+        f"w.pth: its weights do not fit {arch}: pos_embed has shape (1, 17, 192) instead of (1, 37, 192). These "
+        f"weights depend on the image size: {remedy}"
     )
 
 
 def test_weights_for_small_images_ask_for_their_size_where_the_stem_is_not_fitted() -> None:
-    with pytest.raises(TenchError, match=r"\(64, 3, 3, 3\) instead of \(64, 3, 7, 7\)\..* give --image-size 32, which"):
+    with pytest.raises(
+        TenchError, match=r"\(64, 3, 3, 3\) instead of \(64, 3, 7, 7\)\..* add --image-size 32, the size"
+    ):
         load_start(ours(3), start(ours(3, image_size=32), PETS, arch="resnet18", image_size=32), "resnet18", PETS)
 
 

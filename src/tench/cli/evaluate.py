@@ -8,6 +8,7 @@ import tyro
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
+from tench.errors import UsageError
 from tench.own_code import import_from_here
 
 
@@ -15,7 +16,8 @@ from tench.own_code import import_from_here
 class Evaluate:
     """Evaluate a run's best weights, a weights file, or published weights.
 
-    Every image of the split is counted exactly once. Examples:
+    Every image is counted exactly once. Images that the model was trained on are left out, wherever they lie now,
+    unless --split asks for a whole split. Examples:
 
         tench evaluate runs/001 ~/cifar10 --split test
         tench evaluate torchvision:resnet50 ~/imagenet
@@ -25,8 +27,12 @@ class Evaluate:
     """Run directory, .safetensors file with model.json beside it, torchvision:NAME or timm:NAME[.TAG]."""
     source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
     """Dataset; none: the one that the run validated on."""
+    with_: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
+    ] = ()
+    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
     split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Split to evaluate; none: val, else test, else train, of a training set only what was held out."""
+    """Split to evaluate, with all its images; none: val, else test, else train, without the images trained on."""
     reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
     batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
     """Images per batch."""
@@ -35,7 +41,7 @@ class Evaluate:
     device: str = "auto"
     """auto, cpu, cuda, ..."""
     bad: Literal["fail", "skip", "fix"] | None = None
-    """Images that do not decode: see tench train; none: what the training did, of what it was trained and validated on,
+    """Images that cannot be decoded: fail, skip or fix, as for tench train; none: as the training did for its own data,
     else fail."""
     trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
@@ -47,34 +53,30 @@ class Evaluate:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Evaluate, arguments)
-    from tench.evaluation.evaluate import evaluate_source
+    if asked.with_ and asked.source is None:
+        raise UsageError("--with adds to a source. Name that one too: tench evaluate RUN SOURCE --with SOURCE.")
+    from tench.evaluation.evaluate import evaluate
     from tench.weights.load import load
 
     if asked.trust_code:
         import_from_here()
-    classifier = load(asked.model, asked.device, trust_code=asked.trust_code)
-    name, metrics = evaluate_source(
-        classifier,
-        asked.source,
+    evaluation = evaluate(
+        load(asked.model, asked.device, trust_code=asked.trust_code),
+        (asked.source, *asked.with_) if asked.with_ and asked.source is not None else asked.source,
         split=asked.split,
         batch_size=asked.batch_size,
         threads=asked.threads,
+        device=asked.device,
         bad=asked.bad,
         options=asked.reading,
     )
-    classes = classifier.classes
-    rows = list(zip(classes.ids, classes.names, metrics.per_class, strict=True))
     if asked.json:
-        per_class = [
-            {"id": class_id, "name": class_name, "images": images, "correct": correct}
-            for class_id, class_name, (images, correct) in rows
-        ]
-        print(json.dumps(metrics.to_json() | {"split": name, "per_class": per_class}))
+        print(json.dumps(evaluation.to_json()))
         return 0
     if asked.per_class:
-        for _, class_name, (images, correct) in rows:
-            share = f"{correct / images:8.2%}" if images else "       -"
-            print(f"{share}  {correct:>6}/{images:<6} {class_name}")
-    print(f"{name}: {metrics.images} images, each counted once")
-    print(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   loss {metrics.loss:.4f}")
+        for result in evaluation.per_class:
+            share = f"{result.top1:8.2%}" if result.top1 is not None else "       -"
+            print(f"{share}  {result.correct:>6}/{result.images:<6} {result.name}")
+    for line in str(evaluation).rsplit("\n", 1):  # a newline in the name of the data stays in its line
+        print(line)
     return 0

@@ -17,8 +17,8 @@ from tench.printable import printable
 class Predict:
     """Classify images with a run's best weights, a weights file, or published weights.
 
-    Folders are searched for images. An image that cannot be read is reported, the others are classified, and the exit
-    code is 1. Example:
+    A folder stands for the images below it; linked folders are followed, other files are counted on stderr. An image
+    that cannot be read is reported, the others are classified, and the exit code is 1. Example:
 
         tench predict runs/001 cat.jpg ~/holiday --top 3
     """
@@ -51,11 +51,12 @@ def run(arguments: list[str]) -> int:
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv exclude each other. Choose one.")
+    if not asked.images:
+        raise UsageError("Name at least one image or folder.")
     if asked.trust_code:
         import_from_here()
-    results = predict(
-        load(asked.model, asked.device, trust_code=asked.trust_code), asked.images, top=asked.top, threads=asked.threads
-    )
+    model = load(asked.model, asked.device, trust_code=asked.trust_code)
+    results = predict(model, asked.images, top=asked.top, threads=asked.threads)
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:

@@ -1,8 +1,9 @@
-"""A validation set from a source that has none: the same images each time, without anything to remember.
+"""Hold out a validation set from a source that has none: the same images each time, without storing anything.
 
-Whether an image is held out depends only on the keys and labels of its class, never on the order of rows, on a seed or
-on the run: runs are compared on the same images, and an archive and the folder unpacked from it are split alike. The
-price: adding or removing images can move a few others across the border.
+Whether an image is held out depends only on the keys and labels of its class, not on the order of rows, a seed or the
+run. So runs are compared on the same images, and an archive and the folder unpacked from it are split alike. The price:
+adding or removing images can move a few others from one side to the other. A run therefore also records which images it
+held out (`tench.weights.images`).
 """
 
 import hashlib
@@ -16,22 +17,22 @@ from tench.errors import UsageError
 
 
 def hold_out(table: Table, fraction: float) -> tuple[Table, Table]:
-    """(the rows that are left, the rows held out) of a table: the same ones for the same keys and labels."""
+    """Split a table into (rows to train on, rows held out); the same keys and labels give the same split."""
     out = held_out(table.keys(), table.labels, fraction)
     return table.subset(np.flatnonzero(~out)), table.subset(np.flatnonzero(out))
 
 
 def held_out(keys: Sequence[str], labels: IntArray, fraction: float) -> npt.NDArray[np.bool_]:
-    """Which images are for validation: about `fraction` of each class, those whose key has the smallest SHA-256.
+    """Choose the images for validation: about `fraction` of each class, those whose keys have the smallest SHA-256.
 
-    keys: unique. labels: (N,), one per key. Returns (N,) bool. Of a class with n images, round(fraction * n) are held
-    out, but at least one and never all; of a class with a single image none. Raises UsageError unless
+    keys: unique. labels: (N,), one per key. Returns (N,) bool. In a class with n images, round(fraction * n) are held
+    out, but at least one and never all; a class with a single image keeps it. Raises UsageError unless
     0 < fraction < 1.
     """
     if not 0 < fraction < 1:
         raise UsageError(
-            f"A fraction of {fraction:g} of the images cannot be held out for validation: it must lie between 0 and 1, "
-            "both excluded. Say, for example, 0.1 for a tenth of each class."
+            f"The fraction to hold out must be greater than 0 and less than 1, got {fraction:g}. For a tenth of each "
+            "class, use 0.1."
         )
     labels = np.asarray(labels)
     if len(keys) != len(labels):

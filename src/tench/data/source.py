@@ -47,6 +47,7 @@ from tench.data.layouts import (
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
 from tench.errors import TenchError, UsageError, counted, nearest, some
+from tench.files import is_there
 from tench.plain import PlainError
 
 _VAL_SEED = 0
@@ -162,7 +163,7 @@ class _Choice:
 def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
     kind, _, _ = name.partition(":")
     path = Path(name)
-    if kind not in NAMED and not path.exists() and not is_pattern(name):
+    if kind not in NAMED and not is_there(path) and not is_pattern(name):
         raise UsageError(
             f"{name}: no such file or folder, and no source of that name.{nearest(path.name, list(NAMED))} "
             f"Pass the path of a dataset, or one of: {', '.join(NAMED)}."

@@ -294,6 +294,7 @@ class Table:
         self._gzips: dict[str, Packed] = {}
         self._open: dict[int, int] = {}
         self._lock = threading.Lock()
+        self._digests: npt.NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -365,6 +366,8 @@ class Table:
         data = self._read(row, offset, length)
         if len(data) != length:
             raise self._changed(row, offset + len(data))
+        if self._digests is not None and not self._digests[row]:
+            self._digests[row] = content_digest(data)
         return data
 
     def too_large(self, row: int) -> str:
@@ -428,6 +431,15 @@ class Table:
     def relabelled(self, index: npt.NDArray[np.int32]) -> "Table":
         """The same rows with label i replaced by index[i]; -1 stays."""
         return self._with("label", np.where(self.labels >= 0, index[self.labels], -1).astype(np.int32))
+
+    def digesting(self, digests: npt.NDArray[np.uint64]) -> "Table":
+        """The same rows; when `read` first reads a row, it also stores the `content_digest` in `digests`, (N,).
+
+        A row that has not been read keeps its 0. For readers in forked processes the array must be in shared memory.
+        """
+        table = self._of(self.rows)
+        table._digests = digests
+        return table
 
     def flagged(self, rows: IntArray, flag: int) -> "Table":
         """The same rows, with a flag set on some of them."""
@@ -601,6 +613,11 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
         left_out=tuple(contents.left_out),
         scoring=dict(contents.scoring),
     )
+
+
+def content_digest(data: bytes) -> int:
+    """A 64-bit hash of an image's bytes, never 0. The same bytes have the same digest wherever they are stored."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
 
 
 def _size(path: str) -> int | None:

@@ -11,7 +11,7 @@ from tench.data import policy
 from tench.data.source import Source, open_source
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import UsageError, counted
-from tench.evaluation.evaluate import evaluation_order
+from tench.evaluation.measure import evaluation_order
 from tench.input.device import on_device
 from tench.input.loader import Batch
 from tench.input.order import Order

@@ -17,7 +17,7 @@ from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
 from tench.data.table import Dataset, Table
 from tench.errors import TenchError, UsageError, counted
-from tench.evaluation.evaluate import evaluation_order
+from tench.evaluation.measure import evaluation_order
 from tench.files import shell_command, user_path
 from tench.input.augment import OwnPolicy
 from tench.input.order import Order
@@ -69,6 +69,7 @@ from tench.training.state import new_state
 from tench.training.step import part_size
 from tench.training.stopping import stop_signals
 from tench.training.tensorboard import tensorboard
+from tench.weights.images import Recorder
 from tench.weights.own import ModelCard
 from tench.weights.start import load_start, starting_weights
 
@@ -262,8 +263,9 @@ def _train(
             stack.callback(batches.close)
             return batches
 
-        train = batches_of(data.train, train_view(recipe, state.epochs, policy), order)
-        val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, part_size(recipe.training)))
+        images = Recorder(run.folder, data.train, data.val, data.facts["fingerprint"])
+        train = batches_of(images.trained_on, train_view(recipe, state.epochs, policy), order)
+        val = batches_of(images.held_out, test_view(recipe), evaluation_order(data.val, part_size(recipe.training)))
         loop = Loop(
             run=run,
             recipe=recipe,
@@ -277,6 +279,7 @@ def _train(
             options=options,
             stop_asked=stop_asked,
             live=Live(recipe, order.steps_per_epoch),
+            images=images,
             callbacks=callbacks,
             continue_with=continue_with(run, recipe, callbacks),
         )
@@ -284,7 +287,7 @@ def _train(
             wanted = train_view(recipe, epoch, policy)
             if train.view != wanted:  # progressive resizing: each size has its own loader
                 train.close()
-                train = batches_of(data.train, wanted, order)
+                train = batches_of(images.trained_on, wanted, order)
             loop.train_epoch(train, epoch)
             metrics = loop.validate(val) if is_validated(recipe, epoch) else None
             if loop.finish_epoch(epoch, card, metrics, data.val_name):

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from tench.errors import TenchError, counted
-from tench.evaluation.evaluate import Metrics, measure
+from tench.evaluation.measure import Metrics, measure
 from tench.input.device import on_device
 from tench.input.loader import Batch
 from tench.run import Run
@@ -24,6 +24,7 @@ from tench.training.schedule import num_epochs, total_steps
 from tench.training.state import State, all_finite
 from tench.training.step import BatchStep, read_totals, train_step
 from tench.training.stopping import StoppedError
+from tench.weights.images import Recorder
 from tench.weights.own import ModelCard, Normalise, save
 from tench.weights.test_time import at_test_time
 
@@ -47,6 +48,7 @@ class Loop:
     options: TrainOptions
     stop_asked: Callable[[], bool]
     live: Live
+    images: Recorder
     callbacks: Sequence[Callback]
     continue_with: str
     """How to continue the run, for messages."""
@@ -131,6 +133,7 @@ class Loop:
                 f"{self.run.folder}: weights are not finite after step {self.state.step}, although the loss was. The "
                 "last checkpoint is kept. Try a lower learning rate, --clip-norm 1 or --precision fp32."
             )
+        self.images.save()
         self.run.save_checkpoint(self.state.to_dict(self.recipe.model.arch))
 
     def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics | None, val_name: str) -> bool:
@@ -209,6 +212,7 @@ class Loop:
         is_average = state.evaluated is not state.module
         _refuse_chance(metrics, train_top1, images, val_name, 0.0 if best is None else best["top1"], is_average)
         if best is None or (metrics.top1, -metrics.loss) > (best["top1"], -best["loss"]):
+            self.images.save()  # before the weights, which it explains
             state.best = {"epoch": epoch + 1, "top1": metrics.top1, "top5": metrics.top5, "loss": metrics.loss}
             save(self.run.folder, state.evaluated, dataclasses.replace(card, metrics=dict[str, Any](state.best)))
 

@@ -19,7 +19,8 @@ from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, open_source
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import require_labels, validation_split
+from tench.evaluation.choose import validation_split
+from tench.evaluation.measure import require_labels
 from tench.input.loader import Loader
 from tench.input.order import Order
 from tench.input.resident import Resident, fits

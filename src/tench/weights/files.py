@@ -1,8 +1,8 @@
-"""Weights in a file: PyTorch's (.pth, .pt, .pth.tar, .ckpt, .bin) and safetensors, whichever trainer wrote them.
+"""Read weights from PyTorch's files (.pth, .pt, .pth.tar, .ckpt, .bin) and safetensors, whichever trainer wrote them.
 
-Trainers put the weights into dictionaries and under prefixes of their own; both are taken off. PyTorch's files are
-pickles, which may hold code. They are read in the way that makes tensors and plain values only: anything else is
-refused before it is made. The price: a file that holds a whole model, and not its weights alone, cannot be read.
+Trainers wrap the weights in dictionaries and prefixes of their own; both are removed. PyTorch's files are pickles,
+which may contain code. They are read in PyTorch's mode that creates only tensors and plain values and refuses anything
+else. The price: a file with a whole pickled model, rather than its weights, cannot be read.
 """
 
 import argparse
@@ -16,21 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tench.errors import TenchError
+from tench.errors import PassingError, TenchError
 from tench.plain import require_file, shown
 
 SAFETENSORS = ".safetensors"
 
 _AVERAGES = ("state_dict_ema", "model_ema", "average")
-"""Under which timm, torchvision's script and our checkpoints keep a running average of the weights. It is what they
-validate, so it is taken rather than the weights beside it."""
+"""Keys of a running average of the weights in files of timm, torchvision's script and our checkpoints. They validate
+the average, so it is used instead of the weights beside it."""
 _WRAPPERS = ("state_dict", "model", "model_state", "network")
-"""Under which trainers keep the weights; the first that is there is taken."""
+"""Keys of the weights in trainers' files; the first one found is used."""
 _WRAPPING = ("module.", "_orig_mod.")
-"""Before all names, or all of a part (pytorch/examples puts AlexNet's and VGG's features alone into a DataParallel):
-torch's parallel wrappers and averages, and its compiler."""
+"""Prefixes that torch's parallel wrappers, averages and compiler add to all names, or to all names of one part
+(pytorch/examples wraps only the features of AlexNet and VGG in a DataParallel)."""
 _HOLDING = ("model.",)
-"""Before all names: modules that hold the network."""
+"""Prefixes of all names that come from a module around the network."""
 _COUNTER = "n_averaged"
 """The counter that torch.optim.swa_utils.AveragedModel stores beside the weights."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
@@ -39,9 +39,9 @@ _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StateFile:
-    """What a file of weights holds. state: on the CPU, floats as fp32. arch: what the file calls the network.
+    """The content of a weights file. state: on the CPU, floats as fp32. arch: the file's name for the network.
 
-    choice: where it holds an average beside the weights, which of the two this is, as a sentence.
+    choice: if the file has weights and their average, a sentence that says which of the two is used.
     """
 
     state: dict[str, Tensor]
@@ -50,7 +50,7 @@ class StateFile:
 
 
 def read_state(path: Path) -> StateFile:
-    """The weights in a file, freed of wrappers and prefixes. Raises TenchError for a file that holds none."""
+    """The weights in a file, without wrappers and prefixes. Raises TenchError if the file has none."""
     content: Any = read_safetensors(path) if path.suffix == SAFETENSORS else _read_pytorch(path)
     arch = content.get("arch") if isinstance(content, Mapping) else None
     inner, choice = _unwrapped(content)
@@ -58,27 +58,37 @@ def read_state(path: Path) -> StateFile:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a .safetensors file, on the CPU, as they are. Raises TenchError when it is damaged."""
+    """The tensors in a .safetensors file, unchanged, on the CPU. Raises TenchError if it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     require_file(path)
+    require_readable(path)
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise TenchError(f"{path}: is not a whole safetensors file ({error}). Copy it again.") from error
+        raise TenchError(f"{path}: is not a complete safetensors file ({error}). Copy it again.") from error
     except MemoryError as error:
         size = path.stat().st_size
-        raise TenchError(f"{path}: has {size:,} bytes, which do not fit into memory. Copy it again.") from error
+        raise TenchError(f"{path}: its {size:,} bytes do not fit into memory. Copy it again.") from error
+
+
+def require_readable(path: Path) -> None:
+    """Raise PassingError if a file may not be read; safetensors would say that there is no such file."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise PassingError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def load_pickle(path: Path) -> Any:
-    """What torch.save wrote, on the CPU, read in the way that makes tensors and plain values only.
+    """Read a file of torch.save, on the CPU, in the mode that creates only tensors and plain values.
 
-    Raises what torch.load raises, which may be anything, and ValueError for a file that would take more memory than
-    its size.
+    Raises whatever torch.load raises, which can be any exception; ValueError for a file that would take more memory
+    than its size.
     """
     require_file(path)
+    require_readable(path)
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -90,12 +100,12 @@ def load_pickle(path: Path) -> Any:
 
 
 def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, those of any floating-point type as fp32."""
+    """The tensors, with every floating-point type converted to fp32."""
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, in one sentence, without PyTorch's advice to read a pickle in the way that runs code."""
+    """The reason of an error in one sentence, without PyTorch's advice to use the mode that runs code."""
     text = str(error).strip()
     if unpickler := _UNPICKLER.search(text):
         return unpickler[1].strip()
@@ -104,8 +114,8 @@ def reason_of(error: Exception) -> str:
 
 def _read_pytorch(path: Path) -> Any:
     try:
-        # torchvision's and timm's training scripts keep their options, an argparse.Namespace, beside the weights. To
-        # make one runs no code of the file's.
+        # torchvision's and timm's training scripts store their options, an argparse.Namespace, beside the weights.
+        # Creating one runs no code from the file.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return load_pickle(path)
     except TenchError:
@@ -113,21 +123,21 @@ def _read_pytorch(path: Path) -> Any:
     except Exception as error:  # torch.load raises no specific error for unreadable files
         if foreign := _GLOBAL.search(str(error)):
             raise TenchError(
-                f"{path}: holds more than weights ({foreign[1]}). Reading that could run code, so it was not read. "
+                f"{path}: contains more than weights ({foreign[1]}). Reading that could run code, so it was not read. "
                 "If you trust the file, load it with PyTorch and save only the weights: "
                 'torch.save(model.state_dict(), "weights.pth").'
             ) from error
         raise TenchError(
-            f"{path}: cannot be read as weights ({reason_of(error)}). Give a state dict that torch.save wrote, or "
-            f"a {SAFETENSORS} file."
+            f"{path}: cannot be read as weights ({reason_of(error)}). Give a state dict saved by torch.save, or a "
+            f"{SAFETENSORS} file."
         ) from error
 
 
 def _unwrapped(content: Any) -> tuple[Any, str | None]:
-    """What a trainer's dictionaries hold inside, and where that had to be chosen from weights and average, how."""
+    """The content of a trainer's nested dictionaries, and a sentence on the choice if they hold weights and average."""
     choice = None
     seen: set[int] = set()
-    while isinstance(content, Mapping) and id(content) not in seen:  # one that holds itself leads back here
+    while isinstance(content, Mapping) and id(content) not in seen:  # a dictionary may contain itself
         seen.add(id(content))
         average = next((key for key in _AVERAGES if _is_state(content.get(key))), None)
         weights = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
@@ -135,25 +145,25 @@ def _unwrapped(content: Any) -> tuple[Any, str | None]:
         if key is None:
             break
         if average and weights:
-            choice = f"The file holds weights ({weights}) and their running average ({average}); the average is used."
+            choice = f"The file has weights ({weights}) and their running average ({average}); the average is used."
         content = content[key]
     return content, choice
 
 
 def _is_state(value: Any) -> bool:
-    """Whether it is tensors by name. (Our checkpoints of a lookahead have a list of tensors as its average.)"""
+    """Whether it is a dictionary of tensors. (In our checkpoints with lookahead, the average is a list of tensors.)"""
     return isinstance(value, Mapping) and bool(value) and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
 def _bare(content: Any, path: Path) -> dict[str, Tensor]:
-    """The weights under their network's own names."""
+    """The weights under the names that the network itself gives them."""
     if not isinstance(content, Mapping) or not content:
-        raise TenchError(f"{path}: holds {_kind(content)} and no weights by name. Give a state dict.")
+        raise TenchError(f"{path}: contains {_kind(content)}, not weights by name. Give a state dict.")
     others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
         raise TenchError(
-            f"{path}: holds no weights by name: {shown(others[0])} in it is {_kind(content[others[0]])}, and none of "
-            f"{', '.join(_WRAPPERS + _AVERAGES)} is there. Give a state dict."
+            f"{path}: contains no weights by name: {shown(others[0])} is {_kind(content[others[0]])}, and there is "
+            f"none of {', '.join(_WRAPPERS + _AVERAGES)}. Give a state dict."
         )
     state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _COUNTER}
     for name, tensor in state.items():
@@ -166,14 +176,14 @@ def _bare(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _is_backed(tensor: Tensor) -> bool:
-    """Whether the file holds each value of a tensor; a few bytes can stand for a tensor of any size (`expand`)."""
+    """Whether the file contains every value of a tensor. After `expand`, a few bytes stand for a tensor of any size."""
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _without_prefixes(state: dict[str, Tensor], prefixes: tuple[str, ...], part: str = "") -> dict[str, Tensor]:
-    """The state without those of the prefixes that all names below a part have: deeper down they are a network's own.
+    """The state without the prefixes that all names below a part share.
 
-    (timm's InceptionFormer has residual branches that are called `module`.)
+    Prefixes deeper down belong to the network: timm's InceptionFormer has residual branches called `module`.
     """
     names = [name for name in state if name.startswith(part)]
     found = next((part + prefix for prefix in prefixes if all(name.startswith(part + prefix) for name in names)), None)
@@ -184,4 +194,4 @@ def _without_prefixes(state: dict[str, Tensor], prefixes: tuple[str, ...], part:
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if isinstance(value, Mapping) and not value else f"something of type {type(value).__name__}"
+    return "nothing" if isinstance(value, Mapping) and not value else f"a value of type {type(value).__name__}"

@@ -1,5 +1,6 @@
-"""Our own weights: `best.safetensors`, and beside it `model.json` with all that is needed to use and judge them."""
+"""The weights of a run, `best.safetensors`, and beside them `model.json` with what is needed to use and judge them."""
 
+import concurrent.futures
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +13,22 @@ import torch
 from torch import nn
 
 from tench.data.handled import Policy
-from tench.data.images.image import with_channels
 from tench.data.options import SourceOptions
 from tench.data.table import Classes
-from tench.errors import PassingError, TenchError, UsageError, some
-from tench.files import complete_file, user_path, write_text
+from tench.errors import PassingError, TenchError, UsageError, counted, some
+from tench.files import complete_file, is_there, user_path, write_text
+from tench.input.given import Given, Images, given_images
 from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
-from tench.machine import choose_device
+from tench.machine import choose_device, num_threads
 from tench.models import create
 from tench.models.own_network import OwnNetwork, create_own, is_own
 from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
 from tench.weights.files import SAFETENSORS, read_safetensors
+from tench.weights.images import IMAGES
+from tench.weights.prediction import Guess, Prediction, Predictions
 from tench.weights.test_time import at_test_time, test_time_view
 
 WEIGHTS, CARD = "best.safetensors", "model.json"
@@ -34,12 +37,12 @@ NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights
 """The reason why an image has no answer."""
 
 _AT_ONCE = 64
-"""Images per forward pass, which bounds memory for any number of images."""
+"""Images per forward pass. It bounds the memory for any number of images."""
 
 _MAX_SIDE = 16_384
-"""Largest side of a network's input, pixels: more than any network uses."""
+"""Largest side of a network's input in pixels, more than any network uses."""
 _STD_RANGE = (1e-6, 1e6)
-"""Outside of it float32 numbers do not stay finite for long."""
+"""Outside this range float32 numbers soon overflow."""
 
 _Item = TypeVar("_Item")
 
@@ -54,7 +57,7 @@ class Best(TypedDict):
 
 
 class TrainedOn(TypedDict, total=False):
-    """What a run remembers of its data, in model.json and environment.json; `training.plan.Data.facts` tells more."""
+    """What a run remembers about its data, in model.json and environment.json; see `training.plan.Data.facts`."""
 
     source: Required[str | list[str]]
     val: str | None
@@ -70,7 +73,7 @@ class TrainedOn(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that is needed to use weights: the network, its classes, and the preprocessing."""
+    """What is needed to use weights: the network, its classes, and the preprocessing."""
 
     arch: str
     classes: Classes
@@ -81,15 +84,15 @@ class ModelCard:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     channel_order: Literal["rgb", "bgr"] = "rgb"
-    """Mean and std of the network's input."""
+    """Order of the channels in the network's input, and of mean and std."""
     test_time: TestTime = "none"
-    """The views whose logits are averaged for an image."""
+    """The views of an image that are averaged."""
     options: ModelOptions = AS_MADE
-    """Options of the network besides its name."""
+    """Options that the network was made with."""
     metrics: dict[str, int | float] = dataclasses.field(default_factory=dict)
-    """Results of the validation that chose these weights: fractions and a loss."""
+    """Results of the validation that chose these weights: epoch, top1 and top5 as fractions, loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """source, val, val_name, val_fraction and the fingerprints of the data; empty if unknown."""
+    """The training data, see `TrainedOn`; empty if unknown."""
 
     @property
     def view(self) -> EvalView:
@@ -98,7 +101,7 @@ class ModelCard:
 
     @property
     def test_view(self) -> EvalView:
-        """What `averaged` sees of an image: more than the network where it averages over crops."""
+        """The view of an image that `averaged` takes. It is larger than `view` if crops are averaged."""
         return test_time_view(self.view, self.test_time)
 
     def create_module(self, own: OwnNetwork | None = None) -> nn.Module:
@@ -118,7 +121,7 @@ class ModelCard:
         }
 
     def require_valid(self) -> None:
-        """Raise ValueError for the first value that no network can be used with."""
+        """Raise ValueError for the first value that no network can work with."""
         low, high = _STD_RANGE
         options = self.options
         rates = [rate for rate in (options.dropout, options.drop_path) if rate is not None]
@@ -146,7 +149,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, data: Any) -> "ModelCard":
-        """The card that `to_json` gave. Raises ValueError naming the key that is wrong."""
+        """The card from the JSON value that `to_json` returns. Raises ValueError that names a wrong key."""
         card: ModelCard = typed(data, cls, "")
         if card.trained_on:
             trained_on: TrainedOn = typed(card.trained_on, TrainedOn, "trained_on")
@@ -156,9 +159,9 @@ class ModelCard:
 
 
 class Normalise:
-    """uint8 pixels to the network's input: (pixels / 255 - mean) / std, one mean and std per channel.
+    """Turns uint8 pixels into the network's input: (pixels / 255 - mean) / std, with a mean and std per channel.
 
-    channel_order: rgb or bgr, of the input, mean and std; pixels are always RGB.
+    channel_order: rgb or bgr, the order of the input, mean and std; pixels are always RGB.
     """
 
     def __init__(
@@ -175,25 +178,33 @@ class Normalise:
         )
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """images: (B, C, H, W) uint8. Returns the same shape, float32, in the memory format asked for."""
+        """images: (B, C, H, W) uint8. Returns float32 of the same shape, in the given memory format."""
         if self._is_reversed:
-            images = images.flip(1)  # while they are bytes: a quarter of what the floats would take
+            images = images.flip(1)  # bytes are a quarter of the size of floats
         return images.float().sub_(self._mean).div_(self._std).contiguous(memory_format=self._memory_format)
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A trained network ready for use.
+    """A trained network, ready for use.
 
-    module: normalised float (B, C, H, W) in, logits (B, classes) out; in evaluation mode.
+    >>> import numpy as np, tench
+    >>> run = tench.fit("digits", recipe=tench.load_recipe("digits").replace(epochs=1))
+    >>> classifier = tench.load(run)
+    >>> classifier.predict(np.zeros((8, 8), np.uint8)).shape
+    (1, 10)
     """
 
     module: nn.Module
+    """The network in evaluation mode: takes normalised float32 (B, C, H, W), returns logits (B, classes)."""
     card: ModelCard
+    """Its classes, preprocessing and training data."""
     source: str
+    """The run directory, weights file or published name that it was loaded from."""
 
     @property
     def classes(self) -> Classes:
+        """The classes in the order of the network's outputs."""
         return self.card.classes
 
     @property
@@ -203,35 +214,74 @@ class Classifier:
 
     @property
     def averaged(self) -> nn.Module:
-        """The network as it was validated: averaged over views of `card.test_view`, where the card says so."""
+        """The network as it was validated: averaged over views of `card.test_view` if `card.test_time` says so."""
         return at_test_time(self.module, self.card.test_time, size=self.card.image_size)
 
-    def predict(self, images: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Class probabilities of images: (len(images), classes) float32.
+    def predict(self, images: Images, *, top: int = 5, threads: int = 0) -> Predictions:
+        """The most likely classes of images, and the probabilities of all classes.
 
-        images: uint8 arrays of any size, (H, W, 3), or (H, W) or (H, W, 1) for grey, or one array of such images; the
-        channels are converted to the network's. Raises UsageError for an array of another kind, and for a single image.
+        images: one image or several; see `tench.input.given`. top: how many classes each prediction lists. threads: 0
+        means one for each core. An image that cannot be decoded has a prediction with its `error`, and the others go
+        on. Raises UsageError for what is no image and for a missing path. Holds the probabilities of all images in
+        memory; `stream` does not.
         """
-        if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 3 and images.shape[2] in (1, 3))):
-            raise UsageError(f"An array of shape {images.shape} is one image. Give a list of images, [image].")
-        found = self.probabilities([self.card.test_view.pixels(self._image(image)) for image in images])
-        if len(bad := np.flatnonzero(np.isnan(found).any(axis=1))):
-            raise TenchError(f"{self.source}: image {bad[0]} of {len(found)}: {NOT_FINITE}.")
+        require_top(top)
+        items, rows = [], [np.zeros((0, len(self.classes)), np.float32)]
+        for name, answer in self._answers(given_images(images), threads):
+            items.append(self._prediction(name, answer, top))
+            rows.append(
+                np.full((1, len(self.classes)), np.nan, np.float32) if isinstance(answer, str) else answer[None]
+            )
+        return Predictions(tuple(items), np.concatenate(rows))
+
+    def stream(self, images: Images, *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:
+        """What `predict` gives, one by one, for any number of images. The arguments are checked at once."""
+        require_top(top)
+        answers = self._answers(given_images(images), threads)
+        return (self._prediction(name, answer, top) for name, answer in answers)
+
+    def probabilities(self, images: Images, *, threads: int = 0) -> npt.NDArray[np.float32]:
+        """The probability of each class for images: (images, classes) float32.
+
+        images: as for `predict`. Raises TenchError that names the first image without an answer.
+        """
+        given = given_images(images)
+        found = np.zeros((len(given), len(self.classes)), np.float32)
+        for row, (name, answer) in enumerate(self._answers(given, threads)):
+            if isinstance(answer, str):
+                raise TenchError(f"{name}: {answer}")
+            found[row] = answer
         return found
 
-    def _image(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        pixels = image[..., None] if image.ndim == 2 else image
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
-            raise UsageError(
-                f"An image is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W, 3), (H, W, 1) or "
-                "(H, W)."
-            )
-        return with_channels(pixels, self.card.channels)
+    def _answers(self, images: Sequence[Given], threads: int) -> Iterator[tuple[str, npt.NDArray[np.float32] | str]]:
+        """(name, probabilities of the classes (classes,) or the reason why there are none) of each image."""
 
-    def probabilities(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
-        """Class probabilities of images as `card.test_view` cuts them, uint8: (len(views), classes) float32.
+        def view(image: Given) -> npt.NDArray[np.uint8] | str:
+            try:
+                return self.card.test_view.pixels(image.pixels(self.card.channels))
+            except TenchError as error:
+                return str(error).removeprefix(f"{image.name}: ")
 
-        NaN for an image whose logits are not all finite.
+        with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
+            for part in in_batches(images):  # no more views wait in memory than go through the network together
+                views = list(pool.map(view, part))
+                found = iter(self.of_views([pixels for pixels in views if not isinstance(pixels, str)]))
+                for image, pixels in zip(part, views, strict=True):
+                    answer = pixels if isinstance(pixels, str) else next(found)
+                    is_finite = isinstance(answer, str) or np.isfinite(answer).all()
+                    yield image.name, answer if is_finite else NOT_FINITE
+
+    def _prediction(self, name: str, answer: npt.NDArray[np.float32] | str, top: int) -> Prediction:
+        if isinstance(answer, str):
+            return Prediction(name, error=answer)
+        best = np.argsort(-answer, kind="stable")[:top].tolist()
+        ids, names = self.classes.ids, self.classes.names
+        return Prediction(name, tuple(Guess(ids[index], names[index], float(answer[index])) for index in best))
+
+    def of_views(self, views: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+        """Class probabilities for uint8 views cut by `card.test_view`: (len(views), classes) float32.
+
+        A row is NaN if not all logits are finite.
         """
         device = next(self.module.parameters()).device
         network, normalise = self.averaged, self.card.normalise(device)
@@ -245,13 +295,19 @@ class Classifier:
         return np.concatenate(found)
 
 
+def require_top(top: int) -> None:
+    """Raise UsageError for a number of classes to list below 1."""
+    if top < 1:
+        raise UsageError(f"top must be at least 1, got {top}.")
+
+
 def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Parts of a sequence, in order, each as long as a classifier takes images at once, the last what is left."""
+    """The sequence in parts of as many images as a classifier takes at once; the last one may be shorter."""
     return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
-    """Write weights and card into a folder, each file complete or not at all; the card last."""
+    """Write weights and then the card into a folder, each file complete or not at all."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -265,9 +321,9 @@ def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor on the CPU with memory of its own: safetensors refuses those of timm's CoaT, which share theirs.
+    """A copy of a tensor on the CPU. safetensors refuses tensors that share memory, as those of timm's CoaT do.
 
-    Each name of such a tensor is in the file, so that a program that knows nothing of the sharing reads it too.
+    Shared tensors are written once per name, so that programs that do not know about the sharing can read them.
     """
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
@@ -275,10 +331,10 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 def load(
     path: str | Path, device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
 ) -> Classifier:
-    """The classifier of a run directory, or of a .safetensors file that has its model.json beside it.
+    """Load the classifier of a run directory, or of a .safetensors file that has its model.json beside it.
 
     model, trust_code: see `tench.load`. Raises UsageError if there is no such file or its network may not be imported,
-    TenchError if the weights do not fit the network of the card.
+    TenchError if the weights do not fit the network in the card.
     """
     path = user_path(path)
     state, card = read(path)
@@ -311,34 +367,34 @@ def classifier(
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
-    """Weights, on the CPU, and card of a run directory, or of a .safetensors file that has its model.json beside it.
+    """Read the weights (on the CPU) and the card of a run directory, or of a .safetensors file beside its model.json.
 
-    Raises UsageError when there is no such file, TenchError when one is damaged.
+    Raises UsageError if a file is missing, TenchError if one is damaged.
     """
+    if not is_there(path):
+        raise UsageError(f"{path}: no such run directory or weights file.")
     weights = _weights_of(path)
     card_path = weights.with_name(CARD)
-    if not path.exists():
-        raise UsageError(f"{path}: no such run directory or weights file.")
-    if path.is_file() and path.suffix != SAFETENSORS:
-        raise UsageError(f"{path}: " + _not_to_be_used(path))
-    for needed, what in ((weights, "weights"), (card_path, "the description of the model")):
-        if not needed.exists():
+    if path.is_file() and (path.suffix != SAFETENSORS or path.name == IMAGES):
+        raise UsageError(f"{path}: {_unusable(path)}")
+    for needed, what in ((weights, "the weights"), (card_path, "the description of the model")):
+        if not is_there(needed):
             raise UsageError(
-                f"{needed}: is missing; it should hold {what}. Give the directory of a run that has finished an "
-                f"epoch, or a .safetensors file with {CARD} beside it."
+                f"{needed}: missing; it should hold {what}. Give the directory of a run that has finished an epoch, "
+                f"or a .safetensors file with {CARD} beside it."
             )
     card = read_card(card_path.parent)
     return read_safetensors(weights), card
 
 
-def _not_to_be_used(path: Path) -> str:
-    """Why a weights file that is not safetensors cannot be used, and what to use instead."""
-    if (path.parent / WEIGHTS).exists():
-        return f"is not used: a run is loaded from its {WEIGHTS}. Give the run's directory: {path.parent}"
+def _unusable(path: Path) -> str:
+    """Why a file cannot be used as weights, and what to use instead."""
+    if is_there(path.parent / WEIGHTS):
+        return f"a run is loaded from its {WEIGHTS}. Give the run directory: {path.parent}"
     return (
-        "has neither classes nor preprocessing. Give the directory of a run, a .safetensors file "
-        f"with {CARD} beside it, or published weights: torchvision:NAME, timm:NAME. To start training from "
-        "it: tench train --weights."
+        "has neither classes nor preprocessing. Give a run directory, a .safetensors file with "
+        f"{CARD} beside it, or published weights: torchvision:NAME, timm:NAME. To start training from it: "
+        "tench train --weights."
     )
 
 
@@ -347,7 +403,7 @@ def _weights_of(path: Path) -> Path:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The model.json in a folder. Raises TenchError when it does not describe a model."""
+    """Read the model.json in a folder. Raises TenchError if it does not describe a model."""
     path = folder / CARD
     try:
         return ModelCard.from_json(read_json(path, Any))
@@ -358,18 +414,18 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
-    """Load a state dict into a network. Raises TenchError naming the first difference when it is of another one."""
+    """Load a state dict into a network. Raises TenchError that names the first difference if it does not fit."""
     problems = differences(module.state_dict(), state)
     if problems:
         raise TenchError(
-            f"{where}: its weights do not fit {arch} for these classes: {first_of(problems)}. It was written for "
+            f"{where}: its weights do not fit {arch} for these classes: {first_of(problems)}. They belong to "
             "another architecture. Name that one, or start a new run."
         )
     module.load_state_dict(state)
 
 
 def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> list[str]:
-    """The differences between a state dict and the expected one, in names and shapes, one clause each."""
+    """The differences between a state dict and the expected one in names, shapes and types, one clause each."""
     missing = [f"{name} is missing" for name in expected if name not in state]
     extra = [f"{name} is not part of it" for name in state if name not in expected]
     shared = [name for name in expected if name in state]
@@ -379,7 +435,7 @@ def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.
         if state[name].shape != expected[name].shape
     ]
     of_other_type = [
-        f"{name} is of {state[name].dtype} instead of {expected[name].dtype}"
+        f"{name} has type {state[name].dtype} instead of {expected[name].dtype}"
         for name in shared
         if _kind(state[name]) != _kind(expected[name])
     ]
@@ -387,22 +443,23 @@ def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.
 
 
 def _kind(tensor: torch.Tensor) -> tuple[bool, bool, torch.layout]:
-    """What a tensor must share with one that it is copied to; the precision may differ."""
+    """The properties that a tensor must share with the one it is copied to. The precision may differ."""
     return tensor.is_floating_point(), tensor.is_complex(), tensor.layout
 
 
 def require_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise TenchError that names the tensors with NaN or infinity in them, if there are any."""
+    """Raise TenchError that names the tensors that contain NaN or infinity, if there are any."""
     bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise TenchError(
-            f"{where}: {len(bad)} of its {len(state)} tensors hold NaN or infinity: {some(bad)}. The network cannot "
-            "use them. The training that wrote them diverged, or the file is damaged. Use other weights."
+            f"{where}: {len(bad)} of {counted(len(state), 'tensor')} {'has' if len(bad) == 1 else 'have'} NaN or "
+            f"infinite values: {some(bad)}. The training that wrote them diverged, or the file is damaged. Use other "
+            "weights."
         )
 
 
 def first_of(problems: list[str]) -> str:
-    """The first of several, and how many more there are."""
+    """The first of several differences, and how many more there are."""
     if len(problems) == 1:
         return problems[0]
-    return f"{problems[0]}, and {len(problems) - 1} more difference{'s' if len(problems) > 2 else ''}"
+    return f"{problems[0]}, and {counted(len(problems) - 1, 'more difference')}"

@@ -1,4 +1,4 @@
-"""Weights to start a training from, by file or by name, with what is known of them."""
+"""Weights to start a training from, by file or by name, with what is known about them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from tench.errors import TenchError, UsageError
-from tench.files import user_path
+from tench.files import is_there, user_path
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
@@ -21,28 +21,27 @@ PUBLISHED = {"torchvision": torchvision_weights, "timm": timm_weights}
 
 
 def starting_weights(name: str) -> Start:
-    """Weights by name, or from a file.
+    """Find weights by name or in a file.
 
-    name: a run directory of ours, or its weights or checkpoint; a state dict of PyTorch's (.pth, .pt, .pth.tar, .ckpt,
-    .bin, .safetensors), also as trainers wrap it; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1;
-    timm:resnet50, timm:resnet50.a1_in1k. Of a file that is not ours nothing is known but its weights, and the name of
-    the network where it says one. Raises UsageError where there is nothing of that name, TenchError where it cannot be
-    read or downloaded.
+    name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
+    .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1;
+    timm:resnet50, timm:resnet50.a1_in1k. A file of another trainer has only its weights, and maybe the name of the
+    network. Raises UsageError if there is nothing of that name, TenchError if it cannot be read or downloaded.
     """
     if name == "needed":
-        raise UsageError("This recipe begins with trained weights: name them with --weights RUN, FILE or timm:NAME.")
+        raise UsageError("This recipe starts from trained weights. Add --weights RUN, FILE or timm:NAME.")
     system, colon, rest = name.partition(":")
     if colon and system in PUBLISHED:
         return PUBLISHED[system](rest)
     path = user_path(name)
-    if not path.exists():
+    if not is_there(path):
         raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)
-    if path.is_dir() or (path.suffix == SAFETENSORS and card_path.exists()):
+    if path.is_dir() or (path.suffix == SAFETENSORS and is_there(card_path)):
         state, card = own.read(path)
         return _of_card(state, card, name)
     found = read_state(path)
-    if found.arch is not None and card_path.exists() and (card := own.read_card(path.parent)).arch == found.arch:
+    if found.arch is not None and is_there(card_path) and (card := own.read_card(path.parent)).arch == found.arch:
         return dataclasses.replace(_of_card(found.state, card, name), notes=_notes(found.choice))
     found = dataclasses.replace(found, state=as_torchvision(found.state))
     arch, whose = _network_of(found)
@@ -68,9 +67,10 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
 
 
 def _network_of(found: StateFile) -> tuple[str | None, str | None]:
-    """(name for `create`, note) of the network that a file names without saying whose name that is.
+    """(name for `create`, note) of the network that a file names without saying whose name it is.
 
-    Where several networks are called so, the one whose weights have the names of the file's, else the first.
+    If several networks have this name, it is the one whose weights have the same names as those in the file, else the
+    first.
     """
     called = found.arch
     if called is None:
@@ -85,7 +85,7 @@ def _network_of(found: StateFile) -> tuple[str | None, str | None]:
     arch = next((arch for arch in archs if _names_in(arch) == theirs), archs[0])
     if arch == archs[0]:
         return arch, None
-    return arch, f"The file calls its network {called}, and the names of its weights are those of {arch}."
+    return arch, f"The file calls its network {called}; the names of its weights match {arch}."
 
 
 def _names_in(arch: str) -> set[str]:
@@ -94,7 +94,7 @@ def _names_in(arch: str) -> set[str]:
 
 
 def _names(state: Mapping[str, Tensor]) -> set[str]:
-    """Without the counters, which files of old versions of PyTorch do not have."""
+    """The names without counters, which files of old versions of PyTorch lack."""
     return {name for name in state if not name.endswith(".num_batches_tracked")}
 
 
@@ -103,7 +103,7 @@ def _notes(*notes: str | None) -> tuple[str, ...]:
 
 
 def _is_known(arch: str) -> bool:
-    """Whether `create` takes the name."""
+    """Whether `create` knows the name."""
     try:
         return bool(source_of(arch))
     except TenchError:
@@ -111,8 +111,8 @@ def _is_known(arch: str) -> bool:
 
 
 def published_hint(name: str) -> str:
-    """Where the name is a network's, how its published weights are called."""
+    """A hint for an unknown name: the name of a network's published weights, if it is a network."""
     arch = name.partition(".")[0]
     if _is_known(arch) and (system := source_of(arch).NAME) in PUBLISHED:
-        return f" {system}:{name} are the weights that {system} publishes."
-    return " torchvision:NAME and timm:NAME are weights that these libraries publish."
+        return f" For the weights that {system} publishes, give {system}:{name}."
+    return " For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."

@@ -1,8 +1,8 @@
-"""Answers averaged over several views of the same image: a little more accuracy for several times the work.
+"""Test-time augmentation: average the answers over several views of an image, for a little more accuracy.
 
-The views are made of whole batches on the device, after normalisation, and each costs one more pass of the network.
-Mirrored and shifted copies are made of the evaluation view as it is; ten crops need more of the image than that shows,
-and so a view of their own.
+The views are made from whole batches on the device, after normalisation, and each costs one more pass through the
+network. Mirrored and shifted copies are made from the evaluation view; ten crops need a larger part of the image, and
+therefore a view of their own.
 """
 
 import dataclasses
@@ -20,12 +20,11 @@ from tench.input.views import EvalView, TestTime
 
 
 def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) -> nn.Module:
-    """A network whose answers are averaged over views of its input, in the training or evaluation mode of `module`.
+    """A network that averages the answers of `module` over views of its input, in the same mode (training or not).
 
-    It takes normalised float (B, C, H, W), square for ten-crop, and gives logits (B, classes): of ten-crop the
-    logarithm of the mean probabilities, whose cross-entropy is theirs. size: side of a crop, which ten-crop needs; the
-    others give whole images to the module. Raises UsageError for another form, or crops that are as large as the images
-    or larger.
+    It takes normalised floats (B, C, H, W), square for ten-crop, and returns logits (B, classes); for ten-crop the
+    logarithm of the mean probabilities. size: side of a crop, required for ten-crop; the other forms use whole images.
+    Raises UsageError for an unknown form, or for crops that are not smaller than the images.
     """
     if form == "none":
         return module
@@ -37,11 +36,11 @@ def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) 
         if size is None:
             raise ValueError("ten-crop needs the size of a crop")
         return _Averaged(module, functools.partial(_ten_crop, size=size))
-    raise UsageError(f"{form}: no such form of averaging at test time. Known: {', '.join(get_args(TestTime))}.")
+    raise UsageError(f"Unknown test-time augmentation {form!r}. Known: {', '.join(get_args(TestTime))}.")
 
 
 def test_time_view(view: EvalView, form: TestTime) -> EvalView:
-    """What an evaluation view has to show for a form: for ten-crop the whole central square, else what it is."""
+    """The evaluation view that a form needs: for ten-crop the whole central square, else the view itself."""
     return dataclasses.replace(view, size=view.resize) if form == "ten-crop" else view
 
 
@@ -72,8 +71,8 @@ def _ten_crop(module: nn.Module, images: torch.Tensor, size: int) -> torch.Tenso
     last = images.shape[-1] - size
     if last <= 0:
         raise UsageError(
-            f"ten-crop: crops of {size} pixels are to be cut from images of {images.shape[-1]}, so they would not "
-            "differ. Evaluate with a larger eval_resize, such as the size divided by 0.875."
+            f"ten-crop: crops of {size} pixels from images of {images.shape[-1]} pixels would all be the same. Use a "
+            "larger eval_resize, such as the image size divided by 0.875."
         )
     middle = round(last / 2)
     places = (0, 0), (0, last), (last, 0), (last, last), (middle, middle)

@@ -1,8 +1,9 @@
-"""Putting weights that exist into a network for this data, and saying what did not go in.
+"""Load existing weights into a network for new data, and report what was not loaded.
 
-All must fit but what a data set decides. The head belongs to the classes: it is kept for the same classes and new for
-others. The first convolution belongs to the images: it is summed for grey ones, and new where the stem was fitted to
-small ones. Nothing else is left out, so that a file of another network is an error and not a worse start.
+All weights must fit, except those that depend on the data set. The head depends on the classes: it is kept if they are
+the same, else reinitialised. The first convolution depends on the images: its weights are summed for grey images, and
+reinitialised if the stem was adapted to small images. Nothing else is skipped, so a file of another network is an error
+rather than a worse start.
 """
 
 import dataclasses
@@ -23,17 +24,17 @@ from tench.models.stem import LARGEST_FITTED, first_conv
 from tench.weights.own import differences, first_of
 
 _ANY_SIZE = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
-"""Layers whose weights are the same for every size of the image, in nearly every network."""
+"""Layers whose weights do not depend on the image size, in nearly every network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Start:
-    """Weights to start from, and what is known of them; None: it is not.
+    """Weights to start from, and what is known about them; None means unknown.
 
-    state: on the CPU, floats as fp32. source: where from, for people. arch: as `create` takes it. classes: of the head;
-    matched with a data set's by id, so that names for people never decide. The rest is what the network was trained to
-    see, in the units of a recipe: mean, std of pixels scaled to 0..1; image_size, eval_resize in pixels. options: what
-    the network was asked for beside its name. notes: how a file that leaves a choice was read, one sentence each.
+    state: on the CPU, floats as fp32. source: their origin, for people. arch: a name for `create`. classes: of the
+    head; matched to those of a data set by id, never by the names for people. The other fields describe the network's
+    input in the units of a recipe: mean and std of pixels scaled to 0..1; image_size and eval_resize in pixels.
+    options: those the network was made with. notes: how an ambiguous file was read, one sentence each.
     """
 
     state: dict[str, Tensor]
@@ -53,15 +54,15 @@ class Start:
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
-    """Load weights into a network for these classes, in place; return what a person should know, one sentence each.
+    """Load weights into a network for these classes, in place; return notes for people, one sentence each.
 
-    module: `arch` with fresh weights, which are what remains where the weights have nothing for it. Raises TenchError,
-    before anything is changed, when something else than head and first convolution differs.
+    module: `arch` with fresh weights, which stay where the file has none. Raises TenchError, before anything is
+    changed, if more than the head and the first convolution differs.
     """
     expected, state = module.state_dict(), dict(start.state)
     fitted = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():
-        if name.endswith(".num_batches_tracked"):  # files of old versions of PyTorch do not have it
+        if name.endswith(".num_batches_tracked"):  # missing in files of old versions of PyTorch
             state.setdefault(name, tensor)
     if problems := differences(expected, state):
         raise TenchError(
@@ -73,12 +74,12 @@ def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> 
 
 
 def head_layers(module: nn.Module, num_classes: int) -> list[str]:
-    """The names of the layers that yield the logits: one in most networks, none where no layer has so many outputs.
+    """The names of the layers that produce the logits: usually one; none if no layer has num_classes outputs.
 
-    The last linear layer or convolution with num_classes outputs in the order of registration. Distilled networks
-    (DeiT's head and head_dist) and those with a head for each branch have more: others of its kind and number of
-    outputs that stand in a part of the network, just below its root, which holds nothing but such layers. What comes
-    before it in a sequence is a hidden layer, however many outputs it has.
+    It is the last linear layer or convolution with num_classes outputs, in the order of registration. Distilled
+    networks (DeiT: head and head_dist) and those with a head per branch have more. These are of the same kind, have the
+    same number of outputs, and stand in a part directly below the root that contains only such layers. A layer before
+    the last one in a sequence is a hidden layer, however many outputs it has.
     """
     outputs = {
         name: layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
@@ -101,50 +102,50 @@ def head_layers(module: nn.Module, num_classes: int) -> list[str]:
 def _fit_head(
     module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor], start: Start, classes: Classes
 ) -> str | None:
-    """Make the head in `state` one for these classes where it can be; say what was done."""
+    """Adapt the head in `state` to these classes if possible; return a note on what was done."""
     layers = head_layers(module, len(classes))
     if not layers:
         return None
     num_theirs = _num_rows(state, layers[-1])
-    # Of another kind than the last is what has so many outputs by chance.
+    # A layer with another number of rows than the last one has num_classes outputs by chance.
     layers = [layer for layer in layers if _num_rows(state, layer) == num_theirs]
     names = [name for layer in layers for name in (f"{layer}.weight", f"{layer}.bias") if name in expected]
     label = ", ".join(layers)
     if num_theirs is None:
         state.update({name: expected[name] for name in names if name not in state})
-        return f"Head ({label}) is new, for {len(classes)} classes: {start.source} has none."
+        return f"Head ({label}) is initialised for {len(classes)} classes: {start.source} has no head."
     rows, how = _rows(start, classes, num_theirs)
     if rows is None:
-        # Another number of inputs is not the classes' doing: it stays to be found as a difference.
+        # A different number of inputs is not due to the classes, so it stays in and is reported as a difference.
         state |= {name: expected[name] for name in names if _same_but_rows(state.get(name), expected[name])}
         other = "other " if num_theirs == len(classes) else ""
-        return f"Head ({label}: {num_theirs} classes) replaced by a new one for {len(classes)} {other}classes."
+        return f"Head ({label}: {num_theirs} classes) reinitialised for {len(classes)} {other}classes."
     state |= {name: state[name][torch.from_numpy(rows)] for name in names if name in state}
     return f"Head ({label}: {num_theirs} classes) kept{how}"
 
 
 def _rows(start: Start, classes: Classes, num_theirs: int) -> tuple[npt.NDArray[np.int32] | None, str]:
-    """Which row of their head is each of our classes', and how that is known; None where they are other classes."""
+    """For each of our classes its row in their head, and how it was matched; None if the classes differ."""
     theirs = start.classes
     if theirs is None or len(theirs) != num_theirs:
         if num_theirs != len(classes):
             return None, ""
         return np.arange(num_theirs, dtype=np.int32), (
-            f" by position: {start.source} does not say which classes it knows, but has as many as the data."
+            f" by position: {start.source} does not name its classes, but has as many as the data."
         )
     if len(theirs) != len(classes) or not (theirs.meets_by_position(classes) or set(theirs.ids) == set(classes.ids)):
         return None, ""
     rows = theirs.index_of(classes, whose="the data", here=start.source)
     if theirs.numbered or classes.numbered:
-        which = "both have" if theirs.numbered and classes.numbered else "one of the two has"
-        return rows, f" by position: of {start.source} and the data, {which} only numbers for the classes."
+        which = "both have" if theirs.numbered and classes.numbered else "one of them has"
+        return rows, f" by position, because {which} only numbers for the classes ({start.source} and the data)."
     if np.array_equal(rows, np.arange(len(rows))):
         return rows, ": the classes are the same."
-    return rows, ": the classes are the same in another order, and its rows were put into the data's."
+    return rows, ": the classes are the same in another order, so its rows were reordered to match the data."
 
 
 def _fit_first_conv(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
-    """Make the first convolution in `state` one for these images where it can be; say what was done."""
+    """Adapt the first convolution in `state` to these images if possible; return a note on what was done."""
     first = first_conv(module)
     if first is None or f"{first[0]}.weight" not in state:
         return None
@@ -155,17 +156,17 @@ def _fit_first_conv(module: nn.Module, state: dict[str, Tensor], expected: dict[
     if theirs.shape[2:] == (7, 7) and ours.shape[2:] == (3, 3) and conv.stride == (1, 1):
         state[name] = ours
         return (
-            f"First convolution ({first[0]}) is new: the stem is fitted to small images and has a 3x3 kernel there "
-            f"instead of 7x7. With an image size above {LARGEST_FITTED} it would be kept."
+            f"First convolution ({first[0]}) reinitialised: the stem is adapted to small images, with a 3x3 kernel "
+            f"instead of 7x7. It is kept if the image size is larger than {LARGEST_FITTED}."
         )
     if theirs.shape[2:] != ours.shape[2:]:
         return None
     if (theirs.shape[1], ours.shape[1]) == (3, 1):
-        state[name] = theirs.sum(dim=1, keepdim=True)  # timm's rule: what a grey image gave as three equal channels
-        return f"First convolution ({first[0]}) sums its weights over the 3 channels, for images of 1 channel."
+        state[name] = theirs.sum(dim=1, keepdim=True)  # timm's rule: as for three equal channels
+        return f"First convolution ({first[0]}): weights summed over the 3 channels, for grey images."
     if (theirs.shape[1], ours.shape[1]) == (1, 3):
         state[name] = theirs.expand(-1, 3, -1, -1) / 3
-        return f"First convolution ({first[0]}) shares its weights for 1 channel out among 3."
+        return f"First convolution ({first[0]}): weights of 1 channel spread over 3, for colour images."
     return None
 
 
@@ -175,16 +176,16 @@ def _remedy(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Ten
     is_of_arch = start.arch == arch or not any(isinstance(owner, _ANY_SIZE) for owner in owners)
     if state.keys() == expected.keys() and is_of_arch:
         size = start.image_size
-        return "Such weights depend on the size of the images: " + (
-            f"give --image-size {size}, which the weights are for."
+        return "These weights depend on the image size: " + (
+            f"add --image-size {size}, the size that they were trained with."
             if size is not None
-            else "give --image-size with the size that the weights are for."
+            else "add --image-size with the size that they were trained with."
         )
     if start.arch is not None and start.arch != arch:
-        return f"The weights are of {start.arch}: give -a {start.arch}."
+        return f"The weights belong to {start.arch}: add -a {start.arch}."
     is_elsewhere = source_of(arch).NAME != from_timm.NAME and from_timm.knows(arch)
     timms = f", or timm's of the same name: -a timm:{arch}" if is_elsewhere else ""
-    return f"Name the network that the weights are of: -a ARCH{timms}."
+    return f"Name the network that the weights belong to: -a ARCH{timms}."
 
 
 def _num_rows(state: dict[str, Tensor], layer: str) -> int | None:
@@ -197,12 +198,12 @@ def _same_but_rows(theirs: Tensor | None, ours: Tensor) -> bool:
 
 
 def _common_parent(module: nn.Module, one: str, other: str) -> nn.Module:
-    """The smallest part of the network that holds both layers."""
+    """The smallest part of the network that contains both layers."""
     pairs = zip(one.split("."), other.split("."), strict=False)
     path = [part for part, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
     return module.get_submodule(".".join(path))
 
 
 def _part(name: str) -> str:
-    """ "head.fc.fc2" -> "head": what a layer belongs to just below the root"""
+    """The part directly below the root that a layer belongs to: "head" for "head.fc.fc2"."""
     return name.partition(".")[0]

@@ -167,6 +167,24 @@ def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: i
     return with_channels(np.array(pixels, order="C"), want)
 
 
+def from_pillow(image: Image.Image, channels: int = 3) -> Pixels:
+    """The pixels of an image that Pillow has opened or made, converted as by `decode`.
+
+    Raises ImageError for modes without a rule, images that are too large or have no pixels, and damaged files.
+    """
+    _check_channels(channels)
+    if 0 in image.size:
+        raise ImageError(f"{image.height} x {image.width} pixels: the image is empty")
+    check_size(image.height, image.width)
+    _refuse_unclear(image)
+    try:
+        return _as_pixels(image, channels)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow decodes a file only now, and raises errors of any kind on damaged bytes
+        raise _damaged(_format(image), error) from error
+
+
 def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixels, str]:
     """Decode the bytes that were read from a row, by the row's encoding; returns what `decode_and_remark` does."""
     encoding = table.encoding(row)
@@ -397,7 +415,7 @@ def format_of_start(start: bytes) -> str:
 
 
 def _format(image: Image.Image) -> str:
-    return "JPEG" if image.format == "MPO" else str(image.format)  # MPO: several JPEGs in one, first a usual one
+    return "JPEG" if image.format == "MPO" else image.format or "image"  # MPO: several JPEGs in one, first a usual one
 
 
 def _orientation(image: Image.Image) -> int:
