@@ -89,10 +89,21 @@ def _api_entry(name: str, found: Any) -> str:
     return "\n".join(parts)
 
 
+_INTERNAL = {
+    "Run": "at lock discard begin with_listener log forget_after write_table write_json save_checkpoint "
+    "load_checkpoint",
+    "Table": "pieces in_file_order check_size changed_since start joined reopened relabelled flagged boxes_digest",
+    "PrepareOptions": "check_for link_used style_used",
+    "SourceOptions": "check record_keys to_json from_json",
+}
+"""Methods that only tench itself calls."""
+
+
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
     """The public methods and properties that a class defines itself, in the order of its code."""
     for name, value in vars(kind).items():
-        if not name.startswith("_") and isinstance(value, property | FunctionType | classmethod):
+        is_internal = name.startswith("_") or name in _INTERNAL.get(kind.__name__, "").split()
+        if not is_internal and isinstance(value, property | FunctionType | classmethod):
             yield name, getattr(kind, name) if isinstance(value, classmethod) else value
 
 

@@ -64,15 +64,21 @@ class Record(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory."""
+    """A run directory: what a training leaves behind. It is accepted wherever a run's path is.
+
+    >>> run = tench.Run.at("runs/digits")
+    >>> run.exists, [line["epoch"] for line in run.metrics("epoch")]
+    (True, [1])
+    """
 
     folder: Path
+    """The directory."""
     listener: Callable[[dict[str, Any]], None] | None = dataclasses.field(default=None, repr=False, compare=False)
     """Called with every line that is logged."""
 
     @classmethod
     def at(cls, folder: str | Path | None) -> "Run":
-        """The run in a folder, made if it is missing; without a folder a new numbered one under runs/.
+        """The run in a folder, which is created if it does not exist; None: a new numbered one under runs/.
 
         Raises UsageError if the folder holds something else.
         """
@@ -104,12 +110,12 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether a run has begun here."""
         return (self.folder / RECIPE).exists()
 
     @property
     def has_steps(self) -> bool:
-        """Whether a run was begun here and something of its training is kept, or was logged."""
+        """Whether a run has begun here and has a checkpoint or a log."""
         return self.exists and ((self.folder / CHECKPOINT).exists() or bool(self.metrics()))
 
     def lock(self) -> Any:
@@ -140,6 +146,7 @@ class Run:
         write_text(self.folder / RECIPE, recipe_yaml)
 
     def environment(self) -> dict[str, Any]:
+        """The content of environment.json: versions, machine, commit, and the data that the run was begun with."""
         path = self.folder / ENVIRONMENT
         try:
             data: dict[str, Any] = read_json(path, Environment)
@@ -155,7 +162,7 @@ class Run:
         return data
 
     def with_listener(self, listener: Callable[[dict[str, Any]], None]) -> "Run":
-        """The same run, whose log someone else gets too."""
+        """The same run, with a function that is called with every line that is logged."""
         return dataclasses.replace(self, listener=listener)
 
     def log(self, **values: Any) -> None:
@@ -207,6 +214,7 @@ class Run:
         write_text(self.folder / _TABLE, text.getvalue())
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write last.ckpt. Raises TenchError if it cannot be written."""
         path = self.folder / CHECKPOINT
         try:
             with complete_file(path) as part, part.open("wb") as file:  # given a path, torch hides why a write failed
@@ -234,6 +242,7 @@ class Run:
         return state
 
     def write_json(self, name: str, data: Any) -> None:
+        """Write a JSON file into the directory."""
         write_text(self.folder / name, json.dumps(data, indent=1) + "\n")
 
 

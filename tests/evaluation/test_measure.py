@@ -8,7 +8,7 @@ from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from torch import nn
 
 from tench.data.source import open_source
-from tench.evaluation.measure import Rule, evaluation_order, measure
+from tench.evaluation.measure import ScoringRule, evaluation_order, measure
 from tench.input.loader import Batch
 from tench.weights.own import Normalise
 
@@ -77,7 +77,7 @@ def test_among_some_classes_the_model_chooses_between_these_alone() -> None:
     logits, labels = logits_and_labels(40, 9)
     among = [1, 2, 3, 5, 7, 8]
     labels = np.array(among)[labels % len(among)]
-    rule = Rule(among=tuple(among))
+    rule = ScoringRule(among=tuple(among))
     found = measure(Lookup(logits), batches(in_batches_of(7, 40), labels), 40, PLAIN, rule)
     theirs = np.searchsorted(among, labels)
     part = logits[:, among].astype(np.float64)
@@ -91,7 +91,7 @@ def test_among_some_classes_the_model_chooses_between_these_alone() -> None:
 def test_with_several_accepted_classes_any_of_them_is_right() -> None:
     logits, labels = logits_and_labels(30, 12)
     sets = [[int(label), (3 * row) % 12, (5 * row) % 12][: 1 + row % 3] for row, label in enumerate(labels)]
-    found = measure(Lookup(logits), batches(in_batches_of(4, 30), labels), 30, PLAIN, Rule(accepted=sets))
+    found = measure(Lookup(logits), batches(in_batches_of(4, 30), labels), 30, PLAIN, ScoringRule(accepted=sets))
     ranked = np.argsort(-logits, axis=1)
     assert found.top1 == np.mean([ranked[row, 0] in sets[row] for row in range(30)])
     assert found.top5 == np.mean([bool({*ranked[row, :5]} & {*sets[row]}) for row in range(30)])

@@ -73,7 +73,7 @@ def test_weights_keep_their_classes_and_size_if_none_are_asked_for(run: Path) ->
 
 def test_the_head_is_new_for_other_classes_and_it_is_logged(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", 4, pretrained=run, channels=1)
-    assert "Weights: Head (head: 10 classes) replaced by a new one for 4 classes." in notes.messages
+    assert "Weights: Head (head: 10 classes) reinitialised for 4 classes." in notes.messages
     trained = tench.load(run).module.cpu().state_dict()
     kept = {name for name, tensor in model.state_dict().items() if torch.equal(tensor, trained[name])}
     assert {name for name in trained if not name.startswith("head.")} <= kept
@@ -83,7 +83,7 @@ def test_the_head_is_new_for_other_classes_and_it_is_logged(run: Path, notes: py
 def test_other_channels_share_the_first_filters_and_it_is_logged(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", pretrained=run, channels=3).eval()
     note = next(note for note in notes.messages if note.startswith("Weights: First convolution"))
-    assert note.endswith("shares its weights for 1 channel out among 3.")
+    assert note.endswith("weights of 1 channel spread over 3, for colour images.")
     grey = torch.rand(2, 1, 8, 8)
     torch.testing.assert_close(
         model(grey.expand(-1, 3, -1, -1)), tench.load(run).module.cpu()(grey), rtol=1e-3, atol=1e-4
@@ -102,7 +102,7 @@ def test_weights_of_another_network_are_an_error(run: Path) -> None:
     with pytest.raises(TenchError) as error:
         tench.create_model("resnet32", pretrained=run, channels=1)
     assert str(error.value).startswith(f"{run}: its weights do not fit resnet32: ")
-    assert str(error.value).endswith("The weights are of resnet20: give -a resnet20.")
+    assert str(error.value).endswith("The weights belong to resnet20: add -a resnet20.")
 
 
 @pytest.mark.parametrize(

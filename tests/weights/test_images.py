@@ -19,9 +19,9 @@ from tench.weights.images import (
     IMAGES,
     OTHER,
     TRAINED_ON,
-    Part,
     Recorder,
     RunImages,
+    SplitImages,
     images_of,
     read_images,
     write_images,
@@ -120,7 +120,7 @@ def test_an_image_whose_key_is_in_both_parts_is_known_by_its_bytes(tmp_path: Pat
 
 def test_a_copy_that_was_trained_on_and_held_out_counts_as_trained_on(tables: dict[str, Table]) -> None:
     train, val = tables["train"], tables["val"]
-    images = RunImages(Part.of(train), Part.of(_renamed(train)), "f1")
+    images = RunImages(SplitImages.of(train), SplitImages.of(_renamed(train)), "f1")
     for part in (images.trained_on, images.held_out):
         read_all(train.digesting(part.content))
     third = Table(_renamed(_renamed(train)).rows)

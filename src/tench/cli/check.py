@@ -49,17 +49,11 @@ class Check:
 
 def run(arguments: list[str]) -> int:
     asked = parse(Check, arguments)
-    from tench.data.check.certificate import remember
-    from tench.data.check.check import check
+    from tench.data.check.check_source import check_source
     from tench.data.source import open_source
-    from tench.machine import num_threads
-    from tench.progress import progress
 
-    threads = num_threads(asked.threads)
     dataset = open_source((asked.source, *asked.with_), asked.reading, refresh=True)
-    with progress("check", dataset.num_images, "images") as advance:
-        report = check(dataset, threads=threads, near=asked.near, progress=lambda count: advance(count, ""))
-    remember(dataset, report)
+    report = check_source(dataset, near=asked.near, threads=asked.threads)
     if asked.json:
         print(json.dumps(report.to_json()))
     else:

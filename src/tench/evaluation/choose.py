@@ -25,7 +25,7 @@ from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, name_of, open_source
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import TenchError, UsageError, counted
-from tench.evaluation.measure import Rule
+from tench.evaluation.measure import ScoringRule
 from tench.files import is_there
 from tench.weights.images import HELD_OUT, TRAINED_ON, RunImages
 
@@ -47,7 +47,7 @@ class Chosen:
     split: str
     name: str
     table: Table
-    rule: Rule
+    rule: ScoringRule
     num_trained_on: int | None
     notes: tuple[str, ...] = ()
 
@@ -162,7 +162,7 @@ def _without_trained_on(
     source: str,
     split: str,
     table: Table,
-    rule: Rule,
+    rule: ScoringRule,
     standing: npt.NDArray[np.int8],
     *,
     leave_out: bool,
@@ -215,7 +215,7 @@ def _not_recognised(where: str, num_images: int, num_alike: int) -> str:
 
 
 def _by_rule(
-    source: str, split: str, table: Table, rule: Rule, trained_on: Mapping[str, Any], leave_out: bool
+    source: str, split: str, table: Table, rule: ScoringRule, trained_on: Mapping[str, Any], leave_out: bool
 ) -> Chosen:
     """The images of a split of the training set itself, for a model without a record of them.
 
@@ -241,15 +241,15 @@ def _by_rule(
     return Chosen(source, split, where, table, rule, num_trained, (note,))
 
 
-def _rule(dataset: Dataset, split: str, classes: Classes) -> Rule:
+def _rule(dataset: Dataset, split: str, classes: Classes) -> ScoringRule:
     scoring = dataset.scoring.get(split)
     if scoring is None:
-        return Rule()
+        return ScoringRule()
     index = classes.index_of(dataset.classes, whose=dataset.source, here="the model")
     if scoring == "any-label":
         sets = dataset.splits[split].label_sets()
-        return Rule(accepted=[index[np.asarray(labels, np.int64)].tolist() for labels in sets])
-    return Rule(among=tuple(index.tolist())) if len(dataset.classes) < len(classes) else Rule()
+        return ScoringRule(accepted=[index[np.asarray(labels, np.int64)].tolist() for labels in sets])
+    return ScoringRule(among=tuple(index.tolist())) if len(dataset.classes) < len(classes) else ScoringRule()
 
 
 def validation_split(dataset: Dataset) -> tuple[str, Table] | None:

@@ -9,7 +9,7 @@ from tench.data.table import Table
 from tench.errors import TenchError, UsageError
 from tench.evaluation.choose import choose
 from tench.evaluation.evaluation import ClassResult, Evaluation
-from tench.evaluation.measure import PLAIN, Metrics, Rule, evaluation_order, measure, require_labels
+from tench.evaluation.measure import PLAIN, Metrics, ScoringRule, evaluation_order, measure, require_labels
 from tench.input.loader import Loader
 from tench.machine import memory_suffices
 from tench.weights.images import images_of
@@ -108,7 +108,7 @@ def evaluate_table(
     batch_size: int = 256,
     threads: int = 0,
     where: str = "the split",
-    rule: Rule = PLAIN,
+    rule: ScoringRule = PLAIN,
 ) -> Metrics:
     """Measure a classifier on a table whose labels are indices of its classes.
 

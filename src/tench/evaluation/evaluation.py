@@ -15,7 +15,7 @@ class ClassResult:
 
     >>> result = tench.evaluate("runs/digits").per_class[3]
     >>> result.id, result.images, result.top1 == result.correct / result.images
-    ('3', 36, True)
+    ('3', 37, True)
     """
 
     id: str

@@ -58,7 +58,7 @@ class Metrics:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class ScoringRule:
     """Which answers are right, if a set is not scored plainly.
 
     among: indices of the classes that the model chooses from (ImageNet-A and -R have 200 of the 1000 classes).
@@ -69,7 +69,7 @@ class Rule:
     accepted: Sequence[Sequence[int]] | None = None
 
 
-PLAIN = Rule()
+PLAIN = ScoringRule()
 """An answer is right if it is the label."""
 
 
@@ -104,7 +104,7 @@ def measure(
     batches: Iterable[Batch],
     num_images: int,
     normalise: Normalise,
-    rule: Rule = PLAIN,
+    rule: ScoringRule = PLAIN,
 ) -> Metrics:
     """The metrics over batches that must contain num_images different rows, each once."""
     device = next(module.parameters()).device
@@ -157,7 +157,7 @@ def measure(
     )
 
 
-def _right_answers(rule: Rule) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
+def _right_answers(rule: ScoringRule) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
     """A function of a batch and predicted classes (B, k) int64 that tells which of them are right, (B, k) bool."""
     accepted = rule.accepted
     if accepted is None:

@@ -17,10 +17,11 @@ from tench.input.loader import Batch
 from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, num_threads
+from tench.own_code import names_code
 from tench.training.fit import default_recipe
 from tench.training.plan import Batches, open_batches, open_data, resolve, train_order
 from tench.training.recipe import Recipe, Resolved
-from tench.training.recipe_file import checked, load_recipe
+from tench.training.recipe_file import as_recipe, checked
 from tench.training.recipe_views import eval_view, make_normalise, on_batch, train_view
 from tench.training.step import part_size
 from tench.weights.own import Normalise
@@ -177,10 +178,11 @@ def loader(
     """
     if recipe is None:
         recipe = default_recipe(None, source)
-    recipe = load_recipe(str(recipe)) if isinstance(recipe, str | Path) else recipe
+    recipe = as_recipe(recipe)
     if batch_size is not None:
         recipe = recipe.replace(batch_size=batch_size, accumulate=1)
     recipe = checked(recipe)
+    _require_no_code(recipe)
     chosen, num_threads_ = choose_device(str(device)), num_threads(threads)
     rank, world_size = _place(rank, world_size)
     dataset = open_source(source, recipe.source)
@@ -198,6 +200,17 @@ def loader(
     if split == "train" and (recipe.mix.erasing or recipe.mix.mixup or recipe.mix.cutmix):
         _log.info("Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones.")
     return made
+
+
+def _require_no_code(recipe: Recipe) -> None:
+    """Raise UsageError for a recipe that names code for the images, which is never imported on a recipe's word."""
+    for name in ("policy", "augment_batch"):
+        value = getattr(recipe.augment, name)
+        if names_code(value):
+            raise UsageError(
+                f"The recipe names code of your own, augment.{name}: {value}, which tench.loader does not import. Set "
+                "it to none, and call your function on the batches."
+            )
 
 
 def _other(dataset: Dataset, split: str, recipe: Recipe, threads: int) -> Table:

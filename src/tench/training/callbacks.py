@@ -15,7 +15,14 @@ from tench.weights.own import Classifier, ModelCard
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochEnd:
-    """How a training stands after an epoch, as a callback gets it."""
+    """The state of a training after an epoch, as a callback gets it.
+
+    >>> def show(end: tench.EpochEnd) -> None:
+    ...     print(f"epoch {end.epoch} of {end.epochs}, {end.step} steps, val on {end.metrics['val_images']} images")
+    >>> recipe = tench.load_recipe("digits").replace(epochs=1)
+    >>> run = tench.fit("digits", recipe, callbacks=[show])
+    epoch 1 of 1, 44 steps, val on 359 images
+    """
 
     run: Run
     epoch: int
@@ -41,6 +48,13 @@ class StopTraining(Exception):  # noqa: N818  # a request like StopIteration, no
     """Raise it in a callback to end the training after this epoch, whose checkpoint is saved.
 
     Its text, if any, is logged as the reason. The same command continues the training.
+
+    >>> def enough(end: tench.EpochEnd) -> None:
+    ...     if end.metrics["train_top1"] > 0.1:
+    ...         raise tench.StopTraining("top-1 is above 10 %")
+    >>> run = tench.fit("digits", callbacks=[enough])
+    >>> len(run.metrics("epoch"))
+    1
     """
 
 

@@ -126,6 +126,11 @@ def fit(
     the machine stops the training, and StoppedError after Ctrl-C or SIGTERM, once a checkpoint is saved. If logging is
     not configured, messages are printed as `tench train` prints them. Works in any thread, but Ctrl-C reaches only the
     main one.
+
+    >>> recipe = tench.load_recipe("digits").replace(epochs=1)
+    >>> run = tench.fit("digits", recipe, run="runs/mine")
+    >>> [line["epoch"] for line in run.metrics("epoch")]
+    [1]
     """
     with messages_shown():
         own = OwnParts(model, loss, policy, augment)

@@ -9,7 +9,11 @@ from tench.training.tensorboard import require_tensorboard
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """Options that do not change the numbers: where to compute, how often to log and save, which code to trust."""
+    """Options that do not change the numbers: where to compute, how often to log and save, which code to trust.
+
+    >>> tench.TrainOptions(device="cpu", threads=2).log_every
+    100
+    """
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:1; auto is the GPU if there is one."""

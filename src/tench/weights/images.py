@@ -47,7 +47,7 @@ _Hashes = npt.NDArray[np.uint64]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Part:
+class SplitImages:
     """The images of one split of a run, one entry each: (N,) uint64.
 
     key: hash of the name and the label; the name is the last part of the key, without its suffix. size: hash of length
@@ -59,7 +59,7 @@ class Part:
     content: _Hashes
 
     @classmethod
-    def of(cls, table: Table) -> "Part":
+    def of(cls, table: Table) -> "SplitImages":
         """The images of a table that is about to be read; its `content` is in memory that forked processes share."""
         content = np.frombuffer(mmap.mmap(-1, max(8 * len(table), 1)), np.uint64, len(table))
         return cls(*_keys_and_sizes(table), content)
@@ -74,8 +74,8 @@ class Part:
 class RunImages:
     """The images of a run. fingerprint: of the data set that the run was trained on."""
 
-    trained_on: Part
-    held_out: Part
+    trained_on: SplitImages
+    held_out: SplitImages
     fingerprint: str
 
     @property
@@ -127,7 +127,7 @@ class RunImages:
         return all(content_digest(table.read(row)) == content for row, content in expected if content)
 
 
-def _chosen(part: Part, names: _Hashes) -> tuple[list[int], list[int]]:
+def _chosen(part: SplitImages, names: _Hashes) -> tuple[list[int], list[int]]:
     """(names, contents) of the images of a part that have one of these names."""
     taken = np.isin(part.name, names)
     return part.name[taken].tolist(), part.content[taken].tolist()
@@ -182,7 +182,7 @@ class Recorder:
     def __init__(self, folder: Path, train: Table, val: Table, fingerprint: str) -> None:
         """Continues what the folder holds of a run on the same data; otherwise begins with nothing read."""
         self._path = folder / IMAGES
-        self._images = RunImages(Part.of(train), Part.of(val), fingerprint)
+        self._images = RunImages(SplitImages.of(train), SplitImages.of(val), fingerprint)
         self._num_saved = -1
         if is_there(self._path):
             self._take_over(read_images(self._path))
@@ -194,7 +194,7 @@ class Recorder:
             if np.array_equal(ours.key, theirs.key) and np.array_equal(ours.size, theirs.size):
                 ours.content[:] = theirs.content
 
-    def _parts(self) -> tuple[Part, Part]:
+    def _parts(self) -> tuple[SplitImages, SplitImages]:
         return self._images.trained_on, self._images.held_out
 
     def save(self) -> None:
@@ -242,11 +242,11 @@ def read_images(path: Path) -> RunImages:
     return RunImages(trained_on, held_out, metadata.get("fingerprint", ""))
 
 
-def _part(arrays: Mapping[str, Any], where: str, path: Path) -> Part:
+def _part(arrays: Mapping[str, Any], where: str, path: Path) -> SplitImages:
     columns = [arrays.get(f"{where}.{field}", np.zeros(())) for field in (_KEY, _SIZE, _CONTENT)]
     if {(column.dtype.name, column.ndim, column.size) for column in columns} != {("uint64", 1, columns[0].size)}:
         raise _damaged(path, f"{where} is not three lists of one length")
-    return Part(*columns)
+    return SplitImages(*columns)
 
 
 def _damaged(path: Path, reason: str) -> TenchError:

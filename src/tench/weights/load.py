@@ -27,6 +27,10 @@ def load(
     the run names; importing a module runs its code. A module that is passed gets the weights in place. Raises
     UsageError if nothing has that name, the network is yours and neither is given, or something is missing to use the
     weights; TenchError if they cannot be read or downloaded.
+
+    >>> classifier = tench.load("runs/digits")
+    >>> len(classifier.classes), classifier.card.arch
+    (10, 'resnet20')
     """
     text = os.fspath(name)
     system, colon, _ = text.partition(":")
