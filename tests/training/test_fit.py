@@ -670,11 +670,11 @@ def test_a_warmup_as_long_as_the_training_is_said(tmp_path: Path, caplog: pytest
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image: take larger ones"),
-        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image: take larger ones"),
+        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
+        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
         (
             {"batch_size": 21, "drop_last": False},
-            "the last batch of an epoch has 1 of the 64 images: --drop-last leaves it out",
+            "the last batch of an epoch has 1 of the 64 images. Add --drop-last",
         ),
     ],
 )
@@ -684,7 +684,7 @@ def test_a_batch_norm_of_one_value_is_noticed_before_the_first_step(
     recipe = SMALL.replace(arch="resnet18", **values)  # its last map is one pixel for images of 8
     with pytest.raises(UsageError) as refused:
         train(tmp_path / "run", recipe)
-    assert str(refused.value).startswith("resnet18: cannot learn from one image alone (Expected more than 1 value")
+    assert str(refused.value).startswith("resnet18: cannot learn from a single image (Expected more than 1 value")
     assert str(refused.value).endswith(f"but {reason}.")
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 

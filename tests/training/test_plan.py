@@ -298,8 +298,8 @@ def test_a_network_for_one_size_is_refused_with_others() -> None:
     require_sizes(nn.Conv2d(1, 2, 3), recipe)
     with pytest.raises(UsageError) as refused:
         require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))
-    assert str(refused.value).startswith("mlp: was made for images of 8 pixels and does not take 6 (mat1 and mat2")
-    assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or name another network.")
+    assert str(refused.value).startswith("mlp: was made for images of 8 px and does not take 6 px (mat1 and mat2")
+    assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or choose another network.")
 
 
 def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
@@ -384,8 +384,8 @@ def test_without_either_a_part_of_each_class_is_held_out(tmp_path: Path, caplog:
     assert first.val.keys() == again.val.keys()
     assert len(set(first.train.keys()) | set(first.val.keys())) == 30
     assert (
-        "There is neither val nor a test with labels: 6 of the 30 images are held out for validation, the same ones "
-        "each time." in caplog.messages
+        "There is neither val nor a labelled test: 6 of 30 images are held out for validation, the same ones each time."
+        in caplog.messages
     )
 
 
@@ -436,7 +436,7 @@ def test_another_source_is_validated_on_as_it_would_be_alone(tmp_path: Path) -> 
 
 def test_validating_on_the_training_set_itself_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "mine", "a b", 5)
-    with pytest.raises(TenchError, match="is the training set itself, so validating on it would say nothing"):
+    with pytest.raises(TenchError, match="is the training set itself, so validating on it would be meaningless"):
         open_data(str(tmp_path / "mine"), str(tmp_path / "mine"), Input())
 
 
@@ -468,7 +468,7 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. A flat folder of validation images "
-        "read as one class looks like this: it needs class folders, or a file with the labels."
+        "that is read as one class looks like this. It needs class folders or a file with the labels."
     )
 
 
