@@ -42,7 +42,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Give a file or a folder.")
+            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Pass a file or a folder.")
         return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
     except BaseException:
         os.close(descriptor)
@@ -89,16 +89,20 @@ _FULL = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be too large",
 }
-_SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device|file write failed")
-"""What the errors of safetensors, HDF5 and torch say, which carry no errno."""
+_SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device")
+"""What the errors of libraries without an errno say: safetensors, HDF5."""
 
 
 def _full_disk(error: BaseException) -> str | None:
-    """Why a disk takes no more, if that is what the error says."""
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return _FULL[error.errno]
-    found = _SAYS_FULL.search(str(error))
-    return _FULL[int(found[1] or errno.ENOSPC)] if found else None
+    """Why a disk takes no more, if that is what the error, or one that it followed, says."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in _FULL:
+            return _FULL[chain.errno]
+        if found := _SAYS_FULL.search(str(chain)):
+            return _FULL[int(found[1] or errno.ENOSPC)]
+        chain = chain.__cause__ or chain.__context__
+    return None
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
@@ -136,10 +140,10 @@ def shell_command(*words: object) -> str:
 
 def require_place(path: str | Path, what: str) -> None:
     """Raise UsageError if the file cannot be written. what: "the preview", for messages."""
-    folder = Path(path).absolute().parent
+    folder = user_path(path).absolute().parent
     while not folder.exists():  # missing ones are created
         folder = folder.parent
-    if Path(path).is_dir():
+    if user_path(path).is_dir():
         raise UsageError(f"{path}: is a folder, so {what} cannot be written there. Name a file.")
     try:
         with tempfile.TemporaryFile(dir=folder):  # permission bits mean nothing to root, and little in /proc
@@ -160,7 +164,7 @@ def require_png(path: str | Path, what: str) -> None:
 def write_png(path: str | Path, picture: "Image", what: str) -> None:
     """Write a picture as a PNG, complete or not at all. Raises UsageError if it cannot be written."""
     try:
-        with complete_file(Path(path)) as part:
+        with complete_file(user_path(path)) as part:
             picture.save(part, format="PNG")
     except OSError as error:
         reason = error.strerror or error

@@ -23,7 +23,7 @@ def _in_child() -> None:
     _was_forked = True
 
 
-# The threads of OpenMP do not survive a fork, and the child waits for them for ever as soon as torch uses more than one.
+# OpenMP's threads do not survive a fork: as soon as torch uses more than one, the child waits for them for ever.
 os.register_at_fork(after_in_child=_in_child)
 
 

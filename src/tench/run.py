@@ -204,8 +204,8 @@ class Run:
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         path = self.folder / CHECKPOINT
         try:
-            with complete_file(path) as part:
-                torch.save(state, part)
+            with complete_file(path) as part, part.open("wb") as file:  # given a path, torch hides why a write failed
+                torch.save(state, file)
         except RuntimeError as error:
             raise TenchError(f"{path}: cannot be written ({str(error).splitlines()[0]}).") from error
 

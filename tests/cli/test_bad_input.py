@@ -354,8 +354,8 @@ def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_i
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these share their names: art (2 images), "
-        "new\\nline (2 images). Choose the folders that are the classes:",
+        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these have the same names in each: art (2 "
+        "images), new\\nline (2 images). Choose which folders are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
         f"  cat, dog of art alone: give {tmp_path / 'set'}/art",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from tench.errors import UsageError, nearest
+from tench.files import user_path
 from tench.plain import PlainError, require_file, shown, typed
 from tench.training.recipe import SECTIONS, Recipe, Resolved
 from tench.training.recipe_check import validate
@@ -122,7 +123,7 @@ def recipe_text(name: str) -> str:
 def _find(name: str) -> Path:
     path = PACKAGED / f"{name}.yaml"
     if not path.exists():
-        path = Path(name)
+        path = user_path(name)
     if not path.is_file():
         raise UsageError(
             f"{name}: no such recipe or file.{nearest(name, packaged_recipes())} "
