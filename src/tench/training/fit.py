@@ -237,7 +237,8 @@ def _train(
         if state.epochs > epochs or state.step > steps:
             raise TenchError(
                 f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
-                f"has {steps} steps and {epochs} epochs. Restore the run's own checkpoint, or name a new --run."
+                f"has {counted(steps, 'step')} and {counted(epochs, 'epoch')}. Restore the run's own checkpoint, or "
+                "name a new --run."
             )
         if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""

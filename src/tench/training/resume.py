@@ -101,7 +101,7 @@ def how_to_train_on(run: Run, recipe: Resolved, step: int, epochs: int, steps_pe
     longer = recipe.replace(epochs=math.ceil(recipe.training.epochs) * 2)
     if _why_not(recipe, longer, step, epochs, steps_per_epoch):
         return train_on(run, recipe)
-    return shell_command("tench", "train", "--run", run.folder, "--epochs", str(longer.training.epochs))
+    return shell_command("tench", "train", "--run", run.folder.absolute(), "--epochs", str(longer.training.epochs))
 
 
 def train_on(run: Run, recipe: Resolved) -> str:
