@@ -24,7 +24,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import torch
 
@@ -52,6 +52,7 @@ class Environment(TypedDict):
     """The part of environment.json that is read; it holds more, for people."""
 
     data: TrainedOn
+    auto: NotRequired[list[str]]
 
 
 class Record(TypedDict):

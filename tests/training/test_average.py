@@ -111,7 +111,7 @@ def test_weights_that_are_shared_are_averaged_once() -> None:
     torch.testing.assert_close(average.module.get_parameter("0.weight"), before + 0.25)
 
 
-def test_a_saved_average_goes_on_as_the_unbroken_one() -> None:
+def test_a_saved_and_loaded_average_continues_exactly() -> None:
     network = small_network()
     whole, first = (WeightAverage(network, 0.9, every=2, warmup=6, ramp=True) for _ in range(2))
     for step in trained_steps(network, 20):
@@ -163,7 +163,7 @@ def test_lookahead_is_airbenchs(steps: int) -> None:
     assert ours.get_buffer("1.num_batches_tracked") == steps
 
 
-def test_a_saved_lookahead_goes_on_as_the_unbroken_one() -> None:
+def test_a_saved_and_loaded_lookahead_continues_exactly() -> None:
     networks = [small_network(), small_network()]
     whole, first = (Lookahead(network, 20) for network in networks)
     for step, again in zip(trained_steps(networks[0], 20), trained_steps(networks[1], 20), strict=True):

@@ -115,7 +115,9 @@ def test_a_state_dict_of_torchvision_needs_the_networks_name_and_has_the_usual_i
     theirs = models.squeezenet1_1(num_classes=3).state_dict()
     torch.save(theirs, tmp_path / "squeezenet.pth")
     recipe = QUICK.replace(weights=str(tmp_path / "squeezenet.pth"), image_size=96, train_view="random-resized-crop")
-    with pytest.raises(UsageError, match=r"squeezenet\.pth: does not say which network it is of: .* with -a ARCH\."):
+    with pytest.raises(
+        UsageError, match=r"squeezenet\.pth: does not say which network its weights are for\. .* with -a ARCH\."
+    ):
         fit(photos, recipe=recipe, run=tmp_path / "nameless", options=OPTIONS)
     with caplog.at_level(logging.INFO, "tench"):
         found = weights_before_any_step(photos, recipe.replace(arch="squeezenet1_1"), tmp_path / "run")
@@ -191,6 +193,4 @@ def test_strides_that_its_weights_were_not_trained_with_are_refused(tmp_path: Pa
     other = QUICK.replace(weights=str(begun), strides=(2, 2, 2, 2, 2))
     with pytest.raises(UsageError) as refused:
         fit(OTHER, recipe=other, run=tmp_path / "run", options=OPTIONS)
-    assert str(refused.value) == (
-        f"{begun}: its network was made with --strides 1 1 2 2 2: add that, so that it stays the same."
-    )
+    assert str(refused.value) == (f"{begun}: its network was made with --strides 1 1 2 2 2. Add that option.")

@@ -505,9 +505,9 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
     with pytest.raises(UsageError) as refused:
         train(undisturbed, SMALL.replace(lr=0.5, epochs=4))
     assert str(refused.value) == (
-        f"{undisturbed}: was begun with another recipe or dataset: optimizer.lr was 0.02, now 0.5; training.epochs was "
-        "3, now 4. Continue it with the same command, or name a new --run.\n"
-        f"To train on from its weights: tench train --weights {undisturbed} --run NEW_RUN"
+        f"{undisturbed}: was begun with another recipe or dataset: optimizer.lr was 0.02, now 0.5. Continue it "
+        "with the same command, or name a new --run.\n"
+        f"To train on from its weights: tench train {SOURCE} --weights {undisturbed} --epochs 3 --run NEW_RUN"
     )
 
 
@@ -671,11 +671,11 @@ def test_a_warmup_as_long_as_the_training_is_said(tmp_path: Path, caplog: pytest
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image: take larger ones"),
-        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image: take larger ones"),
+        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
+        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
         (
             {"batch_size": 21, "drop_last": False},
-            "the last batch of an epoch has 1 of the 64 images: --drop-last leaves it out",
+            "the last batch of an epoch has 1 of the 64 images. Add --drop-last",
         ),
     ],
 )
@@ -685,7 +685,7 @@ def test_a_batch_norm_of_one_value_is_noticed_before_the_first_step(
     recipe = SMALL.replace(arch="resnet18", **values)  # its last map is one pixel for images of 8
     with pytest.raises(UsageError) as refused:
         train(tmp_path / "run", recipe)
-    assert str(refused.value).startswith("resnet18: cannot learn from one image alone (Expected more than 1 value")
+    assert str(refused.value).startswith("resnet18: cannot learn from a single image (Expected more than 1 value")
     assert str(refused.value).endswith(f"but {reason}.")
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 

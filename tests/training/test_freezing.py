@@ -34,7 +34,7 @@ def trained_by(module: nn.Module) -> list[str]:
         ("head.weight stem2.bias", ["stem.weight", "stem.bias", "stem2.weight", "head.bias"]),
     ],
 )
-def test_a_name_stands_for_a_parameter_or_for_all_of_a_part_of_the_network(names: str, left: list[str]) -> None:
+def test_a_name_selects_a_parameter_or_all_parameters_of_a_module(names: str, left: list[str]) -> None:
     module = network()
     Freezing(module, names, at_step=0)(0)
     assert trained_by(module) == left
@@ -67,7 +67,7 @@ def test_freezing_everything_is_refused_before_it_can_happen(at_step: int) -> No
     assert str(refused.value) == "freeze: 'stem stem2 head.weight' leaves nothing to train."
 
 
-def test_parameters_are_frozen_when_their_step_has_come() -> None:
+def test_parameters_are_frozen_from_their_step_on() -> None:
     module = network()
     freeze = Freezing(module, "stem", at_step=3)
     for step in range(3):
@@ -77,7 +77,7 @@ def test_parameters_are_frozen_when_their_step_has_come() -> None:
     assert "stem.weight" not in trained_by(module)
 
 
-def test_a_training_that_goes_on_after_that_step_freezes_at_once() -> None:
+def test_a_training_continued_after_that_step_freezes_at_once() -> None:
     module = network()
     Freezing(module, "stem", at_step=3)(7)
     assert "stem.weight" not in trained_by(module)

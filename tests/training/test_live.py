@@ -11,7 +11,7 @@ def batch(images: int) -> Batch:
     return Batch(torch.zeros(images, 3, 2, 2, dtype=torch.uint8), torch.zeros(images), torch.arange(images))
 
 
-def test_a_plain_line_tells_all_that_is_known(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plain_line_has_rate_progress_and_time_left(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=3), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 3.1
@@ -82,7 +82,9 @@ def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
     assert capsys.readouterr().err == "validation: 8/10, 0 images/s, 8 s left\n"
 
 
-def test_on_a_terminal_the_note_is_made_some_times_a_second_only(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_the_note_is_updated_only_a_few_times_a_second(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notes = []
     with Live(Recipe().replace(epochs=1), 1000).epoch(0, 0, batch_size=16) as line:
         monkeypatch.setattr(line, "_advance", lambda images, note: notes.append(note))
@@ -95,7 +97,7 @@ def test_on_a_terminal_the_note_is_made_some_times_a_second_only(clock: Clock, m
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0:00:00"), (75, "0:01:15"), (5025, "1:23:45"), (180_000, "2 d 2:00:00")]
 )
-def test_long_times_are_told_in_hours_and_days(seconds: float, text: str) -> None:
+def test_long_times_are_printed_in_hours_and_days(seconds: float, text: str) -> None:
     assert _clock(seconds) == text
 
 

@@ -28,7 +28,7 @@ def network(**values: Any) -> nn.Module:
         ({"strides": (1, 1, 2, 2, 2), "blurpool": True}, ModelOptions(strides=(1, 1, 2, 2, 2), blurpool=True)),
     ],
 )
-def test_own_is_as_its_authors_made_it_and_a_number_is_asked_for(values: dict[str, Any], options: ModelOptions) -> None:
+def test_own_is_the_networks_default_and_a_number_replaces_it(values: dict[str, Any], options: ModelOptions) -> None:
     assert network_options(RECIPE.replace(**values)) == options
 
 
@@ -47,14 +47,14 @@ def test_options_and_input_reach_the_network() -> None:
     ("init", "deviation"),
     [("mxnet", (2 / (16 * 9)) ** 0.5), ("normal", 0.01), ("one", 0.0), ("edgeai", (2 / (16 * 9)) ** 0.5)],
 )
-def test_weights_are_drawn_by_the_rule_of_the_name(init: str, deviation: float) -> None:
+def test_weights_are_initialised_by_the_named_rule(init: str, deviation: float) -> None:
     weights = [one.weight for one in network(arch="resnet20", init=init).modules() if isinstance(one, nn.Conv2d)]
     of_16_to_16 = torch.cat([one.flatten() for one in weights if one.shape == (16, 16, 3, 3)])
     assert of_16_to_16.std().item() == pytest.approx(deviation, rel=0.03)
     assert of_16_to_16.mean().item() == pytest.approx(float(init == "one"), abs=0.01)
 
 
-def test_own_weights_are_those_of_the_authors() -> None:
+def test_own_is_the_initialisation_of_the_authors() -> None:
     torch.manual_seed(0)
     theirs = import_timm().create_model("resnet10t", num_classes=4).state_dict()
     ours = network(arch="timm:resnet10t", image_size=96).state_dict()

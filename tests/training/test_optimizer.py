@@ -31,12 +31,12 @@ def names_by_decay(network: nn.Module, groups: list[dict[str, Any]]) -> dict[flo
     return {group["weight_decay"]: {name_of[parameter] for parameter in group["params"]} for group in groups}
 
 
-def test_all_parameters_are_pulled_unless_told_otherwise(resnet18: nn.Module) -> None:
+def test_all_parameters_have_weight_decay_by_default(resnet18: nn.Module) -> None:
     groups = parameter_groups(resnet18, DECAY, "all")
     assert names_by_decay(resnet18, groups) == {DECAY: {name for name, _ in resnet18.named_parameters()}}
 
 
-def test_not_norms_spares_the_normalisation_layers_and_nothing_else(resnet18: nn.Module) -> None:
+def test_not_norms_excludes_only_normalisation_layers(resnet18: nn.Module) -> None:
     # torchvision, references/classification/utils.py, set_weight_decay, which does this with --norm-weight-decay 0
     norms = {
         f"{layer}.{name}"
@@ -72,7 +72,7 @@ def test_not_biases_is_mxnets_rule(resnet18: nn.Module) -> None:
     assert names_by_decay(resnet18, groups) == {DECAY: pulled, 0.0: names - pulled}
 
 
-def test_not_named_bn_is_ffcv_imagenets_rule_which_pulls_the_norms_of_shortcuts(resnet18: nn.Module) -> None:
+def test_not_named_bn_is_ffcv_imagenets_rule_and_decays_the_norms_of_shortcuts(resnet18: nn.Module) -> None:
     names = {name for name, _ in resnet18.named_parameters()}
     spared = {name for name in names if "bn" in name}
     assert "layer2.0.downsample.1.weight" in names - spared
@@ -81,7 +81,7 @@ def test_not_named_bn_is_ffcv_imagenets_rule_which_pulls_the_norms_of_shortcuts(
     assert names_by_decay(resnet18, groups) == {DECAY: names - spared, 0.0: spared}
 
 
-def test_biases_of_norms_learn_64_times_as_fast_and_are_pulled_as_before() -> None:
+def test_biases_of_norms_learn_64_times_faster_with_the_same_weight_decay() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -104,14 +104,14 @@ def test_biases_of_norms_learn_64_times_as_fast_and_are_pulled_as_before() -> No
     assert ours == theirs
 
 
-def test_without_norms_the_groups_stay_as_they_are() -> None:
+def test_without_norms_the_groups_do_not_change() -> None:
     network = nn.Linear(2, 2)
     groups = parameter_groups(network, DECAY, "not-biases")
     assert scale_norm_biases(groups, network, 64.0) == groups
 
 
 @pytest.mark.parametrize("decay", ["all", "not-norms", "not-norms-and-biases", "not-biases", "not-named-bn"])
-def test_frozen_parameters_are_left_out_and_the_others_stand_in_one_group_each(decay: str) -> None:
+def test_groups_contain_each_trainable_parameter_once_and_no_frozen_one(decay: str) -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
     network[0].weight.requires_grad_(False)
     found = [parameter for group in parameter_groups(network, DECAY, decay) for parameter in group["params"]]

@@ -68,14 +68,14 @@ def test_small_images_are_padded_and_cropped(tmp_path: Path) -> None:
     assert eval_view(recipe) == EvalView(size=20, resize=20)
 
 
-def test_photographs_are_cut_at_random_and_evaluated_at_seven_eighths(photo_folder: Path) -> None:
+def test_photographs_are_cropped_at_random_and_evaluated_at_seven_eighths(photo_folder: Path) -> None:
     recipe = resolve(Recipe(), train_of(photo_folder), CPU)
     assert recipe.input.channels == 3
     assert train_view(recipe) == RandomResizedCrop(size=224, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), flip=0.5)
     assert eval_view(recipe) == EvalView(size=224, resize=256)
 
 
-def test_small_images_of_several_sizes_are_no_small_set(tmp_path: Path) -> None:
+def test_small_images_of_different_sizes_are_not_trained_at_their_own_size(tmp_path: Path) -> None:
     write_images(tmp_path, "a b", 2, (20, 20))
     write_images(tmp_path, "c", 2, (16, 16))
     assert resolve(Recipe(), train_of(tmp_path), CPU).input.image_size == 224
@@ -100,18 +100,18 @@ def test_raw_grey_pixels_make_one_channel_with_the_averaged_mean() -> None:
         ({"epochs": 10, "average": "lookahead"}, 0.95),
     ],
 )
-def test_an_average_reaches_back_over_a_tenth_of_a_short_training(values: dict[str, Any], decay: float) -> None:
+def test_an_average_spans_a_tenth_of_a_short_training(values: dict[str, Any], decay: float) -> None:
     recipe = Recipe().replace(**{"average": "ema", "batch_size": 32, **values})
     assert resolve(recipe, train_of("digits"), CPU).average.average_decay == pytest.approx(decay, abs=1e-5)
 
 
-def test_one_mean_stands_for_three_channels() -> None:
+def test_a_single_mean_is_repeated_for_three_channels() -> None:
     recipe = resolve(Recipe().replace(channels=3, mean=(0.5,), std=(0.25,)), train_of("digits"), CPU)
     assert recipe.input.mean == (0.5, 0.5, 0.5)
     assert recipe.input.std == (0.25, 0.25, 0.25)
 
 
-def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
+def test_explicit_values_are_kept(photo_folder: Path) -> None:
     asked = Recipe().replace(
         arch="resnet20",
         eps=1e-5,
@@ -146,16 +146,14 @@ def test_a_resolved_recipe_has_every_section_and_value_of_a_recipe_in_the_same_o
     assert [path for path, _ in resolved().leaves()] == [path for path, _ in Recipe().leaves()]
 
 
-def test_a_recipe_with_an_auto_left_is_not_a_resolved_one() -> None:
+def test_a_recipe_with_an_auto_cannot_become_a_resolved_one() -> None:
     with pytest.raises(UsageError) as refused:
         Resolved.of(resolved().replace(pad="auto", compile="auto"), "r.yaml")
     assert str(refused.value) == "r.yaml: input.pad, training.compile must have a value here, not auto."
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_bf16_is_taken_where_the_hardware_has_it(
-    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str
-) -> None:
+def test_bf16_is_used_if_the_hardware_has_it(monkeypatch: pytest.MonkeyPatch, has_bf16: bool, precision: str) -> None:
     monkeypatch.setattr(plan, "has_bf16", lambda device: has_bf16)
     assert resolve(Recipe(), train_of("digits"), CPU).training.precision == precision
 
@@ -181,7 +179,7 @@ def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: 
     assert kind(photo_folder, False) is Loader
 
 
-def test_a_recipes_augmentations_follow_its_cut_in_the_order_of_its_fields() -> None:
+def test_augmentations_follow_the_crop_in_the_order_of_the_fields() -> None:
     asked = Recipe().replace(
         policy="randaugment-2-9",
         policy_filter="bilinear",
@@ -209,7 +207,7 @@ def test_timms_policies_fill_with_the_mean() -> None:
     assert view.augmentations == (TimmRandAugment(magnitude=9, increasing=True, fill=(128,)),)
 
 
-def test_what_is_filled_with_the_mean_of_a_bgr_network_has_that_colour_in_rgb() -> None:
+def test_cutout_of_a_bgr_network_fills_with_the_mean_in_rgb() -> None:
     asked = Recipe().replace(cutout=3, channels=3, channel_order="bgr", mean=(0.5, 0.25, 1.0), std=(0.5, 0.5, 0.5))
     view = train_view(resolve(asked, train_of("digits"), CPU))
     assert isinstance(view, Augmented)
@@ -247,7 +245,7 @@ def test_a_channel_order_in_the_recipe_is_kept_with_its_mean(order: str) -> None
     assert (view.channel_order, view.mean) == (order, (0.1, 0.2, 0.3))
 
 
-def test_values_that_do_not_go_with_what_auto_became_are_refused() -> None:
+def test_values_that_contradict_a_resolved_auto_are_refused() -> None:
     with pytest.raises(
         UsageError, match=r"input\.eval_resize must be at least image_size \(8\) and below twice that, or auto, got 4\."
     ):
@@ -258,7 +256,7 @@ def test_values_that_do_not_go_with_what_auto_became_are_refused() -> None:
     "values",
     [{"policy": "trivialaugment-wide"}, {"color_jitter": (0.1, 0.0, 0.0, 0.0)}, {"lighting": 0.1}, {"cutout": 2}],
 )
-def test_with_any_augmentation_of_images_a_small_set_is_loaded(values: dict[str, Any]) -> None:
+def test_small_images_are_loaded_if_they_are_augmented(values: dict[str, Any]) -> None:
     table = train_of("digits")
     view = train_view(resolve(Recipe().replace(**values), table, CPU))
     with contextlib.closing(
@@ -292,14 +290,14 @@ def test_training_images_may_be_smaller_than_evaluations() -> None:
     assert train_size(resolved(), 0) == 224
 
 
-def test_a_network_for_one_size_is_refused_with_others() -> None:
+def test_a_network_for_one_size_is_refused_for_other_sizes() -> None:
     asked = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
     recipe = resolve(asked, train_of("digits"), CPU)
     require_sizes(nn.Conv2d(1, 2, 3), recipe)
     with pytest.raises(UsageError) as refused:
         require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))
-    assert str(refused.value).startswith("mlp: was made for images of 8 pixels and does not take 6 (mat1 and mat2")
-    assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or name another network.")
+    assert str(refused.value).startswith("mlp: was made for images of 8 px and does not take 6 px (mat1 and mat2")
+    assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or choose another network.")
 
 
 def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
@@ -320,7 +318,7 @@ def test_mxnets_augmentation_is_of_the_recipes_level_and_parameters() -> None:
     assert isinstance(batches, Loader)  # what is small is augmented too, so nothing lives on the device
 
 
-def test_each_value_of_mixing_and_erasing_goes_to_its_place() -> None:
+def test_each_value_of_mixing_and_erasing_reaches_its_parameter() -> None:
     order = Order(num_rows=8, batch_size=4)
     recipe = Recipe().replace(
         mixup=0.1,
@@ -341,7 +339,7 @@ def test_each_value_of_mixing_and_erasing_goes_to_its_place() -> None:
     assert (found.order, found.num_classes) == (order, 5)
 
 
-def test_batches_are_left_alone_unless_the_recipe_asks() -> None:
+def test_batches_do_not_change_unless_the_recipe_mixes_or_erases() -> None:
     order = Order(num_rows=8, batch_size=4)
     assert (on_batch(Recipe(), order, 5).mix, on_batch(Recipe(), order, 5).erasing) == (None, None)
     defaults = on_batch(Recipe().replace(mixup=0.2, erasing=0.1), order, 5)
@@ -358,7 +356,7 @@ def test_a_source_is_validated_on_its_val(photo_folder: Path) -> None:
     assert data.facts["fingerprint"] == open_source(photo_folder).fingerprint
 
 
-def test_without_val_a_source_is_validated_on_its_test(tmp_path: Path) -> None:
+def test_a_source_without_val_is_validated_on_its_test(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b c", 2)
     write_images(tmp_path / "test", "a b c", 1)
     data = open_data(str(tmp_path), None, Input())
@@ -366,14 +364,16 @@ def test_without_val_a_source_is_validated_on_its_test(tmp_path: Path) -> None:
     assert (len(data.train), len(data.val)) == (6, 3)
 
 
-def test_val_goes_before_test(tmp_path: Path) -> None:
+def test_val_is_preferred_to_test(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b", 2)
     write_images(tmp_path / "test", "a b", 1)
     write_images(tmp_path / "val", "a b", 3)
     assert open_data(str(tmp_path), None, Input()).val_name == f"{tmp_path} (val)"
 
 
-def test_without_either_a_part_of_each_class_is_held_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_val_and_test_a_share_of_each_class_is_held_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_images(tmp_path, "a b c", 10)
     with caplog.at_level(logging.INFO, "tench"):
         first, again = (open_data(str(tmp_path), None, Input(val_fraction=0.2)) for _ in range(2))
@@ -384,8 +384,8 @@ def test_without_either_a_part_of_each_class_is_held_out(tmp_path: Path, caplog:
     assert first.val.keys() == again.val.keys()
     assert len(set(first.train.keys()) | set(first.val.keys())) == 30
     assert (
-        "There is neither val nor a test with labels: 6 of the 30 images are held out for validation, the same ones "
-        "each time." in caplog.messages
+        "There is neither val nor a labelled test: 6 of 30 images are held out for validation, the same ones each time."
+        in caplog.messages
     )
 
 
@@ -426,7 +426,7 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     )
 
 
-def test_another_source_is_validated_on_as_it_would_be_alone(tmp_path: Path) -> None:
+def test_another_source_is_used_for_validation_by_its_own_val_or_test(tmp_path: Path) -> None:
     write_images(tmp_path / "mine", "a b", 2)
     write_images(tmp_path / "other" / "train", "a b", 5)
     write_images(tmp_path / "other" / "val", "a b", 1)
@@ -436,11 +436,11 @@ def test_another_source_is_validated_on_as_it_would_be_alone(tmp_path: Path) -> 
 
 def test_validating_on_the_training_set_itself_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "mine", "a b", 5)
-    with pytest.raises(TenchError, match="is the training set itself, so validating on it would say nothing"):
+    with pytest.raises(TenchError, match="is the training set itself, so validating on it would be meaningless"):
         open_data(str(tmp_path / "mine"), str(tmp_path / "mine"), Input())
 
 
-def test_where_the_other_source_lies_is_remembered_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_absolute_path_of_the_validation_source_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "mine", "a b", 2)
     write_images(tmp_path / "other", "a b", 3)
     monkeypatch.chdir(tmp_path)
@@ -468,7 +468,7 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. A flat folder of validation images "
-        "read as one class looks like this: it needs class folders, or a file with the labels."
+        "that is read as one class looks like this. It needs class folders or a file with the labels."
     )
 
 

@@ -52,7 +52,7 @@ def shown_rows(dataset: Dataset) -> list[int]:
     return [int(row) for row in np.linspace(0, len(table) - 1, 8)]
 
 
-def test_there_is_a_line_for_each_of_eight_images_of_all_classes(dataset: Dataset, drawn: Image.Image) -> None:
+def test_there_is_a_row_for_each_of_eight_images_of_all_classes(dataset: Dataset, drawn: Image.Image) -> None:
     assert drawn.size == (LEFT + 8 * STEP, TOP + 8 * STEP)
     labels = dataset.splits["train"].labels
     assert set(labels[shown_rows(dataset)]) == set(labels)
@@ -74,9 +74,7 @@ def test_the_training_views_are_those_that_training_sees(dataset: Dataset, drawn
             assert seen == 8
 
 
-def test_views_are_mirrored_in_turn_where_training_mirrors_them_so(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_alternating_flips_alternate_in_the_preview_too(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     view = PadCrop(size=CELL, pad=0, flip_form="alternate")
     monkeypatch.setattr("tench.training.preview.train_view", lambda recipe, epoch: view)
     picture = preview(dataset, RECIPE)
@@ -123,12 +121,12 @@ def test_the_class_is_written_at_the_left(
         assert written[8].splitlines()[1] == f"{first.width} x {first.height}"
 
 
-def test_grey_digits_are_drawn_by_their_recipe() -> None:
+def test_grey_digits_are_shown_with_their_recipe() -> None:
     recipe = Recipe().replace(lighting=0.1)
     assert preview(open_source("digits"), recipe).size == (LEFT + 8 * STEP, TOP + 8 * STEP)
 
 
-def test_few_images_are_all_drawn_once(photo_folder: Path) -> None:
+def test_few_images_are_each_shown_once(photo_folder: Path) -> None:
     six = open_source(photo_folder / "val")
     assert len(six.splits["train"]) == 6
     assert preview(six, RECIPE).height == TOP + 6 * STEP

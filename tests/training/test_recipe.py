@@ -60,7 +60,7 @@ def written(tmp_path: Path, text: str | bytes) -> str:
 
 
 @given(st.fixed_dictionaries({}, optional={name: values_of(hint) for name, hint in types_of_values()}))
-def test_any_recipe_comes_back_from_its_yaml_as_it_was(values: dict[str, Any]) -> None:
+def test_any_recipe_survives_a_round_trip_through_yaml(values: dict[str, Any]) -> None:
     recipe = Recipe().replace(**values)
     assert from_plain(yaml.safe_load(recipe.to_yaml()), "here") == recipe
 
@@ -74,7 +74,7 @@ def test_the_yaml_holds_every_value_in_the_order_of_the_fields() -> None:
     assert plain["input"]["scale"] == [0.08, 1.0]
 
 
-def test_values_not_in_the_file_are_the_defaults(tmp_path: Path) -> None:
+def test_omitted_values_are_the_defaults(tmp_path: Path) -> None:
     assert load_recipe(written(tmp_path, "training: {epochs: 7}\n")) == Recipe().replace(epochs=7)
 
 
@@ -109,7 +109,7 @@ def test_a_value_has_one_name_in_all_sections() -> None:
     assert [name for name, count in collections.Counter(names).items() if count > 1] == []
 
 
-def test_every_field_is_explained_where_it_stands() -> None:
+def test_every_field_has_a_docstring() -> None:
     modules = [ast.parse(inspect.getsource(module)) for module in (options, recipe_module)]
     classes = [node for module in modules for node in module.body if isinstance(node, ast.ClassDef)]
     kinds = {kind.__name__ for kind in typing.get_type_hints(Recipe).values()}
@@ -182,7 +182,7 @@ def test_every_field_is_explained_where_it_stands() -> None:
         ("{like: digits, training: {epoch: 3}}", "unknown key 'epoch' in training."),
     ],
 )
-def test_what_cannot_be_a_recipe_is_refused_with_its_place_and_what_to_write(
+def test_an_invalid_recipe_is_refused_with_the_key_and_the_valid_values(
     tmp_path: Path, text: str, message: str
 ) -> None:
     path = written(tmp_path, text)
@@ -192,7 +192,7 @@ def test_what_cannot_be_a_recipe_is_refused_with_its_place_and_what_to_write(
 
 
 @pytest.mark.parametrize("text", ["training: {epochs: 3", "a: b: c", b"\xff\xfe\xff"])
-def test_what_is_not_yaml_is_named(tmp_path: Path, text: str | bytes) -> None:
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path, text: str | bytes) -> None:
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as refused:
         load_recipe(path)
@@ -200,7 +200,7 @@ def test_what_is_not_yaml_is_named(tmp_path: Path, text: str | bytes) -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("5E-5", 5e-5), ("2", 2.0), ("0.1", 0.1)])
-def test_a_number_may_be_written_as_people_write_it(tmp_path: Path, text: str, value: float) -> None:
+def test_a_number_in_any_notation_is_a_float(tmp_path: Path, text: str, value: float) -> None:
     found = load_recipe(written(tmp_path, f"optimizer: {{weight_decay: {text}}}")).optimizer.weight_decay
     assert found == value
     assert isinstance(found, float)
@@ -443,14 +443,14 @@ def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) 
         ("1e300 steps", 10**9),
     ],
 )
-def test_a_duration_becomes_steps(text: str, steps: int) -> None:
+def test_a_duration_is_converted_to_steps(text: str, steps: int) -> None:
     assert Duration.parse(text, "warmup").steps(steps_per_epoch=10, total_steps=70) == steps
 
 
 @pytest.mark.parametrize(
     "text", ["", "5", "epochs", "5 minutes", "-1 epochs", "five epochs", "nan steps", "inf epochs", "101 %"]
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as refused:
         Duration.parse(text, "mine: schedule.warmup")
     expected = f'mine: schedule.warmup: expected a duration such as "5 epochs", "500 steps" or "10 %", found {text!r}.'
@@ -485,13 +485,13 @@ def test_replace_refuses_an_unknown_name_with_the_nearest() -> None:
         ({"lr": 0.0}, "recipe: optimizer.lr must be above 0, got 0.0."),
     ],
 )
-def test_a_recipe_made_in_python_is_held_to_what_a_file_is(values: dict[str, Any], message: str) -> None:
+def test_a_recipe_made_in_python_is_checked_like_a_file(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         checked(Recipe().replace(**values))
     assert str(refused.value).startswith(message)
 
 
-def test_a_recipe_that_can_be_is_checked_to_the_same() -> None:
+def test_checking_a_valid_recipe_does_not_change_it() -> None:
     for name in packaged_recipes():
         assert checked(load_recipe(name)) == load_recipe(name)
 
@@ -519,7 +519,9 @@ def alias_bomb(merge: bool) -> str:
         ("*" + "a" * 100_000, "found undefined alias"),
     ],
 )
-def test_a_recipe_that_stands_for_too_much_is_refused_in_a_few_words(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_recipe_that_expands_to_too_many_values_is_refused_with_a_short_message(
+    tmp_path: Path, text: str, reason: str
+) -> None:
     path = written(tmp_path, text)
     with pytest.raises(UsageError) as refused:
         load_recipe(path)
@@ -627,7 +629,7 @@ def test_the_sizes_that_change_are_logged(caplog: pytest.LogCaptureFixture) -> N
     ]
 
 
-def test_a_resize_of_which_the_network_would_see_a_small_part_is_refused() -> None:
+def test_an_eval_resize_of_twice_the_image_size_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         validate(load_recipe("pytorch-examples").replace(image_size=64))
     assert str(refused.value) == (
@@ -635,7 +637,7 @@ def test_a_resize_of_which_the_network_would_see_a_small_part_is_refused() -> No
     )
 
 
-def test_a_recipe_is_taken_as_an_object_a_name_or_a_path(tmp_path: Path) -> None:
+def test_a_recipe_may_be_an_object_a_name_or_a_path(tmp_path: Path) -> None:
     path = written(tmp_path, "training: {epochs: 7}")
     assert as_recipe(Recipe()) == Recipe()
     assert as_recipe("digits") == load_recipe("digits")
@@ -643,7 +645,7 @@ def test_a_recipe_is_taken_as_an_object_a_name_or_a_path(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("value", [3, {"epochs": 3}, b"digits", ["digits"]])
-def test_what_is_neither_a_recipe_nor_its_name_is_a_usage_error(value: Any) -> None:
+def test_a_recipe_of_another_type_is_a_usage_error(value: Any) -> None:
     with pytest.raises(UsageError) as refused:
         as_recipe(value)
     assert str(refused.value) == (

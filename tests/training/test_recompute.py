@@ -128,4 +128,4 @@ def test_names_of_weights_stay() -> None:
 def test_a_network_without_blocks_is_refused(arch: str) -> None:
     with pytest.raises(UsageError) as refused:
         recompute_blocks(network(arch), arch)
-    assert str(refused.value) == f"{arch} has no residual blocks that could be recomputed: leave --recompute out."
+    assert str(refused.value) == f"{arch} has no residual blocks to recompute. Leave --recompute out."

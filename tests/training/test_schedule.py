@@ -52,7 +52,7 @@ def test_the_warm_up_is_torchs_linear(warmup: str, steps: int, start: float) -> 
     equal(ours, rates_of_torch(lambda optimizer: LinearLR(optimizer, start, 1.0, steps), 28, 0.3))
 
 
-def test_a_warm_up_from_nothing_begins_at_0() -> None:
+def test_a_warm_up_from_0_starts_at_0() -> None:
     ours = rates_of_tench(lr=0.4, epochs=1, schedule="constant", warmup="4 steps", warmup_from=0.0)
     assert ours == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
 
@@ -164,7 +164,7 @@ def test_by_epoch_a_warm_up_and_cosine_are_torchvisions() -> None:
     equal(by_epoch(lr=0.3, epochs=10, schedule="cosine", warmup="4 epochs", warmup_from=0.01, final_lr=1e-4), theirs)
 
 
-def test_hold_keeps_the_learning_rate_and_what_is_left_is_the_course() -> None:
+def test_hold_keeps_the_peak_and_the_curve_covers_the_remaining_steps() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     theirs = in_sequence(ConstantLR(optimizer, 1.0, 4), CosineAnnealingLR(optimizer, 6), at=4)
     equal(by_epoch(lr=0.3, epochs=10, schedule="cosine", hold="4 epochs"), theirs)
@@ -185,12 +185,12 @@ def test_the_warm_up_has_a_least_learning_rate() -> None:
     assert ours == pytest.approx([0.15, 0.15, 0.2, 0.3, 0.4, 0.5, 0.5])
 
 
-def test_a_part_of_an_epoch_is_as_long_as_it_says_up_to_a_whole_step() -> None:
+def test_a_partial_epoch_is_rounded_up_to_a_whole_step() -> None:
     rates = rates_of_tench(lr=0.3, epochs=1.5, schedule="polynomial", power=1.0)
     equal(rates, [0.3 * (1 - step / 11) for step in range(11)])
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [("50 %", 5), ("10 %", 1), ("100 %", 11)])
-def test_a_warm_up_may_be_a_part_of_the_training(warmup: str, steps: int) -> None:
+def test_a_warm_up_may_be_a_percentage_of_the_training(warmup: str, steps: int) -> None:
     rates = rates_of_tench(lr=0.3, epochs=1.5, schedule="constant", warmup=warmup, warmup_from=0.0)
     assert sum(rate < 0.3 for rate in rates) == steps

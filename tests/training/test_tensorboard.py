@@ -76,7 +76,7 @@ def test_the_scalars_are_those_of_the_log(tmp_path: Path) -> None:
 
 
 @needs_tensorboard
-def test_a_run_that_was_killed_and_goes_on_has_no_step_twice(tmp_path: Path) -> None:
+def test_a_killed_and_continued_run_has_no_step_twice(tmp_path: Path) -> None:
     run = Run(tmp_path)
     step = {"kind": "step", "epoch": 1, "lr": 0.1, "train_loss": 2.5}
     with tensorboard(run, 0) as logged:
@@ -94,7 +94,7 @@ def test_a_run_that_was_killed_and_goes_on_has_no_step_twice(tmp_path: Path) -> 
 
 
 @needs_tensorboard
-def test_a_training_that_was_killed_and_goes_on_has_the_scalars_of_its_log(
+def test_a_killed_and_continued_training_has_the_scalars_of_its_log(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     options = TrainOptions(device="cpu", threads=1, log_every=2, save_every_seconds=600.0, tensorboard=True)
@@ -140,7 +140,7 @@ def _not_installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_not_installed")
-def test_without_the_package_it_is_refused_before_anything_is_done() -> None:
+def test_a_missing_package_is_reported_before_the_training_starts() -> None:
     with pytest.raises(UsageError, match=r"needs the package tensorboard.*pip install 'tench\[logging\]'"):
         TrainOptions(tensorboard=True)
     TrainOptions()

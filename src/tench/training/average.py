@@ -1,7 +1,7 @@
-"""Averages of a network's weights over the steps: one that runs beside the training, and one that it returns to.
+"""Averages of a network's weights over the steps: one beside the network, and one that the network is pulled back to.
 
-Both are pure functions of the step and of what is averaged, so resuming needs the averaged weights and nothing else.
-Neither waits for the device. Each costs the memory of one more network.
+Both are pure functions of the step and the weights, so resuming needs only the averaged weights. Neither waits for the
+device. Each costs the memory of one more network.
 """
 
 import copy
@@ -14,24 +14,24 @@ from torch import Tensor, nn
 class WeightAverage:
     """A running average of a network's parameters and buffers: average <- decay average + (1 - decay) network.
 
-    `module` is the averaged network, in evaluation mode, without gradients, with the memory format of the network it
-    was copied from. Buffers of integers are copied. It is updated every so many steps, the first of them step 0, which
-    makes it a copy. Sources: ExponentialMovingAverage in torchvision's references/classification (counted from
-    each epoch's start), timm's ModelEmaV3.
+    `module` is the averaged network, in evaluation mode, without gradients, in the memory format of the original.
+    Integer buffers are copied. It is updated every `every` steps, first at step 0, which makes it a copy. Sources:
+    ExponentialMovingAverage in torchvision's references/classification (which counts from each epoch's start), timm's
+    ModelEmaV3.
     """
 
     def __init__(self, module: nn.Module, decay: float, every: int = 1, warmup: int = 0, ramp: bool = False) -> None:
-        """warmup: steps during which, and at the first update after them, the average is a copy (torchvision's rule).
+        """warmup: steps in which the average is a copy, as it is at the first update after them (torchvision's rule).
 
-        ramp: decay is at most 1 - (1 + step) ** (-2/3) (timm's use_warmup). torchvision's decay for a recipe's is
-        max(0, 1 - (1 - decay) batch_size every / epochs).
+        ramp: decay is at most 1 - (1 + step) ** (-2/3) (timm's use_warmup). torchvision computes its decay from the
+        recipe's as max(0, 1 - (1 - decay) batch_size every / epochs).
         """
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self._decay, self._every, self._warmup, self._ramp = decay, every, warmup, ramp
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Take in the network after a step, counted from 0; to be called after each."""
+        """Add the network's weights after a step, counted from 0. Call this after each step."""
         if step % self._every == 0:
             ours, theirs = floats(self.module), floats(module)
             torch._foreach_lerp_(ours, theirs, 1 - self._decay_at(step))
@@ -40,7 +40,7 @@ class WeightAverage:
                     mine.copy_(other)
 
     def _decay_at(self, step: int) -> float:
-        if step - self._every < self._warmup:  # the update before was within the warm-up, or there was none
+        if step - self._every < self._warmup:  # the previous update was in the warm-up, or there was none
             return 0.0
         return min(self._decay, 1 - (1 + step) ** (-2 / 3)) if self._ramp else self._decay
 
@@ -48,15 +48,15 @@ class WeightAverage:
         return self.module.state_dict()
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave. Raises RuntimeError, as torch does, where names or shapes differ."""
+        """Load what `state_dict` returned. Raises RuntimeError, as torch does, if names or shapes differ."""
         self.module.load_state_dict(saved)
 
 
 class Lookahead:
-    """Every few steps a network goes back to a slow average of itself; at the last step, the average to the network.
+    """Every few steps the network is reset to a slow average of itself.
 
-    average <- d average + (1 - d) network, network <- average, with d = decay^every ((step + 1) / steps)^3, so that it
-    does so the more the longer it lasts; after the last step the network becomes the average. Buffers too.
+    average <- d average + (1 - d) network, network <- average, with d = decay^every ((step + 1) / steps)^3, which grows
+    over the training. After the last step the network becomes the average. Buffers are included.
     Source: LookaheadState and train in KellerJordan/cifar10-airbench, airbench/utils.py (arXiv:1907.08610).
     """
 
@@ -66,7 +66,7 @@ class Lookahead:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Change the network after a step, counted from 0; to be called after each."""
+        """Change the network after a step, counted from 0. Call this after each step."""
         taken, weights = step + 1, floats(module)
         if taken % self._every == 0:
             torch._foreach_lerp_(self._average, weights, 1 - self._decay**self._every * (taken / self._steps) ** 3)
@@ -78,11 +78,11 @@ class Lookahead:
 
     @torch.no_grad()
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave. Raises ValueError where the number of tensors differs."""
+        """Load what `state_dict` returned. Raises ValueError if the number of tensors differs."""
         for mine, other in zip(self._average, saved["average"], strict=True):
             mine.copy_(other)
 
 
 def floats(module: nn.Module) -> list[Tensor]:
-    """A network's parameters and buffers, but those of integers."""
+    """A network's floating-point parameters and buffers."""
     return [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -53,7 +52,6 @@ from tench.training.plan import (
     open_batches,
     open_data,
     own_memory_format,
-    per_channel,
     require_parts,
     require_sizes,
     resolve,
@@ -62,8 +60,9 @@ from tench.training.plan import (
     whiten,
 )
 from tench.training.recipe import Recipe, Resolved
-from tench.training.recipe_file import as_recipe, checked, load_recipe, load_resolved
+from tench.training.recipe_file import as_recipe, checked, load_recipe
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
+from tench.training.resume import automatic, how_to_train_on, replan, same_recipe
 from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
 from tench.training.step import part_size
@@ -167,7 +166,7 @@ def _fit(
     try:
         with run.lock():
             if run.has_steps:
-                recipe = _same_run(run, recipe, data)
+                recipe = same_recipe(run, recipe, data)
             with memory_suffices(f"Training with batches of {recipe.training.batch_size} on {device}", _LESS_MEMORY):
                 _train(run, recipe, data, device, options, own, callbacks)
             return run
@@ -234,15 +233,18 @@ def _train(
     state = new_state(module, recipe, device, order.steps_per_epoch)
     if saved is not None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
+        replan(run, recipe, state.step, state.epochs, order.steps_per_epoch)
         if state.epochs > epochs or state.step > steps:
             raise TenchError(
                 f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
-                f"has {steps} steps and {epochs} epochs. Restore the run's own checkpoint, or name a new --run."
+                f"has {counted(steps, 'step')} and {counted(epochs, 'epoch')}. Restore the run's own checkpoint, or "
+                "name a new --run."
             )
         if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
             _log.info("%s: this run is finished (%s%s).", run.folder, counted(epochs, "epoch"), best)
-            _log.info("To train on from its weights, begin a new run: %s", _train_on(run))
+            more = how_to_train_on(run, recipe, state.step, state.epochs, order.steps_per_epoch)
+            _log.info("To train it for longer: %s", more)
             return
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
         _describe(run, recipe, data, card, module, device, notes)
@@ -250,7 +252,8 @@ def _train(
         (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # left by a run that was killed before its first step
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
-        run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
+        facts = {"device": str(device), "auto": automatic(run, asked), "data": data.facts}
+        run.begin(recipe.to_yaml(), environment() | facts, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
@@ -297,45 +300,6 @@ def _train(
             metrics = loop.validate(val) if is_validated(recipe, epoch) else None
             if loop.finish_epoch(epoch, card, metrics, data.val_name):
                 return
-
-
-def _train_on(run: Run) -> str:
-    return shell_command("tench", "train", "--weights", run.folder.absolute(), "--run", "NEW_RUN")
-
-
-def _same_run(run: Run, recipe: Recipe, data: Data) -> Resolved:
-    """The recipe of a run that has begun. Raises UsageError if the recipe or dataset asked for differs from it."""
-    stored = load_resolved(run.folder / RECIPE)
-    known = dict(stored.leaves())
-    differences = [
-        f"{name} was {known[name]}, now {value}"
-        for name, value in recipe.leaves()
-        if value not in ("auto", known[name]) and not _settled(name, value, known[name], stored)
-    ]
-    facts = run.environment()["data"]
-    differences += [
-        f"{name} was {facts[name]}, now {value}"
-        for name, value in data.facts.items()
-        if name in ("fingerprint", "val_fingerprint", "bad_images") and value != facts.get(name)
-    ]
-    if differences:
-        raise UsageError(
-            f"{run.folder}: was begun with another recipe or dataset: {'; '.join(differences)}. "
-            "Continue it with the same command, or name a new --run.",
-            f"To train on from its weights: {_train_on(run)}",
-        )
-    return stored
-
-
-def _settled(name: str, asked: Any, value: Any, stored: Recipe) -> bool:
-    """Whether the stored value is what the recipe asked for, resolved when the run began.
-
-    A mean or std is adapted to the number of channels; strides and blurpool come with the weights.
-    """
-    if name in ("input.mean", "input.std"):
-        return bool(per_channel(asked, len(value)) == value)
-    came_along = (name, asked) in (("model.strides", "own"), ("model.blurpool", False))
-    return came_along and bool(stored.model.weights)
 
 
 def _describe(

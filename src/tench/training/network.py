@@ -1,4 +1,4 @@
-"""The network a recipe asks for: its architecture, its options, how its weights are drawn."""
+"""Make a recipe's network: its architecture, its options, the initialisation of its weights."""
 
 from torch import nn
 

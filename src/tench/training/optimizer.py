@@ -1,4 +1,4 @@
-"""The optimizer a recipe asks for, and which parameters its weight decay pulls."""
+"""Make a recipe's optimizer, and decide which parameters have weight decay."""
 
 from typing import Any
 
@@ -13,12 +13,13 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.module
 
 
 def parameter_groups(module: nn.Module, weight_decay: float, decay: str) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups, with weight decay and without (one where all or none are pulled).
+    """Trainable parameters in two groups, with and without weight decay (one group if all or none have it).
 
-    decay: "all"; "not-norms" spares the parameters of normalisation layers (torchvision's and NNabla's rule); with
-    "not-norms-and-biases" every tensor of fewer than two dimensions and every bias too (timm's rule). "not-biases"
-    spares biases, those of normalisation layers among them, but not their scales (MXNet's rule); "not-named-bn" what
-    has "bn" in its name (ffcv-imagenet's rule, which pulls the norms of ResNet's shortcuts, named downsample.1).
+    decay: "all". "not-norms" excludes the parameters of normalisation layers (torchvision's and NNabla's rule);
+    "not-norms-and-biases" also every bias and every tensor of fewer than two dimensions (timm's rule). "not-biases"
+    excludes biases, those of normalisation layers included, but not their scales (MXNet's rule). "not-named-bn"
+    excludes parameters with "bn" in their name (ffcv-imagenet's rule; the norms of ResNet's shortcuts, named
+    downsample.1, have decay).
     """
     spared = {
         parameter
@@ -47,9 +48,9 @@ def _is_spared(part: nn.Module, path: str, parameter: nn.Parameter, decay: str) 
 
 
 def scale_norm_biases(groups: list[dict[str, Any]], module: nn.Module, scale: float) -> list[dict[str, Any]]:
-    """The groups with the biases of normalisation layers apart, whose learning rate is scale times that of the others.
+    """The groups with the biases of normalisation layers split off; their learning rate is `scale` times the others'.
 
-    It stands in the group as `lr_scale`. Weight decay is divided by it, so its pull stays as it was.
+    It is the group's `lr_scale`. Weight decay is divided by it, so its effect does not change.
     Source: bias_scaler (64) of KellerJordan/cifar10-airbench.
     """
     norms = [part for part in module.modules() if isinstance(part, _NORMS)]
@@ -64,10 +65,10 @@ def scale_norm_biases(groups: list[dict[str, Any]], module: nn.Module, scale: fl
 
 
 def make_optimizer(module: nn.Module, recipe: ResolvedOptimizer) -> torch.optim.Optimizer:
-    """The optimizer of a resolved recipe over the trainable parameters.
+    """A recipe's optimizer over the trainable parameters.
 
-    Each can leave an update out on the device, without the host asking why (`found_inf`). A group's `lr_scale` is the
-    part of the recipe's learning rate that is its own.
+    It can skip an update on the device, without the host waiting for it (`found_inf`). A group's learning rate is the
+    recipe's times its `lr_scale`.
     """
     lr, momentum = recipe.lr, recipe.momentum
     if recipe.optimizer == "muon":
@@ -98,7 +99,7 @@ def make_optimizer(module: nn.Module, recipe: ResolvedOptimizer) -> torch.optim.
 
 
 def state_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What an optimizer of `make_optimizer` remembers of a parameter, as before its first step."""
+    """The state that an optimizer of `make_optimizer` has for a parameter before its first step."""
     if isinstance(optimizer, GuardedOptimizer):
         return optimizer.new_state(parameter)
     assert isinstance(optimizer, torch.optim.AdamW)

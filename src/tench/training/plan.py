@@ -1,4 +1,4 @@
-"""Everything that is decided before the first step: the data, and every `auto` of the recipe."""
+"""Decide everything that is needed before the first step: the data, and every `auto` of the recipe."""
 
 import copy
 import dataclasses
@@ -18,7 +18,7 @@ from tench.data.info import brief_notes, image_sizes
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, open_source
 from tench.data.table import Classes, Dataset, Table
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, counted
 from tench.evaluation.choose import validation_split
 from tench.evaluation.measure import require_labels
 from tench.input.loader import Loader
@@ -44,10 +44,10 @@ from tench.weights.own import ModelCard, Normalise
 from tench.weights.start import Start
 
 SMALL_PIXELS = 64
-"""Images up to this size are trained at their own size, padded and cropped, and kept on the device whole."""
+"""Images up to this size are trained at their own size, padded and cropped, and all kept on the device."""
 
 AUTO_ARCH = "resnet18"
-"""The network where neither the recipe nor its weights name one."""
+"""The network if neither the recipe nor its weights name one."""
 
 _log = logging.getLogger("tench")
 
@@ -56,10 +56,10 @@ Batches = Loader | Resident
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """What a training reads: two tables over one list of classes.
+    """The data of a training: two tables over one list of classes.
 
-    val_name: what the validation set is, for people. facts: what a run remembers of its data. bad_images: what was done
-    about those that do not decode.
+    val_name: describes the validation set in messages. facts: what a run stores about its data. bad_images: how images
+    that do not decode were handled.
     """
 
     train: Table
@@ -73,11 +73,10 @@ class Data:
 def open_data(
     source: Source, val: str | None, view: Input, options: SourceOptions = NO_OPTIONS, *, threads: int = 0
 ) -> Data:
-    """The training and validation tables of a source: its val, else its labelled test, else a part of its train.
+    """The training and validation tables of a source: its val, else its labelled test, else a share of its train.
 
-    val: another source to validate on, whose classes are matched by id. view: the recipe's input section. options: how
-    to read the sources; val takes those that its layout knows. Raises TenchError for data that would train to wrong
-    numbers.
+    val: another source to validate on; its classes are matched by id. view: the recipe's input section. options: how to
+    read the sources; val uses those that its layout has. Raises TenchError for data that would give wrong results.
     """
     dataset = open_source(source, options)
     used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]
@@ -118,13 +117,15 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     """
     view, training, average = recipe.input, recipe.training, recipe.average
     arch = _arch(recipe.model, start)
-    grey = bool((train.channels == 1).all())  # known for raw pixels only
+    grey = bool((train.channels == 1).all())  # the table knows this for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
     image_size = _first(view.image_size, start and start.image_size, None)
     if image_size is None:
         image_size = _size_for(arch, _sensed_size(train), channels)
     small = image_size <= SMALL_PIXELS
-    theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
+    theirs = (
+        start if start and start.image_size == image_size else None
+    )  # otherwise their resize belongs to another size
     made = (start and start.options) or AS_MADE
     train_size = _first(view.train_size, image_size)
     order = _first(view.channel_order, start and start.channel_order)
@@ -177,7 +178,10 @@ _EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
 
 
 def _average_decay(recipe: Recipe, every: int, num_images: int) -> float:
-    """Of a plain average 0.9999, or less: what remembers more than a tenth of the training validates its beginning."""
+    """0.95 for lookahead; else 0.9999, for a plain average less if it would span more than a tenth of the training.
+
+    A longer average would still hold weights from the start of the training.
+    """
     if recipe.average.average == "lookahead":
         return 0.95
     updates = recipe.training.epochs * num_images * recipe.input.repeats / recipe.training.batch_size / every
@@ -187,12 +191,12 @@ def _average_decay(recipe: Recipe, every: int, num_images: int) -> float:
 
 
 def _first(*values: Any) -> Any:
-    """The first value that is one: neither auto nor None; None if there is none."""
+    """The first value that is neither auto nor None; None if there is none."""
     return next((value for value in values if value is not None and value != "auto"), None)
 
 
 def _size_for(arch: str, sensed: int, channels: int) -> int:
-    """The size of small images, or if the network cannot take that, the larger one that it is made for."""
+    """The size of small images, or the network's usual size if it cannot take such small ones."""
     if sensed > SMALL_PIXELS or is_own(arch):
         return sensed
     try:
@@ -200,7 +204,7 @@ def _size_for(arch: str, sensed: int, channels: int) -> int:
     except UsageError:
         usual: int = source_of(arch).usual_input(name_in_source(arch)).image_size
         if usual > sensed:
-            _log.info("Note: %s cannot take %d x %d px; images are enlarged to %d.", arch, sensed, sensed, usual)
+            _log.info("Note: %s cannot take %d x %d px; images are enlarged to %d px.", arch, sensed, sensed, usual)
             return usual
     return sensed
 
@@ -211,22 +215,21 @@ def _arch(model: Model, start: Start | None) -> str:
     if start is None:
         return AUTO_ARCH
     if start.arch is None:
-        raise UsageError(f"{start.source}: does not say which network it is of: name that one with -a ARCH.")
+        raise UsageError(f"{start.source}: does not say which network its weights are for. Name it with -a ARCH.")
     return start.arch
 
 
 def _require_same_strides(recipe: Resolved, start: Start) -> None:
-    """Raise UsageError for other strides than the weights had: no weight tells of them, but the network is another."""
+    """Raise UsageError for other strides than those of the weights, which would load into both networks."""
     theirs = None if start.options is None else start.options.strides
     if theirs is not None and recipe.model.strides != theirs:
         raise UsageError(
-            f"{start.source}: its network was made with --strides {' '.join(map(str, theirs))}: add that, so that it "
-            "stays the same."
+            f"{start.source}: its network was made with --strides {' '.join(map(str, theirs))}. Add that option."
         )
 
 
 def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    """A recipe's mean or std for an input of 1 or 3 channels: three are averaged for one, one is taken three times."""
+    """A recipe's mean or std for an input of 1 or 3 channels: three values are averaged, one is repeated."""
     if len(values) == channels:
         return values
     return (sum(values) / len(values),) * channels
@@ -318,7 +321,7 @@ def make_card(recipe: Resolved, data: Data) -> ModelCard:
 
 
 def whiten(module: nn.Module, table: Table, recipe: Resolved, normalise: Normalise, threads: int) -> None:
-    """Let a network that begins with a whitening layer take it from training images; others stay as they are."""
+    """Compute the whitening layer of a network that begins with one from training images; others do not change."""
     if not isinstance(module, Airbench):
         return
     channels = recipe.input.channels
@@ -329,11 +332,11 @@ def whiten(module: nn.Module, table: Table, recipe: Resolved, normalise: Normali
 
 
 _WHITENED_FROM = 5000
-"""Training images that a whitening layer is made from, as airbench does it."""
+"""Number of training images from which a whitening layer is computed, as in airbench."""
 
 
 def require_sizes(module: nn.Module, recipe: Resolved) -> None:
-    """Raise UsageError when a network on the CPU does not take the training images of each epoch."""
+    """Raise UsageError if a network, on the CPU, does not take the training images of every epoch."""
     channels, size = recipe.input.channels, recipe.input.image_size
     sizes = {train_size(recipe, epoch) for epoch in range(num_epochs(recipe))} - {size}
     module.eval()
@@ -343,15 +346,15 @@ def require_sizes(module: nn.Module, recipe: Resolved) -> None:
                 module(torch.zeros(1, channels, other, other))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UsageError(
-                f"{recipe.model.arch}: was made for images of {size} pixels and does not take {other} ({error}). "
-                "Leave train_size and ramp_from at auto, or name another network."
+                f"{recipe.model.arch}: was made for images of {size} px and does not take {other} px ({error}). "
+                "Leave train_size and ramp_from at auto, or choose another network."
             ) from error
 
 
 def require_parts(module: nn.Module, recipe: Resolved, order: Order) -> None:
-    """Raise UsageError where a network would have to learn from one image alone and cannot.
+    """Raise UsageError if a network would get a single image at once and cannot learn from it.
 
-    A batch norm after the last pooling, or on a map of one pixel, has one value of each channel then.
+    A batch norm after the last pooling, or on a map of one pixel, then has one value per channel.
     """
     batches = [len(order.rows(0, step)) for step in (0, order.steps_per_epoch - 1)]
     if min(count // num_parts(count, recipe.training) for count in batches) > 1:
@@ -361,17 +364,17 @@ def require_parts(module: nn.Module, recipe: Resolved, order: Order) -> None:
         copy.deepcopy(module).train()(torch.zeros(1, channels, size, size))
     except ValueError as error:
         reason = (
-            f"the last batch of an epoch has {batches[1]} of the {order.num_rows} images: --drop-last leaves it out"
+            f"the last batch of an epoch has {batches[1]} of the {order.num_rows} images. Add --drop-last"
             if batches[1] < batches[0]
-            else "a batch, or a part of it with --accumulate, is one image: take larger ones"
+            else "a batch, or a part of it with --accumulate, is one image. Use larger ones"
         )
-        raise UsageError(f"{recipe.model.arch}: cannot learn from one image alone ({error}), but {reason}.") from error
+        raise UsageError(f"{recipe.model.arch}: cannot learn from a single image ({error}), but {reason}.") from error
 
 
 def resident_view(table: Table, view: View, channels: int) -> PadCrop | EvalView | None:
-    """The view of a resident set, where the images are small and all fit; else None: they are loaded in every epoch.
+    """The view if the images are small and all fit on the device; None if they must be loaded in every epoch.
 
-    Augmentation of single images is work for the loader's threads, so with any of it a small set too is loaded.
+    Augmentation of single images needs the loader's threads, so with any of it small images are loaded too.
     """
     if isinstance(view, PadCrop | EvalView) and view.size <= SMALL_PIXELS and fits(table, view, channels):
         return view
@@ -381,20 +384,20 @@ def resident_view(table: Table, view: View, channels: int) -> PadCrop | EvalView
 def open_batches(
     table: Table, view: View, order: Order, *, channels: int, device: torch.device, threads: int
 ) -> Batches:
-    """A resident set where the images are small and all fit, else the loader."""
+    """A resident set if the images are small and all fit on the device, else the loader."""
     if (small := resident_view(table, view, channels)) is not None:
         return Resident(table, small, order, channels=channels, device=device, threads=threads)
     return Loader(table, view, order, channels=channels, threads=threads, pin=device.type == "cuda")
 
 
 def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fraction: float) -> tuple[Table, Table, str]:
-    """(train without what was held out, validation table, its name)"""
+    """(train without the held-out images, validation table, its name)"""
     if other is not None:
         name, table = validation_split(other) or other.split("train", "test")
         if name == "train" and other.source == dataset.source:
             raise TenchError(
-                f"{other.source}: is the training set itself, so validating on it would say nothing. "
-                "Leave --val out to hold out a part of it, or name other images."
+                f"{other.source}: is the training set itself, so validating on it would be meaningless. "
+                "Leave out --val to hold out a part of it, or name other images."
             )
         return train, matched(table, other, dataset.classes, dataset.source), f"{other.source} ({name})"
     if found := validation_split(dataset):
@@ -402,10 +405,9 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
         return train, table, f"{dataset.source} ({name})"
     left, held = hold_out(train, val_fraction)
     _log.info(
-        "There is neither val nor a test with labels: %d of the %d images are held out for validation, the same ones "
-        "each time.",
-        len(held),
-        len(train),
+        "There is neither val nor a labelled test: %s of %s are held out for validation, the same ones each time.",
+        f"{len(held):,}",
+        counted(len(train), "image"),
     )
     return left, held, f"{dataset.source} (held out of train)"
 
@@ -413,13 +415,14 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
 def _refuse_single_class(val: Table, name: str, num_classes: int) -> None:
     if len(val) > 1 and num_classes > 2 and len(np.unique(val.labels)) == 1:
         raise TenchError(
-            f"{name}: all {len(val)} images are of one class, but there are {num_classes} classes. A flat folder of "
-            "validation images read as one class looks like this: it needs class folders, or a file with the labels."
+            f"{name}: all {counted(len(val), 'image')} are of one class, but there are {num_classes} classes. A flat "
+            "folder of validation images that is read as one class looks like this. It needs class folders or a file "
+            "with the labels."
         )
 
 
 def _sensed_size(table: Table) -> int:
-    """The side of the images when all of a sample are equal squares of at most SMALL_PIXELS, else 224."""
+    """The side of the images if all of a sample are equal squares of at most SMALL_PIXELS, else 224."""
     sizes = set(image_sizes(table))
     height, width = next(iter(sizes)) if len(sizes) == 1 else (0, 1)
     return height if height == width and height <= SMALL_PIXELS else 224

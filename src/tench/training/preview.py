@@ -1,9 +1,9 @@
-"""A picture of what a recipe makes of a dataset: some images as stored, as training sees them, as evaluation does.
+"""A picture of some images of a dataset as stored, as training sees them, and as evaluation sees them.
 
-The views are the ones that training makes, by the same code on the same draws of (seed, epoch, row), so what looks
-wrong here is wrong there: a digit mirrored, a flower cut away, a colour that decides the class changed. (Where a
-validation set is held out of the training images, these are numbered anew, and draw other numbers than here.) What is
-done to whole batches, mixing and erasing, is not shown.
+The views come from the code that training uses, with the same random numbers for (seed, epoch, row), so what looks
+wrong here is wrong there: a mirrored digit, a flower cropped away, a change of the colour that decides the class. (If
+a validation set is held out, the training images have other row numbers, and so other random numbers.) Operations on
+whole batches, mixing and erasing, are not shown.
 """
 
 import textwrap
@@ -32,7 +32,7 @@ _CELL, _GAP, _NAMES, _HEAD, _TEXT = 144, 6, 150, 24, 14  # pixels
 def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
     """Write the picture of a dataset's train split as a PNG.
 
-    Raises UsageError where the name does not end in .png or the file cannot be written, TenchError for a bad image.
+    Raises UsageError if the name does not end in .png or the file cannot be written, TenchError for a bad image.
     """
     require_png(path, "the preview")
     write_png(path, preview(dataset, recipe), "the preview")
@@ -77,7 +77,7 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
 
 
 def _views(recipe: Resolved, table: Table, row: int) -> list[Image]:
-    """The image as stored (H, W, C), then its training views of the first epochs and its evaluation view."""
+    """The image as stored (H, W, C), then its training views in the first epochs and its evaluation view."""
     data, channels = table.read(row), recipe.input.channels
     with errors_name(table, row):
         stored = open_picture(table, row, data, channels)
@@ -95,7 +95,7 @@ def _views(recipe: Resolved, table: Table, row: int) -> list[Image]:
 
 
 def _fitted(pixels: Image) -> "Drawing":
-    """The image in a cell: shrunk to fit, or enlarged by a whole factor, so that its pixels can be seen."""
+    """The image in a cell: shrunk to fit, or enlarged by a whole factor so that its pixels can be seen."""
     from PIL import Image as Pillow
 
     picture = Pillow.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

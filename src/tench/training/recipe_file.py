@@ -23,10 +23,10 @@ _log = logging.getLogger("tench")
 
 _MAX_BYTES = 2**20
 _MAX_VALUES = 10_000
-"""The most values in a recipe file, repetitions by aliases included; a whole recipe has about 90."""
+"""Largest number of values in a recipe file, counting repetition by aliases; a whole recipe has about 90."""
 
 _LIKE = "like"
-"""The key of a file that names the packaged recipe which it differs from."""
+"""The key that names the packaged recipe that a file is based on."""
 
 
 def packaged_recipes() -> list[str]:
@@ -121,7 +121,7 @@ def checked(recipe: Recipe, where: str = "recipe") -> Recipe:
 
 
 def recipe_text(name: str) -> str:
-    """A packaged recipe as a standalone file: its header, and every value that it or its base states."""
+    """A packaged recipe as a standalone file: its header, and every value that it or its base sets."""
     path = _find(name)
     header = "".join(
         f"{line}\n" for line in itertools.takewhile(lambda line: line.startswith("#"), _text(path).splitlines())
@@ -144,7 +144,7 @@ def _find(name: str) -> Path:
 def _text(path: Path) -> str:
     require_file(path)
     if (size := path.stat().st_size) > _MAX_BYTES:
-        raise UsageError(f"{path}: has {size:,} bytes, but a recipe has at most {_MAX_BYTES:,}. Name a recipe.")
+        raise UsageError(f"{path}: has {size:,} bytes, but a recipe has at most {_MAX_BYTES:,}. Name a recipe file.")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -206,18 +206,18 @@ def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
 
 
 def _num_values(node: yaml.Node | None, known: dict[int, int]) -> int:
-    """The values below a node, each counted as often as an alias repeats it; more than allowed if it holds itself."""
+    """The number of values below a node, counting repetition by aliases; above the limit if a node contains itself."""
     if not isinstance(node, yaml.CollectionNode):
         return 1
     if id(node) not in known:
-        known[id(node)] = _MAX_VALUES + 1  # for aliases that lead back here
+        known[id(node)] = _MAX_VALUES + 1  # for an alias that leads back here
         parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
         known[id(node)] = 1 + sum(_num_values(part, known) for part in parts)
     return known[id(node)]
 
 
 def _values(path: Path) -> Any:
-    """A file's values over those of its base recipe; sections and keys in field order."""
+    """A file's values merged over those of its base recipe, sections and keys in field order."""
     try:
         data = _parsed(_text(path), str(path))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date or number
@@ -232,7 +232,7 @@ def _values(path: Path) -> Any:
             f"{path}: {_LIKE} is {shown(base)}, but should name a packaged recipe.{_hint(base, packaged_recipes())} "
             f"Known: {', '.join(packaged_recipes())}."
         )
-    from_plain(data, str(path))  # checked here so that an error names this file
+    from_plain(data, str(path))  # checked here, so that an error names this file
     below = _values(PACKAGED / f"{base}.yaml")
     merged = {name: {**below.get(name, {}), **(data.get(name) or {})} for name in {**below, **data}}
     if "input" in merged:
@@ -249,7 +249,7 @@ def _fields(section: "dataclasses.Field[Any]", among: Mapping[str, Any]) -> list
 
 
 def from_plain(data: Any, where: str) -> Recipe:
-    """A recipe from a mapping of sections, as YAML gives it. Raises UsageError naming the key and the nearest known."""
+    """A recipe from a mapping of sections, as YAML returns it. Raises UsageError with the key and the nearest known."""
     sections = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(data, Mapping):
         raise UsageError(f"{where}: expected the sections {', '.join(sections)}, found {shown(data)}.")

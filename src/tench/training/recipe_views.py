@@ -1,4 +1,4 @@
-"""What a recipe makes of images: its views by epoch, its evaluation view, and what is done to whole batches."""
+"""A recipe's treatment of images: its training views by epoch, its evaluation view, and operations on whole batches."""
 
 import torch
 
@@ -39,7 +39,7 @@ def train_size(recipe: Resolved, epoch: int) -> int:
 
 
 def at_size(recipe: Recipe, image_size: int) -> Recipe:
-    """The recipe for another image size, pixels; what goes with the size is auto again, without a ramp."""
+    """The recipe for another image size, pixels; the other sizes become auto, without a ramp."""
     goes_with_it = dict.fromkeys(("eval_resize", "train_size", "ramp_from"), "auto")
     return recipe.replace(image_size=image_size, ramp_epochs=(0.0, 0.0), **goes_with_it)
 
@@ -51,12 +51,12 @@ def eval_view(recipe: Resolved) -> EvalView:
 
 
 def test_view(recipe: Resolved) -> EvalView:
-    """What a validation shows the network: the evaluation view, or more of the image where crops of it are averaged."""
+    """The view used in validation: the evaluation view, or a larger one if several crops of it are averaged."""
     return test_time_view(eval_view(recipe), recipe.input.test_time)
 
 
 def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
-    """What the recipe asks to be done to the batches of an order once they are normalised."""
+    """The recipe's operations on normalised batches: erasing and mixing."""
     asked = recipe.mix
     erasing = Erasing(
         prob=asked.erasing,
@@ -78,13 +78,13 @@ def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
 
 
 def make_normalise(recipe: Resolved, device: torch.device) -> Normalise:
-    """What makes pixels the network's input."""
+    """Turns pixels into the network's input."""
     view = recipe.input
     return Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
 
 
 def memory_format(recipe: Resolved) -> torch.memory_format:
-    """Of the images and filters."""
+    """The memory format of images and filters."""
     return torch.channels_last if recipe.training.memory_format == "nhwc" else torch.contiguous_format
 
 
@@ -116,7 +116,7 @@ def _cut(view: ResolvedInput, size: int) -> View:
 def _augmentations(recipe: Resolved, policy: Augmentation | None) -> tuple[Augmentation, ...]:
     """The recipe's augmentations of single images, in the order of its fields."""
     asked, mean = recipe.augment, mean_colour(recipe.input.mean)
-    if recipe.input.channel_order == "bgr":  # as the mean is; pixels are RGB until they are normalised
+    if recipe.input.channel_order == "bgr":  # the mean is BGR, but pixels are RGB until they are normalised
         mean = mean[::-1]
     policy = policy or named_policy(asked.policy, mean=mean, resample=asked.policy_filter)
     brightness, contrast, saturation, hue = asked.color_jitter

@@ -1,6 +1,6 @@
-"""Less memory for more time: activations inside residual blocks are not kept, but computed again in the backward pass.
+"""Trade time for memory: activations inside residual blocks are not kept but recomputed in the backward pass.
 
-The numbers stay the same to the bit: the second pass draws the same dropout, and batch norms do not count its batch.
+The results are bit-identical: the second pass draws the same dropout, and batch norms do not count its batch.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ _Norm = nn.modules.batchnorm._BatchNorm
 
 
 def recompute_blocks(network: nn.Module, arch: str) -> int:
-    """Let each block of the network keep only its input for the backward pass, in place; how many blocks there are.
+    """Make each block of the network keep only its input for the backward pass. Returns the number of blocks.
 
     Raises UsageError for a network without blocks.
     """
     blocks = list(_blocks(network))
     if not blocks:
-        raise UsageError(f"{arch} has no residual blocks that could be recomputed: leave --recompute out.")
+        raise UsageError(f"{arch} has no residual blocks to recompute. Leave --recompute out.")
     for block in blocks:
         norms = [module for module in block.modules() if isinstance(module, _Norm)]
         block.forward = partial(_forward, block, block.forward, norms)
@@ -42,7 +42,7 @@ def _forward(block: nn.Module, forward: Any, norms: list[_Norm], *args: Any, **n
 
 @contextmanager
 def _not_counted(norms: list[_Norm]) -> Iterator[None]:
-    """What batch norms add to their running statistics meanwhile is forgotten."""
+    """Restore the running statistics of batch norms at the end of this block."""
     kept = [(buffers := norm._buffers, dict(buffers)) for norm in norms]
     for buffers, before in kept:
         buffers.update({name: None if buffer is None else buffer.clone() for name, buffer in before.items()})
@@ -54,7 +54,7 @@ def _not_counted(norms: list[_Norm]) -> Iterator[None]:
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of sequences that are more than one layer; of those that hold a stage, that stage's."""
+    """The members of sequences that consist of several layers; for a member that holds a stage, the stage's members."""
     is_sequence = isinstance(module, nn.Sequential | nn.ModuleList)
     for child in module.children():
         if is_sequence and _is_block(child) and not _holds_stage(child):
@@ -68,7 +68,7 @@ def _is_block(module: nn.Module) -> bool:
 
 
 def _holds_stage(module: nn.Module) -> bool:
-    """Whether several blocks of one kind follow each other inside."""
+    """Whether it contains a sequence with several blocks of the same kind."""
     for part in module.modules():
         if isinstance(part, nn.Sequential | nn.ModuleList):
             kinds = [type(child) for child in part if _is_block(child)]

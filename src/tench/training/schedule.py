@@ -8,38 +8,38 @@ from tench.training.recipe import Recipe
 
 
 def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """The steps of the whole training; where its last epoch is a part of one, up to the next whole step."""
+    """The number of steps of the whole training; a partial last epoch is rounded up to the next step."""
     return math.ceil(recipe.training.epochs * steps_per_epoch)
 
 
 def num_epochs(recipe: Recipe) -> int:
-    """The epochs of the whole training, each with a validation at its end; the last may be a part of one."""
+    """The number of epochs of the whole training; a partial last one counts."""
     return math.ceil(recipe.training.epochs)
 
 
 def is_validated(recipe: Recipe, epoch: int) -> bool:
-    """Whether there is a validation after an epoch, counted from 0: every so many of them, and at the end."""
+    """Whether an epoch, counted from 0, ends with a validation: every `validate_every` epochs, and at the end."""
     return (epoch + 1) % recipe.training.validate_every == 0 or epoch + 1 == num_epochs(recipe)
 
 
 def freeze_step(recipe: Recipe, steps_per_epoch: int) -> int:
-    """The step, counted from 0, from which optimizer.freeze holds."""
+    """The step, counted from 0, from which optimizer.freeze applies."""
     return _steps(recipe.optimizer.freeze_from, "optimizer.freeze_from", recipe, steps_per_epoch)
 
 
 def warmup_steps(recipe: Recipe, steps_per_epoch: int) -> int:
-    """The steps of the warm-up."""
+    """The number of steps of the warm-up."""
     return _steps(recipe.schedule.warmup, "schedule.warmup", recipe, steps_per_epoch)
 
 
 def learning_rate(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float]:
     """The learning rate of each step, counted from 0, for a training of recipe.training.epochs epochs.
 
-    The warm-up rises linearly from warmup_from * lr and is followed by `hold`; cosine and polynomial then fall over the
-    steps that are left, or over all from the first, of which those are what is left. Formulas as
+    The warm-up rises linearly from warmup_from * lr and is followed by `hold`. cosine and polynomial then fall over the
+    remaining steps or, with schedule_from start, follow the rest of a curve over all steps. The formulas are those of
     torch.optim.lr_scheduler's LinearLR, StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR and PolynomialLR, with
-    the step for the epoch (drops are counted from the start, warm-up included). With schedule_per epoch every step has
-    the learning rate of the first one of its epoch.
+    steps instead of epochs (drops are counted from the start, warm-up included). With schedule_per epoch, every step
+    has the learning rate of the first step of its epoch.
     """
     schedule, peak = recipe.schedule, recipe.optimizer.lr
     total = total_steps(recipe, steps_per_epoch)
@@ -54,7 +54,7 @@ def learning_rate(recipe: Recipe, steps_per_epoch: int) -> Callable[[int], float
         return sum(step >= milestone for milestone in milestones) if milestones else step // every
 
     def after_warmup(step: int) -> float:
-        time = min(1.0, (step - begin) / max(1, total - begin))  # 0 at the beginning of the course, 1 at its end
+        time = min(1.0, (step - begin) / max(1, total - begin))  # 0 at the start of the curve, 1 at its end
         match schedule.schedule:
             case "constant":
                 return peak

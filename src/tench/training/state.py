@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import torch
 from torch import nn
 
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, counted
 from tench.plain import PlainError, shown, typed
 from tench.training.average import Lookahead, WeightAverage, floats
 from tench.training.compiling import compiled_forward
@@ -23,10 +23,10 @@ from tench.weights.own import Best, fit_state
 class State:
     """The training state: all of it goes into last.ckpt, and resuming needs nothing else.
 
-    step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
-    correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
-    metrics of the best epoch so far. seconds: since the run began, validation included, while a process worked on it.
-    forward: what a step calls: the module, or the module compiled. average: of the weights, or None.
+    step: steps taken. epochs: epochs finished, with their validation. totals: (loss sum, correct, images) of the
+    current epoch, float64 on the device. first_bad: the first step whose loss was not finite, or -1. best: the metrics
+    of the best epoch so far. seconds: time that processes spent on the run, validation included. forward: the function
+    that a step calls, the module or its compiled form. average: the average of the weights, or None.
     """
 
     module: nn.Module
@@ -54,7 +54,7 @@ class State:
         self._counted_at = now
 
     def to_dict(self, arch: str) -> dict[str, Any]:
-        """All that `load` needs, for last.ckpt."""
+        """Everything that `load` needs, for last.ckpt."""
         self.count_seconds()
         return {
             "arch": arch,
@@ -70,7 +70,7 @@ class State:
         }
 
     def load(self, saved: Any, arch: str, where: str) -> None:
-        """Take over what `to_dict` gave, each value checked against what this run has in its place.
+        """Load what `to_dict` returned, each value checked against its counterpart in this run.
 
         Raises TenchError for another architecture's, or no checkpoint at all.
         """
@@ -95,7 +95,7 @@ class State:
             raise TenchError(f"{where}: is not a checkpoint of this run: {error}. {remedy}") from error
 
     def _load_optimizer(self, saved: dict[str, Any]) -> None:
-        """Take over what an optimizer remembers of each parameter; its options are the recipe's.
+        """Load the optimizer's state of each parameter; its options come from the recipe.
 
         A fused optimizer writes into these tensors without looking at their size.
         """
@@ -144,13 +144,13 @@ class State:
 
 
 class SavedGroup(TypedDict):
-    """What is taken over of a group of the optimizer's parameters."""
+    """The values that are loaded for a group of the optimizer's parameters."""
 
     lr: float
 
 
 class Checkpoint(TypedDict):
-    """What last.ckpt holds."""
+    """The content of last.ckpt."""
 
     arch: str
     model: dict[str, torch.Tensor]
@@ -167,7 +167,7 @@ class Checkpoint(TypedDict):
 def _fitting(
     saved: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], where: str
 ) -> dict[str, torch.Tensor]:
-    """The saved tensors, which must have the names, shapes and types of the expected ones, laid out as these are."""
+    """The saved tensors in the memory layout of the expected ones, whose names, shapes and types they must have."""
     if missing := [name for name in expected if name not in saved]:
         raise PlainError(f"{where}.{missing[0]} is missing")
     if extra := [name for name in saved if name not in expected]:
@@ -201,7 +201,7 @@ def new_state(module: nn.Module, recipe: Resolved, device: torch.device, steps_p
 
 
 def all_finite(module: nn.Module) -> bool:
-    """Whether each parameter and buffer is. Waits for the device."""
+    """Whether every parameter and buffer is finite. Waits for the device."""
     return bool(torch.stack([tensor.isfinite().all() for tensor in floats(module)]).all())
 
 
@@ -214,8 +214,8 @@ def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> Weigh
         steps = total_steps(recipe, steps_per_epoch)
         if steps < every:
             raise UsageError(
-                f"The training has {steps} steps, but its average is updated every {every}: it would never learn. "
-                "Train longer, or lower --average-every."
+                f"The training has {counted(steps, 'step')}, but its average is updated every {every} steps, so it "
+                "would never change. Train longer, or lower --average-every."
             )
         return Lookahead(module, steps, decay, every)
     if asked.average_form == "torchvision":

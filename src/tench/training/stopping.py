@@ -41,4 +41,4 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: it was not set from Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python

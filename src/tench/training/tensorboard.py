@@ -1,7 +1,7 @@
-"""TensorBoard's view of a run: the numbers of metrics.jsonl as scalars, in RUN/tensorboard.
+"""Write a run for TensorBoard: the numbers of metrics.jsonl as scalars, in RUN/tensorboard.
 
-It writes what `Run.log` is given and decides nothing: `train_loss` becomes train/loss, `val_top1` val/top1, the others
-keep their names. Each line is on the disk when it is written, so that a killed run's events are those of its log.
+It writes what `Run.log` gets: `train_loss` becomes train/loss, `val_top1` val/top1, the others keep their names. Each
+line is flushed to disk, so the events of a killed run match its log.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ FOLDER = "tensorboard"
 
 
 def require_tensorboard() -> None:
-    """Raise UsageError where the package is not installed."""
+    """Raise UsageError if the package is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise UsageError(
             "--tensorboard needs the package tensorboard, which is not installed: pip install 'tench[logging]'."
@@ -25,9 +25,9 @@ def require_tensorboard() -> None:
 
 @contextlib.contextmanager
 def tensorboard(run: Run, step: int) -> Iterator[Run]:
-    """The run, with all that it logs from now on written as scalars too; the run goes on after this step.
+    """The run, which from now on also writes everything it logs as scalars. step: the step it continues after.
 
-    What TensorBoard has of later steps is purged. A run that has no events yet gets those of its whole log.
+    Events of later steps are purged. If a run has no events yet, its whole log is written first.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -38,13 +38,13 @@ def tensorboard(run: Run, step: int) -> Iterator[Run]:
 
         def write(record: dict[str, Any]) -> None:
             for name, value in _scalars(record):
-                if shown.get(name) != record["step"]:  # the last steps of an epoch can end a log line and the epoch
+                if shown.get(name) != record["step"]:  # the last step of an epoch can have a line of each kind
                     writer.add_scalar(name, value, record["step"])
                     shown[name] = record["step"]
             writer.flush()
 
         for record in run.metrics():
-            if record["step"] >= begin:  # the step itself is purged with the later ones
+            if record["step"] >= begin:  # this step is purged with the later ones
                 write(record)
         yield run.with_listener(write)
 

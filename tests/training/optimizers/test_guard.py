@@ -45,7 +45,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 
 @pytest.mark.parametrize("bad_step", [0, 3])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1.0])
-def test_a_step_that_is_left_out_changes_no_bit_and_the_next_is_as_if_it_had_not_been(
+def test_a_skipped_step_changes_no_bit_and_does_not_affect_the_next_one(
     make: Make, bad_step: int, value: float
 ) -> None:
     networks = [small_network(), small_network()]
@@ -73,7 +73,7 @@ def test_gradients_are_divided_by_grad_scale(make: Make) -> None:
     assert_bits_equal(everything(networks[0], ours), everything(networks[1], theirs))
 
 
-def test_torchs_grad_scaler_leaves_overflowing_steps_out(make: Make) -> None:
+def test_torchs_grad_scaler_skips_overflowing_steps(make: Make) -> None:
     networks = [small_network(), small_network()]
     ours, theirs = (make(groups_of(network, 1e-2)) for network in networks)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
@@ -88,7 +88,7 @@ def test_torchs_grad_scaler_leaves_overflowing_steps_out(make: Make) -> None:
     assert_bits_equal(everything(networks[0], ours), everything(networks[1], theirs))
 
 
-def test_saved_state_loads_with_weights_only_and_goes_on_as_the_unbroken_run(make: Make) -> None:
+def test_a_saved_state_loads_with_weights_only_and_continues_exactly(make: Make) -> None:
     whole, broken = small_network(), small_network()
     optimizer, first = make(groups_of(whole, 1e-2)), make(groups_of(broken, 1e-2))
     saved = io.BytesIO()
@@ -106,7 +106,7 @@ def test_saved_state_loads_with_weights_only_and_goes_on_as_the_unbroken_run(mak
     assert_bits_equal(everything(broken, first), everything(whole, optimizer))
 
 
-def test_a_step_in_many_parts_is_that_in_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_in_many_parts_equals_a_step_in_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     networks = [small_network(), small_network()]
     for network, numbers in zip(networks, (2**20, 100), strict=True):
         monkeypatch.setattr(guard, "_PART_NUMBERS", numbers)

@@ -13,13 +13,13 @@ def test_lamb_is_timms(weight_decay: float, size: float) -> None:
     assert_same(ours, trained(theirs, weight_decay, size=size), atol=5e-6, rtol=1e-5)
 
 
-def test_other_betas_another_eps_and_another_norm_are_obeyed() -> None:
+def test_betas_eps_and_norm_are_used() -> None:
     theirs = from_timm("Lamb", lr=0.1, betas=(0.8, 0.95), eps=1e-3, max_grad_norm=3.0)
     ours = trained(lambda groups: LAMB(groups, 0.1, (0.8, 0.95), 1e-3, max_norm=3.0), 0.02)
     assert_same(ours, trained(theirs, 0.02), atol=5e-6, rtol=1e-5)
 
 
-def test_weights_of_zero_are_moved_by_adams_update() -> None:
+def test_zero_weights_get_adams_update() -> None:
     network = small_network()
     weight = network.get_parameter("0.weight")
     with torch.no_grad():

@@ -18,7 +18,7 @@ def test_lars_is_timms(nesterov: bool, weight_decay: float) -> None:
     assert_same(ours, trained(theirs, weight_decay, rates, 0.1), rtol=1e-5, atol=1e-5)
 
 
-def test_where_weights_or_gradients_are_zero_the_step_is_not_scaled() -> None:
+def test_the_step_is_not_scaled_if_weights_or_gradients_are_zero() -> None:
     network = small_network()
     gradients = next(random_gradients(network))
     with torch.no_grad():

@@ -48,7 +48,7 @@ def test_the_learning_rate_inside_the_momentum_is_nnablas_and_mxnets_formula(mom
     assert_same(ours, lr_inside(1e-2, momentum, nesterov), atol=2e-6)
 
 
-def test_with_a_constant_learning_rate_both_forms_are_the_same_and_else_they_are_not() -> None:
+def test_both_forms_agree_only_with_a_constant_learning_rate() -> None:
     both = [
         [trained(lambda groups, one=one: one(groups, 0.1, 0.9), 1e-2, rates) for one in (SGD, LrInsideSGD)]  # type: ignore[misc]
         for rates in (lambda step: 0.01, rate)

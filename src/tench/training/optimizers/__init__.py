@@ -1,4 +1,4 @@
-"""Optimizers that torch lacks, has in another form, or has without a way to leave an update out on the device."""
+"""Optimizers that torch lacks, has in another form, or has without a way to skip an update on the device."""
 
 from tench.training.optimizers.lamb import LAMB
 from tench.training.optimizers.lars import LARS

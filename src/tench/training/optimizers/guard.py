@@ -1,14 +1,13 @@
-"""What the optimizers here share: an update that is left out on the device, without the host asking why.
+"""The base of the optimizers: an update can be skipped on the device, without the host waiting for it.
 
-A loss that is not finite must not reach the weights, and a host that asked for it would wait for the device at each
-step. So a caller says it as with torch's fused optimizers, by attributes that are set before `step()`; GradScaler sets
-them itself: `found_inf`, a 0-dim float tensor (not 0: parameters and state stay as they are, bit for bit) and
-`grad_scale`, a 0-dim tensor that the gradients are divided by, in place. Either may be missing.
+A loss that is not finite must not reach the weights, and checking it on the host would wait for the device at each
+step. So the caller sets attributes before `step()`, as with torch's fused optimizers (GradScaler does it itself):
+`found_inf`, a 0-dim float tensor (not 0: parameters and state do not change by a bit), and `grad_scale`, a 0-dim tensor
+by which the gradients are divided in place. Either may be missing.
 
-What can be written as SGD of changed gradients leaves that to torch's fused kernel, where it is free. The others make
-their step in place and take it back (`undone_where`): simple and exact, also where gradients are NaN, but a step takes
-about twice as long, and a small launch for each of their tensors. Closures are not taken: a loop computes the gradients
-before.
+Optimizers that are SGD on changed gradients use torch's fused kernel, where skipping is free. The others make their
+step in place and undo it (`undone_where`): simple and exact even if gradients are NaN, but a step takes about twice as
+long, plus a small launch per tensor. Closures are not supported: a loop computes the gradients before.
 """
 
 import contextlib
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor
 
 Tensors = list[Tensor] | tuple[Tensor, ...]
-"""What torch's functions on many tensors take and give."""
+"""What torch's foreach functions take and return."""
 
 
-# Numbers that are changed together. What a step needs besides them is reused from part to part; with all parameters at
-# once it comes anew from the system in each step, and LAMB's on ResNet-50 takes 1.5 times as long on a CPU's core.
+# Numbers that are updated together. Parts reuse each other's temporary memory; with all parameters at once, each step
+# gets it from the system again, and LAMB's step on ResNet-50 takes 1.5 times as long on one CPU core.
 _PART_NUMBERS = 2**20
 
 
@@ -37,13 +36,13 @@ class GroupPart(NamedTuple):
 
 
 class GuardedOptimizer(torch.optim.Optimizer):
-    """A torch optimizer that obeys `found_inf` and `grad_scale`. A subclass has its `new_state` and `_update`."""
+    """A torch optimizer that obeys `found_inf` and `grad_scale`. A subclass defines `new_state` and `_update`."""
 
-    _step_supports_amp_scaling = True  # read by GradScaler, which else waits for the device itself
+    _step_supports_amp_scaling = True  # read by GradScaler, which otherwise waits for the device itself
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # torch's takes a closure
-        """Change the parameters by their gradients, unless `found_inf` says not to. Waits for nothing."""
+        """Update the parameters from their gradients unless `found_inf` is set. Does not wait for the device."""
         found_inf: Tensor | None = getattr(self, "found_inf", None)
         grad_scale: Tensor | None = getattr(self, "grad_scale", None)
         parts = [part for group in self.param_groups for part in self._parts(group)]
@@ -76,17 +75,17 @@ class GuardedOptimizer(torch.optim.Optimizer):
         return GroupPart(group, parameters, gradients, {name: [state[name] for state in states] for name in states[0]})
 
     def new_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """What is remembered of a parameter, as before the first step."""
+        """The state of a parameter before the first step."""
         raise NotImplementedError
 
     def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
-        """The step itself, which changes nothing where bad (0-dim bool; None: it is not known) is true."""
+        """The step itself, which changes nothing if bad (0-dim bool; None: not known) is true."""
         raise NotImplementedError
 
 
 @contextlib.contextmanager
 def undone_where(bad: Tensor | None, *lists: Tensors) -> Iterator[None]:
-    """Where bad (0-dim bool) is true, take back what the block does in place to tensors. None: never."""
+    """If bad (0-dim bool) is true, undo what the block does in place to these tensors. None: never."""
     if bad is None:
         yield
         return

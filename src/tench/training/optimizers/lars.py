@@ -1,4 +1,4 @@
-"""LARS: SGD with momentum for large batches; the length of a layer's step follows the length of its weights."""
+"""LARS: SGD with momentum for large batches; the norm of a layer's step is proportional to the norm of its weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,9 +13,9 @@ from tench.training.optimizers.guard import GroupPart
 class LARS(sgd.SGD):
     """LARS (arXiv:1708.03888): the gradient, decay added, is scaled by eta |w| / (|g| + weight_decay |w|), then SGD.
 
-    The ratio is 1 where either norm is 0, and for groups without weight decay. The learning rate stands outside the
-    momentum, as in timm's Lars and, by its momentum correction, MXNet's LARS; in the paper and TensorFlow's it stands
-    inside. MXNet and MLPerf spare biases and normalisation layers by name: give them a group without decay.
+    The ratio is 1 where either norm is 0, and for groups without weight decay. The learning rate is outside the
+    momentum, as in timm's Lars and, through its momentum correction, MXNet's LARS; in the paper and in TensorFlow it is
+    inside. MXNet and MLPerf exclude biases and normalisation layers by name: put those into a group without decay.
     """
 
     def __init__(

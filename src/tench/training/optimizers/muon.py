@@ -1,7 +1,7 @@
-"""Muon for filters, and SGD with Nesterov's momentum for everything else, in one optimizer.
+"""Muon for convolution filters, and SGD with Nesterov momentum for everything else, in one optimizer.
 
-The update of a filter bank, flattened to a matrix, is replaced by (nearly) the nearest one whose directions all have
-the same length. Each filter bank costs 9 small matrix products a step, in bfloat16, one bank after the other.
+The update of a layer's filters, flattened to a matrix, is replaced by (approximately) the nearest matrix with equal
+singular values. Each layer costs 9 small matrix products per step, in bfloat16, one layer after the other.
 """
 
 import math
@@ -16,11 +16,11 @@ from tench.training.optimizers.guard import GroupPart, undone_where
 
 
 class Muon(sgd.SGD):
-    """Muon as in airbench94_muon.py of KellerJordan/cifar10-airbench; a group says "orthogonal": True to have it.
+    """Muon as in airbench94_muon.py of KellerJordan/cifar10-airbench, for groups with "orthogonal": True.
 
-    Such a group's parameters (2 or more dimensions, the first is the output's) are scaled to a root mean square row
-    norm of 1 in each step, then moved by lr times the orthogonalised Nesterov momentum, without decay. The other groups
-    are trained by SGD with Nesterov's momentum.
+    In each step, such a group's parameters (2 or more dimensions, outputs first) are scaled to a root mean square row
+    norm of 1, then moved by lr times the orthogonalised Nesterov momentum, without decay. The other groups are trained
+    with SGD and Nesterov momentum.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, momentum: float = 0.85, weight_decay: float = 0.0) -> None:
@@ -48,9 +48,9 @@ def _update_filters(part: GroupPart) -> None:
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """(rows, columns) -> the same shape, bfloat16: U S V' of U D V', with S about 1 whatever D (0.5 to 1.5).
+    """(rows, columns) -> the same shape, bfloat16: U S V' for a matrix U D V', with S about 1 (0.5 to 1.5) for any D.
 
-    Three Newton-Schulz steps with coefficients that grow small values fast rather than converge.
+    Three Newton-Schulz steps, with coefficients that raise small values quickly instead of converging.
     Source: airbench94_muon.py, zeropower_via_newtonschulz5.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
@@ -58,7 +58,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     x = x / (x.norm() + 1e-7)
     is_tall = x.shape[0] > x.shape[1]
     if is_tall:
-        x = x.T  # the products are then of the smaller side
+        x = x.T  # so that the products are of the smaller side
     for _ in range(3):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
@@ -76,8 +76,8 @@ def muon_groups(
 ) -> list[dict[str, Any]]:
     """Trainable parameters in airbench's three groups: filters (4-D), biases and norms (1-D), and the rest, the head.
 
-    lr is the filters'; a group's `lr_scale` makes its own of it. weight_decay: that of lr 1 (airbench: 2e-6 x batch
-    size), so each group's is divided by its learning rate; filters have none.
+    lr: of the filters; a group's own is lr times its `lr_scale`. weight_decay: for a learning rate of 1 (airbench: 2e-6
+    x batch size), so each group's is divided by its learning rate; filters have none.
     """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     filters = [one for one in trainable if one.ndim == 4]

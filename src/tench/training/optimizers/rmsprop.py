@@ -1,7 +1,7 @@
 """RMSprop in torch's form and in TensorFlow's.
 
-torch's own class is not used for the first: it has no fused form and counts its steps on the host, where a step that
-the device leaves out cannot be taken back.
+torch's own class is not used for the former: it has no fused form and counts steps on the host, where a step that the
+device skips cannot be undone.
 """
 
 from collections.abc import Iterable

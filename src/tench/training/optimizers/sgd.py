@@ -1,4 +1,4 @@
-"""SGD with momentum in its two forms, and the update that others build on: torch's fused kernel, found_inf and all."""
+"""SGD with momentum in its two forms, and the update that others build on: torch's fused kernel with found_inf."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,9 +11,9 @@ from tench.training.optimizers.guard import GroupPart, GuardedOptimizer, Tensors
 
 
 def update(part: GroupPart, gradients: Tensors, bad: Tensor | None, lr: float, weight_decay: float) -> None:
-    """b <- momentum b + g, w <- w - lr b for g the gradient + weight_decay w; nesterov: w <- w - lr (g + momentum b).
+    """b <- momentum b + g, w <- w - lr b with g = gradient + weight_decay w; nesterov: w <- w - lr (g + momentum b).
 
-    The group's options say momentum and nesterov; the state's `momentum_buffer` is b.
+    momentum and nesterov are options of the group; b is `momentum_buffer` of the state.
     """
     sgd(
         part.parameters,
@@ -31,10 +31,10 @@ def update(part: GroupPart, gradients: Tensors, bad: Tensor | None, lr: float, w
 
 
 class SGD(GuardedOptimizer):
-    """torch.optim.SGD, whose first update may be left out too.
+    """torch.optim.SGD, except that its first update can be skipped too.
 
-    torch's fused form then takes for its momentum what the memory happens to hold (2.13: `momentum_buffer_list[i] =
-    torch.empty_like(g)`), and the first step is the one where a loss scale is most often too large.
+    If that is skipped, torch's fused form starts its momentum with uninitialised memory (2.13: `momentum_buffer_list[i]
+    = torch.empty_like(g)`), and a loss scale is most often too large in the first step.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class SGD(GuardedOptimizer):
 
 
 class LrInsideSGD(SGD):
-    """SGD whose momentum has the learning rate inside: v <- momentum v + lr g, w <- w - v.
+    """SGD with the learning rate inside the momentum: v <- momentum v + lr g, w <- w - v.
 
-    A change of the learning rate then acts on what is to come alone, where torch's form scales the whole momentum; with
+    A change of the learning rate then affects only later gradients, while torch's form scales the whole momentum; with
     a constant rate both are the same. nesterov: w <- w - (lr g + momentum v).
-    Sources: NNabla `solver/generic/momentum.cpp`; MXNet `optimizer.SGD` and, with nesterov, `optimizer.NAG` (1.9 takes
-    the decay that enters v from the weight that it has just moved; not so here); Keras SGD.
+    Sources: NNabla `solver/generic/momentum.cpp`; MXNet `optimizer.SGD` and, with nesterov, `optimizer.NAG` (unlike
+    here, 1.9 computes the decay in v from the weight that it has just moved); Keras SGD.
     """
 
     def _update(self, parts: list[GroupPart], bad: Tensor | None) -> None:
