@@ -36,9 +36,7 @@ class Freezing:
         if step >= self._at_step:
             for parameter in self._waiting:
                 parameter.requires_grad_(False)
-                parameter.grad = (
-                    None  # optimizers skip it then, with its momentum and decay
-                )
+                parameter.grad = None  # optimizers skip it then, with its momentum and decay
             self._waiting = []
 
 
