@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -382,3 +383,41 @@ def test_the_table_of_a_run_has_its_columns_in_one_order(tmp_path: Path, parts: 
     assert header == "step epoch lr train_loss train_top1 val_loss val_top1 val_top5 val_images seconds".split()
     assert first[5:9] == [""] * 4
     assert "" not in last
+
+
+# A run whose data or folder has moved
+
+
+def test_a_run_whose_data_has_moved_says_how_to_name_its_new_place(tmp_path: Path, photo_folder: Path) -> None:
+    data, moved = tmp_path / "data", tmp_path / "moved data"
+    shutil.copytree(photo_folder, data)
+    recipe = SMALL.replace(image_size=16, epochs=1, val_fraction=0.25)
+    run = fit(data, recipe, run=tmp_path / "my run", options=OPTIONS).folder
+    data.rename(moved)
+    run = run.rename(tmp_path / "other run")
+    with pytest.raises(UsageError) as refused:
+        fit(run=run, options=OPTIONS)
+    assert str(refused.value) == (
+        f"{data}: the dataset of the run in {run} is no longer there. If it has moved, name its new place: "
+        f"tench train NEW_PLACE --run '{run}'"
+    )
+    assert fit(moved, run=run, options=OPTIONS).folder == run
+
+
+def test_a_tilde_in_the_runs_folder_and_the_recipe_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/r.yaml").write_text(SMALL.replace(epochs=1).to_yaml())
+    run = fit(SOURCE, "~/r.yaml", run="~/run", options=OPTIONS)
+    assert run.folder == tmp_path / "home/run"
+    assert not (tmp_path / "~").exists()
+    assert tench.load("~/run", "cpu").card.arch == "mlp"
+    assert fit(run="~/run", options=OPTIONS).folder == run.folder
+
+
+def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^nothing-like-it: no such recipe or file"):
+        fit(SOURCE, "nothing-like-it", run=tmp_path, options=OPTIONS)
