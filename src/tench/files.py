@@ -42,7 +42,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Give a file or a folder.")
+            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Pass a file or a folder.")
         return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
     except BaseException:
         os.close(descriptor)

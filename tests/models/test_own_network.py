@@ -14,7 +14,7 @@ from tench.models.own_network import create_own, is_own
 from tench.models.source import ModelOptions
 from tench.own_code import import_code
 
-SIZE = {"num_classes": 5, "image_size": 8, "channels": 1}
+SIZE: dict[str, Any] = {"num_classes": 5, "image_size": 8, "channels": 1}
 
 
 def needs_more(num_classes: int, width: int) -> nn.Module:

@@ -8,7 +8,7 @@ import tyro
 from tench.cli.parse import parse
 from tench.errors import UsageError
 from tench.training.recipe import Recipe
-from tench.training.recipe_file import load_recipe
+from tench.training.recipe_file import load_recipe, with_sizes_in_proportion
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
@@ -74,6 +74,8 @@ def run(arguments: list[str]) -> int:
     named = asked.values  # by this command, so far without a recipe's values
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
+    given = [argument.partition("=")[0].strip("-").replace("-", "_") for argument in arguments]
+    recipe = with_sizes_in_proportion(asked.values, defaults, given)
     options = TrainOptions(
         device=asked.device,
         threads=asked.threads,
@@ -84,7 +86,7 @@ def run(arguments: list[str]) -> int:
     )
     own = own_code(named, trust_code=asked.trust_code)
     source = asked.source if asked.source is None or not asked.with_ else (asked.source, *asked.with_)
-    finished = fit(source, asked.values, val=asked.val, run=asked.run, options=options, **own)
+    finished = fit(source, recipe, val=asked.val, run=asked.run, options=options, **own)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
     if "top1" in best and "epoch" in best:  # a card that was changed may lack them

@@ -61,7 +61,7 @@ from tench.training.plan import (
     whiten,
 )
 from tench.training.recipe import Recipe, Resolved
-from tench.training.recipe_file import checked, load_recipe, load_resolved
+from tench.training.recipe_file import as_recipe, checked, load_recipe, load_resolved
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
 from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
@@ -146,7 +146,7 @@ def _fit(
     if recipe is None:
         recipe = default_recipe(folder, source)
     elif not isinstance(recipe, Recipe):
-        where, recipe = str(recipe), load_recipe(str(recipe))
+        where, recipe = str(recipe), as_recipe(recipe)
     if source is None:
         source, val = (_still_there(begun["source"], folder), val or begun["val"]) if begun else ("digits", val)
     if isinstance(source, Dataset) and recipe.source == NO_OPTIONS:

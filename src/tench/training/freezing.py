@@ -1,26 +1,26 @@
-"""Parameters that are no longer trained from some step on."""
+"""Parameters that stop being trained at a certain step."""
 
 from torch import nn
 
-from tench.errors import UsageError, nearest, some
+from tench.errors import UsageError, nearest
 
 
 class Freezing:
-    """Stops training some parameters at a given step.
+    """Stops training parameters from a step on.
 
-    names: parameters or blocks, separated by spaces. at_step: the first step without them. Raises UsageError for a name
-    that does not exist, and if nothing would be left to train.
+    names: separated by spaces, each the name of a parameter or its first parts (layer1, layer1.0). at_step: the first
+    step without them. Raises UsageError if no parameter has a name, or if nothing would be left to train.
     """
 
     def __init__(self, module: nn.Module, names: str, at_step: int) -> None:
         self._at_step = at_step
         parameters = dict(module.named_parameters())
+        first_parts = list(dict.fromkeys(name.partition(".")[0] for name in parameters))
         for asked in names.split():
             if not any(_is_named(name, asked) for name in parameters):
-                blocks = list(dict.fromkeys(name.partition(".")[0] for name in parameters))
                 raise UsageError(
-                    f"freeze: {asked!r} is neither a parameter nor a block of the network.{nearest(asked, blocks)} Its "
-                    f"blocks are {some(blocks, at_most=20)}; deeper ones are named as in {next(iter(parameters))}."
+                    f"freeze: no parameter is called {asked!r} or begins with '{asked.removesuffix('.')}.'; only whole "
+                    f"parts of a name match.{nearest(asked, first_parts)} The first parts are {', '.join(first_parts)}."
                 )
         self._waiting = [
             parameter
@@ -36,7 +36,7 @@ class Freezing:
         if step >= self._at_step:
             for parameter in self._waiting:
                 parameter.requires_grad_(False)
-                parameter.grad = None  # optimizers skip it then, with its momentum and decay
+                parameter.grad = None  # an optimizer skips a parameter without a gradient, its momentum and decay too
             self._waiting = []
 
 

@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import logging
+import re
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -114,18 +116,29 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     it pays. Raises UsageError if a value that was auto contradicts the others.
     """
     view, training, average = recipe.input, recipe.training, recipe.average
+    arch = _arch(recipe.model, start)
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
     image_size = _first(view.image_size, start and start.image_size, None)
     if image_size is None:
-        image_size = _size_for(_arch(recipe.model, start), _sensed_size(train), channels)
+        image_size = _size_for(arch, _sensed_size(train), channels)
     small = image_size <= SMALL_PIXELS
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     made = (start and start.options) or AS_MADE
     train_size = _first(view.train_size, image_size)
+    order = _first(view.channel_order, start and start.channel_order)
+    mean = _first(view.mean, start and start.mean, IMAGENET_MEAN)
+    std = _first(view.std, start and start.std, IMAGENET_STD)
+    if order is None and channels == 3 and _is_bgr(arch, start):
+        order, mean, std = "bgr", mean[::-1], std[::-1]
+        _log.info(
+            "Note: %s takes BGR images, as its name says: channel_order is bgr, and mean and std, given as RGB, are "
+            "reversed. Set --channel-order to override this.",
+            arch,
+        )
     average_every = _first(average.average_every, 5 if average.average == "lookahead" else 1)
     values = recipe.replace(
-        arch=_arch(recipe.model, start),
+        arch=arch,
         strides=made.strides if made.strides and recipe.model.strides == "own" else recipe.model.strides,
         blurpool=recipe.model.blurpool or made.blurpool,
         eps=_first(recipe.optimizer.eps, _EPS.get(recipe.optimizer.optimizer, 1e-8)),
@@ -139,9 +152,9 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
         pad=_first(view.pad, image_size // 8),
         eval_resize=_first(view.eval_resize, theirs and theirs.eval_resize, _eval_resize(image_size, small)),
         interpolation=_first(view.interpolation, start and start.interpolation, "bilinear"),
-        mean=per_channel(_first(view.mean, start and start.mean, IMAGENET_MEAN), channels),
-        std=per_channel(_first(view.std, start and start.std, IMAGENET_STD), channels),
-        channel_order=_first(view.channel_order, start and start.channel_order, "rgb"),
+        mean=per_channel(mean, channels),
+        std=per_channel(std, channels),
+        channel_order=order or "rgb",
         precision=_first(training.precision, "bf16" if has_bf16(device) else "fp32"),
         memory_format=_first(training.memory_format, "nchw"),
         compile=_first(training.compile, "off"),
@@ -151,6 +164,12 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     if start is not None:
         _require_same_strides(resolved, start)
     return resolved if training.memory_format != "auto" else _with_memory_format(resolved)
+
+
+def _is_bgr(arch: str, start: Start | None) -> bool:
+    """Whether the name of a network, or of a file with its weights, says BGR: edgeai:regnetx400mf_x1_bgr."""
+    names = (arch, "" if start is None else Path(start.source).name)
+    return any(re.search(r"(?<![a-z])bgr(?![a-z])", name.lower()) for name in names)
 
 
 _EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
