@@ -1,7 +1,7 @@
-"""What is seen of a training while it runs: how far it is, how fast, what it waits for, how long it takes.
+"""The progress line of a training: step, rate, time left, share of time spent waiting for data.
 
-All of it is known without the device, but loss and top-1: these come when the training logs, where it waits for the
-device anyway, and the line says which step they are from.
+Showing it never waits for the device. Loss and top-1 are updated only when the training logs, which waits for the
+device anyway, and the line names the step that they are from.
 """
 
 import contextlib
@@ -14,21 +14,21 @@ from tench.training.recipe import Recipe
 from tench.training.schedule import is_validated, num_epochs, total_steps
 
 _NOTE_SECONDS = 0.2
-"""Between two notes: more often nobody reads them."""
+"""Between two notes; nobody reads faster."""
 
 
 class Live:
-    """The lines of one training, from the first epoch to the last, which may have fewer steps than the others."""
+    """The progress lines of one training. Its last epoch may have fewer steps than the others."""
 
     def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
         self._epochs, self._steps_per_epoch = num_epochs(recipe), steps_per_epoch
         self._steps = total_steps(recipe, steps_per_epoch)
         self._validated = [is_validated(recipe, epoch) for epoch in range(self._epochs)]
-        self._validation_seconds = 0.0  # of the last one; 0 while there was none
+        self._validation_seconds = 0.0  # of the last validation; 0 before the first
 
     @contextlib.contextmanager
     def epoch(self, epoch: int, first: int, batch_size: int) -> Iterator["EpochLine"]:
-        """Show the steps of an epoch, counted from 0. first: so many of them were taken before."""
+        """Show the steps of an epoch, counted from 0. first: steps of the epoch that were taken before."""
         before = epoch * self._steps_per_epoch
         count = min(self._steps_per_epoch, self._steps - before)
         with progress(f"epoch {epoch + 1}/{self._epochs}", count * batch_size, "images", first * batch_size) as advance:
@@ -37,7 +37,7 @@ class Live:
 
     @contextlib.contextmanager
     def validation(self, num_images: int) -> Iterator[Callable[[Iterable[Batch]], Iterator[Batch]]]:
-        """Show the batches that go through the function that is given, and remember how long they take."""
+        """Show the progress of a validation, whose batches go through the function that this yields, and time it."""
         began = time.monotonic()
         with progress("validation", num_images, "images") as advance:
 
@@ -51,10 +51,10 @@ class Live:
 
 
 class EpochLine:
-    """The line of one epoch; it is told of every step."""
+    """The progress line of one epoch."""
 
     def __init__(self, advance: Advance, step: int, steps: int, validation_seconds: float) -> None:
-        """step: taken before, of the steps of the whole training. validation_seconds: of the validations to come."""
+        """step: steps of the training taken before. steps: of the whole training. validation_seconds: still to come."""
         self._advance = advance
         self._first = self._step = step
         self._steps = steps
@@ -64,7 +64,7 @@ class EpochLine:
         self._measured = ""
 
     def step(self, images: int, lr: float, waited_seconds: float) -> None:
-        """One more step, with so many images, for which it waited so long."""
+        """Count one step. images: in its batch. waited_seconds: for the batch to arrive."""
         self._step += 1
         self._waited += waited_seconds
         now = time.monotonic()
@@ -74,7 +74,7 @@ class EpochLine:
         self._advance(images, note)
 
     def measured(self, loss: float, top1: float) -> None:
-        """Means over the epoch's images up to the last step."""
+        """Show the mean loss and top-1 of the epoch's images up to the last step."""
         self._measured = f"  loss {loss:.3f}  top-1 {100 * top1:.1f} % (to step {self._step})"
 
     def _note(self, lr: float, seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The training state that a checkpoint holds, in one place."""
+"""The training state, all of which a checkpoint holds."""
 
 import dataclasses
 import time
@@ -23,10 +23,10 @@ from tench.weights.own import Best, fit_state
 class State:
     """The training state: all of it goes into last.ckpt, and resuming needs nothing else.
 
-    step, epochs: taken, and finished with their validation. totals: of the current epoch, on the device: (loss sum,
-    correct, images) float64. first_bad: the first step whose loss was not finite, -1 while there is none. best: the
-    metrics of the best epoch so far. seconds: since the run began, validation included, while a process worked on it.
-    forward: what a step calls: the module, or the module compiled. average: of the weights, or None.
+    step: steps taken. epochs: epochs finished, validation included. totals: (loss sum, correct, images) of the current
+    epoch, float64, on the device. first_bad: the first step whose loss was not finite, or -1. best: the metrics of the
+    best epoch so far. seconds: time that processes have spent on the run, validation included. forward: the module that
+    a step calls, compiled or not. average: the average of the weights, or None.
     """
 
     module: nn.Module
@@ -70,9 +70,9 @@ class State:
         }
 
     def load(self, saved: Any, arch: str, where: str) -> None:
-        """Take over what `to_dict` gave, each value checked against what this run has in its place.
+        """Restore the values that `to_dict` returned; each is checked against this run's own.
 
-        Raises TenchError for another architecture's, or no checkpoint at all.
+        Raises TenchError for the checkpoint of another architecture and for anything else.
         """
         remedy = "Restore the run's own checkpoint, or name a new --run."
         try:
@@ -95,9 +95,9 @@ class State:
             raise TenchError(f"{where}: is not a checkpoint of this run: {error}. {remedy}") from error
 
     def _load_optimizer(self, saved: dict[str, Any]) -> None:
-        """Take over what an optimizer remembers of each parameter; its options are the recipe's.
+        """Restore the optimizer's state of each parameter. Its options come from the recipe.
 
-        A fused optimizer writes into these tensors without looking at their size.
+        The shapes are checked because a fused optimizer writes into these tensors without looking at their size.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         remembered = saved.get("state")
@@ -113,9 +113,9 @@ class State:
         groups = self.optimizer.state_dict()["param_groups"]
         theirs = typed(saved.get("param_groups"), list[Group], "optimizer.param_groups")
         if len(theirs) != len(groups):
-            raise PlainError(f"optimizer.param_groups are {len(theirs)}, but should be {len(groups)}")
+            raise PlainError(f"optimizer.param_groups has {len(theirs)} groups, but should have {len(groups)}")
         for group, other in zip(groups, theirs, strict=True):
-            group["lr"] = other["lr"]  # of the last step; the next one sets its own
+            group["lr"] = other["lr"]  # of the last step; the next step sets its own
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _load_scaler(self, saved: dict[str, Any]) -> None:
@@ -144,13 +144,13 @@ class State:
 
 
 class Group(TypedDict):
-    """What is taken over of a group of the optimizer's parameters."""
+    """The values that are restored of a group of the optimizer's parameters."""
 
     lr: float
 
 
 class Checkpoint(TypedDict):
-    """What last.ckpt holds."""
+    """The content of last.ckpt."""
 
     arch: str
     model: dict[str, torch.Tensor]
@@ -167,7 +167,7 @@ class Checkpoint(TypedDict):
 def _fitting(
     saved: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], where: str
 ) -> dict[str, torch.Tensor]:
-    """The saved tensors, which must have the names, shapes and types of the expected ones, laid out as these are."""
+    """The saved tensors in the memory layout of the expected ones. Raises PlainError if name, shape or type differs."""
     if missing := [name for name in expected if name not in saved]:
         raise PlainError(f"{where}.{missing[0]} is missing")
     if extra := [name for name in saved if name not in expected]:
@@ -187,7 +187,7 @@ def _fitting_tensor(saved: torch.Tensor, expected: torch.Tensor, where: str) -> 
 
 
 def new_state(module: nn.Module, recipe: Resolved, device: torch.device, steps_per_epoch: int = 1) -> State:
-    """The state before the first step. module: moved to the device."""
+    """The state before the first step. Moves the module to the device."""
     module = module.to(device).to(memory_format=memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
     return State(
         module=module,
@@ -201,7 +201,7 @@ def new_state(module: nn.Module, recipe: Resolved, device: torch.device, steps_p
 
 
 def all_finite(module: nn.Module) -> bool:
-    """Whether each parameter and buffer is. Waits for the device."""
+    """Whether all parameters and buffers are finite. Waits for the device."""
     return bool(torch.stack([tensor.isfinite().all() for tensor in floats(module)]).all())
 
 
@@ -214,8 +214,8 @@ def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> Avera
         steps = total_steps(recipe, steps_per_epoch)
         if steps < every:
             raise UsageError(
-                f"The training has {steps} steps, but its average is updated every {every}: it would never learn. "
-                "Train longer, or lower --average-every."
+                f"The training has {steps} steps, but its average is only updated every {every} steps, so it would keep "
+                "the initial weights. Train longer, or lower --average-every."
             )
         return Lookahead(module, steps, decay, every)
     if asked.average_form == "torchvision":

@@ -54,7 +54,7 @@ class Best(TypedDict):
 
 
 class TrainedOn(TypedDict, total=False):
-    """What a run remembers of its data, in model.json and environment.json; `training.plan.Data.facts` tells more."""
+    """The facts about its data that a run stores in model.json and environment.json (`training.plan.Data.facts`)."""
 
     source: Required[str | list[str]]
     val: str | None
