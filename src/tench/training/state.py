@@ -214,8 +214,8 @@ def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> Avera
         steps = total_steps(recipe, steps_per_epoch)
         if steps < every:
             raise UsageError(
-                f"The training has {steps} steps, but its average is only updated every {every} steps, so it would keep "
-                "the initial weights. Train longer, or lower --average-every."
+                f"The training has {steps} steps, but its average is only updated every {every} steps, so it would "
+                "keep the initial weights. Train longer, or lower --average-every."
             )
         return Lookahead(module, steps, decay, every)
     if asked.average_form == "torchvision":
