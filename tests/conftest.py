@@ -1,6 +1,7 @@
 """Data that tests share: photographs cut into a small class folder, and the sets that lie beside the repository."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from tests.clock import Clock
 from tests.data.photos import photo_file
+from tests.own import CODE, OwnModule
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
@@ -26,6 +28,17 @@ def _one_thread() -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a cache folder of its own."""
     monkeypatch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def own_module(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnModule]:
+    """A module of a user's own code, importable in this test only."""
+    folder = tmp_path_factory.mktemp("own")
+    name = f"own_{folder.name}"
+    (folder / f"{name}.py").write_text(CODE)
+    monkeypatch.syspath_prepend(folder)
+    yield OwnModule(name, folder / f"{name}.py")
+    sys.modules.pop(name, None)
 
 
 @pytest.fixture

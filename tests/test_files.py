@@ -4,9 +4,18 @@ import stat
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from tench.errors import PassingError, TenchError, UsageError
-from tench.files import complete_file, is_there, require_place, require_png, write_text
+from tench.files import (
+    complete_file,
+    is_there,
+    require_place,
+    require_png,
+    shell_command,
+    user_path,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -147,3 +156,48 @@ def test_an_unwritable_file_is_refused_before_the_work(tmp_path: Path) -> None:
         require_place(tmp_path, "the table")
     with pytest.raises(UsageError, match=r"chart\.svg: the chart is a PNG. Name a file that ends in \.png"):
         require_png(tmp_path / "chart.svg", "the chart")
+
+
+def test_a_full_disk_is_recognised_in_the_errors_of_libraries(tmp_path: Path) -> None:
+    """safetensors writes the number into its text; torch raises another error while it handles the first."""
+    path = tmp_path / "file"
+    errors = {
+        OSError(errno.ENOSPC, "No space left on device"): "the disk is full",
+        OSError(errno.EDQUOT, "Disk quota exceeded"): "the disk quota is used up",
+        SafetensorError("I/O error: File too large (os error 27)"): "the file would be too large",
+        caused(RuntimeError("unexpected pos 704 vs 598"), OSError(errno.ENOSPC, "")): "the disk is full",
+    }
+    for error, reason in errors.items():
+        with pytest.raises(TenchError) as refused, complete_file(path):
+            raise error
+        assert str(refused.value) == (
+            f"{path}: cannot be written: {reason}. Free some space, or use a larger disk, then run the command again."
+        )
+    for other in (OSError(errno.EACCES, "Permission denied"), RuntimeError("something else")):
+        with pytest.raises(type(other)), complete_file(path):
+            raise other
+    assert names(tmp_path) == []
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert user_path("~/runs/x") == tmp_path / "runs/x"
+    assert user_path("runs/~") == Path("runs/~")
+
+
+def test_a_tilde_without_a_home_folder_is_refused() -> None:
+    with pytest.raises(UsageError) as refused:
+        user_path("~nobody-of-that-name/x")
+    assert str(refused.value) == (
+        "~nobody-of-that-name/x: the home folder is unknown (Could not determine home directory.). Write the path "
+        "without ~."
+    )
+
+
+def test_a_command_is_quoted_for_the_shell() -> None:
+    assert shell_command("tench", "train", "--run", Path("/data/my run")) == "tench train --run '/data/my run'"

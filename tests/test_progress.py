@@ -1,5 +1,6 @@
 import io
 import sys
+import types
 
 import pytest
 from tests.clock import Clock
@@ -128,3 +129,39 @@ def test_a_long_note_is_seen_whole_on_a_narrow_terminal(clock: Clock, monkeypatc
         clock.seconds += 5
         advance(50, note)
     assert all(word in terminal.getvalue() for word in note.split())
+
+
+class Shown:
+    """What a notebook's display() is given, and what it is updated to."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def display(self, data: dict[str, str], *, raw: bool, display_id: bool) -> "Shown":
+        assert raw
+        assert display_id
+        self.texts.append(data["text/plain"])
+        return self
+
+    def update(self, data: dict[str, str], *, raw: bool) -> None:
+        assert raw
+        self.texts.append(data["text/plain"])
+
+
+def test_in_a_notebook_one_line_is_updated_in_place_and_emptied_at_the_end(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = Shown()
+    monkeypatch.setattr("IPython.display.display", shown.display)
+    monkeypatch.setattr("IPython.get_ipython", lambda: types.SimpleNamespace(kernel=None))
+    with progress("epoch 1/2", 100, "images") as advance:
+        for _ in range(4):
+            clock.seconds += 1
+            advance(25, "loss \x1b 0.5")
+    assert shown.texts == [
+        "epoch 1/2: 50/100, 25 images/s, 2 s left ████████████░░░░░░░░░░░░ loss \\x1b 0.5",
+        "epoch 1/2: 75/100, 25 images/s, 1 s left ██████████████████░░░░░░ loss \\x1b 0.5",
+        "epoch 1/2: 100/100, 25 images/s, 0 s left ████████████████████████ loss \\x1b 0.5",
+        "",
+    ]
+    assert capsys.readouterr() == ("", "")

@@ -49,14 +49,14 @@ _FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE,
 
 
 class Environment(TypedDict):
-    """The part of environment.json that is read; it holds more, for people."""
+    """The part of environment.json that tench reads. The rest is for people."""
 
     data: TrainedOn
     auto: NotRequired[list[str]]
 
 
 class Record(TypedDict):
-    """The part of a line of metrics.jsonl that is read; it holds more numbers."""
+    """The part of a line of metrics.jsonl that tench reads."""
 
     kind: Literal["step", "epoch"]
     step: int
@@ -116,11 +116,11 @@ class Run:
 
     @property
     def has_steps(self) -> bool:
-        """Whether a run has begun here and has a checkpoint or a log."""
+        """Whether a run has begun here and has saved a checkpoint or logged a step."""
         return self.exists and ((self.folder / CHECKPOINT).exists() or bool(self.metrics()))
 
     def lock(self) -> Any:
-        """Hold this run for this process, in a `with`. Raises TenchError if another process has it."""
+        """Lock this run in a `with` block. Raises TenchError if another process has locked it."""
         import filelock
 
         lock = filelock.FileLock(self.folder / _LOCK, timeout=0)
@@ -141,7 +141,7 @@ class Run:
             self.folder.rmdir()
 
     def begin(self, recipe_yaml: str, environment: dict[str, Any], classes: dict[str, Any]) -> None:
-        """Write the files known before the first step; the recipe last, because it marks a run as begun."""
+        """Write the files that are known before the first step, last the recipe, which marks the run as begun."""
         self.write_json(ENVIRONMENT, environment)
         self.write_json(CLASSES, classes)
         write_text(self.folder / RECIPE, recipe_yaml)
@@ -163,11 +163,11 @@ class Run:
         return data
 
     def with_listener(self, listener: Callable[[dict[str, Any]], None]) -> "Run":
-        """The same run, with a function that is called with every line that is logged."""
+        """The same run, whose log lines are also passed to `listener`."""
         return dataclasses.replace(self, listener=listener)
 
     def log(self, **values: Any) -> None:
-        """Append one line to metrics.jsonl, and tell the listener."""
+        """Append one line to metrics.jsonl and pass it to the listener."""
         record = {name: _rounded(value) for name, value in values.items()}
         path = self.folder / METRICS
         with full_disk_names(path), path.open("a", encoding="utf-8") as file:
@@ -197,7 +197,7 @@ class Run:
         return [record for record in records if kind in (None, record["kind"])]
 
     def forget_after(self, step: int, epochs: int) -> None:
-        """Drop the log lines of steps and validations that the checkpoint does not have: they will be made again."""
+        """Drop the log lines of steps and epochs after the checkpoint: they will be logged again."""
         kept = [
             record
             for record in self.metrics()
@@ -224,7 +224,7 @@ class Run:
             raise TenchError(f"{path}: cannot be written ({str(error).splitlines()[0]}).") from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The state of last.ckpt, on the CPU; None before the first one was saved. Raises TenchError if it is lost."""
+        """The state in last.ckpt, on the CPU, or None if none was saved yet. Raises TenchError if it is missing."""
         path = self.folder / CHECKPOINT
         if not path.exists():
             if (num_epochs := len(self.metrics("epoch"))) > 1:  # one can be logged and killed before it is saved
@@ -278,12 +278,12 @@ def environment() -> dict[str, Any]:
 
 
 def _is_run(names: list[str]) -> bool:
-    """Whether these are a run's files, or what a run killed before its first step has written."""
+    """Whether these are the files of a run, or of one that was killed before its first step."""
     return RECIPE in names or set(names) <= {ENVIRONMENT, CLASSES, BAD_IMAGES}
 
 
 def _commit() -> str | None:
-    """The commit of the code when it runs from a clone, with "+" when there are changes."""
+    """The commit of the code if it runs from a clone, followed by "+" if it has changes."""
     here = Path(__file__).parent
     try:
         described = subprocess.run(

@@ -12,6 +12,7 @@ from PIL import Image
 from tench.data.cache import cache_folder
 from tench.data.source import open_source
 from tench.data.table import Dataset, load
+from tench.errors import TenchError
 from tench.files import complete_file, remove_parts
 
 
@@ -128,3 +129,20 @@ def test_the_temporary_files_of_complete_file_are_the_ones_removed(tmp_path: Pat
         remove_parts(tmp_path, ["a.png"])
         assert not part.exists()
         part.write_text("x")
+
+
+def test_without_a_home_folder_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("TENCH_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(TenchError) as refused:
+        cache_folder()
+    assert str(refused.value) == (
+        "There is no folder for the cache: HOME is not set, and this user has no home folder. Set TENCH_CACHE to a "
+        "writable folder."
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_folder() == Path("/somewhere/tench")

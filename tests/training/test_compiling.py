@@ -1,8 +1,10 @@
 """Whether compiling is tried, what is decided, and that nothing is changed by it; the clock is a replaced one."""
 
+import contextlib
 import copy
 import functools
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,9 +121,40 @@ def test_it_pays_where_more_is_saved_than_compiling_takes(
         assert compiling.compile_pays(small_network(), torch.zeros(16, 3, 8, 8), clock.work, passes) is pays
     first = compile_seconds + 16 * fast  # compiling is not over before the first pass
     assert caplog.messages == [
+        f"Trying torch.compile, for at most {passes * 2 / 20 / 60:.0f} min: the training takes about "
+        f"{passes * 2 / 3600:.1f} h without it ...",
         f"Compile: {'on' if pays else 'off'}; forward and backward take 2000 ms, compiled {16000 * fast:.0f} ms, and "
-        f"compiling took {first:.0f} s."
+        f"compiling took {first:.0f} s.",
     ]
+
+
+def test_a_trial_that_takes_longer_than_its_share_of_the_training_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def endless(module: nn.Module, **options: Any) -> nn.Module:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            with contextlib.suppress(Exception):  # as torch.compile does with its own errors
+                time.sleep(0.01)
+        return pytest.fail("was not interrupted")
+
+    def work(network: nn.Module, images: torch.Tensor) -> None:
+        time.sleep(0.02)
+
+    monkeypatch.setattr(torch, "compile", endless)
+    monkeypatch.setattr(compiling, "_TRY_FROM_SECONDS", 1.0)
+    with caplog.at_level(logging.INFO, "tench"):
+        assert not compiling.compile_pays(small_network(), torch.zeros(8, 3, 8, 8), work, passes=200)
+    assert caplog.messages[0].startswith("Trying torch.compile, for at most 0 min: the training takes about 0.0 h")
+    assert caplog.messages[1:] == ["Compile: off; compiling was not done after 0 min."]
+
+
+def test_a_limit_that_is_not_reached_interrupts_nothing_later() -> None:
+    with compiling._at_most(0.05):
+        pass
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        pass
 
 
 @pytest.mark.parametrize(
@@ -134,7 +167,7 @@ def test_what_cannot_be_compiled_does_not_pay_and_the_reason_is_said(
     clock = set_clock(Clock(0.01, 1, error))
     with caplog.at_level(logging.INFO, "tench"):
         assert not compiling.compile_pays(small_network(), torch.zeros(16, 3, 8, 8), clock.work, 4000)
-    assert caplog.messages == [f"Compile: off; it failed ({reason})."]
+    assert caplog.messages[1:] == [f"Compile: off; it failed ({reason})."]
 
 
 def test_the_network_and_torchs_generator_are_left_as_they_were(set_clock: Callable[[Clock], Clock]) -> None:

@@ -273,7 +273,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (["average", "conv.weight"], torch.zeros(1), f"average.conv.weight {OF_SHAPE((1,), 'float32')}"),
     (["optimizer"], {}, "optimizer.state is None, but should be keys and values"),
     (["optimizer", "param_groups"], ..., "optimizer.param_groups is None, but should be a list of values"),
-    (["optimizer", "param_groups"], [], "optimizer.param_groups are 0, but should be "),
+    (["optimizer", "param_groups"], [], "optimizer.param_groups has 0 groups, but should have "),
     (["optimizer", "param_groups"], [{"lr": "x"}], "optimizer.param_groups[0].lr is 'x', but should be a number"),
     (["optimizer", "state"], [], "optimizer.state is [], but should be keys and values"),
     (["optimizer", "state", 99], {}, "optimizer.state[99] belongs to no parameter: there are 7"),

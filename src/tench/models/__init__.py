@@ -1,4 +1,4 @@
-"""An architecture by its name: ours, torchvision's and timm's. Torch is imported when a name is first used."""
+"""Create an architecture by name: ours, torchvision's and timm's. Torch is imported when a name is first used."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""A network by its name, fitted to the images it will see, or a refusal before any memory is taken."""
+"""Create a network by name, fitted to the size of its images. A bad size is refused before memory is allocated."""
 
 from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ def create(
 def stem_note(
     arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: ModelOptions = AS_MADE
 ) -> str | None:
-    """What `create` changes in the stem for this image size, as a sentence, or None. Raises what `create` raises."""
+    """A sentence on how `create` changes the stem for this image size, or None. Raises as `create` does."""
     if image_size > LARGEST_FITTED:
         return None
     return _rehearse(arch, num_classes, image_size, channels, options)
@@ -45,7 +45,7 @@ def _build(arch: str, num_classes: int, image_size: int, channels: int, options:
 
 
 def _rehearse(arch: str, num_classes: int, image_size: int, channels: int, options: ModelOptions) -> str | None:
-    """Pass two images through the network without memory; return the note on its stem, or raise UsageError."""
+    """Pass two images through the network on the meta device. Returns the note on its stem, or raises UsageError."""
     source = source_of(arch)
     for what, value in (("classes", num_classes), ("pixels a side", image_size), ("channels", channels)):
         if value < 1:
@@ -87,7 +87,7 @@ def _check_logits(logits: object, num_classes: int) -> None:
 
 
 def _refusal(arch: str, image_size: int, channels: int, error: Exception, usual: UsualInput) -> tuple[str, str]:
-    """Two lines."""
+    """The two lines of the error."""
     reason = str(error).strip() or type(error).__name__
     return (
         f"{arch} cannot take images of {_images(image_size, channels)}: {reason.splitlines()[0]}",

@@ -1,7 +1,7 @@
-"""The progress line of a training: how far it is, how fast, how long it waits for data, how much time is left.
+"""The progress line of a training: step, rate, time left, share of time spent waiting for data.
 
-None of this needs the device, except loss and top-1. They are updated when the training logs, which waits for the
-device anyway, and the line says which step they are from.
+Showing it never waits for the device. Loss and top-1 are updated only when the training logs, which waits for the
+device anyway, and the line names the step that they are from.
 """
 
 import contextlib
@@ -14,11 +14,11 @@ from tench.training.recipe import Recipe
 from tench.training.schedule import is_validated, num_epochs, total_steps
 
 _NOTE_SECONDS = 0.2
-"""Time between two updates of the note; nobody reads faster."""
+"""Between two notes; nobody reads faster."""
 
 
 class Live:
-    """The progress lines of one training; its last epoch may have fewer steps than the others."""
+    """The progress lines of one training. Its last epoch may have fewer steps than the others."""
 
     def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
         self._epochs, self._steps_per_epoch = num_epochs(recipe), steps_per_epoch
@@ -28,7 +28,7 @@ class Live:
 
     @contextlib.contextmanager
     def epoch(self, epoch: int, first: int, batch_size: int) -> Iterator["EpochLine"]:
-        """Show the steps of an epoch, counted from 0. first: the number of its steps taken before."""
+        """Show the steps of an epoch, counted from 0. first: steps of the epoch that were taken before."""
         before = epoch * self._steps_per_epoch
         count = min(self._steps_per_epoch, self._steps - before)
         with progress(f"epoch {epoch + 1}/{self._epochs}", count * batch_size, "images", first * batch_size) as advance:
@@ -37,7 +37,7 @@ class Live:
 
     @contextlib.contextmanager
     def validation(self, num_images: int) -> Iterator[Callable[[Iterable[Batch]], Iterator[Batch]]]:
-        """Yield a function that shows the progress of the batches passed through it; remember how long they take."""
+        """Show the progress of a validation, whose batches go through the function that this yields, and time it."""
         began = time.monotonic()
         with progress("validation", num_images, "images") as advance:
 
@@ -51,10 +51,10 @@ class Live:
 
 
 class EpochLine:
-    """The line of one epoch, updated after every step."""
+    """The progress line of one epoch."""
 
     def __init__(self, advance: Advance, step: int, steps: int, validation_seconds: float) -> None:
-        """step: steps of the whole training taken before. validation_seconds: estimate for the validations to come."""
+        """step: steps of the training taken before. steps: of the whole training. validation_seconds: still to come."""
         self._advance = advance
         self._first = self._step = step
         self._steps = steps
@@ -64,7 +64,7 @@ class EpochLine:
         self._measured = ""
 
     def step(self, images: int, lr: float, waited_seconds: float) -> None:
-        """Count a step of `images` images that waited `waited_seconds` for them."""
+        """Count one step. images: in its batch. waited_seconds: for the batch to arrive."""
         self._step += 1
         self._waited += waited_seconds
         now = time.monotonic()
@@ -74,7 +74,7 @@ class EpochLine:
         self._advance(images, note)
 
     def measured(self, loss: float, top1: float) -> None:
-        """Show these means over the epoch's images up to the last step."""
+        """Show the mean loss and top-1 of the epoch's images up to the last step."""
         self._measured = f"  loss {loss:.3f}  top-1 {100 * top1:.1f} % (to step {self._step})"
 
     def _note(self, lr: float, seconds: float) -> str:

@@ -154,7 +154,8 @@ class Loop:
                 "val_top5": metrics.top5,
                 "val_images": metrics.images,
             }
-        run.log(kind="epoch", step=state.step, epoch=epoch + 1, **record, seconds=state.seconds)
+        record["seconds"] = state.seconds
+        run.log(kind="epoch", step=state.step, epoch=epoch + 1, **record)
         run.write_table()
         state.totals.zero_()
         state.epochs = epoch + 1
@@ -175,7 +176,7 @@ class Loop:
             100 * top1,
             val,
             record["lr"],
-            state.seconds,
+            record["seconds"],
         )
         best = {} if metrics is None else {"epoch": epoch + 1, **metrics.to_json()}
         end = EpochEnd(
@@ -183,7 +184,7 @@ class Loop:
             epoch=epoch + 1,
             epochs=epochs,
             step=state.step,
-            metrics=record | {"seconds": state.seconds},
+            metrics=record,
             _module=state.evaluated,
             _card=dataclasses.replace(card, metrics=best),
         )

@@ -1,4 +1,4 @@
-"""The training state that a checkpoint holds, in one place."""
+"""The training state, all of which a checkpoint holds."""
 
 import dataclasses
 import time
@@ -72,7 +72,7 @@ class State:
     def load(self, saved: Any, arch: str, where: str) -> None:
         """Load what `to_dict` returned, each value checked against its counterpart in this run.
 
-        Raises TenchError for another architecture's, or no checkpoint at all.
+        Raises TenchError for the checkpoint of another architecture and for anything else.
         """
         remedy = "Restore the run's own checkpoint, or name a new --run."
         try:
@@ -97,7 +97,7 @@ class State:
     def _load_optimizer(self, saved: dict[str, Any]) -> None:
         """Load the optimizer's state of each parameter; its options come from the recipe.
 
-        A fused optimizer writes into these tensors without looking at their size.
+        The shapes are checked because a fused optimizer writes into these tensors without looking at their size.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         remembered = saved.get("state")
@@ -113,9 +113,9 @@ class State:
         groups = self.optimizer.state_dict()["param_groups"]
         theirs = typed(saved.get("param_groups"), list[SavedGroup], "optimizer.param_groups")
         if len(theirs) != len(groups):
-            raise PlainError(f"optimizer.param_groups are {len(theirs)}, but should be {len(groups)}")
+            raise PlainError(f"optimizer.param_groups has {len(theirs)} groups, but should have {len(groups)}")
         for group, other in zip(groups, theirs, strict=True):
-            group["lr"] = other["lr"]  # of the last step; the next one sets its own
+            group["lr"] = other["lr"]  # of the last step; the next step sets its own
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _load_scaler(self, saved: dict[str, Any]) -> None:
@@ -187,7 +187,7 @@ def _fitting_tensor(saved: torch.Tensor, expected: torch.Tensor, where: str) -> 
 
 
 def new_state(module: nn.Module, recipe: Resolved, device: torch.device, steps_per_epoch: int = 1) -> State:
-    """The state before the first step. module: moved to the device."""
+    """The state before the first step. Moves the module to the device."""
     module = module.to(device).to(memory_format=memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
     return State(
         module=module,

@@ -1,0 +1,160 @@
+"""Networks of the user's own: what they are called with, and what is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tests.own import OwnModule
+from torch import nn
+
+from tench.errors import TenchError, UsageError
+from tench.models import create
+from tench.models.own_network import create_own, is_own
+from tench.models.source import ModelOptions
+from tench.own_code import import_code
+
+SIZE: dict[str, Any] = {"num_classes": 5, "image_size": 8, "channels": 1}
+
+
+def needs_more(num_classes: int, width: int) -> nn.Module:
+    return nn.Linear(width, num_classes)
+
+
+def takes_nothing() -> nn.Module:
+    return nn.Linear(1, 1)
+
+
+def gives_a_number(num_classes: int) -> Any:
+    return num_classes
+
+
+def too_many(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes + 1))
+
+
+def whole_numbers(num_classes: int) -> nn.Module:
+    class Whole(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(images), num_classes, dtype=torch.int64)
+
+    return Whole()
+
+
+def two_answers_in_training(num_classes: int) -> nn.Module:
+    class Auxiliary(nn.Module):
+        def forward(self, images: torch.Tensor) -> Any:
+            logits = torch.zeros(len(images), num_classes)
+            return (logits, logits) if self.training else logits
+
+    return Auxiliary()
+
+
+def only_for_colour(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(num_classes))
+
+
+def test_a_function_is_called_with_the_sizes_that_its_signature_names() -> None:
+    called: list[dict[str, int]] = []
+
+    def all_of_them(num_classes: int, image_size: int, channels: int) -> nn.Module:
+        called.append({"num_classes": num_classes, "image_size": image_size, "channels": channels})
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+    def anything(**sizes: int) -> nn.Module:
+        called.append(sizes)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, sizes["num_classes"]))
+
+    for function in (all_of_them, anything):
+        assert create_own(function, **SIZE)(torch.zeros(3, 1, 8, 8)).shape == (3, 5)
+    assert called == [SIZE, {"num_classes": 5}]
+
+
+def test_a_class_is_a_function_too(own_module: OwnModule) -> None:
+    network = create_own(import_code(f"{own_module.name}:Net"), **SIZE)
+    assert type(network).__name__ == "Net"
+
+
+def test_a_module_is_used_as_it_is_and_its_mode_and_statistics_are_kept() -> None:
+    module = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 5)).train()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    generator = torch.get_rng_state()
+    assert create_own(module, **SIZE) is module
+    assert module.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), generator)
+
+
+NAME = "tests.models.test_own_network"
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (takes_nothing, "has no parameter num_classes, with which it is called."),
+        (
+            needs_more,
+            "needs width, but is called only with num_classes, image_size and channels. Give the others a default.",
+        ),
+        (gives_a_number, "returned int, expected a torch.nn.Module."),
+        (
+            too_many,
+            "returned shape (2, 6) in evaluation mode for images of shape (2, 1, 8, 8), expected logits of shape (2, "
+            "5): one number for each class.",
+        ),
+        (
+            two_answers_in_training,
+            "returned tuple in training mode for images of shape (2, 1, 8, 8), expected logits of shape (2, 5): one "
+            "number for each class.",
+        ),
+        (whole_numbers, "returned logits of type torch.int64, expected floating point."),
+    ],
+)
+def test_what_does_not_fit_is_refused(function: Callable[..., nn.Module], message: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        create_own(function, **SIZE)
+    assert str(refused.value) == f"{function.__module__}:{function.__qualname__}: {message}"
+
+
+def test_a_network_that_fails_on_the_images_is_named() -> None:
+    with pytest.raises(TenchError) as failed:
+        create_own(only_for_colour, **SIZE)
+    assert str(failed.value).startswith(
+        f"{only_for_colour.__module__}:only_for_colour: failed when called in evaluation mode with images of shape (2, "
+        "1, 8, 8): RuntimeError: Given groups=1, weight of size [4, 3, 3, 3]"
+    )
+
+
+@pytest.mark.parametrize("options", [ModelOptions(dropout=0.1), ModelOptions(strides=(1, 1, 1, 2, 2))])
+def test_options_of_known_networks_are_refused(options: ModelOptions) -> None:
+    with pytest.raises(UsageError, match=r"too_many has no (dropout|strides) to set to .+: leave it out\.$"):
+        create_own(too_many, options=options, **SIZE)
+
+
+def test_a_blur_is_added_to_a_network_from_a_function_and_not_to_a_module() -> None:
+    def strided(num_classes: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, stride=2), nn.Conv2d(16, 16, 3, stride=2), nn.Flatten(), nn.Linear(16, 5)
+        )
+
+    with_blur = create_own(strided, options=ModelOptions(blurpool=True), **SIZE)
+    assert with_blur.get_buffer("1.blur").shape == (16, 1, 3, 3)
+    with pytest.raises(UsageError, match="object:Sequential is used as it is: leave blurpool out"):
+        create_own(strided(5), options=ModelOptions(blurpool=True), **SIZE)
+
+
+@pytest.mark.parametrize(
+    ("arch", "expected"),
+    [("nets:small", True), ("object:Net", True), ("timm:resnet50", False), ("timm.models:resnet50", True)],
+)
+def test_a_known_systems_prefix_is_not_a_module(arch: str, expected: bool) -> None:
+    assert is_own(arch) == expected
+
+
+def test_create_does_not_import_code() -> None:
+    with pytest.raises(UsageError) as refused:
+        create("os:system", num_classes=2, image_size=32)
+    assert str(refused.value) == (
+        "'os:system' names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. Known "
+        "systems: apm5, edgeai, mxnet, nnabla, tench, timm, torchvision."
+    )
