@@ -643,16 +643,16 @@ def _other_files(
 
 def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) -> None:
     """Raise TenchError if unread files such as train.txt and test.txt seem to define the splits."""
-    telling = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
-    telling = {name: splits for name, splits in telling.items() if splits}
-    if len(frozenset().union(*telling.values())) > 1:
+    naming = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
+    naming = {name: splits for name, splits in naming.items() if splits}
+    if len(frozenset().union(*naming.values())) > 1:
         without_images = {folder.path for folder in root.walk() if not folder.num_images}
-        folders = {name: name.rpartition("/")[0] for name in telling}
+        folders = {name: name.rpartition("/")[0] for name in naming}
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
         exclude = " ".join(evidence.exclusion(tree, name) for name in outer)
         raise TenchError(
-            f"{tree.root}: the folders contain classes and no splits. {some(list(telling), 3)} may define the splits, "
-            f"but {'was' if len(telling) == 1 else 'were'} not read. To read all images as train: {exclude}"
+            f"{tree.root}: the folders contain classes and no splits. {some(list(naming), 3)} may define the splits, "
+            f"but {'was' if len(naming) == 1 else 'were'} not read. To read all images as train: {exclude}"
         )
 
 

@@ -217,7 +217,7 @@ def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[
 
 def _spool(tree: Tree, files: list[Records]) -> str:
     """Copy the images of all records in several parts into one file, if there are any, and change their offsets."""
-    spooled = tree.spool / "joined.records"
+    spooled = tree.record_copy(tree.spool / "joined.records", "")
     in_parts = [(records, row) for records in files for row in records.parts]
     if in_parts:
         num_bytes = sum(records.length[row] for records, row in in_parts)
