@@ -271,7 +271,7 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"no source of that name\. Did you mean 'digits'\? Give"):
+    with pytest.raises(UsageError, match=r"no source of that name\. Did you mean 'digits'\? Pass"):
         open_source("digit")
 
 

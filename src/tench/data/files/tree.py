@@ -25,7 +25,7 @@ import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -68,6 +68,8 @@ _SPOOLED_CHARACTERS = 60
 """Part of an archive's name used in the name of its unpacked file: a file name has at most 255 bytes."""
 
 _log = logging.getLogger("tench")
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -454,6 +456,19 @@ def _is_odd(name: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def names_unreadable_files(read: Callable[[Tree], Result]) -> Callable[[Tree], Result]:
+    """Have a layout's `read` raise TenchError with the file's name for a file that cannot be read."""
+
+    @functools.wraps(read)
+    def wrapped(tree: Tree) -> Result:
+        try:
+            return read(tree)
+        except OSError as error:
+            raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
+
+    return wrapped
 
 
 def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:

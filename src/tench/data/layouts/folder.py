@@ -24,7 +24,7 @@ from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
 from tench.data.options import pattern_of
-from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in
+from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in, words_of
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, counted, some
 
@@ -317,7 +317,7 @@ def _hidden_classes(tree: Tree, class_paths: Iterable[str]) -> list[str]:
     return [
         path
         for path in sorted(tree.hidden)
-        if path.rpartition("/")[0] in parents and _PROGRAMS.isdisjoint(evidence.words_of(path.rpartition("/")[2]))
+        if path.rpartition("/")[0] in parents and _PROGRAMS.isdisjoint(words_of(path.rpartition("/")[2]))
     ]
 
 
