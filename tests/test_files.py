@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 from tench.files import complete_file, require_place, require_png, write_text
 
 
@@ -54,8 +54,12 @@ def test_a_file_that_cannot_be_flushed_does_not_appear(tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(TenchError) as refused:
         write_text(tmp_path / "file", "text")
+    assert str(refused.value) == (
+        f"{tmp_path / 'file'}: cannot be written: the disk is full. Free some space, or use a larger disk, then run "
+        "the command again."
+    )
     assert names(tmp_path) == []
 
 

@@ -81,6 +81,11 @@ def test_invalid_or_too_deeply_nested_json_is_a_value_error(text: str | bytes) -
         parse_json(text)
 
 
+def test_a_repeated_key_in_json_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="the key 'a' is repeated"):
+        parse_json('[{"b": {"a": 1, "c": 2, "a": 1}}]')
+
+
 def test_a_pipe_and_a_folder_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from tench.data.download.fetch import fetch, require_room
 from tench.errors import TenchError, UsageError, nearest
+from tench.files import user_path
 
 IMAGENET = "imagenet"
 _COMPETITION = "imagenet-object-localization-challenge"
@@ -254,7 +255,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
     for base in mirrors:
         if not _is_web_address(base):
             raise UsageError(f"The mirror {base!r} is not a web address. It must begin with http:// or https://.")
-    dest = Path(dest).expanduser()
+    dest = user_path(dest)
     if dest.exists() and not dest.is_dir():
         raise UsageError(f"{dest}: is a file, but DEST must be a folder.")
     dest.mkdir(parents=True, exist_ok=True)

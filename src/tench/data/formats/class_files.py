@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.table import Classes
 from tench.errors import TenchError
+from tench.plain import distinct
 
 FILES = (
     "label_wordnetid.csv",
@@ -188,7 +189,7 @@ def _csv_entries(text: str, where: str) -> list[tuple[str, str]]:
 
 def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=distinct)
         entries = [found[str(number)] for number in range(len(found))]
         if all(isinstance(entry, str) for entry in entries):
             return [(entry, "") for entry in entries]

@@ -22,7 +22,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.tfrecord import fields
 from tench.data.images.image import format_of_start
 from tench.errors import TenchError
-from tench.files import complete_file, require_space
+from tench.files import complete_file, full_disk_names, require_space
 
 _MAGIC_AT, _MAGIC = 16, b"\xde\xc0\xef\xbe"
 """At this position in the first page, after its header."""
@@ -109,7 +109,7 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
     if not keys:
         raise RefusalError("contains no records.")
     table = pa.table({"key": keys, "offset": offsets, "length": lengths, "label": labels})
-    with pa.OSFile(index, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with full_disk_names(index), pa.OSFile(index, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
     return {"datum": kinds == {False}, "shape": shapes.pop()}
 

@@ -28,6 +28,7 @@ from tench.data import splits
 from tench.data.files.names import is_image_name
 from tench.data.labels import annotations
 from tench.errors import TenchError
+from tench.plain import distinct
 
 PATH_COLUMNS = tuple(
     "path filepath filepaths file_path image_path img_path image_filepath relative_im_path file_name filename fname "
@@ -361,7 +362,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 def _json_text_sheet(text: str, where: str, is_image: IsImage) -> Sheet | None:
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=distinct)
     except RecursionError:
         raise TenchError(f"{where}: is damaged JSON (it nests too deeply). Copy or create it again.") from None
     except ValueError as error:
