@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -18,8 +19,11 @@ from tests.data.photos import encoded, part
 
 from tench.data import table
 from tench.data.cache import cache_folder
+from tench.data.check.check import check
 from tench.data.files import tree as tree_module
 from tench.data.files.tree import Tree, open_tree
+from tench.data.images.image import ImageError
+from tench.data.images.picture import decode_row
 from tench.data.layouts import folder, mnist
 from tench.data.options import SourceOptions
 from tench.data.source import matched, name_of, open_source
@@ -269,7 +273,7 @@ def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"no source of that name\. Did you mean 'digits'\? Give"):
+    with pytest.raises(UsageError, match=r"no source of that name\. Did you mean 'digits'\? Pass"):
         open_source("digit")
 
 
@@ -601,3 +605,36 @@ def test_no_source_at_all_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         open_source([])
     assert str(error.value) == "No source is given. Give the path of a dataset, or digits."
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("gztar", ".tar.gz"), ("zip", ".zip")])
+def test_a_bad_image_of_an_unpacked_archive_is_named_by_the_archive_and_its_key(
+    photos: Path, tmp_path: Path, kind: str, suffix: str
+) -> None:
+    image = photos / "train/roof/3.jpg"
+    image.write_bytes(image.read_bytes()[:999])
+    archive = Path(shutil.make_archive(str(tmp_path / "set"), kind, photos))
+    assert archive.name == f"set{suffix}"
+    shutil.copytree(photos, tmp_path / "more")
+    for path in [path for path in (tmp_path / "more").rglob("*.*") if path.is_file()]:
+        path.rename(path.with_stem(f"{path.stem}b"))
+    for source in (archive, archive, [archive, tmp_path / "more"]):  # the second time from the cache
+        dataset = open_source(source)
+        train = dataset.splits["train"]
+        row = train.keys().index("roof/3.jpg")
+        for rows in (train, train.subset(np.arange(row, row + 1))):
+            with pytest.raises(ImageError) as error:
+                decode_row(rows, rows.keys().index("roof/3.jpg"), 3)
+            assert str(error.value).startswith(f"{archive} (roof/3.jpg): truncated JPEG")
+        bad = [(one.key, one.file) for one in check(dataset, threads=1).bad]
+        assert ("roof/3.jpg", str(archive)) in bad
+
+
+def test_a_missing_copy_in_the_cache_is_named_by_its_own_path(photos: Path, tmp_path: Path) -> None:
+    train = open_source(shutil.make_archive(str(tmp_path / "set"), "gztar", photos)).splits["train"]
+    Path(train.shard(0)).unlink()
+    with pytest.raises(TenchError) as error:
+        train.read(0)
+    assert str(error.value) == (
+        f"{train.shard(0)} ({train.key(0)}): cannot be read (No such file or directory). Row 0 needs it."
+    )

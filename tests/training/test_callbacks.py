@@ -58,8 +58,8 @@ def test_the_classifier_is_a_copy_of_what_was_validated(tmp_path: Path) -> None:
         assert not end.classifier.module.training
         now = end.classifier.module.state_dict()
         assert all(torch.equal(now[name], weights[name]) for name in weights)  # later epochs have not changed it
-        _, metrics = tench.evaluate(end.classifier, dataset)
-        assert metrics.top1 == pytest.approx(end.metrics["val_top1"])
+        evaluation = tench.evaluate(end.classifier, dataset)
+        assert evaluation.top1 == pytest.approx(end.metrics["val_top1"])
         assert end.classifier.card.metrics["epoch"] == end.epoch
     assert not torch.equal(*(weights["1.weight"] for _, weights in (kept[0], kept[-1])))
     assert kept[0][0].classifier.predict([np.zeros((8, 8, 3), np.uint8)]) is not None

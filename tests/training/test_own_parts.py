@@ -19,7 +19,7 @@ from torch import nn
 import tench
 from tench.cli.main import main
 from tench.errors import TenchError, UsageError
-from tench.evaluation.evaluate import evaluate_source
+from tench.evaluation.evaluate import evaluate
 from tench.own_code import import_code
 from tench.run import Run
 from tench.training.fit import fit
@@ -76,7 +76,7 @@ def test_a_run_of_ones_own_network_is_loaded_evaluated_and_resumed_only_if_trust
     )
     trusted, given = tench.load(run.folder, "cpu", trust_code=True), tench.load(run.folder, "cpu", model=small)
     for classifier in (trusted, given, tench.load(run.folder, "cpu", model=small(3))):
-        _, metrics = evaluate_source(classifier, SOURCE)
+        metrics = evaluate(classifier, SOURCE)
         assert metrics.top1 == run.metrics("epoch")[-1]["val_top1"] or run.metrics("epoch")[0]["val_top1"]
     with pytest.raises(UsageError) as refused:
         fit(run=run.folder, options=OPTIONS)

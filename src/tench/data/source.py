@@ -191,7 +191,7 @@ def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
             note = f"{packed} is read through an index, which is slower than a plain tar: gunzip it if there is room."
             contents = dataclasses.replace(contents, notes=[*contents.notes, note])
         outline = contents.outline or outline_of(folders_of(tree), tree.names)
-        contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes, outline=outline)
+        contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes, copies=tree.copies, outline=outline)
         return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
     return cached(name, choice.text, make, refresh)

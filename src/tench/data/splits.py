@@ -33,17 +33,22 @@ _VERSION = re.compile(r"\d+(\.\d+)+")
 _TRUE, _FALSE = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0", "")
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a name, in lower case: seg, train of `seg_Train2`."""
+    return [word.lower() for word in _CAMEL.findall(name)]
+
+
 @functools.lru_cache(2**14)
 def splits_in(name: str) -> frozenset[str]:
     """All splits that the words of a name stand for; a name for train and val together counts as train alone."""
     rest, joined = _JOINED.subn(" ", name)
-    found = {_SPLIT_OF_WORD[word] for word in map(str.lower, _CAMEL.findall(rest)) if word in _SPLIT_OF_WORD}
+    found = {_SPLIT_OF_WORD[word] for word in words_of(rest) if word in _SPLIT_OF_WORD}
     return frozenset(found | {TRAIN} if joined else found)
 
 
 def without_split(name: str) -> str:
     """The words of a name that name no split, joined in lower case: "images" for train_images, "x" for X_train."""
-    return "".join(word for word in map(str.lower, _CAMEL.findall(name)) if word not in _SPLIT_OF_WORD)
+    return "".join(word for word in words_of(name) if word not in _SPLIT_OF_WORD)
 
 
 def split_of(name: str) -> str | None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tench.input.torch_dataset import TorchDataset
 
-VERSION = 6
+VERSION = 7
 """Of the saved form. A file of another version is rebuilt from its source."""
 
 _SEAL = struct.Struct("<8sQI")
@@ -233,16 +233,17 @@ class Contents:
     """What a layout's `read` returns.
 
     stamp: the files and folders whose size and time tell whether the source has changed since. notes: what a person
-    should be told about this source, one sentence each. indexes: of shards that are indexes of gzip files, these files.
-    outline: the folders that were found, as lines. left_out: files that are not in the table, by reason; each is also a
-    note of the dataset. scoring: of the splits that are not scored plainly.
-    """
+    should be told about this source, one sentence each. indexes: for shards that are indexes of gzip files, these
+    files. copies: for shards that are copies in the cache, the files of the source they come from. outline: the folders
+    that were found, as lines. left_out: files that are not in the table, by reason; each is also a note of the dataset.
+    scoring: of the splits that are not scored plainly."""
 
     classes: Classes
     splits: Mapping[str, Rows]
     stamp: Sequence[str]
     notes: Sequence[str] = ()
     indexes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
     outline: Sequence[str] = ()
     left_out: Sequence[LeftOut] = ()
     scoring: Mapping[str, Scoring] = dataclasses.field(default_factory=dict)
@@ -265,12 +266,13 @@ class Table:
         *,
         file_per_row: bool = False,
         indexes: Mapping[str, str] | None = None,
+        copies: Mapping[str, str] | None = None,
         open_indexed: OpenIndexed | None = None,
     ) -> None:
         """rows: as in SCHEMA. file_per_row: each image is a whole file, as in a folder; `read` then notices growth.
 
         indexes: for shards that are indexes of gzip files, those files; offsets then count decompressed bytes.
-        open_indexed: opens them; required if there are any.
+        open_indexed: opens them; required if there are any. copies: for shards in the cache, the files they came from.
         """
         assert open_indexed is not None or not indexes
         columns = {name: _one_array(rows.column(name)) for name in SCHEMA.names}
@@ -290,6 +292,7 @@ class Table:
         self.flags: npt.NDArray[np.int8] = columns["flags"].to_numpy()
         self.rows = rows
         self.indexes = dict(indexes or {})
+        self.copies = dict(copies or {})
         self._open_indexed = open_indexed
         self._gzips: dict[str, Packed] = {}
         self._open: dict[int, int] = {}
@@ -316,6 +319,11 @@ class Table:
         """The file that contains the row's bytes."""
         shard = str(self._shards[int(self._shard[row])].as_py())
         return self.indexes.get(shard, shard)
+
+    def file(self, row: int) -> str:
+        """The file of the source that the row comes from, even if its bytes are in a copy in the cache."""
+        shard = self.shard(row)
+        return self.copies.get(shard, shard)
 
     def encoding(self, row: int) -> str:
         """How the row's bytes hold the image: "file", or raw pixels, "pixels-hwc" or "pixels-chw"."""
@@ -347,11 +355,16 @@ class Table:
         return found
 
     def place(self, row: int) -> str:
-        """The row for an error message: its file, or if it is part of one, also its byte range and key."""
-        shard, offset, length = self.shard(row), int(self.offsets[row]), int(self.lengths[row])
+        """The row for an error message: its file, or if it is part of one, also its byte range and key.
+
+        If the bytes are in a copy in the cache, it is the file of the source and the key.
+        """
+        file, offset, length = self.file(row), int(self.offsets[row]), int(self.lengths[row])
+        if file != self.shard(row):
+            return f"{file} ({self.key(row)})"
         if self.file_per_row:
-            return shard
-        return f"{shard}, bytes {offset}-{offset + length} ({self.key(row)})"
+            return file
+        return f"{file}, bytes {offset}-{offset + length} ({self.key(row)})"
 
     def read(self, row: int) -> bytes:
         """The row's bytes. Raises PassingError if the file cannot be read, TenchError if its size is not the table's or
@@ -412,7 +425,9 @@ class Table:
             raise self._unreadable(row, error) from error
 
     def _unreadable(self, row: int, error: OSError) -> TenchError:
-        return PassingError(f"{self.place(row)}: cannot be read ({error.strerror}). Row {row} needs it.")
+        shard = self.shard(row)
+        place = f"{shard} ({self.key(row)})" if shard in self.copies else self.place(row)
+        return PassingError(f"{place}: cannot be read ({error.strerror}). Row {row} needs it.")
 
     def _changed(self, row: int, end: int) -> TenchError:
         """end: where the row's file ends, or any position after its expected end."""
@@ -452,16 +467,23 @@ class Table:
 
     def _of(self, rows: pa.Table) -> "Table":
         """A table of other rows in the same files."""
-        return Table(rows, file_per_row=self.file_per_row, indexes=self.indexes, open_indexed=self._open_indexed)
+        return Table(
+            rows,
+            file_per_row=self.file_per_row,
+            indexes=self.indexes,
+            copies=self.copies,
+            open_indexed=self._open_indexed,
+        )
 
     @classmethod
     def joined(cls, tables: Sequence["Table"], where: str) -> "Table":
         """The rows of all tables as one, in the order of keys. Raises TenchError on a key that two tables share."""
         rows = pa.concat_tables([table.rows for table in tables]).unify_dictionaries().combine_chunks()
         indexes = {shard: index for table in tables for shard, index in table.indexes.items()}
+        copies = {shard: origin for table in tables for shard, origin in table.copies.items()}
         opener = next((table._open_indexed for table in tables if table.indexes), None)
         whole_files = all(table.file_per_row for table in tables)
-        return cls(_by_key(rows, where), file_per_row=whole_files, indexes=indexes, open_indexed=opener)
+        return cls(_by_key(rows, where), file_per_row=whole_files, indexes=indexes, copies=copies, open_indexed=opener)
 
     def reopened(self) -> "Table":
         """The same rows, with files and locks of its own. A process made by fork needs it."""
@@ -472,7 +494,7 @@ class Table:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.rows.schema) as writer:
             writer.write_table(self.rows)
-        return _unpickled, (sink.getvalue(), self.file_per_row, self.indexes, self._open_indexed)
+        return _unpickled, (sink.getvalue(), self.file_per_row, self.indexes, self.copies, self._open_indexed)
 
     def close(self) -> None:
         """Close the files that `read` has opened."""
@@ -600,7 +622,10 @@ def made(contents: Contents, *, source: str, layout: str, open_indexed: OpenInde
         whole_files = rows.encoding == FILE and len(rows.shards) == len(rows.key) and not np.any(rows.offset)
         if whole_files and len(rows.shards) == 1:  # or this split has only one image, in an archive
             whole_files = _size(rows.shards[0]) == int(np.broadcast_to(rows.length, 1)[0])
-        splits[name] = Table(table, file_per_row=whole_files, indexes=contents.indexes, open_indexed=open_indexed)
+        copies = {shard: contents.copies[shard] for shard in rows.shards if shard in contents.copies}
+        splits[name] = Table(
+            table, file_per_row=whole_files, indexes=contents.indexes, copies=copies, open_indexed=open_indexed
+        )
     return Dataset(
         source=source,
         layout=layout,
@@ -644,6 +669,7 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
             name: {"rows": len(table), "file_per_row": table.file_per_row} for name, table in dataset.splits.items()
         },
         "indexes": {shard: index for table in dataset.splits.values() for shard, index in table.indexes.items()},
+        "copies": {shard: origin for table in dataset.splits.values() for shard, origin in table.copies.items()},
         "fingerprint": dataset.fingerprint,
         "stamp": dataset.stamp,
         "notes": list(dataset.notes),
@@ -696,7 +722,11 @@ def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
     for name, split in header["splits"].items():
         rows = whole.slice(start, split["rows"])
         splits[name] = Table(
-            rows, file_per_row=split["file_per_row"], indexes=header["indexes"], open_indexed=open_indexed
+            rows,
+            file_per_row=split["file_per_row"],
+            indexes=header["indexes"],
+            copies=header["copies"],
+            open_indexed=open_indexed,
         )
         start += split["rows"]
     return Dataset(
@@ -854,10 +884,14 @@ def _by_key(table: pa.Table, where: str) -> pa.Table:
 
 
 def _unpickled(
-    rows: pa.Buffer, file_per_row: bool, indexes: Mapping[str, str], open_indexed: OpenIndexed | None
+    rows: pa.Buffer,
+    file_per_row: bool,
+    indexes: Mapping[str, str],
+    copies: Mapping[str, str],
+    open_indexed: OpenIndexed | None,
 ) -> Table:
     table = pa.ipc.open_stream(rows).read_all()
-    return Table(table, file_per_row=file_per_row, indexes=indexes, open_indexed=open_indexed)
+    return Table(table, file_per_row=file_per_row, indexes=indexes, copies=copies, open_indexed=open_indexed)
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:

@@ -109,8 +109,8 @@ def test_every_damaged_record_is_named_with_its_file(tmp_path: Path) -> None:
         (str(broken), "record 2 (counted from 0, at byte 38)"),
         (
             str(cut),
-            "record 1 (counted from 0, at byte 19) needs bytes 31-38, but the file ends at 32. It was probably cut "
-            "off. Copy, download or convert it again.",
+            "record 1 (counted from 0, at byte 19) needs bytes 31-38, but the file ends at 32. It was probably "
+            "truncated. Copy, download or convert it again.",
         ),
     ]
 

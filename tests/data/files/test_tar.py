@@ -206,7 +206,8 @@ def test_every_bit_of_a_header_is_guarded(tmp_path: Path) -> None:
         data[second + position] ^= 4
         path.write_bytes(data)
         assert refusal(path) == (
-            f"{WHERE}: byte {second:,} should begin the header of the next member, but its checksum does not fit: the "
+            f"{WHERE}: byte {second:,} should begin the header of the next member, but its checksum does not match: "
+            f"the "
             "archive is damaged there or before. Copy or download it again."
         )
 

@@ -225,7 +225,7 @@ def test_an_archive_beyond_the_limits_is_an_error() -> None:
         f"{WHERE}: member 1 has a name of 9 bytes; at most 8 are read. Unpack the archive and pass the folder."
     )
     assert refusal(data, Limits(listing_bytes=100)) == (
-        f"{WHERE}: the directory of the zip archive has 110 bytes; at most 100 are read. Unpack the archive and give "
+        f"{WHERE}: the directory of the zip archive has 110 bytes; at most 100 are read. Unpack the archive and pass "
         f"the folder."
     )
     packed = pack({"cat/1.jpg": PHOTO}, zipfile.ZIP_LZMA)

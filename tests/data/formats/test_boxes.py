@@ -30,7 +30,7 @@ WHAT_BECAME = (
     "test has 0 boxes in 0 of its 3 images.",
     "1 annotations match no image here.",
     "Corrected 3 boxes that were reversed or extended beyond the image.",
-    "3 boxes were dropped: 2 empty, 1 around an object of another class than the image's.",
+    "Dropped 3 boxes: 2 empty, 1 around an object of another class than the image's.",
 )
 
 

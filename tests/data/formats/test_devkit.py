@@ -184,7 +184,7 @@ META = "/ILSVRC2012_devkit_t12/data/meta.mat"
 def test_a_number_given_twice_is_an_error_with_both_classes(tmp_path: Path) -> None:
     numbers = {wnid: number for number, wnid in enumerate(CLASSES, start=1)}
     assert numbered(tmp_path, numbers=numbers | {"n01440764": 2}) == (
-        f"{META}: the number 2 is given to n02100735 and to n01440764. Each class must have one number: download the "
+        f"{META}: the number 2 is given to n02100735 and to n01440764. Each class must have one number. Download the "
         "devkit again."
     )
 

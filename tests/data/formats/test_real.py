@@ -105,7 +105,7 @@ def test_classes_that_are_only_numbers_are_imagenets_if_there_are_a_thousand(tmp
     found = refusal(tmp_path / "set", val_of(tmp_path, [2], Classes.numbered_to(999)), [[1], [998]])
     assert found == (
         f"{tmp_path}/set/real.json: its labels are ImageNet's classes, but the classes here are others (0, 1, 2, ...). "
-        "Remove it to do without."
+        "Remove it to read the set without it."
     )
 
 

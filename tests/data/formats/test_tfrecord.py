@@ -141,7 +141,7 @@ def test_a_large_feature_that_is_not_wanted_is_not_read() -> None:
     wanted = entry("label", field(3, b"\x08\x02"))
     ((_, found),) = tfrecord.examples(io.BytesIO(framed(field(1, large + wanted))), "x", {"label"})
     assert found == {"label": (2,)}
-    assert "a number in it does not end" in refusal(framed(field(1, large + wanted)))
+    assert "a number in it has no end" in refusal(framed(field(1, large + wanted)))
 
 
 def test_keys_of_a_payload_are_listed() -> None:
@@ -272,8 +272,8 @@ def test_truncated_files_say_how_much_there_is() -> None:
         "probably truncated. Copy, download or convert it again."
     )
     assert data == (
-        "shard: record 1 (counted from 0, at byte 16) needs bytes 28-35, but the file ends at 34. It was probably cut "
-        "off. Copy, download or convert it again."
+        "shard: record 1 (counted from 0, at byte 16) needs bytes 28-35, but the file ends at 34. It was probably "
+        "truncated. Copy, download or convert it again."
     )
 
 

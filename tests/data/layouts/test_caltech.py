@@ -74,7 +74,7 @@ def test_clutter_of_256_is_not_a_class_and_strays_are_named(tmp_path: Path) -> N
     assert dataset.notes == (
         "Caltech-256 has 256 categories; 4 were found.",
         "Left out 1 image of 257.clutter, which is not a class.",
-        "Left out 4 files that are not images of a category:  056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
+        "Left out 4 files that are not images of a category: 056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
         "notes/1.jpg, readme.txt.",
     )
 
@@ -164,7 +164,7 @@ def test_folders_without_images_are_left_out_and_a_note_says_so(tmp_path: Path) 
     assert dataset.classes.ids == ("Faces", "car_side")
     assert dataset.notes[1:] == (
         "Left out folders without images: ant, bee.",
-        "Left out 2 files that are not images of a category:  ant/list.txt, bee/x/1.jpg.",
+        "Left out 2 files that are not images of a category: ant/list.txt, bee/x/1.jpg.",
     )
 
 

@@ -157,8 +157,8 @@ def test_a_class_may_be_named_like_a_split(tmp_path: Path, split: str) -> None:
 def test_flat_folders_that_are_named_like_splits_next_to_another_lead_to_a_question(tmp_path: Path) -> None:
     path = make(tmp_path / "set", *(f"{name}/a.jpg" for name in ("apple", "test", "train")))
     assert refusal(path) == (
-        f"{path}: test, train are named like splits, but apple is next to them. If they are splits, leave the others "
-        "out: --exclude /apple. If all are classes: --classes-at 1."
+        f"{path}: test, train are named like splits, but apple is next to them. If they are splits, leave out the "
+        "others: --exclude /apple. If all are classes: --classes-at 1."
     )
     dataset = read(path, classes_at="1")
     assert dataset.classes.ids == ("apple", "test", "train")

@@ -596,7 +596,7 @@ def test_files_that_are_not_images_are_counted(tmp_path: Path) -> None:
         "Left out 2 files in train that are not its images, such as train/n01440764/list.txt.",
         "Left out 1 file in test that are not its images, such as test/b.txt.",
     )
-    assert "1 files in val that are not its images, such as val/a.txt." in read(folder).notes
+    assert "Left out 1 file in val that are not its images, such as val/a.txt." in read(folder).notes
 
 
 def test_a_class_without_images_is_noted(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_images_in_two_folders_lead_to_a_question_that_an_option_answers(folder:
 def test_two_lines_that_fit_one_image_are_an_error(folder: Folder) -> None:
     folder.images("1.jpg", "2.jpg").text("labels.csv", "image,label", "1.jpg,x", "2.jpg,y", "1,x")
     assert refused(folder) == (
-        "labels.csv: 1.jpg (line 2) and 1 (line 4) both match the image 1.jpg. Pass the folder that contains the "
+        "labels.csv: 1.jpg (line 2) and 1 (line 4) both match the image 1.jpg. Name the folder that contains the "
         "images with --images FOLDER, or correct the list."
     )
 
@@ -373,7 +373,7 @@ def test_a_file_that_names_no_images_is_named_and_not_used(folder: Folder) -> No
         tench.open_source(folder.path, label="breed")
     assert str(error.value) == (
         f"{folder.path}: --label breed names a column, but no file here lists the images with their labels. Leave "
-        "it out to read the class folders, or pass the label file itself."
+        "out the option to use the class folders, or pass the label file itself."
     )
 
 

@@ -97,8 +97,8 @@ REFUSED = {
     ),
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},
-        "record '0' is a Python pickle, and loading one can run code, so it is not read. Use the script that made the "
-        "environment to write its images as files into class folders..",
+        "record '0' is a Python pickle, and loading one can run code, so it is not read. Use the script that created "
+        "the environment to write its images as files into class folders.",
     ),
     "text_train_lmdb": (
         {"0": b"hello, world"},
@@ -107,7 +107,7 @@ REFUSED = {
     ),
     "mixed_train_lmdb": (
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
-        "record 'cat/1' differs in kind or size from the previous ones..",
+        "record 'cat/1' differs in kind or size from the previous ones.",
     ),
     "empty_train_lmdb": ({}, "contains no records."),
 }

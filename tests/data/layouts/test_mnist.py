@@ -174,7 +174,7 @@ def test_mnist_and_fashion_mnist_are_distinguished_by_their_labels(tmp_path: Pat
 def test_the_classes_of_another_set_are_numbers(tmp_path: Path) -> None:
     contents = read(write_set(tmp_path / "set", KUZUSHIJI_TRAIN, [3, 1, 0]), tmp_path / "spool")
     assert contents.classes == table.Classes.numbered_to(10)
-    assert any("neither MNIST nor Fashion-MNIST" in note for note in contents.notes)
+    assert any("neither those of MNIST nor of Fashion-MNIST" in note for note in contents.notes)
 
 
 def test_one_split_that_is_not_mnists_takes_the_names_from_both(tmp_path: Path) -> None:

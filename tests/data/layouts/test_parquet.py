@@ -655,8 +655,8 @@ def test_keys_choose_the_columns(tmp_path: Path) -> None:
         open_source(path)
     assert str(error.value) == (
         f"{path}: has no column of images (binary, or a struct with binary bytes), or has several and none is called "
-        f"image. Its columns are: left (binary), right (binary), kind (string), label (int64). Name the one to "
-        "use with --keys image=COLUMN."
+        f"image. Its columns are: left (binary), right (binary), kind (string), label (int64). Choose one "
+        "with --keys image=COLUMN."
     )
     dataset = open_source(path, keys="image=right,label=kind")
     rows = dataset.splits["train"]

@@ -498,7 +498,7 @@ def test_text_and_numbers_as_labels_are_an_error_with_both(tmp_path: Path) -> No
     members = joined(sample("a", described={"label": "cat"}), sample("b", described={"label": 1}))
     shard = pack(tmp_path / "train-0.tar", members)
     assert refusal(shard) == (
-        f"{at(shard, 'a.jpg')}: has its class as text, but {at(shard, 'b.jpg')} as a number. Write the shards again, "
+        f"{at(shard, 'a.jpg')}: has its class as text, but {at(shard, 'b.jpg')} as a number. Write the shards again "
         "with one kind of label."
     )
 
@@ -605,7 +605,7 @@ def test_a_label_in_json_of_another_kind_is_none(tmp_path: Path, label: object) 
 @pytest.mark.parametrize("label", [-2, 2**70])
 def test_a_label_in_json_out_of_range_is_an_error(tmp_path: Path, label: int) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", described={"label": label})))
-    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')}: has label {label:,}, but they count from 0 and")
+    assert refusal(shard).startswith(f"{at(shard, 'b.jpg')}: has label {label:,}, but labels count from 0 and")
 
 
 def test_two_images_in_one_sample_are_an_error(tmp_path: Path) -> None:

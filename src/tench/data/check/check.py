@@ -201,7 +201,7 @@ def check(
                 if image.hash is not None:
                     hashes[position], hashed[position] = np.frombuffer(image.hash, np.uint8), True
                 if image.odd:
-                    odd[position] = OddImage(split, table.key(row), table.shard(row), image.odd)
+                    odd[position] = OddImage(split, table.key(row), table.file(row), image.odd)
             num_done += len(seen)
             if progress is not None:
                 progress(len(seen))
@@ -270,17 +270,17 @@ def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str,
 
 def _see_one(split: str, table: Table, row: int, near: bool) -> _Good | Bad | Unreadable:
     if reason := table.too_large(row):
-        return Bad(split, table.key(row), table.shard(row), reason, fixable=False)
+        return Bad(split, table.key(row), table.file(row), reason, fixable=False)
     data = b""
     try:
         data = table.read(row)
         pixels, remark = decode_as(table, row, data, 3)
         odd = _oddities(probe(data), table.key(row), data) if table.encoding(row) == FILE else {}
     except PassingError as error:
-        return Unreadable(split, table.key(row), table.shard(row), str(error))
+        return Unreadable(split, table.key(row), table.file(row), str(error))
     except TenchError as error:
         fixable = table.encoding(row) == FILE and _decodes_in_part(data)
-        return Bad(split, table.key(row), table.shard(row), str(error), fixable)
+        return Bad(split, table.key(row), table.file(row), str(error), fixable)
     height, width = pixels.shape[:2]
     if min(height, width) < _TINY_PIXELS:
         odd["tiny"] = f"{width} x {height} pixels"

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tench.data.evidence.folders import Folder
 from tench.data.files.tree import Tree
-from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of, trainval_repeats_val
+from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of, trainval_repeats_val, words_of
 from tench.data.table import LeftOut
 from tench.errors import TenchError, counted, some
 
@@ -43,7 +43,7 @@ _MASK_FILE = re.compile(
 )
 _MASK_SIGNS = ("mask", "_gt", "-gt", ".gt", " gt", "truth", "_seg", "-seg", ".seg", " seg", "trimap", "annot", "label")
 _FOLD_WORDS = frozenset("fold folds phase stage cv session split group set round".split())
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
 
 _MAX_COMPARED = 2_000
 """Files of a folder whose names and sizes are compared to detect a copy."""
@@ -88,11 +88,6 @@ class Place:
     def depth_of_part(self, index: int) -> int:
         """The depth of a part below the source, from 1."""
         return [depth for depth, (_, meaning) in enumerate(self.steps, start=1) if meaning == PART][index]
-
-
-def words_of(name: str) -> list[str]:
-    """The words of a name, in lower case: seg, train of `seg_Train2`."""
-    return [word.lower() for word in _WORD.findall(name)]
 
 
 def without_digits(name: str) -> str:

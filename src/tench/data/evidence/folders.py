@@ -10,6 +10,7 @@ from tench.data.files.names import EXTENSIONS
 from tench.data.files.tree import Tree
 from tench.data.splits import split_of
 from tench.errors import counted
+from tench.printable import printable
 
 OUTLINE_LINES = 15
 _SHAPES = ((4, 4), (3, 4), (3, 3), (2, 4), (2, 3), (1, OUTLINE_LINES - 2))
@@ -161,8 +162,3 @@ def summary(folder: Folder, names: Sequence[str]) -> str:
     elif folder.others and not folder.children:
         example = names[folder.others[0]]
     return ", ".join(parts) + (f": {printable(example.rpartition('/')[2])}" if example else "")
-
-
-def printable(name: str) -> str:
-    """A name for a terminal: control characters as escapes."""
-    return name if name.isprintable() else name.encode("unicode_escape").decode()

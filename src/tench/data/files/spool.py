@@ -12,8 +12,11 @@ _log = logging.getLogger("tench")
 
 
 def spool_path(tree: Tree, name: str, suffix: str) -> Path:
-    """The path in the spool for a copy of a file of the tree; different files have different paths."""
-    return tree.spool.absolute() / f"{name.replace('/', '%')}{suffix}"
+    """The path in the spool for data copied from a file of the tree; different files have different paths.
+
+    name: of the file, possibly with the name of a part of it: set.h5/images.
+    """
+    return tree.record_copy(tree.spool.absolute() / f"{name.replace('/', '%')}{suffix}", name)
 
 
 def on_disk(tree: Tree, name: str) -> Path:

@@ -25,7 +25,7 @@ import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -69,6 +69,8 @@ _SPOOLED_CHARACTERS = 60
 
 _log = logging.getLogger("tench")
 
+Result = TypeVar("Result")
+
 
 @dataclasses.dataclass(frozen=True)
 class Tree:
@@ -78,11 +80,12 @@ class Tree:
     files, with "/". folders: likewise, without the root itself. shards: paths on disk; shard, offset, length: each
     file's byte range. stamp: the files and folders on disk whose size and time show whether anything read so far has
     changed; it grows as files are read. spool: a cache folder for bytes that cannot be addressed in place. indexes: for
-    shards that are big gzip files, their index files; offsets in them count decompressed bytes. options: how to read
-    the source. excluded: number of files left out so far, by --exclude pattern. notes: for a person. hidden: for each
-    folder whose name begins with a dot, the images directly in it, which are in no other field: name in the folder,
-    index into shards, offset, length. limits: for everything that is read from the tree. archives: the files that
-    `opened` turned into folders; enclosing: the number of archives that enclose the root itself.
+    shards that are big gzip files, their index files; offsets in them count decompressed bytes. copies: for paths in
+    the cache, the files whose data they have. options: how to read the source. excluded: number of files left out so
+    far, by --exclude pattern. notes: for a person. hidden: for each folder whose name begins with a dot, the images
+    directly in it, which are in no other field: name in the folder, index into shards, offset, length. limits: for
+    everything that is read from the tree. archives: the files that `opened` turned into folders; enclosing: the number
+    of archives that enclose the root itself.
     """
 
     source: Path
@@ -99,6 +102,7 @@ class Tree:
     excluded: dict[str, int] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     indexes: dict[str, str] = dataclasses.field(default_factory=dict)
+    copies: dict[str, str] = dataclasses.field(default_factory=dict)
     listings: dict[str, _Members] = dataclasses.field(default_factory=dict)
     hidden: dict[str, list[tuple[str, int, int, int]]] = dataclasses.field(default_factory=dict)
     limits: Limits = LIMITS
@@ -278,7 +282,13 @@ class Tree:
         position = self.index(name)
         place = f"{self.shards[int(self.shard[position])]}:{int(self.offset[position])}"
         digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]  # different archives may contain equal names
-        return self.spool.absolute() / f"{name.rpartition('/')[2][:_SPOOLED_CHARACTERS]}.{digest}.{suffix}"
+        path = self.spool.absolute() / f"{name.rpartition('/')[2][:_SPOOLED_CHARACTERS]}.{digest}.{suffix}"
+        return self.record_copy(path, name)
+
+    def record_copy(self, path: Path, name: str) -> Path:
+        """Record that a path in the cache is for data from a file of the tree, for messages; returns the path."""
+        self.copies[str(path)] = str(self.root / name)
+        return path
 
     def opened(self, archives: Iterable[str]) -> "Tree":
         """This tree with some of its archives (tar, compressed tar, zip) as folders of the same names, suffix included.
@@ -324,7 +334,8 @@ class Tree:
                 f"{shown(files.repeated[0])}. The last file of each name is used, as when the archive is unpacked."
             )
         more: dict[str, Any] = {"archives": self.archives.union(archives), "enclosing": self.enclosing}
-        return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings, **more)
+        more |= {"indexes": self.indexes, "listings": self.listings, "copies": self.copies}
+        return dataclasses.replace(tree, notes=self.notes, **more)
 
     def _depth(self, name: str) -> int:
         """The number of archives of the tree that enclose a file."""
@@ -445,6 +456,19 @@ def _is_odd(name: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+def names_unreadable_files(read: Callable[[Tree], Result]) -> Callable[[Tree], Result]:
+    """Have a layout's `read` raise TenchError with the file's name for a file that cannot be read."""
+
+    @functools.wraps(read)
+    def wrapped(tree: Tree) -> Result:
+        try:
+            return read(tree)
+        except OSError as error:
+            raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
+
+    return wrapped
 
 
 def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:

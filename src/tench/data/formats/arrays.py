@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data.files.beside import text_beside
+from tench.data.files.spool import spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.wordnet import names_of
@@ -323,7 +324,7 @@ def _addressed(tree: Tree, array: Array, channels: int, encoding: str) -> tuple[
     if array.dtype == np.uint8 and channels != 4 and array.place is not None:
         return *array.place(), channels
     stored = min(channels, 3)
-    target = tree.spool.absolute() / f"{array.path.replace('/', '%')}.pixels"
+    target = spool_path(tree, array.path, ".pixels")
     num_bytes = math.prod(array.shape) // channels * stored
     scale = _scale(array)
     require_space(target, num_bytes, array.where)

@@ -84,6 +84,11 @@ def _opened(
     paths: list[str | None] = [None] * len(labels)
     if columns.has_path:
         paths = _paths(file, image, where, limits)
+    if {len(labels), len(paths)} != {metadata.num_rows}:
+        raise TenchError(
+            f"{where}: has {metadata.num_rows:,} rows, but {len(labels):,} labels and {len(paths):,} paths. It is "
+            "damaged. Copy it again."
+        )
     return ImageFile(
         name=name,
         where=where,

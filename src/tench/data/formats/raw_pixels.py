@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.files.spool import spool_path
 from tench.data.files.tree import Tree
 from tench.data.table import PIXELS_HWC, Rows, numbered_keys
 from tench.files import complete_file, require_space
@@ -32,7 +33,7 @@ def spooled_rows(
     """
     height, width, channels = shape
     count, pixels_per_image = len(labels), height * width * channels
-    copy = tree.spool.absolute() / f"{(target or name).replace('/', '%')}.pixels"
+    copy = spool_path(tree, target or name, ".pixels")
     require_space(copy, count * pixels_per_image, tree.place(name))
     _log.info(
         "%s: its images cannot be addressed where they are: copying %.1f MB of pixels once to %s.",

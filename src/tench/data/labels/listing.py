@@ -273,9 +273,7 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
     """The separator, a pattern, of several labels in one cell; None if each cell is one label. Adds a note."""
     counts = collections.Counter(label for label in labels if isinstance(label, str))
     distinct = {text.strip() for text in counts}
-    plural = name in ("labels", "tags", "classes", "categories") or name.endswith(
-        (" labels", "_labels", "tags", "_ids")
-    )
+    plural = name in ("labels", "tags", "classes", "categories") or name.endswith(_PLURALS)
     for title, pattern in _SEPARATORS.items():
         parted = {text: re.split(pattern, text) for text in distinct if not text.startswith("[")}
         parted = {text: [part for part in parts if part] for text, parts in parted.items() if len(parts) > 1}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tench.data.files.spool import spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.pickles import as_array, as_text, read_pickle
 from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
@@ -325,7 +326,7 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
         if offset >= 0 and data[offset:end] == raw:
             start = int(tree.offset[position]) + offset
             return _Batch(tree.shards[int(tree.shard[position])], start, _PIXEL_BYTES, limited)
-    shard = tree.spool.absolute() / f"{name.replace('/', '%')}.pixels"
+    shard = spool_path(tree, name, ".pixels")
     require_space(shard, len(raw), where)
     _log.info("%s: its pixels are not in one piece: copying %.1f MB once to %s.", where, len(raw) / 1e6, shard)
     with complete_file(shard) as part:

@@ -24,7 +24,7 @@ from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
 from tench.data.options import pattern_of
-from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in
+from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in, words_of
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, counted, some
 
@@ -317,7 +317,7 @@ def _hidden_classes(tree: Tree, class_paths: Iterable[str]) -> list[str]:
     return [
         path
         for path in sorted(tree.hidden)
-        if path.rpartition("/")[0] in parents and _PROGRAMS.isdisjoint(evidence.words_of(path.rpartition("/")[2]))
+        if path.rpartition("/")[0] in parents and _PROGRAMS.isdisjoint(words_of(path.rpartition("/")[2]))
     ]
 
 
@@ -643,16 +643,16 @@ def _other_files(
 
 def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) -> None:
     """Raise TenchError if unread files such as train.txt and test.txt seem to define the splits."""
-    telling = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
-    telling = {name: splits for name, splits in telling.items() if splits}
-    if len(frozenset().union(*telling.values())) > 1:
+    naming = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
+    naming = {name: splits for name, splits in naming.items() if splits}
+    if len(frozenset().union(*naming.values())) > 1:
         without_images = {folder.path for folder in root.walk() if not folder.num_images}
-        folders = {name: name.rpartition("/")[0] for name in telling}
+        folders = {name: name.rpartition("/")[0] for name in naming}
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
         exclude = " ".join(evidence.exclusion(tree, name) for name in outer)
         raise TenchError(
-            f"{tree.root}: the folders contain classes and no splits. {some(list(telling), 3)} may define the splits, "
-            f"but {'was' if len(telling) == 1 else 'were'} not read. To read all images as train: {exclude}"
+            f"{tree.root}: the folders contain classes and no splits. {some(list(naming), 3)} may define the splits, "
+            f"but {'was' if len(naming) == 1 else 'were'} not read. To read all images as train: {exclude}"
         )
 
 

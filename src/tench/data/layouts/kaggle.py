@@ -71,7 +71,7 @@ def _around(tree: Tree) -> list[Tree]:
 
 
 def _sources(tree: Tree, around: Sequence[Tree]) -> list[devkit.LabelSource]:
-    """Where val's labels are: in text, or if there is none in 50,000 annotations, which take far longer to read."""
+    """The labels of val: from a text file, else from 50,000 annotations, which take far longer to read."""
     found = [source for part in (tree, *around) for source in devkit.sources(part)]
     if texts := [source for source in found if source.form != "annotations"]:
         return texts

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tench.data import splits
 from tench.data.files.names import is_image_name
-from tench.data.files.tree import Tree
+from tench.data.files.tree import Tree, names_unreadable_files
 from tench.data.formats.class_files import CLASSES_JSON, FILES
 from tench.data.formats.lst import is_lst, read_lst
 from tench.data.keys import keys_of
@@ -97,13 +97,11 @@ def recognise(tree: Tree) -> bool:
         return True
 
 
+@names_unreadable_files
 def read(tree: Tree) -> Contents:
     """The table of lists. Raises TenchError for an invalid line and for missing images."""
-    try:
-        with uncollected():
-            return _read(below_single_folder(tree))
-    except OSError as error:
-        raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
+    with uncollected():
+        return _read(below_single_folder(tree))
 
 
 def beside_folders(tree: Tree) -> list[str]:

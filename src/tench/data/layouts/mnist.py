@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data import splits
+from tench.data.files.spool import spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats import idx
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
@@ -349,7 +350,7 @@ def _rows(tree: Tree, images: idx.Idx, labels: npt.NDArray[np.int32]) -> Rows:
 
 def _spooled(tree: Tree, images: idx.Idx) -> str:
     """The path of the cache file with all pixels of a compressed file."""
-    pixels = tree.spool.absolute() / f"{images.name.replace('/', '%')}.pixels"
+    pixels = spool_path(tree, images.name, ".pixels")
     require_space(pixels, images.data_bytes, images.place)
     _log.info(
         "%s: is compressed, so its images cannot be addressed: copying %.1f MB of pixels once to %s.",

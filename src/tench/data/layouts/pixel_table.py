@@ -180,7 +180,7 @@ def _form(tree: Tree, name: str) -> _Form:
     if _USPS.fullmatch(base):
         return _Form(_usps, _SMALL_PIXELS, False)
     form = _csv_form(tree, name)
-    assert form is not None, f"{name} was taken for a table of pixels"
+    assert form is not None, f"{name} was recognised as a table of pixels"
     return form
 
 

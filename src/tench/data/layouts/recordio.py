@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tench.data.files.beside import Beside, files_beside
-from tench.data.files.tree import Tree
+from tench.data.files.tree import Tree, names_unreadable_files
 from tench.data.formats.class_files import agreed, class_files
 from tench.data.formats.lst import Lst, read_lst
 from tench.data.formats.rec import MAGIC, Records, compare_index, scan, walk
@@ -43,15 +43,9 @@ def recognise(tree: Tree) -> bool:
     return (bool(names) and list(tree.names) == names) or any(_begins_with_a_record(tree, name) for name in names)
 
 
+@names_unreadable_files
 def read(tree: Tree) -> Contents:
     """The table of record files. Raises TenchError for a damaged file, and for labels that are not classes."""
-    try:
-        return _read(tree)
-    except OSError as error:
-        raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
-
-
-def _read(tree: Tree) -> Contents:
     names = _record_files(tree)
     if not names:
         raise TenchError(f"{tree.source}: contains no record files (.rec).")
@@ -217,7 +211,7 @@ def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[
 
 def _spool(tree: Tree, files: list[Records]) -> str:
     """Copy the images of all records in several parts into one file, if there are any, and change their offsets."""
-    spooled = tree.spool / "joined.records"
+    spooled = tree.record_copy(tree.spool / "joined.records", "")
     in_parts = [(records, row) for records in files for row in records.parts]
     if in_parts:
         num_bytes = sum(records.length[row] for records, row in in_parts)

@@ -52,7 +52,7 @@ def read(tree: Tree) -> Contents:
         for there, other in ((images, labels), (labels, images)):
             if other not in tree:
                 raise TenchError(
-                    f"{tree.place(there)}: its counterpart {other.removeprefix(inside)} is missing. Name "
+                    f"{tree.place(there)}: its counterpart {other.removeprefix(inside)} is missing. Pass "
                     "the folder that contains both, or unpack the archive again."
                 )
         values = _labels(tree, images, labels)

@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from tench.data.files.names import is_image_name
-from tench.data.files.tree import Tree
+from tench.data.files.tree import Tree, names_unreadable_files
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.keys import keys_of
 from tench.data.layouts import ilsvrc
@@ -42,15 +42,9 @@ def recognise(tree: Tree) -> bool:
         return False
 
 
+@names_unreadable_files
 def read(tree: Tree) -> Contents:
     """The images of all class archives. Raises TenchError if it is not clear which are meant, or one is damaged."""
-    try:
-        return _read(tree)
-    except OSError as error:
-        raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
-
-
-def _read(tree: Tree) -> Contents:
     root, archives = tree.root, _class_archives(tree)
     if not archives:
         whole = _whole_archives(tree)

@@ -302,7 +302,7 @@ def _unpack(tree: Tree, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _unpack_file(tree: Tree, name: str) -> Path:
-    where, path = tree.place(name), tree.spool / name
+    where, path = tree.place(name), tree.record_copy(tree.spool / name, name)
     packed_bytes, num_bytes = int(tree.length[tree.index(name)]), 0
     try:
         with complete_file(path) as part, part.open("wb") as sink, tree.open(name) as file:

@@ -24,7 +24,7 @@ import numpy as np
 from tench.data.files.beside import text_beside
 from tench.data.files.compressed import Pread
 from tench.data.files.names import EXTENSIONS, is_image_name
-from tench.data.files.tree import Tree
+from tench.data.files.tree import Tree, names_unreadable_files
 from tench.data.formats.class_files import FILES, ClassFile, agreed, class_files
 from tench.data.formats.described import (
     ID_FIELDS,
@@ -98,15 +98,9 @@ def recognise(tree: Tree) -> bool:
         return False
 
 
+@names_unreadable_files
 def read(tree: Tree) -> Contents:
     """The samples of all shards. Raises TenchError if they are ambiguous, or if only some have a label."""
-    try:
-        return _read(tree)
-    except OSError as error:
-        raise TenchError(f"{error.filename or tree.source}: cannot be read ({error.strerror}).") from error
-
-
-def _read(tree: Tree) -> Contents:
     shards, others = _with_images(tree, _shards(tree))
     by_split, notes = _shards_by_split(tree, shards)
     if others:

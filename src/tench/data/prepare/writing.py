@@ -65,7 +65,7 @@ class Images:
         data, reason = stored(table, row, self.how, self.bad, addressable=self.addressable)
         if not reason:
             return data, []
-        done, key, file = "skipped" if data is None else "fixed", table.key(row), table.shard(row)
+        done, key, file = "skipped" if data is None else "fixed", table.key(row), table.file(row)
         return data, [Handled(split=split, row=row, key=key, file=file, reason=reason, done=done)]
 
 
