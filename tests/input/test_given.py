@@ -114,7 +114,7 @@ KINDS = "a path, a folder, a PIL image, a uint8 array or the bytes of an image f
         ),
         (
             COLOUR[:0],
-            f"image is an array of uint8 with shape (0, 16, 3), which holds no pixels; expected {EXPECTED}.",
+            f"image is an array of uint8 with shape (0, 16, 3), which has no pixels; expected {EXPECTED}.",
         ),
         (
             torch.from_numpy(COLOUR),
@@ -192,8 +192,7 @@ def test_links_to_files_and_folders_are_followed_and_a_cycle_ends(
     names = ["0.jpg", "folder/1.jpg", "folder/deep/2.jpg", "one.jpg"]
     assert found == [str(tmp_path / "links" / name) for name in names]
     assert caplog.messages == [
-        f"{tmp_path / 'links'}: Links that lead back to a folder above them are not followed: 'folder/deep/back' "
-        "(1 in all)."
+        f"{tmp_path / 'links'}: Links to a folder above them are not followed: 'folder/deep/back' (1 in all)."
     ]
 
 
@@ -230,8 +229,8 @@ def test_a_folder_without_images_is_refused_with_what_it_holds(tmp_path: Path) -
     with pytest.raises(TenchError) as refused:
         find_images([tmp_path])
     assert str(refused.value) == (
-        f"{tmp_path}: holds no images. It holds 1 file: 1 video (a.mp4). Videos: Save frames as JPEG, for example with "
-        "ffmpeg."
+        f"{tmp_path}: contains no images. It contains 1 file: 1 video (a.mp4). Videos: Save frames as JPEG, for "
+        "example with ffmpeg."
     )
 
 

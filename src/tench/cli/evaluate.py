@@ -66,7 +66,6 @@ def run(arguments: list[str]) -> int:
         split=asked.split,
         batch_size=asked.batch_size,
         threads=asked.threads,
-        device=asked.device,
         bad=asked.bad,
         options=asked.reading,
     )

@@ -93,7 +93,7 @@ def _given_array(array: np.ndarray[Any, Any], name: str) -> list[Given]:
         scaled = " If its values lie between 0 and 1: (255 * array).round().astype('uint8')."
         raise UsageError(f"{what}; expected {_ARRAY}.{scaled if array.dtype.kind == 'f' else ''}")
     if 0 in array.shape[-3:] and array.ndim in (2, 3, 4):
-        raise UsageError(f"{what}, which holds no pixels; expected {_ARRAY}.")
+        raise UsageError(f"{what}, which has no pixels; expected {_ARRAY}.")
     if array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS):
         return [Given(name, array)]
     if array.ndim == 4 and array.shape[3] in _CHANNELS:
@@ -137,7 +137,7 @@ def _images_below(folder: Path) -> list[str]:
     tree = with_sniffed_images(open_tree(folder, folder))  # the second argument is for archives, which stay closed
     images = [position for position, name in enumerate(tree.names) if is_image_name(name)]
     if not images:
-        raise TenchError(f"{folder}: holds no images. {found_text(tree)}")
+        raise TenchError(f"{folder}: contains no images. {found_text(tree)}")
     for note in [*tree.notes, *_left_out(tree)]:
         _log.info("%s: %s", folder, note)
     return [tree.shards[int(tree.shard[position])] for position in images]
