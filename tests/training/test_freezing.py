@@ -34,7 +34,7 @@ def trained_by(module: nn.Module) -> list[str]:
         ("head.weight stem2.bias", ["stem.weight", "stem.bias", "stem2.weight", "head.bias"]),
     ],
 )
-def test_a_name_stands_for_a_parameter_or_for_all_of_a_part_of_the_network(names: str, left: list[str]) -> None:
+def test_a_name_stands_for_a_parameter_or_a_block(names: str, left: list[str]) -> None:
     module = network()
     Freezing(module, names, at_step=0)(0)
     assert trained_by(module) == left
@@ -49,7 +49,7 @@ def test_a_name_stands_for_a_parameter_or_for_all_of_a_part_of_the_network(names
         ("bias", ""),
     ],
 )
-def test_a_name_that_no_parameter_has_is_refused_with_the_names_there_are(wrong: str, hint: str) -> None:
+def test_an_unknown_name_is_refused_with_the_blocks_of_the_network(wrong: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
         Freezing(network(), f"stem {wrong}", at_step=0)
     assert str(refused.value) == (
@@ -59,7 +59,7 @@ def test_a_name_that_no_parameter_has_is_refused_with_the_names_there_are(wrong:
 
 
 @pytest.mark.parametrize("at_step", [0, 7])
-def test_freezing_everything_is_refused_before_it_can_happen(at_step: int) -> None:
+def test_freezing_everything_is_refused_at_the_start(at_step: int) -> None:
     module = network()
     module.get_parameter("head.bias").requires_grad_(False)  # was never trained
     with pytest.raises(UsageError) as refused:
@@ -67,7 +67,7 @@ def test_freezing_everything_is_refused_before_it_can_happen(at_step: int) -> No
     assert str(refused.value) == "freeze: 'stem stem2 head.weight' leaves nothing to train."
 
 
-def test_parameters_are_frozen_when_their_step_has_come() -> None:
+def test_parameters_are_frozen_from_their_step_on() -> None:
     module = network()
     freeze = Freezing(module, "stem", at_step=3)
     for step in range(3):
@@ -77,7 +77,7 @@ def test_parameters_are_frozen_when_their_step_has_come() -> None:
     assert "stem.weight" not in trained_by(module)
 
 
-def test_a_training_that_goes_on_after_that_step_freezes_at_once() -> None:
+def test_a_training_resumed_after_that_step_freezes_at_once() -> None:
     module = network()
     Freezing(module, "stem", at_step=3)(7)
     assert "stem.weight" not in trained_by(module)

@@ -11,7 +11,7 @@ def batch(images: int) -> Batch:
     return Batch(torch.zeros(images, 3, 2, 2, dtype=torch.uint8), torch.zeros(images), torch.arange(images))
 
 
-def test_a_plain_line_tells_all_that_is_known(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plain_line_shows_everything_known(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=3), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 3.1
@@ -22,7 +22,7 @@ def test_a_plain_line_tells_all_that_is_known(clock: Clock, capsys: pytest.Captu
     assert note == "step 110  lr 0.0512  data 10 %  run 0:09:49 left"
 
 
-def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loss_and_top1_name_the_step_they_are_from(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=1), 100).epoch(0, 0, batch_size=16) as line:
         for number in range(20):
             clock.seconds += 2
@@ -45,7 +45,7 @@ def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest
         (Recipe().replace(epochs=11, validate_every=4), 8, "0:04:50"),
     ],
 )
-def test_the_run_that_is_left_has_its_validations(
+def test_the_time_left_includes_the_remaining_validations(
     clock: Clock, capsys: pytest.CaptureFixture[str], recipe: Recipe, epoch: int, left: str
 ) -> None:
     live = Live(recipe, 10)
@@ -69,9 +69,7 @@ def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pyte
     )
 
 
-def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_validation_passes_on_every_batch_and_shows_progress(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     given = [batch(4), batch(4), batch(2)]
     with Live(Recipe().replace(epochs=1), 1).validation(10) as counted:
         got = []
@@ -82,7 +80,7 @@ def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
     assert capsys.readouterr().err == "validation: 8/10, 0 images/s, 8 s left\n"
 
 
-def test_on_a_terminal_the_note_is_made_some_times_a_second_only(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_the_note_is_updated_a_few_times_a_second(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = []
     with Live(Recipe().replace(epochs=1), 1000).epoch(0, 0, batch_size=16) as line:
         monkeypatch.setattr(line, "_advance", lambda images, note: notes.append(note))
@@ -95,13 +93,11 @@ def test_on_a_terminal_the_note_is_made_some_times_a_second_only(clock: Clock, m
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0:00:00"), (75, "0:01:15"), (5025, "1:23:45"), (180_000, "2 d 2:00:00")]
 )
-def test_long_times_are_told_in_hours_and_days(seconds: float, text: str) -> None:
+def test_long_times_are_shown_in_hours_and_days(seconds: float, text: str) -> None:
     assert _clock(seconds) == text
 
 
-def test_an_epoch_that_the_training_ends_within_has_fewer_images(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_last_partial_epoch_has_fewer_images(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=1.5), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 4
