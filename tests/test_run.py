@@ -55,7 +55,7 @@ def test_no_two_threads_get_the_same_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(folder.name for folder in folders) == [f"{number:03}" for number in range(1, 81)]
 
 
-def test_a_named_folder_is_made(tmp_path: Path) -> None:
+def test_a_named_folder_is_created(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     assert Run.at(folder).folder == folder
     assert folder.is_dir()
@@ -81,13 +81,13 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "there", [[], [".lock"], ["environment.json"], ["environment.json", "classes.json", ".x.part"]]
 )
-def test_what_a_run_killed_at_its_beginning_has_written_is_no_obstacle(tmp_path: Path, there: list[str]) -> None:
+def test_files_of_a_run_killed_at_its_start_do_not_get_in_the_way(tmp_path: Path, there: list[str]) -> None:
     for name in there:
         (tmp_path / name).write_text("{}")
     assert not Run.at(tmp_path).exists
 
 
-def test_a_recipe_that_is_of_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_only_a_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("flour: 500 g\n")
     with pytest.raises(TenchError) as refused:
         remembered_data(tmp_path)
@@ -96,7 +96,7 @@ def test_a_recipe_that_is_of_no_run_is_refused(tmp_path: Path) -> None:
     assert message.endswith("), so recipe.yaml beside it does not belong to a run. Name another directory.")
 
 
-def test_a_run_is_begun_once_its_recipe_is_written(run: Run) -> None:
+def test_a_run_has_begun_once_its_recipe_is_written(run: Run) -> None:
     assert not run.exists
     run.begin("model: {}\n", {"data": {"source": "digits"}}, {"ids": ["a"]})
     assert run.exists
@@ -126,7 +126,7 @@ def test_a_run_with_anything_in_it_is_not_discarded(run: Run) -> None:
 # metrics.jsonl and metrics.csv
 
 
-def test_what_is_logged_is_read_again_by_kind(run: Run) -> None:
+def test_the_log_is_read_back_by_kind(run: Run) -> None:
     run.log(kind="step", step=5, epoch=1, train_loss=1.23456789)
     run.log(kind="epoch", step=8, epoch=1, val_top1=0.5)
     assert run.metrics("step") == [{"kind": "step", "step": 5, "epoch": 1, "train_loss": 1.23457}]
@@ -139,7 +139,7 @@ def test_a_run_without_a_log_has_no_metrics(run: Run) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 30))
-def test_a_last_line_that_was_cut_off_is_left_out(run: Run, cut: int) -> None:
+def test_a_truncated_last_line_is_skipped(run: Run, cut: int) -> None:
     run.log(kind="step", step=1, epoch=1)
     run.log(kind="step", step=2, epoch=1)
     path = run.folder / "metrics.jsonl"
@@ -171,7 +171,7 @@ def test_lines_after_the_checkpoint_are_forgotten(run: Run) -> None:
     assert len(run.metrics()) == 6
 
 
-def test_a_cut_line_is_gone_before_new_ones_are_added(run: Run) -> None:
+def test_a_truncated_line_is_removed_before_new_ones_are_added(run: Run) -> None:
     run.log(kind="step", step=1, epoch=1)
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "st')
@@ -197,7 +197,7 @@ def test_the_table_has_a_line_for_each_epoch_and_the_same_columns_whichever_are_
 # The checkpoint and the lock
 
 
-def test_a_checkpoint_comes_back_as_it_was(run: Run) -> None:
+def test_a_checkpoint_is_read_back_unchanged(run: Run) -> None:
     assert run.load_checkpoint() is None
     run.save_checkpoint({"weights": torch.arange(3), "step": 7, "best": None})
     loaded = run.load_checkpoint()
@@ -233,7 +233,7 @@ def test_a_lock_is_released_by_an_error(run: Run) -> None:
         pass
 
 
-def test_the_environment_names_versions_and_command() -> None:
+def test_the_environment_records_versions_and_command() -> None:
     found = environment()
     assert found["packages"]["torch"] == torch.__version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))

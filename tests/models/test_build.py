@@ -137,7 +137,7 @@ def test_auxiliary_heads_are_left_out(arch: str) -> None:
         ("mixer_s32_224", 50, 3, "must be a multiple of the patch size, 32 px", "224 x 224 px with 3 channels"),
     ],
 )
-def test_an_image_that_a_network_cannot_take_is_refused_with_the_reason(
+def test_an_image_size_that_a_network_cannot_take_is_refused_with_the_reason(
     arch: str, image_size: int, channels: int, reason: str, usual: str
 ) -> None:
     with pytest.raises(UsageError) as refusal:
@@ -170,14 +170,14 @@ def test_numbers_below_one_are_refused_by_name(wrong: dict[str, int], text: str)
     assert str(refusal.value) == text
 
 
-def test_a_refusal_takes_no_memory_for_the_network() -> None:
+def test_a_refusal_allocates_no_memory_for_the_network() -> None:
     before = torch.get_rng_state()
     with pytest.raises(UsageError):
         create("vit_h_14", num_classes=1000, image_size=225)  # 2.5 GB of weights, had they been drawn
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_note_says_what_create_did_and_is_silent_where_it_did_nothing() -> None:
+def test_the_note_describes_what_create_changed_and_is_none_if_nothing() -> None:
     note = stem_note("resnet18", num_classes=10, image_size=32)
     assert note == (
         "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of 7x7"
@@ -243,7 +243,7 @@ def depth_rates(network: nn.Module) -> list[float]:
     return [module.p for module in network.modules() if isinstance(module, kind)]
 
 
-def test_the_rates_of_networks_whose_functions_in_torchvision_fix_them_are_those_of_their_classes() -> None:
+def test_rates_fixed_by_torchvisions_functions_can_be_set_through_their_classes() -> None:
     with torch.device("meta"):
         swin = models.SwinTransformer([4, 4], 96, [2, 2, 6, 2], [3, 6, 12, 24], [7, 7], stochastic_depth_prob=0.05)
         maxvit = models.MaxVit((224, 224), 64, 7, [64, 128, 256, 512], [2, 2, 5, 2], 32, stochastic_depth_prob=0.05)
@@ -258,7 +258,7 @@ DROPOUT = (
 
 
 @pytest.mark.parametrize("arch", DROPOUT.split())
-def test_dropout_that_is_asked_for_is_before_the_last_layer_and_nowhere_within(arch: str) -> None:
+def test_dropout_is_added_before_the_last_layer_only(arch: str) -> None:
     with torch.device("meta"):
         network = create(arch, num_classes=3, image_size=224, options=Options(dropout=0.37))
     found = [name for name, module in network.named_modules() if isinstance(module, nn.Dropout) and module.p == 0.37]
@@ -267,7 +267,7 @@ def test_dropout_that_is_asked_for_is_before_the_last_layer_and_nowhere_within(a
 
 
 @pytest.mark.parametrize("arch", ["convnext_tiny", "timm:resnet50"])
-def test_stochastic_depth_leaves_branches_out_while_training(arch: str) -> None:
+def test_stochastic_depth_drops_branches_in_training(arch: str) -> None:
     def logits(rate: float) -> torch.Tensor:
         torch.manual_seed(0)
         network = create(arch, num_classes=3, image_size=96, options=Options(drop_path=rate)).eval()
@@ -284,7 +284,7 @@ def test_stochastic_depth_leaves_branches_out_while_training(arch: str) -> None:
     assert not torch.equal(logits(0.5)[0], logits(0.5)[1])
 
 
-def test_a_system_before_the_name_says_whose_network_it_is() -> None:
+def test_a_systems_prefix_selects_its_network() -> None:
     assert type(create("timm:resnet18", num_classes=3, image_size=96)).__module__.startswith("timm")
     assert type(create("torchvision:resnet18", num_classes=3, image_size=96)).__module__.startswith("torchvision")
     with pytest.raises(UsageError, match="No network is called 'tinn:resnet18'"):

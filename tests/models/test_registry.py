@@ -39,7 +39,7 @@ def test_ours_come_first() -> None:
     assert {source_of(name).NAME for name in ("mlp", "lenet", "resnet20", "resnet110", "resnet164_v2")} == {"tench"}
 
 
-def test_an_unknown_name_is_answered_with_the_nearest_known_ones() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_known_ones() -> None:
     with pytest.raises(UsageError) as refusal:
         source_of("rasnet50")
     text = str(refusal.value)
@@ -48,7 +48,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_known_ones() -> None:
     assert text.endswith("? tench models PATTERN lists them.")
 
 
-def test_a_name_like_no_other_is_answered_with_the_list_command() -> None:
+def test_a_name_unlike_any_other_is_refused_with_the_list_command() -> None:
     with pytest.raises(UsageError) as refusal:
         source_of("zzzzzzzzzz")
     assert str(refusal.value) == "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them."
@@ -59,7 +59,7 @@ def test_a_hub_address_is_not_a_name() -> None:
         source_of("hf-hub:timm/resnet50")
 
 
-def test_a_word_finds_the_names_that_contain_it_numbers_in_order() -> None:
+def test_a_word_finds_the_names_that_contain_it_in_natural_order() -> None:
     found = find("resnet20")
     assert "ecaresnet200d" in found
     assert found.index("resnet20") < found.index("resnet20_v2") < found.index("resnet200")
@@ -68,7 +68,7 @@ def test_a_word_finds_the_names_that_contain_it_numbers_in_order() -> None:
     assert sizes == ["resnet18", "resnet20", "resnet50", "resnet101", "resnet152"]
 
 
-def test_a_shell_pattern_is_matched_with_the_whole_name() -> None:
+def test_a_shell_pattern_must_match_the_whole_name() -> None:
     assert find("resnet*_v2") == [f"resnet{depth}_v2" for depth in (20, 32, 44, 56, 110, 164)]
     assert find("VGG1[19]") == ["vgg11", "vgg19"]
     assert find("le?et") == ["lenet"]

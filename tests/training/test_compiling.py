@@ -76,7 +76,7 @@ def small_network() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 3))
 
 
-def test_in_a_training_of_less_than_an_hour_it_is_not_tried(set_clock: Callable[[Clock], Clock]) -> None:
+def test_compiling_is_not_tried_in_a_training_shorter_than_an_hour(set_clock: Callable[[Clock], Clock]) -> None:
     clock = set_clock(Clock(fast=0.01, compile_seconds=1))
     images = torch.zeros(16, 3, 8, 8)  # 2 s
     assert not compiling.compile_pays(small_network(), images, clock.work, passes=1799)
@@ -84,7 +84,7 @@ def test_in_a_training_of_less_than_an_hour_it_is_not_tried(set_clock: Callable[
     assert compiling.compile_pays(small_network(), images, clock.work, passes=1800)
 
 
-def test_few_images_that_take_as_long_as_a_batch_do_not_make_a_training_long(
+def test_a_slow_first_look_at_few_images_does_not_make_a_training_long(
     set_clock: Callable[[Clock], Clock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, where the kernels of 8 images cost as much as those of 64."""
@@ -108,7 +108,7 @@ def test_few_images_that_take_as_long_as_a_batch_do_not_make_a_training_long(
         (1 / 4, 1, 4000, False),
     ],
 )
-def test_it_pays_where_more_is_saved_than_compiling_takes(
+def test_compiling_pays_if_it_saves_more_time_than_it_takes(
     set_clock: Callable[[Clock], Clock],
     caplog: pytest.LogCaptureFixture,
     fast: float,
@@ -161,7 +161,7 @@ def test_a_limit_that_is_not_reached_interrupts_nothing_later() -> None:
     ("error", "reason"),
     [(RuntimeError("no compiler\nand a long trace"), "no compiler"), (NotImplementedError(), "NotImplementedError")],
 )
-def test_what_cannot_be_compiled_does_not_pay_and_the_reason_is_said(
+def test_a_network_that_cannot_be_compiled_does_not_pay_and_the_reason_is_logged(
     set_clock: Callable[[Clock], Clock], caplog: pytest.LogCaptureFixture, error: Exception, reason: str
 ) -> None:
     clock = set_clock(Clock(0.01, 1, error))
@@ -170,7 +170,7 @@ def test_what_cannot_be_compiled_does_not_pay_and_the_reason_is_said(
     assert caplog.messages[1:] == [f"Compile: off; it failed ({reason})."]
 
 
-def test_the_network_and_torchs_generator_are_left_as_they_were(set_clock: Callable[[Clock], Clock]) -> None:
+def test_the_trial_changes_neither_the_network_nor_torchs_generator(set_clock: Callable[[Clock], Clock]) -> None:
     clock = set_clock(Clock(0.01, 1))
     module = small_network().eval()
     before, generator = copy.deepcopy(module.state_dict()), torch.get_rng_state()
@@ -200,7 +200,7 @@ def test_a_compiled_network_shares_its_parameters_and_gives_the_same_logits() ->
 
 
 @pytest.mark.usefixtures("_without_a_compiler")
-def test_a_training_with_a_compiled_network_ends_as_one_without(tmp_path: Path) -> None:
+def test_a_training_with_a_compiled_network_ends_like_one_without(tmp_path: Path) -> None:
     recipes = {value: SMALL.replace(compile=value) for value in ("on", "off")}
     runs = [fit(SOURCE, recipe=recipe, run=tmp_path / value, options=OPTIONS) for value, recipe in recipes.items()]
     losses = [[record["val_loss"] for record in run.metrics("epoch")] for run in runs]
@@ -209,7 +209,7 @@ def test_a_training_with_a_compiled_network_ends_as_one_without(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("pays", "value"), [(True, "on"), (False, "off")])
-def test_what_was_found_is_written_into_the_recipe_and_kept_when_the_run_goes_on(
+def test_the_decision_is_stored_in_the_recipe_and_kept_on_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_before: Callable[[int], None], pays: bool, value: str
 ) -> None:
     asked: list[int] = []

@@ -99,7 +99,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 # What a training reaches and leaves behind
 
 
-def test_digits_are_learned(digits: Run) -> None:
+def test_the_digits_are_learned(digits: Run) -> None:
     epochs = digits.metrics("epoch")
     assert [record["epoch"] for record in epochs] == [1, 2, 3, 4, 5, 6]
     assert epochs[-1]["val_top1"] > 0.9
@@ -111,7 +111,7 @@ def test_a_run_holds_the_documented_files_and_no_others(digits: Run) -> None:
     assert {path.name for path in digits.folder.iterdir()} - {".lock"} == FILES
 
 
-def test_the_recipe_of_a_run_has_every_value_and_nothing_open(digits: Run) -> None:
+def test_the_recipe_of_a_run_has_every_value_and_no_auto(digits: Run) -> None:
     written = yaml.safe_load((digits.folder / "recipe.yaml").read_text())
     assert {section: list(values) for section, values in written.items()} == {
         section: list(values) for section, values in yaml.safe_load(Recipe().to_yaml()).items()
@@ -120,7 +120,7 @@ def test_the_recipe_of_a_run_has_every_value_and_nothing_open(digits: Run) -> No
     assert load_recipe(str(digits.folder / "recipe.yaml")).training.epochs == 6
 
 
-def test_the_environment_says_what_it_ran_on(digits: Run) -> None:
+def test_the_environment_records_the_machine_and_versions(digits: Run) -> None:
     found = digits.environment()
     assert found["tench"] == tench.__version__
     assert found["packages"]["torch"] == torch.__version__
@@ -129,12 +129,12 @@ def test_the_environment_says_what_it_ran_on(digits: Run) -> None:
     assert found["data"]["fingerprint"] == tench.open_source("digits").fingerprint
 
 
-def test_the_classes_stand_beside_the_weights(digits: Run) -> None:
+def test_the_classes_are_stored_with_the_weights(digits: Run) -> None:
     assert json.loads((digits.folder / "classes.json").read_text())["ids"] == list("0123456789")
     assert json.loads((digits.folder / "model.json").read_text())["classes"]["ids"] == list("0123456789")
 
 
-def test_the_log_tells_of_steps_and_epochs_in_order(digits: Run) -> None:
+def test_the_log_has_steps_and_epochs_in_order(digits: Run) -> None:
     lines = [json.loads(line) for line in (digits.folder / "metrics.jsonl").read_text().splitlines()]
     assert lines == digits.metrics()
     steps_per_epoch = 1438 // 32
@@ -151,7 +151,7 @@ def test_the_log_tells_of_steps_and_epochs_in_order(digits: Run) -> None:
     assert lines[-1]["seconds"] > lines[0].get("seconds", 0)
 
 
-def test_the_table_of_epochs_is_that_of_the_log(digits: Run) -> None:
+def test_the_table_of_epochs_matches_the_log(digits: Run) -> None:
     with (digits.folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     epochs = digits.metrics("epoch")
@@ -161,14 +161,14 @@ def test_the_table_of_epochs_is_that_of_the_log(digits: Run) -> None:
     ]
 
 
-def test_the_learning_rate_of_the_log_is_that_of_the_last_step(undisturbed: Path) -> None:
+def test_the_log_has_the_learning_rate_of_the_last_step(undisturbed: Path) -> None:
     # cosine over 24 steps from 0.02
     lrs = {line["step"]: line["lr"] for line in Run(undisturbed).metrics("step")}
     expected = {step: 0.01 * (1 + torch.tensor(torch.pi * (step - 1) / 24).cos().item()) for step in lrs}
     assert lrs == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_best_weights_are_those_of_the_best_epoch(digits: Run) -> None:
+def test_the_saved_weights_are_from_the_best_epoch(digits: Run) -> None:
     best = max(digits.metrics("epoch"), key=lambda record: (record["val_top1"], -record["val_loss"]))
     metrics = json.loads((digits.folder / "model.json").read_text())["metrics"]
     assert metrics["epoch"] == best["epoch"]
@@ -185,7 +185,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(digits: Run) -> None:
     ],
     ids=["a lower top-1", "the same top-1 with a higher loss", "the same top-1 with a lower loss"],
 )
-def test_the_best_is_the_highest_top1_and_among_equals_the_lowest_loss(
+def test_the_best_epoch_has_the_highest_top1_and_on_a_tie_the_lowest_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: list[tuple[float, float]], kept: list[int]
 ) -> None:
     measured = iter(found)
@@ -202,9 +202,7 @@ def test_the_best_is_the_highest_top1_and_among_equals_the_lowest_loss(
 
 
 @pytest.mark.parametrize(("every", "validated"), [(1, [1, 2, 3]), (2, [2, 3]), (3, [3]), (10, [3])])
-def test_every_so_many_epochs_and_after_the_last_there_is_a_validation(
-    tmp_path: Path, every: int, validated: list[int]
-) -> None:
+def test_validation_runs_every_n_epochs_and_after_the_last(tmp_path: Path, every: int, validated: list[int]) -> None:
     run = train(tmp_path, SMALL.replace(validate_every=every))
     epochs = run.metrics("epoch")
     assert [record["epoch"] for record in epochs] == [1, 2, 3]
@@ -241,7 +239,7 @@ def test_without_a_folder_runs_are_numbered(tmp_path: Path, monkeypatch: pytest.
     ("source", "recipe"),
     [("nowhere", SMALL), (SOURCE, SMALL.replace(arch="resnt18")), (SOURCE, SMALL.replace(epochs=0))],
 )
-def test_what_cannot_begin_leaves_no_run_behind(
+def test_a_training_that_cannot_begin_leaves_no_run_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, recipe: Recipe
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -282,7 +280,7 @@ RAMP: dict[str, Any] = {"train_size": 12, "ramp_from": 6, "ramp_epochs": (0.0, 2
 GROWING = SMALL.replace(arch="resnet20", compile="off", **RAMP)
 
 
-def test_training_images_grow_from_epoch_to_epoch_and_evaluation_keeps_its_size(
+def test_progressive_resizing_grows_training_images_and_leaves_evaluation_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_before: Callable[[int], None]
 ) -> None:
     seen: list[tuple[int, ...]] = []
@@ -313,7 +311,7 @@ def test_a_network_in_bgr_is_evaluated_as_it_was_validated(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("save_every_seconds", [600.0, 0.0])
-def test_killed_before_the_first_checkpoint_a_run_begins_anew(
+def test_a_run_killed_before_its_first_checkpoint_starts_over(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], save_every_seconds: float
 ) -> None:
     kill_before(5 if save_every_seconds else 0)
@@ -400,7 +398,7 @@ def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
     assert {path.name for path in (tmp_path / "killed").iterdir() if not path.name.startswith(".")} == FILES
 
 
-def test_what_a_killed_process_had_half_written_is_no_obstacle(
+def test_half_written_files_of_a_killed_process_do_not_get_in_the_way(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(13)
@@ -416,7 +414,7 @@ def test_what_a_killed_process_had_half_written_is_no_obstacle(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_a_run_saves_says_so_and_can_go_on(
+def test_a_signal_stops_the_run_with_a_checkpoint_and_it_can_continue(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     def train_step(state: State, *rest: Any) -> None:
@@ -437,7 +435,7 @@ def test_asked_to_stop_a_run_saves_says_so_and_can_go_on(
     assert_same_outcome(fit(run=tmp_path, options=OPTIONS).folder, undisturbed)  # as the message says
 
 
-def test_asked_to_stop_a_validation_ends_too_and_is_made_again(
+def test_a_signal_stops_a_validation_which_is_repeated_on_resuming(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure(*arguments: Any) -> Metrics:
@@ -452,7 +450,7 @@ def test_asked_to_stop_a_validation_ends_too_and_is_made_again(
     assert_same_outcome(train(tmp_path).folder, undisturbed)
 
 
-def test_a_request_to_stop_right_after_the_check_waits_for_the_next_step(
+def test_a_signal_right_after_the_check_takes_effect_after_the_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whenever the request comes: a run that says a checkpoint is saved has saved it."""
@@ -468,7 +466,7 @@ def test_a_request_to_stop_right_after_the_check_waits_for_the_next_step(
     assert checkpoint(tmp_path)["step"] == 2
 
 
-def test_a_second_request_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def train_step(state: State, *rest: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -488,7 +486,7 @@ def test_a_training_outside_the_main_thread_leaves_signals_alone(tmp_path: Path,
 # The same call again
 
 
-def test_a_finished_run_says_so_and_is_left_as_it_is(undisturbed: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_finished_run_is_reported_and_not_changed(undisturbed: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = {path.name: path.read_bytes() for path in undisturbed.iterdir()}
     with caplog.at_level(logging.INFO, "tench"):
         train(undisturbed)
@@ -497,7 +495,7 @@ def test_a_finished_run_says_so_and_is_left_as_it_is(undisturbed: Path, caplog: 
     assert {path.name: path.read_bytes() for path in undisturbed.iterdir()} == before
 
 
-def test_a_run_continues_without_naming_anything_but_its_folder(undisturbed: Path) -> None:
+def test_a_run_continues_given_only_its_folder(undisturbed: Path) -> None:
     assert fit(run=undisturbed, options=OPTIONS).folder == undisturbed
 
 
@@ -524,9 +522,7 @@ def test_an_auto_in_the_recipe_of_a_run_is_an_error(undisturbed: Path, tmp_path:
     )
 
 
-def test_a_run_that_has_learned_nothing_yet_takes_another_recipe(
-    tmp_path: Path, kill_before: Callable[[int], None]
-) -> None:
+def test_a_run_without_a_step_accepts_another_recipe(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
     kill_before(0)
     with pytest.raises(Killed):
         train(tmp_path)
@@ -556,14 +552,14 @@ def test_another_validation_set_is_refused(undisturbed: Path) -> None:
         (SOURCE, {"mean": (0.1,), "std": (0.2,)}),
     ],
 )
-def test_a_mean_fitted_to_the_channels_is_the_same_recipe(tmp_path: Path, source: str, values: dict[str, Any]) -> None:
+def test_a_mean_adapted_to_the_channels_is_the_same_recipe(tmp_path: Path, source: str, values: dict[str, Any]) -> None:
     recipe = SMALL.replace(epochs=1, **values)
     for _ in range(2):
         fit(source, recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
     assert len(Run(tmp_path).metrics("epoch")) == 1
 
 
-def test_the_validation_set_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_validation_set_is_found_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine", "other"):
         for number, class_name in itertools.product(range(4), "ab"):
             path = tmp_path / name / class_name / f"{number}.ppm"
@@ -577,7 +573,7 @@ def test_the_validation_set_is_found_again_from_another_folder(tmp_path: Path, m
     assert len(fit(run=tmp_path / "run", options=OPTIONS).metrics("epoch")) == 1
 
 
-def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with filelock.FileLock(tmp_path / ".lock"), pytest.raises(TenchError) as refused:
         train(tmp_path)
     assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it or stop it."
@@ -586,7 +582,7 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
 # What stops a training
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
+def test_a_loss_that_is_not_finite_stops_the_run_and_overwrites_nothing(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kill_before(12)
@@ -615,7 +611,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
     assert_same_outcome(train(tmp_path).folder, undisturbed)  # and it can be continued from there
 
 
-def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
+def test_weights_that_are_not_finite_are_not_saved_even_if_the_loss_was_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train_step(state: State, *rest: Any) -> None:
@@ -631,7 +627,7 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
     assert checkpoint(tmp_path)["step"] == STEPS_PER_EPOCH
 
 
-def test_where_memory_does_not_suffice_the_run_says_what_takes_less_and_takes_that(
+def test_out_of_memory_names_the_options_that_need_less_and_they_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train_step(*arguments: Any) -> None:
@@ -649,7 +645,7 @@ def test_where_memory_does_not_suffice_the_run_says_what_takes_less_and_takes_th
     assert train(tmp_path, SMALL.replace(accumulate=2)).metrics("epoch")[-1]["epoch"] == EPOCHS
 
 
-def test_validation_takes_as_many_images_at_once_as_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_uses_the_batch_size_of_a_training_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
     def measure(module: nn.Module, batches: Iterator[Batch], *rest: Any) -> Metrics:
@@ -662,7 +658,7 @@ def test_validation_takes_as_many_images_at_once_as_training(tmp_path: Path, mon
     assert sizes == [[8, 8, 8, 6]]
 
 
-def test_a_warmup_as_long_as_the_training_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warmup_as_long_as_the_training_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         train(tmp_path, SMALL.replace(epochs=1, warmup="5 epochs"))
     assert "Note: the warm-up (5 epochs) is as long as the training: the learning rate only rises." in caplog.text
@@ -679,7 +675,7 @@ def test_a_warmup_as_long_as_the_training_is_said(tmp_path: Path, caplog: pytest
         ),
     ],
 )
-def test_a_batch_norm_of_one_value_is_noticed_before_the_first_step(
+def test_a_batch_norm_with_one_value_is_refused_before_the_first_step(
     tmp_path: Path, values: dict[str, Any], reason: str
 ) -> None:
     recipe = SMALL.replace(arch="resnet18", **values)  # its last map is one pixel for images of 8
@@ -725,7 +721,7 @@ def test_a_bad_image_stops_a_training_unless_the_recipe_says_otherwise(damaged: 
 
 
 @pytest.mark.parametrize(("bad", "num_train", "num_val"), [("skip", 17, 5), ("fix", 18, 6)])
-def test_bad_images_are_left_out_or_fixed_and_listed(
+def test_bad_images_are_skipped_or_fixed_and_listed(
     damaged: Path, tmp_path: Path, bad: str, num_train: int, num_val: int
 ) -> None:
     run = fit(damaged, recipe=PHOTOS.replace(bad=bad), run=tmp_path / "run", options=OPTIONS)
@@ -745,7 +741,7 @@ def test_bad_images_are_left_out_or_fixed_and_listed(
     assert evaluation.name.endswith("(val)")
 
 
-def test_a_run_that_begins_again_with_other_data_lists_the_bad_images_of_that(
+def test_a_run_that_starts_over_with_other_data_lists_the_bad_images_of_that_data(
     damaged: Path, photo_folder: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(0)
@@ -780,7 +776,7 @@ def wrong_labels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("wrong_labels")
-def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_path: Path) -> None:
+def test_validation_labels_that_do_not_match_their_images_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as stopped:
         fit("digits", recipe=DIGITS_WITH_MLP, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
     assert str(stopped.value).startswith("digits (val): top-1 is ")
@@ -793,7 +789,7 @@ def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_pa
 
 
 @pytest.mark.usefixtures("wrong_labels")
-def test_an_average_at_chance_may_be_of_the_start(tmp_path: Path) -> None:
+def test_an_average_at_chance_may_still_be_the_initial_weights(tmp_path: Path) -> None:
     recipe = DIGITS_WITH_MLP.replace(average="ema", average_decay=0.9999)
     with pytest.raises(
         TenchError, match=r"the initial weights may still dominate it: lower --average-decay\. Or: The valid"
@@ -801,13 +797,13 @@ def test_an_average_at_chance_may_be_of_the_start(tmp_path: Path) -> None:
         fit("digits", recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
 
 
-def test_an_average_suits_a_short_training_unless_told_otherwise(tmp_path: Path) -> None:
+def test_the_default_average_suits_a_short_training(tmp_path: Path) -> None:
     run = fit("digits", recipe=DIGITS_WITH_MLP.replace(average="ema"), run=tmp_path, options=OPTIONS)
     assert [record["val_top1"] > 0.5 for record in run.metrics("epoch")][1:] == [True] * 5
 
 
 @pytest.mark.usefixtures("wrong_labels")
-def test_a_few_validation_images_at_chance_stop_nothing(tmp_path: Path) -> None:
+def test_a_few_validation_images_at_chance_do_not_stop_the_run(tmp_path: Path) -> None:
     few = SOURCE.replace("images=64", "images=200")
     run = fit(few, recipe=SMALL, run=tmp_path, options=OPTIONS)
     assert run.metrics("epoch")[-1]["train_top1"] > 0.9
@@ -882,7 +878,7 @@ def test_a_checkpoint_cannot_execute_code(begun: Path, monkeypatch: pytest.Monke
     assert not (begun / "executed").exists()
 
 
-def test_a_checkpoint_that_is_gone_is_no_reason_to_begin_anew(undisturbed: Path, begun: Path) -> None:
+def test_a_missing_checkpoint_does_not_make_the_run_start_over(undisturbed: Path, begun: Path) -> None:
     (begun / "last.ckpt").unlink()
     lines = Run(undisturbed).metrics()
     (begun / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -23,7 +23,7 @@ def by_timm(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
 @pytest.mark.parametrize("targets", [LABELS, SHARES], ids=["labels", "shares"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("threshold", [None, 0.2])
-def test_loss_and_gradient_are_timms(targets: Tensor, smoothing: float, threshold: float | None) -> None:
+def test_loss_and_gradient_match_timms(targets: Tensor, smoothing: float, threshold: float | None) -> None:
     ours, theirs = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
     loss = binary_cross_entropy(ours, targets, smoothing, threshold)
     # timm smooths mixed targets where it mixes, so there its loss takes them as they are.
@@ -35,14 +35,14 @@ def test_loss_and_gradient_are_timms(targets: Tensor, smoothing: float, threshol
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_it_is_the_mean_over_all_entries_of_the_formula() -> None:
+def test_the_loss_is_the_mean_of_the_formula_over_all_entries() -> None:
     chance = 1 / (1 + np.exp(-LOGITS.double().numpy()))
     shares = SHARES.double().numpy()
     expected = -(shares * np.log(chance) + (1 - shares) * np.log(1 - chance)).mean()
     assert binary_cross_entropy(LOGITS, SHARES).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_targets_of_the_caller_stay_as_they_are() -> None:
+def test_the_callers_targets_are_not_changed() -> None:
     labels, shares = LABELS.clone(), SHARES.clone()
     for targets in (labels, shares):
         binary_cross_entropy(LOGITS, targets, 0.1, 0.2)

@@ -106,7 +106,7 @@ def after_each_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Stat
     return set_up
 
 
-def test_the_average_of_torch_is_what_is_validated_and_saved_and_the_raw_weights_go_on(
+def test_the_average_matches_torchs_and_is_validated_and_saved_while_the_raw_weights_train_on(
     tmp_path: Path, after_each_step: Callable[[Callable[[State], None]], None]
 ) -> None:
     average: AveragedModel | None = None
@@ -152,7 +152,7 @@ def test_after_lookaheads_last_step_the_network_is_the_average(tmp_path: Path) -
         ({"average_form": "timm"}, [0.0, *(min(0.9, 1 - (1 + step) ** (-2 / 3)) for step in (1, 2, 3))]),
     ],
 )
-def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, Any], decay_at: list[float]) -> None:
+def test_the_recipe_decides_the_decay_of_the_average(values: dict[str, Any], decay_at: list[float]) -> None:
     module = nn.Linear(1, 1, bias=False)
     nn.init.ones_(module.weight)
     recipe = resolved(SMALL, average="ema", **{"average_decay": 0.9, **values})
@@ -301,12 +301,12 @@ def test_a_checkpoint_with_other_values_is_refused_by_key(
 
 
 @pytest.mark.parametrize("saved", [None, [], 5, "text", torch.zeros(3)])
-def test_what_is_no_checkpoint_at_all_is_refused(saved: Any) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(saved: Any) -> None:
     with pytest.raises(TenchError, match=r"^last\.ckpt: is not a checkpoint of this run:  is "):
         fresh_state().load(saved, "tiny", "last.ckpt")
 
 
-def test_momentum_that_repeats_one_value_gets_memory_of_its_own(finished: dict[str, Any]) -> None:
+def test_an_expanded_momentum_tensor_gets_its_own_memory(finished: dict[str, Any]) -> None:
     """A tensor may have any shape and one number in memory; a fused update would write past it."""
     state = fresh_state()
     one = torch.full((1,), 0.25).expand(6 * 27).view(6, 3, 3, 3)
@@ -319,7 +319,7 @@ def test_momentum_that_repeats_one_value_gets_memory_of_its_own(finished: dict[s
     assert (found == 0.25).all()
 
 
-def test_options_of_an_optimizer_come_from_the_recipe_and_not_from_a_checkpoint(finished: dict[str, Any]) -> None:
+def test_the_optimizers_options_come_from_the_recipe_not_from_the_checkpoint(finished: dict[str, Any]) -> None:
     groups = [{**group, "momentum": 5.0, "nesterov": "x"} for group in finished["optimizer"]["param_groups"]]
     state = fresh_state()
     before = [{**group, "params": None, "lr": 0.0} for group in state.optimizer.param_groups]

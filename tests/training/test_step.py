@@ -62,7 +62,7 @@ def trained(recipe: Resolved, network: nn.Module, steps: int = 20) -> State:
         {"lr": 0.01, "momentum": 0.0, "weight_decay": 0.0},
     ],
 )
-def test_twenty_steps_are_those_of_a_plain_pytorch_loop(values: dict[str, Any]) -> None:
+def test_twenty_steps_match_a_plain_pytorch_loop(values: dict[str, Any]) -> None:
     recipe = RECIPE.replace(**values)
     theirs = small_network()
     state = trained(recipe, copy.deepcopy(theirs))
@@ -99,7 +99,7 @@ def test_twenty_steps_are_those_of_a_plain_pytorch_loop(values: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_mixed_steps_are_those_of_a_plain_pytorch_loop_with_timms_targets(label_smoothing: float) -> None:
+def test_mixed_steps_match_a_plain_pytorch_loop_with_timms_targets(label_smoothing: float) -> None:
     recipe = RECIPE.replace(lr=0.01, label_smoothing=label_smoothing)
     order = Order(num_rows=80, batch_size=8)
     augment = OnBatch(order, 5, Erasing(prob=0.5), BatchMix(mixup=0.8, cutmix=1.0, form="timm"))
@@ -134,7 +134,7 @@ def test_clipping_changes_what_it_should() -> None:
     assert not torch.allclose(weights[0], weights[1], atol=1e-3)
 
 
-def test_the_order_of_memory_does_not_matter() -> None:
+def test_the_memory_format_does_not_change_the_numbers() -> None:
     first = trained(RECIPE.replace(lr=0.01, memory_format="nchw"), small_network())
     last = trained(RECIPE.replace(lr=0.01, memory_format="nhwc"), small_network())
     assert last.module.get_parameter("0.weight").is_contiguous(memory_format=torch.channels_last)
@@ -143,7 +143,7 @@ def test_the_order_of_memory_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_computes_in_half_and_keeps_weights_in_full(precision: str) -> None:
+def test_half_precision_computes_in_half_and_keeps_fp32_weights(precision: str) -> None:
     network = small_network()
     seen: list[torch.dtype] = []
     network[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
@@ -171,9 +171,7 @@ class NotFiniteAt(nn.Module):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
-def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_are(
-    value: float, precision: str, clip_norm: float
-) -> None:
+def test_a_loss_that_is_not_finite_leaves_the_weights_unchanged(value: float, precision: str, clip_norm: float) -> None:
     recipe = RECIPE.replace(lr=0.01, precision=precision, clip_norm=clip_norm)
     state = new_state(NotFiniteAt(small_network(), {2}, value), recipe, CPU)
     for batch in batches(3):
@@ -253,7 +251,7 @@ def test_a_batch_in_parts_is_one_update_of_a_plain_loop_that_adds_gradients_up(
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_one_part_that_is_not_finite_leaves_the_whole_update_out(bad: int) -> None:
+def test_one_part_that_is_not_finite_skips_the_whole_update(bad: int) -> None:
     recipe = RECIPE.replace(lr=0.01, accumulate=3)
     state = new_state(NotFiniteAt(small_network(), {bad}, float("nan")), recipe, CPU)
     before = {name: weight.clone() for name, weight in state.module.named_parameters()}
@@ -267,7 +265,7 @@ def test_a_batch_that_is_not_full_has_fewer_parts_not_smaller_ones(images: int, 
     assert num_parts(images, RECIPE.replace(batch_size=64, accumulate=4).training) == parts
 
 
-def test_a_finite_loss_is_no_error_and_no_images_have_no_accuracy() -> None:
+def test_a_finite_loss_is_no_error_and_without_images_all_totals_are_zero() -> None:
     state = new_state(small_network(), RECIPE, CPU)
     assert read_totals(state) == (0.0, 0.0, 0)
     assert read_totals(trained(RECIPE.replace(lr=0.01), small_network()))[2] == 160
