@@ -1,6 +1,7 @@
-"""Data that tests share: photographs cut into a small class folder, and the sets that lie beside the repository."""
+"""Fixtures that all tests share: the environment they run in, and small class folders of real photographs."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,22 +16,32 @@ SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """For maps of a few pixels a second thread only waits, a hundred times as long where cores are shared."""
+    """On images of a few pixels a second thread only costs time, a hundredfold if the cores are shared."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _sigint_has_a_handler() -> Iterator[None]:
+    """Tests send SIGINT to themselves and to children, but a shell's background job starts with it ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a cache folder of its own."""
+    """Give each test a cache folder of its own."""
     monkeypatch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What time.monotonic tells, for a test to move."""
+    """A clock that replaces time.monotonic and that the test moves."""
     clock = Clock()
     monkeypatch.setattr("time.monotonic", clock)
     return clock
@@ -47,7 +58,7 @@ def shared_data() -> Path:
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders of 24 real images: 3 classes, 6 for train and 2 for val each, all of different sizes.
 
-    roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG, water/2.png a PNG; all in train.
+    In train, roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG and water/2.png a PNG.
     """
     folder = tmp_path_factory.mktemp("photos")
     parts = {"roof": ("china.jpg", 180, 60), "water": ("china.jpg", 30, 330), "petal": ("flower.jpg", 190, 120)}

@@ -5,12 +5,12 @@ import importlib.util
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.data.photos import encoded, part
+from tests.support import processes
 
 from tench.cli.main import COMMANDS, main
 from tench.data.layouts import LAYOUTS
@@ -35,7 +35,7 @@ def commands(block: str) -> list[str]:
 
 
 def run(command: list[str], folder: Path, cache: Path) -> str:
-    done = subprocess.run(command, cwd=folder, env=environment(cache), capture_output=True, text=True, timeout=300)
+    done = processes.run(command, cwd=folder, env=environment(cache), deadline_seconds=1500)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 

@@ -2,12 +2,11 @@
 
 import ast
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.processes import run_python
 
 import tench
 
@@ -136,7 +135,8 @@ def function():
 def loaded_after(code: str) -> set[str]:
     """The top-level modules that a fresh Python has loaded after some code."""
     code += "\nimport json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.support.processes import DEADLINE_SECONDS
 
 from tench.parallel import in_order
 
@@ -23,7 +24,7 @@ def test_results_come_with_their_tasks_in_the_order_of_the_tasks(threads: int, c
 
 
 def test_as_many_tasks_run_at_once_as_there_are_threads() -> None:
-    together = threading.Barrier(3, timeout=10)  # each waits until two others are there
+    together = threading.Barrier(3, timeout=DEADLINE_SECONDS)  # each waits until two others are there
 
     def meet(task: int) -> str:
         together.wait()
@@ -89,13 +90,13 @@ def test_closing_early_cancels_what_has_not_begun_and_waits_for_what_has() -> No
         began.append(task)
         if task:
             started.set()
-            go_on.wait(10)
+            go_on.wait(DEADLINE_SECONDS)
         ended.append(task)
         return task
 
     results = in_order(blocked, range(100), threads=1, name="blocked")
     assert next(results) == (0, 0)
-    assert started.wait(10)
+    assert started.wait(DEADLINE_SECONDS)
     threading.Timer(0.02, go_on.set).start()
     results.close()
     assert began == ended == [0, 1]

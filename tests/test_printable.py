@@ -3,12 +3,12 @@
 import io
 import json
 import logging
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.processes import run
 
 from tench.cli.main import main
 from tench.errors import TenchError
@@ -151,7 +151,7 @@ def test_names_that_would_be_formulas_are_quoted_in_csv_for_spreadsheets_only(
 def test_the_same_streams_serve_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "x\x1b[2J.png").write_bytes(b"")
     command = [sys.executable, "-m", "tench", "info", str(tmp_path / "x\x1b[2J.png"), "--json"]
-    result = subprocess.run(command, capture_output=True, timeout=120)
+    result = run(command)
     assert result.returncode == 1
-    assert b"\x1b" not in result.stderr
+    assert "\x1b" not in result.stderr
     assert json.dumps("x\x1b").isascii()

@@ -1,6 +1,5 @@
 import csv
 import json
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.support.processes import DEADLINE_SECONDS, run_python
 
 from tench.errors import TenchError, UsageError
 from tench.run import Run, environment, remembered_data
@@ -44,7 +44,7 @@ def test_the_next_number_follows_the_largest(
 
 def test_no_two_threads_get_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=DEADLINE_SECONDS)
 
     def several(_: int) -> list[Path]:
         together.wait()
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run: Run) -> 
 def test_a_run_is_locked_against_other_processes_until_it_is_left(run: Run) -> None:
     code = "import sys, tench.run; tench.run.Run.at(sys.argv[1]).lock()"
     with run.lock():
-        refused = subprocess.run([sys.executable, "-c", code, run.folder], capture_output=True, text=True)
+        refused = run_python(code, run.folder)
     assert refused.returncode == 1
     assert refused.stderr.endswith(
         f"TenchError: {run.folder}: another process is training in this run. Wait for it or stop it.\n"

@@ -6,7 +6,6 @@ Each program lives in an environment of its own below .interop (or the folder th
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from tests.interop import sets
 from tests.interop.sets import Made
+from tests.support.processes import run
 
 from tench.cli.main import main
 
@@ -55,7 +55,7 @@ def ask() -> Ask:
 
     def ask(environment: str, reader: str, *arguments: str | Path) -> Any:
         command = [str(python_of(environment)), "-I", str(READERS / reader), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = run(command)
         assert done.returncode == 0, f"{reader} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -8,9 +8,9 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.support.processes import child, join
 from tests.training.runs import Killed, assert_same_outcome, checkpoint, equal_in_all
 from torch import nn
 
@@ -373,20 +374,10 @@ def test_killed_while_an_epoch_is_written_a_run_continues_to_the_same_end(
 def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tests.training.test_fit", str(tmp_path / "killed")],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert child.stdout is not None
-    with child, child.stdout as steps:
-        for line in steps:
-            if int(line) == STEPS_PER_EPOCH + 3:
-                child.kill()
-                break
-    assert child.returncode == -signal.SIGKILL
+    command = [sys.executable, "-m", "tests.training.test_fit", tmp_path / "killed"]
+    with child(command, cwd=Path(__file__).parents[2], env={"OMP_NUM_THREADS": "1"}) as training:
+        training.wait_for_output("waits")
+        training.kill()
     saved = checkpoint(tmp_path / "killed")
     assert saved["epochs"] == 1
     assert STEPS_PER_EPOCH < saved["step"] < 2 * STEPS_PER_EPOCH
@@ -479,7 +470,7 @@ def test_a_second_request_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_training_outside_the_main_thread_leaves_signals_alone(tmp_path: Path, undisturbed: Path) -> None:
     thread = threading.Thread(target=train, args=[tmp_path])
     thread.start()
-    thread.join()
+    join(thread)
     assert_same_outcome(tmp_path, undisturbed)
 
 
@@ -878,11 +869,13 @@ def test_a_checkpoint_that_is_gone_is_no_reason_to_begin_anew(undisturbed: Path,
 
 
 def _train_until_killed(run: str) -> None:
-    """Train with dropout, telling each step."""
+    """Train with dropout, and wait in the middle of the second epoch."""
 
     def train_step(state: State, *rest: Any) -> None:
+        if state.step == STEPS_PER_EPOCH + 3:
+            print("waits", flush=True)
+            time.sleep(3600)
         real_train_step(state, *rest)
-        print(state.step, flush=True)
 
     loop: Any = loop_module
     networks: Any = network_module

@@ -15,7 +15,11 @@ class StoppedError(TenchError):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """While inside, the first Ctrl-C or SIGTERM only asks to stop after the step; a second one stops at once."""
+    """While inside, the first Ctrl-C or SIGTERM only asks to stop after the step; a second one stops at once.
+
+    A signal that was ignored when the process started stays ignored: a shell starts a background job with SIGINT
+    ignored, so that Ctrl-C stops only the job in the foreground. SIGTERM still stops such a job cleanly.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -26,7 +30,8 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield asked.is_set
     finally:
