@@ -296,12 +296,12 @@ def test_an_image_that_takes_too_long_ends_the_epoch_with_its_name_and_the_proce
     hangs = threading.Event()
     read = train.read
     monkeypatch.setattr(train, "read", lambda row: hangs.wait(DEADLINE_SECONDS) if row == 7 else read(row))
-    monkeypatch.setattr(module, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(module, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
     order = Order(num_rows=len(train), batch_size=18, shuffle=False)
     with (
         Loader(train, EVAL, order, channels=3, threads=2) as loader,
-        pytest.raises(TenchError, match=rf"{re.escape(train.shard(7))}: has taken 0 s.* row 7, stage read\."),
+        pytest.raises(TenchError, match=rf"{re.escape(train.shard(7))}: has taken \d s.* row 7, stage read\."),
     ):
         next(loader.batches(0))
     assert all(thread.daemon for thread in threading.enumerate() if thread.name in loader_threads())

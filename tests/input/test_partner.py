@@ -35,7 +35,7 @@ def test_a_partner_fills_images_with_the_rows_and_numbers_it_is_given() -> None:
     partner.fill([1], np.zeros((1, 0)), out[:1])
     assert out[:, 1, 1, 0].tolist() == [1, 16, 27]
     end([partner])
-    assert not is_running(str(partner._pid))
+    assert not is_running(partner._pid)
 
 
 def test_what_goes_wrong_in_a_partner_is_raised_here_and_it_goes_on() -> None:

@@ -499,9 +499,9 @@ def test_every_mirror_that_failed_is_named(server: Server, mirror: Server, tmp_p
 def test_a_server_that_stops_sending_is_left_after_the_time_given(server: Server, tmp_path: Path) -> None:
     server.stall = HALF
     start = time.monotonic()
-    message = refusal(tmp_path / "photo.jpg", server, tries=1, timeout_seconds=0.3)
-    assert time.monotonic() - start < 5
-    assert "no answer for 0.3 s" in message
+    message = refusal(tmp_path / "photo.jpg", server, tries=1, timeout_seconds=2)
+    assert time.monotonic() - start < DEADLINE_SECONDS / 2
+    assert "no answer for 2 s" in message
     assert part_of(tmp_path / "photo.jpg").read_bytes() == PHOTO[:HALF]
 
 
@@ -514,7 +514,7 @@ def test_a_server_that_never_answers_is_left_after_the_time_given(tmp_path: Path
         assert "no answer for 0.2 s, after 2 tries" in refusal(
             tmp_path / "photo.jpg", address, tries=2, timeout_seconds=0.2
         )
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < DEADLINE_SECONDS / 2
 
 
 def test_no_server_at_all_is_said(tmp_path: Path) -> None:
