@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from tests.clock import Clock
 from tests.data.photos import photo_file
@@ -14,12 +15,23 @@ from tests.data.photos import photo_file
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
 
+# A loaded machine may take any time for an example. The limit of pytest-timeout holds all the same.
+settings.register_profile("tench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tench")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """On images of a few pixels a second thread only costs time, a hundredfold if the cores are shared."""
+    """Let torch use one thread, here and in the processes that tests start.
+
+    On images of a few pixels a second thread only costs time, a hundredfold if the cores are shared; and pytest-xdist
+    already runs a test on each core.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
 
 

@@ -375,7 +375,7 @@ def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-m", "tests.training.test_fit", tmp_path / "killed"]
-    with child(command, cwd=Path(__file__).parents[2], env={"OMP_NUM_THREADS": "1"}) as training:
+    with child(command, cwd=Path(__file__).parents[2]) as training:
         training.wait_for_output("waits")
         training.kill()
     saved = checkpoint(tmp_path / "killed")
