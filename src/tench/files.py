@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -28,21 +29,20 @@ _KINDS = {
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading, unbuffered: a pipe would be waited for, and a device never ends.
+    """Open a regular file for reading, unbuffered.
 
-    Raises TenchError if it is anything else, or cannot be opened.
+    Raises TenchError if it is anything else (a pipe would block, a device may never end), or cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # regular files do not care
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no effect on regular files
     except OSError as error:
         link = " It is a link: restore its target, or remove it." if os.path.islink(path) else ""
-        # A socket cannot be opened at all.
-        reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror
+        reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror  # ENXIO: open() on a socket
         raise TenchError(f"{path}: cannot be read ({reason}).{link}") from error
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Give a file or a folder.")
+            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Pass a file or a folder.")
         return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
     except BaseException:
         os.close(descriptor)
@@ -55,22 +55,60 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on success flush it and rename it into place, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it.
+
+    Raises TenchError naming `path` if the disk is full.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with full_disk_names(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_names(path: str | Path) -> Iterator[None]:
+    """Turn the error of a full disk, raised while a file is written in this block, into a TenchError naming it."""
     try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        if isinstance(error, TenchError) or not (reason := _full_disk(error)):
+            raise
+        raise TenchError(
+            f"{path}: cannot be written: {reason}. Free some space, or use a larger disk, then run the command again."
+        ) from error
+
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be too large",
+}
+_SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device")
+"""What the errors of libraries without an errno say: safetensors, HDF5."""
+
+
+def _full_disk(error: BaseException) -> str | None:
+    """Why a disk takes no more, if that is what the error, or one that it followed, says."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in _FULL:
+            return _FULL[chain.errno]
+        if found := _SAYS_FULL.search(str(chain)):
+            return _FULL[int(found[1] or errno.ENOSPC)]
+        chain = chain.__cause__ or chain.__context__
+    return None
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove what `complete_file` leaves in a folder if its process is killed.
+    """Remove the temporary files that `complete_file` leaves in a folder if its process is killed.
 
-    names: of the files that were being written; None: any. Nothing else is touched, whatever it is called.
+    names: final names of the files that were being written; None: all.
     """
     for path in folder.glob(".*.part"):
         found = _PART.fullmatch(path.name)
@@ -79,17 +117,33 @@ def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, complete or not at all."""
+    """Write a text file, complete or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
+def user_path(path: str | Path) -> Path:
+    """A path that the user gave, with a leading ~ replaced by the home folder: a shell leaves that of --run=~/x alone.
+
+    Raises UsageError if the home folder is unknown.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: the home folder is unknown ({error}). Write the path without ~.") from error
+
+
+def shell_command(*words: object) -> str:
+    """A command to be copied into a shell, quoted where a word needs it."""
+    return shlex.join(map(str, words))
+
+
 def require_place(path: str | Path, what: str) -> None:
     """Raise UsageError if the file cannot be written. what: "the preview", for messages."""
-    folder = Path(path).absolute().parent
+    folder = user_path(path).absolute().parent
     while not folder.exists():  # missing ones are created
         folder = folder.parent
-    if Path(path).is_dir():
+    if user_path(path).is_dir():
         raise UsageError(f"{path}: is a folder, so {what} cannot be written there. Name a file.")
     try:
         with tempfile.TemporaryFile(dir=folder):  # permission bits mean nothing to root, and little in /proc
@@ -110,7 +164,7 @@ def require_png(path: str | Path, what: str) -> None:
 def write_png(path: str | Path, picture: "Image", what: str) -> None:
     """Write a picture as a PNG, complete or not at all. Raises UsageError if it cannot be written."""
     try:
-        with complete_file(Path(path)) as part:
+        with complete_file(user_path(path)) as part:
             picture.save(part, format="PNG")
     except OSError as error:
         reason = error.strerror or error
@@ -118,7 +172,7 @@ def write_png(path: str | Path, picture: "Image", what: str) -> None:
 
 
 def require_space(path: Path, num_bytes: int, where: str) -> None:
-    """Raise TenchError unless a file of that size can be written at `path`; its folder is made."""
+    """Raise TenchError unless the disk has room for a file of that size at `path`. Creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
@@ -129,9 +183,9 @@ def require_space(path: Path, num_bytes: int, where: str) -> None:
 
 
 def spreadsheet_cell(value: object) -> object:
-    """A value for a CSV file that people open in a spreadsheet: a text that would be a formula begins with a quote.
+    """A value for a CSV file that people open in a spreadsheet: text that would be a formula gets a leading quote.
 
-    Not for files that programs read, which would take the quote for a part of the name. Source: OWASP, CSV injection.
+    Not for files that programs read, which would read the quote as part of the name. Source: OWASP, CSV injection.
     """
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 

@@ -337,7 +337,7 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
             ["--to", "tfrecord", "--format", "pixels"],
             "--format pixels: TensorFlow does not decode it. Choose jpeg or png.",
         ),
-        (["-j", "-3"], "The number of threads is -3, but should be 1 or more, or 0 for one per core."),
+        (["-j", "-3"], "The number of threads must be at least 1, or 0 for one per core; got -3."),
         (["--splits", "dev"], "--splits dev: SOURCE has train, val, of which are written: train, val, test."),
         (["--splits", "test"], "--splits test: SOURCE has train, val, of which are written: train, val, test."),
         (["--val-fraction", "0.1"], "--val-fraction: there is already a split val, or no train to take it from."),

@@ -11,7 +11,7 @@ from tests.support.datasets import reloaded
 
 from tench.data.subset import keep_classes, rows_at, val_per_class
 from tench.data.table import Classes, Contents, Rows
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, counted
 
 
 def rows_of(labels: Sequence[int], prefix: str = "") -> Rows:
@@ -58,26 +58,26 @@ def test_classes_with_fewer_training_images_are_dropped_from_all_splits() -> Non
     assert after.stamp == ["/data"]
 
 
-def test_a_class_without_training_images_is_dropped_and_named_numbers_stay_ids() -> None:
+def test_a_class_without_training_images_is_dropped_and_numbers_stay_ids() -> None:
     before = dataclasses.replace(contents_of("abcd", train=[0, 3, 3]), classes=Classes.numbered_to(4))
     after = keep_classes(before, 1)
     assert (after.classes.ids, after.classes.numbered) == (("0", "3"), False)
     assert after.splits["train"].label.tolist() == [0, 1, 1]
 
 
-def test_nothing_is_dropped_where_all_classes_have_enough() -> None:
+def test_nothing_is_dropped_if_all_classes_have_enough_images() -> None:
     before = contents_of("ab", train=[0, 1, 1, 0])
     after = keep_classes(before, 2)
     assert (after.classes, after.splits) == (before.classes, before.splits)
-    assert after.notes[-1] == "All 2 classes have at least 2 images in train: none was dropped."
+    assert after.notes[-1] == "All 2 classes have at least 2 images in train; none was dropped."
 
 
 def test_fewer_than_two_classes_left_are_an_error() -> None:
     with pytest.raises(UsageError) as error:
         keep_classes(contents_of("abc", train=[0, 1, 1, 2, 2, 2]), 3)
     assert str(error.value) == (
-        "--min-images 3: only 1 of the 3 classes have so many images in train, the largest has 3. A classifier needs "
-        "at least two classes: ask for fewer images."
+        "--min-images 3: only 1 of the 3 classes have that many images in train; the largest has 3. A classifier needs "
+        "at least two classes. Use a smaller number."
     )
 
 
@@ -86,14 +86,12 @@ def test_several_labels_per_image_are_an_error() -> None:
     rows = dataclasses.replace(before.splits["train"], labels=[[0, 1], [1]])
     with pytest.raises(UsageError) as error:
         keep_classes(dataclasses.replace(before, splits={"train": rows}), 1)
-    assert str(error.value) == (
-        "--min-images: this source has several labels per image, so none of its classes is dropped."
-    )
+    assert str(error.value) == ("--min-images: this source has several labels per image, so classes cannot be dropped.")
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 8))
-def test_what_is_kept_is_what_counting_says(labels: list[int], min_images: int) -> None:
+def test_the_remaining_classes_are_those_with_enough_images(labels: list[int], min_images: int) -> None:
     before = contents_of("abcdef", train=labels)
     kept = [label for label in range(6) if labels.count(label) >= min_images]
     if len(kept) < 2:
@@ -118,7 +116,7 @@ def drawn(keys: Sequence[str], count: int, seed: int) -> set[str]:
     st.integers(0, 3),
     st.permutations(range(20)),
 )
-def test_of_each_class_the_keys_with_the_smallest_digests_are_drawn_in_any_order_of_rows(
+def test_the_keys_with_the_smallest_digests_of_each_class_are_drawn_in_any_order_of_rows(
     labels: list[int], count: int, seed: int, order: list[int]
 ) -> None:
     before = contents_of("abc", train=labels, test=[0, 1])
@@ -136,7 +134,9 @@ def test_of_each_class_the_keys_with_the_smallest_digests_are_drawn_in_any_order
         assert len(found.splits["train"].key) == 20 - 3 * count
         assert where(found.splits["val"]) | where(found.splits["train"]) == where(before.splits["train"])
         assert found.splits["test"] is before.splits["test"]
-    assert after.notes[-1] == f"{count} images of each class, drawn from train with seed {seed}, are the split val."
+    assert (
+        after.notes[-1] == f"The split val is {counted(count, 'image')} per class, drawn from train with seed {seed}."
+    )
 
 
 def test_another_seed_draws_other_images() -> None:
@@ -169,7 +169,7 @@ def test_the_11k_rule_drops_small_classes_and_then_draws(tmp_path: Path) -> None
     assert dataset.notes == (
         "A note.",
         "Dropped 1 of 3 classes with fewer than 500 images in train, and their 499 images.",
-        "50 images of each class, drawn from train with seed 0, are the split val.",
+        "The split val is 50 images per class, drawn from train with seed 0.",
     )
 
 
@@ -177,15 +177,15 @@ def test_a_class_without_images_left_for_training_is_an_error_that_names_it() ->
     with pytest.raises(UsageError) as error:
         val_per_class(contents_of("abcd", train=[0, 0, 0, 1, 1, 3]), 2, 0)
     assert str(error.value) == (
-        "--val-per-class 2: 3 of the 4 classes have no more than 2 images in train, so that none would be left: "
-        "b (2), c (0), d (1). Ask for fewer, or leave such classes out with --min-images."
+        "--val-per-class 2: 3 of the 4 classes have at most 2 images in train, so none would be left for training: "
+        "b (2), c (0), d (1). Use a smaller number, or leave out small classes with --min-images."
     )
 
 
-def test_a_val_that_is_there_is_an_error() -> None:
+def test_val_per_class_is_refused_if_there_is_a_val() -> None:
     with pytest.raises(UsageError) as error:
         val_per_class(contents_of("ab", train=[0, 1] * 5, val=[0]), 1, 0)
-    assert str(error.value) == "--val-per-class: this source has a split val already, and it is used as it is."
+    assert str(error.value) == "--val-per-class: this source already has a split val. Leave out the option to use that."
 
 
 def test_a_source_without_train_is_an_error() -> None:
@@ -197,7 +197,7 @@ def test_a_source_without_train_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("label", [2, -2])
-def test_a_label_that_is_no_class_is_an_error(label: int) -> None:
+def test_a_label_out_of_range_is_an_error(label: int) -> None:
     before = contents_of("ab", train=[0, 1] * 5, test=[0, label])
     for option in ("min-images", "val-per-class"):
         with pytest.raises(TenchError) as error:
@@ -205,7 +205,7 @@ def test_a_label_that_is_no_class_is_an_error(label: int) -> None:
         assert str(error.value) == f"test: test/00001.jpg has label {label}, but there are 2 classes."
 
 
-def test_rows_keep_all_that_belongs_to_them() -> None:
+def test_rows_keep_all_their_values() -> None:
     rows = dataclasses.replace(
         rows_of([0, 1, 0, 1]),
         offset=7,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -29,10 +30,9 @@ from tench.training.plan import (
     open_data,
     require_sizes,
     resolve,
-    resolve_compile,
-    resolve_memory_format,
+    try_compile,
 )
-from tench.training.recipe import Input, Recipe
+from tench.training.recipe import Input, Recipe, Resolved
 from tench.training.recipe_views import eval_view, on_batch, train_size, train_view
 
 CPU = torch.device("cpu")
@@ -133,14 +133,23 @@ def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
         precision="fp16",
         memory_format="nchw",
     )
-    assert resolve_memory_format(resolve(asked, train_of(photo_folder), CPU), nn.Conv2d(1, 1, 1)) == asked
+    assert dict(resolve(asked, train_of(photo_folder), CPU).leaves()) == dict(asked.leaves())
 
 
-def test_nothing_is_left_open() -> None:
+def test_no_value_of_a_resolved_recipe_is_auto() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    resolved = resolve_memory_format(resolve(Recipe(), train_of("digits"), CPU), network)
-    resolved = resolve_compile(resolved, network, CPU, steps=10)
-    assert [name for name, value in resolved.leaves() if value == "auto"] == []
+    recipe = try_compile(resolve(Recipe(), train_of("digits"), CPU), network, CPU, steps=10, loss_of=F.cross_entropy)
+    assert [name for name, value in recipe.leaves() if value == "auto"] == []
+
+
+def test_a_resolved_recipe_has_every_section_and_value_of_a_recipe_in_the_same_order() -> None:
+    assert [path for path, _ in resolved().leaves()] == [path for path, _ in Recipe().leaves()]
+
+
+def test_a_recipe_with_an_auto_left_is_not_a_resolved_one() -> None:
+    with pytest.raises(UsageError) as refused:
+        Resolved.of(resolved().replace(pad="auto", compile="auto"), "r.yaml")
+    assert str(refused.value) == "r.yaml: input.pad, training.compile must have a value here, not auto."
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
@@ -151,9 +160,9 @@ def test_bf16_is_taken_where_the_hardware_has_it(
     assert resolve(Recipe(), train_of("digits"), CPU).training.precision == precision
 
 
-def test_channels_last_is_for_convolutions() -> None:
-    assert resolve_memory_format(Recipe(), nn.Sequential(nn.Conv2d(1, 1, 1))).training.memory_format == "nhwc"
-    assert resolve_memory_format(Recipe(), nn.Sequential(nn.Linear(1, 1))).training.memory_format == "nchw"
+@pytest.mark.parametrize(("arch", "memory_format"), [("resnet20", "nhwc"), ("mlp", "nchw")])
+def test_networks_with_convolutions_are_channels_last(arch: str, memory_format: str) -> None:
+    assert resolve(Recipe().replace(arch=arch), train_of("digits"), CPU).training.memory_format == memory_format
 
 
 def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: Path) -> None:
@@ -207,8 +216,41 @@ def test_what_is_filled_with_the_mean_of_a_bgr_network_has_that_colour_in_rgb() 
     assert view.augmentations == (Cutout(side=3, fill=(255, 64, 128)),)
 
 
+@pytest.mark.parametrize(
+    ("arch", "channels", "order"),
+    [
+        ("edgeai:regnetx400mf_x1_bgr", 3, "bgr"),
+        ("edgeai:regnetx400mf_x1", 3, "rgb"),
+        ("edgeai:regnetx400mf_x1_bgr", 1, "rgb"),
+        ("resnet18", 3, "rgb"),
+    ],
+)
+def test_a_network_with_bgr_in_its_name_takes_bgr_images_and_this_is_logged(
+    arch: str, channels: int, order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tench")
+    asked = Recipe().replace(arch=arch, channels=channels, image_size=32, std=(0.1, 0.2, 0.3))
+    view = resolve(asked, train_of("digits"), CPU).input
+    assert view.channel_order == order
+    if channels == 3:
+        assert (view.mean, view.std) == {
+            "rgb": ((0.485, 0.456, 0.406), (0.1, 0.2, 0.3)),
+            "bgr": ((0.406, 0.456, 0.485), (0.3, 0.2, 0.1)),
+        }[order]
+    assert any("takes BGR images" in message for message in caplog.messages) == (order == "bgr")
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_a_channel_order_in_the_recipe_is_kept_with_its_mean(order: str) -> None:
+    asked = Recipe().replace(arch="edgeai:regnetx400mf_x1_bgr", channels=3, channel_order=order, mean=(0.1, 0.2, 0.3))
+    view = resolve(asked.replace(image_size=32), train_of("digits"), CPU).input
+    assert (view.channel_order, view.mean) == (order, (0.1, 0.2, 0.3))
+
+
 def test_values_that_do_not_go_with_what_auto_became_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"input\.eval_resize is 4, but should be image_size \(8\) or more"):
+    with pytest.raises(
+        UsageError, match=r"input\.eval_resize must be at least image_size \(8\) and below twice that, or auto, got 4\."
+    ):
         resolve(Recipe().replace(eval_resize=4), train_of("digits"), CPU)
 
 
@@ -226,7 +268,7 @@ def test_with_any_augmentation_of_images_a_small_set_is_loaded(values: dict[str,
         assert next(batches.batches(epoch=0)).images.shape == (4, 1, 8, 8)
 
 
-def resolved(**values: Any) -> Recipe:
+def resolved(**values: Any) -> Resolved:
     return resolve(Recipe().replace(image_size=224, **values), train_of("digits"), CPU)
 
 
@@ -251,7 +293,8 @@ def test_training_images_may_be_smaller_than_evaluations() -> None:
 
 
 def test_a_network_for_one_size_is_refused_with_others() -> None:
-    recipe = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
+    asked = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
+    recipe = resolve(asked, train_of("digits"), CPU)
     require_sizes(nn.Conv2d(1, 2, 3), recipe)
     with pytest.raises(UsageError) as refused:
         require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))

@@ -1,6 +1,6 @@
 """What a dataset is: a table of byte ranges, and an ordered list of classes.
 
-One row per image says which file holds it, the first byte, the number of bytes, and its label. Layout readers build
+One row per image says which file contains it, the first byte, the number of bytes, and its label. Layout readers build
 this table once; all other code works from the table alone. It is saved as one Arrow IPC file: all splits one after
 the other in one record batch, so that loading maps the file and reads nothing, and the classes, the splits' ranges, the
 fingerprint and the stamp as JSON in the schema's metadata. A checksum follows it, because a damaged map can end the
@@ -38,11 +38,11 @@ _SEAL_MAGIC = b"TENCHTAB"
 """The last bytes of a saved table: magic, length of the Arrow file before it, CRC-32C of that."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
-"""How a row's bytes hold the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
+"""How a row's bytes contain the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
 
 SCHEMA = pa.schema(
     [
-        ("shard", pa.dictionary(pa.int32(), pa.string())),  # the file that holds the image
+        ("shard", pa.dictionary(pa.int32(), pa.string())),  # the file that contains the image
         ("offset", pa.int64()),  # first byte of the image in that file
         ("length", pa.int64()),  # bytes
         ("label", pa.int32()),  # class index, 0 <= label < len(classes); -1 if unlabelled
@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),  # pixels; 0 if unknown, never 0 for raw pixels
         ("width", pa.int32()),
         ("channels", pa.int8()),
-        ("labels", pa.list_(pa.float32())),  # all labels, if the layout holds several; else null
+        ("labels", pa.list_(pa.float32())),  # all labels, if the layout contains several; else null
         ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null if none were read
         ("flags", pa.int8()),  # 0, or DAMAGED
     ]
@@ -64,13 +64,14 @@ error."""
 
 
 _MAX_OPEN_FILES = 64
-"""Shards kept open. If there are more, as in a folder with a file per image, files are opened row by row."""
+"""Shards to keep open. If there are more, as in a folder with a file per image, each read opens its file."""
 
 PIECE_BYTES = 4 * 2**20
 """Size of a piece of a compressed shard: bytes that are decompressed together to read one image."""
 
 PIECES_AT_ONCE = 256
-"""Neighbouring pieces that are shuffled together. A reader that holds this many reads each piece once an epoch."""
+"""Neighbouring pieces that are shuffled together. A reader that keeps this many in memory reads each piece once an
+epoch."""
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: do not wait for a pipe that has replaced the file. It makes no difference for regular files."""
@@ -98,7 +99,7 @@ class Classes:
     """The ordered list of classes: the label of an image is an index into it.
 
     ids: folder names, WordNet ids or numbers as text, unique. names: the same for people. numbered: the ids are only
-    positions, because the layout holds only numbers.
+    positions, because the layout contains only numbers.
     """
 
     ids: tuple[str, ...]
@@ -119,7 +120,7 @@ class Classes:
 
     @classmethod
     def numbered_to(cls, count: int) -> "Classes":
-        """Classes of a layout that holds only numbers: "0", "1", ..."""
+        """Classes of a layout that contains only numbers: "0", "1", ..."""
         ids = tuple(str(index) for index in range(count))
         return cls(ids, ids, numbered=True)
 
@@ -132,7 +133,7 @@ class Classes:
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
 
     def meets_by_position(self, other: "Classes") -> bool:
-        """Whether one list holds only numbers and the other names that are not these numbers."""
+        """Whether one list has only numbers and the other has names that are not these numbers."""
         return self.numbered != other.numbered and set(self.ids) != set(other.ids)
 
     def index_of(self, other: "Classes", *, whose: str, here: str) -> npt.NDArray[np.int32]:
@@ -293,7 +294,7 @@ class Table:
         return list(self._keys.to_pylist())
 
     def shard(self, row: int) -> str:
-        """The file that holds the row's bytes."""
+        """The file that contains the row's bytes."""
         shard = str(self._shards[int(self._shard[row])].as_py())
         return self.indexes.get(shard, shard)
 
@@ -316,13 +317,8 @@ class Table:
         sides = self._boxes.flatten().flatten().to_numpy(zero_copy_only=False)
         return hashlib.sha256(lengths.tobytes() + sides.tobytes()).hexdigest()[:16]
 
-    def all_labels(self, row: int) -> tuple[float, ...] | None:
-        """Every label of a row if the layout holds several; else None."""
-        found = self._labels[int(row)].as_py()
-        return None if found is None else tuple(found)
-
     def label_sets(self) -> list[list[float]]:
-        """All labels of all rows, for a layout that holds several."""
+        """All labels of all rows, for a layout with several labels per image."""
         return list(self._labels.to_pylist())
 
     def boxes(self, row: int) -> list[list[float]] | None:
@@ -402,8 +398,8 @@ class Table:
         found = f"ends after {end}" if end < offset + length else "is longer"
         return TenchError(
             f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
-            f"{found}. It has changed since its table was made, or was cut off while copying. Restore it, or read and "
-            "check the dataset again: tench check SOURCE"
+            f"{found}. It has changed since its table was built, or was truncated while copying. Restore it, or read "
+            "and check the dataset again: tench check SOURCE"
         )
 
     def subset(self, rows: IntArray) -> "Table":
@@ -589,7 +585,7 @@ def _checksum(data: pa.Buffer) -> int:
 
 
 def _unsealed(path: Path) -> pa.Buffer | None:
-    """The Arrow file in a saved table, mapped; None if it is damaged, cut off or not a table."""
+    """The Arrow file in a saved table, mapped; None if it is damaged, truncated or not a table."""
     try:
         mapped = pa.memory_map(str(path)).read_buffer()
     except (pa.ArrowException, OSError):  # empty, a folder, not readable
@@ -638,16 +634,16 @@ def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
 
 
 def unite(parts: Sequence[Dataset]) -> Dataset:
-    """Several datasets as one: splits of the same name together, classes united by id in the order of code points.
+    """Several datasets as one: splits of the same name joined, classes united by id in the order of code points.
 
-    Raises TenchError if two images of a split have the same key, or if a source has only numbers for its classes: they
-    mean nothing beside another source's.
+    Raises TenchError if two images of a split have the same key, or if a source has only numbers for its classes, which
+    cannot be matched with the classes of another source.
     """
     for part in parts:
         if part.classes.numbered:
             raise TenchError(
-                f"{part.source}: has only numbers for its classes, so it cannot be united with another source. Put "
-                "a file with the class names beside it, one per line (classes.txt)."
+                f"{part.source}: has only numbers for its classes, so it cannot be combined with another source. Put "
+                "a file with the class names next to it, one per line (classes.txt)."
             )
     names = {class_id: name for part in reversed(parts) for class_id, name in _named(part.classes)}
     ids = sorted(names)
@@ -663,7 +659,7 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         splits[split] = Table.joined(tables, f"{whole} ({split})")
     notes = [f"{part.source}: {note}" for part in parts for note in part.notes]
     shared = sum(len(part.classes) for part in parts) - len(classes)
-    notes.append(f"{len(parts)} sources make one set of {len(classes)} classes; {shared} occur in several sources.")
+    notes.append(f"{len(parts)} sources are combined into {len(classes)} classes; {shared} occur in several sources.")
     return Dataset(
         source=whole,
         layout=" + ".join(dict.fromkeys(part.layout for part in parts)),
@@ -720,7 +716,7 @@ def is_fresh(stamp: Stamp) -> bool:
 
 
 def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
-    """The checked rows as an Arrow table in the order of their keys (by Unicode code point)."""
+    """The rows, checked, as an Arrow table in the order of their keys (by Unicode code point)."""
     count = len(rows.key)
     try:
         keys, shards = pa.array(rows.key, pa.string()), pa.array(rows.shards, pa.string())

@@ -25,7 +25,7 @@ def damaged(photos: Path) -> Path:
 
 
 def checked(path: Path) -> Dataset:
-    dataset = open_source(path, anew=True)
+    dataset = open_source(path, refresh=True)
     remember(dataset, check(dataset, threads=1))
     return dataset
 
