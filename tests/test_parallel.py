@@ -1,4 +1,4 @@
-"""Work done by threads and given out in order."""
+"""Threads do the work, and the results come in order."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from tench.parallel import in_order
 
 
 def slow_first(task: int) -> int:
-    """Every third task takes longer than those behind it."""
+    """Make every third task slower than those after it."""
     time.sleep(0.002 if task % 3 == 0 else 0)
     return task * task
 

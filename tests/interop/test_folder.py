@@ -53,7 +53,7 @@ def test_image_folder_reads_odd_names(photos: Made, prepare: Prepare, tmp_path: 
     compare(prepare(odd, "--to", "folder") / "train", odd.images["train"], odd.classes)
 
 
-def test_image_folder_sorts_classes_whose_own_order_only_classes_txt_says(
+def test_image_folder_sorts_classes_although_classes_txt_gives_another_order(
     photos: Made, prepare: Prepare, tmp_path: Path
 ) -> None:
     unsorted = sets.listed(tmp_path / "unsorted", photos, ("water", "petal", "roof"))

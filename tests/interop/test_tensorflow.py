@@ -94,9 +94,7 @@ def test_tensorflow_reads_imagenets_boxes_names_and_images_without_label(
     assert num_boxes == 7 + len(miniature.VAL)
 
 
-def test_tensorflow_notices_a_flipped_bit_wherever_it_is(
-    photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path
-) -> None:
+def test_tensorflow_detects_a_flipped_bit_anywhere(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
     (whole,) = shards(prepare(photos, "--to", "tfrecord", "--shards", "1"), "val")
     data = whole.read_bytes()
     first_bytes = 16 + int.from_bytes(data[:8], "little")
