@@ -1,11 +1,11 @@
-# Everything starts here: make demo, make test. Both make .venv when it is missing.
+# Start here: make demo, make test. Both create .venv if it is missing.
 
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 VENV ?= $(ROOT).venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-# Where the programs live that read what we write; MXNet needs Python 3.8 to 3.11.
+# Environments for the programs that read what we write; MXNet needs Python 3.8 to 3.11.
 INTEROP ?= $(ROOT).interop
 INTEROP_PYTHON ?= python3.11
 INTEROP_ENVIRONMENTS := tensorflow mxnet dali webdataset
@@ -33,15 +33,16 @@ demo: install
 	  && $(BIN)/python $(ROOT)examples/digit_pictures.py $${run}pictures \
 	  && $(BIN)/tench predict $$run $${run}pictures --top 2
 
+# A test on each core; `worksteal` keeps a file's tests, and the runs they share, together until a core has none left.
 test: install lint types
-	cd $(ROOT) && $(BIN)/python -m pytest -q
+	cd $(ROOT) && $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal
 
-# As in the tests, but with 100,000 changes for each reader instead of 40.
+# Like the tests, but with 100,000 changes for each reader instead of 40, and with no time limit for a test.
 fuzz: install
-	cd $(ROOT) && TENCH_FUZZ=100000 $(BIN)/python -m pytest -q tests/fuzz
+	cd $(ROOT) && TENCH_FUZZ=100000 $(BIN)/python -m pytest -q --timeout 0 tests/fuzz
 
-# Let TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes, and MXNet's networks answer with our
-# weights. Makes the environments that are missing.
+# Check that TensorFlow, MXNet, DALI and webdataset read what `tench prepare` writes, and that MXNet's networks give the
+# same answers with our weights. Creates missing environments.
 interop: install $(INTEROP_ENVIRONMENTS:%=$(INTEROP)/%/.installed) $(INTEROP)/pytorch_imagenet_main.py \
   $(INTEROP)/mxnet_symbols
 	cd $(ROOT) && TENCH_INTEROP=$(abspath $(INTEROP)) $(BIN)/python -m pytest -q -m interop tests/interop
@@ -60,14 +61,14 @@ $(INTEROP)/mxnet_symbols:
 	cd $@.part && curl -fsS --fail-early -O "$(MXNET_SYMBOLS)/{$(MXNET_NETWORKS)}.py" && mv $(abspath $@).part $(abspath $@) \
 	  || echo "The tests of MXNet's networks are skipped."
 
-# Without ruff's cache: it keeps a file's answer when another file's coming changes it (what is first-party, say).
+# Without ruff's cache, which keeps the answer for a file even if a new file changes it (what is first-party, say).
 lint: install
 	cd $(ROOT) && $(BIN)/ruff check --no-cache . && $(BIN)/ruff format --check .
 
 types: install
 	cd $(ROOT) && $(BIN)/mypy
 
-# Write the generated pages of docs/ anew.
+# Regenerate the generated pages of docs/.
 docs: install
 	cd $(ROOT) && $(BIN)/python docs/generate.py
 

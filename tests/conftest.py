@@ -1,12 +1,14 @@
-"""Data that tests share: photographs cut into a small class folder, and the sets that lie beside the repository."""
+"""Fixtures that all tests share: the environment they run in, and small class folders of real photographs."""
 
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from tests.clock import Clock
 from tests.data.photos import photo_file
@@ -15,18 +17,39 @@ from tests.own import CODE, OwnModule
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
 
+# A loaded machine may take any time for an example. The limit of pytest-timeout holds all the same.
+settings.register_profile("tench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tench")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """For maps of a few pixels a second thread only waits, a hundred times as long where cores are shared."""
+    """Let torch use one thread, here and in the processes that tests start.
+
+    On images of a few pixels a second thread only costs time, a hundredfold if the cores are shared; and pytest-xdist
+    already runs a test on each core.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _sigint_has_a_handler() -> Iterator[None]:
+    """Tests send SIGINT to themselves and to children, but a shell's background job starts with it ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has a cache folder of its own."""
+    """Give each test a cache folder of its own."""
     monkeypatch.setenv("TENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
@@ -43,7 +66,7 @@ def own_module(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What time.monotonic tells, for a test to move."""
+    """A clock that replaces time.monotonic and that the test moves."""
     clock = Clock()
     monkeypatch.setattr("time.monotonic", clock)
     return clock
@@ -60,7 +83,7 @@ def shared_data() -> Path:
 def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders of 24 real images: 3 classes, 6 for train and 2 for val each, all of different sizes.
 
-    roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG, water/2.png a PNG; all in train.
+    In train, roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG and water/2.png a PNG.
     """
     folder = tmp_path_factory.mktemp("photos")
     parts = {"roof": ("china.jpg", 180, 60), "water": ("china.jpg", 30, 330), "petal": ("flower.jpg", 190, 120)}

@@ -5,12 +5,12 @@ import importlib.util
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.data.photos import encoded, part
+from tests.support import processes
 
 from tench.cli.main import COMMANDS, main
 from tench.data.layouts import LAYOUTS
@@ -35,7 +35,7 @@ def commands(block: str) -> list[str]:
 
 
 def run(command: list[str], folder: Path, cache: Path) -> str:
-    done = subprocess.run(command, cwd=folder, env=environment(cache), capture_output=True, text=True, timeout=300)
+    done = processes.run(command, cwd=folder, env=environment(cache), deadline_seconds=1500)
     assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -66,7 +66,7 @@ def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, mon
             exec(compile(block, page, "exec"), {"__name__": "__main__"})
 
 
-def test_the_first_block_of_the_readme_is_two_targets_of_the_makefile() -> None:
+def test_the_first_block_of_the_readme_shows_two_make_targets() -> None:
     _, block = BLOCK.findall((ROOT / "README.md").read_text())[0]
     assert commands(block) == ["make demo", "make test"]
 
@@ -115,7 +115,7 @@ def test_the_page_on_training_names_every_recipe_with_its_network() -> None:
         assert f"`{arch}`" in row or arch in ("auto", name)
 
 
-def test_the_tables_of_loaders_are_those_of_the_measurements() -> None:
+def test_the_loader_tables_match_the_measurements() -> None:
     spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks/input/table.py")
     assert spec is not None
     assert spec.loader is not None

@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_file_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with complete_file(path) as part:
         part.write_bytes(b"half")
@@ -34,7 +34,7 @@ def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) 
     assert names(tmp_path) == ["file"]
 
 
-def test_after_an_error_the_old_file_is_as_it_was_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_file_unchanged_and_nothing_else_behind(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for before in ([], ["file"]):
         with pytest.raises(ZeroDivisionError), complete_file(path) as part:  # noqa: PT012
@@ -84,7 +84,7 @@ def test_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
-def test_others_may_read_a_file_as_the_umask_says(tmp_path: Path, mask: int, mode: int) -> None:
+def test_the_umask_decides_who_may_read_a_file(tmp_path: Path, mask: int, mode: int) -> None:
     before = os.umask(mask)
     try:
         write_text(tmp_path / "file", "text")
@@ -133,7 +133,7 @@ def test_two_writers_of_the_same_file_do_not_interfere(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_a_folder_in_the_way_is_an_error_and_stays(tmp_path: Path) -> None:
+def test_a_folder_of_the_same_name_is_an_error_and_is_kept(tmp_path: Path) -> None:
     (tmp_path / "file/inside").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         write_text(tmp_path / "file", "text")

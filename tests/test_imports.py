@@ -3,12 +3,11 @@
 import ast
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.processes import run_python
 
 import tench
 
@@ -105,11 +104,11 @@ def test_a_module_of_data_imports_only_from_packages_above_its_own(path: Path) -
     assert {other for other in found if data_layer_of(other) > data_layer_of(name)} == set()
 
 
-def test_every_module_has_a_place_in_the_list() -> None:
+def test_every_module_is_in_the_list_of_layers() -> None:
     assert {layer_of(name) for name in NAMES} - {"", "__main__", "doctor", *HELPERS} <= set(LAYERS)
 
 
-def test_imports_are_found_wherever_they_stand(tmp_path: Path) -> None:
+def test_imports_are_found_anywhere_in_a_module(tmp_path: Path) -> None:
     source = """
 import os, tench.data.table
 from typing import TYPE_CHECKING
@@ -137,7 +136,8 @@ def function():
 def loaded_after(code: str) -> set[str]:
     """The top-level modules that a fresh Python has loaded after some code."""
     code += "\nimport json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = run_python(code)
+    assert result.returncode == 0, result.stderr
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
@@ -172,13 +172,13 @@ def test_help_answers_without_torch_numpy_or_tyro(arguments: list[str]) -> None:
     assert loaded & {"torch", "numpy", "pyarrow", "tyro", "rich", "PIL", "cv2", "sklearn"} == set()
 
 
-def test_a_recipe_is_read_and_a_commands_help_written_without_torch() -> None:
+def test_reading_a_recipe_and_showing_a_commands_help_do_not_import_torch() -> None:
     loaded = loaded_after("import tench.cli.train, tench.cli.bench_input; tench.cli.train.load_recipe('ffcv-16')")
     assert "tyro" in loaded
     assert "torch" not in loaded
 
 
-def test_names_of_the_package_are_those_it_promises() -> None:
+def test_the_package_exports_the_names_it_documents() -> None:
     for name in tench.__all__:
         assert getattr(tench, name) is not None
     with pytest.raises(AttributeError, match="module 'tench' has no attribute 'nothing'"):

@@ -1,11 +1,10 @@
 import os
 import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from tests.support.processes import run_python
 
 from tench import machine
 from tench.errors import UsageError
@@ -250,5 +249,6 @@ print(full - resident())
 """
     if platform.libc_ver()[0] != "glibc":
         pytest.skip("needs glibc")
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    done = run_python(script)
+    assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 1_000_000

@@ -1,16 +1,17 @@
-"""Work done by threads and given out in order."""
+"""Threads do the work, and the results come in order."""
 
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
+from tests.support.processes import DEADLINE_SECONDS
 
 from tench.parallel import in_order
 
 
 def slow_first(task: int) -> int:
-    """Every third task takes longer than those behind it."""
+    """Make every third task slower than those after it."""
     time.sleep(0.002 if task % 3 == 0 else 0)
     return task * task
 
@@ -23,7 +24,7 @@ def test_results_come_with_their_tasks_in_the_order_of_the_tasks(threads: int, c
 
 
 def test_as_many_tasks_run_at_once_as_there_are_threads() -> None:
-    together = threading.Barrier(3, timeout=10)  # each waits until two others are there
+    together = threading.Barrier(3, timeout=DEADLINE_SECONDS)  # each waits until two others are there
 
     def meet(task: int) -> str:
         together.wait()
@@ -89,13 +90,13 @@ def test_closing_early_cancels_waiting_tasks_and_waits_for_running_ones() -> Non
         began.append(task)
         if task:
             started.set()
-            go_on.wait(10)
+            go_on.wait(DEADLINE_SECONDS)
         ended.append(task)
         return task
 
     results = in_order(blocked, range(100), threads=1, name="blocked")
     assert next(results) == (0, 0)
-    assert started.wait(10)
+    assert started.wait(DEADLINE_SECONDS)
     threading.Timer(0.02, go_on.set).start()
     results.close()
     assert began == ended == [0, 1]

@@ -3,12 +3,12 @@
 import io
 import json
 import logging
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.processes import run
 
 from tench.cli.main import main
 from tench.errors import TenchError
@@ -28,7 +28,7 @@ from tench.progress import progress
         ("\U000e0041\U000e0042", "\\U000e0041\\U000e0042"),
     ],
 )
-def test_what_a_terminal_would_obey_or_hide_is_escaped(name: str, shown: str) -> None:
+def test_control_and_invisible_characters_are_escaped(name: str, shown: str) -> None:
     assert printable(name) == shown
     assert printable(f"<{name}>{name}") == f"<{shown}>{shown}"
 
@@ -41,11 +41,11 @@ def test_what_a_terminal_would_obey_or_hide_is_escaped(name: str, shown: str) ->
         "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "", "\t",
     ],
 )  # fmt: skip
-def test_letters_of_every_script_and_emoji_stay(name: str) -> None:
+def test_letters_of_every_script_and_emoji_are_kept(name: str) -> None:
     assert printable(name) == name
 
 
-def test_inside_guarded_streams_print_what_is_printable_and_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guarded_streams_escape_output_and_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     out, error = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", error)
@@ -113,7 +113,7 @@ def test_a_progress_bar_draws_itself_and_escapes_names(monkeypatch: pytest.Monke
     assert "\x07" not in shown
 
 
-def test_classes_and_files_of_any_name_reach_the_terminal_escaped(
+def test_names_of_classes_and_files_are_escaped_on_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for label, name in enumerate(("cat\x1b]0;owned\x07", "dog\ntench info: all is well", "eel\u202e", "猫")):
@@ -137,7 +137,7 @@ def test_classes_and_files_of_any_name_reach_the_terminal_escaped(
             assert "dog\\ntench info: all is well" in found.out
 
 
-def test_names_that_would_be_formulas_are_quoted_in_csv_for_spreadsheets_only(
+def test_names_that_look_like_formulas_are_quoted_in_csv_for_spreadsheets_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tench.files import spreadsheet_cell
@@ -148,10 +148,10 @@ def test_names_that_would_be_formulas_are_quoted_in_csv_for_spreadsheets_only(
         assert spreadsheet_cell(value) == value
 
 
-def test_the_same_streams_serve_a_process_of_its_own(tmp_path: Path) -> None:
+def test_a_separate_process_escapes_its_output_too(tmp_path: Path) -> None:
     (tmp_path / "x\x1b[2J.png").write_bytes(b"")
     command = [sys.executable, "-m", "tench", "info", str(tmp_path / "x\x1b[2J.png"), "--json"]
-    result = subprocess.run(command, capture_output=True, timeout=120)
+    result = run(command)
     assert result.returncode == 1
-    assert b"\x1b" not in result.stderr
+    assert "\x1b" not in result.stderr
     assert json.dumps("x\x1b").isascii()

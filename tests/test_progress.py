@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 
 def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """To be called in the test itself: pytest sets its own stderr between a fixture and the test."""
+    """Call this in the test, not in a fixture: pytest replaces stderr between the two."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
@@ -22,7 +22,7 @@ def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
-def test_quick_work_shows_nothing_without_a_terminal(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quick_task_prints_nothing_without_a_terminal(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("check", 10, "images") as advance:
         for _ in range(10):
             clock.seconds += 2
@@ -30,7 +30,7 @@ def test_quick_work_shows_nothing_without_a_terminal(clock: Clock, capsys: pytes
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_plain_line_every_half_minute_shows_count_rate_and_time_left(
+def test_without_a_terminal_a_line_every_half_minute_shows_count_rate_and_time_left(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with progress("check", 1000, "images") as advance:
@@ -43,21 +43,21 @@ def test_a_plain_line_every_half_minute_shows_count_rate_and_time_left(
     )
 
 
-def test_a_line_without_a_note_has_no_trailing_space(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_without_a_note_has_no_trailing_separator(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("check", 100, "images") as advance:
         clock.seconds += 50
         advance(50, "")
     assert capsys.readouterr().err == "check: 50/100, 1 images/s, 50 s left\n"
 
 
-def test_nothing_done_so_far_has_no_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_rate_is_shown_before_anything_is_done(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("check", 100, "images") as advance:
         clock.seconds += 50
         advance(0, "waiting")
     assert capsys.readouterr() == ("", "")
 
 
-def test_quick_work_draws_no_bar(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_task_draws_no_bar(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = terminal_as_stderr(monkeypatch)
     with progress("check", 10, "images") as advance:
         for _ in range(10):
@@ -78,7 +78,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_note(clock: Clock, monkeypatch: pyt
     assert "2 bad" in shown
 
 
-def test_output_printed_beside_a_bar_goes_to_its_own_stream(
+def test_printing_while_a_bar_is_shown_still_goes_to_the_same_stream(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal = terminal_as_stderr(monkeypatch)
@@ -103,14 +103,14 @@ def test_an_error_inside_the_block_is_raised(is_terminal: bool, monkeypatch: pyt
         fail()
 
 
-def test_pieces_done_before_do_not_count_for_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_work_done_earlier_does_not_count_towards_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress("epoch", 1000, "images", done=500) as advance:
         clock.seconds += 50
         advance(100, "")
     assert capsys.readouterr().err == "epoch: 600/1000, 2 images/s, 200 s left\n"
 
 
-def test_a_bar_begins_with_the_pieces_done_before(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_starts_at_the_work_done_earlier(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = terminal_as_stderr(monkeypatch)
     with progress("epoch", 1000, "images", done=500) as advance:
         clock.seconds += 50
@@ -119,7 +119,7 @@ def test_a_bar_begins_with_the_pieces_done_before(clock: Clock, monkeypatch: pyt
     assert "2 images/s" in terminal.getvalue()
 
 
-def test_a_long_note_is_shown_whole_on_a_narrow_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_note_is_shown_in_full_on_a_narrow_terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = terminal_as_stderr(monkeypatch)
     monkeypatch.setenv("COLUMNS", "60")
     note = "step 237  lr 6.85e-05  data 1 %  run 1:23:45 left  loss 2.118  top-1 20.2 % (to step 230)"

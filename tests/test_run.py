@@ -1,6 +1,5 @@
 import csv
 import json
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.support.processes import DEADLINE_SECONDS, run_python
 
 from tench.errors import TenchError, UsageError
 from tench.run import Run, environment, remembered_data
@@ -44,7 +44,7 @@ def test_the_next_number_follows_the_largest(
 
 def test_no_two_threads_get_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=DEADLINE_SECONDS)
 
     def several(_: int) -> list[Path]:
         together.wait()
@@ -81,13 +81,13 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "there", [[], [".lock"], ["environment.json"], ["environment.json", "classes.json", ".x.part"]]
 )
-def test_files_of_a_run_killed_at_its_start_do_not_get_in_the_way(tmp_path: Path, there: list[str]) -> None:
+def test_the_files_of_a_run_killed_at_its_start_are_accepted(tmp_path: Path, there: list[str]) -> None:
     for name in there:
         (tmp_path / name).write_text("{}")
     assert not Run.at(tmp_path).exists
 
 
-def test_a_folder_with_only_a_recipe_is_refused(tmp_path: Path) -> None:
+def test_a_folder_with_a_recipe_but_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("flour: 500 g\n")
     with pytest.raises(TenchError) as refused:
         remembered_data(tmp_path)
@@ -105,7 +105,7 @@ def test_a_run_has_begun_once_its_recipe_is_written(run: Run) -> None:
     assert remembered_data(run.folder) == {"source": "digits"}
 
 
-def test_a_folder_without_a_run_remembers_no_data(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_has_no_stored_data_source(tmp_path: Path) -> None:
     assert remembered_data(tmp_path) is None
     assert remembered_data(tmp_path / "missing") is None
 
@@ -126,7 +126,7 @@ def test_a_run_with_anything_in_it_is_not_discarded(run: Run) -> None:
 # metrics.jsonl and metrics.csv
 
 
-def test_the_log_is_read_back_by_kind(run: Run) -> None:
+def test_logged_lines_are_read_back_by_kind(run: Run) -> None:
     run.log(kind="step", step=5, epoch=1, train_loss=1.23456789)
     run.log(kind="epoch", step=8, epoch=1, val_top1=0.5)
     assert run.metrics("step") == [{"kind": "step", "step": 5, "epoch": 1, "train_loss": 1.23457}]
@@ -139,7 +139,7 @@ def test_a_run_without_a_log_has_no_metrics(run: Run) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 30))
-def test_a_truncated_last_line_is_skipped(run: Run, cut: int) -> None:
+def test_a_truncated_last_line_is_ignored(run: Run, cut: int) -> None:
     run.log(kind="step", step=1, epoch=1)
     run.log(kind="step", step=2, epoch=1)
     path = run.folder / "metrics.jsonl"
@@ -147,14 +147,14 @@ def test_a_truncated_last_line_is_skipped(run: Run, cut: int) -> None:
     assert [record["step"] for record in run.metrics()] == [1]
 
 
-def test_only_the_line_break_of_the_last_line_may_be_lost(run: Run) -> None:
+def test_a_last_line_that_lacks_only_its_line_break_is_read(run: Run) -> None:
     run.log(kind="step", step=1, epoch=1)
     path = run.folder / "metrics.jsonl"
     path.write_bytes(path.read_bytes()[:-1])
     assert [record["step"] for record in run.metrics()] == [1]
 
 
-def test_lines_after_the_checkpoint_are_forgotten(run: Run) -> None:
+def test_lines_after_the_checkpoint_are_removed(run: Run) -> None:
     for step in (4, 8, 12, 16, 20):
         run.log(kind="step", step=step, epoch=(step - 1) // 8 + 1)
         if step % 8 == 0:
@@ -197,7 +197,7 @@ def test_the_table_has_a_line_for_each_epoch_and_the_same_columns_whichever_are_
 # The checkpoint and the lock
 
 
-def test_a_checkpoint_is_read_back_unchanged(run: Run) -> None:
+def test_a_checkpoint_is_loaded_as_it_was_saved(run: Run) -> None:
     assert run.load_checkpoint() is None
     run.save_checkpoint({"weights": torch.arange(3), "step": 7, "best": None})
     loaded = run.load_checkpoint()
@@ -206,7 +206,7 @@ def test_a_checkpoint_is_read_back_unchanged(run: Run) -> None:
     assert loaded == {"step": 7, "best": None}
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run: Run) -> None:
+def test_a_failed_save_keeps_the_previous_checkpoint(run: Run) -> None:
     run.save_checkpoint({"step": 1})
     with pytest.raises(Exception, match="pickle"):
         run.save_checkpoint({"step": 2, "not to be saved": lambda: None})
@@ -214,10 +214,10 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run: Run) -> 
     assert [path.name for path in run.folder.iterdir()] == ["last.ckpt"]
 
 
-def test_a_run_is_locked_against_other_processes_until_it_is_left(run: Run) -> None:
+def test_a_run_is_locked_against_other_processes_until_the_block_ends(run: Run) -> None:
     code = "import sys, tench.run; tench.run.Run.at(sys.argv[1]).lock()"
     with run.lock():
-        refused = subprocess.run([sys.executable, "-c", code, run.folder], capture_output=True, text=True)
+        refused = run_python(code, run.folder)
     assert refused.returncode == 1
     assert refused.stderr.endswith(
         f"TenchError: {run.folder}: another process is training in this run. Wait for it or stop it.\n"
@@ -241,7 +241,7 @@ def test_the_environment_records_versions_and_command() -> None:
     assert json.loads(json.dumps(found)) == found
 
 
-def test_only_what_its_own_writer_left_in_a_run_is_removed(run: Run) -> None:
+def test_only_leftover_temporary_files_are_removed_from_a_run(run: Run) -> None:
     others = [".results.part", ".notes.txt.12345678.part", ".last.ckpt.part", ".last.ckpt.1234567x.part"]
     ours = [".last.ckpt.12345678.part", ".best.safetensors.0badf00d.part", ".metrics.csv.12345678.part"]
     for name in (*others, *ours):
@@ -270,7 +270,7 @@ def test_only_what_its_own_writer_left_in_a_run_is_removed(run: Run) -> None:
         ("{", "Expecting property name"),
     ],
 )
-def test_an_environment_with_other_values_is_refused_by_key(run: Run, text: str, reason: str) -> None:
+def test_an_environment_with_invalid_values_is_refused_with_its_key(run: Run, text: str, reason: str) -> None:
     run.begin("model: {}\n", {}, {})
     (run.folder / "environment.json").write_text(text)
     with pytest.raises(TenchError) as refused:
@@ -290,7 +290,7 @@ def test_an_environment_with_other_values_is_refused_by_key(run: Run, text: str,
         ('{"kind": "step", "step": 1, "epoch": null}', "epoch is None, but should be a whole number"),
     ],
 )
-def test_a_line_of_the_log_with_other_values_is_refused_by_number_and_key(run: Run, line: str, reason: str) -> None:
+def test_a_log_line_with_invalid_values_is_refused_with_its_number_and_key(run: Run, line: str, reason: str) -> None:
     run.log(kind="step", step=1, epoch=1)
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write(f"{line}\n")

@@ -1,11 +1,11 @@
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.processes import child
 
 from tench.bench import measure
 from tench.bench.measure import Rate, give_back_memory, memory_bytes, rates
@@ -79,10 +79,8 @@ def test_the_memory_of_children_counts_too() -> None:
     if before is None:
         pytest.skip("needs /proc/self/smaps_rollup, which this system does not have")
     code = "held = b'x' * (64 * 2**20); print(flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
+    with child([sys.executable, "-c", code], stdin=True) as process:
+        process.wait_for_output("\n")
         with_it = memory_bytes()
-        child.communicate(b"\n")
     assert with_it is not None
     assert with_it > before + 60 * 2**20

@@ -6,14 +6,13 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.support.processes import child
 
 from tench.bench.measure import Rate
 from tench.bench.peak import Peak
@@ -175,15 +174,11 @@ def test_a_source_without_images_is_one_clear_error(tmp_path: Path, capsys: pyte
 def test_ctrl_c_or_sigterm_leaves_nothing_behind(number: signal.Signals, photo_folder: Path, tmp_path: Path) -> None:
     (temporary := tmp_path / "temporary").mkdir()
     command = [sys.executable, "-m", "tench", "bench", "input", str(photo_folder), "--seconds", "3", "--threads", "2"]
-    environment = {**os.environ, "TMPDIR": str(temporary)}
-    with subprocess.Popen([*command, "--image-size", "80"], env=environment, stderr=subprocess.PIPE, text=True) as run:
-        deadline = time.monotonic() + 120
-        while not any(temporary.iterdir()) and run.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert any(temporary.iterdir()), "no remedy was prepared"
-        run.send_signal(number)
-        error = run.stderr.read() if run.stderr else ""
-        assert run.wait(timeout=30) == 130
+    with child([*command, "--image-size", "80"], env={"TMPDIR": str(temporary)}) as bench:
+        bench.wait_until(lambda: any(temporary.iterdir()), "a prepared remedy")
+        bench.send_signal(number)
+        assert bench.wait() == 130
+        error = bench.stderr
     assert error.splitlines()[-1] == "tench bench: interrupted."
     assert "Traceback" not in error
     assert list(temporary.iterdir()) == []

@@ -1,12 +1,9 @@
 """`tench download` as a person uses it, with a server on this machine in place of the publishers'."""
 
 import hashlib
-import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from tests.support.processes import DEADLINE_SECONDS, child, join
 
 from tench.cli.main import main
 from tench.data.download.download import SETS, File, Set
@@ -40,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data[start : self.limit])
         if self.limit is not None:
-            self.over.wait(30)
+            self.over.wait(DEADLINE_SECONDS)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -67,7 +65,7 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield address
     Handler.over.set()
     listener.shutdown()
-    thread.join()
+    join(thread)
     listener.server_close()
 
 
@@ -158,11 +156,6 @@ def test_the_help_tells_of_the_mirror(capsys: pytest.CaptureFixture[str]) -> Non
     assert "TENCH_MIRROR" in capsys.readouterr().out
 
 
-def heed_ctrl_c() -> None:
-    """A process started in the background of a script ignores Ctrl-C, and so would those that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.usefixtures("base")
 def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: Path) -> None:
     first = SETS["mnist"].files[0]
@@ -173,18 +166,11 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: 
     for reached in (1_000_000, 2_000_000):
         Handler.limit = reached
         command = [sys.executable, "-m", "tench", "download", "mnist", str(tmp_path)]
-        with subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=dict(os.environ), preexec_fn=heed_ctrl_c
-        ) as process:
-            assert process.stderr is not None
-            end = time.monotonic() + 60
-            while not (part.exists() and part.stat().st_size == reached):
-                assert process.poll() is None, process.stderr.read()
-                assert time.monotonic() < end
-                time.sleep(0.01)
-            process.send_signal(signal.SIGINT)
-            error = process.stderr.read()
-        assert process.returncode == 130
+        with child(command) as download:
+            download.wait_until(lambda: part.exists() and part.stat().st_size == reached, f"{reached} bytes")  # noqa: B023
+            download.send_signal(signal.SIGINT)
+            assert download.wait() == 130
+            error = download.stderr
         assert f"{part}: {reached / 1e6:.1f} MB of 9.9 MB are kept; the same command continues.\n" in error
         assert error.endswith("tench download: interrupted.\n")
         assert "Traceback" not in error

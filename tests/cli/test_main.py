@@ -4,15 +4,15 @@ import csv
 import io
 import json
 import os
-import subprocess
+import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from tests.support.processes import child, run
 
 from tench.cli.main import COMMANDS, main
 
@@ -151,10 +151,9 @@ def test_a_file_whose_name_is_no_text_is_predicted_and_named(
     path = tmp_path / os.fsdecode(b"caf\xe9.png")  # in Latin-1
     Image.fromarray(np.rint(load_digits().images[0] * 255 / 16).astype(np.uint8)).save(path)
     command = [sys.executable, "-m", "tench", "predict", str(digits_run), str(path), *form]
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
-    done = subprocess.run(command, capture_output=True, env=environment, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert shown in done.stdout
+    done = run(command, env={"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shown in done.stdout.encode("utf-8", "surrogateescape")
 
 
 def test_info_json_is_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,15 +246,11 @@ def test_flags_override_the_recipe_and_both_override_the_defaults(tmp_path: Path
 
 
 def test_ctrl_c_saves_a_checkpoint_and_says_how_to_continue(tmp_path: Path) -> None:
-    import signal
-
-    command = [sys.executable, "-m", "tench", "train", "--epochs", "500", "--run", str(tmp_path / "run")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "run" / "last.ckpt").exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        error = process.stderr.read() if process.stderr else ""
-        assert process.wait(timeout=30) == 1
+    command = [sys.executable, "-m", "tench", "train", "--epochs", "500", "--run", tmp_path / "run"]
+    with child(command) as training:
+        training.wait_until((tmp_path / "run" / "last.ckpt").exists, "the first checkpoint")
+        training.send_signal(signal.SIGINT)
+        assert training.wait() == 1
+        error = training.stderr
     assert "a checkpoint is saved. Continue with: tench train --run" in error
     assert "Traceback" not in error

@@ -2,7 +2,6 @@ import logging
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tarfile
 import textwrap
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 from tests.data import miniature
 from tests.data.photos import encoded, part
+from tests.support.processes import child
 
 from tench.data import table
 from tench.data.cache import cache_folder
@@ -247,16 +247,14 @@ def test_two_processes_that_open_a_source_at_once_read_it_once(photo_folder: Pat
         print(dataset.fingerprint, len(dataset.splits["train"].read(17)))
     """)
     command = [sys.executable, "-c", script, str(photo_folder)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    outputs = [process.communicate(timeout=60)[0].splitlines() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    with child(command, stdin=True) as one, child(command, stdin=True) as other:
+        both = (one, other)
+        for process in both:
+            process.wait_for_output("ready\n")
+        for process in both:
+            process.send_line()
+        assert [process.wait() for process in both] == [0, 0]
+        outputs = [process.stdout.splitlines()[1:] for process in both]
     assert sorted(len(lines) for lines in outputs) == [1, 2]
     assert outputs[0][-1] == outputs[1][-1]
     assert outputs[0][-1].split()[0] == open_source(photo_folder).fingerprint

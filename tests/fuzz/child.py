@@ -1,4 +1,4 @@
-"""Opens changed sources with tench, in a process of its own with bounds on memory and on the size of files.
+"""Open changed sources with tench, in a separate process with limits on memory and on the size of files.
 
 Reads lines `NAME<TAB>FIRST<TAB>COUNT` from standard input. For each change from FIRST on it writes `at N`, and after it
 `ok`, or `bad` with the traceback as JSON. To see one again:
@@ -23,13 +23,13 @@ from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import SEEDS, Seed
 
 _MEMORY_BYTES = 2 * 2**30
-"""More than the process has when it is ready."""
+"""Beyond what the process uses when it is ready."""
 _FILE_BYTES = 2**30
 _LONGEST_MESSAGE = 3000
 
 
 def write(seed: Seed, name: str, number: int, folder: Path) -> Path:
-    """The source after change `number`, in a folder; returns what to open. Change 0 is none."""
+    """Write the source with change `number` to a folder, and return the path to open. Change 0 changes nothing."""
     random_ = random.Random(f"{name}:{number}")
     chosen = random_.choice(seed.changed) if number else None
     for file, data in seed.files.items():
@@ -45,7 +45,7 @@ def write(seed: Seed, name: str, number: int, folder: Path) -> Path:
 
 
 def look(source: Path) -> str:
-    """Open a source, describe it, decode all images. "" if that ends as it should, else what went wrong."""
+    """Open a source, describe it and decode all images. Returns what went wrong, or ""."""
     from tench.data.images.picture import errors_name, open_picture
     from tench.data.info import describe
     from tench.data.source import open_source
@@ -79,7 +79,7 @@ def look(source: Path) -> str:
 
 
 def prepare(folder: Path) -> None:
-    """Import what is needed, then set the bounds."""
+    """Import the modules that are needed, then set the limits."""
     os.environ["TENCH_CACHE"] = str(folder / "cache")
     warnings.simplefilter("ignore")
     for module in ("cv2", "pyarrow.csv", "pyarrow.parquet", "simplejpeg", "PIL.Image", "tench.data.source"):

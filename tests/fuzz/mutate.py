@@ -1,4 +1,4 @@
-"""Changes to a valid file that hold on to its structure: what bit flips alone would never reach.
+"""Changes to a valid file that keep its structure, and so reach code that random bit flips never reach.
 
 A change is a pure function of its random numbers, so a seed's name and a number are enough to make it again.
 """
@@ -22,7 +22,7 @@ _TEXTS = (
 )
 _DIGITS = re.compile(rb"\d+")
 _NEAR = 24
-"""Length and offset fields lie this near behind a border."""
+"""Length and offset fields lie within this distance after a border."""
 
 
 def mutated(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
@@ -33,14 +33,14 @@ def mutated(random_: random.Random, data: bytes, borders: Sequence[int]) -> byte
 
 
 def _place(random_: random.Random, data: bytes, borders: Sequence[int]) -> int:
-    """A position: more often than not shortly behind a border."""
+    """A position, most often shortly after a border."""
     if borders and random_.random() < 0.7:
         return min(random_.choice(borders) + random_.randrange(_NEAR), max(len(data) - 1, 0))
     return random_.randrange(max(len(data), 1))
 
 
 def _piece(random_: random.Random, data: bytes, borders: Sequence[int]) -> tuple[int, int]:
-    """Begin and end of a part: from border to border, or anywhere."""
+    """Start and end of a part: from border to border, or anywhere."""
     places = [place for place in (0, *borders, len(data)) if place <= len(data)]
     if len(places) > 2 and random_.random() < 0.6:
         first, second = sorted(random_.sample(range(len(places)), 2))
@@ -65,7 +65,7 @@ def _run(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
 
 
 def _number(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
-    """A number of 1 to 8 bytes is replaced by one at an edge, or near the data's length."""
+    """Replace a number of 1 to 8 bytes by an extreme one, or by one near the length of the data."""
     begin, width = _place(random_, data, borders), random_.choice((1, 2, 2, 4, 4, 4, 8))
     value: int = random_.choice((*_NUMBERS, len(data), len(data) - 1, len(data) + 1, len(data) - begin))
     field: bytes = (value % 256**width).to_bytes(width, random_.choice(("little", "big")))
@@ -73,7 +73,7 @@ def _number(random_: random.Random, data: bytes, borders: Sequence[int]) -> byte
 
 
 def _text(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
-    """A number in digits is replaced by another text, of its own length or not."""
+    """Replace a number in digits by another text, of the same length or not."""
     found = list(_DIGITS.finditer(data[: 2**16]))
     if not found:
         return _number(random_, data, borders)
@@ -98,7 +98,7 @@ def _repeated(random_: random.Random, data: bytes, borders: Sequence[int]) -> by
 
 
 def _spliced(random_: random.Random, data: bytes, borders: Sequence[int]) -> bytes:
-    """A part is copied to another place."""
+    """Copy a part to another place."""
     begin, end = _piece(random_, data, borders)
     to, _ = _piece(random_, data, borders)
     return data[:to] + data[begin:end] + data[to:]

@@ -1,4 +1,4 @@
-"""A small valid source of every layout, and an image of every format, for changes to begin from."""
+"""A small valid source of every layout, and an image of every format, as starting points for changes."""
 
 import bz2
 import dataclasses
@@ -364,4 +364,4 @@ SEEDS: dict[str, Callable[[], Seed]] = {
     "ppm": lambda: _image("PPM", borders=lambda data: [0, 3, 6]),
     "jpeg 2000": lambda: _image("JPEG2000", borders=_at(rb"\xff[\x4f-\x93]|jP|ihdr|jp2c")),
 }
-"""By name. Each is made anew on every call, and is the same every time."""
+"""By name. Every call makes a new, identical one."""

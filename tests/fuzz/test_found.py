@@ -1,4 +1,4 @@
-"""Inputs that once ended in a traceback or a crash, as small as they can be made."""
+"""Inputs that once ended in a traceback or a crash, reduced to the smallest that still did."""
 
 import zipfile
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_an_archive_without_members(tmp_path: Path) -> None:
 
 
 def test_an_archive_with_a_file_and_a_folder_of_one_name(tmp_path: Path) -> None:
-    """The file was sniffed as an image, and its new name taken from the folder too."""
+    """The file was recognised as an image, and got a new name that was also taken from the folder."""
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr("train", encoded())
         for name in ("train/ant/1.jpg", "train/bee/2.jpg"):

@@ -1,6 +1,5 @@
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.support.processes import child, is_running, wait_until
 
 from tench.data.source import open_source
 from tench.errors import TenchError
@@ -35,7 +35,7 @@ def test_a_partner_fills_images_with_the_rows_and_numbers_it_is_given() -> None:
     partner.fill([1], np.zeros((1, 0)), out[:1])
     assert out[:, 1, 1, 0].tolist() == [1, 16, 27]
     end([partner])
-    assert not is_running(str(partner._pid))
+    assert not is_running(partner._pid)
 
 
 def test_what_goes_wrong_in_a_partner_is_raised_here_and_it_goes_on() -> None:
@@ -70,7 +70,8 @@ def test_the_row_that_is_at_work_is_told_while_one_waits(monkeypatch: pytest.Mon
     monkeypatch.setattr(module_of_partner, "_POLL_SECONDS", 0.02)
     partner, told = Partner(slow, SHAPE), list[int]()
     partner.fill([7, 8, 9], NO_DRAWS, np.zeros((3, 2, 2, 1), np.uint8), told.append)
-    assert set(told) == {8}
+    assert 8 in told
+    assert told == sorted(told)  # a loaded machine may be slow at 7 too
     end([partner])
 
 
@@ -96,10 +97,10 @@ def test_many_threads_have_processes_and_closing_ends_them(photo_folder: Path) -
     for threads in (module.THREADS_ALONE, module.THREADS_ALONE + 1):
         with Loader(table, EvalView(size=8, resize=8), order, channels=3, threads=threads) as loader:
             assert len(next(loader.batches(0)).rows) == 6
-            pids = [str(partner._pid) for partner in loader._partners]
+            pids = [partner._pid for partner in loader._partners]
             assert len(pids) == (0 if threads == module.THREADS_ALONE else threads)
-            assert all(is_running(pid) for pid in pids)
-        assert not any(is_running(pid) for pid in pids)
+            assert all(map(is_running, pids))
+        wait_until(lambda: not any(map(is_running, pids)), "the end of the partners")  # noqa: B023
 
 
 def test_a_compressed_archive_is_read_by_threads_alone(photo_folder: Path) -> None:
@@ -122,22 +123,12 @@ order = Order(num_rows=len(table), batch_size=6)
 loader = Loader(table, EvalView(size=8, resize=8), order, channels=3, threads=3, processes=True)
 next(loader.batches(0))
 print(*[partner._pid for partner in loader._partners], flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        pids = process.stdout.readline().split()
+    with child([sys.executable, "-c", code]) as process:
+        process.wait_for_output("\n")
+        pids = process.stdout.split()
         assert len(pids) == 3
-        process.kill()
-        process.wait()
-        deadline = time.monotonic() + 20
-        while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(is_running(pid) for pid in pids)
-
-
-def is_running(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+        process.send_signal(signal.SIGKILL)  # to the process alone: its partners must notice
+        assert process.wait() == -signal.SIGKILL
+        wait_until(lambda: not any(is_running(int(pid)) for pid in pids), "the end of the partners")

@@ -1,4 +1,4 @@
-"""What the proofs share: the sets, `tench prepare`, and the programs that read what it writes.
+"""Fixtures of the interoperability tests: the sets, `tench prepare`, and the programs that read what it writes.
 
 Each program lives in an environment of its own below .interop (or the folder that TENCH_INTEROP names), which
 `make interop` makes; without it a test is skipped. The scripts in readers/ run there and know nothing of tench.
@@ -6,7 +6,6 @@ Each program lives in an environment of its own below .interop (or the folder th
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from tests.interop import sets
 from tests.interop.sets import Made
+from tests.support.processes import run
 
 from tench.cli.main import main
 
@@ -27,7 +27,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Prepare:
-    """Run `tench prepare` on a set; returns the folder that it wrote."""
+    """Run `tench prepare` on a set, and return the folder it wrote."""
 
     def prepare(source: Made, *options: str) -> Path:
         dest = tmp_path / "prepared"
@@ -43,7 +43,7 @@ def python_of(environment: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _is_there(request: pytest.FixtureRequest) -> None:
-    """Skip a test whose mark `interop` names something that is not there."""
+    """Skip a test whose mark `interop` names something that is not installed."""
     for mark in request.node.iter_markers("interop"):
         if not (needed := ENVIRONMENTS / mark.args[0]).exists():
             pytest.skip(f"needs {needed}: make interop")
@@ -51,11 +51,11 @@ def _is_there(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 def ask() -> Ask:
-    """What a reader prints, run by an environment's Python, which sees nothing of this one's packages."""
+    """Run a reader with the Python of an environment, isolated from this one, and return what it prints."""
 
     def ask(environment: str, reader: str, *arguments: str | Path) -> Any:
         command = [str(python_of(environment)), "-I", str(READERS / reader), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = run(command)
         assert done.returncode == 0, f"{reader} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,4 +1,4 @@
-"""Datasets for the proofs. What is in them is known from the files alone: nothing here is read by tench.
+"""Datasets for the interoperability tests. Their contents are known from the files alone, not from tench.
 
 Every set is class folders, or a list over them, of photographs; `Made.images` is the truth that other programs' answers
 are compared with.
@@ -36,7 +36,7 @@ ODD_FILES = (
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An image as its file has it. label: -1 where it has no class."""
+    """An image as its file holds it. label: -1 if it has no class."""
 
     key: str
     class_id: str
@@ -69,7 +69,7 @@ class Made:
 
 
 def made(source: Path, files: Mapping[str, Mapping[str, bytes]], classes: Sequence[str] = ()) -> Made:
-    """files: by split and key; classes are sorted where no other order is given."""
+    """files: by split and key; classes are sorted unless an order is given."""
     ids = list(classes) or sorted({key.partition("/")[0] for of in files.values() for key in of if "/" in key})
     images: dict[str, list[Stored]] = {}
     for split, of_split in files.items():

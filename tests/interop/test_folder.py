@@ -1,7 +1,6 @@
 """Class folders that `tench prepare` writes, read by torchvision and by the ImageNet example of PyTorch."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from tests.interop import sets
 from tests.interop.conftest import ENVIRONMENTS, Prepare
 from tests.interop.sets import Made, Stored
+from tests.support.processes import run
 
 from tench.compat import import_torchvision
 
@@ -53,7 +53,7 @@ def test_image_folder_reads_odd_names(photos: Made, prepare: Prepare, tmp_path: 
     compare(prepare(odd, "--to", "folder") / "train", odd.images["train"], odd.classes)
 
 
-def test_image_folder_sorts_classes_whose_own_order_only_classes_txt_says(
+def test_image_folder_sorts_classes_although_classes_txt_gives_another_order(
     photos: Made, prepare: Prepare, tmp_path: Path
 ) -> None:
     unsorted = sets.listed(tmp_path / "unsorted", photos, ("water", "petal", "roof"))
@@ -67,7 +67,7 @@ def test_pytorchs_imagenet_example_trains_on_our_folders(photos: Made, prepare: 
     folder = prepare(photos, "--to", "folder")
     options = "-a squeezenet1_1 --no-accel -j 0 -b 6 -p 1 --epochs 1 --lr 0.001"
     command = [sys.executable, "-c", RUN, str(ENVIRONMENTS / EXAMPLE), *options.split(), str(folder)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = run(command, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     batches = re.findall(r"^(Epoch|Test): .*?\[(\d+)/(\d+)\]", done.stdout, re.MULTILINE)
     assert batches == [("Epoch", "1", "3"), ("Epoch", "2", "3"), ("Epoch", "3", "3"), ("Test", "1", "1")]  # of 6 images

@@ -116,7 +116,9 @@ def test_apm5_numbers_imagenets_classes_as_the_devkit_does_from_0(
         assert found[folder / f"train/{wnids[row]}/{wnids[row]}_{row}.JPEG"] == number - 1
 
 
-def test_the_official_converter_finds_trains_folders_and_vals_flat_images(prepare: Prepare, tmp_path: Path) -> None:
+def test_the_official_converter_finds_class_folders_in_train_and_flat_images_in_val(
+    prepare: Prepare, tmp_path: Path
+) -> None:
     imagenet = sets.ilsvrc(tmp_path / "imagenet")
     folder = prepare(imagenet, "--to", "list", "--style", "tensorflow", "--bad", "skip", "--splits", "train", "val")
     found = imagenet_to_gcs(folder)

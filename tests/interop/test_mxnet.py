@@ -55,7 +55,7 @@ def test_mxnet_reads_several_files_of_a_split_and_odd_names(
     compare([answer[str(file)] for file in files], odd.images["train"])
 
 
-def test_mxnet_reads_images_that_contain_the_word_which_begins_a_record(
+def test_mxnet_reads_images_that_contain_the_magic_word_of_records(
     photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path
 ) -> None:
     magic = sets.with_magic(tmp_path / "magic", photos)
@@ -79,7 +79,7 @@ def test_mxnet_reads_several_labels_of_each_image(photos: Made, prepare: Prepare
 
 
 @pytest.mark.parametrize("num_files", [1, 3])
-def test_image_record_iter_gives_the_pixels_and_labels_that_the_files_have(
+def test_image_record_iter_gives_the_pixels_and_labels_of_the_files(
     photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path, num_files: int
 ) -> None:
     squares = sets.squares(tmp_path / "squares", photos, 32)

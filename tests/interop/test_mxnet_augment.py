@@ -75,7 +75,7 @@ def furthest(first: Pixels, second: Pixels) -> int:
     return int(np.abs(first.astype(int) - second).max())
 
 
-def test_with_nothing_left_to_chance_the_pixels_are_mxnets(augmented: Augmented) -> None:
+def test_without_randomness_the_pixels_equal_mxnets(augmented: Augmented) -> None:
     found = augmented([(side, text) for side, text, _ in CASES])
     for (side, text, rounding), theirs in zip(CASES, found, strict=True):
         view = mxnet_augment(side, "0", "fill_value=255 " + text)
@@ -86,9 +86,7 @@ def test_with_nothing_left_to_chance_the_pixels_are_mxnets(augmented: Augmented)
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_for_each_colour_that_mxnet_made_there_is_a_factor_in_the_range_that_makes_it(
-    augmented: Augmented, which: int
-) -> None:
+def test_every_colour_change_of_mxnet_is_one_that_our_range_of_factors_gives(augmented: Augmented, which: int) -> None:
     name = ("brightness", "contrast", "saturation")[which]
     (theirs,) = augmented([(40, f"{name}=0.4")])
     for image, expected in zip(photos(), theirs, strict=True):
@@ -98,9 +96,7 @@ def test_for_each_colour_that_mxnet_made_there_is_a_factor_in_the_range_that_mak
 
 
 @pytest.mark.parametrize("which", range(3))
-def test_for_each_hue_lightness_and_saturation_that_mxnet_made_there_is_a_shift_that_makes_it(
-    augmented: Augmented, which: int
-) -> None:
+def test_every_hls_change_of_mxnet_is_one_that_our_range_of_shifts_gives(augmented: Augmented, which: int) -> None:
     (theirs,) = augmented([(40, f"random_{'hls'[which]}=30")])
     for image, expected in zip(photos(), theirs, strict=True):
         centre = rendered(MXNetAugment(size=40), image)
@@ -108,7 +104,7 @@ def test_for_each_hue_lightness_and_saturation_that_mxnet_made_there_is_a_shift_
         assert min(furthest(shifted_hls(centre, shift), expected) for shift in shifts) <= 1
 
 
-def test_lighting_shifts_each_channel_by_one_number_cut_down(augmented: Augmented) -> None:
+def test_lighting_shifts_each_channel_by_one_truncated_number(augmented: Augmented) -> None:
     (theirs,) = augmented([(40, "pca_noise=0.01")])  # shifts of less than 1: down by one, or not at all
     for image, expected in zip(photos(), theirs, strict=True):
         change = expected.astype(int) - rendered(MXNetAugment(size=40), image)

@@ -17,7 +17,7 @@ SHAPES = ((96, 32, 3, 5), (300, 500))
 """Of a convolution in two groups, and of a linear layer."""
 
 
-def test_weights_are_distributed_as_mxnets(tmp_path: Path, ask: Ask) -> None:
+def test_initial_weights_have_the_distribution_of_mxnets(tmp_path: Path, ask: Ask) -> None:
     names = ask("mxnet", "initialise_mxnet.py", json.dumps(SHAPES), tmp_path / "drawn.npz")
     assert names == [name for name in INITIALISERS if name not in ("nnabla", "edgeai")]
     torch.manual_seed(0)

@@ -1,7 +1,6 @@
 """TFRecords that `tench prepare` writes, read by TensorFlow."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from tests.data import miniature
 from tests.interop import sets
 from tests.interop.conftest import ROOT, Ask, Prepare, python_of
 from tests.interop.sets import Made, Stored
+from tests.support.processes import run
 
 pytestmark = pytest.mark.interop("tensorflow")
 
@@ -94,9 +94,7 @@ def test_tensorflow_reads_imagenets_boxes_names_and_images_without_label(
     assert num_boxes == 7 + len(miniature.VAL)
 
 
-def test_tensorflow_notices_a_flipped_bit_wherever_it_is(
-    photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path
-) -> None:
+def test_tensorflow_detects_a_flipped_bit_anywhere(photos: Made, prepare: Prepare, ask: Ask, tmp_path: Path) -> None:
     (whole,) = shards(prepare(photos, "--to", "tfrecord", "--shards", "1"), "val")
     data = whole.read_bytes()
     first_bytes = 16 + int.from_bytes(data[:8], "little")
@@ -125,7 +123,7 @@ def test_tensorflow_notices_a_flipped_bit_wherever_it_is(
 def keras_train(folder: Path, *options: str) -> tuple[float, int]:
     """(accuracy in per cent, number of images) of validation after examples/keras_train.py has run."""
     command = [str(python_of("tensorflow")), "-I", str(ROOT / "examples/keras_train.py"), str(folder), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = run(command)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     found = re.search(r"validation accuracy (\d+\.\d+) % of (\d+) images", done.stdout)
     assert found is not None, done.stdout

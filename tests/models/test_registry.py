@@ -1,9 +1,7 @@
 """Which names there are and whose they are."""
 
-import subprocess
-import sys
-
 import pytest
+from tests.support.processes import run_python
 
 from tench.compat import import_timm, import_torchvision
 from tench.errors import UsageError
@@ -77,7 +75,7 @@ def test_a_shell_pattern_must_match_the_whole_name() -> None:
 
 def test_importing_the_package_does_not_import_torch() -> None:
     code = "import sys, tench.models; print(dir(tench.models) and 'torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = run_python(code)
     assert run.stdout == "False\n", run.stderr
 
 

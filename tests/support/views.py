@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from tests.data.photos import array, photo
 
 from tench.data.images.picture import Decoded
@@ -16,6 +17,16 @@ Pixels = npt.NDArray[np.uint8]
 def photo_array(channels: int = 3) -> Pixels:
     """A photograph, (427, 640, channels)."""
     return array(photo("flower.jpg").convert("RGB" if channels == 3 else "L"))
+
+
+def assert_resized_like_torch(found: Pixels, theirs: Any) -> None:
+    """Compare with torch's antialiased resizing of uint8, (H, W, C).
+
+    Torch rounds in integers, as tench does, on processors with AVX2. On others it computes in float32: one level off.
+    """
+    levels_off = 0 if torch.backends.cpu.get_cpu_capability().startswith("AVX") else 1
+    assert found.shape == tuple(theirs.shape)
+    assert np.abs(found.astype(int) - np.asarray(theirs)).max(initial=0) <= levels_off
 
 
 def rendered(view: Any, image: Pixels, draws: npt.NDArray[np.float64] | None = None) -> Pixels:

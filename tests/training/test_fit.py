@@ -9,9 +9,9 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.support.processes import child, join
 from tests.training.runs import Killed, assert_same_outcome, checkpoint, equal_in_all
 from torch import nn
 
@@ -373,20 +374,10 @@ def test_killed_while_an_epoch_is_written_a_run_continues_to_the_same_end(
 def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "tests.training.test_fit", str(tmp_path / "killed")],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert child.stdout is not None
-    with child, child.stdout as steps:
-        for line in steps:
-            if int(line) == STEPS_PER_EPOCH + 3:
-                child.kill()
-                break
-    assert child.returncode == -signal.SIGKILL
+    command = [sys.executable, "-m", "tests.training.test_fit", tmp_path / "killed"]
+    with child(command, cwd=Path(__file__).parents[2]) as training:
+        training.wait_for_output("waits")
+        training.kill()
     saved = checkpoint(tmp_path / "killed")
     assert saved["epochs"] == 1
     assert STEPS_PER_EPOCH < saved["step"] < 2 * STEPS_PER_EPOCH
@@ -479,7 +470,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_training_outside_the_main_thread_leaves_signals_alone(tmp_path: Path, undisturbed: Path) -> None:
     thread = threading.Thread(target=train, args=[tmp_path])
     thread.start()
-    thread.join()
+    join(thread)
     assert_same_outcome(tmp_path, undisturbed)
 
 
@@ -890,11 +881,13 @@ def test_a_missing_checkpoint_does_not_make_the_run_start_over(undisturbed: Path
 
 
 def _train_until_killed(run: str) -> None:
-    """Train with dropout, telling each step."""
+    """Train with dropout, and wait in the middle of the second epoch."""
 
     def train_step(state: State, *rest: Any) -> None:
+        if state.step == STEPS_PER_EPOCH + 3:
+            print("waits", flush=True)
+            time.sleep(3600)
         real_train_step(state, *rest)
-        print(state.step, flush=True)
 
     loop: Any = loop_module
     networks: Any = network_module

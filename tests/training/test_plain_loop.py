@@ -1,11 +1,13 @@
 """Our step against loops as people write them: the same numbers, step by step.
 
-At a learning rate of 0.1 the first steps of a training are chaotic: a difference of rounding in its input, or another
-order of its sums, grows a thousandfold within twenty steps. So both sides have the same memory format, and the plain
-loop scales its pixels with the same two operations.
+At a learning rate of 0.1 the first steps of a training are chaotic: a rounding difference grows a thousandfold within
+twenty steps, and a processor sums in the order that suits its vector registers. So the comparison with a plain loop
+computes in float64 (but the loss, which tench computes in float32), where rounding stays far below the tolerance. Both
+sides scale the pixels in float32 by the same two operations, which every processor rounds alike.
 """
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,10 +54,13 @@ def fp32(name: str) -> Resolved:
 
 
 def losses_of_tench(module: nn.Module, recipe: Resolved, batches: list[Batch], lr: float | None = None) -> list[float]:
+    """The loss of each step, computed in the dtype of the module."""
+    dtype = next(module.parameters()).dtype
     state = new_state(module, recipe, CPU)
     state.module.train()
     at = learning_rate(recipe, steps_per_epoch=STEPS)
-    normalise = make_normalise(recipe, CPU)
+    scale = make_normalise(recipe, CPU)
+    normalise: Any = lambda images: scale(images).to(dtype)  # noqa: E731
     losses = []
     for batch in batches:
         train_step(state, batch, at(state.step) if lr is None else lr, recipe, normalise)
@@ -66,24 +71,25 @@ def losses_of_tench(module: nn.Module, recipe: Resolved, batches: list[Batch], l
 
 
 def inputs(batch: Batch) -> torch.Tensor:
-    """As torchvision's ToTensor and Normalize make them, but for the place of the 255."""
+    """Like torchvision's ToTensor and Normalize, except that the mean and std are scaled by 255, not the pixels."""
     mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (batch.images.float() - mean) / std
 
 
 def test_pytorch_examples_has_the_losses_of_a_plain_loop(resnet: nn.Module, batches: list[Batch]) -> None:
-    plain = copy.deepcopy(resnet).train()
+    plain = copy.deepcopy(resnet.double()).train()
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     expected = []
-    for batch in batches:
-        loss = nn.CrossEntropyLoss()(plain(inputs(batch)), batch.labels)
+    few = [Batch(batch.images[:32], batch.labels[:32], batch.rows[:32]) for batch in batches[:10]]
+    for batch in few:
+        loss = nn.CrossEntropyLoss()(plain(inputs(batch).double()).float(), batch.labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         expected.append(loss.item())
-    found = losses_of_tench(resnet, fp32("pytorch-examples"), batches)
+    found = losses_of_tench(resnet, fp32("pytorch-examples"), few)
     assert expected[-1] < expected[0] / 2, "it learns"
-    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=0)
 
 
 def numpy_losses(recipe: Resolved, spared: str, batches: list[Batch]) -> list[float]:

@@ -25,6 +25,9 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
     Yields a function that says whether to stop. The previous signal handlers are restored. Only the main thread can
     install handlers; in any other one, signals do what they did before.
+
+    A signal that was ignored when the process started stays ignored: a shell starts a background job with SIGINT
+    ignored, so that Ctrl-C stops only the job in the foreground. SIGTERM still stops such a job cleanly.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -36,7 +39,8 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield asked.is_set
     finally:

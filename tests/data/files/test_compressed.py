@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.errors import error_of
 from tests.support.files import flip_bit
+from tests.support.processes import DEADLINE_SECONDS
 
 from tench.data.files import compressed
 from tench.data.files.compressed import first_bytes, form_of, spool_compressed
@@ -84,7 +85,8 @@ def test_a_compressed_tar_becomes_the_tar_that_tarfile_reads(mode: str, photo_fo
 
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the program zstd")
 def test_files_from_the_program_zstd_are_unpacked_and_verified(photo_tar: bytes, tmp_path: Path) -> None:
-    packed = subprocess.run(["zstd", "-c"], input=photo_tar, capture_output=True, check=True).stdout
+    done = subprocess.run(["zstd", "-c"], input=photo_tar, capture_output=True, check=True, timeout=DEADLINE_SECONDS)
+    packed = done.stdout
     expected = f"{WHERE}: the zstd data are damaged or truncated at or before byte {len(packed):,} (ZSTD"
     assert refusal(flip_bit(packed, len(packed) - 1), tmp_path).startswith(expected)  # in the checksum
     assert unpacked(packed, tmp_path) == photo_tar

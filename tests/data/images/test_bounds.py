@@ -4,7 +4,6 @@ import io
 import os
 import struct
 import subprocess
-import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import pytest
 import simplejpeg
 from PIL import Image
 from tests.data.photos import by_pillow, encoded, part
+from tests.support.processes import run_python
 
 from tench.data.images import bounds, image
 from tench.data.images.bounds import MAX_SCANS, check_scans, decode_bytes, exif_amplifies
@@ -221,9 +221,7 @@ def test_decoding_takes_no_more_memory_than_is_estimated(tmp_path: Path, kind: s
     data = encoded(Image.new("RGB", (3000, 3000), (1, 2, 3)), kind)
     (tmp_path / "image").write_bytes(data)
     estimate = decode_bytes(Image.open(io.BytesIO(data)), data)
-    result = subprocess.run(
-        [sys.executable, "-c", PEAK, tmp_path / "image"], capture_output=True, text=True, timeout=120
-    )
+    result = run_python(PEAK, tmp_path / "image")
     imports = 20e6
     assert 0.7 * estimate < float(result.stdout) < estimate + imports, result.stderr
 
@@ -279,7 +277,7 @@ with bounds.taking(2**40):
             os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = run_python(code)
     assert result.stdout == "7\n", result.stderr
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from tests.data.photos import encoded, photo_file
 from tests.support.datasets import reloaded
+from tests.support.processes import DEADLINE_SECONDS
 
 from tench.data.images.bounds import MAX_PIXELS
 from tench.data.images.image import (
@@ -418,7 +419,7 @@ def test_four_threads_decode_what_one_does_and_stay_silent() -> None:
     expected = [with_pillow(data) for data in images]
     warnings.resetwarnings()
     warnings.simplefilter("error")  # and no filter for Pillow: the first threads must install it
-    start = threading.Barrier(4)
+    start = threading.Barrier(4, timeout=DEADLINE_SECONDS)
 
     def decode_all(_: int) -> list[npt.NDArray[np.uint8]]:
         start.wait()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.data.photos import encoded, photo
+from tests.support.processes import DEADLINE_SECONDS
 
 from tench.data.images import jpegtran
 from tench.data.images.addressable import is_addressable
@@ -51,7 +52,9 @@ def test_grey_and_cmyk_become_addressable_too() -> None:
 @needs_jpegtran
 def test_an_arithmetic_coded_jpeg_is_decoded_and_becomes_an_addressable_one() -> None:
     data = encoded(PHOTO)
-    arithmetic = subprocess.run([jpegtran.program(), "-arithmetic"], input=data, capture_output=True, check=True).stdout
+    command = [jpegtran.program(), "-arithmetic"]
+    done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=DEADLINE_SECONDS)
+    arithmetic = done.stdout
     assert np.array_equal(decode(arithmetic), pixels(data))
     made = made_addressable(arithmetic)
     assert is_addressable(made)

@@ -1,5 +1,6 @@
 """What `prepare` promises: the same images come out, whatever happens, and impossible requests are refused."""
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -7,7 +8,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tarfile
 import time
@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.data import miniature
+from tests.support.processes import child, run, wait_until
 
 import tench
 from tench.data.images.encode import Encoding
@@ -321,24 +322,27 @@ def test_killed_at_random_moments_and_repeated_it_writes_the_same_bytes(photos: 
         to=to,
         options=PrepareOptions(encoding=Encoding(format="png", square=120)),
     )
-    moments, kills = random.Random(7), 0
+    moments = random.Random(7)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "many"), str(tmp_path / "killed"), to]
-    while True:
-        process = subprocess.Popen(command)
-        deadline = time.monotonic() + 20
-        journal = tmp_path / "killed/.tench-prepare/journal.jsonl"
-        size = journal.stat().st_size if journal.exists() else 0
-        while process.poll() is None and time.monotonic() < deadline:  # until it has done something, and a little more
-            if journal.exists() and journal.stat().st_size > size:
-                time.sleep(moments.uniform(0, 0.1))
-                break
-            time.sleep(0.005)
-        if process.poll() is not None or kills == 3:
-            break
-        process.kill()
-        process.wait()
+    journal = tmp_path / "killed/.tench-prepare/journal.jsonl"
+
+    def journal_bytes() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return journal.stat().st_size
+        return 0
+
+    def killed_on_its_way() -> bool:
+        """Kill the process a little after it has done something; False if it ended before."""
+        before = journal_bytes()
+        with child(command) as preparing:
+            wait_until(lambda: journal_bytes() > before or not preparing.is_running(), "an entry of the journal")
+            time.sleep(moments.uniform(0, 0.1))
+            return preparing.is_running()
+
+    kills = 0
+    while kills < 3 and killed_on_its_way():
         kills += 1
-    assert process.wait(60) == 0
+    assert run(command).returncode == 0
     assert kills >= 1
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
