@@ -53,7 +53,7 @@ SCHEMA = pa.schema(
         ("channels", pa.int8()),
         ("labels", pa.list_(pa.float32())),  # all labels, if the layout holds several; else null
         ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null if none were read
-        ("flags", pa.int8()),  # 0, or DAMAGED
+        ("flags", pa.int8()),  # 0, or a sum of DAMAGED and UPRIGHT
     ]
 )
 ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
@@ -61,6 +61,8 @@ ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 DAMAGED = 1
 """Flag of a row: decode its JPEG as far as its data goes and fill the rest with grey. Without it, damage is an
 error."""
+UPRIGHT = 2
+"""Flag of a row: turn its image as its EXIF orientation asks. Without it, the image is shown as it is stored."""
 
 
 _MAX_OPEN_FILES = 64
@@ -419,6 +421,10 @@ class Table:
         flags = self.flags.copy()
         flags[rows] |= flag
         return self._with("flags", flags)
+
+    def upright(self) -> "Table":
+        """The same rows, whose images are turned as their EXIF orientation asks."""
+        return self.flagged(np.arange(len(self)), UPRIGHT)
 
     def _with(self, column: str, values: IntArray) -> "Table":
         return self._of(self.rows.set_column(SCHEMA.get_field_index(column), column, pa.array(values)))
