@@ -18,6 +18,7 @@ from tench.bench.sample import choose, repeated
 from tench.bench.stages import Clock, decode_pass, read_pass, view_pass
 from tench.bench.step import step_rate
 from tench.bench.verdict import keeps_up
+from tench.data import exif
 from tench.data.source import Source, open_source
 from tench.data.table import Dataset, Table
 from tench.errors import TenchError, UsageError
@@ -65,7 +66,8 @@ def bench_input(
     used = choose_device(device)
     dataset = open_source(source, recipe.source)
     name, table = _split(dataset, split)
-    recipe = resolve(recipe, table, used)
+    how = exif.resolved(recipe.input.exif, dataset)
+    recipe, table = resolve(recipe, table, used, exif=how), exif.oriented(table, how)
     # Of the last epoch: where training images grow, by then they are as large as they become.
     view, channels = train_view(recipe, num_epochs(recipe) - 1), recipe.input.channels
     assert channels != "auto"

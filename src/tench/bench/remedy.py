@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tench.data import exif
 from tench.data.files.tree import open_tree
 from tench.data.images import jpegtran
 from tench.data.images.encode import Encoding
@@ -49,6 +50,8 @@ def prepared(dataset: Dataset, table: Table, options: PrepareOptions, threads: i
         done = prepare(part, folder / "prepared", options=options, threads=threads)
         contents = webdataset.read(open_tree(done.dest, folder / "spool"))
         found = made(contents, source=str(done.dest), layout=webdataset.NAME).splits["train"]
+        if exif.is_upright(table):
+            found = found.upright()  # JPEGs that are not re-encoded keep their tags
         try:
             yield found
         finally:

@@ -31,7 +31,7 @@ class Info:
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw some training images into this file: as stored, as six epochs of training see them, as evaluation does."""
+    """Draw some training images into this file: whole, as six epochs of training see them, as evaluation does."""
     recipe: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
     """Recipe of the preview: a packaged one or a YAML file; none: digits for the digits, else the defaults."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

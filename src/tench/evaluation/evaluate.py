@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tench.data import policy
+from tench.data import exif, policy
 from tench.data.handled import Policy
 from tench.data.hold_out import hold_out
 from tench.data.options import NO_OPTIONS, SourceOptions
@@ -168,6 +168,7 @@ def evaluate(
     """
     require_labels(table, where)
     card = classifier.card
+    table = exif.oriented(table, card.exif)
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
     enough = memory_suffices(

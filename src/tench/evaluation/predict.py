@@ -85,7 +85,8 @@ def _predictions(classifier: Classifier, paths: list[str], top: int, threads: in
     def view(path: str) -> npt.NDArray[np.uint8] | str:
         try:
             data = LIMITS.read_file(path, "an image", LIMITS.image_bytes)
-            return classifier.card.test_view.pixels(decode(data, classifier.card.channels))
+            card = classifier.card
+            return card.test_view.pixels(decode(data, card.channels, upright=card.exif == "apply"))
         except TenchError as error:
             return str(error).removeprefix(f"{path}: ")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tench.data import exif
 from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
 from tench.data.table import Dataset, Table
@@ -109,7 +110,9 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     """Set everything up, begin or resume the run, and go through the epochs."""
     saved = run.load_checkpoint() if run.exists else None
     start = starting_weights(recipe.model.weights) if recipe.model.weights and saved is None else None
-    recipe = resolve(recipe, data.train, device, start)
+    recipe = resolve(recipe, data.train, device, start, exif=data.exif)
+    assert recipe.input.exif != "auto"
+    data = data.oriented(recipe.input.exif)
     torch.manual_seed(recipe.training.seed)
     module = make_network(recipe, len(data.classes))
     recipe = resolve_memory_format(recipe, module)
@@ -189,6 +192,8 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
 def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
     """The recipe of a run already begun; UsageError where what is asked for now differs from it."""
     stored = load_recipe(str(run.folder / RECIPE))
+    if stored.input.exif == "auto":  # begun before recipes had this value, when every training ignored it
+        stored = stored.replace(exif="ignore")
     known = dict(stored.leaves())
     differences = [
         f"{name} was {known[name]}, now {value}"
@@ -233,6 +238,8 @@ def _describe(
         data.val_name,
         len(data.val),
     )
+    if orientation := exif.sentence(data.train, card.exif):
+        _log.info("%s", orientation)
     _log.info(
         "Model: %s, %s parameters, %s x %s x %s input, %s %s on %s",
         recipe.model.arch,

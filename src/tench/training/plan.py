@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tench.data import policy
+from tench.data import exif, policy
 from tench.data.handled import Handled
 from tench.data.hold_out import hold_out
+from tench.data.images.orientation import Exif
 from tench.data.info import brief_notes, image_sizes
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, open_source
@@ -52,16 +53,21 @@ Batches = Loader | Resident
 class Data:
     """What a training reads: two tables over one list of classes.
 
-    val_name: what the validation set is, for people. facts: what a run remembers of its data. bad_images: what was done
-    about those that do not decode.
+    val_name: what the validation set is, for people. exif: what is done with the EXIF orientation if the recipe says
+    auto. facts: what a run remembers of its data. bad_images: what was done about those that do not decode.
     """
 
     train: Table
     val: Table
     val_name: str
+    exif: Exif
     classes: Classes
     facts: dict[str, Any]
     bad_images: tuple[Handled, ...] = ()
+
+    def oriented(self, how: Exif) -> "Data":
+        """The same data, with the EXIF orientation of all images applied or ignored."""
+        return dataclasses.replace(self, train=exif.oriented(self.train, how), val=exif.oriented(self.val, how))
 
 
 def open_data(
@@ -101,13 +107,17 @@ def open_data(
     }
     for note in brief_notes(dataset):
         _log.info("Note: %s", note)
-    return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
+    how = exif.resolved(view.exif, dataset)
+    return Data(train, val_table, val_name, how, dataset.classes, facts, tuple(bad_images))
 
 
-def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | None = None) -> Recipe:
+def resolve(
+    recipe: Recipe, train: Table, device: torch.device, start: Start | None = None, *, exif: Exif = "apply"
+) -> Recipe:
     """The recipe with every `auto` replaced by what its weights, this data and this machine call for.
 
-    start: the weights that the training begins with. Raises UsageError where that does not go with its other values.
+    start: the weights that the training begins with. exif: what `auto` means for these images. Raises UsageError if the
+    weights or the data do not go with the other values.
     """
     view, training, average = recipe.input, recipe.training, recipe.average
     grey = bool((train.channels == 1).all())  # known for raw pixels only
@@ -130,6 +140,7 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
         image_size=image_size,
         train_size=train_size,
         ramp_from=_first(view.ramp_from, train_size),
+        exif=_first(view.exif, exif),
         channels=channels,
         train_view=_first(view.train_view, "pad-crop" if small else "random-resized-crop"),
         pad=_first(view.pad, image_size // 8),
@@ -244,6 +255,7 @@ def make_card(recipe: Recipe, data: Data) -> ModelCard:
     assert view.mean != "auto"
     assert view.std != "auto"
     assert view.channel_order != "auto"
+    assert view.exif != "auto"
     cut = eval_view(recipe)
     return ModelCard(
         arch=recipe.model.arch,
@@ -255,6 +267,7 @@ def make_card(recipe: Recipe, data: Data) -> ModelCard:
         mean=view.mean,
         std=view.std,
         channel_order=view.channel_order,
+        exif=view.exif,
         test_time=view.test_time,
         options=network_options(recipe),
         trained_on=data.facts,

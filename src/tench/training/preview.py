@@ -1,4 +1,4 @@
-"""A picture of what a recipe makes of a dataset: some images as stored, as training sees them, as evaluation does.
+"""A picture of what a recipe makes of a dataset: some images whole, as training sees them, as evaluation does.
 
 The views are the ones that training makes, by the same code on the same draws of (seed, epoch, row), so what looks
 wrong here is wrong there: a digit mirrored, a flower cut away, a colour that decides the class changed. (Where a
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tench.data import exif
 from tench.data.images.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
 from tench.files import require_png, write_png
@@ -41,17 +42,17 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
 def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     """A row for each of up to 8 images, spread over the classes of the train split.
 
-    From left to right: class and size, the image as stored, its training views of the first 6 epochs, its evaluation
-    view.
+    From left to right: class and size, the whole image, its training views of the first 6 epochs, its evaluation view.
     """
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont
 
     _, table = dataset.split("train")
-    recipe = resolve(recipe, table, torch.device("cpu"))
+    how = exif.resolved(recipe.input.exif, dataset)
+    recipe, table = resolve(recipe, table, torch.device("cpu"), exif=how), exif.oriented(table, how)
     places = np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(np.int64)
     rows = np.argsort(table.labels, kind="stable")[places]
-    heads = ["as stored", *(f"epoch {epoch + 1}" for epoch in range(NUM_EPOCHS)), "evaluation"]
+    heads = ["whole image", *(f"epoch {epoch + 1}" for epoch in range(NUM_EPOCHS)), "evaluation"]
     step = _CELL + _GAP
     picture = Pillow.new("RGB", (_NAMES + len(heads) * step, _HEAD + len(rows) * step), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
@@ -74,7 +75,7 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
 
 
 def _views(recipe: Recipe, table: Table, row: int, channels: int) -> list[Image]:
-    """The image as stored (H, W, C), then its training views of the first epochs and its evaluation view."""
+    """The whole image (H, W, C), then its training views of the first epochs and its evaluation view."""
     data = table.read(row)
     with errors_name(table, row):
         stored = open_picture(table, row, data, channels)

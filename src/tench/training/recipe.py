@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 import yaml
 
+from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
 from tench.errors import UsageError, nearest
 from tench.input.views import Decode, TestTime
@@ -61,6 +62,9 @@ class Input:
     """Epochs after which the ramp from ramp_from to train_size starts and ends; linear, one size for an epoch."""
     ramp_multiple: int = 32
     """Sizes within the ramp are rounded to a multiple of this, pixels."""
+    exif: Exif | Auto = "auto"
+    """EXIF orientation, in training and wherever the model is used: apply turns images upright, as telephones store
+    them; ignore shows them as stored. auto: ignore for published sets, as their reference programs do, else apply."""
     channels: Literal[1, 3] | Auto = "auto"
     """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
     train_view: Literal["random-resized-crop", "resize-crop", "pad-crop", "mxnet"] | Auto = "auto"

@@ -13,6 +13,7 @@ from torch import nn
 
 from tench.data.handled import Policy
 from tench.data.images.image import with_channels
+from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
 from tench.data.table import Classes
 from tench.errors import PassingError, TenchError, UsageError, some
@@ -80,6 +81,9 @@ class ModelCard:
     std: tuple[float, ...]
     channel_order: Literal["rgb", "bgr"] = "rgb"
     """Mean and std of the network's input."""
+    exif: Exif = "ignore"
+    """EXIF orientation of images: applied or ignored. A card without this value was written for a network whose
+    training ignored it."""
     test_time: TestTime = "none"
     """The views whose logits are averaged for an image."""
     options: ModelOptions = AS_MADE

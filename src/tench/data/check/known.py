@@ -12,7 +12,18 @@ import numpy as np
 
 from tench.data.download.download import SETS
 from tench.data.formats import wordnet
-from tench.data.layouts import imagenet_eval
+from tench.data.layouts import (
+    caltech,
+    cifar,
+    digits,
+    ilsvrc,
+    imagenet_eval,
+    kaggle,
+    mnist,
+    stl10,
+    svhn,
+    synsets,
+)
 from tench.data.table import Dataset
 from tench.errors import some
 
@@ -173,6 +184,25 @@ def sentences(dataset: Dataset) -> list[str]:
     if dataset.classes.numbered or dataset.layout == imagenet_eval.NAME:
         return []  # numbers alone name no set; and of V2 and Sketch, with ILSVRC2012's classes, the layout tells more
     return [sentence for known in alike if known.named for sentence in _differences(dataset, known)]
+
+
+def is_published(dataset: Dataset) -> bool:
+    """Whether this is a published set or a part of one, by its layout, its classes or its numbers."""
+    if not _PUBLISHED_LAYOUTS.isdisjoint(dataset.layout.split(" + ")):
+        return True
+    if all(map(wordnet.WNID.fullmatch, dataset.classes.ids)):
+        return True
+    return any(
+        (known.named and not dataset.classes.numbered) or not list(_differences(dataset, known))
+        for known in KNOWN_SETS
+        if _has_classes_of(dataset, known)
+    )
+
+
+_PUBLISHED_LAYOUTS = frozenset(
+    layout.NAME for layout in (caltech, cifar, digits, ilsvrc, imagenet_eval, kaggle, mnist, stl10, svhn, synsets)
+)
+"""Layouts of one published set each."""
 
 
 def _has_classes_of(dataset: Dataset, known: KnownSet) -> bool:
