@@ -151,8 +151,8 @@ def test_raw_pixels_have_nothing_to_say_about_orientation() -> None:
 
 
 def test_the_preview_shows_the_images_upright(turned: Path, upright: Path) -> None:
-    pictures = [np.asarray(preview(open_source(folder), RECIPE)) for folder in (turned, upright)]
-    assert np.array_equal(*pictures)
+    first, second = (np.asarray(preview(open_source(folder), RECIPE)) for folder in (turned, upright))
+    assert np.array_equal(first, second)
 
 
 def test_a_table_of_turned_images_decodes_to_the_upright_ones(turned: Path) -> None:

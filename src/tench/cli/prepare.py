@@ -11,6 +11,9 @@ from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tench.data.handled import Handled
     from tench.data.images.encode import Encoding
     from tench.data.prepare.planning import Plan
 
@@ -63,6 +66,9 @@ class Prepare:
     """Re-encode images with this JPEG or WebP quality, 1 to 100. None: 90 if they are re-encoded."""
     grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Re-encode images in grey."""
+    exif: Literal["auto", "apply", "ignore"] = "auto"
+    """EXIF orientation of images that are re-encoded: turn them upright, or drop it. auto: as in training, apply except
+    for published sets. Images that are not re-encoded keep it."""
     interpolation: Literal["area", "bilinear"] = "area"
     """Filter for other sizes: area is antialiased; bilinear looks at the nearest four pixels, as im2rec does."""
     addressable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -108,6 +114,7 @@ def run(arguments: list[str]) -> int:
         link=asked.link,
         style=asked.style,
         bad=asked.bad,
+        exif=asked.exif,
     )
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     made = plan(
@@ -137,9 +144,17 @@ def run(arguments: list[str]) -> int:
     if done.existed:
         print(f"{done.dest}: is already complete: {counts} images.")
     else:
-        num_bad = f", {len(done.bad):,} of them bad" if done.bad else ""
-        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and verified{num_bad}.")
+        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and verified{_handled(done.bad)}.")
     return 0
+
+
+def _handled(bad: "Sequence[Handled]") -> str:
+    """What was done about bad images: ", 2 bad images left out, 1 bad image fixed"; "" if there were none."""
+    from tench.errors import counted
+
+    num_skipped = sum(one["done"] == "skipped" for one in bad)
+    numbers = ((num_skipped, "left out"), (len(bad) - num_skipped, "fixed"))
+    return "".join(f", {counted(number, 'bad image')} {done}" for number, done in numbers if number)
 
 
 def _shard_bytes(megabytes: float) -> int:

@@ -30,17 +30,22 @@ def oriented(table: Table, exif: Exif) -> Table:
 
 
 def sentence(table: Table, exif: Exif) -> str:
-    """For the start of a training: what is done, and how many of a sample of up to 64 images have an orientation.
+    """What is done, and how many of a sample have an orientation; "" for raw pixels, which cannot have one."""
+    num_rotated, num_sampled = sampled(table)
+    done = "applied" if exif == "apply" else "ignored"
+    if not num_sampled:
+        return ""
+    return (
+        f"EXIF orientation: {done}; {num_rotated:,} of a sample of {counted(num_sampled, 'image')} "
+        f"{'has' if num_rotated == 1 else 'have'} one."
+    )
 
-    "" for a table without image files: raw pixels have no orientation.
-    """
+
+def sampled(table: Table) -> tuple[int, int]:
+    """(images that an orientation turns or mirrors, image files looked at): of up to 64 spread over the table."""
     spread = np.linspace(0, len(table) - 1, min(_SAMPLED_IMAGES, len(table))).astype(int).tolist()
     rows = [row for row in spread if table.encoding(row) == FILE and not table.too_large(row)]
-    if not rows:
-        return ""
-    num_rotated = sum(orientation_of(table.read(row)) != 1 for row in rows)
-    done = "applied" if exif == "apply" else "ignored"
-    return f"EXIF orientation: {done}; {num_rotated} of a sample of {counted(len(rows), 'image')} have one."
+    return sum(orientation_of(table.read(row)) != 1 for row in rows), len(rows)
 
 
 def is_upright(table: Table) -> bool:

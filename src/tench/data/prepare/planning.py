@@ -18,11 +18,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import tench
+from tench.data import exif
 from tench.data.handled import POLICIES, Policy
 from tench.data.hold_out import hold_out
 from tench.data.images import jpegtran
 from tench.data.images.encode import Encoding
 from tench.data.images.image import ImageError
+from tench.data.images.orientation import Exif
 from tench.data.prepare import staging as staged
 from tench.data.prepare.naming import check_names, names_of
 from tench.data.prepare.refusals import check_labels, check_paths, refuse_empty, refuse_inside
@@ -34,7 +36,7 @@ from tench.data.prepare.writers.tfrecord import TFRecord
 from tench.data.prepare.writers.webdataset import WebDataset
 from tench.data.prepare.writing import Images, ShardFile, can_link, outside
 from tench.data.table import PIECES_AT_ONCE, Dataset, IntArray, Table
-from tench.errors import UsageError, nearest
+from tench.errors import UsageError, counted, nearest
 from tench.machine import num_threads
 from tench.parallel import in_order
 
@@ -64,7 +66,8 @@ class PrepareOptions:
     files for train, then for each other split; None: as many as shard_bytes asks for, of RecordIO one. shuffle:
     training images in shards lie in another order than that of keys. link: how a folder gets images that are files
     already and stay as they are. style: of a list. bad: what is done about images that do not decode; with `fail`,
-    images whose bytes stay untouched are not decoded.
+    images whose bytes stay untouched are not decoded. exif: whether images that are re-encoded are turned by their
+    EXIF orientation, which is not written; auto: as in training. Bytes that stay untouched keep it.
     """
 
     to: Layout = "webdataset"
@@ -76,6 +79,7 @@ class PrepareOptions:
     link: Link = "hard"
     style: str = "plain"
     bad: Policy = "fail"
+    exif: Exif | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -83,6 +87,7 @@ class PrepareOptions:
             ("--style", self.style, STYLES),
             ("--link", self.link, get_args(Link)),
             ("--bad", self.bad, POLICIES),
+            ("--exif", self.exif, ("auto", *get_args(Exif))),
         ):
             if value not in known:
                 raise UsageError(f"{name} {value}: unknown.{nearest(value, list(known))} Known: {', '.join(known)}.")
@@ -94,8 +99,18 @@ class PrepareOptions:
             raise UsageError(
                 "--addressable is for images that are not re-encoded; re-encoded JPEGs are always addressable."
             )
+        if self.exif != "auto" and not self.reencodes:
+            raise UsageError(
+                "--exif is for images that are re-encoded; all others keep their EXIF orientation, for readers to "
+                "apply or ignore. Leave it out, or re-encode: --max-side 512."
+            )
         if self.to == "tfrecord" and self.how is not None and self.how.format in ("webp", "pixels"):
             raise UsageError(f"--format {self.how.format}: TensorFlow does not decode it. Choose jpeg or png.")
+
+    @property
+    def reencodes(self) -> bool:
+        """Whether image files are re-encoded: all, or with the policy `fix` the damaged ones."""
+        return self.how is not None or self.bad == "fix"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +136,11 @@ class Plan:
     @property
     def num_images(self) -> int:
         return sum(map(len, self.images.tables.values()))
+
+    @property
+    def exif(self) -> Exif:
+        """What is done with the EXIF orientation of images that are re-encoded."""
+        return "apply" if all(map(exif.is_upright, self.images.tables.values())) else "ignore"
 
     @property
     def num_files(self) -> int:
@@ -155,6 +175,7 @@ class Plan:
             "encoding": None if how is None else dataclasses.asdict(how),
             "shards": dict(self.content.shards),
             "bad": self.options.bad,
+            **({"exif": self.exif} if self.options.reencodes else {}),
             **{name: getattr(self.options, name) for name in (*of_tree, *of_shards)},
             "addressable": jpegtran.version() if self.options.addressable else None,
             "versions": _versions() if how is not None else {"tench": tench.__version__},
@@ -197,6 +218,11 @@ def plan(
     staged.check_destination(path)
     refuse_inside(path, dataset)
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)
+    if options.reencodes:
+        how = exif.resolved(options.exif, dataset)
+        if options.how is not None:
+            notes += _orientation_note(tables, how)
+        tables = {split: exif.oriented(table, how) for split, table in tables.items()}
     if options.addressable:
         jpegtran.program()  # refuses where it is missing
     images = Images(tables, options.how, options.bad, options.addressable)
@@ -302,6 +328,17 @@ def _chosen(
     if not tables:
         raise UsageError(f"{dataset.source}: has none of the splits that are written: {', '.join(_SPLITS)}.")
     return tables, notes
+
+
+def _orientation_note(tables: Mapping[str, Table], how: Exif) -> list[str]:
+    """What becomes of the EXIF orientation of re-encoded images; nothing if none of a sample of each split has one."""
+    counts = [exif.sampled(table) for table in tables.values()]
+    num_rotated, num_sampled = map(sum, zip(*counts, strict=True))
+    if not num_rotated:
+        return []
+    result = "turned upright by it" if how == "apply" else "stored without it, as they are"
+    of = f"{num_rotated:,} of a sample of {counted(num_sampled, 'image')}"
+    return [f"{of} {'has' if num_rotated == 1 else 'have'} an EXIF orientation; images are {result}."]
 
 
 def _several(table: Table) -> list[Sequence[float]]:
