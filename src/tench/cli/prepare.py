@@ -11,7 +11,7 @@ from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tench.data.handled import Handled
     from tench.data.images.encode import Encoding
@@ -140,12 +140,20 @@ def run(arguments: list[str]) -> int:
         return 0
     for bad in done.bad:
         print(f"{bad['done']}: {bad['file']}: {bad['reason']} ({bad['split']}, {bad['key']})")
-    counts = ", ".join(f"{split} {count:,}" for split, count in done.images.items())
+    counts = _counts(done.images)
     if done.existed:
-        print(f"{done.dest}: is already complete: {counts} images.")
+        print(f"{done.dest}: is already complete: {counts}.")
     else:
-        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and verified{_handled(done.bad)}.")
+        print(f"{done.dest}: {counts}, {size_text(done.num_bytes)}; read back and verified{_handled(done.bad)}.")
     return 0
+
+
+def _counts(images: "Mapping[str, int]") -> str:
+    """The number of images by split: "train 18, val 6 images"."""
+    from tench.errors import counted
+
+    *others, last = images.items()
+    return ", ".join([*(f"{split} {count:,}" for split, count in others), f"{last[0]} {counted(last[1], 'image')}"])
 
 
 def _handled(bad: "Sequence[Handled]") -> str:
@@ -188,11 +196,14 @@ def _show(made: "Plan") -> None:
     from tench.errors import counted
     from tench.files import size_text
 
-    counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())
-    print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
-    print(f"  {made.options.to}: {counts} images in {counted(made.num_files, 'file')}, {_encoded(made)}")
+    counts = _counts({split: len(table) for split, table in made.images.tables.items()})
+    classes = counted(len(made.dataset.classes), "class")
+    print(f"{made.dataset.source} ({made.dataset.layout}, {classes}) -> {made.dest}")
+    print(f"  {made.options.to}: {counts} in {counted(made.num_files, 'file')}, {_encoded(made)}")
     if made.num_linked:
-        print(f"  {made.num_linked:,} of them are files already and become {made.options.link} links")
+        become = "is a file already and becomes a" if made.num_linked == 1 else "are files already and become"
+        links = f"{made.options.link} link{'' if made.num_linked == 1 else 's'}"
+        print(f"  {made.num_linked:,} of them {become} {links}")
     print(
         f"  about {size_text(made.num_bytes)} are needed, {size_text(made.free_bytes)} are free; "
         f"about {_duration(made.seconds)}"

@@ -51,9 +51,9 @@ def test_what_an_ilsvrc2012_lacks_is_told_exactly() -> None:
     train[0], train[-1] = 730, 1158
     assert sentences(dataset_of(IMAGENET, train=Labels(train), val=Labels(val))) == [
         "ILSVRC2012 has 1,281,167 images in train, but this dataset has 1,281,160: 7 are missing.",
-        "Each class should have 732 to 1,300 images in train, but 1 classes differ: n01440764 730.",
+        "Each class should have 732 to 1,300 images in train; 1 class differs: n01440764 730.",
         "ILSVRC2012 has 50,000 images in val, but this dataset has 49,998: 2 are missing.",
-        "Each class should have 50 images in val, but 2 classes differ: n01491361 47, n13133613 51.",
+        "Each class should have 50 images in val; 2 classes differ: n01491361 47, n13133613 51.",
     ]
 
 

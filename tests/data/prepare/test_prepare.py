@@ -503,7 +503,7 @@ def test_a_shard_whose_images_are_all_bad_is_told(photos: Path, tmp_path: Path) 
     number = len(PHOTOS["train"]) + 1
     for to in ("tfrecord", "recordio", "webdataset"):
         with pytest.raises(
-            TenchError, match=r"^1 files would be empty because all of their images are bad: train-000\d\d-of"
+            TenchError, match=r"^1 file would be empty, because all images for it are bad: train-000\d\d-of"
         ):
             prepare(photos, tmp_path / to, options=PrepareOptions(to=to, shards=(number, 1), bad="skip"))
 
@@ -698,7 +698,7 @@ def test_an_image_outside_that_a_link_leads_to_is_copied_and_not_linked(photos: 
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
     (inside / "c.JPEG").symlink_to(image.name)  # stays inside
     made = plan(open_source(photos), tmp_path / "dest", PrepareOptions(to="folder"), threads=1)
-    assert "2 images lie outside the source, behind links, and are copied." in made.notes
+    assert "Links lead to 2 images outside the source, copied instead of linked." in made.notes
     num_images = sum(map(len, made.images.tables.values()))
     assert made.num_linked == num_images - 2
     write(made, threads=1)

@@ -117,7 +117,7 @@ def test_another_name_is_told(tmp_path: Path, to: Layout) -> None:
     labels = dict(zip(content.names["train"], content.labels["train"], strict=True))
     renamed = {name.replace("cat/2", "cat/9"): label for name, label in labels.items()}
     assert difference(dest, to, with_names(content, train=renamed)) == (
-        "train has 1 images under other names or labels: cat/9.jpg"
+        "train has 1 image under other names or labels: cat/9.jpg"
     )
 
 

@@ -32,7 +32,7 @@ from tench.errors import PassingError, TenchError
 from tench.parallel import in_order
 
 ODD = {
-    "rotated": "EXIF asks for rotation or mirroring; it is ignored, as in the reference loaders",
+    "rotated": "EXIF asks for rotation or mirroring; --exif decides whether it is applied",
     "grey": "one channel, read as three equal ones",
     "cmyk": "four printing colours, converted to RGB without a profile",
     "misnamed": "the extension does not match the format of the content",

@@ -25,7 +25,7 @@ from tench.data.layouts import (
     synsets,
 )
 from tench.data.table import Dataset
-from tench.errors import some
+from tench.errors import counted, some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,7 +238,8 @@ def _uneven(dataset: Dataset, split: str, smallest: int, largest: int) -> Iterat
     should = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
     if len(outside):
         told = some([f"{dataset.classes.ids[label]} {counts[label]:,}" for label in outside.tolist()])
-        yield f"Each class should have {should} images in {split}, but {len(outside):,} classes differ: {told}."
+        differ = "differs" if len(outside) == 1 else "differ"
+        yield f"Each class should have {should} images in {split}; {counted(len(outside), 'class')} {differ}: {told}."
     elif (counts.min(), counts.max()) != (smallest, largest):
         yield (
             f"The classes of {split} should have {should} images; here the smallest has {counts.min():,} and the "

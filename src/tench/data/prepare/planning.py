@@ -263,7 +263,7 @@ def plan(
             images = dataclasses.replace(images, outside={split: outside(tables[split], roots) for split in linkable})
         copied = {split: sorted(images.outside.get(split, ())) for split in linkable}
         if num_copied := sum(map(len, copied.values())):
-            notes.append(f"{num_copied:,} images lie outside the source, behind links, and are copied.")
+            notes.append(f"Links lead to {counted(num_copied, 'image')} outside the source, copied instead of linked.")
         num_linked = sum(len(tables[split]) for split in linkable) - num_copied
         sizes |= {split: int(tables[split].lengths[rows].sum()) for split, rows in copied.items()}
     else:

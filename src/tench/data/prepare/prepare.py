@@ -26,7 +26,7 @@ from tench.data.prepare.writers.recordio import RecordIO
 from tench.data.prepare.writing import ShardFile, write_shards, write_tree
 from tench.data.source import Source, open_source
 from tench.data.table import Dataset, is_fresh
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 from tench.files import remove_parts, size_text, write_text
 from tench.machine import num_threads
 
@@ -163,8 +163,8 @@ def _refuse_empty_shards(files: Sequence[ShardFile], bad: Sequence[Handled]) -> 
     empty = [file.name for file in files if all((file.split, row) in skipped for row in file.rows.tolist())]
     if empty:
         raise TenchError(
-            f"{len(empty):,} files would be empty because all of their images are bad: {some(empty)}. Write fewer "
-            "--shards, or leave the split out (--splits), and write to another folder."
+            f"{counted(len(empty), 'file')} would be empty, because all images for it are bad: {some(empty)}. "
+            "Write fewer --shards, or leave the split out (--splits), and write to another folder."
         )
 
 

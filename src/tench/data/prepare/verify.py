@@ -10,7 +10,7 @@ from tench.data.files.tree import open_tree
 from tench.data.layouts import folder, listed, recordio, tfrecord, webdataset
 from tench.data.prepare.writers import Content
 from tench.data.table import Classes, made
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 _READERS = {"webdataset": webdataset, "tfrecord": tfrecord, "recordio": recordio, "folder": folder, "list": listed}
 
@@ -61,9 +61,11 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
             if count
         ]
         if classes:
-            raise _wrong(dest, f"{split} has {len(there):,} images, not {len(expected):,}: {some(classes)}")
+            raise _wrong(dest, f"{split} has {counted(len(there), 'image')}, not {len(expected):,}: {some(classes)}")
         names_there = sorted(key for key in expected if there.get(key) != expected[key])
-        raise _wrong(dest, f"{split} has {len(names_there):,} images under other names or labels: {some(names_there)}")
+        raise _wrong(
+            dest, f"{split} has {counted(len(names_there), 'image')} under other names or labels: {some(names_there)}"
+        )
 
 
 def _called(classes: Classes, label: int) -> str:
