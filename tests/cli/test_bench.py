@@ -44,7 +44,7 @@ def test_json_is_what_programs_read(photo_folder: Path, capsys: pytest.CaptureFi
     assert found["num_images"] == 18
     assert found["batch_size"] == 4
     assert sum(found["shares"].values()) == pytest.approx(1, abs=0.001)
-    assert found["bound"] in (*found["shares"], "threads")
+    assert found["bound"] in (*found["shares"], "several", "threads")
     assert found["verdict"][0].startswith(("Read-", "Decode-", "Resize-", "Bound by threads"))
     for remedy in found["remedies"]:
         assert remedy["command"].startswith(f"tench prepare {photo_folder} DEST --")
