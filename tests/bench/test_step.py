@@ -139,5 +139,5 @@ def test_the_weights_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_is_too_small_for_batch_normalisation_is_refused() -> None:
     one = network("resnet18", Recipe().replace(batch_size=1, precision="fp32"), 96, CPU)
-    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Take a larger one"):
+    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Use a larger batch"):
         training_step(one.recipe, 32, one.num_classes, CPU)

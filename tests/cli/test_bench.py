@@ -148,8 +148,8 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
         (["--split", "nothing"], 2, "--split nothing: "),
         (["-b", "0"], 2, "training.batch_size is 0"),
         (["--image-size", "0"], 2, "input.image_size is 0"),
-        (["--threads", "0"], 2, "The number of threads is 0"),
-        (["--seconds", "-1"], 2, "The time to measure is -1 s"),
+        (["--threads", "0"], 2, "threads must be at least 1, got 0"),
+        (["--seconds", "-1"], 2, "seconds must be more than 0, got -1"),
         (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
         (["--recipe", "nothing"], 2, "nothing: no such recipe or file"),
@@ -249,7 +249,7 @@ def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason(
     assert "nchw" in measured
     reason = "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per channel when training, "
     assert reason in refused
-    assert refused.endswith("Take a larger one.")
+    assert refused.endswith("Use a larger batch.")
     assert main(["bench", "models", "skresnet18", "mlp", "-b", "1", *small]) == 0
     _, _, refused, measured, blank, note = capsys.readouterr().out.splitlines()
     assert refused.endswith("|  |  |  |")
@@ -337,7 +337,7 @@ def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is a PNG"),
         (["mlp", "--csv", "/dev/null/rates.csv"], "/dev/null/rates.csv: the table cannot be written there"),
-        (["nothing*"], "'nothing*': no network is called so"),
+        (["nothing*"], "'nothing*': matches no network"),
     ],
 )
 def test_what_cannot_be_measured_of_networks_is_one_clear_error(

@@ -201,7 +201,7 @@ def test_a_policy_is_found_by_its_name() -> None:
 def test_an_unknown_policy_lists_the_forms(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         named_policy(name)
-    assert str(refused.value).startswith(f"{name}: no such augmentation policy.")
+    assert str(refused.value).startswith(f"{name}: unknown augmentation policy.")
     assert str(refused.value).endswith(
         " Known: none, randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, "
         "autoaugment-svhn, rand-mM-nN-mstdS-inc1."
@@ -210,7 +210,7 @@ def test_an_unknown_policy_lists_the_forms(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["randaugment-0-9", "randaugment-2-31"])
 def test_a_randaugment_out_of_range_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name}: expected 1 or more operations, then a magnitude of 0 to 30"):
+    with pytest.raises(UsageError, match=f"{name}: expected at least 1 operation, then a magnitude of 0 to 30"):
         named_policy(name)
 
 

@@ -302,14 +302,14 @@ def test_an_image_that_takes_too_long_ends_the_epoch_with_its_name_and_the_proce
     order = Order(num_rows=len(train), batch_size=18, shuffle=False)
     with (
         Loader(train, EVAL, order, channels=3, threads=2) as loader,
-        pytest.raises(TenchError, match=rf"{re.escape(train.shard(7))}: has taken 0 s.* row 7, stage read\."),
+        pytest.raises(TenchError, match=rf"{re.escape(train.shard(7))}: timed out after 0 s in stage read, row 7\."),
     ):
         next(loader.batches(0))
     assert all(thread.daemon for thread in threading.enumerate() if thread.name in loader_threads())
     hangs.set()
 
 
-def test_a_long_wait_is_told_before_it_ends_the_run(
+def test_a_long_wait_is_logged_before_it_ends_the_run(
     train: Table, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     read = train.read
@@ -325,7 +325,7 @@ def test_a_long_wait_is_told_before_it_ends_the_run(
     assert f"Waiting for {train.shard(7)} (stage read)" in caplog.text
 
 
-def test_memory_of_a_batch_is_used_again_when_nobody_holds_it(train: Table) -> None:
+def test_the_memory_of_a_batch_is_reused_once_nobody_holds_it(train: Table) -> None:
     order = Order(num_rows=len(train), batch_size=6)
     with Loader(train, VIEWS[0], order, channels=3, threads=1) as loader:
         places = {batch.images.data_ptr() for epoch in range(20) for batch in loader.batches(epoch)}

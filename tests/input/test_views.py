@@ -117,7 +117,7 @@ def test_an_unknown_interpolation_is_refused() -> None:
 
 
 def test_a_crop_larger_than_the_resized_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="a square of 256 pixels cannot be cut when the shorter side is 224"):
+    with pytest.raises(ValueError, match="a square of 256 pixels does not fit if the shorter side is 224"):
         EvalView(size=256, resize=224)
 
 
