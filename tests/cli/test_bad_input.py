@@ -226,9 +226,9 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
             "invalid choice 'zigzag' for argument '--schedule'. Expected one of ('constant', 'step', 'cosine', "
             "'polynomial', 'exponential').",
         ),
-        ("--device", "gpu9", "--device gpu9: not to be had"),
+        ("--device", "gpu9", "--device gpu9: not available"),
         ("--image-size", "0", "input.image_size is 0, but should be 1 or more"),
-        ("--threads", "-1", "The number of threads is -1, but should be 1 or more, or 0 for one per core."),
+        ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
         ("--print-freq", "0", "There are to be 0 steps between log lines; 1 or more are expected."),
         ("--save-every", "nan", "A checkpoint every nan seconds cannot be"),
     ],
