@@ -22,7 +22,7 @@ def rate(measured: Measured) -> Rate:
 
 
 @pytest.mark.parametrize("made", [training_step, forward_pass])
-def test_so_many_steps_are_over_so_many_batches(made: Callable[..., Ready]) -> None:
+def test_each_step_processes_one_batch(made: Callable[..., Ready]) -> None:
     ready = made(SMALL.recipe, SMALL.size, SMALL.num_classes, CPU)
     assert ready.work(4) == 12
     assert ready.step_seconds > 0
@@ -61,7 +61,7 @@ def ready(ran: list[str], name: str) -> Callable[[], Ready]:
     return make
 
 
-def test_what_is_compared_takes_turns() -> None:
+def test_compared_passes_take_turns() -> None:
     ran: list[str] = []
     found = in_turns({"a": ready(ran, "a"), "b": ready(ran, "b")}, 1.0, lambda: ran.append("done"))
     assert ran == ["make a", "make b", *4 * ["a", "done", "b", "done"]]
@@ -73,7 +73,7 @@ def test_a_quick_step_is_taken_so_often_that_a_pass_takes_its_time() -> None:
     assert (rate(found["a"]).images, rate(found["a"]).repeats) == (100, 5)
 
 
-def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
+def test_passes_that_do_not_fit_into_memory_together_are_measured_one_after_the_other() -> None:
     made: list[str] = []
 
     def make(name: str) -> Ready:
@@ -87,7 +87,7 @@ def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
     assert [rate(found[name]).images for name in "ab"] == [1, 1]
 
 
-def test_what_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() -> None:
+def test_a_pass_that_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() -> None:
     def no_room() -> Ready:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
@@ -96,7 +96,7 @@ def test_what_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() 
     assert found["b"] == Measured("out of memory")
 
 
-def test_what_cannot_be_measured_has_its_reason_and_the_others_are_measured() -> None:
+def test_a_pass_that_cannot_be_measured_has_a_reason_and_the_others_are_measured() -> None:
     def refuse() -> Ready:
         raise UsageError("resnest50d: cannot be trained with a batch of 1.")
 
@@ -114,7 +114,7 @@ def test_running_out_of_memory_while_timing_counts_too() -> None:
     assert in_turns({"a": lambda: Ready(work, 1.0, None, "nchw")}) == {"a": Measured("out of memory")}
 
 
-def test_another_error_comes_out() -> None:
+def test_any_other_error_is_raised() -> None:
     def fail() -> Ready:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

@@ -113,7 +113,7 @@ def test_a_remedy_that_helps_is_named_with_its_gain_and_room() -> None:
     ]
 
 
-def test_remedies_are_told_in_the_order_of_their_gain() -> None:
+def test_remedies_are_listed_in_the_order_of_their_gain() -> None:
     raw = dataclasses.replace(RAW, after=rate(4000))
     first, second, _ = verdict(result(remedies=[JPEG, raw]))[1:]
     assert "--format pixels --max-side 256 gives 4,000 images/s (4.0 times as fast) and takes 1.8 times the " in first
@@ -124,7 +124,7 @@ def test_a_remedy_that_takes_as_much_room_says_so() -> None:
     assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much space.")
 
 
-def test_of_images_that_keep_their_pixels_one_is_not_warned() -> None:
+def test_a_remedy_that_keeps_all_pixels_needs_no_warning() -> None:
     kept = remedy("--addressable", 1000, 1400, 1.01)
     assert verdict(result(remedies=[kept]))[1:] == [
         "tench prepare /data/flowers DEST --addressable gives 1,400 images/s (1.4 times as fast) and takes as much "
@@ -144,7 +144,7 @@ def test_a_source_with_a_blank_in_its_name_is_quoted_and_several_are_not_written
     assert "tench prepare SOURCE DEST" in verdict(result(source="/data/a + /data/b", remedies=[JPEG]))[1]
 
 
-def test_a_disk_that_is_slower_is_told() -> None:
+def test_a_slower_disk_is_reported() -> None:
     assert verdict(result(more=cold(60, 87.25)))[1] == (
         "87.2 images/s from the disk (in the first epoch, and in every epoch if the set is larger than memory), "
         "limited by the disk: one thread can only read 60.0 images/s."
@@ -155,7 +155,7 @@ def test_a_disk_that_keeps_up_is_not_mentioned() -> None:
     assert verdict(result(more=cold(5000, 950)))[1:] == ["More cores would help."]
 
 
-def test_what_could_not_be_measured_cold_is_told() -> None:
+def test_a_missing_cold_measurement_is_explained() -> None:
     assert "The system keeps the files in memory (tmpfs?)" in verdict(result(cold="kept"))[1]
     assert "This system does not tell whether files are in memory" in verdict(result(cold="unknown"))[1]
 
@@ -165,7 +165,7 @@ def network(images_per_second: float, device: str, **values: Any) -> Result:
     return result(more=more, device=device, arch="resnet50", step_batch=64, **values)
 
 
-def test_a_gpu_that_is_faster_than_the_loader_waits_and_the_cores_it_needs_are_told() -> None:
+def test_a_gpu_that_is_faster_than_the_loader_waits_and_needs_this_many_cores() -> None:
     found = network(2600, "cuda", remedies=[JPEG])
     assert not keeps_up(found)
     assert verdict(found)[1:] == [
@@ -200,7 +200,7 @@ def test_a_processor_shares_its_cores_between_network_and_loader() -> None:
     assert verdict(found)[2].startswith("tench prepare ")
 
 
-def test_a_resident_set_needs_nothing_only_where_the_network_is_slower() -> None:
+def test_a_resident_set_needs_nothing_only_if_the_network_is_slower() -> None:
     more = [Row("resident", 2, rate(51_234))]
     kept = (
         "Training decodes these images once and keeps them in memory, which gives 51,200 images/s; the loader's rates "

@@ -127,7 +127,7 @@ def test_parts_of_drawn_area_and_ratio_are_within_their_ranges_and_upright_as_of
     assert (sizes[:, 0] > sizes[:, 1]).mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_when_no_part_fits_or_none_is_to_be_drawn_the_crop_is_the_plain_one() -> None:
+def test_if_no_part_fits_or_none_is_drawn_the_crop_is_the_plain_one() -> None:
     plain = rendered(MXNetAugment(size=30), photo())
     none_fits = MXNetAugment(
         size=30, random_resized_crop=True, min_aspect_ratio=9.0, max_aspect_ratio=9.0, min_random_area=0.9
@@ -197,7 +197,7 @@ def test_grey_images_go_through_the_geometry() -> None:
     assert [level for level in LEVELS if mxnet_augment(8, level, "").needs_colour] == ["2", "3", "imagenet"]
 
 
-def test_levels_are_what_mxnets_programs_set() -> None:
+def test_levels_are_the_settings_of_mxnets_programs() -> None:
     first = MXNetAugment(size=224, rand_crop=True, rand_mirror=True, fill_value=127)
     second = dataclasses.replace(first, random_h=36, random_s=50, random_l=50)
     third = dataclasses.replace(second, max_rotate_angle=10, max_shear_ratio=0.1, max_aspect_ratio=0.25)
@@ -245,7 +245,7 @@ def test_parameters_override_the_levels() -> None:
         ("resize=0", "MXNet's augmentation: resize must be >= 1, or -1 for none."),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_word(text: str, message: str) -> None:
+def test_an_invalid_parameter_is_refused_and_named(text: str, message: str) -> None:
     with pytest.raises(UsageError) as refused:
         mxnet_augment(24, "1", text)
     assert str(refused.value).startswith(message)

@@ -1,8 +1,8 @@
 """The saved result of a check: which images of a dataset are bad, for later training on the same content.
 
-It stands in the cache folder under the dataset's fingerprint, and holds as long as the files it was made from are as
-they were. Of images in a folder that is as much as the table notices: one that was overwritten in place with as many
-bytes is not seen. Images that could not be read are listed to be looked at again, and are not called bad.
+It is stored in the cache folder under the dataset's fingerprint, and is valid as long as the checked files have not
+changed. For images in a folder this notices as much as the table does: a file overwritten in place with the same number
+of bytes goes unnoticed. Images that could not be read are listed to be checked again, and do not count as bad.
 """
 
 import collections
