@@ -132,7 +132,7 @@ def copied(folder: Path, *pairs: tuple[str, str]) -> Path:
 
 def told(path: Path, near: bool = False) -> str:
     """What a training is told after a check, without the date."""
-    dataset = open_source(path, anew=True)
+    dataset = open_source(path, refresh=True)
     remember(dataset, check(dataset, threads=1, near=near))
     found = certificate_of(dataset)
     assert found is not None

@@ -46,15 +46,7 @@ def test_the_marks_are_files_that_a_run_writes() -> None:
     assert marks == {runs.RECIPE, runs.ENVIRONMENT, runs.CLASSES, WEIGHTS, CARD}
 
 
-@pytest.mark.parametrize(
-    ("places", "note"),
-    [
-        (("runs/001",), "Left out: 'runs/001' is a run directory of tench."),
-        (("runs/001", "runs/002", "runs/old/003"), "Left out: 3 run directories of tench, such as 'runs/001'."),
-        (("first",), "Left out: 'first' is a run directory of tench."),
-        (("cat/run",), "Left out: 'cat/run' is a run directory of tench."),
-    ],
-)
+@pytest.mark.parametrize("places", [("runs/001",), ("runs/001", "runs/002", "runs/old/003"), ("first",), ("cat/run",)])
 @pytest.mark.parametrize(
     "files",
     [
@@ -64,11 +56,11 @@ def test_the_marks_are_files_that_a_run_writes() -> None:
     ],
 )
 def test_runs_are_left_out_of_a_folder_with_a_note(
-    tmp_path: Path, places: tuple[str, ...], files: tuple[str, ...], note: str
+    tmp_path: Path, places: tuple[str, ...], files: tuple[str, ...]
 ) -> None:
     dataset = open_source(with_run(tmp_path / "set", *places, files=files))
     assert seen(dataset) == ONLY_DATA
-    assert note in dataset.notes
+    assert f"Left out: run directories of tench, such as '{places[0]}'." in dataset.notes
     assert not any("runs" in line or "first" in line for line in dataset.outline)
 
 
@@ -91,7 +83,7 @@ def test_runs_are_left_out_of_an_archive(tmp_path: Path, kind: str) -> None:
             tar.add(folder, ".")
     dataset = open_source(archive)
     assert seen(dataset) == ONLY_DATA
-    assert any(note.startswith("Left out: 2 run directories of tench, such as ") for note in dataset.notes)
+    assert any(note.startswith("Left out: run directories of tench, such as ") for note in dataset.notes)
 
 
 def test_runs_beside_splits_are_no_split(tmp_path: Path) -> None:

@@ -695,11 +695,8 @@ def _emptied(runs: Sequence[str], names: Sequence[str], folders: Sequence[str]) 
 
 
 def _runs_note(runs: Sequence[str]) -> list[str]:
-    if not runs:
-        return []
-    if len(runs) == 1:
-        return [f"Left out: {shown(runs[0])} is a run directory of tench."]
-    return [f"Left out: {len(runs):,} run directories of tench, such as {shown(min(runs))}."]
+    # Without their number: later runs do not make a cached table stale.
+    return [f"Left out: run directories of tench, such as {shown(min(runs))}."] if runs else []
 
 
 def _single(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tree:
