@@ -19,6 +19,7 @@ from typing import Any
 from tench.cli.main import COMMANDS
 from tench.data.options import SourceOptions
 from tench.training import recipe as recipe_module
+from tench.training.bounds import describe
 from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_file import PACKAGED, packaged_recipes
 
@@ -76,10 +77,13 @@ def recipes_page() -> str:
     for section in dataclasses.fields(Recipe):
         kind = SECTIONS[section.name]
         documented = _field_docs(sys.modules[kind.__module__], kind.__name__)
+        hints = typing.get_type_hints(kind, include_extras=True)
         rows = [
-            f"| `{field.name}` | {_default(field)} | {documented[field.name]} |" for field in dataclasses.fields(kind)
+            f"| `{field.name}` | {_default(field)} | {describe(hints[field.name])} | {documented[field.name]} |"
+            for field in dataclasses.fields(kind)
         ]
-        parts.append(f"## {section.name}\n\n| key | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        head = "| key | default | bounds | meaning |\n|---|---|---|---|\n"
+        parts.append(f"## {section.name}\n\n{head}" + "\n".join(rows) + "\n")
     parts.append("# Packaged recipes\n")
     for name in packaged_recipes():
         text = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8")

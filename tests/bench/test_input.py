@@ -100,18 +100,18 @@ def test_an_unknown_split_lists_those_there_are(photo_folder: Path) -> None:
 def test_a_split_without_images_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset: Dataset = photos.dataset(tmp_path, Classes.of(["a", "b"]), {"train": []})
     monkeypatch.setattr(bench, "open_source", lambda *_, **__: dataset)
-    with pytest.raises(TenchError, match="its split train has no images"):
+    with pytest.raises(TenchError, match="the split train has no images"):
         bench_input(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"seconds": 0.0}, "The time to measure is 0 s"),
-        ({"seconds": float("nan")}, "The time to measure is nan s"),
-        ({"threads": (2, 0)}, "The number of threads is 0"),
-        ({"recipe": RECIPE.replace(batch_size=0)}, "training.batch_size is 0"),
-        ({"recipe": RECIPE.replace(image_size=-1)}, "input.image_size is -1"),
+        ({"seconds": 0.0}, "seconds must be more than 0, got 0"),
+        ({"seconds": float("nan")}, "seconds must be more than 0, got nan"),
+        ({"threads": (2, 0)}, "threads must be at least 1, got 0"),
+        ({"recipe": RECIPE.replace(batch_size=0)}, "training.batch_size must be at least 1"),
+        ({"recipe": RECIPE.replace(image_size=-1)}, "input.image_size must be at least 1"),
         ({"arch": "resnet1"}, "resnet1"),
     ],
 )

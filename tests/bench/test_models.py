@@ -85,7 +85,7 @@ def test_each_network_has_one_dry_run_when_its_turn_comes(
 def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     assert networks(["resnet50"]) == ["resnet50"]
     assert networks(["vgg1?", "resnet50", "vgg11"]) == [*find("vgg1?"), "resnet50"]
-    with pytest.raises(UsageError, match=r"'nothing\*': no network is called so"):
+    with pytest.raises(UsageError, match=r"'nothing\*': matches no network"):
         networks(["nothing*"])
 
 
@@ -93,8 +93,8 @@ def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     ("asked", "message"),
     [
         ({"patterns": ["mlp", "resnet5o"]}, "No network is called 'resnet5o'"),
-        ({"batch_sizes": [1, 0]}, "batch_size is 0"),
-        ({"seconds": -1.0}, "The time to measure is -1 s"),
+        ({"batch_sizes": [1, 0]}, "training.batch_size must be at least 1"),
+        ({"seconds": -1.0}, "seconds must be more than 0, got -1"),
     ],
 )
 def test_invalid_arguments_are_refused_before_anything_is_measured(

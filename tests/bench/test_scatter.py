@@ -40,7 +40,7 @@ def test_a_single_point_and_a_wide_range_can_be_drawn() -> None:
 
 def test_networks_without_known_accuracy_are_refused() -> None:
     require_known(["mlp", "resnet10t"])
-    with pytest.raises(UsageError, match="Of resnet10t no accuracy is known"):
+    with pytest.raises(UsageError, match="No accuracy is known for resnet10t"):
         require_known(["resnet10t"])
 
 

@@ -45,7 +45,7 @@ def test_json_is_what_programs_read(photo_folder: Path, capsys: pytest.CaptureFi
     assert found["batch_size"] == 4
     assert sum(found["shares"].values()) == pytest.approx(1, abs=0.001)
     assert found["bound"] in (*found["shares"], "several", "threads")
-    assert found["verdict"][0].startswith(("Read-", "Decode-", "Resize-", "Bound by threads"))
+    assert found["verdict"][0].startswith("Limited by ")
     for remedy in found["remedies"]:
         assert remedy["command"].startswith(f"tench prepare {photo_folder} DEST --")
         assert remedy["gain"] > 0
@@ -65,7 +65,7 @@ def test_a_person_reads_a_table_and_sentences(
     assert [line.split()[0] for line in lines[:blank] if "-cold" not in line] == [
         *("read", "decode", "view", "whole", "whole", "step")
     ]
-    assert any("mlp learns " in line for line in lines[blank + 1 :])
+    assert any("mlp trains on " in line for line in lines[blank + 1 :])
     with Image.open(plot) as picture:
         assert picture.format == "PNG"
 
@@ -146,7 +146,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
     ("more", "code", "message"),
     [
         (["--split", "nothing"], 2, "--split nothing: "),
-        (["-b", "0"], 2, "training.batch_size is 0"),
+        (["-b", "0"], 2, "training.batch_size must be at least 1"),
         (["--image-size", "0"], 2, "input.image_size is 0"),
         (["--threads", "0"], 2, "threads must be at least 1, got 0"),
         (["--seconds", "-1"], 2, "seconds must be more than 0, got -1"),
@@ -288,7 +288,7 @@ def test_ctrl_c_keeps_the_rows_that_are_measured(
     ("more", "message"),
     [
         (["-a", "resnet5o"], "No network is called 'resnet5o'"),
-        (["-b", "0"], "training.batch_size is 0"),
+        (["-b", "0"], "training.batch_size must be at least 1"),
         (["--recipe", "nothing"], "nothing: no such recipe or file"),
         (
             ["--csv", "/dev/null/rates.csv"],

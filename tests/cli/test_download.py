@@ -120,7 +120,7 @@ def test_what_is_there_is_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFi
     Handler.files.clear()
     capsys.readouterr()
     assert main(["download", "mnist", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.count("already there, with the published MD5; kept.") == 4
+    assert capsys.readouterr().err.count("already downloaded, with the published MD5.") == 4
 
 
 @pytest.mark.usefixtures("mnist")

@@ -8,6 +8,7 @@ import tyro
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
+from tench.own_code import import_from_here
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Evaluate:
     bad: Literal["fail", "skip", "fix"] | None = None
     """Images that do not decode: see tench train; none: what the training did, of what it was trained and validated on,
     else fail."""
+    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
     per_class: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the top-1 of every class."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -47,7 +50,9 @@ def run(arguments: list[str]) -> int:
     from tench.evaluation.evaluate import evaluate_source
     from tench.weights.load import load
 
-    classifier = load(asked.model, asked.device)
+    if asked.trust_code:
+        import_from_here()
+    classifier = load(asked.model, asked.device, trust_code=asked.trust_code)
     name, metrics = evaluate_source(
         classifier,
         asked.source,

@@ -70,7 +70,9 @@ def _run(command: str, arguments: list[str], traceback: bool) -> int:
 
     log = logging.getLogger("tench")
     if not log.handlers:
-        log.addHandler(_ToStderr())
+        from tench.progress import PlainHandler
+
+        log.addHandler(PlainHandler())
     log.setLevel(logging.INFO)
     with guarded():
         try:
@@ -110,12 +112,3 @@ def _print_any_name() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
-
-
-class _ToStderr(logging.Handler):
-    """Plain messages to whatever stderr is at the time."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple):
-            record.args = tuple(one if isinstance(one, int | float) else printable(str(one)) for one in record.args)
-        print(self.format(record), file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from tench.cli.parse import parse
+from tench.own_code import import_from_here
 from tench.printable import printable
 
 
@@ -32,6 +33,8 @@ class Predict:
     """auto, cpu, cuda, ..."""
     threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
     """Threads that read images; 0: one for each core."""
+    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print a JSON list: image, predictions (id, name, probability)."""
     csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -48,7 +51,11 @@ def run(arguments: list[str]) -> int:
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv exclude each other. Choose one.")
-    results = predict(load(asked.model, asked.device), asked.images, top=asked.top, threads=asked.threads)
+    if asked.trust_code:
+        import_from_here()
+    results = predict(
+        load(asked.model, asked.device, trust_code=asked.trust_code), asked.images, top=asked.top, threads=asked.threads
+    )
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:

@@ -8,7 +8,7 @@ import tyro
 from tench.cli.parse import parse
 from tench.errors import UsageError
 from tench.training.recipe import Recipe
-from tench.training.recipe_file import load_recipe
+from tench.training.recipe_file import load_recipe, with_sizes_in_proportion
 
 Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
@@ -51,6 +51,9 @@ class Train:
     """Seconds between two checkpoints within an epoch; there is always one at its end."""
     tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write the log for TensorBoard too, into RUN/tensorboard; see it with tensorboard --logdir runs."""
+    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Import code of your own that only the recipe, run or weights name. Importing runs it. What this command names
+    (-a, --loss, --policy or --augment-batch package.module:function) is always imported."""
     values: Annotated[Recipe, tyro.conf.arg(name="recipe")] = dataclasses.field(default_factory=Recipe)
 
 
@@ -60,27 +63,37 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--with adds to a source. Name that one too: tench train SOURCE --with SOURCE.")
     if asked.evaluate:
         return _evaluate(asked, arguments)
+    from tench.files import shell_command
+    from tench.models.own_network import is_own
     from tench.training.fit import default_recipe, fit
     from tench.training.options import TrainOptions
+    from tench.training.own_parts import own_code
     from tench.training.schedule import num_epochs
     from tench.weights.own import read_card
 
+    named = asked.values  # by this command, so far without a recipe's values
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
+    given = [argument.partition("=")[0].strip("-").replace("-", "_") for argument in arguments]
+    recipe = with_sizes_in_proportion(asked.values, defaults, given)
     options = TrainOptions(
         device=asked.device,
         threads=asked.threads,
         log_every=asked.print_freq,
         save_every_seconds=asked.save_every,
         tensorboard=asked.tensorboard,
+        trust_code=asked.trust_code,
     )
+    own = own_code(named, trust_code=asked.trust_code)
     source = asked.source if asked.source is None or not asked.with_ else (asked.source, *asked.with_)
-    finished = fit(source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
+    finished = fit(source, recipe, val=asked.val, run=asked.run, options=options, **own)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
     if "top1" in best and "epoch" in best:  # a card that was changed may lack them
         print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {num_epochs(asked.values)}.")
-    print(f"Use it: tench evaluate {finished.folder}, tench predict {finished.folder} IMAGE")
+    folder, trust = finished.folder.absolute(), ["--trust-code"] if is_own(card.arch) else []
+    print(f"Use it: {shell_command('tench', 'evaluate', *trust, folder)}")
+    print(f"        {shell_command('tench', 'predict', *trust, folder, 'IMAGE')}")
     return 0
 
 
