@@ -27,7 +27,7 @@ DATA_LAYERS = (
     ("cache", "source"),
     ("download",),
     ("check",),
-    ("policy", "info"),
+    ("policy", "info", "exif"),
     ("prepare",),
     ("image", "picture", "tfrecord"),  # former homes, kept for scripts
 )

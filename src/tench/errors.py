@@ -52,5 +52,6 @@ def some(names: Sequence[str], at_most: int = 5) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun: "1 image", "2,000 images"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """A number with its noun: "1 image", "2,000 images", "3 classes"."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{'' if count == 1 else plural}"

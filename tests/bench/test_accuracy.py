@@ -23,7 +23,7 @@ def test_weights_that_only_give_features_have_none() -> None:
     assert {one.weights for one in accuracies("vgg16")} == {"IMAGENET1K_V1"}
 
 
-def test_the_best_comes_first_and_whose_it_is_is_told() -> None:
+def test_the_best_accuracy_comes_first_with_its_source() -> None:
     found = accuracies("mobilenet_v2")
     assert [one.top1 for one in found] == sorted((one.top1 for one in found), reverse=True)
     assert {one.whose for one in found} == {"torchvision", "TI"}
@@ -38,7 +38,7 @@ def test_every_number_in_the_file_has_its_source() -> None:
         assert 0 < float(row["top1_percent"]) < 100
 
 
-def test_ours_are_what_the_benchmarks_measured() -> None:
+def test_our_accuracies_are_those_the_benchmarks_measured() -> None:
     with FILE.open(newline="") as file:
         ours = [row for row in csv.DictReader(file) if row["whose"] == "tench"]
     assert ours

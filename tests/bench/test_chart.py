@@ -33,7 +33,7 @@ def test_each_number_of_threads_is_a_point_at_its_rate() -> None:
         assert (left + threads * (right - left) // 4, round(bottom - rate / 1000 * (bottom - top))) in points
 
 
-def test_the_network_is_a_level_where_it_was_measured() -> None:
+def test_a_measured_network_is_a_horizontal_line() -> None:
     rates = {1: 500.0, 2: 1000.0}
     assert shown(RED, result(rates)) == set()
     level = shown(RED, result(rates, step=250))

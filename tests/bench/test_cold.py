@@ -53,12 +53,12 @@ def test_parts_of_the_file_that_lie_far_away_stay_in_memory(tmp_path: Path) -> N
     assert 0 < gone * mmap.PAGESIZE <= 2 * 2**20
 
 
-def test_it_is_told_when_dropping_has_no_effect(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropping_without_effect_is_reported(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_fadvise", lambda *_: None)
     assert dropped(table) in ("kept", "unknown")  # unknown: the file system has no reads that do not wait
 
 
-def test_where_the_system_has_no_such_call_nothing_is_claimed(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_system_call_the_answer_is_unknown(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
     monkeypatch.delattr(os, "RWF_NOWAIT", raising=False)
     assert dropped(table) == "unknown"

@@ -44,7 +44,7 @@ def test_every_pass_is_over_the_sample(found: Result) -> None:
     assert all(row.rate.images % found.sampled == 0 for row in found.rows)
 
 
-def test_what_was_measured_is_told(found: Result, photo_folder: Path) -> None:
+def test_the_measurements_are_reported(found: Result, photo_folder: Path) -> None:
     assert (found.source, found.split, found.device) == (str(photo_folder), "train", "cpu")
     assert (found.view, found.image_size, found.channels) == ("random-resized-crop, augmented", 32, 3)
     assert found.batch_size == 4
@@ -79,9 +79,7 @@ def test_threads_are_tried_in_powers_of_two_up_to_the_cores() -> None:
     assert bench._powers_of_two(12) == [1, 2, 4, 8, 12]
 
 
-def test_without_a_train_split_the_one_there_is_is_measured(
-    photo_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_train_split_the_only_split_is_measured(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = open_source(photo_folder)
     only = dataclasses.replace(whole, splits={"val": whole.splits["val"]})
     monkeypatch.setattr(bench, "open_source", lambda *_, **__: only)
@@ -102,22 +100,22 @@ def test_an_unknown_split_lists_those_there_are(photo_folder: Path) -> None:
 def test_a_split_without_images_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset: Dataset = photos.dataset(tmp_path, Classes.of(["a", "b"]), {"train": []})
     monkeypatch.setattr(bench, "open_source", lambda *_, **__: dataset)
-    with pytest.raises(TenchError, match="its split train has no images"):
+    with pytest.raises(TenchError, match="the split train has no images"):
         bench_input(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"seconds": 0.0}, "The time to measure is 0 s"),
-        ({"seconds": float("nan")}, "The time to measure is nan s"),
-        ({"threads": (2, 0)}, "The number of threads is 0"),
+        ({"seconds": 0.0}, "seconds must be more than 0, got 0"),
+        ({"seconds": float("nan")}, "seconds must be more than 0, got nan"),
+        ({"threads": (2, 0)}, "threads must be at least 1, got 0"),
         ({"recipe": RECIPE.replace(batch_size=0)}, "training.batch_size must be at least 1"),
         ({"recipe": RECIPE.replace(image_size=-1)}, "input.image_size must be at least 1"),
         ({"arch": "resnet1"}, "resnet1"),
     ],
 )
-def test_what_cannot_be_is_refused(asked: dict[str, object], message: str, photo_folder: Path) -> None:
+def test_invalid_arguments_are_refused(asked: dict[str, object], message: str, photo_folder: Path) -> None:
     with pytest.raises(UsageError, match=message):
         bench_input(photo_folder, **({"recipe": RECIPE, "seconds": 0.1, "threads": (1,)} | asked))  # type: ignore[arg-type]
 

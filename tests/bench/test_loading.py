@@ -45,9 +45,7 @@ def test_a_pass_of_the_loader_is_over_whole_images_of_the_sample(threads: int, t
     assert len(passes) == 1 + row.rate.repeats
 
 
-def test_the_loaders_memory_is_what_was_taken_beyond_what_there_was(
-    table: Table, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_loaders_memory_is_the_growth_above_the_start(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([1000, 1100, 1700, 1200, *[1300] * 100])
     monkeypatch.setattr(loading, "memory_bytes", lambda: next(readings))
     assert whole_rows(table, setting(RandomResizedCrop(size=32)), 1)[0].memory_bytes == 700
@@ -75,7 +73,7 @@ def test_smaller_images_are_tried_in_proportion_to_the_view() -> None:
     assert list(candidates(448))[:2] == ["--max-side 1024 --quality 90", "--format pixels --max-side 512"]
 
 
-def test_addressable_jpegs_are_tried_where_the_program_for_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addressable_jpegs_are_tried_if_jpegtran_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jpegtran, "program", lambda: "/usr/bin/jpegtran")
     assert list(candidates(224))[2:] == ["--addressable"]
 
@@ -89,9 +87,7 @@ def test_addressable_jpegs_are_tried_where_the_program_for_it_is_installed(monke
 @pytest.mark.parametrize(
     ("how", "kind"), [(Encoding(max_side=40), "JPEG"), (Encoding(format="pixels", max_side=40), "PPM")]
 )
-def test_prepared_images_are_those_of_the_sample_encoded_anew(
-    how: Encoding, kind: str, dataset: Dataset, table: Table
-) -> None:
+def test_prepared_images_are_the_sample_re_encoded(how: Encoding, kind: str, dataset: Dataset, table: Table) -> None:
     sample = table.subset(np.array([1, 4, 7, 17]))
     with prepared(dataset, sample, PrepareOptions(encoding=how), threads=2) as made:
         assert len(made) == 4

@@ -53,7 +53,7 @@ def test_only_the_passes_themselves_are_timed(monkeypatch: pytest.MonkeyPatch) -
     assert (found["a"].min, found["a"].median, found["a"].max) == (5, 5, 5)
 
 
-def test_memory_counts_what_was_written_to_and_what_was_given_back() -> None:
+def test_memory_counts_written_pages_and_freed_ones() -> None:
     give_back_memory()
     before = memory_bytes()
     if before is None:
@@ -69,7 +69,7 @@ def test_memory_counts_what_was_written_to_and_what_was_given_back() -> None:
     assert without < before + 8 * 2**20
 
 
-def test_where_the_system_does_not_tell_the_memory_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_none_if_the_system_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "_PROC", tmp_path)
     assert memory_bytes() is None
 

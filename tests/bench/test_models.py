@@ -58,7 +58,7 @@ def test_a_network_that_cannot_be_trained_with_a_batch_has_its_forward_rate_and_
     assert two["note"] is None
 
 
-def test_ctrl_c_leaves_the_rows_of_what_was_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_the_rows_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[ModelRow] = []
     monkeypatch.setattr(models, "in_turns", interrupted_after_a_row(found, Measured("out of memory")))
     with pytest.raises(KeyboardInterrupt):
@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_the_rows_of_what_was_measured_before_it(monkeypatch: pyte
     assert [(row.info.name, row.batch_size) for row in found] == [("mlp", 1)]
 
 
-def test_each_network_is_tried_without_its_memory_once_and_only_when_its_turn_comes(
+def test_each_network_has_one_dry_run_when_its_turn_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[str] = []
@@ -85,7 +85,7 @@ def test_each_network_is_tried_without_its_memory_once_and_only_when_its_turn_co
 def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     assert networks(["resnet50"]) == ["resnet50"]
     assert networks(["vgg1?", "resnet50", "vgg11"]) == [*find("vgg1?"), "resnet50"]
-    with pytest.raises(UsageError, match=r"'nothing\*': no network is called so"):
+    with pytest.raises(UsageError, match=r"'nothing\*': matches no network"):
         networks(["nothing*"])
 
 
@@ -94,10 +94,10 @@ def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     [
         ({"patterns": ["mlp", "resnet5o"]}, "No network is called 'resnet5o'"),
         ({"batch_sizes": [1, 0]}, "training.batch_size must be at least 1"),
-        ({"seconds": -1.0}, "The time to measure is -1 s"),
+        ({"seconds": -1.0}, "seconds must be more than 0, got -1"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_measured(
+def test_invalid_arguments_are_refused_before_anything_is_measured(
     asked: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "in_turns", lambda *_: pytest.fail("something was measured"))

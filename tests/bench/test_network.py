@@ -48,7 +48,7 @@ def test_no_value_of_the_recipe_is_auto() -> None:
     assert [name for name, value in recipe.leaves() if value == "auto"] == []
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(UsageError, match="No network is called 'resnet5o'"):
         network("resnet5o", Recipe(), None, CPU)
     with pytest.raises(UsageError, match="alexnet cannot take images of 16 x 16 px"):

@@ -44,7 +44,7 @@ def test_the_peak_is_the_faster_of_a_4096_product_and_a_convolution(flops_a_seco
     assert Peak("fp32", 4096, 5.0, 3.0).flops == 5.0
 
 
-def test_where_products_are_slow_a_smaller_one_is_taken(flops_a_second: dict[str, float]) -> None:
+def test_if_products_are_slow_a_smaller_one_is_used(flops_a_second: dict[str, float]) -> None:
     flops_a_second |= {"product": 2.2e9}
     found = peak("bf16", CPU)
     assert found.product_size == 1024

@@ -14,13 +14,13 @@ def table() -> Table:
     return open_source("synthetic:images=200,size=8").splits["train"]
 
 
-def test_a_sample_has_every_image_once_where_there_is_time_for_all(table: Table) -> None:
+def test_a_sample_has_every_image_once_if_time_allows(table: Table) -> None:
     sample, images = choose(table, PadCrop(size=8, pad=1), 3, seconds=5.0)
     assert sample.keys() == table.keys()
     assert images >= len(table)
 
 
-def test_a_sample_is_spread_over_the_table_where_there_is_little_time(table: Table) -> None:
+def test_a_sample_is_spread_over_the_table_if_time_is_short(table: Table) -> None:
     sample, images = choose(table, PadCrop(size=8, pad=1), 3, seconds=1e-9)
     assert images == len(sample) == 16
     assert sample.keys()[0] == table.key(0)

@@ -38,9 +38,9 @@ def test_a_single_point_and_a_wide_range_can_be_drawn() -> None:
     assert scatter([point(1e-4, 0.989), point(127, 0.5)]).size == (720, 480)
 
 
-def test_networks_of_which_nothing_is_known_are_refused() -> None:
+def test_networks_without_known_accuracy_are_refused() -> None:
     require_known(["mlp", "resnet10t"])
-    with pytest.raises(UsageError, match="Of resnet10t no accuracy is known"):
+    with pytest.raises(UsageError, match="No accuracy is known for resnet10t"):
         require_known(["resnet10t"])
 
 

@@ -34,7 +34,7 @@ def test_each_pass_goes_through_every_image(table: Table) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: type(view).__name__)
-def test_a_clocked_view_gives_the_same_pixels(view: View, table: Table) -> None:
+def test_a_timed_view_gives_the_same_pixels(view: View, table: Table) -> None:
     draws = uniforms(0, 0, np.arange(len(table)), view.num_draws)
     for row in range(len(table)):
         picture = open_picture(table, row, table.read(row), 3)

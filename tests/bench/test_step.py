@@ -23,7 +23,7 @@ def rate(measured: Measured) -> Rate:
 
 
 @pytest.mark.parametrize("made", [training_step, forward_pass])
-def test_so_many_steps_are_over_so_many_batches(made: Callable[..., Ready]) -> None:
+def test_each_step_processes_one_batch(made: Callable[..., Ready]) -> None:
     ready = made(SMALL.recipe, SMALL.size, SMALL.num_classes, CPU)
     assert ready.work(4) == 12
     assert ready.step_seconds > 0
@@ -64,7 +64,7 @@ def ready(ran: list[str], name: str) -> Callable[[], Ready]:
     return make
 
 
-def test_what_is_compared_takes_turns() -> None:
+def test_compared_passes_take_turns() -> None:
     ran: list[str] = []
     found = in_turns({"a": ready(ran, "a"), "b": ready(ran, "b")}, 1.0, lambda: ran.append("done"))
     assert ran == ["make a", "make b", *4 * ["a", "done", "b", "done"]]
@@ -76,7 +76,7 @@ def test_a_quick_step_is_taken_so_often_that_a_pass_takes_its_time() -> None:
     assert (rate(found["a"]).images, rate(found["a"]).repeats) == (100, 5)
 
 
-def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
+def test_passes_that_do_not_fit_into_memory_together_are_measured_one_after_the_other() -> None:
     made: list[str] = []
 
     def make(name: str) -> Ready:
@@ -90,7 +90,7 @@ def test_what_does_not_fit_together_is_measured_one_after_the_other() -> None:
     assert [rate(found[name]).images for name in "ab"] == [1, 1]
 
 
-def test_what_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() -> None:
+def test_a_pass_that_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() -> None:
     def no_room() -> Ready:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
@@ -99,7 +99,7 @@ def test_what_does_not_fit_alone_is_out_of_memory_and_the_others_are_measured() 
     assert found["b"] == Measured("out of memory")
 
 
-def test_what_cannot_be_measured_has_its_reason_and_the_others_are_measured() -> None:
+def test_a_pass_that_cannot_be_measured_has_a_reason_and_the_others_are_measured() -> None:
     def refuse() -> Ready:
         raise UsageError("resnest50d: cannot be trained with a batch of 1.")
 
@@ -117,7 +117,7 @@ def test_running_out_of_memory_while_timing_counts_too() -> None:
     assert in_turns({"a": lambda: Ready(work, 1.0, None, "nchw")}) == {"a": Measured("out of memory")}
 
 
-def test_another_error_comes_out() -> None:
+def test_any_other_error_is_raised() -> None:
     def fail() -> Ready:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -142,5 +142,5 @@ def test_the_weights_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_that_is_too_small_for_batch_normalisation_is_refused() -> None:
     one = network("resnet18", Recipe().replace(batch_size=1, precision="fp32"), 96, CPU)
-    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Take a larger one"):
+    with pytest.raises(UsageError, match=r"resnet18: cannot be trained with a batch of 1 .*Use a larger batch"):
         training_step(one.recipe, 32, one.num_classes, CPU)

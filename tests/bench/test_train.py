@@ -46,14 +46,14 @@ def test_each_combination_is_a_row() -> None:
     assert [one.precision for one in found.peaks] == ["fp32", "bf16"]
 
 
-def test_what_is_not_named_is_the_recipes() -> None:
+def test_unnamed_values_are_the_recipes() -> None:
     recipe = Recipe().replace(arch="mlp", batch_size=5, precision="fp32", memory_format="auto")
     (row,) = bench_train(recipe=recipe, device="cpu", seconds=0.01).rows
     assert (row.arch, row.image_size, row.batch_size, row.precision) == ("mlp", 28, 5, "fp32")
     assert row.memory_format == "nchw", "decided as in training"
 
 
-def test_out_of_memory_is_a_row_and_what_was_measured_before_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_a_row_and_earlier_rows_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_turns(makers: Mapping[str, functools.partial[Ready]], *_: Any) -> dict[str, Measured]:
         def one(recipe: Recipe) -> Measured:
             big = recipe.training.batch_size > 100
@@ -81,7 +81,7 @@ def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_that_says_why() 
     assert two["note"] is None
 
 
-def test_ctrl_c_leaves_the_rows_of_what_was_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_the_rows_measured_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[TrainRow] = []
     monkeypatch.setattr(
         train, "in_turns", interrupted_after_a_row(found, Measured(Rate(10, 9, 11, 4, 5), 1000, "nchw"))
@@ -127,11 +127,11 @@ def test_ctrl_c_ends_it_after_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet cannot take images of 8 x 8 px"),
         ({"batch_sizes": [0]}, "training.batch_size must be at least 1"),
         ({"image_size": 0}, "image_size must be at least 1"),
-        ({"seconds": 0.0}, "The time to measure is 0 s"),
+        ({"seconds": 0.0}, "seconds must be more than 0, got 0"),
         ({"device": "gpu"}, "--device gpu"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_measured(
+def test_invalid_arguments_are_refused_before_anything_is_measured(
     asked: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train, "in_turns", lambda *_: pytest.fail("something was measured"))

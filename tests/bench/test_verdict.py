@@ -36,74 +36,106 @@ CAUTION = "Smaller images hold less detail for crops: compare the accuracy befor
 
 
 @pytest.mark.parametrize("stage", ["read", "decode", "resize", "augment"])
-def test_the_stage_that_takes_most_of_the_time_bounds(stage: str) -> None:
+def test_the_stage_that_takes_most_of_the_time_is_the_limit(stage: str) -> None:
     shares = dict.fromkeys(("read", "decode", "resize", "augment"), 0.1) | {stage: 0.7}
     found = result(shares=shares)
     assert bound(found) == stage
-    assert verdict(found)[0].startswith(f"{stage.capitalize()}-bound: 2 cores give 1,000 images/s. ")
+    doing = {"read": "reading", "decode": "decoding", "resize": "resizing", "augment": "augmentation"}[stage]
+    assert verdict(found)[0].startswith(f"Limited by {doing}: 2 cores give 1,000 images/s. ")
+
+
+@pytest.mark.parametrize(
+    ("shares", "named"),
+    [
+        ({"read": 0.1, "decode": 0.45, "resize": 0.45}, "several"),
+        ({"read": 0.34, "decode": 0.33, "resize": 0.33}, "several"),
+        ({"read": 0.25, "decode": 0.25, "resize": 0.25, "augment": 0.25}, "several"),
+        ({"read": 0.1, "decode": 0.5, "resize": 0.4}, "decode"),
+        ({"read": 0.6, "decode": 0.2, "resize": 0.2}, "read"),
+    ],
+)
+def test_a_stage_that_alone_is_more_than_twice_as_fast_as_the_whole_is_not_the_limit(
+    shares: dict[str, float], named: str
+) -> None:
+    found = result(shares=shares)
+    assert bound(found) == named
+    if named == "several":
+        assert verdict(found)[0].startswith("Limited by several stages: 2 cores give 1,000 images/s. ")
+
+
+@pytest.mark.parametrize(
+    ("reading", "whole", "is_limit"),
+    [(60, 87, True), (87, 87, True), (174, 87, True), (175, 87, False), (1980, 362, False), (400, 790, True)],
+)
+def test_the_disk_is_the_limit_only_if_it_reads_hardly_faster_than_the_whole(
+    reading: float, whole: float, is_limit: bool
+) -> None:
+    told = verdict(result(more=cold(reading, whole)))[1]
+    assert ("limited by the disk" in told) is is_limit
+    assert ("The disk is not the limit" in told) is not is_limit
 
 
 def test_the_first_sentence_tells_the_part_of_each_stage() -> None:
     assert verdict(result()) == [
-        "Decode-bound: 2 cores give 1,000 images/s. Of an image's time in one thread: reading 5 %, decoding 70 %, "
+        "Limited by decoding: 2 cores give 1,000 images/s. Time per image in one thread: reading 5 %, decoding 70 %, "
         "resizing 25 %.",
         "More cores would help.",
     ]
 
 
-def test_threads_that_do_not_add_up_are_the_bound() -> None:
+def test_threads_that_do_not_add_up_are_the_limit() -> None:
     found = result(one=500, two=550, remedies=[dataclasses.replace(JPEG, after=rate(1050))])
     assert bound(found) == "threads"
     assert verdict(found) == [
-        "Bound by threads that wait for each other: 2 cores give 550 images/s, only 1.1 times what one thread does; "
-        "Python's lock and memory are shared, or other programs use the cores. Of an image's time in one thread: "
+        "Limited by threads that wait for each other: 2 cores give 550 images/s, only 1.1 times the rate of one "
+        "thread; Python's lock and memory are shared, or other programs use the cores. Time per image in one thread: "
         "reading 5 %, decoding 70 %, resizing 25 %.",
-        "Nothing that tench prepare can store would help (less than 10 %); more cores would help little.",
+        "Preparing the images in another form would gain less than 10 %; more cores would help little.",
     ]
 
 
 def test_more_threads_than_cores_are_not_expected_to_add_up() -> None:
     found = result(one=500, two=510, cores=1)
     assert bound(found) == "decode"
-    assert verdict(found)[0].startswith("Decode-bound: 2 threads on 1 core give 510 images/s. ")
+    assert verdict(found)[0].startswith("Limited by decoding: 2 threads on 1 core give 510 images/s. ")
 
 
 def test_one_core_gives() -> None:
     found = result(cores=1, rows=[Row("whole", 1, rate(512.3))])
-    assert verdict(found)[0].startswith("Decode-bound: 1 core gives 512 images/s. ")
+    assert verdict(found)[0].startswith("Limited by decoding: 1 core gives 512 images/s. ")
 
 
 def test_a_remedy_that_helps_is_named_with_its_gain_and_room() -> None:
     assert verdict(result(remedies=[RAW, JPEG]))[1:] == [
-        "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times), and takes 0.4 "
-        "of the room.",
+        "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times as fast) and "
+        "takes 0.4 times the space.",
         CAUTION,
     ]
 
 
-def test_remedies_are_told_in_the_order_of_their_gain() -> None:
+def test_remedies_are_listed_in_the_order_of_their_gain() -> None:
     raw = dataclasses.replace(RAW, after=rate(4000))
     first, second, _ = verdict(result(remedies=[JPEG, raw]))[1:]
-    assert "--format pixels --max-side 256 gives 4,000 images/s (4.0 times), and takes 1.8 times the room." in first
+    assert "--format pixels --max-side 256 gives 4,000 images/s (4.0 times as fast) and takes 1.8 times the " in first
     assert "--max-side 512 --quality 90" in second
 
 
 def test_a_remedy_that_takes_as_much_room_says_so() -> None:
-    assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much room.")
+    assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much space.")
 
 
-def test_of_images_that_keep_their_pixels_one_is_not_warned() -> None:
+def test_a_remedy_that_keeps_all_pixels_needs_no_warning() -> None:
     kept = remedy("--addressable", 1000, 1400, 1.01)
     assert verdict(result(remedies=[kept]))[1:] == [
-        "tench prepare /data/flowers DEST --addressable gives 1,400 images/s (1.4 times), and takes as much room, with "
-        "the same pixels."
+        "tench prepare /data/flowers DEST --addressable gives 1,400 images/s (1.4 times as fast) and takes as much "
+        "space, with the same pixels."
     ]
     assert verdict(result(remedies=[kept, JPEG]))[-1] == CAUTION
 
 
 def test_remedies_that_gain_less_than_a_tenth_are_not_suggested() -> None:
     assert verdict(result(remedies=[RAW]))[1:] == [
-        "Nothing that tench prepare can store would help (less than 10 %); more cores would help."
+        "Preparing the images in another form would gain less than 10 %; more cores would help."
     ]
 
 
@@ -112,10 +144,10 @@ def test_a_source_with_a_blank_in_its_name_is_quoted_and_several_are_not_written
     assert "tench prepare SOURCE DEST" in verdict(result(source="/data/a + /data/b", remedies=[JPEG]))[1]
 
 
-def test_a_disk_that_is_slower_is_told() -> None:
+def test_a_slower_disk_is_reported() -> None:
     assert verdict(result(more=cold(60, 87.25)))[1] == (
-        "From the disk it is 87.2 images/s (in the first epoch; in every one, where the set is larger than memory): "
-        "the disk bounds, one thread reads 60.0 images/s from it."
+        "87.2 images/s from the disk (in the first epoch, and in every epoch if the set is larger than memory), "
+        "limited by the disk: one thread can only read 60.0 images/s."
     )
 
 
@@ -123,9 +155,9 @@ def test_a_disk_that_keeps_up_is_not_mentioned() -> None:
     assert verdict(result(more=cold(5000, 950)))[1:] == ["More cores would help."]
 
 
-def test_what_could_not_be_measured_cold_is_told() -> None:
-    assert "The files stay in memory whatever is asked (tmpfs?)" in verdict(result(cold="kept"))[1]
-    assert "Whether files leave the memory cannot be seen here" in verdict(result(cold="unknown"))[1]
+def test_a_missing_cold_measurement_is_explained() -> None:
+    assert "The system keeps the files in memory (tmpfs?)" in verdict(result(cold="kept"))[1]
+    assert "This system does not tell whether files are in memory" in verdict(result(cold="unknown"))[1]
 
 
 def network(images_per_second: float, device: str, **values: Any) -> Result:
@@ -133,13 +165,14 @@ def network(images_per_second: float, device: str, **values: Any) -> Result:
     return result(more=more, device=device, arch="resnet50", step_batch=64, **values)
 
 
-def test_a_gpu_that_is_faster_than_the_loader_waits_and_the_cores_it_needs_are_told() -> None:
+def test_a_gpu_that_is_faster_than_the_loader_waits_and_needs_this_many_cores() -> None:
     found = network(2600, "cuda", remedies=[JPEG])
     assert not keeps_up(found)
     assert verdict(found)[1:] == [
-        "resnet50 takes 2,600 images/s on cuda, so it waits for images: about 6 cores would keep up as they are.",
-        "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times), and takes 0.4 "
-        "of the room; about 3 cores would keep up.",
+        "resnet50 trains on 2,600 images/s on cuda, so it waits for images: with the images as they are, about 6 "
+        "cores would keep up.",
+        "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times as fast) and "
+        "takes 0.4 times the space; about 3 cores would keep up.",
         CAUTION,
     ]
 
@@ -148,40 +181,41 @@ def test_a_gpu_that_is_slower_than_the_loader_needs_nothing() -> None:
     found = network(400, "cuda", remedies=[JPEG])
     assert keeps_up(found)
     assert verdict(found)[1:] == [
-        "resnet50 takes 400 images/s on cuda, so the network bounds, and about 1 of 2 cores is enough for the input: "
-        "nothing needs to be done."
+        "resnet50 trains on 400 images/s on cuda, so the network is the limit, and about 1 of 2 cores is enough for "
+        "the input: nothing needs to be done."
     ]
 
 
 def test_a_processor_shares_its_cores_between_network_and_loader() -> None:
     assert verdict(network(10, "cpu", remedies=[JPEG]))[1:] == [
-        "resnet50 learns 10.0 images/s on the same cores, so that both together make 9.90 images/s, and the input "
+        "resnet50 trains on 10.0 images/s on the same cores, so both together reach 9.90 images/s, and the input "
         "takes less than 1 % of the time: nothing needs to be done."
     ]
     found = network(1000, "cpu", remedies=[JPEG])
     assert not keeps_up(found)
     assert verdict(found)[1] == (
-        "resnet50 learns 1,000 images/s on the same cores, so that both together make 500 images/s, and the input "
+        "resnet50 trains on 1,000 images/s on the same cores, so both together reach 500 images/s, and the input "
         "takes 50 % of the time."
     )
     assert verdict(found)[2].startswith("tench prepare ")
 
 
-def test_a_resident_set_needs_nothing_only_where_the_network_is_slower() -> None:
+def test_a_resident_set_needs_nothing_only_if_the_network_is_slower() -> None:
     more = [Row("resident", 2, rate(51_234))]
     kept = (
-        "Training decodes these images once and keeps them in memory, from where batches come at 51,200 images/s; the "
-        "loader's rates are those of the first time."
+        "Training decodes these images once and keeps them in memory, which gives 51,200 images/s; the loader's rates "
+        "apply to that one time."
     )
     found = result(is_resident=True, more=more)
     assert bound(found) == "none"
-    assert verdict(found) == [kept, "Whether a network waits for them is told with --model."]
+    assert verdict(found) == [kept, "To see whether a network waits for images, add --model."]
     found = result(is_resident=True, more=[*more, Row("step", 2, rate(9000))], device="cuda", arch="resnet20")
-    assert verdict(found) == [kept, "resnet20 takes 9,000 images/s on cuda: nothing needs to be done."]
+    assert verdict(found) == [kept, "resnet20 trains on 9,000 images/s on cuda: nothing needs to be done."]
     found = result(is_resident=True, more=[*more, Row("step", 2, rate(80_000))], device="cuda", arch="resnet20")
     assert verdict(found) == [
         kept,
-        "resnet20 takes 80,000 images/s on cuda, more than the 51,200 that come from memory, so it waits for images.",
+        "resnet20 trains on 80,000 images/s on cuda, more than the 51,200 images/s from memory, so it waits for "
+        "images.",
     ]
     found = result(is_resident=True, more=[*more, Row("step", 2, rate(51_234))], device="cpu", arch="mlp")
     assert verdict(found)[1].endswith("and the input takes 50 % of the time.")

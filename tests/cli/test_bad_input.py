@@ -341,7 +341,7 @@ def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
 ) -> None:
     code, error = train(run, classes, tmp_path / "run", "--policy", "randaugment")
     assert code == 2
-    assert "augment.policy is randaugment: no such augmentation policy. Known: none, randaugment-N-M, " in error
+    assert "augment.policy is randaugment: unknown augmentation policy. Known: none, randaugment-N-M, " in error
     assert not (tmp_path / "run").exists()
 
 

@@ -43,8 +43,8 @@ def test_json_is_what_programs_read(photo_folder: Path, capsys: pytest.CaptureFi
     assert found["num_images"] == 18
     assert found["batch_size"] == 4
     assert sum(found["shares"].values()) == pytest.approx(1, abs=0.001)
-    assert found["bound"] in (*found["shares"], "threads")
-    assert found["verdict"][0].startswith(("Read-", "Decode-", "Resize-", "Bound by threads"))
+    assert found["bound"] in (*found["shares"], "several", "threads")
+    assert found["verdict"][0].startswith("Limited by ")
     for remedy in found["remedies"]:
         assert remedy["command"].startswith(f"tench prepare {photo_folder} DEST --")
         assert remedy["gain"] > 0
@@ -64,7 +64,7 @@ def test_a_person_reads_a_table_and_sentences(
     assert [line.split()[0] for line in lines[:blank] if "-cold" not in line] == [
         *("read", "decode", "view", "whole", "whole", "step")
     ]
-    assert any("mlp learns " in line for line in lines[blank + 1 :])
+    assert any("mlp trains on " in line for line in lines[blank + 1 :])
     with Image.open(plot) as picture:
         assert picture.format == "PNG"
 
@@ -147,8 +147,8 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
         (["--split", "nothing"], 2, "--split nothing: "),
         (["-b", "0"], 2, "training.batch_size must be at least 1"),
         (["--image-size", "0"], 2, "input.image_size is 0"),
-        (["--threads", "0"], 2, "The number of threads is 0"),
-        (["--seconds", "-1"], 2, "The time to measure is -1 s"),
+        (["--threads", "0"], 2, "threads must be at least 1, got 0"),
+        (["--seconds", "-1"], 2, "seconds must be more than 0, got -1"),
         (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
         (["--recipe", "nothing"], 2, "nothing: no such recipe or file"),
@@ -244,7 +244,7 @@ def test_a_batch_that_a_network_cannot_be_trained_with_is_a_row_with_the_reason(
     assert "nchw" in measured
     reason = "skresnet18: cannot be trained with a batch of 1 (Expected more than 1 value per channel when training, "
     assert reason in refused
-    assert refused.endswith("Take a larger one.")
+    assert refused.endswith("Use a larger batch.")
     assert main(["bench", "models", "skresnet18", "mlp", "-b", "1", *small]) == 0
     _, _, refused, measured, blank, note = capsys.readouterr().out.splitlines()
     assert refused.endswith("|  |  |  |")
@@ -332,7 +332,7 @@ def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is a PNG"),
         (["mlp", "--csv", "/dev/null/rates.csv"], "/dev/null/rates.csv: the table cannot be written there"),
-        (["nothing*"], "'nothing*': no network is called so"),
+        (["nothing*"], "'nothing*': matches no network"),
     ],
 )
 def test_what_cannot_be_measured_of_networks_is_one_clear_error(

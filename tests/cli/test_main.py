@@ -187,7 +187,7 @@ def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out.splitlines()[1:7] == [
         f"  train          3 images      {sizes[0] / 1000:.1f} kB  1-2 a class  8 x 8 to 9 x 8 pixels",
         f"  val            2 images      {sizes[1] / 1000:.1f} kB  1 a class  8 x 8 pixels",
-        f"  test           1 images      {sizes[2] / 1000:.1f} kB  no labels  8 x 8 pixels",
+        f"  test           1 image       {sizes[2] / 1000:.1f} kB  no labels  8 x 8 pixels",
         "  classes:",
         "    a: a/0.png, a/2.png",
         "    b: b/1.png",

@@ -7,11 +7,13 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from tests.data.photos import encoded, part, photo
 
 from tench.cli.main import main
+from tench.data.images.image import decode
 
 Run = Callable[..., tuple[int, str, str]]
 CUT = encoded(photo().resize((90, 70)), quality=90)[:3000]
@@ -259,12 +261,15 @@ def test_bad_images_are_listed_with_what_was_done(run: Run, photos: Path, tmp_pa
     assert code == 0
     assert sorted(out.splitlines()[3:5]) == [f"skipped: {cut}", f"skipped: {empty}"]
     assert told(out).splitlines()[-1] == (
-        f"{tmp_path}/skip: train 16, val 6 images, SIZE; read back and verified, 2 of them bad."
+        f"{tmp_path}/skip: train 16, val 6 images, SIZE; read back and verified, 2 bad images left out."
     )
     code, out, _ = run("prepare", photos, tmp_path / "fix", "--bad", "fix")
     assert code == 0
     assert sorted(out.splitlines()[3:5]) == [f"fixed: {cut}", f"skipped: {empty}"]
-    assert "train 17, val 6 images" in out.splitlines()[-1]
+    assert told(out).splitlines()[-1] == (
+        f"{tmp_path}/fix: train 17, val 6 images, SIZE; read back and verified, 1 bad image left out, "
+        "1 bad image fixed."
+    )
     code, out, _ = run("prepare", photos, tmp_path / "json", "--bad", "skip", "--json")
     bad = sorted(json.loads(out)["bad"], key=lambda one: str(one["key"]))
     assert [(one["split"], one["key"], one["done"]) for one in bad] == [
@@ -455,3 +460,56 @@ def test_durations_are_printed_in_fitting_units(seconds: float, text: str) -> No
     from tench.cli.prepare import _duration
 
     assert _duration(seconds) == text
+
+
+def rotated(orientation: int) -> bytes:
+    """A JPEG of 20 x 30 stored pixels with an EXIF orientation."""
+    tags = Image.Exif()
+    tags[274] = orientation
+    return encoded(part(20, 30), exif=tags)
+
+
+@pytest.mark.parametrize(("choice", "size"), [("auto", (30, 20)), ("apply", (30, 20)), ("ignore", (20, 30))])
+def test_re_encoded_images_are_stored_upright_or_as_they_are_and_never_tagged(
+    run: Run, tmp_path: Path, choice: str, size: tuple[int, int]
+) -> None:
+    two_photographs(tmp_path / "photos", rotated(6))
+    dest = tmp_path / "new"
+    code, out, _ = run("prepare", tmp_path / "photos", dest, "--to", "folder", "--format", "png", "--exif", choice)
+    assert code == 0
+    done = "stored without it, as they are" if choice == "ignore" else "turned upright by it"
+    assert f"  note: 1 of a sample of 2 images has an EXIF orientation; images are {done}.\n" in out
+    expected = decode(rotated(6), upright=choice != "ignore")
+    with Image.open(dest / "train/cat/1.png") as made:
+        assert (made.size, dict(made.getexif())) == (size, {})
+        assert np.array_equal(np.asarray(made), expected)
+    other = "apply" if choice == "ignore" else "ignore"
+    code, _, error = run("prepare", tmp_path / "photos", dest, "--to", "folder", "--format", "png", "--exif", other)
+    assert code == 2
+    assert f"exif was {choice.replace('auto', 'apply')}, now {other}" in error
+
+
+def two_photographs(folder: Path, data: bytes) -> None:
+    """One image of class cat, and an upright one of class dog."""
+    for name, content in (("cat/1.jpg", data), ("dog/1.jpg", rotated(1))):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(content)
+
+
+def test_untouched_images_keep_their_orientation(run: Run, tmp_path: Path) -> None:
+    two_photographs(tmp_path / "photos", rotated(6))
+    assert run("prepare", tmp_path / "photos", tmp_path / "new", "--to", "folder")[0] == 0
+    assert (tmp_path / "new/train/cat/1.jpg").read_bytes() == rotated(6)
+    code, _, error = run("prepare", tmp_path / "photos", tmp_path / "other", "--exif", "apply")
+    assert code == 2
+    assert error.splitlines()[-1] == (
+        "tench prepare: --exif is for images that are re-encoded; all others keep their EXIF orientation, for readers "
+        "to apply or ignore. Leave it out, or re-encode: --max-side 512."
+    )
+
+
+def test_the_readable_part_of_a_damaged_photograph_is_stored_upright(run: Run, tmp_path: Path) -> None:
+    two_photographs(tmp_path / "photos", rotated(6)[:-10])
+    assert run("prepare", tmp_path / "photos", tmp_path / "new", "--to", "folder", "--bad", "fix")[0] == 0
+    with Image.open(tmp_path / "new/train/cat/1.jpg") as made:
+        assert (made.size, dict(made.getexif())) == ((30, 20), {})

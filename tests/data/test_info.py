@@ -74,6 +74,7 @@ def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
                 "sizes": {"smallest": "124 x 47", "largest": "111 x 54"},
             },
         },
+        "exif": {"sampled": 18, "rotated": 0, "auto": "apply"},
         "fingerprint": dataset.fingerprint,
         "notes": [],
         "tree": [

@@ -44,7 +44,7 @@ def test_a_check_without_findings_is_logged(photo_folder: Path, caplog: pytest.L
     with caplog.at_level("INFO", "tench"):
         assert policy.apply(dataset, "fail", ["train", "val"]) == (dataset, [])
     assert caplog.messages[-1].startswith("Checked on 20")
-    assert caplog.messages[-1].endswith(": 24 images decode, none is bad.")
+    assert caplog.messages[-1].endswith(": 24 images decoded, none is bad.")
 
 
 def test_a_check_that_found_bad_images_stops_a_training_before_it_begins(damaged: Path) -> None:
@@ -139,8 +139,8 @@ def test_unreadable_images_are_checked_again_and_not_left_out(damaged: Path, unp
     with pytest.raises(PassingError) as refused:
         policy.apply(dataset, "skip", ["train"])
     assert str(refused.value) == (
-        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so it is "
-        f"unknown whether they are bad. Make them readable, or remove them."
+        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so which "
+        f"images are bad is unknown. Make them readable, or remove them."
     )
     unplugged.clear()
     left, handled = policy.apply(dataset, "skip", ["train"])
@@ -157,7 +157,7 @@ def test_without_a_certificate_a_file_that_cannot_be_read_is_not_left_out_either
 ) -> None:
     dataset = open_source(damaged)
     unplugged.append(damaged / "train/roof/0.jpg")
-    with pytest.raises(PassingError, match=r"1 images of .* cannot be read, so it is unknown whether they are bad"):
+    with pytest.raises(PassingError, match=r"1 image of .* cannot be read, so which images are bad is unknown"):
         policy.apply(dataset, "fix", ["train"])
     unplugged.clear()
     assert {one["key"] for one in policy.apply(dataset, "fix", ["train"])[1]} == {"petal/2.jpg", "roof/3.jpg"}

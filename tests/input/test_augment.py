@@ -113,7 +113,7 @@ def test_cutout_fills_a_square_about_every_pixel_as_far_as_the_image_goes(side: 
             assert np.array_equal(Cutout(side=side, fill=fill)(image, draws), expected)
 
 
-def test_cutout_leaves_the_image_itself_as_it_is() -> None:
+def test_cutout_does_not_change_its_input() -> None:
     image = array(part(8, 8, mode="L"))
     copy = image.copy()
     cut = Cutout(side=4, fill=(9,))(image, np.array([0.5, 0.5]))
@@ -137,7 +137,7 @@ def test_an_augmented_view_is_the_view_then_each_augmentation_on_its_own_draws(
         assert np.array_equal(rendered(augmented, image, draws), expected)
 
 
-def test_with_augmentation_the_geometry_of_a_view_is_what_it_is_alone() -> None:
+def test_augmentation_does_not_change_the_geometry_of_a_view() -> None:
     view = RandomResizedCrop(size=16)
     augmented = Augmented(view, (RandAugment(), ColorJitter(hue=0.2)))
     alone = uniforms(3, 1, np.array([8]), view.num_draws)
@@ -194,7 +194,7 @@ def test_a_policy_is_found_by_its_name() -> None:
 def test_an_unknown_policy_lists_the_forms(name: str) -> None:
     with pytest.raises(UsageError) as refused:
         named_policy(name)
-    assert str(refused.value).startswith(f"{name}: no such augmentation policy.")
+    assert str(refused.value).startswith(f"{name}: unknown augmentation policy.")
     assert str(refused.value).endswith(
         " Known: none, randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, "
         "autoaugment-svhn, rand-mM-nN-mstdS-inc1, or package.module:function."
@@ -203,7 +203,7 @@ def test_an_unknown_policy_lists_the_forms(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["randaugment-0-9", "randaugment-2-31"])
 def test_a_randaugment_out_of_range_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name}: expected 1 or more operations, then a magnitude of 0 to 30"):
+    with pytest.raises(UsageError, match=f"{name}: expected at least 1 operation, then a magnitude of 0 to 30"):
         named_policy(name)
 
 

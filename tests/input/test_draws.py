@@ -93,7 +93,7 @@ def test_numbers_of_a_row_of_neighbouring_rows_epochs_and_seeds_are_independent(
         assert abs(np.asarray(np.corrcoef(drawn.ravel(), other.ravel()))[0, 1]) < 5 / np.sqrt(drawn.size)
 
 
-def test_another_seed_epoch_or_row_gives_other_numbers() -> None:
+def test_a_different_seed_epoch_or_row_gives_different_numbers() -> None:
     base = {"seed": 7, "epoch": 3, "row": 11}
     changed = [base, base | {"seed": 8}, base | {"seed": 7 + 2**32}, base | {"epoch": 4}, base | {"row": 11 + 2**32}]
     drawn = {uniforms(case["seed"], case["epoch"], np.array([case["row"]]), 1).item() for case in changed}

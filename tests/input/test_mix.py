@@ -101,7 +101,7 @@ def test_torchvisions_form_is_torchvisions_transform_on_the_same_draws(
         torch.testing.assert_close(shares, targets, rtol=0, atol=1e-6)
 
 
-def test_where_both_are_used_one_of_the_two_is_chosen_with_its_odds() -> None:
+def test_if_both_are_used_one_is_drawn_with_its_probability() -> None:
     numbers = draws(0, 20_000)
     found = BatchMix(mixup=0.2, cutmix=1.0, prob=0.8, switch_prob=0.25).drawn(numbers, H, W)
     is_cut = found.box[:, 2:].any(axis=1)
@@ -130,7 +130,7 @@ def test_a_label_has_the_share_of_the_pixels_that_are_its_own(form: Any) -> None
         torch.testing.assert_close(targets.sum(dim=1), torch.ones(B))
 
 
-def test_what_is_not_mixed_is_as_it_was_to_the_bit() -> None:
+def test_unmixed_images_stay_bit_identical() -> None:
     found, targets = mixed(BatchMix(mixup=1.0, cutmix=1.0, prob=0.0), draws(3))
     assert torch.equal(found, images())
     assert torch.equal(targets, torch.nn.functional.one_hot(LABELS, CLASSES).float())

@@ -127,7 +127,7 @@ def test_parts_of_drawn_area_and_ratio_are_within_their_ranges_and_upright_as_of
     assert (sizes[:, 0] > sizes[:, 1]).mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_when_no_part_fits_or_none_is_to_be_drawn_the_crop_is_the_plain_one() -> None:
+def test_if_no_part_fits_or_none_is_drawn_the_crop_is_the_plain_one() -> None:
     plain = rendered(MXNetAugment(size=30), photo())
     none_fits = MXNetAugment(
         size=30, random_resized_crop=True, min_aspect_ratio=9.0, max_aspect_ratio=9.0, min_random_area=0.9
@@ -197,7 +197,7 @@ def test_grey_images_go_through_the_geometry() -> None:
     assert [level for level in LEVELS if mxnet_augment(8, level, "").needs_colour] == ["2", "3", "imagenet"]
 
 
-def test_levels_are_what_mxnets_programs_set() -> None:
+def test_levels_are_the_settings_of_mxnets_programs() -> None:
     first = MXNetAugment(size=224, rand_crop=True, rand_mirror=True, fill_value=127)
     second = dataclasses.replace(first, random_h=36, random_s=50, random_l=50)
     third = dataclasses.replace(second, max_rotate_angle=10, max_shear_ratio=0.1, max_aspect_ratio=0.25)
@@ -223,29 +223,29 @@ def test_parameters_override_the_levels() -> None:
     [
         ("rand_corp=1", "'rand_corp=1': no parameter of MXNet's augmentation. Did you mean 'rand_crop'"),
         ("size=3", "'size=3': no parameter of MXNet's augmentation."),
-        ("pad=wide", "'pad=wide': the value cannot be; an example is rotate_list=0,90 rand_crop=1."),
-        ("pad", "'pad': the value cannot be"),
-        ("mirror=2", "'mirror=2': the value cannot be"),
-        ("brightness=nan", "'brightness=nan': the value cannot be"),
+        ("pad=wide", "'pad=wide': invalid value; an example is rotate_list=0,90 rand_crop=1."),
+        ("pad", "'pad': invalid value"),
+        ("mirror=2", "'mirror=2': invalid value"),
+        ("brightness=nan", "'brightness=nan': invalid value"),
         (
             "random_resized_crop=1",
-            "MXNet's augmentation: random_resized_crop goes without rand_crop, random",
+            "MXNet's augmentation: random_resized_crop excludes rand_crop, random",
         ),
         (
             "max_crop_size=30",
-            "MXNet's augmentation: min_crop_size and max_crop_size are given together, 0 < min <= max.",
+            "MXNet's augmentation: min_crop_size and max_crop_size must both be set, 0 < min <= max.",
         ),
-        ("min_random_scale=2", "MXNet's augmentation: scales should be 0 < min <= max."),
-        ("min_random_area=2", "MXNet's augmentation: areas should be 0 < min <= max."),
-        ("max_aspect_ratio=1", "MXNet's augmentation: aspect ratios should be 0 < min <= max."),
-        ("inter_method=5", "MXNet's augmentation: inter_method is one of 0, 1, 2, 3, 4, 9, 10."),
-        ("fill_value=256", "MXNet's augmentation: fill_value should be 0 to 255."),
-        ("pca_noise=-1", "MXNet's augmentation: what is drawn from a range around 0 should have a limit of 0 or more."),
-        ("pad=-1", "MXNet's augmentation: pad should be 0 or more."),
-        ("resize=0", "MXNet's augmentation: resize should be 1 or more, or -1 for none."),
+        ("min_random_scale=2", "MXNet's augmentation: scales must be 0 < min <= max."),
+        ("min_random_area=2", "MXNet's augmentation: areas must be 0 < min <= max."),
+        ("max_aspect_ratio=1", "MXNet's augmentation: aspect ratios must be 0 < min <= max."),
+        ("inter_method=5", "MXNet's augmentation: inter_method must be one of 0, 1, 2, 3, 4, 9, 10."),
+        ("fill_value=256", "MXNet's augmentation: fill_value must be 0 to 255."),
+        ("pca_noise=-1", "MXNet's augmentation: limits of ranges around 0 must be >= 0."),
+        ("pad=-1", "MXNet's augmentation: pad must be >= 0."),
+        ("resize=0", "MXNet's augmentation: resize must be >= 1, or -1 for none."),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_word(text: str, message: str) -> None:
+def test_an_invalid_parameter_is_refused_and_named(text: str, message: str) -> None:
     with pytest.raises(UsageError) as refused:
         mxnet_augment(24, "1", text)
     assert str(refused.value).startswith(message)

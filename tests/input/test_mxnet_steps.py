@@ -73,7 +73,7 @@ def test_a_half_turn_is_the_image_upside_down_and_left_to_right() -> None:
         {"ratio": 0.75},
     ],
 )
-def test_a_pixel_of_an_affine_step_comes_from_where_the_matrix_says(values: dict[str, float]) -> None:
+def test_a_pixel_of_an_affine_step_comes_from_the_position_the_matrix_gives(values: dict[str, float]) -> None:
     given = {"angle": 0.0, "shear": 0.0, "scale": 1.0, "ratio": 1.0} | values
     angle, s, scale, ratio = (given[name] for name in ("angle", "shear", "scale", "ratio"))
     hs = 2 * scale / (1 + ratio)

@@ -53,7 +53,7 @@ def test_a_step_is_the_same_whatever_came_before_and_each_step_is_another(mode: 
         assert not torch.equal(one[0], other[0])
 
 
-def test_what_is_erased_of_an_image_is_a_function_of_its_row_whatever_the_ranks() -> None:
+def test_the_erased_part_of_an_image_depends_only_on_its_row_for_any_number_of_ranks() -> None:
     images, labels = batch()
     erasing = Erasing(prob=0.9)
     whole, _ = OnBatch(ORDER, 5, erasing)(images, labels, 0)
@@ -74,7 +74,7 @@ def test_the_two_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_b
     torch.testing.assert_close(found + found.flip(0), images + images.flip(0))  # what one gives the other takes
 
 
-def test_a_batch_of_one_is_left_as_it_is() -> None:
+def test_a_batch_of_one_stays_unchanged() -> None:
     order = Order(num_rows=1, batch_size=6)
     images, labels = batch(order)
     found, targets = OnBatch(order, 5, mix=BatchMix(mixup=0.8, cutmix=1.0))(images, labels, 0)

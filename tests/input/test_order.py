@@ -101,7 +101,7 @@ def test_another_epoch_or_seed_has_another_order() -> None:
     assert len(orders) == 16
 
 
-def test_what_is_dropped_differs_from_epoch_to_epoch() -> None:
+def test_the_dropped_rows_differ_from_epoch_to_epoch() -> None:
     order = Order(num_rows=10, batch_size=4)
     dropped = {frozenset(range(10)) - frozenset(epoch_of(order, epoch)) for epoch in range(10)}
     assert len(dropped) > 5
@@ -141,7 +141,7 @@ PIECES = np.arange(4000)[::-1] // 5
 """800 pieces of five rows each, the last rows in the first."""
 
 
-def test_in_windows_each_row_comes_once_and_a_window_has_so_many_pieces() -> None:
+def test_in_windows_each_row_comes_once_and_a_window_has_a_fixed_number_of_pieces() -> None:
     order = Order(num_rows=4000, batch_size=7, drop_last=False, pieces=PIECES, seed=1)
     rows = np.array(epoch_of(order, epoch=3))
     assert sorted(rows.tolist()) == list(range(4000))
@@ -169,7 +169,7 @@ def test_without_shuffle_rows_come_piece_after_piece() -> None:
     assert rows == epoch_of(order, epoch=5)
 
 
-def test_with_repeats_an_epoch_is_as_long_as_ever_and_each_row_comes_so_many_times_in_a_row() -> None:
+def test_with_repeats_an_epoch_keeps_its_length_and_each_row_comes_several_times_in_succession() -> None:
     for num_rows, batch_size, _ in SMALL:
         for repeats in (1, 2, 3):
             order = Order(num_rows=num_rows, batch_size=batch_size, drop_last=False, repeats=repeats, seed=5)

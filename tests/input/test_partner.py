@@ -38,7 +38,7 @@ def test_a_partner_fills_images_with_the_rows_and_numbers_it_is_given() -> None:
     assert not is_running(partner._pid)
 
 
-def test_what_goes_wrong_in_a_partner_is_raised_here_and_it_goes_on() -> None:
+def test_an_error_in_a_partner_is_raised_here_and_the_partner_continues() -> None:
     def refuse(row: int, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
         if row == 2:
             raise TenchError("row 2 is bad")
@@ -63,7 +63,7 @@ def test_a_partner_that_is_killed_is_an_error_with_its_rows() -> None:
     end([partner])
 
 
-def test_the_row_that_is_at_work_is_told_while_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_row_is_reported_while_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(row: int, draws: npt.NDArray[np.float64], out: npt.NDArray[np.uint8]) -> None:
         time.sleep(0.3 if row == 8 else 0)
 

@@ -155,7 +155,7 @@ def test_a_shift_to_the_right_and_down_uncovers_the_fill_left_and_above() -> Non
 
 
 @images
-def test_what_is_added_to_a_channel_is_rounded_and_clipped(image: Pixels) -> None:
+def test_amounts_added_to_a_channel_are_rounded_and_clipped(image: Pixels) -> None:
     amounts = np.array([-20.4, 0.6, 90.5])[: image.shape[2]]
     expected = np.clip(np.rint(image + amounts), 0, 255)
     assert np.array_equal(pixels.add(image, amounts), expected)
@@ -182,7 +182,7 @@ OPERATIONS: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_the_image_that_comes_in_stays_as_it_is(name: str) -> None:
+def test_the_input_image_stays_unchanged(name: str) -> None:
     for image in (IMAGES["photo"], IMAGES["grey"]):
         copy = image.copy()
         copy.setflags(write=False)

@@ -95,7 +95,7 @@ def test_a_part_of_an_image_is_resized_as_its_copy_and_may_be_read_only(channels
     interpolation=st.sampled_from(["bilinear", "bicubic"]),
     part=st.tuples(*[st.floats(0, 1)] * 4),
 )
-def test_any_part_of_what_pillow_makes_is_made_exactly(
+def test_any_part_of_pillows_result_is_exact(
     sides: tuple[int, int, int, int],
     channels: int,
     interpolation: Interpolation,

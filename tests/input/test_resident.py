@@ -91,7 +91,7 @@ def test_the_gpu_is_not_waited_for(view: PadCrop | EvalView) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_starting_at_a_step_gives_the_rest_of_the_epoch() -> None:
+def test_starting_at_a_step_yields_the_rest_of_the_epoch() -> None:
     order = Order(num_rows=50, batch_size=8, seed=3, drop_last=False)
     resident = Resident(digits(), PadCrop(size=8, pad=1), order, channels=1, device=CPU, threads=1)
     whole = [batch.images for batch in resident.batches(1)]
@@ -100,7 +100,7 @@ def test_starting_at_a_step_gives_the_rest_of_the_epoch() -> None:
     assert all(map(torch.equal, rest, whole[5:]))
 
 
-def test_each_image_of_two_epochs_is_shown_both_ways_where_mirroring_alternates() -> None:
+def test_with_alternating_mirroring_two_epochs_show_each_image_both_ways() -> None:
     view = PadCrop(size=8, pad=0, flip_form="alternate")
     order = Order(num_rows=50, batch_size=50)
     resident = Resident(digits(), view, order, channels=1, device=CPU, threads=1)

@@ -60,7 +60,9 @@ def test_an_image_that_has_the_length_already_is_only_cut(width: int, height: in
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_an_image_of_so_many_times_the_length_is_the_crop_of_the_whole_resized_but_for_the_edge(times: int) -> None:
+def test_an_image_of_a_multiple_of_the_length_equals_the_crop_of_the_resized_whole_but_for_the_edge(
+    times: int,
+) -> None:
     image = array(part(80 * times, 60 * times))
     view = ResizeCrop(size=50, short_side=(60, 61), flip=0)
     for draws in numbers(view, 20):
@@ -69,9 +71,7 @@ def test_an_image_of_so_many_times_the_length_is_the_crop_of_the_whole_resized_b
 
 
 @pytest.mark.parametrize(("width", "height"), [(250, 187), (150, 210), (200, 200), (65, 50), (9, 7)])
-def test_what_is_shown_lies_within_a_pixel_of_the_image_from_the_crop_of_the_whole_resized(
-    width: int, height: int
-) -> None:
+def test_the_visible_box_lies_within_a_pixel_of_the_crop_of_the_resized_whole(width: int, height: int) -> None:
     down, right = np.mgrid[:height, :width].astype(np.uint8)
     image = np.stack([down, right, 0 * down], axis=-1)  # colours tell the place
     view = dataclasses.replace(APM5, flip=0.0)

@@ -95,7 +95,7 @@ def test_the_same_draws_give_timms_pixels(text: str, monkeypatch: pytest.MonkeyP
         assert np.array_equal(policy(array(image), draws), array(by_timm(text, image, draws, monkeypatch))), number
 
 
-def test_every_operation_in_both_directions_gives_timms_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_in_both_directions_equals_timms(monkeypatch: pytest.MonkeyPatch) -> None:
     image = part(33, 33)
     for text in ("rand-m9-n1-inc1", "rand-m9-n1"):
         policy = TimmRandAugment.parse(text, MEAN)
@@ -105,7 +105,7 @@ def test_every_operation_in_both_directions_gives_timms_pixels(monkeypatch: pyte
             assert np.array_equal(policy(array(image), draws), theirs), (text, TIMM_OPS[op])
 
 
-def test_the_string_says_what_timm_reads_in_it() -> None:
+def test_the_string_is_parsed_as_by_timm() -> None:
     parse = TimmRandAugment.parse
     assert parse("rand-m9-n3-mstd0.5-inc1") == TimmRandAugment(magnitude=9, num_ops=3, noise=0.5, increasing=True)
     assert parse("rand") == TimmRandAugment(magnitude=10, num_ops=2, probability=0.5, noise=0, largest=10)

@@ -92,7 +92,7 @@ def test_the_evaluation_view_is_torchvisions_at_any_size(
     assert np.array_equal(ours, in_torchvision(image, size, size + margin, interpolation, v2=True))
 
 
-def test_an_image_of_the_evaluation_size_is_left_as_it_is() -> None:
+def test_an_image_of_the_evaluation_size_stays_unchanged() -> None:
     assert np.array_equal(rendered(EvalView(size=40, resize=40), part(40, 40)), part(40, 40))
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_interpolation_is_refused() -> None:
 
 
 def test_a_crop_larger_than_the_resized_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="a square of 256 pixels cannot be cut when the shorter side is 224"):
+    with pytest.raises(ValueError, match="a square of 256 pixels does not fit if the shorter side is 224"):
         EvalView(size=256, resize=224)
 
 
@@ -147,7 +147,7 @@ def test_random_resized_crops_are_distributed_as_torchvisions(height: int, width
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 1000), (1000, 10), (1, 3000), (3000, 1)])
-def test_where_no_box_fits_the_centre_is_taken_as_by_torchvision(height: int, width: int) -> None:
+def test_if_no_box_fits_the_centre_is_used_as_in_torchvision(height: int, width: int) -> None:
     theirs = {tuple(box) for box in boxes_in_torchvision(height, width, 50).tolist()}
     ours = {crop[:4] for crop in crops_of(RandomResizedCrop(size=224), height, width, 50)}
     assert ours == theirs
@@ -208,7 +208,7 @@ def test_a_view_is_rendered_with_the_numbers_of_its_seed_epoch_and_row(view: Vie
 
 
 @pytest.mark.parametrize("view", ALTERNATING)
-def test_where_mirroring_alternates_only_its_number_is_another(view: View) -> None:
+def test_alternating_mirroring_changes_only_its_own_number(view: View) -> None:
     keys = np.arange(50)
     first = uniforms(7, 0, keys, 1)[:, 0]
     for epoch in range(4):
@@ -224,7 +224,7 @@ def test_two_following_epochs_mirror_each_image_once_and_half_of_all_in_each(vie
     assert np.abs(flips.mean(axis=1) - 0.5).max() < 5 * 0.5 / math.sqrt(4000)
 
 
-def test_where_mirroring_alternates_it_is_as_likely_as_asked_for_in_each_epoch() -> None:
+def test_alternating_mirroring_keeps_its_probability_in_each_epoch() -> None:
     for flip, expected in ((0.0, 0.0), (0.3, 0.3), (1.0, 1.0)):
         view = PadCrop(size=8, pad=1, flip=flip, flip_form="alternate")
         for epoch in range(2):

@@ -315,3 +315,10 @@ def test_a_printed_recipe_is_a_standalone_file(name: str) -> None:
     assert "like:" not in text
     assert text.startswith("# ")
     assert from_plain(yaml.safe_load(text), "printed") == load_recipe(name)
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_recipes_of_programs_that_ignore_the_exif_orientation_ignore_it(name: str) -> None:
+    torchvisions = ("torchvision-", "mobilenet-v", "efficientnet-v2", "regnet-")
+    ignoring = name.startswith(("pytorch-examples", "timm-", "ffcv-", "edgeai", "apm5", *torchvisions))
+    assert load_recipe(name).input.exif == ("ignore" if ignoring else "auto")

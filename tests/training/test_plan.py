@@ -122,6 +122,7 @@ def test_explicit_values_are_kept(photo_folder: Path) -> None:
         train_size=80,
         ramp_from=64,
         ramp_epochs=(1.0, 2.0),
+        exif="ignore",
         average_decay=0.5,
         average_every=2,
         channels=1,

@@ -113,7 +113,7 @@ def test_the_class_is_written_at_the_left(
     written: list[str] = []
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, place, text, *_, **__: written.append(text))
     preview(dataset, RECIPE)
-    assert written[:8] == ["as stored", *(f"epoch {number}" for number in range(1, 7)), "evaluation"]
+    assert written[:8] == ["whole image", *(f"epoch {number}" for number in range(1, 7)), "evaluation"]
     names = dataset.classes.names
     labels = dataset.splits["train"].labels[shown_rows(dataset)]
     assert [text.splitlines()[0] for text in written[8:]] == [names[label] for label in labels]

@@ -239,7 +239,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"channel_order": "bgr", "channels": 1}, "input.channel_order must be rgb with one channel, got 'bgr'."),
     (
         {"train_view": "mxnet", "mxnet_parameters": "inter_method=5"},
-        "input.mxnet_parameters: MXNet's augmentation: inter_method is one of 0, 1, 2, 3, 4, 9, 10.",
+        "input.mxnet_parameters: MXNet's augmentation: inter_method must be one of 0, 1, 2, 3, 4, 9, 10.",
     ),
     (
         {"train_view": "mxnet", "mxnet_level": "2", "channels": 1},
@@ -350,7 +350,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"cutout": -1}, "augment.cutout must be at least 0 and at most 16,384, got -1."),
     (
         {"policy": "randaugment"},
-        "augment.policy is randaugment: no such augmentation policy. Known: none, "
+        "augment.policy is randaugment: unknown augmentation policy. Known: none, "
         "randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, "
         "rand-mM-nN-mstdS-inc1, or package.module:function.",
     ),

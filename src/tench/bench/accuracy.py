@@ -1,7 +1,7 @@
-"""The accuracies that are known of networks, each with whose number it is.
+"""The known accuracies of networks, each with its source.
 
-torchvision's are read from the installed package; the others stand in accuracies.csv, with their sources. Nobody's
-are of the machine at hand.
+torchvision's are read from the installed package; the others are in accuracies.csv, with their sources. None was
+measured on this machine.
 """
 
 import csv
@@ -30,7 +30,7 @@ class Accuracy:
 
 
 def accuracies(arch: str) -> list[Accuracy]:
-    """What is known of the network at its usual image size, the best number first; often nothing.
+    """The known accuracies of a network at its usual image size, best first; often none.
 
     Raises UsageError for an unknown network.
     """
@@ -46,7 +46,7 @@ def _rows(arch: str) -> list[dict[str, Any]]:
 
 
 def _of_torchvision(arch: str) -> list[Accuracy]:
-    """Of weights that classify: those that only give features have NaN there."""
+    """The accuracies of weights that classify; those that only give features have NaN."""
     models: Any = import_torchvision().models
     usual = from_torchvision.usual_input(arch).image_size
     return [

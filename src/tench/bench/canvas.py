@@ -1,6 +1,6 @@
-"""A plain chart's paper: margins, a title, marked axes, and where a point lies.
+"""The canvas of a plain chart: margins, a title, marked axes, and the position of a point.
 
-Drawn with Pillow, which is there anyway: two plain charts are not worth a plotting library of 30 MB.
+Drawn with Pillow, which is installed anyway: two plain charts are not worth a plotting library of 30 MB.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _LINE = 15
 """Pixels from one line of text to the next."""
 
 Mark = tuple[float, str]
-"""A place on an axis, 0 to 1, and what stands there."""
+"""A position on an axis, 0 to 1, and its text."""
 
 
 class Canvas:
@@ -34,7 +34,7 @@ class Canvas:
         self._text((8, _TOP // 2), y_name, "lm")
 
     def at(self, across: float, up: float) -> tuple[float, float]:
-        """Pixels of a point whose coordinates are parts of the axes, 0 to 1."""
+        """The pixel position of a point whose coordinates are fractions of the axes, 0 to 1."""
         return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
     def dot(self, across: float, up: float, colour: str) -> None:
@@ -42,7 +42,7 @@ class Canvas:
         self.draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
 
     def label(self, across: float, up: float, text: str, colour: str) -> None:
-        """Text beside a point, on its right or left, moved up or down until it stands on no other label."""
+        """Draw text beside a point, to its right or left, moved up or down until it covers no other label."""
         x, y = self.at(across, up)
         length = self.draw.textlength(text, self.font)
         places = [

@@ -1,4 +1,4 @@
-"""Threads against images per second, as a picture: measured, and what as many times one thread would be."""
+"""Images per second against threads, as a picture: the measured rates, and perfect scaling from one thread."""
 
 import math
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ def chart(result: Result) -> "Image":
     )
     draw, at = canvas.draw, canvas.at
 
-    end = min(most, highest / one)  # perfect scaling may leave the picture
+    end = min(most, highest / one)  # perfect scaling may go beyond the picture
     draw.line([at(0, 0), at(end / most, end * one / highest)], GREY)
     if step is not None:
         level = step.rate.median / highest
@@ -50,6 +50,6 @@ def chart(result: Result) -> "Image":
 
 
 def _nice(rate: float) -> float:
-    """The next 1, 2, 2.5 or 5 times a power of ten: an axis that ends in a round number."""
+    """The next 1, 2, 2.5 or 5 times a power of ten, so that the axis ends in a round number."""
     unit = 10.0 ** math.floor(math.log10(rate))
     return next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rate)

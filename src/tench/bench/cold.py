@@ -1,7 +1,7 @@
-"""Files out of the kernel's memory, to measure what a disk gives.
+"""Drop files from the kernel's memory, to measure how fast a disk delivers.
 
-Only the bytes of the images that are measured are dropped, and what lies within 2 MiB of them: the rest of the
-kernel's memory is other people's. Where that has no effect (tmpfs is memory itself) it is found out and said.
+Only the bytes of the measured images are dropped, and those within 2 MiB of them: the rest of the kernel's memory
+serves other programs. If dropping has no effect (tmpfs is memory itself), that is detected and reported.
 """
 
 import errno
@@ -15,15 +15,15 @@ import numpy as np
 from tench.data.table import Table
 
 Cold = Literal["dropped", "kept", "unknown"]
-"""Whether the bytes left the memory. unknown: the system does not tell."""
+"""Whether the bytes were dropped from memory. unknown: the system does not tell."""
 
 _PROBED_ROWS = 16
 _PIECE_BYTES = 2**21
-"""The kernel keeps files in pieces of up to so many bytes, and drops none in part."""
+"""The kernel keeps files in pieces of up to this many bytes, and drops only whole pieces."""
 
 
 def drop(table: Table) -> None:
-    """Ask the kernel to forget the bytes of all rows; what is not on the disk yet it writes, and forgets next time."""
+    """Ask the kernel to drop the bytes of all rows; bytes not yet on the disk are written, and dropped next time."""
     if not hasattr(os, "posix_fadvise"):
         return
     for row in range(len(table)):
@@ -33,7 +33,7 @@ def drop(table: Table) -> None:
 
 
 def dropped(table: Table) -> Cold:
-    """Whether the bytes of the rows leave the memory, seen on up to 16 of them."""
+    """Whether the bytes of the rows can be dropped from memory, tested on up to 16 rows."""
     if not hasattr(os, "RWF_NOWAIT"):
         return "unknown"
     drop(table)
@@ -45,11 +45,11 @@ def dropped(table: Table) -> Cold:
 
 
 def _answer(one: Table) -> Cold:
-    """Whether the first byte of a table of one row is out of memory: a read that must not wait then fails."""
+    """Whether the first byte of a table of one row was dropped: then a read that must not wait fails."""
     begin = 0 if one.indexes else int(one.offsets[0])
     with _opened(one, 0) as descriptor:
-        os.fsync(descriptor)  # of so few only: for thousands of small files it is slow, with nothing left to write
-        drop(one)  # each by itself, because the read makes the kernel fetch what follows
+        os.fsync(descriptor)  # only for these few: for thousands of small files it is slow
+        drop(one)  # row by row, because a read makes the kernel fetch the following bytes
         try:
             os.preadv(descriptor, [bytearray(1)], begin, os.RWF_NOWAIT)
         except OSError as error:
@@ -58,7 +58,7 @@ def _answer(one: Table) -> Cold:
 
 
 def _pieces(table: Table, row: int) -> tuple[int, int]:
-    """First byte and end of the pieces that hold a row; of a compressed file, whose offsets count other bytes, all."""
+    """First byte and end of the pieces that hold a row; the whole of a compressed file, whose offsets differ."""
     if table.indexes:
         return 0, os.stat(table.shard(row)).st_size
     begin, end = int(table.offsets[row]), int(table.offsets[row] + table.lengths[row])

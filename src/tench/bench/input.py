@@ -1,7 +1,7 @@
-"""How fast a training can be fed: every stage alone, the loader whole with more and more threads, and what would help.
+"""How fast a training can be fed: each stage alone, the whole loader with more and more threads, and what would help.
 
-All figures are of one fixed sample of the split, read from memory unless they say cold. The training view decides what
-is decoded, so another recipe has other figures.
+All figures are for one fixed sample of the split, read from memory unless marked cold. The training view decides what
+is decoded, so another recipe gives other figures.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from tench.bench.sample import choose, repeated
 from tench.bench.stages import Clock, decode_pass, read_pass, view_pass
 from tench.bench.step import step_rate
 from tench.bench.verdict import keeps_up
+from tench.data import exif
 from tench.data.source import Source, open_source
 from tench.data.table import Dataset, Table
 from tench.errors import TenchError, UsageError
@@ -33,7 +34,7 @@ from tench.training.stopping import stop_signals
 
 SECONDS = 30.0
 _PASSES = 50
-"""All measurements together take about as long as so many passes of one thread."""
+"""All measurements together take about as long as this many one-thread passes."""
 
 
 def bench_input(
@@ -48,25 +49,26 @@ def bench_input(
 ) -> Result:
     """Measure how fast the training images of a source are read, decoded and made into batches.
 
-    recipe: whose training view and batch size count; None: the defaults. split: None means train, or the only one.
-    threads: numbers to try, beside 1; none: 1, 2, 4, ... up to the cores. seconds: about, for all but the network.
-    arch: also measure the training step of this network, on `device`. Raises UsageError for what cannot be asked,
-    TenchError for a source without images and for an image that does not decode,
-    KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came.
+    recipe: sets the training view and batch size; None: the defaults. split: None means train, or the only one.
+    threads: numbers of threads besides 1; empty: 1, 2, 4, ... up to the cores. seconds: approximate, without the
+    network. arch: also measure the training step of this network, on `device`. Raises UsageError for invalid arguments,
+    TenchError for a source without images and for an image that does not decode, KeyboardInterrupt after the pass in
+    which Ctrl-C or SIGTERM came.
     """
     recipe = recipe or Recipe()
     if arch is not None:
         recipe = recipe.replace(arch=arch)
     validate(recipe)
     if not 0 < seconds < math.inf:
-        raise UsageError(f"The time to measure is {seconds:g} s, but should be more than 0.")
+        raise UsageError(f"seconds must be more than 0, got {seconds:g}.")
     if wrong := [count for count in threads if count < 1]:
-        raise UsageError(f"The number of threads is {wrong[0]}, but should be 1 or more.")
+        raise UsageError(f"threads must be at least 1, got {wrong[0]}.")
     used = choose_device(device)
     dataset = open_source(source, recipe.source)
     name, table = _split(dataset, split)
-    resolved = resolve(recipe, table, used)
-    # Of the last epoch: where training images grow, by then they are as large as they become.
+    how = exif.resolved(recipe.input.exif, dataset)
+    resolved, table = resolve(recipe, table, used, exif=how), exif.oriented(table, how)
+    # The view of the last epoch: if training images grow, they are largest then.
     view, channels = train_view(resolved, num_epochs(resolved) - 1), resolved.input.channels
     counts = sorted({1, *(threads or _powers_of_two(num_cores()))})
     small = resident_view(table, view, channels)
@@ -75,11 +77,11 @@ def bench_input(
 
         def done() -> None:
             advance(1, "")
-            if stop_asked():  # between passes: an interrupt that falls into a finalizer of the loader's would be lost
+            if stop_asked():  # between passes: an interrupt inside a finalizer of the loader would be lost
                 raise KeyboardInterrupt
 
         step_rows, step_batch = [], 0
-        if arch is not None:  # first, for an unknown network is known at once
+        if arch is not None:  # first, so that an unknown network is reported at once
             rate, step_batch = step_rate(resolved, view.size, len(dataset.classes), used, done)
             step_rows = [Row(STEP, num_cores(), rate)]
         sample, images = choose(table, view, channels, seconds / _PASSES)
@@ -112,39 +114,39 @@ def bench_input(
             arch=arch,
             step_batch=step_batch,
         )
-        if small is not None or keeps_up(result) or (sample.labels < 0).any():  # what has no label is not prepared
+        if small is not None or keeps_up(result) or (sample.labels < 0).any():  # unlabelled images are not prepared
             return result
         return dataclasses.replace(result, remedies=remedies(dataset, sample, setting, counts[-1]))
 
 
 def _split(dataset: Dataset, asked: str | None) -> tuple[str, Table]:
-    """The split asked for, else train, else the first. Raises UsageError for an unknown one, TenchError for none."""
+    """The requested split, else train, else the first. Raises UsageError for an unknown split, TenchError if empty."""
     if asked is not None and asked not in dataset.splits:
         raise UsageError(f"--split {asked}: {dataset.source} has {', '.join(dataset.splits)}.")
     name, table = dataset.split(asked or "train", *([] if asked else dataset.splits))
     if not len(table):
-        raise TenchError(f"{dataset.source}: its split {name} has no images. Name another one with --split.")
+        raise TenchError(f"{dataset.source}: the split {name} has no images. Name another one with --split.")
     return name, table
 
 
 def _powers_of_two(cores: int) -> list[int]:
-    """1, 2, 4, ... and the cores themselves."""
+    """1, 2, 4, ... and the number of cores."""
     return [*itertools.takewhile(lambda count: count < cores, (2**power for power in range(20))), cores]
 
 
 def _num_passes(num_counts: int, is_resident: bool) -> int:
-    """About, for the progress bar."""
+    """An approximate number, for the progress bar."""
     return (REPEATS + 1) * (5 + num_counts + (1 if is_resident else 4))
 
 
 def _read_cold_row(sample: Table, setting: Setting, drop: Callable[[], None]) -> Row:
-    """One thread that reads, with the files' bytes out of memory before each pass."""
+    """One thread that reads, with the files' bytes dropped from memory before each pass."""
     passes = {READ_COLD: lambda: read_pass(sample)}
     return Row(READ_COLD, 1, rates(passes, before={READ_COLD: drop}, done=setting.done)[READ_COLD])
 
 
 def _stage_rows(table: Table, setting: Setting, clock: Clock) -> list[Row]:
-    """Reading, decoding whole and making views, in one thread."""
+    """Reading, decoding whole images and making views, in one thread."""
     view, channels, epochs = setting.view, setting.channels, itertools.count()
     passes: dict[str, Callable[[], int]] = {
         READ: lambda: read_pass(table),

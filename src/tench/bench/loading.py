@@ -1,4 +1,4 @@
-"""The whole path: batches as training gets them, from the loader or from memory, and the memory that it takes."""
+"""The whole path: batches as training gets them, from the loader or from memory, and its memory use."""
 
 import dataclasses
 import itertools
@@ -18,14 +18,14 @@ from tench.input.resident import Resident
 from tench.input.views import EvalView, PadCrop, View
 
 _PASS_PER_THREAD = 0.4
-"""Of a pass of one thread, for each thread: the more there are, the more images make a pass that can be timed."""
+"""Fraction of a one-thread pass, per thread: with more threads, a pass needs more images to be timed."""
 _MEMORY_BATCHES = 30
-"""Of these the memory is read; more are not in it at a time."""
+"""Batches during which memory is read; no more are in memory at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What all measurements of the whole path share. images: of a pass of one thread. done: called after every pass."""
+    """Shared by all measurements of the whole path. images: in a one-thread pass. done: called after every pass."""
 
     view: View
     channels: int
@@ -36,9 +36,9 @@ class Setting:
 
 
 def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[], None] | None = None) -> list[Row]:
-    """The loader's rate and memory with so many threads. Raises TenchError for a bad image.
+    """The loader's rate and memory with this many threads. Raises TenchError for a bad image.
 
-    drop: takes the sample's files out of the kernel's memory; the rate without them is then measured in turns with it.
+    drop: drops the sample's files from the kernel's memory; the rate after that is measured in turns with the other.
     """
     give_back_memory()
     before = memory_bytes()
@@ -46,7 +46,7 @@ def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[],
         warm = stack.enter_context(_loader(_lengthened(sample, setting, threads), setting, threads))
         peak = _peak(warm)
         passes = {WHOLE: _epochs(warm)}
-        if drop is not None:  # over the sample once: a second time it would come from memory
+        if drop is not None:  # once over the sample: a second time it would come from memory
             passes[WHOLE_COLD] = _epochs(stack.enter_context(_loader(sample, setting, threads)))
         found = rates(passes, before={} if drop is None else {WHOLE_COLD: drop}, done=setting.done)
     taken = None if before is None or peak is None else peak - before
@@ -54,7 +54,7 @@ def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[],
 
 
 def resident_row(sample: Table, view: PadCrop | EvalView, setting: Setting, threads: int) -> Row:
-    """The rate of batches from a set that lives in memory. Raises TenchError for a bad image."""
+    """The rate of batches from a set kept in memory. Raises TenchError for a bad image."""
     table = repeated(sample, setting.images)
     resident = Resident(
         table, view, _order(table, setting), channels=setting.channels, device=setting.device, threads=threads
@@ -71,7 +71,7 @@ def resident_row(sample: Table, view: PadCrop | EvalView, setting: Setting, thre
 
 
 def remedies(dataset: Dataset, sample: Table, setting: Setting, threads: int) -> list[Remedy]:
-    """What each kind of prepared images gives, measured in turns with what there is. Raises TenchError as `prepare`."""
+    """The gain of each kind of prepared images, measured in turns with the present ones. Raises like `prepare`."""
     found = []
     as_it_is = _lengthened(sample, setting, threads)
     for written, options in candidates(setting.view.size).items():
@@ -94,7 +94,7 @@ def _loader(table: Table, setting: Setting, threads: int) -> Iterator[Loader]:
 
 
 def _order(table: Table, setting: Setting) -> Order:
-    """Shuffled as in training, but with the last images too: a pass is always over the same ones."""
+    """Shuffled as in training, but including the last images: every pass has the same images."""
     pieces = table.pieces()
     return Order(num_rows=len(table), batch_size=setting.batch_size, drop_last=False, pieces=pieces)
 
@@ -104,12 +104,12 @@ def _lengthened(sample: Table, setting: Setting, threads: int) -> Table:
 
 
 def _epochs(batches: Loader | Resident) -> Callable[[], int]:
-    """A function that goes through the next epoch at each call, and returns the number of its images."""
+    """A function that runs through the next epoch at each call, and returns the number of its images."""
     epochs = itertools.count()
     return lambda: sum(len(batch.rows) for batch in batches.batches(next(epochs)))
 
 
 def _peak(loader: Loader) -> int | None:
-    """The most memory that the process takes while batches are made."""
+    """The peak memory of the process while batches are made."""
     found = [memory_bytes() for _ in itertools.islice(loader.batches(epoch=0), _MEMORY_BATCHES)]
     return max((one for one in found if one is not None), default=None)

@@ -1,7 +1,7 @@
-"""Rates with their spread, and the memory of this process: what every benchmark measures with.
+"""Rates with their spread, and the memory of this process: the tools of every benchmark.
 
-What is compared takes turns, so that a machine that slows down meanwhile slows all of it. The price of a median of five
-is time; a single clock reading would tell as much about the neighbours as about the code.
+Compared passes take turns, so a machine that slows down slows all of them. A median of five costs time, but a single
+reading would say as much about other programs as about the code.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 REPEATS = 5
-"""Passes that are timed, after one that is not."""
+"""Timed passes, after one untimed pass."""
 
 _PROC = Path("/proc")
 
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """Images per second: median, smallest and largest of the timed passes. images: of one pass."""
+    """Images per second: median, minimum and maximum of the timed passes. images: in one pass."""
 
     median: float
     min: float
@@ -32,7 +32,7 @@ class Rate:
 
     @classmethod
     def of(cls, images: int, seconds: Sequence[float]) -> "Rate":
-        """The rate of passes over so many images that took so long."""
+        """The rate of passes over this many images that took these seconds."""
         found = [images / one for one in seconds]
         return cls(statistics.median(found), min(found), max(found), images, len(found))
 
@@ -53,9 +53,9 @@ def rates(
     before: Mapping[str, Callable[[], None]] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Rate]:
-    """The rate of each pass, a function that returns how many images it went through, always as many.
+    """The rate of each pass, a function that returns the number of its images, the same each time.
 
-    Each runs once untimed, then all of them in turns. before: called before each pass of its name, untimed.
+    Each runs once untimed, then all run in turns. before: called before each pass of its name, untimed.
     done: called after every pass.
     """
     before, images = before or {}, {}
@@ -78,16 +78,16 @@ def _nothing() -> None: ...
 
 
 def memory_bytes() -> int | None:
-    """The memory of this process and its children; pages shared count in part (proportional set size).
+    """The memory of this process and its children; shared pages count in part (proportional set size).
 
-    None where the system does not tell (Linux does). Takes milliseconds, so it has no place in a timed pass.
+    None if the system does not tell (Linux does). Takes milliseconds, so do not call it in a timed pass.
     """
     own = pss_bytes(_PROC / "self")
     return None if own is None else own + sum(pss_bytes(_PROC / child) or 0 for child in _children())
 
 
 def pss_bytes(process: Path) -> int | None:
-    """The proportional set size of one process, /proc/PID; None where the system does not tell."""
+    """The proportional set size of one process, /proc/PID; None if the system does not tell."""
     try:
         lines = (process / "smaps_rollup").read_text().splitlines()
     except OSError:
@@ -96,7 +96,7 @@ def pss_bytes(process: Path) -> int | None:
 
 
 def _children() -> list[str]:
-    """The ids of the processes that this one began."""
+    """The ids of this process's children."""
     found = []
     for thread in (_PROC / "self" / "task").glob("*"):
         with contextlib.suppress(OSError):
@@ -105,7 +105,7 @@ def _children() -> list[str]:
 
 
 def give_back_memory() -> None:
-    """Return to the system what earlier measurements have freed, so that it does not hide what the next one takes."""
+    """Return freed memory to the system, so that it does not hide what the next measurement takes."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # not in every C library
         ctypes.CDLL(None).malloc_trim(0)

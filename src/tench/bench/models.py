@@ -1,6 +1,6 @@
-"""What networks cost here: forward and training rates and memory at their usual size, beside parameters and GMACs.
+"""The cost of networks on this machine: rates and memory at their usual size, beside parameters and GMACs.
 
-For choosing one. Each network and batch size is measured by itself, its forward pass and its training step in turns.
+It helps to choose one. Each network and batch size is measured alone, its forward pass and training step in turns.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ from tench.training.recipe import Recipe
 from tench.training.stopping import stop_signals
 
 USUAL = "alexnet vgg16 resnet50 resnet152 inception_v3 densenet121 squeezenet1_1 mobilenet_v2".split()
-"""Where none is named: those of MXNet's benchmark_score.py that torchvision has."""
+"""The default: the networks of MXNet's benchmark_score.py that torchvision has."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelRow:
-    """A network with a batch size. forward, training: where it could not be measured, the reason. memory_bytes: of
-    training, at most; None where that is not known. accuracies: known ones, the best first.
+    """A network with a batch size. forward, training: a rate, or the reason if there is none. memory_bytes: peak of
+    training; None if unknown. accuracies: the known ones, best first.
     """
 
     info: ModelInfo
@@ -42,7 +42,7 @@ class ModelRow:
     accuracies: Sequence[Accuracy]
 
     def to_json(self) -> dict[str, Any]:
-        """For programs and CSV: the same keys in every row; what they mean stands in docs/bench.md."""
+        """For programs and CSV: the same keys in every row; docs/bench.md explains them."""
         best = self.accuracies[0] if self.accuracies else None
         forward, training = rate_values(self.forward), rate_values(self.training)
         return {
@@ -75,9 +75,9 @@ def bench_models(
 ) -> list[ModelRow]:
     """Measure networks, named or matched by shell patterns, each with each batch size, at its usual image size.
 
-    patterns: none: `USUAL`. seconds: about, for each rate. found: called with each row as soon as it is measured.
-    Raises UsageError for what cannot be asked, before anything is measured, and KeyboardInterrupt after the pass in
-    which Ctrl-C or SIGTERM came. A network that cannot be trained with a batch is a row with the reason.
+    patterns: empty means `USUAL`. seconds: approximate, for each rate. found: called with each row once it is measured.
+    Raises UsageError for invalid arguments before measuring anything, and KeyboardInterrupt after the pass in which
+    Ctrl-C or SIGTERM came. A network that cannot be trained with a batch becomes a row with the reason.
     """
     require_seconds(seconds)
     used = choose_device(device)
@@ -106,12 +106,12 @@ def bench_models(
 
 
 def networks(patterns: Sequence[str]) -> list[str]:
-    """The networks that names and shell patterns stand for, each once. Raises UsageError for a pattern of none."""
+    """The networks that match names and shell patterns, each once. Raises UsageError if a pattern matches none."""
     found: list[str] = []
     for pattern in patterns:
         names = find(pattern) if re.search(r"[*?[]", pattern) else [pattern]
         if not names:
-            raise UsageError(f"{pattern!r}: no network is called so. tench models PATTERN lists them.")
+            raise UsageError(f"{pattern!r}: matches no network. tench models PATTERN lists them.")
         found += names
     return list(dict.fromkeys(found))
 

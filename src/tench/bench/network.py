@@ -1,4 +1,4 @@
-"""A network as it is to be measured: on which images, by which recipe, at what cost."""
+"""A network to be measured: its images, recipe and cost."""
 
 import dataclasses
 
@@ -28,10 +28,10 @@ class Network:
 
 
 def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.device) -> Network:
-    """The network on images of the size asked for, else the recipe's, else its usual one.
+    """The network on images of the requested size, else the recipe's, else its usual one.
 
-    arch: auto is what a training without weights takes, also where the recipe wants weights: none are read here. Takes
-    no memory and no time. Raises UsageError for an unknown network, or a recipe's value that cannot be.
+    arch: auto is the network of a training without weights, even if the recipe requires weights: none are read here.
+    Takes no memory and no time. Raises UsageError for an unknown network or an invalid recipe value.
     """
     arch = AUTO_ARCH if arch == "auto" else arch
     usual = source_of(arch).usual_input(name_in_source(arch))
@@ -44,29 +44,29 @@ def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.dev
         recipe = recipe.replace(channels=usual.channels)
     validate(recipe)
     resolved = resolve(recipe, _no_images(), device)
-    # Of the last epoch: where training images grow, by then they are as large as they become.
+    # The size of the last epoch: if training images grow, they are largest then.
     return Network(arch, resolved, usual.num_classes, train_size(resolved, num_epochs(resolved) - 1))
 
 
 def gmacs_of(one: Network) -> float:
     """10^9 MACs of the forward pass of one training image.
 
-    Takes no memory, but some time for a large network. Raises UsageError for one that cannot take such images.
+    Takes no memory, but some time for a large network. Raises UsageError if it cannot take such images.
     """
     images = (1, one.recipe.input.channels, one.size, one.size)
     return dry_run(lambda: make_network(one.recipe, one.num_classes), images, count_macs).total / 1e9
 
 
 def share(gmacs: float, images_per_second: float, flops: float) -> float:
-    """The part that training at this rate takes of a device's FLOPs a second: 3 x forward, two for a MAC.
+    """The fraction of a device's FLOPs per second that training at this rate takes: 3 x forward, two per MAC.
 
-    The backward pass has two products for each one of the forward pass: for the images and for the weights.
+    The backward pass has two products for each of the forward pass: one for the images and one for the weights.
     """
     return 3 * 2 * 1e9 * gmacs * images_per_second / flops
 
 
 def _no_images() -> Table:
-    """What a recipe is resolved for: with size and channels given, it does not ask for more."""
+    """A table to resolve a recipe for; with size and channels given, resolving needs no images."""
     rows = Rows(
         shards=[""],
         shard=np.zeros(0, np.int32),

@@ -1,11 +1,11 @@
-"""What a device can be brought to: the rates of a large matrix product and of a 3 x 3 convolution.
+"""What a device can reach: the rates of a large matrix product and of a 3 x 3 convolution.
 
-A network's rate is held against the faster of them. Published peaks are of other clocks, other counts of cores and
-other libraries than those here. The matrix product alone is no bound: MKL's in fp32 can be slower than oneDNN's 3 x 3
-convolution, and a network of such convolutions then learns at more than the product's rate.
+A network's rate is compared with the faster of the two. Published peaks are for other clocks, numbers of cores and
+libraries. The matrix product alone is not an upper limit: MKL's in fp32 can be slower than oneDNN's 3 x 3
+convolution, and a network of such convolutions then exceeds the product's rate.
 
-A GPU does one product in about the time that launching it and waiting for it take. So work is queued, as the steps of a
-training are, and the device is waited for after tens of milliseconds only.
+A GPU does one product in about the time that launching it and waiting for it take. So work is queued, like the steps of
+a training, and we wait for the device only after tens of milliseconds.
 """
 
 import dataclasses
@@ -19,21 +19,21 @@ from tench.bench.measure import REPEATS
 from tench.training.step import DTYPES
 
 _SIZES, _SIZE_ON_GPU = (512, 1024, 2048, 4096), 8192
-"""Of the matrices; one more on a GPU, which smaller ones do not fill."""
+"""Sides of the matrices; a GPU gets one more, because smaller ones do not keep it busy."""
 _BATCHES, _BATCH_ON_GPU = (1, 4, 16, 64), 256
-"""Of the convolution's maps."""
+"""Batch sizes of the convolution."""
 _CHANNELS, _SIDE = 256, 28
 _TURN_SECONDS = 0.05
-"""Of the work between two waits for the device, at least."""
+"""Least duration of the work between two waits for the device."""
 _MOST_SECONDS = 1.0
-"""Of one product or convolution: where the format is not in the hardware, a large one takes minutes."""
+"""Longest duration of one product or convolution: without hardware support a large one takes minutes."""
 
 Work = Callable[[], object]
 
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """Floating-point operations a second, two for a MAC, in a precision. product_size: side of the matrices."""
+    """Floating-point operations per second, two per MAC, in a precision. product_size: side of the matrices."""
 
     precision: str
     product_size: int
@@ -46,10 +46,10 @@ class Peak:
 
 
 def peak(precision: str, device: torch.device) -> Peak:
-    """The best of five turns of 4096 x 4096 products, on a GPU of 8192 x 8192, and of convolutions of 256 channels.
+    """The best of five turns of 4096 x 4096 products (8192 x 8192 on a GPU), and of convolutions of 256 channels.
 
-    Smaller ones where one takes longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU as
-    convolutions have it, in TF32 where torch lets them.
+    Smaller ones are used if one takes longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU means
+    TF32 if torch allows it for convolutions.
     """
     dtype = DTYPES[precision]
 
@@ -84,7 +84,7 @@ def _largest(
     """(the largest size that does not take too long, its FLOPs a second)"""
     size, work = sizes[0], prepared(sizes[0])
     for larger in sizes[1:]:
-        _turn(work, 1, device)  # the first one takes memory and chooses a kernel
+        _turn(work, 1, device)  # the first one allocates memory and chooses a kernel
         if _turn(work, 1, device) * flops(larger) / flops(size) > _MOST_SECONDS:
             break
         size, work = larger, prepared(larger)
@@ -92,7 +92,7 @@ def _largest(
 
 
 def _seconds(work: Work, device: torch.device) -> float:
-    """Of one, in the fastest of five turns."""
+    """Seconds of one unit of work, in the fastest of five turns."""
     _turn(work, 1, device)
     number = 1
     while _turn(work, number, device) < _TURN_SECONDS:
@@ -101,7 +101,7 @@ def _seconds(work: Work, device: torch.device) -> float:
 
 
 def _turn(work: Work, number: int, device: torch.device) -> float:
-    """Seconds that so many take, one queued behind the other."""
+    """Seconds for this many units of work, queued one behind the other."""
     _wait(device)
     began = time.perf_counter()
     for _ in range(number):

@@ -1,7 +1,7 @@
-"""The most memory that a piece of work takes, on a GPU or in this process.
+"""The peak memory of a piece of work, on a GPU or in this process.
 
-On a GPU it is what torch has allocated, without what the driver itself holds. On a processor it is the growth of the
-resident set to its highest, which Linux keeps and lets a process set back; elsewhere it is not known.
+On a GPU it is the memory that torch has allocated, without the driver's own. On a CPU it is the growth of the resident
+set to its maximum, which Linux records and lets a process reset; on other systems it is unknown.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,9 @@ _SELF = Path("/proc/self")
 
 
 def start_peak(device: torch.device) -> Callable[[], int | None]:
-    """Begin now; the function that is returned tells the most bytes taken since, above what was taken before.
+    """Start now; the returned function gives the peak since then in bytes, above the memory taken before.
 
-    None where the system does not tell. A later call begins anew, so that only one such function is of use at a time.
+    It gives None if the system does not tell. A later call starts again, so only one such function is valid at a time.
     """
     give_back_memory()
     if device.type == "cuda":
@@ -37,7 +37,7 @@ def start_peak(device: torch.device) -> Callable[[], int | None]:
 
 
 def _set_back() -> bool:
-    """Let the highest resident set be counted from now on; whether the system could."""
+    """Reset the recorded maximum of the resident set; return whether the system could."""
     try:
         (_SELF / "clear_refs").write_text("5")
     except OSError:

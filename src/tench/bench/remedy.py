@@ -1,7 +1,7 @@
-"""What would make reading faster: the sample, prepared by `tench prepare` itself into a folder that is gone after.
+"""What would make reading faster: the sample, prepared by `tench prepare` itself into a temporary folder.
 
-Measured rather than estimated: how much a smaller image saves depends on the crops that the recipe draws, on the cores,
-and on what the images are now.
+It is measured, not estimated: how much a smaller image saves depends on the recipe's crops, on the cores, and on the
+present images.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tench.data import exif
 from tench.data.files.tree import open_tree
 from tench.data.images import jpegtran
 from tench.data.images.encode import Encoding
@@ -24,10 +25,10 @@ ADDRESSABLE = "--addressable"
 
 
 def candidates(image_size: int) -> dict[str, PrepareOptions]:
-    """What is tried, by the options of `tench prepare`: smaller JPEGs, raw pixels that need no decoding, and, where the
-    program for it is installed, JPEGs of which parts can be decoded.
+    """The candidates, by their options of `tench prepare`: smaller JPEGs, raw pixels that need no decoding, and, if
+    jpegtran is installed, JPEGs of which parts can be decoded.
 
-    512 and 256 pixels serve views of up to 224; larger views get larger images in the same proportion.
+    512 and 256 pixels are for views of up to 224; larger views get proportionally larger images.
     """
     jpeg, raw = max(512, image_size * 512 // 224), max(256, image_size * 256 // 224)
     found = {
@@ -42,13 +43,15 @@ def candidates(image_size: int) -> dict[str, PrepareOptions]:
 
 @contextlib.contextmanager
 def prepared(dataset: Dataset, table: Table, options: PrepareOptions, threads: int) -> Iterator[Table]:
-    """A table of the same images prepared with these options, for a `with`. Raises TenchError as `prepare`."""
+    """A table of the same images prepared with these options, for a `with`. Raises TenchError like `prepare`."""
     with tempfile.TemporaryDirectory(prefix="tench-bench-") as name:
         folder = Path(name)
         part = dataclasses.replace(dataset, splits={"train": table})
         done = prepare(part, folder / "prepared", options=options, threads=threads)
         contents = webdataset.read(open_tree(done.dest, folder / "spool"))
         found = made(contents, source=str(done.dest), layout=webdataset.NAME).splits["train"]
+        if exif.is_upright(table):
+            found = found.upright()  # JPEGs that are not re-encoded keep their tags
         try:
             yield found
         finally:

@@ -1,4 +1,4 @@
-"""What `tench bench input` found: numbers alone, for the verdict, the table, the chart and programs."""
+"""The result of `tench bench input`: only numbers, for the verdict, the table, the chart and programs."""
 
 import dataclasses
 import shlex
@@ -20,12 +20,12 @@ READ_COLD, READ, DECODE, VIEW, WHOLE_COLD, WHOLE, RESIDENT, STEP = STAGES = (
 )
 """read: bytes. decode: bytes and the whole image. view: bytes and the training view. whole: the loader's batches.
 resident: batches of a small set that training keeps in memory. step: forward, backward and update of a network. cold:
-with the files' bytes dropped from the kernel's memory before."""
+after dropping the files' bytes from the kernel's memory."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One figure. memory_bytes: at most, above what the process took before; None where it was not measured."""
+    """One rate. memory_bytes: the peak above what the process took before; None if it was not measured."""
 
     stage: str
     threads: int
@@ -37,7 +37,7 @@ class Row:
 class Remedy:
     """What `tench prepare` with these options would gain: the loader before and after, measured in turns.
 
-    room: the bytes of the images as a part of what they were.
+    room: the bytes of the images as a fraction of their present bytes.
     """
 
     options: str
@@ -52,8 +52,8 @@ class Remedy:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """All that was found. num_images: of the split. sampled: how many of them were measured. shares: the part of each
-    stage in an image's time in one thread, 0 to 1. step_batch: images in a batch of the network, 0 where there is none.
+    """All results. num_images: in the split. sampled: how many of them were measured. shares: each stage's fraction of
+    an image's time in one thread, 0 to 1. step_batch: images in a batch of the network, 0 if there is none.
     """
 
     source: str
@@ -75,23 +75,23 @@ class Result:
     step_batch: int = 0
 
     def find(self, stage: str) -> Row | None:
-        """The row of a stage; of several, the one with most threads."""
+        """The row of a stage; if there are several, the one with the most threads."""
         return max((row for row in self.rows if row.stage == stage), key=lambda row: row.threads, default=None)
 
     def ratio(self, row: Row) -> float | None:
-        """How many times one thread's rate the whole path gives with the row's threads; None for other stages."""
+        """The rate of the whole path relative to one thread's; None for other stages."""
         if row.stage != WHOLE:
             return None
         one = next((other for other in self.rows if other.stage == WHOLE and other.threads == 1), None)
         return row.rate.median / one.rate.median if one else None
 
     def command(self, remedy: Remedy) -> str:
-        """The command that a person would run for a remedy; of several sources it does not write them all out."""
+        """The command for a remedy; several sources are not written out."""
         source = "SOURCE" if " + " in self.source else shlex.quote(self.source)
         return f"tench prepare {source} DEST {remedy.options}"
 
     def to_json(self) -> dict[str, Any]:
-        """For programs; what the keys mean stands in docs/bench.md."""
+        """For programs; docs/bench.md explains the keys."""
         rows = [
             {
                 "stage": row.stage,

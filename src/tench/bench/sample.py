@@ -1,4 +1,4 @@
-"""Which images are measured: the same ones each time, as many as the time allows."""
+"""Choose the images to measure: the same ones each time, as many as the time allows."""
 
 import time
 
@@ -14,11 +14,11 @@ _LEAST = 16
 
 
 def choose(table: Table, view: View, channels: int, seconds: float) -> tuple[Table, int]:
-    """(a sample of the rows, images of a pass that takes about so many seconds in one thread).
+    """(a sample of the rows, number of images in a pass of about this many seconds in one thread).
 
-    The rows are spread evenly over the table; those of a compressed archive, which is inflated from the last point
-    before an image, are neighbours, as training reads them. A pass longer than the table goes through it several times.
-    Raises TenchError for an image that does not decode.
+    The rows are spread evenly over the table. In a compressed archive, which is decompressed from the last point before
+    an image, they are neighbours, as training reads them. A pass longer than the table repeats it. Raises
+    TenchError for an image that does not decode.
     """
     trial = table.subset(_rows(table, _LEAST))
     drop(trial)
@@ -34,7 +34,7 @@ def choose(table: Table, view: View, channels: int, seconds: float) -> tuple[Tab
 
 
 def repeated(table: Table, images: int) -> Table:
-    """The rows of a table again and again, whole times, so that they are about so many."""
+    """The rows of a table repeated a whole number of times, to about this many images."""
     return table.subset(np.tile(np.arange(len(table)), max(1, round(images / len(table)))))
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against GMACs, as a picture: what is known of networks, each point with whose number it is."""
+"""Accuracy against GMACs, as a picture: the known accuracies of networks, each labelled with its source."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ Known = Sequence[tuple[ModelInfo, Accuracy]]
 
 
 def require_known(archs: Sequence[str]) -> None:
-    """Raise UsageError where no accuracy is known of any of the networks, and for an unknown one."""
+    """Raise UsageError if no accuracy is known for any of the networks, or if a network is unknown."""
     if not any(accuracies(arch) for arch in archs):
         raise UsageError(
-            f"Of {some(archs)} no accuracy is known (known are torchvision's, and those in {FILE}), so there is "
-            "nothing to --plot."
+            f"No accuracy is known for {some(archs)}, so there is nothing to --plot. Known are torchvision's, and "
+            f"those in {FILE}."
         )
 
 
@@ -48,6 +48,6 @@ def scatter(known: Known) -> "Image":
 
 
 def _ends(values: Sequence[float], step: int) -> tuple[float, float]:
-    """The multiples of a step around all values, at least one step apart."""
+    """The multiples of a step that enclose all values, at least one step apart."""
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
     return low, max(high, low + step)

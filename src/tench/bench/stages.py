@@ -1,7 +1,7 @@
-"""One image after the other in one thread: how fast each stage is, and which part of an image's time it takes.
+"""One image after the other in one thread: how fast each stage is, and what fraction of an image's time it takes.
 
-The parts come from clocks within the same pass that makes the training views. The difference between "read and view"
-and "read and decode" would not tell them: a view decodes only the part that it shows, often at a smaller size.
+The fractions come from clocks inside the pass that makes the training views. Comparing "read and view" with "read and
+decode" would not give them: a view decodes only the part that it shows, often at a smaller size.
 """
 
 import dataclasses
@@ -32,13 +32,13 @@ def decode_pass(table: Table, channels: int) -> int:
 
 
 class Clock:
-    """The seconds of each stage of making views: read, decode, resize (the cut and its mirroring), augment."""
+    """The seconds of each stage of making views: read, decode, resize (crop and mirroring), augment."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(("read", "decode", "resize", "augment"), 0.0)
 
     def shares(self) -> dict[str, float]:
-        """The part of each stage in the whole, 0 to 1; augment only where there is any."""
+        """The fraction of each stage, 0 to 1; augment only if there is any."""
         total = sum(self.seconds.values()) or 1.0
         return {stage: taken / total for stage, taken in self.seconds.items() if taken or stage != "augment"}
 
@@ -61,7 +61,7 @@ def view_pass(table: Table, view: View, channels: int, epoch: int, clock: Clock)
 
 
 def _timed(view: View, clock: Clock) -> View:
-    """The same view, whose stages are clocked."""
+    """The same view with clocks in its stages."""
     if isinstance(view, Augmented):
         return _Timed(dataclasses.replace(view, view=_Timed(view.view, clock, "resize")), clock, "augment")
     return _Timed(view, clock, "resize")
@@ -69,7 +69,7 @@ def _timed(view: View, clock: Clock) -> View:
 
 @dataclasses.dataclass(frozen=True)
 class _Timed:
-    """A view that counts for its stage what stages within it do not count for themselves."""
+    """A view that adds to its stage the time that inner stages do not add to their own."""
 
     view: View
     clock: Clock
@@ -97,7 +97,7 @@ class _Timed:
 
 @dataclasses.dataclass(frozen=True)
 class _TimedPicture:
-    """A picture whose decoding is clocked."""
+    """A picture whose decoding time is measured."""
 
     picture: Picture
     clock: Clock

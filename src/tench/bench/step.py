@@ -1,7 +1,7 @@
-"""A network ready to be timed on made-up images: its training step, or its forward pass alone.
+"""A network ready to be timed on synthetic images: its training step, or its forward pass alone.
 
-All is as in training (precision, memory format, optimizer), but images are there at once, nothing is mixed or erased,
-and the learning rate is 0, so that noise teaches nothing and no loss runs away; the work is the same.
+Everything is as in training (precision, memory format, optimizer), except that images are available at once, nothing is
+mixed or erased, and the learning rate is 0, so that training on noise cannot diverge. The work is the same.
 """
 
 import dataclasses
@@ -25,17 +25,17 @@ from tench.training.step import autocast, read_totals, train_step
 
 OUT_OF_MEMORY = "out of memory"
 SECONDS = 2.5
-"""About how long the timed passes of one network take together."""
+"""Approximate duration of all timed passes of one network."""
 _CPU_BATCH = 16
-"""On a processor the rate hardly depends on the batch, and the step of a large one is long."""
+"""On a CPU the rate hardly depends on the batch, and a large batch makes a long step."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """What can be timed. work: does so many steps, returns the number of images; the device is done when it returns.
+    """Something to time. work: does this many steps and returns the number of images, once the device is done.
 
-    step_seconds: of one step. memory_bytes: the most that building and the first steps took; None if not known.
-    memory_format: nchw or nhwc.
+    step_seconds: of one step. memory_bytes: peak of building and the first steps; None if unknown. memory_format: nchw
+    or nhwc.
     """
 
     work: Callable[[int], int]
@@ -46,7 +46,7 @@ class Ready:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The rate of what was ready, and what it took; where it could not be measured, the reason and nothing else."""
+    """A rate with its memory; if it could not be measured, only the reason."""
 
     rate: Rate | str
     memory_bytes: int | None = None
@@ -54,15 +54,15 @@ class Measured:
 
 
 def usual_batch(recipe: Recipe, device: torch.device) -> int:
-    """The images of a batch where none is asked for: the recipe's, on a processor at most 16."""
+    """The default batch size: the recipe's, on a CPU at most 16."""
     return recipe.training.batch_size if device.type != "cpu" else min(recipe.training.batch_size, _CPU_BATCH)
 
 
 def training_step(recipe: Resolved, size: int, num_classes: int, device: torch.device) -> Ready:
-    """Forward, backward and update with the recipe's batch size, the images coming from the host.
+    """Forward, backward and update with the recipe's batch size, with images from the host.
 
-    size: of the training images, pixels. Raises UsageError for an unknown network or one that cannot
-    take the recipe's image size, and what `is_out_of_memory` recognises.
+    size: of the training images, pixels. Raises UsageError for an unknown network or one that cannot take the recipe's
+    image size, and errors that `is_out_of_memory` recognises.
     """
     taken = start_peak(device)
     state = _new_network(recipe, num_classes, device)
@@ -76,19 +76,19 @@ def training_step(recipe: Resolved, size: int, num_classes: int, device: torch.d
         for _ in range(number):
             train_step(state, batch.to(device), 0.0, recipe, normalise)
             state.step += 1
-        read_totals(state)  # the clock is read when the device is done
+        read_totals(state)  # waits for the device, so that the clock is read when it is done
         return number * len(batch.rows)
 
     try:
         return Ready(steps, _warmed(steps, device), taken(), recipe.training.memory_format)
-    except ValueError as error:  # batch normalisation, where a map has shrunk to one value
+    except ValueError as error:  # batch normalisation of a map that has shrunk to one value
         raise UsageError(
-            f"{recipe.model.arch}: cannot be trained with a batch of {len(batch.rows)} ({error}). Take a larger one."
+            f"{recipe.model.arch}: cannot be trained with a batch of {len(batch.rows)} ({error}). Use a larger batch."
         ) from error
 
 
 def forward_pass(recipe: Resolved, size: int, num_classes: int, device: torch.device) -> Ready:
-    """The logits of a batch whose images lie on the device, in evaluation mode and the recipe's precision."""
+    """The forward pass of a batch on the device, in evaluation mode and the recipe's precision."""
     taken = start_peak(device)
     state = _new_network(recipe, num_classes, device)
     module, normalise = state.module.eval(), make_normalise(recipe, device)
@@ -98,7 +98,7 @@ def forward_pass(recipe: Resolved, size: int, num_classes: int, device: torch.de
         with torch.inference_mode(), autocast(recipe.training.precision, device):
             for _ in range(number):
                 logits = module(normalise(images))
-        logits[0, 0].item()  # the clock is read when the device is done
+        logits[0, 0].item()  # waits for the device, so that the clock is read when it is done
         return number * len(images)
 
     return Ready(passes, _warmed(passes, device), taken(), recipe.training.memory_format)
@@ -107,9 +107,9 @@ def forward_pass(recipe: Resolved, size: int, num_classes: int, device: torch.de
 def step_rate(
     recipe: Resolved, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
 ) -> tuple[Rate, int]:
-    """The rate of the recipe's training step, and the images of the batch that it was measured with.
+    """The rate of the recipe's training step, and the batch size used.
 
-    Raises what `training_step` raises.
+    Raises the errors of `training_step`.
     """
     count = usual_batch(recipe, device)
     ready = training_step(recipe.replace(batch_size=count), size, num_classes, device)
@@ -119,11 +119,11 @@ def step_rate(
 def in_turns(
     makers: Mapping[str, Callable[[], Ready]], seconds: float = SECONDS, done: Callable[[], None] = lambda: None
 ) -> dict[str, Measured]:
-    """Make all of them ready and time them in turns; of what cannot be measured, tell the reason.
+    """Make all of them ready and time them in turns; for those that cannot be measured, give the reason.
 
-    It is `OUT_OF_MEMORY` where memory does not suffice even for one alone; where it does not suffice for all at once,
-    they are timed one after the other. Else it is the text of the UsageError that a maker raised. seconds: about, for
-    each. done: called after every pass.
+    The reason is `OUT_OF_MEMORY` if memory does not suffice even for one alone, else the text of the UsageError that a
+    maker raised. If memory does not suffice for all at once, they are timed one after the other. seconds: approximate,
+    for each. done: called after every pass.
     """
     try:
         ready: dict[str, Ready] = {}
@@ -161,7 +161,7 @@ def _batch(recipe: Resolved, size: int, num_classes: int) -> Batch:
 
 
 def _warmed(work: Callable[[int], int], device: torch.device) -> float:
-    """Seconds of a step, after those in which memory is taken and kernels are chosen."""
+    """Seconds of a step, after warm-up steps that allocate memory and choose kernels."""
     work(2 if device.type != "cpu" else 1)
     began = time.perf_counter()
     work(1)
@@ -169,7 +169,7 @@ def _warmed(work: Callable[[int], int], device: torch.device) -> float:
 
 
 def _rates(ready: Mapping[str, Ready], seconds: float, done: Callable[[], None]) -> dict[str, Rate]:
-    """In turns; with slow steps there are fewer of them."""
+    """The rates, measured in turns; slow steps have fewer turns."""
     of_a_pass = seconds / REPEATS
     numbers = {name: math.ceil(of_a_pass / one.step_seconds) for name, one in ready.items()}
     passes = {name: lambda one=one, name=name: one.work(numbers[name]) for name, one in ready.items()}

@@ -1,4 +1,4 @@
-"""Numbers and rows as people and spreadsheets read them: three figures, CSV."""
+"""Numbers and rows for people and spreadsheets: three significant figures, CSV."""
 
 import csv
 import io
@@ -28,9 +28,9 @@ Measured = TypeVar("Measured", bound=_Row)
 def kept(
     rows: list[Measured], csv_file: str | None, show: Callable[[Measured, bool], None] | None
 ) -> Callable[[Measured], None]:
-    """A function that takes each row as it is measured: shows it, adds it to `rows`, and writes all so far as CSV.
+    """A function to call with each measured row: it shows the row, adds it to `rows`, and writes all rows as CSV.
 
-    show: called with a row and whether it is the first one.
+    show: called with a row and whether it is the first.
     """
 
     def found(row: Measured) -> None:
@@ -44,9 +44,9 @@ def kept(
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV, complete or not at all; None is an empty cell.
+    """Write rows with the same keys as CSV, complete or not at all; None becomes an empty cell.
 
-    Raises UsageError where it cannot be written.
+    Raises UsageError if the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

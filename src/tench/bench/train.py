@@ -1,7 +1,7 @@
-"""How fast networks learn on this device: the training step alone, for batch sizes, precisions and memory formats.
+"""How fast networks train on this device: the training step alone, for batch sizes, precisions and memory formats.
 
-Images are made up and there at once, so that these are the rates that an input would have to feed. The networks of one
-name and batch size take turns; different ones come one after the other, for all of them would not fit into memory.
+Images are synthetic and available at once, so these are the rates that an input would have to reach. Variants with the
+same network and batch size take turns; others follow one another, because all of them would not fit into memory.
 """
 
 import dataclasses
@@ -42,11 +42,11 @@ class TrainRow:
 
     @property
     def share(self) -> float | None:
-        """Of the peak, counted as 3 x forward; None where nothing was measured."""
+        """The fraction of the peak, counting a step as 3 x forward; None if nothing was measured."""
         return None if isinstance(self.rate, str) else share(self.gmacs, self.rate.median, self.peak.flops)
 
     def to_json(self) -> dict[str, Any]:
-        """For programs and CSV: the same keys in every row; what they mean stands in docs/bench.md."""
+        """For programs and CSV: the same keys in every row; docs/bench.md explains them."""
         return {
             "stage": STEP,
             "arch": self.arch,
@@ -73,7 +73,7 @@ class TrainResult:
 
     @property
     def peaks(self) -> list[Peak]:
-        """What the share of each precision refers to."""
+        """The peak that each precision's share refers to."""
         return list(dict.fromkeys(row.peak for row in self.rows))
 
     def to_json(self) -> dict[str, Any]:
@@ -96,13 +96,13 @@ def bench_train(
     seconds: float = SECONDS,
     found: Callable[[TrainRow], None] = lambda row: None,
 ) -> TrainResult:
-    """Measure the training step of each combination; of what is not named, the recipe's value (None: the defaults).
+    """Measure the training step of each combination; anything not named takes the recipe's value (None: the defaults).
 
-    On a processor the recipe's batch is cut to 16 images. image_size: pixels; None: the recipe's, else the one that a
-    network is usually quoted for. seconds: about, for each combination. found: called with each row, as soon as its
-    network and batch size are measured. Raises UsageError for what cannot be asked, before anything is measured, and
-    KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came. A network that cannot be trained with a batch is a
-    row with the reason.
+    On a CPU the recipe's batch is limited to 16 images. image_size: pixels; None: the recipe's, else the size that the
+    network is usually quoted for. seconds: approximate, for each combination. found: called with each row once its
+    network and batch size are measured. Raises UsageError for invalid arguments before measuring anything, and
+    KeyboardInterrupt after the pass in which Ctrl-C or SIGTERM came. A network that cannot be trained with a batch
+    becomes a row with the reason.
     """
     require_seconds(seconds)
     used, recipe = choose_device(device), recipe or Recipe()
@@ -125,7 +125,7 @@ def bench_train(
             if stop_asked():
                 raise KeyboardInterrupt
 
-        # Each network is tried without its memory first: what cannot be is known before the first one is measured.
+        # First a dry run of each network: an impossible one is reported before anything is measured.
         gmacs = {}
         for one in {group[0].arch: group[0] for group in groups}.values():
             done(0, one.arch)
@@ -145,18 +145,18 @@ def bench_train(
 
 
 def require_seconds(seconds: float) -> None:
-    """Raise UsageError for a time in which nothing can be measured."""
+    """Raise UsageError for a duration in which nothing can be measured."""
     if not 0 < seconds < math.inf:
-        raise UsageError(f"The time to measure is {seconds:g} s, but should be more than 0.")
+        raise UsageError(f"seconds must be more than 0, got {seconds:g}.")
 
 
 def rate_values(rate: Rate | str) -> dict[str, Any]:
-    """A rate as programs read it; of what was not measured the same keys without values."""
+    """A rate for programs; if there is none, the same keys without values."""
     return dict.fromkeys(Rate.of(1, [1.0]).to_json()) if isinstance(rate, str) else rate.to_json()
 
 
 def note(rate: Rate | str) -> str | None:
-    """Why there is no rate; None where there is one."""
+    """Why there is no rate; None if there is one."""
     return rate if isinstance(rate, str) else None
 
 

@@ -1,7 +1,7 @@
-"""The figures in words: what bounds the input, whether that matters, and what would help by how much.
+"""The figures in words: what limits the input, whether that matters, and what would help by how much.
 
-A pure function of the result, so that each case can be tested on made-up numbers. A remedy is named with the gain that
-was measured for it, and only where it gains something.
+A pure function of the result, so each case can be tested on made-up numbers. A stage is named as the limit only if its
+own rate is not well above that of the whole. A remedy is named with its measured gain, and only if it gains something.
 """
 
 import math
@@ -9,18 +9,22 @@ import math
 from tench.bench.remedy import ADDRESSABLE
 from tench.bench.result import READ_COLD, RESIDENT, STEP, WHOLE, WHOLE_COLD, Remedy, Result, Row
 from tench.bench.texts import figures
+from tench.errors import counted
 from tench.input.loader import THREADS_ALONE
 
 MIN_GAIN = 1.1
 """A remedy that gains less is not suggested: it costs disk space and an hour."""
 _SCALES = 0.6
-"""Of cores times one thread's rate; below it, threads wait for each other rather than work."""
+"""As a fraction of cores times one thread's rate; below it, threads wait for each other rather than work."""
 _COLD = 0.8
-"""Where less of the rate is left with files from the disk, the disk bounds."""
+"""If files from the disk leave less than this fraction of the rate, the difference is worth a sentence."""
+_WELL_ABOVE = 2.0
+"""A stage whose own rate is more than this many times the rate of the whole is not the limit."""
 
 
 def bound(result: Result) -> str:
-    """What limits the input: read, decode, resize, augment, threads (they wait for each other), or none (resident)."""
+    """What limits the input: read, decode, resize or augment; several (no stage alone); threads (they wait for each
+    other); or none (the images stay in memory)."""
     if result.is_resident:
         return "none"
     whole = _whole(result)
@@ -28,13 +32,14 @@ def bound(result: Result) -> str:
     ratio = result.ratio(whole)
     if used > 1 and ratio is not None and ratio < _SCALES * used:
         return "threads"
-    return max(result.shares, key=lambda stage: result.shares[stage])
+    stage = max(result.shares, key=lambda stage: result.shares[stage])
+    return stage if result.shares[stage] * _WELL_ABOVE >= 1 else "several"
 
 
 def keeps_up(result: Result) -> bool:
-    """Whether the network hardly waits for images; False where none was measured.
+    """Whether the network hardly waits for images; False if no network was measured.
 
-    On a processor network and loader share the cores: then whether the loader takes less than a tenth of the time.
+    On a CPU the network and the loader share the cores: then the loader must take less than a tenth of the time.
     """
     step = result.find(STEP)
     if step is None:
@@ -43,13 +48,13 @@ def keeps_up(result: Result) -> bool:
 
 
 def verdict(result: Result) -> list[str]:
-    """Sentences: the bound, reading from the disk, the network, the remedies."""
+    """Sentences: the limit, reading from the disk, the network, the remedies."""
     if result.is_resident:
         kept = (
-            "Training decodes these images once and keeps them in memory, from where batches come at "
-            f"{figures(_input_rate(result))} images/s; the loader's rates are those of the first time."
+            "Training decodes these images once and keeps them in memory, which gives "
+            f"{figures(_input_rate(result))} images/s; the loader's rates apply to that one time."
         )
-        return [kept, *(_network(result) or ["Whether a network waits for them is told with --model."])]
+        return [kept, *(_network(result) or ["To see whether a network waits for images, add --model."])]
     return [_bound(result), *_cold(result), *_network(result), *_remedies(result)]
 
 
@@ -60,26 +65,33 @@ def _bound(result: Result) -> str:
     if by == "threads":
         shared = "Python's lock and memory are shared" if whole.threads <= THREADS_ALONE else "memory is shared"
         return (
-            f"Bound by threads that wait for each other: {gives}, only {result.ratio(whole):.1f} times what one thread "
-            f"does; {shared}, or other programs use the cores. Of an image's time in one thread: {parts}."
+            f"Limited by threads that wait for each other: {gives}, only {result.ratio(whole):.1f} times the rate of "
+            f"one thread; {shared}, or other programs use the cores. Time per image in one thread: {parts}."
         )
-    return f"{by.capitalize()}-bound: {gives}. Of an image's time in one thread: {parts}."
+    limited = "Limited by several stages" if by == "several" else f"Limited by {_DOING[by]}"
+    return f"{limited}: {gives}. Time per image in one thread: {parts}."
 
 
 def _cold(result: Result) -> list[str]:
     if result.cold != "dropped":
         why = {
-            "kept": "The files stay in memory whatever is asked (tmpfs?)",
-            "unknown": "Whether files leave the memory cannot be seen here",
+            "kept": "The system keeps the files in memory (tmpfs?)",
+            "unknown": "This system does not tell whether files are in memory",
         }[result.cold]
-        return [f"{why}, so reading from the disk was not measured: these are the rates of files in memory."]
+        return [f"{why}, so reading from the disk was not measured: these rates are for files in memory."]
     cold, read = result.find(WHOLE_COLD), result.find(READ_COLD)
     if cold is None or read is None or cold.rate.median >= _COLD * _whole(result).rate.median:
         return []
-    return [
-        f"From the disk it is {figures(cold.rate.median)} images/s (in the first epoch; in every one, where the set is "
-        f"larger than memory): the disk bounds, one thread reads {figures(read.rate.median)} images/s from it."
-    ]
+    rate = (
+        f"{figures(cold.rate.median)} images/s from the disk (in the first epoch, and in every epoch if the set is "
+        "larger than memory)"
+    )
+    if read.rate.median > _WELL_ABOVE * cold.rate.median:
+        return [
+            f"{rate}. The disk is not the limit: one thread alone reads {figures(read.rate.median)} images/s. The "
+            "threads wait for their own reads; more of them (-j) may help."
+        ]
+    return [f"{rate}, limited by the disk: one thread can only read {figures(read.rate.median)} images/s."]
 
 
 def _network(result: Result) -> list[str]:
@@ -90,25 +102,25 @@ def _network(result: Result) -> list[str]:
     if result.device == "cpu":
         share = _loader_share(result, step)
         both = (
-            f"{result.arch} learns {figures(takes)} images/s on the same cores, so that both together make "
+            f"{result.arch} trains on {figures(takes)} images/s on the same cores, so both together reach "
             f"{figures(1 / (1 / takes + 1 / gives))} images/s, and the input takes {_percent(share)} of the time"
         )
         return [f"{both}: nothing needs to be done." if keeps_up(result) else f"{both}."]
     if result.is_resident:
-        network = f"{result.arch} takes {figures(takes)} images/s on {result.device}"
+        network = f"{result.arch} trains on {figures(takes)} images/s on {result.device}"
         if keeps_up(result):
             return [f"{network}: nothing needs to be done."]
-        return [f"{network}, more than the {figures(gives)} that come from memory, so it waits for images."]
+        return [f"{network}, more than the {figures(gives)} images/s from memory, so it waits for images."]
     enough = _cores_for(takes, gives, result)
     if keeps_up(result):
         are = "is" if enough == 1 else "are"
         return [
-            f"{result.arch} takes {figures(takes)} images/s on {result.device}, so the network bounds, and about "
-            f"{enough} of {result.cores} cores {are} enough for the input: nothing needs to be done."
+            f"{result.arch} trains on {figures(takes)} images/s on {result.device}, so the network is the limit, and "
+            f"about {enough} of {counted(result.cores, 'core')} {are} enough for the input: nothing needs to be done."
         ]
     return [
-        f"{result.arch} takes {figures(takes)} images/s on {result.device}, so it waits for images: about {enough} "
-        "cores would keep up as they are."
+        f"{result.arch} trains on {figures(takes)} images/s on {result.device}, so it waits for images: with the "
+        f"images as they are, about {counted(enough, 'core')} would keep up."
     ]
 
 
@@ -121,14 +133,14 @@ def _remedies(result: Result) -> list[str]:
         smaller = any(one.options != ADDRESSABLE for one in good)
         return [*(_remedy(result, one) for one in good), *([caution] if smaller else [])]
     cores = "would help little" if bound(result) == "threads" else "would help"
-    tried = "Nothing that tench prepare can store would help (less than 10 %); m" if result.remedies else "M"
+    tried = "Preparing the images in another form would gain less than 10 %; m" if result.remedies else "M"
     return [f"{tried}ore cores {cores}."]
 
 
 def _remedy(result: Result, remedy: Remedy) -> str:
     text = (
         f"{result.command(remedy)} gives {figures(remedy.after.median)} images/s "
-        f"({remedy.gain:.1f} times), and takes {_room(remedy.room)}"
+        f"({remedy.gain:.1f} times as fast) and takes {_room(remedy.room)}"
     )
     if remedy.options == ADDRESSABLE:
         text += ", with the same pixels"
@@ -136,7 +148,7 @@ def _remedy(result: Result, remedy: Remedy) -> str:
     if step is None or result.device == "cpu":
         return f"{text}."
     enough = _cores_for(step.rate.median, remedy.after.median, result)
-    return f"{text}; about {enough} {'core' if enough == 1 else 'cores'} would keep up."
+    return f"{text}; about {counted(enough, 'core')} would keep up."
 
 
 _DOING = {"read": "reading", "decode": "decoding", "resize": "resizing", "augment": "augmentation"}
@@ -149,24 +161,24 @@ def _whole(result: Result) -> Row:
 
 
 def _input_rate(result: Result) -> float:
-    """What training gets: from memory where the set lives there, else from the loader."""
+    """The rate at which training gets images: from memory if the set is kept there, else from the loader."""
     resident = result.find(RESIDENT)
     return (resident or _whole(result)).rate.median
 
 
 def _loader_share(result: Result, step: Row) -> float:
-    """The part of the time that the input takes when it shares the cores with the network."""
+    """The fraction of the time that the input takes when it shares the cores with the network."""
     return step.rate.median / (step.rate.median + _input_rate(result))
 
 
 def _cores_for(wanted: float, given: float, result: Result) -> int:
-    """So many cores for a rate, if each gives what each does now."""
+    """The number of cores for a rate, if each gives what it gives now."""
     return math.ceil(wanted / given * min(_whole(result).threads, result.cores))
 
 
 def _cores(whole: Row, result: Result) -> str:
     if whole.threads > result.cores:
-        return f"{whole.threads} threads on {result.cores} {'core' if result.cores == 1 else 'cores'} give"
+        return f"{whole.threads} threads on {counted(result.cores, 'core')} give"
     return "1 core gives" if whole.threads == 1 else f"{whole.threads} cores give"
 
 
@@ -176,5 +188,5 @@ def _percent(share: float) -> str:
 
 def _room(part: float) -> str:
     if 0.95 <= part < 1.05:
-        return "as much room"
-    return f"{part:.1f} of the room" if part < 1 else f"{part:.1f} times the room"
+        return "as much space"
+    return f"{part:.1f} times the space"

@@ -64,6 +64,7 @@ def run(arguments: list[str]) -> int:
 def _show(dataset: "Dataset", report: "Report") -> None:
     from tench.data.check.check import ODD
     from tench.data.info import brief_notes
+    from tench.errors import counted
 
     for sentence in report.known:
         print(sentence)
@@ -87,15 +88,18 @@ def _show(dataset: "Dataset", report: "Report") -> None:
     unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
     again = " Unread files are checked again then." if report.unreadable else ""
     print(
-        f"{dataset.source}: {report.images:,} images, {len(report.bad):,} bad{unread}{damage}. The result is kept: "
-        f"training on the same content reports it.{again}"
+        f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. "
+        f"The result is kept: training on the same content reports it.{again}"
     )
 
 
 def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:
+    from tench.errors import counted
+
     if not groups:
         return
-    print(f"{name}: {sum(len(group.images) for group in groups):,} images in {len(groups):,} groups of {meaning}")
+    num_images = sum(len(group.images) for group in groups)
+    print(f"{name}: {counted(num_images, 'image')} in {counted(len(groups), 'group')} of {meaning}")
     kinds = (
         ("across splits, so training images are also validated on", [one for one in groups if one.across_splits]),
         ("with different labels", [one for one in groups if one.contradicts]),

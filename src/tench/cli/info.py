@@ -31,18 +31,19 @@ class Info:
     boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Read the boxes of the objects too."""
     preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw some training images into this file: as stored, as six epochs of training see them, as evaluation does."""
+    """Draw some training images into this file: whole, as six epochs of training see them, as evaluation does."""
     recipe: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
     """Recipe of the preview: a packaged one or a YAML file; none: digits for the digits, else the defaults."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: layout, classes, splits (images, bytes), fingerprint, notes, tree, examples, left_out."""
+    """Print one JSON object: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
+    left_out."""
 
 
 def run(arguments: list[str]) -> int:
     asked = parse(Info, arguments)
     from tench.data.info import brief_notes, describe
     from tench.data.source import open_source
-    from tench.errors import UsageError
+    from tench.errors import UsageError, counted
     from tench.files import size_text
 
     if asked.recipe and not asked.preview:
@@ -59,9 +60,10 @@ def run(arguments: list[str]) -> int:
     if asked.json:
         print(json.dumps(facts))
         return 0
-    print(f"{dataset.source}: {dataset.layout}, {len(dataset.classes)} classes")
+    print(f"{dataset.source}: {dataset.layout}, {counted(len(dataset.classes), 'class')}")
     for name, split in facts["splits"].items():
-        print(f"  {name:<6} {split['images']:>9,} images  {size_text(split['bytes']):>10}  {_details(split)}")
+        images = "image " if split["images"] == 1 else "images"
+        print(f"  {name:<6} {split['images']:>9,} {images}  {size_text(split['bytes']):>10}  {_details(split)}")
     names = dict(zip(dataset.classes.ids, dataset.classes.names, strict=True))
     print("  classes:")
     for class_id, keys in facts["examples"].items():
@@ -73,12 +75,26 @@ def run(arguments: list[str]) -> int:
         print("  found:")
     for line in dataset.outline:
         print(f"    {line}")
+    if facts["exif"]["rotated"]:
+        print(f"  {_orientation(facts['exif'])}")
     print(f"  fingerprint {dataset.fingerprint}")
     for note in brief_notes(dataset):
         print(f"  note: {note}")
     if asked.preview:
         print(f"  preview: {asked.preview}")
     return 0
+
+
+def _orientation(found: dict[str, Any]) -> str:
+    """How many images have an EXIF orientation, and what a training does with it by default."""
+    from tench.errors import counted
+
+    applied = {"apply": "applies it", "ignore": "ignores it"}[found["auto"]]
+    has = "has" if found["rotated"] == 1 else "have"
+    return (
+        f"EXIF orientation: {found['rotated']:,} of a sample of {counted(found['sampled'], 'image')} {has} one; "
+        f"training {applied} unless --exif says otherwise"
+    )
 
 
 def _details(split: dict[str, Any]) -> str:

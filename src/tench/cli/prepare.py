@@ -11,6 +11,9 @@ from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tench.data.handled import Handled
     from tench.data.images.encode import Encoding
     from tench.data.prepare.planning import Plan
 
@@ -63,6 +66,9 @@ class Prepare:
     """Re-encode images with this JPEG or WebP quality, 1 to 100. None: 90 if they are re-encoded."""
     grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Re-encode images in grey."""
+    exif: Literal["auto", "apply", "ignore"] = "auto"
+    """EXIF orientation of re-encoded images: apply turns them upright, ignore drops it. auto: as in training, apply
+    except for published sets. Images that are not re-encoded keep it."""
     interpolation: Literal["area", "bilinear"] | None = None
     """Filter for a new size: area (the default) is antialiased; bilinear uses the nearest four pixels, like im2rec."""
     addressable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -108,6 +114,7 @@ def run(arguments: list[str]) -> int:
         link=asked.link,
         style=asked.style,
         bad=asked.bad,
+        exif=asked.exif,
     )
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     made = plan(
@@ -134,13 +141,29 @@ def run(arguments: list[str]) -> int:
         return 0
     for bad in done.bad:
         print(f"{bad['done']}: {bad['file']}: {bad['reason']} ({bad['split']}, {bad['key']})")
-    counts = ", ".join(f"{split} {count:,}" for split, count in done.images.items())
+    counts = _counts(done.images)
     if done.existed:
-        print(f"{done.dest}: is already complete: {counts} images.")
+        print(f"{done.dest}: is already complete: {counts}.")
     else:
-        num_bad = f", {len(done.bad):,} of them bad" if done.bad else ""
-        print(f"{done.dest}: {counts} images, {size_text(done.num_bytes)}; read back and verified{num_bad}.")
+        print(f"{done.dest}: {counts}, {size_text(done.num_bytes)}; read back and verified{_handled(done.bad)}.")
     return 0
+
+
+def _counts(images: "Mapping[str, int]") -> str:
+    """The number of images by split: "train 18, val 6 images"."""
+    from tench.errors import counted
+
+    *others, last = images.items()
+    return ", ".join([*(f"{split} {count:,}" for split, count in others), f"{last[0]} {counted(last[1], 'image')}"])
+
+
+def _handled(bad: "Sequence[Handled]") -> str:
+    """What was done about bad images: ", 2 bad images left out, 1 bad image fixed"; "" if there were none."""
+    from tench.errors import counted
+
+    num_skipped = sum(one["done"] == "skipped" for one in bad)
+    numbers = ((num_skipped, "left out"), (len(bad) - num_skipped, "fixed"))
+    return "".join(f", {counted(number, 'bad image')} {done}" for number, done in numbers if number)
 
 
 def _shard_bytes(megabytes: float) -> int:
@@ -174,11 +197,14 @@ def _show(made: "Plan") -> None:
     from tench.errors import counted
     from tench.files import size_text
 
-    counts = ", ".join(f"{split} {len(table):,}" for split, table in made.images.tables.items())
-    print(f"{made.dataset.source} ({made.dataset.layout}, {len(made.dataset.classes):,} classes) -> {made.dest}")
-    print(f"  {made.to}: {counts} images in {counted(made.num_files, 'file')}, {_encoded(made)}")
+    counts = _counts({split: len(table) for split, table in made.images.tables.items()})
+    classes = counted(len(made.dataset.classes), "class")
+    print(f"{made.dataset.source} ({made.dataset.layout}, {classes}) -> {made.dest}")
+    print(f"  {made.to}: {counts} in {counted(made.num_files, 'file')}, {_encoded(made)}")
     if made.num_linked:
-        print(f"  {made.num_linked:,} of them are files already and become {made.options.link_used} links")
+        become = "is a file already and becomes a" if made.num_linked == 1 else "are files already and become"
+        links = f"{made.options.link_used} link{'' if made.num_linked == 1 else 's'}"
+        print(f"  {made.num_linked:,} of them {become} {links}")
     print(
         f"  about {size_text(made.num_bytes)} are needed, {size_text(made.free_bytes)} are free; "
         f"about {_duration(made.seconds)}"

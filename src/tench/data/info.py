@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tench.data import exif
 from tench.data.images.image import ImageError, probe
 from tench.data.options import SourceOptions
 from tench.data.source import Source, open_source
@@ -36,13 +37,16 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     """Layout, number of classes, and for each split: images, bytes, images per class, and sizes seen in a sample.
 
     tree: the folders found, as lines. examples: the first keys of the first classes. left_out: files that are not in
-    the table, with reason, count and an example.
+    the table, with reason, count and an example. exif: how many of a sample of the first split have an EXIF
+    orientation, and what `auto` does with it.
     """
+    num_rotated, num_sampled = exif.sampled(next(iter(dataset.splits.values())))
     return {
         "source": dataset.source,
         "layout": dataset.layout,
         "classes": len(dataset.classes),
         "splits": {name: _split(table, len(dataset.classes)) for name, table in dataset.splits.items()},
+        "exif": {"sampled": num_sampled, "rotated": num_rotated, "auto": exif.resolved("auto", dataset)},
         "fingerprint": dataset.fingerprint,
         "notes": list(dataset.notes),
         "tree": list(dataset.outline),

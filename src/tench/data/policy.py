@@ -16,7 +16,7 @@ from tench.data.check.certificate import Certificate, certificate_of, remember, 
 from tench.data.check.check import Bad, Report, Unreadable, check
 from tench.data.handled import Handled, Policy
 from tench.data.table import DAMAGED, Dataset, Table
-from tench.errors import PassingError, TenchError
+from tench.errors import PassingError, TenchError, counted
 from tench.machine import num_threads
 from tench.progress import progress
 
@@ -60,7 +60,8 @@ def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 
         handled += done
     if handled:
         num_skipped = sum(one["done"] == "skipped" for one in handled)
-        _log.info("--bad %s: %d bad images are left out, %d are fixed.", bad, num_skipped, len(handled) - num_skipped)
+        num_fixed = len(handled) - num_skipped
+        _log.info("--bad %s: %s left out, %s fixed.", bad, counted(num_skipped, "bad image"), f"{num_fixed:,}")
     return dataclasses.replace(dataset, splits=splits), handled
 
 
@@ -74,8 +75,8 @@ def _require_readable(dataset: Dataset, unreadable: Sequence[Unreadable]) -> Non
     """Raise PassingError if images cannot be read now, because then it is unknown whether they are bad."""
     if unreadable:
         raise PassingError(
-            f"{unreadable[0].reason} {len(unreadable):,} images of {dataset.source} cannot be read, so it is unknown "
-            "whether they are bad. Make them readable, or remove them."
+            f"{unreadable[0].reason} {counted(len(unreadable), 'image')} of {dataset.source} cannot be read, so which "
+            "images are bad is unknown. Make them readable, or remove them."
         )
 
 
@@ -112,8 +113,9 @@ def _handled(table: Table, found: Sequence[Bad], bad: Policy) -> tuple[Table, li
 def _refuse(dataset: Dataset, found: Certificate, bad: Sequence[Bad]) -> None:
     if bad:
         first = bad[0]
+        rank = "the only bad image" if len(bad) == 1 else f"one of {len(bad):,} bad images"
         raise TenchError(
-            f"{first.file}: {first.reason} ({first.split}, {first.key}). It is one of {len(bad):,} bad images of "
+            f"{first.file}: {first.reason} ({first.split}, {first.key}). It is {rank} of "
             f"{dataset.source}, by the check of {found.date[:10]}. Restore them, leave them out with --bad skip, or "
             "decode JPEGs as far as they go with --bad fix."
         )

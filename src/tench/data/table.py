@@ -58,7 +58,7 @@ SCHEMA = pa.schema(
         ("channels", pa.int8()),
         ("labels", pa.list_(pa.float32())),  # all labels, if the layout contains several; else null
         ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null if none were read
-        ("flags", pa.int8()),  # 0, or DAMAGED
+        ("flags", pa.int8()),  # 0, or a sum of DAMAGED and UPRIGHT
     ]
 )
 ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
@@ -66,6 +66,8 @@ ENCODINGS = (FILE, PIXELS_HWC, PIXELS_CHW)
 DAMAGED = 1
 """Flag of a row: decode its JPEG as far as its data goes and fill the rest with grey. Without it, damage is an
 error."""
+UPRIGHT = 2
+"""Flag of a row: turn its image as its EXIF orientation asks. Without it, the image is shown as it is stored."""
 
 
 _MAX_OPEN_FILES = 64
@@ -462,6 +464,10 @@ class Table:
         flags[rows] |= flag
         return self._with("flags", flags)
 
+    def upright(self) -> "Table":
+        """The same rows, whose images are turned as their EXIF orientation asks."""
+        return self.flagged(np.arange(len(self)), UPRIGHT)
+
     def _with(self, column: str, values: IntArray) -> "Table":
         return self._of(self.rows.set_column(SCHEMA.get_field_index(column), column, pa.array(values)))
 
@@ -588,11 +594,13 @@ class Dataset:
         transform: "Callable[[Image], Any] | None" = None,
         *,
         channels: Literal[1, 3] = 3,
+        exif: Literal["auto", "apply", "ignore"] = "auto",
     ) -> "TorchDataset":
         """A split as a `torch.utils.data.Dataset` of (image, label), for a DataLoader of your own.
 
         split: its name; all its images, none held out. transform: a function of the image, such as a pipeline of
-        torchvision's transforms; None gives `PIL.Image` images. channels: 3 for RGB images, 1 for grey ones. A label is
+        torchvision's transforms; None gives `PIL.Image` images. channels: 3 for RGB images, 1 for grey ones. exif:
+        whether to apply the EXIF orientation of images; auto: as in training. A label is
         an int, the index of the class in `classes`, or -1 if the image has none. The pixels are the ones that training
         and evaluation decode. The result can be pickled and works in DataLoader workers, forked or spawned. Raises
         TenchError if there is no such split; reading an item raises TenchError naming the image if it is damaged.
@@ -605,8 +613,8 @@ class Dataset:
         import importlib
 
         # The one place where data needs torch, which is imported only when this is called (tests/test_imports.py).
-        made: TorchDataset = importlib.import_module("tench.input.torch_dataset").TorchDataset(
-            *self.split(split), self.classes, transform, channels=channels
+        made: TorchDataset = importlib.import_module("tench.input.torch_dataset").torch_dataset(
+            self, split, transform, channels=channels, orientation=exif
         )
         return made
 

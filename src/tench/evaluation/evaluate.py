@@ -2,6 +2,7 @@
 
 import os
 
+from tench.data import exif
 from tench.data.handled import Policy
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source
@@ -117,6 +118,7 @@ def evaluate_table(
     """
     require_labels(table, where)
     card = classifier.card
+    table = exif.oriented(table, card.exif)
     device = next(classifier.module.parameters()).device
     order = evaluation_order(table, batch_size)
     enough = memory_suffices(f"{classifier.source}: batches of {batch_size} on {device}", "Use a smaller --batch-size.")

@@ -1,8 +1,8 @@
-"""What is done to the pixels of one training image, after its geometry: policies, colour jitter, lighting, cutout.
+"""Changes to the pixels of one training image after its geometry: policies, colour jitter, lighting, cutout.
 
-Each is called with the square image (H, W, C) and the numbers drawn for it, (num_draws,) uniform in [0, 1), and gives
-an image of the same shape; it draws nothing itself. All are per image and on the CPU: exact, in threads, but a set
-that would fit on the device whole is then decoded again each epoch.
+Each is called with the square image (H, W, C) and random numbers, (num_draws,) uniform in [0, 1), and returns an image
+of the same shape; it draws nothing itself. All work per image on the CPU, in threads. The price: a set that would fit
+on the device is then decoded in each epoch.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from tench.own_code import code_name, errors_name, names_code
 
 
 class Augmentation(Protocol):
-    """What is done to an image."""
+    """A change to an image."""
 
     @property
     def num_draws(self) -> int: ...
@@ -38,7 +38,7 @@ class Augmentation(Protocol):
 class ColorJitter:
     """Brightness, contrast and saturation by factors from 1 - x (at least 0) to 1 + x, hue by -x to x turns.
 
-    The four come in an order drawn for each image; those that are 0 are left out. Source: torchvision's ColorJitter.
+    Their order is drawn for each image; those that are 0 are left out. Source: torchvision's ColorJitter.
     """
 
     brightness: float = 0.0
@@ -74,7 +74,7 @@ _ORDERS = tuple(itertools.permutations(range(4)))
 class Lighting:
     """Add the principal components of ImageNet's colours, each times its eigenvalue and a normal number.
 
-    std: of the normal numbers; 0.1 in the paper. An image of one channel gets the mean of what the three would. Source:
+    std: of the normal numbers; 0.1 in the paper. A one-channel image gets the mean of the three amounts. Source:
     Krizhevsky et al., "ImageNet classification with deep convolutional neural networks" (2012), section 4.1;
     components and eigenvalues as in MXNet's pca_noise.
     """
@@ -91,9 +91,9 @@ class Lighting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """Fill a square of `side` pixels; its centre is any pixel, what lies beyond the border is cut off.
+    """Fill a square of `side` pixels, centred on a random pixel and cut off at the border.
 
-    Source: DeVries and Taylor, arXiv:1708.04552, whose zeros after normalisation are a fill of the data's mean.
+    Source: DeVries and Taylor, arXiv:1708.04552; its zeros after normalisation equal a fill with the data's mean.
     """
 
     side: int
@@ -112,7 +112,7 @@ class Cutout:
 
 @dataclasses.dataclass(frozen=True)
 class Augmented:
-    """A view whose images are then augmented, in order. The view draws first, so its geometry is what it is alone."""
+    """A view followed by augmentations, in order. The view draws first, so its geometry is the same as without them."""
 
     view: View
     augmentations: tuple[Augmentation, ...]
@@ -173,14 +173,14 @@ POLICY_FORMS = (
     *(f"autoaugment-{name}" for name in AUTO_POLICIES),
     "rand-mM-nN-mstdS-inc1",
 )
-"""The forms of a policy's name: N operations of magnitude M of 30; the last one is timm's string."""
+"""The forms of a policy's name: N operations of magnitude M of 30. The last one is timm's string."""
 
 
 def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Augmentation | None:
     """The policy of a name, such as "randaugment-2-9"; None for "none".
 
-    What is uncovered is black in torchvision's policies, as there by default, and `mean` in timm's. resample: nearest
-    or bilinear, of torchvision's; timm's takes bilinear and bicubic at random. Raises UsageError for any other name.
+    Uncovered pixels are black in torchvision's policies, its default, and `mean` in timm's. resample: nearest or
+    bilinear, for torchvision's; timm's draws bilinear or bicubic. Raises UsageError for any other name.
     """
     if name == "none":
         return None
@@ -189,7 +189,7 @@ def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Au
     if found := re.fullmatch(r"randaugment-(\d+)-(\d+)", name):
         num_ops, magnitude = int(found[1]), int(found[2])
         if num_ops < 1 or magnitude > 30:
-            raise UsageError(f"{name}: expected 1 or more operations, then a magnitude of 0 to 30.")
+            raise UsageError(f"{name}: expected at least 1 operation, then a magnitude of 0 to 30.")
         return RandAugment(num_ops=num_ops, magnitude=magnitude, resample=resample)
     kind, _, which = name.partition("-")
     if kind == "autoaugment" and which in AUTO_POLICIES:
@@ -199,10 +199,10 @@ def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Au
     if names_code(name):
         raise UsageError(f"{name}: is Python code, which only tench train and tench.fit(policy=...) import.")
     raise UsageError(
-        f"{name}: no such augmentation policy. Known: {', '.join(POLICY_FORMS)}, or package.module:function."
+        f"{name}: unknown augmentation policy. Known: {', '.join(POLICY_FORMS)}, or package.module:function."
     )
 
 
 def mean_colour(mean: tuple[float, ...]) -> Fill:
-    """A recipe's mean, of pixels scaled to 0..1, as a colour."""
+    """A recipe's mean, which is of pixels scaled to 0..1, as a colour."""
     return tuple(min(255, max(0, round(255 * part))) for part in mean)

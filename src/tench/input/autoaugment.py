@@ -1,7 +1,7 @@
 """Policies that pick operations at random, in torchvision's form: AutoAugment, RandAugment, TrivialAugmentWide.
 
-A policy is called with a square image and the numbers drawn for it, (num_draws,) uniform in [0, 1), and gives an image
-of the same shape. Strengths lie on torchvision's scales to the last bit (they are float32 there), so that the same
+A policy is called with a square image and random numbers, (num_draws,) uniform in [0, 1), and returns an image of the
+same shape. Strengths lie on torchvision's scales to the last bit (they are float32 there), so that the same
 choices give the same pixels.
 """
 
@@ -47,7 +47,7 @@ class _Scale(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandAugment:
-    """`num_ops` operations one after the other, each uniform among 14, all of strength `magnitude` of `bins`.
+    """`num_ops` operations in succession, each drawn uniformly from 14, all of strength `magnitude` of `bins`.
 
     Source: Cubuk et al., arXiv:1909.13719; ranges as in torchvision's RandAugment.
     """
@@ -74,7 +74,7 @@ class RandAugment:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrivialAugmentWide:
-    """One operation, uniform among 14, of a strength uniform among `bins`, over wide ranges.
+    """One operation, drawn uniformly from 14, with a strength drawn uniformly from `bins`, over wide ranges.
 
     Source: Müller and Hutter, arXiv:2103.10158; as torchvision's TrivialAugmentWide.
     """
@@ -94,7 +94,7 @@ class TrivialAugmentWide:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AutoAugment:
-    """One of 25 pairs of operations that were found by a search, each with its probability and strength.
+    """One of 25 pairs of operations found by a search, each with its probability and strength.
 
     policy: imagenet, cifar10 or svhn. Source: Cubuk et al., arXiv:1805.09501, as torchvision's AutoAugment.
     """
@@ -120,7 +120,7 @@ class AutoAugment:
 
 
 def _strength(scale: _Scale | None, index: int, *, negative: bool) -> float:
-    if scale is None:  # an operation that has no strength
+    if scale is None:  # an operation without a strength
         return 0.0
     return -scale.values[index] if scale.signed and negative else scale.values[index]
 
@@ -162,18 +162,18 @@ def _wide_scales(bins: int) -> Mapping[str, _Scale]:
 
 
 def _line(start: float, end: float, bins: int) -> _Scale:
-    import torch  # not above: a recipe's policy is checked without it
+    import torch  # here, because a recipe's policy is checked without torch
 
     return _Scale(tuple(torch.linspace(start, end, bins).tolist()))
 
 
 def _bits(at_most: int, bins: int) -> _Scale:
-    """Bits that are kept: 8 down to 8 - at_most."""
+    """The bits to keep: from 8 down to 8 - at_most."""
     return _Scale(tuple(8 - round(index * at_most / (bins - 1)) for index in range(bins)), signed=False)
 
 
 def _pairs(text: str) -> tuple[tuple[tuple[str, float, int], tuple[str, float, int]], ...]:
-    """Lines "operation probability strength | operation probability strength"; one without strengths has 0."""
+    """Parse lines "operation probability strength | operation probability strength"; 0 means no strength."""
 
     def operation(part: str) -> tuple[str, float, int]:
         name, probability, strength = part.split()

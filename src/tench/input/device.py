@@ -1,4 +1,4 @@
-"""Batches on the device that computes."""
+"""Copy batches to the device that computes."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,8 +12,8 @@ from tench.input.loader import Batch
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches, each copied to the device.
 
-    To a GPU they are copied on a stream of their own: one that has been asked for while the step before it is still
-    being computed arrives beside it, from page-locked memory, without the host or that step waiting.
+    For a GPU the copies use a stream of their own: a batch requested while the previous step is still computing is
+    copied meanwhile, from page-locked memory, and neither the host nor that step waits.
     """
     if device.type != "cuda":
         for batch in batches:
@@ -26,10 +26,10 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
         computing = torch.cuda.current_stream(device)
         computing.wait_stream(copying)
         for part in (there.images, there.labels, there.rows):
-            part.record_stream(computing)  # its memory is not used again before the step that reads it has ended
+            part.record_stream(computing)  # its memory is not reused before the step that reads it has ended
         yield there
 
 
 def sent(numbers: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """A small array on the device. Nothing waits: of pageable memory CUDA takes a copy at once, and sends that."""
+    """A small array on the device, without waiting: CUDA copies pageable memory at once, and sends the copy."""
     return torch.from_numpy(numbers).to(device, non_blocking=True)

@@ -1,8 +1,9 @@
 """Random numbers that are a pure function of (seed, epoch, row).
 
-A counter-based generator has no state to keep, share or save: an image's augmentation in an epoch is the same
-whatever thread prepares it, in whatever order, and after any resume. Written over arrays so that a batch costs one
-call. Source: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+A counter-based generator has no state to keep, share or save: an image's augmentation in an epoch is the same in any
+thread, in any order, and after any resume. It works on arrays, so a batch costs one call.
+
+Source: Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
 """
 
 import enum
@@ -23,13 +24,13 @@ UintArray = npt.NDArray[np.uint64]
 
 
 class Stream(enum.IntEnum):
-    """What numbers are for: those of one purpose do not depend on whether another draws. Part of the format."""
+    """The purpose of numbers: each purpose draws independently of the others. Part of the format."""
 
     VIEW = 0
     ERASING = 1
     MIX_OF_IMAGE = 2
     MIX_OF_BATCH = 3
-    """Drawn for the step in place of a row."""
+    """Drawn for the step instead of a row."""
 
 
 def philox(counter: tuple[UintArray, UintArray, UintArray, UintArray], key: tuple[int, int]) -> UintArray:
@@ -70,8 +71,8 @@ def uniforms(
 
 
 def normal(uniform: float) -> float:
-    """A number of the standard normal distribution from a uniform one in [0, 1): its quantile.
+    """The quantile of the standard normal distribution for a uniform number in [0, 1).
 
-    uniform: a multiple of 2^-32, as `uniforms` draws them; the middle of its step is taken, so 0 too has a quantile.
+    uniform: a multiple of 2^-32, as `uniforms` draws them; the middle of its step is used, so 0 has a quantile too.
     """
     return _NORMAL.inv_cdf(uniform + 2.0**-33)

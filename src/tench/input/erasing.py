@@ -1,7 +1,7 @@
-"""Random erasing: rectangles of normalised images are filled with zeros or noise.
+"""Random erasing: fill rectangles of normalised images with zeros or noise.
 
-Where the rectangles lie is decided on the host from each image's own numbers; filling them is a few operations on the
-device, the same for every batch. Source: arXiv:1708.04896.
+The host decides from each image's own random numbers where the rectangles lie; the device fills them in a few
+operations, the same for every batch. Source: arXiv:1708.04896.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ from tench.input.views import Draws
 class Erasing:
     """Which part of an image is erased, and with what.
 
-    prob: of erasing anything in an image. area, ratio: smallest and largest part of the image's area, and height :
-    width, drawn log-uniformly, of a rectangle; one that reaches from border to border is drawn again, ten times at
-    most. count: the most rectangles of an image, which share the area. value: zero, or normal noise, one number for
-    each channel or for each pixel. The defaults are torchvision's RandomErasing; timm's has area 0.02 to 1/3 and ratio
-    0.3 to 1/0.3 (and calls the values const, rand and pixel).
+    prob: of erasing anything in an image. area: smallest and largest fraction of the image's area for a rectangle.
+    ratio: the same for height : width, drawn log-uniformly; a rectangle that reaches from border to border is drawn
+    again, at most ten times. count: most rectangles in an image; they share the area. value: zero, or normal noise, one
+    number per channel or per pixel. The defaults are those of torchvision's RandomErasing; timm uses area 0.02 to 1/3
+    and ratio 0.3 to 1/0.3 (and calls the values const, rand and pixel).
     """
 
     prob: float
@@ -40,9 +40,9 @@ class Erasing:
         return 2 + self.count * (2 + 2 * self.TRIES)  # whether, how many; top, left and the tries of each rectangle
 
     def boxes(self, draws: Draws, height: int, width: int) -> npt.NDArray[np.int64]:
-        """What (B, num_draws) uniform numbers mean for images of height x width pixels.
+        """The boxes for (B, num_draws) uniform numbers, in images of height x width pixels.
 
-        Returns (B, count, 4) int64: top, left, bottom and right, empty where nothing is erased.
+        Returns (B, count, 4) int64: top, left, bottom and right; empty if nothing is erased.
         """
         whether, how_many = draws[:, 0], 1 + np.floor(draws[:, 1] * self.count)
         rectangles = draws[:, 2:].reshape(len(draws), self.count, 2 + 2 * self.TRIES)
@@ -61,7 +61,7 @@ class Erasing:
         return np.where(is_drawn[..., None], boxes, 0)
 
     def apply(self, images: torch.Tensor, boxes: npt.NDArray[np.int64], seed: int) -> torch.Tensor:
-        """Images (B, C, H, W) float with boxes (B, count, 4) filled. seed: of the noise."""
+        """Images (B, C, H, W) float with the boxes (B, count, 4) filled. seed: of the noise."""
         places = sent(boxes, images.device)
         generator = torch.Generator(images.device).manual_seed(seed)
         for number in range(self.count):

@@ -45,17 +45,19 @@ class Given:
     name: str
     content: str | bytes | Image.Image | Pixels
 
-    def pixels(self, channels: int) -> Pixels:
+    def pixels(self, channels: int, *, upright: bool = False) -> Pixels:
         """The decoded image, (H, W, channels) uint8, by the rules of `decode`. An alpha channel is dropped.
 
-        Raises TenchError if the file cannot be read or the image not be decoded.
+        upright: apply the EXIF orientation of files, encoded bytes and PIL images. Raises TenchError if the file cannot
+        be read or the image cannot be decoded.
         """
         if isinstance(self.content, str):
-            return decode(LIMITS.read_file(self.content, "an image", LIMITS.image_bytes), channels)
+            data = LIMITS.read_file(self.content, "an image", LIMITS.image_bytes)
+            return decode(data, channels, upright=upright)
         if isinstance(self.content, bytes):
-            return decode(self.content, channels)
+            return decode(self.content, channels, upright=upright)
         if isinstance(self.content, Image.Image):
-            return from_pillow(self.content, channels)
+            return from_pillow(self.content, channels, upright=upright)
         array = self.content[..., None] if self.content.ndim == 2 else self.content
         return with_channels(np.ascontiguousarray(array[..., :3]), channels)
 

@@ -1,9 +1,8 @@
 """Threads that fill batches: read, decode, view, straight into the batch's memory.
 
-Decoding and resizing release the interpreter lock, so threads use all cores without an image being copied between
-processes; where there are more cores than that holds for, each thread has a process at its side. Batches come in the
-order's order, the same for any number of threads. What is prepared ahead is bounded in bytes, and its memory is used
-again, so memory stays flat.
+Decoding and resizing release the interpreter lock, so threads use all cores without copying images between processes.
+On machines with more cores than that works for, each thread has a process at its side. Batches follow the order,
+whatever the number of threads. The bytes prepared ahead are bounded, and their memory is reused, so memory stays flat.
 """
 
 import collections
@@ -31,17 +30,17 @@ from tench.input.views import View, view_draws
 from tench.machine import num_threads
 
 READ_AHEAD_BYTES = 16 * 2**20
-"""Batches prepared ahead take at most this much memory together, but as many are that all threads have work."""
+"""Most memory for batches prepared ahead; exceeded only if fewer batches would leave threads idle."""
 
 STALL_SECONDS = 300.0
-"""An image that takes longer to read and decode ends the run: a network disk that hangs does not say so."""
+"""An image that takes longer to read and decode ends the run, because a network disk that hangs gives no error."""
 _STALL_WARNING_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0  # more than an image takes, unless it hangs
 
 THREADS_ALONE = 8
-"""So many threads scale by themselves (tench.input.partner says why); more have a process each."""
+"""Up to this many threads scale by themselves (tench.input.partner says why); beyond it each has a process."""
 
-_IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make handing over cost little
+_IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make handing over cheap
 
 _log = logging.getLogger("tench")
 
@@ -69,7 +68,7 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """A batch that is being filled. done: gets the number of each task that ends, and its exception where it failed."""
+    """A batch that is being filled. done: receives the number of each finished task, and its exception if it failed."""
 
     batch: Batch
     num_tasks: int
@@ -83,8 +82,8 @@ class _Job:
 class Loader:
     """Batches of a table, prepared by threads. Close it, or use it in a `with`.
 
-    channels: 1 or 3, of the batch. threads: 0 means as many as there are cores. pin: page-locked memory, from which
-    a GPU copies while it computes. processes: whether each thread has one; None: where there are many threads.
+    channels: of the batch, 1 or 3. threads: 0 means one per core. pin: use page-locked memory, from which a GPU copies
+    while it computes. processes: whether each thread has a process; None: only if there are many threads.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class Loader:
     ) -> None:
         import cv2
 
-        cv2.setNumThreads(1)  # our threads are the parallelism; OpenCV's own would fight them for the cores
+        cv2.setNumThreads(1)  # OpenCV's own threads would compete with ours
         self.table, self.view, self.order = table, view, order
         self._channels, self._pin = channels, pin
         count = num_threads(threads)
@@ -113,16 +112,18 @@ class Loader:
         self._closed = False
         self._doing: dict[int, tuple[int, str, float]] = {}  # of each thread: row, stage, since when
         self._partners = list[Partner]()
-        if processes is None:  # each process would inflate a compressed archive anew, and hold its pieces
+        if processes is None:  # each process would decompress an archive again, and hold its pieces
             processes = count > THREADS_ALONE and CAN_FORK and not table.indexes
         try:
-            for _ in range(count if processes else 0):  # before the threads begin, whose locks they would inherit
+            for _ in range(
+                count if processes else 0
+            ):  # before the threads start: a forked process inherits their locks
                 shape = (_IMAGES_PER_TASK, view.size, view.size, channels)
                 self._partners.append(Partner(self._fill, shape, self._partners))
         except BaseException:
             end(self._partners)
             raise
-        # Daemons, because a thread that the kernel does not let go must not keep the process from ending.
+        # Daemons, because a thread stuck in the kernel must not keep the process from ending.
         self._threads = [
             threading.Thread(target=self._work, args=(number,), name=f"tench-loader-{number}", daemon=True)
             for number in range(count)
@@ -132,7 +133,7 @@ class Loader:
         for thread in self._threads:
             thread.start()
         self._ready.wait()
-        torch.set_num_threads(computing)  # what a thread sets for itself, torch takes for threads to come
+        torch.set_num_threads(computing)  # torch applies what one thread sets to later threads
 
     @property
     def steps_per_epoch(self) -> int:
@@ -141,7 +142,7 @@ class Loader:
     def batches(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from a step on.
 
-        Raises TenchError naming file, row and stage when an image is bad, or takes longer than STALL_SECONDS.
+        Raises TenchError that names file, row and stage if an image is bad or takes longer than STALL_SECONDS.
         """
         steps = iter(range(first_step, self.order.steps_per_epoch))
         pending: collections.deque[_Job] = collections.deque()
@@ -153,12 +154,12 @@ class Loader:
                     return
                 self._await(pending[0])
                 yield pending.popleft().batch
-        finally:  # an error, or a caller that stops early: nothing goes on behind its back
+        finally:  # after an error, or if the caller stops early, no work continues
             for job in pending:
                 job.given_up.set()
 
     def close(self) -> None:
-        """Stop the threads; one that hangs in the kernel is left behind."""
+        """Stop the threads; one that is stuck in the kernel is left behind."""
         self._closed = True
         for _ in self._threads:
             self._tasks.put(None)
@@ -194,8 +195,8 @@ class Loader:
     def _await(self, job: _Job) -> None:
         """Wait until a batch is filled.
 
-        Raises the error of its first bad image, whichever thread came upon one first; TenchError when one takes too
-        long.
+        Raises the error of the first bad image in the batch, even if another thread failed earlier; TenchError if an
+        image takes too long.
         """
         running, errors = set(range(job.num_tasks)), dict[int, BaseException]()
         patience = _STALL_WARNING_SECONDS
@@ -212,7 +213,7 @@ class Loader:
             raise errors[min(errors)]
 
     def _complain(self) -> float:
-        """Say which image is being waited for; return the seconds after which to ask again."""
+        """Log which image the loader waits for; return the seconds until the next look."""
         doing = list(self._doing.values())
         if not doing:  # between two tasks
             return _STALL_WARNING_SECONDS
@@ -220,20 +221,20 @@ class Loader:
         seconds = time.monotonic() - since
         if seconds >= STALL_SECONDS:
             raise TenchError(
-                f"{self.table.place(row)}: has taken {seconds:.0f} s, and longer is not waited for. This is row {row}, "
-                f"stage {stage}. A disk or its network may hang: see whether the file can be read, and start again."
+                f"{self.table.place(row)}: timed out after {seconds:.0f} s in stage {stage}, row {row}. The disk or "
+                "network may hang. Check that the file can be read, and start again."
             )
         if seconds >= _STALL_WARNING_SECONDS:
-            _log.warning("Waiting for %s (stage %s) since %.0f s.", self.table.place(row), stage, seconds)
+            _log.warning("Waiting for %s (stage %s) for %.0f s.", self.table.place(row), stage, seconds)
         return max(min(_STALL_WARNING_SECONDS, STALL_SECONDS - seconds), 0.01)
 
     def _work(self, number: int) -> None:
-        torch.set_num_threads(1)  # of this thread: all of them together are the cores
-        torch.get_num_threads()  # has it taken over now; later it would take what is set for other threads
+        torch.set_num_threads(1)  # for this thread: all threads together use the cores
+        torch.get_num_threads()  # makes it take effect now; later it would take what other threads set
         self._ready.wait()
         while (task := self._tasks.get()) is not None:
             self._do(number, *task)
-            del task  # a batch is not to be held while waiting for the next one
+            del task  # do not hold a batch while waiting for the next one
 
     def _do(self, number: int, job: _Job, part: int) -> None:
         error: BaseException | None = None
@@ -241,9 +242,9 @@ class Loader:
             self._fill_part(number, job, slice(part * _IMAGES_PER_TASK, (part + 1) * _IMAGES_PER_TASK))
         except BaseException as caught:
             error = caught
-            if not isinstance(caught, TenchError) and number in self._doing:  # a fault of ours: where was it?
+            if not isinstance(caught, TenchError) and number in self._doing:  # a bug: name the place
                 row, stage, _ = self._doing[number]
-                caught.add_note(f"This happened with {self.table.place(row)}, row {row}, stage {stage}.")
+                caught.add_note(f"This happened at {self.table.place(row)}, row {row}, stage {stage}.")
         self._doing.pop(number, None)
         job.done.put((part, error))
 
@@ -275,10 +276,10 @@ class Loader:
 
 
 class _Memory:
-    """Memory of batches that is used again when nobody holds the batch any more.
+    """Memory of batches, reused once nobody holds the batch.
 
-    New memory costs: the kernel hands it out page by page, each cleared first. Page-locked memory is left to torch,
-    which keeps it too, and knows when a copy to the device has ended.
+    New memory is expensive: the kernel provides it page by page and clears each. Page-locked memory is left to torch,
+    which also reuses it, and knows when a copy to the device has ended.
     """
 
     def __init__(self, num_bytes: int, *, keep: int, pin: bool) -> None:
@@ -286,12 +287,12 @@ class _Memory:
         self._free: list[npt.NDArray[np.uint8]] = []
 
     def take(self, shape: tuple[int, int, int, int]) -> torch.Tensor:
-        """uint8 of a shape of at most num_bytes, with whatever was in it."""
+        """A uint8 tensor of a shape of at most num_bytes; its content is arbitrary."""
         if self._pin:
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         memory = self._free.pop() if self._free else np.empty(self._num_bytes, np.uint8)
         array = memory[: math.prod(shape)].reshape(shape)
-        weakref.finalize(array, self._give_back, memory).atexit = False  # torch holds `array` as long as it is used
+        weakref.finalize(array, self._give_back, memory).atexit = False  # torch holds `array` while it is in use
         return torch.from_numpy(array)
 
     def _give_back(self, memory: npt.NDArray[np.uint8]) -> None:

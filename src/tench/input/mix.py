@@ -1,9 +1,8 @@
-"""Mixup and cutmix: each image of a batch mixed with another one of it, and their labels with it.
+"""Mixup and cutmix: mix each image of a batch, and its label, with another image of the batch.
 
-What is drawn becomes small arrays on the host, of one entry for the batch or one for each image, and the device does
-the same few operations for either without being waited for. Taking a box over writes the whole batch anew, as copying
-it first would. Label smoothing is not folded in here: it is linear, so the loss may smooth the mixed target as it would
-a label.
+The host turns the random numbers into small arrays, with one entry per batch or per image, and the device does the same
+few operations in both cases, without the host waiting. Copying a box rewrites the whole batch, which costs the same as
+copying it first. Label smoothing is not part of this: it is linear, so the loss can smooth a mixed target like a label.
 
 Sources: arXiv:1710.09412 (mixup), arXiv:1905.04899 (cutmix).
 """
@@ -24,10 +23,10 @@ Mode = Literal["batch", "pair", "elem"]
 
 
 class Mixed(NamedTuple):
-    """How images are mixed: the n entries are one for the whole batch, or one for each image.
+    """How images are mixed: n is 1 for the whole batch, or the number of images.
 
-    weight: (n, 1, 1, 1) float32, of the image itself; 1 where a box is taken over. box: (n, 4) int64, top, left, bottom
-    and right of what comes from the partner; empty where nothing does. share: (n, 1) float32, of the image's own label.
+    weight: (n, 1, 1, 1) float32, of the image itself; 1 if a box is copied. box: (n, 4) int64, top, left, bottom and
+    right of the part that comes from the partner; empty if none does. share: (n, 1) float32, of the image's own label.
     """
 
     weight: npt.NDArray[np.float32]

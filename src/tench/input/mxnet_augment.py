@@ -1,10 +1,10 @@
 """MXNet's default augmenter as a view: what ImageRecordIter does to a training image, in its order.
 
-For those who reproduce a training of MXNet's example/image-classification. MXNet's random streams cannot be reproduced,
-its pixels can: where nothing is left to chance they are equal to MXNet 1.9.1's, but for what OpenCV itself has changed
-since (cubic interpolation by 1 of 255, affine transformations by up to 4 where it is version 5).
+It serves to reproduce a training of MXNet's example/image-classification. MXNet's random streams cannot be reproduced,
+but its pixels can: where nothing is random they equal MXNet 1.9.1's, except for changes in OpenCV itself (cubic
+interpolation by 1 of 255, affine transformations by up to 4 in version 5).
 
-Source: Apache MXNet v1.x, src/io/image_aug_default.cc; the words are its parameters.
+Source: Apache MXNet v1.x, src/io/image_aug_default.cc, whose parameter names are used.
 """
 
 import dataclasses
@@ -50,8 +50,8 @@ LEVELS: Mapping[Level, Mapping[str, Any]] = MappingProxyType(
         },
     }
 )
-"""What the programs of example/image-classification set: levels 1 to 3 of set_data_aug_level, and the sets that
-train_cifar10.py (commented out) and --use-imagenet-data-augmentation name. They fill with 127, not with MXNet's 255."""
+"""The settings of the programs in example/image-classification: levels 1 to 3 of set_data_aug_level, and those of
+train_cifar10.py (commented out) and --use-imagenet-data-augmentation. They fill with 127, not with MXNet's 255."""
 
 _RANDOM = 10  # inter_method: one of 0 to 4 is drawn
 _ORDERS = tuple(itertools.permutations(range(3)))
@@ -59,10 +59,10 @@ _ORDERS = tuple(itertools.permutations(range(3)))
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MXNetAugment:
-    """The view that ImageRecordIter's parameters of these names describe; data_shape is size x size.
+    """The view of ImageRecordIter's parameters of these names; data_shape is size x size.
 
-    Steps: resize, affine transformation, padding, crop, colour, HLS, PCA noise, mirror. Raises UsageError where MXNet
-    refuses the parameters, or they contradict each other.
+    Steps: resize, affine transformation, padding, crop, colour, HLS, PCA noise, mirror. Raises UsageError for
+    parameters that MXNet refuses or that contradict each other.
     """
 
     size: int
@@ -106,23 +106,26 @@ class MXNetAugment:
         refused = [
             (
                 self.random_resized_crop and (self.rand_crop or scaled or sized),
-                "random_resized_crop goes without rand_crop, random scales and crop sizes",
+                "random_resized_crop excludes rand_crop, random scales and crop sizes",
             ),
             (
                 sized and not 0 < self.min_crop_size <= self.max_crop_size,
-                "min_crop_size and max_crop_size are given together, 0 < min <= max",
+                "min_crop_size and max_crop_size must both be set, 0 < min <= max",
             ),
-            (not 0 < self.min_random_scale <= self.max_random_scale, "scales should be 0 < min <= max"),
-            (not 0 < self.min_random_area <= self.max_random_area, "areas should be 0 < min <= max"),
-            (not 0 < self._aspect[0] <= self._aspect[1], "aspect ratios should be 0 < min <= max"),
-            (self.inter_method not in (0, 1, 2, 3, 4, AUTO, _RANDOM), "inter_method is one of 0, 1, 2, 3, 4, 9, 10"),
-            (not 0 <= self.fill_value <= 255, "fill_value should be 0 to 255"),
+            (not 0 < self.min_random_scale <= self.max_random_scale, "scales must be 0 < min <= max"),
+            (not 0 < self.min_random_area <= self.max_random_area, "areas must be 0 < min <= max"),
+            (not 0 < self._aspect[0] <= self._aspect[1], "aspect ratios must be 0 < min <= max"),
+            (
+                self.inter_method not in (0, 1, 2, 3, 4, AUTO, _RANDOM),
+                "inter_method must be one of 0, 1, 2, 3, 4, 9, 10",
+            ),
+            (not 0 <= self.fill_value <= 255, "fill_value must be 0 to 255"),
             (
                 min(*self._jitter, *self._hls, self.pca_noise, self.max_rotate_angle, self.max_shear_ratio) < 0,
-                "what is drawn from a range around 0 should have a limit of 0 or more",
+                "limits of ranges around 0 must be >= 0",
             ),
-            (self.pad < 0, "pad should be 0 or more"),
-            (self.resize != -1 and self.resize < 1, "resize should be 1 or more, or -1 for none"),
+            (self.pad < 0, "pad must be >= 0"),
+            (self.resize != -1 and self.resize < 1, "resize must be >= 1, or -1 for none"),
         ]
         for is_wrong, what in refused:
             if is_wrong:
@@ -130,7 +133,7 @@ class MXNetAugment:
 
     @property
     def needs_colour(self) -> bool:
-        """Whether a step is for three channels only."""
+        """Whether a step requires three channels."""
         return any((*self._jitter, *self._hls, self.pca_noise))
 
     @property
@@ -262,7 +265,7 @@ def mxnet_augment(size: int, level: Level, parameters: str) -> MXNetAugment:
         try:
             values[name] = _parsed(text, kinds[name])
         except ValueError:
-            raise UsageError(f"{word!r}: the value cannot be; an example is rotate_list=0,90 rand_crop=1.") from None
+            raise UsageError(f"{word!r}: invalid value; an example is rotate_list=0,90 rand_crop=1.") from None
     return MXNetAugment(size=size, **values)
 
 

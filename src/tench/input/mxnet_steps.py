@@ -1,7 +1,7 @@
 """The steps of MXNet's default augmenter, each a function of pixels and numbers; `mxnet_augment` draws the numbers.
 
 Images are (H, W, C) uint8, RGB or grey. Two of MXNet's habits are kept: it interpolates without antialiasing unless
-told otherwise, and its grey gives to red the weight of blue. Source: Apache MXNet v1.x, src/io/image_aug_default.cc.
+told otherwise, and its grey swaps the weights of red and blue. Source: Apache MXNet v1.x, src/io/image_aug_default.cc.
 """
 
 import math
@@ -15,11 +15,11 @@ from tench.input.pixels import EIGENVALUES, EIGENVECTORS
 from tench.input.resampling import Image
 
 AUTO = 9
-"""inter_method: cubic where both sides grow, area where both shrink, else bilinear."""
+"""inter_method: cubic if both sides grow, area if both shrink, else bilinear."""
 
 
 def between(low: Any, high: Any, draw: Any) -> Any:
-    """A uniform number of [0, 1) as one of [low, high)."""
+    """Map a uniform number in [0, 1) to [low, high)."""
     return low + (high - low) * draw
 
 
@@ -80,7 +80,7 @@ def affine(
 
 
 def cut(image: Image, height: int, width: int, down: float | None, right: float | None) -> Image:
-    """A part of the image, at a place drawn in [0, 1), or the centre, rounded to the upper left."""
+    """A part of the image, at a position drawn in [0, 1), or the centre, rounded to the upper left."""
     free = image.shape[0] - height, image.shape[1] - width
     top = free[0] // 2 if down is None else int(down * (free[0] + 1))
     left = free[1] // 2 if right is None else int(right * (free[1] + 1))
@@ -88,9 +88,9 @@ def cut(image: Image, height: int, width: int, down: float | None, right: float 
 
 
 def jittered(image: Image, factors: Sequence[float], order: Sequence[int]) -> Image:
-    """Brightness (0), contrast (1) and saturation (2) changed by their factors, in the given order; (H, W, 3).
+    """Change brightness (0), contrast (1) and saturation (2) by their factors, in the given order; (H, W, 3).
 
-    Contrast is about the image's mean grey, saturation about each pixel's. Grey is 0.114 R + 0.587 G + 0.299 B.
+    Contrast is relative to the image's mean grey, saturation to each pixel's. Grey is 0.114 R + 0.587 G + 0.299 B.
     """
     import cv2
 
@@ -99,7 +99,7 @@ def jittered(image: Image, factors: Sequence[float], order: Sequence[int]) -> Im
         if which == 0:
             image = scaled(image, brightness, 0.0)
             continue
-        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # of an RGB image, as MXNet takes RGB's of a BGR one
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # of an RGB image, as MXNet uses RGB's formula for BGR
         if which == 1:
             image = scaled(image, contrast, (1 - contrast) * float(grey.mean()))
         else:
@@ -108,12 +108,12 @@ def jittered(image: Image, factors: Sequence[float], order: Sequence[int]) -> Im
 
 
 def scaled(image: Image, factor: float, shift: float) -> Image:
-    """factor * image + shift in float32, rounded half to even, kept within 0 to 255."""
+    """factor * image + shift in float32, rounded half to even, clipped to 0 to 255."""
     return _looked_up(image, np.rint(_BYTES * np.float32(factor) + np.float32(shift)))
 
 
 def shifted_hls(image: Image, shift: npt.NDArray[np.int64]) -> Image:
-    """Hue, lightness and saturation (OpenCV's 8 bits) shifted by three whole numbers and cut off: hue does not wrap."""
+    """Shift hue, lightness and saturation (OpenCV's 8 bits) by three whole numbers and clip: hue does not wrap."""
     import cv2
 
     hls = cv2.cvtColor(image, cv2.COLOR_RGB2HLS)
@@ -122,7 +122,7 @@ def shifted_hls(image: Image, shift: npt.NDArray[np.int64]) -> Image:
 
 
 def lit(image: Image, amounts: npt.NDArray[np.float64]) -> Image:
-    """Lighting: amounts (3,) of ImageNet's principal colours added; (H, W, 3). Sums are cut to whole numbers."""
+    """Lighting: add amounts (3,) of ImageNet's principal colours; (H, W, 3). Sums are truncated to whole numbers."""
     shift = (EIGENVECTORS @ (EIGENVALUES * amounts)).astype(np.float32)
     return _looked_up(image, np.trunc(_BYTES + shift))
 
@@ -131,7 +131,7 @@ _BYTES = np.arange(256, dtype=np.float32)[:, None]
 
 
 def _looked_up(image: Image, values: npt.NDArray[Any]) -> Image:
-    """Each byte replaced by its value, kept within 0 to 255; values: (256, 1), or (256, C) for each channel."""
+    """Replace each byte by its value, clipped to 0 to 255. values: (256, 1), or (256, C) with one per channel."""
     import cv2
 
     result: Image = cv2.LUT(image, np.clip(values, 0, 255).astype(np.uint8)[None])

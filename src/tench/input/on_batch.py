@@ -1,7 +1,7 @@
-"""What is done to a batch on the device once it is normalised: erasing, then mixing.
+"""Changes to a normalised batch on the device: erasing, then mixing.
 
-A pure function of the seed, the epoch and the rows (what is drawn for an image) or the step (what is drawn for a
-batch), as everything that is drawn: a resumed run goes on with the same numbers. All ranks draw the same for a batch.
+Like all random numbers here, these are a pure function of the seed, the epoch and the rows (per image) or the step (per
+batch), so a resumed run continues with the same numbers. All ranks draw the same numbers for a batch.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from tench.input.views import Draws
 
 @dataclasses.dataclass(frozen=True)
 class OnBatch:
-    """Erases and mixes the batches of an order. erasing, mix: None where that is not done."""
+    """Erases and mixes the batches of an order. erasing, mix: None to leave that out."""
 
     order: Order
     num_classes: int
@@ -29,7 +29,7 @@ class OnBatch:
         """The images and targets of a step, counted from the start of the training.
 
         images: (B, C, H, W) float, normalised. labels: (B,) int64. Returns the images, and as targets the labels or,
-        where images are mixed, (B, num_classes) float32.
+        if images are mixed, (B, num_classes) float32.
         """
         height, width = images.shape[2:]
         seed = self.order.seed

@@ -1,14 +1,14 @@
 """A process that fills images for one thread of the loader, for machines on which threads alone wait for each other.
 
-Reading, decoding and resizing release Python's lock, but the code between them holds it: for 12 % of a photograph's
-time, for 20 to 50 % of a small image's (benchmarks/input/partner.md). So about eight threads saturate the lock, and a
-machine with 16 or more cores starves its GPU. Above that number each thread hands its images to a process of its own,
-which shares the table that was in memory when it began, and takes the pixels from memory that both see. This memory has
-no name in /dev/shm, and is freed with the processes. On two cores photographs gain nothing and raw pixels lose, so few
-threads stay alone.
+Reading, decoding and resizing release Python's lock, but the code between them holds it: 12 % of the time for a
+photograph, 20 to 50 % for a small image (benchmarks/input/partner.md). So about eight threads saturate the lock, and a
+machine with 16 or more cores starves its GPU. With more threads than that, each hands its images to a process of its
+own. The process shares the table that was in memory when it started, and passes the pixels through shared memory, which
+has no name in /dev/shm and is freed with the processes. On two cores photographs gain nothing and raw pixels lose, so a
+few threads work alone.
 
-The process is forked by hand, because `multiprocessing` waits at exit for each of its processes without a limit, and a
-process whose disk hangs does not end.
+The process is forked by hand, because `multiprocessing` waits at exit for each of its processes without a time limit,
+and a process whose disk hangs does not end.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from tench.errors import TenchError
 from tench.input.resampling import Image
 
 Fill = Callable[[int, npt.NDArray[np.float64], Image], None]
-"""Writes the view of a row, for the numbers drawn, into an image."""
+"""Writes the view of a row, for the given random numbers, into an image."""
 
 CAN_FORK = sys.platform == "linux"  # elsewhere a forked process may not use the system's libraries
 _POLL_SECONDS = 1.0
@@ -40,13 +40,13 @@ class Partner:
     """A process that runs `fill`. shape: of up to 255 images at a time, (N, H, W, C)."""
 
     def __init__(self, fill: Fill, shape: tuple[int, int, int, int], others: Sequence["Partner"] = ()) -> None:
-        """others: the partners that there are. The new process lets go of their ends: all end when this one does."""
+        """others: the existing partners. The new process closes their connections: all end when this process does."""
         memory = np.frombuffer(mmap.mmap(-1, int(np.prod(shape)) + 1), np.uint8)
         self._pixels, self._place = memory[:-1].reshape(shape), memory[-1:]
         self._connection, theirs = Pipe()
         with warnings.catch_warnings():
-            # Python warns of forking beside threads, whose locks the new process would find as they are. It takes none
-            # of them: it begins with a loop of ours that only reads, decodes and answers.
+            # Python warns about forking beside threads, because the new process inherits their locks. It takes none of
+            # them: it goes straight into our loop, which only reads, decodes and answers.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if not self._pid:
@@ -63,7 +63,7 @@ class Partner:
     ) -> None:
         """Fill out, (n, H, W, C), with the views of n rows. Raises what `fill` raised, or TenchError if it died.
 
-        on_row: called about every second with the row that is at work.
+        on_row: called about every second with the current row.
         """
         try:
             self._connection.send((rows, draws))
@@ -74,14 +74,14 @@ class Partner:
             self._wait(time.monotonic() + _CLOSE_SECONDS)
             raise TenchError(
                 f"A process of the loader ended (exit code {self._exit_code}) at row {rows[int(self._place[0])]}. "
-                "With -9 the system ended it, mostly for lack of memory: use fewer threads (-j)."
+                "With -9 the system killed it, usually for lack of memory: use fewer threads (-j)."
             ) from gone
         if error is not None:
             raise error
         out[:] = self._pixels[: len(rows)]
 
     def _wait(self, until: float) -> None:
-        """Wait for the process to end, until a point in time."""
+        """Wait for the process to end, at most until a point in time."""
         while self._exit_code is None:
             with contextlib.suppress(ChildProcessError):
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
@@ -93,9 +93,9 @@ class Partner:
 
 
 def end(partners: Sequence[Partner]) -> None:
-    """End processes, also in the middle of an image. One that hangs in the kernel is left to it.
+    """End processes, even in the middle of an image. One that is stuck in the kernel is left behind.
 
-    A thread that waits for one of them gets an error; its connection stays open until nobody holds it any more.
+    A thread that waits for one of them gets an error; its connection stays open until nobody holds it.
     """
     for partner in partners:
         if partner._exit_code is None:
@@ -107,16 +107,16 @@ def end(partners: Sequence[Partner]) -> None:
 
 
 def _serve(connection: Connection, to_close: list[Connection], fill: Fill, pixels: Image, place: Image) -> None:
-    """Answer until the other end is closed, or its process gone. Does not return."""
+    """Answer until the other end is closed or its process has ended. Does not return."""
     try:
         import torch
 
         for other in to_close:
             other.close()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process decides what becomes of it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one handles it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         torch.set_num_threads(1)
-        torch.get_num_threads()  # has it taken over
+        torch.get_num_threads()  # makes it take effect
         while True:
             rows, draws = connection.recv()
             try:
@@ -128,11 +128,11 @@ def _serve(connection: Connection, to_close: list[Connection], fill: Fill, pixel
             else:
                 connection.send(None)
     finally:
-        os._exit(0)  # what the first process wanted to do at its end is not for this one
+        os._exit(0)  # the exit handlers of the first process are not for this one
 
 
 def _send(connection: Connection, error: Exception) -> None:
-    if not isinstance(error, TenchError):  # a fault of ours: tracebacks do not travel by themselves
+    if not isinstance(error, TenchError):  # a bug: tracebacks are not pickled
         error.add_note(traceback.format_exc())
     try:
         connection.send(error)

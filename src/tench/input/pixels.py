@@ -1,10 +1,10 @@
-"""What augmentation does to pixels, one operation a function: an image and a strength in, a new image out.
+"""Augmentation operations on pixels, one function each: they take an image and a strength, and return a new image.
 
-Images are uint8 (H, W, 3) or (H, W, 1), and stay as they came in. Every operation gives Pillow's values to the byte,
-because torchvision and timm, where the published policies come from, work on Pillow images. What maps each value on
-its own is a look-up table, about twice as fast as Pillow; shears and turns, saturation and hue are Pillow's own and
-cost what they cost there. OpenCV and Pillow's interpolation run without the interpreter's lock; passing an image to
-Pillow and back, saturation and hue, which is by far the slowest of all, hold it.
+Images are uint8, (H, W, 3) or (H, W, 1), and are not changed. Every operation gives exactly Pillow's values, because
+torchvision and timm, which published the policies, work on Pillow images. Operations on single values use a look-up
+table, about twice as fast as Pillow; shears, rotations, saturation and hue are Pillow's own. OpenCV and Pillow's
+interpolation release the interpreter lock; passing an image to Pillow and back, saturation and hue hold it. Hue is by
+far the slowest.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,14 @@ Fill = tuple[int, ...]
 
 EIGENVALUES = np.array([55.46, 4.794, 1.148])
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
-"""Of ImageNet's colours: the principal components, a row each for R, G and B. Source: MXNet's pca_noise."""
+"""Principal components of ImageNet's colours, one row each for R, G and B. Source: MXNet's pca_noise."""
 
 _VALUES = np.arange(256, dtype=np.uint8)
 _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13  # Pillow's filter of that name
 
 
 def shear_x(image: Image, factor: float, fill: Fill = (), resample: str = "nearest") -> Image:
-    """Shift each line to the left by `factor` times its distance from the top. Outside the image is `fill`."""
+    """Shift each row to the left by `factor` times its distance from the top. Uncovered pixels become `fill`."""
     return _affine(image, (1, factor, 0, 0, 1, 0), fill, resample)
 
 
@@ -49,7 +49,7 @@ def translate_y(image: Image, pixels: float, fill: Fill = (), resample: str = "n
 
 
 def rotate(image: Image, degrees: float, fill: Fill = (), resample: str = "nearest") -> Image:
-    """Turn the image counter-clockwise about its centre; it keeps its size."""
+    """Rotate the image counter-clockwise about its centre; the size stays."""
     from PIL import Image as Pillow
 
     picture = _picture(image)
@@ -57,18 +57,18 @@ def rotate(image: Image, degrees: float, fill: Fill = (), resample: str = "neare
 
 
 def brightness(image: Image, factor: float) -> Image:
-    """Blend with black: 0 is black, 1 the image, 2 twice as bright."""
+    """Blend with black: 0 gives black, 1 the image, 2 twice the brightness."""
     return _look_up(image, _blended(0, factor))
 
 
 def contrast(image: Image, factor: float) -> Image:
-    """Blend with the mean grey: 0 is flat, 1 the image."""
+    """Blend with the mean grey: 0 gives a flat image, 1 the image."""
     grey = np.asarray(_picture(image).convert("L"))
     return _look_up(image, _blended(int(grey.sum(dtype=np.int64) / grey.size + 0.5), factor))
 
 
 def saturation(image: Image, factor: float) -> Image:
-    """Blend with the grey image: 0 is grey, 1 the image. Pillow and the policies call it colour."""
+    """Blend with the grey image: 0 gives grey, 1 the image. Pillow and the policies call it colour."""
     from PIL import Image as Pillow
 
     if image.shape[2] == 1:
@@ -78,7 +78,8 @@ def saturation(image: Image, factor: float) -> Image:
 
 
 def sharpness(image: Image, factor: float) -> Image:
-    """Blend with the smoothed image: 0 is smooth, 1 the image, 2 sharpened. The outermost pixels are never smoothed."""
+    """Blend with the smoothed image: 0 gives the smoothed image, 1 the image, 2 a sharpened one. The outermost pixels
+    are never smoothed."""
     import cv2
     from PIL import Image as Pillow
 
@@ -89,12 +90,12 @@ def sharpness(image: Image, factor: float) -> Image:
 
 
 def posterize(image: Image, bits: int) -> Image:
-    """Keep the upper `bits` (0 to 8) of each value."""
+    """Keep the upper `bits` bits (0 to 8) of each value."""
     return _look_up(image, _VALUES & (256 - 2 ** (8 - bits)))
 
 
 def solarize(image: Image, threshold: float) -> Image:
-    """Invert the values from the threshold up."""
+    """Invert the values at or above the threshold."""
     return _look_up(image, np.where(threshold > _VALUES, _VALUES, 255 - _VALUES))
 
 
@@ -104,14 +105,14 @@ def solarize_add(image: Image, amount: int) -> Image:
 
 
 def autocontrast(image: Image) -> Image:
-    """Stretch each channel, so that its smallest value becomes 0 and its largest 255. A flat channel stays."""
+    """Stretch each channel so that its smallest value becomes 0 and its largest 255. A flat channel stays."""
     import cv2
 
     return _look_up(image, *(_stretched(*cv2.minMaxLoc(channel)[:2]) for channel in cv2.split(image)))
 
 
 def equalize(image: Image) -> Image:
-    """Spread each channel's values so that all ranges hold about as many pixels."""
+    """Spread each channel's values so that equal ranges hold about the same number of pixels."""
     import cv2
 
     channels = cv2.split(image)
@@ -124,7 +125,7 @@ def invert(image: Image) -> Image:
 
 
 def hue(image: Image, shift: float) -> Image:
-    """Turn the colours along the circle of hues by `shift` turns, -0.5 to 0.5. A grey image stays."""
+    """Rotate the hues by `shift` turns, -0.5 to 0.5. A grey image stays."""
     from PIL import Image as Pillow
 
     if image.shape[2] == 1:
@@ -152,7 +153,7 @@ def _pixels(picture: "Picture", like: Image) -> Image:
 
 
 def _affine(image: Image, matrix: tuple[float, ...], fill: Fill, resample: str) -> Image:
-    """The pixel at (x, y) is the image's at (a x + b y + c, d x + e y + f) for the matrix (a, b, c, d, e, f)."""
+    """The result at (x, y) is the image at (a x + b y + c, d x + e y + f), for the matrix (a, b, c, d, e, f)."""
     from PIL import Image as Pillow
 
     picture = _picture(image)
@@ -161,7 +162,7 @@ def _affine(image: Image, matrix: tuple[float, ...], fill: Fill, resample: str) 
 
 
 def _look_up(image: Image, *tables: npt.NDArray[Any]) -> Image:
-    """Each value replaced by that in a table (256,): one table, or one for each channel."""
+    """Replace each value by its entry in a table (256,): one table for all channels, or one for each."""
     import cv2
 
     table = np.stack(tables, axis=-1).astype(np.uint8)  # (256, 1) or (256, C)
@@ -169,7 +170,7 @@ def _look_up(image: Image, *tables: npt.NDArray[Any]) -> Image:
 
 
 def _blended(value: int, factor: float) -> Image:
-    """What Pillow's blend of a constant and each value gives: its arithmetic, including its rounding, is its own."""
+    """Pillow's blend of a constant with each value: computed by Pillow, because of its own arithmetic and rounding."""
     from PIL import Image as Pillow
 
     values = Pillow.fromarray(_VALUES[None])

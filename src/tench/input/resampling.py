@@ -1,9 +1,9 @@
 """Resizing: torch's antialiased resize for training, Pillow's exact arithmetic for evaluation.
 
-torch's operator is called directly, to write into the batch. Pillow's results are computed without Pillow, which has to
-resize a whole image to give its centre: 1.3 ms a photograph beside 0.45 ms here (60 photographs, one thread). Pillow's
-own way to a part, `resize(box=...)`, rounds differently in 3 % of the values, and OpenCV and torch have other filters,
-so an evaluation would no longer be the field's, bit for bit.
+torch's operator is called directly, to write into the batch. Pillow's results are computed without Pillow, which would
+resize a whole image to give its centre: 1.3 ms per photograph, against 0.45 ms here (60 photographs, one thread).
+Pillow's own `resize(box=...)` rounds differently in 3 % of the values, and OpenCV and torch have other filters, so an
+evaluation would no longer match other programs bit for bit.
 """
 
 import functools
@@ -21,18 +21,18 @@ Image = npt.NDArray[np.uint8]
 Interpolation = Literal["bilinear", "bicubic"]
 
 _PRECISION_BITS = 22
-"""Pillow rounds its weights to so many binary places, and each of its two passes to whole numbers (Resample.c)."""
+"""Pillow rounds its weights to this many binary places, and each of its two passes to whole numbers (Resample.c)."""
 
 _PILLOW_MAJOR = int(_pillow_version.partition(".")[0])
 
 _ERROR_PER_TAP = 2.0**-16
-"""float32 rounds a sum of up to 512 by at most so much for each number that is added."""
+"""Largest rounding error of a float32 sum of up to 512, per number added."""
 
 
 def antialiased(image: Image, out: Image, interpolation: Interpolation = "bilinear") -> None:
-    """Resize (H, W, C) to out, (S, T, C); where it shrinks, the filter is as wide as what an output pixel covers.
+    """Resize (H, W, C) to out, (S, T, C); when shrinking, the filter is as wide as the area of an output pixel.
 
-    What torchvision's resize does on a uint8 tensor with antialias=True.
+    Does what torchvision's resize does to a uint8 tensor with antialias=True.
     """
     import torch
 
@@ -43,7 +43,7 @@ def antialiased(image: Image, out: Image, interpolation: Interpolation = "biline
 
 
 def _writable(image: Image) -> Image:
-    """The image, copied where it is read-only: torch warns of that."""
+    """The image, copied if it is read-only, about which torch warns."""
     return image if image.flags.writeable else image.copy()
 
 
@@ -55,9 +55,9 @@ def _planes(image: Image) -> "torch.Tensor":
 
 
 class Axis(NamedTuple):
-    """Which pixels make each pixel of a part of a resized line.
+    """Which pixels make each pixel of a part of a resized row or column.
 
-    length, resized: of the line, before and after. begin, end: its pixels that are needed. sources: (n, taps) int64,
+    length, resized: its length before and after. begin, end: the pixels that are needed. sources: (n, taps) int64,
     counted from begin. weights: (n, taps) float64, multiples of 2**-22.
     """
 
@@ -71,16 +71,16 @@ class Axis(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def pillow_axis(length: int, resized: int, first: int, count: int, interpolation: Interpolation) -> Axis:
-    """The weights with which Pillow makes `count` pixels from `first` on, of a line of `length` made `resized` long.
+    """Pillow's weights for `count` pixels, from `first` on, of a row of `length` pixels resized to `resized`.
 
-    Source: precompute_coeffs and normalize_coeffs_8bpc of Pillow's Resample.c, whose order of operations is kept, for
-    rounding decides.
+    Source: precompute_coeffs and normalize_coeffs_8bpc of Pillow's Resample.c. Their order of operations is kept,
+    because rounding depends on it.
     """
     scale = length / resized
     stretch = max(scale, 1.0)
     support = (1.0 if interpolation == "bilinear" else 2.0) * stretch
     centre = (np.arange(first, first + count) + 0.5) * scale
-    lowest = np.maximum((centre - support + 0.5).astype(np.int64), 0)  # of numbers above -1 this cuts off, as C does
+    lowest = np.maximum((centre - support + 0.5).astype(np.int64), 0)  # truncates numbers above -1, as C does
     highest = np.minimum((centre + support + 0.5).astype(np.int64), length)
     index = lowest[:, None] + np.arange(math.ceil(support) * 2 + 1)
     inside = index < highest[:, None]
@@ -111,9 +111,9 @@ _FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
 
 
 def as_pillow(image: Image, vertical: Axis, horizontal: Axis) -> Image:
-    """The part of an image that Pillow's resize would make, pixel for pixel: (H, W, C) to (n, m, C).
+    """A part of an image as Pillow's resize makes it, pixel for pixel: (H, W, C) to (n, m, C).
 
-    image: the lines and columns from begin to end of the axes.
+    image: the rows and columns from begin to end of the axes.
     """
     if _goes_down_first(vertical, horizontal):
         return _across(_down(image, vertical), horizontal)
@@ -121,7 +121,7 @@ def as_pillow(image: Image, vertical: Axis, horizontal: Axis) -> Image:
 
 
 def _goes_down_first(vertical: Axis, horizontal: Axis) -> bool:
-    """Whether the installed Pillow does. It matters, for what the first pass makes is rounded."""
+    """Whether the installed Pillow resizes vertically first. It matters because the first pass is rounded."""
     fewer_lines, fewer_columns = vertical.length - vertical.resized, horizontal.length - horizontal.resized
     if _PILLOW_MAJOR >= 13:
         return fewer_lines > 0 and fewer_lines > 2 * fewer_columns
@@ -142,9 +142,9 @@ def _across(image: Image, axis: Axis) -> Image:
 
 
 def _weighted(lines: Image, axis: Axis) -> Image:
-    """Weighted sums of lines, (h, w) to (n, w), each exactly rounded, half up.
+    """Weighted sums of rows, (h, w) to (n, w), each rounded exactly, half up.
 
-    The sums are made in float32, and those that come near a half once more, exactly.
+    The sums are computed in float32; those near a half are computed again, exactly.
     """
     import cv2
     import torch
@@ -156,7 +156,7 @@ def _weighted(lines: Image, axis: Axis) -> Image:
         mode="sum",
     )
     if axis.weights.min() < 0:
-        sums.clamp_(min=0)  # what is too large becomes 255 below, but the sign would be dropped
+        sums.clamp_(min=0)  # too large values become 255 below, but a negative one would lose its sign
     error = _ERROR_PER_TAP * (axis.sources.shape[1] + 1)
     rounded, other = (cv2.convertScaleAbs(sums.numpy(), beta=beta) for beta in (-error, error))
     near = np.flatnonzero(rounded != other)

@@ -1,7 +1,7 @@
-"""A small dataset that lives on the device whole: decoded once, augmented there a batch at a time.
+"""A small dataset kept on the device: decoded once, augmented there batch by batch.
 
-For sets of small images reading and decoding again each epoch costs more than the training step. Batches are the
-loader's, pixel for pixel: the same rows, the same numbers drawn for them.
+For small images, reading and decoding in each epoch costs more than the training step. Batches equal the loader's pixel
+for pixel: the same rows, with the same random numbers.
 """
 
 from collections.abc import Iterator
@@ -22,16 +22,16 @@ _LARGEST_BYTES = 2 * 2**30
 
 
 def fits(table: Table, view: PadCrop | EvalView, channels: int) -> bool:
-    """Whether the decoded set is small: within 2 GiB and a quarter of the memory that is free."""
+    """Whether the decoded set is small: at most 2 GiB and a quarter of the free memory."""
     need = len(table) * (view.size + 2 * getattr(view, "pad", 0)) ** 2 * channels
     free = available_memory_bytes()
     return need <= _LARGEST_BYTES and (free is None or need <= free // 4)
 
 
 class Resident:
-    """Batches of a table whose decoded images are all kept on the device as uint8.
+    """Batches of a table, all of whose decoded images are kept on the device as uint8.
 
-    Decodes the whole table on creation; raises TenchError naming file and row when an image is bad.
+    Decodes the whole table on creation; raises TenchError that names file and row if an image is bad.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Resident:
             yield Batch(images.permute(0, 3, 1, 2), self._labels[rows], rows)
 
     def close(self) -> None:
-        """Give the device's memory back."""
+        """Free the device's memory."""
         self._images = self._images.new_empty(0)
 
     def _cropped(self, rows: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
-        """Those rows (B,) cut out of the padded images at top, left (B,), mirrored where flip (B,) is 1."""
+        """The rows (B,), cropped from the padded images at top, left (B,), and mirrored if flip (B,) is 1."""
         along = torch.arange(self.view.size, device=self._device)
         lines = top[:, None] + along  # (B, size)
         columns = left[:, None] + torch.where(flip[:, None] == 1, along.flip(0), along)

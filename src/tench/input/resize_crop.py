@@ -1,7 +1,7 @@
-"""Scale augmentation: the image resized at random, then a square of it, as VGG and the first ResNets were trained.
+"""Scale augmentation: resize the image at random, then cut a square, as VGG and the first ResNets were trained.
 
-The crop is known before anything is resized, so only its box in the image is decoded, and resized alone. The box has
-whole pixels, so what it shows lies within a pixel of the image from where a crop of the whole, resized, would be.
+The crop is known before anything is resized, so only its box is decoded and resized. The box has whole pixels, so it
+lies within a pixel of the image from a crop of the whole resized image.
 """
 
 import dataclasses
@@ -13,12 +13,12 @@ from tench.input.views import Crop, Decode, Draws, FlipForm, render_crop, with_s
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ResizeCrop:
-    """The image with its shorter side resized to a random length, a random square of that, mirrored at random.
+    """Resize the shorter side to a random length, cut a random square, and mirror at random.
 
-    short_side: the lengths, from the first up to, but without, the second. stretch: before that, the longer side (the
-    height of a square) is multiplied by a factor from the first to the second. Where that makes it the shorter one, it
-    is the one that gets the length: no side is ever shorter than the crop. Raises ValueError if the crop can be larger
-    than the resized image.
+    short_side: the lengths, from the first up to but not including the second. stretch: before that, the longer side
+    (the height of a square) is multiplied by a factor from the first to the second. If that makes it the shorter side,
+    it is resized to the length: no side is ever shorter than the crop. Raises ValueError if the crop can be larger than
+    the resized image.
 
     Source: Simonyan and Zisserman, arXiv:1409.1556, section 3.1; lengths of He et al., arXiv:1512.03385, section 3.4;
     the stretch is that of Apm5's ImageNet_ResNet_Tensorflow2.0.
@@ -48,7 +48,7 @@ class ResizeCrop:
         return self.flip_form == "alternate"
 
     def crop(self, height: int, width: int, draws: Draws) -> Crop:
-        """The box that is shown, in an image of height x width pixels."""
+        """The visible box in an image of height x width pixels."""
         flip, down, right, short, stretch = draws.tolist()
         factor = self.stretch[0] + stretch * (self.stretch[1] - self.stretch[0])
         stretched = (height, max(1, int(width * factor))) if height < width else (max(1, int(height * factor)), width)
@@ -59,7 +59,7 @@ class ResizeCrop:
         return Crop(top, left, bottom - top, end - left, flip < self.flip)
 
     def _span(self, place: float, length: int, resized: int) -> tuple[int, int]:
-        """First and last, exclusive, of a line's pixels whose resized ones are shown."""
+        """First and last (exclusive) pixel of a row or column that the resized square shows."""
         begin = int(place * (resized - self.size + 1))
         first = min(round(begin * length / resized), length - 1)
         return first, max(first + 1, round((begin + self.size) * length / resized))

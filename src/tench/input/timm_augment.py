@@ -1,7 +1,7 @@
-"""RandAugment in timm's form, by the strings that timm's recipes are published with: "rand-m9-n2-mstd0.5-inc1".
+"""RandAugment in timm's form, named by the strings in timm's published recipes: "rand-m9-n2-mstd0.5-inc1".
 
-It differs from torchvision's: each operation is left out half of the time, the strength is noisy, what a shear, a shift
-or a turn uncovers has the colour of the data's mean, and these sample bilinearly or bicubically, at random.
+It differs from torchvision's: each operation is skipped half of the time, the strength is noisy, pixels uncovered by a
+shear, shift or rotation get the mean colour of the data, and these operations draw bilinear or bicubic sampling.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _UNIFORM_ABOVE = 100.0  # an mstd above this means: uniform from 0 to m
 
 @dataclasses.dataclass(frozen=True)
 class _Strength:
-    """How strongly an operation works: level is magnitude / 10, sign -1 or 1."""
+    """The strength of an operation: level is magnitude / 10, sign is -1 or 1."""
 
     level: float
     sign: int
@@ -36,7 +36,7 @@ class _Strength:
 
     @property
     def factor(self) -> float:
-        """Of a blend with the degenerate image."""
+        """The factor of a blend with the degenerate image."""
         return max(0.1, 1.0 + self.sign * (self.level * 0.9)) if self.increasing else self.level * 1.8 + 0.1
 
     @property
@@ -66,7 +66,7 @@ _OPERATIONS: Mapping[str, Operation] = {
     "sharpness": lambda image, how, fill, resample: pixels.sharpness(image, how.factor),
     "shear_x": lambda image, how, fill, resample: pixels.shear_x(image, how.signed * 0.3, fill, resample),
     "shear_y": lambda image, how, fill, resample: pixels.shear_y(image, how.signed * 0.3, fill, resample),
-    # timm shifts to the left and up where the sign is positive
+    # timm shifts to the left and up if the sign is positive
     "translate_x": lambda image, how, fill, resample: pixels.translate_x(
         image, -(how.signed * 0.45 * image.shape[1]), fill, resample
     ),
@@ -75,12 +75,12 @@ _OPERATIONS: Mapping[str, Operation] = {
     ),
 }
 TIMM_OPS = tuple(_OPERATIONS)
-"""What is chosen from, in timm's order."""
+"""The operations to draw from, in timm's order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TimmRandAugment:
-    """`num_ops` of 15 operations, uniform with replacement, each carried out with `probability`.
+    """`num_ops` of 15 operations, drawn uniformly with replacement, each applied with `probability`.
 
     The strength is normal about `magnitude` with deviation `noise` (infinite: uniform from 0 to it), clipped to 0 to
     `largest`. increasing: a greater magnitude means a greater change for every operation; else, as in the first
@@ -98,9 +98,9 @@ class TimmRandAugment:
 
     @classmethod
     def parse(cls, text: str, fill: Fill = ()) -> "TimmRandAugment":
-        """From timm's string: rand, then in any order mM, nN, pP, mstdS, mmaxX, inc1, joined by "-".
+        """Parse timm's string: rand, then in any order mM, nN, pP, mstdS, mmaxX, inc1, joined by "-".
 
-        Raises UsageError for anything else, also for what timm would pass over.
+        Raises UsageError for anything else, even for parts that timm would ignore.
         """
         name, *parts = text.split("-")
         values: dict[str, float] = {}

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch.utils.data
 from PIL import Image
 
+from tench.data import exif
+from tench.data.images.orientation import Exif
 from tench.data.images.picture import decode_row
-from tench.data.table import Classes, Table
+from tench.data.table import Classes, Dataset, Table
 from tench.errors import UsageError
 
 
@@ -65,3 +67,19 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
 
     def __repr__(self) -> str:
         return f"TorchDataset(split={self.split!r}, images={len(self)}, classes={len(self.classes)})"
+
+
+def torch_dataset(
+    dataset: Dataset,
+    split: str,
+    transform: Callable[[Image.Image], Any] | None,
+    *,
+    channels: int,
+    orientation: Exif | Literal["auto"],
+) -> TorchDataset:
+    """The split as `Dataset.as_torch` describes it. Raises TenchError if there is no such split."""
+    if orientation not in ("auto", "apply", "ignore"):
+        raise UsageError(f"exif must be auto, apply or ignore, got {orientation!r}.")
+    name, table = dataset.split(split)
+    table = exif.oriented(table, exif.resolved(orientation, dataset))
+    return TorchDataset(name, table, dataset.classes, transform, channels=channels)

@@ -1,8 +1,8 @@
 """The geometry of a view: which part of an image, mirrored or not, at which size.
 
-A view draws nothing itself: the numbers come in, (num_draws,) uniform in [0, 1), so that the same row and epoch give
-the same view anywhere. It asks the image for the part that it will show, so no more of it is decoded. What is resized
-is antialiased: in training as torch does it, in evaluation as Pillow does, pixel for pixel.
+A view draws nothing itself: it is given numbers, (num_draws,) uniform in [0, 1), so the same row and epoch give the
+same view anywhere. It asks the image only for the part that it shows, so no more is decoded. Resizing is antialiased:
+in training as in torch, in evaluation pixel for pixel as in Pillow.
 """
 
 import dataclasses
@@ -20,22 +20,22 @@ Draws = npt.NDArray[np.float64]
 Fill = int | Literal["reflect"]
 
 Decode = Literal["full", "reduced", "fast"]
-"""How a JPEG is decoded for a training view: at its full size; at 1/2, 1/4 or 1/8 where the part is at least so many
-times as large as the view; the same with less exact arithmetic (what either changes: benchmarks/input)."""
+"""How a JPEG is decoded for a training view. full: at its own size. reduced: at 1/2, 1/4 or 1/8 if the part is at least
+2, 4 or 8 times as large as the view. fast: like reduced, with less exact arithmetic. See benchmarks/input."""
 
 FlipForm = Literal["random", "alternate"]
-"""When an image is mirrored: drawn anew in each epoch; drawn for the first one, and turned round in each one after it,
-so that at a probability of 0.5 each two epochs show an image both ways. Source: Jordan, arXiv:2404.00498."""
+"""When an image is mirrored. random: drawn for each epoch. alternate: drawn for the first epoch and reversed in each
+later one, so at a probability of 0.5 any two consecutive epochs show both. Source: Jordan, arXiv:2404.00498."""
 
 _LARGEST = 1 - 2.0**-32
 """The largest number that is drawn."""
 
 TestTime = Literal["none", "mirror", "mirror-shift", "ten-crop"]
-"""mirror: the mean of the logits of the image and its mirror (ffcv-imagenet, whose sum ranks the classes alike).
-mirror-shift: that, at half the weight; the other half are two copies shifted by one pixel, to the upper left and to the
-lower right, and their mirrors (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities of the four
-corners and the centre of the central square, and their mirrors (Krizhevsky et al., "ImageNet classification with deep
-convolutional neural networks", 2012, section 4.1)."""
+"""mirror: the mean of the logits of the image and its mirror image (ffcv-imagenet; its sum ranks classes the same).
+mirror-shift: that with half the weight; the other half are two copies shifted by one pixel, to the upper left and to
+the lower right, and their mirror images (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities
+of the four corners and the centre of the central square, and their mirror images (Krizhevsky et al., "ImageNet
+classification with deep convolutional neural networks", 2012, section 4.1)."""
 
 
 class View(Protocol):
@@ -49,16 +49,16 @@ class View(Protocol):
 
     @property
     def alternates(self) -> bool:
-        """Whether the first number, which decides the mirroring, is drawn once and turned round from epoch to epoch."""
+        """Whether the first number, which decides mirroring, is drawn once and reversed from epoch to epoch."""
 
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         """Write the view of an image into out, (size, size, C) uint8."""
 
 
 def view_draws(view: View, seed: int, epoch: int, keys: npt.NDArray[np.integer[Any]]) -> Draws:
-    """The numbers with which a view is rendered in an epoch, counted from 0: (len(keys), num_draws) float64.
+    """The random numbers for a view in an epoch, counted from 0: (len(keys), num_draws) float64.
 
-    keys: the numbers that the images draw with (Order.keys).
+    keys: the keys with which the images draw (Order.keys).
     """
     draws = uniforms(seed, epoch, keys, view.num_draws)
     if view.alternates:
@@ -81,9 +81,9 @@ class Crop(NamedTuple):
 class RandomResizedCrop:
     """A random part of the image, resized to a square.
 
-    The area is drawn from `scale` of the image's, the aspect ratio log-uniformly from `ratio`; after ten misses the
-    centre is taken, as much of it as the ratios allow. interpolation: random is either, drawn for each image, as in
-    timm. Source: arXiv:1409.4842, section 6; draw and fallback as in torchvision's RandomResizedCrop.
+    The area is drawn from `scale` times the image's, the aspect ratio log-uniformly from `ratio`; after ten misses it
+    is the centre, as large as the ratios allow. interpolation: random draws one of the two for each image, as in timm.
+    Source: arXiv:1409.4842, section 6; draw and fallback as in torchvision's RandomResizedCrop.
     """
 
     size: int
@@ -98,7 +98,7 @@ class RandomResizedCrop:
 
     @property
     def num_draws(self) -> int:
-        # flip, top, left, then area and ratio of each try; last, so that the others stay what they are, the filter
+        # flip, top, left, area and ratio of each try, and the filter: last, so that the others do not change
         return 3 + 2 * self.TRIES + (self.interpolation == "random")
 
     @property
@@ -133,7 +133,7 @@ class RandomResizedCrop:
 class PadCrop:
     """The image with a border of `pad` pixels, cropped at random to its own size, mirrored at random.
 
-    fill: value of the border, or reflect: the image mirrored at its edge. An image of another size is first brought to
+    fill: value of the border, or reflect: the image mirrored at its edge. An image of another size first becomes
     size x size by the evaluation view. Source: He et al., arXiv:1512.03385, section 4.2.
     """
 
@@ -165,9 +165,9 @@ class PadCrop:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvalView:
-    """The field's evaluation view: the shorter side resized to `resize`, the centre size x size of that.
+    """The usual evaluation view: the shorter side resized to `resize`, then the centre of size x size.
 
-    Pixel for pixel what torchvision's Resize and CenterCrop give on a Pillow image, antialiasing included.
+    Equals torchvision's Resize and CenterCrop of a Pillow image pixel for pixel, antialiasing included.
     """
 
     size: int
@@ -179,7 +179,7 @@ class EvalView:
 
     def __post_init__(self) -> None:
         if self.resize < self.size:
-            raise ValueError(f"a square of {self.size} pixels cannot be cut when the shorter side is {self.resize}")
+            raise ValueError(f"a square of {self.size} pixels does not fit if the shorter side is {self.resize}")
         if self.interpolation not in get_args(Interpolation):
             raise ValueError(f"interpolation {self.interpolation!r}: expected one of {get_args(Interpolation)}")
 
@@ -188,7 +188,7 @@ class EvalView:
         return self.cut(Decoded(image))
 
     def cut(self, image: Picture) -> Image:
-        """The view of an image: (size, size, C), perhaps not to be written to."""
+        """The view of an image: (size, size, C), possibly read-only."""
         height, width = with_shorter(self.resize, image.height, image.width)
         top, left = round((height - self.size) / 2), round((width - self.size) / 2)  # half to even, as torchvision
         if (height, width) == (image.height, image.width):
@@ -206,7 +206,7 @@ class EvalView:
 def render_crop(
     image: Picture, crop: Crop, out: Image, decode: Decode, interpolation: Interpolation = "bilinear"
 ) -> None:
-    """Write a part of an image, resized to a square and perhaps mirrored, into out: (size, size, C)."""
+    """Write a part of an image, resized to a square and mirrored if the crop says so, into out: (size, size, C)."""
     enough = 0 if decode == "full" else len(out)
     part = image.part(crop.top, crop.left, crop.height, crop.width, enough=enough, fast=decode == "fast")
     antialiased(part, out, interpolation)
@@ -215,14 +215,14 @@ def render_crop(
 
 
 def with_shorter(side: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width of an image of height x width once its shorter side is `side`; rounded as by torchvision."""
+    """Height and width of an image of height x width after resizing its shorter side; rounded as in torchvision."""
     if height <= width:
         return side, int(side * width / height)
     return int(side * height / width), side
 
 
 def padded(images: Image, pad: int, fill: Fill) -> Image:
-    """Images (..., H, W, C) with a border of `pad` pixels of one value, or mirrored without repeating the edge."""
+    """Images (..., H, W, C) with a border of `pad` pixels: of one value, or mirrored without repeating the edge."""
     widths = [(0, 0)] * (images.ndim - 3) + [(pad, pad), (pad, pad), (0, 0)]
     if fill == "reflect":
         return np.pad(images, widths, mode="reflect")
@@ -233,4 +233,4 @@ def mirror(image: Image) -> None:
     """Mirror an image (H, W, C) left to right, in place."""
     import cv2
 
-    cv2.flip(image, 1, dst=image)  # 6 us for 224 x 224, where a copy through NumPy's negative steps takes 170
+    cv2.flip(image, 1, dst=image)  # 6 us for 224 x 224; a copy through NumPy's negative steps takes 170

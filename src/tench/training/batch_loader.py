@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tench.data import policy
+from tench.data import exif, policy
 from tench.data.source import Source, open_source
 from tench.data.table import Classes, Dataset, Table
 from tench.errors import UsageError, counted
@@ -188,7 +188,8 @@ def loader(
     dataset = open_source(source, recipe.source)
     data = open_data(dataset, None, recipe.input, threads=threads)
     start = starting_weights(recipe.model.weights) if recipe.model.weights else None
-    resolved = resolve(recipe, data.train, chosen, start)
+    resolved = resolve(recipe, data.train, chosen, start, exif=data.exif)
+    data = data.oriented(resolved.input.exif)
     if split == "train":
         table, order = data.train, train_order(resolved, data.train, rank=rank, world_size=world_size)
     else:
@@ -213,11 +214,11 @@ def _require_no_code(recipe: Recipe) -> None:
             )
 
 
-def _other(dataset: Dataset, split: str, recipe: Recipe, threads: int) -> Table:
+def _other(dataset: Dataset, split: str, recipe: Resolved, threads: int) -> Table:
     """A split that is neither trained nor validated on."""
     dataset.split(split)
     dataset, _ = policy.apply(dataset, recipe.input.bad, [split], threads=threads)
-    return dataset.splits[split]
+    return exif.oriented(dataset.splits[split], recipe.input.exif)
 
 
 def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:

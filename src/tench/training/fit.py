@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tench.data import exif
 from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
 from tench.data.table import Dataset, Table
@@ -205,7 +206,8 @@ def _train(
     """Set everything up, begin or continue the run, and train the epochs."""
     saved = run.load_checkpoint() if run.exists else None
     start = starting_weights(asked.model.weights) if asked.model.weights and saved is None else None
-    recipe = resolve(asked, data.train, device, start)
+    recipe = resolve(asked, data.train, device, start, exif=data.exif)
+    data = data.oriented(recipe.input.exif)
     num_classes = len(data.classes)
     own_model = own.model or named_model(recipe, recipe.model.weights, trust_code=options.trust_code)
     torch.manual_seed(recipe.training.seed)
@@ -315,6 +317,8 @@ def _describe(
         data.val_name,
         counted(len(data.val), "image"),
     )
+    if orientation := exif.sentence(data.train, card.exif):
+        _log.info("%s", orientation)
     _log.info(
         "Model: %s, %s parameters, %s x %s x %s input, %s %s on %s",
         recipe.model.arch,

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tench.data import policy
+from tench.data import exif, policy
 from tench.data.handled import Handled
 from tench.data.hold_out import hold_out
+from tench.data.images.orientation import Exif
 from tench.data.info import brief_notes, image_sizes
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.source import Source, matched, open_source
@@ -58,16 +59,21 @@ Batches = Loader | Resident
 class Data:
     """The data of a training: two tables over one list of classes.
 
-    val_name: describes the validation set in messages. facts: what a run stores about its data. bad_images: how images
-    that do not decode were handled.
+    val_name: describes the validation set in messages. exif: what is done with EXIF orientations if the recipe says
+    auto. facts: what a run stores about its data. bad_images: how images that do not decode were handled.
     """
 
     train: Table
     val: Table
     val_name: str
+    exif: Exif
     classes: Classes
     facts: dict[str, Any]
     bad_images: tuple[Handled, ...] = ()
+
+    def oriented(self, how: Exif) -> "Data":
+        """The same data, with the EXIF orientation of all images applied or ignored."""
+        return dataclasses.replace(self, train=exif.oriented(self.train, how), val=exif.oriented(self.val, how))
 
 
 def open_data(
@@ -106,14 +112,18 @@ def open_data(
     }
     for note in brief_notes(dataset):
         _log.info("Note: %s", note)
-    return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
+    how = exif.resolved(view.exif, dataset)
+    return Data(train, val_table, val_name, how, dataset.classes, facts, tuple(bad_images))
 
 
-def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | None = None) -> Resolved:
+def resolve(
+    recipe: Recipe, train: Table, device: torch.device, start: Start | None = None, *, exif: Exif = "apply"
+) -> Resolved:
     """The recipe with every `auto` replaced by the value that suits its weights, this data and this machine.
 
-    start: the weights that training starts from. compile: auto becomes off, because only `try_compile` can tell whether
-    it pays. Raises UsageError if a value that was auto contradicts the others.
+    start: the weights that training starts from. exif: what `auto` means for these images. compile: auto becomes off,
+    because only `try_compile` can tell whether it pays. Raises UsageError if a value that was auto contradicts the
+    others.
     """
     view, training, average = recipe.input, recipe.training, recipe.average
     arch = _arch(recipe.model, start)
@@ -149,6 +159,7 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
         image_size=image_size,
         train_size=train_size,
         ramp_from=_first(view.ramp_from, train_size),
+        exif=_first(view.exif, exif),
         channels=channels,
         train_view=_first(view.train_view, "pad-crop" if small else "random-resized-crop"),
         pad=_first(view.pad, image_size // 8),
@@ -314,6 +325,7 @@ def make_card(recipe: Resolved, data: Data) -> ModelCard:
         mean=view.mean,
         std=view.std,
         channel_order=view.channel_order,
+        exif=view.exif,
         test_time=view.test_time,
         options=network_options(recipe),
         trained_on=data.facts,

@@ -1,4 +1,4 @@
-"""A picture of some images of a dataset as stored, as training sees them, and as evaluation sees them.
+"""A picture of some images of a dataset: whole, as training sees them, and as evaluation sees them.
 
 The views come from the code that training uses, with the same random numbers for (seed, epoch, row), so what looks
 wrong here is wrong there: a mirrored digit, a flower cropped away, a change of the colour that decides the class. (If
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tench.data import exif
 from tench.data.images.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
 from tench.files import require_png, write_png
@@ -41,8 +42,8 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
 def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     """A row for each of up to 8 images, spread over the classes of the train split.
 
-    From left to right: class and size, the image as stored, its training views of the first 6 epochs, its evaluation
-    view. Returns a `PIL.Image`. Raises TenchError for an image that cannot be decoded.
+    From left to right: class and size, the whole image, its training views of the first 6 epochs, its evaluation view.
+    Returns a `PIL.Image`. Raises TenchError for an image that cannot be decoded.
 
     >>> picture = tench.preview(tench.open_source("digits"), tench.load_recipe("digits"))
     >>> picture.mode
@@ -52,11 +53,13 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     from PIL import ImageDraw, ImageFont
 
     _, table = dataset.split("train")
+    how = exif.resolved(recipe.input.exif, dataset)
     # The views do not depend on the memory format, and resolving that would build the network.
-    resolved = resolve(recipe.replace(memory_format="nchw"), table, torch.device("cpu"))
+    resolved = resolve(recipe.replace(memory_format="nchw"), table, torch.device("cpu"), exif=how)
+    table = exif.oriented(table, how)
     places = np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(np.int64)
     rows = np.argsort(table.labels, kind="stable")[places]
-    heads = ["as stored", *(f"epoch {epoch + 1}" for epoch in range(NUM_EPOCHS)), "evaluation"]
+    heads = ["whole image", *(f"epoch {epoch + 1}" for epoch in range(NUM_EPOCHS)), "evaluation"]
     step = _CELL + _GAP
     picture = Pillow.new("RGB", (_NAMES + len(heads) * step, _HEAD + len(rows) * step), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
@@ -77,7 +80,7 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
 
 
 def _views(recipe: Resolved, table: Table, row: int) -> list[Image]:
-    """The image as stored (H, W, C), then its training views in the first epochs and its evaluation view."""
+    """The whole image (H, W, C), then its training views of the first epochs and its evaluation view."""
     data, channels = table.read(row), recipe.input.channels
     with errors_name(table, row):
         stored = open_picture(table, row, data, channels)

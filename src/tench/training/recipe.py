@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import tyro
 import yaml
 
+from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
 from tench.errors import UsageError, nearest
 from tench.input.views import Decode, TestTime
@@ -88,6 +89,9 @@ class Input:
     epoch."""
     ramp_multiple: Count = 32
     """Sizes during the ramp are rounded to a multiple of this, pixels."""
+    exif: Exif | Auto = "auto"
+    """EXIF orientation, in training and wherever the model is used: apply turns images upright, as telephones store
+    them; ignore shows them as stored. auto: ignore for published sets, as their reference programs do, else apply."""
     channels: Literal[1, 3] | Auto = "auto"
     """Channels of the input. auto: 1 if the dataset holds only raw grey pixels, else 3."""
     train_view: TrainView | Auto = "auto"
@@ -391,6 +395,7 @@ class ResolvedInput(Input):
     image_size: int
     train_size: int
     ramp_from: int
+    exif: Exif
     channels: Literal[1, 3]
     train_view: TrainView
     pad: int

@@ -69,6 +69,8 @@ def as_recipe(value: Recipe | str | Path) -> Recipe:
 def load_resolved(path: Path) -> Resolved:
     """The recipe that a run stores. Raises UsageError as `load_recipe` does, and for a value that is `auto`."""
     stored = load_recipe(str(path))
+    if stored.input.exif == "auto":  # begun before recipes had this value, when every training ignored the orientation
+        stored = stored.replace(exif="ignore")
     try:
         return Resolved.of(stored, str(path))
     except UsageError as error:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tench.data.handled import Policy
+from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
 from tench.data.table import Classes
 from tench.errors import PassingError, TenchError, UsageError, counted, some
@@ -85,6 +86,9 @@ class ModelCard:
     std: tuple[float, ...]
     channel_order: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels in the network's input, and of mean and std."""
+    exif: Exif = "ignore"
+    """Whether the EXIF orientation of images is applied. A card without this value belongs to a network whose training
+    ignored it."""
     test_time: TestTime = "none"
     """The views of an image that are averaged."""
     options: ModelOptions = AS_MADE
@@ -258,7 +262,8 @@ class Classifier:
 
         def view(image: Given) -> npt.NDArray[np.uint8] | str:
             try:
-                return self.card.test_view.pixels(image.pixels(self.card.channels))
+                pixels = image.pixels(self.card.channels, upright=self.card.exif == "apply")
+                return self.card.test_view.pixels(pixels)
             except TenchError as error:
                 return str(error).removeprefix(f"{image.name}: ")
 

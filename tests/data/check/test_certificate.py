@@ -2,9 +2,11 @@ import dataclasses
 import datetime
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from tests.data.photos import part
 
 import tench
 from tench.data.cache import cache_folder
@@ -30,7 +32,7 @@ def checked(path: Path) -> Dataset:
     return dataset
 
 
-def test_a_later_opening_of_the_same_content_finds_what_was_checked(damaged: Path) -> None:
+def test_the_certificate_is_found_when_the_same_content_is_opened_again(damaged: Path) -> None:
     assert certificate_of(open_source(damaged)) is None
     dataset = checked(damaged)
     found = certificate_of(open_source(damaged))
@@ -56,10 +58,10 @@ def test_a_later_opening_of_the_same_content_finds_what_was_checked(damaged: Pat
     assert found.sentence() == f"Checked on {found.date[:10]}: 2 of 24 images are bad (tench check SOURCE lists them)."
 
 
-def test_the_sentence_says_that_nothing_is_bad_or_what_is(photo_folder: Path) -> None:
+def test_the_sentence_says_what_is_bad_or_that_nothing_is(photo_folder: Path) -> None:
     found = certificate_of(checked(photo_folder))
     assert found is not None
-    assert re.fullmatch(r"Checked on 20\d\d-\d\d-\d\d: 24 images decode, none is bad\.", found.sentence())
+    assert re.fullmatch(r"Checked on 20\d\d-\d\d-\d\d: 24 images decoded, none is bad\.", found.sentence())
     broken = dataclasses.replace(found, images=60_000, damaged=(Damaged("train-00001", "record 3"),))
     assert broken.sentence().endswith(": damaged records or members of its files: 1 (tench check SOURCE lists them).")
 
@@ -74,7 +76,7 @@ def test_content_that_has_changed_since_is_not_certified(damaged: Path) -> None:
     assert certificate_of(open_source(damaged)) is not None
 
 
-def test_the_same_content_read_from_elsewhere_is_not_certified(photo_folder: Path, tmp_path: Path) -> None:
+def test_the_same_content_elsewhere_is_not_certified(photo_folder: Path, tmp_path: Path) -> None:
     dataset = checked(photo_folder)
     moved = dataclasses.replace(dataset, stamp=((str(tmp_path), 0, 1),))
     assert certificate_of(moved) is None
@@ -106,7 +108,7 @@ def test_a_certificate_with_a_flipped_bit_counts_as_none_or_says_the_same(damage
         assert certificate_of(dataset) in (None, expected)
 
 
-def test_what_could_not_be_read_is_kept_to_be_looked_at_again_and_is_not_bad(photo_folder: Path) -> None:
+def test_unreadable_images_are_kept_for_another_look_and_are_not_bad(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
     report = check(dataset, threads=1)
     unreadable = Unreadable("train", "roof/0.jpg", "roof/0.jpg", "roof/0.jpg: cannot be read (Permission denied).")
@@ -118,4 +120,60 @@ def test_what_could_not_be_read_is_kept_to_be_looked_at_again_and_is_not_bad(pho
     assert renewed(dataset, found).unreadable == ()
     again = certificate_of(dataset)
     assert again is not None
-    assert again.sentence().endswith(": 24 images decode, none is bad.")
+    assert again.sentence().endswith(": 24 images decoded, none is bad.")
+
+
+def copied(folder: Path, *pairs: tuple[str, str]) -> Path:
+    """The class folders in `folder`, where the second file of each pair becomes a copy of the first."""
+    for source, dest in pairs:
+        (folder / dest).write_bytes((folder / source).read_bytes())
+    return folder
+
+
+def told(path: Path, near: bool = False) -> str:
+    """What a training is told after a check, without the date."""
+    dataset = open_source(path, refresh=True)
+    remember(dataset, check(dataset, threads=1, near=near))
+    found = certificate_of(dataset)
+    assert found is not None
+    return found.sentence().partition(": ")[2]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (
+            [("train/roof/0.jpg", "val/roof/6.jpg")],
+            "1 image of val is in train too, so accuracies there are too high.",
+        ),
+        (
+            [("train/roof/0.jpg", "val/roof/6.jpg"), ("train/roof/1.jpg", "val/petal/7.jpg")],
+            "2 images of val are in train too, so accuracies there are too high. 2 images have a copy with another "
+            "label.",
+        ),
+        (
+            [("train/roof/0.jpg", "train/petal/0.jpg")],
+            "2 images have a copy with another label. 1 image of train repeats another one of it.",
+        ),
+        (
+            [("train/roof/3.jpg", "train/roof/4.jpg"), ("train/roof/3.jpg", "train/roof/5.jpg")],
+            "2 images of train repeat another one of it.",
+        ),
+    ],
+)
+def test_copies_that_a_check_found_are_reported_later(
+    photo_folder: Path, tmp_path: Path, pairs: list[tuple[str, str]], expected: str
+) -> None:
+    folder = copied(Path(shutil.copytree(photo_folder, tmp_path / "photos")), *pairs)
+    assert told(folder) == f"24 images decoded, none is bad. {expected} tench check SOURCE lists them."
+
+
+def test_near_copies_across_splits_are_reported_later(photo_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    part(200, 150).save(folder / "train/roof/near.jpg", quality=95)
+    part(200, 150).save(folder / "val/roof/near.jpg", quality=60)
+    assert told(folder) == "26 images decoded, none is bad."
+    assert told(folder, near=True) == (
+        "26 images decoded, none is bad. 1 image of val looks like one of train, so accuracies there are too high. "
+        "tench check SOURCE lists them."
+    )

@@ -79,7 +79,7 @@ def test_every_bad_image_is_named_with_its_reason_and_the_rest_is_still_checked(
     assert report.height == Sides(40, 40.0, 40)
 
 
-def test_what_is_unusual_is_counted_by_kind(tmp_path: Path) -> None:
+def test_unusual_images_are_counted_by_kind(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 8
     suspect = encoded(PHOTO, "JPEG", restart_marker_rows=1)
@@ -159,7 +159,7 @@ def test_every_odd_image_is_listed_with_all_its_kinds(tmp_path: Path) -> None:
     assert len(check(many(tmp_path), threads=4).odd_images) == 2 * 50 + 24 + 23  # grey, or a JPEG named .png
 
 
-def test_images_with_the_same_bytes_are_told_apart_by_split_and_label(tmp_path: Path) -> None:
+def test_images_with_the_same_bytes_are_distinguished_by_split_and_label(tmp_path: Path) -> None:
     other, bad = encoded(PHOTO, "PNG"), JPEG[:-100]
     images = {"train": {"a.jpg": JPEG, "b.png": other, "c.jpg": JPEG, "d.jpg": bad}, "val": {"b.png": other, "e": bad}}
     report = check(dataset_of(tmp_path, images), threads=2)

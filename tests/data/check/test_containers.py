@@ -35,7 +35,7 @@ def verified(*paths: Path) -> Containers:
 
 
 @pytest.mark.usefixtures("published")
-def test_a_published_file_is_told_by_its_checksum(tmp_path: Path) -> None:
+def test_a_published_file_is_recognised_by_its_checksum(tmp_path: Path) -> None:
     train = write_file(tmp_path / "train.tar", PHOTO)
     val = write_file(tmp_path / "v2" / "val.tar", PHOTO + b"v2")
     assert verified(train, val) == Containers(
@@ -44,7 +44,7 @@ def test_a_published_file_is_told_by_its_checksum(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_a_known_file_under_another_name_is_told(tmp_path: Path) -> None:
+def test_a_known_file_under_another_name_is_reported(tmp_path: Path) -> None:
     renamed = write_file(tmp_path / "images.tar", PHOTO)  # found by its size
     swapped = write_file(tmp_path / "dogs.tar", PHOTO)
     larger = write_file(tmp_path / "train.tar", PHOTO * 2)
@@ -58,7 +58,7 @@ def test_a_known_file_under_another_name_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_another_checksum_is_told_with_both(tmp_path: Path) -> None:
+def test_a_different_checksum_is_reported_with_both_values(tmp_path: Path) -> None:
     changed = PHOTO[:-1] + b"x"
     train = write_file(tmp_path / "train.tar", changed)
     found = verified(train)
@@ -71,7 +71,7 @@ def test_another_checksum_is_told_with_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_another_size_is_told_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_size_is_reported_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = write_file(tmp_path / "train.tar", b"short")
     monkeypatch.setattr(hashlib, "md5", None)
     assert verified(train).checksums == (
@@ -81,14 +81,14 @@ def test_another_size_is_told_without_reading(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("published")
-def test_files_that_nobody_published_folders_and_what_is_gone_are_left_alone(tmp_path: Path) -> None:
+def test_unpublished_files_folders_and_missing_files_are_ignored(tmp_path: Path) -> None:
     other, gone = write_file(tmp_path / "flowers.tar", b"flowers"), write_file(tmp_path / "dogs.tar", b"x")
     stamp = stamp_of([str(tmp_path), str(other), str(gone)])
     gone.unlink()
     assert verify(stamp, threads=1) == Containers((), ())
 
 
-def test_the_published_checksums_are_hexadecimal_and_their_files_told_apart() -> None:
+def test_the_published_checksums_are_hexadecimal_and_unique() -> None:
     assert len({known.checksum for known in KNOWN_FILES}) == len(KNOWN_FILES)
     for known in KNOWN_FILES:
         assert len(bytes.fromhex(known.checksum)) == {"MD5": 16, "SHA-256": 32}[known.algorithm]
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_read_this_time_is_not_called_damaged(
     assert found.unreadable == (Damaged(str(path), "cannot be read (Permission denied)."),)
 
 
-def test_what_is_found_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+def test_the_result_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     data = bytearray(framed(*[b"photo %d" % number for number in range(50)]))
     data[40] ^= 1
     stamp = stamp_of([str(write_file(tmp_path / f"train-{number}", bytes(data))) for number in range(9)])

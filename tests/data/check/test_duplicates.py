@@ -94,7 +94,7 @@ def test_a_digest_is_the_beginning_of_sha1() -> None:
 @given(
     st.lists(st.tuples(st.sampled_from(["train", "val"]), st.integers(-1, 1), st.integers(0, 6), st.booleans())),
 )
-def test_equal_groups_are_what_a_dictionary_gathers(images: list[tuple[str, int, int, bool]]) -> None:
+def test_equal_groups_match_those_of_a_dictionary(images: list[tuple[str, int, int, bool]]) -> None:
     by_split = {split: [image for image in images if image[0] == split] for split in ("train", "val")}
     dataset = dataset_of({split: [label for _, label, _, _ in of] for split, of in by_split.items()})
     ordered = [*by_split["train"], *by_split["val"]]
@@ -163,7 +163,7 @@ def test_small_and_plain_images_are_not_looked_at() -> None:
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16), max_size=12), st.data())
-def test_near_groups_are_what_comparing_all_pairs_links(originals: list[bytes], data: st.DataObject) -> None:
+def test_near_groups_match_a_comparison_of_all_pairs(originals: list[bytes], data: st.DataObject) -> None:
     hashes = list(originals)
     for original in originals:
         flipped = data.draw(st.sets(st.integers(0, 127), max_size=12))
@@ -192,7 +192,7 @@ def test_images_of_the_same_content_are_no_near_duplicates_unless_another_is() -
     assert near_groups(dataset, hashes, contents, np.array([1, 1, 1, 1, 0], bool)) == ()
 
 
-def test_a_crowd_of_images_that_share_bits_is_gone_through_quickly() -> None:
+def test_many_images_that_share_bits_are_compared_quickly() -> None:
     rng = np.random.default_rng(1)
     hashes = rng.integers(0, 256, (20_000, 16), np.uint8)
     hashes[:, :8] = 7  # six of twelve blocks are the same in all

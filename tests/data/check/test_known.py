@@ -33,7 +33,7 @@ MNIST_TRAIN = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
 MNIST_TEST = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
-def test_a_whole_ilsvrc2012_is_told_by_its_numbers() -> None:
+def test_a_complete_ilsvrc2012_is_recognised_by_its_numbers() -> None:
     assert sum(TRAIN) == 1_281_167
     train, val, test = Labels(TRAIN), Labels([50] * 1000), Labels([0] * 1000, unlabelled=100_000)
     assert sentences(dataset_of(IMAGENET, train=train, val=val)) == ["1,281,167 / 50,000 / 1000: this is ILSVRC2012."]
@@ -44,20 +44,20 @@ def test_a_whole_ilsvrc2012_is_told_by_its_numbers() -> None:
     assert sentences(dataset_of(IMAGENET, train=train)) == ["1,281,167 / 1000: this is ILSVRC2012, without val."]
 
 
-def test_what_an_ilsvrc2012_lacks_is_told_exactly() -> None:
+def test_missing_images_of_ilsvrc2012_are_reported_exactly() -> None:
     val = [50] * 1000
     val[3], val[998] = 47, 51
     train = TRAIN.copy()
     train[0], train[-1] = 730, 1158
     assert sentences(dataset_of(IMAGENET, train=Labels(train), val=Labels(val))) == [
         "ILSVRC2012 has 1,281,167 images in train, but this dataset has 1,281,160: 7 are missing.",
-        "Each class should have 732 to 1,300 images in train, but 1 classes differ: n01440764 730.",
+        "Each class should have 732 to 1,300 images in train; 1 class differs: n01440764 730.",
         "ILSVRC2012 has 50,000 images in val, but this dataset has 49,998: 2 are missing.",
-        "Each class should have 50 images in val, but 2 classes differ: n01491361 47, n13133613 51.",
+        "Each class should have 50 images in val; 2 classes differ: n01491361 47, n13133613 51.",
     ]
 
 
-def test_too_many_images_and_sizes_of_classes_that_do_not_fit_are_told() -> None:
+def test_too_many_images_and_wrong_class_sizes_are_reported() -> None:
     train = [733, *TRAIN[1:]]
     assert sentences(dataset_of(IMAGENET, train=Labels(train))) == [
         "ILSVRC2012 has 1,281,167 images in train, but this dataset has 1,281,168: 1 too many.",
@@ -104,12 +104,14 @@ def test_classes_known_by_number_alone_are_recognised_only_by_the_sizes_of_class
         ),
     ],
 )
-def test_other_known_sets_are_told(ids: Sequence[str], layout: str, splits: dict[str, int], sentence: str) -> None:
+def test_other_known_sets_are_recognised(
+    ids: Sequence[str], layout: str, splits: dict[str, int], sentence: str
+) -> None:
     labels = {split: Labels([count] * len(ids)) for split, count in splits.items()}
     assert sentences(dataset_of(Classes.of(ids), layout, **labels))[0] == sentence
 
 
-def test_digits_are_mnist_only_where_all_numbers_are() -> None:
+def test_digits_are_mnist_only_if_all_numbers_match() -> None:
     digits = Classes.of([str(digit) for digit in range(10)])
     train, test = Labels(MNIST_TRAIN), Labels(MNIST_TEST)
     assert sentences(dataset_of(digits, train=train, test=test)) == ["60,000 / 10,000 / 10: this is MNIST."]
@@ -118,7 +120,7 @@ def test_digits_are_mnist_only_where_all_numbers_are() -> None:
     assert sentences(open_source("digits")) == []
 
 
-def test_the_original_mnist_and_a_part_of_tiny_imagenet_are_told_apart(shared_data: Path) -> None:
+def test_the_original_mnist_and_a_part_of_tiny_imagenet_are_recognised(shared_data: Path) -> None:
     assert sentences(open_source(shared_data / "mnist")) == ["60,000 / 10,000 / 10: this is MNIST."]
     assert sentences(open_source(shared_data / "tiny-imagenet-20.tar.xz")) == []
 

@@ -355,7 +355,10 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
     "empty class folders": (
         ("{cat,dog}/{0..2}.jpg", "bird/"),
         {"train": each("cat", "dog")},
-        ("No folder is named like a split, so all images are train.", "train has no images of 1 class: bird."),
+        (
+            "No folder is named like a split, so all images are train.",
+            "1 class folder has no images and is left out: bird.",
+        ),
     ),
     "a hidden class in each split, next to a single other": (
         ("{train,val}/{.net,java}/{0..2}.jpg",),

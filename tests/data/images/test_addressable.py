@@ -89,7 +89,7 @@ def test_the_pixels_of_a_box_are_those_of_the_whole_image(
     channels=st.sampled_from([1, 3]),
     place=st.floats(0, 1),
 )
-def test_the_pixels_above_a_line_do_not_need_what_is_below(
+def test_pixels_above_a_line_do_not_need_the_data_below(
     height: int, width: int, subsampling: str, channels: int, place: float
 ) -> None:
     sink = io.BytesIO()

@@ -184,7 +184,7 @@ def test_photographs_of_100_million_pixels_in_8_bits_may_be_decoded(kind: str, m
     assert 100 * decode_bytes(opened, bytes(data)) <= 2 * 2**30
 
 
-def test_a_jpeg_2000_whose_data_has_another_size_than_its_header_is_refused() -> None:
+def test_a_jpeg_2000_whose_data_differs_in_size_from_its_header_is_refused() -> None:
     data = bytearray(encoded(Image.new("RGB", (64, 64)), "JPEG2000"))
     at = data.index(b"\xff\x51")
     struct.pack_into(">II", data, at + 6, 60_000, 60_000)
@@ -401,7 +401,7 @@ def test_a_chunk_that_inflates_to_much_is_refused(kind: bytes) -> None:
 
 
 @pytest.mark.parametrize("blocks", [[255] * 5000, [1] * 600_000])
-def test_a_gif_whose_image_does_not_come_is_refused(blocks: list[int]) -> None:
+def test_a_gif_whose_image_never_starts_is_refused(blocks: list[int]) -> None:
     data = encoded(part(8, 8).convert("L"), "GIF")
     start = 13 + 3 * 2 ** ((data[10] & 7) + 1)
     long = b"\x21\xfe" + b"".join(bytes([count]) + b"c" * count for count in blocks) + b"\0"
@@ -420,7 +420,7 @@ def test_of_an_animation_of_100000_frames_only_the_first_is_looked_at() -> None:
     assert (decode(data) == 7).all()
 
 
-def test_a_tiff_whose_pages_go_in_a_circle_decodes() -> None:
+def test_a_tiff_whose_pages_form_a_circle_decodes() -> None:
     data = bytearray(encoded(part(8, 8), "TIFF"))
     at = struct.unpack_from("<I", data, 4)[0]
     count = struct.unpack_from("<H", data, at)[0]

@@ -41,7 +41,7 @@ def test_without_a_size_an_image_keeps_its_own(height: int, width: int) -> None:
 
 
 @given(height=SIDES, width=SIDES, size=SIZES)
-def test_an_enlarged_short_side_has_the_size_that_im2rec_gives(height: int, width: int, size: int) -> None:
+def test_an_enlarged_short_side_has_im2recs_size(height: int, width: int, size: int) -> None:
     """tools/im2rec.py of MXNet: newsize = (resize, img.shape[0] * resize // img.shape[1]), as (width, height)."""
     theirs = (size, height * size // width) if height > width else (width * size // height, size)
     assert size_of(height, width, Encoding(short_side=size, enlarge=True)) == theirs[::-1]
@@ -88,7 +88,7 @@ def test_sizes_of_usual_images(height: int, width: int, how: Encoding, expected:
 
 
 @given(height=st.integers(1, 40), width=st.integers(1, 40), size=st.integers(8, 50), enlarge=st.booleans())
-def test_what_is_stored_has_the_size_that_was_told(height: int, width: int, size: int, enlarge: bool) -> None:
+def test_a_stored_image_has_the_announced_size(height: int, width: int, size: int, enlarge: bool) -> None:
     pixels = array(part(width, height))
     hows = [Encoding("pixels", square=size), Encoding("pixels", short_side=size, enlarge=enlarge)]
     for how in [*hows, Encoding("pixels", max_side=size)]:
@@ -230,7 +230,7 @@ def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_i
         ({"enlarge": True, "max_side": 100}, "--enlarge requires --short-side."),
     ],
 )
-def test_options_that_cannot_be_are_told_with_their_values(options: dict[str, Any], text: str) -> None:
+def test_invalid_options_are_named_with_their_values(options: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Encoding(**options)
     assert str(caught.value) == text

@@ -125,13 +125,13 @@ ALIKE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", PHOTOS)
-def test_a_photograph_has_the_pixels_that_pillow_gives(name: str) -> None:
+def test_a_photograph_has_pillows_pixels(name: str) -> None:
     pixels = decode(PHOTOS[name])
     assert pixels.shape == (427, 640, 3)
     assert np.array_equal(pixels, with_pillow(PHOTOS[name]))
 
 
-def test_the_photographs_of_the_reference_records_have_the_pixels_that_pillow_gives() -> None:
+def test_the_photographs_of_the_reference_records_have_pillows_pixels() -> None:
     files = sorted((SHARED / "golden" / "records" / "images").glob("*/*.JPEG"))
     if not files:
         pytest.skip(f"no photographs in {SHARED}/golden/records/images")
@@ -139,7 +139,7 @@ def test_the_photographs_of_the_reference_records_have_the_pixels_that_pillow_gi
         assert np.array_equal(decode(file.read_bytes()), with_pillow(file.read_bytes())), file
 
 
-def test_photographs_out_of_a_tar_have_the_pixels_that_pillow_gives() -> None:
+def test_photographs_from_a_tar_have_pillows_pixels() -> None:
     path = SHARED / "data" / "photos.tar"
     if not path.exists():
         pytest.skip(f"{path} is not there")
@@ -152,7 +152,7 @@ def test_photographs_out_of_a_tar_have_the_pixels_that_pillow_gives() -> None:
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
-def test_jpegs_of_every_small_size_have_the_pixels_that_pillow_gives(subsampling: str) -> None:
+def test_jpegs_of_every_small_size_have_pillows_pixels(subsampling: str) -> None:
     for width in range(1, 19):
         for height in (1, 2, 7, 8, 9, 15, 16, 17):
             data = encoded(CHINA.crop((3, 4, 3 + width, 4 + height)), "JPEG", subsampling=subsampling)
@@ -160,7 +160,7 @@ def test_jpegs_of_every_small_size_have_the_pixels_that_pillow_gives(subsampling
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_every_kind_of_image_has_the_pixels_that_torchvisions_loader_gives(kind: str) -> None:
+def test_every_kind_of_image_has_the_pixels_of_torchvisions_loader(kind: str) -> None:
     data = ALIKE[kind]()
     pixels = decode(data)
     assert pixels.dtype == np.uint8
@@ -214,7 +214,7 @@ def test_sixteen_bit_grey_is_scaled_and_rounded_not_clipped(kind: str) -> None:
     assert np.array_equal(decode(data)[:, :, 2], expected)
 
 
-def test_grey_whose_white_is_not_known_is_refused() -> None:
+def test_grey_with_an_unknown_white_is_refused() -> None:
     for mode, kind in (("F", "float"), ("I", "32-bit or signed")):
         with pytest.raises(ImageError) as caught:
             decode(encoded(CHINA.convert("L").convert(mode), "TIFF"))
@@ -279,7 +279,7 @@ def damaged_jpeg() -> bytes:
     raise AssertionError("no such damage found")
 
 
-def test_a_jpeg_whose_damage_libjpeg_steps_over_decodes_as_in_pillow_with_a_remark() -> None:
+def test_a_jpeg_with_damage_that_libjpeg_skips_decodes_as_in_pillow_with_a_remark() -> None:
     pixels, remark = decode_and_remark(damaged_jpeg())
     assert np.array_equal(pixels, with_pillow(damaged_jpeg()))
     assert remark.startswith("Corrupt JPEG data:")
@@ -367,7 +367,7 @@ def test_whatever_the_damage_the_error_is_ours(kind: str) -> None:
         ),
     ],
 )
-def test_what_is_no_image_is_named_by_its_first_bytes(data: bytes, reason: str) -> None:
+def test_a_file_that_is_not_an_image_is_described_by_its_first_bytes(data: bytes, reason: str) -> None:
     for function in (decode, probe, header):
         with pytest.raises(ImageError) as caught:
             function(data)
@@ -388,7 +388,7 @@ def test_a_header_that_promises_too_many_pixels_is_refused_before_decoding() -> 
             function(png_of_size(60000, 60000))
 
 
-def test_the_limit_holds_where_pillows_own_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_holds_even_if_pillows_own_was_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(ImageError, match=r"^too large: 60000 x 50000 pixels"):
         decode(png_of_size(50000, 60000))
@@ -414,7 +414,7 @@ def test_two_or_four_channels_cannot_be_asked_for() -> None:
         from_pixels(b"1", PIXELS_HWC, 1, 1, 1, want=4)
 
 
-def test_four_threads_decode_what_one_does_and_stay_silent() -> None:
+def test_four_threads_decode_the_same_as_one_without_warnings() -> None:
     images = [make() for make in ALIKE.values()] * 4
     expected = [with_pillow(data) for data in images]
     warnings.resetwarnings()
@@ -431,7 +431,7 @@ def test_four_threads_decode_what_one_does_and_stay_silent() -> None:
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_probe_reads_from_the_header_what_pillow_says(kind: str) -> None:
+def test_probe_agrees_with_pillow_from_the_header_alone(kind: str) -> None:
     data = ALIKE[kind]()
     image = Image.open(io.BytesIO(data))
     info = probe(data)
@@ -442,7 +442,7 @@ def test_probe_reads_from_the_header_what_pillow_says(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_the_header_alone_says_what_pillow_says(kind: str) -> None:
+def test_header_agrees_with_pillow(kind: str) -> None:
     data = ALIKE[kind]()
     image = Image.open(io.BytesIO(data))
     found = header(data)
@@ -450,7 +450,7 @@ def test_the_header_alone_says_what_pillow_says(kind: str) -> None:
     assert found == header(data + b"trailing")
 
 
-def test_the_header_of_every_photograph_says_what_pillow_says(photo_folder: Path) -> None:
+def test_header_agrees_with_pillow_for_every_photograph(photo_folder: Path) -> None:
     files = [path for path in photo_folder.rglob("*") if path.is_file()]
     modes = set()
     for file in files:
@@ -513,7 +513,7 @@ def test_probe_does_not_need_the_pixels() -> None:
         assert probe(cut) == ImageInfo(kind, 200, 300, "RGB")
 
 
-def test_probe_of_photographs_says_what_pillow_says(shared_data: Path) -> None:
+def test_probe_agrees_with_pillow_for_photographs(shared_data: Path) -> None:
     with tarfile.open(shared_data / "photos.tar") as archive:
         photographs = [archive.extractfile(member).read() for member in archive if member.isfile()]  # type: ignore[union-attr]
     assert len(photographs) == 250
@@ -548,7 +548,7 @@ def test_an_image_behind_a_png_is_trailing_but_the_second_picture_of_an_mpo_is_n
     assert num_trailing_bytes(encoded(CHINA, "MPO", save_all=True, append_images=[CHINA]), "JPEG") == 0
 
 
-def test_formats_without_an_end_and_images_that_lack_it_have_nothing_behind_it() -> None:
+def test_formats_without_an_end_marker_and_images_that_lack_it_have_no_trailing_bytes() -> None:
     assert num_trailing_bytes(encoded(CHINA, "BMP") + b"more", "BMP") == 0
     assert num_trailing_bytes(encoded(CHINA, "JPEG")[:-2], "JPEG") == 0
     assert num_trailing_bytes(b"", "PNG") == 0
@@ -639,7 +639,7 @@ def test_a_row_that_cannot_be_read_is_not_called_a_bad_image(tmp_path: Path) -> 
 # Damaged images that are to be used all the same.
 
 
-def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_where_its_row_is_flagged(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_if_its_row_is_flagged(tmp_path: Path) -> None:
     whole = PHOTOS["china.jpg"]
     cut = whole[: len(whole) // 2]
     with pytest.raises(ImageError, match="truncated JPEG"):
@@ -657,6 +657,6 @@ def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_where_its_row_is_flagged(
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff\xe0 too little"])
-def test_what_has_no_header_cannot_be_decoded_in_part(data: bytes) -> None:
+def test_data_without_a_header_cannot_be_decoded_in_part(data: bytes) -> None:
     with pytest.raises(ImageError, match="cannot be decoded in part"):
         decode_damaged(data)

@@ -72,7 +72,7 @@ def test_exif_data_and_colour_profiles_stay() -> None:
 
 
 @needs_jpegtran
-def test_what_is_damaged_addressable_already_or_no_jpeg_stays_as_it_is() -> None:
+def test_damaged_addressable_and_other_files_stay_unchanged() -> None:
     data = encoded(PHOTO)
     once = made_addressable(data)
     for kept in (once, data[: len(data) // 2], encoded(PHOTO, "PNG"), b"", b"\xff\xd8\xff no JPEG"):
@@ -95,7 +95,7 @@ def test_prepare_makes_originals_addressable_and_says_so(photo_folder: Path, tmp
     assert True in kinds
 
 
-def test_without_jpegtran_one_is_told_what_to_install(
+def test_without_jpegtran_the_error_names_what_to_install(
     photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jpegtran.program.cache_clear()
@@ -105,6 +105,6 @@ def test_without_jpegtran_one_is_told_what_to_install(
     jpegtran.program.cache_clear()
 
 
-def test_images_that_are_encoded_anew_need_no_second_rewriting() -> None:
+def test_re_encoded_images_need_no_second_rewriting() -> None:
     with pytest.raises(UsageError, match="--addressable is for images that are not re-encoded"):
         PrepareOptions(encoding=Encoding(), addressable=True)

@@ -37,7 +37,7 @@ def picture_of(folder: Path, data: bytes, channels: int) -> Picture:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_part_is_that_part_of_what_pillow_decodes(tmp_path: Path, form: str, channels: int) -> None:
+def test_a_part_equals_that_part_of_pillows_image(tmp_path: Path, form: str, channels: int) -> None:
     data = FORMS[form]
     picture = picture_of(tmp_path, data, channels)
     whole = array(Image.open(io.BytesIO(data)).convert("RGB").convert("RGB" if channels == 3 else "L"))
@@ -66,7 +66,7 @@ def test_bytes_behind_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", [2, 4, 8])
 @pytest.mark.parametrize("form", ["JPEG", "addressable", "addressable grey", "progressive"])
-def test_a_part_comes_smaller_where_that_is_enough(tmp_path: Path, form: str, by: int) -> None:
+def test_a_part_is_decoded_smaller_if_that_is_enough(tmp_path: Path, form: str, by: int) -> None:
     picture = picture_of(tmp_path, FORMS[form], 3)
     top, left, side = 8, 16, 96
     found = picture.part(top, left, side, side, enough=side // by)
@@ -77,7 +77,7 @@ def test_a_part_comes_smaller_where_that_is_enough(tmp_path: Path, form: str, by
     assert picture.part(top, left, side, side, enough=side // by + 1).shape[0] == side // (by // 2 or 1)
 
 
-def test_a_part_that_is_not_twice_as_large_as_enough_comes_whole(tmp_path: Path) -> None:
+def test_a_part_less_than_twice_as_large_as_enough_is_decoded_at_full_size(tmp_path: Path) -> None:
     picture = picture_of(tmp_path, FORMS["JPEG"], 3)
     assert picture.part(0, 0, 99, 120, enough=50).shape == (99, 120, 3)
 
@@ -121,7 +121,7 @@ def test_the_error_of_a_row_names_its_file_and_the_next_step(tmp_path: Path) -> 
     assert "This is row 0, stage decode. 'tench check SOURCE'" in str(error.value)
 
 
-def test_a_jpeg_of_twelve_bits_is_refused_by_what_it_is(tmp_path: Path) -> None:
+def test_a_jpeg_of_twelve_bits_is_refused_with_the_reason(tmp_path: Path) -> None:
     data = bytearray(FORMS["JPEG"])
     data[data.index(b"\xff\xc0") + 4] = 12
     with pytest.raises(ImageError, match="JPEG of 12 bits a sample, which Pillow does not decode"):

@@ -1,4 +1,5 @@
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -313,11 +314,39 @@ def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
     assert dataset.notes == ("val has no images of 2 classes: ant, cat.",)
 
 
-def test_a_class_without_training_images_is_noted(tmp_path: Path) -> None:
-    path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg")
+def test_a_class_with_images_in_val_only_is_noted(tmp_path: Path) -> None:
+    path = make(
+        tmp_path / "set", "train/ant/a.jpg", "train/bee/b.jpg", "val/ant/c.jpg", "val/bee/d.jpg", "val/cat/e.jpg"
+    )
     (path / "train/cat").mkdir()
     dataset = read(path)
     assert dataset.classes.ids == ("ant", "bee", "cat")
+    assert dataset.notes == ("train has no images of 1 class: cat.",)
+
+
+@pytest.mark.parametrize("pack", [None, "tar"])
+@pytest.mark.parametrize("empty", [["cat"], ["cat", "eel"]])
+def test_class_folders_without_images_in_any_split_are_left_out_with_a_note(
+    tmp_path: Path, empty: list[str], pack: str | None
+) -> None:
+    path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/b.jpg", "val/ant/c.jpg", "val/bee/d.jpg")
+    for name in empty:
+        (path / "train" / name).mkdir()
+    dataset = read(path if pack is None else Path(shutil.make_archive(str(tmp_path / "packed"), pack, path)))
+    assert dataset.classes.ids == ("ant", "bee")
+    expected = {
+        1: "1 class folder has no images and is left out: cat.",
+        2: "2 class folders have no images and are left out: cat, eel.",
+    }
+    assert dataset.notes == (expected[len(empty)],)
+
+
+def test_an_empty_class_folder_is_a_class_if_a_list_of_classes_names_it(tmp_path: Path) -> None:
+    path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/b.jpg")
+    (path / "train/cat").mkdir()
+    (path / "classes.txt").write_text("cat\nbee\nant\n")
+    dataset = read(path)
+    assert dataset.classes.ids == ("cat", "bee", "ant")
     assert dataset.notes == ("train has no images of 1 class: cat.",)
 
 

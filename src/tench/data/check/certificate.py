@@ -1,14 +1,16 @@
 """The saved result of a check: which images of a dataset are bad, for later training on the same content.
 
-It stands in the cache folder under the dataset's fingerprint, and holds as long as the files it was made from are as
-they were. Of images in a folder that is as much as the table notices: one that was overwritten in place with as many
-bytes is not seen. Images that could not be read are listed to be looked at again, and are not called bad.
+It is stored in the cache folder under the dataset's fingerprint, and is valid as long as the checked files have not
+changed. For images in a folder this notices as much as the table does: a file overwritten in place with the same number
+of bytes goes unnoticed. Images that could not be read are listed to be checked again, and do not count as bad.
 """
 
+import collections
 import dataclasses
 import datetime
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,56 @@ from tench import __version__
 from tench.data.cache import cache_folder
 from tench.data.check.check import Bad, Report, Unreadable, look_again
 from tench.data.check.containers import Damaged
+from tench.data.check.duplicates import Group
 from tench.data.table import Dataset, Stamp
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.files import write_text
 from tench.plain import read_json, typed
 
-VERSION = 2
+VERSION = 3
 """Version of the saved form. Other versions are ignored."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Copies:
+    """How many images a check found more than once.
+
+    leaked: by split, without train, its images that are in train too. alike: the same for images that look like one of
+    train, if the check looked for near duplicates. contradicting: images with a copy under another label. repeated: by
+    split, its images that repeat an earlier one of it.
+    """
+
+    leaked: dict[str, int]
+    alike: dict[str, int]
+    contradicting: int
+    repeated: dict[str, int]
+
+    def sentences(self) -> list[str]:
+        """What a training should be told, one sentence each; nothing where each image is there once."""
+        found = [
+            f"{counted(number, 'image')} of {split} {_is(number)} in train too" for split, number in self.leaked.items()
+        ]
+        found += [
+            f"{counted(number, 'image')} of {split} {'looks' if number == 1 else 'look'} like one of train"
+            for split, number in self.alike.items()
+        ]
+        if found:
+            found[-1] += ", so accuracies there are too high"
+        if self.contradicting:
+            has = "has" if self.contradicting == 1 else "have"
+            found.append(f"{counted(self.contradicting, 'image')} {has} a copy with another label")
+        found += [
+            f"{counted(number, 'image')} of {split} {'repeats' if number == 1 else 'repeat'} another one of it"
+            for split, number in self.repeated.items()
+        ]
+        return [f"{one}." for one in found]
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+NO_COPIES = Copies({}, {}, 0, {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +84,18 @@ class Certificate:
     damaged: tuple[Damaged, ...]
     odd: dict[str, int]
     unreadable: tuple[Unreadable, ...] = ()
+    copies: Copies = NO_COPIES
 
     def sentence(self) -> str:
-        """For the start of a training: "Checked on 2026-11-24: 60,000 images decode, none is bad."."""
+        """For the start of a training: "Checked on 2026-11-24: 60,000 images decoded, none is bad."."""
+        copies = self.copies.sentences()
+        listed = [*copies, "tench check SOURCE lists them."] if copies else []
+        return " ".join([self._decoding(), *listed])
+
+    def _decoding(self) -> str:
         if not self.bad and not self.damaged and not self.unreadable:
-            return f"Checked on {self.date[:10]}: {self.images:,} images decode, none is bad."
-        found = [f"{len(self.bad):,} of {self.images:,} images are bad"] if self.bad else []
+            return f"Checked on {self.date[:10]}: {counted(self.images, 'image')} decoded, none is bad."
+        found = [f"{len(self.bad):,} of {counted(self.images, 'image')} {_is(len(self.bad))} bad"] if self.bad else []
         found += [f"{len(self.unreadable):,} could not be read then"] if self.unreadable else []
         found += [f"damaged records or members of its files: {len(self.damaged):,}"] if self.damaged else []
         return f"Checked on {self.date[:10]}: {'; '.join(found)} (tench check SOURCE lists them)."
@@ -63,8 +114,24 @@ def remember(dataset: Dataset, report: Report) -> Path:
         damaged=report.damaged,
         odd={kind: odd.count for kind, odd in report.odd.items()},
         unreadable=report.unreadable,
+        copies=_copies(report),
     )
     return _write(dataset, certificate)
+
+
+def _copies(report: Report) -> Copies:
+    contradicting = sum(len(group.images) for group in report.duplicates if group.contradicts)
+    repeated: collections.Counter[str] = collections.Counter()
+    for group in report.duplicates:
+        for split, number in collections.Counter(image.split for image in group.images).items():
+            repeated[split] += number - 1
+    return Copies(_leaked(report.duplicates), _leaked(report.near or ()), contradicting, dict(+repeated))
+
+
+def _leaked(groups: Iterable[Group]) -> dict[str, int]:
+    """For each split other than train, how many of its images are in a group with one of train."""
+    with_train = [group.images for group in groups if any(image.split == "train" for image in group.images)]
+    return dict(collections.Counter(image.split for images in with_train for image in images if image.split != "train"))
 
 
 def renewed(dataset: Dataset, certificate: Certificate) -> Certificate:

@@ -1,8 +1,7 @@
 """Decode every image of a dataset once, and list bad, unusual and duplicate images.
 
-It reads through the same functions as training, so what passes here decodes there. A bad image never stops it. Memory
-does not grow with the number of images, but for 24 bytes each (40 where near duplicates are looked for) and the lists
-of those that are bad or unusual.
+It reads with the same functions as training, so an image that passes here decodes there. A bad image never stops it.
+Memory grows by 24 bytes per image (40 if it looks for near duplicates), and by the lists of bad or unusual ones.
 """
 
 import contextlib
@@ -32,7 +31,7 @@ from tench.errors import PassingError, TenchError
 from tench.parallel import in_order
 
 ODD = {
-    "rotated": "EXIF asks for rotation or mirroring; it is ignored, as in the reference loaders",
+    "rotated": "EXIF asks for rotation or mirroring; --exif decides whether it is applied",
     "grey": "one channel, read as three equal ones",
     "cmyk": "four printing colours, converted to RGB without a profile",
     "misnamed": "the extension does not match the format of the content",
@@ -41,7 +40,7 @@ ODD = {
     "trailing": "bytes after the image's end, which decoders ignore",
     "suspect": "a damaged JPEG that decodes nevertheless; its pixels may be wrong",
 }
-"""Oddities of images that decode, and how each is handled. Raw pixels are only checked for size."""
+"""Oddities of images that decode, and how each is treated. Raw pixels are only checked for size."""
 
 MAX_EXAMPLES = 5
 _TINY_PIXELS, _HUGE_PIXELS = 8, 16_000_000
@@ -61,7 +60,7 @@ class Bad:
 
 @dataclasses.dataclass(frozen=True)
 class Unreadable:
-    """An image that was not read this time (permission, network disk, memory): whether it is bad is not known."""
+    """An image that could not be read this time (permission, network disk, memory): whether it is bad is unknown."""
 
     split: str
     key: str
@@ -71,7 +70,7 @@ class Unreadable:
 
 @dataclasses.dataclass(frozen=True)
 class OddImage:
-    """An image that is unusual. kinds: of ODD, each with what was found: {"grey": "", "trailing": "12 bytes"}."""
+    """An unusual image. kinds: keys of ODD, each with a detail: {"grey": "", "trailing": "12 bytes"}."""
 
     split: str
     key: str
@@ -104,9 +103,9 @@ class Sides:
 class Report:
     """The result of a check, in the order of splits and rows.
 
-    images: number checked, bad and unreadable ones among them. height, width: of those that decode; None if none does.
-    duplicates: of the same content. near: those that look alike; None if they were not looked for. damaged, checksums,
-    unreadable_files: see `containers.verify`. known: see `known.sentences`.
+    images: number checked, including bad and unreadable ones. height, width: of those that decode; None if none does.
+    duplicates: with the same content. near: those that look alike; None if the check did not look for them.
+    damaged, checksums, unreadable_files: see `containers.verify`. known: see `known.sentences`.
 
     >>> report = tench.check("digits")
     >>> report.images, len(report.bad), report.height.max, sorted(report.odd)
@@ -250,7 +249,7 @@ _Seen = list[tuple[int, _Good | Bad | Unreadable]]
 
 
 def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str, _Seen], None, None]:
-    """All rows of all splits, seen in parallel, as they lie in their files."""
+    """All rows of all splits, checked in parallel, in the order of their files."""
     cv2.setNumThreads(1)  # our threads are the parallelism
 
     def tasks() -> Iterator[tuple[str, list[int]]]:

@@ -1,8 +1,8 @@
 """Check the files of a dataset: published checksums, CRCs of TFRecords and of zip members.
 
-Not looked at are the images of a folder, and what is verified whenever it is unpacked (gzip, deflate). A published file
-that has another checksum need not be damaged, as many repack it: that is told. A record or a member whose own checksum
-does not fit is damage.
+The images of a folder are not checked here, nor data that is verified whenever it is unpacked (gzip, deflate). A
+published file with another checksum is not necessarily damaged, because many people repack it: this is reported. A
+record or member whose own checksum does not match is damaged.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _ZIP_START = b"PK\x03\x04"
 
 @dataclasses.dataclass(frozen=True)
 class Damaged:
-    """A file of which a part has changed since it was written. reason: which part."""
+    """A file, part of which has changed since it was written. reason: which part."""
 
     file: str
     reason: str
@@ -34,9 +34,9 @@ class Damaged:
 
 @dataclasses.dataclass(frozen=True)
 class Containers:
-    """What was found, in the order of the files. checksums: a sentence for each published file, right or not.
+    """The findings, in the order of the files. checksums: a sentence for each published file, matching or not.
 
-    unreadable: files that could not be read this time, which says nothing about what they hold.
+    unreadable: files that could not be read this time, which says nothing about their content.
     """
 
     checksums: tuple[str, ...]
@@ -52,11 +52,11 @@ class _NotRead:
 
 _Found = str | Damaged | _NotRead
 _Advance = Callable[[int], None]
-"""Called with how many more bytes are verified."""
+"""Called with the number of bytes verified since the last call."""
 
 
 def verify(stamp: Stamp, *, threads: int) -> Containers:
-    """Verify the files of a dataset's stamp that have something to be verified by, several at a time."""
+    """Verify the files of a dataset's stamp that have a checksum or CRCs, several at a time."""
     jobs = [job for path, size, _ in stamp if os.path.isfile(path) for job in _jobs(path, size)]
     lock, stopped, done = threading.Lock(), threading.Event(), 0
     total = sum(job.num_bytes for job in jobs)
@@ -83,7 +83,7 @@ def verify(stamp: Stamp, *, threads: int) -> Containers:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """Something to be verified of a file. num_bytes: to be read for it."""
+    """A verification of a file. num_bytes: the bytes it reads."""
 
     path: str
     num_bytes: int
@@ -130,7 +130,7 @@ def _other_size(size: int, namesakes: list[Published], path: str, advance: _Adva
 
 
 def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
-    """Compare with the checksums of the published files of this name, and look for it among all others."""
+    """Compare with the checksums of the published files of this name, and search for the checksum in all others."""
     hashes = {"MD5": hashlib.md5(usedforsecurity=False)}
     if any(known.algorithm != "MD5" for known in namesakes):
         hashes["SHA-256"] = hashlib.sha256()
@@ -165,7 +165,7 @@ def _records(path: str, advance: _Advance) -> Iterator[_Found]:
 
 
 def _members(path: str, advance: _Advance) -> Iterator[_Found]:
-    """Compare the CRC of each member that is read where it lies; the others' were when they were inflated."""
+    """Compare the CRC of each stored member; those of deflated members were compared when they were unpacked."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:

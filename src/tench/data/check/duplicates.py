@@ -1,11 +1,11 @@
 """Find images that are in a dataset more than once, exactly or nearly.
 
-Equal are images whose files have the same bytes. Near are images that look alike when shrunk to 9 x 9 grey values: of
-128 comparisons between neighbours (64 each from left to right and from top to bottom: a difference hash, twice) at most
-MAX_DIFFERENT come out otherwise. That finds a photograph that was saved anew at another quality, resized, made grey, or
-brightened as long as little of it turns white; not one that was mirrored, turned, or cropped by more than a few per
-cent. Different photographs differ in 24 and more (250 of ImageNet, 31,125 pairs). Not looked at is what such a grid
-says nothing of: images with a side of less than 32 pixels, and nearly plain ones.
+Images are equal if their files have the same bytes. They are near if they look alike when shrunk to 9 x 9 grey values:
+of 128 comparisons between neighbours (64 from left to right and 64 from top to bottom, a difference hash in each
+direction) at most MAX_DIFFERENT differ. This finds a photograph that was saved again at another quality, resized, made
+grey, or brightened, as long as little of it turns white; it does not find one that was mirrored, rotated, or cropped by
+more than a few per cent. Different photographs differ in 24 or more (250 of ImageNet, 31,125 pairs). Images about which
+such a grid says nothing are skipped: those with a side of less than 32 pixels, and nearly plain ones.
 """
 
 import dataclasses
@@ -22,27 +22,27 @@ from tench.data.images.image import Pixels
 from tench.data.table import Dataset, IntArray
 
 KEPT_BYTES = 16
-"""The value of an image in either kind of comparison."""
+"""Size of an image's value in either kind of comparison."""
 
 MAX_DIFFERENT = 10
-"""Comparisons of 128 that differ between near images."""
+"""Most comparisons, of 128, that differ between near images."""
 
 _GRID = 9
 _MIN_PIXELS = 32
 _MIN_CONTRAST = 8.0
-"""Between the brightest and the darkest field of the grid, of 255."""
+"""Least difference between the brightest and the darkest cell of the grid, of 255."""
 _BANDED_PIXELS = 128
 
 _NUM_BLOCKS = MAX_DIFFERENT + 2
-"""With two blocks of bits more than can differ, two blocks of near images are equal: whoever shares two is compared."""
+"""With two more blocks than bits that can differ, near images share at least two blocks, so those are compared."""
 _MAX_CROWD = 64
-"""Of images that share two blocks, each is compared with so many that follow; only plain drawings are such crowds."""
+"""Each image is compared with at most this many others that share two blocks; only plain drawings have more."""
 _ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 
 @dataclasses.dataclass(frozen=True)
 class Copy:
-    """One of several images that are the same. class_id: "" where it has no label."""
+    """One of several images that are the same. class_id: "" if it has no label."""
 
     split: str
     key: str
@@ -51,13 +51,13 @@ class Copy:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Images that are the same, in the order of splits and rows. Of near images each is near to another, not to all."""
+    """Images that are the same, in the order of splits and rows. Each near image is near to another, not to all."""
 
     images: tuple[Copy, ...]
 
     @property
     def across_splits(self) -> bool:
-        """Whether they are in several splits, so that training images are also validated on."""
+        """Whether they are in several splits, so that validation sees training images."""
         return len({image.split for image in self.images}) > 1
 
     @property
@@ -71,17 +71,17 @@ class Group:
 
 
 def digest(data: bytes) -> bytes:
-    """What is kept of an image to find its equals: SHA-1, which is the fastest in OpenSSL here, cut to 16 bytes."""
+    """The value to find equal images: SHA-1, the fastest hash in OpenSSL here, cut to 16 bytes."""
     return hashlib.sha1(data, usedforsecurity=False).digest()[:KEPT_BYTES]
 
 
 def difference_hash(pixels: Pixels) -> bytes | None:
-    """What is kept of an image (H, W, 3) to find those near to it, 128 bits; None where it has too little in it."""
+    """The 128-bit value to find images near to an image (H, W, 3); None if the image is too small or too plain."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     if min(height, width) < _MIN_PIXELS:
         return None
-    if height >= _BANDED_PIXELS:  # row by row first, which takes a fifth of the time of areas with broken borders
+    if height >= _BANDED_PIXELS:  # first by rows, which takes a fifth of the time of areas with fractional borders
         edges = np.linspace(0, height, _GRID + 1).astype(int)
         bands = [
             cv2.reduce(grey[start:stop], 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
@@ -96,9 +96,9 @@ def difference_hash(pixels: Pixels) -> bytes | None:
 
 
 def equal_groups(dataset: Dataset, digests: npt.NDArray[np.uint8], taken: npt.NDArray[np.bool_]) -> tuple[Group, ...]:
-    """The images of the same content.
+    """The groups of images with the same content.
 
-    digests: (N, 16), of all rows, split after split. taken: (N,), which of them to look at.
+    digests: (N, 16), of all rows, split after split. taken: (N,), which rows to compare.
     """
     lengths = np.concatenate([table.lengths for table in dataset.splits.values()])
     rows = np.flatnonzero(taken)
@@ -109,7 +109,7 @@ def equal_groups(dataset: Dataset, digests: npt.NDArray[np.uint8], taken: npt.ND
 def near_groups(
     dataset: Dataset, hashes: npt.NDArray[np.uint8], digests: npt.NDArray[np.uint8], taken: npt.NDArray[np.bool_]
 ) -> tuple[Group, ...]:
-    """The images that look alike, and are not all of the same content. Arguments as of `equal_groups`.
+    """The groups of images that look alike but do not all have the same content. Arguments as for `equal_groups`.
 
     Takes about 10 s for a million images, and 300 bytes of memory for each.
     """
@@ -140,7 +140,7 @@ def _first_equal(*columns: IntArray) -> IntArray:
 
 
 def _first_near(words: npt.NDArray[np.uint64]) -> IntArray:
-    """For each row, all of them different, the first row that is linked to it by rows near to each other. (N, 2)"""
+    """For each row, the first row linked to it by a chain of near rows. words: (N, 2), all different."""
     first = np.arange(len(words))
     blocks = _blocks(words)
     for one, other in itertools.combinations(range(_NUM_BLOCKS), 2):
@@ -160,7 +160,7 @@ def _first_near(words: npt.NDArray[np.uint64]) -> IntArray:
 
 
 def _blocks(words: npt.NDArray[np.uint64]) -> list[npt.NDArray[np.uint16]]:
-    """The 128 bits of each row cut into blocks of 10 or 11."""
+    """The 128 bits of each row, split into blocks of 10 or 11."""
     bits = np.unpackbits(words.view(np.uint8), axis=1)
     edges = np.linspace(0, bits.shape[1], _NUM_BLOCKS + 1).astype(int)
     return [
@@ -170,7 +170,7 @@ def _blocks(words: npt.NDArray[np.uint64]) -> list[npt.NDArray[np.uint16]]:
 
 
 def _link(first: IntArray, left: IntArray, right: IntArray) -> None:
-    """Join the sets of rows in which `left` and `right` are; `first` holds the first row of each row's set."""
+    """Join the sets that contain `left` and `right`; `first` holds the first row of each row's set."""
     while len(left):
         low, high = np.minimum(first[left], first[right]), np.maximum(first[left], first[right])
         np.minimum.at(first, high, low)
@@ -181,7 +181,7 @@ def _link(first: IntArray, left: IntArray, right: IntArray) -> None:
 
 
 def _groups(dataset: Dataset, rows: IntArray, first: IntArray) -> tuple[Group, ...]:
-    """Rows (counted over all splits) with the same `first`, where they are several; those of ReaL are val's again."""
+    """The groups of rows (counted over all splits) with the same `first`. ReaL is left out: its rows repeat val."""
     order = np.argsort(first, kind="stable")
     runs = np.split(order, np.flatnonzero(np.diff(first[order])) + 1)
     starts = np.cumsum([0, *(len(table) for table in dataset.splits.values())])

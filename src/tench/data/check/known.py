@@ -1,7 +1,7 @@
 """Published datasets: the checksums of their files, their classes and numbers of images.
 
-A dataset is taken for a known one only where its classes are exactly that set's; of those whose classes say little, as
-MNIST's digits, only where the numbers are too. Then a lack of images is told exactly.
+A dataset counts as a known one only if its classes are exactly those of the set; if the classes say little, like
+MNIST's digits, its numbers of images must match too. Missing images are then reported exactly.
 Sources: the sets' own pages and readers, devkit of ILSVRC2012; timm, torchvision.datasets, tensorflow/datasets.
 """
 
@@ -12,14 +12,25 @@ import numpy as np
 
 from tench.data.download.download import SETS
 from tench.data.formats import wordnet
-from tench.data.layouts import imagenet_eval
+from tench.data.layouts import (
+    caltech,
+    cifar,
+    digits,
+    ilsvrc,
+    imagenet_eval,
+    kaggle,
+    mnist,
+    stl10,
+    svhn,
+    synsets,
+)
 from tench.data.table import Dataset
-from tench.errors import some
+from tench.errors import counted, some
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A published file. name: with its folder where the name by itself says little. checksum: MD5, or SHA-256."""
+    """A published file. name: with its folder if the name alone says little. checksum: MD5 or SHA-256."""
 
     name: str
     checksum: str
@@ -84,9 +95,9 @@ KNOWN_FILES = (
 class KnownSet:
     """A published dataset.
 
-    ids: gives its class ids; or how many there are, all of them WordNet's. images: by split. per_class: by split the
-    smallest and the largest number of images of a class. named: its class ids alone tell it from all others; else it
-    is recognised only where all numbers fit.
+    ids: a function that gives its class ids; or their number if all are WordNet's. images: by split. per_class: by
+    split the smallest and the largest number of images in a class. named: its class ids alone identify it; otherwise
+    all numbers must match.
     """
 
     title: str
@@ -158,10 +169,10 @@ KNOWN_SETS = (
 
 
 def sentences(dataset: Dataset) -> list[str]:
-    """What known set this is, or what it lacks of one; nothing where it is none.
+    """Which known set this is, or what is missing from it; nothing if it is not a known set.
 
-    A whole one is told by the numbers of its splits and of its classes: "1,281,167 / 50,000 / 1000: this is
-    ILSVRC2012."
+    A complete set is described by the sizes of its splits and its number of classes: "1,281,167 / 50,000 / 1000: this
+    is ILSVRC2012."
     """
     alike = [known for known in KNOWN_SETS if _has_classes_of(dataset, known)]
     for known in alike:
@@ -171,8 +182,27 @@ def sentences(dataset: Dataset) -> list[str]:
             without = f", without {absent[0]}" if absent else ""
             return [f"{' / '.join([*numbers, str(len(dataset.classes))])}: this is {known.title}{without}."]
     if dataset.classes.numbered or dataset.layout == imagenet_eval.NAME:
-        return []  # numbers alone name no set; and of V2 and Sketch, with ILSVRC2012's classes, the layout tells more
+        return []  # numbers identify no set; V2 and Sketch have ILSVRC2012's classes, and their layout says more
     return [sentence for known in alike if known.named for sentence in _differences(dataset, known)]
+
+
+def is_published(dataset: Dataset) -> bool:
+    """Whether this is a published set or a part of one, by its layout, its classes or its numbers."""
+    if not _PUBLISHED_LAYOUTS.isdisjoint(dataset.layout.split(" + ")):
+        return True
+    if all(map(wordnet.WNID.fullmatch, dataset.classes.ids)):
+        return True
+    return any(
+        (known.named and not dataset.classes.numbered) or not list(_differences(dataset, known))
+        for known in KNOWN_SETS
+        if _has_classes_of(dataset, known)
+    )
+
+
+_PUBLISHED_LAYOUTS = frozenset(
+    layout.NAME for layout in (caltech, cifar, digits, ilsvrc, imagenet_eval, kaggle, mnist, stl10, svhn, synsets)
+)
+"""Layouts of one published set each."""
 
 
 def _has_classes_of(dataset: Dataset, known: KnownSet) -> bool:
@@ -181,14 +211,14 @@ def _has_classes_of(dataset: Dataset, known: KnownSet) -> bool:
         return False
     if isinstance(known.ids, int):
         return len(ids) == known.ids and all(wordnet.WNID.fullmatch(class_id) for class_id in ids)
-    if dataset.classes.numbered:  # then the sizes of classes must tell, which says nothing where all are equal
+    if dataset.classes.numbered:  # then the sizes of the classes must identify the set, unless all are equal
         uneven = [split for split, (smallest, largest) in known.per_class.items() if smallest < largest]
         return len(ids) == len(known.ids()) and not set(uneven).isdisjoint(dataset.splits)
     return set(ids) == set(known.ids())
 
 
 def _differences(dataset: Dataset, known: KnownSet) -> Iterator[str]:
-    """In what the splits that are there are not those of the known set."""
+    """How the existing splits differ from those of the known set."""
     for split, expected in known.images.items():
         if split not in dataset.splits:
             continue
@@ -201,14 +231,15 @@ def _differences(dataset: Dataset, known: KnownSet) -> Iterator[str]:
 
 
 def _uneven(dataset: Dataset, split: str, smallest: int, largest: int) -> Iterator[str]:
-    """Which classes have fewer or more images than they should."""
+    """Which classes have too few or too many images."""
     labels = dataset.splits[split].labels
     counts = np.bincount(labels[labels >= 0], minlength=len(dataset.classes))
     outside = np.flatnonzero((counts < smallest) | (counts > largest))
     should = f"{smallest:,}" if smallest == largest else f"{smallest:,} to {largest:,}"
     if len(outside):
         told = some([f"{dataset.classes.ids[label]} {counts[label]:,}" for label in outside.tolist()])
-        yield f"Each class should have {should} images in {split}, but {len(outside):,} classes differ: {told}."
+        differ = "differs" if len(outside) == 1 else "differ"
+        yield f"Each class should have {should} images in {split}; {counted(len(outside), 'class')} {differ}: {told}."
     elif (counts.min(), counts.max()) != (smallest, largest):
         yield (
             f"The classes of {split} should have {should} images; here the smallest has {counts.min():,} and the "

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import re
 import unicodedata
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from tench.errors import TenchError
@@ -39,6 +40,14 @@ JUNK = ("__MACOSX", "@eaDir", "lost+found", PREPARED)
 dot."""
 
 
+_RUNS = (
+    {"recipe.yaml", "environment.json"},
+    {"model.json", "best.safetensors"},
+    {"environment.json", "classes.json"},  # of a run that was killed before its first step
+)
+"""Files that together mark a run directory of tench."""
+_RUN_ENDS = tuple({f"/{name}" for names in _RUNS for name in names})
+
 _SHOWN = 120
 """Characters of a name to show in a message; in a damaged archive names can have thousands."""
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
@@ -48,6 +57,21 @@ def is_image_name(name: str) -> bool:
     """Whether a file is an image by its suffix."""
     dot = name.rfind(".")
     return dot >= 0 and name[dot:].lower() in EXTENSIONS
+
+
+def is_run(names: Collection[str]) -> bool:
+    """Whether a folder with these entries is a run directory of tench, which is never data."""
+    return any(marks.issubset(names) for marks in _RUNS)
+
+
+def run_folders(names: Iterable[str]) -> list[str]:
+    """The run directories among the folders of these files, paths with "/"; sorted."""
+    inside: dict[str, set[str]] = {}
+    for name in names:
+        if name.endswith(_RUN_ENDS):
+            folder, _, file = name.rpartition("/")
+            inside.setdefault(folder, set()).add(file)
+    return sorted(folder for folder, files in inside.items() if is_run(files))
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -42,7 +42,7 @@ from tench.data.files.compressed import (
     spool_compressed,
 )
 from tench.data.files.gzip_index import build_index, open_indexed
-from tench.data.files.names import JUNK, composed, is_image_name, shown
+from tench.data.files.names import JUNK, composed, is_image_name, is_run, run_folders, shown
 from tench.data.limits import LIMITS, Limits
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
@@ -328,6 +328,7 @@ class Tree:
     def _rebuilt(self, files: "_Files", archives: Collection[str] = ()) -> "Tree":
         """The tree of these files. archives: those of this tree that are now folders."""
         tree = files.tree(self.source, self.root, self.spool, self.stamp, self.options, self.excluded)
+        self.notes.extend(note for note in tree.notes if note not in self.notes)
         if files.repeated:
             self.notes.append(
                 f"Names that occur more than once in an archive: {len(files.repeated):,}, such as "
@@ -576,7 +577,10 @@ def _is_archive(file: BinaryIO, where: str) -> bool:
 
 
 class _Files:
-    """The files of a tree while it is being read, in any order. repeated: names that occurred more than once."""
+    """The files of a tree while it is being read, in any order.
+
+    repeated: names that occurred more than once. runs: run directories of tench, whose files are not in the tree.
+    """
 
     def __init__(self, shards: list[str], limits: Limits, source: Path) -> None:
         self.names: list[str] = []
@@ -588,6 +592,7 @@ class _Files:
         self.repeated: list[str] = []
         self._limits, self._source = limits, source
         self._folder_characters = 0
+        self.runs: list[str] = []
         self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
@@ -652,12 +657,18 @@ class _Files:
         options: SourceOptions,
         excluded: dict[str, int] | None = None,
     ) -> Tree:
-        """The tree of these files without those that the options exclude; `excluded` counts them by pattern."""
+        """The tree of these files without runs and without those that the options exclude; `excluded` counts them by
+        pattern."""
         if len(self.names) > self._limits.members:
             raise TenchError(f"{source}: has more than {self._limits.members:,} files. Pass a part of it.")
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
+        if runs := run_folders(self.names):
+            self.runs += runs
+            starts = tuple(f"{run}/" for run in runs)
+            kept = [at for at in kept if not self.names[at].startswith(starts)]
+            folders = [folder for folder in folders if folder not in runs and not folder.startswith(starts)]
         own = f"{source.name}/" if root == source.parent else ""  # paths in an archive are relative to its root
         if excluded:
             kept = [at for at in kept if not _is_excluded(self.names[at].removeprefix(own), excluded)]
@@ -674,6 +685,9 @@ class _Files:
             self.repeated = list(itertools.compress(names, map(operator.not_, last)))
             order, names = list(itertools.compress(order, last)), list(itertools.compress(names, last))
         taken = np.array(order, np.int64)
+        for folder in _emptied(self.runs, names, folders):
+            folders.remove(folder)
+            stamp.pop(str(root / folder), None)
         return Tree(
             source=source,
             root=root,
@@ -689,7 +703,25 @@ class _Files:
             excluded=excluded,
             limits=self._limits,
             hidden=hidden,
+            notes=_runs_note(self.runs),
         )
+
+
+def _emptied(runs: Sequence[str], names: Sequence[str], folders: Sequence[str]) -> list[str]:
+    """The folders above runs in which nothing else is, the innermost first. names, folders: of the rest, sorted."""
+    above = {"/".join(parts[:depth]) for run in runs for parts in [run.split("/")] for depth in range(1, len(parts))}
+    return [
+        folder
+        for folder in sorted(above, key=len, reverse=True)
+        if folder in folders
+        and not names[_below(names, folder)]
+        and all(inner in above for inner in folders[_below(folders, folder)])
+    ]
+
+
+def _runs_note(runs: Sequence[str]) -> list[str]:
+    # Without their number: later runs do not make a cached table stale.
+    return [f"Left out: run directories of tench, such as {shown(min(runs))}."] if runs else []
 
 
 def _single(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tree:
@@ -722,9 +754,18 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
                 "links between folders. Remove the links, or pass a folder without them."
             )
         inside |= {this}
-        stamp[folder] = None
-        files.add_folders(prefix[:-1])
-        with os.scandir(folder) as entries:
+        with os.scandir(folder) as scanned:
+            entries = list(scanned)
+            if is_run({entry.name for entry in entries}):
+                if not prefix:
+                    raise TenchError(
+                        f"{path}: is a run directory, not a data set. To use its model: tench evaluate {path}, or "
+                        f"tench predict {path} IMAGE"
+                    )
+                files.runs.append(composed(prefix[:-1]))
+                continue
+            stamp[folder] = None
+            files.add_folders(prefix[:-1])
             for entry in entries:
                 part = entry.name
                 if part.startswith(".") or part in JUNK:

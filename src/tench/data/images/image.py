@@ -32,8 +32,9 @@ from tench.data.images.bounds import (
     taking,
 )
 from tench.data.images.bounds import ImageError as ImageError  # everybody's name for it
-from tench.data.images.jpeg_markers import APP1, SCAN, bits_of, segments
-from tench.data.table import DAMAGED, FILE, PIXELS_CHW, Table
+from tench.data.images.jpeg_markers import bits_of
+from tench.data.images.orientation import ORIENTATION, jpeg_orientation, turned, valid
+from tench.data.table import DAMAGED, FILE, PIXELS_CHW, UPRIGHT, Table
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, C), contiguous and writable."""
@@ -55,8 +56,10 @@ _MODES = {"Gray": "L", "YCbCr": "RGB", "RGB": "RGB", "CMYK": "CMYK", "YCCK": "CM
 """Pillow's names of a JPEG's colours, by libjpeg-turbo's names."""
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """The last bytes of an image, for formats with an end marker."""
-_ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC = 274, 258, 262  # TIFF tags; EXIF uses the first too
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _BLACK_IS_ZERO = 1
+_TURNED_BY_READER = ("TIFF", "HEIF")
+"""Formats that their readers, Pillow and pillow-heif, turn upright in any case."""
 
 _PILLOW_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _lock = threading.Lock()
@@ -66,6 +69,7 @@ _lock = threading.Lock()
 class ImageInfo:
     """What an image's header says.
 
+    height, width: as stored, so before the image is turned upright.
     format: Pillow's name ("JPEG", "PNG", ...). mode: Pillow's name of the colours ("RGB", "L", "CMYK", ...).
     orientation: EXIF's, 1 (upright) to 8; 1 if it has none.
     """
@@ -77,17 +81,19 @@ class ImageInfo:
     orientation: int = 1
 
 
-def decode(data: bytes, channels: int = 3) -> Pixels:
+def decode(data: bytes, channels: int = 3, *, upright: bool = False) -> Pixels:
     """Decode an image file of any format.
 
-    channels: 3 for RGB, 1 for grey. Returns (H, W, channels) uint8. The rules:
+    channels: 3 for RGB, 1 for grey. upright: turn the image as its EXIF orientation asks. Returns (H, W, channels)
+    uint8. The rules:
 
     - grey and 1-bit images: the value in each of R, G and B; palettes: their colours
     - CMYK and YCCK: as Pillow converts them, without a colour profile (profiles are ignored everywhere)
     - alpha is dropped, not blended: the colour under a transparent pixel shows
     - 16-bit grey is scaled to 8 bits, value / 257 rounded; of 16-bit colour the high byte is kept, as by Pillow
     - animations and files of several pages: the first
-    - EXIF orientation is ignored, as by torchvision, timm and TensorFlow; only a TIFF's is applied, by Pillow
+    - EXIF orientation is applied with `upright`, as by Pillow's `ImageOps.exif_transpose`, and otherwise ignored, as
+      by torchvision, timm and TensorFlow; that of TIFF and HEIC is always applied, by their readers
     - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R 601), as Pillow's convert("L")
 
     Raises ImageError for images without such a rule (32-bit and float grey, CIE Lab), for data that are empty,
@@ -95,28 +101,30 @@ def decode(data: bytes, channels: int = 3) -> Pixels:
     with trailing bytes, or with damage that libjpeg can skip, decodes as in Pillow; see `decode_and_remark`. May be
     called from any number of threads.
     """
-    return decode_and_remark(data, channels)[0]
+    return decode_and_remark(data, channels, upright=upright)[0]
 
 
-def decode_and_remark(data: bytes, channels: int = 3) -> tuple[Pixels, str]:
+def decode_and_remark(data: bytes, channels: int = 3, *, upright: bool = False) -> tuple[Pixels, str]:
     """Like `decode`, plus libjpeg's warning about a JPEG that it decoded nevertheless; usually ""."""
     _check_channels(channels)
     try:
-        return _decode_and_remark(data, channels)
+        pixels, orientation, remark = _decode_as_stored(data, channels, upright)
+        return turned(pixels, orientation), remark
     except MemoryError as error:
         raise out_of_memory() from error
 
 
-def _decode_and_remark(data: bytes, channels: int) -> tuple[Pixels, str]:
+def _decode_as_stored(data: bytes, channels: int, upright: bool) -> tuple[Pixels, int, str]:
+    """(pixels, the orientation that is left to apply, remark). upright: whether the orientation is asked for."""
     if (raw := raw_pixels(data)) is not None:
-        return with_channels(np.array(raw), channels), ""
+        return with_channels(np.array(raw), channels), 1, ""
     remark, found = "", jpeg_header(data) if data.startswith(JPEG_START) else None
     if found and found.mode in ("L", "RGB"):
         try:
             # A grey JPEG needs no luma; for a colour one, libjpeg's own grey differs from Pillow's by rounding.
             with taking(jpeg_bytes(data, found.height, found.width)):
                 pixels = simplejpeg.decode_jpeg(data, "GRAY" if (found.mode, channels) == ("L", 1) else "RGB")
-            return with_channels(pixels, channels), ""
+            return with_channels(pixels, channels), orientation_of(data) if upright else 1, ""
         except ValueError as error:
             remark = str(error)
         # Refused here, because Pillow fills with grey if a marker follows the gap. Pillow judges all other warnings.
@@ -124,10 +132,11 @@ def _decode_and_remark(data: bytes, channels: int) -> tuple[Pixels, str]:
             raise ImageError(f"truncated JPEG: {remark}")
         if "premature end of data segment" in remark:
             raise ImageError(f"damaged JPEG: {remark}")
-    return _decode_with_pillow(data, channels), remark
+    pixels, orientation = _decode_with_pillow(data, channels)
+    return pixels, orientation if upright else 1, remark
 
 
-def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
+def decode_damaged(data: bytes, channels: int = 3, *, upright: bool = False) -> Pixels:
     """Like `decode`, but decode a JPEG as far as its data goes; the rest is grey, as libjpeg fills it.
 
     Raises ImageError if it is not a JPEG, or its header cannot be read.
@@ -138,7 +147,8 @@ def decode_damaged(data: bytes, channels: int = 3) -> Pixels:
         check_size(height, width)
         check_scans(data, height, width)
         with taking(jpeg_bytes(data, height, width)):
-            return with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+            pixels = with_channels(simplejpeg.decode_jpeg(data, "RGB", strict=False), channels)
+        return turned(pixels, orientation_of(data) if upright else 1)
     except MemoryError as error:
         raise out_of_memory() from error
     except KeyError as error:
@@ -167,10 +177,11 @@ def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: i
     return with_channels(np.array(pixels, order="C"), want)
 
 
-def from_pillow(image: Image.Image, channels: int = 3) -> Pixels:
+def from_pillow(image: Image.Image, channels: int = 3, *, upright: bool = False) -> Pixels:
     """The pixels of an image that Pillow has opened or made, converted as by `decode`.
 
-    Raises ImageError for modes without a rule, images that are too large or have no pixels, and damaged files.
+    upright: turn the image as its EXIF orientation asks. Raises ImageError for modes without a rule, images that are
+    too large or have no pixels, and damaged files.
     """
     _check_channels(channels)
     if 0 in image.size:
@@ -178,7 +189,7 @@ def from_pillow(image: Image.Image, channels: int = 3) -> Pixels:
     check_size(image.height, image.width)
     _refuse_unclear(image)
     try:
-        return _as_pixels(image, channels)
+        return turned(_as_pixels(image, channels), _orientation(image) if upright else 1)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow decodes a file only now, and raises errors of any kind on damaged bytes
@@ -186,12 +197,14 @@ def from_pillow(image: Image.Image, channels: int = 3) -> Pixels:
 
 
 def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixels, str]:
-    """Decode the bytes that were read from a row, by the row's encoding; returns what `decode_and_remark` does."""
+    """Decode the bytes that were read from a row, by the row's encoding and flags; returns what `decode_and_remark`
+    does."""
     encoding = table.encoding(row)
     if encoding == FILE:
+        upright = bool(table.flags[row] & UPRIGHT)
         if table.flags[row] & DAMAGED:
-            return decode_damaged(data, channels), ""
-        return decode_and_remark(data, channels)
+            return decode_damaged(data, channels, upright=upright), ""
+        return decode_and_remark(data, channels, upright=upright)
     height, width = int(table.heights[row]), int(table.widths[row])
     return from_pixels(data, encoding, height, width, int(table.channels[row]), channels), ""
 
@@ -199,15 +212,20 @@ def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixel
 def probe(data: bytes) -> ImageInfo:
     """Format, size, colours and orientation of an image, from its header alone. Raises ImageError like `decode`."""
     found = jpeg_header(data) if data.startswith(JPEG_START) else None
-    if found is not None and not _may_be_turned(data):
+    if found and found.mode in ("L", "RGB"):  # CMYK is decoded by Pillow, which may refuse its tags
+        return dataclasses.replace(found, orientation=orientation_of(data))
+    image = _open(data)
+    return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
+
+
+def orientation_of(data: bytes) -> int:
+    """The EXIF orientation of an image, 1 (upright) to 8, from its header alone; 1 if the header cannot be read."""
+    if data.startswith(JPEG_START) and (found := jpeg_orientation(data)) is not None:
         return found
     try:
-        image = _open(data)
+        return _orientation(_open(data))
     except ImageError:
-        if found is None or found.mode not in ("L", "RGB"):
-            raise
-        return found  # libjpeg-turbo decodes it anyway: only its tags were refused
-    return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
+        return 1
 
 
 def header(data: bytes) -> ImageInfo:
@@ -269,23 +287,15 @@ def _format_of_suffix(suffix: str) -> str:
     return named if named in _FORMATS else ""
 
 
-def _may_be_turned(data: bytes) -> bool:
-    """Whether a JPEG has a segment that may contain an orientation, or segments that cannot be parsed up to its
-    pixels."""
-    marker = 0
-    for marker, _, _ in segments(data):
-        if marker == APP1:
-            return True
-    return marker != SCAN
-
-
-def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
+def _decode_with_pillow(data: bytes, channels: int) -> tuple[Pixels, int]:
+    """(pixels, orientation that Pillow has not applied)"""
     image = _open(data)
     _refuse_unclear(image)
     try:
         with taking(decode_bytes(image, data)):
             image.load()
-            return _as_pixels(image, channels)
+            applied = _format(image) in _TURNED_BY_READER
+            return _as_pixels(image, channels), 1 if applied else _orientation(image)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's readers raise errors of any kind on damaged bytes
@@ -425,10 +435,10 @@ def _orientation(image: Image.Image) -> int:
         if exif_amplifies(tags.removeprefix(b"Exif\0\0")):
             return 1
         # The base class's method, because a PNG's own would decode the pixels to look for EXIF after them.
-        found = Image.Image.getexif(image).get(_ORIENTATION, 1)
+        found = Image.Image.getexif(image).get(ORIENTATION, 1)
     except Exception:  # damaged EXIF raises errors of any kind, and is no reason to refuse the image
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return valid(found)
 
 
 def _tiff_scale(image: Image.Image) -> tuple[int, int]:

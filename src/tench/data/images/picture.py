@@ -22,10 +22,12 @@ from tench.data.images.image import (
     decode,
     decode_as,
     jpeg_header,
+    orientation_of,
     raw_pixels,
     with_channels,
 )
-from tench.data.table import DAMAGED, FILE, Table
+from tench.data.images.orientation import stored_box, turned, upright_size
+from tench.data.table import DAMAGED, FILE, UPRIGHT, Table
 from tench.errors import PassingError
 
 _REDUCTIONS = (8, 4, 2)
@@ -117,6 +119,26 @@ class Jpeg:
         return addressable.Part(self.data, 0, 0, self.height, self.width)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Turned:
+    """A picture that stands upright; only the part that is asked for is turned. orientation: EXIF's, 2 to 8."""
+
+    stored: Picture
+    orientation: int
+
+    @property
+    def height(self) -> int:
+        return upright_size(self.stored.height, self.stored.width, self.orientation)[0]
+
+    @property
+    def width(self) -> int:
+        return upright_size(self.stored.height, self.stored.width, self.orientation)[1]
+
+    def part(self, top: int, left: int, height: int, width: int, *, enough: int = 0, fast: bool = False) -> Pixels:
+        box = stored_box(top, left, height, width, self.orientation, upright=(self.height, self.width))
+        return turned(self.stored.part(*box, enough=enough, fast=fast), self.orientation)
+
+
 def decode_row(table: Table, row: int, channels: int) -> Pixels:
     """Read and decode one whole image of a table: (H, W, channels) uint8, possibly read-only.
 
@@ -132,7 +154,10 @@ def open_picture(table: Table, row: int, data: bytes, channels: int) -> Picture:
     """The image in the bytes that were read from a row. Raises ImageError."""
     if table.encoding(row) == FILE and not table.flags[row] & DAMAGED:
         if data.startswith(JPEG_START) and (header := jpeg_header(data)) and header.mode in ("L", "RGB"):
-            return Jpeg(data, header.height, header.width, channels, header.mode == "L")
+            picture = Jpeg(data, header.height, header.width, channels, header.mode == "L")
+            if table.flags[row] & UPRIGHT and (orientation := orientation_of(data)) != 1:
+                return Turned(picture, orientation)
+            return picture
         if (pixels := raw_pixels(data)) is not None:
             return Decoded(pixels if pixels.shape[2] == channels else with_channels(pixels, channels))
     return Decoded(decode_as(table, row, data, channels)[0])

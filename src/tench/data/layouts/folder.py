@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from tench.data.evidence import classes as evidence
 from tench.data.evidence import label_names
@@ -259,8 +259,11 @@ def _by_folders(
     ids = {one.class_id for one in labelled if one.class_id is not None}
     if len(ids) < 2:
         raise _no_classes(tree, by_split[defining], next(iter(ids), None))
-    ids |= {name for folder in parents for name, child in folder.children.items() if _is_empty(child)}
-    classes = _named_classes(tree, sorted(ids), parents)
+    empty = {name for folder in parents for name, child in folder.children.items() if _is_empty(child)} - ids
+    classes, unused = _with_empty(tree, ids, empty, parents, by_split)
+    if unused:
+        are = "class folder has no images and is" if len(unused) == 1 else "class folders have no images and are"
+        notes.append(f"{len(unused):,} {are} left out: {some(unused)}.")
     groups = {defining: labelled}
     annotated: dict[str, Rows] = {}
     for split, places in by_split.items():
@@ -557,19 +560,44 @@ def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, class
 # Names of classes, and files that are not images.
 
 
+def _with_empty(
+    tree: Tree, ids: Set[str], empty: Set[str], parents: Sequence[Folder], by_split: Mapping[str, Sequence[Place]]
+) -> tuple[Classes, list[str]]:
+    """The classes, and the empty class folders that are none of them, sorted.
+
+    ids: the classes that have images. empty: the empty folders beside theirs, which are classes only if another split
+    has images of them, or a file that lists the classes names them all.
+    """
+    elsewhere = {part for places in by_split.values() for place in places for part in place.parts}
+    used = ids | (empty & elsewhere)
+    if empty - used and (listed := _class_list(tree, sorted(ids | empty), parents)):
+        return listed, []
+    return _named_classes(tree, sorted(used), parents), sorted(empty - used)
+
+
 def _named_classes(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) -> Classes:
     """The classes, with order and names from a file next to or above their folders if there is one."""
+    if in_order := _class_list(tree, ids, parents):
+        return in_order
+    words: dict[str, str] = {}
+    for place in _places_of_lists(parents):
+        words |= _words(tree, place + _WORDS)
+    return Classes.of(ids, [words.get(one, name) for one, name in zip(ids, names_of(ids), strict=True)])
+
+
+def _class_list(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) -> Classes | None:
+    """The classes as the first file beside or above their folders lists them, if one lists just these."""
+    names = (place + name for place in _places_of_lists(parents) for name in (CLASSES_TXT, CLASSES_JSON))
+    return next((found for name in names if (found := _listed_classes(tree, name, ids))), None)
+
+
+def _places_of_lists(parents: Sequence[Folder]) -> list[str]:
+    """The folders of the class folders and those above, each with a "/" at the end; "" is the root."""
     places = {""}
     for folder in parents:
         parts = folder.path.split("/")
         places |= {"/".join(parts[:depth]) + "/" for depth in range(1, len(parts) + 1) if folder.path}
-    words: dict[str, str] = {}
-    for place in sorted(places):
-        for name in (place + CLASSES_TXT, place + CLASSES_JSON):
-            if in_order := _listed_classes(tree, name, ids):
-                return in_order
-        words |= _words(tree, place + _WORDS)
-    return Classes.of(ids, [words.get(one, name) for one, name in zip(ids, names_of(ids), strict=True)])
+    return sorted(places)
 
 
 def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None:

@@ -18,11 +18,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import tench
+from tench.data import exif
 from tench.data.handled import POLICIES, Policy
 from tench.data.hold_out import hold_out
 from tench.data.images import jpegtran
 from tench.data.images.encode import Encoding
 from tench.data.images.image import ImageError
+from tench.data.images.orientation import Exif
 from tench.data.prepare import staging as staged
 from tench.data.prepare.naming import check_names, names_of
 from tench.data.prepare.refusals import check_labels, check_paths, refuse_empty, refuse_inside
@@ -90,12 +92,16 @@ class PrepareOptions:
     bad: Policy = "fail"
     """Images that do not decode. fail: stop (images that keep their bytes are not decoded); skip: leave them out; fix:
     decode JPEGs as far as they go and leave out the rest."""
+    exif: Exif | Literal["auto"] = "auto"
+    """EXIF orientation of re-encoded images. apply: turn them upright; ignore: drop it; auto: as in training. Images
+    that keep their bytes keep it."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("--style", self.style_used, STYLES),
             ("--link", self.link_used, get_args(Link)),
             ("--bad", self.bad, POLICIES),
+            ("--exif", self.exif, ("auto", *get_args(Exif))),
         ):
             _require_known(name, value, known)
         if self.shards is not None and not (1 <= len(self.shards) <= 2 and min(self.shards) >= 1):
@@ -108,6 +114,11 @@ class PrepareOptions:
             raise UsageError(
                 "--addressable is for images that are not re-encoded; re-encoded JPEGs are always addressable."
             )
+        if self.exif != "auto" and not self.reencodes:
+            raise UsageError(
+                "--exif is for images that are re-encoded; all others keep their EXIF orientation, for readers to "
+                "apply or ignore. Leave it out, or re-encode: --max-side 512."
+            )
 
     @property
     def link_used(self) -> Link:
@@ -118,6 +129,11 @@ class PrepareOptions:
     def style_used(self) -> Style:
         """style, or its default."""
         return self.style or "plain"
+
+    @property
+    def reencodes(self) -> bool:
+        """Whether image files are re-encoded: all of them, or with the policy `fix` the damaged ones."""
+        return self.encoding is not None or self.bad == "fix"
 
     def check_for(self, to: LayoutName) -> None:
         """Raise UsageError for an unknown layout, or an option that has no effect on it or that it cannot hold."""
@@ -174,6 +190,11 @@ class Plan:
         return sum(map(len, self.images.tables.values()))
 
     @property
+    def exif(self) -> Exif:
+        """What is done with the EXIF orientation of images that are re-encoded."""
+        return "apply" if all(map(exif.is_upright, self.images.tables.values())) else "ignore"
+
+    @property
     def num_files(self) -> int:
         return self.num_images if self.is_tree else sum(self.content.shards.values())
 
@@ -212,6 +233,7 @@ class Plan:
             "shards": dict(self.content.shards),
             "bad": self.options.bad,
             **of_layout,
+            **({"exif": self.exif} if self.options.reencodes else {}),
             "addressable": jpegtran.version() if self.options.addressable else None,
             "versions": _versions() if how is not None else {"tench": tench.__version__},
         }
@@ -251,6 +273,11 @@ def plan(
     staged.check_destination(path)
     refuse_inside(path, dataset)
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)
+    if options.reencodes:
+        how = exif.resolved(options.exif, dataset)
+        if options.encoding is not None:
+            notes += _orientation_note(tables, how)
+        tables = {split: exif.oriented(table, how) for split, table in tables.items()}
     if options.addressable:
         jpegtran.program()  # raises UsageError if it is not installed
     images = Images(tables, options.encoding, options.bad, options.addressable)
@@ -363,6 +390,17 @@ def _chosen(
     if not tables:
         raise UsageError(f"{dataset.source}: has none of the splits that can be written: {', '.join(_SPLITS)}.")
     return tables, notes
+
+
+def _orientation_note(tables: Mapping[str, Table], how: Exif) -> list[str]:
+    """What becomes of the EXIF orientation of re-encoded images; nothing if none of a sample of each split has one."""
+    counts = [exif.sampled(table) for table in tables.values()]
+    num_rotated, num_sampled = map(sum, zip(*counts, strict=True))
+    if not num_rotated:
+        return []
+    result = "turned upright by it" if how == "apply" else "stored without it, as they are"
+    of = f"{num_rotated:,} of a sample of {counted(num_sampled, 'image')}"
+    return [f"{of} {'has' if num_rotated == 1 else 'have'} an EXIF orientation; images are {result}."]
 
 
 def _several(table: Table) -> list[Sequence[float]]:

@@ -246,5 +246,7 @@ def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise TenchError(f"{path}: is not JSON ({error}). Remove {dest}, or name another folder.") from error
+    if "exif" in identity:
+        found.setdefault("exif", "ignore")  # as before there was a choice
     staged.same_plan(found, found | dict(identity), dest)
     return found

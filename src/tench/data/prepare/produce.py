@@ -4,7 +4,7 @@ from tench.data.handled import Policy
 from tench.data.images.encode import Encoding, encode
 from tench.data.images.image import GREY_MODES, ImageError, Pixels, decode_as, decode_damaged, format_of_start, header
 from tench.data.images.jpegtran import made_addressable
-from tench.data.table import FILE, Table
+from tench.data.table import FILE, UPRIGHT, Table
 from tench.errors import TenchError
 
 _RAW = Encoding(format="png")
@@ -44,7 +44,8 @@ def stored(
         if bad == "skip":
             return None, str(error)
         try:
-            return _encoded(table, row, decode_damaged(data, channels), how or _FIXED), str(error)
+            upright = bool(table.flags[row] & UPRIGHT)
+            return _encoded(table, row, decode_damaged(data, channels, upright=upright), how or _FIXED), str(error)
         except ImageError:
             return None, str(error)
     if untouched:

@@ -62,7 +62,7 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
             if count
         ]
         if classes:
-            raise _wrong(dest, f"{split} has {len(there):,} images, not {len(expected):,}: {some(classes)}")
+            raise _wrong(dest, f"{split} has {counted(len(there), 'image')}, not {len(expected):,}: {some(classes)}")
         names_there = sorted(key for key in expected if there.get(key) != expected[key])
         shown = f"{counted(len(names_there), 'image')} under other names or labels: {some(names_there)}"
         raise _wrong(dest, f"{split} has {shown}")

@@ -1,0 +1,53 @@
+"""Whether the images of a dataset are turned upright by their EXIF orientation.
+
+Telephones store photographs as the sensor lies, so own photographs need it. Published sets do without: the networks
+they are compared with were trained and evaluated by programs that ignore the tag.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from tench.data.check.known import is_published
+from tench.data.images.image import orientation_of
+from tench.data.images.orientation import Exif
+from tench.data.table import FILE, UPRIGHT, Dataset, Table
+from tench.errors import counted
+
+_SAMPLED_IMAGES = 64
+
+
+def resolved(exif: Exif | Literal["auto"], dataset: Dataset) -> Exif:
+    """What is done with the orientation: `auto` ignores it in published sets and applies it in all others."""
+    if exif != "auto":
+        return exif
+    return "ignore" if is_published(dataset) else "apply"
+
+
+def oriented(table: Table, exif: Exif) -> Table:
+    """The table, whose images stand upright if `exif` is `apply`."""
+    return table.upright() if exif == "apply" else table
+
+
+def sentence(table: Table, exif: Exif) -> str:
+    """What is done, and how many of a sample have an orientation; "" for raw pixels, which cannot have one."""
+    num_rotated, num_sampled = sampled(table)
+    done = "applied" if exif == "apply" else "ignored"
+    if not num_sampled:
+        return ""
+    return (
+        f"EXIF orientation: {done}; {num_rotated:,} of a sample of {counted(num_sampled, 'image')} "
+        f"{'has' if num_rotated == 1 else 'have'} one."
+    )
+
+
+def sampled(table: Table) -> tuple[int, int]:
+    """(images that an orientation turns or mirrors, image files looked at): of up to 64 spread over the table."""
+    spread = np.linspace(0, len(table) - 1, min(_SAMPLED_IMAGES, len(table))).astype(int).tolist()
+    rows = [row for row in spread if table.encoding(row) == FILE and not table.too_large(row)]
+    return sum(orientation_of(table.read(row)) != 1 for row in rows), len(rows)
+
+
+def is_upright(table: Table) -> bool:
+    """Whether the images of the table are turned upright."""
+    return bool(len(table)) and bool((table.flags & UPRIGHT).all())
