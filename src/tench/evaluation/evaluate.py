@@ -56,7 +56,7 @@ def evaluate(
     >>> import tench
     >>> run = tench.fit("digits", recipe=tench.load_recipe("digits").replace(epochs=1))
     >>> print(tench.evaluate(run).images)
-    360
+    359
     """
     classifier = classifier_of(model, device)
     if batch_size < 1:

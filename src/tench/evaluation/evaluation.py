@@ -36,7 +36,7 @@ class Evaluation:
     >>> run = tench.fit("digits", recipe=tench.load_recipe("digits").replace(epochs=1))
     >>> evaluation = tench.evaluate(run)
     >>> evaluation.images, evaluation.split, len(evaluation.per_class)
-    (360, 'val', 10)
+    (359, 'val', 10)
     >>> worst = evaluation.losses.argsort()[::-1][:3]  # rows of the images with the largest loss
     >>> [evaluation.key(row) for row in worst]  # doctest: +SKIP
     """
