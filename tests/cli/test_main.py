@@ -254,3 +254,34 @@ def test_ctrl_c_saves_a_checkpoint_and_says_how_to_continue(tmp_path: Path) -> N
         error = training.stderr
     assert "a checkpoint is saved. Continue with: tench train --run" in error
     assert "Traceback" not in error
+
+
+def test_evaluate_with_several_sources_needs_the_first_one(
+    digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(digits_run), "--with", "more"]) == 2
+    assert capsys.readouterr().err == (
+        "tench evaluate: --with adds to a source. Name that one too: tench evaluate RUN SOURCE --with SOURCE.\n"
+    )
+
+
+def test_evaluate_says_on_stderr_that_a_split_was_trained_on(
+    digits_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(digits_run), "--split", "train"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("digits (train): 1,438 images, each counted once\ntop-1 ")
+    assert err.splitlines()[-1] == (
+        "Note: digits (train): 1,438 of 1,438 images were used to train the model, so the result says little about new "
+        "images."
+    )
+
+
+def test_predict_without_images_is_a_usage_error(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(digits_run)]) == 2
+    assert capsys.readouterr().err == "tench predict: Name at least one image or folder.\n"
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "images.safetensors", "last.ckpt", "metrics.jsonl"])
+def test_the_files_of_a_run_have_the_mode_of_its_other_files(digits_run: Path, name: str) -> None:
+    assert (digits_run / name).stat().st_mode == (digits_run / "model.json").stat().st_mode
