@@ -169,10 +169,10 @@ def _text(documented: Any) -> str:
 
 def _with_list(paragraph: str, names: set[str]) -> str:
     """A paragraph in which each sentence that begins with `name: ` starts an item of a list, up to `Raises ...`."""
-    marker = re.compile(r"(?:^|(?<=[.)])\s)((?:\w+, )*\w+): |(?<=\.)\s(?=Raises )")
+    marker = re.compile(r"(?:^|(?<=[.)])\s)((?:\w+,\s)*\w+):\s|(?<=\.)\s(?=Raises )")
     parts, start, item = [], 0, ""
     for found in marker.finditer(paragraph):
-        words = found[1].split(", ") if found[1] else []
+        words = re.split(r",\s", found[1]) if found[1] else []
         if not set(words) <= names:
             continue
         parts.append(item + paragraph[start : found.start()])
