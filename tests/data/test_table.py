@@ -507,7 +507,7 @@ def test_several_datasets_are_one_with_classes_united_by_id(tmp_path: Path) -> N
     found = [(train.key(row), whole.classes.ids[train.labels[row]], train.read(row)) for row in range(len(train))]
     assert found == [("a/1", "a", b"one"), ("b/1", "b", b"two"), ("c/1", "c", b"three"), ("d/1", "d", b"four")]
     assert whole.classes.ids[whole.splits["val"].labels[0]] == "d"
-    assert whole.notes[-1] == "2 sources are combined into 4 classes; 1 occur in several sources."
+    assert whole.notes[-1] == "2 sources are combined into 4 classes; 1 of them occur in several sources."
     other_way = unite([second, first])
     assert other_way.fingerprint == whole.fingerprint
 

@@ -16,7 +16,7 @@ from tench.data.check.certificate import Certificate, certificate_of, remember, 
 from tench.data.check.check import Bad, Report, Unreadable, check
 from tench.data.handled import Handled, Policy
 from tench.data.table import DAMAGED, Dataset, Table
-from tench.errors import PassingError, TenchError
+from tench.errors import PassingError, TenchError, counted
 from tench.machine import num_threads
 from tench.progress import progress
 
@@ -74,8 +74,8 @@ def _require_readable(dataset: Dataset, unreadable: Sequence[Unreadable]) -> Non
     """Raise PassingError if images cannot be read now, because then it is unknown whether they are bad."""
     if unreadable:
         raise PassingError(
-            f"{unreadable[0].reason} {len(unreadable):,} images of {dataset.source} cannot be read, so it is unknown "
-            "whether they are bad. Make them readable, or remove them."
+            f"{unreadable[0].reason} {counted(len(unreadable), 'image')} of {dataset.source} cannot be read, so it is "
+            "unknown whether they are bad. Make them readable, or remove them."
         )
 
 
