@@ -229,8 +229,8 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
         ("--device", "gpu9", "--device gpu9: not available"),
         ("--image-size", "0", "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
         ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
-        ("--print-freq", "0", "There are to be 0 steps between log lines; 1 or more are expected."),
-        ("--save-every", "nan", "A checkpoint every nan seconds cannot be"),
+        ("--print-freq", "0", "log_every must be at least 1, got 0."),
+        ("--save-every", "nan", "save_every_seconds must be >= 0 (0 saves after every step), got nan."),
     ],
 )
 def test_an_option_that_cannot_be_says_what_could(
@@ -302,7 +302,7 @@ def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_
     code, error = train(run, classes, tmp_path / "run")
     assert code == 1
     assert f"{grown}: row 2 (cat/2.jpg) covers bytes 0-" in error
-    assert "but the file is longer. It has changed since its table was made" in error
+    assert "but the file is longer. It has changed since its table was built" in error
 
 
 def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_i
         "(2 images), new\\nline (2 images). Choose which folders are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
-        f"  cat, dog of art alone: give {tmp_path / 'set'}/art",
+        f"  cat, dog of art only: pass {tmp_path / 'set'}/art",
         "  art/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ]
 
