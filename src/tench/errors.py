@@ -52,6 +52,5 @@ def some(names: Sequence[str], at_most: int = 5) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun: "1 image", "2,000 images", "3 classes"."""
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{count:,} {noun}{'' if count == 1 else plural}"
+    """A number with its noun: "1 image", "2,000 images", "2 classes"."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith(('s', 'x')) else 's'}"

@@ -69,7 +69,7 @@ def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
     photo(0).save(tmp_path / "one" / "cat" / "0.jpg")
     code, error = train(run, tmp_path / "one", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'one'}: 1 image lies in the folder cat. A classifier needs at least two classes" in error
+    assert f"{tmp_path / 'one'}: 1 image is in the folder cat. A classifier needs at least two classes" in error
 
 
 def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pyt
     (classes / "train" / "dog" / "3.jpg").write_text("this is no picture")
     (classes / "train" / "cat" / "0.jpg").write_bytes(b"")
     capsys.readouterr()
-    assert main(["check", str(classes)]) == 1  # read anew: replacing a file leaves its folder's time alone
+    assert main(["check", str(classes)]) == 1  # read again: replacing a file leaves its folder's time alone
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"bad: {classes / 'train/cat/0.jpg'}: empty (0 bytes) (train, cat/0.jpg)"
     assert shown[1].startswith(
@@ -154,8 +154,8 @@ def test_labels_and_images_of_different_counts_are_refused(run: Run, tmp_path: P
     assert code == 1
     folder = tmp_path / "mnist"
     assert (
-        f"{folder}/train-images-idx3-ubyte.gz holds 20 images, but {folder}/train-labels-idx1-ubyte holds 19 labels. "
-        f"They do not belong together. Copy or download both again."
+        f"{folder}/train-images-idx3-ubyte.gz contains 20 images, but {folder}/train-labels-idx1-ubyte contains 19 "
+        f"labels. They do not belong together. Copy or download both again."
     ) in error
 
 
@@ -229,8 +229,8 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
         ("--device", "gpu9", "--device gpu9: not available"),
         ("--image-size", "0", "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
         ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
-        ("--print-freq", "0", "There are to be 0 steps between log lines; 1 or more are expected."),
-        ("--save-every", "nan", "A checkpoint every nan seconds cannot be"),
+        ("--print-freq", "0", "log_every must be at least 1, got 0."),
+        ("--save-every", "nan", "save_every_seconds must be >= 0 (0 saves after every step), got nan."),
     ],
 )
 def test_an_option_that_cannot_be_says_what_could(
@@ -302,7 +302,7 @@ def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_
     code, error = train(run, classes, tmp_path / "run")
     assert code == 1
     assert f"{grown}: row 2 (cat/2.jpg) covers bytes 0-" in error
-    assert "but the file is longer. It has changed since its table was made" in error
+    assert "but the file is longer. It has changed since its table was built" in error
 
 
 def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
@@ -354,11 +354,11 @@ def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_i
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these have the same names in each: art (2 "
-        "images), new\\nline (2 images). Choose which folders are the classes:",
+        f"tench info: {tmp_path / 'set'}: its folders contain only folders, and these have the same names in each: art "
+        "(2 images), new\\nline (2 images). Choose which folders are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
-        f"  cat, dog of art alone: give {tmp_path / 'set'}/art",
+        f"  cat, dog of art only: pass {tmp_path / 'set'}/art",
         "  art/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ]
 

@@ -171,8 +171,8 @@ def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: 
             download.send_signal(signal.SIGINT)
             assert download.wait() == 130
             error = download.stderr
-        assert f"{part}: {reached / 1e6:.1f} MB of 9.9 MB are kept; the same command continues.\n" in error
+        assert f"{part}: {reached / 1e6:.1f} MB of 9.9 MB are kept; the same command resumes the download.\n" in error
         assert error.endswith("tench download: interrupted.\n")
         assert "Traceback" not in error
         assert part.read_bytes() == data[:reached]
-    assert "continuing after 1.0 MB of 9.9 MB." in error
+    assert "resuming after 1.0 MB of 9.9 MB." in error

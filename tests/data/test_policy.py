@@ -157,7 +157,7 @@ def test_without_a_certificate_a_file_that_cannot_be_read_is_not_left_out_either
 ) -> None:
     dataset = open_source(damaged)
     unplugged.append(damaged / "train/roof/0.jpg")
-    with pytest.raises(PassingError, match=r"1 image of .* cannot be read, so which images are bad is unknown"):
+    with pytest.raises(PassingError, match=r"1 image of .* cannot be read, so it is unknown whether they are bad"):
         policy.apply(dataset, "fix", ["train"])
     unplugged.clear()
     assert {one["key"] for one in policy.apply(dataset, "fix", ["train"])[1]} == {"petal/2.jpg", "roof/3.jpg"}

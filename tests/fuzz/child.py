@@ -72,7 +72,7 @@ def look(source: Path) -> str:
                     picture = open_picture(table, row, table.read(row), 3)
                     picture.part(0, 0, picture.height, picture.width)
             except TenchError as error:
-                wrong = wrong or answer(error, Path(table.shard(row)))
+                wrong = wrong or answer(error, Path(table.file(row)))
             except BaseException:
                 return traceback.format_exc()
     return wrong

@@ -75,8 +75,8 @@ def _require_readable(dataset: Dataset, unreadable: Sequence[Unreadable]) -> Non
     """Raise PassingError if images cannot be read now, because then it is unknown whether they are bad."""
     if unreadable:
         raise PassingError(
-            f"{unreadable[0].reason} {counted(len(unreadable), 'image')} of {dataset.source} cannot be read, so which "
-            "images are bad is unknown. Make them readable, or remove them."
+            f"{unreadable[0].reason} {counted(len(unreadable), 'image')} of {dataset.source} cannot be read, so it is "
+            "unknown whether they are bad. Make them readable, or remove them."
         )
 
 

@@ -53,7 +53,7 @@ def keep_classes(contents: Contents, min_images: int) -> Contents:
     classes = Classes.of([ids[label] for label in kept.tolist()], [names[label] for label in kept.tolist()])
     note = (
         f"Dropped {num_classes - len(kept):,} of {num_classes:,} classes with fewer than {min_images:,} images in "
-        f"train, and their {num_dropped:,} images."
+        f"train, and their {counted(num_dropped, 'image')}."
     )
     return dataclasses.replace(contents, classes=classes, splits=splits, notes=[*contents.notes, note])
 

@@ -777,7 +777,9 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         splits[split] = Table.joined(tables, f"{whole} ({split})")
     notes = [f"{part.source}: {note}" for part in parts for note in part.notes]
     shared = sum(len(part.classes) for part in parts) - len(classes)
-    notes.append(f"{len(parts)} sources are combined into {len(classes)} classes; {shared} occur in several sources.")
+    notes.append(
+        f"{len(parts)} sources are combined into {len(classes)} classes; {shared} of them occur in several sources."
+    )
     return Dataset(
         source=whole,
         layout=" + ".join(dict.fromkeys(part.layout for part in parts)),

@@ -62,9 +62,9 @@ def test_a_note_names_the_page_or_says_what_to_do() -> None:
     assert chosen_page(named("gbk", "狗", "猫"), "b.zip", notes) == "cp437"
     assert chosen_page(named("utf-8", "猫"), "c.zip", notes) == "utf-8"
     assert notes == [
-        "a.zip: 2 names are not UTF-8. They are read as code page cp866, the only one in which they make sense "
+        "a.zip: 2 names not in UTF-8, read as code page cp866, the only one in which all make sense "
         "(such as 'кот/0.jpg').",
-        "b.zip: 4 names are in an unknown code page (encoding), so class names may be unreadable (such as '╣╖/0.jpg'). "
+        "b.zip: 4 names in an unknown code page (encoding), so class names may be unreadable (such as '╣╖/0.jpg'). "
         "Unpack the archive with the right one (unzip -O cp936 for Chinese) and pass the folder, or pack it again with "
         "UTF-8 names.",
     ]

@@ -321,7 +321,7 @@ def test_names_of_a_tar_in_another_code_page_are_read_with_a_note(tmp_path: Path
             tar.addfile(tarfile.TarInfo(name))
     tree = open_tree(tmp_path / "set.tar", tmp_path / "spool")
     assert list(tree.names) == ["top.txt", "кот/1.jpg", "пёс/2.jpg"]
-    assert "2 names are not UTF-8. They are read as code page cp866" in tree.notes[0]
+    assert "2 names not in UTF-8, read as code page cp866" in tree.notes[0]
 
 
 def test_pipes_sockets_and_devices_are_left_out_of_a_folder(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_zip64_is_read(tmp_path: Path) -> None:
 
 
 def test_backslashes_separate_folders_in_an_archive_of_windows(tmp_path: Path) -> None:
-    note = f"{WHERE}: 2 names have backslashes, which are read as folder separators."
+    note = f"{WHERE}: 2 names with backslashes, which are read as folder separators."
     files = {"cat\\1.jpg": b"1", "dog\\2.jpg": b"2"}
     assert names(pack(files, create_system=0)) == (["cat/1.jpg", "dog/2.jpg"], [note])
     assert names(pack(files, create_system=3)) == (["cat/1.jpg", "dog/2.jpg"], [note])  # nothing else separates

@@ -28,8 +28,8 @@ WHAT_BECAME = (
     "train has 7 boxes in 7 of its 21 images.",
     "val has 12 boxes in 12 of its 12 images.",
     "test has 0 boxes in 0 of its 3 images.",
-    "1 annotations match no image here.",
-    "Corrected 3 boxes that were reversed or extended beyond the image.",
+    "1 annotation without a matching image here.",
+    "Corrected 3 boxes, reversed or extending beyond the image.",
     "Dropped 3 boxes: 2 empty, 1 around an object of another class than the image's.",
 )
 
@@ -108,7 +108,7 @@ def test_annotations_unpacked_among_the_images_are_read_and_not_mistaken_for_ima
     contents = ilsvrc.read(open_tree(tmp_path, tmp_path / "no spool"))
     assert contents.notes == [
         f"The labels of val are from {tmp_path}/val.",
-        "val has no images of 1 classes: n03126707.",
+        "val has no images of 1 class: n03126707.",
     ]
     assert attached(tmp_path, contents)[0] == everything()
 
@@ -158,7 +158,7 @@ def test_the_first_of_two_annotations_counts_and_the_dogs_task_comes_last(tmp_pa
     assert by_key["n02092002/n02092002_10026.JPEG"] == [[0.0, 0.0, 0.5, 1.0]]
     assert notes[:2] == [
         f"Boxes are from {tmp_path}/ILSVRC2012_bbox_train_v2.tar.gz, {tmp_path}/ILSVRC2012_bbox_train_dogs.tar.gz.",
-        "1 annotations repeat an image; the first, in this order, counts.",
+        "1 annotation for an image that already has one; the first, in this order, counts.",
     ]
 
 
@@ -186,7 +186,7 @@ def test_annotations_of_other_images_only_are_an_error(tmp_path: Path) -> None:
     contents = images(tmp_path)
     write(tmp_path, {"n02100735/n02100735_424242.xml": annotation([])})
     assert refusal(tmp_path, contents) == (
-        f"{tmp_path}: has 1 annotations, but none has the name of one of its images (the first is "
+        f"{tmp_path}: has 1 annotation, but none has the name of one of its images (the first is "
         f"n02100735_424242.xml). They belong to other images."
     )
 

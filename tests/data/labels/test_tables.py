@@ -185,7 +185,7 @@ def test_cvats_export_gives_the_tags_of_images() -> None:
     assert found is not None
     assert found.rows == [{"image": "a.jpg", "label": ["cat"], "subset": "Train"}]
     assert found.notes == (
-        "LIST: 1 boxes and outlines are not used, only the tags of images.",
+        "LIST: only the tags of images are used, not boxes and outlines (1).",
         "LIST: left out 1 image without a label.",
     )
     assert cvat_entries(b"<html><body/></html>", "LIST") is None

@@ -446,7 +446,7 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[2 * 3073] = 10
     file.write_bytes(data)
-    assert f"{file}: image 2 (counted from 0) has label 10, but there are 10 classes, 0 to 9; 1 images" in refusal(
+    assert f"{file}: image 2 (counted from 0) has label 10, but there are 10 classes, 0 to 9; 1 image" in refusal(
         folder
     )
     folder = python10(tmp_path / "py")
@@ -465,7 +465,7 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
         ({"data": planes(crops(2)).astype(np.int64), "labels": [0, 1]}, "'data' is int64 of shape (2, 3072)"),
         ({"data": planes(crops(2)).astype(np.float32), "labels": [0, 1]}, "'data' is _Inert"),
         ({"data": crops(2), "labels": [0, 1]}, "'data' is uint8 of shape (2, 32, 32, 3)"),
-        ({"data": planes(crops(2)), "labels": [0]}, "contains 2 images but 1 labels"),
+        ({"data": planes(crops(2)), "labels": [0]}, "contains 2 images but 1 label"),
         ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is not a list of numbers"),
         ({"data": planes(crops(2))}, "'labels' is not a list of numbers"),
         ({"data": planes(crops(2))[:0], "labels": []}, "contains no images"),

@@ -19,7 +19,7 @@ from tench.data.layouts import ilsvrc
 from tench.data.table import Dataset
 
 TRUTH = miniature.photographs()
-NO_CRANE = "val has no images of 1 classes: n03126707."
+NO_CRANE = "val has no images of 1 class: n03126707."
 
 
 def tree_of(path: Path) -> Tree:
@@ -604,7 +604,7 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
     (folder / "train/n02000000").mkdir()
     dataset = read(folder)
     assert len(dataset.classes) == 7
-    assert "train has no images of 1 classes: n02000000." in dataset.notes
+    assert "train has no images of 1 class: n02000000." in dataset.notes
 
 
 def test_a_train_archive_without_images_is_an_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tench.data.layouts import ilsvrc, kaggle
 from tench.data.table import Dataset
 
 TRUTH = miniature.photographs()
-NO_CRANE = "val has no images of 1 classes: n03126707."
+NO_CRANE = "val has no images of 1 class: n03126707."
 PACKAGE = "imagenet_object_localization_patched2019.tar"
 ZIP = "imagenet-object-localization-challenge.zip"
 INSIDE = ["", "ILSVRC", "ILSVRC/Data", "ILSVRC/Data/CLS-LOC"]

@@ -125,7 +125,7 @@ def test_lists_of_im2rec_give_keys_and_splits(tmp_path: Path) -> None:
             expected[path] = (int(float(label)), theirs[int(image_id)]["sha256"])
         found = {key: (int(rows.labels[row]), sha256(rows.read(row))) for row, key in enumerate(rows.keys())}
         assert found == expected
-    assert dataset.notes == ("val has no images of 1 classes: 1.",)
+    assert dataset.notes == ("val has no images of 1 class: 1.",)
 
 
 def test_records_with_class_names_equal_the_class_folders_they_were_packed_from(tmp_path: Path) -> None:
@@ -607,7 +607,7 @@ def test_a_file_that_names_more_classes_than_there_are_labels_is_used_and_a_note
     assert dataset.classes.ids == ("a", "b", "c", "d")
     assert dataset.notes == (
         f"{tmp_path}/synset.txt names 4 classes, but the labels go only up to 2.",
-        "val has no images of 1 classes: d.",
+        "val has no images of 1 class: d.",
     )
 
 

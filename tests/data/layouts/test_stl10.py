@@ -93,13 +93,13 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "train_y.bin",
             b"\1",
-            "{folder}/train_X.bin contains 5 images, but {folder}/train_y.bin contains 1 labels. "
+            "{folder}/train_X.bin contains 5 images, but {folder}/train_y.bin contains 1 label. "
             "Unpack the archive again.",
         ),
         (
             "test_y.bin",
             b"\1\0\13",
-            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels are affected. "
+            "{folder}/test_y.bin: label 1 (counted from 0) is 0, but labels are from 1 to 10; 2 labels affected. "
             "Unpack the archive again.",
         ),
         (

@@ -137,7 +137,7 @@ def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
     assert read(path).notes == (
         "1,000 classes, 1,000 images: by its classes this is the training images of ILSVRC2012, but that has 1,281,167 "
         "images.",
-        "999 images are not named after their archive; their class is still that of the archive.",
+        "999 images not named after the archive; the class is still that of the archive.",
     )
 
 
@@ -161,7 +161,7 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
     dataset = read(write_folder(tmp_path / "set", class_archives({**CLASSES, "n00000001": [], "n00000002": []})))
     assert listing(dataset) == EXPECTED
     assert dataset.classes.ids[:2] == ("n00000001", "n00000002")
-    assert "2 classes have no images: n00000001, n00000002." in dataset.notes
+    assert "No images of 2 classes: n00000001, n00000002." in dataset.notes
 
 
 def test_images_in_a_folder_inside_the_archive_have_the_same_keys(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_and_
         write_folder(tmp_path / "set", class_archives({"n00000001": ["a.JPEG"], "n00000002": ["n00000001_1.JPEG"]}))
     )
     assert listing(dataset) == {"n00000001/a.JPEG": "n00000001", "n00000002/n00000001_1.JPEG": "n00000002"}
-    assert dataset.notes[1] == "2 images are not named after their archive; their class is still that of the archive."
+    assert dataset.notes[1] == "2 images not named after the archive; the class is still that of the archive."
 
 
 def test_class_archives_in_several_folders_are_an_error(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_images_next_to_the_class_archives_are_an_error(tmp_path: Path) -> None:
         tmp_path / "set", {**class_archives(), "n15102455/n15102455_7.JPEG": b"", "n15102455/2.JPEG": b""}
     )
     assert refusal(path) == (
-        f"{path}: 2 images are next to its 3 class archives, such as n15102455/2.JPEG. They would count twice or not "
+        f"{path}: 2 images next to its 3 class archives, such as n15102455/2.JPEG. They would count twice or not "
         f"at all. Unpack all archives or none, and move the images away from the archives."
     )
 

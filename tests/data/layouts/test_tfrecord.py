@@ -673,7 +673,7 @@ def test_names_are_the_records_texts_else_listed_else_wordnets(tmp_path: Path) -
     make(path, train=[image(1, name="x", text="one"), image(2, name="y"), image(1, name="z", text="another one")])
     dataset = read(path)
     assert dataset.classes.names == ("one", "Goldfisch")
-    assert dataset.notes[1:] == ("image/class/text differs within 1 classes; the first is used as the class's name.",)
+    assert dataset.notes[1:] == ("image/class/text differs within 1 class; the first is used as the class's name.",)
 
 
 def test_file_names_may_be_paths(tmp_path: Path) -> None:
@@ -685,7 +685,7 @@ def test_images_without_file_names_are_named_by_their_numbers(tmp_path: Path) ->
     path = make(tmp_path / "set", train=[image(1, "a"), image(2, "b"), image(1, "a", "x.jpg")])
     dataset = read(path)
     assert labels(dataset) == {"a/00000": 0, "b/00001": 1, "a/x.jpg": 0}
-    assert dataset.notes[1:] == ("2 of the 3 images of train have no file name, so they are named by number.",)
+    assert dataset.notes[1:] == ("2 of the 3 images of train without a file name, so they are named by number.",)
 
 
 def test_a_file_name_in_two_numbered_classes_is_not_used_as_a_key(tmp_path: Path) -> None:

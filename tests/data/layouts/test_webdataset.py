@@ -220,15 +220,15 @@ def test_shards_without_a_split_in_their_names_are_train_and_a_note_says_so(tmp_
     ("names", "missing"),
     [
         (["a-0.tar", "a-1.tar"], ""),
-        (["a-0.tar", "a-2.tar"], "1 shards are missing from a numbered series: a-1.tar."),
-        (["a-08.tar", "a-10.tar", "b-0.tar"], "1 shards are missing from a numbered series: a-09.tar."),
+        (["a-0.tar", "a-2.tar"], "1 shard missing from a numbered series: a-1.tar."),
+        (["a-08.tar", "a-10.tar", "b-0.tar"], "1 shard missing from a numbered series: a-09.tar."),
         (
             ["a-00001-of-00009.tar"],
-            "8 shards are missing from a numbered series: a-00000-of-00009.tar, a-00002-of-00009.tar, "
+            "8 shards missing from a numbered series: a-00000-of-00009.tar, a-00002-of-00009.tar, "
             "a-00003-of-00009.tar, a-00004-of-00009.tar, a-00005-of-00009.tar, ....",
         ),
         (["a-1-of-2.tar", "a-2-of-2.tar"], ""),
-        (["a-2-of-2.tar"], "1 shards are missing from a numbered series: a-1-of-2.tar."),
+        (["a-2-of-2.tar"], "1 shard missing from a numbered series: a-1-of-2.tar."),
         (["20110101.tar", "20240101.tar"], ""),
     ],
 )
@@ -507,7 +507,7 @@ def test_cls_counts_if_json_differs_and_a_note_says_so(tmp_path: Path) -> None:
     members = joined(*(sample(f"s{n}", n, described={"label": max(n, 1), "class": "x"}) for n in range(3)))
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert listing(dataset) == {"s0.jpg": "0", "s1.jpg": "1", "s2.jpg": "2"}
-    assert dataset.notes[0] == "1 samples have different labels in .cls and .json; .cls is used."
+    assert dataset.notes[0] == "1 sample with different labels in .cls and .json; .cls is used."
 
 
 @pytest.mark.parametrize(

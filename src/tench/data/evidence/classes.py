@@ -520,7 +520,7 @@ def _question(
     names = list(by_class)
     places = [place for group in by_class.values() for place in group]
     counts = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
-    shown = some([f"{name} ({counts[name]:,} images)" for name in names], 5)
+    shown = some([f"{name} ({counted(counts[name], 'image')})" for name in names], 5)
     why = "and these have the same names in each" if is_shared else "which may be classes too"
     lines = [f"{where}: its folders contain only folders, {why}: {shown}. Choose which folders are the classes:"]
     levels = max(len(place.parts) for place in places) - lead

@@ -139,7 +139,7 @@ def _lines(folder: Folder, names: Sequence[str], depth: int, width: int, indent:
             lines += _lines(child, names, depth - 1, width, f"{indent}  ")
     if rest := children[len(shown) :]:
         num_images = sum(child.num_images for child in rest)
-        lines.append(f"{indent}... {len(rest):,} more folders with {num_images:,} images")
+        lines.append(f"{indent}... {counted(len(rest), 'more folder')} with {counted(num_images, 'image')}")
     if not indent and (folder.images or folder.others):
         files = [names[position] for position in sorted(folder.images + folder.others)]
         more = f", ... {len(files) - 3:,} more" if len(files) > 3 else ""

@@ -17,6 +17,8 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
+from tench.errors import counted
+
 UNKNOWN = "cp437"
 """The code page in which names are shown if their own is unknown."""
 
@@ -144,13 +146,13 @@ def chosen_page(names: Collection[bytes], where: str, notes: list[str]) -> str:
     example = next(iter(names)).decode(page or UNKNOWN)[:80]
     if page:
         notes.append(
-            f"{where}: {len(names):,} names are not UTF-8. They are read as code page {page}, the only one in "
-            f"which they make sense (such as {example!r})."
+            f"{where}: {counted(len(names), 'name')} not in UTF-8, read as code page {page}, the only one in "
+            f"which all make sense (such as {example!r})."
         )
     else:
         notes.append(
-            f"{where}: {len(names):,} names are in an unknown code page (encoding), so class names may be unreadable "
-            f"(such as {example!r}). Unpack the archive with the right one (unzip -O cp936 for Chinese) and pass the "
-            "folder, or pack it again with UTF-8 names."
+            f"{where}: {counted(len(names), 'name')} in an unknown code page (encoding), so class names may be "
+            f"unreadable (such as {example!r}). Unpack the archive with the right one (unzip -O cp936 for Chinese) and "
+            "pass the folder, or pack it again with UTF-8 names."
         )
     return page or UNKNOWN

@@ -21,7 +21,7 @@ from tench.data.files.code_pages import chosen_page
 from tench.data.files.compressed import Decompressor, Inflater, Pread
 from tench.data.files.names import inside, shown
 from tench.data.limits import LIMITS, Limits
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 STORED = 0
 
@@ -268,7 +268,7 @@ def _named(entries: Sequence[_Entry], where: str, notes: list[str]) -> list[Memb
         ]
         if turned != texts:
             changed = sum(map(operator.ne, turned, texts))
-            notes.append(f"{where}: {changed:,} names have backslashes, which are read as folder separators.")
+            notes.append(f"{where}: {counted(changed, 'name')} with backslashes, which are read as folder separators.")
         texts = turned
     made = []
     for entry, text in zip(entries, texts, strict=True):

@@ -21,7 +21,7 @@ from tench.data.files.compressed import Forward, Pread, form_of
 from tench.data.files.names import shown
 from tench.data.files.tree import Tree, open_tree
 from tench.data.table import Contents, Rows
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 WOULD_DO = (
     "ILSVRC2012_bbox_train_v2.tar.gz, ILSVRC2012_bbox_val_v3.tgz, ILSVRC2012_bbox_train_dogs.tar.gz (packed or "
@@ -73,19 +73,19 @@ def attach(tree: Tree, contents: Contents) -> Contents:
         splits[split] = dataclasses.replace(rows, boxes=boxes)
         num_used += num_annotated
         num_boxes = sum(map(len, boxes))
-        notes.append(f"{split} has {num_boxes:,} boxes in {num_annotated:,} of its {len(boxes):,} images.")
+        notes.append(f"{split} has {counted(num_boxes, 'box')} in {num_annotated:,} of its {len(boxes):,} images.")
     if num_used == 0:
         raise TenchError(
-            f"{tree.source}: has {len(found):,} annotations, but none has the name of one of its images (the first "
-            f"is {min(found)}.xml). They belong to other images."
+            f"{tree.source}: has {counted(len(found), 'annotation')}, but none has the name of one of its images (the "
+            f"first is {min(found)}.xml). They belong to other images."
         )
     if others := len(found) - num_used:
-        notes.append(f"{others:,} annotations match no image here.")
+        notes.append(f"{counted(others, 'annotation')} without a matching image here.")
     if counts.repaired:
-        notes.append(f"Corrected {counts.repaired:,} boxes that were reversed or extended beyond the image.")
+        notes.append(f"Corrected {counted(counts.repaired, 'box')}, reversed or extending beyond the image.")
     if counts.empty or counts.of_others:
         notes.append(
-            f"Dropped {counts.empty + counts.of_others:,} boxes: {counts.empty:,} empty, {counts.of_others:,} "
+            f"Dropped {counted(counts.empty + counts.of_others, 'box')}: {counts.empty:,} empty, {counts.of_others:,} "
             "around an object of another class than the image's."
         )
     stamp = list(dict.fromkeys([*contents.stamp, *tree.stamp]))
@@ -154,7 +154,9 @@ def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
         raise TenchError(f"{tree.source}: has no boxes, because it has no annotations. Add one or more of: {WOULD_DO}.")
     notes = [f"Boxes are from {', '.join(places)}."]
     if repeated:
-        notes.append(f"{repeated:,} annotations repeat an image; the first, in this order, counts.")
+        notes.append(
+            f"{counted(repeated, 'annotation')} for an image that already has one; the first, in this order, counts."
+        )
     return found, notes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data.files.tree import Tree
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 MAGIC = bytes.fromhex("0a23d7ce")
 _FRAME_BYTES = 8  # magic; kind (3 bits) and length (29 bits) of what follows, which is padded to a multiple of 4
@@ -92,7 +92,7 @@ def scan(tree: Tree, name: str) -> Records:
                 records.headers.append(frame)
                 continue
             if begin >= num_bytes:
-                what = "has no image" if begin == num_bytes else f"claims {num_labels:,} labels"
+                what = "has no image" if begin == num_bytes else f"claims {counted(num_labels, 'label')}"
                 raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
             if num_labels:
                 if len(payload) < begin:  # never true for a joined record, which is already complete

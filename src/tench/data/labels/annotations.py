@@ -164,7 +164,7 @@ def cvat_entries(data: bytes, where: str) -> Entries | None:
     for row in rows:
         if not subsets:
             del row["subset"]
-    notes = [f"{where}: {other:,} boxes and outlines are not used, only the tags of images."] if other else []
+    notes = [f"{where}: only the tags of images are used, not boxes and outlines ({other:,})."] if other else []
     labelled = [row for row in rows if row["label"]]
     without = [{**row, "label": None} for row in rows if not row["label"]]
     return Entries(*_labelled(labelled, without, where, None, notes))

@@ -17,7 +17,7 @@ from tench.data.labels.label_files import text_of_cell
 from tench.data.labels.locate import Files, bases_of
 from tench.data.labels.numbering import whole_folder
 from tench.data.splits import TEST, TRAIN, VAL
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 _NEARLY_ALL = 0.9
 _FEW, _VERY_FEW = 0.5, 0.1
@@ -120,9 +120,9 @@ def _refuse_held_out(tree: Tree, lists: Sequence[Placed]) -> None:
         first = held_out[0]
         exclude = " ".join(f"--exclude {shlex.quote(one.source.name)}" for one in held_out)
         raise TenchError(
-            f"{first.listed.where}: lists {len(first.names):,} images as {first.source.split}, but nothing lists the "
-            f"images of train. Put a list of these next to it, for example train.txt; or take all images as train: "
-            f"{exclude}"
+            f"{first.listed.where}: lists {counted(len(first.names), 'image')} as {first.source.split}, but nothing "
+            "lists the images of train. Put a list of these next to it, for example train.txt; or take all images as "
+            f"train: {exclude}"
         )
 
 

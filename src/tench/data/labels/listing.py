@@ -16,7 +16,7 @@ from typing import Any
 from tench.data.formats.lst import Lst
 from tench.data.labels.roles import Roles, is_one
 from tench.data.labels.tables import KAGGLE_NAME, Sheet
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.0*)?", re.ASCII)
 _FRACTION = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -217,7 +217,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
         if len(every) > 1:
             cells.several[position] = every
     if repeated:
-        cells.notes.append(f"{sheet.where}: {repeated:,} rows repeat an image, each for another of its boxes.")
+        cells.notes.append(f"{sheet.where}: {counted(repeated, 'row')} for further boxes of an image.")
     cells.splits = kept_splits if splits is not None else None
     return cells
 
@@ -294,7 +294,7 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
         ):
             if tested and share:
                 notes.append(
-                    f"{sheet.where}: {len(parted):,} labels contain a {title}, for example "
+                    f"{sheet.where}: {counted(len(parted), 'label')} with a {title} inside, for example "
                     f"{min(parted)!r}; each is read as one label."
                 )
             continue

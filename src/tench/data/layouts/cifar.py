@@ -19,7 +19,7 @@ from tench.data.files.spool import spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.pickles import as_array, as_text, read_pickle
 from tench.data.table import PIXELS_CHW, Classes, Contents, Rows, numbered_keys
-from tench.errors import TenchError, UsageError, some
+from tench.errors import TenchError, UsageError, counted, some
 from tench.files import complete_file, require_space
 
 NAME = "cifar"
@@ -157,7 +157,9 @@ def read(tree: Tree) -> Contents:
             batch = (_binary_batch if form.label_bytes else _pickled_batch)(form, tree, file)
             _check_labels(tree.place(file), batch.labels, len(classes))
             if len(batch.labels) != published:
-                notes.append(f"{name} contains {len(batch.labels):,} images; as published it has {published:,}.")
+                notes.append(
+                    f"{name} contains {counted(len(batch.labels), 'image')}; as published it has {published:,}."
+                )
             batches.append(batch)
             shards.append(batch.shard)
         splits[split] = _rows(batches)
@@ -256,8 +258,8 @@ def _check_labels(file: str, labels: npt.NDArray[np.int32], num_classes: int) ->
     if len(wrong):
         raise TenchError(
             f"{file}: image {wrong[0]} (counted from 0) has label {labels[wrong[0]]}, but there are {num_classes} "
-            f"classes, 0 to {num_classes - 1}; {len(wrong):,} images are affected. The file is damaged or belongs to "
-            "another set. Unpack the archive again."
+            f"classes, 0 to {num_classes - 1}; {counted(len(wrong), 'image')} affected. The file is damaged or belongs "
+            "to another set. Unpack the archive again."
         )
 
 
@@ -315,7 +317,8 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
         raise TenchError(f"{where}: {form.label_key!r} is not a list of numbers. Unpack the archive again.")
     if len(labels) != len(pixels):
         raise TenchError(
-            f"{where}: contains {len(pixels):,} images but {len(labels):,} labels. Unpack the archive again."
+            f"{where}: contains {counted(len(pixels), 'image')} but {counted(len(labels), 'label')}. Unpack the "
+            "archive again."
         )
     if not labels:
         raise TenchError(f"{where}: contains no images. Unpack the archive again.")

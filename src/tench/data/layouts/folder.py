@@ -286,14 +286,10 @@ def _by_folders(
         if all(one.class_id is None for one in groups[split]):
             notes.append(f"{split} has no class folders, so its images have no labels.")
         elif lacking := sorted(set(classes.ids) - {one.class_id for one in groups[split] if one.class_id}):
-            notes.append(f"{split} has no images of {_classes(len(lacking))}: {some(lacking)}.")
+            notes.append(f"{split} has no images of {counted(len(lacking), 'class')}: {some(lacking)}.")
     notes += _empty_splits(root, by_split)
     class_paths = {one.class_path for group in groups.values() for one in group if one.class_id is not None}
     return Contents(classes, splits, stamp=(), notes=notes, left_out=left_out), class_paths
-
-
-def _classes(count: int) -> str:
-    return "1 class" if count == 1 else f"{count:,} classes"
 
 
 def _evident(
@@ -482,8 +478,8 @@ def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: st
     for split, (_, labels) in found.items():
         if unknown := sorted({label for label in labels if label is not None} - index.keys()):
             raise TenchError(
-                f"{tree.root}: --label-from '{said}' finds {_classes(len(unknown))} in {split} that {defining} does "
-                f"not have: {some(unknown)}. Both must have the same classes."
+                f"{tree.root}: --label-from '{said}' finds {counted(len(unknown), 'class')} in {split} that {defining} "
+                f"does not have: {some(unknown)}. Both must have the same classes."
             )
     splits = {}
     for split, (positions, labels) in found.items():

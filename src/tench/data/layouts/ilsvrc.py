@@ -417,7 +417,7 @@ def _compare_counts(by_class: Mapping[str, Sequence[int]], labels: Sequence[Labe
 def _note_empty(split: str, present: set[str], classes: Classes, notes: list[str]) -> None:
     if empty := [class_id for class_id in classes.ids if class_id not in present]:
         more = ", ..." if len(empty) > 5 else ""
-        notes.append(f"{split} has no images of {len(empty):,} classes: {', '.join(empty[:5])}{more}.")
+        notes.append(f"{split} has no images of {counted(len(empty), 'class')}: {', '.join(empty[:5])}{more}.")
 
 
 def _note_others(tree: Tree, place: str, images: Sequence[int], notes: list[str]) -> None:

@@ -85,7 +85,7 @@ def read(tree: Tree) -> Contents:
         labels.append(label_of[class_folder])
     if not positions:
         raise TenchError(f"{where}: contains no images. Unpack the archive again.")
-    notes = [f"{which.title}: {len(positions):,} images found, {which.num_images:,} expected."]
+    notes = [f"{which.title}: {counted(len(positions), 'image')} found, {which.num_images:,} expected."]
     if len(there := set(labels)) < len(ids):
         missing = [class_id for class_id, label in label_of.items() if label not in there]
         notes.append(f"{len(missing)} of its {len(ids):,} classes have no images: {some(missing)}.")

@@ -26,7 +26,7 @@ from tench.data.files.spool import spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats import idx
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 from tench.files import complete_file, require_space
 
 NAME = "mnist"
@@ -282,8 +282,8 @@ def _classes(
         if len(wrong := np.flatnonzero((found < first) | (found > last))):
             raise TenchError(
                 f"{labels[split].place}: label {wrong[0]} (counted from 0) is {found[wrong[0]]}, but {title} has "
-                f"{len(classes)} classes, {first} to {last}; {len(wrong):,} labels are affected. Copy or download it "
-                "again."
+                f"{len(classes)} classes, {first} to {last}; {counted(len(wrong), 'label')} affected. Copy or download "
+                "it again."
             )
     return classes, note, first
 

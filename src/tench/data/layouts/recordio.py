@@ -250,7 +250,7 @@ def _rows(split: str, files: list[Records], classes: Classes, spooled: str, note
     absent = np.setdiff1d(np.arange(len(classes)), label).tolist()
     if len(absent) and unknown < len(label):
         which = ", ".join(classes.ids[number] for number in absent[:5])
-        notes.append(f"{split} has no images of {len(absent):,} classes: {which}.")
+        notes.append(f"{split} has no images of {counted(len(absent), 'class')}: {which}.")
     return Rows(
         shards=list(shards),
         shard=np.concatenate(shard),

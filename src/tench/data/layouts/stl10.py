@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tench.data.files.tree import Tree
 from tench.data.formats.raw_pixels import spooled_rows
 from tench.data.table import Classes, Contents
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 NAME = "stl10"
 OPTIONS = frozenset[str]()
@@ -57,7 +57,7 @@ def read(tree: Tree) -> Contents:
                 )
         values = _labels(tree, images, labels)
         if len(values) != published:
-            notes.append(f"{split}_X.bin contains {len(values):,} images; as published it has {published:,}.")
+            notes.append(f"{split}_X.bin contains {counted(len(values), 'image')}; as published it has {published:,}.")
         splits[split] = spooled_rows(tree, images, _blocks(tree, images), values, (_SIDE, _SIDE, _CHANNELS))
     if f"{inside}{_UNLABELLED}" in tree:
         count = int(tree.length[tree.index(f"{inside}{_UNLABELLED}")]) // _IMAGE_BYTES
@@ -107,14 +107,14 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
     tree.limits.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
     if count != image_bytes // _IMAGE_BYTES:
         raise TenchError(
-            f"{tree.place(images)} contains {image_bytes // _IMAGE_BYTES:,} images, but {tree.place(labels)} contains "
-            f"{count:,} labels. Unpack the archive again."
+            f"{tree.place(images)} contains {counted(image_bytes // _IMAGE_BYTES, 'image')}, but {tree.place(labels)} "
+            f"contains {counted(count, 'label')}. Unpack the archive again."
         )
     values = np.frombuffer(tree.read(labels), np.uint8).astype(np.int32)
     if len(wrong := np.flatnonzero((values < 1) | (values > _NUM_CLASSES))):
         raise TenchError(
             f"{tree.place(labels)}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to "
-            f"{_NUM_CLASSES}; {len(wrong):,} labels are affected. Unpack the archive again."
+            f"{_NUM_CLASSES}; {counted(len(wrong), 'label')} affected. Unpack the archive again."
         )
     return values - 1
 

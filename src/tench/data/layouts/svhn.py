@@ -16,7 +16,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.mat import read_mat
 from tench.data.formats.raw_pixels import spooled_rows
 from tench.data.table import Classes, Contents
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 NAME = "svhn"
 OPTIONS = frozenset[str]()
@@ -79,7 +79,7 @@ def _arrays(tree: Tree, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[n
     if len(wrong):
         raise TenchError(
             f"{where}: label {wrong[0]} (counted from 0) is {values[wrong[0]]}, but labels are from 1 to 10; "
-            f"{len(wrong):,} labels are affected. Download it again."
+            f"{counted(len(wrong), 'label')} affected. Download it again."
         )
     return images, (values.astype(np.int32) % 10).astype(np.int32)
 

@@ -63,7 +63,7 @@ def read(tree: Tree) -> Contents:
     others = sorted(set(tree.names) - set(archives))
     if images := [name for name in others if is_image_name(name)]:
         raise TenchError(
-            f"{root}: {len(images):,} images are next to its {len(archives):,} class archives, such as "
+            f"{root}: {counted(len(images), 'image')} next to its {len(archives):,} class archives, such as "
             f"{images[0]}. They would count twice or not at all. Unpack all archives or none, and move the images "
             "away from the archives."
         )
@@ -90,10 +90,10 @@ def read(tree: Tree) -> Contents:
         raise TenchError(f"{root}: the {len(ids):,} class archives contain no images. Download them again.")
     notes.append(_which_set(len(ids), len(positions)))
     if empty := [class_id for class_id, count in zip(ids, counts, strict=True) if not count]:
-        notes.append(f"{len(empty):,} classes have no images: {some(empty)}.")
+        notes.append(f"No images of {counted(len(empty), 'class')}: {some(empty)}.")
     if num_foreign:
         notes.append(
-            f"{num_foreign:,} images are not named after their archive; their class is still that of the archive."
+            f"{counted(num_foreign, 'image')} not named after the archive; the class is still that of the archive."
         )
     if num_others:
         notes.append(f"Left out {counted(num_others, 'member')} without an image suffix.")
@@ -121,7 +121,7 @@ def _begins_with_classes(tree: Tree, archive: str) -> bool:
 
 
 def _which_set(num_classes: int, num_images: int) -> str:
-    found = f"{num_classes:,} classes, {num_images:,} images"
+    found = f"{counted(num_classes, 'class')}, {counted(num_images, 'image')}"
     if num_classes not in _KNOWN:
         return f"{found}: an unknown set; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
     what, issued = _KNOWN[num_classes]

@@ -37,7 +37,7 @@ from tench.data.keys import keys_of
 from tench.data.limits import LIMITS
 from tench.data.splits import group_by_split
 from tench.data.table import PIXELS_HWC, Classes, Contents, Rows, numbered_keys
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 from tench.files import complete_file, require_space
 from tench.progress import progress
 
@@ -115,12 +115,12 @@ def read(tree: Tree) -> Contents:
         known = _known_by_number(tree, seen, listed)
     notes = [*known.notes, *notes]
     if seen.differing:
-        notes.append(f"{TEXT} differs within {len(seen.differing):,} classes; the first is used as the class's name.")
+        notes.append(
+            f"{TEXT} differs within {counted(len(seen.differing), 'class')}; the first is used as the class's name."
+        )
     rows = {split: _rows(split, found, known, notes) for split, found in splits.items()}
     if seen.num_bad_boxes:
-        notes.append(
-            f"Left out {seen.num_bad_boxes:,} box{'es' * (seen.num_bad_boxes > 1)} with corners outside 0 to 1."
-        )
+        notes.append(f"Left out {counted(seen.num_bad_boxes, 'box')} with corners outside 0 to 1.")
     stamp = dict.fromkeys([*tree.stamp, *(str(path) for path in unpacked.values())])
     return Contents(known.classes, rows, stamp=list(stamp), notes=notes)
 
@@ -533,7 +533,7 @@ def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
         notes.append(f"{num_without:,} of the {count:,} images of {split} without a label.")
     if num_nameless := found.path.count(None):
         notes.append(
-            f"{num_nameless:,} of the {count:,} images of {split} have no file name, so they are named by number."
+            f"{num_nameless:,} of the {count:,} images of {split} without a file name, so they are named by number."
         )
     numbers = numbered_keys(count)
     paths = [path or number for path, number in zip(found.path, numbers, strict=True)]

@@ -170,7 +170,9 @@ class _Facts:
             kinds = ", ".join(f"{suffix} ({count:,})" for suffix, count in sorted(self.others.items()))
             notes.append(f"Left out members that are neither images nor labels: {kinds}.")
         if self.num_differing:
-            notes.append(f"{self.num_differing:,} samples have different labels in .cls and .json; .cls is used.")
+            notes.append(
+                f"{counted(self.num_differing, 'sample')} with different labels in .cls and .json; .cls is used."
+            )
         return notes
 
 
@@ -332,7 +334,7 @@ def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[
     num_missing, first = _missing_numbers(shards)
     if num_missing:
         listed = ", ".join(first) + (", ..." if num_missing > len(first) else "")
-        notes.append(f"{num_missing:,} shards are missing from a numbered series: {listed}.")
+        notes.append(f"{counted(num_missing, 'shard')} missing from a numbered series: {listed}.")
     return (by_split if shards else {split: [""] for split in by_split}), notes
 
 
@@ -592,4 +594,4 @@ def _missing_labels(classes: Classes, rows: Mapping[str, Rows]) -> list[str]:
         return []
     counts = np.bincount(rows["train"].label, minlength=len(classes))
     empty = [classes.ids[label] for label in np.flatnonzero(counts == 0).tolist()]
-    return [f"train has no images of {len(empty):,} classes: {', '.join(empty[:5])}."] if empty else []
+    return [f"train has no images of {counted(len(empty), 'class')}: {', '.join(empty[:5])}."] if empty else []
