@@ -8,9 +8,12 @@ costs is bounded by what is printed. Letters of every script, combined marks and
 
 import contextlib
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
+
+from tench.errors import TenchError
 
 _FLAG = "\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]+\U000e007f"
 """An emoji of a flag is written with characters that are invisible elsewhere."""
@@ -21,6 +24,9 @@ _HIDDEN = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e007f"
     "\udc80-\udc9f]"  # bytes of a file name that are no text, and control characters in 8-bit terminals
 )
+
+
+_MIN_WIDTH = 40
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -41,16 +47,40 @@ def printable(text: str, *, lines: bool = False) -> str:
     return _HIDDEN.sub(escaped, text)
 
 
-class _Guard:
-    """A text stream that passes on printable text. A newline inside a piece of text is escaped unless `lines`."""
+class OutputError(TenchError):
+    """stdout does not take what is printed, such as on a full disk."""
 
-    def __init__(self, stream: IO[str], lines: bool) -> None:
-        self.stream, self._lines = stream, lines
+
+class _Guard:
+    """A text stream that passes on printable text. A newline inside a piece of text is escaped unless `lines`.
+
+    must_arrive: raise OutputError if the stream fails. Otherwise what cannot be written is dropped: a training goes on
+    if nobody reads its messages.
+    """
+
+    def __init__(self, stream: IO[str], lines: bool, must_arrive: bool) -> None:
+        self.stream, self._lines, self._must_arrive = stream, lines, must_arrive
 
     def write(self, text: str) -> int:
         end = "\n" if text.endswith("\n") else ""  # print() writes a line and its end apart; csv writes them as one
-        self.stream.write(printable(text.removesuffix("\n"), lines=self._lines) + end)
+        with self._failing():
+            self.stream.write(printable(text.removesuffix("\n"), lines=self._lines) + end)
         return len(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._must_arrive:
+                return
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise OutputError(f"cannot write to standard output: {error.strerror or error}.") from error
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
@@ -67,8 +97,8 @@ def guarded() -> Iterator[None]:
     A text of several lines is printed line by line on stdout. stderr takes newlines, for warnings of libraries: our own
     messages escape names before.
     """
-    out: Any = _Guard(sys.stdout, lines=False)
-    error: Any = _Guard(sys.stderr, lines=True)
+    out: Any = _Guard(sys.stdout, lines=False, must_arrive=True)
+    error: Any = _Guard(sys.stderr, lines=True, must_arrive=False)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         yield
 
@@ -78,3 +108,8 @@ def unguarded(stream: IO[str]) -> IO[str]:
     while isinstance(stream, _Guard):
         stream = stream.stream
     return stream
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, at least 40: in fewer a table or a bar has no room, and drawing it may never end."""
+    return max(shutil.get_terminal_size().columns, _MIN_WIDTH)

@@ -20,11 +20,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command; gives its exit code and what it wrote to stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str]:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # how the option parser ends
-            code = int(str(stop.code))
-        return code, capsys.readouterr().err
+        return main([str(argument) for argument in arguments]), capsys.readouterr().err
 
     return run
 
@@ -94,12 +90,12 @@ def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> N
     assert "truncated JPEG" in error
 
 
-def test_train_with_e_does_about_bad_images_what_it_is_told_else_what_the_training_did(
+def test_evaluate_handles_bad_images_as_told_else_as_the_training_did(
     run: Run, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (classes / "val" / "cat" / "1.jpg").write_text("this is no picture")
     assert train(run, classes, tmp_path / "run", "--bad", "skip")[0] == 0
-    evaluate = ["train", "-e", "--run", str(tmp_path / "run")]
+    evaluate = ["evaluate", str(tmp_path / "run")]
     for told in ([], ["--bad", "skip"]):
         assert main([*evaluate, *told]) == 0
         assert "(val): 3 images, each counted once" in capsys.readouterr().out
@@ -216,15 +212,14 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
     ("option", "value", "expected"),
     [
         ("--lr", "-1", "optimizer.lr is -1.0, but should be more than 0."),
-        ("--lr", "fast", "could not convert string to float"),
+        ("--lr", "fast", "tench train: --lr must be a number, got 'fast'.\n"),
         ("--epochs", "0", "training.epochs is 0, but should be more than 0."),
         ("--batch-size", "0", "training.batch_size is 0, but should be 1 or more."),
         ("--warmup", "5", "schedule.warmup: expected a duration such as"),
         (
             "--schedule",
             "zigzag",
-            "invalid choice 'zigzag' for argument '--schedule'. Expected one of ('constant', 'step', 'cosine', "
-            "'polynomial', 'exponential').",
+            "tench train: --schedule must be one of constant, step, cosine, polynomial, exponential, got 'zigzag'.\n",
         ),
         ("--device", "gpu9", "--device gpu9: not to be had"),
         ("--image-size", "0", "input.image_size is 0, but should be 1 or more"),
@@ -233,12 +228,12 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
         ("--save-every", "nan", "A checkpoint every nan seconds cannot be"),
     ],
 )
-def test_an_option_that_cannot_be_says_what_could(
+def test_an_invalid_value_is_an_error_that_says_what_is_valid(
     run: Run, classes: Path, tmp_path: Path, option: str, value: str, expected: str
 ) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", option, value)
     assert code == 2
-    assert expected in " ".join(error.replace("│", " ").split())
+    assert expected in error
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
@@ -330,10 +325,7 @@ def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, cla
 def test_a_recipe_for_no_preview_is_a_usage_error(run: Run) -> None:
     code, error = run("info", "digits", "--recipe", "digits")
     assert code == 2
-    assert (
-        error
-        == "tench info: --recipe selects what --preview FILE.png draws. Give --preview too, or leave --recipe out.\n"
-    )
+    assert error == ("tench info: --recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.\n")
 
 
 def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(

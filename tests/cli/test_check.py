@@ -38,7 +38,7 @@ def test_good_photographs_exit_with_0_and_leave_a_certificate(photos: Path, caps
     assert shown(capsys) == [
         "grey: 1 (one channel, read as three equal ones), such as train/roof/0.jpg",
         "cmyk: 1 (four printing colours, converted to RGB without a profile), such as train/petal/1.jpg",
-        f"{photos}: 24 images, 0 bad. The result is kept: training on the same content reports it.",
+        f"{photos}: 24 images, 0 bad. The result is kept, and a later training on the same content reports it.",
     ]
     found = certificate_of(open_source(photos))
     assert found is not None
@@ -65,7 +65,7 @@ def test_duplicates_are_shown_by_kind_and_exit_with_0(photos: Path, capsys: pyte
     (photos / "train/water/twice.jpg").write_bytes((photos / "train/water/0.jpg").read_bytes())
     assert main(["check", str(photos)]) == 0
     lines = shown(capsys)
-    start = lines.index("duplicates: 6 images in 3 groups of the same content")
+    start = lines.index("duplicates: 6 images in 3 groups with the same content")
     assert lines[start + 1 : start + 7] == [
         "  1 across splits, so training images are also validated on:",
         "    train/roof/1.jpg = val/roof/again.jpg",
@@ -132,7 +132,7 @@ def test_a_damaged_record_exits_with_1_though_its_image_decodes(
         f"damaged: {spoilt}: record {last}"
     ]
     assert lines[-1].startswith(f"{tmp_path}: ")
-    assert ", 0 bad, damaged records or members of its files: 1. " in lines[-1]
+    assert ", 0 bad, damaged records or members: 1. " in lines[-1]
 
 
 def test_a_damaged_member_of_a_zip_exits_with_1(

@@ -2,44 +2,51 @@
 
 import dataclasses
 import json
-from typing import Annotated, Literal
-
-import tyro
+from typing import Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
+from tench.errors import counted
+from tench.flags import Flag
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Evaluate a run's best weights, a weights file, or published weights.
 
-    Every image of the split is counted exactly once. Examples:
+    Each image of the split is counted exactly once. Examples:
 
         tench evaluate runs/001 ~/cifar10 --split test
         tench evaluate torchvision:resnet50 ~/imagenet
     """
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory, .safetensors file with model.json beside it, torchvision:NAME or timm:NAME[.TAG]."""
-    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
-    """Dataset; none: the one that the run validated on."""
-    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Split to evaluate; none: val, else test, else train, of a training set only what was held out."""
-    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to evaluate": "model source split label exclude",
+        "Computation": "batch-size threads device | bad",
+        "Output": "per-class json",
+    }
+
+    model: Annotated[str, Flag(metavar="RUN", positional=True)]
+    """Run directory, weights file or published weights. A .safetensors file needs its model.json beside it; published
+    weights are torchvision:NAME or timm:NAME[.TAG]."""
+    source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
+    """The dataset; by default what the run validated on."""
+    split: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Split to evaluate. By default val, else test, else train; of a training set only what was held out."""
+    reading: SourceOptions = NO_OPTIONS
+    batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per batch."""
-    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
-    """Threads that prepare images; 0: one for each core."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
+    threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
+    """Threads that prepare images; by default (0) one per core."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     bad: Literal["fail", "skip", "fix"] | None = None
-    """Images that do not decode: see tench train; none: what the training did, of what it was trained and validated on,
-    else fail."""
-    per_class: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the top-1 of every class."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: images, top1, top5, loss (fractions), split, per_class."""
+    """What to do with images that do not decode. See tench train. By default what the training did, for the data it
+    trained and validated on, else fail."""
+    per_class: bool = False
+    """Print the top-1 of each class."""
+    json: bool = False
+    """Print one JSON object. Keys: images, top1, top5 (fractions), loss, split, per_class."""
 
 
 def run(arguments: list[str]) -> int:
@@ -70,6 +77,6 @@ def run(arguments: list[str]) -> int:
         for _, class_name, (images, correct) in rows:
             share = f"{correct / images:8.2%}" if images else "       -"
             print(f"{share}  {correct:>6}/{images:<6} {class_name}")
-    print(f"{name}: {metrics.images} images, each counted once")
+    print(f"{name}: {counted(metrics.images, 'image')}, each counted once")
     print(f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   loss {metrics.loss:.4f}")
     return 0

@@ -1,9 +1,10 @@
 """What a person can say about a source that it does not say itself."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 from tench.errors import UsageError
+from tench.flags import Flag
 from tench.plain import typed
 
 
@@ -30,7 +31,7 @@ class SourceOptions:
     """Regular expression whose first group is the class in a file name ('^([a-z]+)' for cat.0.jpg)."""
     images: str | None = None
     """Take the images from this folder of the source only (images/large)."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Flag(metavar="PATTERN", repeated=True)] = ()
     """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
     keys: str | None = None
     """Keys, columns or arrays of a container that hold the images and the labels (image=jpeg,label=fine)."""

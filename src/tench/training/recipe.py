@@ -9,11 +9,11 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-import tyro
 import yaml
 
 from tench.data.options import SourceOptions
 from tench.errors import UsageError, nearest
+from tench.flags import Flag
 from tench.input.views import Decode, TestTime
 
 Auto = Literal["auto"]
@@ -27,7 +27,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "auto"
+    arch: Annotated[str, Flag(aliases=("-a",), metavar="ARCH")] = "auto"
     """Network, by the name `tench models` lists it under. auto: that of the weights, or resnet18."""
     weights: str = ""
     """Begin with these weights (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. What is auto in input comes
@@ -173,7 +173,7 @@ class Optimizer:
     """rmsprop-tf: TensorFlow's form (eps inside the root, the average begins at 1, learning rate inside the momentum).
     lamb: the gradients' norm is at most 1. muon: airbench's, on filters; all else is trained by SGD with Nesterov
     momentum 0.85, other_lr and head_lr, and each group's weight decay is weight_decay over its learning rate."""
-    lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 0.1
+    lr: Annotated[float, Flag(aliases=("--learning-rate",))] = 0.1
     """Learning rate at its height, for the global batch size."""
     momentum: float = 0.9
     """Momentum of sgd, lars, rmsprop, rmsprop-tf and muon."""
@@ -194,7 +194,7 @@ class Optimizer:
     """muon: learning rate of norms and biases, at its height."""
     head_lr: float = 0.67
     """muon: learning rate of the last layer, at its height."""
-    weight_decay: Annotated[float, tyro.conf.arg(aliases=["--wd"])] = 1e-4
+    weight_decay: Annotated[float, Flag(aliases=("--wd",))] = 1e-4
     """L2 penalty, added to the gradient; with adamw and lamb to the update."""
     decay: Literal["all", "not-norms", "not-norms-and-biases", "not-biases", "not-named-bn"] = "all"
     """Which parameters the weight decay pulls (not with muon): all, all but normalisation layers' (torchvision's and
@@ -261,7 +261,7 @@ class Average:
 class Training:
     epochs: int | float = 90
     """Passes over the training images; the last may be a part of one, as in 9.9."""
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
+    batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per optimizer update, over all processes together (in pytorch/examples: per node)."""
     validate_every: int = 1
     """Epochs between two validations; the last epoch has one in any case. Only what is validated can be the best."""
@@ -294,7 +294,7 @@ class Training:
 class Recipe:
     """Everything that decides the numbers of a training."""
 
-    source: Annotated[SourceOptions, tyro.conf.UseAppendAction] = dataclasses.field(default_factory=SourceOptions)
+    source: SourceOptions = dataclasses.field(default_factory=SourceOptions)
     model: Model = dataclasses.field(default_factory=Model)
     input: Input = dataclasses.field(default_factory=Input)
     augment: Augment = dataclasses.field(default_factory=Augment)
