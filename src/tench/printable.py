@@ -1,9 +1,9 @@
-"""Make text safe to print: names of files and classes can come from anybody, and a terminal obeys control characters.
+"""Make text safe to print: anybody can name a file or a class, and a terminal obeys control characters.
 
-A control character retitles or repaints the terminal, a newline forges a line of output, a bidirectional override shows
-a name backwards. All output passes through streams that show these as Python writes them in a string (\\x1b, \\u202e),
-whether they lead to a terminal or to a file that is looked at later. So no call site has to think of it, and what it
-costs is bounded by what is printed. Letters of every script, combined marks and emoji stay as they are.
+A control character can retitle or repaint the terminal, a newline can forge a line of output, and a bidirectional
+override shows a name backwards. All output passes through streams that escape these characters as Python does
+(\\x1b, \\u202e), for terminals and for files that are read later. No call site has to think of it, and the cost depends
+only on what is printed. Letters of every script, combining marks and emoji are printed unchanged.
 """
 
 import contextlib
@@ -16,23 +16,24 @@ from typing import IO, Any
 from tench.errors import TenchError
 
 _FLAG = "\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]+\U000e007f"
-"""An emoji of a flag is written with characters that are invisible elsewhere."""
+"""Flag emoji consist of characters that are invisible elsewhere."""
 _HIDDEN = re.compile(
     f"{_FLAG}|"
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f"  # control characters, but for the tab
-    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # formats, but for joiners
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f"  # control characters except the tab
+    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # format characters except joiners
     "\U0001d173-\U0001d17a\U000e0000-\U000e007f"
-    "\udc80-\udc9f]"  # bytes of a file name that are no text, and control characters in 8-bit terminals
+    "\udc80-\udc9f]"  # bytes of file names that are not text, and control characters of 8-bit terminals
 )
 
 
-_MIN_WIDTH = 40
+MIN_WIDTH = 40
+"""Columns that help, tables and bars always take: with fewer they have no room, and drawing them may never end."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """A text with all characters escaped that a terminal would obey, or that would hide others.
+    """Escape the characters that a terminal would obey, or that would hide others.
 
-    lines: leave newlines. The tab stays.
+    Tabs are kept; newlines too, if `lines` is set.
     """
 
     def escaped(found: re.Match[str]) -> str:
@@ -48,14 +49,14 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 class OutputError(TenchError):
-    """stdout does not take what is printed, such as on a full disk."""
+    """Writing to stdout failed, for example because the disk is full."""
 
 
 class _Guard:
-    """A text stream that passes on printable text. A newline inside a piece of text is escaped unless `lines`.
+    """A text stream that passes on printable text. Newlines inside a piece of text are escaped unless `lines` is set.
 
-    must_arrive: raise OutputError if the stream fails. Otherwise what cannot be written is dropped: a training goes on
-    if nobody reads its messages.
+    must_arrive: raise OutputError if the stream fails. Otherwise text that cannot be written is dropped, so that a
+    training continues when nobody reads its messages.
     """
 
     def __init__(self, stream: IO[str], lines: bool, must_arrive: bool) -> None:
@@ -94,8 +95,8 @@ class _Guard:
 def guarded() -> Iterator[None]:
     """Make everything printed in this block printable.
 
-    A text of several lines is printed line by line on stdout. stderr takes newlines, for warnings of libraries: our own
-    messages escape names before.
+    On stdout, print a text of several lines line by line. stderr accepts newlines, for the warnings of libraries; our
+    own messages have their names escaped before.
     """
     out: Any = _Guard(sys.stdout, lines=False, must_arrive=True)
     error: Any = _Guard(sys.stderr, lines=True, must_arrive=False)
@@ -111,5 +112,5 @@ def unguarded(stream: IO[str]) -> IO[str]:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, at least 40: in fewer a table or a bar has no room, and drawing it may never end."""
-    return max(shutil.get_terminal_size().columns, _MIN_WIDTH)
+    """Columns of the terminal, at least MIN_WIDTH."""
+    return max(shutil.get_terminal_size().columns, MIN_WIDTH)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tench.printable import guarded, printable, unguarded
+from tench.printable import MIN_WIDTH, guarded, printable, unguarded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,6 +57,8 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     # What is printed meanwhile has to go above the bar, unless it goes elsewhere: rich would send it to stderr too.
     above = sys.stdout.isatty()
     console = Console(file=unguarded(sys.stderr))
+    if console.width < MIN_WIDTH:
+        console.width = MIN_WIDTH
     with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bars, guarded():
         task = bars.add_task(what, total=total, completed=before, rate="", note="", visible=False)
         done = 0

@@ -71,18 +71,19 @@ def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool 
     known: the options of the command. only: look at rows that hold for one value only.
     """
     found = {name: _candidates(command, name, values, only) for name, values in words.unknown}
-    given = _given(words, found)
     # A program that has all of the unknown options is likelier than one that has a few of them.
     shared = {
         program: sum(any(program is other for other, _ in rows) for rows in found.values()) for program in programs()
     }
-    names_of: dict[tuple[Program, Answer], list[tuple[str, str]]] = {}
     for name, rows in found.items():
         most = max((shared[program] for program, _ in rows), default=0)
+        found[name] = [(program, row) for program, row in rows if shared[program] == most]
+    given = _given(words, found)
+    names_of: dict[tuple[Program, Answer], list[tuple[str, str]]] = {}
+    for name, rows in found.items():
         for program, row in rows:
-            if shared[program] == most:
-                answer = _answer(program, row, name, given, command, known)
-                names_of.setdefault((program, answer), []).append((name, row.spelled(name)))
+            answer = _answer(program, row, name, given, command, known)
+            names_of.setdefault((program, answer), []).append((name, row.spelled(name)))
     programs_of: dict[tuple[Answer, tuple[tuple[str, str], ...]], list[str]] = {}
     for (program, answer), called in names_of.items():
         programs_of.setdefault((answer, tuple(called)), []).append(program.whose)
@@ -125,9 +126,15 @@ def _given(words: Words, found: Mapping[str, list[tuple[Program, Row]]]) -> dict
     loose = list(words.loose)
     for name, values in words.unknown:
         most = max((len(row.examples[name].split()) for _, row in found[name]), default=len(values))
-        given |= {alias: values[:most] for _, row in found[name] for alias in row.examples} | {name: values[:most]}
+        aliases = [alias for _, row in found[name] for alias in row.examples if _are_aliases(row, name, alias)]
+        given |= dict.fromkeys([name, *aliases], values[:most])
         loose += values[most:]
     return given | {"SOURCE": loose[:1]}
+
+
+def _are_aliases(row: Row, name: str, other: str) -> bool:
+    """Whether two options of a row are the short and the long name of one."""
+    return len(row.examples) == 2 and name.startswith("--") != other.startswith("--")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -199,9 +206,40 @@ def _numbers(convert: Callable[[float], float]) -> Callable[[str, Mapping[str, S
     return lambda text, _: " ".join(f"{convert(float(one)):.4g}" for one in re.split("[, ]+", text))
 
 
+def _mxnet(_: str, given: Mapping[str, Sequence[str]]) -> str:
+    """The parameters of MXNet's ImageRecordIter that the options of its programs set, as one argument."""
+    return shlex.quote(" ".join(f"{_MXNET[name]}={given[name][0]}" for name in _MXNET if given.get(name)))
+
+
+_MXNET = {
+    "--random-crop": "rand_crop",
+    "--random-mirror": "rand_mirror",
+    "--random-resized-crop": "random_resized_crop",
+    "--pad-size": "pad",
+    "--fill-value": "fill_value",
+    "--max-random-h": "random_h",
+    "--max-random-s": "random_s",
+    "--max-random-l": "random_l",
+    "--max-random-rotate-angle": "max_rotate_angle",
+    "--max-random-shear-ratio": "max_shear_ratio",
+    "--min-random-aspect-ratio": "min_aspect_ratio",
+    "--max-random-aspect-ratio": "max_aspect_ratio",
+    "--min-random-scale": "min_random_scale",
+    "--max-random-scale": "max_random_scale",
+    "--min-random-area": "min_random_area",
+    "--max-random-area": "max_random_area",
+    "--min-crop-size": "min_crop_size",
+    "--max-crop-size": "max_crop_size",
+    "--brightness": "brightness",
+    "--contrast": "contrast",
+    "--saturation": "saturation",
+    "--pca-noise": "pca_noise",
+}
+
+
 def _weights(_: str, given: Mapping[str, Sequence[str]]) -> str:
     """What is evaluated: published weights if they are asked for, else the run."""
-    if "--pretrained" in given:
+    if given.get("--pretrained") == []:
         return filled("torchvision:{--arch}", (), given)
     return " ".join(map(shlex.quote, given.get("--run", ()))) or "RUN"
 
@@ -231,6 +269,7 @@ CONVERSIONS: dict[str, Callable[[str, Mapping[str, Sequence[str]]], str]] = {
     "init": lambda text, _: {"default": "mxnet"}.get(text, text),
     "encoding": lambda text, _: {".jpg": "jpeg", ".jpeg": "jpeg"}.get(text, text.lstrip(".")),
     "depth": lambda _, given: "".join(f"-{word}" for word in given.get("--num-layers", ())),
+    "mxnet": _mxnet,
     "pretrained": _pretrained,
     "weights": _weights,
     "source": _source,
@@ -243,7 +282,8 @@ def table(program: Program) -> str:
     examples: dict[str, list[str]] = {}
     for row in program.options:
         for name, value in row.examples.items():
-            examples.setdefault(name, value.split())
+            if value:
+                examples.setdefault(name, value.split())
     lines = [f"| {program.program} | tench |", "|---|---|"]
     for row in program.options:
         there = ", ".join(
