@@ -20,7 +20,7 @@ _FLAG = "\U0001f3f4[\U000e0061-\U000e007a\U000e0030-\U000e0039]+\U000e007f"
 _HIDDEN = re.compile(
     f"{_FLAG}|"
     "[\x00-\x08\x0a-\x1f\x7f-\x9f"  # control characters except the tab
-    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # format characters except joiners
+    "\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"  # formats, except joiners
     "\U0001d173-\U0001d17a\U000e0000-\U000e007f"
     "\udc80-\udc9f]"  # bytes of file names that are not text, and control characters of 8-bit terminals
 )

@@ -59,9 +59,9 @@ def _words() -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
                 words[name] += option.names
                 negative = f"--no-{option.name[2:]}"
                 words[name] += [negative] if option.is_switch and (option.section or option.default) else []
-                known = recipes if option.name == "--recipe" else option.choices
+                accepted = recipes if option.name == "--recipe" else list(option.choices)
                 for called in option.names if not option.is_switch else ():
-                    values[name, called] = list(known)
+                    values[name, called] = accepted
     words["recipes"] += recipes
     words["download"] += [name for name, _, _ in offered()]
     return words, values
@@ -77,8 +77,8 @@ def _cases(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]
         yield f"        {'|'.join(patterns)}) found={_quoted(known)}; return ;;"
     yield "    esac"
     yield '    case "$command" in'
-    for command, known in words.items():
-        yield f'        "{command}") found={_quoted(known)} ;;'
+    for command, listed in words.items():
+        yield f'        "{command}") found={_quoted(listed)} ;;'
     yield "    esac"
 
 

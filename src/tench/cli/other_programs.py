@@ -89,10 +89,15 @@ def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool 
         programs_of.setdefault((answer, tuple(called)), []).append(program.whose)
     lines: dict[str, list[str]] = {}
     for (answer, both), whose in programs_of.items():
-        line = f"{' and '.join(whose)} {' and '.join(spelled for _, spelled in both)} {answer.text(len(both))}"
+        line = f"{_listed(whose)} {_listed([spelled for _, spelled in both])} {answer.text(len(both))}"
         for name, _ in both:
             lines.setdefault(name, []).append(line)
     return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
 def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, Row]]:
@@ -101,8 +106,10 @@ def _candidates(command: str, name: str, values: list[str], only: bool) -> list[
         (program, row)
         for program in programs()
         for row in program.options
-        if name in row.examples and not row.same and _fits(row, row.examples[name], values) and (row.only or not only)
+        if name in row.examples and not row.same and (row.only or not only)
+        if not row.only or values[:1] == [row.examples[name]]
     ]
+    rows = [(program, row) for program, row in rows if _fits(row.examples[name], values)] or rows
     rows = [(program, row) for program, row in rows if row.only] or rows
     rows = [(program, row) for program, row in rows if program.command == command] or rows
     if values[:1] and _is_number(values[0]):  # -e 90 is no switch
@@ -110,9 +117,8 @@ def _candidates(command: str, name: str, values: list[str], only: bool) -> list[
     return rows
 
 
-def _fits(row: Row, example: str, values: list[str]) -> bool:
-    if row.only:
-        return values[:1] == [example]
+def _fits(example: str, values: Sequence[str]) -> bool:
+    """Whether an option with these words is one with such a value."""
     return not example or (bool(values) and (not _is_number(example) or _is_number(values[0])))
 
 
@@ -160,7 +166,8 @@ def _answer(
     note = re.sub(r"\[(\w+)\]\([^)]*\)", r"\1 in the documentation", row.note)
     if not row.here:
         return Answer("", "", note)
-    here = filled(row.here, given[name] or row.examples[name].split(), given)
+    example = row.examples[name]
+    here = filled(row.here, given[name] if example and _fits(example, given[name]) else example.split(), given)
     first = here.split()[0]
     if first == "tench":
         return Answer(row.word or "another command", here, note)

@@ -22,7 +22,7 @@ def parse(kind: type[Command], arguments: list[str], default: Command | None = N
 
     default: an instance with the values of omitted options. command: by default the dataclass's name.
     """
-    options = options_of(kind)
+    options = options_of(typing.cast(Any, kind))
     command = command or kind.__name__.lower()
     words = sort_words(options, arguments)
     if words.unknown:
