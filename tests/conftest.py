@@ -1,6 +1,6 @@
 """Data that tests share: photographs cut into a small class folder, and the sets that lie beside the repository."""
 
-import importlib.util
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.clock import Clock
+from tests.data.photos import photo_file
 
 SHARED_DATA = Path(__file__).parents[1] / "../shared/data"
 
@@ -48,14 +49,10 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     roof/0.jpg is a grey JPEG, petal/1.jpg a CMYK JPEG, water/2.png a PNG; all in train.
     """
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.origin is not None
-    photos = Path(spec.origin).parent / "datasets/images"
     folder = tmp_path_factory.mktemp("photos")
     parts = {"roof": ("china.jpg", 180, 60), "water": ("china.jpg", 30, 330), "petal": ("flower.jpg", 190, 120)}
     for name, (file, left, top) in parts.items():
-        with Image.open(photos / file) as photo:
+        with Image.open(photo_file(file)) as photo:
             for number in range(8):
                 width, height = 33 + 13 * number, 96 - 7 * number
                 box = (left + 9 * number, top + 3 * number, left + 9 * number + width, top + 3 * number + height)
@@ -68,3 +65,9 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 image.save(path, quality=90)
     return folder
+
+
+@pytest.fixture
+def photos(photo_folder: Path, tmp_path: Path) -> Path:
+    """A copy of photo_folder that a test may change."""
+    return Path(shutil.copytree(photo_folder, tmp_path / "photos"))

@@ -43,7 +43,14 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("getting-started.md", 8), ("prepare.md", 3), ("augmentation.md", 3), ("bench.md", 5), ("training.md", 9)],
+    [
+        ("getting-started.md", 9),
+        ("prepare.md", 3),
+        ("augmentation.md", 3),
+        ("bench.md", 5),
+        ("training.md", 8),
+        ("optimizers.md", 1),
+    ],
 )
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

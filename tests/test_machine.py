@@ -219,7 +219,7 @@ def test_cpu_is_a_device_and_auto_is_one_that_is_there() -> None:
 def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError) as error:
         choose_device(name)
-    assert str(error.value).startswith(f"--device {name}: not to be had (")
+    assert str(error.value).startswith(f"--device {name}: not available (")
     assert str(error.value).endswith("See tench doctor.")
     assert "\n" not in str(error.value)
 
@@ -228,7 +228,7 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
 def test_a_device_of_another_kind_is_refused_though_torch_has_it(name: str) -> None:
     with pytest.raises(UsageError) as error:
         choose_device(name)
-    assert str(error.value) == f"--device {name}: tench computes on cpu and cuda alone. Name one of them, or auto."
+    assert str(error.value) == f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto."
 
 
 def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:

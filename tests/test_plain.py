@@ -86,7 +86,7 @@ def test_a_pipe_and_a_folder_are_not_read(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         with pytest.raises(TenchError) as refused:
             read_json(path, dict[str, Any])
-        assert str(refused.value) == f"{path}: is not a file. Name a file."
+        assert str(refused.value) == f"{path}: not a regular file. Name a file."
     with (tmp_path / "huge.json").open("wb") as file:
         file.truncate(20 * 10**9)
     with pytest.raises(ValueError, match="has 20,000,000,000 bytes, more than"):

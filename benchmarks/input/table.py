@@ -85,7 +85,7 @@ def short(row: Mapping[str, Any]) -> str:
 
 def loader_table(rows: list[Mapping[str, Any]]) -> str:
     first = rows[0]["loader"]
-    heading = f"| loader | reads | resizes with | images per second | times as fast is {first} |"
+    heading = f"| loader | reads | resizes with | images per second | speed-up of {first} |"
     lines = [heading, "|---|---|---|--:|--:|"]
     for row in rows:
         stored, _, side = row["data"].partition("-")
@@ -113,7 +113,7 @@ def epochs_table(result: Mapping[str, Any]) -> dict[str, str]:
 
 def decode_table(result: Mapping[str, Any]) -> dict[str, str]:
     lines = [
-        "| decode | milliseconds a view | mean difference | of parts twice as large as the view | largest difference |",
+        "| decode | ms per view | mean difference | mean for parts of twice the view | largest difference |",
         "|---|--:|--:|--:|--:|",
     ]
     for choice, row in result["choices"].items():
@@ -124,7 +124,7 @@ def decode_table(result: Mapping[str, Any]) -> dict[str, str]:
 
 def addressable_table(result: Mapping[str, Any]) -> dict[str, str]:
     lines = [
-        "| photographs | MB | bytes with markers | milliseconds a crop without | with | times as fast |",
+        "| photographs | MB | relative size with markers | milliseconds per crop without | with | speed-up |",
         "|---|--:|--:|--:|--:|--:|",
     ]
     for name, title in (("originals", "as they are"), ("smaller", "at most 512 pixels, quality 90")):
@@ -138,7 +138,7 @@ def addressable_table(result: Mapping[str, Any]) -> dict[str, str]:
 def training_table(result: Mapping[str, Any]) -> dict[str, str]:
     rates = result["images_per_second"]
     lines = [
-        "| network | images per second from files | on one made-up batch | files to made-up |",
+        "| network | images per second from files | on one synthetic batch | ratio |",
         "|---|--:|--:|--:|",
     ]
     columns = (

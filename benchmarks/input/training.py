@@ -25,7 +25,7 @@ from tench.data.source import open_source
 from tench.input.loader import Batch, Loader
 from tench.input.order import Order
 from tench.models import create
-from tench.training.plan import resolve, resolve_memory_format
+from tench.training.plan import resolve
 from tench.training.recipe import Recipe
 from tench.training.recipe_views import make_normalise, train_view
 from tench.training.state import new_state
@@ -47,9 +47,7 @@ def main() -> None:
     _, table = dataset.split("train")
     recipe = resolve(Recipe().replace(arch=args.arch, batch_size=args.batch_size, channels=3), table, CPU)
     size = recipe.input.image_size
-    assert size != "auto"
     module = create(args.arch, num_classes=len(dataset.classes), image_size=size, channels=3)
-    recipe = resolve_memory_format(recipe, module)
     state = new_state(module, recipe, CPU)
     state.module.train()
     normalise = make_normalise(recipe, CPU)

@@ -19,7 +19,7 @@ MAKE = """
 import sys, time
 from tench.data.source import open_source
 start = time.perf_counter()
-dataset = open_source(sys.argv[1], anew=True)
+dataset = open_source(sys.argv[1], refresh=True)
 print(time.perf_counter() - start)
 assert len(dataset.splits["train"]) == int(sys.argv[2])
 """

@@ -32,7 +32,7 @@ MAKE = """
 import sys, time
 from tench.data.source import open_source
 start = time.perf_counter()
-dataset = open_source(sys.argv[1], anew=True)
+dataset = open_source(sys.argv[1], refresh=True)
 seconds = time.perf_counter() - start
 train = dataset.splits["train"]
 assert len(train) == int(sys.argv[2]) and len(dataset.classes) == 1000

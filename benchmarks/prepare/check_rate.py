@@ -62,7 +62,7 @@ def decode_alone(photos: list[bytes], copies: int, threads: int) -> None:
 
 
 def check_tar(path: Path, threads: int, near: bool) -> None:
-    report = check(open_source(path, anew=True), threads=threads, near=near)
+    report = check(open_source(path, refresh=True), threads=threads, near=near)
     assert not report.bad
 
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import summary
 from machine import write_result
 
+from tench.bench.network import network as resolved_for
 from tench.input.loader import Batch
 from tench.machine import cpu_has_bf16, keep_freed_memory
 from tench.models import create
@@ -51,7 +52,8 @@ Step = Callable[[], None]
 
 def ours(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Step:
     precision = "bf16" if cpu_has_bf16() else "fp32"
-    recipe = Recipe().replace(precision=precision, memory_format="nhwc", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    asked = Recipe().replace(precision=precision, memory_format="nhwc", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    recipe = resolved_for("resnet18", asked, images.shape[-1], CPU).recipe  # nothing of the network is in it
     state = new_state(network, recipe, CPU)
     state.module.train()
     normalise = make_normalise(recipe, CPU)

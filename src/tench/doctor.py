@@ -1,4 +1,4 @@
-"""What this machine offers to a training, and what limits it, in findings a person can act on."""
+"""What this machine offers for training, and what limits it, as findings a person can act on."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from tench.machine import available_memory_bytes, cgroup_quota, cpu_has_bf16, cp
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One fact, and what to do about it where something should be done."""
+    """One fact about the machine, and advice if something should be done about it."""
 
     what: str
     value: str
@@ -48,7 +48,7 @@ def _memory() -> list[Finding]:
         Finding(
             "cache folder",
             f"{folder}, {shutil.disk_usage(nearest).free / 2**30:.1f} GiB free",
-            "" if writable else "It cannot be written: set TENCH_CACHE to a folder that can.",
+            "" if writable else "It is not writable. Set TENCH_CACHE to a writable folder.",
         )
     )
     return findings
@@ -84,6 +84,6 @@ def _software() -> list[Finding]:
         Finding(
             "torchvision",
             version("torchvision"),
-            "" if loaded else "Its compiled operators do not fit this torch. tench needs none of them.",
+            "" if loaded else "Its compiled operators do not match this torch. tench does not need them.",
         ),
     ]

@@ -1,4 +1,4 @@
-"""The errors a user can cause and solve. Their text says where, what was found, and what to do."""
+"""The errors a user can cause and solve. Their text says where it happened, what was found, and what to do."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ class TenchError(Exception):
 
 
 class PassingError(TenchError):
-    """A failure that may be gone at the next try, and is never remembered: permission, network disk, memory."""
+    """A failure that may not recur on the next try, so it is never cached: permissions, a network disk, memory."""
 
 
 class UsageError(TenchError):

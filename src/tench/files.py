@@ -28,16 +28,15 @@ _KINDS = {
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file for reading, unbuffered: a pipe would be waited for, and a device never ends.
+    """Open a regular file for reading, unbuffered.
 
-    Raises TenchError if it is anything else, or cannot be opened.
+    Raises TenchError if it is anything else (a pipe would block, a device may never end), or cannot be opened.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # regular files do not care
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # no effect on regular files
     except OSError as error:
         link = " It is a link: restore its target, or remove it." if os.path.islink(path) else ""
-        # A socket cannot be opened at all.
-        reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror
+        reason = "it is a socket" if error.errno == errno.ENXIO else error.strerror  # ENXIO: open() on a socket
         raise TenchError(f"{path}: cannot be read ({reason}).{link}") from error
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
@@ -55,7 +54,7 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; on success flush it and rename it into place, else remove it."""
+    """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -68,9 +67,9 @@ def complete_file(path: Path) -> Iterator[Path]:
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
-    """Remove what `complete_file` leaves in a folder if its process is killed.
+    """Remove the temporary files that `complete_file` leaves in a folder if its process is killed.
 
-    names: of the files that were being written; None: any. Nothing else is touched, whatever it is called.
+    names: final names of the files that were being written; None: all.
     """
     for path in folder.glob(".*.part"):
         found = _PART.fullmatch(path.name)
@@ -79,7 +78,7 @@ def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, complete or not at all."""
+    """Write a text file, complete or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -118,7 +117,7 @@ def write_png(path: str | Path, picture: "Image", what: str) -> None:
 
 
 def require_space(path: Path, num_bytes: int, where: str) -> None:
-    """Raise TenchError unless a file of that size can be written at `path`; its folder is made."""
+    """Raise TenchError unless the disk has room for a file of that size at `path`. Creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
@@ -129,9 +128,9 @@ def require_space(path: Path, num_bytes: int, where: str) -> None:
 
 
 def spreadsheet_cell(value: object) -> object:
-    """A value for a CSV file that people open in a spreadsheet: a text that would be a formula begins with a quote.
+    """A value for a CSV file that people open in a spreadsheet: text that would be a formula gets a leading quote.
 
-    Not for files that programs read, which would take the quote for a part of the name. Source: OWASP, CSV injection.
+    Not for files that programs read, which would read the quote as part of the name. Source: OWASP, CSV injection.
     """
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 

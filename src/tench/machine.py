@@ -1,4 +1,4 @@
-"""What this machine grants this process: cores, memory, and the number formats its processor is fast in."""
+"""What this process may use of the machine: cores, memory, and the number formats its processor is fast in."""
 
 import contextlib
 import os
@@ -17,23 +17,23 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def num_cores() -> int:
-    """Cores this process may use: the affinity mask, and the cgroup's quota where one is set (rounded up)."""
+    """Cores this process may use, by its affinity mask and the cgroup's quota (rounded up) if one is set."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_quota()
     return max(1, min(cores, -int(-quota // 1))) if quota else cores
 
 
 def num_threads(asked: int) -> int:
-    """So many threads, or with 0 one for each core. Raises UsageError for less."""
+    """The number of threads asked for; 0 means one per core. Raises UsageError if it is negative."""
     if asked < 0:
-        raise UsageError(f"The number of threads is {asked}, but should be 1 or more, or 0 for one per core.")
+        raise UsageError(f"The number of threads must be at least 1, or 0 for one per core; got {asked}.")
     return asked or num_cores()
 
 
 def cgroup_quota() -> float | None:
-    """The cgroup's limit in cores, such as 1.5; None where there is none. Reads cgroup v2 (cpu.max) and v1.
+    """The cgroup's limit in cores, such as 1.5; None if there is no limit. Reads cgroup v2 (cpu.max) and v1.
 
-    The smallest of the cgroup that this process is in and of those around it: each of them limits it.
+    Every cgroup that contains this process limits it, so the smallest quota counts.
     """
     found = []
     for level in _cgroups():
@@ -49,10 +49,10 @@ def cgroup_quota() -> float | None:
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that can be had without swapping, within the limits of the cgroup and of those around it.
+    """Memory available without swapping, within the limits of all cgroups that contain this process.
 
-    None where the system does not tell. Files that the kernel keeps in memory and can drop count as available: after a
-    pass over a dataset they fill all of a cgroup's memory.
+    None if the system does not report it. Cached files that the kernel can drop count as available: after a pass over
+    a dataset they fill all of a cgroup's memory.
     """
     found = []
     with contextlib.suppress(OSError, KeyError, ValueError):
@@ -71,10 +71,10 @@ def available_memory_bytes() -> int | None:
 
 
 def _cgroups(controller: str = "") -> list[Path]:
-    """The folders of the cgroup of this process and of those around it, up to the root; there may be none of a name.
+    """The folders of this process's cgroup and of those that contain it, up to the root. They may not exist.
 
-    controller: of cgroup v1, such as cpu; empty for v2. Source: cgroups(7). In a container without a namespace of its
-    own the path is the host's, and what is mounted is the container's: then the root alone is there.
+    controller: of cgroup v1, such as cpu; empty for v2. Source: cgroups(7). In a container without its own cgroup
+    namespace, the path is the host's but the mount is the container's, so only the root exists.
     """
     path = ""
     with contextlib.suppress(OSError, ValueError):
@@ -87,7 +87,7 @@ def _cgroups(controller: str = "") -> list[Path]:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bf16 in hardware (AVX512-BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    """Whether the processor multiplies bf16 in hardware (AVX512-BF16 or AMX); without it bf16 is slower than fp32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -96,7 +96,7 @@ def cpu_has_bf16() -> bool:
 
 
 def has_bf16(device: "torch.device") -> bool:
-    """Whether a device multiplies bf16 in hardware. Of NVIDIA's those from Ampere on; older ones only emulate it."""
+    """Whether a device multiplies bf16 in hardware. NVIDIA GPUs do from Ampere on; older ones only emulate it."""
     import torch
 
     if device.type == "cpu":
@@ -105,7 +105,7 @@ def has_bf16(device: "torch.device") -> bool:
 
 
 def cpu_name() -> str:
-    """The processor as the system calls it."""
+    """The processor's name, as the system reports it."""
     import platform
 
     try:
@@ -118,9 +118,9 @@ def cpu_name() -> str:
 
 
 def tune(device: "torch.device") -> None:
-    """Prepare this process for training on a device: freed memory is kept, or cuDNN tries which kernels are fastest.
+    """Prepare this process for training: keep freed memory on the CPU, let cuDNN time its kernels on a GPU.
 
-    cuDNN tries them once for each shape, and the shapes of a training are few.
+    cuDNN times them once for each shape, and a training run has few shapes.
     """
     import torch
 
@@ -131,7 +131,7 @@ def tune(device: "torch.device") -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory: a GPU's, or the processor's, which is a plain RuntimeError."""
+    """Whether an error means that memory ran out. On the CPU torch raises a plain RuntimeError for that."""
     import torch
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
@@ -143,7 +143,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def memory_suffices(what: str, remedy: str) -> Iterator[None]:
-    """Turn running out of memory inside into a TenchError that says what was being done, and what to do."""
+    """Turn running out of memory into a TenchError. what: what was being done. remedy: what the user can do."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -153,11 +153,11 @@ def memory_suffices(what: str, remedy: str) -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Have this process keep the memory it frees.
+    """Have this process keep the memory it frees. Has no effect without glibc.
 
-    Each step frees its activations and asks for as much again. glibc gives large pieces back to the system, which hands
-    them out anew page by page, filled with zeros: without that a step of resnet50 is 1.3 times as fast with a batch of
-    32, 1.7 times with 64 (benchmarks/training/results.md). Elsewhere than with glibc nothing happens.
+    Each step frees its activations and allocates the same amount again. glibc returns large blocks to the system, which
+    then maps and zeroes every page again. Keeping them makes a step of resnet50 1.3 times as fast with a batch of 32,
+    1.7 times with 64 (benchmarks/training/results.md).
     """
     import ctypes
 
@@ -168,9 +168,9 @@ def _keep_freed_memory() -> None:
 
 
 def choose_device(name: str) -> "torch.device":
-    """The device of that name, cpu or cuda; auto is the GPU where there is one.
+    """The device of that name, cpu or cuda; auto is the GPU if there is one.
 
-    Raises UsageError for another kind, and for one that is not there.
+    Raises UsageError for any other kind of device, and if the device is not available.
     """
     import torch
 
@@ -178,9 +178,9 @@ def choose_device(name: str) -> "torch.device":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):  # the totals of a training are float64 on the device: mps has none
-            raise UsageError(f"--device {name}: tench computes on cpu and cuda alone. Name one of them, or auto.")
+        if device.type not in ("cpu", "cuda"):  # training sums up its metrics as float64 on the device; mps has none
+            raise UsageError(f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto.")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name}: not to be had ({str(error).splitlines()[0]}). See tench doctor.") from error
+        raise UsageError(f"--device {name}: not available ({str(error).splitlines()[0]}). See tench doctor.") from error
     return device

@@ -1,4 +1,4 @@
-"""Work done by threads and given out in order."""
+"""Run tasks in threads and yield their results in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -14,10 +14,10 @@ _WAITING_PER_THREAD = 4
 def in_order(
     function: Callable[[Task], Result], tasks: Iterable[Task], *, threads: int, name: str
 ) -> Generator[tuple[Task, Result], None, None]:
-    """Each task with what the function makes of it, in the order of the tasks, whatever thread was first.
+    """Yield each task with its result, in the order of the tasks, whichever thread finishes first.
 
-    A few results per thread wait at most, so that memory stays flat. An error of a task is raised in its turn. Closing
-    the generator, or leaving it by an error, cancels what has not begun, and waits for what has.
+    At most a few results per thread wait, so that memory stays flat. A task's error is raised in its turn. Closing the
+    generator, or an error in it, cancels tasks that have not started and waits for those that have.
     """
     waiting: deque[tuple[Task, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:

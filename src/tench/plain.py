@@ -1,8 +1,8 @@
 """Convert plain values from files (JSON, YAML, a checkpoint) to typed ones.
 
 A run directory or a recipe may come from anybody, so a file's values are checked once, when it is loaded, against the
-type that the code works with: a dataclass, a TypedDict, or Python's own types. An error names the key, what was found
-and what was expected, and is short whatever was found.
+type that the code works with: a dataclass, a TypedDict, or Python's own types. An error names the key, the value found
+and what was expected, and stays short even if the value is long.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = _short.maxde
 
 
 class PlainError(ValueError):
-    """A value has another type than it should. The text names the key, what was found and what was expected."""
+    """A value has the wrong type. The text names the key, the value found and what was expected."""
 
 
 def shown(value: object) -> str:
-    """A value for a message, in a few words; of a list or mapping its beginning."""
+    """A value for a message, in a few words; a list or mapping is cut short."""
     text = _short.repr(value)
     return text if len(text) <= 200 else text[:197] + "..."
 
@@ -56,7 +56,7 @@ def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -
         if found is not _NOT:
             return found
     if inside is not None and any(map(_is_record, options)):
-        raise inside  # which says where in it
+        raise inside  # it names the key inside the record
     raise PlainError(f"{where} is {shown(value)}, but should be {_expected(options)}")
 
 
@@ -115,7 +115,7 @@ def _number(value: Any, written_numbers: bool) -> Any:
 
 
 def _record(value: Mapping[Any, Any], kind: Any, where: str, written_numbers: bool) -> Any:
-    """A dataclass, without keys that it does not know; or a TypedDict, with others left as they are."""
+    """A dataclass, which refuses unknown keys; or a TypedDict, which keeps them."""
     hints = typing.get_type_hints(kind)
     before = f"{where}." if where else ""
     if typing.is_typeddict(kind):
@@ -145,7 +145,7 @@ def _record(value: Mapping[Any, Any], kind: Any, where: str, written_numbers: bo
         return kind(**known)
     except PlainError:
         raise
-    except ValueError as error:  # what the class itself demands
+    except ValueError as error:  # from the class's own checks
         raise PlainError(f"{where or 'it'} is not valid: {error}") from error
 
 
@@ -168,9 +168,9 @@ def _words(kind: Any) -> list[str]:
 
 
 def require_file(path: Path) -> None:
-    """Raise TenchError for a pipe, a device or a folder, which may never end or never begin. Raises OSError as open."""
+    """Raise TenchError unless the path is a regular file: reading a pipe or device may never end. May raise OSError."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise TenchError(f"{path}: is not a file. Name a file.")
+        raise TenchError(f"{path}: not a regular file. Name a file.")
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -43,12 +43,9 @@ def test_the_share_counts_three_forward_passes_of_two_flops() -> None:
     assert share(4.089, 100, 5e12) == pytest.approx(100 * 6 * 4.089e9 / 5e12)
 
 
-def test_every_auto_is_decided_but_what_the_network_itself_decides() -> None:
+def test_no_value_of_the_recipe_is_auto() -> None:
     recipe = network("resnet50", Recipe(), None, CPU).recipe
-    assert [name for name, value in recipe.leaves() if value == "auto"] == [
-        "training.memory_format",
-        "training.compile",
-    ]
+    assert [name for name, value in recipe.leaves() if value == "auto"] == []
 
 
 def test_what_cannot_be_is_refused() -> None:

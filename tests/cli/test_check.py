@@ -19,16 +19,6 @@ from tench.data.layouts import tfrecord
 from tench.data.source import open_source
 
 
-@pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the photographs that a test may spoil."""
-    for path in photo_folder.rglob("*.*"):
-        copy = tmp_path / "photos" / path.relative_to(photo_folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    return tmp_path / "photos"
-
-
 def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 

@@ -27,12 +27,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-@pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """Class folders of 18 images in train and 6 in val, which a test may change."""
-    return Path(shutil.copytree(photo_folder, tmp_path / "photos"))
-
-
 def told(text: str) -> str:
     """A plan with the figures of this machine replaced."""
     text = re.sub(r"needs about [\d.]+ [kMG]B and \d+ s; [\d.]+ [kMGT]B free\n", "NEEDED\n", text)
@@ -341,7 +335,7 @@ def test_an_empty_file_is_told_before_anything_is_written(run: Run, photos: Path
             ["--to", "tfrecord", "--format", "pixels"],
             "--format pixels: TensorFlow does not decode it. Choose jpeg or png.",
         ),
-        (["-j", "-3"], "The number of threads is -3, but should be 1 or more, or 0 for one per core."),
+        (["-j", "-3"], "The number of threads must be at least 1, or 0 for one per core; got -3."),
         (["--splits", "dev"], "--splits dev: SOURCE has train, val, of which are written: train, val, test."),
         (["--splits", "test"], "--splits test: SOURCE has train, val, of which are written: train, val, test."),
         (["--val-fraction", "0.1"], "--val-fraction: there is already a split val, or no train to take it from."),

@@ -7,7 +7,6 @@ reversed, empty, outside or of another class. `photographs` is the truth that ta
 """
 
 import functools
-import importlib.util
 import io
 import random
 import tarfile
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from tests.data import photos
+from tests.support.files import write_file, write_folder
 
 Truth = dict[str, dict[str, tuple[str | None, bytes]]]
 """By split, and by the key of each image: its WordNet id (None in test) and its bytes."""
@@ -68,7 +68,7 @@ def image_name(split: str, number: int) -> str:
 
 
 def _photograph(name: str, seed: int) -> bytes:
-    photo = _photos()[seed % 2]
+    photo = photos.photo(("china.jpg", "flower.jpg")[seed % 2])
     width, height = 24 + seed % 31, 20 + seed * 5 % 29
     left, top = seed * 37 % (photo.width - width), seed * 23 % (photo.height - height)
     image = photo.crop((left, top, left + width, top + height))
@@ -80,15 +80,6 @@ def _photograph(name: str, seed: int) -> bytes:
         image.convert(mode).save(data, "JPEG", quality=85)
     encoded = data.getvalue()
     return encoded[: len(encoded) * 2 // 3] if name == "n03126707_9" else encoded
-
-
-@functools.cache
-def _photos() -> Sequence[Image.Image]:
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.origin is not None
-    folder = Path(spec.origin).parent / "datasets/images"
-    return [Image.open(folder / name).convert("RGB") for name in ("china.jpg", "flower.jpg")]
 
 
 def by_class() -> dict[str, dict[str, bytes]]:
@@ -132,29 +123,21 @@ def class_tar(wnid: str) -> bytes:
 
 
 def train_tar(path: Path) -> Path:
-    return _write(path / "ILSVRC2012_img_train.tar", tar_bytes({f"{wnid}.tar": class_tar(wnid) for wnid in CLASSES}))
+    return write_file(
+        path / "ILSVRC2012_img_train.tar", tar_bytes({f"{wnid}.tar": class_tar(wnid) for wnid in CLASSES})
+    )
 
 
 def val_tar(path: Path) -> Path:
-    return _write(path / "ILSVRC2012_img_val.tar", tar_bytes(flat("val")))
+    return write_file(path / "ILSVRC2012_img_val.tar", tar_bytes(flat("val")))
 
 
 def archive_of_test(path: Path, name: str = "ILSVRC2012_img_test_v10102019.tar", folder: str = "test/") -> Path:
     images = {f"{folder}{file}": data for file, data in flat("test").items()}
-    return _write(path / name, tar_bytes(images, folders=[folder] if folder else []))
+    return write_file(path / name, tar_bytes(images, folders=[folder] if folder else []))
 
 
-def _write(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    """A folder with these files."""
-    for name, data in files.items():
-        _write(folder / name, data)
-    return folder
+write = write_folder
 
 
 # What gives val its labels.
@@ -208,7 +191,7 @@ def devkit_files(root: str = "ILSVRC2012_devkit_t12") -> dict[str, bytes]:
 
 
 def devkit(path: Path, files: dict[str, bytes] | None = None) -> Path:
-    return _write(path / "ILSVRC2012_devkit_t12.tar.gz", tar_bytes(files or devkit_files(), "w:gz"))
+    return write_file(path / "ILSVRC2012_devkit_t12.tar.gz", tar_bytes(files or devkit_files(), "w:gz"))
 
 
 def later_devkit_files(root: str = "ILSVRC2015_devkit") -> dict[str, bytes]:
@@ -304,11 +287,11 @@ def val_boxes() -> dict[str, list[list[float]]]:
 
 
 def bbox_train(path: Path) -> Path:
-    return _write(path / "ILSVRC2012_bbox_train_v2.tar.gz", tar_bytes(train_annotations(), "w:gz"))
+    return write_file(path / "ILSVRC2012_bbox_train_v2.tar.gz", tar_bytes(train_annotations(), "w:gz"))
 
 
 def bbox_val(path: Path) -> Path:
-    return _write(path / "ILSVRC2012_bbox_val_v3.tgz", tar_bytes(val_annotations(), "w:gz", folders=["val"]))
+    return write_file(path / "ILSVRC2012_bbox_val_v3.tgz", tar_bytes(val_annotations(), "w:gz", folders=["val"]))
 
 
 # The sets.
@@ -382,7 +365,7 @@ def kaggle(folder: Path) -> Truth:
 
 def kaggle_archive(path: Path) -> Path:
     """`imagenet_object_localization_patched2019`, as .tar.gz (or .tgz), or as plain .tar."""
-    return _write(path, tar_bytes(kaggle_tree(), "w:gz" if path.suffix in (".gz", ".tgz") else "w"))
+    return write_file(path, tar_bytes(kaggle_tree(), "w:gz" if path.suffix in (".gz", ".tgz") else "w"))
 
 
 def kaggle_zip(path: Path, archive: str = "imagenet_object_localization_patched2019.tar.gz") -> Path:

@@ -16,17 +16,22 @@ from tench.data.table import Classes, Contents, Dataset, Rows, made
 Pixels = npt.NDArray[np.uint8]
 
 
-@functools.cache
-def photo(name: str = "china.jpg") -> Image.Image:
-    """One of the photographs, 640 x 427 pixels: china.jpg or flower.jpg."""
+def photo_file(name: str = "china.jpg") -> Path:
+    """The file of one of the photographs: china.jpg or flower.jpg."""
     spec = importlib.util.find_spec("sklearn")
     assert spec is not None
     assert spec.origin is not None
-    return Image.open(Path(spec.origin).parent / "datasets/images" / name).convert("RGB")
+    return Path(spec.origin).parent / "datasets/images" / name
+
+
+@functools.cache
+def photo(name: str = "china.jpg") -> Image.Image:
+    """One of the photographs, 640 x 427 pixels."""
+    return Image.open(photo_file(name)).convert("RGB")
 
 
 def part(width: int, height: int, number: int = 0, mode: str = "RGB") -> Image.Image:
-    """A part of a photograph, another one for each number."""
+    """A part of a photograph; each number gives a different one."""
     left, top = 7 * number % (640 - width), (60 + 5 * number) % (427 - height)
     return photo(("china.jpg", "flower.jpg")[number % 2]).crop((left, top, left + width, top + height)).convert(mode)
 
@@ -52,7 +57,7 @@ def dataset(
     splits: Mapping[str, Sequence[tuple[str, int, bytes]]],
     **columns: Any,
 ) -> Dataset:
-    """A dataset of (key, label, bytes) rows, whose bytes lie one after the other in a file for each split."""
+    """A dataset of (key, label, bytes) rows, with one file per split that holds their bytes back to back."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {}
     for split, images in splits.items():

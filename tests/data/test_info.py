@@ -4,18 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.datasets import reloaded
 
 from tench.data.info import brief_notes, describe, image_sizes
 from tench.data.source import open_source
-from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, Table, load, save
+from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, Table
 from tench.errors import TenchError
 
 
-def dataset_of(folder: Path, rows: Rows) -> Dataset:
-    save(Contents(Classes.of(["a", "b", "c"]), {"train": rows}, []), folder / "table", source="made", layout="test")
-    loaded = load(folder / "table")
-    assert loaded is not None
-    return loaded
+def dataset_of(rows: Rows) -> Dataset:
+    return reloaded(Contents(Classes.of(["a", "b", "c"]), {"train": rows}, []))
 
 
 def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) -> Dataset:
@@ -26,7 +24,7 @@ def files(folder: Path, contents: list[bytes], labels: list[int] | None = None) 
     lengths = np.array([len(content) for content in contents], int)
     label = np.array(labels if labels is not None else [0] * count, int)
     return dataset_of(
-        folder, Rows([str(path) for path in paths], np.arange(count), 0, lengths, label, [path.name for path in paths])
+        Rows([str(path) for path in paths], np.arange(count), 0, lengths, label, [path.name for path in paths])
     )
 
 
@@ -45,7 +43,7 @@ def raw(folder: Path, count: int) -> Table:
         width=7,
         channels=1,
     )
-    return dataset_of(folder, rows).splits["train"]
+    return dataset_of(rows).splits["train"]
 
 
 def test_a_source_is_described_in_numbers(photo_folder: Path) -> None:
@@ -158,9 +156,7 @@ def test_notes_in_brief_name_files_as_seen_from_the_source_and_say_what_is_the_s
     ]
     rows = Rows(["/gone"], np.zeros(1, int), 0, 1, np.zeros(1, int), ["a/1"])
     contents = Contents(Classes.of(["a"]), {"train": rows}, [], notes=notes)
-    save(contents, tmp_path / "table", source=f"{tmp_path}/set.zip", layout="test")
-    dataset = load(tmp_path / "table")
-    assert dataset is not None
+    dataset = reloaded(contents, source=f"{tmp_path}/set.zip")
     assert brief_notes(dataset) == [
         "a.csv, b.csv: the labels come from column 'breed'.",
         "No folder is named like a split: all images are train.",

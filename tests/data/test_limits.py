@@ -2,15 +2,13 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.limits import LIMITS, Limits
-from tench.errors import TenchError
 
 
 def refusal(path: Path, limits: Limits = LIMITS, at_most: int | None = None) -> str:
-    with pytest.raises(TenchError) as error:
-        limits.read_file(path, "a class list", at_most)
-    return str(error.value)
+    return error_of(limits.read_file)(path, "a class list", at_most)
 
 
 def test_a_small_file_is_read_whole(tmp_path: Path) -> None:

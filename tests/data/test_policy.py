@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data import miniature
 
 from tench.data import policy
 from tench.data.check.certificate import certificate_of, remember
@@ -19,16 +18,13 @@ from tench.errors import PassingError, TenchError
 
 
 @pytest.fixture
-def damaged(photo_folder: Path, tmp_path: Path) -> Path:
-    """Real photographs, of which one in train is cut off, one empty, and one in val is cut off."""
-    folder = tmp_path / "photos"
-    for path in photo_folder.rglob("*.*"):
-        miniature.write(folder, {str(path.relative_to(photo_folder)): path.read_bytes()})
+def damaged(photos: Path) -> Path:
+    """Real photographs: one in train is truncated, one is empty, and one in val is truncated."""
     for name in ("train/roof/3.jpg", "val/water/6.jpg"):
-        data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[: len(data) * 3 // 4])
-    (folder / "train/petal/2.jpg").write_bytes(b"")
-    return folder
+        data = (photos / name).read_bytes()
+        (photos / name).write_bytes(data[: len(data) * 3 // 4])
+    (photos / "train/petal/2.jpg").write_bytes(b"")
+    return photos
 
 
 def checked(path: Path) -> Dataset:

@@ -26,17 +26,6 @@ from tench.errors import TenchError, UsageError
 
 
 @pytest.fixture
-def photos(photo_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the photographs that a test may change: hard links in folders of its own."""
-    for path in photo_folder.rglob("*"):
-        if path.is_file():
-            link = tmp_path / "photos" / path.relative_to(photo_folder)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, link)
-    return tmp_path / "photos"
-
-
-@pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The sources that have been read as class folders, each time."""
     seen: list[Path] = []
@@ -149,7 +138,7 @@ def test_a_source_opened_anew_has_an_image_that_was_replaced_in_place(photos: Pa
     assert train.key(9) == "roof/3.jpg"
     with pytest.raises(TenchError, match=r"read and check the dataset again: tench check SOURCE$"):
         train.read(9)
-    assert open_source(photos, anew=True).splits["train"].read(9) == shorter[:100]
+    assert open_source(photos, refresh=True).splits["train"].read(9) == shorter[:100]
     assert open_source(photos).splits["train"].read(9) == shorter[:100]
 
 
@@ -310,7 +299,7 @@ def test_what_a_killed_process_left_in_the_spool_is_removed() -> None:
     open_source("digits")
     (spool,) = (cache_folder() / "spool").iterdir()
     (spool / ".digits.pixels.0badf00d.part").write_bytes(b"half of it")
-    open_source("digits", anew=True)
+    open_source("digits", refresh=True)
     assert [path.name for path in spool.iterdir()] == ["digits.pixels"]
 
 
@@ -338,7 +327,7 @@ def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
     with pytest.raises(TenchError) as raised:
         open_source(tmp_path / "file")
     assert str(raised.value) == (
-        f"{tmp_path}/file: holds no data set known here; it {beginning}. Give a folder or an archive of images, a "
+        f"{tmp_path}/file: not a known kind of data set; it {beginning}. Give a folder or an archive of images, a "
         "label file, or a container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )
 
@@ -348,8 +337,8 @@ def test_an_image_is_no_dataset_and_the_error_says_what_can_be_done_with_it(phot
     with pytest.raises(TenchError) as raised:
         open_source(path)
     assert str(raised.value) == (
-        f"{path}: is one image, not a data set. To train, give the folder with the folders of all classes; to classify "
-        f"this image with a trained model: tench predict RUN {path}"
+        f"{path}: is one image, not a data set. To train, give the folder that contains the class folders. To "
+        f"classify this image with a trained model: tench predict RUN {path}"
     )
 
 
@@ -536,7 +525,7 @@ def test_two_layouts_in_one_folder_are_an_error_that_names_both(tmp_path: Path) 
     payload = struct.pack("<IfQQ", 0, 1.0, 0, 0) + b"image"
     frame = struct.pack("<II", 0xCED7230A, len(payload)) + payload + bytes(-len(payload) % 4)
     (tmp_path / "set/train.rec").write_bytes(frame)
-    with pytest.raises(TenchError, match=r"set: holds more than one dataset: mnist and recordio\. Move one away"):
+    with pytest.raises(TenchError, match=r"set: contains more than one dataset: mnist and recordio\. Move one away"):
         open_source(tmp_path / "set")
 
 

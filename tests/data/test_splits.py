@@ -61,7 +61,7 @@ def test_trainval_beside_val_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train_val.rec", "val.rec"], "/set", "record files")
     assert str(error.value) == (
-        "/set: train_val.rec holds train and val together, and val.rec repeats val, so validation images would be "
+        "/set: train_val.rec contains train and val together, and val.rec repeats val, so validation images would be "
         "trained on. Leave one out, for example with --exclude 'train_val.rec'."
     )
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 from tests.data.mxnet_frames import MAGIC
+from tests.support.errors import error_of
 
 from tench.data.formats.tfrecord import masked_crc32c
 from tench.data.source import open_source
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 
 def photo(shade: int) -> bytes:
@@ -123,9 +123,7 @@ def sizes(dataset: Dataset) -> dict[str, int]:
 
 
 def refusal(source: Path, **options: str) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source, split_from=options.get("split_from"))
-    return str(error.value)
+    return error_of(open_source)(source, split_from=options.get("split_from"))
 
 
 def test_a_word_in_the_name_says_the_split(tmp_path: Path, layout: str) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import reloaded
 
-from tench.data import table
 from tench.data.subset import keep_classes, rows_at, val_per_class
-from tench.data.table import Classes, Contents, Dataset, Rows
-from tench.errors import TenchError, UsageError
+from tench.data.table import Classes, Contents, Rows
+from tench.errors import TenchError, UsageError, counted
 
 
 def rows_of(labels: Sequence[int], prefix: str = "") -> Rows:
@@ -30,13 +30,6 @@ def rows_of(labels: Sequence[int], prefix: str = "") -> Rows:
 def contents_of(ids: str, **labels: Sequence[int]) -> Contents:
     splits = {split: rows_of(values, f"{split}/") for split, values in labels.items()}
     return Contents(Classes.of(list(ids), [f"the {name}" for name in ids]), splits, ["/data"], ["A note."])
-
-
-def saved(found: Contents, path: Path) -> Dataset:
-    table.save(dataclasses.replace(found, stamp=[]), path, source="made", layout="made")
-    loaded = table.load(path)
-    assert loaded is not None
-    return loaded
 
 
 def where(rows: Rows) -> dict[str, tuple[str, int, int]]:
@@ -76,15 +69,15 @@ def test_nothing_is_dropped_where_all_classes_have_enough() -> None:
     before = contents_of("ab", train=[0, 1, 1, 0])
     after = keep_classes(before, 2)
     assert (after.classes, after.splits) == (before.classes, before.splits)
-    assert after.notes[-1] == "All 2 classes have at least 2 images in train: none was dropped."
+    assert after.notes[-1] == "All 2 classes have at least 2 images in train; none was dropped."
 
 
 def test_fewer_than_two_classes_left_are_an_error() -> None:
     with pytest.raises(UsageError) as error:
         keep_classes(contents_of("abc", train=[0, 1, 1, 2, 2, 2]), 3)
     assert str(error.value) == (
-        "--min-images 3: only 1 of the 3 classes have so many images in train, the largest has 3. A classifier needs "
-        "at least two classes: ask for fewer images."
+        "--min-images 3: only 1 of the 3 classes have that many images in train; the largest has 3. A classifier needs "
+        "at least two classes. Use a smaller number."
     )
 
 
@@ -93,9 +86,7 @@ def test_several_labels_per_image_are_an_error() -> None:
     rows = dataclasses.replace(before.splits["train"], labels=[[0, 1], [1]])
     with pytest.raises(UsageError) as error:
         keep_classes(dataclasses.replace(before, splits={"train": rows}), 1)
-    assert str(error.value) == (
-        "--min-images: this source has several labels per image, so none of its classes is dropped."
-    )
+    assert str(error.value) == ("--min-images: this source has several labels per image, so classes cannot be dropped.")
 
 
 @settings(max_examples=50, deadline=None)
@@ -143,7 +134,9 @@ def test_of_each_class_the_keys_with_the_smallest_digests_are_drawn_in_any_order
         assert len(found.splits["train"].key) == 20 - 3 * count
         assert where(found.splits["val"]) | where(found.splits["train"]) == where(before.splits["train"])
         assert found.splits["test"] is before.splits["test"]
-    assert after.notes[-1] == f"{count} images of each class, drawn from train with seed {seed}, are the split val."
+    assert (
+        after.notes[-1] == f"The split val is {counted(count, 'image')} per class, drawn from train with seed {seed}."
+    )
 
 
 def test_another_seed_draws_other_images() -> None:
@@ -167,7 +160,7 @@ def test_the_images_drawn_with_seed_0_are_these() -> None:
 def test_the_11k_rule_drops_small_classes_and_then_draws(tmp_path: Path) -> None:
     labels = [0] * 500 + [1] * 499 + [2] * 731
     after = val_per_class(keep_classes(contents_of("abc", train=labels), 500), 50, 0)
-    dataset = saved(after, tmp_path / "saved.table")
+    dataset = reloaded(dataclasses.replace(after, stamp=[]))
     assert dataset.classes.ids == ("a", "c")
     assert {split: np.bincount(rows.labels).tolist() for split, rows in dataset.splits.items()} == {
         "train": [450, 681],
@@ -176,7 +169,7 @@ def test_the_11k_rule_drops_small_classes_and_then_draws(tmp_path: Path) -> None
     assert dataset.notes == (
         "A note.",
         "Dropped 1 of 3 classes with fewer than 500 images in train, and their 499 images.",
-        "50 images of each class, drawn from train with seed 0, are the split val.",
+        "The split val is 50 images per class, drawn from train with seed 0.",
     )
 
 
@@ -184,15 +177,15 @@ def test_a_class_without_images_left_for_training_is_an_error_that_names_it() ->
     with pytest.raises(UsageError) as error:
         val_per_class(contents_of("abcd", train=[0, 0, 0, 1, 1, 3]), 2, 0)
     assert str(error.value) == (
-        "--val-per-class 2: 3 of the 4 classes have no more than 2 images in train, so that none would be left: "
-        "b (2), c (0), d (1). Ask for fewer, or leave such classes out with --min-images."
+        "--val-per-class 2: 3 of the 4 classes have at most 2 images in train, so none would be left for training: "
+        "b (2), c (0), d (1). Use a smaller number, or leave out small classes with --min-images."
     )
 
 
 def test_a_val_that_is_there_is_an_error() -> None:
     with pytest.raises(UsageError) as error:
         val_per_class(contents_of("ab", train=[0, 1] * 5, val=[0]), 1, 0)
-    assert str(error.value) == "--val-per-class: this source has a split val already, and it is used as it is."
+    assert str(error.value) == "--val-per-class: this source already has a split val. Leave out the option to use that."
 
 
 def test_a_source_without_train_is_an_error() -> None:

@@ -353,7 +353,7 @@ def test_a_file_that_was_cut_off_is_named_with_the_row_and_the_remedy(tmp_path: 
         train.read(1)
     assert str(error.value) == (
         f"{folder}/shard: row 1 (b) covers bytes 10-20, but the file ends after 15. It has changed since its table was "
-        f"made, or was cut off while copying. Restore it, or read and check the dataset again: tench check SOURCE"
+        f"built, or was truncated while copying. Restore it, or read and check the dataset again: tench check SOURCE"
     )
 
 
@@ -488,12 +488,11 @@ def test_all_labels_and_boxes_of_an_image_come_back(tmp_path: Path) -> None:
     boxes = [[(0.0, 0.25, 0.5, 1.0), (0.125, 0.0, 0.25, 0.5)], [], None]
     rows = dataclasses.replace(one_shard(tmp_path, images), labels=[[0, 2.5], [1], None], boxes=boxes)
     train = saved(tmp_path, {"train": rows, "val": one_shard(tmp_path / "val", {"y": (b"4", 0)})}).splits["train"]
-    assert [(train.key(row), train.all_labels(row), train.boxes(row)) for row in range(3)] == [
-        ("a", (1.0,), []),
+    assert [(train.key(row), train.label_sets()[row], train.boxes(row)) for row in range(3)] == [
+        ("a", [1.0], []),
         ("m", None, None),
-        ("x", (0.0, 2.5), [[0.0, 0.25, 0.5, 1.0], [0.125, 0.0, 0.25, 0.5]]),
+        ("x", [0.0, 2.5], [[0.0, 0.25, 0.5, 1.0], [0.125, 0.0, 0.25, 0.5]]),
     ]
-    assert train.label_sets() == [[1.0], None, [0.0, 2.5]]
     assert opened(tmp_path / "saved").splits["val"].boxes(0) is None
 
 
@@ -508,7 +507,7 @@ def test_several_datasets_are_one_with_classes_united_by_id(tmp_path: Path) -> N
     found = [(train.key(row), whole.classes.ids[train.labels[row]], train.read(row)) for row in range(len(train))]
     assert found == [("a/1", "a", b"one"), ("b/1", "b", b"two"), ("c/1", "c", b"three"), ("d/1", "d", b"four")]
     assert whole.classes.ids[whole.splits["val"].labels[0]] == "d"
-    assert whole.notes[-1] == "2 sources make one set of 4 classes; 1 occur in several sources."
+    assert whole.notes[-1] == "2 sources are combined into 4 classes; 1 occur in several sources."
     other_way = unite([second, first])
     assert other_way.fingerprint == whole.fingerprint
 
@@ -521,7 +520,7 @@ def test_an_image_that_is_in_two_united_datasets_is_an_error(tmp_path: Path) -> 
 
 def test_classes_that_are_only_numbers_cannot_be_united(tmp_path: Path) -> None:
     part = saved(tmp_path, {"train": one_shard(tmp_path / "a", {"0": (b"one", 0)})}, Classes.numbered_to(2))
-    with pytest.raises(TenchError, match=r"has only numbers for its classes, so it cannot be united .*classes\.txt"):
+    with pytest.raises(TenchError, match=r"has only numbers for its classes, so it cannot be combined .*classes\.txt"):
         unite([part, part])
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google_crc32c import value as crc32c
 from PIL import Image
 from sklearn.datasets import load_sample_image
 from tests.data import miniature
+from tests.support.tfrecords import masked_crc
 
 SAMPLES = Path(__file__).parents[1] / "data/samples"
 
@@ -81,11 +81,6 @@ def _repaired_png(data: bytes) -> bytes:
     return bytes(changed)
 
 
-def _masked(data: bytes) -> bytes:
-    crc: int = crc32c(data)
-    return (((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32).to_bytes(4, "little")
-
-
 def _record_borders(data: bytes) -> list[int]:
     found, at = [], 0
     while at + 16 <= len(data):
@@ -100,8 +95,8 @@ def _repaired_records(data: bytes) -> bytes:
         length = int.from_bytes(data[at : at + 8], "little")
         if at + 16 + length > len(data):
             break
-        changed[at + 8 : at + 12] = _masked(data[at : at + 8])
-        changed[at + 12 + length : at + 16 + length] = _masked(data[at + 12 : at + 12 + length])
+        changed[at + 8 : at + 12] = masked_crc(data[at : at + 8])
+        changed[at + 12 + length : at + 16 + length] = masked_crc(data[at + 12 : at + 12 + length])
         at += 16 + length
     return bytes(changed)
 

@@ -1,6 +1,5 @@
 import collections
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
-from tests.data.photos import Pixels, array, part
+from tests.data.photos import array, part
+from tests.support.views import rendered
 
 from tench.compat import import_torchvision
-from tench.data.images.picture import Decoded
 from tench.data.source import open_source
 from tench.errors import UsageError
 from tench.input.augment import (
@@ -120,12 +119,6 @@ def test_cutout_leaves_the_image_itself_as_it_is() -> None:
     cut = Cutout(side=4, fill=(9,))(image, np.array([0.5, 0.5]))
     assert np.array_equal(image, copy)
     assert (cut[2:6, 2:6] == 9).all()
-
-
-def rendered(view: Any, image: Pixels, draws: Draws) -> Pixels:
-    out = np.full((view.size, view.size, image.shape[2]), 77, np.uint8)
-    view.render(Decoded(image), draws, out)
-    return out
 
 
 @pytest.mark.parametrize("view", [RandomResizedCrop(size=24), PadCrop(size=24, pad=3), EvalView(size=24, resize=27)])

@@ -6,24 +6,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.data.photos import Pixels, array, part
+from tests.support.views import rendered
 
-from tench.data.images.picture import Decoded
 from tench.errors import TenchError, UsageError
 from tench.input import mxnet_augment as module
 from tench.input.mxnet_augment import LEVELS, MXNetAugment, mxnet_augment
-from tench.input.views import Draws
 
 MIDDLE = np.full(MXNetAugment.num_draws, 0.5)
 
 
 def photo(width: int = 60, height: int = 45, number: int = 1) -> Pixels:
     return array(part(width, height, number))
-
-
-def rendered(view: MXNetAugment, image: Pixels, draws: Draws = MIDDLE) -> Pixels:
-    out = np.zeros((view.size, view.size, image.shape[2]), np.uint8)
-    view.render(Decoded(image), draws, out)
-    return out
 
 
 def drawn(count: int, seed: int = 0) -> npt.NDArray[np.float64]:

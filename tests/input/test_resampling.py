@@ -1,4 +1,3 @@
-import functools
 from typing import get_args
 
 import numpy as np
@@ -8,20 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn.datasets import load_sample_image
+from tests.support.views import photo_array
 
 from tench.compat import import_torchvision
 from tench.input.resampling import Interpolation, antialiased, as_pillow, pillow_axis
 
 Pixels = npt.NDArray[np.uint8]
 SIDES = st.tuples(*[st.integers(1, 70)] * 4)
-
-
-@functools.cache
-def photo(channels: int = 3) -> Pixels:
-    """A photograph, 427 x 640."""
-    pixels: Pixels = load_sample_image("flower.jpg")
-    return pixels if channels == 3 else np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
 
 
 def resized(image: Pixels, height: int, width: int, interpolation: Interpolation = "bilinear") -> Pixels:
@@ -56,7 +48,7 @@ def test_antialiased_resizing_is_torchvisions_of_a_tensor_and_bilinear_pillows_b
     sides: tuple[int, int, int, int], channels: int, interpolation: Interpolation, extreme: bool
 ) -> None:
     height, width, new_height, new_width = sides
-    image = photo(channels)[100 : 100 + height, 200 : 200 + width]
+    image = photo_array(channels)[100 : 100 + height, 200 : 200 + width]
     if extreme:  # black and white only: bicubic sums reach below 0 and above 255
         image = np.where(image > 100, 255, 0).astype(np.uint8)
     found = resized(image, new_height, new_width, interpolation)
@@ -89,7 +81,7 @@ def test_fine_stripes_shrink_to_grey_instead_of_to_coarse_ones() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_part_of_an_image_is_resized_as_its_copy_and_may_be_read_only(channels: int) -> None:
-    image = photo(channels)[7:50, 11:60]
+    image = photo_array(channels)[7:50, 11:60]
     fixed = np.frombuffer(image.tobytes(), np.uint8).reshape(image.shape)
     for height, width in ((20, 20), (90, 90), (20, 90)):
         assert np.array_equal(resized(image, height, width), resized(image.copy(), height, width))
@@ -110,7 +102,7 @@ def test_any_part_of_what_pillow_makes_is_made_exactly(
     part: tuple[float, float, float, float],
 ) -> None:
     height, width, new_height, new_width = sides
-    image = photo(channels)[50 : 50 + height, 70 : 70 + width].copy()
+    image = photo_array(channels)[50 : 50 + height, 70 : 70 + width].copy()
     top, left = int(part[0] * (new_height - 1)), int(part[1] * (new_width - 1))
     num_lines, num_columns = 1 + int(part[2] * (new_height - top - 1)), 1 + int(part[3] * (new_width - left - 1))
     down = pillow_axis(height, new_height, top, num_lines, interpolation)
@@ -123,7 +115,7 @@ def test_any_part_of_what_pillow_makes_is_made_exactly(
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("extreme", [False, True])
 def test_a_whole_photograph_is_resized_exactly(interpolation: Interpolation, extreme: bool) -> None:
-    image = photo()
+    image = photo_array()
     if extreme:  # black and white only: sums reach below 0 and above 255 where weights are negative
         image = np.where(image > 100, 255, 0).astype(np.uint8)
     for height, width in ((256, 383), (427, 100), (500, 640), (13, 17), (1000, 1499)):

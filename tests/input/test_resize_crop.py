@@ -8,21 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.photos import Pixels, array, part
+from tests.support.views import rendered
 
 from tench.compat import import_torchvision
-from tench.data.images.picture import Decoded
 from tench.input.draws import uniforms
 from tench.input.resampling import antialiased
 from tench.input.resize_crop import ResizeCrop
-from tench.input.views import Decode, Draws, with_shorter
+from tench.input.views import Decode, with_shorter
 
 APM5 = ResizeCrop(size=224, short_side=(256, 384), stretch=(0.8, 1.25))
-
-
-def rendered(view: ResizeCrop, image: Pixels, draws: Draws) -> Pixels:
-    out = np.full((view.size, view.size, image.shape[2]), 77, np.uint8)
-    view.render(Decoded(image), draws, out)
-    return out
 
 
 def numbers(view: ResizeCrop, count: int, seed: int = 0) -> npt.NDArray[np.float64]:

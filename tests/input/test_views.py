@@ -10,10 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from sklearn.datasets import load_sample_image
+from tests.support.views import photo_array, rendered
 
 from tench.compat import import_torchvision
-from tench.data.images.picture import Decoded
 from tench.input import views as module
 from tench.input.augment import Augmented, Cutout
 from tench.input.draws import uniforms
@@ -25,28 +24,14 @@ from tench.input.views import Crop, EvalView, Fill, PadCrop, RandomResizedCrop, 
 Pixels = npt.NDArray[np.uint8]
 
 
-@functools.cache
-def photo(channels: int = 3) -> Pixels:
-    """A photograph, 427 x 640."""
-    pixels: Pixels = load_sample_image("flower.jpg")
-    grey: Pixels = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
-    return pixels if channels == 3 else grey
-
-
 def part(height: int, width: int, channels: int = 3) -> Pixels:
     """Part of the photograph, repeated where it is too small."""
     rows, columns = np.arange(height) % 427, (150 + np.arange(width)) % 640
-    return photo(channels)[rows[:, None], columns]
+    return photo_array(channels)[rows[:, None], columns]
 
 
 def pillow(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-
-
-def rendered(view: View, image: Pixels, draws: npt.NDArray[np.float64] | None = None) -> Pixels:
-    out = np.full((view.size, view.size, image.shape[2]), 77, np.uint8)
-    view.render(Decoded(image), np.zeros(0) if draws is None else draws, out)
-    return out
 
 
 def in_torchvision(image: Pixels, size: int, resized: int, interpolation: str, *, v2: bool) -> Pixels:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.data.photos import Pixels, array, encoded, part
 from tests.interop.conftest import Ask
+from tests.support.views import rendered
 
 from tench.cli.main import main
 from tench.data.images.picture import Decoded
@@ -114,9 +115,3 @@ def test_lighting_shifts_each_channel_by_one_number_cut_down(augmented: Augmente
         for channel in range(3):
             inner = change[..., channel][expected[..., channel] > 0]
             assert set(inner.tolist()) in ({0}, {-1})
-
-
-def rendered(view: MXNetAugment, image: Pixels) -> Pixels:
-    out = np.zeros((view.size, view.size, 3), np.uint8)
-    view.render(Decoded(image), np.full(view.num_draws, 0.5), out)
-    return out

@@ -133,8 +133,8 @@ def test_auxiliary_heads_are_left_out(arch: str) -> None:
         ("vit_b_16", 50, 3, "Input shape indivisible by patch size!", "224 x 224 px with 3 channels"),
         ("inception_v3", 32, 3, "Calculated padded input size per channel", "299 x 299 px with 3 channels"),
         ("maxvit_t", 64, 3, "Input size (16, 16) of block 0 is not divisible", "224 x 224 px with 3 channels"),
-        ("vit_tiny_patch16_224", 50, 2, "must be a multiple of its patches' 16 px", "224 x 224 px with 3 channels"),
-        ("mixer_s32_224", 50, 3, "must be a multiple of its patches' 32 px", "224 x 224 px with 3 channels"),
+        ("vit_tiny_patch16_224", 50, 2, "must be a multiple of the patch size, 16 px", "224 x 224 px with 3 channels"),
+        ("mixer_s32_224", 50, 3, "must be a multiple of the patch size, 32 px", "224 x 224 px with 3 channels"),
     ],
 )
 def test_an_image_that_a_network_cannot_take_is_refused_with_the_reason(

@@ -134,6 +134,6 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as refusal:
         initialise_by(nn.Linear(2, 2), "xavjer")
     assert str(refusal.value) == (
-        "No initialiser is called 'xavjer'. Did you mean 'xavier'? There are mxnet, xavier, msra, orthogonal, normal, "
+        "Unknown initialiser 'xavjer'. Did you mean 'xavier'? Known: mxnet, xavier, msra, orthogonal, normal, "
         "uniform, one, zero, nnabla, edgeai."
     )

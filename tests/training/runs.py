@@ -1,4 +1,4 @@
-"""What tests of whole trainings share: to kill one in this process, and to compare what two have left behind."""
+"""Shared by tests of training: a resolved recipe, a kill within this process, and a comparison of two runs."""
 
 import csv
 import io
@@ -9,8 +9,36 @@ import torch
 from safetensors.torch import load_file
 
 from tench.run import Run
+from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Recipe, Resolved
 
 TIMES = {"seconds", "images_per_second", "wait_share"}
+
+
+def resolved(recipe: Recipe | None = None, **values: Any) -> Resolved:
+    """A recipe (None: the defaults) with values changed and a plain value for every `auto` left, 32 x 32 pixels."""
+    plain: dict[str, Any] = {
+        "arch": "resnet18",
+        "image_size": 32,
+        "train_size": 32,
+        "ramp_from": 32,
+        "channels": 3,
+        "train_view": "pad-crop",
+        "pad": 4,
+        "eval_resize": 32,
+        "interpolation": "bilinear",
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "channel_order": "rgb",
+        "eps": 1e-8,
+        "average_decay": 0.9999,
+        "average_every": 1,
+        "precision": "fp32",
+        "memory_format": "nchw",
+        "compile": "off",
+    }
+    asked = (recipe or Recipe()).replace(**values)
+    left = {path.split(".")[1] for path, value in asked.leaves() if value == "auto"}
+    return Resolved.of(asked.replace(**{name: plain[name] for name in left}))
 
 
 class Killed(BaseException):

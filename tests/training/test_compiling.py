@@ -202,7 +202,10 @@ def test_what_was_found_is_written_into_the_recipe_and_kept_when_the_run_goes_on
 
 
 @pytest.mark.parametrize("value", ["on", "off"])
-def test_what_the_recipe_says_is_not_tried(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "compile_pays", lambda *rest: pytest.fail("nobody asked"))
-    recipe = SMALL.replace(compile=value)
-    assert plan.resolve_compile(recipe, nn.Linear(1, 1), CPU, steps=10) == recipe
+def test_compiling_is_tried_only_if_the_recipe_says_auto(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "compile_pays", lambda *rest: pytest.fail("the recipe has decided"))
+    monkeypatch.setattr(torch, "compile", lambda module, **options: Compiled(module))
+    run = fit(SOURCE, recipe=SMALL.replace(compile=value, epochs=1), run=tmp_path / "run", options=OPTIONS)
+    assert load_recipe(str(run.folder / "recipe.yaml")).training.compile == value

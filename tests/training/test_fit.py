@@ -37,7 +37,7 @@ from tench.training import plan
 from tench.training.fit import fit
 from tench.training.options import TrainOptions
 from tench.training.plan import Data
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_file import load_recipe
 from tench.training.state import State
 from tench.training.step import train_step as real_train_step
@@ -509,6 +509,19 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
     )
 
 
+def test_an_auto_in_the_recipe_of_a_run_is_an_error(undisturbed: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    path = run / "recipe.yaml"
+    path.write_text(path.read_text().replace("eval_resize: 8\n", "eval_resize: auto\n"))
+    with pytest.raises(UsageError) as refused:
+        fit(run=run, options=OPTIONS)
+    assert str(refused.value) == (
+        f"{path}: input.eval_resize must have a value here, not auto. It belongs to a run and holds the values the run "
+        "trains with: restore them, or name a new --run."
+    )
+
+
 def test_a_run_that_has_learned_nothing_yet_takes_another_recipe(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
@@ -580,7 +593,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
     before = {name: (tmp_path / name).read_bytes() for name in ("last.ckpt", "best.safetensors", "model.json")}
     bad_rows: list[int] = []
 
-    def train_step(state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Any, *rest: Any) -> None:
+    def train_step(state: State, batch: Batch, lr: float, recipe: Resolved, normalise: Any, *rest: Any) -> None:
         factor = float("nan") if state.step > 12 else 1.0
         scaled: Any = lambda images: normalise(images) * factor  # noqa: E731  # shorter than a def with its types
         if state.step == 13:
@@ -693,13 +706,12 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monk
 
 
 @pytest.fixture
-def damaged(photo_folder: Path, tmp_path: Path) -> Path:
-    """Real photographs; one of train and one of val are cut off."""
-    shutil.copytree(photo_folder, tmp_path / "photos")
+def damaged(photos: Path) -> Path:
+    """Real photographs; one of train and one of val are truncated."""
     for name in ("train/roof/3.jpg", "val/water/6.jpg"):
-        path = tmp_path / "photos" / name
+        path = photos / name
         path.write_bytes(path.read_bytes()[:-400])
-    return tmp_path / "photos"
+    return photos
 
 
 PHOTOS = SMALL.replace(image_size=16, epochs=1, batch_size=4)

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.training.runs import resolved
 from torch import nn
 
 from tench.compat import import_timm
 from tench.models.source import AS_MADE, ModelOptions
 from tench.training.network import make_network, network_options
-from tench.training.recipe import Recipe
 
-RECIPE = Recipe().replace(image_size=32, channels=3)
+RECIPE = resolved()
 
 
 def network(**values: Any) -> nn.Module:

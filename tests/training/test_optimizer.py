@@ -8,7 +8,7 @@ from torch import nn
 
 from tench.compat import import_timm, import_torchvision
 from tench.training.optimizer import make_optimizer, parameter_groups, scale_norm_biases
-from tench.training.recipe import Optimizer
+from tench.training.recipe import ResolvedOptimizer
 
 DECAY = 5e-4
 
@@ -136,7 +136,7 @@ def test_the_fused_update_is_torchs_plain_sgd(values: dict[str, Any]) -> None:
     torch.manual_seed(0)
     ours = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
     theirs = copy.deepcopy(ours)
-    recipe = Optimizer(lr=0.1, **values)
+    recipe = ResolvedOptimizer(lr=0.1, eps=1e-8, **values)
     fused = make_optimizer(ours, recipe)
     plain = torch.optim.SGD(
         theirs.parameters(),

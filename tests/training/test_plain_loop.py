@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.training.runs import resolved
 from torch import nn
 
 from tench.input.loader import Batch
 from tench.models import create
-from tench.training.recipe import Recipe
+from tench.training.recipe import Resolved
 from tench.training.recipe_file import load_recipe
 from tench.training.recipe_views import make_normalise
 from tench.training.schedule import learning_rate
@@ -46,13 +47,11 @@ def resnet() -> nn.Module:
     return create("resnet20", num_classes=CLASSES, image_size=SIZE)
 
 
-def fp32(name: str) -> Recipe:
-    return load_recipe(name).replace(
-        precision="fp32", memory_format="nchw", compile="off", batch_size=BATCH, mean=MEAN, std=STD, eps=1e-8
-    )
+def fp32(name: str) -> Resolved:
+    return resolved(load_recipe(name), precision="fp32", memory_format="nchw", batch_size=BATCH, mean=MEAN, std=STD)
 
 
-def losses_of_tench(module: nn.Module, recipe: Recipe, batches: list[Batch], lr: float | None = None) -> list[float]:
+def losses_of_tench(module: nn.Module, recipe: Resolved, batches: list[Batch], lr: float | None = None) -> list[float]:
     state = new_state(module, recipe, CPU)
     state.module.train()
     at = learning_rate(recipe, steps_per_epoch=STEPS)
@@ -87,7 +86,7 @@ def test_pytorch_examples_has_the_losses_of_a_plain_loop(resnet: nn.Module, batc
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
 
 
-def numpy_losses(recipe: Recipe, spared: str, batches: list[Batch]) -> list[float]:
+def numpy_losses(recipe: Resolved, spared: str, batches: list[Batch]) -> list[float]:
     """v <- m v + lr (g + wd w), w <- w - v, in float64, on a small network; biases that are spared have no decay."""
     network = small_network()
     velocities = {name: np.zeros(parameter.shape) for name, parameter in network.named_parameters()}

@@ -29,10 +29,9 @@ from tench.training.plan import (
     open_data,
     require_sizes,
     resolve,
-    resolve_compile,
-    resolve_memory_format,
+    try_compile,
 )
-from tench.training.recipe import Input, Recipe
+from tench.training.recipe import Input, Recipe, Resolved
 from tench.training.recipe_views import eval_view, on_batch, train_size, train_view
 
 CPU = torch.device("cpu")
@@ -133,14 +132,23 @@ def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
         precision="fp16",
         memory_format="nchw",
     )
-    assert resolve_memory_format(resolve(asked, train_of(photo_folder), CPU), nn.Conv2d(1, 1, 1)) == asked
+    assert dict(resolve(asked, train_of(photo_folder), CPU).leaves()) == dict(asked.leaves())
 
 
-def test_nothing_is_left_open() -> None:
+def test_no_value_of_a_resolved_recipe_is_auto() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    resolved = resolve_memory_format(resolve(Recipe(), train_of("digits"), CPU), network)
-    resolved = resolve_compile(resolved, network, CPU, steps=10)
-    assert [name for name, value in resolved.leaves() if value == "auto"] == []
+    recipe = try_compile(resolve(Recipe(), train_of("digits"), CPU), network, CPU, steps=10)
+    assert [name for name, value in recipe.leaves() if value == "auto"] == []
+
+
+def test_a_resolved_recipe_has_every_section_and_value_of_a_recipe_in_the_same_order() -> None:
+    assert [path for path, _ in resolved().leaves()] == [path for path, _ in Recipe().leaves()]
+
+
+def test_a_recipe_with_an_auto_left_is_not_a_resolved_one() -> None:
+    with pytest.raises(UsageError) as refused:
+        Resolved.of(resolved().replace(pad="auto", compile="auto"), "r.yaml")
+    assert str(refused.value) == "r.yaml: input.pad, training.compile must have a value here, not auto."
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16"), (False, "fp32")])
@@ -151,9 +159,9 @@ def test_bf16_is_taken_where_the_hardware_has_it(
     assert resolve(Recipe(), train_of("digits"), CPU).training.precision == precision
 
 
-def test_channels_last_is_for_convolutions() -> None:
-    assert resolve_memory_format(Recipe(), nn.Sequential(nn.Conv2d(1, 1, 1))).training.memory_format == "nhwc"
-    assert resolve_memory_format(Recipe(), nn.Sequential(nn.Linear(1, 1))).training.memory_format == "nchw"
+@pytest.mark.parametrize(("arch", "memory_format"), [("resnet20", "nhwc"), ("mlp", "nchw")])
+def test_networks_with_convolutions_are_channels_last(arch: str, memory_format: str) -> None:
+    assert resolve(Recipe().replace(arch=arch), train_of("digits"), CPU).training.memory_format == memory_format
 
 
 def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: Path) -> None:
@@ -226,7 +234,7 @@ def test_with_any_augmentation_of_images_a_small_set_is_loaded(values: dict[str,
         assert next(batches.batches(epoch=0)).images.shape == (4, 1, 8, 8)
 
 
-def resolved(**values: Any) -> Recipe:
+def resolved(**values: Any) -> Resolved:
     return resolve(Recipe().replace(image_size=224, **values), train_of("digits"), CPU)
 
 
@@ -251,7 +259,8 @@ def test_training_images_may_be_smaller_than_evaluations() -> None:
 
 
 def test_a_network_for_one_size_is_refused_with_others() -> None:
-    recipe = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
+    asked = Recipe().replace(image_size=8, channels=1, train_size=8, ramp_from=6, ramp_epochs=(1.0, 2.0), epochs=3)
+    recipe = resolve(asked, train_of("digits"), CPU)
     require_sizes(nn.Conv2d(1, 2, 3), recipe)
     with pytest.raises(UsageError) as refused:
         require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.training.runs import Killed, assert_same_outcome, checkpoint, equal_in_all
+from tests.training.runs import Killed, assert_same_outcome, checkpoint, equal_in_all, resolved
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -155,7 +155,7 @@ def test_after_lookaheads_last_step_the_network_is_the_average(tmp_path: Path) -
 def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, Any], decay_at: list[float]) -> None:
     module = nn.Linear(1, 1, bias=False)
     nn.init.ones_(module.weight)
-    recipe = SMALL.replace(memory_format="nchw", average="ema", average_every=1, **{"average_decay": 0.9, **values})
+    recipe = resolved(SMALL, average="ema", **{"average_decay": 0.9, **values})
     state = new_state(module, recipe, torch.device("cpu"), STEPS_PER_EPOCH)
     assert isinstance(state.average, Average)
     assert state.evaluated is state.average.module
@@ -169,7 +169,7 @@ def test_the_recipe_decides_what_the_average_keeps_of_itself(values: dict[str, A
 
 @pytest.mark.parametrize("average", ["none", "lookahead"])
 def test_without_a_running_average_the_network_itself_is_evaluated(average: str) -> None:
-    recipe = SMALL.replace(memory_format="nchw", average=average, average_every=1, average_decay=0.95)
+    recipe = resolved(SMALL, average=average, average_decay=0.95)
     state = new_state(nn.Linear(2, 2), recipe, torch.device("cpu"))
     assert state.evaluated is state.module
     assert isinstance(state.average, Lookahead) == (average == "lookahead")
@@ -233,7 +233,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def fresh_state() -> State:
     torch.manual_seed(0)
     module = tiny("tiny", num_classes=4, image_size=8, channels=3, options=None)
-    recipe = SMALL.replace(average="ema", average_decay=0.8, average_every=1)
+    recipe = resolved(SMALL, average="ema", average_decay=0.8)
     return new_state(module, recipe, torch.device("cpu"), STEPS_PER_EPOCH)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.training.runs import resolved
 from torch import nn
 
 from tench.errors import TenchError
@@ -13,7 +14,7 @@ from tench.input.loader import Batch
 from tench.input.mix import Mix
 from tench.input.on_batch import OnBatch
 from tench.input.order import Order
-from tench.training.recipe import Recipe
+from tench.training.recipe import Resolved
 from tench.training.recipe_views import make_normalise
 from tench.training.state import State, new_state
 from tench.training.step import num_parts, read_totals, train_step
@@ -21,7 +22,7 @@ from tench.weights.own import Normalise
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.3, 0.4, 0.5), (0.2, 0.3, 0.4)
-RECIPE = Recipe().replace(batch_size=8, precision="fp32", memory_format="nchw", mean=MEAN, std=STD, eps=1e-8)
+RECIPE = resolved(batch_size=8, mean=MEAN, std=STD)
 
 
 def small_network() -> nn.Sequential:
@@ -39,11 +40,11 @@ def batches(count: int, size: int = 8) -> Iterator[Batch]:
         yield Batch(pixels.permute(0, 3, 1, 2), labels, torch.arange(size))
 
 
-def normalise_for(recipe: Recipe) -> Normalise:
+def normalise_for(recipe: Resolved) -> Normalise:
     return make_normalise(recipe, CPU)
 
 
-def trained(recipe: Recipe, network: nn.Module, steps: int = 20) -> State:
+def trained(recipe: Resolved, network: nn.Module, steps: int = 20) -> State:
     state = new_state(network, recipe, CPU)
     for batch in batches(steps):
         train_step(state, batch, recipe.optimizer.lr * (1 + state.step) / 10, recipe, normalise_for(recipe))
@@ -263,7 +264,7 @@ def test_one_part_that_is_not_finite_leaves_the_whole_update_out(bad: int) -> No
 
 @pytest.mark.parametrize(("images", "parts"), [(64, 4), (63, 4), (48, 3), (17, 2), (16, 1), (5, 1)])
 def test_a_batch_that_is_not_full_has_fewer_parts_not_smaller_ones(images: int, parts: int) -> None:
-    assert num_parts(images, Recipe().replace(batch_size=64, accumulate=4).training) == parts
+    assert num_parts(images, RECIPE.replace(batch_size=64, accumulate=4).training) == parts
 
 
 def test_a_finite_loss_is_no_error_and_no_images_have_no_accuracy() -> None:

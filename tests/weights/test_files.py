@@ -307,4 +307,4 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
         with pytest.raises(TenchError) as refused:
             read_state(tmp_path / name)
-        assert str(refused.value) == f"{tmp_path / name}: is not a file. Name a file."
+        assert str(refused.value) == f"{tmp_path / name}: not a regular file. Name a file."

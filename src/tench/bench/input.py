@@ -65,10 +65,9 @@ def bench_input(
     used = choose_device(device)
     dataset = open_source(source, recipe.source)
     name, table = _split(dataset, split)
-    recipe = resolve(recipe, table, used)
+    resolved = resolve(recipe, table, used)
     # Of the last epoch: where training images grow, by then they are as large as they become.
-    view, channels = train_view(recipe, num_epochs(recipe) - 1), recipe.input.channels
-    assert channels != "auto"
+    view, channels = train_view(resolved, num_epochs(resolved) - 1), resolved.input.channels
     counts = sorted({1, *(threads or _powers_of_two(num_cores()))})
     small = resident_view(table, view, channels)
     num_passes = _num_passes(len(counts), small is not None)
@@ -81,7 +80,7 @@ def bench_input(
 
         step_rows, step_batch = [], 0
         if arch is not None:  # first, for an unknown network is known at once
-            rate, step_batch = step_rate(recipe, view.size, len(dataset.classes), used, done)
+            rate, step_batch = step_rate(resolved, view.size, len(dataset.classes), used, done)
             step_rows = [Row(STEP, num_cores(), rate)]
         sample, images = choose(table, view, channels, seconds / _PASSES)
         setting = Setting(view, channels, recipe.training.batch_size, used, images, done)
@@ -100,7 +99,7 @@ def bench_input(
             split=name,
             num_images=len(table),
             sampled=len(sample),
-            view=recipe.input.train_view + (", augmented" if isinstance(view, Augmented) else ""),
+            view=resolved.input.train_view + (", augmented" if isinstance(view, Augmented) else ""),
             image_size=view.size,
             channels=channels,
             batch_size=recipe.training.batch_size,

@@ -11,7 +11,7 @@ from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
 from tench.training.network import make_network
 from tench.training.plan import AUTO_ARCH, resolve
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_check import validate
 from tench.training.recipe_views import at_size, train_size
 from tench.training.schedule import num_epochs
@@ -19,10 +19,10 @@ from tench.training.schedule import num_epochs
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """recipe: resolved. size: of the training images, pixels."""
+    """size: of the training images, pixels."""
 
     arch: str
-    recipe: Recipe
+    recipe: Resolved
     num_classes: int
     size: int
 
@@ -43,9 +43,9 @@ def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.dev
     if recipe.input.channels == "auto":
         recipe = recipe.replace(channels=usual.channels)
     validate(recipe)
-    recipe = resolve(recipe, _no_images(), device)
+    resolved = resolve(recipe, _no_images(), device)
     # Of the last epoch: where training images grow, by then they are as large as they become.
-    return Network(arch, recipe, usual.num_classes, train_size(recipe, num_epochs(recipe) - 1))
+    return Network(arch, resolved, usual.num_classes, train_size(resolved, num_epochs(resolved) - 1))
 
 
 def gmacs_of(one: Network) -> float:
@@ -53,9 +53,7 @@ def gmacs_of(one: Network) -> float:
 
     Takes no memory, but some time for a large network. Raises UsageError for one that cannot take such images.
     """
-    channels = one.recipe.input.channels
-    assert channels != "auto"
-    images = (1, channels, one.size, one.size)
+    images = (1, one.recipe.input.channels, one.size, one.size)
     return dry_run(lambda: make_network(one.recipe, one.num_classes), images, count_macs).total / 1e9
 
 

@@ -18,8 +18,7 @@ from tench.errors import UsageError
 from tench.input.loader import Batch
 from tench.machine import is_out_of_memory, tune
 from tench.training.network import make_network
-from tench.training.plan import resolve_memory_format
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_views import make_normalise
 from tench.training.state import State, new_state
 from tench.training.step import autocast, read_totals, train_step
@@ -59,14 +58,14 @@ def usual_batch(recipe: Recipe, device: torch.device) -> int:
     return recipe.training.batch_size if device.type != "cpu" else min(recipe.training.batch_size, _CPU_BATCH)
 
 
-def training_step(recipe: Recipe, size: int, num_classes: int, device: torch.device) -> Ready:
+def training_step(recipe: Resolved, size: int, num_classes: int, device: torch.device) -> Ready:
     """Forward, backward and update with the recipe's batch size, the images coming from the host.
 
-    recipe: resolved. size: of the training images, pixels. Raises UsageError for an unknown network or one that cannot
+    size: of the training images, pixels. Raises UsageError for an unknown network or one that cannot
     take the recipe's image size, and what `is_out_of_memory` recognises.
     """
     taken = start_peak(device)
-    recipe, state = _new_network(recipe, num_classes, device)
+    state = _new_network(recipe, num_classes, device)
     state.module.train()
     normalise = make_normalise(recipe, device)
     batch = _batch(recipe, size, num_classes)
@@ -88,10 +87,10 @@ def training_step(recipe: Recipe, size: int, num_classes: int, device: torch.dev
         ) from error
 
 
-def forward_pass(recipe: Recipe, size: int, num_classes: int, device: torch.device) -> Ready:
+def forward_pass(recipe: Resolved, size: int, num_classes: int, device: torch.device) -> Ready:
     """The logits of a batch whose images lie on the device, in evaluation mode and the recipe's precision."""
     taken = start_peak(device)
-    recipe, state = _new_network(recipe, num_classes, device)
+    state = _new_network(recipe, num_classes, device)
     module, normalise = state.module.eval(), make_normalise(recipe, device)
     images = _batch(recipe, size, num_classes).images.to(device)
 
@@ -106,7 +105,7 @@ def forward_pass(recipe: Recipe, size: int, num_classes: int, device: torch.devi
 
 
 def step_rate(
-    recipe: Recipe, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
+    recipe: Resolved, size: int, num_classes: int, device: torch.device, done: Callable[[], None] = lambda: None
 ) -> tuple[Rate, int]:
     """The rate of the recipe's training step, and the images of the batch that it was measured with.
 
@@ -150,16 +149,13 @@ def in_turns(
     return {name: in_turns({name: make}, seconds, done)[name] for name, make in makers.items()}
 
 
-def _new_network(recipe: Recipe, num_classes: int, device: torch.device) -> tuple[Recipe, State]:
+def _new_network(recipe: Resolved, num_classes: int, device: torch.device) -> State:
     tune(device)
-    module = make_network(recipe, num_classes)
-    recipe = resolve_memory_format(recipe, module)
-    return recipe, new_state(module, recipe, device)
+    return new_state(make_network(recipe, num_classes), recipe, device)
 
 
-def _batch(recipe: Recipe, size: int, num_classes: int) -> Batch:
+def _batch(recipe: Resolved, size: int, num_classes: int) -> Batch:
     count, channels = recipe.training.batch_size, recipe.input.channels
-    assert channels != "auto"
     images = torch.randint(0, 256, (count, size, size, channels), dtype=torch.uint8).permute(0, 3, 1, 2)
     return Batch(images, torch.randint(0, num_classes, (count,)), torch.arange(count))
 

@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> int:
     from tench.progress import progress
 
     threads = num_threads(asked.threads)
-    dataset = open_source((asked.source, *asked.with_), asked.reading, anew=True)
+    dataset = open_source((asked.source, *asked.with_), asked.reading, refresh=True)
     with progress("check", dataset.num_images, "images") as advance:
         report = check(dataset, threads=threads, near=asked.near, progress=lambda count: advance(count, ""))
     remember(dataset, report)

@@ -73,8 +73,8 @@ def _cases(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]
     by_words: dict[tuple[str, ...], list[str]] = {}
     for (command, option), known in values.items():
         by_words.setdefault(tuple(known), []).append(f'"{command} {option}"')
-    for known, patterns in by_words.items():
-        yield f"        {'|'.join(patterns)}) found={_quoted(known)}; return ;;"
+    for choices, patterns in by_words.items():
+        yield f"        {'|'.join(patterns)}) found={_quoted(choices)}; return ;;"
     yield "    esac"
     yield '    case "$command" in'
     for command, listed in words.items():

@@ -1,4 +1,4 @@
-"""The cache folder: saved tables of sources read before, never stored beside the user's files.
+"""The cache folder: the tables of sources that were read before. Nothing is stored next to the user's files.
 
 A table is rebuilt if its source has changed or its own file is damaged (each has a checksum). One process builds a
 table while others wait for it.
@@ -21,7 +21,7 @@ _log = logging.getLogger("tench")
 
 
 def cache_folder() -> Path:
-    """Where tables are kept: TENCH_CACHE, else `tench` in the user's cache directory."""
+    """The folder for tables: TENCH_CACHE, else `tench` in the user's cache directory."""
     if chosen := os.environ.get("TENCH_CACHE"):
         return Path(chosen).expanduser().absolute()
     if sys.platform == "darwin":
@@ -29,18 +29,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
 
 
-def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool) -> Dataset:
+def cached(source: str, choice: str, make: Callable[[Path], Dataset], refresh: bool) -> Dataset:
     """Return the dataset from the cache if it is there and fresh; otherwise make, save and load it.
 
     source, choice: together they identify the dataset. make: reads the source; its argument is a cache folder for
-    unpacked data. anew: always make it.
+    unpacked data. refresh: make it even if the cached one is fresh.
     """
     import filelock
 
     digest = hashlib.sha256(os.fsencode(f"{source}\n{choice}")).hexdigest()[:20]
     cache = cache_folder()
     saved = cache / "tables" / f"{digest}.arrow"
-    if not anew and (found := _load_fresh(saved)):
+    if not refresh and (found := _load_fresh(saved)):
         return found
     try:
         saved.parent.mkdir(parents=True, exist_ok=True)
@@ -50,9 +50,9 @@ def cached(source: str, choice: str, make: Callable[[Path], Dataset], anew: bool
             f"{cache}: the cache folder is not writable ({error.strerror}). Set TENCH_CACHE to a writable folder."
         ) from error
     with lock:
-        if not anew and (found := _load_fresh(saved)):
+        if not refresh and (found := _load_fresh(saved)):
             return found
-        if not anew and saved.exists() and load(saved, open_indexed) is None:
+        if not refresh and saved.exists() and load(saved, open_indexed) is None:
             _log.info("The saved table of %s is damaged or of another version. Rebuilding it.", source)
         _log.info("Reading %s ...", source)
         spool = cache / "spool" / digest

@@ -1,15 +1,16 @@
-"""Bad images, which do not decode: the policies, and what was done under them."""
+"""Bad images, that is, images that do not decode: the policies, and the record of what was done."""
 
 from typing import Literal, TypedDict, get_args
 
 Policy = Literal["fail", "skip", "fix"]
-"""What to do about an image that does not decode: stop; leave it out; decode a JPEG as far as its data goes, and leave
-out what cannot be fixed so. What was done is counted, and listed with file and reason."""
+"""What to do about an image that does not decode. fail: stop. skip: leave it out. fix: decode a JPEG as far as its data
+goes, and leave out images that cannot be decoded at all. All such images are counted, and listed with file and
+reason."""
 POLICIES = get_args(Policy)
 
 
 class Handled(TypedDict):
-    """A bad image, and what was done about it: "skipped" or "fixed"."""
+    """A bad image. done: "skipped" or "fixed"."""
 
     split: str
     row: int

@@ -1,4 +1,4 @@
-"""What a dataset is, in numbers."""
+"""Describe a dataset in numbers."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ from tench.errors import some
 _PROBED_IMAGES = 64
 _EXAMPLE_CLASSES, _EXAMPLE_KEYS = 5, 3
 _PLACE = re.compile(r" \(in .+? at byte [\d,]+\)")
-"""Where a file lies in an archive, which an error tells and a note need not."""
+"""The position of a file in an archive: errors need it, notes do not."""
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""An image's key: the same for the same image, whatever archive, folder or list it comes from.
+"""An image's key: the same for the same image, whether it comes from an archive, a folder or a list.
 
-It is `CLASS/FILE`, as in a class folder. A validation image that lies flat gets the key it would have in its class's
-folder, so that an image has the same row in the archive as downloaded and in the tree unpacked from it.
+It is `CLASS/FILE`, as in a class folder. A validation image in a flat folder gets the key it would have in its class's
+folder, so that an image has the same row in the downloaded archive and in the tree unpacked from it.
 """
 
 from collections.abc import Sequence
 
 
 def keys_of(paths: Sequence[str], class_ids: Sequence[str | None]) -> list[str]:
-    """The keys of images by their paths (with "/") and their class's id, None where that is unknown or a mere number.
+    """The keys of images with these paths (separated by "/") and class ids (None if unknown or only a number).
 
-    A path is taken from the folder named after the class on; where there is none, the class is put before the file's
-    name. Where two images would get the same key, the paths themselves are all keys.
+    A key is the part of the path that begins with the folder named after the class. If there is no such folder, it is
+    CLASS/FILE. If two images would get the same key, all keys are the whole paths.
     """
     keys = [key_of(path, class_id) for path, class_id in zip(paths, class_ids, strict=True)]
     return keys if len(set(keys)) == len(keys) else list(paths)

@@ -32,7 +32,7 @@ def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 
     """
     found = certificate_of(dataset)
     if found is None and bad != "fail":
-        _log.info("%s: which images are bad is not known yet: checking all of them once.", dataset.source)
+        _log.info("%s: not checked for bad images yet. Checking all images once.", dataset.source)
         with progress("check", dataset.num_images, "images") as advance:
             report = check(dataset, threads=num_threads(threads), progress=lambda count: advance(count, ""))
         remember(dataset, report)

@@ -1,4 +1,4 @@
-"""Open what a person names (a path, or `digits`) as a Dataset; the second time is fast.
+"""Open a path or a name such as `digits` as a Dataset; opening it again is fast.
 
 The table is kept in the cache (`cache`) and rebuilt if a file or folder of the source has changed.
 """
@@ -46,7 +46,7 @@ from tench.data.layouts import (
 )
 from tench.data.options import EVERY_SOURCE, EVERY_TREE, NO_OPTIONS, SourceOptions, flag
 from tench.data.table import Classes, Contents, Dataset, Table, made, unite
-from tench.errors import TenchError, UsageError, nearest, some
+from tench.errors import TenchError, UsageError, counted, nearest, some
 
 _VAL_SEED = 0
 """The seed of --val-per-class; notes and docs state it."""
@@ -66,7 +66,7 @@ def open_source(
     options: SourceOptions | None = None,
     *,
     boxes: bool = False,
-    anew: bool = False,
+    refresh: bool = False,
     refuse_unused: bool = True,
     **fields: Any,
 ) -> Dataset:
@@ -75,13 +75,13 @@ def open_source(
     A path is a folder, an archive, a file, or a pattern of files (`shards/train-{0000..0127}.tar`, `*.rec`). The layout
     is recognised by content. Several sources make one dataset, with classes united by id. options: how to read the
     source; its fields can also be given by name, `open_source("pets", label="breed")`. boxes: read bounding boxes too.
-    anew: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
+    refresh: read the source again and ignore the cache. refuse_unused: an option that the layout does not take is an
     error. A dataset that is already open is returned as it is. Raises UsageError for an unknown path or name, or for
     options with an open dataset; TenchError if the layout is unknown or the data are damaged.
     """
     choice = _Choice(dataclasses.replace(options or NO_OPTIONS, **fields), boxes)
     if isinstance(source, Dataset):
-        if choice.options not in (NO_OPTIONS, source.options) or boxes or anew:
+        if choice.options not in (NO_OPTIONS, source.options) or boxes or refresh:
             raise UsageError(
                 f"{source.source}: the dataset is already open, so options for reading it have no effect. Pass them to "
                 "open_source with the path instead."
@@ -90,10 +90,10 @@ def open_source(
     choice.options.check()
     names = _names(source)
     if len(names) == 1:
-        dataset = _open(names[0], choice, anew)
+        dataset = _open(names[0], choice, refresh)
     else:
-        parts = [_open_part(name, choice, anew) for name in names]
-        dataset = cached(" + ".join(names), choice.text, lambda spool: unite(parts), anew)
+        parts = [_open_part(name, choice, refresh) for name in names]
+        dataset = cached(" + ".join(names), choice.text, lambda spool: unite(parts), refresh)
     if refuse_unused:
         _refuse_unused(dataset, choice.options)
     return dataclasses.replace(dataset, parts=tuple(names), options=choice.options)
@@ -133,7 +133,7 @@ class _Choice:
         return contents
 
 
-def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
+def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
     kind, _, _ = name.partition(":")
     path = Path(name)
     if kind not in NAMED and not path.exists() and not is_pattern(name):
@@ -165,11 +165,11 @@ def _open(name: str, choice: _Choice, anew: bool) -> Dataset:
         contents = dataclasses.replace(contents, stamp=stamp, indexes=tree.indexes, outline=outline)
         return made(contents, source=name, layout=layout.NAME, open_indexed=open_indexed)
 
-    return cached(name, choice.text, make, anew)
+    return cached(name, choice.text, make, refresh)
 
 
 def _alike_notes(class_ids: Sequence[str]) -> list[str]:
-    """A note on classes whose names differ only in case, as when two people wrote one name. Single letters are many."""
+    """A note on classes whose names differ only in case. Single letters are no mistake: "a" and "A" are two classes."""
     spelled: dict[str, list[str]] = {}
     for class_id in class_ids:
         if len(class_id) > 1:
@@ -179,15 +179,19 @@ def _alike_notes(class_ids: Sequence[str]) -> list[str]:
 
 
 def _excluded_note(pattern: str, count: int) -> str:
-    return f"--exclude {pattern!r} left out {count:,} files." if count else f"--exclude {pattern!r} matches no file."
+    return (
+        f"--exclude {pattern!r} left out {counted(count, 'file')}."
+        if count
+        else f"--exclude {pattern!r} matches no file."
+    )
 
 
-def _open_part(name: str, choice: _Choice, anew: bool) -> Dataset:
+def _open_part(name: str, choice: _Choice, refresh: bool) -> Dataset:
     """Open one of several sources. Options that make a val do not apply to a source that has one."""
     without = dataclasses.replace(choice, options=dataclasses.replace(choice.options, val_per_class=0))
-    part = _open(name, without, anew)
+    part = _open(name, without, refresh)
     if choice.options.val_per_class and "val" not in part.splits:
-        part = _open(name, choice, anew)
+        part = _open(name, choice, refresh)
     return part
 
 
@@ -228,10 +232,10 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
     found = _preferred(found, tree)
     packed = [] if has_images(tree) or depth == _MAX_ARCHIVES_DEPTH else archives_in(tree)
     if found == [listed] and packed and tree.source.is_dir():
-        found = []  # the images of the lists may be in the archives beside them
+        found = []  # the images of the lists may be in the archives next to them
     if len(found) > 1:
         raise TenchError(
-            f"{tree.source}: holds more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one "
+            f"{tree.source}: contains more than one dataset: {' and '.join(layout.NAME for layout in found)}. Move one "
             "away, or name the files of one (a file, or a pattern such as 'train-{0000..0127}.tar')."
         )
     if found:
@@ -251,36 +255,36 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
 
 
 def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
-    """The layouts that recognise a tree, without those that see only a part of what another one reads."""
-    if ilsvrc in found and kaggle in found:  # a folder of Kaggle's tree by itself
+    """Drop layouts that would read only a part of what another layout reads."""
+    if ilsvrc in found and kaggle in found:  # ilsvrc recognises a folder inside Kaggle's tree
         found = [layout for layout in found if layout is not ilsvrc]
     if len(found) < 2 or listed not in found:
         return found
     others = [layout for layout in found if layout is not listed]
-    # Caffe's lists beside the unpacked images are their labels if there are no other labels. HAM10000 has images and
-    # small copies of them in a table.
+    # Caffe's lists next to the unpacked images are their labels if there are no others. HAM10000 has images, and small
+    # copies of them in a table.
     is_list = (others == [ilsvrc] and not devkit.sources(tree)) or (
         others == [pixel_table] and any(map(is_image_name, tree.names))
     )
     if is_list:
         return [listed]
-    # A single file is not two data sets, and these layouts have lists of their own that they read better.
+    # A single file is not two data sets, and these layouts read their own lists better.
     own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table, svhn)
     return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
 
 def _no_data_set(path: Path) -> TenchError:
-    """The error for a file of no layout, with what it is by its first bytes."""
+    """The error for a file that no layout reads; it describes the file by its first bytes."""
     with path.open("rb") as file:
         start = file.read(512)
     if format_of_start(start):
         return TenchError(
-            f"{path}: is one image, not a data set. To train, give the folder with the folders of all classes; to "
+            f"{path}: is one image, not a data set. To train, give the folder that contains the class folders. To "
             f"classify this image with a trained model: tench predict RUN {path}"
         )
     kind = kind_of_file(start)
     what = f"begins with {start[:8]!r}" + (f", as {kind} do" if kind else "") if start else "is empty"
     return TenchError(
-        f"{path}: holds no data set known here; it {what}. Give a folder or an archive of images, a label file, or a "
+        f"{path}: not a known kind of data set; it {what}. Give a folder or an archive of images, a label file, or a "
         "container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )

@@ -58,7 +58,7 @@ def is_union(name: str) -> bool:
 
 def split_of_path(path: str) -> str | None:
     """The split that a path names: in its file name, else in the nearest folder with a split word in its name."""
-    return split_of(_telling_part(path))
+    return split_of(_part_with_split(path))
 
 
 def split_asked(path: str, how: str) -> str | None:
@@ -91,10 +91,10 @@ def group_by_split(
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Group paths by split, in the order of SPLITS, and return notes for a person.
 
-    what: "shards" or "record files", for messages. split_from: see split_asked. root: the name of the folder that holds
-    the paths; if it is just a split word, it is the split of all paths that name none. If no path names a split, all
-    are train, with a note. Raises TenchError if only some paths name one, if a name has words of two splits, or if both
-    trainval and val are there.
+    what: "shards" or "record files", for messages. split_from: see split_asked. root: the name of the folder that
+    contains the paths; if it is a split word, it is the split of all paths that name none. If no path names a split,
+    all are train, with a note. Raises TenchError if only some paths name one, if a name has words of two splits, or if
+    both trainval and val exist.
     """
     by_split: dict[str, list[str]] = {split: [] for split in SPLITS}
     silent: list[str] = []
@@ -122,10 +122,10 @@ def group_by_split(
     if silent:
         return {TRAIN: silent}, [f"No name contains a split: all {what} are train."]
     _refuse_configurations(named, where, what)
-    unions = [path for path in named.get(TRAIN, ()) if is_union(_telling_part(path))]
+    unions = [path for path in named.get(TRAIN, ()) if is_union(_part_with_split(path))]
     if split_from is None and unions and VAL in named:
         raise TenchError(
-            f"{where}: {unions[0]} holds train and val together, and {named[VAL][0]} repeats val, so validation "
+            f"{where}: {unions[0]} contains train and val together, and {named[VAL][0]} repeats val, so validation "
             f"images would be trained on. Leave one out, for example with --exclude '{unions[0]}'."
         )
     return named, []
@@ -134,7 +134,7 @@ def group_by_split(
 def _configuration(path: str) -> str:
     """The folders of a path that name no split: "full" for full/train/0.parquet.
 
-    Parts (1, 2, ...) of one data set count as the same, versions do not: 3.0.0 and 3.0.1 are two.
+    Parts (1, 2, ...) of one data set are the same configuration; versions such as 3.0.0 and 3.0.1 are different ones.
     """
     folders = [part for part in path.split("/")[:-1] if not splits_in(part)]
     return "/".join(part if _VERSION.fullmatch(part) else re.sub(r"\d+", "#", part) for part in folders)
@@ -157,13 +157,13 @@ def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: 
             )
 
 
-def _telling_part(path: str) -> str:
+def _part_with_split(path: str) -> str:
     """The part of a path that names the split: its file name, else the nearest folder with a split word; else ""."""
     return next((part for part in reversed(path.split("/")) if splits_in(part)), "")
 
 
 def _refuse_several(path: str, where: str) -> None:
-    if len(found := splits_in(_telling_part(path))) > 1:
+    if len(found := splits_in(_part_with_split(path))) > 1:
         raise TenchError(
             f"{where}: {path} contains words of several splits: {' and '.join(sorted(found))}. "
             "Rename it, or name the split with --split-from REGEX."
@@ -173,8 +173,8 @@ def _refuse_several(path: str, where: str) -> None:
 def splits_of_values(column: str, values: Sequence[object]) -> Mapping[str, str] | None:
     """The split that each distinct value of a column stands for; None if the column does not name splits.
 
-    A column called is_valid, is_val, valid, is_test, is_train or similar holds yes or no; any other holds split names
-    (train, Validation, PublicTest, PrivateTest). Values are compared as stripped lower-case text.
+    A column called is_valid, is_val, valid, is_test, is_train or similar contains yes or no; any other contains split
+    names (train, Validation, PublicTest, PrivateTest). Values are compared as stripped lower-case text.
     """
     distinct = {str(value).strip() for value in values}
     lower = {value: value.lower() for value in distinct}

@@ -1,8 +1,8 @@
-"""Parts of a source: classes with enough images, and a validation set of as many images of each class.
+"""Take parts of a source: the classes with enough images, and a validation set with the same number from each class.
 
-Together they are the rule by which MXNet made ImageNet-11K from ImageNet-21K: classes with less than 500 images are
-dropped, and 50 random images of each class are for validation. Which images are drawn depends on the seed and their
-keys alone, so that it is the same for an archive and the folder unpacked from it.
+MXNet made ImageNet-11K from ImageNet-21K by these two rules: it dropped classes with fewer than 500 images, and held
+out 50 random images of each class for validation. The draw depends only on the seed and the keys, so that it is the
+same for an archive and the folder unpacked from it.
 Source: apache/mxnet, example/image-classification/README.md.
 """
 
@@ -15,33 +15,33 @@ import numpy as np
 import numpy.typing as npt
 
 from tench.data.table import Classes, Contents, IntArray, Rows
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, counted
 
 _PART = 1_000_000
-"""So many digests are held as Python objects at a time."""
+"""Digests that exist as Python objects at the same time."""
 
 
 def keep_classes(contents: Contents, min_images: int) -> Contents:
-    """The contents without the classes that have fewer than `min_images` images in train, in all splits.
+    """Remove the classes that have fewer than `min_images` images in train from all splits.
 
-    Labels are numbered anew; images without a label stay. Raises UsageError where there is no train, where images have
-    several labels (which need not be classes), or where fewer than two classes are left.
+    The remaining labels are renumbered; images without a label stay. Raises UsageError if there is no train, if images
+    have several labels (which need not be classes), or if fewer than two classes are left.
     """
     train = _train(contents, "--min-images")
     if any(rows.labels is not None for rows in contents.splits.values()):
-        raise UsageError("--min-images: this source has several labels per image, so none of its classes is dropped.")
+        raise UsageError("--min-images: this source has several labels per image, so classes cannot be dropped.")
     num_classes = len(contents.classes)
     counts = np.bincount(train.label[train.label >= 0], minlength=num_classes)
     kept = np.flatnonzero(counts >= min_images)
     if len(kept) < 2:
         raise UsageError(
-            f"--min-images {min_images}: only {len(kept)} of the {num_classes:,} classes have so many images in train, "
-            f"the largest has {counts.max():,}. A classifier needs at least two classes: ask for fewer images."
+            f"--min-images {min_images}: only {len(kept)} of the {num_classes:,} classes have that many images in "
+            f"train; the largest has {counts.max():,}. A classifier needs at least two classes. Use a smaller number."
         )
     if len(kept) == num_classes:
-        note = f"All {num_classes:,} classes have at least {min_images:,} images in train: none was dropped."
+        note = f"All {num_classes:,} classes have at least {min_images:,} images in train; none was dropped."
         return dataclasses.replace(contents, notes=[*contents.notes, note])
-    new_label = np.full(num_classes + 1, -2, np.int32)  # the last entry is that of -1: no label
+    new_label = np.full(num_classes + 1, -2, np.int32)  # -2: dropped; the last entry, at -1, is for unlabelled images
     new_label[kept], new_label[-1] = np.arange(len(kept)), -1
     splits, num_dropped = {}, 0
     for split, rows in contents.splits.items():
@@ -59,22 +59,22 @@ def keep_classes(contents: Contents, min_images: int) -> Contents:
 
 
 def val_per_class(contents: Contents, count: int, seed: int) -> Contents:
-    """The contents with `count` images of each class drawn from train as the split val.
+    """Move `count` images of each class from train to a new split val.
 
-    Drawn are those whose SHA-256 of "SEED\\nKEY" is smallest, whatever the order of rows. Raises UsageError where the
-    source has a val already, and where a class would have no image left for training.
+    They are the ones with the smallest SHA-256 of "SEED\\nKEY", so the order of rows does not matter. Raises UsageError
+    if the source already has a val, or if a class would have no image left for training.
     """
     train = _train(contents, "--val-per-class")
     if "val" in contents.splits:
-        raise UsageError("--val-per-class: this source has a split val already, and it is used as it is.")
+        raise UsageError("--val-per-class: this source already has a split val. Leave out the option to use that.")
     label = np.asarray(train.label)
     counts = np.bincount(label[label >= 0], minlength=len(contents.classes))
     if len(small := np.flatnonzero(counts <= count)):
         smallest = ", ".join(f"{contents.classes.ids[at]} ({counts[at]:,})" for at in small[:5].tolist())
         raise UsageError(
-            f"--val-per-class {count}: {len(small):,} of the {len(contents.classes):,} classes have no more than "
-            f"{count:,} images in train, so that none would be left: {smallest}. Ask for fewer, or leave such classes "
-            "out with --min-images."
+            f"--val-per-class {count}: {len(small):,} of the {len(contents.classes):,} classes have at most "
+            f"{counted(count, 'image')} in train, so none would be left for training: {smallest}. Use a smaller "
+            "number, or leave out small classes with --min-images."
         )
     held = np.zeros(len(label), np.bool_)
     labelled = np.flatnonzero(label >= 0)
@@ -82,7 +82,7 @@ def val_per_class(contents: Contents, count: int, seed: int) -> Contents:
     starts = np.cumsum(counts) - counts
     held[order[(starts[:, None] + np.arange(count)).ravel()]] = True
     splits = {"train": rows_at(train, np.flatnonzero(~held)), "val": rows_at(train, np.flatnonzero(held))}
-    note = f"{count:,} images of each class, drawn from train with seed {seed}, are the split val."
+    note = f"The split val is {counted(count, 'image')} per class, drawn from train with seed {seed}."
     others = {split: rows for split, rows in contents.splits.items() if split != "train"}
     return dataclasses.replace(contents, splits=splits | others, notes=[*contents.notes, note])
 
@@ -114,7 +114,7 @@ def rows_at(rows: Rows, index: IntArray) -> Rows:
 
 
 def _train(contents: Contents, asked: str) -> Rows:
-    """The split train. Raises TenchError where a label in any split is no class, UsageError where there is no train."""
+    """The split train. Raises UsageError if there is none, TenchError if a label in any split is out of range."""
     for split, rows in contents.splits.items():
         if len(wrong := np.flatnonzero((rows.label < -1) | (rows.label >= len(contents.classes)))):
             key, label = rows.key[int(wrong[0])], rows.label[wrong[0]]
@@ -125,7 +125,7 @@ def _train(contents: Contents, asked: str) -> Rows:
 
 
 def _digests(keys: Sequence[str], rows: IntArray, seed: int) -> npt.NDArray[np.uint64]:
-    """The SHA-256 of "SEED\nKEY" of each row as words: (4, N), the most significant last, as np.lexsort wants them."""
+    """The SHA-256 of "SEED\nKEY" of each row as 64-bit words, (4, N), the most significant last, for np.lexsort."""
     words = np.empty((4, len(rows)), np.uint64)
     start = f"{seed}\n".encode()
     for first in range(0, len(rows), _PART):

@@ -64,7 +64,7 @@ error."""
 
 
 _MAX_OPEN_FILES = 64
-"""Shards kept open. If there are more, as in a folder with a file per image, files are opened row by row."""
+"""Shards to keep open. If there are more, as in a folder with a file per image, each read opens its file."""
 
 PIECE_BYTES = 4 * 2**20
 """Size of a piece of a compressed shard: bytes that are decompressed together to read one image."""
@@ -132,7 +132,7 @@ class Classes:
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()[:16]
 
     def meets_by_position(self, other: "Classes") -> bool:
-        """Whether one list holds only numbers and the other names that are not these numbers."""
+        """Whether one list has only numbers and the other has names that are not these numbers."""
         return self.numbered != other.numbered and set(self.ids) != set(other.ids)
 
     def index_of(self, other: "Classes", *, whose: str, here: str) -> npt.NDArray[np.int32]:
@@ -316,13 +316,8 @@ class Table:
         sides = self._boxes.flatten().flatten().to_numpy(zero_copy_only=False)
         return hashlib.sha256(lengths.tobytes() + sides.tobytes()).hexdigest()[:16]
 
-    def all_labels(self, row: int) -> tuple[float, ...] | None:
-        """Every label of a row if the layout holds several; else None."""
-        found = self._labels[int(row)].as_py()
-        return None if found is None else tuple(found)
-
     def label_sets(self) -> list[list[float]]:
-        """All labels of all rows, for a layout that holds several."""
+        """All labels of all rows, for a layout with several labels per image."""
         return list(self._labels.to_pylist())
 
     def boxes(self, row: int) -> list[list[float]] | None:
@@ -402,8 +397,8 @@ class Table:
         found = f"ends after {end}" if end < offset + length else "is longer"
         return TenchError(
             f"{self.shard(row)}: row {row} ({self.key(row)}) covers bytes {offset}-{offset + length}, but the file "
-            f"{found}. It has changed since its table was made, or was cut off while copying. Restore it, or read and "
-            "check the dataset again: tench check SOURCE"
+            f"{found}. It has changed since its table was built, or was truncated while copying. Restore it, or read "
+            "and check the dataset again: tench check SOURCE"
         )
 
     def subset(self, rows: IntArray) -> "Table":
@@ -638,16 +633,16 @@ def load(path: Path, open_indexed: OpenIndexed | None = None) -> Dataset | None:
 
 
 def unite(parts: Sequence[Dataset]) -> Dataset:
-    """Several datasets as one: splits of the same name together, classes united by id in the order of code points.
+    """Several datasets as one: splits of the same name joined, classes united by id in the order of code points.
 
-    Raises TenchError if two images of a split have the same key, or if a source has only numbers for its classes: they
-    mean nothing beside another source's.
+    Raises TenchError if two images of a split have the same key, or if a source has only numbers for its classes, which
+    cannot be matched with the classes of another source.
     """
     for part in parts:
         if part.classes.numbered:
             raise TenchError(
-                f"{part.source}: has only numbers for its classes, so it cannot be united with another source. Put "
-                "a file with the class names beside it, one per line (classes.txt)."
+                f"{part.source}: has only numbers for its classes, so it cannot be combined with another source. Put "
+                "a file with the class names next to it, one per line (classes.txt)."
             )
     names = {class_id: name for part in reversed(parts) for class_id, name in _named(part.classes)}
     ids = sorted(names)
@@ -663,7 +658,7 @@ def unite(parts: Sequence[Dataset]) -> Dataset:
         splits[split] = Table.joined(tables, f"{whole} ({split})")
     notes = [f"{part.source}: {note}" for part in parts for note in part.notes]
     shared = sum(len(part.classes) for part in parts) - len(classes)
-    notes.append(f"{len(parts)} sources make one set of {len(classes)} classes; {shared} occur in several sources.")
+    notes.append(f"{len(parts)} sources are combined into {len(classes)} classes; {shared} occur in several sources.")
     return Dataset(
         source=whole,
         layout=" + ".join(dict.fromkeys(part.layout for part in parts)),
@@ -720,7 +715,7 @@ def is_fresh(stamp: Stamp) -> bool:
 
 
 def _sorted_table(rows: Rows, num_classes: int, where: str) -> pa.Table:
-    """The checked rows as an Arrow table in the order of their keys (by Unicode code point)."""
+    """The rows, checked, as an Arrow table in the order of their keys (by Unicode code point)."""
     count = len(rows.key)
     try:
         keys, shards = pa.array(rows.key, pa.string()), pa.array(rows.shards, pa.string())

@@ -1,12 +1,12 @@
-"""The small fast networks of airbench, for images of CIFAR's size.
+"""airbench's small, fast networks for CIFAR-sized images.
 
-    whiten   conv2x2 with fixed filters: + and - the whitened directions of 2x2 patches of the training images - GELU
-    stage    conv3x3 - max pooling 2 - BN - GELU, then conv3x3 - BN - GELU; airbench96 has a third convolution, and adds
-             what followed the pooling before the last GELU
-    head     max pooling of the whole map, linear without bias, logits divided by 9
+    whiten   conv2x2 with fixed filters (plus and minus the whitened directions of 2x2 training patches) - GELU
+    stage    conv3x3 - max pooling 2 - BN - GELU, then conv3x3 - BN - GELU; airbench96 has a third convolution and a
+             residual connection from after the pooling to before the last GELU
+    head     global max pooling, linear without bias, logits divided by 9
 
-Convolutions begin as the identity on their first channels, batch norms have no scale. Source: arXiv:2404.00498,
-airbench94 and airbench96 of cifar10-airbench. Made for 32 px; any size of at least 9 px works.
+Convolutions are initialised to the identity on their first channels, and batch norms have no scale. Source:
+arXiv:2404.00498, airbench94 and airbench96 of cifar10-airbench. Made for 32 px; any size of at least 9 px works.
 """
 
 import itertools
@@ -23,9 +23,10 @@ _PATCH = 2
 
 
 class Airbench(nn.Sequential):
-    """The network: (B, channels, S, S) -> (B, num_classes). Whitened with training images before it is trained.
+    """The network: (B, channels, S, S) -> (B, num_classes). Call `fit_whitening` before training.
 
-    widths: of the three stages. convs: in each stage, 2 or 3. momentum: of the batch norms, torch's form. Raises
+    widths: channels of the three stages. convs: convolutions per stage, 2 or 3. momentum: of the batch norms, as torch
+    defines it. Raises
     ValueError below 9 px.
     """
 
@@ -56,12 +57,12 @@ class Airbench(nn.Sequential):
         nn.init.zeros_(cast(Tensor, self.whiten.bias))
 
     def fit_whitening(self, images: Tensor) -> None:
-        """Take the filters of the first layer from normalised training images (N, channels, H, W), some thousands."""
+        """Compute the first layer's filters from a few thousand normalised training images (N, channels, H, W)."""
         self.whiten.weight.data.copy_(whitening_filters(images))
 
 
 class Stage(nn.Module):
-    """Convolutions at half the size of the input, the first one before the pooling."""
+    """Convolutions at half the input size; the first one comes before the pooling."""
 
     def __init__(self, in_channels: int, out_channels: int, convs: int, momentum: float) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class Stage(nn.Module):
 
 
 class Scale(nn.Module):
-    """Multiplies by a number."""
+    """Multiplies its input by a constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -93,10 +94,10 @@ class Scale(nn.Module):
 
 
 def whitening_filters(images: Tensor) -> Tensor:
-    """+ and - the eigenvectors of the covariance of 2x2 patches, each over the root of its eigenvalue.
+    """Plus and minus the eigenvectors of the covariance of 2x2 patches, each divided by the root of its eigenvalue.
 
-    images: (N, C, H, W) float, normalised; the mean of patches is taken for 0. Returns (8 C, C, 2, 2), the directions
-    of largest variance first.
+    images: (N, C, H, W) float, normalised; the mean patch is assumed to be 0. Returns (8 C, C, 2, 2), in order of
+    decreasing variance.
     """
     channels = images.shape[1]
     patches = images.float().unfold(2, _PATCH, 1).unfold(3, _PATCH, 1)  # (N, C, H - 1, W - 1, 2, 2)

@@ -1,12 +1,12 @@
-"""The residual networks of Apm5's TensorFlow training, out of timm's parts.
+"""The residual networks of Apm5's TensorFlow training, built from timm's parts.
 
     resnet50       batch norm and relu after each convolution (arXiv:1512.03385)
-    resnet50_v2    before each convolution (arXiv:1603.05027)
+    resnet50_v2    batch norm and relu before each convolution (arXiv:1603.05027)
 
 Both have the stride in the 3x3 convolution of a bottleneck, a 2x2 average pooling before the 1x1 convolution of a
-strided shortcut, and a last layer without bias. Depth 152 has 3, 4, 36, 3 units, where the usual one has 8 in its
-second stage. Padding is TensorFlow's SAME, without which weights trained there would give other outputs here: on an
-even size a 3x3 kernel of stride 2 gets a row below and a column at the right, where torch's padding adds them on all
+strided shortcut, and a last layer without bias. Depth 152 has 3, 4, 36, 3 units; the standard one has 8 in its second
+stage. Padding is TensorFlow's SAME; otherwise weights trained in TensorFlow would give different outputs. For an even
+size and stride 2, it pads a 3x3 kernel by one row at the bottom and one column on the right, while torch pads all
 sides.
 Source: Apm5/ImageNet_ResNet_Tensorflow2.0, model/ResNet.py and ResNet_v2.py.
 """
@@ -41,12 +41,12 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights. Raises OptionError for any option: it has none."""
+    """The named network with fresh weights. Raises OptionError for any option, as it has none."""
     require_as_made(options)
     make = _resnet_v2 if arch.endswith(_V2) else _resnet
     network = make(_DEPTHS[arch], num_classes, channels)
     _pad_as_tensorflow(network)
-    initialise_by(network, "xavier")  # as Keras does by itself: glorot_uniform
+    initialise_by(network, "xavier")  # Keras' default, glorot_uniform
     return network
 
 
@@ -88,7 +88,7 @@ def _resnet_v2(depth: int, num_classes: int, channels: int) -> nn.Module:
 
 
 def _pad_as_tensorflow(network: nn.Module) -> None:
-    """Give the convolutions and poolings of stride 2 the padding SAME, in place; with stride 1 torch's is the same."""
+    """Use SAME padding in convolutions and poolings with stride 2, in place; with stride 1 torch's padding is equal."""
     layers: Any = import_timm().layers
 
     def same_conv(conv: nn.Conv2d) -> nn.Module:

@@ -1,8 +1,7 @@
-"""Blurring before subsampling, so that a network does not see frequencies that its next map cannot hold.
+"""Blurring before subsampling, to remove frequencies that the smaller map cannot represent.
 
-Source: arXiv:1904.11486; where it stands is the rule of ffcv-imagenet's training script (and of Mosaic's Composer):
-before every convolution of stride 2 with at least 16 input channels. It costs a depthwise 3x3 convolution at the size
-before the stride.
+Source: arXiv:1904.11486. The placement follows ffcv-imagenet's training script (and Mosaic's Composer): before every
+convolution of stride 2 with at least 16 input channels. Each one costs a depthwise 3x3 convolution at the larger size.
 """
 
 import torch
@@ -14,10 +13,10 @@ _BINOMIAL = (1.0, 2.0, 1.0)
 
 
 def add_blurpool(network: nn.Module) -> int:
-    """Blur before each convolution of stride 2 with at least 16 input channels, in place; how many those are.
+    """Blur before each convolution of stride 2 with at least 16 input channels, in place; return how many there are.
 
-    A convolution stays what it is, with its weights and their names: those that pad or scale in a way of their own too
-    (timm's Conv2dSame, StdConv2d).
+    The convolutions keep their type, weights and names, including those with their own padding or scaling (timm's
+    Conv2dSame, StdConv2d).
     """
     convs = [
         module
@@ -30,7 +29,7 @@ def add_blurpool(network: nn.Module) -> int:
 
 
 def add_blur(conv: nn.Conv2d) -> None:
-    """Let a convolution see its input, (B, C, H, W), blurred; the border is taken for zeros."""
+    """Blur the input (B, C, H, W) of a convolution; pixels outside the border count as zeros."""
     line = torch.tensor(_BINOMIAL)
     kernel = (torch.outer(line, line) / line.sum() ** 2).expand(conv.in_channels, 1, 3, 3).clone()
     conv.register_buffer("blur", kernel.to(conv.weight), persistent=False)

@@ -13,7 +13,7 @@ from tench.models.stem import LARGEST_FITTED, adapt_stem
 def create(
     arch: str, *, num_classes: int, image_size: int, channels: int = 3, options: ModelOptions = AS_MADE
 ) -> nn.Module:
-    """The network of that name with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
+    """The named network with fresh weights: (B, channels, S, S) float -> (B, num_classes) logits.
 
     S is image_size. The name is looked up among ours, then torchvision's, then timm's networks; with a system before
     it, such as timm:resnet50 or nnabla:resnet50, among that one's. Nothing is downloaded.

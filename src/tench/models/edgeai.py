@@ -1,19 +1,19 @@
-"""The networks of TI's edgeailite, by its names: torchvision's where the structure is, with strides that can be chosen.
+"""TI edgeailite's networks by their names there, built from torchvision's, with configurable strides.
 
                  s0      s1          s2        s3        s4
-    mobilenetv1  stem    128         256       512       1024       channels of the stages with that stride
+    mobilenetv1  stem    128         256       512       1024       channels of the stage with that stride
     mobilenetv2  stem    24          32        64        160
-    mobilenetv3  stem    C1          C2        C3        C4         of the paper's table
+    mobilenetv3  stem    C1          C2        C3        C4         in the paper's table
     resnet       stem    max pool    layer2    layer3    layer4
     regnetx      stem    -           stage 2   stage 3   stage 4    stage 1 always has 2
 
-`shufflenetv2` and `vgg16` have theirs for good. Networks of the other families differ from torchvision's in this: relu
-stands for relu6 (mobilenetv2) and, in the lite ones, for h-swish, without squeeze-and-excite; dropout is off before the
-last layer except in mobilenetv3 (0.2); batch norms have torch's eps and momentum except there; regnetx400mf ends 384
-wide, torchvision's 400. The names of the weights are torchvision's, so that its files fit. `_xp5` and `_x2` are widths
-of one half and two, `_t2` is the expansion, `r` a halved tail; `_bgr` is the same network, named for the order of
-channels that its published weights were trained on. (TI's own ResNets have other names: `weights.renaming`.)
-Source: TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/models.
+The strides of `shufflenetv2` and `vgg16` are fixed. The other families differ from torchvision's as follows: relu
+replaces relu6 (mobilenetv2) and, in the lite networks, h-swish, and the lite ones have no squeeze-and-excite; there is
+no dropout before the last layer except in mobilenetv3 (0.2); batch norms have torch's eps and momentum except in
+mobilenetv3; regnetx400mf ends with 384 channels, torchvision's with 400. The weights have torchvision's names, so its
+files fit. `_xp5` and `_x2` are widths of 0.5 and 2, `_t2` is an expansion of 2, `r` is a halved tail. `_bgr` is the
+same network, named after the channel order of its published weights. (TI's own ResNets name their weights differently:
+`weights.renaming`.) Source: TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/models.
 """
 
 from collections import OrderedDict
@@ -33,7 +33,7 @@ from tench.models.source import AS_MADE, ModelOptions, OptionError, UsualInput, 
 from tench.models.stem import replace_input_channels
 
 NAME = "edgeai"
-FITS_STEM = False  # strides by the image's size are its own rule for small ones
+FITS_STEM = False  # TI's own rule sets the strides for small images
 
 _RGB = 3
 Strides = tuple[int, ...]
@@ -50,9 +50,10 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights.
+    """The named network with fresh weights.
 
-    Its strides are those of the options, else those for the image size. Raises OptionError for what it does not have.
+    The strides are those of the options, or else chosen by the image size. Raises OptionError for an option that the
+    network does not have.
     """
     network = _NETWORKS[arch]
     require_as_made(options, *network.options)
@@ -74,7 +75,7 @@ def usual_input(arch: str) -> UsualInput:
 
 
 def strides_for(image_size: int) -> Strides:
-    """The five strides s0 to s4 for square images of that side, in pixels: TI's rule in its test programs."""
+    """The five strides s0 to s4 for square images of that side in pixels, by the rule in TI's test programs."""
     if image_size < 64:
         return (1, 1, 1, 2, 2)
     if image_size < 128:
@@ -122,7 +123,7 @@ def _relu(_: nn.Module) -> nn.Module:
 def _resnet(
     unit: str, num_units: Sequence[int], num_classes: int, *, strides: Strides, width: float = 1.0
 ) -> nn.Module:
-    """torchvision's ResNet of its own units, every width scaled and cut to whole channels."""
+    """torchvision's ResNet with all widths scaled and truncated to whole channels."""
     kind: Any = getattr(import_torchvision().models.resnet, unit)
     stem_stride, pool_stride, *stage_strides = strides
     in_channels = int(64 * width)
@@ -165,9 +166,9 @@ def _torchvision(name: str, num_classes: int, **given: Any) -> nn.Module:
 @dataclass(frozen=True, slots=True)
 class _Network:
     make: Callable[..., nn.Module]
-    """(num_classes, the options by name; strides always where it has them) -> network, weights as they come."""
+    """(num_classes, options by name; strides always given if it has them) -> network with the library's weights."""
     options: tuple[str, ...]
-    """The options it has."""
+    """The options that the network has."""
 
 
 def _networks() -> Mapping[str, _Network]:

@@ -14,13 +14,13 @@ _OPTIONS = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
 
 
 def names() -> list[str]:
-    """Every architecture, without the tags that tell its weights apart."""
+    """Every architecture, without the tags of its weights."""
     timm: Any = import_timm()
     return list(timm.list_models())
 
 
 def knows(arch: str) -> bool:
-    """Whether `build` takes this name: an architecture (resnet50d), also with a tag (resnet50d.ra2_in1k)."""
+    """Whether `build` takes this name: an architecture (resnet50d), with or without a tag (resnet50d.ra2_in1k)."""
     timm: Any = import_timm()
     if not timm.is_model(arch):
         return False
@@ -32,7 +32,7 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights. Raises what timm raises, and ValueError for a part of a patch."""
+    """The named network with fresh weights. Raises timm's errors, and ValueError for partial patches."""
     require_as_made(options, *_OPTIONS)
     timm: Any = import_timm()
     given: dict[str, Any] = {"pretrained": False, "num_classes": num_classes, "in_chans": channels}
@@ -44,7 +44,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
             network = timm.create_model(arch, **given)
             break
         except TypeError as error:
-            # timm has no list of what each network wants to know; what one does not, it refuses by its name.
+            # timm has no list of the arguments that each network takes; an unknown one is named in the error.
             refused = next((name for name in ("img_size", *_OPTIONS.values()) if f"'{name}'" in str(error)), None)
             if refused not in given:
                 raise
@@ -55,13 +55,13 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     embedding: Any = next((module for module in network.modules() if isinstance(module, timm.layers.PatchEmbed)), None)
     if embedding is not None and not embedding.dynamic_img_pad:
         patch = embedding.patch_size[0]
-        if image_size % patch:  # timm would leave the last pixels unread and say nothing
-            raise ValueError(f"the image size must be a multiple of its patches' {patch} px")
+        if image_size % patch:  # timm would silently ignore the last pixels
+            raise ValueError(f"the image size must be a multiple of the patch size, {patch} px")
     return network
 
 
 def usual_input(arch: str) -> UsualInput:
-    """ImageNet-1k at the size in the network's configuration, 224 px where it has none."""
+    """ImageNet-1k at the size in the network's configuration, or 224 px if there is none."""
     timm: Any = import_timm()
     config = timm.get_pretrained_cfg(arch)
     channels, size, _ = config.input_size if config is not None else (3, 224, 224)

@@ -1,4 +1,4 @@
-"""torchvision's classification networks. Their weights are never asked for, so nothing is downloaded."""
+"""torchvision's classification networks. Weights are never requested, so nothing is downloaded."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ FITS_STEM = True
 _RGB = 3
 _OPTIONS = {"dropout": "dropout", "drop_path": "stochastic_depth_prob"}
 _OWN_DEPTH = ("swin_", "maxvit_")
-"""Their functions set stochastic_depth_prob themselves and take no other."""
+"""Their constructors set stochastic_depth_prob and do not accept another value."""
 _DROPOUT_WITHIN = ("vit_", "swin_")
-"""Their `dropout` is that of the blocks, and there is none before the last layer."""
+"""Their `dropout` applies inside the blocks; there is none before the last layer."""
 
 
 def names() -> list[str]:
-    """The classification networks; torchvision's lists of other tasks and of quantized copies are apart."""
+    """The classification networks, without other tasks and quantized copies."""
     models: Any = import_torchvision().models
     return list(models.list_models(module=models))
 
@@ -32,7 +32,7 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights, without auxiliary heads. Raises what torchvision raises."""
+    """The named network with fresh weights, without auxiliary heads. Raises torchvision's errors."""
     require_as_made(options, *_OPTIONS)
     asked = {field: getattr(options, field) for field in _OPTIONS if getattr(options, field) is not None}
     if "dropout" in asked and arch.startswith(_DROPOUT_WITHIN):
@@ -41,7 +41,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     models: Any = import_torchvision().models
     given: dict[str, Any] = {}
     if arch in ("googlenet", "inception_v3"):
-        # init_weights left open is a warning in torchvision; True is the published initialisation.
+        # torchvision warns if init_weights is not given; True is the published initialisation.
         given = {"aux_logits": False, "init_weights": True}
     elif arch.startswith("vit_"):
         given = {"image_size": image_size}
@@ -50,12 +50,12 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
     given |= {_OPTIONS[field]: value for field, value in asked.items()}
     try:
         network: nn.Module = models.get_model(arch, weights=None, num_classes=num_classes, **given)
-    except TypeError as error:  # the builders pass on what they do not know to the class, which refuses it by its name
+    except TypeError as error:  # builders pass unknown arguments on to the class, which names the one it refuses
         refused = next((field for field in asked if f"'{_OPTIONS[field]}'" in str(error)), None)
         if refused is None:
             raise
         raise _lacks(refused, arch) from error
-    if "drop_path" in asked and not _depth_layers(network):  # MobileNetV3 takes the option and does nothing with it
+    if "drop_path" in asked and not _depth_layers(network):  # MobileNetV3 accepts the option and ignores it
         raise _lacks("drop_path", arch)
     if largest_rate is not None:
         _scale_depth(network, largest_rate)
@@ -70,7 +70,7 @@ def _depth_layers(network: nn.Module) -> list[Any]:
 
 
 def _scale_depth(network: nn.Module, largest_rate: float) -> None:
-    """Scale the rates of stochastic depth, which rise with the depth, so that the largest one is what is asked for."""
+    """Scale the rates of stochastic depth, which increase with depth, so that the largest one is `largest_rate`."""
     layers = _depth_layers(network)
     own = max(layer.p for layer in layers)
     for layer in layers:
@@ -84,7 +84,7 @@ def _lacks(what: str, arch: str) -> OptionError:
 
 
 def usual_input(arch: str) -> UsualInput:
-    """ImageNet at the size that the default weights were evaluated at."""
+    """ImageNet at the size at which the default weights were evaluated."""
     models: Any = import_torchvision().models
     weights = models.get_model_weights(arch).DEFAULT
     return UsualInput(weights.transforms.keywords["crop_size"], _RGB, len(weights.meta["categories"]))

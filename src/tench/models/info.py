@@ -1,4 +1,4 @@
-"""What a network is, in the numbers people compare."""
+"""The numbers by which people compare networks: parameters and multiply-accumulates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A network on the problem it is usually quoted for."""
+    """A network at the image size and number of classes for which it is usually quoted."""
 
     name: str
     source: str
-    """Whose network it is: tench's own, torchvision's, timm's, or another system's."""
+    """Where the network comes from: tench, torchvision, timm, or another system."""
     image_size: int
-    """Side of its usual square input, pixels."""
+    """Side of the usual square input, pixels."""
     parameters: int
-    """Numbers in its parameters, with its usual classes (1000, or 10 for ours); running averages not counted."""
+    """Number of parameters with the usual classes (1000, or 10 for our own), without running averages."""
     gmacs: float
-    """10^9 multiply-accumulates of convolutions and linear layers for one image of that size; what counts: `macs`."""
+    """10^9 multiply-accumulates of convolutions and linear layers for one image of that size, counted as in `macs`."""
     conv_gmacs: float
-    """The convolutions' part of them."""
+    """The convolutions' share of gmacs."""
 
 
 def describe(arch: str) -> ModelInfo:
-    """Measure the network of that name without taking its memory. Raises UsageError for an unknown name."""
+    """Measure the named network without allocating its memory. Raises UsageError for an unknown name."""
 
     def measure(network: nn.Module, images: Tensor) -> ModelInfo:
         parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -43,9 +43,9 @@ def describe(arch: str) -> ModelInfo:
 
 
 def usual_dry_run(arch: str, use: Callable[[nn.Module, Tensor], T]) -> T:
-    """What `dry_run` returns for the network of that name and one image, on the problem it is usually quoted for.
+    """`dry_run` of the named network for one image, at its usual image size and number of classes.
 
-    The network is the one of its authors: its stem is not fitted to small images, auxiliary heads are left out.
+    The network is the original one: its stem is not adapted to small images. Auxiliary heads are left out.
     """
     source, name = source_of(arch), name_in_source(arch)
     usual = source.usual_input(name)

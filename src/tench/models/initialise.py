@@ -1,9 +1,9 @@
-"""Drawing fresh weights by the rule of a name, as other systems' programs do it.
+"""Initialisers by name, as in other systems' programs.
 
-A rule is about layers, not networks: every convolution (2-D) and linear layer gets weights by it, and norms begin with
-scale 1, shift 0 and fresh running averages, those too that their authors begin with 0. Parameters of other kinds
-(tokens, positions, the projections inside torch's attention) stay as they were made. fan_in and fan_out are of
-the weight as stored: (in/groups) kh kw and out kh kw.
+An initialiser applies to layers, not networks: it draws the weights of every 2-D convolution and linear layer. Norms
+get scale 1, shift 0 and fresh running averages, including those whose authors start at 0. Other parameters (tokens,
+positions, the projections inside torch's attention) are left unchanged. fan_in and fan_out refer to the weight as
+stored: (in/groups) kh kw and out kh kw.
 """
 
 import math
@@ -20,8 +20,8 @@ Draw = Callable[[Tensor], object]
 """Fills the weight of a convolution or a linear layer in place."""
 
 # MXNet's --initializer: python/mxnet/initializer.py with the arguments of example/image-classification/common/fit.py.
-# Its Orthogonal takes the singular vectors of a uniform matrix, torch's those of a normal one: both have orthogonal
-# rows (or columns) of length 1.414.
+# Its Orthogonal uses the singular vectors of a uniform matrix, torch's those of a normal one. Both give orthogonal rows
+# (or columns) of length 1.414.
 _BY_WEIGHT: dict[str, Draw] = {
     "mxnet": lambda weight: nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu"),
     "xavier": nn.init.xavier_uniform_,
@@ -34,30 +34,30 @@ _BY_WEIGHT: dict[str, Draw] = {
 }
 
 INITIALISERS = (*_BY_WEIGHT, "nnabla", "edgeai")
-"""The names that `initialise_by` takes."""
+"""The names that `initialise_by` accepts."""
 
 
 def initialise_by(network: nn.Module, name: str) -> None:
-    """Draw the weights anew, in place, from torch's generator of their device; biases become 0 unless said otherwise.
+    """Reinitialise a network in place, with torch's generator of its device. Biases become 0 unless stated otherwise.
 
-        mxnet       N(0, 2 / fan_in): MXNet's programs for all networks but AlexNet (normal) and VGG (xavier);
+        mxnet       N(0, 2 / fan_in): MXNet's programs, except for AlexNet (normal) and VGG (xavier);
                     arXiv:1502.01852, section 2.2
-        xavier      uniform, of variance 2 / (fan_in + fan_out); Glorot and Bengio, AISTATS 2010
+        xavier      uniform with variance 2 / (fan_in + fan_out); Glorot and Bengio, AISTATS 2010
         msra        N(0, 2 / (1 + 0.25^2) / mean of fan_in and fan_out)
-        orthogonal  rows, or columns where there are fewer of them, orthogonal and of length 1.414
+        orthogonal  orthogonal rows (or columns, if there are fewer of them) of length 1.414
         normal      N(0, 0.01^2)
         uniform     from -0.07 to 0.07
-        one, zero   that number
-        nnabla      N(0, 2 / (kh kw in)), all input channels counted also in grouped convolutions; the last linear layer
-                    as torch makes it: uniform within 1 / sqrt(fan_in), its bias too; but N(0, 0.01^2) and 0 in a
-                    network with depthwise convolutions, which is how MobileNet and EfficientNet are told from ResNet
+        one, zero   that constant
+        nnabla      N(0, 2 / (kh kw in)), counting all input channels even in grouped convolutions. The last linear
+                    layer and its bias are drawn as in torch, uniform within 1 / sqrt(fan_in). In networks with
+                    depthwise convolutions (MobileNet, EfficientNet) they are N(0, 0.01^2) and 0
         edgeai      convolutions N(0, 2 / fan_out), linear layers N(0, 0.01^2)
 
-    Raises UsageError for another name.
+    Raises UsageError for an unknown name.
     """
     if name not in INITIALISERS:
         known = list(INITIALISERS)
-        raise UsageError(f"No initialiser is called {name!r}.{nearest(name, known)} There are {', '.join(known)}.")
+        raise UsageError(f"Unknown initialiser {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
     by_weight = _BY_WEIGHT.get(name)
     mobile = any(_is_depthwise(module) for module in network.modules())
     head = next((module for module in reversed([*network.modules()]) if isinstance(module, nn.Linear)), None)

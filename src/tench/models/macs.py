@@ -1,11 +1,11 @@
 """Counting multiply-accumulates (MACs), the usual measure of a network's cost.
 
-Counted are convolutions of all kinds and products with a weight matrix (linear layers, the projections inside
-attention). Not counted: biases, normalisation, activations, pooling, and the two products inside attention that have no
-weights, which torchvision's published figures include (4 % of vit_b_16, 15 % of vit_h_14 at 518 px).
+This counts all convolutions and all products with a weight matrix (linear layers, projections inside attention). It
+does not count biases, normalisation, activations, pooling, and the two products inside attention without weights.
+torchvision's published figures include the latter (4 % of vit_b_16, 15 % of vit_h_14 at 518 px).
 
-The count is taken from the operators that run, not from the layers: torchvision's ViT and Swin use the weights of their
-linear layers without calling these.
+Operators are counted rather than layers, because torchvision's ViT and Swin use the weights of their linear layers
+without calling the layers.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ _aten = torch.ops.aten
 
 @dataclasses.dataclass(frozen=True)
 class Macs:
-    """Multiply-accumulates by kind; some quote the convolutions alone (TI's edgeailite)."""
+    """Multiply-accumulates by kind. Some programs quote the convolutions alone (TI's edgeailite)."""
 
     convolutions: int
     products: int
-    """Of linear layers and of the projections inside attention."""
+    """Those of linear layers and of the projections inside attention."""
 
     @property
     def total(self) -> int:
@@ -32,13 +32,13 @@ class Macs:
 
 
 def count_macs(network: nn.Module, images: Tensor) -> Macs:
-    """MACs of one pass of `images` (B, C, H, W) through the network, in evaluation mode; on any device."""
+    """MACs of one forward pass of `images` (B, C, H, W) in evaluation mode, on any device."""
     counter = _Counter()
     was_training = network.training
     had_fastpath = torch.backends.mha.get_fastpath_enabled()
     network.eval()
     try:
-        # On the CPU torch would otherwise do attention in one operator that hides its projections.
+        # Otherwise torch runs attention on the CPU as one operator, which hides its projections.
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad(), counter:
             network(images)
@@ -57,7 +57,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         if func is _aten.convolution.default:
             image, weight, transposed = args[0], args[1], args[6]
-            # weight (out, in/groups, kh, kw): so much for each output value; transposed, (in, out/groups, kh, kw).
+            # weight (out, in/groups, kh, kw) counts for each output value; transposed, (in, out/groups, kh, kw) for
+            # each input.
             self.convolutions += (image if transposed else out).numel() * weight[0].numel()
         elif func is _aten.mm.default:
             self.products += args[0].numel() * args[1].shape[1]

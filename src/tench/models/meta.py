@@ -1,7 +1,7 @@
-"""Trying a network without its memory and its arithmetic.
+"""Trying a network without its memory and arithmetic.
 
-On torch's meta device tensors have shapes and no values: building the largest network and passing a batch through it
-takes a second or two of Python, and every shape that does not fit shows as it would in training.
+On torch's meta device, tensors have shapes but no values. Building the largest network and passing a batch through it
+takes a second or two of Python, and shape errors appear as in training.
 """
 
 import re
@@ -21,11 +21,11 @@ _ABOUT_META = re.compile(r"\bmeta\b", re.IGNORECASE)
 def dry_run(
     build: Callable[[], nn.Module], images: tuple[int, int, int, int], use: Callable[[nn.Module, Tensor], T]
 ) -> T:
-    """What `use(network, zeros of shape images)` returns, for the network in evaluation mode and without gradients.
+    """The result of `use(network, zeros of shape images)`, with the network in evaluation mode and without gradients.
 
-    Network and images are on the meta device. Where the network's code wants the value of a tensor or an operator is
-    not defined there, all is done again on the CPU, which takes the network's memory and time. Torch's generator on the
-    CPU is left as it was. Raises what `build` and `use` raise.
+    Network and images are on the meta device. If the network's code needs the value of a tensor, or an operator has no
+    meta version, everything is repeated on the CPU, which takes the network's memory and time. Torch's CPU generator is
+    not changed. Raises the errors of `build` and `use`.
     """
     ways: list[tuple[AbstractContextManager[Any], str]] = [
         (torch.device("meta"), "meta"),
@@ -56,10 +56,10 @@ def _run(
 
 
 class _WeightsOnMeta(TorchFunctionMode):
-    """Puts on the meta device what torch.empty makes, which is how layers take memory for their weights.
+    """Creates the tensors of torch.empty on the meta device, because that is how layers allocate their weights.
 
-    With torch.device("meta") all tensors are there, also those from which torchvision's RegNet computes its widths.
-    With this, on the other hand, timm's hybrids cannot pass an image through their stem while they are built.
+    torch.device("meta") affects all tensors, including those from which torchvision's RegNet computes its widths. With
+    this mode, on the other hand, timm's hybrids cannot pass an image through their stem while they are built.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

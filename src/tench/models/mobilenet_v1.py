@@ -1,4 +1,4 @@
-"""MobileNet V1 (arXiv:1704.04861), which torchvision does not have; timm's cannot change its strides.
+"""MobileNet V1 (arXiv:1704.04861). torchvision does not have it, and timm's has fixed strides.
 
 stem         3x3 convolution - BN - relu
 13 blocks    depthwise 3x3 - BN - relu - 1x1 - BN - relu
@@ -15,7 +15,7 @@ from tench.compat import import_torchvision
 
 _STEM_WIDTH = 32
 _STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
-"""(channels, blocks); the first block of each stage but the first has the stage's stride."""
+"""(channels, blocks). The first block of a stage has the stage's stride, except in the first stage."""
 
 
 def mobilenet_v1(
@@ -28,7 +28,7 @@ def mobilenet_v1(
     """The network of width 1: (B, 3, S, S) float -> (B, num_classes) logits.
 
     strides: of the stem and of the stages with 128, 256, 512 and 1024 channels. dropout: probability before the last
-    layer. norm: makes the batch norms.
+    layer. norm: creates the batch norms.
     """
     conv: Any = import_torchvision().ops.Conv2dNormActivation
     in_channels = _STEM_WIDTH

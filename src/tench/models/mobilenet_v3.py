@@ -1,6 +1,6 @@
-"""MobileNet V3 (arXiv:1905.02244, tables 1 and 2) out of torchvision's blocks, with the strides and gates of others.
+"""MobileNet V3 (arXiv:1905.02244, tables 1 and 2) from torchvision's blocks, with configurable strides and gates.
 
-torchvision has the two networks ready made, but with fixed strides, its own squeeze-and-excite and no halved tail.
+torchvision's own two networks have fixed strides, its squeeze-and-excite and no halved tail.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ class _Block:
     squeezes: bool = False
     """Whether it has a squeeze-and-excite."""
     stride: int = 0
-    """Which of the network's five strides it has; 0, the stem's, stands for none: 1."""
+    """Index into the network's five strides; 0, the index of the stem, means stride 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Table:
 
     blocks: tuple[_Block, ...]
     head_width: int
-    """Channels of the layer before the last."""
+    """Channels of the second-to-last layer."""
 
     def without_squeezes(self) -> "Table":
-        """The table of the lite networks, whose blocks have no squeeze-and-excite."""
+        """The table of the lite networks: the same blocks without squeeze-and-excite."""
         return replace(self, blocks=tuple(replace(block, squeezes=False) for block in self.blocks))
 
 
@@ -92,12 +92,11 @@ def mobilenet_v3(
     norm: Callable[[int], nn.Module] | None = None,
     squeeze: Callable[[int, int], nn.Module] | None = None,
 ) -> Any:
-    """The network of that table, LARGE or SMALL: (B, 3, S, S) float -> (B, num_classes) logits.
+    """The network of a table, LARGE or SMALL: (B, 3, S, S) float -> (B, num_classes) logits.
 
-    strides: of the stem and of the paper's C1 to C4. width: factor for all channels. halve_tail: from C4 on there are
-    half as many, the layer before the last included. norm: makes the batch norms, torchvision's (eps 1e-3, momentum
-    0.01) unless given. squeeze: (channels, torchvision's width for them) -> squeeze-and-excite; torchvision's unless
-    given.
+    strides: of the stem and of the paper's C1 to C4. width: factor for all channels. halve_tail: halve the channels
+    from C4 on, including the second-to-last layer. norm: creates the batch norms, by default torchvision's (eps 1e-3,
+    momentum 0.01). squeeze: (channels, torchvision's width for them) -> squeeze-and-excite, by default torchvision's.
     """
     v3: Any = import_torchvision().models.mobilenetv3
     blocks = [
@@ -122,7 +121,7 @@ def mobilenet_v3(
 
 
 def _with_inputs(blocks: Sequence[_Block]) -> Iterator[tuple[int, _Block]]:
-    """Each block with the channels that enter it."""
+    """Each block with its number of input channels."""
     in_channels = _STEM_WIDTH
     for block in blocks:
         yield in_channels, block
@@ -130,7 +129,7 @@ def _with_inputs(blocks: Sequence[_Block]) -> Iterator[tuple[int, _Block]]:
 
 
 def _halve_tail(blocks: Sequence[_Block]) -> list[_Block]:
-    """Half the channels from C4 on, except where the block with its stride expands what comes before."""
+    """Halve the channels from C4 on, except the expansion in the block with C4's stride."""
     start = next(number for number, block in enumerate(blocks) if block.stride == 4)
     first, *others = (replace(block, out_channels=block.out_channels // 2) for block in blocks[start:])
     halved = (replace(block, expanded_channels=block.expanded_channels // 2) for block in others)

@@ -1,18 +1,18 @@
-"""The 22 networks of NNabla's ImageNet example, by its names.
+"""The 22 networks of NNabla's ImageNet example, by their names there.
 
-They are torchvision's and timm's networks, changed where NNabla's differ:
+They are torchvision's and timm's networks with these differences:
 
-    resnet18 ... resnet152    nothing
+    resnet18 ... resnet152    none
     resnext50                 the stem pools without padding and counts a partial window (ceil mode)
-    se_resnet50, se_resnext50 none of timm's legacy_ ones; the former strides in the first 1x1 convolution of a block
-    mobilenet_v1              not in torchvision: ours
+    se_resnet50, se_resnext50 none: timm's legacy_ networks; the former strides in a block's first 1x1 convolution
+    mobilenet_v1              our own, because torchvision has none
     mobilenet_v2              dropout 0.2 on the map before the pooling
-    mobilenet_v3_*            gates clip(0.2 x + 0.5, 0, 1), squeezed to a quarter exactly; no bias before the head
+    mobilenet_v3_*            gates clip(0.2 x + 0.5, 0, 1), squeezed to exactly a quarter; no bias before the head
     efficientnet_*            no activation in the stem, stochastic depth 0.2 in every block, dropout before the pooling
 
-and in all of them the first weights, in MobileNets and EfficientNets the momentum of batch norms (0.01), which have
-eps 1e-5 throughout. The head of NNabla's ResNets is a 1x1 convolution, which is the linear layer that stands here.
-Source: sony/nnabla-examples, image-classification/imagenet/models.
+All of them differ in initialisation; MobileNets and EfficientNets also in the momentum of batch norms (0.01). The eps
+of batch norms is always 1e-5. The head of NNabla's ResNets is a 1x1 convolution, which equals the linear layer used
+here. Source: sony/nnabla-examples, image-classification/imagenet/models.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights, for any image size. Raises OptionError for a rate it lacks."""
+    """The named network with fresh weights, for any image size. Raises OptionError for a rate that it does not have."""
     network = _NETWORKS[arch]
     require_as_made(options, *network.rates)
     asked = {rate: getattr(options, rate) for rate in network.rates if getattr(options, rate) is not None}
@@ -60,7 +60,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
 
 
 def usual_input(arch: str) -> UsualInput:
-    """ImageNet at 224 px; for an EfficientNet at its own size, the only one that NNabla's takes."""
+    """ImageNet at 224 px; for EfficientNets the size of the network, the only one that NNabla's version takes."""
     return UsualInput(_NETWORKS[arch].image_size, _RGB, 1000)
 
 
@@ -113,7 +113,7 @@ def _mobilenet_v3(table: Table, num_classes: int, *, dropout: float = 0.2) -> nn
 
 
 _EFFICIENTNET_STAGES = (
-    # expansion, kernel size, stride, channels in, channels out, blocks: before scaling
+    # expansion, kernel size, stride, channels in, channels out, blocks; before scaling
     (1, 3, 1, 32, 16, 1),
     (6, 3, 2, 16, 24, 2),
     (6, 5, 2, 24, 40, 2),
@@ -132,7 +132,7 @@ def _efficientnet(num_classes: int, *, width: float, depth: float, dropout: floa
     network.features[0][2] = nn.Identity()
     for module in network.modules():
         if isinstance(module, torchvision.ops.StochasticDepth):
-            module.p = drop_path  # torchvision's grows from 0 with the depth
+            module.p = drop_path  # constant; torchvision's increases from 0 with the depth
     drop_before_pooling(network)
     return network  # type: ignore[no-any-return]
 
@@ -140,9 +140,9 @@ def _efficientnet(num_classes: int, *, width: float, depth: float, dropout: floa
 @dataclass(frozen=True, slots=True)
 class _Network:
     make: Callable[..., nn.Module]
-    """(num_classes, the rates that are asked for by name) -> network with weights as the library draws them."""
+    """(num_classes, rates by name) -> network with the library's initialisation."""
     rates: tuple[str, ...] = ()
-    """The options it has."""
+    """The options that the network has."""
     image_size: int = 224
     """Usual side, pixels."""
 

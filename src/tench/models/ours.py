@@ -1,4 +1,4 @@
-"""The networks that neither torchvision nor timm has, by name."""
+"""Our own networks, which neither torchvision nor timm has."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +11,7 @@ from tench.models.residual import resnet_v1, resnet_v2, small_plan
 from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 
 NAME = "tench"
-FITS_STEM = False  # they are made for small images
+FITS_STEM = False  # made for small images
 
 _PLAIN: dict[str, Callable[[int, int, int], nn.Module]] = {"lenet": lenet, "mlp": mlp}
 _AIRBENCH: dict[str, Callable[[int, int, int], nn.Module]] = {
@@ -36,7 +36,7 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights. Raises ValueError for an image it cannot take, and any option."""
+    """The named network with fresh weights. Raises ValueError for an image it cannot take, OptionError for options."""
     require_as_made(options)
     if arch in _SIZED:
         return _SIZED[arch](num_classes, image_size, channels)
@@ -44,5 +44,5 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
 
 
 def usual_input(arch: str) -> UsualInput:
-    """MNIST's 28 px grey images for the plain networks, CIFAR-10's for the others."""
+    """MNIST's 28 px grey images for the plain networks, CIFAR-10 for the others."""
     return UsualInput(28, 1, 10) if arch in _PLAIN else UsualInput(32, 3, 10)

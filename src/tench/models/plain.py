@@ -1,6 +1,6 @@
-"""The two small networks of every first lesson: a perceptron and LeNet.
+"""The two networks of every first lesson: a perceptron and LeNet.
 
-Both flatten their features, so their size depends on the image's; the published numbers are for 28 px and one channel.
+Both flatten their features, so their size depends on the image size. Published numbers are for 28 px and one channel.
 Source: MXNet, example/image-classification/symbols/{mlp,lenet}.py.
 """
 
@@ -24,8 +24,8 @@ def mlp(num_classes: int, image_size: int, channels: int) -> nn.Module:
 
 
 def lenet(num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """LeNet with tanh: (B, channels, S, S) -> (B, num_classes). Raises ValueError below 16 px: no pixel is left."""
-    map_size = ((image_size - 4) // 2 - 4) // 2  # twice: a 5x5 convolution without padding, and a 2x2 pooling
+    """LeNet with tanh: (B, channels, S, S) -> (B, num_classes). Raises ValueError below 16 px."""
+    map_size = ((image_size - 4) // 2 - 4) // 2  # twice a 5x5 convolution without padding and a 2x2 pooling
     if map_size < 1:
         raise ValueError("LeNet's two 5x5 convolutions and two poolings need at least 16 px")
     network = nn.Sequential(

@@ -4,13 +4,13 @@
     v2         BN with fixed scale - conv - BN - relu - pool - stages - BN - relu - ...     arXiv:1603.05027
     ResNeXt    BN with fixed scale - conv - BN - relu - pool - stages - ...                 arXiv:1611.05431
 
-With the stem for large images the convolution is 7x7, stride 2, and the pooling a 3x3 maximum, stride 2. The one for
-small images is a 3x3 convolution, and of what follows it only v1 has the BN. A `Plan` says how deep and how wide.
+The stem for large images has a 7x7 convolution with stride 2 and a 3x3 max pooling with stride 2. The stem for small
+images is a 3x3 convolution, followed by the BN only in v1. A `Plan` sets depth and widths.
 
-The rules are those of symbols/resnet.py, resnet-v1.py and resnext.py, and the parameter counts are their counts. They
-differ from the papers in three points: the first unit of *every* stage has a convolution in its shortcut, also where
-shapes match; no relu follows v1's BN in the stem for small images; BN has eps 2e-5. The mean over the last map makes
-any image size work. Modules are registered in the order in which MXNet lists a network's arguments.
+The structure and parameter counts are those of symbols/resnet.py, resnet-v1.py and resnext.py, which differ from the
+papers in three points: the first unit of *every* stage has a convolution in its shortcut, even if the shapes match; no
+relu follows v1's BN in the stem for small images; BN has eps 2e-5. Any image size works, because the head averages over
+the last map. Modules are registered in the order in which MXNet lists a network's arguments.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from tench.models.residual_units import (
 )
 
 _SMALL_BOTTLENECK, _LARGE_BOTTLENECK = 164, 50
-"""From so many layers on a plan's units are bottlenecks, four times as wide outside."""
+"""From this number of layers, a plan's units are bottlenecks with four times as many output channels."""
 
 _LARGE_UNITS = {
     18: (2, 2, 2, 2),
@@ -48,20 +48,20 @@ LARGE_DEPTHS = tuple(_LARGE_UNITS)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How deep and how wide a residual network is."""
+    """Depth and widths of a residual network."""
 
     stem_width: int
     widths: tuple[int, ...]
-    """Channels that each stage gives; all stages but the first halve the map."""
+    """Output channels of each stage; all stages except the first halve the map."""
     units: tuple[int, ...]
     bottleneck: bool
 
 
 def small_plan(depth: int) -> Plan:
-    """Three stages, made for 28 and 32 px. Raises ValueError unless depth = 6 n + 2, from 164 layers on 9 n + 2."""
+    """Three stages, for 28 and 32 px. Raises ValueError unless depth = 6 n + 2, or 9 n + 2 from 164 layers."""
     bottleneck = depth >= _SMALL_BOTTLENECK
     layers_per_unit = 3 if bottleneck else 2
-    # The stem and the head are two layers; the three stages share the others evenly.
+    # The stem and the head are two layers; the other layers are divided evenly among the three stages.
     units, rest = divmod(depth - 2, 3 * layers_per_unit)
     if units < 1 or rest:
         raise ValueError(f"a ResNet of {depth} layers: the depth must be {3 * layers_per_unit} n + 2")
@@ -69,7 +69,7 @@ def small_plan(depth: int) -> Plan:
 
 
 def large_plan(depth: int) -> Plan:
-    """Four stages, made for 224 px. Raises ValueError unless the depth is one of LARGE_DEPTHS."""
+    """Four stages, for 224 px. Raises ValueError unless the depth is one of LARGE_DEPTHS."""
     if depth not in _LARGE_UNITS:
         raise ValueError(f"a ResNet of {depth} layers: the depth must be one of {', '.join(map(str, LARGE_DEPTHS))}")
     bottleneck = depth >= _LARGE_BOTTLENECK
@@ -78,7 +78,7 @@ def large_plan(depth: int) -> Plan:
 
 
 def resnet_v1(plan: Plan, *, large_stem: bool, num_classes: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes), relu after each sum; weights drawn by the rule `mxnet`."""
+    """(B, channels, S, S) -> (B, num_classes), relu after each sum; initialised by `mxnet`."""
     network = nn.Sequential()
     network.add_module("conv", _stem_conv(channels, plan.stem_width, large_stem))
     network.add_module("norm", norm(plan.stem_width))

@@ -6,10 +6,10 @@
                  conv3x3 - BN - relu -              BN - relu - conv3x3, stride -
                  conv1x1 - BN                       BN - relu - conv1x1
     shortcut     x, or conv1x1 - BN                 x, or conv1x1 of the first relu's output
-    the sum      then relu                          nothing after it
+    the sum      then relu                          no relu
 
-ResNeXt's (arXiv:1611.05431) is v1's, with half of the width inside instead of a quarter, the 3x3 convolution in groups,
-and the stride there. BN has eps 2e-5, and its scale is trained.
+ResNeXt's unit (arXiv:1611.05431) is v1's with half the width inside instead of a quarter, and a grouped 3x3 convolution
+that has the stride. BN has eps 2e-5 and a trained scale.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 EPS = 2e-5
 
 Unit = Callable[[int, int, int, bool], nn.Module]
-"""(in_channels, out_channels, stride, project) -> residual unit; project: the shortcut has a 1x1 convolution."""
+"""(in_channels, out_channels, stride, project) -> residual unit; project: use a 1x1 convolution as shortcut."""
 
 
 class BasicUnitV1(nn.Module):
-    """Two 3x3 convolutions, each with a BN after it; relu after the sum."""
+    """Two 3x3 convolutions, each followed by BN; relu after the sum."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class BasicUnitV1(nn.Module):
 
 
 class BottleneckUnitV1(nn.Module):
-    """1x1 to a smaller width, 3x3, 1x1 back, each with a BN after it; relu after the sum.
+    """1x1 to a smaller width, 3x3, 1x1 back, each followed by BN; relu after the sum.
 
-    groups: None for ResNet's unit, otherwise the number of groups of ResNeXt's.
+    groups: None for ResNet's unit, else the number of groups of ResNeXt's.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class BottleneckUnitV1(nn.Module):
 
 
 class BasicUnitV2(nn.Module):
-    """Two 3x3 convolutions, each with a BN and a relu before it."""
+    """Two 3x3 convolutions, each preceded by BN and relu."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class BasicUnitV2(nn.Module):
 
 
 class BottleneckUnitV2(nn.Module):
-    """1x1 to a quarter of the width, 3x3 (with the stride), 1x1 back; each with a BN and a relu before it."""
+    """1x1 to a quarter of the width, 3x3 (with the stride), 1x1 back; each preceded by BN and relu."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, project: bool) -> None:
         super().__init__()
@@ -115,13 +115,13 @@ class BottleneckUnitV2(nn.Module):
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size of the map but for its stride."""
+    """A convolution without bias that changes the map's size only by its stride."""
     padding = kernel_size // 2
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=padding, groups=groups, bias=False)
 
 
 def norm(num_channels: int) -> nn.BatchNorm2d:
-    """The units' BN."""
+    """The BN of the units."""
     return nn.BatchNorm2d(num_channels, eps=EPS)
 
 

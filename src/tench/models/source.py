@@ -1,4 +1,4 @@
-"""What a source of networks offers: a module of this package with these members, known to `registry`."""
+"""The interface of a source of networks: a module of this package with these members, listed in `registry`."""
 
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -8,7 +8,7 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True)
 class UsualInput:
-    """The problem that a network is usually quoted for."""
+    """The input and number of classes for which a network is usually quoted."""
 
     image_size: int
     """Side of the square image, pixels."""
@@ -18,27 +18,27 @@ class UsualInput:
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What may be asked of a network beside its name; None: as its authors made it."""
+    """Options of a network besides its name; None means as its authors made it."""
 
     dropout: float | None = None
     """Probability that a feature is dropped before the last layer."""
     drop_path: float | None = None
-    """Probability that a residual branch is left out for an image (stochastic depth, arXiv:1603.09382)."""
+    """Probability of skipping a residual branch for an image (stochastic depth, arXiv:1603.09382)."""
     strides: tuple[int, ...] | None = None
-    """Five strides, of the stem and what follows it, in the order of edgeai's networks, which alone have them."""
+    """Five strides, of the stem and the stages after it; only edgeai's networks have this option."""
     blurpool: bool = False
-    """A fixed blur before convolutions of stride 2; any network can have it (`blurpool`)."""
+    """A fixed blur before convolutions of stride 2, for any network (`blurpool`)."""
 
 
 AS_MADE = ModelOptions()
 
 
 class OptionError(ValueError):
-    """A network does not have what it was asked for. The message goes on after its name."""
+    """A network does not have a requested option. The message continues after the network's name."""
 
 
 def require_as_made(options: ModelOptions, *but: str) -> None:
-    """Raise OptionError for the first option of the source's that is given, except those named in `but`."""
+    """Raise OptionError for the first given option of the source, except those named in `but`."""
     for field in fields(options):
         value = getattr(options, field.name)
         if field.default is None and value is not None and field.name not in but:
@@ -50,10 +50,10 @@ class Source(Protocol):
     """A module with these members."""
 
     NAME: str
-    """Whose networks these are; `NAME:resnet50` names one of them where several sources have the name."""
+    """The name of the source; `NAME:resnet50` selects its network if several sources have the name."""
 
     FITS_STEM: bool
-    """Whether the stems of its networks are fitted to small images: not where they have rules of their own."""
+    """Whether the stems of its networks are adapted to small images; False if the source has its own rules."""
 
     def names(self) -> list[str]:
         """Every name that `build` takes."""
@@ -64,10 +64,10 @@ class Source(Protocol):
     def build(
         self, arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE
     ) -> nn.Module:
-        """The network of that name with fresh weights, on torch's current device.
+        """The named network with fresh weights, on torch's current device.
 
-        Raises OptionError for an option that the network does not have, otherwise what its code raises.
+        Raises OptionError for an option that the network does not have, and whatever its code raises.
         """
 
     def usual_input(self, arch: str) -> UsualInput:
-        """The problem that the network is usually quoted for."""
+        """The input and number of classes for which the network is usually quoted."""

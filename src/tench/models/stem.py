@@ -1,7 +1,7 @@
-"""Fitting a network for large images to small ones, and to another number of channels.
+"""Adapting a network for large images to small ones, and to a different number of channels.
 
-A network made for 224 px begins by throwing away detail: a convolution and often a pooling, each of stride 2, leave a
-quarter of the side before the first stage. On a 32 px image that is 8 px, and the last stage sees a single pixel.
+A network for 224 px first discards detail: a convolution and often a pooling, each with stride 2, reduce the side to a
+quarter before the first stage. A 32 px image becomes 8 px, and the last stage sees a single pixel.
 """
 
 import math
@@ -9,26 +9,26 @@ import math
 import torch
 from torch import nn
 
-_SMALL = 40  # px: CIFAR (32) and what is near it; the networks made for it keep the full size in the stem.
-LARGEST_FITTED = (
-    80  # px: down-sampled ImageNet and Tiny ImageNet (64). Half the size into the first stage, not a quarter.
-)
+_SMALL = 40
+"""Largest side, pixels, at which the stem keeps the full size, as in networks made for CIFAR (32)."""
+LARGEST_FITTED = 80
+"""Largest side, pixels, at which the stem halves the size instead of quartering it (Tiny ImageNet has 64)."""
 
 
 def adapt_stem(network: nn.Module, image_size: int) -> str | None:
-    """Let the stem of `network` keep more of a small image, in place; say what changed, or None where nothing did.
+    """Make the stem of `network` keep more of a small image, in place. Return what changed, or None if nothing did.
 
-    The one rule, for networks whose first convolution has stride 2:
+    For networks whose first convolution has stride 2:
 
-        image_size <= 40   that convolution gets stride 1, and a max pooling of stride 2 directly in the stem goes
+        image_size <= 40   that convolution gets stride 1, and a max pooling of stride 2 in the stem is removed
         image_size <= 80   that convolution gets stride 1
-        larger             nothing
+        larger             no change
 
-    so that the last map of a ResNet, which would be 1x1 at 32 px and 2x2 at 64 px, is 4x4 for both; without a pooling
-    in the stem, as in MobileNet, it is 2x2 and 4x4. A 7x7 kernel shrinks to 3x3 as well: it was that wide for its
-    stride. First convolutions of another stride are left alone: with 4 and more they cut patches, and with 1 the
-    network reads the full size already. Weights of a changed kernel are drawn anew. For 32 px this is the usual ResNet
-    for CIFAR: arXiv:2002.05709, appendix B.9.
+    The last map of a ResNet is then 4x4 at 32 and 64 px, instead of 1x1 and 2x2. Without a pooling in the stem, as in
+    MobileNet, it is 2x2 and 4x4. A 7x7 kernel also becomes 3x3, because it was that large only for its stride. First
+    convolutions with other strides are left alone: with 4 or more they cut patches, and with 1 the network already
+    reads the full size. Changed kernels are reinitialised. For 32 px this is the usual ResNet for CIFAR:
+    arXiv:2002.05709, appendix B.9.
     """
     if image_size > LARGEST_FITTED:
         return None
@@ -43,7 +43,7 @@ def adapt_stem(network: nn.Module, image_size: int) -> str | None:
         change += " and a 3x3 kernel instead of 7x7"
         conv.kernel_size = (3, 3)
         if not isinstance(conv.padding, str):
-            # 3 becomes 1. Layers that pad by themselves have 0 here and keep it.
+            # 3 becomes 1. Layers that do their own padding have 0 here and keep it.
             conv.padding = tuple(max(0, padding - 2) for padding in conv.padding)
         _redraw(conv, conv.weight.shape[1], (3, 3))
     for pool in pools:
@@ -54,9 +54,9 @@ def adapt_stem(network: nn.Module, image_size: int) -> str | None:
 
 
 def replace_input_channels(network: nn.Module, channels: int) -> None:
-    """Let the first convolution of `network` read `channels` channels, in place, with new weights.
+    """Make the first convolution of `network` take `channels` channels, in place, with new weights.
 
-    Raises ValueError where the network does not begin with a convolution that all channels enter together.
+    Raises ValueError if the network does not begin with an ungrouped convolution.
     """
     first = first_conv(network)
     if first is None or first[1].groups != 1:
@@ -72,12 +72,12 @@ def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d] | None:
 
 
 def _stem_pools(network: nn.Module, first_conv: str) -> list[str]:
-    """The max pooling of stride 2 that belongs to the stem, and before it the padding made for it; or nothing.
+    """The max pooling of stride 2 in the stem, preceded by its padding layer if there is one; or nothing.
 
-    It belongs to the stem if only norms and activations come between it and the first convolution (ResNet), or
-    besides them convolutions of the same parent (timm's deep stems: conv1.0, conv1.3, conv1.6, then maxpool), or if it
-    ends a block that is the stem (stem.conv1, stem.conv2, stem.pool). Inception's first pooling is none of these: it
-    stands between stages and stays.
+    A pooling is in the stem if only norms and activations separate it from the first convolution (ResNet), possibly
+    with convolutions of the same parent (timm's deep stems: conv1.0, conv1.3, conv1.6, then maxpool), or if it ends a
+    block that is the stem (stem.conv1, stem.conv2, stem.pool). Inception's first pooling is between stages, so it
+    stays.
     """
     leaves = [(name, module) for name, module in network.named_modules() if not any(module.children())]
     names = [name for name, _ in leaves]
@@ -103,13 +103,15 @@ def _parent(name: str) -> str:
 
 
 def _redraw(conv: nn.Conv2d, in_channels: int, kernel_size: tuple[int, ...]) -> None:
-    """Give `conv` fresh weights of another shape, normal, with a spread that keeps the size of its outputs.
+    """Give `conv` new weights of another shape, drawn from a normal distribution that preserves its output scale.
 
-    The spread is taken from the weights that the network's own initialisation drew, times sqrt(old fan-in / new
-    fan-in): one rule that follows each family's scheme. For a 7x7 that becomes 3x3 it gives exactly the spread of that
-    scheme, whether it counts fan-in or fan-out.
+    The standard deviation is that of the existing weights times sqrt(old fan-in / new fan-in), which follows every
+    family's initialisation. If 7x7 becomes 3x3, it is exactly that of the family's scheme, whether by fan-in or
+    fan-out.
     """
     old = conv.weight
     new = torch.empty(old.shape[0], in_channels, *kernel_size, dtype=old.dtype, device=old.device)
-    spread = old.detach().std() * math.sqrt(old[0].numel() / new[0].numel())  # a tensor: on meta there is no number
+    spread = old.detach().std() * math.sqrt(
+        old[0].numel() / new[0].numel()
+    )  # a tensor, because meta tensors have no values
     conv.weight = nn.Parameter(new.normal_() * spread)

@@ -34,12 +34,11 @@ from tench.training.plan import (
     require_parts,
     require_sizes,
     resolve,
-    resolve_compile,
-    resolve_memory_format,
+    try_compile,
     whiten,
 )
-from tench.training.recipe import Recipe
-from tench.training.recipe_file import checked, load_recipe
+from tench.training.recipe import Recipe, Resolved
+from tench.training.recipe_file import checked, load_recipe, load_resolved
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
 from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
@@ -105,14 +104,13 @@ def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
     return load_recipe("digits") if source is None or name_of(source) == "digits" else Recipe()
 
 
-def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: TrainOptions) -> None:
+def _train(run: Run, asked: Recipe, data: Data, device: torch.device, options: TrainOptions) -> None:
     """Set everything up, begin or resume the run, and go through the epochs."""
     saved = run.load_checkpoint() if run.exists else None
-    start = starting_weights(recipe.model.weights) if recipe.model.weights and saved is None else None
-    recipe = resolve(recipe, data.train, device, start)
+    start = starting_weights(asked.model.weights) if asked.model.weights and saved is None else None
+    recipe = resolve(asked, data.train, device, start)
     torch.manual_seed(recipe.training.seed)
     module = make_network(recipe, len(data.classes))
-    recipe = resolve_memory_format(recipe, module)
     require_sizes(module, recipe)
     notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
     card = make_card(recipe, data)
@@ -126,7 +124,8 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
     )
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
     require_parts(module, recipe, order)
-    recipe = resolve_compile(recipe, module, device, steps)
+    if asked.training.compile == "auto":
+        recipe = try_compile(recipe, module, device, steps)
     freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
     normalise = make_normalise(recipe, device)
     if saved is None and start is None:  # before the state, for averages begin with these filters too
@@ -186,9 +185,9 @@ def _train(run: Run, recipe: Recipe, data: Data, device: torch.device, options: 
             loop.finish_epoch(epoch, card, loop.validate(val) if is_validated(recipe, epoch) else None, data.val_name)
 
 
-def _same_run(run: Run, recipe: Recipe, data: Data) -> Recipe:
+def _same_run(run: Run, recipe: Recipe, data: Data) -> Resolved:
     """The recipe of a run already begun; UsageError where what is asked for now differs from it."""
-    stored = load_recipe(str(run.folder / RECIPE))
+    stored = load_resolved(run.folder / RECIPE)
     known = dict(stored.leaves())
     differences = [
         f"{name} was {known[name]}, now {value}"
@@ -221,7 +220,7 @@ def _settled(name: str, asked: Any, value: Any, stored: Recipe) -> bool:
 
 
 def _describe(
-    run: Run, recipe: Recipe, data: Data, card: ModelCard, module: nn.Module, device: torch.device, notes: list[str]
+    run: Run, recipe: Resolved, data: Data, card: ModelCard, module: nn.Module, device: torch.device, notes: list[str]
 ) -> None:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     _log.info("Run: %s", run.folder)

@@ -17,7 +17,7 @@ from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.options import TrainOptions
 from tench.training.plan import Batches
-from tench.training.recipe import Recipe
+from tench.training.recipe import Resolved
 from tench.training.schedule import num_epochs, total_steps
 from tench.training.state import State, all_finite
 from tench.training.step import read_totals, train_step
@@ -33,7 +33,7 @@ class Loop:
     """What all epochs share; what changes is in the state."""
 
     run: Run
-    recipe: Recipe
+    recipe: Resolved
     state: State
     lr_at: Callable[[int], float]
     freeze: Freezing
@@ -99,7 +99,6 @@ class Loop:
     def validate(self, val: Batches) -> Metrics:
         """The metrics of what is evaluated of the network, at the evaluation's size and with its average."""
         size, num_images = self.recipe.input.image_size, len(val.table)
-        assert size != "auto"
         network = at_test_time(self.state.evaluated, self.recipe.input.test_time, size=size)
         with self.live.validation(num_images) as counted:
             return measure(network, counted(self._until_stopped(val.batches(epoch=0))), num_images, self.normalise)

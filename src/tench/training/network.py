@@ -5,21 +5,21 @@ from torch import nn
 from tench.models import create
 from tench.models.initialise import initialise_by
 from tench.models.source import ModelOptions
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recompute import recompute_blocks
 
 
-def make_network(recipe: Recipe, num_classes: int) -> nn.Module:
-    """The network of a resolved recipe with fresh weights, drawn from torch's global generator.
+def make_network(recipe: Resolved, num_classes: int) -> nn.Module:
+    """The network of a recipe with freshly initialised weights, which uses torch's global generator.
 
     Raises UsageError as `create` and `recompute_blocks` do.
     """
-    channels, image_size = recipe.input.channels, recipe.input.image_size
-    assert channels != "auto"
-    assert image_size != "auto"
-    options = network_options(recipe)
     network = create(
-        recipe.model.arch, num_classes=num_classes, image_size=image_size, channels=channels, options=options
+        recipe.model.arch,
+        num_classes=num_classes,
+        image_size=recipe.input.image_size,
+        channels=recipe.input.channels,
+        options=network_options(recipe),
     )
     if recipe.model.init != "own":
         initialise_by(network, recipe.model.init)

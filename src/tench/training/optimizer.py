@@ -7,7 +7,7 @@ from torch import nn
 
 from tench.training.optimizers import LAMB, LARS, SGD, LrInsideSGD, Muon, RMSprop, RMSpropTF, muon_groups
 from tench.training.optimizers.guard import GuardedOptimizer
-from tench.training.recipe import Optimizer
+from tench.training.recipe import ResolvedOptimizer
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
@@ -63,7 +63,7 @@ def scale_norm_biases(groups: list[dict[str, Any]], module: nn.Module, scale: fl
     return [group for group in split if group["params"]]
 
 
-def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimizer:
+def make_optimizer(module: nn.Module, recipe: ResolvedOptimizer) -> torch.optim.Optimizer:
     """The optimizer of a resolved recipe over the trainable parameters.
 
     Each can leave an update out on the device, without the host asking why (`found_inf`). A group's `lr_scale` is the
@@ -84,22 +84,17 @@ def make_optimizer(module: nn.Module, recipe: Optimizer) -> torch.optim.Optimize
         case "lars":
             optimizer = LARS(groups, lr, momentum=momentum, nesterov=recipe.nesterov, eta=recipe.trust)
         case "lamb":
-            optimizer = LAMB(groups, lr, betas=recipe.betas, eps=_eps(recipe))
+            optimizer = LAMB(groups, lr, betas=recipe.betas, eps=recipe.eps)
         case "adamw":
-            optimizer = torch.optim.AdamW(groups, lr, betas=recipe.betas, eps=_eps(recipe), fused=True)
+            optimizer = torch.optim.AdamW(groups, lr, betas=recipe.betas, eps=recipe.eps, fused=True)
         case "rmsprop" | "rmsprop-tf":
             kind = RMSprop if recipe.optimizer == "rmsprop" else RMSpropTF
-            optimizer = kind(groups, lr, alpha=recipe.alpha, eps=_eps(recipe), momentum=momentum)
+            optimizer = kind(groups, lr, alpha=recipe.alpha, eps=recipe.eps, momentum=momentum)
         case "muon":
             optimizer = Muon(groups, lr)
     for group in optimizer.param_groups:
         group.setdefault("lr_scale", 1.0)
     return optimizer
-
-
-def _eps(recipe: Optimizer) -> float:
-    assert recipe.eps != "auto"
-    return recipe.eps
 
 
 def state_of(optimizer: torch.optim.Optimizer, parameter: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -25,11 +25,12 @@ from tench.input.views import EvalView, PadCrop, View
 from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
+from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
-from tench.training.network import network_options
-from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe
+from tench.training.network import make_network, network_options
+from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe, Resolved
 from tench.training.recipe_check import validate
 from tench.training.recipe_views import eval_view, memory_format, train_size
 from tench.training.schedule import num_epochs
@@ -104,10 +105,11 @@ def open_data(
     return Data(train, val_table, val_name, dataset.classes, facts, tuple(bad_images))
 
 
-def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | None = None) -> Recipe:
-    """The recipe with every `auto` replaced by what its weights, this data and this machine call for.
+def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | None = None) -> Resolved:
+    """The recipe with every `auto` replaced by the value that suits its weights, this data and this machine.
 
-    start: the weights that the training begins with. Raises UsageError where that does not go with its other values.
+    start: the weights that training starts from. compile: auto becomes off, because only `try_compile` can tell whether
+    it pays. Raises UsageError if a value that was auto contradicts the others.
     """
     view, training, average = recipe.input, recipe.training, recipe.average
     grey = bool((train.channels == 1).all())  # known for raw pixels only
@@ -120,7 +122,7 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     made = (start and start.options) or AS_MADE
     train_size = _first(view.train_size, image_size)
     average_every = _first(average.average_every, 5 if average.average == "lookahead" else 1)
-    resolved = recipe.replace(
+    values = recipe.replace(
         arch=_arch(recipe.model, start),
         strides=made.strides if made.strides and recipe.model.strides == "own" else recipe.model.strides,
         blurpool=recipe.model.blurpool or made.blurpool,
@@ -139,11 +141,14 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
         std=per_channel(_first(view.std, start and start.std, IMAGENET_STD), channels),
         channel_order=_first(view.channel_order, start and start.channel_order, "rgb"),
         precision=_first(training.precision, "bf16" if has_bf16(device) else "fp32"),
+        memory_format=_first(training.memory_format, "nchw"),
+        compile=_first(training.compile, "off"),
     )
-    validate(resolved)  # what was auto has its value only now
+    validate(values)  # a value that was auto is known only now
+    resolved = Resolved.of(values)
     if start is not None:
         _require_same_strides(resolved, start)
-    return resolved
+    return resolved if training.memory_format != "auto" else _with_memory_format(resolved)
 
 
 _EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
@@ -188,7 +193,7 @@ def _arch(model: Model, start: Start | None) -> str:
     return start.arch
 
 
-def _require_same_strides(recipe: Recipe, start: Start) -> None:
+def _require_same_strides(recipe: Resolved, start: Start) -> None:
     """Raise UsageError for other strides than the weights had: no weight tells of them, but the network is another."""
     theirs = None if start.options is None else start.options.strides
     if theirs is not None and recipe.model.strides != theirs:
@@ -205,22 +210,22 @@ def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return (sum(values) / len(values),) * channels
 
 
-def resolve_memory_format(recipe: Recipe, module: nn.Module) -> Recipe:
-    """The recipe with memory_format decided: nhwc where there are convolutions."""
-    if recipe.training.memory_format != "auto":
-        return recipe
-    has_convolution = any(isinstance(part, nn.Conv2d) for part in module.modules())
-    return recipe.replace(memory_format="nhwc" if has_convolution else "nchw")
+def _with_memory_format(recipe: Resolved) -> Resolved:
+    """The recipe with memory_format nhwc if its network has convolutions, else nchw."""
+
+    def has_convolutions(network: nn.Module, _: torch.Tensor) -> bool:
+        return any(isinstance(part, nn.Conv2d) for part in network.modules())
+
+    images = (1, recipe.input.channels, recipe.input.image_size, recipe.input.image_size)
+    found = dry_run(lambda: make_network(recipe, num_classes=2), images, has_convolutions)
+    return recipe.replace(memory_format="nhwc" if found else "nchw")
 
 
-def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, steps: int) -> Recipe:
-    """The recipe with compile decided: on where it is tried here and pays within so many steps."""
-    if recipe.training.compile != "auto":
-        return recipe
+def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int) -> Resolved:
+    """The recipe with compile on if a trial shows that compiling pays for itself within the given steps, else off."""
     if recipe.training.recompute:  # torch.compile does not know how batch norms are kept from counting twice
-        return recipe.replace(compile="off")
+        return recipe
     channels = recipe.input.channels
-    assert channels != "auto"
     count, size = part_size(recipe.training), train_size(recipe, epoch=0)
     images = torch.zeros(count, channels, size, size, device=device).contiguous(memory_format=memory_format(recipe))
 
@@ -236,14 +241,9 @@ def resolve_compile(recipe: Recipe, module: nn.Module, device: torch.device, ste
     return recipe.replace(compile="on" if pays else "off")
 
 
-def make_card(recipe: Recipe, data: Data) -> ModelCard:
-    """What is kept with the weights of a resolved recipe."""
+def make_card(recipe: Resolved, data: Data) -> ModelCard:
+    """The description that is stored with the weights."""
     view = recipe.input
-    assert view.channels != "auto"
-    assert view.image_size != "auto"
-    assert view.mean != "auto"
-    assert view.std != "auto"
-    assert view.channel_order != "auto"
     cut = eval_view(recipe)
     return ModelCard(
         arch=recipe.model.arch,
@@ -261,12 +261,11 @@ def make_card(recipe: Recipe, data: Data) -> ModelCard:
     )
 
 
-def whiten(module: nn.Module, table: Table, recipe: Recipe, normalise: Normalise, threads: int) -> None:
+def whiten(module: nn.Module, table: Table, recipe: Resolved, normalise: Normalise, threads: int) -> None:
     """Let a network that begins with a whitening layer take it from training images; others stay as they are."""
     if not isinstance(module, Airbench):
         return
     channels = recipe.input.channels
-    assert channels != "auto"
     order = Order(num_rows=len(table), batch_size=min(_WHITENED_FROM, len(table)), seed=recipe.training.seed)
     with Loader(table, eval_view(recipe), order, channels=channels, threads=threads) as loader:
         images = next(iter(loader.batches(epoch=0))).images
@@ -277,10 +276,9 @@ _WHITENED_FROM = 5000
 """Training images that a whitening layer is made from, as airbench does it."""
 
 
-def require_sizes(module: nn.Module, recipe: Recipe) -> None:
+def require_sizes(module: nn.Module, recipe: Resolved) -> None:
     """Raise UsageError when a network on the CPU does not take the training images of each epoch."""
     channels, size = recipe.input.channels, recipe.input.image_size
-    assert channels != "auto"
     sizes = {train_size(recipe, epoch) for epoch in range(num_epochs(recipe))} - {size}
     module.eval()
     for other in sorted(sizes):
@@ -294,7 +292,7 @@ def require_sizes(module: nn.Module, recipe: Recipe) -> None:
             ) from error
 
 
-def require_parts(module: nn.Module, recipe: Recipe, order: Order) -> None:
+def require_parts(module: nn.Module, recipe: Resolved, order: Order) -> None:
     """Raise UsageError where a network would have to learn from one image alone and cannot.
 
     A batch norm after the last pooling, or on a map of one pixel, has one value of each channel then.
@@ -303,7 +301,6 @@ def require_parts(module: nn.Module, recipe: Recipe, order: Order) -> None:
     if min(count // num_parts(count, recipe.training) for count in batches) > 1:
         return
     channels, size = recipe.input.channels, min(train_size(recipe, epoch) for epoch in range(num_epochs(recipe)))
-    assert channels != "auto"
     try:
         copy.deepcopy(module).train()(torch.zeros(1, channels, size, size))
     except ValueError as error:

@@ -19,7 +19,7 @@ from tench.files import require_png, write_png
 from tench.input.resampling import Image
 from tench.input.views import View, view_draws
 from tench.training.plan import resolve
-from tench.training.recipe import Recipe
+from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_views import eval_view, train_view
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     from PIL import ImageDraw, ImageFont
 
     _, table = dataset.split("train")
-    recipe = resolve(recipe, table, torch.device("cpu"))
+    # The views do not depend on the memory format, and resolving that would build the network.
+    resolved = resolve(recipe.replace(memory_format="nchw"), table, torch.device("cpu"))
     places = np.linspace(0, len(table) - 1, min(NUM_IMAGES, len(table))).astype(np.int64)
     rows = np.argsort(table.labels, kind="stable")[places]
     heads = ["as stored", *(f"epoch {epoch + 1}" for epoch in range(NUM_EPOCHS)), "evaluation"]
@@ -57,10 +58,8 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
     for column, head in enumerate(heads):
         draw.text((_NAMES + column * step + _CELL // 2, _HEAD // 2), head, "black", font, anchor="mm")
-    channels = recipe.input.channels
-    assert channels != "auto"
     for line, row in enumerate(rows.tolist()):
-        views, top = _views(recipe, table, row, channels), _HEAD + line * step
+        views, top = _views(resolved, table, row), _HEAD + line * step
         label, (height, width) = int(table.labels[row]), views[0].shape[:2]
         name = dataset.classes.names[label] if label >= 0 else "(no label)"
         words = textwrap.wrap(name, width=16, max_lines=6, placeholder=" ...")
@@ -73,9 +72,9 @@ def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     return picture
 
 
-def _views(recipe: Recipe, table: Table, row: int, channels: int) -> list[Image]:
+def _views(recipe: Resolved, table: Table, row: int) -> list[Image]:
     """The image as stored (H, W, C), then its training views of the first epochs and its evaluation view."""
-    data = table.read(row)
+    data, channels = table.read(row), recipe.input.channels
     with errors_name(table, row):
         stored = open_picture(table, row, data, channels)
 

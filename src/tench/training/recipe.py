@@ -7,7 +7,7 @@ once, at the start of a run, and written into it.
 import dataclasses
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 
@@ -21,6 +21,8 @@ Own = Literal["own"]
 """As the authors of the network made it."""
 
 Init = Literal[Own, "mxnet", "xavier", "msra", "orthogonal", "normal", "uniform", "one", "zero", "nnabla", "edgeai"]
+
+TrainView = Literal["random-resized-crop", "resize-crop", "pad-crop", "mxnet"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -63,7 +65,7 @@ class Input:
     """Sizes within the ramp are rounded to a multiple of this, pixels."""
     channels: Literal[1, 3] | Auto = "auto"
     """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
-    train_view: Literal["random-resized-crop", "resize-crop", "pad-crop", "mxnet"] | Auto = "auto"
+    train_view: TrainView | Auto = "auto"
     """How a training image is cut. resize-crop: resized to a random size, a random square of it; mxnet: as MXNet's
     ImageRecordIter augments. auto: pad-crop up to 64 pixels, else random-resized-crop."""
     scale: tuple[float, float] = (0.08, 1.0)
@@ -314,7 +316,7 @@ class Recipe:
             for name, value in dataclasses.asdict(getattr(self, section.name)).items():
                 yield f"{section.name}.{name}", value
 
-    def replace(self, **values: Any) -> "Recipe":
+    def replace(self, **values: Any) -> Self:
         """A recipe with some values changed, named by their fields: `recipe.replace(epochs=3, lr=0.2)`.
 
         Raises UsageError for an unknown name.
@@ -333,6 +335,80 @@ class Recipe:
 
 SECTIONS: dict[str, Any] = typing.get_type_hints(Recipe)
 """The dataclass of each section."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedInput(Input):
+    """The input section of a resolved recipe."""
+
+    image_size: int
+    train_size: int
+    ramp_from: int
+    channels: Literal[1, 3]
+    train_view: TrainView
+    pad: int
+    eval_resize: int
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: Literal["rgb", "bgr"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedOptimizer(Optimizer):
+    """The optimizer section of a resolved recipe."""
+
+    eps: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedAverage(Average):
+    """The average section of a resolved recipe."""
+
+    average_decay: float
+    average_every: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedTraining(Training):
+    """The training section of a resolved recipe."""
+
+    precision: Literal["fp32", "bf16", "fp16"]
+    memory_format: Literal["nchw", "nhwc"]
+    compile: Literal["on", "off"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Resolved(Recipe):
+    """A recipe in which no value is `auto`: what a run trains with and stores."""
+
+    input: ResolvedInput
+    optimizer: ResolvedOptimizer
+    average: ResolvedAverage
+    training: ResolvedTraining
+
+    @classmethod
+    def of(cls, recipe: Recipe, where: str = "recipe") -> Self:
+        """The same values as a resolved recipe. Raises UsageError if one of them is `auto`."""
+        left = [
+            f"{section.name}.{field.name}"
+            for section in dataclasses.fields(Recipe)
+            for field in dataclasses.fields(SECTIONS[section.name])
+            if field.default == "auto" and getattr(getattr(recipe, section.name), field.name) == "auto"
+        ]
+        if left:
+            raise UsageError(f"{where}: {', '.join(left)} must have a value here, not auto.")
+        hints = typing.get_type_hints(cls)
+        return cls(
+            **{
+                section.name: hints[section.name](**_values_of(getattr(recipe, section.name)))
+                for section in dataclasses.fields(Recipe)
+            }
+        )
+
+
+def _values_of(section: Any) -> dict[str, Any]:
+    return {field.name: getattr(section, field.name) for field in dataclasses.fields(section)}
 
 
 def _plain(value: Any) -> Any:

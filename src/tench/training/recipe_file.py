@@ -11,7 +11,7 @@ import yaml
 
 from tench.errors import UsageError, nearest
 from tench.plain import PlainError, require_file, shown, typed
-from tench.training.recipe import SECTIONS, Recipe
+from tench.training.recipe import SECTIONS, Recipe, Resolved
 from tench.training.recipe_check import validate
 
 PACKAGED = Path(__file__).parent / "recipes"
@@ -39,6 +39,17 @@ def load_recipe(name: str) -> Recipe:
     recipe = from_plain(_values(path), str(path))
     validate(recipe, str(path))
     return recipe
+
+
+def load_resolved(path: Path) -> Resolved:
+    """The recipe that a run stores. Raises UsageError as `load_recipe` does, and for a value that is `auto`."""
+    stored = load_recipe(str(path))
+    try:
+        return Resolved.of(stored, str(path))
+    except UsageError as error:
+        raise UsageError(
+            f"{error} It belongs to a run and holds the values the run trains with: restore them, or name a new --run."
+        ) from error
 
 
 def checked(recipe: Recipe, where: str = "recipe") -> Recipe:

@@ -10,23 +10,21 @@ from tench.input.on_batch import OnBatch
 from tench.input.order import Order
 from tench.input.resize_crop import ResizeCrop
 from tench.input.views import EvalView, PadCrop, RandomResizedCrop, View
-from tench.training.recipe import Input, Recipe
+from tench.training.recipe import Recipe, Resolved, ResolvedInput
 from tench.weights.own import Normalise
 from tench.weights.test_time import test_time_view
 
 
-def train_view(recipe: Recipe, epoch: int = 0) -> View:
-    """The training view of a resolved recipe in an epoch, counted from 0."""
+def train_view(recipe: Resolved, epoch: int = 0) -> View:
+    """The training view of a recipe in an epoch, counted from 0."""
     cut = _cut(recipe.input, train_size(recipe, epoch))
     augmentations = _augmentations(recipe)
     return Augmented(cut, augmentations) if augmentations else cut
 
 
-def train_size(recipe: Recipe, epoch: int) -> int:
+def train_size(recipe: Resolved, epoch: int) -> int:
     """The side of training images in an epoch, counted from 0. Source of the ramp: ffcv-imagenet, train_imagenet.py."""
     view = recipe.input
-    assert view.train_size != "auto"
-    assert view.ramp_from != "auto"
     start, end = view.ramp_epochs
     if epoch >= end:
         return view.train_size
@@ -43,16 +41,13 @@ def at_size(recipe: Recipe, image_size: int) -> Recipe:
     return recipe.replace(image_size=image_size, ramp_epochs=(0.0, 0.0), **goes_with_it)
 
 
-def eval_view(recipe: Recipe) -> EvalView:
-    """The evaluation view of a resolved recipe."""
+def eval_view(recipe: Resolved) -> EvalView:
+    """The evaluation view of a recipe."""
     view = recipe.input
-    assert view.image_size != "auto"
-    assert view.eval_resize != "auto"
-    assert view.interpolation != "auto"
     return EvalView(size=view.image_size, resize=view.eval_resize, interpolation=view.interpolation)
 
 
-def test_view(recipe: Recipe) -> EvalView:
+def test_view(recipe: Resolved) -> EvalView:
     """What a validation shows the network: the evaluation view, or more of the image where crops of it are averaged."""
     return test_time_view(eval_view(recipe), recipe.input.test_time)
 
@@ -79,20 +74,18 @@ def on_batch(recipe: Recipe, order: Order, num_classes: int) -> OnBatch:
     return OnBatch(order, num_classes, erasing if asked.erasing else None, mix if is_mixed else None)
 
 
-def make_normalise(recipe: Recipe, device: torch.device) -> Normalise:
-    """What makes pixels the network's input, for a resolved recipe."""
+def make_normalise(recipe: Resolved, device: torch.device) -> Normalise:
+    """What makes pixels the network's input."""
     view = recipe.input
-    assert view.mean != "auto"
-    assert view.std != "auto"
     return Normalise(view.mean, view.std, device, memory_format(recipe), view.channel_order)
 
 
-def memory_format(recipe: Recipe) -> torch.memory_format:
-    """Of the images and filters of a resolved recipe."""
+def memory_format(recipe: Resolved) -> torch.memory_format:
+    """Of the images and filters."""
     return torch.channels_last if recipe.training.memory_format == "nhwc" else torch.contiguous_format
 
 
-def _cut(view: Input, size: int) -> View:
+def _cut(view: ResolvedInput, size: int) -> View:
     if view.train_view == "random-resized-crop":
         return RandomResizedCrop(
             size=size,
@@ -114,14 +107,11 @@ def _cut(view: Input, size: int) -> View:
         )
     if view.train_view == "mxnet":
         return mxnet_augment(size, view.mxnet_level, view.mxnet_parameters)
-    assert view.train_view == "pad-crop"
-    assert view.pad != "auto"
     return PadCrop(size=size, pad=view.pad, flip=view.flip, flip_form=view.flip_form, fill=view.pad_fill)
 
 
-def _augmentations(recipe: Recipe) -> tuple[Augmentation, ...]:
+def _augmentations(recipe: Resolved) -> tuple[Augmentation, ...]:
     """What the recipe asks for, in the order of its fields."""
-    assert recipe.input.mean != "auto"
     asked, mean = recipe.augment, mean_colour(recipe.input.mean)
     if recipe.input.channel_order == "bgr":  # as the mean is; pixels are RGB until they are normalised
         mean = mean[::-1]

@@ -13,7 +13,7 @@ from tench.plain import PlainError, shown, typed
 from tench.training.average import Average, Lookahead, floats
 from tench.training.compiling import compiled_forward
 from tench.training.optimizer import make_optimizer, state_of
-from tench.training.recipe import Recipe
+from tench.training.recipe import Resolved
 from tench.training.recipe_views import memory_format
 from tench.training.schedule import total_steps, warmup_steps
 from tench.weights.own import Best, fit_state
@@ -186,8 +186,8 @@ def _fitting_tensor(saved: torch.Tensor, expected: torch.Tensor, where: str) -> 
     return torch.empty_like(expected).copy_(saved)
 
 
-def new_state(module: nn.Module, recipe: Recipe, device: torch.device, steps_per_epoch: int = 1) -> State:
-    """The state before the first step of a resolved recipe. module: moved to the device."""
+def new_state(module: nn.Module, recipe: Resolved, device: torch.device, steps_per_epoch: int = 1) -> State:
+    """The state before the first step. module: moved to the device."""
     module = module.to(device).to(memory_format=memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
     return State(
         module=module,
@@ -205,12 +205,10 @@ def all_finite(module: nn.Module) -> bool:
     return bool(torch.stack([tensor.isfinite().all() for tensor in floats(module)]).all())
 
 
-def _average(module: nn.Module, recipe: Recipe, steps_per_epoch: int) -> Average | Lookahead | None:
+def _average(module: nn.Module, recipe: Resolved, steps_per_epoch: int) -> Average | Lookahead | None:
     asked = recipe.average
     if asked.average == "none":
         return None
-    assert asked.average_every != "auto"
-    assert asked.average_decay != "auto"
     every, decay = asked.average_every, asked.average_decay
     if asked.average == "lookahead":
         steps = total_steps(recipe, steps_per_epoch)

@@ -12,7 +12,7 @@ from tench.errors import TenchError
 from tench.input.loader import Batch
 from tench.input.on_batch import OnBatch
 from tench.training.loss import binary_cross_entropy
-from tench.training.recipe import Recipe, Training
+from tench.training.recipe import Resolved, ResolvedTraining, Training
 from tench.training.state import State
 from tench.weights.own import Normalise
 
@@ -21,7 +21,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def train_step(
-    state: State, batch: Batch, lr: float, recipe: Recipe, normalise: Normalise, augment: OnBatch | None = None
+    state: State, batch: Batch, lr: float, recipe: Resolved, normalise: Normalise, augment: OnBatch | None = None
 ) -> None:
     """One update: move, forward, loss, backward, clip, update, average. Nothing here waits for the device.
 
@@ -74,7 +74,7 @@ def num_parts(count: int, training: Training) -> int:
 
 
 def forward_loss(
-    forward: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, training: Training
+    forward: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, training: ResolvedTraining
 ) -> tuple[Tensor, Tensor]:
     """(mean loss, logits (B, classes)) of normalised images; targets: (B,) int64 or (B, classes) float32."""
     with autocast(training.precision, images.device):

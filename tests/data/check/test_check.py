@@ -1,35 +1,17 @@
-import importlib.util
-import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.photos import encoded, photo
+from tests.support.datasets import reloaded
 
 from tench.data.check.check import MAX_EXAMPLES, ODD, Bad, Odd, OddImage, Report, Sides, Unreadable, check
 from tench.data.check.duplicates import Copy, Group
-from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows, load, save
+from tench.data.table import PIXELS_HWC, Classes, Contents, Dataset, Rows
 
-
-def photo() -> Image.Image:
-    """Part of a photograph that comes with scikit-learn, 48 wide and 40 high."""
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / "images" / "flower.jpg"
-    with Image.open(path) as image:
-        return image.crop((200, 200, 248, 240))
-
-
-PHOTO = photo()
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
+PHOTO = photo("flower.jpg").crop((200, 200, 248, 240))
 
 
 JPEG = encoded(PHOTO, "JPEG")
@@ -48,14 +30,11 @@ def dataset_of(folder: Path, splits: dict[str, dict[str, bytes]]) -> Dataset:
         lengths = np.array([len(data) for data in images.values()])
         zeros = np.zeros(len(images), int)
         contents[split] = Rows(paths, np.arange(len(images)), 0, lengths, zeros, list(images))
-    return saved(folder, contents)
+    return saved(contents)
 
 
-def saved(folder: Path, splits: dict[str, Rows]) -> Dataset:
-    save(Contents(Classes.of(["a"]), splits, []), folder / "table", source="photos", layout="test")
-    loaded = load(folder / "table")
-    assert loaded is not None
-    return loaded
+def saved(splits: dict[str, Rows]) -> Dataset:
+    return reloaded(Contents(Classes.of(["a"]), splits, []), source="photos")
 
 
 def test_a_dataset_of_good_photographs_has_nothing_to_report_but_sizes(tmp_path: Path) -> None:
@@ -161,7 +140,7 @@ def test_images_are_reported_in_the_order_of_rows_however_they_lie_in_a_file(tmp
     (tmp_path / "shard").write_bytes(b"".join(images[key] for key in keys))
     lengths = np.array([len(images[key]) for key in keys])
     rows = Rows([str(tmp_path / "shard")], np.zeros(100, int), lengths.cumsum() - lengths, lengths, lengths * 0, keys)
-    report = check(saved(tmp_path, {"train": rows}), threads=3)
+    report = check(saved({"train": rows}), threads=3)
     assert [bad.key for bad in report.bad] == sorted(key for key in keys if images[key] != grey)
     assert [image.key for image in report.odd_images] == sorted(key for key in keys if images[key] == grey)
     assert [copy.key for copy in report.duplicates[0].images] == [image.key for image in report.odd_images]
@@ -230,11 +209,11 @@ def test_raw_pixels_are_checked_for_their_size(tmp_path: Path) -> None:
         28,
         1,
     )
-    report = check(saved(tmp_path, {"train": rows}), threads=2)
+    report = check(saved({"train": rows}), threads=2)
     copies = Group(tuple(Copy("train", key, "a") for key in "012"))
     assert report == Report(3, (), (), Sides(28, 28.0, 28), Sides(28, 28.0, 28), duplicates=(copies,))
     wrong = Rows([str(shard)], np.zeros(1, int), 0, 784, np.zeros(1, int), ["0"], PIXELS_HWC, 28, 29, 1)
-    report = check(saved(tmp_path, {"train": wrong}), threads=2)
+    report = check(saved({"train": wrong}), threads=2)
     assert [bad.reason for bad in report.bad] == ["raw pixels: 784 bytes, expected 28 x 29 x 1 = 812"]
 
 

@@ -1,14 +1,14 @@
 import hashlib
-import struct
 import zipfile
 from pathlib import Path
 
 import pytest
+from tests.support.files import write_file
+from tests.support.tfrecords import framed
 
 from tench.data.check import containers
 from tench.data.check.containers import Containers, Damaged, verify
 from tench.data.check.known import KNOWN_FILES, Published
-from tench.data.formats.tfrecord import masked_crc32c
 from tench.data.table import stamp_of
 
 PHOTO = bytes(range(256)) * 40
@@ -34,16 +34,10 @@ def verified(*paths: Path) -> Containers:
     return verify(stamp_of([str(path) for path in paths]), threads=2)
 
 
-def written(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
 @pytest.mark.usefixtures("published")
 def test_a_published_file_is_told_by_its_checksum(tmp_path: Path) -> None:
-    train = written(tmp_path / "train.tar", PHOTO)
-    val = written(tmp_path / "v2" / "val.tar", PHOTO + b"v2")
+    train = write_file(tmp_path / "train.tar", PHOTO)
+    val = write_file(tmp_path / "v2" / "val.tar", PHOTO + b"v2")
     assert verified(train, val) == Containers(
         (f"{train}: its MD5 is the published one.", f"{val}: its SHA-256 is the published one."), ()
     )
@@ -51,9 +45,9 @@ def test_a_published_file_is_told_by_its_checksum(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("published")
 def test_a_known_file_under_another_name_is_told(tmp_path: Path) -> None:
-    renamed = written(tmp_path / "images.tar", PHOTO)  # found by its size
-    swapped = written(tmp_path / "dogs.tar", PHOTO)
-    larger = written(tmp_path / "train.tar", PHOTO * 2)
+    renamed = write_file(tmp_path / "images.tar", PHOTO)  # found by its size
+    swapped = write_file(tmp_path / "dogs.tar", PHOTO)
+    larger = write_file(tmp_path / "train.tar", PHOTO * 2)
     assert verified(renamed, swapped, larger).checksums == (
         f"{renamed}: has the MD5 of train.tar: it is that file under another name.",
         f"{swapped}: has the MD5 of train.tar: it is that file under another name.",
@@ -66,7 +60,7 @@ def test_a_known_file_under_another_name_is_told(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("published")
 def test_another_checksum_is_told_with_both(tmp_path: Path) -> None:
     changed = PHOTO[:-1] + b"x"
-    train = written(tmp_path / "train.tar", changed)
+    train = write_file(tmp_path / "train.tar", changed)
     found = verified(train)
     assert found.damaged == ()
     assert found.checksums == (
@@ -78,7 +72,7 @@ def test_another_checksum_is_told_with_both(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("published")
 def test_another_size_is_told_without_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = written(tmp_path / "train.tar", b"short")
+    train = write_file(tmp_path / "train.tar", b"short")
     monkeypatch.setattr(hashlib, "md5", None)
     assert verified(train).checksums == (
         f"{train}: is not the published file of this name: it has 5 bytes, the published one 10,240 or 4. It was cut "
@@ -88,7 +82,7 @@ def test_another_size_is_told_without_reading(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.usefixtures("published")
 def test_files_that_nobody_published_folders_and_what_is_gone_are_left_alone(tmp_path: Path) -> None:
-    other, gone = written(tmp_path / "flowers.tar", b"flowers"), written(tmp_path / "dogs.tar", b"x")
+    other, gone = write_file(tmp_path / "flowers.tar", b"flowers"), write_file(tmp_path / "dogs.tar", b"x")
     stamp = stamp_of([str(tmp_path), str(other), str(gone)])
     gone.unlink()
     assert verify(stamp, threads=1) == Containers((), ())
@@ -101,22 +95,13 @@ def test_the_published_checksums_are_hexadecimal_and_their_files_told_apart() ->
         assert known.num_bytes is None or known.num_bytes > 1000
 
 
-def records(*payloads: bytes) -> bytes:
-    """TFRecords as record_writer.h describes them."""
-    parts = []
-    for payload in payloads:
-        length = struct.pack("<Q", len(payload))
-        parts += [length, struct.pack("<I", masked_crc32c(length)), payload, struct.pack("<I", masked_crc32c(payload))]
-    return b"".join(parts)
-
-
 def test_every_damaged_record_is_named_with_its_file(tmp_path: Path) -> None:
-    whole = written(tmp_path / "train-00000-of-00002", records(b"one", b"two"))
-    data = bytearray(records(b"one", b"two", b"three"))
+    whole = write_file(tmp_path / "train-00000-of-00002", framed(b"one", b"two"))
+    data = bytearray(framed(b"one", b"two", b"three"))
     data[12] ^= 1
     data[-5] ^= 1
-    broken = written(tmp_path / "train-00001-of-00002", bytes(data))
-    cut = written(tmp_path / "train-00002-of-00002", records(b"one", b"two")[:-6])
+    broken = write_file(tmp_path / "train-00001-of-00002", bytes(data))
+    cut = write_file(tmp_path / "train-00002-of-00002", framed(b"one", b"two")[:-6])
     found = verified(whole, broken, cut)
     assert found.checksums == ()
     assert [(damaged.file, damaged.reason.partition(":")[0]) for damaged in found.damaged] == [
@@ -158,7 +143,7 @@ def test_files_that_cannot_be_read_are_damaged(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_this_time_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path / "train-0", records(b"photo"))
+    path = write_file(tmp_path / "train-0", framed(b"photo"))
     stamp = stamp_of([str(path)])
 
     def refuse(*_: object) -> None:
@@ -171,9 +156,9 @@ def test_a_file_that_cannot_be_read_this_time_is_not_called_damaged(
 
 
 def test_what_is_found_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
-    data = bytearray(records(*[b"photo %d" % number for number in range(50)]))
+    data = bytearray(framed(*[b"photo %d" % number for number in range(50)]))
     data[40] ^= 1
-    stamp = stamp_of([str(written(tmp_path / f"train-{number}", bytes(data))) for number in range(9)])
+    stamp = stamp_of([str(write_file(tmp_path / f"train-{number}", bytes(data))) for number in range(9)])
     first = verify(stamp, threads=1)
     assert len(first.damaged) == 9
     assert verify(stamp, threads=4) == first

@@ -1,5 +1,4 @@
 import hashlib
-import importlib.util
 import io
 import itertools
 import tarfile
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
+from tests.data.photos import photo_file
 
 from tench.data.check import duplicates
 from tench.data.check.duplicates import Copy, Group, difference_hash, digest, equal_groups, near_groups
@@ -45,12 +45,9 @@ def kept(values: list[bytes]) -> npt.NDArray[np.uint8]:
 
 def photographs() -> list[Image.Image]:
     """Parts of the two photographs that come with scikit-learn, of different sizes, none over another."""
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.origin is not None
     parts = []
     for name in ("china.jpg", "flower.jpg"):
-        with Image.open(Path(spec.origin).parent / "datasets/images" / name) as photo:
+        with Image.open(photo_file(name)) as photo:
             for left, top in itertools.product((0, 210, 420), (0, 215)):
                 parts.append(photo.crop((left, top, left + 205 - top // 9, top + 150 + left // 8)))
     return parts

@@ -32,23 +32,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
+from tests.data.photos import photo_file
+from tests.support.errors import error_of
 
 from tench.data.download.download import SETS, File, Set, download, offered
 from tench.data.download.fetch import fetch
 from tench.data.source import open_source
 from tench.errors import TenchError, UsageError
 
-
-@functools.cache
-def photo() -> bytes:
-    """A real photograph, about 200 kB."""
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.origin is not None
-    return (Path(spec.origin).parent / "datasets/images/china.jpg").read_bytes()
-
-
-PHOTO = photo()
+PHOTO = photo_file().read_bytes()
 HALF = len(PHOTO) // 2
 
 
@@ -193,10 +185,9 @@ def get(path: Path, *servers: Server | str, data: bytes = PHOTO, tries: int = 3,
 
 
 def refusal(path: Path, *servers: Server | str, tries: int = 3, timeout_seconds: float = 10.0) -> str:
-    with pytest.raises(TenchError) as error:
-        get(path, *servers, tries=tries, timeout_seconds=timeout_seconds)
+    text = error_of(get)(path, *servers, tries=tries, timeout_seconds=timeout_seconds)
     assert not path.exists()
-    return str(error.value)
+    return text
 
 
 FETCH = """

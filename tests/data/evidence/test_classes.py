@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
@@ -66,9 +67,7 @@ def counts(dataset: Dataset) -> Truth:
 
 
 def refusal(path: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path, **options)
-    return str(error.value).replace(str(path), "SOURCE")
+    return error_of(read)(path, **options).replace(str(path), "SOURCE")
 
 
 def each(*names: str, count: int = 3) -> dict[str | None, int]:
@@ -517,8 +516,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "train and val together, and val": (
         ("{trainval,val}/{a,b}/{0..2}.jpg",),
-        "SOURCE: trainval holds train and val together, and val repeats val, so validation images would be trained on. "
-        "Leave one out, for example with --exclude /trainval.",
+        "SOURCE: trainval contains train and val together, and val repeats val, so validation images would be "
+        "trained on. Leave one out, for example with --exclude /trainval.",
     ),
     "a split in another": (
         ("{train,test}/train/{a,b}/{0..2}.jpg",),

@@ -9,6 +9,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 from tests.data.photos import array, encoded, part
+from tests.support.errors import error_of
 
 from tench.data.evidence.kinds import Kind, what_is_there
 from tench.data.files import names
@@ -17,7 +18,6 @@ from tench.data.images import image
 from tench.data.images.image import ImageError, decode
 from tench.data.source import open_source
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 
 def put(folder: Path, **files: bytes) -> Path:
@@ -39,10 +39,7 @@ def heic(number: int) -> bytes:
     return stream.getvalue()
 
 
-def refusal(source: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 def labels(dataset: Dataset) -> dict[str, str]:

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.files import apart
-from tench.errors import TenchError
 
 CHILD = """
 import os, signal, sys, time
@@ -30,9 +30,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refusal(what: str) -> str:
-    with pytest.raises(TenchError) as error:
-        apart.answer_of("odd_reader", [what], "a.h5")
-    return str(error.value)
+    return error_of(apart.answer_of)("odd_reader", [what], "a.h5")
 
 
 def test_the_answer_of_the_child_is_returned() -> None:

@@ -4,9 +4,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from tests.support.datasets import tree_of
 
 from tench.data.files.beside import Beside, files_beside, text_beside
-from tench.data.files.tree import Tree, open_pattern, open_tree
+from tench.data.files.tree import open_tree
 from tench.errors import TenchError
 
 
@@ -19,10 +20,6 @@ def shards(tmp_path: Path) -> Path:
     (tmp_path / "set/classes.txt").write_text("a\nb\n")
     (tmp_path / "set/train/classes.txt").write_text("a\nb\n")
     return tmp_path / "set"
-
-
-def tree_of(path: Path) -> Tree:
-    return open_tree(path, path.parent / "spool") if path.exists() else open_pattern(path, path.parent / "spool")
 
 
 def test_they_are_sought_in_the_folders_of_the_files_and_in_the_root(shards: Path) -> None:

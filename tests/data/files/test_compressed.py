@@ -14,6 +14,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
+from tests.support.files import flip_bit
 
 from tench.data.files import compressed
 from tench.data.files.compressed import first_bytes, form_of, spool_compressed
@@ -39,10 +41,9 @@ def unpacked(packed: bytes, folder: Path, limits: Limits = LIMITS) -> bytes:
 
 def refusal(packed: bytes, folder: Path, limits: Limits = LIMITS) -> str:
     """What is said of a file that cannot be unpacked, after a look that nothing of it is left."""
-    with pytest.raises(TenchError) as error:
-        unpacked(packed, folder, limits)
+    text = error_of(unpacked)(packed, folder, limits)
     assert list(folder.iterdir()) == []
-    return str(error.value)
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +52,6 @@ def photo_tar(photo_folder: Path) -> bytes:
     with tarfile.open(fileobj=sink, mode="w") as tar:
         tar.add(photo_folder, "photos")
     return sink.getvalue()
-
-
-def flipped(data: bytes, position: int, bit: int = 0) -> bytes:
-    changed = bytearray(data)
-    changed[position] ^= 1 << bit
-    return bytes(changed)
 
 
 # Unpacked once, whole
@@ -91,7 +86,7 @@ def test_a_compressed_tar_becomes_the_tar_that_tarfile_reads(mode: str, photo_fo
 def test_what_the_program_zstd_packs_is_unpacked_and_its_checksum_verified(photo_tar: bytes, tmp_path: Path) -> None:
     packed = subprocess.run(["zstd", "-c"], input=photo_tar, capture_output=True, check=True).stdout
     expected = f"{WHERE}: the zstd data are damaged or cut off at or before byte {len(packed):,} (ZSTD"
-    assert refusal(flipped(packed, len(packed) - 1), tmp_path).startswith(expected)  # in the checksum
+    assert refusal(flip_bit(packed, len(packed) - 1), tmp_path).startswith(expected)  # in the checksum
     assert unpacked(packed, tmp_path) == photo_tar
 
 
@@ -180,7 +175,7 @@ def test_a_bit_that_changed_is_noticed_wherever_it_is(form: str, photo_tar: byte
     without_meaning = 0  # some bits only fill up a byte
     for number, place in enumerate(places):
         try:
-            assert unpacked(flipped(packed, place, number % 8), tmp_path) == photo_tar
+            assert unpacked(flip_bit(packed, place, number % 8), tmp_path) == photo_tar
             (tmp_path / "unpacked").unlink()
             without_meaning += 1
         except TenchError as error:

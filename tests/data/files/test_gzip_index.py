@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.files import flip_bit
 
 from tench.data.files import gzip_index
 from tench.data.files.compressed import Pread
@@ -84,12 +85,6 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 @pytest.fixture(scope="module")
 def packed(big_tar: bytes) -> dict[str, bytes]:
     return {kind: pack(big_tar) for kind, pack in PACK.items()}
-
-
-def flipped(data: bytes, position: int, bit: int = 0) -> bytes:
-    changed = bytearray(data)
-    changed[position] ^= 1 << bit
-    return bytes(changed)
 
 
 def all_of(pread: Pread) -> bytes:
@@ -312,9 +307,9 @@ DAMAGE: dict[str, list[Callable[[bytes], bytes]]] = {
         lambda data: data[:15],
     ],
     "changed": [
-        *(lambda data, part=part: flipped(data, int(len(data) * part), 3) for part in (0.001, 0.1, 0.33, 0.8, 0.99)),
-        *(lambda data, place=place: flipped(data, -place) for place in range(1, 9)),  # the checksum and the size
-        lambda data: flipped(data, 1),
+        *(lambda data, part=part: flip_bit(data, int(len(data) * part), 3) for part in (0.001, 0.1, 0.33, 0.8, 0.99)),
+        *(lambda data, place=place: flip_bit(data, -place) for place in range(1, 9)),  # the checksum and the size
+        lambda data: flip_bit(data, 1),
     ],
     "followed by something": [
         lambda data: data + b"a",
@@ -468,7 +463,7 @@ def test_an_index_that_is_damaged_missing_or_of_another_version_is_refused(
     saved = index.read_bytes()
     header, rest = saved.split(b"\n", 1)
     other = json.dumps(json.loads(header) | {"version": 0}).encode() + b"\n" + rest
-    bad = [b"", b"12\n", b"{}\n", saved[:-1], saved[:50], flipped(saved, len(header) + 100), other, b"\xff" + saved]
+    bad = [b"", b"12\n", b"{}\n", saved[:-1], saved[:50], flip_bit(saved, len(header) + 100), other, b"\xff" + saved]
     for content in bad:
         index.write_bytes(content)
         with pytest.raises(TenchError) as error:

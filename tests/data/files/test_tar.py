@@ -1,4 +1,3 @@
-import io
 import os
 import tarfile
 from collections.abc import Iterator
@@ -8,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
+from tests.support.files import tar_of, write_file
 
 from tench.data.files.tar import BLOCK, is_tar, members
 from tench.data.limits import LIMITS, Limits
@@ -17,12 +18,7 @@ WHERE = "set.tar"
 
 
 def pack(path: Path, files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> Path:
-    with tarfile.open(path, "w", format=form) as tar:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
+    return write_file(path, tar_of(files, form))
 
 
 def listing(path: Path, start: int = 0, end: int | None = None, limits: Limits = LIMITS) -> list[tuple[str, int, int]]:
@@ -32,9 +28,7 @@ def listing(path: Path, start: int = 0, end: int | None = None, limits: Limits =
 
 
 def refusal(path: Path, limits: Limits = LIMITS) -> str:
-    with pytest.raises(TenchError) as error:
-        listing(path, limits=limits)
-    return str(error.value)
+    return error_of(listing)(path, limits=limits)
 
 
 def header(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.errors import error_of
+from tests.support.files import tar_of, write_file, write_folder
 
 from tench.data.files.tree import Tree, is_pattern, open_pattern, open_tree
 from tench.data.limits import Limits
@@ -30,19 +32,11 @@ FILES = {
 
 
 def lay_out(path: Path, files: dict[str, bytes] = FILES) -> Path:
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
+    return write_folder(path, files)
 
 
 def pack_tar(path: Path, files: dict[str, bytes] = FILES) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, data in reversed(files.items()):
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
+    return write_file(path, tar_of(dict(reversed(files.items()))))
 
 
 def pack_zip(path: Path, files: dict[str, bytes] = FILES, method: int = zipfile.ZIP_STORED) -> Path:
@@ -63,10 +57,7 @@ def contents(tree: Tree) -> dict[str, bytes]:
     return {name: tree.read(name) for name in tree.names}
 
 
-def refusal(path: Path, spool: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        open_tree(path, spool)
-    return str(error.value)
+refusal = error_of(open_tree)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.files import zip as zips
 from tench.data.limits import LIMITS, Limits
@@ -51,10 +52,7 @@ def names(data: bytes) -> tuple[list[str], list[str]]:
     return [member.name for member in zips.members(opened(data), notes)], notes
 
 
-def refusal(data: bytes, limits: Limits = LIMITS) -> str:
-    with pytest.raises(TenchError) as error:
-        contents(data, limits)
-    return str(error.value)
+refusal = error_of(contents)
 
 
 def renamed(data: bytes, old: bytes, new: bytes) -> bytes:

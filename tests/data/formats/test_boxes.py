@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data import miniature
 from tests.data.miniature import annotation, tar_bytes, write
+from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.data import table
@@ -60,10 +61,7 @@ def everything() -> dict[str, list[list[float]]]:
     return {key: TRUTH.get(key, []) for split in miniature.photographs().values() for key in split}
 
 
-def refusal(folder: Path, contents: Contents) -> str:
-    with pytest.raises(TenchError) as error:
-        attached(folder, contents)
-    return str(error.value)
+refusal = error_of(attached)
 
 
 def test_boxes_come_from_the_archives_beside_the_images_by_the_stated_rules(tmp_path: Path) -> None:

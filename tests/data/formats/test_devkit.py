@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, image_name, tar_bytes, write
+from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.data.files.tree import open_tree
@@ -30,10 +31,7 @@ def labels(folder: Path, limits: Limits = LIMITS) -> devkit.Labels:
     return source.read()
 
 
-def refusal(folder: Path, limits: Limits = LIMITS) -> str:
-    with pytest.raises(TenchError) as error:
-        labels(folder, limits)
-    return str(error.value)
+refusal = error_of(labels)
 
 
 FORMS: dict[str, Callable[[Path], object]] = {

@@ -4,18 +4,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.formats.lst import is_lst, read_lst
-from tench.errors import TenchError
 
 FILES = Path(__file__).parents[1] / "samples/mxnet"
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records/mxnet"
 
 
 def refusal(text: str) -> str:
-    with pytest.raises(TenchError) as error:
-        read_lst(text, "a.lst")
-    return str(error.value)
+    return error_of(read_lst)(text, "a.lst")
 
 
 def test_a_list_of_im2rec_has_its_ids_labels_and_paths_in_the_lists_order() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.formats.mat import read_mat
 from tench.data.limits import Limits
@@ -52,9 +53,7 @@ def same(ours: Any, theirs: Any) -> bool:
 
 
 def refusal(data: bytes, limits: Limits | None = None) -> str:
-    with pytest.raises(TenchError) as error:
-        read_mat(data, WHERE, *([limits] if limits else []))
-    return str(error.value)
+    return error_of(read_mat)(data, WHERE, *([limits] if limits else []))
 
 
 def cells(*values: Any) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.formats.pickles import as_array, read_pickle
 from tench.data.limits import LIMITS, Limits
@@ -19,9 +20,7 @@ BATCH: dict[str, Any] = {
 
 
 def refusal(data: bytes, limits: Limits = LIMITS) -> str:
-    with pytest.raises(TenchError) as error:
-        read_pickle(FILE, data, limits)
-    return str(error.value)
+    return error_of(read_pickle)(FILE, data, limits)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.datasets import reloaded
+from tests.support.errors import error_of
 
-from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.formats import real
 from tench.data.formats.real import attach, real_labels
 from tench.data.formats.wordnet import imagenet
-from tench.data.table import Classes, Contents, Dataset, Rows
+from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
 AGAIN = "Download real.json from google-research/reassessed-imagenet again, or remove it to do without."
@@ -43,17 +44,7 @@ def attached(path: Path, contents: Contents, entries: object) -> Contents:
     return attach(contents, open_tree(path, path / "no spool"))
 
 
-def saved(found: Contents, where: Path) -> Dataset:
-    table.save(dataclasses.replace(found, stamp=[]), where, source="made", layout="made")
-    loaded = table.load(where)
-    assert loaded is not None
-    return loaded
-
-
-def refusal(path: Path, contents: Contents, entries: object) -> str:
-    with pytest.raises(TenchError) as error:
-        attached(path, contents, entries)
-    return str(error.value)
+refusal = error_of(attached)
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +70,11 @@ def test_the_images_with_labels_are_the_split_real(tmp_path: Path, issued: str) 
     before = val_of(tmp_path, numbers, classes)
     after = attached(tmp_path / "set", before, issued)
     expected = {number: labels for number, labels in enumerate(json.loads(issued), start=1) if labels}
-    dataset = saved(after, tmp_path / "saved.table")
+    dataset = reloaded(dataclasses.replace(after, stamp=[]))
     assert list(dataset.splits) == ["val", "real"]
     rows = dataset.splits["real"]
-    found = {int(key[-13:-5]): rows.all_labels(row) for row, key in enumerate(rows.keys())}
-    assert found == {number: tuple(map(float, labels)) for number, labels in expected.items()}
+    found = {int(key[-13:-5]): labels for key, labels in zip(rows.keys(), rows.label_sets(), strict=True)}
+    assert found == {number: list(map(float, labels)) for number, labels in expected.items()}
     assert rows.labels.tolist() == [expected[int(key[-13:-5])][0] for key in rows.keys()]  # noqa: SIM118
     assert rows.offsets.tolist() == [int(key[-13:-5]) * 1000 for key in rows.keys()]  # noqa: SIM118
     assert after.splits["val"] is before.splits["val"]

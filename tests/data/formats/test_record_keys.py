@@ -5,31 +5,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import pytest
 from tests.data.photos import array, encoded, part
+from tests.support.errors import error_of
+from tests.support.files import write_file
+from tests.support.tfrecords import field, framed, varint
 
 from tench.data.images.image import decode_as
 from tench.data.source import open_source
-from tench.errors import TenchError
 
 Record = Mapping[str, Any]
 
 
 def photo(number: int) -> bytes:
     return encoded(part(20 + number, 16, number))
-
-
-def varint(number: int) -> bytes:
-    more = []
-    while number > 127:
-        more.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*more, number])
-
-
-def field(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def example(record: Record) -> bytes:
@@ -46,26 +35,11 @@ def example(record: Record) -> bytes:
     return field(1, entries)
 
 
-def masked(data: bytes) -> bytes:
-    crc: int = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
-
-
 def write(path: Path, *records: Record) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    framed = b""
-    for record in records:
-        payload = example(record)
-        head = struct.pack("<Q", len(payload))
-        framed += head + masked(head) + payload + masked(payload)
-    path.write_bytes(framed)
-    return path
+    return write_file(path, framed(*map(example, records)))
 
 
-def refusal(source: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source, **options)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 def row(number: int, **values: Any) -> dict[str, Any]:

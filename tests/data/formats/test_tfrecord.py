@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.errors import error_of
+from tests.support.tfrecords import field, framed, masked_crc, varint
 
 from tench.data.formats import tfrecord
 from tench.errors import TenchError
@@ -35,18 +36,6 @@ class Everything:
         return 0
 
 
-def framed(*payloads: bytes) -> bytes:
-    return b"".join(
-        struct.pack("<QI", len(data), masked(struct.pack("<Q", len(data)))) + data + struct.pack("<I", masked(data))
-        for data in payloads
-    )
-
-
-def masked(data: bytes) -> int:
-    crc: int = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
-
-
 def payloads(data: bytes) -> list[bytes]:
     return [data[start:stop] for start, stop in tfrecord.records(io.BytesIO(data), "x")]
 
@@ -58,22 +47,7 @@ def features(payload: bytes, *in_place: str) -> dict[str, list[Any]]:
 
 def refusal(data: bytes) -> str:
     """What is said of a file of Examples that is damaged."""
-    with pytest.raises(TenchError) as error:
-        list(tfrecord.examples(io.BytesIO(data), "shard", Everything()))
-    return str(error.value)
-
-
-def varint(number: int) -> bytes:
-    number %= 2**64
-    data = b""
-    while number > 127:
-        data += bytes([number & 127 | 128])
-        number >>= 7
-    return data + bytes([number])
-
-
-def field(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
+    return error_of(list)(tfrecord.examples(io.BytesIO(data), "shard", Everything()))
 
 
 def entry(key: str, value: bytes) -> bytes:
@@ -324,7 +298,7 @@ def test_any_byte_that_has_changed_is_found_by_its_checksum(position: int) -> No
 @pytest.mark.parametrize(("length", "number"), [(2, 2), (4, 2), (0, 2), (300, 1), (2**63, 1), (2**64 - 1, 1)])
 def test_a_length_that_lies_is_an_error_though_its_own_checksum_fits(length: int, number: int) -> None:
     header = struct.pack("<Q", length)
-    lying = header + struct.pack("<I", masked(header)) + framed(b"abc")[12:]
+    lying = header + masked_crc(header) + framed(b"abc")[12:]
     data = framed(b"") + lying + framed(b"end" * 9)
     with pytest.raises(TenchError, match=rf"^x: record {number} \(counted from 0, at byte "):
         payloads(data)
@@ -385,7 +359,7 @@ def test_what_is_compressed_is_told_by_content() -> None:
     assert found == begins
     length = 0x8B1F  # whose first bytes are those of gzip
     header = struct.pack("<Q", length)
-    assert not tfrecord.is_compressed(header + struct.pack("<I", masked(header)))
+    assert not tfrecord.is_compressed(header + masked_crc(header))
 
 
 def test_large_members_and_zeros_between_and_after_them_are_unpacked() -> None:

@@ -1,4 +1,3 @@
-import importlib.util
 import io
 import random
 import struct
@@ -18,6 +17,8 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
+from tests.data.photos import encoded, photo_file
+from tests.support.datasets import reloaded
 
 from tench.data.images.bounds import MAX_PIXELS
 from tench.data.images.image import (
@@ -34,31 +35,17 @@ from tench.data.images.image import (
     probe,
 )
 from tench.data.images.picture import decode_row
-from tench.data.table import DAMAGED, PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, Table, load, save
+from tench.data.table import DAMAGED, PIXELS_CHW, PIXELS_HWC, Classes, Contents, Rows, Table
 from tench.errors import TenchError
 
 SHARED = Path(__file__).parents[4] / "shared"
 ORIENTATION = 274
 
 
-def photo_bytes(name: str) -> bytes:
-    """One of the two photographs that come with scikit-learn."""
-    spec = importlib.util.find_spec("sklearn")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return (Path(spec.submodule_search_locations[0]) / "datasets" / "images" / name).read_bytes()
-
-
-PHOTOS = {name: photo_bytes(name) for name in ("china.jpg", "flower.jpg")}
+PHOTOS = {name: photo_file(name).read_bytes() for name in ("china.jpg", "flower.jpg")}
 with Image.open(io.BytesIO(PHOTOS["china.jpg"])) as _china:
     CHINA = _china.crop((100, 100, 131, 123))
     """Part of a photograph: 31 wide, 23 high, so that no side is a multiple of a JPEG block."""
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def oriented(orientation: int) -> Image.Exif:
@@ -612,10 +599,7 @@ def table_of(folder: Path, images: dict[str, bytes], **columns: Any) -> Table:
         key=list(images),
         **columns,
     )
-    save(Contents(Classes.of(["a"]), {"train": rows}, []), folder / "table", source="photos", layout="test")
-    loaded = load(folder / "table")
-    assert loaded is not None
-    return loaded.splits["train"]
+    return reloaded(Contents(Classes.of(["a"]), {"train": rows}, [])).splits["train"]
 
 
 def test_a_row_is_read_and_decoded(tmp_path: Path) -> None:
@@ -655,7 +639,7 @@ def test_a_row_that_cannot_be_read_is_not_called_a_bad_image(tmp_path: Path) -> 
 
 
 def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_where_its_row_is_flagged(tmp_path: Path) -> None:
-    whole = photo_bytes("china.jpg")
+    whole = PHOTOS["china.jpg"]
     cut = whole[: len(whole) // 2]
     with pytest.raises(ImageError, match="truncated JPEG"):
         decode(cut)
@@ -665,10 +649,7 @@ def test_a_truncated_jpeg_is_decoded_as_far_as_it_goes_where_its_row_is_flagged(
     assert not same[-100:].any()
     (tmp_path / "cut.jpg").write_bytes(cut)
     rows = Rows([str(tmp_path / "cut.jpg")], np.zeros(1, np.int32), 0, len(cut), np.zeros(1, np.int32), ["cut.jpg"])
-    save(Contents(Classes.of(["a"]), {"train": rows}, stamp=[]), tmp_path / "table", source="", layout="")
-    dataset = load(tmp_path / "table")
-    assert dataset is not None
-    table = dataset.splits["train"]
+    table = reloaded(Contents(Classes.of(["a"]), {"train": rows}, stamp=[])).splits["train"]
     with pytest.raises(ImageError, match="truncated JPEG"):
         decode_row(table, 0, 3)
     np.testing.assert_array_equal(decode_row(table.flagged(np.array([0]), DAMAGED), 0, 3), pixels)

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.formats.lst import read_lst
 from tench.data.labels.listing import Listed, listed_lst, listed_of
@@ -39,10 +40,7 @@ def read_lines_of_lst(*lines: str) -> Listed:
     return listed_lst(read_lst(text, "LIST"), text, "LIST")
 
 
-def refusal(*lines: str) -> str:
-    with pytest.raises(TenchError) as error:
-        read(*lines)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def test_a_plain_list_has_a_path_and_a_label_on_each_line() -> None:

@@ -4,10 +4,10 @@ import io
 import zipfile
 
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.labels.spreadsheet import read_spreadsheet
 from tench.data.limits import Limits
-from tench.errors import TenchError
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 REL = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
@@ -37,9 +37,7 @@ def workbook(rows: str = ROWS, strings: str = STRINGS, **more: str) -> io.BytesI
 
 
 def refusal(file: io.BytesIO, limits: Limits | None = None) -> str:
-    with pytest.raises(TenchError) as error:
-        read_spreadsheet(file, "BOOK", limits or Limits())
-    return str(error.value)
+    return error_of(read_spreadsheet)(file, "BOOK", limits or Limits())
 
 
 def test_the_first_sheet_is_read_with_its_gaps() -> None:

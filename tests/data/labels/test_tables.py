@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.errors import error_of
 
 from tench.data.labels.annotations import cvat_entries
 from tench.data.labels.roles import Roles, roles_of
@@ -40,10 +41,7 @@ def roles(*lines: str, label: str | None = None, split_from: str | None = None) 
     return roles_of(sheet, is_image, SourceOptions(label=label, split_from=split_from))
 
 
-def refusal(*lines: str, label: str | None = None, split_from: str | None = None) -> str:
-    with pytest.raises(TenchError) as error:
-        roles(*lines, label=label, split_from=split_from)
-    return str(error.value)
+refusal = error_of(roles)
 
 
 TABLE = [("id_code", "Klasse"), ("img_0", "äpfel"), ("img_1", "birnen"), ("img_2", "äpfel")]

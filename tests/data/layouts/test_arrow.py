@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests.data.photos import encoded, part
+from tests.support.errors import error_of
 
 from tench.data.source import open_source
-from tench.errors import TenchError
 
 FEATURES = {"label": {"names": ["cat", "dog", "owl"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}
 COLUMNS = "Images are the column image, labels the column label."
@@ -35,10 +35,7 @@ def write(path: Path, rows: pa.Table, *, stream: bool = True, batch: int = 2, **
     return path
 
 
-def refusal(source: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source, **options)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 def test_a_folder_of_save_to_disk_is_read_with_its_splits_and_class_names(tmp_path: Path) -> None:

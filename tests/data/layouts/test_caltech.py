@@ -1,36 +1,25 @@
-import io
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from tests.support.datasets import reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.files import named, tar_of, write_file, write_folder
 
 from tench.compat import import_torchvision
-from tench.data import table
-from tench.data.files.tree import open_tree
 from tench.data.layouts import caltech
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 C101, C256 = "101_ObjectCategories", "256_ObjectCategories"
 SOME_101 = ["BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "accordion", "car_side", "yin_yang"]
 
 
 def lay_out(path: Path, files: Iterable[str]) -> Path:
-    """A folder with these files, each of which holds its name."""
-    for file in files:
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_bytes(file.encode())
-    return path
+    return write_folder(path, named(files))
 
 
 def pack(path: Path, files: Iterable[str]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for file in files:
-            info = tarfile.TarInfo(file)
-            info.size = len(file)
-            tar.addfile(info, io.BytesIO(file.encode()))
-    return path
+    return write_file(path, tar_of(named(files)))
 
 
 def images_101(categories: Iterable[str] = SOME_101, count: int = 2) -> list[str]:
@@ -42,17 +31,13 @@ def images_256(categories: Iterable[str], count: int = 1) -> list[str]:
 
 
 def recognised(path: Path) -> bool:
-    return caltech.recognise(open_tree(path, path.parent / "no spool"))
+    return caltech.recognise(tree_of(path))
 
 
 def read(path: Path) -> Dataset:
-    tree = open_tree(path, path.parent / "no spool")
+    tree = tree_of(path)
     assert caltech.recognise(tree)
-    saved = path.parent / "saved.table"
-    table.save(caltech.read(tree), saved, source=str(path), layout=caltech.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
+    return reloaded(caltech.read(tree), caltech.NAME, path)
 
 
 def listing(dataset: Dataset) -> dict[str, str]:
@@ -63,10 +48,7 @@ def listing(dataset: Dataset) -> dict[str, str]:
     return {rows.key(row): dataset.classes.ids[rows.labels[row]] for row in range(len(rows))}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def test_the_background_of_101_is_no_class_and_faces_easy_is_one(tmp_path: Path) -> None:

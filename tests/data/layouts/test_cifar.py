@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
+from tests.support.datasets import reloaded
+from tests.support.errors import error_of
 
 import tench.data.layouts.cifar as cifar
 from tench.data import table
@@ -143,14 +145,6 @@ def binary100(folder: Path) -> Path:
     return folder
 
 
-def opened(contents: table.Contents, folder: Path) -> table.Dataset:
-    """The dataset after a round trip through its saved table."""
-    table.save(contents, folder / "saved.arrow", source="here", layout=cifar.NAME)
-    loaded = table.load(folder / "saved.arrow")
-    assert loaded is not None
-    return loaded
-
-
 def images_of(split: table.Table) -> Images:
     """(N, 32, 32, 3), as torchvision turns the planes into images."""
     data = np.vstack([np.frombuffer(split.read(row), np.uint8) for row in range(len(split))])
@@ -158,9 +152,7 @@ def images_of(split: table.Table) -> Images:
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(folder, folder.parent / "spool")
-    return str(error.value)
+    return error_of(read)(folder, folder.parent / "spool")
 
 
 FORMS = {
@@ -177,7 +169,7 @@ def test_each_row_is_an_image_of_its_batch_in_the_original_order(tmp_path: Path,
     num_train, num_classes = (1, 100) if "100" in form else (5, 10)
     assert recognise(folder)
     contents = read(folder, tmp_path / "spool")
-    dataset = opened(contents, tmp_path)
+    dataset = reloaded(contents, cifar.NAME)
     train, test = dataset.splits["train"], dataset.splits["test"]
     assert (images_of(train) == crops(num_train * PER_BATCH, PER_BATCH)).all()
     assert (images_of(test) == crops(PER_BATCH, (num_train + 1) * PER_BATCH)).all()
@@ -202,7 +194,7 @@ def test_the_published_files_are_read_where_they_are(tmp_path: Path, form: str) 
 @pytest.mark.parametrize("form", ["cifar-10-batches-py", "cifar-100-python"])
 def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str) -> None:
     folder = FORMS[form](tmp_path / form)
-    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
+    dataset = reloaded(read(folder, tmp_path / "spool"), cifar.NAME)
     files = ["train"] if "100" in form else [f"data_batch_{number}" for number in range(1, 6)]
     data, targets = [], []
     for file in files:  # as in torchvision/datasets/cifar.py
@@ -216,7 +208,7 @@ def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str)
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_pickles_written_anew_by_python_3_are_read_too(tmp_path: Path, protocol: int) -> None:
     folder = python10(tmp_path / "set", with_protocol(protocol))
-    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
+    dataset = reloaded(read(folder, tmp_path / "spool"), cifar.NAME)
     assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
     assert list(dataset.classes.ids) == CIFAR10_NAMES
 
@@ -233,7 +225,7 @@ def as_bytes(value: Any) -> Any:
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_keys_and_names_may_be_bytes(tmp_path: Path, protocol: int) -> None:
     folder = python10(tmp_path / "set", lambda value: pickle.dumps(as_bytes(value), protocol))
-    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
+    dataset = reloaded(read(folder, tmp_path / "spool"), cifar.NAME)
     assert list(dataset.classes.ids) == CIFAR10_NAMES
     assert dataset.splits["train"].labels.tolist() == TRAIN10
 
@@ -249,7 +241,7 @@ def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
     folder = python10(tmp_path / "set", rearranged)
     with caplog.at_level(logging.INFO, "tench"):
         contents = read(folder, tmp_path / "spool")
-    dataset = opened(contents, tmp_path)
+    dataset = reloaded(contents, cifar.NAME)
     assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
     assert dataset.splits["train"].labels.tolist() == TRAIN10
     spooled = str(tmp_path / "spool/data_batch_1.pixels")
@@ -617,7 +609,7 @@ def test_whatever_is_changed_in_a_pickle_the_answer_is_a_table_or_a_refusal(
     message = ""
     try:
         contents = read(set_to_damage, set_to_damage.parent / "spool")
-        assert len(opened(contents, set_to_damage.parent).splits["train"].read(0)) == 3072
+        assert len(reloaded(contents, cifar.NAME).splits["train"].read(0)) == 3072
     except TenchError as error:
         message = str(error)
     finally:

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from tests.support.datasets import reloaded
 
 import tench.data.layouts.digits as digits
 from tench.data import table
@@ -20,11 +21,8 @@ def contents(spool: Path) -> table.Contents:
 
 
 @pytest.fixture(scope="module")
-def dataset(contents: table.Contents, spool: Path) -> table.Dataset:
-    table.save(contents, spool.parent / "saved.arrow", source="digits", layout=digits.NAME)
-    loaded = table.load(spool.parent / "saved.arrow")
-    assert loaded is not None
-    return loaded
+def dataset(contents: table.Contents) -> table.Dataset:
+    return reloaded(contents, digits.NAME)
 
 
 def test_each_row_is_scikit_learns_image_of_that_number_scaled_to_bytes(dataset: table.Dataset) -> None:

@@ -8,34 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import class_of_each_key, reloaded
+from tests.support.errors import error_of
+from tests.support.files import named, write_folder
 
 from tench.compat import import_torchvision
-from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder
 from tench.data.options import SourceOptions
 from tench.data.table import Contents, Dataset
-from tench.errors import TenchError
 
 IMAGE = b"as good as an image: folders are read by name"
 WORDS = {"n01443537": "goldfish, Carassius auratus", "n01440764": "tench, Tinca tinca", "n04532670": "viaduct"}
 
 
 def make(path: Path, *files: str) -> Path:
-    """A folder with these files; each holds its own name, so that no two are alike."""
-    for file in files:
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_bytes(IMAGE + file.encode())
-    return path
+    return write_folder(path, named(files, IMAGE))
 
 
 def read(path: Path, **options: Any) -> Dataset:
     contents = folder.read(open_tree(path, path / "no spool", SourceOptions(**options)))
-    saved = path.parent / f"{path.name}.table"
-    table.save(contents, saved, source=str(path), layout=folder.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
+    return reloaded(contents, folder.NAME, path)
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
@@ -44,14 +37,10 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
     for row in range(len(rows)):
         assert rows.read(row) == Path(rows.shard(row)).read_bytes()
         assert rows.encoding(row) == "file"
-    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return dict(zip(rows.keys(), classes, strict=True))
+    return class_of_each_key(dataset, split)
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def tiny(path: Path) -> Path:

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.source import open_source
-from tench.errors import TenchError
 
 
 def images(*shape: int) -> npt.NDArray[np.uint8]:
@@ -26,10 +26,7 @@ def write(path: Path, arrays: dict[str, Any], **options: Any) -> Path:
     return path
 
 
-def refusal(source: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source, **options)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 @pytest.mark.parametrize("gzipped", [False, True])

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, flat, image_name, tar_bytes, write
+from tests.support.datasets import images_of
+from tests.support.errors import error_of
 
 from tench.compat import import_torchvision
 from tench.data import table
@@ -15,7 +17,6 @@ from tench.data.files.tree import Tree, open_tree
 from tench.data.formats import devkit, wordnet
 from tench.data.layouts import ilsvrc
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 TRUTH = miniature.photographs()
 NO_CRANE = "val has no images of 1 classes: n03126707."
@@ -31,25 +32,11 @@ def read(path: Path) -> Dataset:
     return table.made(ilsvrc.read(tree), source=str(path), layout=ilsvrc.NAME)
 
 
-def found(dataset: Dataset) -> miniature.Truth:
-    """Class and bytes of every image, by split and key."""
-    return {
-        split: {
-            rows.key(row): (dataset.classes.ids[label] if label >= 0 else None, rows.read(row))
-            for row, label in enumerate(rows.labels.tolist())
-        }
-        for split, rows in dataset.splits.items()
-    }
-
-
 def only(*splits: str) -> miniature.Truth:
     return {split: TRUTH[split] for split in splits}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def move(path: Path, target: Path) -> None:
@@ -71,7 +58,7 @@ def unpacked(folder: Path) -> Path:
 def test_every_image_of_the_archives_has_its_class_and_its_bytes(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path)
     dataset = read(tmp_path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.classes.ids == tuple(sorted(CLASSES))
     assert dataset.classes.names == tuple(CLASSES[wnid] for wnid in sorted(CLASSES))
     assert dataset.notes == (
@@ -129,7 +116,7 @@ def test_any_one_of_the_label_files_is_enough(tmp_path: Path, form: str, packed:
         write(tmp_path / "val", flat("val"))
     LABELS[form](tmp_path)
     dataset = read(tmp_path)
-    assert found(dataset) == only("train", "val")
+    assert images_of(dataset) == only("train", "val")
     assert dataset.classes.ids == tuple(sorted(CLASSES))
     assert dataset.notes[0].startswith(f"The labels of val are from {tmp_path}/")
     assert dataset.notes[1:] == (NO_CRANE,)
@@ -140,7 +127,7 @@ def test_all_of_the_label_files_together_are_compared(tmp_path: Path) -> None:
     for form in LABELS.values():
         form(tmp_path)
     dataset = read(tmp_path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     agree = dataset.notes[1]
     assert agree.startswith(f"The labels of val agree with {tmp_path}/")
     assert agree.count(str(tmp_path)) == 6
@@ -170,7 +157,7 @@ def test_a_devkit_beside_train_alone_gives_names_and_counts(tmp_path: Path) -> N
 def test_the_test_archive_may_hold_a_folder_or_none(tmp_path: Path, name: str, folder: str) -> None:
     miniature.train_tar(tmp_path)
     miniature.archive_of_test(tmp_path, name, folder)
-    assert found(read(tmp_path)) == only("train", "test")
+    assert images_of(read(tmp_path)) == only("train", "test")
 
 
 def test_the_patch_of_test_takes_the_place_of_the_images_it_repairs(tmp_path: Path) -> None:
@@ -179,7 +166,7 @@ def test_the_patch_of_test_takes_the_place_of_the_images_it_repairs(tmp_path: Pa
     name = f"{image_name('test', 2)}.JPEG"
     write(tmp_path, {"ILSVRC2012_img_test_patch_v10102019.tar": tar_bytes({f"test/{name}": b"repaired"})})
     dataset = read(tmp_path)
-    assert found(dataset)["test"] == TRUTH["test"] | {name: (None, b"repaired")}
+    assert images_of(dataset)["test"] == TRUTH["test"] | {name: (None, b"repaired")}
     assert "1 images of test are taken from ILSVRC2012_img_test_patch_v10102019.tar." in dataset.notes
 
 
@@ -187,7 +174,7 @@ def test_the_dogs_of_task_3_are_another_set_and_left_out(tmp_path: Path) -> None
     miniature.train_tar(tmp_path)
     write(tmp_path, {"ILSVRC2012_img_train_t3.tar": tar_bytes({"n02099712.tar": b""})})
     dataset = read(tmp_path)
-    assert found(dataset) == only("train")
+    assert images_of(dataset) == only("train")
     assert dataset.notes[0] == "ILSVRC2012_img_train_t3.tar was left out: it is a different set, the dogs of task 3."
 
 
@@ -207,7 +194,7 @@ def test_the_unpacked_set_has_the_same_rows_as_the_archives(tmp_path: Path) -> N
         for split, name in zip(("train", "val", "test"), names, strict=True):
             (folder / split).rename(folder / name)
         dataset = read(folder)
-        assert found(dataset) == TRUTH
+        assert images_of(dataset) == TRUTH
         assert dataset.fingerprint == packed.fingerprint
         assert dataset.classes == packed.classes
 
@@ -233,7 +220,7 @@ def test_what_torchvision_unpacks_has_the_same_rows_as_the_archives(
     archives["train"].unlink()
     archives["val"].unlink()
     dataset = read(tmp_path)
-    assert found(dataset) == only("train", "val")
+    assert images_of(dataset) == only("train", "val")
     assert dataset.fingerprint == packed.fingerprint
     assert dataset.notes == (f"The labels of val agree with {archives['devkit']}.", NO_CRANE)
     theirs = imagenet.ImageNet(str(tmp_path), "val")
@@ -249,7 +236,7 @@ def test_class_folders_of_val_are_their_own_labels(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train")
     miniature.prepared_val(tmp_path / "val")
     dataset = read(tmp_path)
-    assert found(dataset) == only("train", "val")
+    assert images_of(dataset) == only("train", "val")
     assert dataset.notes == (NO_CRANE,)
 
 
@@ -259,7 +246,7 @@ def test_class_folders_of_val_may_hold_a_part_of_it_beside_labels_of_all(tmp_pat
     miniature.devkit(tmp_path)
     left_out = f"{VAL[2]}/{image_name('val', 3)}.JPEG"
     (tmp_path / "val" / left_out).unlink()
-    assert found(read(tmp_path))["val"] == {key: value for key, value in TRUTH["val"].items() if key != left_out}
+    assert images_of(read(tmp_path))["val"] == {key: value for key, value in TRUTH["val"].items() if key != left_out}
 
 
 def test_val_may_be_moved_into_class_folders_half_way(tmp_path: Path) -> None:
@@ -267,7 +254,7 @@ def test_val_may_be_moved_into_class_folders_half_way(tmp_path: Path) -> None:
     for number, wnid in list(enumerate(VAL, start=1))[::2]:
         name = f"{image_name('val', number)}.JPEG"
         move(folder / "val" / name, folder / "val" / wnid / name)
-    assert found(read(folder)) == TRUTH
+    assert images_of(read(folder)) == TRUTH
 
 
 @pytest.mark.parametrize("folder", ["train", "ILSVRC2012_img_train", ""])
@@ -278,13 +265,13 @@ def test_train_may_be_unpacked_half_way(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder / classes[1]).mkdir()  # made, but nothing unpacked into it yet
     miniature.val_tar(tmp_path)
     miniature.devkit(tmp_path)
-    assert found(read(tmp_path)) == only("train", "val")
+    assert images_of(read(tmp_path)) == only("train", "val")
 
 
 def test_class_archives_may_lie_beside_a_folder_that_is_no_class(tmp_path: Path) -> None:
     write(tmp_path / "train", {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in CLASSES} | {"old/list.txt": b""})
     dataset = read(tmp_path)
-    assert found(dataset) == only("train")
+    assert images_of(dataset) == only("train")
     assert dataset.notes[0].startswith("1 files in train that are not its images were left out, such as train/old")
 
 
@@ -292,17 +279,17 @@ def test_the_archive_of_train_may_have_been_packed_anew_with_the_folder_around_i
     write(
         tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes({f"./train/{c}.tar": miniature.class_tar(c) for c in CLASSES})}
     )
-    assert found(read(tmp_path)) == only("train")
+    assert images_of(read(tmp_path)) == only("train")
     folders = {f"ILSVRC/train/{key}": data for key, (_, data) in TRUTH["train"].items()}
     write(tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes(folders)})
-    assert found(read(tmp_path)) == only("train")
+    assert images_of(read(tmp_path)) == only("train")
 
 
 def test_archives_may_have_been_moved_into_the_folders_they_are_unpacked_in(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path / "train")
     miniature.val_tar(tmp_path / "val")
     miniature.devkit(tmp_path)
-    assert found(read(tmp_path)) == only("train", "val")
+    assert images_of(read(tmp_path)) == only("train", "val")
 
 
 def test_an_archive_may_stand_beside_a_folder(tmp_path: Path) -> None:
@@ -310,7 +297,7 @@ def test_an_archive_may_stand_beside_a_folder(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     miniature.prepared_val(tmp_path / "val")
     dataset = read(tmp_path)
-    assert found(dataset) == only("train", "val")
+    assert images_of(dataset) == only("train", "val")
     assert dataset.notes == ("train holds no images and was left out.", NO_CRANE)
 
 
@@ -318,7 +305,7 @@ def test_annotations_of_val_in_a_folder_val_beside_the_archive_are_no_second_val
     miniature.train_tar(tmp_path)
     miniature.val_tar(tmp_path)
     write(tmp_path, miniature.val_annotations() | miniature.train_annotations())
-    assert found(read(tmp_path)) == only("train", "val")
+    assert images_of(read(tmp_path)) == only("train", "val")
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
@@ -333,7 +320,7 @@ def test_the_whole_set_may_be_in_one_archive(tmp_path: Path, kind: str, top: str
         with zipfile.ZipFile(path, "w") as archive:
             for name, data in files.items():
                 archive.writestr(name, data)
-    assert found(read(path)) == TRUTH
+    assert images_of(read(path)) == TRUTH
 
 
 # Parts alone.
@@ -342,7 +329,7 @@ def test_the_whole_set_may_be_in_one_archive(tmp_path: Path, kind: str, top: str
 def test_the_archive_of_train_is_a_source_by_itself(tmp_path: Path) -> None:
     path = miniature.train_tar(tmp_path)
     dataset = read(path)
-    assert found(dataset) == only("train")
+    assert images_of(dataset) == only("train")
     assert dataset.notes == ("There is no split val: neither ILSVRC2012_img_val.tar nor a folder val was found.",)
     path.rename(tmp_path / "renamed.tar")
     assert read(tmp_path / "renamed.tar").fingerprint == dataset.fingerprint
@@ -352,7 +339,7 @@ def test_val_alone_has_the_classes_of_its_labels(tmp_path: Path) -> None:
     miniature.val_tar(tmp_path)
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution()})
     dataset = read(tmp_path)
-    assert found(dataset) == only("val")
+    assert images_of(dataset) == only("val")
     assert dataset.classes.ids == tuple(sorted(set(VAL)))
     assert dataset.notes[1:] == (
         "There is no split train: neither ILSVRC2012_img_train.tar nor a folder train was found.",
@@ -363,12 +350,12 @@ def test_val_alone_has_the_classes_of_its_labels(tmp_path: Path) -> None:
 
 def test_flat_images_of_val_may_lie_beside_their_labels(tmp_path: Path) -> None:
     write(tmp_path, flat("val") | {"synset_labels.txt": miniature.synsets()})
-    assert found(read(tmp_path)) == only("val")
+    assert images_of(read(tmp_path)) == only("val")
 
 
 def test_test_alone_has_no_labels_and_the_thousand_classes(tmp_path: Path) -> None:
     dataset = read(miniature.archive_of_test(tmp_path))
-    assert found(dataset) == only("test")
+    assert images_of(dataset) == only("test")
     assert dataset.classes.ids == wordnet.imagenet()
     assert dataset.notes[0] == "Its images have no labels; the classes are the 1000 of ILSVRC2012."
 
@@ -541,7 +528,7 @@ def test_images_that_are_labelled_by_name_but_not_there_are_noted(tmp_path: Path
     miniature.val_tar(tmp_path)
     write(tmp_path, {"LOC_val_solution.csv": miniature.solution([*VAL, "n01440764"])})
     dataset = read(tmp_path)
-    assert found(dataset) == only("val")
+    assert images_of(dataset) == only("val")
     assert dataset.notes[0] == (
         f"1 of the 13 images that {tmp_path}/LOC_val_solution.csv labels are missing, such as ILSVRC2012_val_00000013."
     )

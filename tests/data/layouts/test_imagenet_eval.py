@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from tests.support.datasets import reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.files import named, write_folder
 
-from tench.data import table
-from tench.data.files.tree import open_tree
 from tench.data.formats.wordnet import imagenet, subset
 from tench.data.layouts import imagenet_eval
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 V2 = "imagenetv2-matched-frequency-format-val"
 RESTRICTED = (
@@ -21,11 +21,7 @@ RESTRICTED = (
 
 
 def lay_out(path: Path, files: Iterable[str]) -> Path:
-    """A folder with these files, each of which holds its name."""
-    for file in files:
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_bytes(file.encode())
-    return path
+    return write_folder(path, named(files))
 
 
 def pack_tar(path: Path, files: Iterable[str]) -> Path:
@@ -49,17 +45,13 @@ PACKERS: list[Packer] = [lay_out, pack_tar, pack_zip]
 
 
 def recognised(path: Path) -> bool:
-    return imagenet_eval.recognise(open_tree(path, path.parent / "no spool"))
+    return imagenet_eval.recognise(tree_of(path))
 
 
 def read(path: Path) -> Dataset:
-    tree = open_tree(path, path.parent / "no spool")
+    tree = tree_of(path)
     assert imagenet_eval.recognise(tree)
-    saved = path.parent / "saved.table"
-    table.save(imagenet_eval.read(tree), saved, source=str(path), layout=imagenet_eval.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
+    return reloaded(imagenet_eval.read(tree), imagenet_eval.NAME, path)
 
 
 def listing(dataset: Dataset) -> dict[str, tuple[str, str]]:
@@ -69,10 +61,7 @@ def listing(dataset: Dataset) -> dict[str, tuple[str, str]]:
     return {rows.key(row): (dataset.classes.ids[rows.labels[row]], rows.read(row).decode()) for row in range(len(rows))}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def v2_files() -> list[str]:

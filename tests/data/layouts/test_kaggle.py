@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from tests.data import miniature
 from tests.data.miniature import CLASSES, VAL, image_name, write
+from tests.support.datasets import images_of
+from tests.support.errors import error_of
 
 from tench.data import table
 from tench.data.files.tree import Tree, open_tree
 from tench.data.formats import devkit
 from tench.data.layouts import ilsvrc, kaggle
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 TRUTH = miniature.photographs()
 NO_CRANE = "val has no images of 1 classes: n03126707."
@@ -30,28 +31,14 @@ def read(path: Path) -> Dataset:
     return table.made(kaggle.read(tree), source=str(path), layout=kaggle.NAME)
 
 
-def found(dataset: Dataset) -> miniature.Truth:
-    """Class and bytes of every image, by split and key."""
-    return {
-        split: {
-            rows.key(row): (dataset.classes.ids[label] if label >= 0 else None, rows.read(row))
-            for row, label in enumerate(rows.labels.tolist())
-        }
-        for split, rows in dataset.splits.items()
-    }
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 @pytest.mark.parametrize("source", INSIDE)
 def test_every_image_has_its_class_and_its_bytes_from_any_folder_of_the_tree(tmp_path: Path, source: str) -> None:
     miniature.kaggle(tmp_path)
     dataset = read(tmp_path / source)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.classes.ids == tuple(sorted(CLASSES))
     assert dataset.notes == (f"The labels of val are from {tmp_path}/LOC_val_solution.csv.", NO_CRANE)
 
@@ -75,7 +62,7 @@ def test_the_set_has_the_same_rows_as_ilsvrc_2012_in_its_own_archives(tmp_path: 
 def test_the_plain_archive_has_its_labels_from_the_annotations_and_no_csv(tmp_path: Path) -> None:
     path = miniature.kaggle_archive(tmp_path / PACKAGE)
     dataset = read(path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes[0] == f"The labels of val are from {path}/ILSVRC/Annotations/CLS-LOC/val."
     assert {dataset.splits["train"].shard(row) for row in range(21)} == {str(path)}
 
@@ -84,7 +71,7 @@ def test_the_archive_may_lie_in_a_folder_with_the_csv_beside_it(tmp_path: Path) 
     miniature.kaggle_archive(tmp_path / PACKAGE)
     write(tmp_path, miniature.kaggle_texts())
     dataset = read(tmp_path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes[0] == f"The labels of val are from {tmp_path}/LOC_val_solution.csv."
 
 
@@ -92,7 +79,7 @@ def test_the_archive_may_lie_in_a_folder_with_the_csv_beside_it(tmp_path: Path) 
 def test_the_outer_zip_is_a_source_and_so_is_a_folder_that_holds_it(tmp_path: Path, folder: bool) -> None:
     path = miniature.kaggle_zip(tmp_path / ZIP, PACKAGE)
     dataset = read(tmp_path if folder else path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes[0] == f"The labels of val are from {path}/LOC_val_solution.csv."
     assert {dataset.splits["val"].shard(row) for row in range(12)} == {str(path)}
 
@@ -102,7 +89,7 @@ def test_what_is_unpacked_is_read_rather_than_the_archive_beside_it_which_is_sai
     miniature.kaggle(tmp_path)
     write(tmp_path, {name: b"not looked at"})
     dataset = read(tmp_path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes[0] == f"{name} was not read, because it is unpacked beside it."
 
 
@@ -110,7 +97,7 @@ def test_of_a_zip_and_the_archive_from_inside_it_the_latter_is_read(tmp_path: Pa
     miniature.kaggle_archive(tmp_path / PACKAGE)
     write(tmp_path, {ZIP: b"not looked at"})
     dataset = read(tmp_path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes[0] == f"{ZIP} was not read, because it is unpacked beside it."
 
 
@@ -118,7 +105,7 @@ def test_of_a_zip_and_the_archive_from_inside_it_the_latter_is_read(tmp_path: Pa
 def test_without_the_csv_the_annotations_give_the_labels(tmp_path: Path, source: str) -> None:
     write(tmp_path, miniature.kaggle_tree())
     dataset = read(tmp_path / source)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes[0] == f"The labels of val are from {tmp_path}/ILSVRC/Annotations/CLS-LOC/val."
 
 
@@ -152,7 +139,7 @@ def test_val_may_have_been_moved_into_class_folders_beside_a_copy(tmp_path: Path
     (data / "val").rename(data / "val_orig")
     miniature.prepared_val(data / "val")
     dataset = read(tmp_path)
-    assert found(dataset) == TRUTH
+    assert images_of(dataset) == TRUTH
     assert dataset.notes == (
         "Folders in ILSVRC/Data/CLS-LOC that are not splits were left out: val_orig.",
         f"The labels of val agree with {tmp_path}/LOC_val_solution.csv.",
@@ -160,15 +147,15 @@ def test_val_may_have_been_moved_into_class_folders_beside_a_copy(tmp_path: Path
     )
     (tmp_path / "LOC_val_solution.csv").unlink()
     shutil.rmtree(tmp_path / "ILSVRC/Annotations")
-    assert found(read(data)) == TRUTH
+    assert images_of(read(data)) == TRUTH
 
 
 def test_a_later_year_has_the_same_tree(tmp_path: Path) -> None:
     write(tmp_path, miniature.kaggle_images())
     (tmp_path / "ILSVRC").rename(tmp_path / "ILSVRC2015")
     write(tmp_path, miniature.later_devkit_files("ILSVRC2015/devkit"))
-    assert found(read(tmp_path)) == TRUTH
-    assert found(read(tmp_path / "ILSVRC2015")) == TRUTH
+    assert images_of(read(tmp_path)) == TRUTH
+    assert images_of(read(tmp_path / "ILSVRC2015")) == TRUTH
 
 
 # What is recognised.

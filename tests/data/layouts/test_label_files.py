@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.data.photos import encoded, part
+from tests.support.errors import error_of
 
 import tench
 from tench.data.table import Dataset
@@ -61,9 +62,11 @@ def opened(folder: Folder, **options: Any) -> tuple[dict[str, dict[str, str | No
 
 
 def refused(folder: Folder, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        tench.open_source(folder.path, **options)
-    return str(error.value).replace(f"{folder.path}/", "").replace(f"{folder.path}", "SET")
+    return (
+        error_of(tench.open_source)(folder.path, **options)
+        .replace(f"{folder.path}/", "")
+        .replace(f"{folder.path}", "SET")
+    )
 
 
 AB = ("a", "b")
@@ -292,7 +295,7 @@ def test_several_labels_in_a_cell_are_all_kept_and_the_first_is_the_class(folder
     folder.images("1.jpg", "2.jpg", "3.jpg").text("train.csv", "image,tags", "1.jpg,b a", "2.jpg,a", "3.jpg,b")
     dataset = tench.open_source(folder.path)
     assert truth(dataset) == {"train": {"1.jpg": "b", "2.jpg": "a", "3.jpg": "b"}}
-    assert sorted(map(str, map(dataset.splits["train"].all_labels, range(3)))) == ["(0.0,)", "(1.0, 0.0)", "(1.0,)"]
+    assert sorted(map(str, dataset.splits["train"].label_sets())) == ["[0.0]", "[1.0, 0.0]", "[1.0]"]
     assert "1 images of train have several labels: the first is the class." in dataset.notes
 
 
@@ -409,7 +412,7 @@ def test_levels_of_a_hierarchy_are_a_question_that_their_name_answers(folder: Fo
         "val": {"images/0002.jpg": "737-300"},
         "test": {"images/0003.jpg": "BAE 146-200"},
     }
-    assert "images_variant_trainval.txt holds train and val together and is not used." in notes
+    assert "images_variant_trainval.txt contains train and val together and is not used." in notes
 
 
 def test_two_tables_of_the_same_images_are_a_question(folder: Folder) -> None:

@@ -11,13 +11,13 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import class_of_each_key, reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.files import named, write_folder
 
-from tench.data import table
-from tench.data.files.tree import Tree, open_pattern, open_tree
 from tench.data.formats.wordnet import devkit_order, imagenet
 from tench.data.layouts import folder, listed
 from tench.data.table import Contents, Dataset
-from tench.errors import TenchError
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
@@ -28,11 +28,7 @@ VAL_WNIDS = ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]
 
 
 def make(path: Path, *files: str) -> Path:
-    """A folder with these files; each holds its own name, so that no two are alike."""
-    for file in files:
-        (path / file).parent.mkdir(parents=True, exist_ok=True)
-        (path / file).write_bytes(b"as good as an image: " + file.encode())
-    return path
+    return write_folder(path, named(files, b"as good as an image: "))
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -41,20 +37,10 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def tree_of(path: Path) -> Tree:
-    spool = path.parent / "no spool"
-    return open_tree(path, spool) if path.exists() else open_pattern(path, spool)
-
-
 def read(path: Path) -> Dataset:
-    assert listed.recognise(tree_of(path))
-    contents = listed.read(tree_of(path))
-    saved = path.parent / "saved.table"
-    table.save(contents, saved, source=str(path), layout=listed.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    saved.unlink()
-    return loaded
+    tree = tree_of(path)
+    assert listed.recognise(tree)
+    return reloaded(listed.read(tree), listed.NAME, path)
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
@@ -63,15 +49,12 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
     for row in range(len(rows)):
         assert rows.read(row).startswith(b"as good as an image: ")
         assert rows.key(row).rpartition("/")[2] in rows.read(row).decode()
-    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return dict(zip(rows.keys(), classes, strict=True))
+    return class_of_each_key(dataset, split)
 
 
 def refusal(path: Path) -> str:
     assert listed.recognise(tree_of(path))
-    with pytest.raises(TenchError) as error:
-        listed.read(tree_of(path))
-    return str(error.value)
+    return error_of(listed.read)(tree_of(path))
 
 
 def val_name(number: int) -> str:
@@ -115,10 +98,7 @@ def test_nnablas_lists_and_the_class_folders_are_the_same_data_set(tmp_path: Pat
     for number, wnid in enumerate(VAL_WNIDS, start=1):
         (path / "val" / wnid).mkdir()
         (path / "val" / val_name(number)).rename(path / "val" / wnid / val_name(number))
-    contents = folder.read(tree_of(path))
-    table.save(contents, tmp_path / "folder.table", source=str(path), layout=folder.NAME)
-    loaded = table.load(tmp_path / "folder.table")
-    assert loaded is not None
+    loaded = reloaded(folder.read(tree_of(path)))
     assert loaded.fingerprint == from_lists.fingerprint
     assert loaded.classes == from_lists.classes
 
@@ -246,8 +226,8 @@ def test_mxnets_lists_keep_all_labels_and_the_first_is_the_class(tmp_path: Path)
     dataset = read(path)
     assert dataset.classes.ids == ("d", "c")
     assert listing(dataset) == {"c/1.png": "c", "d/2.png": "d"}
-    assert [dataset.splits["train"].all_labels(row) for row in (0, 1)] == [(1, 0.5), (0, 7)]
-    assert dataset.splits["val"].all_labels(0) == (1, -3)
+    assert [dataset.splits["train"].label_sets()[row] for row in (0, 1)] == [[1, 0.5], [0, 7]]
+    assert dataset.splits["val"].label_sets()[0] == [1, -3]
     assert "2 images of train have several labels: the first is the class." in dataset.notes
 
 
@@ -521,7 +501,7 @@ def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
     dataset = read(path)
     assert dataset.classes.ids == ("a", "b", "c")
     assert listing(dataset) == {"b/1.jpg": "b", "a/2.jpg": "a"}
-    assert [dataset.splits["train"].all_labels(row) for row in (0, 1)] == [(0,), (1, 2)]
+    assert dataset.splits["train"].label_sets()[:2] == [[0], [1, 2]]
 
 
 def test_numbers_alone_are_numbered_classes_and_keys_the_paths(tmp_path: Path) -> None:
@@ -541,7 +521,7 @@ def test_numbers_that_count_from_1_are_made_to_count_from_0_which_is_said(tmp_pa
     dataset = read(path)
     assert dataset.classes.ids == ("0", "1", "2")
     assert dataset.splits["train"].labels.tolist() == [0, 2, 1]
-    assert dataset.splits["train"].all_labels(1) == (2, 0)
+    assert dataset.splits["train"].label_sets()[1] == [2, 0]
     assert "The labels start at 1, so 1 was subtracted from each." in dataset.notes
     write(path / "train.csv", "path,label", "1.jpg,1", "2.jpg,3", "3.jpg,3")
     assert read(path).splits["train"].labels.tolist() == [1, 3, 3]

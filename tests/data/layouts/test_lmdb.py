@@ -9,10 +9,11 @@ import lmdb
 import numpy as np
 import pytest
 from tests.data.photos import encoded, part
+from tests.support.errors import error_of
+from tests.support.tfrecords import varint
 
 from tench.data.images.image import decode_as
 from tench.data.source import open_source
-from tench.errors import TenchError
 
 
 def write(path: Path, records: Mapping[str, bytes]) -> Path:
@@ -29,10 +30,6 @@ def photo(number: int) -> bytes:
     return encoded(part(20 + number, 16, number))
 
 
-def varint(number: int) -> bytes:
-    return bytes([number & 127 | 128, number >> 7]) if number > 127 else bytes([number])
-
-
 def datum(pixels: "np.typing.NDArray[np.uint8]", label: int) -> bytes:
     """Caffe's Datum of planes (C, H, W): channels 1, height 2, width 3, data 4, label 5."""
     data = pixels.tobytes()
@@ -40,10 +37,7 @@ def datum(pixels: "np.typing.NDArray[np.uint8]", label: int) -> bytes:
     return sides + b"\x22" + varint(len(data)) + data + b"\x28" + varint(label)
 
 
-def refusal(source: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
+from tests.support.datasets import reloaded
+from tests.support.errors import error_of
 
 import tench.data.layouts.mnist as mnist
 from tench.compat import import_torchvision
@@ -77,14 +79,6 @@ def write_set(
     return folder
 
 
-def opened(contents: table.Contents, folder: Path) -> table.Dataset:
-    """The dataset after a round trip through its saved table."""
-    table.save(contents, folder / "saved.arrow", source="here", layout=mnist.NAME)
-    loaded = table.load(folder / "saved.arrow")
-    assert loaded is not None
-    return loaded
-
-
 def all_pixels(split: table.Table) -> npt.NDArray[np.uint8]:
     shape = int(split.heights[0]), int(split.widths[0])
     return np.stack([np.frombuffer(split.read(row), np.uint8).reshape(shape) for row in range(len(split))])
@@ -93,7 +87,7 @@ def all_pixels(split: table.Table) -> npt.NDArray[np.uint8]:
 @pytest.mark.parametrize("gzipped", [False, True])
 def test_each_row_is_the_image_at_its_place_in_the_file(tmp_path: Path, gzipped: bool) -> None:
     folder = write_set(tmp_path / "set", gzipped=gzipped)
-    dataset = opened(read(folder, tmp_path / "spool"), tmp_path)
+    dataset = reloaded(read(folder, tmp_path / "spool"), mnist.NAME)
     for split, labels in {"train": FASHION_TRAIN, "test": FASHION_TEST}.items():
         rows = dataset.splits[split]
         assert (all_pixels(rows) == crops(len(labels))).all()
@@ -195,9 +189,7 @@ def test_a_missing_split_is_a_note(tmp_path: Path) -> None:
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(folder, folder.parent / "spool")
-    return str(error.value)
+    return error_of(read)(folder, folder.parent / "spool")
 
 
 def test_files_of_two_sets_in_one_folder_are_refused(tmp_path: Path) -> None:
@@ -339,7 +331,7 @@ def test_whatever_is_changed_in_a_file_the_answer_is_a_table_or_a_refusal(
     try:
         if recognise(small_gzipped_files):
             contents = read(small_gzipped_files, small_gzipped_files / "spool")
-            opened(contents, small_gzipped_files).splits["train"].read(0)
+            reloaded(contents, mnist.NAME).splits["train"].read(0)
     except TenchError as error:
         message = str(error)
     finally:
@@ -351,7 +343,7 @@ def test_whatever_is_changed_in_a_file_the_answer_is_a_table_or_a_refusal(
 def test_the_real_mnist_reads_as_gzip_and_numpy_read_it(tmp_path: Path) -> None:
     assert recognise(REAL)
     contents = read(REAL, tmp_path / "spool")
-    dataset = opened(contents, tmp_path)
+    dataset = reloaded(contents, mnist.NAME)
     assert contents.notes == ["By its first labels this is MNIST."]
     assert dataset.classes == table.Classes.of(list("0123456789"))
     for split, (images, labels) in NAMES.items():

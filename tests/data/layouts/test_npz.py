@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.support.errors import error_of
 
 from tench.data.images.image import decode_as
 from tench.data.source import open_source
 from tench.data.table import Dataset
-from tench.errors import TenchError
 
 NUMBERS = "The classes are only numbers. To name them, put a classes.txt beside the file."
 ALL_TRAIN = "No name contains a split: all arrays are train."
@@ -28,10 +28,7 @@ def pixels(dataset: Dataset, split: str = "train") -> npt.NDArray[np.uint8]:
     return np.stack([decode_as(rows, row, rows.read(row), channels)[0] for row in range(len(rows))])
 
 
-def refusal(source: Path, **options: Any) -> str:
-    with pytest.raises(TenchError) as error:
-        open_source(source, **options)
-    return str(error.value)
+refusal = error_of(open_source)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

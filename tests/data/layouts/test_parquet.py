@@ -13,9 +13,10 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import images_of, reloaded, tree_of
+from tests.support.errors import error_of
 
-from tench.data import table
-from tench.data.files.tree import Tree, open_tree
+from tench.data.files.tree import open_tree
 from tench.data.formats import parquet_images
 from tench.data.formats.wordnet import imagenet, names_of
 from tench.data.layouts import folder, parquet
@@ -60,31 +61,18 @@ def write(
     return file
 
 
-def tree_of(path: Path) -> Tree:
-    return open_tree(path, path.parent / "spool")
-
-
 def read(path: Path) -> Dataset:
-    assert parquet.recognise(tree_of(path))
-    contents = parquet.read(tree_of(path))
-    saved = path.parent / "saved.table"
-    table.save(contents, saved, source=str(path), layout=parquet.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
+    tree = tree_of(path)
+    assert parquet.recognise(tree)
+    return reloaded(parquet.read(tree), parquet.NAME, path)
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, tuple[str | None, bytes]]:
-    """The class and the bytes of each key."""
-    rows = dataset.splits[split]
-    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return {rows.key(row): (classes[row], rows.read(row)) for row in range(len(rows))}
+    return images_of(dataset)[split]
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        parquet.read(tree_of(path))
-    return str(error.value)
+    return error_of(parquet.read)(tree_of(path))
 
 
 def imagenet_1k(path: Path, **options: Any) -> Path:
@@ -136,10 +124,7 @@ def test_photographs_are_the_same_data_set_as_in_class_folders(tmp_path: Path) -
         row_group_size=7,
     )
     dataset = read(tmp_path / "set")
-    contents = folder.read(open_tree(GOLDEN.resolve(), tmp_path))
-    table.save(contents, tmp_path / "folder.table", source="", layout=folder.NAME)
-    loaded = table.load(tmp_path / "folder.table")
-    assert loaded is not None
+    loaded = reloaded(folder.read(open_tree(GOLDEN.resolve(), tmp_path)))
     assert dataset.fingerprint == loaded.fingerprint
     assert dataset.classes == loaded.classes
     assert {key: data for key, (_, data) in listing(dataset).items()} == {

@@ -13,9 +13,9 @@ from tench.data.source import open_source
 @pytest.mark.parametrize("to", get_args(Layout))
 def test_prepared_json_is_no_part_of_the_set(photo_folder: Path, tmp_path: Path, to: Layout) -> None:
     prepare(photo_folder, tmp_path / "set", to)
-    found = open_source(tmp_path / "set", anew=True)
+    found = open_source(tmp_path / "set", refresh=True)
     (tmp_path / "set/prepared.json").unlink()
-    without = open_source(tmp_path / "set", anew=True)
+    without = open_source(tmp_path / "set", refresh=True)
     assert (found.layout, found.notes, found.fingerprint) == (without.layout, without.notes, without.fingerprint)
     assert not any("prepared.json" in path for path, _, _ in found.stamp)
     source = open_source(photo_folder)

@@ -18,9 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.mxnet_frames import FRAMES, MAGIC
+from tests.support.datasets import images_of, reloaded, tree_of
+from tests.support.errors import error_of
 
 from tench.data import table
-from tench.data.files.tree import open_pattern, open_tree
+from tench.data.files.tree import open_tree
 from tench.data.images.image import decode
 from tench.data.layouts import folder, recordio
 from tench.data.table import Dataset
@@ -65,33 +67,18 @@ def write(path: Path, *records: bytes) -> Path:
 
 
 def read(path: Path, spool: Path | None = None) -> Dataset:
-    """The dataset of a path, after a round trip through its saved table."""
-    spool = spool or path.parent / "no spool"
-    tree = open_tree(path, spool) if path.exists() else open_pattern(path, spool)
-    contents = recordio.read(tree)
-    saved = path.parent / "saved.table"
-    table.save(contents, saved, source=str(path), layout=recordio.NAME)
-    loaded = table.load(saved)
-    saved.unlink()  # or the folder would have one file more when it is read again
-    assert loaded is not None
-    return loaded
+    return reloaded(recordio.read(tree_of(path, spool)), recordio.NAME, path)
 
 
 def recognised(path: Path) -> bool:
-    return recordio.recognise(open_tree(path, path.parent / "no spool"))
+    return recordio.recognise(tree_of(path))
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, tuple[str | None, bytes]]:
-    """The class and the bytes of each key."""
-    rows = dataset.splits[split]
-    ids = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return {key: (ids[row], rows.read(row)) for row, key in enumerate(rows.keys())}
+    return images_of(dataset)[split]
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def sha256(data: bytes) -> str:
@@ -121,7 +108,7 @@ def test_every_record_of_mxnet_is_read_as_mxnets_reader_reads_it(file: str, tmp_
         image = rows.read(row)
         assert (len(image), sha256(image)) == (record["bytes"], record["sha256"])
         assert rows.labels[row] == record["labels"][0]
-        assert rows.all_labels(row) == (tuple(record["labels"]) if several else None)
+        assert rows.label_sets()[row] == (list(record["labels"]) if several else None)
         assert rows.encoding(row) == "file"
 
 
@@ -149,10 +136,7 @@ def test_records_with_class_names_equal_the_class_folders_they_were_packed_from(
         for key, (_, image) in listing(dataset, split).items():
             (tmp_path / "folders" / split / key).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "folders" / split / key).write_bytes(image)
-    contents = folder.read(open_tree(tmp_path / "folders", tmp_path / "spool"))
-    table.save(contents, tmp_path / "folders.table", source="", layout="")
-    loaded = table.load(tmp_path / "folders.table")
-    assert loaded is not None
+    loaded = reloaded(folder.read(open_tree(tmp_path / "folders", tmp_path / "spool")))
     assert loaded.fingerprint == dataset.fingerprint
     assert loaded.classes == dataset.classes
 
@@ -186,7 +170,7 @@ def test_several_labels_are_kept_and_the_first_is_the_class(tmp_path: Path) -> N
     dataset = read(copied("several", tmp_path))
     rows = dataset.splits["train"]
     assert rows.labels.tolist() == [0, 1, 2, 0, 1]
-    assert rows.all_labels(1) == (1.0, float(np.float32(0.333333)), -1.0)
+    assert rows.label_sets()[1] == [1.0, float(np.float32(0.333333)), -1.0]
     assert dataset.notes[1:] == ("5 of the 5 records of train have several labels: the first is the class.",)
 
 
@@ -237,7 +221,7 @@ def golden(path: str) -> Path:
 
 def test_golden_images_that_were_passed_through_are_byte_for_byte_the_files() -> None:
     source = golden("mxnet/passthrough.rec")
-    dataset = read_golden(source)
+    dataset = read(source)
     images = golden("images")
     wnids = sorted(path.name for path in images.iterdir())
     expected = {
@@ -248,19 +232,10 @@ def test_golden_images_that_were_passed_through_are_byte_for_byte_the_files() ->
     assert len(expected) == 24
 
 
-def read_golden(path: Path, spool: Path | None = None) -> Dataset:
-    contents = recordio.read(open_tree(path, spool or path / "no spool"))
-    saved = Path(os.environ["TENCH_CACHE"]) / "golden.table"
-    table.save(contents, saved, source=str(path), layout=recordio.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
-
-
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_golden_resized_records_have_the_ids_labels_and_places_of_list_and_index(split: str) -> None:
     source = golden(f"mxnet/resized_{split}.rec")
-    rows = read_golden(source).splits[split]
+    rows = read(source).splits[split]
     lines = [line.split("\t") for line in source.with_suffix(".lst").read_text().splitlines()]
     starts = [int(line.split("\t")[1]) for line in source.with_suffix(".idx").read_text().splitlines()]
     ends = [*starts[1:], source.stat().st_size]
@@ -276,7 +251,7 @@ def test_golden_resized_records_have_the_ids_labels_and_places_of_list_and_index
 
 def test_golden_records_decode_to_what_mxnets_iterator_gave() -> None:
     source = golden("mxnet/resized_val.rec")
-    rows = read_golden(source).splits["val"]
+    rows = read(source).splits["val"]
     paths = [line.split("\t")[2] for line in source.with_suffix(".lst").read_text().splitlines()]
     theirs = np.load(source.with_name("resized_val.centre64.npz"))
     batch = next(value for value in theirs.values() if value.ndim == 4)
@@ -290,7 +265,7 @@ def test_golden_records_decode_to_what_mxnets_iterator_gave() -> None:
 
 def test_golden_records_in_parts_have_the_hashes_that_were_told(tmp_path: Path) -> None:
     source = golden("mxnet/multipart.rec")
-    rows = read_golden(source, tmp_path / "spool").splits["train"]
+    rows = read(source, tmp_path / "spool").splits["train"]
     theirs = json.loads(source.with_suffix(".json").read_text())
     ours = [
         {
@@ -306,11 +281,11 @@ def test_golden_records_in_parts_have_the_hashes_that_were_told(tmp_path: Path) 
 
 def test_golden_records_of_three_labels_have_all_of_them() -> None:
     source = golden("mxnet/multilabel.rec")
-    rows, data = read_golden(source).splits["train"], source.read_bytes()
+    rows, data = read(source).splits["train"], source.read_bytes()
     for row in range(len(rows)):
         offset = int(rows.offsets[row])
-        labels = struct.unpack("<3f", data[offset - 12 : offset])
-        assert rows.all_labels(row) == labels
+        labels = list(struct.unpack("<3f", data[offset - 12 : offset]))
+        assert rows.label_sets()[row] == labels
         assert rows.labels[row] == labels[0]
         assert decode(rows.read(row)).shape[2] == 3
     assert len(rows) == 8
@@ -319,7 +294,7 @@ def test_golden_records_of_three_labels_have_all_of_them() -> None:
 def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets() -> None:
     source = golden("mxnet")
     with pytest.raises(TenchError) as error:
-        read_golden(source)
+        read(source)
     assert str(error.value) == (
         f"{source}: 3 of the record files have no split in their name (train, val or test): multilabel.rec, "
         f"multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
@@ -371,7 +346,7 @@ def test_a_header_may_hold_any_number_of_labels(tmp_path: Path, width: int) -> N
     rows = read(write(tmp_path / "a.rec", payload(0, 0), payload(1, labels), payload(2, 1))).splits["train"]
     assert [rows.read(row) for row in range(3)] == [IMAGE] * 3
     assert rows.labels.tolist() == [0, 1, 1]
-    assert rows.all_labels(1) == (tuple(labels) if width > 1 else None)
+    assert rows.label_sets()[1] == (list(labels) if width > 1 else None)
 
 
 # What is one set

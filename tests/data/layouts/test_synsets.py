@@ -1,14 +1,14 @@
 import gzip
-import io
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.files import tar_of, write_file, write_folder
 
-from tench.data import table
 from tench.data.files.tree import open_tree
 from tench.data.layouts import folder, synsets
 from tench.data.table import Contents, Dataset
@@ -23,53 +23,22 @@ CLASSES = {
 UNKNOWN = "3 classes, 6 images: an unknown set; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
 
 
-def packed(members: Mapping[str, bytes]) -> bytes:
-    """A tar with these members in the order given."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return file.getvalue()
-
-
 def class_archives(classes: Mapping[str, list[str]] = CLASSES) -> dict[str, bytes]:
-    return {f"{wnid}.tar": packed({name: name.encode() for name in names}) for wnid, names in classes.items()}
-
-
-def lay_out(path: Path, files: Mapping[str, bytes]) -> Path:
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
-
-
-def write(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
+    return {f"{wnid}.tar": tar_of({name: name.encode() for name in names}) for wnid, names in classes.items()}
 
 
 def recognised(path: Path) -> bool:
-    return synsets.recognise(open_tree(path, path.parent / "no spool"))
+    return synsets.recognise(tree_of(path))
 
 
 def contents(path: Path) -> Contents:
-    tree = open_tree(path, path.parent / "no spool")
+    tree = tree_of(path)
     assert synsets.recognise(tree)
     return synsets.read(tree)
 
 
-def saved(found: Contents, where: Path) -> Dataset:
-    table.save(found, where, source="made", layout=synsets.NAME)
-    loaded = table.load(where)
-    assert loaded is not None
-    return loaded
-
-
 def read(path: Path) -> Dataset:
-    return saved(contents(path), path.parent / "saved.table")
+    return reloaded(contents(path), synsets.NAME)
 
 
 def listing(dataset: Dataset) -> dict[str, str]:
@@ -82,17 +51,14 @@ def listing(dataset: Dataset) -> dict[str, str]:
     return {rows.key(row): dataset.classes.ids[rows.labels[row]] for row in range(len(rows))}
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        contents(path)
-    return str(error.value)
+refusal = error_of(contents)
 
 
 EXPECTED = {f"{wnid}/{name}": wnid for wnid, names in CLASSES.items() for name in names}
 
 
 def test_a_folder_of_class_archives_is_read_without_unpacking(tmp_path: Path) -> None:
-    dataset = read(lay_out(tmp_path / "set", class_archives()))
+    dataset = read(write_folder(tmp_path / "set", class_archives()))
     assert listing(dataset) == EXPECTED
     assert dataset.classes.ids == ("n00004475", "n00005787", "n15102455")
     assert dataset.classes.names == ("organism, being", "benthos", "chipboard, hardboard")
@@ -103,19 +69,19 @@ def test_a_folder_of_class_archives_is_read_without_unpacking(tmp_path: Path) ->
 
 
 def test_all_forms_of_the_same_images_have_the_same_rows(tmp_path: Path) -> None:
-    unpacked = lay_out(tmp_path / "unpacked", {key: key.rpartition("/")[2].encode() for key in EXPECTED})
-    expected = saved(folder.read(open_tree(unpacked, tmp_path)), tmp_path / "folder.table")
-    whole = packed(class_archives())
-    inside = packed({f"winter21_whole/{name}": data for name, data in class_archives().items()})
+    unpacked = write_folder(tmp_path / "unpacked", {key: key.rpartition("/")[2].encode() for key in EXPECTED})
+    expected = reloaded(folder.read(open_tree(unpacked, tmp_path)))
+    whole = tar_of(class_archives())
+    inside = tar_of({f"winter21_whole/{name}": data for name, data in class_archives().items()})
     forms = [
-        lay_out(tmp_path / "flat", class_archives()),
-        lay_out(tmp_path / "above", {f"winter21_whole/{name}": data for name, data in class_archives().items()}),
-        write(tmp_path / "fall11_whole.tar", whole),
-        write(tmp_path / "winter21_whole.tar", inside),
-        lay_out(tmp_path / "alone", {"fall11_whole.tar": whole}),
-        write(tmp_path / "compressed/winter21_whole.tar.gz", gzip.compress(inside)),
-        lay_out(tmp_path / "alone compressed", {"winter21_whole.tar.gz": gzip.compress(inside)}),
-        lay_out(tmp_path / "alone too", {"winter21_whole.tar": inside, "readme.txt": b""}),
+        write_folder(tmp_path / "flat", class_archives()),
+        write_folder(tmp_path / "above", {f"winter21_whole/{name}": data for name, data in class_archives().items()}),
+        write_file(tmp_path / "fall11_whole.tar", whole),
+        write_file(tmp_path / "winter21_whole.tar", inside),
+        write_folder(tmp_path / "alone", {"fall11_whole.tar": whole}),
+        write_file(tmp_path / "compressed/winter21_whole.tar.gz", gzip.compress(inside)),
+        write_folder(tmp_path / "alone compressed", {"winter21_whole.tar.gz": gzip.compress(inside)}),
+        write_folder(tmp_path / "alone too", {"winter21_whole.tar": inside, "readme.txt": b""}),
     ]
     for path in forms:
         dataset = read(path)
@@ -137,7 +103,7 @@ def test_any_classes_in_any_order_are_found(
 ) -> None:
     classes = {wnid: [f"{wnid}_{number}.JPEG" for number in found] for wnid, found in numbers.items()}
     shuffled = {wnid: classes[wnid] for wnid in data.draw(st.permutations(sorted(classes)))}
-    path = write(tmp_path_factory.mktemp("any") / "some_whole.tar", packed(class_archives(shuffled)))
+    path = write_file(tmp_path_factory.mktemp("any") / "some_whole.tar", tar_of(class_archives(shuffled)))
     if not any(classes.values()):
         assert refusal(path) == f"{path}: the {len(classes)} class archives hold no images. Download them again."
         return
@@ -166,8 +132,8 @@ def test_known_sets_are_named_by_their_counts(num_classes: int, num_images: int,
 
 
 def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
-    one = packed({"n00000000_1.JPEG": b"n00000000_1.JPEG"})
-    path = write(tmp_path / "x.tar", packed({f"n{number:08}.tar": one for number in range(1000)}))
+    one = tar_of({"n00000000_1.JPEG": b"n00000000_1.JPEG"})
+    path = write_file(tmp_path / "x.tar", tar_of({f"n{number:08}.tar": one for number in range(1000)}))
     assert read(path).notes == (
         "1,000 classes, 1,000 images: by its classes this is the training images of ILSVRC2012, but that has 1,281,167 "
         "images.",
@@ -177,10 +143,12 @@ def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
     archives = class_archives()
-    archives["n15102455.tar"] = packed(
+    archives["n15102455.tar"] = tar_of(
         {"n15102455_7.JPEG": b"n15102455_7.JPEG", "list.txt": b"", "._n15102455_7.JPEG": b""}
     )
-    dataset = read(lay_out(tmp_path / "set", {**archives, "README.md": b"", "words.txt": b"", "other.tar": packed({})}))
+    dataset = read(
+        write_folder(tmp_path / "set", archives | {"README.md": b"", "words.txt": b"", "other.tar": tar_of({})})
+    )
     assert listing(dataset) == EXPECTED
     assert dataset.notes == (
         UNKNOWN,
@@ -190,7 +158,7 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
-    dataset = read(lay_out(tmp_path / "set", class_archives({**CLASSES, "n00000001": [], "n00000002": []})))
+    dataset = read(write_folder(tmp_path / "set", class_archives({**CLASSES, "n00000001": [], "n00000002": []})))
     assert listing(dataset) == EXPECTED
     assert dataset.classes.ids[:2] == ("n00000001", "n00000002")
     assert "2 classes have no images: n00000001, n00000002." in dataset.notes
@@ -198,13 +166,13 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
 
 def test_images_in_a_folder_inside_the_archive_have_the_same_keys(tmp_path: Path) -> None:
     archives = class_archives()
-    archives["n15102455.tar"] = packed({"./n15102455/n15102455_7.JPEG": b"n15102455_7.JPEG"})
-    assert listing(read(lay_out(tmp_path / "set", archives))) == EXPECTED
+    archives["n15102455.tar"] = tar_of({"./n15102455/n15102455_7.JPEG": b"n15102455_7.JPEG"})
+    assert listing(read(write_folder(tmp_path / "set", archives))) == EXPECTED
 
 
 def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_which_is_said(tmp_path: Path) -> None:
     dataset = read(
-        lay_out(tmp_path / "set", class_archives({"n00000001": ["a.JPEG"], "n00000002": ["n00000001_1.JPEG"]}))
+        write_folder(tmp_path / "set", class_archives({"n00000001": ["a.JPEG"], "n00000002": ["n00000001_1.JPEG"]}))
     )
     assert listing(dataset) == {"n00000001/a.JPEG": "n00000001", "n00000002/n00000001_1.JPEG": "n00000002"}
     assert dataset.notes[1] == "2 images are not named after their archive; the archive still decides their class."
@@ -212,24 +180,26 @@ def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_whic
 
 def test_class_archives_in_several_folders_are_an_error(tmp_path: Path) -> None:
     files = class_archives()
-    path = lay_out(tmp_path / "set", {**files, **{f"old/{name}": data for name, data in files.items()}})
+    path = write_folder(tmp_path / "set", {**files, **{f"old/{name}": data for name, data in files.items()}})
     assert refusal(path) == (
         f"{path}: class archives (n########.tar) lie in 2 folders: ., old. Name the folder of one set."
     )
-    lay_out(path, {f"older/{name}": data for name, data in files.items()})
+    write_folder(path, {f"older/{name}": data for name, data in files.items()})
     assert "lie in 3 folders: ., old, .... Name" in refusal(path)
 
 
 def test_two_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:
-    whole = packed(class_archives())
-    path = lay_out(tmp_path / "set", {"fall11_whole.tar": whole, "winter21_whole.tar": whole})
+    whole = tar_of(class_archives())
+    path = write_folder(tmp_path / "set", {"fall11_whole.tar": whole, "winter21_whole.tar": whole})
     assert refusal(path) == (
         f"{path}: holds 2 sets of class archives: fall11_whole.tar, winter21_whole.tar. Name one of them."
     )
 
 
 def test_images_beside_the_class_archives_are_an_error(tmp_path: Path) -> None:
-    path = lay_out(tmp_path / "set", {**class_archives(), "n15102455/n15102455_7.JPEG": b"", "n15102455/2.JPEG": b""})
+    path = write_folder(
+        tmp_path / "set", {**class_archives(), "n15102455/n15102455_7.JPEG": b"", "n15102455/2.JPEG": b""}
+    )
     assert refusal(path) == (
         f"{path}: 2 images lie beside its 3 class archives, such as n15102455/2.JPEG. They would count twice or not at "
         f"all. Unpack all archives or none, and move the images away from the archives."
@@ -237,21 +207,21 @@ def test_images_beside_the_class_archives_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_single_class_is_an_error(tmp_path: Path) -> None:
-    path = lay_out(tmp_path / "set", class_archives({"n15102455": ["n15102455_7.JPEG"]}))
+    path = write_folder(tmp_path / "set", class_archives({"n15102455": ["n15102455_7.JPEG"]}))
     assert refusal(path) == f"{path}: holds only one class, n15102455.tar. A classifier needs at least two."
 
 
 def test_a_damaged_class_archive_is_an_error_that_names_it(tmp_path: Path) -> None:
     archives = class_archives()
     archives["n15102455.tar"] = archives["n15102455.tar"][:900]
-    path = lay_out(tmp_path / "set", archives)
+    path = write_folder(tmp_path / "set", archives)
     assert refusal(path).startswith(f"{path}/n15102455.tar: ends at byte 900 without the empty blocks")
-    whole = write(tmp_path / "fall11_whole.tar", packed(archives))
+    whole = write_file(tmp_path / "fall11_whole.tar", tar_of(archives))
     assert refusal(whole).startswith(f"{whole}/n15102455.tar (in {whole} at byte ")
 
 
 def test_a_class_archive_that_vanishes_is_an_error_that_names_it(tmp_path: Path) -> None:
-    tree = open_tree(lay_out(tmp_path / "set", class_archives()), tmp_path / "no spool")
+    tree = open_tree(write_folder(tmp_path / "set", class_archives()), tmp_path / "no spool")
     (tmp_path / "set/n00005787.tar").unlink()
     with pytest.raises(TenchError) as error:
         synsets.read(tree)
@@ -259,23 +229,23 @@ def test_a_class_archive_that_vanishes_is_an_error_that_names_it(tmp_path: Path)
 
 
 def test_the_stamp_holds_the_archives(tmp_path: Path) -> None:
-    path = lay_out(tmp_path / "set", class_archives())
+    path = write_folder(tmp_path / "set", class_archives())
     assert set(contents(path).stamp) == {str(path), *(f"{path}/{wnid}.tar" for wnid in CLASSES)}
-    whole = write(tmp_path / "alone/fall11_whole.tar", packed(class_archives()))
+    whole = write_file(tmp_path / "alone/fall11_whole.tar", tar_of(class_archives()))
     assert set(contents(tmp_path / "alone").stamp) == {str(tmp_path / "alone"), str(whole)}
 
 
 def test_the_forms_of_ilsvrc2012_are_left_to_its_own_layout(tmp_path: Path) -> None:
-    whole = packed(class_archives())
-    assert not recognised(lay_out(tmp_path / "a", {"ILSVRC2012_img_train.tar": whole}))
-    assert not recognised(write(tmp_path / "b/ILSVRC2012_img_train.tar", whole))
+    whole = tar_of(class_archives())
+    assert not recognised(write_folder(tmp_path / "a", {"ILSVRC2012_img_train.tar": whole}))
+    assert not recognised(write_file(tmp_path / "b/ILSVRC2012_img_train.tar", whole))
     unpacked = {f"train/{name}": data for name, data in class_archives().items()}
-    assert not recognised(lay_out(tmp_path / "c", {**unpacked, "val/ILSVRC2012_val_00000001.JPEG": b""}))
-    assert recognised(write(tmp_path / "fall11_whole.tar", whole))
+    assert not recognised(write_folder(tmp_path / "c", {**unpacked, "val/ILSVRC2012_val_00000001.JPEG": b""}))
+    assert recognised(write_file(tmp_path / "fall11_whole.tar", whole))
 
 
 @pytest.mark.parametrize("name", ["x.tar", "n0000001.tar", "n000000001.tar", "m00000001.tar", "n00000001.tar.gz"])
 def test_other_archives_are_not_recognised(tmp_path: Path, name: str) -> None:
-    files = {name: packed({"n00000001/n00000001_1.JPEG": b""}), "y.tar": b"no tar", "z.tar": packed({"y.tar": b""})}
-    assert not recognised(lay_out(tmp_path / "set", files))
-    assert not recognised(write(tmp_path / "other.tar", packed(files)))
+    files = {name: tar_of({"n00000001/n00000001_1.JPEG": b""}), "y.tar": b"no tar", "z.tar": tar_of({"y.tar": b""})}
+    assert not recognised(write_folder(tmp_path / "set", files))
+    assert not recognised(write_file(tmp_path / "other.tar", tar_of(files)))

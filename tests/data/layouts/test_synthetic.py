@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.support.datasets import reloaded
 
 import tench.data.layouts.synthetic as synthetic
 from tench.data import table
@@ -15,11 +16,7 @@ from tench.errors import UsageError
 
 
 def opened(spec: str, folder: Path) -> table.Dataset:
-    """The dataset after a round trip through its saved table."""
-    table.save(synthetic.read(spec, folder / "spool"), folder / "saved.arrow", source=spec, layout=synthetic.NAME)
-    loaded = table.load(folder / "saved.arrow")
-    assert loaded is not None
-    return loaded
+    return reloaded(synthetic.read(spec, folder / "spool"), synthetic.NAME, spec)
 
 
 def pixels(split: table.Table, row: int) -> npt.NDArray[np.uint8]:

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import pytest
+from tests.support.datasets import reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.tfrecords import field, framed, varint
 
 from tench.data import table
-from tench.data.files.tree import open_pattern, open_tree
+from tench.data.files.tree import open_tree
 from tench.data.layouts import folder, tfrecord
 from tench.data.limits import Limits
 from tench.data.table import Contents, Dataset
@@ -36,27 +38,20 @@ Values = Mapping[str, list[Any]]
 
 def contents(path: Path) -> Contents:
     spool = path.parent / f"{path.name.replace('*', 'any')}.spool"
-    tree = open_tree(path, spool) if path.exists() else open_pattern(path, spool)
+    tree = tree_of(path, spool)
     assert tfrecord.recognise(tree)
     return tfrecord.read(tree)
 
 
 def read(path: Path) -> Dataset:
-    saved = path.parent / f"{path.name.replace('*', 'any')}.table"
-    table.save(contents(path), saved, source=str(path), layout=tfrecord.NAME)
-    loaded = table.load(saved)
-    assert loaded is not None
-    return loaded
+    return reloaded(contents(path), tfrecord.NAME, path)
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        read(path)
-    return str(error.value)
+refusal = error_of(read)
 
 
 def recognised(path: Path) -> bool:
-    return tfrecord.recognise(open_tree(path, path.parent / "no spool"))
+    return tfrecord.recognise(tree_of(path))
 
 
 def copy(names: list[str], path: Path) -> Path:
@@ -68,44 +63,23 @@ def copy(names: list[str], path: Path) -> Path:
 
 
 def example(features: Values) -> bytes:
-    def field(number: int, data: bytes) -> bytes:
-        return _varint(number << 3 | 2) + _varint(len(data)) + data
-
     entries = b""
     for key, values in features.items():
         if values and isinstance(values[0], bytes):
             listed = field(1, b"".join(field(1, value) for value in values))
         elif values and isinstance(values[0], int):
-            listed = field(3, field(1, b"".join(_varint(value % 2**64) for value in values)))
+            listed = field(3, field(1, b"".join(varint(value) for value in values)))
         else:
             listed = field(2, field(1, struct.pack(f"<{len(values)}f", *values)))
         entries += field(1, field(1, key.encode()) + field(2, listed))
     return field(1, entries)
 
 
-def _varint(number: int) -> bytes:
-    more = []
-    while number > 127:
-        more.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*more, number])
-
-
-def framed(payload: bytes) -> bytes:
-    length = struct.pack("<Q", len(payload))
-    return length + _masked(length) + payload + _masked(payload)
-
-
-def _masked(data: bytes) -> bytes:
-    crc: int = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
-
-
 def make(path: Path, **files: list[Values]) -> Path:
     """A folder with a file for each list of records, "train" for train.tfrecord."""
     path.mkdir(parents=True, exist_ok=True)
     for name, records in files.items():
-        (path / f"{name}.tfrecord").write_bytes(b"".join(framed(example(record)) for record in records))
+        (path / f"{name}.tfrecord").write_bytes(framed(*map(example, records)))
     return path
 
 
@@ -180,10 +154,7 @@ def test_the_same_images_have_the_rows_that_they_have_in_class_folders(tmp_path:
         for row, key in enumerate(rows.keys()):
             (tmp_path / "set" / split / key).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "set" / split / key).write_bytes(rows.read(row))
-    found = folder.read(open_tree(tmp_path / "set", tmp_path / "spool"))
-    table.save(found, tmp_path / "folder.table", source="", layout="")
-    loaded = table.load(tmp_path / "folder.table")
-    assert loaded is not None
+    loaded = reloaded(folder.read(open_tree(tmp_path / "set", tmp_path / "spool")))
     assert loaded.fingerprint == dataset.fingerprint
     assert loaded.classes.fingerprint == dataset.classes.fingerprint
     assert sum(len(rows) for rows in dataset.splits.values()) == 12

@@ -1,6 +1,5 @@
 import bz2
 import gzip
-import io
 import json
 import lzma
 import os
@@ -12,9 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.datasets import class_of_each_key, reloaded, tree_of
+from tests.support.errors import error_of
+from tests.support.files import tar_of, write_file
 
-from tench.data import table
-from tench.data.files.tree import Tree, open_pattern, open_tree
+from tench.data.files.tree import open_tree
 from tench.data.formats.class_files import FILES
 from tench.data.layouts import folder, webdataset
 from tench.data.source import open_source
@@ -34,13 +35,7 @@ NO_SPLIT = "No name contains a split: all shards are train."
 
 def pack(path: Path, members: Members) -> Path:
     """A shard with these members, in this order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
+    return write_file(path, tar_of(members))
 
 
 def sample(name: str, label: int | None = None, suffix: str = ".jpg", described: Json | None = None) -> Members:
@@ -56,26 +51,14 @@ def joined(*samples: Members) -> Members:
     return [member for members in samples for member in members]
 
 
-def tree_of(path: Path) -> Tree:
-    spool = path.parent / "no spool"
-    return open_tree(path, spool) if path.exists() else open_pattern(path, spool)
-
-
 def contents(path: Path) -> Contents:
     tree = tree_of(path)
     assert webdataset.recognise(tree)
     return webdataset.read(tree)
 
 
-def saved(found: Contents, where: Path) -> Dataset:
-    table.save(found, where, source="made", layout=webdataset.NAME)
-    loaded = table.load(where)
-    assert loaded is not None
-    return loaded
-
-
 def read(path: Path) -> Dataset:
-    return saved(contents(path), path.parent / "saved.table")
+    return reloaded(contents(path), webdataset.NAME)
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
@@ -89,14 +72,10 @@ def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
             assert file is not None
             assert rows.read(row) == file.read()
         assert Path(rows.key(row)).suffix == Path(member.name).suffix
-    classes = [dataset.classes.ids[label] if label >= 0 else None for label in rows.labels]
-    return dict(zip(rows.keys(), classes, strict=True))
+    return class_of_each_key(dataset, split)
 
 
-def refusal(path: Path) -> str:
-    with pytest.raises(TenchError) as error:
-        contents(path)
-    return str(error.value)
+refusal = error_of(contents)
 
 
 def at(shard: Path, member: str) -> str:
@@ -119,7 +98,7 @@ def test_shards_are_read_in_place_with_the_labels_of_cls(tmp_path: Path) -> None
 
 
 def test_the_photographs_are_the_same_as_in_their_class_folders(tmp_path: Path, photo_folder: Path) -> None:
-    expected = saved(folder.read(open_tree(photo_folder, tmp_path)), tmp_path / "folder.table")
+    expected = reloaded(folder.read(open_tree(photo_folder, tmp_path)))
     path = tmp_path / "set"
     for split in ("train", "val"):
         members: list[tuple[str, bytes]] = []
@@ -316,7 +295,7 @@ def test_class_ids_are_read_from_a_file_beside_the_shards(tmp_path: Path, file: 
     (tmp_path / "set" / file).write_text("cat\ngolden retriever\n")
     for path in (tmp_path / "set", shard, tmp_path / "set/train-{0..0}.tar"):
         found = contents(path)
-        dataset = saved(found, tmp_path / "saved.table")
+        dataset = reloaded(found)
         assert listing(dataset) == {"cat/b.jpg": "cat", "golden retriever/a.jpg": "golden retriever"}
         assert not dataset.classes.numbered
         assert dataset.notes == (f"The class ids are from {tmp_path}/set/{file}.",)
@@ -803,10 +782,7 @@ def found(path: Path, **options: str) -> Dataset:
     return open_source(path, **options)  # type: ignore[arg-type]
 
 
-def said(path: Path, **options: str) -> str:
-    with pytest.raises(TenchError) as error:
-        found(path, **options)
-    return str(error.value)
+said = error_of(found)
 
 
 @pytest.mark.parametrize("part", ["cls_txt", "label", "label_txt", "y_txt", "target", "txt", "index", "id"])

@@ -307,7 +307,7 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
     unions = [name for name in by_split.get(TRAIN, ()) if is_union(name)]
     if ask and unions and VAL in by_split:
         raise TenchError(
-            f"{where}: {unions[0]} holds train and val together, and {by_split[VAL][0]} repeats val, so validation "
+            f"{where}: {unions[0]} contains train and val together, and {by_split[VAL][0]} repeats val, so validation "
             "images would be trained on. Leave one out, for example with "
             f"{exclusion(tree, inside + unions[0])}."
         )

@@ -115,7 +115,7 @@ def chosen(tree: Tree, sources: Sequence[LabelFile], notes: list[str]) -> list[L
             one.split == TRAIN and not one.union and one.family == source.family for one in told
         ):
             told.remove(source)
-            notes.append(f"{tree.place(source.name)} holds train and val together and is not used.")
+            notes.append(f"{tree.place(source.name)} contains train and val together and is not used.")
     told = _one_family(tree, told, notes)
     has_train = any(source.split == TRAIN and source.labelled for source in told)
     if has_train:

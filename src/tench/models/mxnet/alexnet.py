@@ -14,7 +14,7 @@ _RESPONSE = partial(nn.LocalResponseNorm, size=5, alpha=1e-4, beta=0.75, k=2)
 
 
 def alexnet(*, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes), S at least 67. Weights are drawn by the rule `normal`."""
+    """(B, channels, S, S) -> (B, num_classes), S at least 67. Initialised by `normal`."""
     body: dict[str, Step] = {
         "conv1": Conv(96, 11, stride=4),
         "response1": _RESPONSE,

@@ -1,4 +1,4 @@
-"""GoogLeNet (arXiv:1409.4842) without batch norm and auxiliary heads; poolings round down.
+"""GoogLeNet (arXiv:1409.4842) without batch norm and auxiliary heads; pooling sizes round down.
 
 Source: MXNet, example/image-classification/symbols/googlenet.py.
 """

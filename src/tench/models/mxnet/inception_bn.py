@@ -1,7 +1,8 @@
-"""Inception with batch norm (arXiv:1502.03167), and a smaller network of its kind for images of at most 28 px.
+"""Inception with batch norm (arXiv:1502.03167), and a smaller network of the same kind for images of at most 28 px.
 
-Convolutions have biases though a batch norm follows; its scale is trained and its eps 1e-5. A 7x7 mean with stride 1
-ends both: it leaves one pixel of the usual image, more of a larger one, and nothing of a smaller one.
+Convolutions have biases although a batch norm follows, whose scale is trained and whose eps is 1e-5. Both networks end
+with a 7x7 average pooling with stride 1, which leaves one pixel of the usual image, more of a larger one, and does not
+fit a smaller one.
 Source: MXNet, example/image-classification/symbols/inception-bn.py.
 """
 
@@ -18,9 +19,9 @@ _LAYERS = with_norm(partial(nn.BatchNorm2d, eps=1e-5), bias=True)
 
 
 def inception_bn(*, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes): for 224 px, or 28 px where S is at most that.
+    """(B, channels, S, S) -> (B, num_classes): the network for 224 px, or the one for 28 px if S is at most 28.
 
-    Raises ValueError unless S is 25 to 28, or large enough for the other network.
+    Raises ValueError unless S is 25 to 28, or large enough for the larger network.
     """
     body = _small_body() if image_size <= _SMALL else _large_body()
     return classifier(body, _LAYERS, num_classes=num_classes, image_size=image_size, channels=channels)

@@ -1,8 +1,8 @@
 """Inception-ResNet v2 (arXiv:1602.07261); convolutions have biases, and the scales of batch norms are fixed.
 
-Two things are as in the program, not the paper: 129 channels, and 1x7 and 7x1 convolutions whose borders make the map
-between them two higher and two narrower than it is before and after them.
-Source: MXNet, example/image-classification/symbols/inception-resnet-v2.py.
+Two things follow the program rather than the paper: 129 channels, and paddings that make the map between the 1x7 and
+the 7x1 convolution two rows higher and two columns narrower. Source: MXNet,
+example/image-classification/symbols/inception-resnet-v2.py.
 """
 
 from torch import nn
@@ -13,7 +13,7 @@ _LAYERS = with_norm(fixed_scale_norm, bias=True)
 
 
 def inception_resnet_v2(*, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes). Raises ValueError where S is too small."""
+    """(B, channels, S, S) -> (B, num_classes). Raises ValueError if S is too small."""
     body: dict[str, Step] = {
         "conv1a": Conv(32, 3, stride=2),
         "conv2a": Conv(32, 3),

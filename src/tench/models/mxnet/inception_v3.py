@@ -1,6 +1,7 @@
 """Inception v3 (arXiv:1512.00567) without auxiliary head and dropout; the scales of its batch norms are fixed.
 
-An 8x8 mean with stride 1 ends it: it leaves one pixel of 299, more of a larger image. The last block pools by maximum.
+It ends with an 8x8 average pooling with stride 1: one pixel at 299 px, more for larger images. The last block uses max
+pooling.
 Source: MXNet, example/image-classification/symbols/inception-v3.py.
 """
 
@@ -14,7 +15,7 @@ _LAYERS = with_norm(fixed_scale_norm, bias=False)
 
 
 def inception_v3(*, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes). Raises ValueError where S is too small."""
+    """(B, channels, S, S) -> (B, num_classes). Raises ValueError if S is too small."""
     body: dict[str, Step] = {
         "conv": Conv(32, 3, stride=2),
         "conv_1": Conv(32, 3),

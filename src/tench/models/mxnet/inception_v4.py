@@ -1,7 +1,7 @@
 """Inception v4 (arXiv:1602.07261); the scales of its batch norms are fixed.
 
-The last mean is 8x8 with a border of 1 and stride 1, so that 299 px leave 3x3 means of 1536 channels, and the last
-layer has 13,824 inputs. Source: MXNet, example/image-classification/symbols/inception-v4.py.
+The last average pooling is 8x8 with padding 1 and stride 1. At 299 px it leaves 3x3 positions of 1536 channels, so the
+last layer has 13,824 inputs. Source: MXNet, example/image-classification/symbols/inception-v4.py.
 """
 
 from torch import nn
@@ -12,7 +12,7 @@ _LAYERS = with_norm(fixed_scale_norm, bias=False)
 
 
 def inception_v4(*, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes). Raises ValueError where S is too small."""
+    """(B, channels, S, S) -> (B, num_classes). Raises ValueError if S is too small."""
     body: dict[str, Step] = {
         "conv1": Conv(32, 3, stride=2),
         "conv2": Conv(32, 3),

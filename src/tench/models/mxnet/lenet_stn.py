@@ -1,8 +1,9 @@
-"""LeNet behind a spatial transformer (arXiv:1506.02025) that turns, shifts and scales the image to 28 px first.
+"""LeNet after a spatial transformer (arXiv:1506.02025) that rotates, shifts and scales the image to 28 px.
 
-The transformer's six numbers come from a small network, which MXNet draws like every other layer: training begins with
-a random transformation. MXNet also trains the last of its layers with a hundredth of the learning rate, which is the
-optimizer's affair and not in this module. Source: MXNet, example/image-classification/symbols/lenet.py.
+A small network predicts the six parameters of the transformation. MXNet initialises it like every other layer, so
+training starts with a random transformation. MXNet also trains its last layer with a hundredth of the learning rate;
+that concerns the optimizer and is not part of this module. Source: MXNet,
+example/image-classification/symbols/lenet.py.
 """
 
 import torch.nn.functional as F

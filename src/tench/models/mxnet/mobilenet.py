@@ -1,6 +1,6 @@
 """MobileNet (arXiv:1704.04861) of width 1; the scales of its batch norms are fixed.
 
-A 7x7 mean with stride 1 ends it, whatever the image size: it leaves one pixel of 224, more of a larger image.
+It ends with a 7x7 average pooling with stride 1 at every image size: one pixel at 224 px, more for larger images.
 Source: MXNet, example/image-classification/symbols/mobilenet.py.
 """
 

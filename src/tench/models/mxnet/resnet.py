@@ -1,10 +1,10 @@
-"""ResNet and ResNeXt by depth and image size, by MXNet's rule of which images are small.
+"""ResNet and ResNeXt by depth and image size, with MXNet's rules for small images.
 
                  up to 28 px                    29 to 32 px                     larger
     ResNet       three stages, small stem       four stages, small stem         four stages, large stem
     ResNeXt      three stages, small stem       three stages, small stem        four stages, large stem
 
-Three stages take any depth of 6 n + 2 (from 164 layers on 9 n + 2), four stages those of ImageNet's networks.
+Three stages allow any depth of 6 n + 2 (9 n + 2 from 164 layers), four stages the depths of the ImageNet networks.
 Source: MXNet, example/image-classification/symbols/resnet.py, resnetv1.py, resnext.py.
 """
 
@@ -18,21 +18,21 @@ _THREE_STAGES = {"resnet": 28, "resnext": 32}  # px: the largest image with thre
 
 
 def resnet(depth: int, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """Pre-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError for a depth not of this size."""
+    """Pre-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError if the size lacks the depth."""
     plan, large_stem = _plan(depth, image_size, _THREE_STAGES["resnet"]), image_size > _SMALL_STEM
     return residual.resnet_v2(plan, large_stem=large_stem, num_classes=num_classes, channels=channels)
 
 
 def resnetv1(depth: int, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """Post-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError for a depth not of this size."""
+    """Post-activation: (B, channels, S, S) -> (B, num_classes). Raises ValueError if the size lacks the depth."""
     plan, large_stem = _plan(depth, image_size, _THREE_STAGES["resnet"]), image_size > _SMALL_STEM
     return residual.resnet_v1(plan, large_stem=large_stem, num_classes=num_classes, channels=channels)
 
 
 def resnext(depth: int, *, num_classes: int, image_size: int, channels: int, groups: int = 32) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes). Raises ValueError for a depth not of this size.
+    """(B, channels, S, S) -> (B, num_classes). Raises ValueError if the size lacks the depth.
 
-    Bottlenecks are half as wide inside as outside, whatever the number of groups: MXNet's 64x4d network has as many
+    The inner width of a bottleneck is half the outer one for any number of groups: MXNet's 64x4d network has as many
     channels as the one with 32 groups, and fewer weights.
     """
     plan, large_stem = _plan(depth, image_size, _THREE_STAGES["resnext"]), image_size > _SMALL_STEM
@@ -40,12 +40,12 @@ def resnext(depth: int, *, num_classes: int, image_size: int, channels: int, gro
 
 
 def is_depth(depth: int) -> bool:
-    """Whether there is a network of so many layers, for some image size."""
+    """Whether a network with this many layers exists for some image size."""
     return depth in residual.LARGE_DEPTHS or is_small_depth(depth)
 
 
 def is_small_depth(depth: int) -> bool:
-    """Whether there is a network of so many layers for small images."""
+    """Whether a network with this many layers exists for small images."""
     try:
         small_plan(depth)
     except ValueError:

@@ -1,4 +1,4 @@
-"""MXNet's networks by the names of its benchmark: the program's module, and after a dash the depth."""
+"""MXNet's networks by the names of its benchmark: the program's module, then a dash and the depth."""
 
 import re
 from collections.abc import Callable
@@ -21,10 +21,10 @@ from tench.models.residual import LARGE_DEPTHS
 from tench.models.source import AS_MADE, ModelOptions, UsualInput, require_as_made
 
 NAME = "mxnet"
-FITS_STEM = False  # they have rules of their own for small images
+FITS_STEM = False  # the networks have their own rules for small images
 
 Network = Callable[..., nn.Module]
-"""(num_classes, image_size, channels), by name."""
+"""(num_classes, image_size, channels) -> network, by name."""
 
 _DIGITS: dict[str, Network] = {"mlp": plain.mlp, "lenet": plain.lenet, "lenet-stn": lenet_stn}
 _NETWORKS: dict[str, Network] = {
@@ -40,14 +40,14 @@ _NETWORKS: dict[str, Network] = {
 }
 _OF_ANY_DEPTH: dict[str, Network] = {"resnet": resnet, "resnetv1": resnetv1, "resnext": resnext}
 _SPELLINGS = {"resnet-v1": "resnetv1"}
-"""Of families: another that MXNet's programs take."""
+"""Aliases of families that MXNet's programs accept."""
 _SMALL_DEPTHS = (20, 32, 44, 56, 110, 164)
-"""Those that the papers have; others are known too."""
+"""The depths in the papers; others work too."""
 _AT_299 = ("inception-resnet-v2", "inception-v3", "inception-v4")
 
 
 def names() -> list[str]:
-    """The usual names; `build` takes more depths of ResNets for small images."""
+    """The usual names; `build` accepts more depths of ResNets for small images."""
     depths = (*_SMALL_DEPTHS, *LARGE_DEPTHS)
     return [*_DIGITS, *_NETWORKS, *(f"{family}-{depth}" for family in _OF_ANY_DEPTH for depth in depths)]
 
@@ -58,10 +58,10 @@ def knows(arch: str) -> bool:
 
 
 def build(arch: str, *, num_classes: int, image_size: int, channels: int, options: ModelOptions = AS_MADE) -> nn.Module:
-    """The network of that name with fresh weights, of the structure that MXNet gives it for this image size.
+    """The named network with fresh weights, with MXNet's structure for this image size.
 
-    Raises ValueError for an image that is too small and for a depth that images of this size do not have, and
-    OptionError for any option.
+    Raises ValueError if the image is too small or the depth does not exist for this image size, and OptionError for any
+    option.
     """
     require_as_made(options)
     size = {"num_classes": num_classes, "image_size": image_size, "channels": channels}
@@ -72,7 +72,7 @@ def build(arch: str, *, num_classes: int, image_size: int, channels: int, option
 
 
 def usual_input(arch: str) -> UsualInput:
-    """MNIST for the networks of digits, 28 px with 10 classes for depths of small images, ImageNet for the others."""
+    """MNIST for the digit networks, 28 px with 10 classes for depths for small images, ImageNet for the others."""
     if arch in _DIGITS:
         return UsualInput(28, 1, 10)
     if (found := _family_and_depth(arch)) and found[1] not in LARGE_DEPTHS:
@@ -81,7 +81,7 @@ def usual_input(arch: str) -> UsualInput:
 
 
 def _family_and_depth(arch: str) -> tuple[str, int] | None:
-    """ "resnet-50" -> ("resnet", 50); None where there is no such network."""
+    """ "resnet-50" -> ("resnet", 50); None if there is no such network."""
     match = re.fullmatch(r"([\w-]+)-([1-9]\d*)", arch)
     if match is None:
         return None

@@ -1,8 +1,8 @@
-"""A convolutional network as a table of steps, from which come its modules, its smallest image and its head's inputs.
+"""A convolutional network as a table of steps, which gives its modules, its smallest image and the inputs of its head.
 
     body = {"conv1": Conv(64, 7, stride=2, padding=3), "pool1": Pool("max", 3, 2), "3a": Fork((Conv(64),), ...)}
 
-A name becomes a child of the network. What a convolution brings with it (bias, norm) is said once for a whole table.
+Each name becomes a child of the network. Bias and norm of the convolutions are set once for the whole table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +21,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution, and what the table's `ConvLayers` puts after it."""
+    """A convolution, followed by the layers that the table's `ConvLayers` adds."""
 
     width: int
-    """Channels that it gives."""
+    """Output channels."""
     kernel: int | Size = 1
     stride: int = 1
     padding: int | Size = 0
@@ -34,7 +34,7 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Pooling without rounding up; a mean counts the border."""
+    """Pooling that rounds sizes down; average pooling counts the padding."""
 
     kind: Literal["max", "avg"]
     kernel: int
@@ -44,19 +44,19 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The mean over the whole map."""
+    """Global average pooling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Several branches that read the same map; what they give is put together along the channels."""
+    """Several branches on the same map, concatenated along the channels."""
 
     branches: tuple["Steps", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """The map plus `scale` times what the branch makes of it, then relu unless said otherwise."""
+    """The map plus `scale` times the output of the branch, then relu by default."""
 
     branch: "Steps"
     scale: float
@@ -64,7 +64,7 @@ class Residual:
 
 
 KeepsShape = Callable[[], nn.Module]
-"""Makes any other layer that leaves the map's shape as it is."""
+"""Creates any other layer that keeps the shape of the map."""
 Step = Conv | Pool | Mean | Fork | Residual | KeepsShape
 Steps = Sequence[Step]
 ConvLayers = Callable[[int, Conv], list[nn.Module]]
@@ -82,7 +82,7 @@ def with_norm(norm: Callable[[int], nn.Module], *, bias: bool) -> ConvLayers:
 
 
 def fixed_scale_norm(width: int) -> nn.Module:
-    """MXNet's batch norm where it is told nothing: fixed scale, eps 1e-3."""
+    """MXNet's default batch norm: fixed scale, eps 1e-3."""
     return FixedScaleBatchNorm2d(width, eps=1e-3)
 
 
@@ -97,10 +97,10 @@ def classifier(
     dropout: float = 0.0,
     initialiser: str = "mxnet",
 ) -> nn.Module:
-    """The steps, the map flattened, hidden layers (linear, relu, dropout), a linear layer: (B, C, S, S) -> (B, K).
+    """The steps, flatten, hidden layers (linear, relu, dropout), and a linear layer: (B, C, S, S) -> (B, K).
 
-    Without hidden layers dropout stands before the last one. Weights are drawn by the rule of that name. Raises
-    ValueError where the image is too small for the steps.
+    Without hidden layers, the dropout comes before the last layer. The weights are drawn by the named initialiser.
+    Raises ValueError if the image is too small for the steps.
     """
     side = map_side(image_size, tuple(body.values()))
     network, width = nn.Sequential(), channels
@@ -122,7 +122,7 @@ def classifier(
 
 
 def map_side(image_size: int, steps: Steps) -> int:
-    """Side of the map that the steps leave of a square image. Raises ValueError where a window does not fit."""
+    """Side of the map after the steps, for a square image. Raises ValueError if a window does not fit."""
     if (size := _size((image_size, image_size), steps)) is None:
         smallest = next(side for side in range(image_size, 100 * image_size + 1000) if _size((side, side), steps))
         raise ValueError(f"its convolutions and poolings need an image of at least {smallest} px")
@@ -130,14 +130,14 @@ def map_side(image_size: int, steps: Steps) -> int:
 
 
 class Concat(nn.ModuleList):
-    """Branches that read the same map: their channels one after the other."""
+    """Branches on the same map, concatenated along the channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self], dim=1)
 
 
 class ScaledResidual(nn.Module):
-    """x + scale * branch(x), then relu or not."""
+    """x + scale * branch(x), optionally followed by relu."""
 
     def __init__(self, branch: nn.Module, scale: float, relu: bool) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class ScaledResidual(nn.Module):
 
 
 def _module(in_channels: int, step: Step, layers: ConvLayers) -> tuple[nn.Module, int]:
-    """The step's module, and the channels that it gives."""
+    """The module of a step, and its output channels."""
     match step:
         case Conv():
             return nn.Sequential(*layers(in_channels, step)), step.width
@@ -178,7 +178,7 @@ def _sequence(in_channels: int, steps: Steps, layers: ConvLayers) -> tuple[nn.Mo
 
 
 def _size(size: Size, steps: Steps) -> Size | None:
-    """The size of the map after the steps; None where a window does not fit."""
+    """The size of the map after the steps; None if a window does not fit."""
     for step in steps:
         match step:
             case Conv() | Pool():

@@ -1,7 +1,7 @@
-"""VGG (arXiv:1409.1556) without batch norm: torchvision's network, but for the mean before its linear layers.
+"""VGG (arXiv:1409.1556) without batch norm: torchvision's network without the average pooling before its linear layers.
 
-torchvision brings every map to 7x7. MXNet flattens it as it is, so that another image size has other linear layers; at
-224 px both are the same. Source: MXNet, example/image-classification/symbols/vgg.py.
+torchvision pools every map to 7x7. MXNet flattens it directly, so the size of the linear layers depends on the image
+size. At 224 px both are the same. Source: MXNet, example/image-classification/symbols/vgg.py.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ _SHRINKS = 2**5
 
 
 def vgg(depth: int, *, num_classes: int, image_size: int, channels: int) -> nn.Module:
-    """(B, channels, S, S) -> (B, num_classes), of that depth. Weights are drawn by the rule `xavier`.
+    """(B, channels, S, S) -> (B, num_classes), of that depth, initialised by `xavier`.
 
     Raises ValueError below 32 px.
     """

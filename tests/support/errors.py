@@ -1,0 +1,25 @@
+"""The text of the error that a call raises."""
+
+from collections.abc import Callable
+from typing import ParamSpec
+
+import pytest
+
+from tench.errors import TenchError
+
+P = ParamSpec("P")
+
+
+def error_of(call: Callable[P, object]) -> Callable[P, str]:
+    """Turn a function into one that requires it to raise TenchError, and returns the message.
+
+    >>> refusal = error_of(open_source)
+    >>> assert refusal("gone") == "gone: no such file or folder."
+    """
+
+    def message(*args: P.args, **kwargs: P.kwargs) -> str:
+        with pytest.raises(TenchError) as caught:
+            call(*args, **kwargs)
+        return str(caught.value)
+
+    return message
