@@ -1,9 +1,13 @@
 """Imports run one way, and what must answer at once imports little."""
 
 import ast
+import importlib.metadata
+import itertools
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,6 +142,23 @@ def loaded_after(code: str) -> set[str]:
     code += "\nimport json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_every_imported_library_is_a_dependency() -> None:
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {re.split(r"[><=\[; ]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+    homes = importlib.metadata.packages_distributions()
+    unknown = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in {name.split(".")[0] for name in names} - {"tench"} - sys.stdlib_module_names:
+                found = {home.lower().replace("_", "-") for home in homes.get(name, [name])}
+                if not found & declared:
+                    unknown.add(name)
+    assert unknown == {"scipy"}  # which scikit-learn requires
 
 
 def test_data_never_imports_torch() -> None:

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the input: one clear error, the right exit code, no traceback, nothing half-written."""
+"""Bad input gives one clear error, the right exit code, no traceback and no partial output."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; gives its exit code and what it wrote to stderr."""
+    """Runs a command and returns its exit code and stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str]:
         return main([str(argument) for argument in arguments]), capsys.readouterr().err
@@ -68,7 +68,9 @@ def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
     assert f"{tmp_path / 'one'}: 1 image lies in the folder cat. A classifier needs at least two classes" in error
 
 
-def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_a_file_that_is_not_an_image_names_the_file_and_its_row(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
     bad = classes / "train" / "dog" / "3.jpg"
     bad.write_text("this is no picture")
     code, error = train(run, classes, tmp_path / "run")
@@ -81,7 +83,7 @@ def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, 
     assert not list((tmp_path / "run").glob(".*.part"))
 
 
-def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_a_truncated_jpeg_names_the_file(run: Run, classes: Path, tmp_path: Path) -> None:
     bad = classes / "val" / "cat" / "1.jpg"
     bad.write_bytes(bad.read_bytes()[:-40])
     code, error = train(run, classes, tmp_path / "run")
@@ -132,7 +134,7 @@ def idx(images: int, labels: int, folder: Path) -> None:
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(head + (np.arange(labels) % 10).astype(np.uint8).tobytes())
 
 
-def test_a_truncated_idx_file_is_named_with_both_sizes(run: Run, tmp_path: Path) -> None:
+def test_the_error_about_a_truncated_idx_file_gives_both_sizes(run: Run, tmp_path: Path) -> None:
     idx(20, 20, tmp_path / "mnist")
     path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-100]))
@@ -144,7 +146,7 @@ def test_a_truncated_idx_file_is_named_with_both_sizes(run: Run, tmp_path: Path)
     ) in error
 
 
-def test_labels_and_images_of_different_counts_are_refused(run: Run, tmp_path: Path) -> None:
+def test_a_different_number_of_labels_and_images_is_refused(run: Run, tmp_path: Path) -> None:
     idx(20, 19, tmp_path / "mnist")
     code, error = train(run, tmp_path / "mnist", tmp_path / "run")
     assert code == 1
@@ -163,7 +165,7 @@ def cifar(folder: Path) -> None:
         (folder / name).write_bytes(records.tobytes())
 
 
-def test_a_truncated_cifar_file_is_named(run: Run, tmp_path: Path) -> None:
+def test_the_error_about_a_truncated_cifar_file_names_the_file(run: Run, tmp_path: Path) -> None:
     cifar(tmp_path / "cifar")
     path = tmp_path / "cifar" / "data_batch_3.bin"
     path.write_bytes(path.read_bytes()[:-7])
@@ -184,7 +186,7 @@ class Malice:
         return os.system, (f"touch {self.marker}",)
 
 
-def test_a_pickle_that_would_execute_something_is_refused_unexecuted(run: Run, tmp_path: Path) -> None:
+def test_a_pickle_that_would_run_code_is_refused_without_running_it(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]:
@@ -195,13 +197,15 @@ def test_a_pickle_that_would_execute_something_is_refused_unexecuted(run: Run, t
     assert not (tmp_path / "executed").exists()
 
 
-def test_an_unknown_architecture_names_the_nearest(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_an_unknown_network_suggests_the_nearest_name(run: Run, classes: Path, tmp_path: Path) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "resnet500")
     assert code == 2
     assert "No network is called 'resnet500'. Did you mean 'resnet50'" in error
 
 
-def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_an_unknown_recipe_key_suggests_the_nearest_key(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine.yaml").write_text("optimizer: {momentun: 0.8}\n")
     code, error = train(run, classes, tmp_path / "run", "--recipe", str(tmp_path / "mine.yaml"))
     assert code == 2
@@ -237,7 +241,9 @@ def test_an_invalid_value_is_an_error_that_says_what_is_valid(
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
-def test_a_network_that_cannot_take_the_size_says_so_and_what_it_takes(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_an_image_size_that_a_network_does_not_support_is_an_error_with_the_sizes_it_supports(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
     assert code == 2
     assert error.endswith(
@@ -257,14 +263,14 @@ def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tm
     assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights do not fit resnet20 for these classes" in error
 
 
-def test_a_run_of_another_recipe_is_not_continued(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_continued_with_another_recipe(run: Run, classes: Path, tmp_path: Path) -> None:
     assert train(run, classes, tmp_path / "run")[0] == 0
     code, error = train(run, classes, tmp_path / "run", "--lr", "0.3")
     assert code == 2
     assert "was begun with another recipe or dataset: optimizer.lr was 0.1, now 0.3." in error
 
 
-def test_predict_names_a_bad_image_classifies_the_others_and_exits_with_1(
+def test_predict_reports_a_bad_image_classifies_the_others_and_exits_with_1(
     run: Run, classes: Path, tmp_path: Path
 ) -> None:
     assert train(run, classes, tmp_path / "run")[0] == 0
@@ -276,20 +282,20 @@ def test_predict_names_a_bad_image_classifies_the_others_and_exits_with_1(
     assert str(good) not in error
 
 
-def test_with_traceback_the_error_shows_where_it_came_from(run: Run) -> None:
+def test_traceback_prints_where_in_the_code_an_error_arose(run: Run) -> None:
     code, error = run("info", "nowhere", "--traceback")
     assert code == 2
     assert error.startswith("Traceback (most recent call last)")
     assert "/nowhere: no such file or folder" in error
 
 
-def test_an_unknown_command_names_the_nearest(run: Run) -> None:
+def test_the_error_about_an_unknown_command_suggests_the_nearest(run: Run) -> None:
     code, error = run("trian")
     assert code == 2
     assert "unknown command 'trian'. Did you mean 'train'" in error
 
 
-def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_an_image_that_was_modified_in_place_is_noticed(run: Run, classes: Path, tmp_path: Path) -> None:
     assert run("info", classes)[0] == 0
     grown = classes / "train" / "cat" / "2.jpg"
     with grown.open("ab") as file:
@@ -300,7 +306,7 @@ def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_
     assert "but the file is longer. It has changed since its table was made" in error
 
 
-def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
     picture = tmp_path / "views.jpg"
     assert run("info", classes, "--preview", picture)[0] == 2
     assert run("info", classes, "--preview", picture)[1].endswith(
@@ -322,13 +328,13 @@ def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, cla
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "pictures"]
 
 
-def test_a_recipe_for_no_preview_is_a_usage_error(run: Run) -> None:
+def test_a_recipe_without_a_preview_is_a_usage_error(run: Run) -> None:
     code, error = run("info", "digits", "--recipe", "digits")
     assert code == 2
     assert error == ("tench info: --recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.\n")
 
 
-def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
+def test_an_unknown_augmentation_policy_is_an_error_that_lists_the_forms_and_starts_no_run(
     run: Run, classes: Path, tmp_path: Path
 ) -> None:
     code, error = train(run, classes, tmp_path / "run", "--policy", "randaugment")
@@ -337,7 +343,7 @@ def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_is_not(run: Run, tmp_path: Path) -> None:
+def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_name(run: Run, tmp_path: Path) -> None:
     for domain in ("art", "new\nline"):
         for label in ("cat", "dog"):
             (tmp_path / "set" / domain / label).mkdir(parents=True)
@@ -355,9 +361,7 @@ def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_i
     ]
 
 
-def test_images_whose_names_tell_the_class_are_refused_with_the_option_on_a_line_of_its_own(
-    run: Run, tmp_path: Path
-) -> None:
+def test_the_error_about_classes_in_file_names_gives_the_option_on_its_own_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     for number in range(4):
         photo(number).save(tmp_path / "set" / f"{('cat', 'dog')[number % 2]}.{number}.png")

@@ -1,4 +1,4 @@
-"""The commands, used as a person or a program uses them."""
+"""The commands from the command line, for people and programs."""
 
 import csv
 import io
@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tench.cli.commands import COMMANDS
 from tench.cli.main import main
 
 
@@ -28,20 +27,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"  {command} " in shown for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert f"    tench {command}" in shown
-
-
-def test_evaluate_json_is_what_programs_read(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_json_has_the_documented_keys(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(digits_run), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["images"] == 359
@@ -57,7 +43,7 @@ def test_a_training_that_ends_within_an_epoch_counts_that_epoch(
     assert "after epoch 1 of 1." in capsys.readouterr().out
 
 
-def test_what_was_changed_in_the_stem_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stem_fitted_to_small_images_is_logged_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "digits", "-a", "mobilenet_v2", "--epochs", "0.1", "--run", str(tmp_path / "run")]
     assert main(command) == 0
     assert "\nStem fitted to 8 px: the first convolution" in capsys.readouterr().err
@@ -92,7 +78,7 @@ def test_predict_names_digits_as_table_json_and_csv(
     assert capsys.readouterr().out.startswith(f"{tmp_path / '0.png'}   {named[0]} ")
 
 
-def test_what_predict_refuses_is_refused_before_the_head_of_its_csv(
+def test_predict_prints_no_csv_header_when_it_refuses_its_arguments(
     digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong in (["--top", "0", str(tmp_path)], [str(tmp_path / "gone.png")]):
@@ -109,7 +95,7 @@ def test_what_predict_refuses_is_refused_before_the_head_of_its_csv(
         ("ascii:strict", [], b"/caf\\udce9.png   "),
     ],
 )
-def test_a_file_whose_name_is_no_text_is_predicted_and_named(
+def test_predict_classifies_and_prints_a_file_whose_name_is_not_text(
     digits_run: Path, tmp_path: Path, encoding: str, form: list[str], shown: bytes
 ) -> None:
     """As in a locale of UTF-8, where Python's stdout is strict, and in one that is not."""
@@ -122,7 +108,7 @@ def test_a_file_whose_name_is_no_text_is_predicted_and_named(
     assert shown in done.stdout
 
 
-def test_info_json_is_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "digits", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["layout"] == "digits"
@@ -138,7 +124,7 @@ def test_info_shows_splits_and_classes(capsys: pytest.CaptureFixture[str]) -> No
     assert "8 x 8" in shown
 
 
-def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_one_line_per_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(5):
         path = tmp_path / "set" / ("train" if number < 3 else "val") / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +146,7 @@ def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureF
     ]
 
 
-def test_info_draws_what_a_recipe_makes_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_draws_the_training_views_of_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, recipe in (("plain.png", "digits"), ("default.PNG", None)):
         path = tmp_path / name
         assert main(["info", "digits", "--preview", str(path), *(["--recipe", recipe] if recipe else [])]) == 0
@@ -183,7 +169,7 @@ def test_many_models_are_listed_by_name(capsys: pytest.CaptureFixture[str]) -> N
     assert {"resnet50", "vit_b_16", "mlp", "efficientnet_b0", "convnext_tiny"} <= set(shown)
 
 
-def test_a_recipe_that_is_printed_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_printed_recipe_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "digits"]) == 0
     (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
     command = ["train", "--recipe", str(tmp_path / "mine.yaml"), "--epochs", "1", "--run", str(tmp_path / "run")]
@@ -196,7 +182,7 @@ def test_recipes_lists_each_with_its_title(capsys: pytest.CaptureFixture[str]) -
     assert {"digits", "mnist-mlp", "mnist-lenet", "cifar-resnet"} <= {line.split()[0] for line in shown.splitlines()}
 
 
-def test_doctor_tells_cores_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_shows_cores_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert int(found["cores"].split()[0]) >= 1

@@ -132,8 +132,10 @@ def test_a_usage_error_is_one_sentence(line: str, error: str) -> None:
         ),
         (
             "bench inputs",
-            "tench bench: unknown benchmark 'inputs'. Did you mean 'input'? Usage: tench bench input, train, models.",
+            "tench bench: unknown benchmark 'inputs'. Did you mean 'input'? Known: input, train, models. "
+            "See tench bench --help.",
         ),
+        ("bench", "tench bench: name a benchmark first. Known: input, train, models. See tench bench --help."),
         ("completion tcsh", "tench completion: SHELL must be one of bash, zsh, fish, got 'tcsh'."),
     ],
 )

@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
             print(f"{name:<{max(map(len, names))}}  {title}")
         return 0
     if asked.name not in names:
-        raise UsageError(f"Unknown recipe {asked.name!r}.{nearest(asked.name, names)} Known: {', '.join(names)}.")
+        raise UsageError(f"unknown recipe {asked.name!r}.{nearest(asked.name, names)} Known: {', '.join(names)}.")
     for line in recipe_text(asked.name).splitlines():
         print(line)
     return 0
