@@ -303,7 +303,7 @@ def test_an_image_that_was_modified_in_place_is_noticed(run: Run, classes: Path,
     code, error = train(run, classes, tmp_path / "run")
     assert code == 1
     assert f"{grown}: row 2 (cat/2.jpg) covers bytes 0-" in error
-    assert "but the file is longer. It has changed since its table was made" in error
+    assert "but the file is longer. It has changed since its table was built, or was truncated while copying." in error
 
 
 def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:

@@ -154,23 +154,23 @@ def _as(kind: Any, words: list[str], repeated: bool) -> Any:
 def expected(option: Option) -> str:
     """What an option takes, in words: "a whole number or auto"."""
     kinds = [kind for kind in option.kinds if kind is not int or float not in option.kinds]
+    if option.flag.repeated:
+        return option.flag.metavar
     if all(typing.get_origin(kind) is Literal for kind in kinds) and len(option.choices) > 2:
         return f"one of {', '.join(option.choices)}"
-    return " or ".join(_expected(kind, option.flag.repeated) for kind in kinds)
+    return " or ".join(option.flag.metavar or "text" if kind is str else _expected(kind) for kind in kinds)
 
 
-def _expected(kind: Any, repeated: bool = False) -> str:
+def _expected(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return " or ".join(map(str, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
         inner = typing.get_args(kind)
-        if repeated:
-            return _expected(inner[0])
         if typing.get_origin(inner[0]) is Literal:
             return f"one or more of {', '.join(map(str, typing.get_args(inner[0])))}"
         many = {int: "whole numbers", float: "numbers"}.get(inner[0], "words")
         return f"one or more {many}" if inner[-1] is Ellipsis else f"{len(inner)} {many}"
-    return {int: "a whole number", float: "a number"}.get(kind, "text")
+    return {int: "a whole number", float: "a number"}[kind]
 
 
 def usage(command: str, options: tuple[Option, ...]) -> str:
