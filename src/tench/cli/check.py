@@ -43,7 +43,7 @@ class Check:
     near: bool = False
     """Look for near duplicates too. These are images that were re-encoded, resized or brightened."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Number of threads; by default (0) one per core."""
+    """Number of threads; 0 is one per core."""
     json: bool = False
     """Print one JSON object. Keys: images, known, checksums, damaged (file, reason), bad (split, key, file, reason,
     fixable), unreadable (file, reason), odd (counts and examples), odd_images (split, key, file, kinds), duplicates,

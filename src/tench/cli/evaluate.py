@@ -37,7 +37,7 @@ class Evaluate:
     batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per batch."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that prepare images; by default (0) one per core."""
+    """Threads that prepare images; 0 is one per core."""
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     bad: Literal["fail", "skip", "fix"] | None = None

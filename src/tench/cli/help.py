@@ -71,11 +71,13 @@ def command_help(command: str, *, everything: bool = False) -> Iterator[str]:
             yield f"{heading}:"
         for option in group:
             text = _described(option) if everything else option.summary
-            default = _default(option) if everything or option.default != 0 else ""  # 0 is off, or said in the text
+            is_off = option.default == 0 and "0" not in text
+            default = "" if is_off and not everything else _default(option)
             yield from _entry(_label(option, everything), text + default, left)
-    if len(shown) < len(options):
+    if not everything:
+        what = f"All {len(options)} options, explained in full" if len(shown) < len(options) else "Explained in full"
         yield ""
-        yield from _wrapped(f"All {len(options)} options, explained in full: tench {command} --help-all", "")
+        yield f"{what}: tench {command} --help-all"
 
 
 def forms_help(command: str) -> Iterator[str]:

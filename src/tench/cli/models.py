@@ -12,7 +12,7 @@ _MOST_DESCRIBED = 40
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
-    """List the networks of tench, torchvision and timm, and SYSTEM:NAME of others, with parameters and GMACs.
+    """List the networks of tench, torchvision and timm, and those of other systems (SYSTEM:NAME), with their cost.
 
     GMACs are billions of multiply-accumulates in convolutions and linear layers, for one image of the network's usual
     size. More than 40 matches are listed by name only, unless --all is given. Example:

@@ -37,7 +37,7 @@ class Predict:
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that read images; by default (0) one per core."""
+    """Threads that read images; 0 is one per core."""
     json: bool = False
     """Print a JSON list. Keys: image, predictions (id, name, probability)."""
     csv: bool = False

@@ -90,7 +90,7 @@ class Prepare:
     """What to do with images that do not decode. fail stops; skip leaves them out; fix decodes JPEGs as far as possible
     and leaves out the rest. fail does not decode images whose bytes stay unchanged; tench check does."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Number of threads; by default (0) one per core."""
+    """Number of threads; 0 is one per core."""
     dry_run: bool = False
     """Print the plan and exit."""
     json: bool = False

@@ -44,7 +44,7 @@ class Train:
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that prepare images; by default (0) one per core."""
+    """Threads that prepare images; 0 is one per core."""
     print_freq: Annotated[int, Flag(aliases=("-p",))] = 100
     """Steps between two lines of metrics.jsonl."""
     save_every: float = 600.0
