@@ -9,6 +9,7 @@ Usage: python docs/generate.py [FOLDER]. A test compares the pages with what thi
 import dataclasses
 import inspect
 import sys
+import typing
 from dataclasses import MISSING
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tench.cli.help import default_text
 from tench.cli.options import Option, options_of
 from tench.cli.other_programs import programs, table
 from tench.training import recipe as recipe_module
+from tench.training.bounds import describe
 from tench.training.recipe import SECTIONS, Recipe
 from tench.training.recipe_file import PACKAGED, packaged_recipes
 
@@ -68,10 +70,13 @@ def recipes_page() -> str:
     ]
     for section in dataclasses.fields(Recipe):
         kind = SECTIONS[section.name]
+        bounds = {field: describe(hint) for field, hint in typing.get_type_hints(kind, include_extras=True).items()}
         rows = [
-            f"| `{option.path[-1]}` | {default_text(option)} | {_cell(option.text)} |" for option in options_of(kind)
+            f"| `{option.path[-1]}` | {default_text(option)} | {bounds[option.path[-1]]} | {_cell(option.text)} |"
+            for option in options_of(kind)
         ]
-        parts.append(f"## {section.name}\n\n| key | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        head = "| key | default | bounds | meaning |\n|---|---|---|---|\n"
+        parts.append(f"## {section.name}\n\n{head}" + "\n".join(rows) + "\n")
     parts.append("# Packaged recipes\n")
     for name in packaged_recipes():
         text = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8")

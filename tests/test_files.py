@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 from tench.files import complete_file, require_place, require_png, write_text
 
 
@@ -49,17 +49,21 @@ def test_a_file_is_flushed_to_disk_before_it_gets_its_name(tmp_path: Path, monke
     assert (path.stat().st_ino, 4, False) in flushed
 
 
-def test_what_cannot_be_flushed_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_flushed_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(TenchError) as refused:
         write_text(tmp_path / "file", "text")
+    assert str(refused.value) == (
+        f"{tmp_path / 'file'}: cannot be written: the disk is full. Free some space, or use a larger disk, then run "
+        "the command again."
+    )
     assert names(tmp_path) == []
 
 
-def test_folders_above_a_file_are_made(tmp_path: Path) -> None:
+def test_folders_above_a_file_are_created(tmp_path: Path) -> None:
     write_text(tmp_path / "a/b/file", "text")
     assert (tmp_path / "a/b/file").read_text() == "text"
 
@@ -80,7 +84,7 @@ def test_others_may_read_a_file_as_the_umask_says(tmp_path: Path, mask: int, mod
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_two_writers_of_the_same_file_do_not_interfere(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with complete_file(path) as first, complete_file(path) as second:
         assert first != second
@@ -97,7 +101,7 @@ def test_a_folder_in_the_way_is_an_error_and_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file"]
 
 
-def test_where_a_file_can_be_written_nothing_is_said(tmp_path: Path) -> None:
+def test_a_writable_file_is_accepted(tmp_path: Path) -> None:
     require_place(tmp_path / "a/b/file", "the table")
     (tmp_path / "old").write_text("")
     require_png(tmp_path / "new.PNG", "the chart")
@@ -105,7 +109,7 @@ def test_where_a_file_can_be_written_nothing_is_said(tmp_path: Path) -> None:
     assert names(tmp_path) == ["old"]
 
 
-def test_where_a_file_cannot_be_written_it_is_refused_before_the_work(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/rates: the table cannot be written there: .*file is not writable"):
         require_place(tmp_path / "file/rates", "the table")

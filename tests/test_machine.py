@@ -101,7 +101,7 @@ def test_cores_are_those_of_the_affinity_mask_within_the_quota_rounded_up(
     assert num_cores() == cores
 
 
-def test_where_there_is_no_affinity_mask_all_cores_count(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_affinity_mask_all_cores_count(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert num_cores() == 6
@@ -122,7 +122,7 @@ def v1(limit: int, used: int, droppable: int, folder: str = "") -> dict[str, str
 
 
 @pytest.mark.parametrize("files", [v2(str(GIB), GIB // 4, 0), v1(GIB, GIB // 4, 0)])
-def test_memory_is_what_the_cgroup_leaves(cgroup: Path, files: dict[str, str]) -> None:
+def test_available_memory_is_limited_by_the_cgroup(cgroup: Path, files: dict[str, str]) -> None:
     write(cgroup, files)
     system = int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
     assert system > GIB, "this test needs a machine with more than 1 GiB free"
@@ -138,20 +138,20 @@ def test_memory_is_what_the_cgroup_leaves(cgroup: Path, files: dict[str, str]) -
         {"own.txt": V1} | v1(GIB, GIB // 4, 0, "/slurm") | v1(2**63 - 4096, GIB // 8, 0, "/slurm/job_7"),
     ],
 )
-def test_memory_is_what_the_narrowest_of_the_cgroups_leaves(cgroup: Path, files: dict[str, str]) -> None:
+def test_available_memory_is_limited_by_the_smallest_of_the_cgroups(cgroup: Path, files: dict[str, str]) -> None:
     write(cgroup, files)
     assert available_memory_bytes() == GIB - GIB // 4
 
 
 @pytest.mark.parametrize("files", [v2(str(GIB), GIB - 1000, GIB // 2), v1(GIB, GIB - 1000, GIB // 2)])
-def test_files_that_the_kernel_can_drop_are_no_memory_in_use(cgroup: Path, files: dict[str, str]) -> None:
+def test_files_that_the_kernel_can_drop_do_not_count_as_used_memory(cgroup: Path, files: dict[str, str]) -> None:
     """After a pass over a dataset its pages fill the cgroup; they do not stand in anybody's way."""
     write(cgroup, files)
     assert available_memory_bytes() == 1000 + GIB // 2
 
 
 @pytest.mark.parametrize("files", [{}, v2("max", 10, 0), v1(2**63 - 4096, 10, 0), v2("garbage", 10, 0)])
-def test_without_a_limit_memory_is_what_the_system_has_available(cgroup: Path, files: dict[str, str]) -> None:
+def test_without_a_limit_the_systems_available_memory_counts(cgroup: Path, files: dict[str, str]) -> None:
     write(cgroup, files)
     found = available_memory_bytes()
     assert found is not None
@@ -159,7 +159,7 @@ def test_without_a_limit_memory_is_what_the_system_has_available(cgroup: Path, f
     assert 0 < found < total
 
 
-def test_bf16_is_told_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_recognised_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(text: str | None) -> bool:
         def read(path: Path) -> str:
             assert path == Path("/proc/cpuinfo")
@@ -178,7 +178,7 @@ def test_bf16_is_told_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 0), False), ((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_gpus_before_ampere_have_no_bf16_though_torch_emulates_it(
+def test_gpus_before_ampere_have_no_bf16_although_torch_emulates_it(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: bool
 ) -> None:
     of_device = {torch.device("cuda:1"): capability}
@@ -192,7 +192,7 @@ def test_on_a_gpu_cudnn_tries_its_kernels(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.backends.cudnn.benchmark
 
 
-def test_torch_says_that_memory_does_not_suffice() -> None:
+def test_running_out_of_memory_is_recognised_by_torchs_message() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**55, dtype=torch.uint8)
     assert is_out_of_memory(error.value)
@@ -201,7 +201,7 @@ def test_torch_says_that_memory_does_not_suffice() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory() -> None:
+def test_another_error_is_not_mistaken_for_a_lack_of_memory() -> None:
     with pytest.raises(ValueError, match=r"^shapes$"), memory_suffices("A step", "Take fewer images."):
         raise ValueError("shapes")
 
@@ -210,13 +210,13 @@ def test_the_processor_has_a_name() -> None:
     assert cpu_name().strip() != ""
 
 
-def test_cpu_is_a_device_and_auto_is_one_that_is_there() -> None:
+def test_cpu_is_a_device_and_auto_is_an_available_one() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:x"])
-def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
+def test_an_unavailable_device_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError) as error:
         choose_device(name)
     assert str(error.value).startswith(f"--device {name}: not available (")
@@ -225,13 +225,13 @@ def test_a_device_that_is_not_there_is_a_usage_error(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mps", "meta", "xpu:0"])
-def test_a_device_of_another_kind_is_refused_though_torch_has_it(name: str) -> None:
+def test_another_kind_of_device_is_refused_although_torch_has_it(name: str) -> None:
     with pytest.raises(UsageError) as error:
         choose_device(name)
     assert str(error.value) == f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto."
 
 
-def test_memory_that_is_freed_is_kept_where_the_c_library_can() -> None:
+def test_freed_memory_is_kept_if_the_c_library_supports_it() -> None:
     # In a process of its own: what it tells the C library cannot be taken back.
     script = """
 import ctypes, os

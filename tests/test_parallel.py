@@ -33,7 +33,7 @@ def test_as_many_tasks_run_at_once_as_there_are_threads() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_tasks_are_drawn_only_a_few_for_each_thread_ahead_of_the_results(threads: int) -> None:
+def test_only_a_few_tasks_per_thread_are_drawn_ahead_of_the_results(threads: int) -> None:
     drawn = 0
 
     def tasks() -> Iterator[int]:
@@ -70,7 +70,7 @@ def test_an_error_is_raised_in_its_turn_and_nothing_runs_on_afterwards() -> None
     assert len(ran) == num_ran
 
 
-def test_an_error_of_the_tasks_themselves_comes_through() -> None:
+def test_an_error_from_the_iterable_of_tasks_is_raised() -> None:
     def tasks() -> Iterator[int]:
         yield 0
         raise KeyError("no more")
@@ -81,7 +81,7 @@ def test_an_error_of_the_tasks_themselves_comes_through() -> None:
     assert threading.active_count() == before
 
 
-def test_closing_early_cancels_what_has_not_begun_and_waits_for_what_has() -> None:
+def test_closing_early_cancels_waiting_tasks_and_waits_for_running_ones() -> None:
     began, ended = [], []
     started, go_on = threading.Event(), threading.Event()
 

@@ -29,7 +29,7 @@ class Card(TypedDict, total=False):
     by_name: dict[str, float]
 
 
-def test_values_become_what_their_types_say() -> None:
+def test_values_are_converted_to_their_types() -> None:
     card = typed({"box": {"side": 3, "names": ["a"]}, "rate": 2, "pair": [1, "x"], "more": [1]}, Card, "")
     assert card == {"box": Box(3, names=("a",)), "rate": 2.0, "pair": (1, "x"), "more": [1]}
     assert typed(None, float | None, "x") is None
@@ -58,14 +58,14 @@ def test_values_become_what_their_types_say() -> None:
         ({"box": {"side": 1}, "by_name": {5: 1.0}}, "by_name is {5: 1.0}, but should be keys and values"),
     ],
 )
-def test_what_has_another_type_is_refused_with_its_key_and_what_was_expected(value: Any, message: str) -> None:
+def test_a_value_of_the_wrong_type_is_refused_with_its_key_and_the_expected_type(value: Any, message: str) -> None:
     with pytest.raises(PlainError) as refused:
         typed(value, Card, "")
     assert str(refused.value).startswith(message)
     assert len(str(refused.value)) < 400
 
 
-def test_a_value_is_shown_in_a_few_words_however_much_it_stands_for() -> None:
+def test_a_value_is_shown_in_a_few_words_however_large_it_is() -> None:
     bomb: list[Any] = ["x"] * 9
     for _ in range(40):
         bomb = [bomb] * 9
@@ -76,9 +76,14 @@ def test_a_value_is_shown_in_a_few_words_however_much_it_stands_for() -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, '{"a":' * 20_000, "", "{", b"\xff\xfe", "1" * 5000, "nul"])
-def test_what_is_not_json_or_nested_too_deeply_is_a_value_error(text: str | bytes) -> None:
+def test_invalid_or_too_deeply_nested_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         parse_json(text)
+
+
+def test_a_repeated_key_in_json_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="the key 'a' is repeated"):
+        parse_json('[{"b": {"a": 1, "c": 2, "a": 1}}]')
 
 
 def test_a_pipe_and_a_folder_are_not_read(tmp_path: Path) -> None:

@@ -181,13 +181,17 @@ def test_a_cut_line_is_gone_before_new_ones_are_added(run: Run) -> None:
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
 
 
-def test_the_table_has_a_line_for_each_validation(run: Run) -> None:
+def test_the_table_has_a_line_for_each_epoch_and_the_same_columns_whichever_are_validated(run: Run) -> None:
     run.log(kind="step", step=1, epoch=1, lr=0.1)
-    run.log(kind="epoch", step=2, epoch=1, val_top1=0.25)
-    run.log(kind="epoch", step=4, epoch=2, val_top1=0.5)
+    run.log(kind="epoch", step=2, epoch=1, seconds=3.5)
+    run.log(kind="epoch", step=4, epoch=2, val_top1=0.5, seconds=7.0)
     run.write_table()
     with (run.folder / "metrics.csv").open(newline="") as file:
-        assert list(csv.reader(file)) == [["step", "epoch", "val_top1"], ["2", "1", "0.25"], ["4", "2", "0.5"]]
+        assert list(csv.reader(file)) == [
+            "step epoch lr train_loss train_top1 val_loss val_top1 val_top5 val_images seconds".split(),
+            ["2", "1", *[""] * 7, "3.5"],
+            ["4", "2", *[""] * 4, "0.5", "", "", "7.0"],
+        ]
 
 
 # The checkpoint and the lock

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tench.errors import TenchError
     from tench.evaluation.evaluate import evaluate_source as evaluate
     from tench.evaluation.predict import predict
+    from tench.training.callbacks import EpochEnd, StopTraining
     from tench.training.fit import fit
     from tench.training.options import TrainOptions
     from tench.training.recipe import Recipe
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "EpochEnd",
     "Recipe",
+    "StopTraining",
     "TenchError",
     "TrainOptions",
     "evaluate",
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EpochEnd": ("tench.training.callbacks", "EpochEnd"),
+    "StopTraining": ("tench.training.callbacks", "StopTraining"),
     "TrainOptions": ("tench.training.options", "TrainOptions"),
     "Recipe": ("tench.training.recipe", "Recipe"),
     "TenchError": ("tench.errors", "TenchError"),

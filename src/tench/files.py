@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import tempfile
@@ -41,7 +42,7 @@ def open_regular(path: str | Path) -> BinaryIO:
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
         if kind != stat.S_IFREG:
-            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Give a file or a folder.")
+            raise TenchError(f"{path}: is {_KINDS.get(kind, 'something else')}, not a file. Pass a file or a folder.")
         return cast(BinaryIO, os.fdopen(descriptor, "rb", buffering=0))
     except BaseException:
         os.close(descriptor)
@@ -54,16 +55,54 @@ _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path next to `path` to write to; flush and rename it into place on success, else remove it.
+
+    Raises TenchError naming `path` if the disk is full.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    with full_disk_names(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_names(path: str | Path) -> Iterator[None]:
+    """Turn the error of a full disk, raised while a file is written in this block, into a TenchError naming it."""
     try:
-        yield part
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        if isinstance(error, TenchError) or not (reason := _full_disk(error)):
+            raise
+        raise TenchError(
+            f"{path}: cannot be written: {reason}. Free some space, or use a larger disk, then run the command again."
+        ) from error
+
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be too large",
+}
+_SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device")
+"""What the errors of libraries without an errno say: safetensors, HDF5."""
+
+
+def _full_disk(error: BaseException) -> str | None:
+    """Why a disk takes no more, if that is what the error, or one that it followed, says."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in _FULL:
+            return _FULL[chain.errno]
+        if found := _SAYS_FULL.search(str(chain)):
+            return _FULL[int(found[1] or errno.ENOSPC)]
+        chain = chain.__cause__ or chain.__context__
+    return None
 
 
 def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
@@ -83,12 +122,28 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def user_path(path: str | Path) -> Path:
+    """A path that the user gave, with a leading ~ replaced by the home folder: a shell leaves that of --run=~/x alone.
+
+    Raises UsageError if the home folder is unknown.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: the home folder is unknown ({error}). Write the path without ~.") from error
+
+
+def shell_command(*words: object) -> str:
+    """A command to be copied into a shell, quoted where a word needs it."""
+    return shlex.join(map(str, words))
+
+
 def require_place(path: str | Path, what: str) -> None:
     """Raise UsageError if the file cannot be written. what: "the preview", for messages."""
-    folder = Path(path).absolute().parent
+    folder = user_path(path).absolute().parent
     while not folder.exists():  # missing ones are created
         folder = folder.parent
-    if Path(path).is_dir():
+    if user_path(path).is_dir():
         raise UsageError(f"{path}: is a folder, so {what} cannot be written there. Name a file.")
     try:
         with tempfile.TemporaryFile(dir=folder):  # permission bits mean nothing to root, and little in /proc
@@ -109,7 +164,7 @@ def require_png(path: str | Path, what: str) -> None:
 def write_png(path: str | Path, picture: "Image", what: str) -> None:
     """Write a picture as a PNG, complete or not at all. Raises UsageError if it cannot be written."""
     try:
-        with complete_file(Path(path)) as part:
+        with complete_file(user_path(path)) as part:
             picture.save(part, format="PNG")
     except OSError as error:
         reason = error.strerror or error

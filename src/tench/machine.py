@@ -15,6 +15,17 @@ _CGROUP = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
+_was_forked = False
+
+
+def _in_child() -> None:
+    global _was_forked
+    _was_forked = True
+
+
+# OpenMP's threads do not survive a fork: as soon as torch uses more than one, the child waits for them for ever.
+os.register_at_fork(after_in_child=_in_child)
+
 
 def num_cores() -> int:
     """Cores this process may use, by its affinity mask and the cgroup's quota (rounded up) if one is set."""
@@ -170,14 +181,15 @@ def _keep_freed_memory() -> None:
 def choose_device(name: str) -> "torch.device":
     """The device of that name, cpu or cuda; auto is the GPU if there is one.
 
-    Raises UsageError for any other kind of device, and if the device is not available.
+    Whatever computes asks for its device first, so this also limits torch to one thread in a forked process. Raises
+    UsageError for any other kind of device, and if the device is not available.
     """
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if _was_forked:
+        torch.set_num_threads(1)
     try:
-        device = torch.device(name)
+        device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         if device.type not in ("cpu", "cuda"):  # training sums up its metrics as float64 on the device; mps has none
             raise UsageError(f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto.")
         torch.empty(1, device=device)

@@ -174,11 +174,20 @@ def require_file(path: Path) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError if it is not JSON or nests too deeply."""
+    """The value of a JSON text. Raises ValueError if it is not JSON, nests too deeply or repeats a key of an object."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=distinct)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of a JSON text, for json.loads(object_pairs_hook=distinct). Raises ValueError for a repeated key."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(key for key in found if keys.count(key) > 1))} is repeated")
+    return found
 
 
 def read_json(path: Path, kind: Any) -> Any:

@@ -1,10 +1,15 @@
-"""Progress on the terminal: a bar with rate and time left, or plain lines where there is no terminal."""
+"""What a running command shows: log messages, and progress with rate and time left.
 
+Progress is a bar on a terminal, a line that is updated in a notebook, and plain lines elsewhere.
+"""
+
+import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tench.printable import MIN_WIDTH, guarded, printable, unguarded
 
@@ -14,19 +19,63 @@ if TYPE_CHECKING:
 Advance = Callable[[int, str], None]
 """Called with how many more are done, and a short note to show below the bar ("" keeps the last)."""
 
-_QUIET_SECONDS = 2.0  # what is done sooner shows nothing
+_QUIET_SECONDS = 2.0  # shorter work shows nothing
 _LINE_SECONDS = 30.0  # between plain lines
+_UPDATE_SECONDS = 0.2  # between updates of a notebook's line
+
+
+class PlainHandler(logging.Handler):
+    """Prints the messages of a log, printable, to the current stderr, or in a notebook to stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple):
+            record.args = tuple(one if isinstance(one, int | float) else printable(str(one)) for one in record.args)
+        print(self.format(record), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+
+
+_showing = threading.Lock()
+_num_showing = 0
+_handler = PlainHandler()
+
+
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Print the log of tench in this block, unless the program has configured logging."""
+    global _num_showing
+    log = logging.getLogger("tench")
+    with _showing:  # two trainings in two threads share one handler
+        shows = _num_showing > 0 or not log.hasHandlers()
+        if shows:
+            _num_showing += 1
+            if _num_showing == 1:
+                log.addHandler(_handler)
+                log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        if shows:
+            with _showing:
+                _num_showing -= 1
+                if _num_showing == 0:
+                    log.removeHandler(_handler)
+                    log.setLevel(logging.NOTSET)
+
+
+def in_notebook() -> bool:
+    """Whether this code runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
 
 
 @contextmanager
 def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-    """Show how far `what` is, in a `with`; the block calls the function it gets for every piece done.
+    """Show the progress of `what` in a `with` block, which calls the function that it gets for every piece done.
 
-    done: how many of the total were done before; they do not count for the rate.
+    done: pieces done before. They do not count for the rate.
     """
-    what = printable(what)
-    shown = _bar(what, total, unit, done) if sys.stderr.isatty() else _lines(what, total, unit, done)
-    with shown as advance:
+    show = _bar if sys.stderr.isatty() else _notebook_line if in_notebook() else _lines
+    with show(printable(what), total, unit, done) as advance:
         yield advance
 
 
@@ -45,7 +94,7 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     )
 
     class Bar(Progress):
-        """With the note in a line of its own, where it has the whole width."""
+        """With the note on a line of its own, at full width."""
 
         def get_renderables(self) -> "Iterable[RenderableType]":
             yield from super().get_renderables()
@@ -54,7 +103,7 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
                     yield Text(task.fields["note"])
 
     start = time.monotonic()
-    # What is printed meanwhile has to go above the bar, unless it goes elsewhere: rich would send it to stderr too.
+    # Output of this process must go above the bar, but only if stdout is a terminal: rich sends all of it to stderr.
     above = sys.stdout.isatty()
     console = Console(file=unguarded(sys.stderr))
     if console.width < MIN_WIDTH:
@@ -76,6 +125,39 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
 
 
 @contextmanager
+def _notebook_line(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
+    """A line below the cell that is updated in place; it needs no widgets."""
+    from IPython.display import display
+
+    start = last = time.monotonic()
+    done = 0
+    shown: Any = None
+
+    def text(line: str) -> dict[str, str]:
+        return {"text/plain": line}
+
+    def advance(count: int, note: str = "") -> None:
+        nonlocal done, last, shown
+        done += count
+        now = time.monotonic()
+        if now - start < _QUIET_SECONDS or now - last < _UPDATE_SECONDS or done == 0:
+            return
+        last = now
+        filled = min(24, 24 * (before + done) // max(total, 1))
+        line = f"{_line(what, total, unit, before, done, now - start)} {'█' * filled}{'░' * (24 - filled)} "
+        if shown is None:
+            shown = display(text(line + printable(note)), raw=True, display_id=True)
+        else:
+            shown.update(text(line + printable(note)), raw=True)
+
+    try:
+        yield advance
+    finally:
+        if shown is not None:
+            shown.update(text(""), raw=True)
+
+
+@contextmanager
 def _lines(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     start = last = time.monotonic()
     done = 0
@@ -87,9 +169,12 @@ def _lines(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
         if now - last < _LINE_SECONDS or done == 0:
             return
         last = now
-        rate = done / (now - start)
-        left = (total - before - done) / rate
-        line = f"{what}: {before + done}/{total}, {rate:,.0f} {unit}/s, {left:,.0f} s left {printable(note)}"
+        line = f"{_line(what, total, unit, before, done, now - start)} {printable(note)}"
         print(line.rstrip(), file=sys.stderr)
 
     yield advance
+
+
+def _line(what: str, total: int, unit: str, before: int, done: int, seconds: float) -> str:
+    rate = done / seconds
+    return f"{what}: {before + done}/{total}, {rate:,.0f} {unit}/s, {(total - before - done) / rate:,.0f} s left"

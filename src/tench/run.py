@@ -29,7 +29,7 @@ import torch
 
 import tench
 from tench.errors import TenchError, UsageError
-from tench.files import complete_file, remove_parts, write_text
+from tench.files import complete_file, full_disk_names, remove_parts, user_path, write_text
 from tench.plain import parse_json, read_json, require_file, typed
 from tench.weights.files import load_pickle, reason_of
 from tench.weights.own import CARD, WEIGHTS, TrainedOn
@@ -37,6 +37,11 @@ from tench.weights.own import CARD, WEIGHTS, TrainedOn
 RECIPE, ENVIRONMENT, CLASSES = "recipe.yaml", "environment.json", "classes.json"
 METRICS, CHECKPOINT, BAD_IMAGES, _LOCK = "metrics.jsonl", "last.ckpt", "bad_images.json", ".lock"
 _TABLE = "metrics.csv"
+_COLUMNS = (
+    *("step", "epoch", "lr", "train_loss", "train_top1"),
+    *("val_loss", "val_top1", "val_top5", "val_images", "seconds"),
+)
+"""Of metrics.csv: the same in every run, whenever a validation takes place."""
 _FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD)
 """Files that a run writes complete or not at all."""
 
@@ -70,7 +75,7 @@ class Run:
         Raises UsageError if the folder holds something else.
         """
         if folder is not None:
-            path = Path(folder)
+            path = user_path(folder)
             if path.exists() and not path.is_dir():
                 raise UsageError(f"{path}: is a file; --run names a directory.")
             others = [entry.name for entry in path.iterdir() if entry.name[0] != "."] if path.is_dir() else []
@@ -150,7 +155,8 @@ class Run:
     def log(self, **values: Any) -> None:
         """Append one line to metrics.jsonl, and tell the listener."""
         record = {name: _rounded(value) for name, value in values.items()}
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+        path = self.folder / METRICS
+        with full_disk_names(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self.listener is not None:
             self.listener(record)
@@ -186,11 +192,10 @@ class Run:
         write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write_table(self) -> None:
-        """Write metrics.csv from the validations in metrics.jsonl."""
+        """Write metrics.csv from the epochs in metrics.jsonl. A value that an epoch does not have is left empty."""
         records = self.metrics("epoch")
-        columns = list(dict.fromkeys(name for record in records for name in record if name != "kind"))
         text = io.StringIO()
-        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
         write_text(self.folder / _TABLE, text.getvalue())
@@ -198,9 +203,9 @@ class Run:
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         path = self.folder / CHECKPOINT
         try:
-            with complete_file(path) as part:
-                torch.save(state, part)
-        except RuntimeError as error:  # how torch says that the disk is full
+            with complete_file(path) as part, part.open("wb") as file:  # given a path, torch hides why a write failed
+                torch.save(state, file)
+        except RuntimeError as error:
             raise TenchError(f"{path}: cannot be written ({str(error).splitlines()[0]}).") from error
 
     def load_checkpoint(self) -> dict[str, Any] | None:
@@ -228,7 +233,7 @@ class Run:
 
 def remembered_data(folder: str | Path) -> dict[str, Any] | None:
     """The data of the run in a folder (source, val, val_fraction, ...); None if it is not a run."""
-    run = Run(Path(folder))
+    run = Run(user_path(folder))
     if not run.exists:
         return None
     data: dict[str, Any] = run.environment()["data"]

@@ -112,8 +112,8 @@ def test_a_split_without_images_is_an_error(tmp_path: Path, monkeypatch: pytest.
         ({"seconds": 0.0}, "The time to measure is 0 s"),
         ({"seconds": float("nan")}, "The time to measure is nan s"),
         ({"threads": (2, 0)}, "The number of threads is 0"),
-        ({"recipe": RECIPE.replace(batch_size=0)}, "training.batch_size is 0"),
-        ({"recipe": RECIPE.replace(image_size=-1)}, "input.image_size is -1"),
+        ({"recipe": RECIPE.replace(batch_size=0)}, "training.batch_size must be at least 1"),
+        ({"recipe": RECIPE.replace(image_size=-1)}, "input.image_size must be at least 1"),
         ({"arch": "resnet1"}, "resnet1"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_name_is_one_network_and_a_pattern_all_that_match() -> None:
     ("asked", "message"),
     [
         ({"patterns": ["mlp", "resnet5o"]}, "No network is called 'resnet5o'"),
-        ({"batch_sizes": [1, 0]}, "batch_size is 0"),
+        ({"batch_sizes": [1, 0]}, "training.batch_size must be at least 1"),
         ({"seconds": -1.0}, "The time to measure is -1 s"),
     ],
 )

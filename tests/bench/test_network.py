@@ -53,7 +53,7 @@ def test_what_cannot_be_is_refused() -> None:
         network("resnet5o", Recipe(), None, CPU)
     with pytest.raises(UsageError, match="alexnet cannot take images of 16 x 16 px"):
         gmacs_of(network("alexnet", Recipe(), 16, CPU))
-    with pytest.raises(UsageError, match="batch_size is 0"):
+    with pytest.raises(UsageError, match=r"training\.batch_size must be at least 1"):
         network("resnet18", Recipe().replace(batch_size=0), None, CPU)
 
 

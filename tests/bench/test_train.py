@@ -125,8 +125,8 @@ def test_ctrl_c_ends_it_after_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"archs": ["resnet5o"]}, "No network is called 'resnet5o'"),
         ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet cannot take images of 8 x 8 px"),
-        ({"batch_sizes": [0]}, "batch_size is 0"),
-        ({"image_size": 0}, "image_size is 0"),
+        ({"batch_sizes": [0]}, "training.batch_size must be at least 1"),
+        ({"image_size": 0}, "image_size must be at least 1"),
         ({"seconds": 0.0}, "The time to measure is 0 s"),
         ({"device": "gpu"}, "--device gpu"),
     ],

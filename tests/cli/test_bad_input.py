@@ -215,18 +215,18 @@ def test_the_error_about_an_unknown_recipe_key_suggests_the_nearest_key(
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("--lr", "-1", "optimizer.lr is -1.0, but should be more than 0."),
+        ("--lr", "-1", "optimizer.lr must be above 0, got -1.0."),
         ("--lr", "fast", "tench train: --lr must be a number, got 'fast'.\n"),
-        ("--epochs", "0", "training.epochs is 0, but should be more than 0."),
-        ("--batch-size", "0", "training.batch_size is 0, but should be 1 or more."),
-        ("--warmup", "5", "schedule.warmup: expected a duration such as"),
+        ("--epochs", "0", "training.epochs must be above 0 and at most 1,000,000, got 0."),
+        ("--batch-size", "0", "training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+        ("--warmup", "5", "schedule.warmup must be a duration such as"),
         (
             "--schedule",
             "zigzag",
             "tench train: --schedule must be one of constant, step, cosine, polynomial, exponential, got 'zigzag'.\n",
         ),
         ("--device", "gpu9", "--device gpu9: not available"),
-        ("--image-size", "0", "input.image_size is 0, but should be 1 or more"),
+        ("--image-size", "0", "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
         ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
         ("--print-freq", "0", "There are to be 0 steps between log lines; 1 or more are expected."),
         ("--save-every", "nan", "A checkpoint every nan seconds cannot be"),
@@ -352,8 +352,8 @@ def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_na
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these share their names: art (2 images), "
-        "new\\nline (2 images). Choose the folders that are the classes:",
+        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these have the same names in each: art (2 "
+        "images), new\\nline (2 images). Choose which folders are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
         f"  cat, dog of art alone: give {tmp_path / 'set'}/art",

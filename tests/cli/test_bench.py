@@ -141,7 +141,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
     ("more", "code", "message"),
     [
         (["--split", "nothing"], 2, "--split nothing: "),
-        (["-b", "0"], 2, "training.batch_size is 0"),
+        (["-b", "0"], 2, "training.batch_size must be at least 1"),
         (["--image-size", "0"], 2, "input.image_size is 0"),
         (["--threads", "0"], 2, "The number of threads is 0"),
         (["--seconds", "-1"], 2, "The time to measure is -1 s"),
@@ -283,7 +283,7 @@ def test_ctrl_c_keeps_the_measured_rows(
     ("more", "message"),
     [
         (["-a", "resnet5o"], "No network is called 'resnet5o'"),
-        (["-b", "0"], "training.batch_size is 0"),
+        (["-b", "0"], "training.batch_size must be at least 1"),
         (["--recipe", "nothing"], "nothing: no such recipe or file"),
         (
             ["--csv", "/dev/null/rates.csv"],

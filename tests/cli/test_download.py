@@ -122,7 +122,7 @@ def test_complete_files_are_kept_and_reported(tmp_path: Path, capsys: pytest.Cap
     Handler.files.clear()
     capsys.readouterr()
     assert main(["download", "mnist", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.count("already there, with the published MD5; kept.") == 4
+    assert capsys.readouterr().err.count("already downloaded, with the published MD5.") == 4
 
 
 @pytest.mark.usefixtures("mnist")

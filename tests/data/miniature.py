@@ -1,6 +1,6 @@
-"""Makers of a miniature ILSVRC2012 and a miniature Kaggle tree, from crops of scikit-learn's two photographs.
+"""Build a miniature ILSVRC2012 and a miniature Kaggle tree from crops of scikit-learn's two photographs.
 
-Each writes what the real thing holds, with its traps: an outer archive of unsorted class archives, a val archive in
+Each writes what the real thing contains, with its traps: an outer archive of unsorted class archives, a val archive in
 another order than its names, a devkit whose numbering agrees with the sorted order nowhere, two classes of one name, a
 class that val lacks, a PNG and a CMYK JPEG under the suffix .JPEG, a grey and a truncated JPEG, boxes that are
 reversed, empty, outside or of another class. `photographs` is the truth that tables are compared with.
@@ -33,7 +33,7 @@ CLASSES = {
 """Names by WordNet id, in the order of the devkit: class number k is at position k - 1."""
 
 ANCESTORS = {"n00001740": "entity", "n00015388": "animal, animate being, beast"}
-"""Entries of the devkit's list that have children, and so are no classes."""
+"""Entries of the devkit's list that have children, and are therefore not classes."""
 
 VAL = (
     "n02100735 n02119789 n02012849 n02092002 n01440764 n01440764 n02012849 n02119789 n02100735 n02092002 n02012849 "
@@ -140,7 +140,7 @@ def archive_of_test(path: Path, name: str = "ILSVRC2012_img_test_v10102019.tar",
 write = write_folder
 
 
-# What gives val its labels.
+# The labels of val.
 
 
 def meta_mat(numbers: dict[str, int] | None = None, *, later: bool = False, **changes: Any) -> bytes:
@@ -209,7 +209,7 @@ def synsets(classes: Sequence[str] = VAL) -> bytes:
 
 
 def solution(classes: Sequence[str] = VAL) -> bytes:
-    """Kaggle's labels of val, in no order, each with its boxes and a space at the end."""
+    """Kaggle's labels of val, in random order, each with its boxes and a space at the end."""
     lines = [
         f"{image_name('val', number)},{wnid} 1 2 30 40 {wnid} 5 6 7 8 \n"
         for number, wnid in enumerate(classes, start=1)
@@ -228,7 +228,7 @@ Box = tuple[int, int, int, int]
 
 
 def annotation(objects: Sequence[tuple[str, Box]], filename: str = "%s", size: tuple[int, int] = (100, 80)) -> bytes:
-    """An annotation as ImageNet has them; boxes in pixels of an image of that width and height."""
+    """An annotation in ImageNet's form; boxes in pixels of an image with that width and height."""
     inside = "".join(
         f"\t<object>\n\t\t<name>{name}</name>\n\t\t<pose>Unspecified</pose>\n\t\t<truncated>0</truncated>\n"
         f"\t\t<difficult>0</difficult>\n\t\t<bndbox>\n\t\t\t<xmin>{box[0]}</xmin>\n\t\t\t<ymin>{box[1]}</ymin>\n"
@@ -244,7 +244,7 @@ def annotation(objects: Sequence[tuple[str, Box]], filename: str = "%s", size: t
 
 
 def train_annotations() -> dict[str, bytes]:
-    """By path, as `ILSVRC2012_bbox_train_v2.tar.gz` has them; `TRAIN_BOXES` is what they hold."""
+    """By path, as `ILSVRC2012_bbox_train_v2.tar.gz` has them; `TRAIN_BOXES` has their boxes."""
     return {
         "n01440764/n01440764_10026.xml": annotation([("n01440764", (20, 10, 60, 50))], "n01440764_10026"),
         "n01440764/n01440764_9.xml": annotation([("n01440764", (60, 50, 20, 10)), ("n01440764", (0, 0, 100, 80))]),
@@ -262,7 +262,7 @@ TRAIN_BOXES: dict[str, list[list[float]]] = {
     "n01440764/n01440764_9.JPEG": [[0.2, 0.125, 0.6, 0.625], [0.0, 0.0, 1.0, 1.0]],  # the first was reversed
     "n02119789/n02119789_10026.JPEG": [[0.0, 0.1, 1.0, 0.9]],  # left the image
     "n02119789/n02119789_9.JPEG": [],  # one empty, one outside
-    "n02119789/n02119789_2933.JPEG": [[0.0, 0.0, 0.5, 0.5]],  # beside one of another class
+    "n02119789/n02119789_2933.JPEG": [[0.0, 0.0, 0.5, 0.5]],  # next to one of another class
     "n02092002/n02092002_9.JPEG": [[0.25, 0.25, 0.75, 0.75]],  # named in words
     "n02092002/n02092002_771.JPEG": [[0.5, 0.25, 1.0, 0.75]],  # named after a class that is not in the set
 }
@@ -343,7 +343,7 @@ def kaggle_annotations() -> dict[str, bytes]:
 
 
 def kaggle_texts() -> dict[str, bytes]:
-    """What lies beside the folder ILSVRC."""
+    """The files next to the folder ILSVRC."""
     return {
         "LOC_synset_mapping.txt": mapping(),
         "LOC_val_solution.csv": solution(),

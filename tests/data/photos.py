@@ -57,7 +57,7 @@ def dataset(
     splits: Mapping[str, Sequence[tuple[str, int, bytes]]],
     **columns: Any,
 ) -> Dataset:
-    """A dataset of (key, label, bytes) rows, with one file per split that holds their bytes back to back."""
+    """A dataset of (key, label, bytes) rows, with one file per split that contains their bytes back to back."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {}
     for split, images in splits.items():

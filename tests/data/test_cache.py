@@ -89,7 +89,7 @@ def test_a_damaged_table_is_rebuilt_with_one_line_in_the_log(
     assert saved.read_bytes() == whole
 
 
-def test_a_table_without_a_checksum_as_before_is_rebuilt(photos: Path) -> None:
+def test_an_old_table_without_a_checksum_is_rebuilt(photos: Path) -> None:
     saved = saved_table(photos)
     expected = contents(open_source(photos))
     whole = saved.read_bytes()
@@ -108,7 +108,7 @@ def test_an_open_table_outlives_its_file(photos: Path) -> None:
     assert contents(dataset) == expected
 
 
-def test_only_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+def test_only_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     mine = [".results.part", ".a.12345678.part.txt", "a.12345678.part", ".a.1234567g.part", ".a.123456789.part"]
     for name in [*mine, ".a.png.12345678.part", ".b.12345678.part"]:
         (tmp_path / name).write_text("")
@@ -122,7 +122,7 @@ def test_only_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     remove_parts(tmp_path / "missing")
 
 
-def test_what_complete_file_writes_to_is_what_is_removed(tmp_path: Path) -> None:
+def test_the_temporary_files_of_complete_file_are_the_ones_removed(tmp_path: Path) -> None:
     with complete_file(tmp_path / "a.png") as part:
         part.write_text("x")
         remove_parts(tmp_path, ["a.png"])

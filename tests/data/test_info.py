@@ -98,7 +98,7 @@ def test_images_without_a_label_and_classes_without_an_image_are_counted(tmp_pat
     assert train["images_per_class"] == {"min": 0, "max": 3}
 
 
-def test_where_nothing_is_an_image_there_are_no_sizes(tmp_path: Path) -> None:
+def test_without_images_there_are_not_sizes(tmp_path: Path) -> None:
     assert describe(files(tmp_path, [b"no image", b""]))["splits"]["train"]["sizes"] is None
 
 
@@ -112,9 +112,7 @@ def test_an_empty_split_is_described(tmp_path: Path) -> None:
     }
 
 
-def test_sizes_of_files_come_from_their_headers_and_what_is_no_image_is_passed_over(
-    photo_folder: Path, tmp_path: Path
-) -> None:
+def test_sizes_of_files_come_from_their_headers_and_other_files_are_skipped(photo_folder: Path, tmp_path: Path) -> None:
     images = sorted((photo_folder / "val").rglob("*.jpg"))
     found = image_sizes(
         files(tmp_path, [images[0].read_bytes()[:-500], b"no image", images[1].read_bytes()]).splits["train"]
@@ -131,7 +129,7 @@ def test_sizes_of_raw_pixels_come_from_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 1000])
-def test_up_to_64_sizes_are_looked_at_from_the_first_row_to_the_last(tmp_path: Path, count: int) -> None:
+def test_up_to_64_sizes_are_sampled_from_the_first_row_to_the_last(tmp_path: Path, count: int) -> None:
     heights = [height for height, _ in image_sizes(raw(tmp_path, count))]
     assert len(heights) == len(set(heights)) == min(count, 64)
     assert (heights[0], heights[-1]) == (1, count)
@@ -139,14 +137,14 @@ def test_up_to_64_sizes_are_looked_at_from_the_first_row_to_the_last(tmp_path: P
     assert steps.max() - steps.min() <= 1
 
 
-def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> None:
     dataset = files(tmp_path, [b"x"])
     (tmp_path / "0000").unlink()
     with pytest.raises(TenchError, match=r"/0000.*: cannot be read"):
         describe(dataset)
 
 
-def test_notes_in_brief_name_files_as_seen_from_the_source_and_say_what_is_the_same_once(tmp_path: Path) -> None:
+def test_brief_notes_use_relative_paths_and_state_the_same_thing_once(tmp_path: Path) -> None:
     notes = [
         f"{tmp_path}/set.zip/a.csv (in {tmp_path}/set.zip at byte 1,234): the labels come from column 'breed'.",
         "No folder is named like a split: all images are train.",

@@ -39,7 +39,7 @@ def test_without_a_check_fail_leaves_everything_and_reads_nothing(damaged: Path)
     assert certificate_of(dataset) is None
 
 
-def test_a_check_that_found_nothing_is_said(photo_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_check_without_findings_is_logged(photo_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     dataset = checked(photo_folder)
     with caplog.at_level("INFO", "tench"):
         assert policy.apply(dataset, "fail", ["train", "val"]) == (dataset, [])
@@ -68,7 +68,7 @@ def test_bad_images_of_a_split_that_is_not_used_stop_nothing(damaged: Path) -> N
         policy.apply(dataset, "fail", ["val"])
 
 
-def test_skipped_images_are_rows_no_more(damaged: Path) -> None:
+def test_skipped_images_are_removed_from_the_table(damaged: Path) -> None:
     dataset = open_source(damaged)
     applied, handled = policy.apply(dataset, "skip", ["train", "val"])
     assert certificate_of(dataset) is not None
@@ -99,14 +99,14 @@ def test_fixed_images_are_decoded_as_far_as_they_go(damaged: Path) -> None:
         decode_row(dataset.splits["train"], dataset.splits["train"].keys().index("roof/3.jpg"), 3)
 
 
-def test_the_check_is_made_once(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_runs_once(damaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = open_source(damaged)
     first = policy.apply(dataset, "skip", ["train"])[1]
     monkeypatch.setattr(policy, "check", None)
     assert policy.apply(dataset, "skip", ["train"])[1] == first
 
 
-def test_the_fingerprint_tells_what_was_done() -> None:
+def test_the_fingerprint_depends_on_what_was_done() -> None:
     assert policy.fingerprint([]) is None
     one = Handled(split="train", row=1, key="a.jpg", file="x", reason="cut", done="skipped")
     other = Handled(split="train", row=1, key="a.jpg", file="y", reason="cut", done="fixed")
@@ -129,7 +129,7 @@ def unplugged(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return away
 
 
-def test_what_could_not_be_read_is_looked_at_again_and_not_left_out(damaged: Path, unplugged: list[Path]) -> None:
+def test_unreadable_images_are_checked_again_and_not_left_out(damaged: Path, unplugged: list[Path]) -> None:
     file, bad = damaged / "train/roof/0.jpg", damaged / "train/roof/3.jpg"
     unplugged += [file, bad]
     dataset = checked(damaged)

@@ -69,7 +69,7 @@ def test_the_layout_is_recognised_by_content_and_not_by_the_name(tmp_path: Path)
     assert (dataset.layout, len(dataset.splits["test"])) == ("mnist", 10)
 
 
-def test_a_relative_path_and_one_from_home_are_the_absolute_one(
+def test_relative_paths_and_paths_from_home_become_absolute(
     photos: Path, monkeypatch: pytest.MonkeyPatch, readings: list[Path]
 ) -> None:
     monkeypatch.chdir(photos.parent)
@@ -78,7 +78,7 @@ def test_a_relative_path_and_one_from_home_are_the_absolute_one(
     assert readings == [photos]
 
 
-def test_the_second_time_the_source_is_not_read(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_is_read_only_once(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_source(photo_folder)
 
     def refuse(path: Path, spool: Path) -> Contents:
@@ -114,7 +114,9 @@ def rename_class(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [add, rename, remove, add_class, rename_class])
-def test_a_folder_that_changed_is_read_anew(photos: Path, readings: list[Path], change: Callable[[Path], None]) -> None:
+def test_a_folder_that_changed_is_read_again(
+    photos: Path, readings: list[Path], change: Callable[[Path], None]
+) -> None:
     before = open_source(photos)
     change(photos)
     after = open_source(photos)
@@ -126,7 +128,7 @@ def test_a_folder_that_changed_is_read_anew(photos: Path, readings: list[Path], 
     assert len(readings) == 2
 
 
-def test_a_source_opened_anew_has_an_image_that_was_replaced_in_place(photos: Path) -> None:
+def test_a_source_opened_with_refresh_has_an_image_that_was_replaced_in_place(photos: Path) -> None:
     open_source(photos)
     image = photos / "train/roof/3.jpg"
     shorter = (photos / "train/roof/4.jpg").read_bytes()
@@ -142,7 +144,7 @@ def test_a_source_opened_anew_has_an_image_that_was_replaced_in_place(photos: Pa
     assert open_source(photos).splits["train"].read(9) == shorter[:100]
 
 
-def test_an_mnist_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+def test_an_mnist_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     write_idx(tmp_path / "set", [*range(10)], 10)
     first = open_source(tmp_path / "set")
     write_idx(tmp_path / "set", [*range(12)], 12)
@@ -151,14 +153,14 @@ def test_an_mnist_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
     assert second.splits["test"].read(11) == bytes([11])
 
 
-def test_a_source_that_is_gone_is_not_answered_from_the_cache(photos: Path) -> None:
+def test_a_missing_source_is_not_answered_from_the_cache(photos: Path) -> None:
     open_source(photos)
     photos.rename(photos.with_name("elsewhere"))
     with pytest.raises(UsageError, match="no such file or folder"):
         open_source(photos)
 
 
-def test_nothing_is_written_beside_the_users_files(photos: Path) -> None:
+def test_nothing_is_written_next_to_the_users_files(photos: Path) -> None:
     before = everything_below(photos.parent)
     open_source(photos)
     open_source(photos)
@@ -166,7 +168,7 @@ def test_nothing_is_written_beside_the_users_files(photos: Path) -> None:
     assert everything_below(cache_folder()) != []
 
 
-def test_a_table_of_another_version_is_made_anew(
+def test_a_table_of_another_version_is_rebuilt(
     photo_folder: Path, readings: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "VERSION", 0)
@@ -176,7 +178,7 @@ def test_a_table_of_another_version_is_made_anew(
     assert open_source(photo_folder).classes.ids == ("petal", "roof", "water")
 
 
-def test_a_damaged_table_in_the_cache_is_made_anew(photo_folder: Path, readings: list[Path]) -> None:
+def test_a_damaged_table_in_the_cache_is_rebuilt(photo_folder: Path, readings: list[Path]) -> None:
     fingerprint = open_source(photo_folder).fingerprint
     (saved,) = (cache_folder() / "tables").glob("*.arrow")
     saved.write_bytes(saved.read_bytes()[:-20])
@@ -215,7 +217,7 @@ def test_a_folder_that_vanishes_while_it_is_read_is_named(photos: Path, monkeypa
         open_source(photos)
 
 
-def test_a_time_in_the_future_is_no_change(photos: Path, readings: list[Path]) -> None:
+def test_a_time_in_the_future_is_not_a_change(photos: Path, readings: list[Path]) -> None:
     os.utime(photos / "train/roof", ns=(0, 4 * 10**18))  # the year 2096
     open_source(photos)
     open_source(photos)
@@ -254,12 +256,12 @@ def test_two_processes_that_open_a_source_at_once_read_it_once(photo_folder: Pat
     assert outputs[0][-1].split()[0] == open_source(photo_folder).fingerprint
 
 
-def test_a_path_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         open_source(tmp_path / "nothing")
     assert str(error.value) == (
         f"{tmp_path}/nothing: no such file or folder, and no source of that name. "
-        "Give the path of a dataset, or one of: digits, synthetic."
+        "Pass the path of a dataset, or one of: digits, synthetic."
     )
 
 
@@ -269,12 +271,12 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: p
         open_source("digit")
 
 
-def test_there_is_nothing_to_choose_about_digits() -> None:
+def test_digits_has_no_settings() -> None:
     with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings; write digits\.$"):
         open_source("digits:size=9")
 
 
-def test_digits_and_made_images_are_sources_without_a_path(caplog: pytest.LogCaptureFixture) -> None:
+def test_digits_and_synthetic_images_are_sources_without_a_path(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     digits = open_source("digits")
     assert (digits.layout, len(digits.splits["train"]) + len(digits.splits["val"])) == ("digits", 1797)
@@ -288,14 +290,14 @@ def test_digits_and_made_images_are_sources_without_a_path(caplog: pytest.LogCap
     assert len([message for message in caplog.messages if message.startswith("Reading")]) == 2
 
 
-def test_a_spooled_file_that_is_gone_is_written_again() -> None:
+def test_a_spooled_file_that_is_missing_is_written_again() -> None:
     shard = Path(open_source("digits").splits["train"].shard(0))
     assert shard.is_relative_to(cache_folder())
     shard.unlink()
     assert len(open_source("digits").splits["train"].read(0)) == 64
 
 
-def test_what_a_killed_process_left_in_the_spool_is_removed() -> None:
+def test_leftovers_of_a_killed_process_in_the_spool_are_removed() -> None:
     open_source("digits")
     (spool,) = (cache_folder() / "spool").iterdir()
     (spool / ".digits.pixels.0badf00d.part").write_bytes(b"half of it")
@@ -303,7 +305,7 @@ def test_what_a_killed_process_left_in_the_spool_is_removed() -> None:
     assert [path.name for path in spool.iterdir()] == ["digits.pixels"]
 
 
-def test_a_name_is_taken_before_a_folder_called_so(
+def test_a_name_comes_before_a_folder_of_that_name(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photos.rename(tmp_path / "digits")
@@ -320,24 +322,24 @@ def test_a_name_is_taken_before_a_folder_called_so(
         (b"%PDF-1.4\n", "begins with b'%PDF-1.4', as documents do"),
     ],
 )
-def test_a_file_that_holds_no_dataset_is_an_error_that_tells_its_first_bytes(
+def test_a_file_without_a_dataset_is_an_error_that_shows_its_first_bytes(
     tmp_path: Path, content: bytes, beginning: str
 ) -> None:
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(TenchError) as raised:
         open_source(tmp_path / "file")
     assert str(raised.value) == (
-        f"{tmp_path}/file: not a known kind of data set; it {beginning}. Give a folder or an archive of images, a "
+        f"{tmp_path}/file: not a known kind of data set; it {beginning}. Pass a folder or an archive of images, a "
         "label file, or a container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )
 
 
-def test_an_image_is_no_dataset_and_the_error_says_what_can_be_done_with_it(photo_folder: Path) -> None:
+def test_an_image_is_not_a_dataset_and_the_error_says_what_to_do(photo_folder: Path) -> None:
     path = photo_folder / "val/roof/6.jpg"
     with pytest.raises(TenchError) as raised:
         open_source(path)
     assert str(raised.value) == (
-        f"{path}: is one image, not a data set. To train, give the folder that contains the class folders. To "
+        f"{path}: is one image, not a data set. To train, pass the folder that contains the class folders. To "
         f"classify this image with a trained model: tench predict RUN {path}"
     )
 
@@ -362,7 +364,7 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_the_remedy(
         open_source(photo_folder)
 
 
-def test_the_cache_is_where_tench_cache_says_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_at_tench_cache_else_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.setenv("XDG_CACHE_HOME", "/big/cache")
@@ -394,16 +396,14 @@ def test_labels_are_mapped_by_id_when_the_classes_come_in_another_order(
     assert message in log.messages
 
 
-def test_a_table_whose_classes_agree_is_left_as_it_is(photo_folder: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_table_with_the_same_classes_is_unchanged(photo_folder: Path, log: pytest.LogCaptureFixture) -> None:
     dataset = open_source(photo_folder)
     log.clear()
     assert matched(dataset.splits["val"], dataset, dataset.classes, "run 7") is dataset.splits["val"]
     assert log.messages == []
 
 
-def test_numbered_classes_are_matched_by_position_which_is_said(
-    photo_folder: Path, log: pytest.LogCaptureFixture
-) -> None:
+def test_numbered_classes_are_matched_by_position_and_logged(photo_folder: Path, log: pytest.LogCaptureFixture) -> None:
     dataset = open_source(photo_folder)
     val = matched(dataset.splits["val"], dataset, Classes.numbered_to(3), "run 7")
     assert np.array_equal(val.labels, dataset.splits["val"].labels)
@@ -429,7 +429,7 @@ def test_all_images_of_a_source_can_be_decoded_by_pillow(photo_folder: Path) -> 
     assert len({found[0] for found in sizes}) == 8
 
 
-def test_mnist_is_asked_before_folder(tmp_path: Path) -> None:
+def test_mnist_is_tried_before_folder(tmp_path: Path) -> None:
     write_idx(tmp_path / "set", [*range(10)], 10)
     tree = open_tree(tmp_path / "set", tmp_path / "spool")
     assert folder.recognise(tree)
@@ -437,7 +437,7 @@ def test_mnist_is_asked_before_folder(tmp_path: Path) -> None:
     assert open_source(tmp_path / "set").layout == mnist.NAME
 
 
-def test_classes_matched_by_position_are_said_and_the_same_numbers_are_not(
+def test_matching_classes_by_position_is_logged_but_the_same_numbers_are_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "tench")
@@ -493,7 +493,7 @@ def miniature_kaggle(path: Path) -> Path:
     return path
 
 
-def test_several_sources_are_one_and_remembered_as_one(photos: Path, tmp_path: Path) -> None:
+def test_several_sources_make_one_dataset_and_are_cached_as_one(photos: Path, tmp_path: Path) -> None:
     for name in ("roof", "dog"):
         (tmp_path / "more" / name).mkdir(parents=True)
         (tmp_path / "more" / name / "new.jpg").write_bytes((photos / "train/petal/0.jpg").read_bytes())
@@ -529,7 +529,7 @@ def test_two_layouts_in_one_folder_are_an_error_that_names_both(tmp_path: Path) 
         open_source(tmp_path / "set")
 
 
-def test_a_folder_that_holds_one_archive_is_read_as_that_archive(photos: Path, tmp_path: Path) -> None:
+def test_a_folder_that_contains_one_archive_is_read_as_that_archive(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "downloaded").mkdir()
     with tarfile.open(tmp_path / "downloaded/photos.tar", "w") as tar:
         tar.add(photos, "photos")
@@ -559,7 +559,7 @@ def test_classes_that_differ_only_in_case_are_named_in_a_note_but_single_letters
     )
 
 
-def test_a_dataset_that_is_open_is_a_source_too_but_takes_no_more_options() -> None:
+def test_an_open_dataset_is_a_source_too_but_takes_no_options() -> None:
     dataset = open_source("digits", val_per_class=0)
     assert open_source(dataset) is dataset
     assert dataset.parts == ("digits",)

@@ -48,7 +48,7 @@ def test_splits_are_in_their_usual_order() -> None:
     assert (list(grouped), notes) == (["train", "val", "test"], [])
 
 
-def test_a_path_that_names_no_split_beside_others_that_do_is_refused() -> None:
+def test_a_path_that_names_no_split_next_to_others_that_do_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train.tar", "extra.tar"], "/set", "shards")
     assert str(error.value) == (
@@ -57,7 +57,7 @@ def test_a_path_that_names_no_split_beside_others_that_do_is_refused() -> None:
     )
 
 
-def test_trainval_beside_val_is_refused() -> None:
+def test_trainval_next_to_val_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train_val.rec", "val.rec"], "/set", "record files")
     assert str(error.value) == (
@@ -88,22 +88,22 @@ def test_a_name_with_two_splits_is_refused() -> None:
         ("partition", {"train": "train", "Validation": "val"}),
     ],
 )
-def test_a_split_column_holds_names_or_yes_and_no(column: str, splits: dict[str, str]) -> None:
+def test_a_split_column_contains_names_or_yes_and_no(column: str, splits: dict[str, str]) -> None:
     assert splits_of_values(column, list(splits) * 2) == splits
 
 
 @pytest.mark.parametrize(("column", "values"), [("fold", ["0", "1"]), ("set", ["a", "b"]), ("split", ["train", "x"])])
-def test_a_column_with_other_values_tells_no_splits(column: str, values: list[str]) -> None:
+def test_a_column_with_other_values_gives_no_splits(column: str, values: list[str]) -> None:
     assert splits_of_values(column, values) is None
 
 
-def test_the_word_of_a_folder_further_up_does_not_matter() -> None:
+def test_a_split_word_in_a_folder_further_up_does_not_matter() -> None:
     assert group_by_split(["train_test_split/train/0.tar"], "/set", "shards")[0] == {
         "train": ["train_test_split/train/0.tar"]
     }
 
 
-def test_a_folder_called_by_a_split_counts_for_files_that_name_none() -> None:
+def test_a_folder_named_like_a_split_counts_for_files_that_name_none() -> None:
     assert group_by_split(["0.tar"], "/set/val", "shards", root="val") == (
         {"val": ["0.tar"]},
         ["The folder val names the split: all shards are val."],
@@ -137,8 +137,8 @@ def test_split_from_takes_a_regular_expression_or_the_depth_of_a_folder() -> Non
 @pytest.mark.parametrize(
     ("how", "text"),
     [
-        ("(", "--split-from '(': not a regular expression (missing ), unterminated subpattern at position 0)."),
-        ("train", "--split-from 'train': has no group. Put the part that names the split in ( )."),
+        ("(", "--split-from '(': not a valid regular expression (missing ), unterminated subpattern at position 0)."),
+        ("train", "--split-from 'train': has no group. Put parentheses around the part that names the split."),
     ],
 )
 def test_a_split_from_that_cannot_work_is_a_usage_error(how: str, text: str) -> None:

@@ -126,7 +126,7 @@ def refusal(source: Path, **options: str) -> str:
     return error_of(open_source)(source, split_from=options.get("split_from"))
 
 
-def test_a_word_in_the_name_says_the_split(tmp_path: Path, layout: str) -> None:
+def test_a_word_in_the_name_gives_the_split(tmp_path: Path, layout: str) -> None:
     dataset = open_source(make(tmp_path / "set", layout, "x_train-0", "x_train-1", "x_dev-0", "x_testing-0"))
     assert (dataset.layout, sizes(dataset)) == (layout, {"train": 4, "val": 2, "test": 2})
 
@@ -137,26 +137,26 @@ def test_all_words_for_val_are_val(tmp_path: Path, word: str) -> None:
         assert sizes(open_source(make(tmp_path / layout, layout, "train", word))) == {"train": 2, "val": 2}
 
 
-def test_the_folder_says_the_split_if_the_name_does_not(tmp_path: Path, layout: str) -> None:
+def test_the_folder_gives_the_split_if_the_name_does_not(tmp_path: Path, layout: str) -> None:
     assert sizes(open_source(make(tmp_path / "set", layout, "train/0", "val/0"))) == {"train": 2, "val": 2}
 
 
-def test_files_that_say_nothing_are_train_which_is_said(tmp_path: Path, layout: str) -> None:
+def test_files_without_a_split_in_their_name_are_train_with_a_note(tmp_path: Path, layout: str) -> None:
     dataset = open_source(make(tmp_path / "set", layout, "part-0", "part-1"))
     assert sizes(dataset) == {"train": 4}
     assert any(note.startswith("No name contains a split: all ") for note in dataset.notes)
 
 
-def test_a_file_that_says_nothing_beside_others_is_refused(tmp_path: Path, layout: str) -> None:
+def test_a_file_without_a_split_next_to_files_with_one_is_refused(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "train", "extra"))
     assert said.startswith(f"{tmp_path}/set: ")
     assert "have no split in their name (train, val or test): extra" in said
     assert said.endswith("Leave them out with --exclude PATTERN, rename them, or name the files to use.")
 
 
-def test_trainval_beside_val_is_refused(tmp_path: Path, layout: str) -> None:
+def test_trainval_next_to_val_is_refused(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "train_val", "val"))
-    assert "holds train and val together, and val" in said
+    assert "contains train and val together, and val" in said
     assert "so validation images would be trained on. Leave one out, for example with --exclude '" in said
 
 
@@ -165,13 +165,13 @@ def test_a_name_with_the_words_of_two_splits_is_refused(tmp_path: Path, layout: 
     assert "contains words of several splits: test and train. Rename it, or name the split with --split-from" in said
 
 
-def test_two_configurations_are_a_question(tmp_path: Path, layout: str) -> None:
+def test_two_configurations_lead_to_a_question(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "full/train", "full/test", "mini/train"))
     assert "of train are in several folders, possibly several forms of one data set: full/train" in said
-    assert f"Give one folder ({tmp_path}/set/full" in said
+    assert f"Pass one folder ({tmp_path}/set/full" in said
 
 
-def test_split_from_tells_the_split_of_files(tmp_path: Path, layout: str) -> None:
+def test_split_from_gives_the_split_of_files(tmp_path: Path, layout: str) -> None:
     source = make(tmp_path / "set", layout, "a_train_b_test", "a_val_b_test")
     assert sizes(open_source(source, split_from="a_([a-z]+)_b")) == {"train": 2, "val": 2}
     assert refusal(source, split_from="a_(train)_b").startswith(

@@ -58,14 +58,14 @@ def test_classes_with_fewer_training_images_are_dropped_from_all_splits() -> Non
     assert after.stamp == ["/data"]
 
 
-def test_a_class_without_training_images_is_dropped_and_named_numbers_stay_ids() -> None:
+def test_a_class_without_training_images_is_dropped_and_numbers_stay_ids() -> None:
     before = dataclasses.replace(contents_of("abcd", train=[0, 3, 3]), classes=Classes.numbered_to(4))
     after = keep_classes(before, 1)
     assert (after.classes.ids, after.classes.numbered) == (("0", "3"), False)
     assert after.splits["train"].label.tolist() == [0, 1, 1]
 
 
-def test_nothing_is_dropped_where_all_classes_have_enough() -> None:
+def test_nothing_is_dropped_if_all_classes_have_enough_images() -> None:
     before = contents_of("ab", train=[0, 1, 1, 0])
     after = keep_classes(before, 2)
     assert (after.classes, after.splits) == (before.classes, before.splits)
@@ -91,7 +91,7 @@ def test_several_labels_per_image_are_an_error() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 8))
-def test_what_is_kept_is_what_counting_says(labels: list[int], min_images: int) -> None:
+def test_the_remaining_classes_are_those_with_enough_images(labels: list[int], min_images: int) -> None:
     before = contents_of("abcdef", train=labels)
     kept = [label for label in range(6) if labels.count(label) >= min_images]
     if len(kept) < 2:
@@ -116,7 +116,7 @@ def drawn(keys: Sequence[str], count: int, seed: int) -> set[str]:
     st.integers(0, 3),
     st.permutations(range(20)),
 )
-def test_of_each_class_the_keys_with_the_smallest_digests_are_drawn_in_any_order_of_rows(
+def test_the_keys_with_the_smallest_digests_of_each_class_are_drawn_in_any_order_of_rows(
     labels: list[int], count: int, seed: int, order: list[int]
 ) -> None:
     before = contents_of("abc", train=labels, test=[0, 1])
@@ -182,7 +182,7 @@ def test_a_class_without_images_left_for_training_is_an_error_that_names_it() ->
     )
 
 
-def test_a_val_that_is_there_is_an_error() -> None:
+def test_val_per_class_is_refused_if_there_is_a_val() -> None:
     with pytest.raises(UsageError) as error:
         val_per_class(contents_of("ab", train=[0, 1] * 5, val=[0]), 1, 0)
     assert str(error.value) == "--val-per-class: this source already has a split val. Leave out the option to use that."
@@ -197,7 +197,7 @@ def test_a_source_without_train_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("label", [2, -2])
-def test_a_label_that_is_no_class_is_an_error(label: int) -> None:
+def test_a_label_out_of_range_is_an_error(label: int) -> None:
     before = contents_of("ab", train=[0, 1] * 5, test=[0, label])
     for option in ("min-images", "val-per-class"):
         with pytest.raises(TenchError) as error:
@@ -205,7 +205,7 @@ def test_a_label_that_is_no_class_is_an_error(label: int) -> None:
         assert str(error.value) == f"test: test/00001.jpg has label {label}, but there are 2 classes."
 
 
-def test_rows_keep_all_that_belongs_to_them() -> None:
+def test_rows_keep_all_their_values() -> None:
     rows = dataclasses.replace(
         rows_of([0, 1, 0, 1]),
         offset=7,

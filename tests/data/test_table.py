@@ -61,7 +61,7 @@ def one_shard(folder: Path, images: dict[str, tuple[bytes, int]]) -> Rows:
 
 
 def one_file_each(folder: Path, count: int) -> Rows:
-    """Row i is the file i, which holds the text of i."""
+    """Row i is the file i, which contains the text of i."""
     paths = [folder / f"{index:04}" for index in range(count)]
     for index, path in enumerate(paths):
         path.write_text(str(index))
@@ -97,7 +97,7 @@ def test_a_class_id_that_appears_twice_is_refused() -> None:
         Classes.of(["a", "b", "a"])
 
 
-def test_as_many_names_as_ids_are_needed() -> None:
+def test_there_must_be_as_many_names_as_ids() -> None:
     with pytest.raises(ValueError, match="2 class ids but 1 class names"):
         Classes.of(["a", "b"], ["apple"])
 
@@ -122,7 +122,7 @@ def test_an_unknown_class_is_an_error_that_names_it_and_the_known_ones() -> None
     )
 
 
-def test_of_many_unknown_classes_the_first_five_are_named() -> None:
+def test_the_first_five_of_many_unknown_classes_are_named() -> None:
     with pytest.raises(TenchError, match=r"u0, u1, u2, u3, u4, \.\.\. \(7 in all\)\. here has"):
         ABC.index_of(Classes.of([f"u{index}" for index in range(7)]), whose="theirs", here="here")
 
@@ -150,7 +150,7 @@ def test_classes_come_back_from_json(classes: Classes) -> None:
     assert Classes.from_json(classes.to_json()) == classes
 
 
-def test_each_row_gives_the_bytes_label_and_key_it_was_made_of(tmp_path: Path) -> None:
+def test_each_row_gives_back_its_bytes_label_and_key(tmp_path: Path) -> None:
     images = {"k3": (b"three", 2), "k1": (b"one", -1), "k2": (b"", 0)}
     dataset = saved(tmp_path, {"train": one_shard(tmp_path, images)})
     train = dataset.splits["train"]
@@ -279,7 +279,7 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         saved(tmp_path, {"train": rows})
 
 
-def test_the_fingerprint_of_a_dataset_goes_by_keys_labels_and_lengths(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_dataset_depends_on_keys_labels_and_lengths(tmp_path: Path) -> None:
     images = {"a": (b"1", 0), "b": (b"22", 1)}
     first = saved(tmp_path, {"train": one_shard(tmp_path / "1", images)}).fingerprint
     elsewhere = {"b": (b"##", 1), "a": (b"#", 0)}  # another order in another file
@@ -303,7 +303,7 @@ def test_a_table_of_another_version_is_not_loaded(tmp_path: Path, monkeypatch: p
     assert len(saved(tmp_path, rows).splits["train"]) == 1
 
 
-def test_a_saved_table_that_is_cut_off_anywhere_is_not_loaded(tmp_path: Path) -> None:
+def test_a_saved_table_that_is_truncated_anywhere_is_not_loaded(tmp_path: Path) -> None:
     saved(tmp_path, {"train": one_shard(tmp_path, {"a": (b"x", 0)})})
     whole = (tmp_path / "saved").read_bytes()
     for length in (*range(0, len(whole), 37), len(whole) - 1):
@@ -318,7 +318,7 @@ def test_another_arrow_file_is_not_loaded(tmp_path: Path) -> None:
     assert load(tmp_path / "other") is None
 
 
-def test_a_table_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_is_saved_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path, {"train": one_shard(tmp_path, {"a": (b"x", 0)})})
     before = (tmp_path / "saved").read_bytes()
     monkeypatch.setattr(os, "fsync", refuse_to_flush)
@@ -343,7 +343,7 @@ def test_numbered_classes_with_the_same_ids_are_matched_by_id() -> None:
     assert [folders.ids[label] for label in index] == [str(number) for number in range(12)]
 
 
-def test_a_file_that_was_cut_off_is_named_with_the_row_and_the_remedy(tmp_path: Path) -> None:
+def test_a_file_that_was_truncated_is_named_with_the_row_and_the_remedy(tmp_path: Path) -> None:
     folder = tmp_path / "my photos"
     images = {"a": (b"0123456789", 0), "b": (b"0123456789", 1)}
     train = saved(tmp_path, {"train": one_shard(folder, images)}).splits["train"]
@@ -367,7 +367,7 @@ def test_an_image_file_that_grew_is_named(tmp_path: Path, count: int) -> None:
             rows.read(1)
 
 
-def test_a_container_may_hold_more_than_its_rows(tmp_path: Path) -> None:
+def test_a_container_may_contain_more_than_its_rows(tmp_path: Path) -> None:
     train = saved(tmp_path, {"train": one_shard(tmp_path, {"a": (b"12", 0), "b": (b"345", 0)})}).splits["train"]
     with (tmp_path / "shard").open("ab") as shard:
         shard.write(b"something else")
@@ -385,7 +385,7 @@ def test_a_file_that_was_deleted_is_named(tmp_path: Path, count: int) -> None:
     assert train.read(0) == b"0"
 
 
-def test_of_many_files_none_is_kept_open(tmp_path: Path) -> None:
+def test_many_files_are_not_kept_open(tmp_path: Path) -> None:
     train = saved(tmp_path, {"train": one_file_each(tmp_path, 100)}).splits["train"]
     before = num_descriptors()
     assert [train.read(row) for row in range(100)] == [str(row).encode() for row in range(100)]
@@ -429,7 +429,7 @@ def test_a_subset_has_these_rows_in_this_order(tmp_path_factory: pytest.TempPath
     assert part.subset(np.flatnonzero(part.labels == 1)).keys() == [str(index) for index in chosen if index % 3 == 1]
 
 
-def test_relabelled_rows_have_the_new_label_and_none_stays_none(tmp_path: Path) -> None:
+def test_relabelled_rows_have_the_new_label_and_unlabelled_rows_stay_so(tmp_path: Path) -> None:
     images = {"a": (b"1", 0), "b": (b"2", -1), "c": (b"3", 2), "d": (b"4", 1)}
     train = saved(tmp_path, {"train": one_shard(tmp_path, images)}).splits["train"]
     other = train.relabelled(np.array([2, 0, 1], np.int32))
@@ -439,7 +439,7 @@ def test_relabelled_rows_have_the_new_label_and_none_stays_none(tmp_path: Path) 
     assert other.subset(np.array([3, 2])).labels.tolist() == [0, 1]
 
 
-def test_the_first_split_that_is_there_is_given_with_its_name(tmp_path: Path) -> None:
+def test_the_first_existing_split_is_returned_with_its_name(tmp_path: Path) -> None:
     dataset = saved(tmp_path, {"train": one_shard(tmp_path, {"a": (b"1", 0)})})
     name, found = dataset.split("val", "train")
     assert (name, isinstance(found, Table), len(found)) == ("train", True, 1)
@@ -447,7 +447,7 @@ def test_the_first_split_that_is_there_is_given_with_its_name(tmp_path: Path) ->
         dataset.split("val", "test")
 
 
-def test_a_stamp_is_fresh_until_a_file_changes_or_an_entry_comes_or_goes(tmp_path: Path) -> None:
+def test_a_stamp_is_fresh_until_a_file_changes_or_is_added_or_removed(tmp_path: Path) -> None:
     file, folder = tmp_path / "file", tmp_path / "folder"
     file.write_text("1")
     folder.mkdir()
@@ -541,7 +541,7 @@ def test_an_image_of_40_gb_is_refused_without_reading_it(tmp_path: Path, monkeyp
     )
 
 
-def test_a_pipe_that_takes_the_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_an_image_does_not_block(tmp_path: Path) -> None:
     found = saved(tmp_path, {"train": one_file_each(tmp_path, 2)}).splits["train"]
     (tmp_path / "0001").unlink()
     os.mkfifo(tmp_path / "0001")

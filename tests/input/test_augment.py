@@ -197,7 +197,7 @@ def test_an_unknown_policy_lists_the_forms(name: str) -> None:
     assert str(refused.value).startswith(f"{name}: no such augmentation policy.")
     assert str(refused.value).endswith(
         " Known: none, randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, "
-        "autoaugment-svhn, rand-mM-nN-mstdS-inc1."
+        "autoaugment-svhn, rand-mM-nN-mstdS-inc1, or package.module:function."
     )
 
 

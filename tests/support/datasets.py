@@ -12,7 +12,7 @@ Truth = dict[str, dict[str, tuple[str | None, bytes]]]
 
 
 def tree_of(path: Path, spool: Path | None = None) -> Tree:
-    """The tree of a path or a pattern. spool: the folder for unpacked members, beside the path by default."""
+    """The tree of a path or a pattern. spool: the folder for unpacked members, next to the path by default."""
     spool = spool or path.parent / "spool"
     return open_tree(path, spool) if path.exists() else open_pattern(path, spool)
 

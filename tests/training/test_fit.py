@@ -505,7 +505,8 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
         train(undisturbed, SMALL.replace(lr=0.5, epochs=4))
     assert str(refused.value) == (
         f"{undisturbed}: was begun with another recipe or dataset: optimizer.lr was 0.02, now 0.5; training.epochs was "
-        "3, now 4. Continue it with the same command, or name a new --run."
+        "3, now 4. Continue it with the same command, or name a new --run.\n"
+        f"To train on from its weights: tench train --weights {undisturbed} --run NEW_RUN"
     )
 
 
@@ -607,7 +608,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_overwritten(
             train(tmp_path, options=seldom)
     rows = ", ".join(map(str, bad_rows))
     assert str(stopped.value).startswith(
-        f"The loss was not finite at step 14 (rows {rows} of the training images); that update was left out, "
+        f"The loss was not finite at step 14 (rows {rows} of the training images). That update was skipped, "
     )
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     assert_same_outcome(train(tmp_path).folder, undisturbed)  # and it can be continued from there
@@ -623,7 +624,7 @@ def test_weights_that_are_not_finite_are_not_saved_though_the_loss_was(
 
     monkeypatch.setattr(loop_module, "train_step", train_step)
     with pytest.raises(
-        TenchError, match=f"weights are not finite after step {2 * STEPS_PER_EPOCH}, though its loss was"
+        TenchError, match=f"weights are not finite after step {2 * STEPS_PER_EPOCH}, although the loss was"
     ):
         train(tmp_path, SMALL.replace(validate_every=3), dataclasses.replace(OPTIONS, save_every_seconds=600.0))
     assert checkpoint(tmp_path)["step"] == STEPS_PER_EPOCH
@@ -640,9 +641,9 @@ def test_where_memory_does_not_suffice_the_run_says_what_takes_less_and_takes_th
         with pytest.raises(TenchError) as stopped:
             train(tmp_path)
     assert str(stopped.value) == (
-        "Training with batches of 8 on cpu: there is not enough memory. --accumulate 2 puts a batch through in two "
-        "parts, --recompute keeps less of each layer, -b takes a smaller batch (and wants another learning rate). "
-        "(CUDA out of memory)"
+        "Training with batches of 8 on cpu: there is not enough memory. --accumulate 2 splits each batch into two "
+        "forward passes, --recompute keeps fewer activations, and -b sets a smaller batch (which needs another "
+        "learning rate). (CUDA out of memory)"
     )
     assert train(tmp_path, SMALL.replace(accumulate=2)).metrics("epoch")[-1]["epoch"] == EPOCHS
 
@@ -663,7 +664,7 @@ def test_validation_takes_as_many_images_at_once_as_training(tmp_path: Path, mon
 def test_a_warmup_as_long_as_the_training_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         train(tmp_path, SMALL.replace(epochs=1, warmup="5 epochs"))
-    assert "Note: the warm-up, 5 epochs, takes the whole training: its rate only rises." in caplog.text
+    assert "Note: the warm-up (5 epochs) is as long as the training: the learning rate only rises." in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -784,7 +785,7 @@ def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_pa
     assert str(stopped.value).startswith("digits (val): top-1 is ")
     assert "on 359 images, no better than guessing (10." in str(stopped.value)
     assert str(stopped.value).endswith(
-        "The validation labels probably do not belong to the images: check the order of the label file and the class "
+        "The validation labels probably do not match the images: check the order of the label file and the class "
         "numbering (tench info SOURCE)."
     )
     assert len(Run(tmp_path).metrics("epoch")) < 3
@@ -794,7 +795,7 @@ def test_validation_labels_that_do_not_belong_to_their_images_are_noticed(tmp_pa
 def test_an_average_at_chance_may_be_of_the_start(tmp_path: Path) -> None:
     recipe = DIGITS_WITH_MLP.replace(average="ema", average_decay=0.9999)
     with pytest.raises(
-        TenchError, match=r"it may still hold those of the start: lower --average-decay\. Or: The valid"
+        TenchError, match=r"the initial weights may still dominate it: lower --average-decay\. Or: The valid"
     ):
         fit("digits", recipe=recipe, run=tmp_path, options=TrainOptions(device="cpu", threads=1))
 

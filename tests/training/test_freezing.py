@@ -40,12 +40,21 @@ def test_a_name_stands_for_a_parameter_or_for_all_of_a_part_of_the_network(names
     assert trained_by(module) == left
 
 
-@pytest.mark.parametrize("wrong", ["ste", "head.bia", "layer1", "bias"])
-def test_a_name_that_no_parameter_has_is_refused_with_those_there_are(wrong: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        ("ste", " Did you mean 'stem' or 'stem2'?"),
+        ("head.bia", " Did you mean 'head'?"),
+        ("layer1", ""),
+        ("bias", ""),
+    ],
+)
+def test_a_name_that_no_parameter_has_is_refused_with_the_names_there_are(wrong: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
         Freezing(network(), f"stem {wrong}", at_step=0)
     assert str(refused.value) == (
-        f"freeze: no parameter's name begins with {wrong!r}. They begin with stem, stem2, head."
+        f"freeze: no parameter is called {wrong!r} or begins with '{wrong}.'; only whole parts of a name match.{hint} "
+        "The first parts are stem, stem2, head."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -137,7 +138,7 @@ def test_what_the_recipe_says_is_kept(photo_folder: Path) -> None:
 
 def test_no_value_of_a_resolved_recipe_is_auto() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    recipe = try_compile(resolve(Recipe(), train_of("digits"), CPU), network, CPU, steps=10)
+    recipe = try_compile(resolve(Recipe(), train_of("digits"), CPU), network, CPU, steps=10, loss_of=F.cross_entropy)
     assert [name for name, value in recipe.leaves() if value == "auto"] == []
 
 
@@ -215,8 +216,41 @@ def test_what_is_filled_with_the_mean_of_a_bgr_network_has_that_colour_in_rgb() 
     assert view.augmentations == (Cutout(side=3, fill=(255, 64, 128)),)
 
 
+@pytest.mark.parametrize(
+    ("arch", "channels", "order"),
+    [
+        ("edgeai:regnetx400mf_x1_bgr", 3, "bgr"),
+        ("edgeai:regnetx400mf_x1", 3, "rgb"),
+        ("edgeai:regnetx400mf_x1_bgr", 1, "rgb"),
+        ("resnet18", 3, "rgb"),
+    ],
+)
+def test_a_network_with_bgr_in_its_name_takes_bgr_images_and_this_is_logged(
+    arch: str, channels: int, order: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "tench")
+    asked = Recipe().replace(arch=arch, channels=channels, image_size=32, std=(0.1, 0.2, 0.3))
+    view = resolve(asked, train_of("digits"), CPU).input
+    assert view.channel_order == order
+    if channels == 3:
+        assert (view.mean, view.std) == {
+            "rgb": ((0.485, 0.456, 0.406), (0.1, 0.2, 0.3)),
+            "bgr": ((0.406, 0.456, 0.485), (0.3, 0.2, 0.1)),
+        }[order]
+    assert any("takes BGR images" in message for message in caplog.messages) == (order == "bgr")
+
+
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_a_channel_order_in_the_recipe_is_kept_with_its_mean(order: str) -> None:
+    asked = Recipe().replace(arch="edgeai:regnetx400mf_x1_bgr", channels=3, channel_order=order, mean=(0.1, 0.2, 0.3))
+    view = resolve(asked.replace(image_size=32), train_of("digits"), CPU).input
+    assert (view.channel_order, view.mean) == (order, (0.1, 0.2, 0.3))
+
+
 def test_values_that_do_not_go_with_what_auto_became_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"input\.eval_resize is 4, but should be image_size \(8\) or more"):
+    with pytest.raises(
+        UsageError, match=r"input\.eval_resize must be at least image_size \(8\) and below twice that, or auto, got 4\."
+    ):
         resolve(Recipe().replace(eval_resize=4), train_of("digits"), CPU)
 
 

@@ -19,7 +19,14 @@ from tench.training import recipe as recipe_module
 from tench.training.duration import Duration
 from tench.training.recipe import Recipe
 from tench.training.recipe_check import validate
-from tench.training.recipe_file import checked, from_plain, load_recipe, packaged_recipes
+from tench.training.recipe_file import (
+    as_recipe,
+    checked,
+    from_plain,
+    load_recipe,
+    packaged_recipes,
+    with_sizes_in_proportion,
+)
 
 SECTIONS = ["source", "model", "input", "augment", "mix", "optimizer", "schedule", "average", "training"]
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -200,157 +207,209 @@ def test_a_number_may_be_written_as_people_write_it(tmp_path: Path, text: str, v
 
 
 OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
-    ({"epochs": 0}, "training.epochs is 0, but should be more than 0."),
-    ({"batch_size": 0}, "training.batch_size is 0, but should be 1 or more."),
-    ({"label_smoothing": 1.0}, "training.label_smoothing is 1.0, but should be 0 to below 1."),
-    ({"label_smoothing": -0.1}, "training.label_smoothing is -0.1, but should be 0 to below 1."),
-    ({"seed": -1}, "training.seed is -1, but should be 0 or more."),
-    ({"lr": 0.0}, "optimizer.lr is 0.0, but should be more than 0."),
-    ({"lr": math.inf}, "optimizer.lr is inf, but should be finite."),
-    ({"lr": math.nan}, "optimizer.lr is nan, but should be finite."),
-    ({"momentum": 1.0}, "optimizer.momentum is 1.0, but should be 0 to below 1."),
-    ({"momentum": 0.0, "nesterov": True}, "optimizer.momentum is 0.0, but should be more than 0 with nesterov."),
-    ({"weight_decay": -1e-4}, "optimizer.weight_decay is -0.0001, but should be 0 or more."),
-    ({"clip_norm": -1.0}, "optimizer.clip_norm is -1.0, but should be 0 (no clipping) or more."),
-    ({"gamma": 0.0}, "schedule.gamma is 0.0, but should be above 0 to 1."),
-    ({"gamma": 1.5}, "schedule.gamma is 1.5, but should be above 0 to 1."),
-    ({"power": 0.0}, "schedule.power is 0.0, but should be more than 0."),
-    ({"warmup_from": 1.1}, "schedule.warmup_from is 1.1, but should be 0 to 1."),
-    ({"lr": 0.1, "final_lr": 0.2}, "schedule.final_lr is 0.2, but should be 0 to the learning rate."),
-    ({"image_size": 0}, "input.image_size is 0, but should be 1 or more, or auto."),
-    ({"pad": -1}, "input.pad is -1, but should be 0 or more, or auto."),
-    ({"train_size": 0}, "input.train_size is 0, but should be 1 or more, or auto."),
-    ({"ramp_from": 0}, "input.ramp_from is 0, but should be 1 or more, or auto."),
-    ({"ramp_from": 200, "train_size": 192}, "input.ramp_from is 200, but should be train_size or less."),
-    ({"ramp_epochs": (3.0, 2.0)}, "input.ramp_epochs is (3.0, 2.0), but should be two epochs, 0 <= start <= end."),
-    ({"ramp_multiple": 0}, "input.ramp_multiple is 0, but should be 1 or more."),
-    ({"pad_fill": 256}, "input.pad_fill is 256, but should be 0 to 255, or reflect."),
-    ({"channel_order": "bgr", "channels": 1}, "input.channel_order is bgr, but should be rgb with one channel."),
+    ({"epochs": 0}, "training.epochs must be above 0 and at most 1,000,000, got 0."),
+    ({"batch_size": 0}, "training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+    ({"label_smoothing": 1.0}, "training.label_smoothing must be at least 0 and below 1, got 1.0."),
+    ({"label_smoothing": -0.1}, "training.label_smoothing must be at least 0 and below 1, got -0.1."),
+    ({"seed": -1}, "training.seed must be at least 0 and at most 9,223,372,036,854,775,807, got -1."),
+    ({"lr": 0.0}, "optimizer.lr must be above 0, got 0.0."),
+    ({"lr": math.inf}, "optimizer.lr must be finite, got inf."),
+    ({"lr": math.nan}, "optimizer.lr must be finite, got nan."),
+    ({"momentum": 1.0}, "optimizer.momentum must be at least 0 and below 1, got 1.0."),
+    ({"momentum": 0.0, "nesterov": True}, "optimizer.momentum must be above 0 with nesterov, got 0.0."),
+    ({"weight_decay": -0.0001}, "optimizer.weight_decay must be at least 0, got -0.0001."),
+    ({"clip_norm": -1.0}, "optimizer.clip_norm must be at least 0, got -1.0."),
+    ({"gamma": 0.0}, "schedule.gamma must be above 0 and at most 1, got 0.0."),
+    ({"gamma": 1.5}, "schedule.gamma must be above 0 and at most 1, got 1.5."),
+    ({"power": 0.0}, "schedule.power must be above 0, got 0.0."),
+    ({"warmup_from": 1.1}, "schedule.warmup_from must be at least 0 and at most 1, got 1.1."),
+    ({"lr": 0.1, "final_lr": 0.2}, "schedule.final_lr must be at most lr (0.1), got 0.2."),
+    ({"image_size": 0}, "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
+    ({"pad": -1}, "input.pad must be at least 0 and at most 16,384, or auto, got -1."),
+    ({"train_size": 0}, "input.train_size must be at least 1 and at most 16,384, or auto, got 0."),
+    ({"ramp_from": 0}, "input.ramp_from must be at least 1 and at most 16,384, or auto, got 0."),
+    ({"ramp_from": 200, "train_size": 192}, "input.ramp_from must be at most train_size (192), got 200."),
+    (
+        {"ramp_epochs": (3.0, 2.0)},
+        "input.ramp_epochs must be 2 numbers, each at least 0 and at most 1,000,000, in ascending order, got "
+        "(3.0, 2.0).",
+    ),
+    ({"ramp_multiple": 0}, "input.ramp_multiple must be at least 1 and at most 1,000,000, got 0."),
+    ({"pad_fill": 256}, "input.pad_fill must be at least 0 and at most 255, or reflect, got 256."),
+    ({"channel_order": "bgr", "channels": 1}, "input.channel_order must be rgb with one channel, got 'bgr'."),
     (
         {"train_view": "mxnet", "mxnet_parameters": "inter_method=5"},
         "input.mxnet_parameters: MXNet's augmentation: inter_method is one of 0, 1, 2, 3, 4, 9, 10.",
     ),
     (
         {"train_view": "mxnet", "mxnet_level": "2", "channels": 1},
-        "input.mxnet_level is 2, with colour changes that grey images cannot have. Take a level without them "
+        "input.mxnet_level is 2, which changes colours, but the input is grey. Use a level without colour changes "
         '("1", "cifar10"), or set them to 0 in mxnet_parameters.',
     ),
-    ({"repeats": 0}, "input.repeats is 0, but should be 1 or more."),
-    ({"flip": 1.5}, "input.flip is 1.5, but should be 0 to 1."),
-    ({"scale": (0.5, 0.2)}, "input.scale is (0.5, 0.2), but should be two parts of the area, 0 < low <= high <= 1."),
-    ({"scale": (0.5, 1.2)}, "input.scale is (0.5, 1.2), but should be two parts of the area, 0 < low <= high <= 1."),
-    ({"ratio": (0.0, 1.0)}, "input.ratio is (0.0, 1.0), but should be two ratios, 0 < low <= high."),
-    ({"ratio": (1.0, math.inf)}, "input.ratio is (1.0, inf), but should be finite."),
-    ({"val_fraction": 1.0}, "input.val_fraction is 1.0, but should be above 0 to below 1."),
-    ({"mean": (0.5, 0.5)}, "input.mean is (0.5, 0.5), but should be one number, or one for each of three channels."),
-    ({"mean": (), "std": ()}, "input.mean is (), but should be one number, or one for each of three channels."),
-    ({"std": (0.0,)}, "input.std is (0.0,), but should be one number, or one for each of three channels, more than 0."),
-    ({"dropout": 1.0}, "model.dropout is 1.0, but should be 0 to below 1, or own."),
-    ({"drop_path": -0.1}, "model.drop_path is -0.1, but should be 0 to below 1, or own."),
-    ({"strides": (1, 1, 1, 2, 3)}, "model.strides is (1, 1, 1, 2, 3), but should be 1 or 2 each, or own."),
+    ({"repeats": 0}, "input.repeats must be at least 1 and at most 1,000,000, got 0."),
+    ({"flip": 1.5}, "input.flip must be at least 0 and at most 1, got 1.5."),
+    (
+        {"scale": (0.5, 0.2)},
+        "input.scale must be 2 numbers, each above 0 and at most 1, in ascending order, got (0.5, 0.2).",
+    ),
+    (
+        {"scale": (0.5, 1.2)},
+        "input.scale must be 2 numbers, each above 0 and at most 1, in ascending order, got (0.5, 1.2).",
+    ),
+    ({"ratio": (0.0, 1.0)}, "input.ratio must be 2 numbers, each above 0, in ascending order, got (0.0, 1.0)."),
+    ({"ratio": (1.0, math.inf)}, "input.ratio must be finite, got (1.0, inf)."),
+    ({"val_fraction": 1.0}, "input.val_fraction must be above 0 and below 1, got 1.0."),
+    (
+        {"mean": (0.5, 0.5)},
+        "input.mean must be 1 or 3 numbers, each at least -1,000,000 and at most 1,000,000, or auto, got (0.5, 0.5).",
+    ),
+    (
+        {"mean": (), "std": ()},
+        "input.mean must be 1 or 3 numbers, each at least -1,000,000 and at most 1,000,000, or auto, got ().",
+    ),
+    (
+        {"std": (0.0,)},
+        "input.std must be 1 or 3 numbers, each at least 1e-06 and at most 1,000,000, or auto, got (0.0,).",
+    ),
+    ({"dropout": 1.0}, "model.dropout must be at least 0 and below 1, or own, got 1.0."),
+    ({"drop_path": -0.1}, "model.drop_path must be at least 0 and below 1, or own, got -0.1."),
+    (
+        {"strides": (1, 1, 1, 2, 3)},
+        "model.strides must be 5 numbers, each at least 1 and at most 2, or own, got (1, 1, 1, 2, 3).",
+    ),
     (
         {"short_side": (256, 256)},
-        "input.short_side is (256, 256), but should be two lengths, 0 < low < high, of resize-crop train_size or more.",
+        "input.short_side must be 2 numbers, each at least 1 and at most 16,384, in strictly ascending order,"
+        " got (256, 256).",
     ),
-    ({"stretch": (0.0, 1.0)}, "input.stretch is (0.0, 1.0), but should be two factors, 0 < low <= high."),
-    (
-        {"lr_inside": True, "optimizer": "lamb"},
-        "optimizer.lr_inside is True, but should be false except for sgd.",
-    ),
-    ({"betas": (0.9, 1.0)}, "optimizer.betas is (0.9, 1.0), but should be two numbers, 0 to below 1."),
-    ({"alpha": 1.0}, "optimizer.alpha is 1.0, but should be 0 to below 1."),
-    ({"eps": -1.0}, "optimizer.eps is -1.0, but should be 0 or more, or auto."),
-    ({"trust": 0.0}, "optimizer.trust is 0.0, but should be more than 0."),
-    ({"other_lr": 0.0}, "optimizer.other_lr is 0.0, but should be more than 0."),
-    ({"head_lr": 0.0}, "optimizer.head_lr is 0.0, but should be more than 0."),
-    ({"norm_bias_lr": 0.0}, "optimizer.norm_bias_lr is 0.0, but should be more than 0."),
-    ({"warmup_least": 2.0}, "schedule.warmup_least is 2.0, but should be 0 to 1."),
+    ({"stretch": (0.0, 1.0)}, "input.stretch must be 2 numbers, each above 0, in ascending order, got (0.0, 1.0)."),
+    ({"lr_inside": True, "optimizer": "lamb"}, "optimizer.lr_inside must be false unless optimizer is sgd, got True."),
+    ({"betas": (0.9, 1.0)}, "optimizer.betas must be 2 numbers, each at least 0 and below 1, got (0.9, 1.0)."),
+    ({"alpha": 1.0}, "optimizer.alpha must be at least 0 and below 1, got 1.0."),
+    ({"eps": -1.0}, "optimizer.eps must be at least 0, or auto, got -1.0."),
+    ({"trust": 0.0}, "optimizer.trust must be above 0, got 0.0."),
+    ({"other_lr": 0.0}, "optimizer.other_lr must be above 0, got 0.0."),
+    ({"head_lr": 0.0}, "optimizer.head_lr must be above 0, got 0.0."),
+    ({"norm_bias_lr": 0.0}, "optimizer.norm_bias_lr must be above 0, got 0.0."),
+    ({"warmup_least": 2.0}, "schedule.warmup_least must be at least 0 and at most 1, got 2.0."),
     (
         {"milestones": (60.0, 30.0)},
-        "schedule.milestones is (60.0, 30.0), but should be epochs, each later than the one before.",
+        "schedule.milestones must be numbers, each at least 0 and at most 1,000,000, in strictly ascending "
+        "order, got (60.0, 30.0).",
     ),
     (
         {"milestones": (30.0, 30.0)},
-        "schedule.milestones is (30.0, 30.0), but should be epochs, each later than the one before.",
+        "schedule.milestones must be numbers, each at least 0 and at most 1,000,000, in strictly ascending "
+        "order, got (30.0, 30.0).",
     ),
-    ({"average_decay": 1.0}, "average.average_decay is 1.0, but should be 0 to below 1, or auto."),
-    ({"average_every": 0}, "average.average_every is 0, but should be 1 or more, or auto."),
-    ({"accumulate": 0}, "training.accumulate is 0, but should be 1 to the batch size."),
-    ({"accumulate": 9, "batch_size": 8}, "training.accumulate is 9, but should be 1 to the batch size."),
-    ({"bce_threshold": 0.2}, "training.bce_threshold is 0.2, but should be 0 but with the loss bce."),
-    ({"norm_bias_lr": 64.0, "optimizer": "muon"}, "optimizer.norm_bias_lr is 64.0, but should be 1 with muon."),
+    ({"average_decay": 1.0}, "average.average_decay must be at least 0 and below 1, or auto, got 1.0."),
+    ({"average_every": 0}, "average.average_every must be at least 1 and at most 1,000,000, or auto, got 0."),
+    ({"accumulate": 0}, "training.accumulate must be at least 1 and at most 1,000,000, got 0."),
+    ({"accumulate": 9, "batch_size": 8}, "training.accumulate must be at most batch_size, got 9."),
+    ({"bce_threshold": 0.2}, "training.bce_threshold must be 0 unless loss is bce, got 0.2."),
+    ({"norm_bias_lr": 64.0, "optimizer": "muon"}, "optimizer.norm_bias_lr must be 1 with muon, got 64.0."),
     (
         {"decay": "not-norms", "optimizer": "muon"},
-        "optimizer.decay is not-norms, but should be left out with muon, which has its own rule.",
+        "optimizer.decay must be left out with muon, which has its own rule, got 'not-norms'.",
     ),
     (
         {"betas": (0.0, 0.999), "optimizer": "lamb"},
-        "optimizer.betas is (0.0, 0.999), but should be two numbers above 0 to below 1 with lamb.",
+        "optimizer.betas must be 2 numbers, each above 0, with lamb, got (0.0, 0.999).",
     ),
     (
         {"ramp_from": 160, "train_size": 192},
-        "input.ramp_epochs is (0.0, 0.0), but should be the epochs of the ramp, where ramp_from is given.",
+        "input.ramp_epochs must be the epochs of the ramp if ramp_from is given, got (0.0, 0.0).",
     ),
-    (
-        {"ramp_epochs": (1.0, 3.0)},
-        "input.ramp_from is auto, but should be a size, where ramp_epochs are given.",
-    ),
-    (
-        {"flip_form": "alternate", "train_view": "mxnet"},
-        "input.flip_form is alternate, but should be random with mxnet.",
-    ),
+    ({"ramp_epochs": (1.0, 3.0)}, "input.ramp_from must be a size if ramp_epochs are given, got 'auto'."),
+    ({"flip_form": "alternate", "train_view": "mxnet"}, "input.flip_form must be random with mxnet, got 'alternate'."),
     (
         {"compile": "on", "recompute": True},
-        "training.compile is on, but should be auto or off with recompute, which cannot be compiled.",
+        "training.compile must be auto or off with recompute, which cannot be compiled, got 'on'.",
     ),
-    ({"bce_threshold": 1.0}, "training.bce_threshold is 1.0, but should be 0 (none) to below 1."),
-    (
-        {"hold": "110 %"},
-        'schedule.hold: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'110 %\'.',
-    ),
+    ({"bce_threshold": 1.0}, "training.bce_threshold must be at least 0 and below 1, got 1.0."),
+    ({"hold": "110 %"}, 'schedule.hold must be a duration such as "5 epochs", "500 steps" or "10 %", got \'110 %\'.'),
     (
         {"freeze_from": "soon"},
-        'optimizer.freeze_from: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'soon\'.',
+        'optimizer.freeze_from must be a duration such as "5 epochs", "500 steps" or "10 %", got \'soon\'.',
     ),
     (
         {"image_size": 32, "eval_resize": 31},
-        "input.eval_resize is 31, but should be image_size (32) or more; auto goes with the size.",
+        "input.eval_resize must be at least image_size (32) and below twice that, or auto, got 31.",
     ),
     (
         {"color_jitter": (0.4, -0.1, 0.0, 0.0)},
-        "augment.color_jitter is (0.4, -0.1, 0.0, 0.0), but should be four numbers, 0 (none) or more, the hue at most "
-        "0.5.",
+        "augment.color_jitter must be 4 numbers, at least 0, the last at least 0 and at most 0.5, got (0.4, "
+        "-0.1, 0.0, 0.0).",
     ),
     (
         {"color_jitter": (0.4, 0.4, 0.4, 0.6)},
-        "augment.color_jitter is (0.4, 0.4, 0.4, 0.6), but should be four numbers, 0 (none) or more, the hue at most "
-        "0.5.",
+        "augment.color_jitter must be 4 numbers, at least 0, the last at least 0 and at most 0.5, got (0.4, "
+        "0.4, 0.4, 0.6).",
     ),
-    ({"lighting": -0.1}, "augment.lighting is -0.1, but should be 0 (none) or more."),
-    ({"cutout": -1}, "augment.cutout is -1, but should be 0 (none) or more."),
+    ({"lighting": -0.1}, "augment.lighting must be at least 0, got -0.1."),
+    ({"cutout": -1}, "augment.cutout must be at least 0 and at most 16,384, got -1."),
     (
         {"policy": "randaugment"},
         "augment.policy is randaugment: no such augmentation policy. Known: none, "
         "randaugment-N-M, trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, "
-        "rand-mM-nN-mstdS-inc1.",
+        "rand-mM-nN-mstdS-inc1, or package.module:function.",
     ),
-    ({"mixup": -0.1}, "mix.mixup is -0.1, but should be 0 or more."),
-    ({"mixup": 0.2, "batch_size": 1}, "mix.mixup is 0.2, but should be 0 with a batch of 1."),
-    ({"cutmix": 1.0, "batch_size": 1}, "mix.cutmix is 1.0, but should be 0 with a batch of 1."),
-    ({"mix_prob": 1.1}, "mix.mix_prob is 1.1, but should be 0 to 1."),
-    ({"mix_switch": -1.0}, "mix.mix_switch is -1.0, but should be 0 to 1."),
-    ({"mix_mode": "pair"}, "mix.mix_mode is pair, but should be batch, or mix_form timm."),
-    ({"erasing": 2.0}, "mix.erasing is 2.0, but should be 0 to 1."),
+    ({"mixup": -0.1}, "mix.mixup must be at least 0, got -0.1."),
+    ({"mixup": 0.2, "batch_size": 1}, "mix.mixup must be 0 with a batch_size of 1, got 0.2."),
+    ({"cutmix": 1.0, "batch_size": 1}, "mix.cutmix must be 0 with a batch_size of 1, got 1.0."),
+    ({"mix_prob": 1.1}, "mix.mix_prob must be at least 0 and at most 1, got 1.1."),
+    ({"mix_switch": -1.0}, "mix.mix_switch must be at least 0 and at most 1, got -1.0."),
+    ({"mix_mode": "pair"}, "mix.mix_mode must be batch unless mix_form is timm, got 'pair'."),
+    ({"erasing": 2.0}, "mix.erasing must be at least 0 and at most 1, got 2.0."),
     (
         {"erasing_area": (0.0, 0.3)},
-        "mix.erasing_area is (0.0, 0.3), but should be two parts of the area, 0 < low <= high <= 1.",
+        "mix.erasing_area must be 2 numbers, each above 0 and at most 1, in ascending order, got (0.0, 0.3).",
     ),
-    ({"erasing_ratio": (2.0, 1.0)}, "mix.erasing_ratio is (2.0, 1.0), but should be two ratios, 0 < low <= high."),
-    ({"erasing_count": 0}, "mix.erasing_count is 0, but should be 1 or more."),
-    ({"step_every": "0 epochs"}, "schedule.step_every is 0 epochs, but should be more than 0."),
     (
-        {"warmup": "5"},
-        'schedule.warmup: expected a duration such as "5 epochs", "500 steps" or "10 %", found \'5\'.',
+        {"erasing_ratio": (2.0, 1.0)},
+        "mix.erasing_ratio must be 2 numbers, each above 0, in ascending order, got (2.0, 1.0).",
+    ),
+    ({"erasing_count": 0}, "mix.erasing_count must be at least 1 and at most 1,000,000, got 0."),
+    (
+        {"step_every": "0 epochs"},
+        'schedule.step_every must be a duration above 0 such as "5 epochs", "500 steps" or "10 %", got \'0 epochs\'.',
+    ),
+    ({"warmup": "5"}, 'schedule.warmup must be a duration such as "5 epochs", "500 steps" or "10 %", got \'5\'.'),
+    (
+        {"seed": 2**63},
+        "training.seed must be at least 0 and at most 9,223,372,036,854,775,807, got 9223372036854775808.",
+    ),
+    (
+        {"batch_size": 10**20},
+        "training.batch_size must be at least 1 and at most 1,000,000, got 100000000000000000000.",
+    ),
+    ({"epochs": 1e300}, "training.epochs must be above 0 and at most 1,000,000, got 1e+300."),
+    ({"image_size": 16385}, "input.image_size must be at least 1 and at most 16,384, or auto, got 16385."),
+    (
+        {"milestones": (1.0, 1e300)},
+        "schedule.milestones must be numbers, each at least 0 and at most 1,000,000, in strictly ascending "
+        "order, got (1.0, 1e+300).",
+    ),
+    (
+        {"strides": (0, 1, 1, 1, 1)},
+        "model.strides must be 5 numbers, each at least 1 and at most 2, or own, got (0, 1, 1, 1, 1).",
+    ),
+    (
+        {"std": (0.5, 0.5)},
+        "input.std must be 1 or 3 numbers, each at least 1e-06 and at most 1,000,000, or auto, got (0.5, 0.5).",
+    ),
+    (
+        {"ramp_epochs": (-1.0, 2.0)},
+        "input.ramp_epochs must be 2 numbers, each at least 0 and at most 1,000,000, in ascending order, got "
+        "(-1.0, 2.0).",
+    ),
+    (
+        {"train_size": 300, "train_view": "resize-crop"},
+        "input.short_side must be 2 numbers, each at least train_size (300), with resize-crop, got (256, 480).",
+    ),
+    (
+        {"test_time": "ten-crop", "image_size": 32, "eval_resize": 32},
+        "input.eval_resize must be above image_size (32) for ten crops, got 32.",
     ),
 ]
 
@@ -366,7 +425,7 @@ def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) 
     path = written(tmp_path, "training: {epochs: 0}")
     with pytest.raises(UsageError) as refused:
         load_recipe(path)
-    assert str(refused.value) == f"{path}: training.epochs is 0, but should be more than 0."
+    assert str(refused.value) == f"{path}: training.epochs must be above 0 and at most 1,000,000, got 0."
 
 
 @pytest.mark.parametrize(
@@ -381,6 +440,7 @@ def test_a_file_with_a_value_out_of_range_is_refused_on_loading(tmp_path: Path) 
         ("0 epochs", 0),
         ("23 %", 16),  # of 70 steps 16.1
         ("100%", 70),
+        ("1e300 steps", 10**9),
     ],
 )
 def test_a_duration_becomes_steps(text: str, steps: int) -> None:
@@ -422,7 +482,7 @@ def test_replace_refuses_an_unknown_name_with_the_nearest() -> None:
     [
         ({"optimizer": "adam"}, "recipe: optimizer.optimizer is 'adam', but should be sgd or lamb or "),
         ({"precision": "fp8"}, "recipe: training.precision is 'fp8', but should be "),
-        ({"lr": 0.0}, "recipe: optimizer.lr is 0.0, but should be more than 0."),
+        ({"lr": 0.0}, "recipe: optimizer.lr must be above 0, got 0.0."),
     ],
 )
 def test_a_recipe_made_in_python_is_held_to_what_a_file_is(values: dict[str, Any], message: str) -> None:
@@ -487,3 +547,105 @@ def test_a_recipe_of_many_megabytes_or_a_pipe_is_refused(tmp_path: Path) -> None
     path.write_bytes(b"#" * 2_000_000)
     with pytest.raises(UsageError, match="has 2,000,000 bytes, but a recipe has at most 1,048,576"):
         load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("word", "compiled", "nesterov"),
+    [("on", "on", True), ("off", "off", False), ("'on'", "on", True), ('"off"', "off", False)],
+)
+def test_on_and_off_are_words_or_booleans_as_the_field_wants(
+    tmp_path: Path, word: str, compiled: str, nesterov: bool
+) -> None:
+    recipe = load_recipe(written(tmp_path, f"training: {{compile: {word}}}\noptimizer: {{nesterov: {word}}}"))
+    assert recipe.training.compile == compiled
+    assert recipe.optimizer.nesterov is nesterov
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("yes", True), ("No", False), ("OFF", False), ("true", True), ("False", False), ("TRUE", True)]
+)
+def test_every_boolean_of_yaml_is_one_in_a_recipe(tmp_path: Path, word: str, value: bool) -> None:
+    assert load_recipe(written(tmp_path, f"training: {{drop_last: {word}}}")).training.drop_last is value
+
+
+def test_a_number_is_a_word_if_the_field_takes_only_that_word(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "input: {mxnet_level: 2}")).input.mxnet_level == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line", "first"),
+    [
+        ("training: {epochs: 1}\n\ntraining: {epochs: 2}\n", "training", 3, 1),
+        ("optimizer:\n  lr: 0.1\n  nesterov: true\n  'lr': 0.2\n", "lr", 4, 2),
+        ("optimizer: {lr: 0.1, lr: 0.2}", "lr", 1, 1),
+        ("like: digits\nlike: step90\n", "like", 2, 1),
+        ("input:\n  mean: [{a: 1, b: 2, a: 3}]\n", "a", 2, 2),
+    ],
+)
+def test_a_repeated_key_is_an_error_at_every_level(tmp_path: Path, text: str, key: str, line: int, first: int) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as refused:
+        load_recipe(path)
+    assert str(refused.value) == (
+        f"{path}, line {line}: the key '{key}' is repeated; it is also in line {first}. Remove one of them."
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "given", "sizes"),
+    [
+        ("pytorch-examples", {"image_size": 64}, {"eval_resize": 73}),
+        ("pytorch-examples", {"image_size": 448}, {"eval_resize": 512}),
+        ("pytorch-examples", {"image_size": 64, "eval_resize": 64}, {"eval_resize": 64}),
+        ("pytorch-examples", {"image_size": 224}, {"eval_resize": 256}),
+        ("timm-a3", {"image_size": 112}, {"eval_resize": 118, "train_size": 80}),
+        ("ffcv-16", {"image_size": 128}, {"eval_resize": 146, "train_size": 96, "ramp_from": 80}),
+        ("apm5", {"image_size": 112}, {"eval_resize": 128, "short_side": (128, 192)}),
+        ("digits", {"image_size": 16}, {"eval_resize": 16, "train_size": "auto", "short_side": (256, 480)}),
+    ],
+)
+def test_the_sizes_of_a_recipe_follow_another_image_size(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, base: str, given: dict[str, int], sizes: dict[str, Any]
+) -> None:
+    of_base = load_recipe(base)
+    overridden = with_sizes_in_proportion(of_base.replace(**given), of_base, given)
+    assert {name: getattr(overridden.input, name) for name in sizes} == sizes
+    caplog.set_level("INFO", "tench")
+    in_file = load_recipe(written(tmp_path, yaml.safe_dump({"like": base, "input": given})))
+    assert in_file == overridden
+    changed = any(getattr(of_base.input, name) != value for name, value in sizes.items() if name not in given)
+    assert any(message.startswith("Note: image_size is ") for message in caplog.messages) == changed
+
+
+def test_the_sizes_that_change_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    base = load_recipe("ffcv-16")
+    caplog.set_level("INFO", "tench")
+    with_sizes_in_proportion(base.replace(image_size=128), base, ["image_size"])
+    assert caplog.messages == [
+        "Note: image_size is 128 instead of 256: eval_resize 293 becomes 146, train_size 192 becomes 96, ramp_from 160 "
+        "becomes 80."
+    ]
+
+
+def test_a_resize_of_which_the_network_would_see_a_small_part_is_refused() -> None:
+    with pytest.raises(UsageError) as refused:
+        validate(load_recipe("pytorch-examples").replace(image_size=64))
+    assert str(refused.value) == (
+        "recipe: input.eval_resize must be at least image_size (64) and below twice that, or auto, got 256."
+    )
+
+
+def test_a_recipe_is_taken_as_an_object_a_name_or_a_path(tmp_path: Path) -> None:
+    path = written(tmp_path, "training: {epochs: 7}")
+    assert as_recipe(Recipe()) == Recipe()
+    assert as_recipe("digits") == load_recipe("digits")
+    assert as_recipe(path) == as_recipe(Path(path)) == Recipe().replace(epochs=7)
+
+
+@pytest.mark.parametrize("value", [3, {"epochs": 3}, b"digits", ["digits"]])
+def test_what_is_neither_a_recipe_nor_its_name_is_a_usage_error(value: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        as_recipe(value)
+    assert str(refused.value) == (
+        f"recipe must be a tench.Recipe, the name of a packaged recipe or the path of a YAML file, got {value!r}."
+    )

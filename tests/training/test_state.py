@@ -334,6 +334,6 @@ def test_a_checkpoint_of_a_later_step_than_the_run_has_is_refused(tmp_path: Path
     with pytest.raises(TenchError) as refused:
         train(tmp_path / "run")
     assert str(refused.value) == (
-        f"{path}: was saved after step 1000000 and epoch 2, but this run has 14 steps and 2 epochs. Put the run's own "
-        "checkpoint back, or name a new --run."
+        f"{path}: was saved after step 1000000 and epoch 2, but this run has 14 steps and 2 epochs. Restore the run's "
+        "own checkpoint, or name a new --run."
     )

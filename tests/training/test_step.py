@@ -194,8 +194,8 @@ def test_the_first_step_with_a_loss_that_is_not_finite_is_named(bad: set[int]) -
     with pytest.raises(TenchError) as stopped:
         read_totals(state)
     assert str(stopped.value) == (
-        f"The loss was not finite at step {min(bad) + 1}; that update was left out, and the checkpoint before it is "
-        "kept. Try a lower learning rate, a longer warm-up, --clip-norm 1 or --precision fp32."
+        f"The loss was not finite at step {min(bad) + 1}. That update was skipped, and the last checkpoint is from "
+        "before it. Try a lower learning rate, a longer warm-up, --clip-norm 1 or --precision fp32."
     )
 
 
@@ -213,7 +213,7 @@ def test_the_rows_of_the_first_bad_step_are_named(rows: list[int], shown: str | 
     with pytest.raises(TenchError) as stopped:
         read_totals(state, rows_of)
     names = shown or "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
-    assert f"not finite at step 2 (rows {names} of the training images); that update" in str(stopped.value)
+    assert f"not finite at step 2 (rows {names} of the training images). That update was skipped" in str(stopped.value)
     assert asked == [1]
 
 

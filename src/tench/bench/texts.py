@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tench.errors import UsageError
-from tench.files import spreadsheet_cell, write_text
+from tench.files import spreadsheet_cell, user_path, write_text
 
 
 def figures(number: float) -> str:
@@ -53,6 +53,6 @@ def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
     try:
-        write_text(Path(path), text.getvalue())
+        write_text(user_path(path), text.getvalue())
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error}). Name another file.") from error

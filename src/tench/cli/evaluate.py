@@ -8,6 +8,7 @@ from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.errors import counted
 from tench.flags import Flag
+from tench.own_code import import_from_here
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Evaluate:
 
     GROUPS: ClassVar[dict[str, str]] = {
         "What to evaluate": "model source split label exclude",
-        "Computation": "batch-size threads device | bad",
+        "Computation": "batch-size threads device | bad trust-code",
         "Output": "per-class json",
     }
 
@@ -37,12 +38,14 @@ class Evaluate:
     batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per batch."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that prepare images; 0 is one per core."""
+    """Threads that prepare images (0: one per core)."""
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     bad: Literal["fail", "skip", "fix"] | None = None
     """What to do with images that do not decode. See tench train. By default what the training did, for the data it
     trained and validated on, else fail."""
+    trust_code: bool = False
+    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
     per_class: bool = False
     """Print the top-1 of each class."""
     json: bool = False
@@ -54,7 +57,9 @@ def run(arguments: list[str]) -> int:
     from tench.evaluation.evaluate import evaluate_source
     from tench.weights.load import load
 
-    classifier = load(asked.model, asked.device)
+    if asked.trust_code:
+        import_from_here()
+    classifier = load(asked.model, asked.device, trust_code=asked.trust_code)
     name, metrics = evaluate_source(
         classifier,
         asked.source,

@@ -73,7 +73,8 @@ def command_help(command: str, *, everything: bool = False) -> Iterator[str]:
             text = _described(option) if everything else option.summary
             is_off = option.default == 0 and "0" not in text
             default = "" if is_off and not everything else _default(option)
-            yield from _entry(_label(option, everything), text + default, left)
+            notes = "; ".join(filter(None, [option.bounds if everything else "", default]))
+            yield from _entry(_label(option, everything), f"{text} ({notes})" if notes else text, left)
     if not everything:
         what = f"All {len(options)} options, explained in full" if len(shown) < len(options) else "Explained in full"
         yield ""
@@ -139,9 +140,9 @@ def _described(option: Option) -> str:
 
 
 def _default(option: Option) -> str:
-    """The default in brackets, if it tells a reader something."""
+    """The default, if it tells a reader something."""
     text = "" if option.default is False else default_text(option)
-    return f" (default {text})" if text else ""
+    return f"default {text}" if text else ""
 
 
 def default_text(option: Option) -> str:

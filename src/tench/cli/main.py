@@ -72,7 +72,9 @@ def _run(arguments: list[str]) -> int:
         return _print(_help(command, rest, everything="--help-all" in asked))
     log = logging.getLogger("tench")
     if not log.handlers:
-        log.addHandler(_ToStderr())
+        from tench.progress import PlainHandler
+
+        log.addHandler(PlainHandler())
     log.setLevel(logging.INFO)
     result: int = importlib.import_module(f"tench.cli.{command}").run(rest)
     return result
@@ -110,12 +112,3 @@ def _shortened(line: str) -> str:
     """A message without its middle if it is very long, such as one with a name of thousands of characters."""
     half = _MAX_MESSAGE // 2
     return line if len(line) <= _MAX_MESSAGE else f"{line[:half]} ... {line[-half:]}"
-
-
-class _ToStderr(logging.Handler):
-    """Plain messages to the current stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if isinstance(record.args, tuple):
-            record.args = tuple(one if isinstance(one, int | float) else printable(str(one)) for one in record.args)
-        print(self.format(record), file=sys.stderr, flush=True)

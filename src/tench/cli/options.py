@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from tench.flags import Flag
+from tench.training.bounds import describe
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Option:
 
     path: the fields that lead to its value. name: "--lr", or "SOURCE" for a positional. kinds: the types a value may
     have, without None. default: dataclasses.MISSING if the option is required. section: the field of the dataclass it
-    stands in, "" for the command's own.
+    stands in, "" for the command's own. bounds: the values it may have, in words.
     """
 
     path: tuple[str, ...]
@@ -36,6 +37,7 @@ class Option:
     text: str
     flag: Flag
     section: str
+    bounds: str
 
     @property
     def field(self) -> str:
@@ -95,7 +97,7 @@ def options_of(kind: Any) -> tuple[Option, ...]:
 
 def _options(kind: type, path: tuple[str, ...], section: str) -> Iterator[Option]:
     texts = field_docs(sys.modules[kind.__module__], kind.__name__)
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints, plain = typing.get_type_hints(kind, include_extras=True), typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         annotated = hints[field.name]
         inner, *marks = typing.get_args(annotated) if hasattr(annotated, "__metadata__") else (annotated,)
@@ -108,14 +110,13 @@ def _options(kind: type, path: tuple[str, ...], section: str) -> Iterator[Option
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         name = flag.metavar if flag.positional else "--" + (flag.name or field.name).replace("_", "-")
-        yield Option(here, name, _kinds(inner), default, texts[field.name], flag, section)
+        bounds = describe(annotated)
+        yield Option(here, name, _kinds(plain[field.name]), default, texts[field.name], flag, section, bounds)
 
 
 def _kinds(kind: Any) -> tuple[Any, ...]:
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return tuple(inner for part in typing.get_args(kind) if part is not types.NoneType for inner in _kinds(part))
-    if hasattr(kind, "__metadata__"):
-        return _kinds(typing.get_args(kind)[0])
     return (kind,)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
 from tench.flags import Flag
+from tench.own_code import import_from_here
 from tench.printable import printable
 
 
@@ -24,7 +25,7 @@ class Predict:
     GROUPS: ClassVar[dict[str, str]] = {
         "What to classify": "model images",
         "Output": "top json csv",
-        "Computation": "device threads",
+        "Computation": "device threads | trust-code",
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
@@ -38,6 +39,8 @@ class Predict:
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
     """Threads that read images; 0 is one per core."""
+    trust_code: bool = False
+    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
     json: bool = False
     """Print a JSON list. Keys: image, predictions (id, name, probability)."""
     csv: bool = False
@@ -54,7 +57,11 @@ def run(arguments: list[str]) -> int:
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv cannot be combined. Choose one.")
-    results = predict(load(asked.model, asked.device), asked.images, top=asked.top, threads=asked.threads)
+    if asked.trust_code:
+        import_from_here()
+    results = predict(
+        load(asked.model, asked.device, trust_code=asked.trust_code), asked.images, top=asked.top, threads=asked.threads
+    )
     bad = 0
     listed, table = [], csv.writer(sys.stdout, lineterminator="\n")
     if asked.csv:

@@ -1,14 +1,13 @@
 """`tench train`: the recipe's fields are the flags."""
 
 import dataclasses
-import shlex
 from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
 from tench.errors import UsageError
 from tench.flags import Flag
 from tench.training.recipe import Recipe
-from tench.training.recipe_file import load_recipe
+from tench.training.recipe_file import load_recipe, with_sizes_in_proportion
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,7 +27,7 @@ class Train:
         "Data": "source val val-per-class | with",
         "Network": "arch weights image-size",
         "Training": "recipe epochs batch-size lr",
-        "Run": "run device threads | print-freq save-every tensorboard",
+        "Run": "run device threads | print-freq save-every tensorboard trust-code",
     }
 
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
@@ -44,13 +43,16 @@ class Train:
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
-    """Threads that prepare images; 0 is one per core."""
+    """Threads that prepare images (0: one per core)."""
     print_freq: Annotated[int, Flag(aliases=("-p",))] = 100
     """Steps between two lines of metrics.jsonl."""
     save_every: float = 600.0
     """Seconds between two checkpoints within an epoch. Each epoch also ends with one."""
     tensorboard: bool = False
     """Write the log for TensorBoard too. It is in RUN/tensorboard; view it with tensorboard --logdir runs."""
+    trust_code: bool = False
+    """Import code of your own that only the recipe, run or weights name. Importing runs it. What this command names
+    (-a, --loss, --policy or --augment-batch package.module:function) is always imported."""
     values: Recipe = dataclasses.field(default_factory=Recipe)
 
 
@@ -58,26 +60,35 @@ def run(arguments: list[str]) -> int:
     asked = parse(Train, arguments)
     if asked.with_ and asked.source is None:
         raise UsageError("--with adds to SOURCE, which is missing. Usage: tench train SOURCE --with SOURCE.")
+    from tench.files import shell_command
+    from tench.models.own_network import is_own
     from tench.training.fit import default_recipe, fit
     from tench.training.options import TrainOptions
+    from tench.training.own_parts import own_code
     from tench.training.schedule import num_epochs
     from tench.weights.own import read_card
 
+    named = asked.values  # by this command, so far without a recipe's values
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
+    given = [argument.partition("=")[0].strip("-").replace("-", "_") for argument in arguments]
+    recipe = with_sizes_in_proportion(asked.values, defaults, given)
     options = TrainOptions(
         device=asked.device,
         threads=asked.threads,
         log_every=asked.print_freq,
         save_every_seconds=asked.save_every,
         tensorboard=asked.tensorboard,
+        trust_code=asked.trust_code,
     )
+    own = own_code(named, trust_code=asked.trust_code)
     source = asked.source if asked.source is None or not asked.with_ else (asked.source, *asked.with_)
-    finished = fit(source, val=asked.val, recipe=asked.values, run=asked.run, options=options)
+    finished = fit(source, recipe, val=asked.val, run=asked.run, options=options, **own)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
     if "top1" in best and "epoch" in best:  # a card that was changed may lack them
         print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {num_epochs(asked.values)}.")
-    folder = shlex.quote(str(finished.folder))
-    print(f"Use it: tench evaluate {folder}, tench predict {folder} IMAGE")
+    folder, trust = finished.folder.absolute(), ["--trust-code"] if is_own(card.arch) else []
+    print(f"Use it: {shell_command('tench', 'evaluate', *trust, folder)}")
+    print(f"        {shell_command('tench', 'predict', *trust, folder, 'IMAGE')}")
     return 0

@@ -15,7 +15,7 @@ from pathlib import Path
 from tench.data.files.gzip_index import open_indexed
 from tench.data.table import Dataset, Stamp, is_fresh, load, save_dataset
 from tench.errors import TenchError
-from tench.files import remove_parts
+from tench.files import remove_parts, user_path
 
 _log = logging.getLogger("tench")
 
@@ -23,10 +23,17 @@ _log = logging.getLogger("tench")
 def cache_folder() -> Path:
     """The folder for tables: TENCH_CACHE, else `tench` in the user's cache directory."""
     if chosen := os.environ.get("TENCH_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "tench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "tench"
+        return user_path(chosen).absolute()
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen).absolute() / "tench"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise TenchError(
+            "There is no folder for the cache: HOME is not set, and this user has no home folder. Set TENCH_CACHE to a "
+            "writable folder."
+        ) from error
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "tench"
 
 
 def cached(source: str, choice: str, make: Callable[[Path], Dataset], refresh: bool) -> Dataset:

@@ -35,7 +35,7 @@ class Limits:
     """Paths to the same folder on disk, through symbolic links."""
 
     nested_archives: int = 8
-    """Levels of nested archives, from the outermost to the one that holds an image."""
+    """Levels of nested archives, from the outermost to the one that contains an image."""
 
     listing_bytes: int = 2**31
     """The central directory of a zip archive."""

@@ -1,6 +1,7 @@
-"""What a person can say about a source that it does not say itself."""
+"""Options for reading a source, for facts that the source itself does not state."""
 
 import dataclasses
+import re
 from typing import Annotated, Any
 
 from tench.errors import UsageError
@@ -10,7 +11,7 @@ from tench.plain import typed
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RecordKeys:
-    """The keys, columns or arrays that hold the images and the labels; None: the layout finds them."""
+    """The keys, columns or arrays with the images and the labels; None: the layout finds them."""
 
     image: str | None = None
     label: str | None = None
@@ -18,15 +19,15 @@ class RecordKeys:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SourceOptions:
-    """How to read a source, where it does not say so itself. An option that a source has no use for is refused."""
+    """How to read a source, if its files do not say so. An option that a source does not use is refused."""
 
     classes_at: str | None = None
     """Which folders are the classes: their depth (2 is CLASS in train/CLASS) or a pattern (*/images/CLASS)."""
     split_from: str | None = None
-    """What tells the split: the depth of a folder (1), a column (fold, or fold=0 for val), or a regular expression
+    """Where the split is named: the depth of a folder (1), a column (fold, or fold=0 for val), or a regular expression
     whose first group names the split in the path of an image."""
     label: str | None = None
-    """Column or key that holds the label (breed); folder: the folders of the images, not a label file."""
+    """Column or key with the label (breed); folder: label images by their folders, not by a label file."""
     label_from: str | None = None
     """Regular expression whose first group is the class in a file name ('^([a-z]+)' for cat.0.jpg)."""
     images: str | None = None
@@ -34,11 +35,12 @@ class SourceOptions:
     exclude: Annotated[tuple[str, ...], Flag(metavar="PATTERN", repeated=True)] = ()
     """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
     keys: str | None = None
-    """Keys, columns or arrays of a container that hold the images and the labels (image=jpeg,label=fine)."""
+    """Keys, columns or arrays of a container with the images and the labels (image=jpeg,label=fine)."""
     min_images: int = 0
     """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
     val_per_class: int = 0
-    """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
+    """Training images per class to hold out as val. Used, with a fixed seed, if the source has no val. (ImageNet-11K:
+    50.)"""
 
     def check(self) -> None:
         """Raise UsageError for a number below 0."""
@@ -87,3 +89,19 @@ EVERY_SOURCE, EVERY_TREE = frozenset({"min_images", "val_per_class"}), frozenset
 def flag(name: str) -> str:
     """The option as written on the command line: --classes-at."""
     return "--" + name.replace("_", "-")
+
+
+def pattern_of(option: str, text: str, what: str) -> re.Pattern[str]:
+    """The regular expression given for an option. Raises UsageError if it is invalid or has no group.
+
+    what: the part of a name that the first group matches, for the error ("class").
+    """
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"{flag(option)} {text!r}: not a valid regular expression ({error}).") from error
+    if not pattern.groups:
+        raise UsageError(
+            f"{flag(option)} {text!r}: has no group. Put parentheses around the part that names the {what}."
+        )
+    return pattern

@@ -139,7 +139,7 @@ def _open(name: str, choice: _Choice, refresh: bool) -> Dataset:
     if kind not in NAMED and not path.exists() and not is_pattern(name):
         raise UsageError(
             f"{name}: no such file or folder, and no source of that name.{nearest(path.name, list(NAMED))} "
-            f"Give the path of a dataset, or one of: {', '.join(NAMED)}."
+            f"Pass the path of a dataset, or one of: {', '.join(NAMED)}."
         )
 
     if is_unfinished(path):
@@ -250,7 +250,7 @@ def _recognise(tree: Tree, depth: int = 0) -> tuple[Layout, Tree]:
             raise TenchError(f"{tree.source}: contains no readable images. {found_text(tree)}")
         return folder, tree
     if not tree.source.is_file():
-        raise TenchError(f"{tree.source}: neither a file nor a folder. Give the path of a dataset.")
+        raise TenchError(f"{tree.source}: neither a file nor a folder. Pass the path of a dataset.")
     raise _no_data_set(tree.source)
 
 
@@ -279,12 +279,12 @@ def _no_data_set(path: Path) -> TenchError:
         start = file.read(512)
     if format_of_start(start):
         return TenchError(
-            f"{path}: is one image, not a data set. To train, give the folder that contains the class folders. To "
+            f"{path}: is one image, not a data set. To train, pass the folder that contains the class folders. To "
             f"classify this image with a trained model: tench predict RUN {path}"
         )
     kind = kind_of_file(start)
     what = f"begins with {start[:8]!r}" + (f", as {kind} do" if kind else "") if start else "is empty"
     return TenchError(
-        f"{path}: not a known kind of data set; it {what}. Give a folder or an archive of images, a label file, or a "
+        f"{path}: not a known kind of data set; it {what}. Pass a folder or an archive of images, a label file, or a "
         "container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )

@@ -10,7 +10,8 @@ import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from tench.errors import TenchError, UsageError, some
+from tench.data.options import pattern_of
+from tench.errors import TenchError, some
 
 TRAIN, VAL, TEST = SPLITS = ("train", "val", "test")
 """The splits, in listing order."""
@@ -71,12 +72,7 @@ def split_asked(path: str, how: str) -> str | None:
         folders = path.split("/")[:-1]
         word = folders[int(depth[1]) - 1] if 0 < int(depth[1]) <= len(folders) else None
     else:
-        try:
-            found = re.compile(how).search(path)
-        except re.error as error:
-            raise UsageError(f"--split-from {how!r}: not a regular expression ({error}).") from error
-        if found is not None and not found.re.groups:
-            raise UsageError(f"--split-from {how!r}: has no group. Put the part that names the split in ( ).")
+        found = pattern_of("split_from", how, "split").search(path)
         word = found[1] if found else None
     if word is None:
         return None
@@ -124,11 +120,16 @@ def group_by_split(
     _refuse_configurations(named, where, what)
     unions = [path for path in named.get(TRAIN, ()) if is_union(_part_with_split(path))]
     if split_from is None and unions and VAL in named:
-        raise TenchError(
-            f"{where}: {unions[0]} contains train and val together, and {named[VAL][0]} repeats val, so validation "
-            f"images would be trained on. Leave one out, for example with --exclude '{unions[0]}'."
-        )
+        raise trainval_repeats_val(where, unions[0], named[VAL][0], f"--exclude '{unions[0]}'")
     return named, []
+
+
+def trainval_repeats_val(where: object, union: str, val: str, exclude: str) -> TenchError:
+    """The error for a file or folder of train and val together if val also exists by itself."""
+    return TenchError(
+        f"{where}: {union} contains train and val together, and {val} repeats val, so validation images would be "
+        f"trained on. Leave one out, for example with {exclude}."
+    )
 
 
 def _configuration(path: str) -> str:
@@ -152,8 +153,8 @@ def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: 
             folder = next(path for path in first.values() if "/" in path).rpartition("/")[0]
             raise TenchError(
                 f"{where}: {what} of {split} are in several folders, possibly several forms of one data set: "
-                f"{examples}. Give one folder ({where}/{folder}), leave the others out with --exclude PATTERN, "
-                "or give each folder as a separate source to combine them."
+                f"{examples}. Pass one folder ({where}/{folder}), leave the others out with --exclude PATTERN, "
+                "or pass each folder as a separate source to combine them."
             )
 
 

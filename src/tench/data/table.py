@@ -1,6 +1,6 @@
 """What a dataset is: a table of byte ranges, and an ordered list of classes.
 
-One row per image says which file holds it, the first byte, the number of bytes, and its label. Layout readers build
+One row per image says which file contains it, the first byte, the number of bytes, and its label. Layout readers build
 this table once; all other code works from the table alone. It is saved as one Arrow IPC file: all splits one after
 the other in one record batch, so that loading maps the file and reads nothing, and the classes, the splits' ranges, the
 fingerprint and the stamp as JSON in the schema's metadata. A checksum follows it, because a damaged map can end the
@@ -38,11 +38,11 @@ _SEAL_MAGIC = b"TENCHTAB"
 """The last bytes of a saved table: magic, length of the Arrow file before it, CRC-32C of that."""
 
 FILE, PIXELS_HWC, PIXELS_CHW = "file", "pixels-hwc", "pixels-chw"
-"""How a row's bytes hold the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
+"""How a row's bytes contain the image: as an image file of any format, or as raw uint8 pixels in one of two orders."""
 
 SCHEMA = pa.schema(
     [
-        ("shard", pa.dictionary(pa.int32(), pa.string())),  # the file that holds the image
+        ("shard", pa.dictionary(pa.int32(), pa.string())),  # the file that contains the image
         ("offset", pa.int64()),  # first byte of the image in that file
         ("length", pa.int64()),  # bytes
         ("label", pa.int32()),  # class index, 0 <= label < len(classes); -1 if unlabelled
@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
         ("height", pa.int32()),  # pixels; 0 if unknown, never 0 for raw pixels
         ("width", pa.int32()),
         ("channels", pa.int8()),
-        ("labels", pa.list_(pa.float32())),  # all labels, if the layout holds several; else null
+        ("labels", pa.list_(pa.float32())),  # all labels, if the layout contains several; else null
         ("boxes", pa.list_(pa.list_(pa.float32(), 4))),  # xmin, ymin, xmax, ymax in 0..1; null if none were read
         ("flags", pa.int8()),  # 0, or DAMAGED
     ]
@@ -70,7 +70,8 @@ PIECE_BYTES = 4 * 2**20
 """Size of a piece of a compressed shard: bytes that are decompressed together to read one image."""
 
 PIECES_AT_ONCE = 256
-"""Neighbouring pieces that are shuffled together. A reader that holds this many reads each piece once an epoch."""
+"""Neighbouring pieces that are shuffled together. A reader that keeps this many in memory reads each piece once an
+epoch."""
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """O_NONBLOCK: do not wait for a pipe that has replaced the file. It makes no difference for regular files."""
@@ -98,7 +99,7 @@ class Classes:
     """The ordered list of classes: the label of an image is an index into it.
 
     ids: folder names, WordNet ids or numbers as text, unique. names: the same for people. numbered: the ids are only
-    positions, because the layout holds only numbers.
+    positions, because the layout contains only numbers.
     """
 
     ids: tuple[str, ...]
@@ -119,7 +120,7 @@ class Classes:
 
     @classmethod
     def numbered_to(cls, count: int) -> "Classes":
-        """Classes of a layout that holds only numbers: "0", "1", ..."""
+        """Classes of a layout that contains only numbers: "0", "1", ..."""
         ids = tuple(str(index) for index in range(count))
         return cls(ids, ids, numbered=True)
 
@@ -293,7 +294,7 @@ class Table:
         return list(self._keys.to_pylist())
 
     def shard(self, row: int) -> str:
-        """The file that holds the row's bytes."""
+        """The file that contains the row's bytes."""
         shard = str(self._shards[int(self._shard[row])].as_py())
         return self.indexes.get(shard, shard)
 
@@ -584,7 +585,7 @@ def _checksum(data: pa.Buffer) -> int:
 
 
 def _unsealed(path: Path) -> pa.Buffer | None:
-    """The Arrow file in a saved table, mapped; None if it is damaged, cut off or not a table."""
+    """The Arrow file in a saved table, mapped; None if it is damaged, truncated or not a table."""
     try:
         mapped = pa.memory_map(str(path)).read_buffer()
     except (pa.ArrowException, OSError):  # empty, a folder, not readable

@@ -14,6 +14,7 @@ from tench.data.files.names import EXTENSIONS, is_image_name
 from tench.data.images.image import decode
 from tench.data.limits import LIMITS
 from tench.errors import TenchError, UsageError
+from tench.files import user_path
 from tench.machine import num_threads
 from tench.weights.load import load
 from tench.weights.own import NOT_FINITE, Classifier, in_batches
@@ -45,7 +46,7 @@ class Prediction:
 def find_images(paths: Iterable[str | Path]) -> list[str]:
     """The files among the paths, and the images below the folders, sorted. Raises when there is nothing."""
     found: list[str] = []
-    for path in map(str, paths):
+    for path in (str(user_path(path)) for path in paths):
         if not os.path.exists(path):
             raise UsageError(f"{path}: no such file or folder.")
         if os.path.isdir(path):

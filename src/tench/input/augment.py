@@ -8,10 +8,13 @@ that would fit on the device whole is then decoded again each epoch.
 import dataclasses
 import itertools
 import re
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
 
 from tench.data.images.picture import Picture
-from tench.errors import UsageError
+from tench.errors import TenchError, UsageError
 from tench.input import pixels
 from tench.input.autoaugment import AUTO_POLICIES, AutoAugment, RandAugment, TrivialAugmentWide
 from tench.input.draws import normal
@@ -19,6 +22,7 @@ from tench.input.pixels import Fill
 from tench.input.resampling import Image
 from tench.input.timm_augment import TimmRandAugment
 from tench.input.views import Draws, View
+from tench.own_code import code_name, errors_name, names_code
 
 
 class Augmentation(Protocol):
@@ -135,6 +139,33 @@ class Augmented:
         out[:] = augmented
 
 
+@dataclasses.dataclass(frozen=True)
+class OwnPolicy:
+    """A function of the user's own: (image (H, W, C) uint8, numpy generator) -> image of the same shape and type.
+
+    It is called in the loader's threads, several at once. Its generator is seeded with (seed, epoch, row): a function
+    that draws from nothing else gives the same image in any thread and after a resume.
+    """
+
+    function: Callable[[Image, np.random.Generator], Image]
+
+    num_draws = 2  # 32 random bits each
+
+    def __call__(self, image: Image, draws: Draws) -> Image:
+        name = code_name(self.function)
+        rng = np.random.default_rng([int(draw * 2**32) for draw in draws.tolist()])
+        with errors_name(name, f"called with an image of shape {image.shape}"):
+            found: Any = self.function(image.copy(), rng)
+        if not isinstance(found, np.ndarray):
+            raise TenchError(f"{name}: returned {type(found).__name__}, expected a numpy array.")
+        if found.shape != image.shape or found.dtype != np.uint8:
+            raise TenchError(
+                f"{name}: returned an image of shape {found.shape} and type {found.dtype}, expected uint8 of shape "
+                f"{image.shape}."
+            )
+        return found
+
+
 POLICY_FORMS = (
     "none",
     "randaugment-N-M",
@@ -165,7 +196,11 @@ def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Au
         return AutoAugment(policy=which, resample=resample)
     if kind == "rand":
         return TimmRandAugment.parse(name, mean)
-    raise UsageError(f"{name}: no such augmentation policy. Known: {', '.join(POLICY_FORMS)}.")
+    if names_code(name):
+        raise UsageError(f"{name}: is Python code, which only tench train and tench.fit(policy=...) import.")
+    raise UsageError(
+        f"{name}: no such augmentation policy. Known: {', '.join(POLICY_FORMS)}, or package.module:function."
+    )
 
 
 def mean_colour(mean: tuple[float, ...]) -> Fill:

@@ -1,6 +1,6 @@
 """Which networks there are: ours, torchvision's and timm's by their names, other systems' as `SYSTEM:NAME`.
 
-A name that several of the first three have means the first one's; `timm:resnet50` asks for timm's.
+If several of the first three have a name, it means the first one's network; `timm:resnet50` asks for timm's.
 """
 
 import fnmatch
@@ -11,32 +11,50 @@ from tench.errors import UsageError, nearest
 from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
 from tench.models.mxnet import source as mxnet
 from tench.models.source import Source
+from tench.own_code import names_code
 
 _PLAIN = cast(tuple[Source, ...], (ours, from_torchvision, from_timm))
-"""Their names stand alone, in this order."""
+"""Their names need no prefix. The order decides between networks of the same name."""
 _SYSTEMS = cast(tuple[Source, ...], (apm5, edgeai, mxnet, nnabla))
-"""Their names are always written with the system's."""
+"""Their names always have the system's name as a prefix."""
+
+_NAMES = sorted(source.NAME for source in (*_PLAIN, *_SYSTEMS))
 
 
 def source_of(arch: str) -> Source:
-    """The source that has the network. Raises UsageError with the nearest names where none does."""
+    """The source that has the network. Raises UsageError with the nearest names if none has it."""
     system, name = _split(arch)
     for source in _PLAIN if system is None else [*_PLAIN, *_SYSTEMS]:
         if system in (None, source.NAME) and source.knows(name):
             return source
+    if system is not None and not is_system(system) and names_code(arch):
+        raise UsageError(
+            f"{arch!r} names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. "
+            f"Known systems: {', '.join(_NAMES)}."
+        )
     raise UsageError(f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them.")
 
 
+def nearest_system(name: str) -> str:
+    """A hint for an unknown prefix: " Did you mean 'timm'?", or nothing."""
+    return nearest(name, _NAMES)
+
+
+def is_system(name: str) -> bool:
+    """Whether networks can be named `NAME:network`."""
+    return name in _NAMES
+
+
 def name_in_source(arch: str) -> str:
-    """The name by which its source knows the network: without the system's."""
+    """The name by which its source knows the network: without the system's prefix."""
     return _split(arch)[1]
 
 
 def find(pattern: str) -> list[str]:
-    """All names that match, each once, numbers in them in the order of numbers; upper and lower case are the same.
+    """All names that match, each once, in natural order (resnet18 before resnet101); case is ignored.
 
-    pattern: with any of * ? [ it is matched with the whole name as a shell does it, otherwise it may stand anywhere in
-    the name. Names of timm are listed without tags.
+    pattern: with any of * ? [ it must match the whole name as in a shell; otherwise the name must contain it. timm's
+    names are listed without tags.
     """
     glob = pattern if re.search(r"[*?[]", pattern) else f"*{pattern}*"
     known = {name for source in _PLAIN for name in source.names()}

@@ -1,35 +1,40 @@
-"""Whether torch.compile pays: tried and measured at the start of a training that is long enough to find out."""
+"""Decide whether torch.compile pays: try and measure it at the start of a training that is long enough."""
 
 import copy
+import ctypes
 import logging
 import math
+import threading
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 _TRY_FROM_SECONDS = 3600.0
 """Compiling a network and measuring it takes minutes, which a shorter training could hardly win back."""
+_TRIAL_SHARE = 0.05
+"""The trial may take this share of the training's estimated time."""
 _FIRST_LOOK = 8
-"""Images that tell whether a training will be so long."""
+"""Images of the first, cheap estimate of how long the training takes."""
 _REPEATS = 2
 _MOST_SIZES = 64
-"""After so many image sizes torch gives compiling up and says so; its own limit is 8, and images may grow in more."""
+"""Image sizes that torch compiles before it gives up. Its own limit is 8, and progressive resizing may use more."""
 
 Work = Callable[[nn.Module, Tensor], None]
-"""One forward and backward pass of a network over images, the device waited for."""
+"""One forward and backward pass of a network over images, which waits for the device."""
 
 _log = logging.getLogger("tench")
 
 
 def compile_pays(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
-    """Whether a compiled network saves more time in so many passes than compiling takes.
+    """Whether compiling the network saves more time in `passes` passes than it takes.
 
-    images: a batch as the network is given it. The module is left as it is, for what is tried is a copy, and so are
-    torch's generators. What cannot be compiled here (no compiler, an operator that torch.compile does not know) does
-    not pay.
+    images: a batch as the network gets it. A copy of the module is compiled, and torch's generators are restored. A
+    network that cannot be compiled here (no compiler, an operator that torch.compile does not know), or not within 5 %
+    of the training's estimated time, does not pay.
     """
     devices = [] if images.device.type == "cpu" else [images.device]
     with torch.random.fork_rng(devices, device_type=images.device.type):
@@ -44,13 +49,23 @@ def _tried(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
     eager = _seconds(lambda: work(tried, images))
     if eager * passes < _TRY_FROM_SECONDS:  # a GPU takes about as long for few images as for many
         return False
+    limit = _TRIAL_SHARE * eager * passes
+    _log.info(
+        "Trying torch.compile, for at most %.0f min: the training takes about %.1f h without it ...",
+        limit / 60,
+        eager * passes / 3600,
+    )
     began = time.monotonic()
     try:
-        compiled = compiled_forward(tried)
-        work(compiled, images)
-        took = time.monotonic() - began
-        fast = _seconds(lambda: work(compiled, images))
-    except Exception as error:  # whatever a compiler may say
+        with _at_most(limit):
+            compiled = compiled_forward(tried)
+            work(compiled, images)
+            took = time.monotonic() - began
+            fast = _seconds(lambda: work(compiled, images))
+    except _TooLongError:
+        _log.info("Compile: off; compiling was not done after %.0f min.", limit / 60)
+        return False
+    except Exception as error:  # a compiler may raise anything
         _log.info("Compile: off; it failed (%s).", str(error).strip().partition("\n")[0] or type(error).__name__)
         return False
     finally:
@@ -66,8 +81,37 @@ def _tried(module: nn.Module, images: Tensor, work: Work, passes: int) -> bool:
     return pays
 
 
+class _TooLongError(BaseException):
+    """Not an Exception: torch.compile catches those, and falls back to running without a compiler."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise _TooLongError in this block once it has taken that long, as soon as Python code runs again.
+
+    torch.compile has no time limit of its own, and a network can only be compiled in the process that trains it.
+    """
+    thread, lock, over = ctypes.c_ulong(threading.get_ident()), threading.Lock(), False
+
+    def interrupt() -> None:
+        with lock:
+            if not over:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_TooLongError))
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        with lock:
+            over = True
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # not raised yet: it came too late
+        timer.cancel()
+
+
 def compiled_forward(module: nn.Module) -> nn.Module:
-    """The same network, compiled; it shares its parameters. Each image size is compiled by itself."""
+    """The network compiled, sharing its parameters. Each image size is compiled by itself."""
     torch._dynamo.config.cache_size_limit = _MOST_SIZES
     return typing.cast(nn.Module, torch.compile(module, dynamic=False))
 

@@ -1,8 +1,12 @@
-"""Train: what is set up around the epochs, once for a run; the epochs themselves are in `loop`."""
+"""Train a classifier: everything that is set up once for a run. The epochs themselves are in `loop`."""
 
 import contextlib
 import dataclasses
 import logging
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +16,43 @@ from torch import nn
 from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
 from tench.data.table import Dataset, Table
-from tench.errors import TenchError, UsageError
+from tench.errors import TenchError, UsageError, counted
 from tench.evaluation.evaluate import evaluation_order
+from tench.files import shell_command, user_path
+from tench.input.augment import OwnPolicy
 from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, memory_suffices, tune
 from tench.models import stem_note
+from tench.models.own_network import OwnNetwork, is_own
+from tench.own_code import errors_name
+from tench.progress import messages_shown
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
+from tench.training.callbacks import Callback, require_callbacks
 from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.loop import Loop
+from tench.training.loss import Loss, recipe_loss
 from tench.training.network import make_network
 from tench.training.options import TrainOptions
+from tench.training.own_parts import (
+    BatchAugment,
+    CheckedAugment,
+    CheckedLoss,
+    OwnParts,
+    Policy,
+    continue_with,
+    named_model,
+    require_loss,
+    settle,
+)
 from tench.training.plan import (
     Batches,
     Data,
     make_card,
     open_batches,
     open_data,
+    own_memory_format,
     per_channel,
     require_parts,
     require_sizes,
@@ -38,7 +61,7 @@ from tench.training.plan import (
     whiten,
 )
 from tench.training.recipe import Recipe, Resolved
-from tench.training.recipe_file import checked, load_recipe, load_resolved
+from tench.training.recipe_file import as_recipe, checked, load_recipe, load_resolved
 from tench.training.recipe_views import make_normalise, on_batch, test_view, train_view
 from tench.training.schedule import freeze_step, is_validated, learning_rate, num_epochs, total_steps, warmup_steps
 from tench.training.state import new_state
@@ -49,8 +72,8 @@ from tench.weights.own import ModelCard
 from tench.weights.start import load_start, starting_weights
 
 _LESS_MEMORY = (
-    "--accumulate 2 puts a batch through in two parts, --recompute keeps less of each layer, -b takes a smaller batch "
-    "(and wants another learning rate)."
+    "--accumulate 2 splits each batch into two forward passes, --recompute keeps fewer activations, and -b sets a "
+    "smaller batch (which needs another learning rate)."
 )
 
 _log = logging.getLogger("tench")
@@ -58,59 +81,131 @@ _log = logging.getLogger("tench")
 
 def fit(
     source: Source | None = None,
+    recipe: Recipe | str | Path | None = None,
     *,
     val: str | Path | None = None,
-    recipe: Recipe | None = None,
     run: str | Path | None = None,
     options: TrainOptions | None = None,
+    model: OwnNetwork | None = None,
+    loss: Loss | None = None,
+    policy: Policy | None = None,
+    augment: BatchAugment | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
-    """Train a classifier on a source; return its run directory.
+    """Train a classifier on a source and return its run directory.
 
-    source: a path or name, or several that make one set; None means the digits, or what the run in `run` was begun
-    with. val: another source to validate on. recipe: None means `digits` for the digits, the run's own for a run
-    already begun, else the defaults. run: a directory, or None for a new one under runs/. A run already begun there is
-    continued; when it is finished nothing happens. Raises UsageError when it was begun with another recipe or dataset,
-    TenchError when the data or the machine stop the training, StoppedError on Ctrl-C or SIGTERM.
+    source: a path or name, an open dataset, or several paths that make one dataset. None means the handwritten digits,
+    or the source of the run in `run`. val: another source to validate on. recipe: a recipe, or the name or file of one.
+    None means `digits` for the digits, the stored recipe for a run that has begun, else the defaults. run: a directory,
+    or None for a new one under runs/. A run that has begun there is continued; if it is finished, nothing happens.
+
+    model, loss, policy, augment: code of your own, instead of what the recipe names.
+
+    - model: a torch.nn.Module, which is trained in place, or a function or class that makes one. It is called with the
+      keyword argument num_classes, and with image_size and channels if it has parameters of these names. Images are
+      normalised, (B, channels, image_size, image_size) float32; the output is logits (B, num_classes).
+    - loss: a function of logits (B, K) float32 and targets that returns a scalar tensor, the mean over the images. The
+      targets are labels (B,) int64 or, if the recipe mixes images, shares (B, K) float32. The recipe must not ask for
+      another loss or for label smoothing. Validation still reports the cross-entropy.
+    - policy: a function of one training image after its cut, (H, W, C) uint8, and a numpy.random.Generator that returns
+      an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
+      row): draw from nothing else.
+    - augment: a function of a batch on the device that returns both of its arguments, changed: images (B, C, H, W)
+      float32, normalised, after the recipe's own erasing and mixing, and targets as above. The network gets exactly
+      what it returns. torch's generator is seeded with (seed, step) before each step: draw from nothing else.
+
+    The run stores the code's name, package.module:function. Code without one (a lambda, a module object, a function of
+    a notebook) has to be passed again to continue or load the run.
+
+    callbacks: functions that are called after every epoch with an `EpochEnd`. One that raises `StopTraining` ends the
+    training cleanly. An error in a callback is raised once the epoch's checkpoint is saved.
+
+    Raises UsageError if the run was begun with another recipe or dataset, TenchError if the data, the user's code or
+    the machine stops the training, and StoppedError after Ctrl-C or SIGTERM, once a checkpoint is saved. If logging is
+    not configured, messages are printed as `tench train` prints them. Works in any thread, but Ctrl-C reaches only the
+    main one.
     """
-    options = options or TrainOptions()
-    begun = None if run is None else remembered_data(run)
+    with messages_shown():
+        own = OwnParts(model, loss, policy, augment)
+        return _fit(source, recipe, val, run, options or TrainOptions(), own, callbacks)
+
+
+def _fit(
+    source: Source | None,
+    recipe: Recipe | str | Path | None,
+    val: str | Path | None,
+    folder: str | Path | None,
+    options: TrainOptions,
+    own: OwnParts,
+    callbacks: Sequence[Callback],
+) -> Run:
+    require_callbacks(callbacks)
+    folder = None if folder is None else user_path(folder)
+    begun = None if folder is None else remembered_data(folder)
+    where = f"{folder}/{RECIPE}" if begun else "recipe"
     if recipe is None:
-        recipe = default_recipe(run, source)
+        recipe = default_recipe(folder, source)
+    elif not isinstance(recipe, Recipe):
+        where, recipe = str(recipe), as_recipe(recipe)
     if source is None:
-        source, val = (begun["source"], val or begun["val"]) if begun else ("digits", val)
+        source, val = (_still_there(begun["source"], folder), val or begun["val"]) if begun else ("digits", val)
     if isinstance(source, Dataset) and recipe.source == NO_OPTIONS:
         recipe = dataclasses.replace(recipe, source=source.options)  # so that the run opens its data the same way
+    recipe, own = settle(recipe, own, where, trust_code=options.trust_code)
     recipe = checked(recipe)
     device = choose_device(options.device)
     tune(device)
     data = open_data(source, None if val is None else str(val), recipe.input, recipe.source, threads=options.threads)
-    directory = Run.at(run)
+    run = Run.at(folder)
     try:
-        with directory.lock():
-            if directory.has_steps:
-                recipe = _same_run(directory, recipe, data)
+        with run.lock():
+            if run.has_steps:
+                recipe = _same_run(run, recipe, data)
             with memory_suffices(f"Training with batches of {recipe.training.batch_size} on {device}", _LESS_MEMORY):
-                _train(directory, recipe, data, device, options)
-            return directory
+                _train(run, recipe, data, device, options, own, callbacks)
+            return run
     finally:
-        if run is None and not directory.exists:
-            directory.discard()
+        if folder is None and not run.exists:
+            run.discard()
 
 
 def default_recipe(run: str | Path | None, source: Source | None) -> Recipe:
-    """The recipe where none is named: the run's own if it was begun, `digits` for the digits, else the defaults."""
-    if run is not None and Run(Path(run)).exists:
-        return load_recipe(str(Path(run) / RECIPE))
+    """The recipe if none is given: that of a run that has begun, `digits` for the digits, else the defaults."""
+    if run is not None and Run(user_path(run)).exists:
+        return load_recipe(str(user_path(run) / RECIPE))
     return load_recipe("digits") if source is None or name_of(source) == "digits" else Recipe()
 
 
-def _train(run: Run, asked: Recipe, data: Data, device: torch.device, options: TrainOptions) -> None:
-    """Set everything up, begin or resume the run, and go through the epochs."""
+def _still_there(source: str | list[str], run: Path | None) -> str | list[str]:
+    """The source of a run. Raises UsageError if it was a path that no longer exists."""
+    for one in [source] if isinstance(source, str) else source:
+        if os.path.isabs(one) and not os.path.exists(one):
+            raise UsageError(
+                f"{one}: the dataset of the run in {run} is no longer there. If it has moved, name its new place: "
+                f"{shell_command('tench', 'train', 'NEW_PLACE', '--run', run)}"
+            )
+    return source
+
+
+def _train(
+    run: Run,
+    asked: Recipe,
+    data: Data,
+    device: torch.device,
+    options: TrainOptions,
+    own: OwnParts,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Set everything up, begin or continue the run, and train the epochs."""
     saved = run.load_checkpoint() if run.exists else None
     start = starting_weights(asked.model.weights) if asked.model.weights and saved is None else None
     recipe = resolve(asked, data.train, device, start)
+    num_classes = len(data.classes)
+    own_model = own.model or named_model(recipe, recipe.model.weights, trust_code=options.trust_code)
     torch.manual_seed(recipe.training.seed)
-    module = make_network(recipe, len(data.classes))
+    module = make_network(recipe, num_classes, own_model)
+    if own_model is not None and asked.training.memory_format == "auto":
+        recipe = recipe.replace(memory_format=own_memory_format(module, recipe))
     require_sizes(module, recipe)
     notes = load_start(module, start, recipe.model.arch, data.classes) if start is not None else []
     card = make_card(recipe, data)
@@ -124,11 +219,17 @@ def _train(run: Run, asked: Recipe, data: Data, device: torch.device, options: T
     )
     epochs, steps = num_epochs(recipe), total_steps(recipe, order.steps_per_epoch)
     require_parts(module, recipe, order)
-    if asked.training.compile == "auto":
-        recipe = try_compile(recipe, module, device, steps)
     freeze = Freezing(module, recipe.optimizer.freeze, freeze_step(recipe, order.steps_per_epoch))
+    augment = on_batch(recipe, order, num_classes)
+    if own.loss is not None:
+        require_loss(own.loss, num_classes, device, mixed=augment.mix is not None)
+    loss_of = recipe_loss(recipe.training) if own.loss is None else CheckedLoss(own.loss)
+    if saved is None:
+        _describe(run, recipe, data, card, module, device, notes)
+        if asked.training.compile == "auto":
+            recipe = try_compile(recipe, module, device, steps, loss_of)
     normalise = make_normalise(recipe, device)
-    if saved is None and start is None:  # before the state, for averages begin with these filters too
+    if saved is None and start is None:  # before the state is made: averages start from these filters too
         whiten(module.to(device), data.train, recipe, normalise, options.threads)
     state = new_state(module, recipe, device, order.steps_per_epoch)
     if saved is not None:
@@ -136,34 +237,38 @@ def _train(run: Run, asked: Recipe, data: Data, device: torch.device, options: T
         if state.epochs > epochs or state.step > steps:
             raise TenchError(
                 f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
-                f"has {steps} steps and {epochs} epochs. Put the run's own checkpoint back, or name a new --run."
+                f"has {steps} steps and {epochs} epochs. Restore the run's own checkpoint, or name a new --run."
             )
         if state.epochs == epochs:
             best = f", best val top-1 {state.best['top1']:.2%}" if state.best else ""
-            _log.info("%s: this run is finished (%d epochs%s).", run.folder, epochs, best)
+            _log.info("%s: this run is finished (%s%s).", run.folder, counted(epochs, "epoch"), best)
+            _log.info("To train on from its weights, begin a new run: %s", _train_on(run))
             return
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
+        _describe(run, recipe, data, card, module, device, notes)
     else:
-        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # of other data, in a run that has learned nothing yet
+        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # left by a run that was killed before its first step
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
         run.begin(recipe.to_yaml(), environment() | {"device": str(device), "data": data.facts}, data.classes.to_json())
     run.forget_after(state.step, state.epochs)
-    _describe(run, recipe, data, card, module, device, notes)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
-        _log.info("Note: the warm-up, %s, takes the whole training: its rate only rises.", recipe.schedule.warmup)
+        _log.info(
+            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.", recipe.schedule.warmup
+        )
 
     with contextlib.ExitStack() as stack:
         stop_asked = stack.enter_context(stop_signals())
         if options.tensorboard:
             run = stack.enter_context(tensorboard(run, state.step))
+        policy = None if own.policy is None else OwnPolicy(own.policy)
 
         def batches_of(table: Table, view: View, order: Order) -> Batches:
             batches = open_batches(table, view, order, channels=card.channels, device=device, threads=options.threads)
             stack.callback(batches.close)
             return batches
 
-        train = batches_of(data.train, train_view(recipe, state.epochs), order)
+        train = batches_of(data.train, train_view(recipe, state.epochs, policy), order)
         val = batches_of(data.val, test_view(recipe), evaluation_order(data.val, part_size(recipe.training)))
         loop = Loop(
             run=run,
@@ -172,21 +277,32 @@ def _train(run: Run, asked: Recipe, data: Data, device: torch.device, options: T
             lr_at=learning_rate(recipe, order.steps_per_epoch),
             freeze=freeze,
             normalise=normalise,
-            augment=on_batch(recipe, order, len(data.classes)),
+            augment=augment if own.augment is None else CheckedAugment(own.augment, num_classes, augment),
+            loss_of=loss_of,
+            step_errors=nullcontext if own_model is None else partial(errors_name, recipe.model.arch, "trained"),
             options=options,
             stop_asked=stop_asked,
             live=Live(recipe, order.steps_per_epoch),
+            callbacks=callbacks,
+            continue_with=continue_with(run, recipe, callbacks),
         )
         for epoch in range(state.epochs, epochs):
-            if train.view != (wanted := train_view(recipe, epoch)):  # training images grow: a loader for each size
+            wanted = train_view(recipe, epoch, policy)
+            if train.view != wanted:  # progressive resizing: each size has its own loader
                 train.close()
                 train = batches_of(data.train, wanted, order)
             loop.train_epoch(train, epoch)
-            loop.finish_epoch(epoch, card, loop.validate(val) if is_validated(recipe, epoch) else None, data.val_name)
+            metrics = loop.validate(val) if is_validated(recipe, epoch) else None
+            if loop.finish_epoch(epoch, card, metrics, data.val_name):
+                return
+
+
+def _train_on(run: Run) -> str:
+    return shell_command("tench", "train", "--weights", run.folder.absolute(), "--run", "NEW_RUN")
 
 
 def _same_run(run: Run, recipe: Recipe, data: Data) -> Resolved:
-    """The recipe of a run already begun; UsageError where what is asked for now differs from it."""
+    """The recipe of a run that has begun. Raises UsageError if the recipe or dataset asked for differs from it."""
     stored = load_resolved(run.folder / RECIPE)
     known = dict(stored.leaves())
     differences = [
@@ -203,15 +319,16 @@ def _same_run(run: Run, recipe: Recipe, data: Data) -> Resolved:
     if differences:
         raise UsageError(
             f"{run.folder}: was begun with another recipe or dataset: {'; '.join(differences)}. "
-            "Continue it with the same command, or name a new --run."
+            "Continue it with the same command, or name a new --run.",
+            f"To train on from its weights: {_train_on(run)}",
         )
     return stored
 
 
 def _settled(name: str, asked: Any, value: Any, stored: Recipe) -> bool:
-    """Whether the stored value is what was asked for, as it was settled when the run began.
+    """Whether the stored value is what the recipe asked for, resolved when the run began.
 
-    A mean or std was fitted to the input's channels; strides and blurpool came with the weights.
+    A mean or std is adapted to the number of channels; strides and blurpool come with the weights.
     """
     if name in ("input.mean", "input.std"):
         return bool(per_channel(asked, len(value)) == value)
@@ -225,12 +342,12 @@ def _describe(
     parameters = sum(parameter.numel() for parameter in module.parameters())
     _log.info("Run: %s", run.folder)
     _log.info(
-        "Data: %s: %d images, %d classes; validation on %s: %d images",
+        "Data: %s: %s, %s; validation on %s: %s",
         name_of(data.facts["source"]),
-        len(data.train),
-        len(data.classes),
+        counted(len(data.train), "image"),
+        f"{len(data.classes):,} class{'' if len(data.classes) == 1 else 'es'}",
         data.val_name,
-        len(data.val),
+        counted(len(data.val), "image"),
     )
     _log.info(
         "Model: %s, %s parameters, %s x %s x %s input, %s %s on %s",
@@ -243,8 +360,9 @@ def _describe(
         recipe.training.memory_format,
         device,
     )
-    size = {"image_size": card.image_size, "channels": card.channels}
-    if note := stem_note(card.arch, num_classes=len(card.classes), options=card.options, **size):
-        _log.info("%s", note)
+    if not is_own(card.arch):
+        size = {"image_size": card.image_size, "channels": card.channels}
+        if note := stem_note(card.arch, num_classes=len(card.classes), options=card.options, **size):
+            _log.info("%s", note)
     for note in notes:
         _log.info("Weights: %s", note)

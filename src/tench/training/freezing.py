@@ -1,25 +1,26 @@
-"""Parameters that are not trained from some step on."""
+"""Parameters that stop being trained at a certain step."""
 
 from torch import nn
 
-from tench.errors import UsageError
+from tench.errors import UsageError, nearest
 
 
 class Freezing:
-    """Takes parameters out of the training when their time has come.
+    """Stops training parameters from a step on.
 
-    names: of parameters, or how those begin, with spaces between. at_step: the first step without them. Raises
-    UsageError for a name that no parameter has, and where nothing would be left to train.
+    names: separated by spaces, each the name of a parameter or its first parts (layer1, layer1.0). at_step: the first
+    step without them. Raises UsageError if no parameter has a name, or if nothing would be left to train.
     """
 
     def __init__(self, module: nn.Module, names: str, at_step: int) -> None:
         self._at_step = at_step
         parameters = dict(module.named_parameters())
+        first_parts = list(dict.fromkeys(name.partition(".")[0] for name in parameters))
         for asked in names.split():
             if not any(_is_named(name, asked) for name in parameters):
                 raise UsageError(
-                    f"freeze: no parameter's name begins with {asked!r}. They begin with "
-                    f"{', '.join(dict.fromkeys(name.partition('.')[0] for name in parameters))}."
+                    f"freeze: no parameter is called {asked!r} or begins with '{asked.removesuffix('.')}.'; only whole "
+                    f"parts of a name match.{nearest(asked, first_parts)} The first parts are {', '.join(first_parts)}."
                 )
         self._waiting = [
             parameter
@@ -31,11 +32,11 @@ class Freezing:
             raise UsageError(f"freeze: {names!r} leaves nothing to train.")
 
     def __call__(self, step: int) -> None:
-        """To be called before each step, counted from 0."""
+        """Call this before each step, counted from 0."""
         if step >= self._at_step:
             for parameter in self._waiting:
                 parameter.requires_grad_(False)
-                parameter.grad = None  # an optimizer leaves out what has no gradient, its momentum and decay too
+                parameter.grad = None  # an optimizer skips a parameter without a gradient, its momentum and decay too
             self._waiting = []
 
 

@@ -1,26 +1,28 @@
-"""The epochs of a training: the steps of one, read top to bottom, and what is kept at its end."""
+"""The epochs of a training: the steps of one, its validation, and what is saved at its end."""
 
 import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.evaluation.evaluate import Metrics, measure
 from tench.input.device import on_device
 from tench.input.loader import Batch
-from tench.input.on_batch import OnBatch
 from tench.run import Run
+from tench.training.callbacks import Callback, EpochEnd, call
 from tench.training.freezing import Freezing
 from tench.training.live import Live
+from tench.training.loss import Loss
 from tench.training.options import TrainOptions
 from tench.training.plan import Batches
 from tench.training.recipe import Resolved
 from tench.training.schedule import num_epochs, total_steps
 from tench.training.state import State, all_finite
-from tench.training.step import read_totals, train_step
+from tench.training.step import BatchStep, read_totals, train_step
 from tench.training.stopping import StoppedError
 from tench.weights.own import ModelCard, Normalise, save
 from tench.weights.test_time import at_test_time
@@ -30,7 +32,7 @@ _log = logging.getLogger("tench")
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """What all epochs share; what changes is in the state."""
+    """What all epochs share. Whatever changes is in `state`."""
 
     run: Run
     recipe: Resolved
@@ -38,13 +40,19 @@ class Loop:
     lr_at: Callable[[int], float]
     freeze: Freezing
     normalise: Normalise
-    augment: OnBatch
+    augment: BatchStep
+    loss_of: Loss
+    step_errors: Callable[[], AbstractContextManager[None]]
+    """Names the user's network in an error of a step."""
     options: TrainOptions
     stop_asked: Callable[[], bool]
     live: Live
+    callbacks: Sequence[Callback]
+    continue_with: str
+    """How to continue the run, for messages."""
 
     def train_epoch(self, train: Batches, epoch: int) -> None:
-        """The steps of one epoch, counted from 0, that are left to take; fewer where the training ends within it."""
+        """Take the remaining steps of an epoch, counted from 0. The last epoch may be cut short (epochs: 9.9)."""
         state, run = self.state, self.run
         before = epoch * train.steps_per_epoch
         first = state.step - before
@@ -67,7 +75,8 @@ class Loop:
                 waited += waited_now
                 lr = self.lr_at(state.step)
                 self.freeze(state.step)
-                train_step(state, batch, lr, self.recipe, self.normalise, self.augment)
+                with self.step_errors():
+                    train_step(state, batch, lr, self.recipe, self.normalise, self.augment, self.loss_of)
                 state.step += 1
                 num_images += len(batch.rows)
                 line.step(len(batch.rows), lr, waited_now)
@@ -87,7 +96,7 @@ class Loop:
                         wait_share=waited / (now - logged_at),
                     )
                     logged_at, num_images, waited = now, 0, 0.0
-                stop = self.stop_asked()  # once: a signal between saving and stopping waits for the next step
+                stop = self.stop_asked()  # asked once, so that a signal never stops the training without saving first
                 if stop or now - saved_at > self.options.save_every_seconds:
                     read_totals(state, rows_of)
                     self._save()
@@ -97,7 +106,7 @@ class Loop:
         read_totals(state, rows_of)
 
     def validate(self, val: Batches) -> Metrics:
-        """The metrics of what is evaluated of the network, at the evaluation's size and with its average."""
+        """The metrics of the network that is evaluated: the average if there is one, with test-time augmentation."""
         size, num_images = self.recipe.input.image_size, len(val.table)
         network = at_test_time(self.state.evaluated, self.recipe.input.test_time, size=size)
         with self.live.validation(num_images) as counted:
@@ -112,21 +121,23 @@ class Loop:
 
     def _stopped(self) -> StoppedError:
         return StoppedError(
-            f"Stopped after step {self.state.step}; a checkpoint is saved. "
-            f"Continue with: tench train --run {self.run.folder}"
+            f"Stopped after step {self.state.step}; a checkpoint is saved. Continue with: {self.continue_with}"
         )
 
     def _save(self) -> None:
-        """Save all that resuming needs; never weights that are not finite, which no later step could mend."""
+        """Save all that resuming needs. Raises TenchError for weights that are not finite, which no step repairs."""
         if not all_finite(self.state.module):
             raise TenchError(
-                f"{self.run.folder}: weights are not finite after step {self.state.step}, though its loss was. The "
-                "checkpoint before it is kept. Try a lower learning rate, --clip-norm 1 or --precision fp32."
+                f"{self.run.folder}: weights are not finite after step {self.state.step}, although the loss was. The "
+                "last checkpoint is kept. Try a lower learning rate, --clip-norm 1 or --precision fp32."
             )
         self.run.save_checkpoint(self.state.to_dict(self.recipe.model.arch))
 
-    def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics | None, val_name: str) -> None:
-        """Log the epoch, keep the best weights, save all that resuming needs. metrics: of the validation, if any."""
+    def finish_epoch(self, epoch: int, card: ModelCard, metrics: Metrics | None, val_name: str) -> bool:
+        """Log the epoch, keep the best weights, save a checkpoint, call the callbacks. metrics: of the validation.
+
+        Returns whether a callback has stopped the training.
+        """
         state, run = self.state, self.run
         loss, top1, images = read_totals(state)
         if metrics is not None:
@@ -149,7 +160,8 @@ class Loop:
         val = (
             ""
             if metrics is None
-            else f"   val loss {metrics.loss:.4f}  val top-1 {100 * metrics.top1:6.2f} %  ({metrics.images} images)"
+            else f"   val loss {metrics.loss:.4f}  val top-1 {100 * metrics.top1:6.2f} %"
+            f"  ({counted(metrics.images, 'image')})"
         )
         _log.info(
             "epoch %*d/%d  loss %.4f  top-1 %6.2f %%%s  lr %.4g  %.1f s",
@@ -162,11 +174,32 @@ class Loop:
             record["lr"],
             state.seconds,
         )
+        best = {} if metrics is None else {"epoch": epoch + 1, **metrics.to_json()}
+        end = EpochEnd(
+            run=run,
+            epoch=epoch + 1,
+            epochs=epochs,
+            step=state.step,
+            metrics=record | {"seconds": state.seconds},
+            _module=state.evaluated,
+            _card=dataclasses.replace(card, metrics=best),
+        )
+        stopped = call(self.callbacks, end)
+        if stopped is None or epoch + 1 == epochs:
+            return False
+        _log.info(
+            "Stopped after epoch %d of %d by the callback %s. Continue with: %s",
+            epoch + 1,
+            epochs,
+            stopped,
+            self.continue_with,
+        )
+        return True
 
     def _validated(
         self, epoch: int, card: ModelCard, metrics: Metrics, val_name: str, train_top1: float, images: int
     ) -> None:
-        """Keep the weights where they are the best so far; refuse numbers that cannot be."""
+        """Save the weights if they are the best so far. Raises TenchError for metrics that show a fault."""
         state, best = self.state, self.state.best
         if not math.isfinite(metrics.loss):
             raise TenchError(
@@ -183,10 +216,11 @@ class Loop:
 def _refuse_chance(
     metrics: Metrics, train_top1: float, train_images: int, val_name: str, best_top1: float, is_average: bool
 ) -> None:
-    """Stop when the network knows the training images while the validation ones are at chance: labels do not match.
+    """Raise TenchError if validation is at chance although the network knows the training images: labels do not match.
 
-    At chance: within three standard deviations of guessing by the most frequent class, now and in every epoch before.
-    Of fewer than 100 images that says nothing. is_average: what is validated is an average, which may be of the start.
+    At chance means within three standard deviations of always guessing the most frequent class, in this and every
+    earlier epoch. With fewer than 100 images nothing is concluded. is_average: the evaluated weights are an average,
+    which may still be dominated by the initial ones.
     """
     largest = max(count for count, _ in metrics.per_class) / metrics.images
     deviation = math.sqrt(largest * (1 - largest) / metrics.images)
@@ -194,12 +228,12 @@ def _refuse_chance(
     is_chance = max(metrics.top1, best_top1) < largest + 3 * deviation
     if knows_training and is_chance and len(metrics.per_class) > 2 and min(train_images, metrics.images) >= 100:
         average = (
-            "It is the average of the weights that was validated, and it may still hold those of the start: lower "
+            "The average of the weights was validated, and the initial weights may still dominate it: lower "
             "--average-decay. Or: "
         )
         raise TenchError(
             f"{val_name}: top-1 is {metrics.top1:.1%} on {metrics.images} images, no better than guessing "
             f"({largest:.1%}), while it is {train_top1:.1%} on the training images. "
-            f"{average if is_average else ''}The validation labels probably do not belong to the images: check the "
+            f"{average if is_average else ''}The validation labels probably do not match the images: check the "
             "order of the label file and the class numbering (tench info SOURCE)."
         )

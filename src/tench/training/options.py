@@ -1,4 +1,4 @@
-"""What does not change the numbers of a training."""
+"""Options that do not change the numbers of a training."""
 
 import dataclasses
 
@@ -9,25 +9,28 @@ from tench.training.tensorboard import require_tensorboard
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """What does not change the numbers: where and how to compute, and how often to tell and save.
-
-    threads: of the loader, 0 means one per core. log_every: steps. save_every_seconds: a checkpoint within an epoch;
-    there is always one at its end. tensorboard: write the log for TensorBoard too.
-    """
+    """Options that do not change the numbers: where to compute, how often to log and save, which code to trust."""
 
     device: str = "auto"
+    """auto, cpu, cuda or cuda:1; auto is the GPU if there is one."""
     threads: int = 0
+    """Threads of the loader; 0 means one per core."""
     log_every: int = 100
+    """Steps between two lines of metrics.jsonl."""
     save_every_seconds: float = 600.0
+    """Seconds between two checkpoints within an epoch. One is always saved at the end of an epoch."""
     tensorboard: bool = False
+    """Also write the log for TensorBoard."""
+    trust_code: bool = False
+    """Import the code that the recipe or the run of its weights names: package.module:function. Importing runs it."""
 
     def __post_init__(self) -> None:
         if self.tensorboard:
             require_tensorboard()
         num_threads(self.threads)
         if self.log_every < 1:
-            raise UsageError(f"There are to be {self.log_every} steps between log lines; 1 or more are expected.")
+            raise UsageError(f"log_every must be at least 1, got {self.log_every}.")
         if not self.save_every_seconds >= 0:
             raise UsageError(
-                f"A checkpoint every {self.save_every_seconds:g} seconds cannot be; name 0 (each step) or more."
+                f"save_every_seconds must be >= 0 (0 saves after every step), got {self.save_every_seconds:g}."
             )

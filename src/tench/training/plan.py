@@ -3,7 +3,9 @@
 import copy
 import dataclasses
 import logging
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,9 +28,11 @@ from tench.machine import has_bf16
 from tench.models import stem_note
 from tench.models.airbench import Airbench
 from tench.models.meta import dry_run
+from tench.models.own_network import is_own
 from tench.models.registry import name_in_source, source_of
 from tench.models.source import AS_MADE
 from tench.training.compiling import compile_pays
+from tench.training.loss import Loss
 from tench.training.network import make_network, network_options
 from tench.training.recipe import IMAGENET_MEAN, IMAGENET_STD, Input, Model, Recipe, Resolved
 from tench.training.recipe_check import validate
@@ -112,18 +116,29 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     it pays. Raises UsageError if a value that was auto contradicts the others.
     """
     view, training, average = recipe.input, recipe.training, recipe.average
+    arch = _arch(recipe.model, start)
     grey = bool((train.channels == 1).all())  # known for raw pixels only
     channels = _first(view.channels, start and start.channels, 1 if grey else 3)
     image_size = _first(view.image_size, start and start.image_size, None)
     if image_size is None:
-        image_size = _size_for(_arch(recipe.model, start), _sensed_size(train), channels)
+        image_size = _size_for(arch, _sensed_size(train), channels)
     small = image_size <= SMALL_PIXELS
     theirs = start if start and start.image_size == image_size else None  # a resize that goes with another size
     made = (start and start.options) or AS_MADE
     train_size = _first(view.train_size, image_size)
+    order = _first(view.channel_order, start and start.channel_order)
+    mean = _first(view.mean, start and start.mean, IMAGENET_MEAN)
+    std = _first(view.std, start and start.std, IMAGENET_STD)
+    if order is None and channels == 3 and _is_bgr(arch, start):
+        order, mean, std = "bgr", mean[::-1], std[::-1]
+        _log.info(
+            "Note: %s takes BGR images, as its name says: channel_order is bgr, and mean and std, given as RGB, are "
+            "reversed. Set --channel-order to override this.",
+            arch,
+        )
     average_every = _first(average.average_every, 5 if average.average == "lookahead" else 1)
     values = recipe.replace(
-        arch=_arch(recipe.model, start),
+        arch=arch,
         strides=made.strides if made.strides and recipe.model.strides == "own" else recipe.model.strides,
         blurpool=recipe.model.blurpool or made.blurpool,
         eps=_first(recipe.optimizer.eps, _EPS.get(recipe.optimizer.optimizer, 1e-8)),
@@ -137,9 +152,9 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
         pad=_first(view.pad, image_size // 8),
         eval_resize=_first(view.eval_resize, theirs and theirs.eval_resize, _eval_resize(image_size, small)),
         interpolation=_first(view.interpolation, start and start.interpolation, "bilinear"),
-        mean=per_channel(_first(view.mean, start and start.mean, IMAGENET_MEAN), channels),
-        std=per_channel(_first(view.std, start and start.std, IMAGENET_STD), channels),
-        channel_order=_first(view.channel_order, start and start.channel_order, "rgb"),
+        mean=per_channel(mean, channels),
+        std=per_channel(std, channels),
+        channel_order=order or "rgb",
         precision=_first(training.precision, "bf16" if has_bf16(device) else "fp32"),
         memory_format=_first(training.memory_format, "nchw"),
         compile=_first(training.compile, "off"),
@@ -149,6 +164,12 @@ def resolve(recipe: Recipe, train: Table, device: torch.device, start: Start | N
     if start is not None:
         _require_same_strides(resolved, start)
     return resolved if training.memory_format != "auto" else _with_memory_format(resolved)
+
+
+def _is_bgr(arch: str, start: Start | None) -> bool:
+    """Whether the name of a network, or of a file with its weights, says BGR: edgeai:regnetx400mf_x1_bgr."""
+    names = (arch, "" if start is None else Path(start.source).name)
+    return any(re.search(r"(?<![a-z])bgr(?![a-z])", name.lower()) for name in names)
 
 
 _EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
@@ -171,7 +192,7 @@ def _first(*values: Any) -> Any:
 
 def _size_for(arch: str, sensed: int, channels: int) -> int:
     """The size of small images, or if the network cannot take that, the larger one that it is made for."""
-    if sensed > SMALL_PIXELS:
+    if sensed > SMALL_PIXELS or is_own(arch):
         return sensed
     try:
         stem_note(arch, num_classes=2, image_size=sensed, channels=channels)
@@ -212,16 +233,36 @@ def per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
 
 def _with_memory_format(recipe: Resolved) -> Resolved:
     """The recipe with memory_format nhwc if its network has convolutions, else nchw."""
-
-    def has_convolutions(network: nn.Module, _: torch.Tensor) -> bool:
-        return any(isinstance(part, nn.Conv2d) for part in network.modules())
-
+    if is_own(recipe.model.arch):
+        return recipe  # nchw until the network is made: see own_memory_format
     images = (1, recipe.input.channels, recipe.input.image_size, recipe.input.image_size)
-    found = dry_run(lambda: make_network(recipe, num_classes=2), images, has_convolutions)
+    found = dry_run(lambda: make_network(recipe, num_classes=2), images, lambda network, _: _has_convolutions(network))
     return recipe.replace(memory_format="nhwc" if found else "nchw")
 
 
-def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int) -> Resolved:
+def own_memory_format(module: nn.Module, recipe: Resolved) -> Literal["nhwc", "nchw"]:
+    """nhwc for a network of the user's own that has convolutions and works with it.
+
+    Many do not: `features.view(len(features), -1)` fails on the output of a convolution that is stored as nhwc.
+    """
+    images = torch.zeros(2, recipe.input.channels, recipe.input.image_size, recipe.input.image_size)
+    if not _has_convolutions(module):
+        return "nchw"
+    tried: Any = copy.deepcopy(module).train()
+    tried.to(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            tried(images.contiguous(memory_format=torch.channels_last))
+        except RuntimeError:
+            return "nchw"
+    return "nhwc"
+
+
+def _has_convolutions(network: nn.Module) -> bool:
+    return any(isinstance(part, nn.Conv2d) for part in network.modules())
+
+
+def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int, loss_of: Loss) -> Resolved:
     """The recipe with compile on if a trial shows that compiling pays for itself within the given steps, else off."""
     if recipe.training.recompute:  # torch.compile does not know how batch norms are kept from counting twice
         return recipe
@@ -231,7 +272,7 @@ def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps
 
     def work(network: nn.Module, images: torch.Tensor) -> None:
         labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-        loss, _ = forward_loss(network.train(), images, labels, recipe.training)
+        loss, _ = forward_loss(network.train(), images, labels, recipe.training.precision, loss_of)
         torch.autograd.backward(loss)
         network.zero_grad()
         loss.item()  # the clock is read when the device is done

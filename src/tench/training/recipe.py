@@ -1,7 +1,7 @@
-"""The recipe: everything that decides the numbers of a training, in one typed, documented, frozen tree.
+"""The recipe: every setting that affects the numbers of a training, in one typed, documented, frozen tree.
 
-The YAML form, the flags of `tench train` and the reference page all come from these fields. An `auto` is resolved
-once, at the start of a run, and written into it.
+The YAML form, the flags of `tench train` and the reference page are derived from these fields. When a run starts, each
+`auto` is resolved and stored with the run.
 """
 
 import dataclasses
@@ -15,14 +15,35 @@ from tench.data.options import SourceOptions
 from tench.errors import UsageError, nearest
 from tench.flags import Flag
 from tench.input.views import Decode, TestTime
+from tench.training.bounds import (
+    Bounds,
+    Count,
+    Length,
+    NotNegative,
+    Pixels,
+    Positive,
+    Rising,
+    Share,
+    ShareBelow1,
+    WordOrCode,
+)
+from tench.training.duration import DurationText, PositiveDuration
 
 Auto = Literal["auto"]
 Own = Literal["own"]
-"""As the authors of the network made it."""
+"""The value that the network's authors chose."""
 
 Init = Literal[Own, "mxnet", "xavier", "msra", "orthogonal", "normal", "uniform", "one", "zero", "nnabla", "edgeai"]
 
 TrainView = Literal["random-resized-crop", "resize-crop", "pad-crop", "mxnet"]
+
+Area = Annotated[float, Bounds(above=0, at_most=1)]
+Stride = Annotated[int, Bounds(at_least=1, at_most=2)]
+Epoch = Annotated[float, Bounds(at_least=0, at_most=1_000_000)]
+Hue = Annotated[float, Bounds(at_least=0, at_most=0.5)]
+Channels = Length((1, 3))
+PositivePair = Annotated[tuple[Positive, Positive], Rising()]
+AreaPair = Annotated[tuple[Area, Area], Rising()]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -30,271 +51,288 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
     arch: Annotated[str, Flag(aliases=("-a",), metavar="ARCH")] = "auto"
-    """Network, by the name `tench models` lists it under. auto: that of the weights, or resnet18."""
+    """Network: a name that tench models lists. Or a function of your own, package.module:function, called with
+    num_classes, and with image_size and channels if it takes them. auto: the network of the weights, or resnet18."""
     weights: str = ""
-    """Begin with these weights (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. What is auto in input comes
-    with them; the head is made anew where the classes differ. Empty: drawn. needed: a recipe for fine-tuning, which
-    wants them to be named."""
+    """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. Every auto of
+    the input section takes their value. If the classes differ, the head is reinitialised. Empty: random
+    initialisation. needed: for recipes that fine-tune; training stops unless weights are named."""
     init: Init = "own"
-    """How weights are drawn: as the network does, or as MXNet's --initializer of that name (mxnet: its default for most
-    networks), NNabla's example or TI's edgeailite."""
-    dropout: float | Own = "own"
-    """Probability that a feature is dropped before the last layer."""
-    drop_path: float | Own = "own"
-    """Stochastic depth: probability that a residual branch is left out for an image (the last one's, rising to it)."""
-    strides: tuple[int, int, int, int, int] | Own = "own"
-    """edgeai networks: strides of the stem and of what follows it; 1 keeps the size. own: all 2, the first ones 1 for
-    small images. A regnetx ignores the second one, as in TI's code."""
+    """How weights are initialised. own: as the network does it; others: as MXNet's --initializer of that name (mxnet:
+    its default for most networks), NNabla's example or TI's edgeailite."""
+    dropout: ShareBelow1 | Own = "own"
+    """Probability of dropping a feature before the last layer."""
+    drop_path: ShareBelow1 | Own = "own"
+    """Stochastic depth: probability of skipping the last residual branch for an image; it rises linearly to this over
+    the branches."""
+    strides: tuple[Stride, Stride, Stride, Stride, Stride] | Own = "own"
+    """edgeai networks: strides of the stem and of the parts after it; 1 keeps the size. own: all 2, the first ones 1
+    for small images. A regnetx ignores the second one, as TI's code does."""
     blurpool: bool = False
-    """A fixed 3 x 3 blur before each convolution of stride 2 with 16 channels or more (arXiv:1904.11486)."""
+    """Put a fixed 3 x 3 blur before each convolution with stride 2 and at least 16 channels (arXiv:1904.11486)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
-    image_size: int | Auto = "auto"
-    """Side of the square the network sees in evaluation, pixels. auto: the images' own side when all are square and at
-    most 64 pixels, else 224."""
-    train_size: int | Auto = "auto"
-    """Side of training images, pixels. auto: image_size. Somewhat smaller ones cost less and raise accuracy (FixRes:
-    176 for 224)."""
-    ramp_from: int | Auto = "auto"
-    """Progressive resizing: side of training images until the ramp. auto: train_size, no ramp."""
-    ramp_epochs: tuple[float, float] = (0.0, 0.0)
-    """Epochs after which the ramp from ramp_from to train_size starts and ends; linear, one size for an epoch."""
-    ramp_multiple: int = 32
-    """Sizes within the ramp are rounded to a multiple of this, pixels."""
+    image_size: Pixels | Auto = "auto"
+    """Input size in evaluation, pixels. auto: the images' own side if all are square and
+    at most 64 pixels, else 224."""
+    train_size: Pixels | Auto = "auto"
+    """Side of training images, pixels. auto: image_size. A slightly smaller size costs less and raises accuracy
+    (FixRes: 176 for 224)."""
+    ramp_from: Pixels | Auto = "auto"
+    """Progressive resizing: side of training images before the ramp. auto: train_size, no ramp."""
+    ramp_epochs: Annotated[tuple[Epoch, Epoch], Rising()] = (0.0, 0.0)
+    """Epochs after which the linear ramp from ramp_from to train_size starts and ends; the size is constant within an
+    epoch."""
+    ramp_multiple: Count = 32
+    """Sizes during the ramp are rounded to a multiple of this, pixels."""
     channels: Literal[1, 3] | Auto = "auto"
-    """Channels of the input. auto: 1 when the dataset holds raw grey pixels only, else 3."""
+    """Channels of the input. auto: 1 if the dataset holds only raw grey pixels, else 3."""
     train_view: TrainView | Auto = "auto"
-    """How a training image is cut. resize-crop: resized to a random size, a random square of it; mxnet: as MXNet's
-    ImageRecordIter augments. auto: pad-crop up to 64 pixels, else random-resized-crop."""
-    scale: tuple[float, float] = (0.08, 1.0)
-    """random-resized-crop: smallest and largest part of the image's area."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """random-resized-crop: smallest and largest width : height of the part."""
+    """How a training image is cropped. resize-crop: resize to a random size, then crop a random square; mxnet: as
+    MXNet's ImageRecordIter augments. auto: pad-crop up to 64 pixels, else random-resized-crop."""
+    scale: AreaPair = (0.08, 1.0)
+    """random-resized-crop: smallest and largest share of the image's area to crop."""
+    ratio: PositivePair = (3 / 4, 4 / 3)
+    """random-resized-crop: smallest and largest width : height of the crop."""
     train_interpolation: Literal["bilinear", "bicubic", "random"] = "bilinear"
-    """random-resized-crop: filter; random: one of both for each image (timm)."""
-    short_side: tuple[int, int] = (256, 480)
-    """resize-crop: the shorter side becomes a whole number of pixels from the first to below the second."""
-    stretch: tuple[float, float] = (1.0, 1.0)
-    """resize-crop: the longer side is first multiplied by a number from the first to the second."""
-    pad: int | Auto = "auto"
+    """random-resized-crop: resize filter. random: one of the two for each image (timm)."""
+    short_side: Annotated[tuple[Pixels, Pixels], Rising(strictly=True)] = (256, 480)
+    """resize-crop: the shorter side is resized to a random whole number of pixels from the first up to, but not
+    including, the second."""
+    stretch: PositivePair = (1.0, 1.0)
+    """resize-crop: the longer side is first multiplied by a random factor from the first to the second."""
+    pad: Annotated[int, Bounds(at_least=0, at_most=16_384)] | Auto = "auto"
     """pad-crop: width of the border, pixels. auto: an eighth of the image size."""
-    pad_fill: int | Literal["reflect"] = 0
-    """pad-crop: value of the border, 0 to 255, or reflect: the image mirrored at its edge."""
+    pad_fill: Annotated[int, Bounds(at_least=0, at_most=255)] | Literal["reflect"] = 0
+    """pad-crop: value of the border, or reflect to mirror the image at its edge."""
     decode: Decode = "reduced"
-    """random-resized-crop: how JPEGs are decoded. full: at their size. reduced: at 1/2, 1/4 or 1/8 where the part is so
-    many times as large as the input, or larger. fast: the same with less exact arithmetic."""
-    flip: float = 0.5
-    """Probability that a training image is mirrored left to right (mxnet: mirror and rand_mirror instead)."""
+    """random-resized-crop: how JPEGs are decoded. full: at full size. reduced: at 1/2, 1/4 or 1/8 if the crop is at
+    least that many times larger than the input. fast: like reduced, with less exact arithmetic."""
+    flip: Share = 0.5
+    """Probability of mirroring a training image left to right (with mxnet, set mirror and rand_mirror instead)."""
     flip_form: Literal["random", "alternate"] = "random"
-    """alternate: drawn for the first epoch, then turned round in each epoch (arXiv:2404.00498); not of mxnet."""
+    """alternate: drawn at random in the first epoch, then toggled in each epoch (arXiv:2404.00498); not with mxnet."""
     mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
-    """mxnet: what the programs of example/image-classification set. 1: random crop and mirror; 2: also hue, saturation
-    and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random resized crop,
-    mirror, colour and PCA noise; 0: nothing."""
+    """mxnet: the settings of the programs in example/image-classification. 1: random crop and mirror; 2: also hue,
+    saturation and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random
+    resized crop, mirror, colour and PCA noise; 0: nothing."""
     mxnet_parameters: str = ""
-    """mxnet: what differs from the level, in ImageRecordIter's words, such as "resize=256 max_rotate_angle=10
+    """mxnet: changes to the level, as parameters of ImageRecordIter, such as "resize=256 max_rotate_angle=10
     inter_method=2 rotate_list=0,90"."""
-    repeats: int = 1
-    """Repeated augmentation: so many views of an image in a row. An epoch keeps its number of steps and sees so many
-    times fewer images. Ranks share the views out; on a single one, mix_form timm mixes different images."""
-    eval_resize: int | Auto = "auto"
-    """Evaluation: the shorter side is resized to this, then the centre is cut. auto: the image size divided by 0.875,
-    or the image size itself up to 64 pixels."""
+    repeats: Count = 1
+    """Repeated augmentation: number of views of an image in a row. The number of steps per epoch stays, so an epoch
+    sees that many times fewer images. Several processes share the views of an image; on a single one, mix_form timm
+    mixes different images."""
+    eval_resize: Annotated[int, Bounds(at_least=1, at_most=32_768)] | Auto = "auto"
+    """Evaluation: the shorter side is resized to this, then the centre is cropped. auto: the image size divided by
+    0.875, or the image size itself up to 64 pixels."""
     interpolation: Literal["bilinear", "bicubic"] | Auto = "auto"
-    """Filter of the evaluation view. auto: bilinear."""
-    mean: tuple[float, ...] | Auto = "auto"
+    """Resize filter in evaluation. auto: bilinear."""
+    mean: Annotated[tuple[Annotated[float, Bounds(at_least=-1_000_000, at_most=1_000_000)], ...], Channels] | Auto = (
+        "auto"
+    )
     """Subtracted from pixels scaled to 0..1, one per channel (three are averaged for a one-channel input). auto: 0.485
     0.456 0.406, ImageNet's."""
-    std: tuple[float, ...] | Auto = "auto"
+    std: Annotated[tuple[Annotated[float, Bounds(at_least=1e-6, at_most=1_000_000)], ...], Channels] | Auto = "auto"
     """Pixels are then divided by this, one per channel. auto: 0.229 0.224 0.225, ImageNet's."""
     channel_order: Literal["rgb", "bgr"] | Auto = "auto"
-    """Order of the channels the network sees, and of mean and std. auto: rgb."""
+    """Order of the channels that the network sees, and of mean and std. auto: that of the weights; bgr if the name of
+    the network or of the weights says so, and mean and std, given as RGB, are reversed; else rgb."""
     test_time: TestTime = "none"
-    """Evaluation: what an answer is the mean of. mirror: image and mirror; mirror-shift: half of it of both shifted by
-    one pixel either way; ten-crop: corners and centre of eval_resize x eval_resize pixels, and their mirrors."""
-    val_fraction: float = 0.1
-    """Part of each class held out for validation when the dataset has neither val nor test; the same images always."""
+    """Evaluation: views whose predictions are averaged. mirror: the image and its mirror; mirror-shift: half of the
+    result is mirror, the other half mirror of the image shifted by one pixel either way; ten-crop: the corners and the
+    centre of eval_resize x eval_resize pixels, and their mirrors."""
+    val_fraction: Annotated[float, Bounds(above=0, below=1)] = 0.1
+    """Share of each class to hold out for validation if the dataset has neither val nor test; always the same
+    images."""
     bad: Literal["fail", "skip", "fix"] = "fail"
-    """Images that do not decode: stop; leave them out; decode JPEGs as far as they go, the rest grey, and leave out
-    what cannot be fixed so. With skip and fix all images are checked first, once; bad_images.json lists them."""
+    """Images that do not decode. fail: stop; skip: leave them out; fix: decode JPEGs as far as possible, the rest grey,
+    and leave out images for which that fails. With skip and fix all images are checked once before training, and
+    bad_images.json lists the bad ones."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Augment:
     policy: str = "none"
-    """Operations at random on each training image, after its cut: none, randaugment-N-M (N operations of magnitude M
-    of 30), trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, or timm's form of
-    RandAugment, such as rand-m9-n2-mstd0.5-inc1."""
+    """Random operations on each training image after its crop: none, randaugment-N-M (N operations of magnitude M of
+    30), trivialaugment-wide, autoaugment-imagenet, autoaugment-cifar10, autoaugment-svhn, timm's form of RandAugment,
+    such as rand-m9-n2-mstd0.5-inc1, or a function of your own, package.module:function, called with the image (H, W, C)
+    uint8 and a numpy generator."""
     policy_filter: Literal["nearest", "bilinear"] = "nearest"
-    """Filter of the policy's shears and turns: nearest as in torchvision's classes, bilinear as in its training script.
-    timm's form always takes bilinear and bicubic at random."""
-    color_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """Brightness, contrast, saturation and hue, changed in a random order: by a factor from 1 - x to 1 + x, the hue by
-    up to x turns either way; 0: not. Hue is by far the slowest."""
-    lighting: float = 0.0
-    """Standard deviation of AlexNet's colour noise along ImageNet's principal components (0.1 there); 0: none."""
-    cutout: int = 0
-    """Side of a square, pixels, that is filled with the mean at a random place of each training image; 0: none."""
+    """Filter of the policy's shears and rotations: nearest as in torchvision's classes, bilinear as in its training
+    script. timm's form always picks bilinear or bicubic at random."""
+    color_jitter: tuple[NotNegative, NotNegative, NotNegative, Hue] = (0.0, 0.0, 0.0, 0.0)
+    """Change of brightness, contrast, saturation and hue, applied in random order: a factor from 1 - x to 1 + x, for
+    the hue up to x turns either way. 0: no change. Hue is by far the slowest."""
+    lighting: NotNegative = 0.0
+    """Standard deviation of AlexNet's colour noise along ImageNet's principal components (0.1 there). 0: none."""
+    cutout: Annotated[int, Bounds(at_least=0, at_most=16_384)] = 0
+    """Side of a square, pixels, that is filled with the mean at a random place of each training image. 0: none."""
+    augment_batch: Annotated[str, WordOrCode(("none",))] = "none"
+    """A function of your own, package.module:function, called last with each batch on the device: normalised images (B,
+    C, H, W) float32 and targets; returns both."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Mix:
-    mixup: float = 0.0
-    """Mixup: images and labels are blended with those of another image of the batch, the own share drawn from
-    Beta(mixup, mixup). 0: off."""
-    cutmix: float = 0.0
-    """Cutmix: a rectangle is taken from another image of the batch, the area outside it drawn from
+    mixup: NotNegative = 0.0
+    """Mixup: blend each image and label with another of the batch; the share of the first is drawn from Beta(mixup,
+    mixup). 0: off."""
+    cutmix: NotNegative = 0.0
+    """Cutmix: replace a rectangle with one of another image of the batch; the area outside it is drawn from
     Beta(cutmix, cutmix). 0: off."""
-    mix_prob: float = 1.0
-    """Probability of mixing at all."""
-    mix_switch: float = 0.5
-    """Probability of cutmix rather than mixup where both are on."""
+    mix_prob: Share = 1.0
+    """Probability of applying mixup or cutmix."""
+    mix_switch: Share = 0.5
+    """Probability of cutmix rather than mixup if both are on."""
     mix_mode: Literal["batch", "pair", "elem"] = "batch"
-    """Drawn once for a batch, for each pair of images, or for each image. pair and elem: form timm only."""
+    """Draw once for a batch, for each pair of images, or for each image. pair and elem: with mix_form timm only."""
     mix_form: Literal["torchvision", "timm"] = "torchvision"
-    """The other image: the one before in the batch (torchvision), or the batch is met in reverse (timm). NNabla's mixup
-    is timm with mode elem."""
-    erasing: float = 0.0
-    """Random erasing: probability that a rectangle of a normalised image is filled. 0: off."""
+    """Which image is the other one: the previous one in the batch (torchvision), or the one at the same place of the
+    reversed batch (timm). NNabla's mixup is timm with mode elem."""
+    erasing: Share = 0.0
+    """Random erasing: probability of filling a rectangle of a normalised image. 0: off."""
     erasing_value: Literal["zero", "channel", "pixel"] = "zero"
-    """Filled with zeros (torchvision; const in timm), or with normal noise, one number for each channel (rand in timm)
-    or for each pixel (pixel in timm)."""
-    erasing_area: tuple[float, float] = (0.02, 0.33)
-    """Smallest and largest part of the image's area that is erased. timm: 0.02 to 1/3."""
-    erasing_ratio: tuple[float, float] = (0.3, 3.3)
+    """Fill with zeros (torchvision; const in timm), or with normal noise: one number for each channel (rand in timm) or
+    for each pixel (pixel in timm)."""
+    erasing_area: AreaPair = (0.02, 0.33)
+    """Smallest and largest share of the image's area to erase. timm: 0.02 to 1/3."""
+    erasing_ratio: PositivePair = (0.3, 3.3)
     """Smallest and largest height : width of a rectangle, drawn log-uniformly. timm: 0.3 to 1/0.3."""
-    erasing_count: int = 1
-    """Most rectangles of an image, which share the area; how many is drawn (timm)."""
+    erasing_count: Count = 1
+    """Largest number of rectangles in an image; the number is drawn, and the rectangles share the area (timm)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Optimizer:
     optimizer: Literal["sgd", "lamb", "lars", "rmsprop", "rmsprop-tf", "adamw", "muon"] = "sgd"
-    """rmsprop-tf: TensorFlow's form (eps inside the root, the average begins at 1, learning rate inside the momentum).
-    lamb: the gradients' norm is at most 1. muon: airbench's, on filters; all else is trained by SGD with Nesterov
-    momentum 0.85, other_lr and head_lr, and each group's weight decay is weight_decay over its learning rate."""
-    lr: Annotated[float, Flag(aliases=("--learning-rate",))] = 0.1
-    """Learning rate at its height, for the global batch size."""
-    momentum: float = 0.9
+    """rmsprop-tf: TensorFlow's form (eps inside the root, the average starts at 1, learning rate inside the momentum).
+    lamb: the gradients are clipped to norm 1. muon: airbench's, for convolution filters; the other parameters use SGD
+    with Nesterov momentum 0.85 and the learning rates other_lr and head_lr, and each group's weight decay is
+    weight_decay divided by its learning rate."""
+    lr: Annotated[Positive, Flag(aliases=("--learning-rate",))] = 0.1
+    """Peak learning rate. It is for the global batch size."""
+    momentum: ShareBelow1 = 0.9
     """Momentum of sgd, lars, rmsprop, rmsprop-tf and muon."""
     nesterov: bool = False
-    """sgd, lars: Nesterov's form of momentum."""
+    """sgd, lars: Nesterov momentum."""
     lr_inside: bool = False
-    """sgd: the learning rate stands inside the momentum buffer, as in NNabla, MXNet and TensorFlow, so that a change of
-    it acts slowly; not: outside, as in PyTorch."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    """sgd: multiply by the learning rate inside the momentum buffer, as NNabla, MXNet and TensorFlow do, so that a
+    change of it takes effect slowly; otherwise outside, as in PyTorch."""
+    betas: tuple[ShareBelow1, ShareBelow1] = (0.9, 0.999)
     """adamw, lamb: decay of the averages of the gradient and of its square."""
-    alpha: float = 0.9
+    alpha: ShareBelow1 = 0.9
     """rmsprop, rmsprop-tf: decay of the average of the squared gradient."""
-    eps: float | Auto = "auto"
+    eps: NotNegative | Auto = "auto"
     """adamw, lamb, rmsprop, rmsprop-tf: added to a denominator. auto: 1e-8; 1e-6 for lamb, 1e-3 for rmsprop-tf."""
-    trust: float = 0.001
-    """lars: part of the weights' norm that a step may be."""
-    other_lr: float = 0.053
-    """muon: learning rate of norms and biases, at its height."""
-    head_lr: float = 0.67
-    """muon: learning rate of the last layer, at its height."""
-    weight_decay: Annotated[float, Flag(aliases=("--wd",))] = 1e-4
-    """L2 penalty, added to the gradient; with adamw and lamb to the update."""
+    trust: Positive = 0.001
+    """lars: trust coefficient, the size of a step relative to the norm of the weights."""
+    other_lr: Positive = 0.053
+    """muon: peak learning rate of norms and biases."""
+    head_lr: Positive = 0.67
+    """muon: peak learning rate of the last layer."""
+    weight_decay: Annotated[NotNegative, Flag(aliases=("--wd",))] = 1e-4
+    """L2 penalty, added to the gradient; with adamw and lamb added to the update."""
     decay: Literal["all", "not-norms", "not-norms-and-biases", "not-biases", "not-named-bn"] = "all"
-    """Which parameters the weight decay pulls (not with muon): all, all but normalisation layers' (torchvision's and
-    NNabla's rule), all but those and biases (timm's), all but biases and the shifts of norms (MXNet's), or all but
-    those with bn in their name (ffcv-imagenet's)."""
-    norm_bias_lr: float = 1.0
-    """The shifts of norms learn so many times as fast, their weight decay staying what it was (airbench: 64); not with
+    """Which parameters have weight decay (not with muon): all; all except those of normalisation layers (torchvision's
+    and NNabla's rule); all except those and biases (timm's); all except biases, those of norms included (MXNet's); or
+    all except those with bn in their name (ffcv-imagenet's)."""
+    norm_bias_lr: Positive = 1.0
+    """Factor on the learning rate of the biases of norms, whose weight decay does not change (airbench: 64); not with
     muon."""
-    clip_norm: float = 0.0
+    clip_norm: NotNegative = 0.0
     """Largest norm of all gradients together; larger ones are scaled down. 0: no clipping."""
     freeze: str = ""
-    """Parameters whose name begins so are not trained from freeze_from on, such as "whiten.bias"; several with spaces
-    between. Empty: all are trained."""
-    freeze_from: str = "0 epochs"
-    """Time from which freeze holds, such as "3 epochs"."""
+    """Parameters to stop training at freeze_from, by their name or its first parts: layer1 or layer1.0.conv1 for
+    layer1.0.conv1.weight; several are separated by spaces. Empty: all are trained."""
+    freeze_from: DurationText = "0 epochs"
+    """Time from which freeze applies, such as "3 epochs"."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
     schedule: Literal["constant", "step", "cosine", "polynomial", "exponential"] = "cosine"
-    """Course of the learning rate after the warm-up. Linear: polynomial with power 1."""
+    """Shape of the learning rate after the warm-up. Linear is polynomial with power 1."""
     schedule_per: Literal["step", "epoch"] = "step"
-    """How often the learning rate changes. epoch: constant within an epoch, as torchvision's, timm's and NNabla's
-    programs do it."""
+    """How often the learning rate changes. epoch: constant within an epoch, as in the programs of torchvision, timm and
+    NNabla."""
     schedule_from: Literal["warmup", "start"] = "warmup"
-    """cosine, polynomial: whether the course begins after the warm-up, or began with the training and the warm-up hides
-    its beginning (timm, edgeai)."""
-    warmup: str = "0 epochs"
+    """cosine, polynomial: whether the curve starts after the warm-up, or at the first step with its beginning replaced
+    by the warm-up (timm, edgeai)."""
+    warmup: DurationText = "0 epochs"
     """Length of the linear warm-up, such as "5 epochs", "500 steps" or "10 %" of the training."""
-    warmup_from: float = 0.01
-    """Where the warm-up starts, as a part of the learning rate."""
-    warmup_least: float = 0.0
-    """In the warm-up the learning rate is at least this part of it (edgeai, which starts at 0: 0.001)."""
-    hold: str = "0 epochs"
-    """Time at the full learning rate after the warm-up, before the course goes on."""
-    milestones: tuple[float, ...] = ()
+    warmup_from: Share = 0.01
+    """Learning rate at the start of the warm-up, relative to the peak."""
+    warmup_least: Share = 0.0
+    """Lowest learning rate in the warm-up, relative to the peak (edgeai, which starts at 0: 0.001)."""
+    hold: DurationText = "0 epochs"
+    """Time at the peak learning rate between the warm-up and the decay."""
+    milestones: Annotated[tuple[Epoch, ...], Rising(strictly=True)] = ()
     """step: epochs after which the learning rate drops. Empty: every step_every."""
-    step_every: str = "30 epochs"
+    step_every: PositiveDuration = "30 epochs"
     """step, exponential: time between two drops, counted from the start of the training."""
-    gamma: float = 0.1
-    """step, exponential: factor of a drop. exponential applies it smoothly, step at once."""
-    power: float = 2.0
-    """polynomial: exponent of the part of the time that is left."""
-    final_lr: float = 0.0
-    """cosine, polynomial: learning rate at the end."""
+    gamma: Annotated[float, Bounds(above=0, at_most=1)] = 0.1
+    """step, exponential: factor of a drop. step applies it at once, exponential spreads it over the time between."""
+    power: Positive = 2.0
+    """polynomial: exponent of the share of the time that is left."""
+    final_lr: NotNegative = 0.0
+    """cosine, polynomial: learning rate at the end; at most lr."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Average:
     average: Literal["none", "ema", "lookahead"] = "none"
-    """ema: a running average of the weights and buffers is kept; it is what is validated and saved. lookahead: the
-    network itself is drawn back to its average, less and less (airbench)."""
-    average_decay: float | Auto = "auto"
-    """What the average keeps of itself at an update; of lookahead in a step, at the end of the training. auto: 0.9999,
-    of the plain form at most 1 - 10 / updates; 0.95 for lookahead."""
-    average_every: int | Auto = "auto"
+    """ema: keep a running average of the weights and buffers, and validate and save it. lookahead: pull the network
+    itself back towards its average, less and less (airbench)."""
+    average_decay: ShareBelow1 | Auto = "auto"
+    """Share of itself that the average keeps at an update; for lookahead per step, at the end of the training. auto:
+    0.9999, for the plain form at most 1 - 10 / updates; 0.95 for lookahead."""
+    average_every: Count | Auto = "auto"
     """Steps between two updates of the average. auto: 1; 5 for lookahead."""
     average_form: Literal["plain", "torchvision", "timm"] = "plain"
     """ema. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and during the warm-up
-    the average is a copy. timm: average_decay is reached as 1 - (1 + step)^(-2/3)."""
+    the average is a copy. timm: the decay rises to average_decay as 1 - (1 + step)^(-2/3)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
-    epochs: int | float = 90
-    """Passes over the training images; the last may be a part of one, as in 9.9."""
-    batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
-    """Images per optimizer update, over all processes together (in pytorch/examples: per node)."""
-    validate_every: int = 1
-    """Epochs between two validations; the last epoch has one in any case. Only what is validated can be the best."""
+    epochs: Annotated[int | float, Bounds(above=0, at_most=1_000_000)] = 90
+    """Passes over the training images. The last one may be partial, as in 9.9."""
+    batch_size: Annotated[Count, Flag(aliases=("-b",))] = 256
+    """Images per optimizer update. Of all processes together; in pytorch/examples per node."""
+    validate_every: Count = 1
+    """Epochs between two validations; the last epoch is always validated. Only a validated epoch can be the best."""
     drop_last: bool = True
-    """The last batch of an epoch is left out when it is not full."""
-    accumulate: int = 1
-    """The batch goes through the network in so many parts, one after the other, for one update: less memory; batch
-    norms see the parts."""
-    loss: Literal["cross-entropy", "bce"] = "cross-entropy"
-    """bce: binary cross-entropy of each class by itself, averaged over classes too (arXiv:2110.00476)."""
-    bce_threshold: float = 0.0
-    """bce: targets above it count as 1, others as 0. 0: as they are."""
-    label_smoothing: float = 0.0
-    """Part of the target given to all classes equally."""
-    seed: int = 0
-    """Of initial weights, order, augmentation and dropout."""
+    """Leave out the last batch of an epoch if it is not full."""
+    accumulate: Count = 1
+    """Parts in which a batch goes through the network, one after the other, for one update: less memory, but batch
+    norms see only a part at a time. At most batch_size."""
+    loss: Annotated[str, WordOrCode(("cross-entropy", "bce"))] = "cross-entropy"
+    """bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476). Or a
+    function of your own, package.module:function, called with logits (B, K) and targets."""
+    bce_threshold: ShareBelow1 = 0.0
+    """bce: targets above it count as 1, others as 0. 0: use the targets unchanged."""
+    label_smoothing: ShareBelow1 = 0.0
+    """Share of the target that is spread equally over all classes."""
+    seed: Annotated[int, Bounds(at_least=0, at_most=2**63 - 1)] = 0
+    """Seed of initial weights, order, augmentation and dropout."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format of the network's arithmetic; weights stay fp32. auto: bf16 where the hardware has it, else fp32."""
+    """Number format of the network's arithmetic; weights stay fp32. auto: bf16 if the hardware has it, else fp32."""
     memory_format: Literal["auto", "nchw", "nhwc"] = "auto"
     """Memory order of images and filters. auto: nhwc (channels last) for networks with convolutions."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the network with torch.compile. auto: in a training of an hour or more it is tried and measured at
-    the start, and stays where it saves more than it took."""
+    """Compile the network with torch.compile. auto: a training of an hour or more tries it at the start, and keeps it
+    if the measured time saved is larger than the time spent."""
     recompute: bool = False
-    """Keep only the inputs of residual blocks, and compute the rest once more in the backward pass: less memory, more
-    time, the same numbers."""
+    """Keep only the inputs of residual blocks, and compute the rest again in the backward pass: less memory, more time,
+    the same numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Everything that decides the numbers of a training."""
+    """Every setting that affects the numbers of a training."""
 
     source: SourceOptions = dataclasses.field(default_factory=SourceOptions)
     model: Model = dataclasses.field(default_factory=Model)

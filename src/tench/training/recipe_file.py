@@ -2,19 +2,24 @@
 
 import dataclasses
 import itertools
+import logging
+import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from tench.errors import UsageError, nearest
+from tench.files import user_path
 from tench.plain import PlainError, require_file, shown, typed
 from tench.training.recipe import SECTIONS, Recipe, Resolved
 from tench.training.recipe_check import validate
 
 PACKAGED = Path(__file__).parent / "recipes"
+
+_log = logging.getLogger("tench")
 
 _MAX_BYTES = 2**20
 _MAX_VALUES = 10_000
@@ -30,15 +35,26 @@ def packaged_recipes() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A recipe by the name of a packaged one or the path of a YAML file; values not in it are the defaults.
+    """A recipe by the name of a packaged one or the path of a YAML file; omitted values are the defaults.
 
-    A file that says `like: NAME` holds what differs from that packaged recipe. Raises UsageError on an unknown name, an
-    unknown key or a value that cannot be.
+    A file with `like: NAME` holds only the values that differ from that packaged recipe. Raises UsageError for an
+    unknown name, an unknown or repeated key, or an invalid value.
     """
     path = _find(name)
     recipe = from_plain(_values(path), str(path))
     validate(recipe, str(path))
     return recipe
+
+
+def as_recipe(value: Recipe | str | Path) -> Recipe:
+    """A recipe, or the one that `load_recipe` finds by its name or path. Raises UsageError for any other type."""
+    if isinstance(value, Recipe):
+        return value
+    if isinstance(value, str | Path):
+        return load_recipe(str(value))
+    raise UsageError(
+        f"recipe must be a tench.Recipe, the name of a packaged recipe or the path of a YAML file, got {shown(value)}."
+    )
 
 
 def load_resolved(path: Path) -> Resolved:
@@ -52,8 +68,44 @@ def load_resolved(path: Path) -> Resolved:
         ) from error
 
 
+def with_sizes_in_proportion(recipe: Recipe, base: Recipe, given: Collection[str]) -> Recipe:
+    """A recipe that overrides values of `base`, with other sizes in the same ratio to image_size as in `base`.
+
+    Otherwise `--recipe pytorch-examples --image-size 64` would still resize to 256 in evaluation and see a sixteenth of
+    each image. given: values that were set explicitly and are kept. Changes are logged.
+    """
+    before = {field.name: getattr(base.input, field.name) for field in dataclasses.fields(base.input)}
+    after = {**before, "image_size": recipe.input.image_size}
+    scaled = _in_proportion(before, after, {"image_size", *given})
+    return recipe.replace(**scaled) if scaled else recipe
+
+
+def _in_proportion(before: Mapping[str, Any], after: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """The sizes of an input section that change with its image_size, which was `before` and is `after`."""
+    old, new = before.get("image_size"), after.get("image_size")
+    if "image_size" not in given or type(old) is not int or type(new) is not int or old == new:
+        return {}
+    names = [
+        "eval_resize",
+        "train_size",
+        "ramp_from",
+        *(["short_side"] if after.get("train_view") == "resize-crop" else []),
+    ]
+    scaled: dict[str, Any] = {}
+    for name in names:
+        size = before.get(name)
+        if name not in given and type(size) is int:
+            scaled[name] = max(1, round(size * new / old))
+        elif name not in given and isinstance(size, list | tuple):
+            scaled[name] = tuple(max(1, round(side * new / old)) for side in size)
+    if scaled:
+        changes = (f"{name} {shown(before[name])} becomes {shown(value)}" for name, value in scaled.items())
+        _log.info("Note: image_size is %d instead of %d: %s.", new, old, ", ".join(changes))
+    return scaled
+
+
 def checked(recipe: Recipe, where: str = "recipe") -> Recipe:
-    """The same recipe, made in Python. Raises UsageError as for a file: a value has another type, or cannot be."""
+    """The same recipe, made in Python. Raises UsageError for a value of a wrong type or out of bounds, as in a file."""
     same = from_plain(dataclasses.asdict(recipe), where)
     validate(same, where)
     return same
@@ -71,7 +123,7 @@ def recipe_text(name: str) -> str:
 def _find(name: str) -> Path:
     path = PACKAGED / f"{name}.yaml"
     if not path.exists():
-        path = Path(name)
+        path = user_path(name)
     if not path.is_file():
         raise UsageError(
             f"{name}: no such recipe or file.{nearest(name, packaged_recipes())} "
@@ -90,18 +142,58 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path}: is not YAML: {error}") from error
 
 
-def _parsed(text: str) -> Any:
-    """The value of a YAML text. Raises ValueError or YAMLError if it is not YAML or too large."""
-    loader = yaml.SafeLoader(text)
+class _Loader(yaml.SafeLoader):
+    """Reads yes, no, on and off as text, which `_as_written` makes true or false if the field is a boolean.
+
+    YAML 1.1 reads them as booleans, so `compile: off` would be False.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as in its base class
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+_BOOLEANS = {"yes": True, "on": True, "no": False, "off": False}
+
+
+def _parsed(text: str, where: str) -> Any:
+    """The value of a YAML text.
+
+    Raises ValueError or YAMLError if it is not YAML or too large, UsageError for a repeated key.
+    """
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if _num_values(node, {}) > _MAX_VALUES:
             raise ValueError(f"its aliases (*name) stand for more than {_MAX_VALUES:,} values")
+        _refuse_repeated_keys(node, where)
         return None if node is None else loader.construct_document(node)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     finally:
         loader.dispose()
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
+    """Raise UsageError for a key that stands twice in a mapping, at any level; YAML would take the last one."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in lines:
+                raise UsageError(
+                    f"{where}, line {line}: the key {shown(key.value)} is repeated; it is also in line {lines[name]}. "
+                    "Remove one of them."
+                )
+            lines[name] = line
+    if isinstance(node, yaml.CollectionNode):
+        for part in itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value:
+            _refuse_repeated_keys(part, where)
 
 
 def _num_values(node: yaml.Node | None, known: dict[int, int]) -> int:
@@ -118,7 +210,7 @@ def _num_values(node: yaml.Node | None, known: dict[int, int]) -> int:
 def _values(path: Path) -> Any:
     """A file's values over those of its base recipe; sections and keys in field order."""
     try:
-        data = _parsed(_text(path))
+        data = _parsed(_text(path), str(path))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date or number
         raise UsageError(f"{path}: is not YAML: {str(error)[:500]}") from error
     if data is None:
@@ -134,6 +226,8 @@ def _values(path: Path) -> Any:
     from_plain(data, str(path))  # checked here so that an error names this file
     below = _values(PACKAGED / f"{base}.yaml")
     merged = {name: {**below.get(name, {}), **(data.get(name) or {})} for name in {**below, **data}}
+    if "input" in merged:
+        merged["input"] |= _in_proportion(below.get("input", {}), merged["input"], (data.get("input") or {}).keys())
     return {
         section.name: {field: merged[section.name][field] for field in _fields(section, merged[section.name])}
         for section in dataclasses.fields(Recipe)
@@ -168,13 +262,24 @@ def from_plain(data: Any, where: str) -> Recipe:
         try:
             parts[section] = kind(
                 **{
-                    key: typed(value, hints[key], f"{where}: {section}.{key}", written_numbers=True)
+                    key: typed(
+                        _as_written(value, hints[key]), hints[key], f"{where}: {section}.{key}", written_numbers=True
+                    )
                     for key, value in values.items()
                 }
             )
         except PlainError as error:
             raise UsageError(f"{error}.") from error
     return Recipe(**parts)
+
+
+def _as_written(value: Any, hint: Any) -> Any:
+    """The value that was meant: true for `yes` if the field is a boolean, "1" for 1 if only the word "1" is allowed."""
+    if hint is bool and isinstance(value, str):
+        return _BOOLEANS.get(value.lower(), value)
+    if typing.get_origin(hint) is Literal and type(value) is int and str(value) in typing.get_args(hint):
+        return str(value)
+    return value
 
 
 def _hint(word: object, known: Iterable[str]) -> str:

@@ -15,10 +15,13 @@ from tench.weights.own import Normalise
 from tench.weights.test_time import test_time_view
 
 
-def train_view(recipe: Resolved, epoch: int = 0) -> View:
-    """The training view of a recipe in an epoch, counted from 0."""
+def train_view(recipe: Resolved, epoch: int = 0, policy: Augmentation | None = None) -> View:
+    """The training view of a recipe in an epoch, counted from 0.
+
+    policy: used instead of the one that the recipe names.
+    """
     cut = _cut(recipe.input, train_size(recipe, epoch))
-    augmentations = _augmentations(recipe)
+    augmentations = _augmentations(recipe, policy)
     return Augmented(cut, augmentations) if augmentations else cut
 
 
@@ -110,16 +113,16 @@ def _cut(view: ResolvedInput, size: int) -> View:
     return PadCrop(size=size, pad=view.pad, flip=view.flip, flip_form=view.flip_form, fill=view.pad_fill)
 
 
-def _augmentations(recipe: Resolved) -> tuple[Augmentation, ...]:
-    """What the recipe asks for, in the order of its fields."""
+def _augmentations(recipe: Resolved, policy: Augmentation | None) -> tuple[Augmentation, ...]:
+    """The recipe's augmentations of single images, in the order of its fields."""
     asked, mean = recipe.augment, mean_colour(recipe.input.mean)
     if recipe.input.channel_order == "bgr":  # as the mean is; pixels are RGB until they are normalised
         mean = mean[::-1]
-    policy_ = named_policy(asked.policy, mean=mean, resample=asked.policy_filter)
+    policy = policy or named_policy(asked.policy, mean=mean, resample=asked.policy_filter)
     brightness, contrast, saturation, hue = asked.color_jitter
     jitter = ColorJitter(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
     return (
-        *([policy_] if policy_ else []),
+        *([policy] if policy else []),
         *([jitter] if any(asked.color_jitter) else []),
         *([Lighting(std=asked.lighting)] if asked.lighting else []),
         *([Cutout(side=asked.cutout, fill=mean)] if asked.cutout else []),

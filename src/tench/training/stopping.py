@@ -1,4 +1,4 @@
-"""Stop between two steps, with a checkpoint, when the user or the scheduler asks to."""
+"""Stop between two steps, with a checkpoint, when the user or the scheduler asks for it."""
 
 import contextlib
 import signal
@@ -15,7 +15,11 @@ class StoppedError(TenchError):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """While inside, the first Ctrl-C or SIGTERM only asks to stop after the step; a second one stops at once."""
+    """In this block, the first Ctrl-C or SIGTERM asks to stop after the current step; a second one stops at once.
+
+    Yields a function that says whether to stop. The previous signal handlers are restored. Only the main thread can
+    install handlers; in any other one, signals do what they did before.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -31,4 +35,4 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
         yield asked.is_set
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: it was not set from Python

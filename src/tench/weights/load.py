@@ -8,26 +8,35 @@ from pathlib import Path
 
 from tench.data.table import Classes
 from tench.errors import UsageError
+from tench.files import user_path
+from tench.models.own_network import OwnNetwork
 from tench.weights import own
 from tench.weights.own import Classifier, ModelCard
 from tench.weights.start import PUBLISHED, published_hint, starting_weights
 from tench.weights.transfer import Start
 
 
-def load(name: str | Path, device: str = "auto") -> Classifier:
+def load(
+    name: str | Path, device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+) -> Classifier:
     """The classifier of that name, in evaluation mode.
 
     name: a run directory, a .safetensors file with its model.json beside it, or weights that a library publishes:
-    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. Raises UsageError where there is
-    nothing of that name or not all is known that using it takes, TenchError where it cannot be read or downloaded.
+    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. For a run of your own network,
+    either pass model, the module or function as in `tench.fit`, or trust_code=True to import the function that the run
+    names; importing a module runs its code. A module that is passed gets the weights in place. Raises UsageError if
+    nothing has that name, the network is yours and neither is given, or something is missing to use the weights;
+    TenchError if they cannot be read or downloaded.
     """
     system, colon, _ = str(name).partition(":")
     if colon and system in PUBLISHED:
+        if model is not None:
+            raise UsageError(f"{name}: its network is known, so it needs no model=. Leave model= out.")
         start = starting_weights(str(name))
         return own.classifier(start.state, _card(start), start.source, start.source, device)
-    if not Path(name).exists():
+    if not user_path(name).exists():
         raise UsageError(f"{name}: no such run directory or weights file.{published_hint(str(name))}")
-    return own.load(name, device)
+    return own.load(name, device, model=model, trust_code=trust_code)
 
 
 def _card(start: Start) -> ModelCard:

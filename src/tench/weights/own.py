@@ -16,12 +16,14 @@ from tench.data.images.image import with_channels
 from tench.data.options import SourceOptions
 from tench.data.table import Classes
 from tench.errors import PassingError, TenchError, UsageError, some
-from tench.files import complete_file, write_text
+from tench.files import complete_file, user_path, write_text
 from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device
 from tench.models import create
+from tench.models.own_network import OwnNetwork, create_own, is_own
 from tench.models.source import AS_MADE, ModelOptions
+from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
 from tench.weights.files import SAFETENSORS, read_safetensors
 from tench.weights.test_time import at_test_time, test_time_view
@@ -99,9 +101,11 @@ class ModelCard:
         """What `averaged` sees of an image: more than the network where it averages over crops."""
         return test_time_view(self.view, self.test_time)
 
-    def create_module(self) -> nn.Module:
-        """The network with fresh weights."""
+    def create_module(self, own: OwnNetwork | None = None) -> nn.Module:
+        """The network with fresh weights. own: the user's network, used instead of the one that `arch` names."""
         size = {"image_size": self.image_size, "channels": self.channels}
+        if own is not None:
+            return create_own(own, num_classes=len(self.classes), options=self.options, **size)
         return create(self.arch, num_classes=len(self.classes), options=self.options, **size)
 
     def normalise(self, device: torch.device) -> "Normalise":
@@ -268,19 +272,39 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
-def load(path: str | Path, device: str = "auto") -> Classifier:
+def load(
+    path: str | Path, device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+) -> Classifier:
     """The classifier of a run directory, or of a .safetensors file that has its model.json beside it.
 
-    Raises UsageError when there is no such file, TenchError when the weights do not fit the network of the card.
+    model, trust_code: see `tench.load`. Raises UsageError if there is no such file or its network may not be imported,
+    TenchError if the weights do not fit the network of the card.
     """
-    path = Path(path)
+    path = user_path(path)
     state, card = read(path)
-    return classifier(state, card, str(_weights_of(path)), str(path), device)
+    if model is not None and not is_own(card.arch):
+        raise UsageError(f"{path}: its network is {card.arch}, which needs no model=. Leave model= out.")
+    if model is None and is_own(card.arch):
+        remedy = (
+            "Pass it again: tench.load(..., model=...)."
+            if is_object(card.arch)
+            else f"If you trust it, use --trust-code, or in Python tench.load(..., trust_code=True); "
+            f"{card.arch.partition(':')[0]} must be importable."
+        )
+        model = trusted(card.arch, f"{_weights_of(path).with_name(CARD)}: arch", remedy, trust_code=trust_code)
+    return classifier(state, card, str(_weights_of(path)), str(path), device, model)
 
 
-def classifier(state: dict[str, torch.Tensor], card: ModelCard, file: str, source: str, device: str) -> Classifier:
-    """The network of a card with its weights, in evaluation mode. file: for an error, where those do not fit it."""
-    module = card.create_module()
+def classifier(
+    state: dict[str, torch.Tensor],
+    card: ModelCard,
+    file: str,
+    source: str,
+    device: str,
+    own: OwnNetwork | None = None,
+) -> Classifier:
+    """The network of a card, or the user's own, with its weights, in evaluation mode. file: for error messages."""
+    module = card.create_module(own)
     fit_state(module, state, file, card.arch)
     require_finite(state, file)
     return Classifier(module.to(choose_device(device)).eval(), card, source)

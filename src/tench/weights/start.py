@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
 
 from tench.errors import TenchError, UsageError
+from tench.files import user_path
 from tench.models.info import usual_dry_run
 from tench.models.registry import source_of
 from tench.weights import own
@@ -34,7 +34,7 @@ def starting_weights(name: str) -> Start:
     system, colon, rest = name.partition(":")
     if colon and system in PUBLISHED:
         return PUBLISHED[system](rest)
-    path = Path(name)
+    path = user_path(name)
     if not path.exists():
         raise UsageError(f"{name}: no such file or run directory.{published_hint(name)}")
     card_path = path.with_name(own.CARD)

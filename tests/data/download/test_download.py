@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine that errs as servers do: what arrives is the published file, or nothing."""
+"""Downloads from a local server that fails as real servers do: the published file arrives, or nothing."""
 
 import ast
 import contextlib
@@ -50,11 +50,11 @@ def md5_of(data: bytes) -> str:
 
 @dataclasses.dataclass
 class Server:
-    """What the server has and how it answers.
+    """The files of the server and its behaviour.
 
-    failures: statuses of the next answers. cuts: after so many bytes of the next answers the connection is closed.
-    ranges: whether it can continue. shift: so many bytes too early it continues. stall: after so many bytes it waits
-    until the test is over. seen: the requests so far. sent: bytes of content so far.
+    failures: statuses of the next answers. cuts: bytes of the next answers after which the connection is closed.
+    ranges: whether it can resume. shift: number of bytes by which it resumes too early. stall: bytes after which it
+    waits until the test is over. seen: the requests so far. sent: bytes of content so far.
     """
 
     address: str = ""
@@ -72,7 +72,7 @@ class Server:
     over: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def asked(self, header: str) -> list[str]:
-        """This header of each request so far; "" where it was not given."""
+        """This header of each request so far; "" if it was not sent."""
         return [headers.get(header, "") for _, headers in self.seen]
 
 
@@ -120,7 +120,7 @@ def handler_of(state: Server) -> type[BaseHTTPRequestHandler]:
 
 
 class Listener(ThreadingHTTPServer):
-    def handle_error(self, *_: Any) -> None:  # a client that hangs up is what some tests are about
+    def handle_error(self, *_: Any) -> None:  # some tests close the connection on purpose
         pass
 
 
@@ -157,7 +157,7 @@ def mirror() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy and no mirror from the surroundings."""
+    """No proxy and no mirror from the environment."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -166,7 +166,7 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """What was told so far."""
+    """The log so far."""
     caplog.set_level(logging.INFO, "tench")
     return lambda: "\n".join(record.getMessage() for record in caplog.records)
 
@@ -207,7 +207,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def test_a_file_arrives_whole_under_its_name_and_nothing_else(
+def test_a_file_arrives_complete_under_its_name_and_nothing_else(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     get(tmp_path / "photo.jpg", server)
@@ -217,7 +217,7 @@ def test_a_file_arrives_whole_under_its_name_and_nothing_else(
     assert said() == f"{server.address}/photo.jpg: 196.7 kB.\n{tmp_path}/photo.jpg: complete, with the published MD5."
 
 
-def test_a_cut_connection_is_continued_from_the_byte_it_reached(
+def test_a_cut_connection_is_resumed_from_the_byte_it_reached(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     server.headers = {"ETag": '"first"'}
@@ -229,7 +229,7 @@ def test_a_cut_connection_is_continued_from_the_byte_it_reached(
     assert server.sent == len(PHOTO)
     where = f"{server.address}/photo.jpg"
     assert f"{where}: the connection ended after byte {HALF:,} of {len(PHOTO):,}. Try 2 in 0.01 s." in said()
-    assert f"{where}: continuing after 98.3 kB of 196.7 kB." in said()
+    assert f"{where}: resuming after 98.3 kB of 196.7 kB." in said()
 
 
 @settings(max_examples=8, deadline=None)
@@ -246,7 +246,7 @@ def test_wherever_connections_are_cut_each_byte_is_sent_once(
         assert server.sent == len(PHOTO)
 
 
-def test_tries_are_counted_anew_after_each_that_brought_something(server: Server, tmp_path: Path) -> None:
+def test_tries_are_counted_from_zero_after_each_that_received_something(server: Server, tmp_path: Path) -> None:
     server.cuts = [20_000] * 9
     get(tmp_path / "photo.jpg", server, tries=2)
     assert (tmp_path / "photo.jpg").read_bytes() == PHOTO
@@ -260,7 +260,7 @@ def test_a_server_that_always_stops_at_the_same_byte_is_given_up(server: Server,
     assert len(server.seen) == 3
 
 
-def test_what_is_left_of_a_failed_download_is_kept_named_and_continued(server: Server, tmp_path: Path) -> None:
+def test_the_rest_of_a_failed_download_is_kept_named_and_resumed(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     server.cuts = [HALF]
     server.failures = []
@@ -268,7 +268,7 @@ def test_what_is_left_of_a_failed_download_is_kept_named_and_continued(server: S
     assert message == (
         "photo.jpg: could not be downloaded.\n"
         f"  {server.address}/photo.jpg: the connection ended after byte {HALF:,} of {len(PHOTO):,}, after 1 tries.\n"
-        f"98.3 kB of 196.7 kB have arrived and are kept in {part_of(path)}; the same command continues from there. "
+        f"98.3 kB of 196.7 kB are kept in {part_of(path)}; the same command resumes from there. "
         "Proxies are taken from the environment (https_proxy); TENCH_MIRROR names another base address to download "
         "from."
     )
@@ -279,14 +279,14 @@ def test_what_is_left_of_a_failed_download_is_kept_named_and_continued(server: S
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
-def test_a_whole_part_needs_no_server(tmp_path: Path) -> None:
+def test_a_complete_part_needs_no_server(tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     part_of(path).write_bytes(PHOTO)
     get(path, "http://127.0.0.1:9")
     assert path.read_bytes() == PHOTO
 
 
-def test_a_server_that_cannot_continue_gives_the_file_anew(
+def test_a_server_that_cannot_resume_sends_the_whole_file_again(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -294,11 +294,11 @@ def test_a_server_that_cannot_continue_gives_the_file_anew(
     part_of(path).write_bytes(PHOTO[:HALF])
     get(path, server)
     assert path.read_bytes() == PHOTO
-    assert "gives the file from its beginning: it has changed, or cannot be continued." in said()
+    assert "sends the file from its beginning, because it has changed or the server cannot resume." in said()
 
 
 @pytest.mark.parametrize("mark", ["ETag", "Last-Modified"])
-def test_a_file_that_changed_on_the_server_is_begun_anew(server: Server, tmp_path: Path, mark: str) -> None:
+def test_a_file_that_changed_on_the_server_is_started_again(server: Server, tmp_path: Path, mark: str) -> None:
     path = tmp_path / "photo.jpg"
     before, after = (
         ('"1"', '"2"') if mark == "ETag" else (email.utils.formatdate(day * 86400, usegmt=True) for day in (1, 2))
@@ -312,7 +312,7 @@ def test_a_file_that_changed_on_the_server_is_begun_anew(server: Server, tmp_pat
     assert len(server.seen) == 2
 
 
-def test_a_change_is_seen_even_where_the_server_continues_all_the_same(
+def test_a_change_is_noticed_even_if_the_server_resumes_anyway(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -325,14 +325,14 @@ def test_a_change_is_seen_even_where_the_server_continues_all_the_same(
     assert "photo.jpg: the file has changed there. Try 2 in 0.01 s." in said()
 
 
-def test_a_weak_mark_is_not_sent_back(server: Server, tmp_path: Path) -> None:
+def test_a_weak_etag_is_not_sent_back(server: Server, tmp_path: Path) -> None:
     server.headers, server.cuts = {"ETag": 'W/"1"'}, [HALF]
     get(tmp_path / "photo.jpg", server)
     assert server.asked("If-Range") == ["", ""]
     assert server.asked("Range") == ["", f"bytes={HALF}-"]
 
 
-def test_an_older_part_that_does_not_fit_costs_one_more_try(
+def test_an_older_part_that_does_not_match_costs_one_more_try(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -340,7 +340,7 @@ def test_an_older_part_that_does_not_fit_costs_one_more_try(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == [f"bytes={HALF}-", ""]
-    assert "beginning anew" in said()
+    assert "starting again" in said()
 
 
 @pytest.mark.parametrize("extra", [0, 1])
@@ -352,10 +352,10 @@ def test_a_part_that_is_too_long_or_wrong_is_removed(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == [""]
-    assert f"{part_of(path)}: is not a part of this file; removed." in said()
+    assert f"{part_of(path)}: removed, because it is not a part of this file." in said()
 
 
-def test_a_server_that_continues_elsewhere_is_asked_for_the_whole_file(
+def test_a_server_that_resumes_elsewhere_is_asked_for_the_whole_file(
     server: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -377,7 +377,7 @@ def test_a_server_that_refuses_the_range_is_asked_for_the_whole_file(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == [f"bytes={HALF}-", ""]
-    assert "HTTP 416 (Requested Range Not Satisfiable): it does not continue there" in said()
+    assert "HTTP 416 (Requested Range Not Satisfiable): it cannot resume there" in said()
 
 
 def test_a_file_without_a_length_is_read_to_its_end(server: Server, tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_a_file_without_a_length_is_read_to_its_end(server: Server, tmp_path: Pa
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_without_a_published_size_the_checksum_tells_whether_the_file_is_whole(
+def test_without_a_published_size_the_checksum_decides_whether_the_file_is_complete(
     server: Server, tmp_path: Path, said: Callable[[], str], chunked: bool
 ) -> None:
     path = tmp_path / "photo.jpg"
@@ -401,7 +401,7 @@ def test_without_a_published_size_the_checksum_tells_whether_the_file_is_whole(
     assert server.sent == len(PHOTO)
 
 
-def test_without_a_published_size_a_part_is_continued_by_the_next_process(server: Server, tmp_path: Path) -> None:
+def test_without_a_published_size_a_part_is_resumed_by_the_next_process(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     part_of(path).write_bytes(PHOTO[:HALF])
     fetch([f"{server.address}/photo.jpg"], path, md5=md5_of(PHOTO), num_bytes=None)
@@ -438,7 +438,7 @@ def test_a_wrong_checksum_names_both_sums_and_leaves_nothing(server: Server, tmp
     server.files["photo.jpg"] = wrong
     message = refusal(tmp_path / "photo.jpg", server)
     assert (
-        f"{server.address}/photo.jpg: gives a file whose MD5 is {md5_of(wrong)}; "
+        f"{server.address}/photo.jpg: has a file whose MD5 is {md5_of(wrong)}; "
         f"the published file's is {md5_of(PHOTO)}." in message
     )
     assert "When that is fixed, run the same command again." in message
@@ -453,7 +453,7 @@ def test_a_wrong_file_at_one_mirror_is_taken_from_the_next(server: Server, mirro
     assert server.asked("Range") == [""]
 
 
-def test_a_mirror_without_the_file_is_passed_over(
+def test_a_mirror_without_the_file_is_skipped(
     server: Server, mirror: Server, tmp_path: Path, said: Callable[[], str]
 ) -> None:
     get(tmp_path / "photo.jpg", mirror, server)
@@ -462,7 +462,7 @@ def test_a_mirror_without_the_file_is_passed_over(
     assert f"{mirror.address}/photo.jpg: HTTP 404 (Not Found)." in said()
 
 
-def test_another_mirror_continues_what_the_first_began(server: Server, mirror: Server, tmp_path: Path) -> None:
+def test_another_mirror_resumes_what_the_first_began(server: Server, mirror: Server, tmp_path: Path) -> None:
     mirror.files["photo.jpg"], mirror.cuts, mirror.headers = PHOTO, [HALF, 0, 0], {"ETag": '"of the mirror"'}
     server.headers = {"ETag": '"of the server"'}
     get(tmp_path / "photo.jpg", mirror, server, tries=2)
@@ -517,14 +517,14 @@ def test_a_server_that_never_answers_is_left_after_the_time_given(tmp_path: Path
         assert time.monotonic() - start < 5
 
 
-def test_no_server_at_all_is_said(tmp_path: Path) -> None:
+def test_a_missing_server_is_reported(tmp_path: Path) -> None:
     assert "http://127.0.0.1:9/photo.jpg: Connection refused, after 3 tries." in refusal(
         tmp_path / "photo.jpg", "http://127.0.0.1:9"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nonsense_instead_of_http_is_said(tmp_path: Path) -> None:
+def test_nonsense_instead_of_http_is_reported(tmp_path: Path) -> None:
     import socket
 
     def answer(listener: socket.socket) -> None:
@@ -541,7 +541,7 @@ def test_nonsense_instead_of_http_is_said(tmp_path: Path) -> None:
     assert "SSH-2.0-OpenSSH" in message
 
 
-def test_a_full_disk_is_seen_before_anything_is_fetched(
+def test_a_full_disk_is_noticed_before_anything_is_downloaded(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=HALF))
@@ -553,7 +553,7 @@ def test_a_full_disk_is_seen_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize("room", [1000, len(PHOTO) - 1])
-def test_a_disk_that_fills_up_keeps_what_has_arrived(server: Server, tmp_path: Path, room: int) -> None:
+def test_a_download_that_fills_the_disk_keeps_its_part(server: Server, tmp_path: Path, room: int) -> None:
     path = tmp_path / "photo.jpg"
     # A limit to the size of files stands for a disk: of a block that does not fit, what fits is written.
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, -1))\n" + FETCH
@@ -569,14 +569,14 @@ def test_a_disk_that_fills_up_keeps_what_has_arrived(server: Server, tmp_path: P
     assert server.asked("Range") == ["", f"bytes={room}-"]
 
 
-def test_a_file_that_is_there_and_right_is_kept(server: Server, tmp_path: Path, said: Callable[[], str]) -> None:
+def test_an_existing_correct_file_is_kept(server: Server, tmp_path: Path, said: Callable[[], str]) -> None:
     (tmp_path / "photo.jpg").write_bytes(PHOTO)
     get(tmp_path / "photo.jpg", server)
     assert server.seen == []
-    assert said() == f"{tmp_path}/photo.jpg: already there, with the published MD5; kept."
+    assert said() == f"{tmp_path}/photo.jpg: already downloaded, with the published MD5."
 
 
-def test_a_file_that_is_there_and_wrong_is_an_error_with_both_sums(server: Server, tmp_path: Path) -> None:
+def test_an_existing_wrong_file_is_an_error_with_both_sums(server: Server, tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"mine")
     with pytest.raises(TenchError) as error:
         get(tmp_path / "photo.jpg", server)
@@ -595,7 +595,7 @@ def test_a_proxy_of_the_environment_is_used(server: Server, tmp_path: Path, monk
     assert [path for path, _ in server.seen] == ["http://data.example/set/photo.jpg"]
 
 
-def test_killed_in_the_middle_the_next_process_continues(server: Server, tmp_path: Path) -> None:
+def test_after_a_kill_the_next_process_resumes(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     command = [sys.executable, "-c", FETCH, *arguments_of(server, path)]
     server.stall = HALF
@@ -622,7 +622,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def tar_gz(members: dict[str, bytes | None]) -> bytes:
-    """A .tar.gz of files, and folders where the content is None."""
+    """A .tar.gz of files, or folders if the content is None."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as tar:
         for name, content in members.items():
@@ -734,7 +734,7 @@ SMALL: dict[str, tuple[Callable[[], dict[str, bytes]], str, dict[str, int], int]
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_what_is_downloaded_can_be_opened(
+def test_a_downloaded_set_can_be_opened(
     name: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, opened, counts, num_classes = SMALL[name]
@@ -784,7 +784,7 @@ def test_the_environment_and_the_argument_name_other_mirrors(
 
 
 @pytest.mark.parametrize("base", ["company", "file:///etc", "ftp://host/x", "http://", "http://[::1"])
-def test_a_mirror_that_is_no_web_address_is_a_usage_error(
+def test_a_mirror_that_is_not_a_web_address_is_a_usage_error(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TENCH_MIRROR", base)
@@ -891,7 +891,7 @@ def test_every_set_is_well_formed() -> None:
 
 
 class Kaggle(types.ModuleType):
-    """What tench uses of the package: api.authenticate and api.competition_download_files."""
+    """The functions of the package that tench uses: api.authenticate and api.competition_download_files."""
 
     def __init__(self, *, login: BaseException | None = None, failure: BaseException | None = None) -> None:
         super().__init__("kaggle")
@@ -943,9 +943,7 @@ def test_imagenet_comes_by_the_kaggle_package(
 
 
 @pytest.mark.usefixtures("_large_disk")
-def test_an_interrupted_download_from_kaggle_is_continued_by_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_download_from_kaggle_is_resumed_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kaggle = Kaggle(failure=RuntimeError("403 Client Error: Forbidden"))
     monkeypatch.setitem(sys.modules, "kaggle", kaggle)
     with pytest.raises(TenchError) as error:
@@ -960,7 +958,7 @@ def test_an_interrupted_download_from_kaggle_is_continued_by_it(
 
 
 @pytest.mark.usefixtures("_large_disk")
-def test_a_download_from_kaggle_that_brought_nothing_leaves_nothing(
+def test_a_kaggle_download_that_received_nothing_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "kaggle", Kaggle(failure=ConnectionError("no route to host")))
@@ -1004,7 +1002,7 @@ def test_imagenet_needs_a_large_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(kaggle.calls) == 1
 
 
-def test_half_a_package_from_elsewhere_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_half_an_archive_from_elsewhere_is_not_accepted_as_complete(tmp_path: Path) -> None:
     archive = tmp_path / "imagenet-object-localization-challenge.zip"
     archive.write_bytes(b"PK\x03\x04 the beginning")
     with pytest.raises(TenchError, match=r"is not a complete zip archive .*Remove it and run the same command again"):

@@ -1,8 +1,7 @@
-"""Which folders are splits and classes: tiny copies of the structures of real data sets, read right or refused.
+"""Which folders are splits and classes: tiny copies of the structures of real data sets, read correctly or refused.
 
-A structure is written as paths with braces, as a shell expands them. Every file holds its own path, less what `alike`
-takes out of it, so that copies are equal and nothing else is.
-"""
+A structure is written as paths with braces, as a shell expands them. Every file contains its own path without the part
+that `alike` removes, so that only copies are equal."""
 
 import re
 import shlex
@@ -56,7 +55,7 @@ def read(path: Path, **options: Any) -> Dataset:
 
 
 def counts(dataset: Dataset) -> Truth:
-    """The classes of each split, after a look at each row: its class is in its path, or its label is -1."""
+    """The classes of each split, after checking each row: its class is in its path, or its label is -1."""
     found: Truth = {}
     for split, table in dataset.splits.items():
         of_rows = [dataset.classes.ids[label] if label >= 0 else None for label in table.labels]
@@ -86,7 +85,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "seg_train: the split train.",
             "seg_test: the split test.",
             "Classes are the folders in seg_train/seg_train.",
-            "Left out: images in folders beside the split folders seg_test, seg_train "
+            "Left out: images in folders next to the split folders seg_test, seg_train "
             "(3 files, such as seg_pred/seg_pred/6.jpg).",
         ),
     ),
@@ -120,7 +119,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         (
             "train.X1, train.X2: the split train.",
             "val.X: the split val.",
-            "Left out: files that may hold labels and were not read (1 file: Labels.json).",
+            "Left out: files that may contain labels and were not read (1 file: Labels.json).",
         ),
     ),
     "Final_Training/Images, a flat Final_Test/Images (GTSRB)": (
@@ -160,7 +159,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("n0", "n1"), "val": each("n0", "n1")},
         (
             "Classes are the folders in training/training.",
-            "Left out: files that may hold labels and were not read (1 file: monkey_labels.txt).",
+            "Left out: files that may contain labels and were not read (1 file: monkey_labels.txt).",
         ),
     ),
     "trainval and test": (
@@ -173,11 +172,11 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("a", "b"), "val": each("a", "b")},
         ("Classes are the folders in images/train.",),
     ),
-    "a set of another form beside the plain split folders (Fruits-360)": (
+    "a set of another form next to the plain split folders (Fruits-360)": (
         ("{Training,Test}/{Apple Braeburn,Kiwi}/{0..2}_100.jpg", "test-multiple_fruits/{0..2}.jpg"),
         {"train": each("Apple Braeburn", "Kiwi"), "test": each("Apple Braeburn", "Kiwi")},
         (
-            "Left out: images in folders beside the split folders Test, Training "
+            "Left out: images in folders next to the split folders Test, Training "
             "(3 files, such as test-multiple_fruits/0.jpg).",
         ),
     ),
@@ -191,7 +190,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("Forest", "River")},
         ("No folder is named like a split, so all images are train.", "Classes are the folders in EuroSAT/2750."),
     ),
-    "wrappers over four levels, and a picture beside one": (
+    "wrappers over four levels, and a picture next to one": (
         ("a/b/c/d/{Cat,Dog}/{00..20}.jpg", "a/preview.png", "a/README.md"),
         {"train": each("Cat", "Dog", count=21)},
         (
@@ -200,7 +199,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "Left out: images above the class folders (1 file: a/preview.png).",
         ),
     ),
-    "data/CLASS beside a README": (
+    "data/CLASS next to a README": (
         ("data/{cat,dog}/{0..2}.jpg", "README.md", "LICENSE.txt"),
         {"train": each("cat", "dog")},
         ("No folder is named like a split, so all images are train.", "Classes are the folders in data."),
@@ -215,16 +214,16 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("abbey", "apartment_building/outdoor", "badlands", "bakery/shop")},
         (
             "No folder is named like a split, so all images are train.",
-            "Folders of single letters hold the class folders; a class is the path below the letter.",
+            "The class folders are in folders of single letters; a class is the path below the letter.",
         ),
     ),
-    "letters beside a flat val (Places365)": (
+    "letters next to a flat val (Places365)": (
         ("data_large/{a/airfield,a/alley,b/bakery/shop,b/barn}/{0..2}.jpg", "val_large/{0..2}.jpg"),
         {"train": each("airfield", "alley", "bakery/shop", "barn"), "val": {None: 3}},
         (
             "data_large: the split train.",
             "val_large: the split val.",
-            "Folders of single letters hold the class folders; a class is the path below the letter.",
+            "The class folders are in folders of single letters; a class is the path below the letter.",
             "val has no class folders, so its images have no labels.",
         ),
     ),
@@ -238,7 +237,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("daisy", "rose")},
         (
             "No folder is named like a split, so all images are train.",
-            "Left out: a second copy of the folders beside it (6 files, such as flowers/daisy/0.jpg).",
+            "Left out: a second copy of the folders next to it (6 files, such as flowers/daisy/0.jpg).",
         ),
     ),
     "a second copy of the splits (chest X-rays)": (
@@ -247,9 +246,9 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "chest_xray/{train,test,val}/{NORMAL,PNEUMONIA}/{0..2}.jpeg",
         ),
         {split: each("NORMAL", "PNEUMONIA") for split in ("train", "val", "test")},
-        ("Left out: a second copy of the folders beside it (18 files, such as chest_xray/test/NORMAL/0.jpeg).",),
+        ("Left out: a second copy of the folders next to it (18 files, such as chest_xray/test/NORMAL/0.jpeg).",),
     ),
-    "a folder of all images beside the classes": (
+    "a folder of all images next to the classes": (
         ("{kitten,all}/kitten{0..3}.jpg", "{puppy,all}/puppy{0..3}.jpg"),
         {"train": each("kitten", "puppy", count=4)},
         (
@@ -257,13 +256,13 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "Left out: the same images as in the other class folders (8 files, such as all/kitten0.jpg).",
         ),
     ),
-    "masks beside the images of each class (COVID-19 radiography)": (
+    "masks next to the images of each class (COVID-19 radiography)": (
         ("{COVID,Normal}/{images,masks}/x-{1..3}.png", "COVID.metadata.xlsx"),
         {"train": each("COVID", "Normal")},
         (
             "No folder is named like a split, so all images are train.",
             "Left out: masks or annotations, by the name of their folder (6 files, such as COVID/masks/x-1.png).",
-            "Left out: files that may hold labels and were not read (1 file: COVID.metadata.xlsx).",
+            "Left out: files that may contain labels and were not read (1 file: COVID.metadata.xlsx).",
         ),
     ),
     "masks by suffix (BUSI)": (
@@ -291,7 +290,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
             "Left out: masks or annotations, by the name of their folder (6 files, such as segmentations/001.A/0.png).",
         ),
     ),
-    "a folder seg with the names of the images beside it": (
+    "a folder seg with the names of the images next to it": (
         ("{a,b}/{0..2}.jpg", "{a,b}/seg/{0..2}.png"),
         {"train": each("a", "b")},
         (
@@ -324,7 +323,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("a", "b"), "test": {None: 3}},
         (
             "test has no class folders, so its images have no labels.",
-            "Left out: images in folders beside the split folders test, train (3 files, such as unlabeled/0.jpg).",
+            "Left out: images in folders next to the split folders test, train (3 files, such as unlabeled/0.jpg).",
         ),
     ),
     "a class called test_tube": (
@@ -342,7 +341,7 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("Archery", "Biking", count=6)},
         (
             "No folder is named like a split, so all images are train.",
-            "Some class folders hold only folders. Their images belong to the class: Archery, Biking.",
+            "Some class folders contain only folders, whose images belong to the class: Archery, Biking.",
         ),
     ),
     "augmented images inside of the classes": (
@@ -358,32 +357,32 @@ READ_RIGHT: dict[str, tuple[tuple[str, ...], Truth, tuple[str, ...]]] = {
         {"train": each("cat", "dog")},
         ("No folder is named like a split, so all images are train.", "train has no images of 1 class: bird."),
     ),
-    "a hidden class in each split, beside a single other": (
+    "a hidden class in each split, next to a single other": (
         ("{train,val}/{.net,java}/{0..2}.jpg",),
         {"train": {".net": 3, "java": 3}, "val": {".net": 3, "java": 3}},
-        ("Hidden folders that hold images beside the class folders are classes too: train/.net, val/.net.",),
+        ("Hidden folders that contain images next to the class folders are classes too: train/.net, val/.net.",),
     ),
     "a hidden class": (
         ("{.net,java,python}/{0..2}.png", ".cache/0.png", ".ipynb_checkpoints/0.png", "java/.thumbs/0.png"),
         {"train": each(".net", "java", "python")},
         (
             "No folder is named like a split, so all images are train.",
-            "Hidden folders that hold images beside the class folders are classes too: .net.",
+            "Hidden folders that contain images next to the class folders are classes too: .net.",
         ),
     ),
-    "a list of noisy labels beside the splits (Imagewoof)": (
+    "a list of noisy labels next to the splits (Imagewoof)": (
         ("imagewoof2/{train,val}/{n02086240,n02087394}/{0..2}.JPEG", "imagewoof2/noisy_imagewoof.csv"),
         {"train": each("n02086240", "n02087394"), "val": each("n02086240", "n02087394")},
         (
             "Classes are the folders in imagewoof2/train.",
-            "Left out: files that may hold labels and were not read (1 file: imagewoof2/noisy_imagewoof.csv).",
+            "Left out: files that may contain labels and were not read (1 file: imagewoof2/noisy_imagewoof.csv).",
         ),
     ),
 }
 
 
 @pytest.mark.parametrize(("structure", "truth", "notes"), READ_RIGHT.values(), ids=READ_RIGHT)
-def test_the_structure_is_read_right_and_the_notes_say_how(
+def test_the_structure_is_read_correctly_and_notes_say_how(
     tmp_path: Path, structure: tuple[str, ...], truth: Truth, notes: tuple[str, ...]
 ) -> None:
     dataset = read(make(tmp_path / "set", *structure, alike=("flowers/", "chest_xray/", "kitten/", "puppy/", "all/")))
@@ -393,57 +392,57 @@ def test_the_structure_is_read_right_and_the_notes_say_how(
 QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "domains above the classes (PACS)": (
         ("kfold/{art_painting,cartoon}/{dog,elephant}/{0..2}.jpg",),
-        "SOURCE/kfold: its folders hold only folders, and these share their names: art_painting (6 images), cartoon "
-        "(6 images). Choose the folders that are the classes:\n"
+        "SOURCE/kfold: its folders contain only folders, and these have the same names in each: art_painting (6 "
+        "images), cartoon (6 images). Choose which folders are the classes:\n"
         "  dog, elephant, each from all of art_painting, cartoon together: --classes-at 3\n"
         "  art_painting, cartoon: --classes-at 2\n"
-        "  dog, elephant of art_painting alone: give SOURCE/kfold/art_painting\n"
+        "  dog, elephant of art_painting only: pass SOURCE/kfold/art_painting\n"
         "  art_painting/dog and so on, each path a class: --classes-at '*/CLASS/CLASS'",
     ),
     "a domain called photo": (
         ("{art,photo}/{dog,elephant}/{0..2}.jpg",),
-        "SOURCE: its folders hold only folders, and these share their names: art (6 images), photo (6 images). "
-        "Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: art (6 images), photo (6 "
+        "images). Choose which folders are the classes:\n"
         "  dog, elephant, each from all of art, photo together: --classes-at 2\n"
         "  art, photo: --classes-at 1\n"
-        "  dog, elephant of art alone: give SOURCE/art\n"
+        "  dog, elephant of art only: pass SOURCE/art\n"
         "  art/dog and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ),
     "color, grayscale and segmented (PlantVillage)": (
         ("{color,grayscale,segmented}/{Apple___scab,Corn___rust}/{0..2}.JPG",),
-        "SOURCE: its folders hold only folders, and these share their names: color (6 images), grayscale (6 images), "
-        "segmented (6 images). Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: color (6 images), grayscale "
+        "(6 images), segmented (6 images). Choose which folders are the classes:\n"
         "  Apple___scab, Corn___rust, each from all of color, grayscale, segmented together: --classes-at 2\n"
         "  color, grayscale, segmented: --classes-at 1\n"
-        "  Apple___scab, Corn___rust of color alone: give SOURCE/color\n"
+        "  Apple___scab, Corn___rust of color only: pass SOURCE/color\n"
         "  color/Apple___scab and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ),
     "domains, a folder images, classes (Office-31)": (
         ("{amazon,dslr}/images/{bike,mug}/{0..2}.jpg",),
-        "SOURCE: its folders hold only folders, and these share their names: amazon (6 images), dslr (6 images). "
-        "Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: amazon (6 images), dslr (6 "
+        "images). Choose which folders are the classes:\n"
         "  bike, mug, each from all of amazon, dslr together: --classes-at 3\n"
         "  amazon, dslr: --classes-at 1\n"
-        "  bike, mug of amazon alone: give SOURCE/amazon\n"
+        "  bike, mug of amazon only: pass SOURCE/amazon\n"
         "  amazon/bike and so on, each path a class: --classes-at 'CLASS/*/CLASS'",
     ),
     "folds": (
         ("fold{1..3}/{cat,dog}/{0..2}.jpg",),
-        "SOURCE: its folders hold only folders, and these share their names: fold1 (6 images), fold2 (6 images), fold3 "
-        "(6 images). Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: fold1 (6 images), fold2 (6 "
+        "images), fold3 (6 images). Choose which folders are the classes:\n"
         "  cat, dog, each from all of fold1, fold2, fold3 together: --classes-at 2\n"
         "  fold1, fold2, fold3: --classes-at 1\n"
-        "  cat, dog of fold1 alone: give SOURCE/fold1\n"
+        "  cat, dog of fold1 only: pass SOURCE/fold1\n"
         "  fold1/cat and so on, each path a class: --classes-at 'CLASS/CLASS'\n"
         "  fold3 as val and the others as train: --split-from '(?P<val>fold3)/'",
     ),
     "patients above the classes (IDC)": (
         ("{10253,10254}/{0,1}/{0..2}.png",),
-        "SOURCE: its folders hold only folders, and these share their names: 10253 (6 images), 10254 (6 images). "
-        "Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: 10253 (6 images), 10254 (6 "
+        "images). Choose which folders are the classes:\n"
         "  0, 1, each from all of 10253, 10254 together: --classes-at 2\n"
         "  10253, 10254: --classes-at 1\n"
-        "  0, 1 of 10253 alone: give SOURCE/10253\n"
+        "  0, 1 of 10253 only: pass SOURCE/10253\n"
         "  10253/0 and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ),
     "a taxonomy (BreakHis)": (
@@ -451,8 +450,8 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "benign/SOB/{adenosis,fibroadenoma}/{40X,100X}/{0..2}.png",
             "malignant/SOB/{ductal,lobular}/{40X,100X}/{0..2}.png",
         ),
-        "SOURCE: its folders hold only folders, which may be classes too: benign (12 images), malignant (12 images). "
-        "Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, which may be classes too: benign (12 images), malignant (12 "
+        "images). Choose which folders are the classes:\n"
         "  adenosis, ductal, fibroadenoma, lobular: --classes-at 3\n"
         "  100X, 40X: --classes-at 4\n"
         "  benign, malignant: --classes-at 1",
@@ -463,51 +462,51 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "{bottle,cable}/test/{good,bent}/{0..2}.png",
             "bottle/ground_truth/bent/0_mask.png",
         ),
-        "SOURCE: its folders hold only folders, and these share their names: bottle (9 images), cable (9 images). "
-        "Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: bottle (9 images), cable (9 "
+        "images). Choose which folders are the classes:\n"
         "  bent, good, each from all of bottle, cable together: --classes-at 3\n"
         "  bottle, cable: --classes-at 1\n"
-        "  bent, good of bottle alone: give SOURCE/bottle\n"
+        "  bent, good of bottle only: pass SOURCE/bottle\n"
         "  bottle/bent and so on, each path a class: --classes-at 'CLASS/*/CLASS'",
     ),
-    "a folder images beside the classes": (
+    "a folder images next to the classes": (
         ("{cat,dog}/{0..2}.jpg", "images/{0..2}.jpg"),
-        "SOURCE: the folder images lies beside cat, dog, but does not look like a class. Leave it out with --exclude "
+        "SOURCE: the folder images is next to cat, dog, but does not look like a class. Leave it out with --exclude "
         "/images. If it is a class, give --classes-at 1.",
     ),
-    "the originals of all classes beside their copies": (
+    "the originals of all classes next to their copies": (
         ("{augmented,original}/{cat,dog}/{0..2}.jpg",),
-        "SOURCE: its folders hold only folders, and these share their names: augmented (6 images), original (6 "
-        "images). Choose the folders that are the classes:\n"
+        "SOURCE: its folders contain only folders, and these have the same names in each: augmented (6 images), "
+        "original (6 images). Choose which folders are the classes:\n"
         "  cat, dog, each from all of augmented, original together: --classes-at 2\n"
         "  augmented, original: --classes-at 1\n"
-        "  cat, dog of augmented alone: give SOURCE/augmented\n"
+        "  cat, dog of augmented only: pass SOURCE/augmented\n"
         "  augmented/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ),
     "folders of the same names with other images": (
         ("{cat,dog}/{0..2}.jpg", "more/{cat,dog}/{3..5}.jpg"),
-        "SOURCE/more: holds folders with the same names as those beside it (cat, dog), but not the same images. Leave "
-        "one out: --exclude /more, or give SOURCE/more alone.",
+        "SOURCE/more: contains folders with the same names as those next to it (cat, dog), but not the same images. "
+        "Leave one out: --exclude /more, or pass only SOURCE/more.",
     ),
     "two classes with the same images": (
         ("{kitten,puppy,pony}/{0..3}.jpg",),
-        "SOURCE: kitten and puppy hold the same images, for example 0, so one of them is not a class. Leave it out, "
+        "SOURCE: kitten and puppy contain the same images, for example 0, so one of them is not a class. Leave it out, "
         "for example with --exclude /puppy.",
     ),
-    "two copies of a whole set beside each other": (
+    "two copies of a whole set next to each other": (
         ("{kitten,puppy}/a/{0..3}.jpg", "{kitten,puppy}/b/{4..7}.jpg"),
-        "SOURCE: kitten and puppy hold the same images, for example 0, so one of them is not a class. Leave it out, "
+        "SOURCE: kitten and puppy contain the same images, for example 0, so one of them is not a class. Leave it out, "
         "for example with --exclude /puppy.",
     ),
-    "three folders with the same images, none of which holds more than the others": (
+    "three folders with the same images, none of which contains more than the others": (
         ("{kitten,puppy,KITTEN}/{0..3}.jpg",),
-        "SOURCE: KITTEN and kitten hold the same images, for example 0, so one of them is not a class. Leave it out, "
-        "for example with --exclude /kitten.",
+        "SOURCE: KITTEN and kitten contain the same images, for example 0, so one of them is not a class. Leave it "
+        "out, for example with --exclude /kitten.",
     ),
-    "another set beside flat split folders (Market-1501)": (
+    "another set next to flat split folders (Market-1501)": (
         ("bounding_box_{test,train}/{0..2}.jpg", "query/{0..2}.jpg"),
-        "SOURCE: bounding_box_test, bounding_box_train are named like splits, but query lies beside them. If they are "
-        "splits, leave the others out: --exclude /query. If all are classes: --classes-at 1.",
+        "SOURCE: bounding_box_test, bounding_box_train are named like splits, but query is next to them. If they are "
+        "splits, leave out the others: --exclude /query. If all are classes: --classes-at 1.",
     ),
     "two folders of one split (horse2zebra)": (
         ("{train,test}{A,B}/{0..2}.jpg",),
@@ -521,12 +520,12 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "a split in another": (
         ("{train,test}/train/{a,b}/{0..2}.jpg",),
-        "SOURCE/test: lies in the split test, but holds the folder train, which names the split train. Choose one with "
-        "--split-from DEPTH, or leave it out with --exclude test/train.",
+        "SOURCE/test: is in the split test, but contains the folder train, which names the split train. Choose one "
+        "with --split-from DEPTH, or leave it out with --exclude test/train.",
     ),
     "splits in some class folders only": (
         ("a/{train,test}/{0..2}.jpg", "b/{0..2}.jpg"),
-        "SOURCE: b lies in no split folder, but a/test does; 3 images are affected. Leave them out with --exclude "
+        "SOURCE: b is in no split folder, but a/test is; 3 images are affected. Leave them out with --exclude "
         "PATTERN, or name the split folders with --split-from.",
     ),
     "a class that only test has": (
@@ -534,24 +533,24 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "SOURCE: 1 of the 3 class folders of test are not in train: 'c d' (in test/c d). Both must have the same "
         "classes. Correct their names, or leave them out, for example with --exclude 'test/c d'.",
     ),
-    "an image beside the class folders": (
+    "an image next to the class folders": (
         ("{a,b}/{0..2}.jpg", "x.jpg"),
-        "SOURCE: 1 image lies directly in it, such as x.jpg. Their class is unknown. Put each image into a folder "
+        "SOURCE: 1 image is directly in it, such as x.jpg. Their class is unknown. Put each image into a folder "
         "named after its class, or leave them out, for example with --exclude /x.jpg.",
     ),
-    "lists of the splits beside the classes (Food-101)": (
+    "lists of the splits next to the classes (Food-101)": (
         ("images/{apple_pie,waffles}/{0..2}.jpg", "meta/{train,test}.{json,txt}"),
-        "SOURCE: the folders hold classes and no splits. meta/test.json, meta/test.txt, meta/train.json, ... (4 in "
+        "SOURCE: the folders contain classes and no splits. meta/test.json, meta/test.txt, meta/train.json, ... (4 in "
         "all) may define the splits, but were not read. To read all images as train: --exclude /meta",
     ),
-    "one list of the splits beside the classes (CUB)": (
+    "one list of the splits next to the classes (CUB)": (
         ("images/{001.A,002.B}/{0..2}.jpg", "{images,train_test_split}.txt"),
-        "SOURCE: the folders hold classes and no splits. train_test_split.txt may define the splits, but was not read. "
-        "To read all images as train: --exclude /train_test_split.txt",
+        "SOURCE: the folders contain classes and no splits. train_test_split.txt may define the splits, but was not "
+        "read. To read all images as train: --exclude /train_test_split.txt",
     ),
     "a single class in a wrapper": (
         ("mine/cats/{0..2}.jpg",),
-        "SOURCE: all 3 images lie in the folder mine/cats. A classifier needs at least two classes. Put the images of "
+        "SOURCE: all 3 images are in the folder mine/cats. A classifier needs at least two classes. Put the images of "
         "each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  mine/cats/  3 images: 0.jpg\n"
@@ -559,14 +558,14 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "labels in file names (Dogs vs. Cats)": (
         ("train/{cat,dog}.{0..5}.jpg", "test1/{1..5}.jpg", "sampleSubmission.csv"),
-        "SOURCE: all 12 images lie in the folder train. A classifier needs at least two classes. Put the images of "
+        "SOURCE: all 12 images are in the folder train. A classifier needs at least two classes. Put the images of "
         "each into a separate folder, or add a CSV file of file names and labels.\n"
         "If the file names contain the class, cat (6), dog (6): --label-from '^(.+)[._ -]\\d+\\.\\w+$'\n"
         "Found:\n"
         "  ./  2 folders, 17 images, 1 other file\n"
         "  test1/  5 images: 1.jpg\n"
         "  train/  12 images: cat.0.jpg\n"
-        "Files that may hold labels and were not read: sampleSubmission.csv\n"
+        "Files that may contain labels and were not read: sampleSubmission.csv\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "images and trimaps (Oxford-IIIT Pet)": (
@@ -575,7 +574,7 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
             "annotations/trimaps/{Abyssinian,american_bulldog}_{1..3}.png",
             "annotations/list.txt",
         ),
-        "SOURCE: all 6 images lie in the folder images. A classifier needs at least two classes. Put the images of "
+        "SOURCE: all 6 images are in the folder images. A classifier needs at least two classes. Put the images of "
         "each into a separate folder, or add a CSV file of file names and labels.\n"
         "If the file names contain the class, Abyssinian (3), american_bulldog (3): --label-from "
         "'^(.+)[._ -]\\d+\\.\\w+$'\n"
@@ -583,24 +582,24 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "  annotations/  1 folder, 6 images, 1 other file\n"
         "  annotations/trimaps/  6 images: Abyssinian_1.png\n"
         "  images/  6 images: Abyssinian_1.jpg\n"
-        "Files that may hold labels and were not read: annotations/list.txt\n"
+        "Files that may contain labels and were not read: annotations/list.txt\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "images in numbered pieces (ChestX-ray14)": (
         ("images_{001..003}/images/{a,b,c,d}.png", "Data_Entry_2017.csv"),
-        "SOURCE: all 12 images lie in 3 folders that name no class. A classifier needs at least two classes. Put the "
+        "SOURCE: all 12 images are in 3 folders that name no class. A classifier needs at least two classes. Put the "
         "images of each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  3 folders, 12 images, 1 other file\n"
         "  images_001/images/  4 images: a.png\n"
         "  images_002/images/  4 images: a.png\n"
         "  images_003/images/  4 images: a.png\n"
-        "Files that may hold labels and were not read: Data_Entry_2017.csv\n"
+        "Files that may contain labels and were not read: Data_Entry_2017.csv\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
     ),
     "images and label files of a detector (YOLO)": (
         ("images/{train,val}/{0..3}.jpg", "labels/{train,val}/{0..3}.txt", "data.yaml"),
-        "SOURCE: all 4 images lie in the folder images/train. A classifier needs at least two classes. Put the images "
+        "SOURCE: all 4 images are in the folder images/train. A classifier needs at least two classes. Put the images "
         "of each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  2 folders, 8 images, 9 other files\n"
@@ -608,14 +607,14 @@ QUESTIONS: dict[str, tuple[tuple[str, ...], str]] = {
         "  images/val/  4 images: 0.jpg\n"
         "  labels/train/  4 other files: 0.txt\n"
         "  labels/val/  4 other files: 0.txt\n"
-        "Files that may hold labels and were not read: labels/train/*.txt (4 files), labels/val/*.txt (4 files)\n"
+        "Files that may contain labels and were not read: labels/train/*.txt (4 files), labels/val/*.txt (4 files)\n"
         "To classify them with a trained model: tench predict RUN FOLDER.",
     ),
 }
 
 
 @pytest.mark.parametrize(("structure", "text"), QUESTIONS.values(), ids=QUESTIONS)
-def test_the_structure_is_refused_with_what_was_found_and_what_settles_it(
+def test_the_structure_is_refused_with_the_findings_and_the_option_that_settles_it(
     tmp_path: Path, structure: tuple[str, ...], text: str
 ) -> None:
     path = make(tmp_path / "set", *structure, alike=("kitten/", "puppy/", "KITTEN/"))
@@ -644,12 +643,12 @@ def test_classes_are_where_the_person_says(
 ) -> None:
     path = make(tmp_path / "set", DOMAINS)
     if classes is None:
-        assert refusal(path, classes_at=classes_at).startswith("SOURCE: all 12 images lie in 4 folders")
+        assert refusal(path, classes_at=classes_at).startswith("SOURCE: all 12 images are in 4 folders")
     else:
         assert counts(read(path, classes_at=classes_at)) == {"train": classes}
 
 
-def test_images_outside_of_the_folders_that_the_person_names_are_left_out_with_a_note(tmp_path: Path) -> None:
+def test_images_outside_the_folders_named_by_the_person_are_left_out_with_a_note(tmp_path: Path) -> None:
     assert read(make(tmp_path / "set", DOMAINS), classes_at="*/photo/CLASS").notes == (
         "No folder is named like a split, so all images are train.",
         "Classes are the folders at --classes-at */photo/CLASS.",
@@ -676,11 +675,11 @@ def test_masks_are_classes_if_the_person_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", ["0", "two", "*/images", "", "-1", "1.5"])
-def test_classes_at_that_is_no_depth_and_no_pattern_is_refused(tmp_path: Path, said: str) -> None:
+def test_classes_at_that_is_neither_a_depth_nor_a_pattern_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
-        f"--classes-at {said!r}: give the depth of the class folders (1: directly in the source), or a pattern in "
-        "which CLASS stands for them, such as '*/images/CLASS'."
+        f"--classes-at {said!r}: give the depth of the class folders (1: directly in the source), or a pattern "
+        "with CLASS in place of the class folder, such as '*/images/CLASS'."
     )
 
 
@@ -688,7 +687,7 @@ def test_classes_at_that_is_no_depth_and_no_pattern_is_refused(tmp_path: Path, s
 def test_classes_at_that_finds_nothing_is_refused(tmp_path: Path, said: str) -> None:
     path = make(tmp_path / "set", DOMAINS)
     assert refusal(path, classes_at=said) == (
-        f"SOURCE: --classes-at {said}: no image lies that deep or matches; the first is kfold/art/cat/0.jpg."
+        f"SOURCE: --classes-at {said}: no image is that deep or matches; the first is kfold/art/cat/0.jpg."
     )
 
 
@@ -704,15 +703,15 @@ def test_folds_are_the_splits_that_the_person_says(tmp_path: Path, split_from: s
     assert counts(read(path, split_from=split_from)) == truth
 
 
-def test_file_names_can_tell_the_split(tmp_path: Path) -> None:
+def test_file_names_can_give_the_split(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "{cat,dog}/{train,test}_{0..2}.jpg")
     assert counts(read(path, split_from="(train|test)_")) == {"train": each("cat", "dog"), "test": each("cat", "dog")}
 
 
 @pytest.mark.parametrize("depth", ["2", "folder 2"])
-def test_a_folder_at_a_depth_can_tell_the_split(tmp_path: Path, depth: str) -> None:
+def test_a_folder_at_a_depth_can_give_the_split(tmp_path: Path, depth: str) -> None:
     path = make(tmp_path / "set", "{train,test}/{train,test}/{a,b}/{0..2}.jpg")
-    assert refusal(path).startswith("SOURCE/test: lies in the split test, but holds the folder train")
+    assert refusal(path).startswith("SOURCE/test: is in the split test, but contains the folder train")
     dataset = read(path, split_from=depth)
     assert {split: len(table) for split, table in dataset.splits.items()} == {"train": 12, "test": 12}
 
@@ -738,12 +737,15 @@ def test_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["split_from", "label_from"])
-def test_a_pattern_that_is_no_regular_expression_or_has_no_group_is_refused(tmp_path: Path, option: str) -> None:
+def test_an_invalid_regular_expression_or_one_without_a_group_is_refused(tmp_path: Path, option: str) -> None:
     path, flag = make(tmp_path / "set", "{cat,dog}.{0..3}.jpg"), f"--{option.replace('_', '-')}"
     assert refusal(path, **{option: "("}) == (
-        f"{flag} '(' is not a regular expression: missing ), unterminated subpattern at position 0."
+        f"{flag} '(': not a valid regular expression (missing ), unterminated subpattern at position 0)."
     )
-    assert refusal(path, **{option: "cat"}) == (f"{flag} 'cat' has no group. Put parentheses around the part to use.")
+    what = "split" if option == "split_from" else "class"
+    assert refusal(path, **{option: "cat"}) == (
+        f"{flag} 'cat': has no group. Put parentheses around the part that names the {what}."
+    )
 
 
 def test_labels_are_read_from_file_names_if_the_person_says_how(tmp_path: Path) -> None:
@@ -806,7 +808,7 @@ def packed(path: Path, suffix: str) -> Path:
         "train.X1, train.X2 and val.X (ImageNet-100)",
         "letters above the classes, some a level deeper (SUN397)",
         "a second copy of the classes (flowers)",
-        "masks beside the images of each class (COVID-19 radiography)",
+        "masks next to the images of each class (COVID-19 radiography)",
         "splits inside of the class folders (ModelNet views)",
         "a hidden class",
     ],
@@ -823,16 +825,16 @@ def test_an_archive_is_read_as_the_folder_in_it(tmp_path: Path, name: str, suffi
 @pytest.mark.parametrize(
     "name",
     [
-        "a folder images beside the classes",
+        "a folder images next to the classes",
         "folders of the same names with other images",
         "two classes with the same images",
         "two folders of one split (horse2zebra)",
         "train and val together, and val",
         "a split in another",
         "a class that only test has",
-        "an image beside the class folders",
-        "lists of the splits beside the classes (Food-101)",
-        "one list of the splits beside the classes (CUB)",
+        "an image next to the class folders",
+        "lists of the splits next to the classes (Food-101)",
+        "one list of the splits next to the classes (CUB)",
     ],
 )
 def test_the_exclusion_that_a_refusal_advises_changes_the_answer(tmp_path: Path, name: str, in_tar: bool) -> None:
@@ -856,7 +858,7 @@ def zipped(target: Path, *patterns: str) -> None:
             archive.writestr(name, name)
 
 
-def test_labels_are_read_from_file_names_in_archives_beside_each_other(tmp_path: Path) -> None:
+def test_labels_are_read_from_file_names_in_archives_next_to_each_other(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     zipped(tmp_path / "set/train.zip", "train/{cat,dog}.{0..5}.jpg")
     zipped(tmp_path / "set/test1.zip", "test1/{1..5}.jpg")
@@ -865,7 +867,7 @@ def test_labels_are_read_from_file_names_in_archives_beside_each_other(tmp_path:
     assert counts(dataset) == {"train": each("cat", "dog", count=6), "test": {None: 5}}
 
 
-def test_the_images_of_a_list_may_be_in_an_archive_beside_it(tmp_path: Path) -> None:
+def test_the_images_of_a_list_may_be_in_an_archive_next_to_it(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     zipped(tmp_path / "set/images.zip", "images/{0..3}.jpg")
     (tmp_path / "set/train.csv").write_text("image,label\n0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n3.jpg,dog\n")
@@ -874,7 +876,7 @@ def test_the_images_of_a_list_may_be_in_an_archive_beside_it(tmp_path: Path) -> 
     assert [dataset.classes.ids[label] for label in dataset.splits["train"].labels] == ["cat", "cat", "dog", "dog"]
 
 
-def test_an_option_of_class_folders_asks_for_them_although_a_list_lies_beside(tmp_path: Path) -> None:
+def test_an_option_of_class_folders_selects_them_although_there_is_a_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "photos/{a,b}/{0..2}.jpg")
     (path / "train.csv").write_text("".join(f"photos/{name}/{i}.jpg,{i}\n" for name in "ab" for i in range(3)))
     assert open_source(path).layout == "list"

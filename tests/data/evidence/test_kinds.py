@@ -1,4 +1,4 @@
-"""What is left out, or cannot be read, is named: by kind, with counts, an example and the remedy."""
+"""Files that are left out or unreadable are named by kind, with counts, an example and the remedy."""
 
 import io
 import tarfile
@@ -73,16 +73,14 @@ REFUSED = {
     "SVG drawings (a/1.svg). SVG drawings: Render them to PNG.": ("svg", b"<svg/>"),
     "videos (a/1.mov). Videos: Save frames as JPEG, for example with ffmpeg.": ("mov", b""),
     "NIfTI volumes (a/1.nii.gz). NIfTI volumes: Save slices of them as PNG.": ("nii.gz", b""),
-    "7z and RAR archives (a/1.7z). 7z and RAR archives: Unpack them and give the folder.": ("7z", b""),
+    "7z and RAR archives (a/1.7z). 7z and RAR archives: Unpack them and pass the folder.": ("7z", b""),
     "ffcv files (a/1.beton). Ffcv files: Write the images as files or WebDataset shards from ffcv's own reader.": (
         *("beton", b""),
     ),
     "binary files (.bin) (a/1.bin).": ("bin", b""),
-    "LMDB environments (a/1.mdb). LMDB environments: None begins like such a file. Copy or download them again.": (
-        "mdb",
-        bytes(99),
-    ),
-    "HDF5 files (a/1.h5). HDF5 files: None begins like such a file. Copy or download them again.": (
+    "LMDB environments (a/1.mdb). LMDB environments: None has the first bytes of this format. Copy or download them "
+    "again.": ("mdb", bytes(99)),
+    "HDF5 files (a/1.h5). HDF5 files: None has the first bytes of this format. Copy or download them again.": (
         *("h5", bytes(99)),
     ),
     "files of unknown kind .xyz (a/1.xyz).": ("xyz", b"hello"),
@@ -91,11 +89,11 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("text", REFUSED)
-def test_a_folder_without_images_says_what_it_holds_and_what_to_do(tmp_path: Path, text: str) -> None:
+def test_a_folder_without_images_says_what_it_contains_and_what_to_do(tmp_path: Path, text: str) -> None:
     suffix, data = REFUSED[text]
     for name in ("1", "2", "3"):
         put(tmp_path / "set/a", **{f"{name}{'.' if suffix else ''}{suffix}": data})
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It holds 3 files: 3 {text}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It contains 3 files: 3 {text}"
 
 
 def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
@@ -103,15 +101,15 @@ def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
     assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It is empty."
 
 
-def test_pictures_that_are_left_out_beside_images_are_named(tmp_path: Path) -> None:
+def test_unreadable_pictures_next_to_images_are_named(tmp_path: Path) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), dog__1DOTjpg=photo(2), dog__2DOTCR2=b"", dog__3DOTcr2=b"", oldDOTzip=b"PK")
     assert {
         "2 camera RAW images (dog/2.CR2) were left out. Develop them to JPEG or PNG.",
-        "1 archive (old.zip) was left out. Unpack them, or give one alone.",
+        "1 archive (old.zip) was left out. Unpack them, or pass a single one.",
     } <= set(open_source(tmp_path).notes)
 
 
-def test_images_without_a_suffix_are_told_by_their_bytes(tmp_path: Path) -> None:
+def test_images_without_a_suffix_are_recognised_by_their_bytes(tmp_path: Path) -> None:
     put(tmp_path, cat__00001=photo(1), cat__00002=photo(2, "PNG"), dog__1DOTjpg_large=photo(3), dog__readme=b"hello")
     dataset = open_source(tmp_path)
     assert labels(dataset) == {"cat/00001.jpeg": "cat", "cat/00002.png": "cat", "dog/1.jpg_large.jpeg": "dog"}
@@ -130,7 +128,7 @@ def test_zips_in_a_folder_are_folders(tmp_path: Path) -> None:
     assert "Archives were read as folders: test.zip, train.zip." in dataset.notes
 
 
-def test_an_archive_beside_a_readme_is_read_like_the_archive_by_itself(tmp_path: Path) -> None:
+def test_an_archive_next_to_a_readme_is_read_like_the_archive_by_itself(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     with zipfile.ZipFile(tmp_path / "set/archive.zip", "w") as archive:
         for number, name in enumerate(("cat", "dog")):
@@ -151,7 +149,7 @@ def test_an_archive_for_each_class_is_a_folder_for_each_class(tmp_path: Path) ->
 def test_heic_is_decoded_as_pillow_heif_does(tmp_path: Path) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), cat__IMG_1DOTHEIC=heic(1), dog__2DOTheif=heic(2))
     dataset = open_source(tmp_path)
-    assert dataset.notes[-1] == "2 HEIC images (cat/IMG_1.HEIC): pillow-heif decodes them."
+    assert dataset.notes[-1] == "2 HEIC images (cat/IMG_1.HEIC): decoded with pillow-heif."
     assert dataset.num_images == 3
     expected = Image.frombytes(
         "RGB", (32, 24), bytes(pillow_heif.open_heif(io.BytesIO(heic(1))).data), "raw", "RGB", 96

@@ -1,4 +1,4 @@
-"""A reader in a process of its own: its answer, its error, its crash, and one that never ends."""
+"""A reader in its own process: its answer, its error, its crash, and a reader that never ends."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from tench.data.files import apart
 
 CHILD = """
 import os, signal, sys, time
-from tench.data.files.apart import reply
+from tench.data.files.apart import RefusalError, reply
 what = sys.argv[1]
 if what == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
@@ -18,7 +18,11 @@ if what == "hang":
     time.sleep(60)
 if what == "exit":
     sys.exit(3)
-reply({"got": sys.argv[2:]}) if what == "answer" else reply(error="cannot be read.")
+def work():
+    if what == "refusal":
+        raise RefusalError("contains no records.")
+    return {"got": sys.argv[2:]} if what == "answer" else {}["missing"]
+reply(work, "HDF5")
 """
 
 
@@ -38,7 +42,10 @@ def test_the_answer_of_the_child_is_returned() -> None:
 
 
 def test_errors_and_crashes_of_the_child_name_the_file() -> None:
-    assert refusal("error") == "a.h5: cannot be read."
+    assert refusal("refusal") == "a.h5: contains no records."
+    assert refusal("error") == (
+        "a.h5: cannot be read as HDF5 ('missing'). It is damaged or truncated. Copy or download it again."
+    )
     damaged = "It is damaged. Copy or download it again."
     assert refusal("crash") == f"a.h5: the library that reads it crashed (SIGSEGV). {damaged}"
     assert refusal("exit") == f"a.h5: the library that reads it stopped with status 3. {damaged}"

@@ -1,4 +1,4 @@
-"""Files that lie beside others are found in one way, whatever was named."""
+"""Files next to others are found by one rule, whatever kind of source was opened."""
 
 import tarfile
 from pathlib import Path
@@ -22,7 +22,7 @@ def shards(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_they_are_sought_in_the_folders_of_the_files_and_in_the_root(shards: Path) -> None:
+def test_files_are_looked_up_in_the_folders_of_the_others_and_in_the_root(shards: Path) -> None:
     tree = tree_of(shards)
     found = files_beside(tree, ["train/0.rec", "val/0.rec"], "classes.txt")
     assert found == [
@@ -35,13 +35,13 @@ def test_they_are_sought_in_the_folders_of_the_files_and_in_the_root(shards: Pat
 
 
 @pytest.mark.parametrize("named", ["train/0.rec", "train/*.rec"])
-def test_beside_a_named_file_or_pattern_they_are_sought_on_disk(shards: Path, named: str) -> None:
+def test_files_next_to_a_named_file_or_pattern_are_looked_up_on_disk(shards: Path, named: str) -> None:
     tree = tree_of(shards / named)
     assert files_beside(tree, ["0.rec"], "classes.txt") == [Beside(f"{shards}/train/classes.txt", "a\nb\n", None)]
     assert f"{shards}/train/classes.txt" in tree.stamp
 
 
-def test_beside_an_archive_they_are_sought_in_it_and_in_its_folder(shards: Path) -> None:
+def test_files_next_to_an_archive_are_looked_up_in_it_and_in_its_folder(shards: Path) -> None:
     with tarfile.open(shards / "all.tar", "w") as archive:
         archive.add(shards / "train", "train")
     (shards / "labels.txt").write_text("c\n")
@@ -75,6 +75,6 @@ def test_a_sparse_file_of_many_gigabytes_is_refused_unread(shards: Path) -> None
     with pytest.raises(TenchError) as error:
         files_beside(tree_of(shards), ["val/0.rec"], "classes.txt")
     assert str(error.value) == (
-        f"{shards}/classes.txt: has 21,474,836,480 bytes, but a list beside the data may have at most 134,217,728. The "
-        f"file is damaged or is something else. Replace it, or move it out of the data set."
+        f"{shards}/classes.txt: has 21,474,836,480 bytes, but a list next to the data may have at most 134,217,728. "
+        f"The file is damaged or is something else. Replace it, or move it out of the data set."
     )

@@ -40,8 +40,8 @@ def test_names_are_read_in_the_page_in_which_they_make_sense(page: str, classes:
 @pytest.mark.parametrize(
     ("page", "classes"),
     [
-        ("gbk", ("猫", "狗")),  # common Korean syllables too
-        ("cp949", ("고양이", "개")),  # common Chinese characters too
+        ("gbk", ("猫", "狗")),  # also common Korean syllables
+        ("cp949", ("고양이", "개")),  # also common Chinese characters
         ("mac_roman", ("König",)),  # one letter could be any
         ("cp737", ("γάτα", "σκύλος")),  # pages that are not known here
         ("cp1253", ("γάτα", "σκύλος")),
@@ -65,6 +65,6 @@ def test_a_note_names_the_page_or_says_what_to_do() -> None:
         "a.zip: 2 names are not UTF-8. They are read as code page cp866, the only one in which they make sense "
         "(such as 'кот/0.jpg').",
         "b.zip: 4 names are in an unknown code page (encoding), so class names may be unreadable (such as '╣╖/0.jpg'). "
-        "Unpack the archive with the right one (unzip -O cp936 for Chinese) and give the folder, or pack it again with "
+        "Unpack the archive with the right one (unzip -O cp936 for Chinese) and pass the folder, or pack it again with "
         "UTF-8 names.",
     ]

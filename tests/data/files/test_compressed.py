@@ -40,7 +40,7 @@ def unpacked(packed: bytes, folder: Path, limits: Limits = LIMITS) -> bytes:
 
 
 def refusal(packed: bytes, folder: Path, limits: Limits = LIMITS) -> str:
-    """What is said of a file that cannot be unpacked, after a look that nothing of it is left."""
+    """The error for a file that cannot be unpacked, after checking that no part of it is left."""
     text = error_of(unpacked)(packed, folder, limits)
     assert list(folder.iterdir()) == []
     return text
@@ -54,7 +54,7 @@ def photo_tar(photo_folder: Path) -> bytes:
     return sink.getvalue()
 
 
-# Unpacked once, whole
+# Unpacked once, completely
 
 
 @FORMS
@@ -83,9 +83,9 @@ def test_a_compressed_tar_becomes_the_tar_that_tarfile_reads(mode: str, photo_fo
 
 
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the program zstd")
-def test_what_the_program_zstd_packs_is_unpacked_and_its_checksum_verified(photo_tar: bytes, tmp_path: Path) -> None:
+def test_files_from_the_program_zstd_are_unpacked_and_verified(photo_tar: bytes, tmp_path: Path) -> None:
     packed = subprocess.run(["zstd", "-c"], input=photo_tar, capture_output=True, check=True).stdout
-    expected = f"{WHERE}: the zstd data are damaged or cut off at or before byte {len(packed):,} (ZSTD"
+    expected = f"{WHERE}: the zstd data are damaged or truncated at or before byte {len(packed):,} (ZSTD"
     assert refusal(flip_bit(packed, len(packed) - 1), tmp_path).startswith(expected)  # in the checksum
     assert unpacked(packed, tmp_path) == photo_tar
 
@@ -131,12 +131,12 @@ def test_the_beginning_can_be_seen_without_the_rest(form: str, photo_tar: bytes,
     assert photo_tar.startswith(first_bytes(io.BytesIO(packed[: len(packed) // 2]), 10**9))
 
 
-def test_the_beginning_of_what_is_not_compressed_is_empty(photo_tar: bytes) -> None:
+def test_the_beginning_of_an_uncompressed_file_is_empty(photo_tar: bytes) -> None:
     assert first_bytes(io.BytesIO(photo_tar), 512) == b""
     assert first_bytes(io.BytesIO(), 512) == b""
 
 
-def test_the_size_is_told_before_the_work(
+def test_the_size_is_logged_before_the_work(
     photo_tar: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compressed, "_members", lambda *_: iter(()))
@@ -149,22 +149,22 @@ def test_the_size_is_told_before_the_work(
 
 
 @FORMS
-def test_a_file_that_is_cut_off_is_refused_wherever_it_ends(form: str, photo_tar: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_truncated_is_refused_wherever_it_ends(form: str, photo_tar: bytes, tmp_path: Path) -> None:
     packed = COMPRESS[form](photo_tar)
     for end in (7, 30, len(packed) // 3, 65_536, len(packed) - 9, len(packed) - 4, len(packed) - 1):
         text = refusal(packed[:end], tmp_path)
         if form == "zstd":
-            expected = f"the zstd data are damaged or cut off at or before byte {end:,} (Truncated"
+            expected = f"the zstd data are damaged or truncated at or before byte {end:,} (Truncated"
         else:
-            expected = f"ends at byte {end:,} in the middle of the {form} data that begin at 0. It was cut off"
+            expected = f"ends at byte {end:,} in the middle of the {form} data that begin at 0. It was truncated"
         assert text.startswith(f"{WHERE}: {expected}")
         assert text.endswith(("copy or download it again.", "Copy or download it again."))
 
 
-def test_a_cut_in_the_second_member_is_named_with_its_begin(photo_tar: bytes, tmp_path: Path) -> None:
+def test_a_cut_in_the_second_member_is_reported_with_its_start(photo_tar: bytes, tmp_path: Path) -> None:
     first = gzip.compress(photo_tar)
     end = 2 * len(first) - 5
-    expected = f"{WHERE}: ends at byte {end:,} in the middle of the gzip data that begin at {len(first):,}. It was cut"
+    expected = f"{WHERE}: ends at byte {end:,} in the middle of the gzip data that begin at {len(first):,}. It was "
     assert refusal((first + first)[:end], tmp_path).startswith(expected)
 
 
@@ -180,12 +180,12 @@ def test_a_bit_that_changed_is_noticed_wherever_it_is(form: str, photo_tar: byte
             without_meaning += 1
         except TenchError as error:
             text = str(error)
-            assert text.startswith(f"{WHERE}: the {form} data are damaged between bytes ") or "cut off" in text
+            assert text.startswith(f"{WHERE}: the {form} data are damaged between bytes ") or "truncated" in text
             assert list(tmp_path.iterdir()) == []
     assert without_meaning <= 2
 
 
-def test_damage_is_told_to_within_64_kib(tmp_path: Path) -> None:
+def test_damage_is_located_to_within_64_kib(tmp_path: Path) -> None:
     block = b"\0\0\x80\xff\x7f" + bytes(0x8000)  # stored, not the last, 32 KiB long
     packed = gzip.compress(b"")[:10] + 7 * block + b"\7" + 4 * block  # 7: of a kind that is not defined
     text = refusal(packed, tmp_path)
@@ -198,18 +198,20 @@ def test_other_data_behind_the_end_are_refused(form: str, photo_tar: bytes, tmp_
     packed = COMPRESS[form](photo_tar)
     text = refusal(packed + b"something else that somebody put here", tmp_path)
     if form == "zstd":
-        assert text.startswith(f"{WHERE}: the zstd data are damaged or cut off at or before byte {len(packed) + 37:,}")
+        assert text.startswith(
+            f"{WHERE}: the zstd data are damaged or truncated at or before byte {len(packed) + 37:,}"
+        )
     else:
         assert f"Everything before byte {len(packed):,} is intact, so this may be appended data." in text
 
 
-def test_what_is_not_compressed_is_refused(photo_tar: bytes, tmp_path: Path) -> None:
+def test_an_uncompressed_file_is_refused(photo_tar: bytes, tmp_path: Path) -> None:
     assert refusal(photo_tar, tmp_path) == f"{WHERE}: is not compressed with gzip, xz, bzip2, zstd."
     assert refusal(b"", tmp_path) == f"{WHERE}: is not compressed with gzip, xz, bzip2, zstd."
 
 
 @FORMS
-def test_what_grows_beyond_all_measure_is_refused(form: str, tmp_path: Path) -> None:
+def test_a_file_that_unpacks_to_too_much_is_refused(form: str, tmp_path: Path) -> None:
     packed = COMPRESS[form](bytes(20_000_000))
     text = refusal(packed, tmp_path, Limits(inflated_bytes=10_000_000))
     assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
@@ -220,8 +222,8 @@ def test_what_grows_beyond_all_measure_is_refused(form: str, tmp_path: Path) -> 
 
 def test_an_xz_file_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
     assert refusal(lzma.compress(b"image"), tmp_path, Limits(dictionary_bytes=100_000)) == (
-        f"{WHERE}: needs more than 100,000 bytes of memory to be unpacked. Unpack it yourself (xz -d), and give what "
-        "it holds."
+        f"{WHERE}: needs more than 100,000 bytes of memory to be unpacked. Unpack it yourself (xz -d), and pass what "
+        "it contains."
     )
 
 
@@ -235,7 +237,7 @@ def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeyp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which acts as a full disk")
-def test_a_disk_that_fills_is_an_error_that_says_what_is_needed(
+def test_a_full_disk_is_an_error_that_says_how_much_is_needed(
     photo_tar: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager

@@ -41,7 +41,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def big_tar() -> bytes:
-    """3.5 MB: members that hardly shrink, as photographs, and some that do."""
+    """3.5 MB: members that hardly compress, like photographs, and some that do."""
     rng = np.random.default_rng(0)
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w") as tar:
@@ -54,7 +54,7 @@ def big_tar() -> bytes:
 
 
 def bgzf(data: bytes) -> bytes:
-    """Many small members that tell their sizes, as `bgzip` writes them. Source: SAM specification 4.1."""
+    """Many small members that store their sizes, as `bgzip` writes them. Source: SAM specification 4.1."""
     members = []
     for start in [*range(0, len(data), 65_280), len(data)]:
         part = data[start : start + 65_280]
@@ -97,7 +97,7 @@ def all_of(pread: Pread) -> bytes:
 
 
 def nothing(pread: Pread) -> None:
-    """Reads nothing of the pass itself: what is damaged is for build_index to notice."""
+    """Reads nothing in the pass itself, so that build_index has to notice damage."""
 
 
 def index_of(packed: bytes, folder: Path, limits: Limits = LIMITS) -> tuple[Path, Path]:
@@ -108,7 +108,7 @@ def index_of(packed: bytes, folder: Path, limits: Limits = LIMITS) -> tuple[Path
 
 
 def places(num_bytes: int, count: int) -> list[tuple[int, int]]:
-    """(length, offset) of ranges small and large, around every border and at random."""
+    """(length, offset) of small and large ranges, around every border and at random."""
     chosen = random.Random(0)
     borders = [(1000, border - 500) for border in range(STEP, num_bytes, STEP)]
     anywhere = [(chosen.choice((1, 512, 110_000, 2 * STEP)), chosen.randrange(num_bytes)) for _ in range(count)]
@@ -142,14 +142,14 @@ def test_members_may_end_anywhere_in_what_is_read_at_a_time(
 
 @INDEXED
 @pytest.mark.parametrize("data", [b"", b"a", bytes(20_000_000)], ids=["nothing", "one byte", "zeros"])
-def test_files_of_no_size_and_of_great_shrinkage_are_indexed_too(data: bytes, tmp_path: Path) -> None:
+def test_empty_and_highly_compressed_files_are_indexed_too(data: bytes, tmp_path: Path) -> None:
     path, index = index_of(gzip.compress(data), tmp_path)
     with open_indexed(path, index) as file:
         assert file.pread(len(data) + 1, 0) == data
 
 
 @INDEXED
-def test_the_members_of_a_tar_are_listed_in_the_pass_that_makes_the_index(
+def test_the_members_of_a_tar_are_listed_in_the_pass_that_builds_the_index(
     packed: dict[str, bytes], big_tar: bytes, tmp_path: Path
 ) -> None:
     def members(pread: Pread) -> list[tuple[str, int, int]]:
@@ -173,15 +173,13 @@ def test_the_members_of_a_tar_are_listed_in_the_pass_that_makes_the_index(
 
 
 @INDEXED
-def test_the_pass_is_one_over_the_file(
-    packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_file_is_read_once(packed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gzip_index, "decompressed", lambda *_: pytest.fail("a second reading"))
     index_of(packed["gzip -6"], tmp_path)
 
 
 @INDEXED
-def test_the_pass_is_told_before_it_begins(
+def test_the_pass_is_announced_before_it_begins(
     packed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gzip_index, "num_cores", lambda: 3)
@@ -194,18 +192,18 @@ def test_the_pass_is_told_before_it_begins(
 
 
 @INDEXED
-def test_a_file_of_several_members_is_said_to_be_read_twice(
+def test_a_file_of_several_members_is_announced_to_be_read_twice(
     packed: dict[str, bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "tench"):
         path, _ = index_of(packed["joined"], tmp_path)
     assert caplog.messages[1:] == [
-        f"{path}: is cut off, or joined from several gzip members: reading it again to be sure."
+        f"{path}: is truncated, or joined from several gzip members: reading it again to be sure."
     ]
 
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Python code in a process of its own, which must end within a minute."""
+    """Run Python code in its own process, which must end within a minute."""
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -229,13 +227,13 @@ def test_another_process_reads_by_the_saved_index(packed: dict[str, bytes], big_
 
 @pytest.fixture
 def inflated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of the stretches between places of an index, as they are decompressed."""
+    """The numbers of the pieces between points of an index, in the order in which they are decompressed."""
     numbers: list[int] = []
     inflate = IndexedGzip._inflate
 
     def counted(self: IndexedGzip, number: int) -> bytes:
         numbers.append(number)
-        time.sleep(0.01)  # so that other threads come to ask for it
+        time.sleep(0.01)  # so that other threads ask for it meanwhile
         return inflate(self, number)
 
     monkeypatch.setattr(IndexedGzip, "_inflate", counted)
@@ -261,7 +259,7 @@ def test_four_threads_at_once_get_their_bytes(
 
 
 @INDEXED
-def test_what_was_used_last_is_held(packed: dict[str, bytes], tmp_path: Path, inflated: list[int]) -> None:
+def test_the_most_recently_used_pieces_are_kept(packed: dict[str, bytes], tmp_path: Path, inflated: list[int]) -> None:
     path, index = index_of(packed["stored"], tmp_path)
     with open_indexed(path, index) as file:
         starts = list(file._points.starts)
@@ -274,7 +272,7 @@ def test_what_was_used_last_is_held(packed: dict[str, bytes], tmp_path: Path, in
 
 
 @INDEXED
-def test_what_failed_is_tried_again(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
+def test_a_failed_piece_is_tried_again(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
     path, index = index_of(packed["gzip -6"], tmp_path)
     with open_indexed(path, index, STEP) as file:
         os.truncate(path, 1_000_000)
@@ -301,7 +299,7 @@ def test_deflate_data_may_begin_at_any_bit(bit: int) -> None:
 
 
 DAMAGE: dict[str, list[Callable[[bytes], bytes]]] = {
-    "cut off": [
+    "truncated": [
         *(lambda data, part=part: data[: int(len(data) * part)] for part in (0.01, 0.2, 0.21, 0.5, 0.77, 0.999)),
         *(lambda data, cut=cut: data[:-cut] for cut in (1, 2, 4, 7, 8, 9, 20, 100)),
         lambda data: data[:15],
@@ -347,21 +345,21 @@ def test_a_damaged_file_is_refused_and_leaves_no_index(
     assert done.returncode == 0
     for path, line in zip(paths, done.stdout.splitlines(), strict=True):
         assert line.startswith(f"{path}: ")
-        assert any(words in line for words in ("are damaged", "was cut off", "cannot be opened")), line
+        assert any(words in line for words in ("are damaged", "was truncated", "cannot be opened")), line
     assert not list(tmp_path.glob("*.index*"))
 
 
 @INDEXED
-def test_damage_in_the_pass_is_told_with_its_place(packed: dict[str, bytes], tmp_path: Path) -> None:
+def test_damage_found_in_the_pass_is_reported_with_its_place(packed: dict[str, bytes], tmp_path: Path) -> None:
     path = tmp_path / "photos.tar.gz"
     whole = packed["gzip -6"]
     path.write_bytes(whole[: len(whole) // 2] + bytes(1000) + whole[len(whole) // 2 + 1000 :])
     with pytest.raises(TenchError) as error:
         build_index(path, tmp_path / "index", nothing)
     text = str(error.value)
-    assert text.startswith(f"{path}: the gzip data are damaged, cut off, or followed by other data at about byte ")
+    assert text.startswith(f"{path}: the gzip data are damaged, truncated, or followed by other data at about byte ")
     assert f" of {len(whole):,} (" in text
-    assert text.endswith("); the damage may lie before it. Copy or download it again.")
+    assert text.endswith("), or before it. Copy or download it again.")
 
 
 @INDEXED
@@ -396,12 +394,12 @@ def test_two_programs_that_disagree_on_the_size_are_an_error(
         index_of(packed["joined"], tmp_path)
     assert str(error.value) == (
         f"{tmp_path}/photos.tar.gz: rapidgzip unpacks it to {len(big_tar):,} bytes, but zlib to 5: "
-        "unpack it (tar -xzf) and give the folder."
+        "unpack it (tar -xzf) and pass the folder."
     )
 
 
 @INDEXED
-def test_what_grows_beyond_all_measure_is_not_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_unpacks_to_too_much_is_not_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gzip_index, "_PASS_BYTES", 50_000)
     with pytest.raises(TenchError, match=r"more than 100 times as many\. Images do not compress this well"):
         index_of(gzip.compress(bytes(30_000_000)), tmp_path, Limits(inflated_bytes=10_000_000))
@@ -430,7 +428,7 @@ def test_without_rapidgzip_the_remedy_is_named(tmp_path: Path, monkeypatch: pyte
         index_of(gzip.compress(b"image"), tmp_path)
     assert str(error.value) == (
         f"{path}: a gzip file of this size is read with the package rapidgzip, which is not installed: "
-        "pip install 'tench[interop]', or unpack it (tar -xzf) and give the folder."
+        "pip install 'tench[interop]', or unpack it (tar -xzf) and pass the folder."
     )
 
 
@@ -476,9 +474,7 @@ def test_an_index_that_is_damaged_missing_or_of_another_version_is_refused(
 
 
 @INDEXED
-def test_an_index_that_does_not_serve_is_noticed_when_it_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unusable_index_is_noticed_when_it_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gzip_index._Points, "window", lambda *_: bytes(32_768))
     text = b"".join(b"%d and what follows it\n" % number for number in range(1_000_000))
     with pytest.raises(TenchError) as error:
@@ -486,7 +482,7 @@ def test_an_index_that_does_not_serve_is_noticed_when_it_is_made(
     assert str(error.value).startswith(
         f"{tmp_path}/photos.tar.gz: cannot be indexed (reading by the index gives other data at byte "
     )
-    assert str(error.value).endswith("): unpack it (tar -xzf) and give the folder.")
+    assert str(error.value).endswith("): unpack it (tar -xzf) and pass the folder.")
     assert not (tmp_path / "spool").exists()
 
 
@@ -516,7 +512,9 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(
 
 
 @INDEXED
-def test_a_closed_file_and_negative_places_are_refused(packed: dict[str, bytes], tmp_path: Path) -> None:
+def test_reads_from_a_closed_file_or_at_negative_positions_are_refused(
+    packed: dict[str, bytes], tmp_path: Path
+) -> None:
     path, index = index_of(packed["gzip -6"], tmp_path)
     with open_indexed(path, index) as file:
         for place in ((-1, 0), (10, -1)):
@@ -528,7 +526,7 @@ def test_a_closed_file_and_negative_places_are_refused(packed: dict[str, bytes],
 
 
 def thread_ids() -> set[str]:
-    """Threads of any language if the system lists them, else those of Python."""
+    """All threads of the process if the system lists them, else Python's."""
     tasks = Path("/proc/self/task")
     return (
         {task.name for task in tasks.iterdir()} if tasks.exists() else {str(one.ident) for one in threading.enumerate()}
@@ -540,7 +538,7 @@ def threads_of_this_process() -> int:
 
 
 def settled_threads() -> int:
-    """The same, when those that are about to end, of earlier tests too, have ended."""
+    """The same, after threads that are about to end, including those of earlier tests, have ended."""
     count, same = threads_of_this_process(), 0
     while same < 5:
         time.sleep(0.02)
@@ -571,7 +569,7 @@ def test_no_thread_and_no_open_file_is_left(packed: dict[str, bytes], tmp_path: 
 
 @INDEXED
 @pytest.mark.parametrize("daemon", [False, True])
-def test_a_process_ends_well_with_a_file_left_open(daemon: bool, packed: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_process_ends_normally_with_a_file_left_open(daemon: bool, packed: dict[str, bytes], tmp_path: Path) -> None:
     code = """
         import sys, threading
         from pathlib import Path
@@ -591,7 +589,7 @@ def test_a_process_ends_well_with_a_file_left_open(daemon: bool, packed: dict[st
 
 @INDEXED
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
-def test_a_process_that_was_forked_off_reads_too(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
+def test_a_forked_process_reads_too(packed: dict[str, bytes], big_tar: bytes, tmp_path: Path) -> None:
     code = """
         import os, sys, zlib
         from pathlib import Path

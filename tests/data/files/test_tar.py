@@ -58,7 +58,7 @@ END = bytes(20 * BLOCK)
 
 
 def expected(path: Path) -> Iterator[tuple[str, int, int]]:
-    """What Python's tarfile says of the archive."""
+    """The members of the archive according to Python's tarfile."""
     with tarfile.open(path) as tar:
         for member in tar:
             yield member.name + "/" * member.isdir(), member.offset_data, member.size if member.isfile() else 0
@@ -99,7 +99,7 @@ def test_any_names_and_sizes_are_tarfiles(
     assert listing(path) == list(expected(path))
 
 
-def test_an_archive_inside_another_file_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_an_archive_inside_another_file_is_read_in_place(tmp_path: Path) -> None:
     inner = pack(tmp_path / "inner.tar", FILES).read_bytes()
     outer = pack(tmp_path / "outer.tar", {"first": b"1", "inner.tar": inner, "last": b"2"})
     _, (name, offset, size), _ = listing(outer)
@@ -109,7 +109,7 @@ def test_an_archive_inside_another_file_is_read_where_it_lies(tmp_path: Path) ->
 
 
 def test_sizes_past_eight_gigabytes_are_read(tmp_path: Path) -> None:
-    """A sparse file: the second member lies behind 9 GB of nothing."""
+    """A sparse file: the second member follows 9 GB of zeros."""
     size, path = 9 * 10**9 // BLOCK * BLOCK, tmp_path / "set.tar"
     big, small = tarfile.TarInfo("big"), tarfile.TarInfo("small")
     big.size, small.size = size, 5
@@ -138,7 +138,7 @@ def test_an_old_archive_without_a_magic_word_is_read(tmp_path: Path) -> None:
     assert listing(path) == list(expected(path)) == [("old", BLOCK, 4)]
 
 
-def test_an_archive_is_told_by_its_first_header(tmp_path: Path) -> None:
+def test_an_archive_is_recognised_by_its_first_header(tmp_path: Path) -> None:
     head = pack(tmp_path / "set.tar", FILES).read_bytes()[:BLOCK]
     assert is_tar(head)
     assert not is_tar(head[:-1])
@@ -149,7 +149,7 @@ def test_an_archive_is_told_by_its_first_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "..", "a/.."])
 def test_a_name_that_leads_outside_is_an_error(tmp_path: Path, name: str) -> None:
     assert refusal(pack(tmp_path / "set.tar", {"a": b"1", name: b"2"})) == (
-        f"{WHERE}: the member {name!r} lies outside the archive's own folder. Such an archive is not read. Pack it "
+        f"{WHERE}: the member {name!r} is outside the archive's own folder. Such an archive is not read. Pack it "
         f"again with relative names."
     )
 
@@ -172,7 +172,7 @@ def test_links_and_devices_are_an_error(tmp_path: Path, kind: bytes, what: str) 
         tar.addfile(info)
     assert refusal(tmp_path / "set.tar") == (
         f"{WHERE}: 'odd' (byte 0) is {what}. Only files and folders are read from archives. If you trust this one, "
-        f"unpack it and give the folder."
+        f"unpack it and pass the folder."
     )
 
 
@@ -192,7 +192,7 @@ def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         found = refusal(path)
         assert found.startswith(f"{WHERE}: ")
-        assert "cut off" in found
+        assert "truncated" in found
         assert f"{length:,}" in found
     path.write_bytes(whole[: closing + BLOCK])
     assert len(listing(path)) == 2
@@ -211,7 +211,7 @@ def test_every_bit_of_a_header_is_guarded(tmp_path: Path) -> None:
         )
 
 
-def test_a_size_that_lies_is_an_error(tmp_path: Path) -> None:
+def test_a_false_size_is_an_error(tmp_path: Path) -> None:
     info = tarfile.TarInfo("a")
     info.size = 10**15
     (tmp_path / "set.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4 * BLOCK))
@@ -244,7 +244,7 @@ def test_a_broken_extended_header_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_size_below_zero_is_an_error(tmp_path: Path, archive: bytes, size: str) -> None:
-    """It would lead back to a header that was read already, and round in a circle."""
+    """It would lead back to a header that was already read, and loop forever."""
     (tmp_path / "set.tar").write_bytes(archive + END)
     found = refusal(tmp_path / "set.tar")
     assert found.startswith(f"{WHERE}: '")
@@ -290,7 +290,7 @@ def test_an_extended_header_of_megabytes_is_an_error(tmp_path: Path) -> None:
         b"9" * 5000,
     ],
 )
-def test_an_extended_header_of_no_sense_is_an_error(tmp_path: Path, records: bytes) -> None:
+def test_an_invalid_extended_header_is_an_error(tmp_path: Path, records: bytes) -> None:
     data = header(b"pax", b"%011o\0" % len(records), b"x") + records + bytes(-len(records) % BLOCK)
     (tmp_path / "set.tar").write_bytes(data + header(b"a", b"00000000000\0") + END)
     assert refusal(tmp_path / "set.tar") == (
@@ -323,12 +323,12 @@ def test_a_file_without_a_name_is_an_error(tmp_path: Path, name: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["C:/x.jpg", "c:\\x.jpg", "cat/..\\..\\x.jpg", "\\\\server\\x.jpg"])
 def test_a_name_that_leads_outside_on_windows_is_an_error(tmp_path: Path, name: str) -> None:
-    assert f"the member {name!r} lies outside" in refusal(pack(tmp_path / "set.tar", {name: b"1"}))
+    assert f"the member {name!r} is outside" in refusal(pack(tmp_path / "set.tar", {name: b"1"}))
 
 
 def test_a_long_name_is_cut_in_a_message(tmp_path: Path) -> None:
     path = pack(tmp_path / "set.tar", {"../" + "x" * 4000: b"1"})
     found = refusal(path)
     assert found.startswith(f"{WHERE}: the member '../xxxx")
-    assert "'... (4,003 characters) lies outside the archive's own folder." in found
+    assert "'... (4,003 characters) is outside the archive's own folder." in found
     assert len(found) < 400

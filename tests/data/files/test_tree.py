@@ -102,10 +102,10 @@ def test_archives_inside_archives_are_folders_once_opened(tmp_path: Path) -> Non
         "outer.tar/y.tar/y.jpg": b"y.tar",
     }
     assert list(tree.folders) == ["outer.tar", "outer.tar/x.tar", "outer.tar/y.tar"]
-    assert set(tree.shards) == {str(tmp_path / "set.zip")}  # all where it lies
+    assert set(tree.shards) == {str(tmp_path / "set.zip")}  # everything is addressed in place
 
 
-def test_what_is_read_joins_the_stamp_and_images_on_disk_do_not(tmp_path: Path) -> None:
+def test_files_that_were_read_are_in_the_stamp_and_images_on_disk_are_not(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set")
     tree = open_tree(path, tmp_path / "spool")
     folders = {str(path), *(str(path / folder) for folder in tree.folders)}
@@ -114,7 +114,7 @@ def test_what_is_read_joins_the_stamp_and_images_on_disk_do_not(tmp_path: Path) 
     assert set(tree.stamp) == folders | {str(path / "top.txt")}
 
 
-def test_rows_of_a_tree_hold_the_files_bytes(tmp_path: Path) -> None:
+def test_rows_of_a_tree_contain_the_files_bytes(tmp_path: Path) -> None:
     tree = open_tree(pack_tar(tmp_path / "set.tar"), tmp_path / "spool")
     rows = tree.rows([2, 0], [1, 0], ["k2", "k0"])
     data = (tmp_path / "set.tar").read_bytes()
@@ -128,7 +128,7 @@ def test_rows_of_a_tree_hold_the_files_bytes(tmp_path: Path) -> None:
     assert on_disk.shards == [str(tmp_path / "set/a/1.jpg")]
 
 
-def test_a_place_names_the_file_or_where_it_lies_in_its_archive(tmp_path: Path) -> None:
+def test_a_place_is_the_file_or_its_position_in_its_archive(tmp_path: Path) -> None:
     tree = open_tree(lay_out(tmp_path / "set"), tmp_path / "spool")
     assert tree.place("a/1.jpg") == f"{tmp_path}/set/a/1.jpg"
     assert tree.path(tree.index("a/1.jpg")) == tmp_path / "set/a/1.jpg"
@@ -140,7 +140,7 @@ def test_a_place_names_the_file_or_where_it_lies_in_its_archive(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_archivers_leave_is_left_out(tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]) -> None:
+def test_files_left_by_archivers_are_left_out(tmp_path: Path, form: Callable[[Path, dict[str, bytes]], Path]) -> None:
     junk = dict.fromkeys(["a/._1.jpg", ".DS_Store", "__MACOSX/a/1.jpg", "a/.cache/x.jpg", "@eaDir/1.jpg"], b"junk")
     tree = open_tree(form(tmp_path / "set", {"a/1.jpg": b"1"} | junk), tmp_path / "spool")
     assert (list(tree.names), list(tree.folders)) == (["a/1.jpg"], ["a"])
@@ -157,7 +157,7 @@ def test_empty_folders_are_in_the_tree(tmp_path: Path) -> None:
 
 
 @given(st.sets(st.text("a/-0", min_size=1, max_size=5).map(lambda text: text.strip("/")), max_size=8))
-def test_the_span_of_a_folder_is_all_that_begins_with_it(names: set[str]) -> None:
+def test_the_span_of_a_folder_is_all_files_below_it(names: set[str]) -> None:
     listed = sorted(names)
     zeros = np.zeros(len(listed), np.int64)
     tree = Tree(Path(), Path(), Path(), listed, [], [], zeros, zeros, zeros, {})
@@ -167,7 +167,7 @@ def test_the_span_of_a_folder_is_all_that_begins_with_it(names: set[str]) -> Non
         ]
 
 
-def test_deflated_members_are_spooled_once_and_the_size_is_told(
+def test_deflated_members_are_spooled_once_and_the_size_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -199,7 +199,7 @@ def test_a_member_that_inflates_to_another_size_than_it_says_is_an_error(tmp_pat
     data[directory + 24 : directory + 28] = (999).to_bytes(4, "little")
     path.write_bytes(data)
     assert refusal(path, tmp_path / "spool") == (
-        f"{path}: the zip archive is damaged or cut off ('a/1.jpg': its unpacked size differs from that in the "
+        f"{path}: the zip archive is damaged or truncated ('a/1.jpg': its unpacked size differs from that in the "
         f"directory). Copy or download it again."
     )
     assert [entry.name for entry in (tmp_path / "spool").iterdir()] == []
@@ -211,12 +211,12 @@ def test_a_zip_cut_short_anywhere_is_an_error(tmp_path: Path, form: Callable[[Pa
     whole = path.read_bytes()
     for length in range(8, len(whole), 41):
         path.write_bytes(whole[:length])
-        assert "the zip archive is damaged or cut off" in refusal(path, tmp_path / "spool")
+        assert "the zip archive is damaged or truncated" in refusal(path, tmp_path / "spool")
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x"])
 def test_a_zip_member_that_leads_outside_is_an_error(tmp_path: Path, name: str) -> None:
-    assert f"the member {name!r} lies outside" in refusal(pack_zip(tmp_path / "s.zip", {name: b""}), tmp_path / "spool")
+    assert f"the member {name!r} is outside" in refusal(pack_zip(tmp_path / "s.zip", {name: b""}), tmp_path / "spool")
 
 
 def test_a_link_in_a_zip_is_an_error(tmp_path: Path) -> None:
@@ -232,13 +232,13 @@ def test_an_encrypted_zip_is_an_error(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(data)
-    assert "'a/1.jpg' is encrypted. Unpack the archive and give the folder." in refusal(path, tmp_path / "spool")
+    assert "'a/1.jpg' is encrypted. Unpack the archive and pass the folder." in refusal(path, tmp_path / "spool")
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     tree = open_tree(lay_out(tmp_path / "set"), tmp_path / "spool")
     (tmp_path / "set/a/deep/2.jpg").write_bytes(b"short")
-    with pytest.raises(TenchError, match=r"set/a/deep/2\.jpg: became shorter while it was read\."):
+    with pytest.raises(TenchError, match=r"set/a/deep/2\.jpg: became shorter while being read\."):
         tree.read("a/deep/2.jpg")
 
 
@@ -255,7 +255,7 @@ def test_braces_stand_for_counted_files(tmp_path: Path) -> None:
     assert not is_pattern("/data/set-{0000}.tar")
 
 
-def test_a_file_that_a_pattern_asks_for_and_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_file_of_a_pattern_is_an_error(tmp_path: Path) -> None:
     lay_out(tmp_path, {"x-0.tar": b"", "x-2.tar": b""})
     pattern = tmp_path / "x-{0..2}.tar"
     with pytest.raises(TenchError, match=r"x-1\.tar: no such file, but the pattern .* includes it\."):
@@ -267,7 +267,7 @@ def test_a_file_that_a_pattern_asks_for_and_is_not_there_is_an_error(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
-def test_of_files_of_one_name_in_an_archive_the_last_counts(tmp_path: Path, kind: str) -> None:
+def test_the_last_of_several_files_with_the_same_name_in_an_archive_counts(tmp_path: Path, kind: str) -> None:
     path, files = tmp_path / f"set.{kind}", [("cat/1.jpg", b"first"), ("dog/2.jpg", b"2"), ("cat/1.jpg", b"last")]
     if kind == "tar":
         with tarfile.open(path, "w") as tar:
@@ -307,7 +307,7 @@ def test_a_class_in_both_forms_is_one_folder(tmp_path: Path) -> None:
     assert open_tree(path, tmp_path / "spool").children("") == [NFC]
 
 
-def test_two_files_that_differ_in_form_alone_are_an_error(tmp_path: Path) -> None:
+def test_two_files_that_differ_only_in_unicode_form_are_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", {f"{NFC}.jpg": b"1", f"{NFD}.jpg": b"2"})
     assert refusal(path, tmp_path / "spool") == (
         f"{path}: two files are called 'caf\u00e9.jpg', one with composed and one with decomposed accents (Unicode NFC "
@@ -330,16 +330,16 @@ def test_pipes_sockets_and_devices_are_left_out_of_a_folder(tmp_path: Path) -> N
     (path / "device").symlink_to("/dev/zero")
     tree = open_tree(path, tmp_path / "spool")
     assert list(tree.names) == sorted(FILES)
-    assert tree.notes == ["Named pipes, sockets and devices are left out: 'a/pipe' (2 in all)."]
+    assert tree.notes == ["Left out named pipes, sockets and devices: 'a/pipe' (2 in all)."]
 
 
 def test_a_source_that_is_a_pipe_or_a_device_is_an_error_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe", tmp_path / "spool") == (
-        f"{tmp_path}/pipe: is a named pipe, not a file. Give a file or a folder."
+        f"{tmp_path}/pipe: is a named pipe, not a file. Pass a file or a folder."
     )
     assert (
-        refusal(Path("/dev/zero"), tmp_path / "spool") == "/dev/zero: is a device, not a file. Give a file or a folder."
+        refusal(Path("/dev/zero"), tmp_path / "spool") == "/dev/zero: is a device, not a file. Pass a file or a folder."
     )
     lay_out(tmp_path, {"set-0": b"0"})
     os.mkfifo(tmp_path / "set-1")
@@ -363,7 +363,7 @@ def test_links_back_to_a_folder_above_are_not_followed(tmp_path: Path) -> None:
     (path / "beside").symlink_to("a0")
     tree = open_tree(path, tmp_path / "spool")
     assert list(tree.names) == sorted([*FILES, "beside/3.jpg"])
-    assert tree.notes == ["Links that lead back to a folder above them are not followed: 'a/deep/up' (2 in all)."]
+    assert tree.notes == ["Links to a folder above them are not followed: 'a/deep/up' (2 in all)."]
 
 
 def test_links_that_multiply_paths_are_an_error(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_links_that_multiply_paths_are_an_error(tmp_path: Path) -> None:
     (path / "8").mkdir()
     found = refusal(path, tmp_path / "spool")
     assert found.endswith(
-        "is reached by more than 64 paths, through links between folders. Remove the links, or give a folder without "
+        "is reached by more than 64 paths, through links between folders. Remove the links, or pass a folder without "
         "them."
     )
     with pytest.raises(TenchError, match="is reached by more than 2 paths"):
@@ -391,7 +391,7 @@ def test_a_folder_too_deep_is_an_error_wherever_it_is(tmp_path: Path) -> None:
         assert found.endswith("at most 128 are read. Move its content further up, or out of the data set.")
 
 
-def test_a_folder_of_any_depth_is_walked_where_the_limits_allow_it(tmp_path: Path) -> None:
+def test_a_folder_of_any_depth_is_walked_if_the_limits_allow_it(tmp_path: Path) -> None:
     path, depth = tmp_path / "set", 1100  # more than Python's recursion
     path.mkdir()
     above = os.open(path, os.O_RDONLY)
@@ -404,7 +404,7 @@ def test_a_folder_of_any_depth_is_walked_where_the_limits_allow_it(tmp_path: Pat
     try:
         tree = open_tree(path, tmp_path / "spool", limits=Limits(path_depth=2000))
         assert len(tree.folders) == depth
-        assert "lies 129 levels deep" in refusal(path, tmp_path / "spool")
+        assert "is 129 levels deep" in refusal(path, tmp_path / "spool")
     finally:
         subprocess.run(["rm", "-r", str(path)], check=True)  # Python's own functions recurse
 
@@ -430,7 +430,7 @@ def test_archives_nested_too_deep_are_an_error(tmp_path: Path) -> None:
     tree = open_tree(pack_tar(tmp_path / "outer.tar", files), tmp_path / "spool", limits=Limits(nested_archives=3))
     for name in ("3.tar", "3.tar/2.tar"):
         tree = tree.opened([name])
-    with pytest.raises(TenchError, match=r"1\.tar .*lies in 3 nested archives"):
+    with pytest.raises(TenchError, match=r"1\.tar .*is in 3 nested archives"):
         tree.opened(["3.tar/2.tar/1.tar"])
 
 
@@ -470,7 +470,7 @@ def test_a_bomb_of_members_that_share_their_bytes_is_refused(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("braces", ["{0..999999}{0..999999}", "{a,b}" * 40, "{a,{b,{c,d}}}" * 20])
 def test_a_pattern_for_too_many_files_is_an_error(tmp_path: Path, braces: str) -> None:
-    with pytest.raises(TenchError, match=r"stands for more than 1,000,000 files\. Give a folder instead\."):
+    with pytest.raises(TenchError, match=r"expands to more than 1,000,000 files\. Pass a folder instead\."):
         open_pattern(tmp_path / braces, tmp_path)
 
 
@@ -481,7 +481,7 @@ def test_a_file_that_fails_while_it_is_read_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_path_too_long_to_be_opened_is_an_error_of_one_line(tmp_path: Path) -> None:
+def test_a_path_too_long_to_open_is_an_error_on_one_line(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", {"cat/1.jpg": b"1"})
     above = os.open(path / "cat", os.O_RDONLY)
     for _ in range(25):

@@ -29,7 +29,7 @@ WHAT_BECAME = (
     "val has 12 boxes in 12 of its 12 images.",
     "test has 0 boxes in 0 of its 3 images.",
     "1 annotations match no image here.",
-    "3 boxes were reversed or extended beyond the image: they were corrected.",
+    "Corrected 3 boxes that were reversed or extended beyond the image.",
     "3 boxes were dropped: 2 empty, 1 around an object of another class than the image's.",
 )
 
@@ -64,7 +64,7 @@ def everything() -> dict[str, list[list[float]]]:
 refusal = error_of(attached)
 
 
-def test_boxes_come_from_the_archives_beside_the_images_by_the_stated_rules(tmp_path: Path) -> None:
+def test_boxes_come_from_the_archives_next_to_the_images_by_the_stated_rules(tmp_path: Path) -> None:
     contents = images(tmp_path)
     train, val = miniature.bbox_train(tmp_path), miniature.bbox_val(tmp_path)
     by_key, notes = attached(tmp_path, contents)
@@ -99,7 +99,7 @@ def test_annotations_may_be_unpacked_anywhere_in_the_source(tmp_path: Path, form
     assert tuple(notes[1:]) == WHAT_BECAME
 
 
-def test_annotations_unpacked_among_the_images_are_read_and_not_taken_for_images(tmp_path: Path) -> None:
+def test_annotations_unpacked_among_the_images_are_read_and_not_mistaken_for_images(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train")
     write(tmp_path / "val", miniature.flat("val"))
     write(tmp_path / "test", miniature.flat("test"))
@@ -147,7 +147,7 @@ def test_annotations_in_a_big_compressed_archive_are_read_through_its_index_whic
     assert opened == [path]
 
 
-def test_of_two_annotations_of_an_image_the_first_counts_and_that_of_the_dogs_task_is_last(tmp_path: Path) -> None:
+def test_the_first_of_two_annotations_counts_and_the_dogs_task_comes_last(tmp_path: Path) -> None:
     contents = images(tmp_path)
     again = {"n02092002/n02092002_9.xml": annotation([("n02092002", (0, 0, 1, 1))])}
     more = {"n02092002/n02092002_10026.xml": annotation([("n02092002", (0, 0, 50, 80))])}
@@ -158,7 +158,7 @@ def test_of_two_annotations_of_an_image_the_first_counts_and_that_of_the_dogs_ta
     assert by_key["n02092002/n02092002_10026.JPEG"] == [[0.0, 0.0, 0.5, 1.0]]
     assert notes[:2] == [
         f"Boxes are from {tmp_path}/ILSVRC2012_bbox_train_v2.tar.gz, {tmp_path}/ILSVRC2012_bbox_train_dogs.tar.gz.",
-        "1 annotations repeat an image: the first, in this order, counts.",
+        "1 annotations repeat an image; the first, in this order, counts.",
     ]
 
 
@@ -173,10 +173,10 @@ def rows_of(key: str, label: int) -> Contents:
     return Contents(Classes.of(["n01440764", "n02100735"]), {"val": rows}, stamp=[])
 
 
-def test_a_source_without_annotations_is_an_error_that_names_what_would_do(tmp_path: Path) -> None:
+def test_a_source_without_annotations_is_an_error_that_names_usable_files(tmp_path: Path) -> None:
     contents = images(tmp_path)
     assert refusal(tmp_path, contents) == (
-        f"{tmp_path}: has no annotations, which contain the boxes. Put into it one or more of: {boxes.WOULD_DO}."
+        f"{tmp_path}: has no boxes, because it has no annotations. Add one or more of: {boxes.WOULD_DO}."
     )
     for name in ("ILSVRC2012_bbox_train_v2.tar.gz", "ILSVRC2012_bbox_val_v3.tgz", "ILSVRC/Annotations/CLS-LOC"):
         assert name in boxes.WOULD_DO
@@ -211,7 +211,7 @@ def test_an_archive_cut_short_is_an_error(tmp_path: Path) -> None:
     assert re.match(rf"{archive}: ends at byte [\d,]+ in the middle of the gzip data", refusal(tmp_path, contents))
 
 
-def test_what_boxes_were_read_from_joins_the_stamp_but_not_each_of_many_files(tmp_path: Path) -> None:
+def test_the_stamp_has_the_containers_of_boxes_but_not_each_of_many_files(tmp_path: Path) -> None:
     contents = images(tmp_path)
     archive = miniature.bbox_train(tmp_path)
     write(tmp_path, miniature.val_annotations())
@@ -248,7 +248,7 @@ SIDES = st.integers(-50, 150)
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(SIDES, SIDES, SIDES, SIDES), max_size=4), st.integers(1, 100), st.integers(1, 100))
-def test_boxes_lie_inside_the_image_with_their_sides_in_order(
+def test_boxes_are_inside_the_image_with_their_sides_in_order(
     tmp_path_factory: pytest.TempPathFactory, found: list[tuple[int, int, int, int]], width: int, height: int
 ) -> None:
     folder = tmp_path_factory.mktemp("any")

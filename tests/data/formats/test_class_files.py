@@ -48,7 +48,7 @@ def test_all_text_is_read_by_one_rule(name: str, text: str, ids: tuple[str, ...]
         (f"{TENCH}\n{SHARK}\n{TENCH}\n", f"line 3: {TENCH} is already in line 1."),
     ],
 )
-def test_what_may_shift_labels_is_an_error_that_names_the_line(name: str, text: str, error: str) -> None:
+def test_a_line_that_may_shift_labels_is_an_error_that_names_it(name: str, text: str, error: str) -> None:
     with pytest.raises(TenchError) as raised:
         parse(text, "the file", name)
     assert str(raised.value).startswith(f"the file, {error}")
@@ -83,7 +83,7 @@ def test_tables_and_words_are_read() -> None:
     assert (words.classes.ids, words.classes.numbered) == (("0", "1"), True)
 
 
-def test_all_files_that_are_there_are_given_in_the_order_of_preference() -> None:
+def test_all_existing_files_are_returned_in_order_of_preference() -> None:
     texts = {"labels.txt": "a\nb", "x_categories.csv": "0,a\n1,b", "synset.txt": "c", "categories.csv": "0,no"}
     found = class_files(lambda name: {f"./{name}": texts[name]} if name in texts else {}, "x_")
     assert [file.where for file in found] == ["./synset.txt", "./x_categories.csv", "./labels.txt"]
@@ -140,7 +140,7 @@ def ids_of(*ids: str) -> list[str]:
 @example(ids_of("n00000001 cat", "n00000002 dog"))
 @example(ids_of("n00000001", "n00000002 dog"))
 @example(ids_of("n00000001", "cat"))
-def test_classes_that_were_written_are_read_again_in_their_order(ids: list[str]) -> None:
+def test_written_classes_are_read_back_in_their_order(ids: list[str]) -> None:
     assert written_and_read(Classes.of(ids)).ids == tuple(ids)
     names = [f"{class_id}s, {number} of them" for number, class_id in enumerate(ids)]
     read = written_and_read(Classes.of(ids, names))
@@ -150,7 +150,7 @@ def test_classes_that_were_written_are_read_again_in_their_order(ids: list[str])
 
 @given(st.lists(st.text(max_size=6), min_size=1, max_size=6))
 @example(ids_of('say "miau"', "a,b", "tab\tand  space", ""))
-def test_names_of_numbered_classes_are_read_again_with_single_spaces(names: list[str]) -> None:
+def test_names_of_numbered_classes_are_read_back_with_single_spaces(names: list[str]) -> None:
     numbers = tuple(str(number) for number in range(len(names)))
     expected = tuple(" ".join(name.split()) for name in names)
     classes = Classes(numbers, tuple(names), numbered=True)
@@ -163,7 +163,7 @@ def test_names_of_numbered_classes_are_read_again_with_single_spaces(names: list
         assert read.names == expected
 
 
-def test_the_text_of_classes_is_plain_where_it_can_be() -> None:
+def test_the_text_of_classes_is_plain_if_possible() -> None:
     assert text_of(Classes.of(["dog", "big cat"])) == {"classes.txt": "dog\nbig cat\n"}
     wordnet = Classes.of([TENCH, GOLDFISH], ["tench,  Tinca tinca", GOLDFISH])
     assert text_of(wordnet) == {"classes.txt": f"{TENCH}\ttench, Tinca tinca\n{GOLDFISH}\n"}

@@ -77,8 +77,8 @@ def test_the_forms_of_val_labels_are_found_in_the_order_in_which_they_are_prefer
     devkit.refuse_disagreement([source.read() for source in found(tmp_path)])
 
 
-def test_files_that_hold_other_numbers_are_no_labels(tmp_path: Path) -> None:
-    """Lists with line numbers, the task of dogs, what is not to be scored, and what is to be handed in."""
+def test_files_with_other_numbers_are_not_labels(tmp_path: Path) -> None:
+    """Lists with line numbers, the dogs task, the images that are not scored, and the form for submissions."""
     write(tmp_path, miniature.kaggle_lists())
     write(tmp_path, miniature.devkit_files("ILSVRC2012_devkit_t3"))
     write(tmp_path, {"ILSVRC2012_devkit_t3.tar.gz": b"", "ILSVRC2012_bbox_train_v2.tar.gz": b""})
@@ -101,7 +101,7 @@ def test_torchvision_reads_the_same_from_the_devkit(tmp_path: Path, monkeypatch:
     assert {wnid: tuple(words.split(", ")) for wnid, words in ours.names.items()} == names
 
 
-def test_a_devkit_tells_names_and_counts_of_its_classes_and_not_of_what_is_above_them(tmp_path: Path) -> None:
+def test_a_devkit_gives_names_and_counts_of_its_classes_but_not_of_their_parents(tmp_path: Path) -> None:
     miniature.devkit(tmp_path)
     ours = labels(tmp_path)
     assert ours.classes == sorted(CLASSES)
@@ -109,7 +109,7 @@ def test_a_devkit_tells_names_and_counts_of_its_classes_and_not_of_what_is_above
     assert ours.num_train == {wnid: len(images) for wnid, images in miniature.by_class().items()}
 
 
-def test_a_later_devkit_tells_the_counts(tmp_path: Path) -> None:
+def test_a_later_devkit_gives_the_counts(tmp_path: Path) -> None:
     write(tmp_path, miniature.later_devkit_files())
     ours = labels(tmp_path)
     assert ours.num_train == {wnid: len(images) for wnid, images in miniature.by_class().items()}
@@ -139,7 +139,7 @@ def test_classes_are_found_by_their_number_whatever_the_numbering_and_the_order_
 
 
 def test_the_ground_truth_alone_is_in_the_known_numbering(tmp_path: Path) -> None:
-    """The first twelve lines of the real file, and what facts say of them."""
+    """The first twelve lines of the real file, with their known classes."""
     lines = "490 361 171 822 297 482 13 704 599 164 649 11".split()
     write(tmp_path, {"ILSVRC2012_validation_ground_truth.txt": "\r\n".join(lines).encode()})
     ours = labels(tmp_path)
@@ -191,7 +191,7 @@ def test_a_number_given_twice_is_an_error_with_both_classes(tmp_path: Path) -> N
 
 def test_a_class_with_two_numbers_is_an_error(tmp_path: Path) -> None:
     assert numbered(tmp_path, WNID="n02119789") == (
-        f"{META}: n02119789 has the numbers 1 and 2. Each class must have one number: download the devkit again."
+        f"{META}: n02119789 has the numbers 1 and 2. Each class must have one number. Download the devkit again."
     )
 
 
@@ -208,11 +208,11 @@ def test_a_list_without_classes_is_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_no_wordnet_id_is_an_error(tmp_path: Path) -> None:
+def test_an_invalid_wordnet_id_is_an_error(tmp_path: Path) -> None:
     assert numbered(tmp_path, WNID="tench").startswith(f"{META}: class 1 has 'tench' for a WordNet id.")
 
 
-def test_a_list_that_is_no_matlab_file_is_an_error(tmp_path: Path) -> None:
+def test_a_list_that_is_not_a_matlab_file_is_an_error(tmp_path: Path) -> None:
     whole = miniature.meta_mat()
     name = "ILSVRC2012_devkit_t12/data/meta.mat"
     for data, what in (
@@ -241,12 +241,12 @@ def test_a_matlab_file_without_classes_is_an_error(tmp_path: Path) -> None:
         write(tmp_path, miniature.devkit_files() | {name: written.getvalue()})
         assert refusal(tmp_path).startswith(
             f"{tmp_path}/{name}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with "
-            f"the fields ILSVRC2012_ID and WNID; the file holds {why}"
+            f"the fields ILSVRC2012_ID and WNID; the file contains {why}"
         )
 
 
 @pytest.mark.parametrize("line", ["7", "0", "-1", "1.0", "n01440764", "", "\u0663"])
-def test_a_line_that_is_no_class_number_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_not_a_class_number_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     name = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
     write(tmp_path, miniature.devkit_files() | {name: f"1\n2\n{line}\n3\n".encode()})
     assert refusal(tmp_path).startswith(
@@ -275,7 +275,7 @@ def test_an_archive_cut_short_anywhere_is_an_error(tmp_path: Path) -> None:
         archive.write_bytes(whole[:length])
         text = refusal(tmp_path)
         assert text.startswith(f"{archive}: ")
-        assert "cut off" in text
+        assert "truncated" in text
 
 
 def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_an_archive_cut_short_before_it_was_compressed_is_an_error(tmp_path: Pat
         write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": gzip.compress(plain[:length], 1)})
         text = refusal(tmp_path)
         assert text.startswith(f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: ")
-        assert "cut off" in text
+        assert "truncated" in text
 
 
 def test_a_flipped_bit_is_an_error(tmp_path: Path) -> None:
@@ -307,10 +307,10 @@ def test_a_damaged_header_inside_a_whole_gzip_file_is_an_error(tmp_path: Path) -
         last = archive.getmembers()[-1].offset
     plain[last + 3] ^= 1
     write(tmp_path, {"ILSVRC2012_devkit_t12.tar.gz": gzip.compress(bytes(plain))})
-    assert "should begin the header of the next member, but its checksum does not fit" in refusal(tmp_path)
+    assert "should begin the header of the next member, but its checksum does not match" in refusal(tmp_path)
 
 
-def test_an_archive_that_grows_out_of_all_proportion_is_not_read_on(tmp_path: Path) -> None:
+def test_reading_stops_in_an_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
     archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
     text = refusal(tmp_path, Limits(inflated_bytes=10_000))
     assert text.startswith(f"{archive}: its first ")
@@ -325,8 +325,8 @@ def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [b"\x80\0\0\0" + b"\x7f" + b"\xff" * 7, b"-0000001000\0"])
-def test_a_member_that_claims_no_possible_size_is_an_error_at_once(tmp_path: Path, size: bytes) -> None:
-    """tarfile counts the 2^63 bytes of the first in steps of 10 kB, and walks in a circle for the second."""
+def test_a_member_with_an_impossible_size_is_an_error_at_once(tmp_path: Path, size: bytes) -> None:
+    """tarfile reads the 2^63 bytes of the first in steps of 10 kB, and loops forever for the second."""
     block = bytearray(tarfile.TarInfo("data/readme.txt").tobuf(tarfile.USTAR_FORMAT))
     block[124:136] = size
     block[148:156] = b" " * 8
@@ -344,7 +344,7 @@ def test_links_and_names_that_lead_outside_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_devkit_t12.tar.gz": packed.getvalue()})
     assert "'data/meta.mat' (byte 0) is a symbolic link. Only files and folders are read" in refusal(tmp_path)
     miniature.devkit(tmp_path, {"../meta.mat": b"x"})
-    assert "the member '../meta.mat' lies outside the archive's own folder." in refusal(tmp_path)
+    assert "the member '../meta.mat' is outside the archive's own folder." in refusal(tmp_path)
 
 
 def solution(folder: Path, *lines: str, header: str = "ImageId,PredictionString") -> Path:
@@ -373,7 +373,7 @@ def test_rows_of_the_solution_may_come_twice_and_between_empty_ones(tmp_path: Pa
         "ILSVRC2012_val_00000002,n01440764 1 2 3 4,more",
     ],
 )
-def test_a_row_of_the_solution_that_is_none_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+def test_an_invalid_row_of_the_solution_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     file = solution(tmp_path, "ILSVRC2012_val_00000001,n01440764 1 2 3 4 ", line)
     assert refusal(tmp_path) == (
         f"{file}, line 3: should be an image and for each box 'wnid xmin ymin xmax ymax', all of the same WordNet id, "
@@ -402,7 +402,7 @@ def test_slims_labels_may_have_windows_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["", "65", "tench", "n0144076"])
-def test_a_line_of_slims_labels_that_is_no_wordnet_id_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
+def test_a_line_of_slims_labels_that_is_not_a_wordnet_id_is_an_error_with_its_line(tmp_path: Path, line: str) -> None:
     write(tmp_path, {"synset_labels.txt": f"n01440764\n{line}\nn01440764\n".encode()})
     assert refusal(tmp_path) == (
         f"{tmp_path}/synset_labels.txt, line 2: should be the WordNet id of ILSVRC2012_val_00000002, such as "
@@ -429,11 +429,12 @@ def test_an_annotation_without_objects_labels_nothing(tmp_path: Path) -> None:
 def test_an_archive_of_annotations_without_those_of_val_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": tar_bytes(miniature.train_annotations(), "w:gz")})
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: holds no annotation of an image of val (ILSVRC2012_val_########.xml)."
+        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: contains no annotation of an image of val "
+        "(ILSVRC2012_val_########.xml)."
     )
 
 
-def test_what_was_read_is_in_the_stamp_but_not_each_of_many_files(tmp_path: Path) -> None:
+def test_the_stamp_has_the_containers_that_were_read_but_not_each_of_many_files(tmp_path: Path) -> None:
     write(tmp_path, miniature.val_annotations())
     archive = miniature.devkit(tmp_path)
     tree = open_tree(tmp_path, tmp_path / "no spool")

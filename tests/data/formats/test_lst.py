@@ -44,7 +44,7 @@ def test_spaces_around_columns_windows_line_ends_and_empty_lines_do_not_count() 
     assert (listed.ids.tolist(), listed.labels, listed.paths) == ([7, 8], [(1.0,), (2.0,)], ["a b/c d.jpg", "x.jpg"])
 
 
-def test_an_unusual_separator_within_a_path_ends_no_line() -> None:
+def test_an_unusual_separator_within_a_path_does_not_end_the_line() -> None:
     assert read_lst("1\t0\ta\x0bb\x85c\u2028d.jpg\n", "x").paths == ["a\x0bb\x85c\u2028d.jpg"]
 
 
@@ -60,7 +60,7 @@ def test_an_empty_list_has_no_images() -> None:
         *("5\t\ta.jpg", "5\t1.0\t\ta.jpg", "5\tnan\ta.jpg", "5\tinf\ta.jpg", f"{2**63}\t1\ta.jpg", "5\t1.0\t"),
     ],
 )
-def test_a_line_that_is_no_image_is_an_error_with_its_number(line: str) -> None:
+def test_a_line_that_is_not_an_image_is_an_error_with_its_number(line: str) -> None:
     assert refusal(f"1\t0.0\ta.jpg\n\n{line}\n") == (
         "a.lst, line 3: should be an id (a whole number), one or more labels (numbers) and a path, separated by TABs, "
         f"but is {line.strip()!r}. Correct or remove the line."
@@ -80,7 +80,7 @@ def test_a_long_line_is_shown_by_its_beginning() -> None:
         )
     )
 )
-def test_what_is_written_is_read(rows: list[tuple[int, list[float], str]]) -> None:
+def test_written_lists_are_read_back(rows: list[tuple[int, list[float], str]]) -> None:
     text = "".join(f"{image_id}\t{chr(9).join(f'{x:f}' for x in labels)}\t{path}\n" for image_id, labels, path in rows)
     listed = read_lst(text, "x")
     assert listed.ids.tolist() == [image_id for image_id, _, _ in rows]
@@ -112,7 +112,7 @@ def test_a_list_of_im2rec_is_known_by_its_beginning_wherever_that_is_cut(name: s
         "\x00\x01\t\ufffd\n",
     ],
 )
-def test_other_text_is_no_list(head: str) -> None:
+def test_other_text_is_not_a_list(head: str) -> None:
     assert not is_lst(head)
 
 

@@ -33,7 +33,7 @@ def scipy_reads(data: bytes) -> dict[str, Any]:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Whether a value is scipy's, which has every text as an array."""
+    """Whether a value equals scipy's, which returns every text as an array."""
     if isinstance(ours, str):
         return bool("".join(np.asarray(theirs).ravel().tolist()) == ours)
     if ours.shape != theirs.shape:
@@ -161,14 +161,14 @@ def test_other_levels_are_refused_with_a_remedy() -> None:
         (matrix("<", 1, (1, 1), element("<", 9, bytes(8))), "a cell or field has the type 9"),
         (element("<", 9, bytes(8)), "a variable has the type 9"),
         (element("<", 15, b"no zlib data"), "Error -3 while decompressing data"),
-        (element("<", 15, zlib.compress(bytes(100))[:8]), "a compressed variable is cut off"),
+        (element("<", 15, zlib.compress(bytes(100))[:8]), "a compressed variable is truncated"),
         (element("<", 15, zlib.compress(bytes(100))), "a compressed variable differs from its stated size"),
-        (struct.pack("<II", 14, 2**32 - 1), "an element of 4,294,967,295 bytes is cut off after 0"),
+        (struct.pack("<II", 14, 2**32 - 1), "an element of 4,294,967,295 bytes is truncated after 0"),
         (struct.pack("<HHI", 14, 5, 0), "a small element has 5 bytes"),
         (b"\x0e\0\0", "it ends within the tag of an element"),
     ],
 )
-def test_a_damaged_file_is_refused_with_what_is_wrong(variable: bytes, why: str) -> None:
+def test_a_damaged_file_is_refused_with_the_reason(variable: bytes, why: str) -> None:
     found = refusal(mat_file(variable))
     assert found.startswith(f"{WHERE}: is a damaged MATLAB file (")
     assert why in found

@@ -24,7 +24,7 @@ def refusal(data: bytes, limits: Limits = LIMITS) -> str:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_dictionary_is_what_pickle_reads(protocol: int) -> None:
+def test_a_dictionary_is_the_one_that_pickle_reads(protocol: int) -> None:
     found, _ = read_pickle(FILE, pickle.dumps(BATCH, protocol))
     array = as_array(found["data"])
     assert array is not None
@@ -34,20 +34,20 @@ def test_a_dictionary_is_what_pickle_reads(protocol: int) -> None:
 
 def test_a_function_that_a_pickle_names_is_not_called() -> None:
     assert refusal(b"cos\nsystem\n(S'exit 1'\ntR.") == (
-        f"{FILE}: this pickle asks for 'os.system', which no file of images needs. Nothing in it was run. Do not open "
-        f"it with other tools; get the file again from a source you trust."
+        f"{FILE}: this pickle asks for 'os.system', which no file of images needs. Nothing in it was executed. Do not "
+        f"open it with other tools; get the file again from a source you trust."
     )
 
 
 def test_more_opcodes_than_the_limit_are_refused() -> None:
-    """A byte of a pickle can make an object of a hundred bytes."""
+    """One byte of a pickle can create an object of a hundred bytes."""
     assert refusal(b"(" + b"]" * 1000 + b"l.", Limits(opcodes=500)) == (
-        f"{FILE}: is a damaged pickle (ValueError: more than 500 values). It may have been cut off: unpack the "
+        f"{FILE}: is a damaged pickle (ValueError: more than 500 values). It may have been truncated: unpack the "
         "archive again."
     )
 
 
-def test_a_class_that_is_named_often_is_made_once() -> None:
+def test_a_class_that_is_named_often_is_created_once() -> None:
     found, _ = read_pickle(FILE, b"(dS'data'\n(" + b"cnumpy\nndarray\n" * 1000 + b"ls.")
     assert len(set(found["data"])) == 1
 

@@ -17,7 +17,7 @@ from tench.data.formats.wordnet import imagenet
 from tench.data.table import Classes, Contents, Rows
 from tench.errors import TenchError
 
-AGAIN = "Download real.json from google-research/reassessed-imagenet again, or remove it to do without."
+AGAIN = "Download real.json from google-research/reassessed-imagenet again, or remove it to read the set without it."
 
 
 def val_of(path: Path, numbers: Sequence[int], classes: Classes, form: str = "{:08}.JPEG") -> Contents:
@@ -49,14 +49,14 @@ refusal = error_of(attached)
 
 @pytest.fixture(scope="module")
 def issued() -> str:
-    """The real file, which timm carries."""
+    """The real file, from timm's package data."""
     found = importlib.util.find_spec("timm")
     assert found is not None
     assert found.submodule_search_locations is not None
     return (Path(found.submodule_search_locations[0]) / "data/_info/imagenet_real_labels.json").read_text()
 
 
-def test_the_file_as_issued_has_the_sets_that_are_known_of_it(issued: str) -> None:
+def test_the_published_file_has_its_known_counts(issued: str) -> None:
     labels = real_labels(issued, "real.json")
     sizes = collections.Counter(map(len, labels))
     expected = {0: 3163, 1: 39394, 2: 5408, 3: 1319, 4: 411, 5: 161, 6: 88, 7: 41, 8: 13, 9: 2}
@@ -116,7 +116,7 @@ def test_a_part_of_val_is_matched_by_the_images_numbers(tmp_path: Path, form: st
     assert after.splits["real"].labels == [[9], [7]]
 
 
-def test_the_file_may_lie_in_a_folder_and_joins_the_stamp(tmp_path: Path) -> None:
+def test_the_file_may_be_in_a_folder_and_is_added_to_the_stamp(tmp_path: Path) -> None:
     (tmp_path / "set/labels").mkdir(parents=True)
     contents = val_of(tmp_path, [1], Classes.of(imagenet()))
     (tmp_path / "set/labels/real.json").write_text("[[5]]")
@@ -135,22 +135,21 @@ def test_without_the_file_or_without_val_nothing_changes(tmp_path: Path) -> None
     assert attached(tmp_path / "set", train, [[1]]) is train
 
 
-def test_beside_other_images_a_file_of_that_name_is_something_else(tmp_path: Path) -> None:
+def test_next_to_other_images_a_file_with_that_name_is_something_else(tmp_path: Path) -> None:
     contents = val_of(tmp_path, [1, 2], Classes.of(["cat", "dog"]), "{:07}.JPEG")
     assert attached(tmp_path / "set", contents, {"real": [], "fake": []}) is contents
 
 
 def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Path) -> None:
     contents = val_of(tmp_path, [2, 3], Classes.of(imagenet()))
-    where = (
-        "real.json is for the 50,000 validation images of ILSVRC2012: download it again, or remove it to do without."
-    )
+    remedy = "download it again, or remove it to read the set without it."
+    where = f"real.json is for the 50,000 validation images of ILSVRC2012: {remedy}"
     key = f"{imagenet()[3]}/ILSVRC2012_val_00000003.JPEG"
     expected = f"{tmp_path}/set/real.json: {key} of val has no entry: there are 2. {where}"
     assert refusal(tmp_path / "set", contents, [[1], [1]]) == expected
     val = dataclasses.replace(contents.splits["val"], key=["x/ILSVRC2012_val_00000001.JPEG", "x/val_2.JPEG"])
     other = dataclasses.replace(contents, splits={"val": val})
-    expected = f"{tmp_path}/set/real.json: x/val_2.JPEG of val is no ILSVRC2012_val_########. {where}"
+    expected = f"{tmp_path}/set/real.json: x/val_2.JPEG of val is not called ILSVRC2012_val_########. {where}"
     assert refusal(tmp_path / "set", other, [[1], [1]]) == expected
     assert "00000000.JPEG of val has no entry" in refusal(
         tmp_path / "set", val_of(tmp_path, [0], Classes.of(imagenet())), [[1]]
@@ -162,7 +161,7 @@ def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Pa
     [
         ("[[1], [2]", "is not JSON (Expecting ',' delimiter: line 1 column 10 (char 9))."),
         ("[" * 100_000, "is not JSON (maximum recursion depth exceeded"),
-        ('{"a": []}', "holds a dict; expected a list of 50,000."),
+        ('{"a": []}', "contains a dict; expected a list of 50,000."),
         ("[[1], 7]", "entry 1 (counted from 0) is 7; expected a list of whole numbers."),
         ('[["7"]]', "entry 0 (counted from 0) is ['7']; expected a list of whole numbers."),
         ("[[true]]", "entry 0 (counted from 0) is [True]; expected a list of whole numbers."),
@@ -172,14 +171,14 @@ def test_an_image_of_val_without_an_entry_is_an_error_that_names_it(tmp_path: Pa
         (json.dumps([[]] * 50_001), "has 50,001 entries; expected 50,000, one per image."),
     ],
 )
-def test_another_file_of_that_name_is_an_error(tmp_path: Path, text: str, error: str) -> None:
+def test_another_file_with_that_name_is_an_error(tmp_path: Path, text: str, error: str) -> None:
     found = refusal(tmp_path / "set", val_of(tmp_path, [1], Classes.of(imagenet())), text)
     assert found.startswith(f"{tmp_path}/set/real.json: {error}")
     assert found.endswith(AGAIN)
 
 
-def test_where_no_image_has_a_label_there_is_no_split_real_which_is_said(tmp_path: Path) -> None:
+def test_without_labelled_images_there_is_no_split_real_and_a_note_says_so(tmp_path: Path) -> None:
     after = attached(tmp_path / "set", val_of(tmp_path, [1, 2], Classes.of(imagenet())), [[], []])
     assert list(after.splits) == ["val"]
     assert real.SPLIT not in after.splits
-    assert after.notes[-1] == "real.json has labels for none of the 2 images of val: there is no split real."
+    assert after.notes[-1] == "real.json has no labels for the 2 images of val, so there is no split real."

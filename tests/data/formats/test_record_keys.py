@@ -1,4 +1,4 @@
-"""Keys of TFRecords that are not the usual ones, told by their values. Records are made by hand, see `example`."""
+"""Unusual keys of TFRecords, recognised by their values. Records are written by hand, see `example`."""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -47,15 +47,15 @@ def row(number: int, **values: Any) -> dict[str, Any]:
 
 
 READ: dict[str, Callable[[int], Record]] = {
-    "Images are the key image, labels the key class.": lambda n: {
+    "Images: key image; labels: key class.": lambda n: {
         **row(n, id=lambda n: b"%d" % n),
         "class": n % 3,
     },
-    "Images are the key image, labels the key target.": lambda n: row(
+    "Images: key image; labels: key target.": lambda n: row(
         n, image_name=lambda n: b"%d.jpg" % n, target=lambda n: n % 3
     ),
-    "Images are the key pic, labels the key kind.": lambda n: {"pic": photo(n), "kind": n % 3, "width": 20 + n},
-    "Images are the key image/encoded, labels the key image/class/index.": lambda n: {
+    "Images: key pic; labels: key kind.": lambda n: {"pic": photo(n), "kind": n % 3, "width": 20 + n},
+    "Images: key image/encoded; labels: key image/class/index.": lambda n: {
         "image/encoded": photo(n),
         "image/format": b"jpeg",
         "image/class/index": n % 3,
@@ -64,7 +64,7 @@ READ: dict[str, Callable[[int], Record]] = {
 
 
 @pytest.mark.parametrize("note", READ)
-def test_one_image_and_one_label_are_told_by_their_values(tmp_path: Path, note: str) -> None:
+def test_one_image_and_one_label_are_recognised_by_their_values(tmp_path: Path, note: str) -> None:
     dataset = open_source(write(tmp_path / "train.tfrecord", *map(READ[note], range(6))))
     rows = dataset.splits["train"]
     assert {rows.read(row): int(rows.labels[row]) for row in range(6)} == {photo(n): n % 3 for n in range(6)}
@@ -78,7 +78,7 @@ def test_a_label_that_is_text_names_the_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [{"depth": 3}, {"channels": 3}, {}])
-def test_raw_pixels_with_their_size_beside_them_are_read(tmp_path: Path, depth: dict[str, int]) -> None:
+def test_raw_pixels_with_their_size_next_to_them_are_read(tmp_path: Path, depth: dict[str, int]) -> None:
     pixels = {number: array(part(20, 16, number)) for number in range(4)}
     records = [
         {"image_raw": image.tobytes(), "height": 16, "width": 20, "label": number % 2, **depth}
@@ -100,26 +100,26 @@ def test_raw_pixels_of_another_size_are_an_error_with_their_record(tmp_path: Pat
     )
 
 
-def test_what_is_not_unique_is_refused_with_all_keys_and_settled_by_keys(tmp_path: Path) -> None:
+def test_ambiguous_keys_are_refused_with_a_list_and_settled_by_keys(tmp_path: Path) -> None:
     records = [{"left": photo(n), "right": photo(n + 9), "a": n % 2, "b": n % 3, "c": 0.5} for n in range(6)]
     path = write(tmp_path / "train.tfrecord", *records)
     listed = (
         f"Their keys are: 'a' (int, 0), 'b' (int, 0), 'c' (float, 0.5), 'left' (bytes, JPEG of {len(photo(0)):,} "
-        f"bytes), 'right' (bytes, JPEG of {len(photo(9)):,} bytes). Name them with --keys image=KEY,label=KEY."
+        f"bytes), 'right' (bytes, JPEG of {len(photo(9)):,} bytes). Choose with --keys image=KEY,label=KEY."
     )
-    found = "which key holds the image? By their values, the keys left, right may."
+    found = "which key contains the image? By their values, the keys left, right may."
     assert refusal(path) == f"{path}: {found} {listed}"
-    found = "which key holds the label? By their values, the keys a, b may."
+    found = "which key contains the label? By their values, the keys a, b may."
     assert refusal(path, keys="image=left") == f"{path}: {found} {listed}"
     rows = open_source(path, keys="image=right,label=b").splits["train"]
     assert {rows.read(row): int(rows.labels[row]) for row in range(6)} == {photo(n + 9): n % 3 for n in range(6)}
     assert refusal(path, keys="image=up") == f"{path}: no record has the key 'up' for the image. {listed}"
-    assert refusal(path, keys="image=a,label=b") == f"{path}: the key 'a' holds no image file or pixels. {listed}"
+    assert refusal(path, keys="image=a,label=b") == f"{path}: the key 'a' contains no image file or pixels. {listed}"
 
 
 def test_records_without_an_image_are_refused_with_their_keys(tmp_path: Path) -> None:
     path = write(tmp_path / "train.tfrecord", {"text": b"hello", "ids": [1, 2, 3]})
     assert refusal(path) == (
-        f"{path}: which key holds the image? By their values, no key does. Their keys are: 'ids' (3 x int, 1), 'text' "
-        "(bytes, b'hello'). Name them with --keys image=KEY,label=KEY."
+        f"{path}: which key contains the image? By their values, no key does. Their keys are: 'ids' (3 x int, 1), "
+        "'text' (bytes, b'hello'). Choose with --keys image=KEY,label=KEY."
     )

@@ -19,12 +19,12 @@ from tench.errors import TenchError
 
 FILES = Path(__file__).parents[1] / "samples/tensorflow"
 TRUTH: dict[str, list[dict[str, tuple[str, list[Any]]]]] = json.loads((FILES / "truth.json").read_text())
-"""What TensorFlow's own reader says of its files; see make_tensorflow.py."""
+"""The output of TensorFlow's own reader for its files; see make_tensorflow.py."""
 PLAIN = [name for name in TRUTH if not name.startswith("packed/")]
 
 
 class Everything:
-    """Of keys: all are wanted."""
+    """A set of wanted keys that contains every key."""
 
     def __contains__(self, key: object) -> bool:
         return True
@@ -46,7 +46,7 @@ def features(payload: bytes, *in_place: str) -> dict[str, list[Any]]:
 
 
 def refusal(data: bytes) -> str:
-    """What is said of a file of Examples that is damaged."""
+    """The error for a damaged file of Examples."""
     return error_of(list)(tfrecord.examples(io.BytesIO(data), "shard", Everything()))
 
 
@@ -89,13 +89,13 @@ def _shown(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_both_checksums_of_tensorflows_files_fit(name: str) -> None:
+def test_both_checksums_of_tensorflows_files_match(name: str) -> None:
     with (FILES / name).open("rb") as file:
         tfrecord.verify(file, name)
 
 
 @pytest.mark.parametrize("key", ["image/encoded", "image"])
-def test_what_is_wanted_in_place_is_where_it_is_said_to_be(key: str) -> None:
+def test_values_wanted_in_place_are_at_the_stated_positions(key: str) -> None:
     sizes = []
     for name in PLAIN:
         data = (FILES / name).read_bytes()
@@ -112,7 +112,7 @@ def test_what_is_wanted_in_place_is_where_it_is_said_to_be(key: str) -> None:
     assert len(sizes) in (24, 15)
 
 
-def test_an_image_is_stepped_over_and_not_read() -> None:
+def test_an_image_is_skipped_and_not_read() -> None:
     class Counting(io.BytesIO):
         num_read = 0
 
@@ -213,7 +213,7 @@ def test_a_key_that_comes_again_counts_and_one_without_a_list_is_absent() -> Non
     assert features(field(1, one + entry("a", field(3, b"")))) == {"a": []}
 
 
-def test_of_lists_of_two_kinds_the_last_counts_alone() -> None:
+def test_only_the_last_of_two_kinds_of_lists_counts() -> None:
     floats, ints = field(2, field(1, struct.pack("<f", 1))), field(3, field(1, b"\x05"))
     assert features(field(1, entry("a", floats + ints))) == {"a": [5]}
     assert features(field(1, entry("a", ints + floats))) == {"a": [1.0]}
@@ -225,17 +225,17 @@ DAMAGED = {
     "a field of it has the unknown wire type 7": b"\x0f\x01",
     "a field of it has the number 0": b"\x02\x00",
     "a field of it has the number 536,870,912": varint(2**32) + b"\x00",
-    "a field of it ends 3 bytes behind what should hold it": b"\x0a\x05ab",
-    "a field of it ends 1 bytes behind what should hold it": field(1, field(1, b"\x0a\x02k")),
-    "a field of it ends 4 bytes behind what should hold it": b"\x4d",
-    "a number in it does not end where it should": b"\x0a\x80",
+    "a field of it ends 3 bytes after the message that contains it": b"\x0a\x05ab",
+    "a field of it ends 1 bytes after the message that contains it": field(1, field(1, b"\x0a\x02k")),
+    "a field of it ends 4 bytes after the message that contains it": b"\x4d",
+    "a number in it has no end": b"\x0a\x80",
     "a list of floats has 6 bytes, which is not a multiple of 4": field(1, entry("a", field(2, field(1, b"123456")))),
     "'utf-8' codec can't decode byte 0xff": field(1, field(1, field(1, b"\xff"))),
 }
 
 
 @pytest.mark.parametrize("what", DAMAGED)
-def test_a_payload_that_is_no_example_is_an_error_with_its_record_and_byte(what: str) -> None:
+def test_a_payload_that_is_not_an_example_is_an_error_with_its_record_and_byte(what: str) -> None:
     found = refusal(framed(b"", field(1, b"")) + framed(DAMAGED[what]))
     expected = f"shard: record 2 (counted from 0, at byte 34) is not a readable tf.train.Example: {what}"
     assert found.startswith(expected)
@@ -244,7 +244,7 @@ def test_a_payload_that_is_no_example_is_an_error_with_its_record_and_byte(what:
 def test_numbers_of_more_than_ten_bytes_are_refused() -> None:
     assert features(field(1, entry("a", field(3, b"\x08" + b"\xff" * 9 + b"\x01")))) == {"a": [-1]}
     found = refusal(framed(field(1, entry("a", field(3, b"\x08" + b"\xff" * 10 + b"\x01")))))
-    assert "a number in it does not end where it should" in found
+    assert "a number in it has no end" in found
 
 
 SMALL = framed(b"", b"abc", field(1, entry("label", field(3, b"\x08\x02"))))
@@ -252,7 +252,7 @@ BOUNDARIES = [0, 16, 35, len(SMALL)]
 
 
 @pytest.mark.parametrize("length", range(len(SMALL) + 1))
-def test_a_file_that_is_cut_off_anywhere_but_after_a_record_is_an_error(length: int) -> None:
+def test_a_file_that_is_truncated_anywhere_but_after_a_record_is_an_error(length: int) -> None:
     if length in BOUNDARIES:
         assert len(payloads(SMALL[:length])) == BOUNDARIES.index(length)
         return
@@ -262,14 +262,14 @@ def test_a_file_that_is_cut_off_anywhere_but_after_a_record_is_an_error(length: 
         with pytest.raises(TenchError) as error:
             check(SMALL[:length])
         assert str(error.value).startswith(place)
-        assert "cut off" in str(error.value)
+        assert "truncated" in str(error.value)
 
 
-def test_cut_off_files_say_how_much_there_is() -> None:
+def test_truncated_files_say_how_much_there_is() -> None:
     header, data = refusal(framed(b"", b"abc")[:25]), refusal(framed(b"", b"abc")[:34])
     assert header == (
         "shard: record 1 (counted from 0, at byte 16) has 9 bytes, less than the 12 of its header: the file was "
-        "probably cut off. Copy, download or convert it again."
+        "probably truncated. Copy, download or convert it again."
     )
     assert data == (
         "shard: record 1 (counted from 0, at byte 16) needs bytes 28-35, but the file ends at 34. It was probably cut "
@@ -288,15 +288,15 @@ def test_any_byte_that_has_changed_is_found_by_its_checksum(position: int) -> No
         text = str(error.value)
         assert text.startswith(f"x: record {number} (counted from 0, at byte {BOUNDARIES[number]}): the checksum of ")
         if position - BOUNDARIES[number] < 12:
-            with pytest.raises(TenchError, match="the checksum of its length does not fit, so the file is damaged"):
+            with pytest.raises(TenchError, match="the checksum of its length does not match, so the file is damaged"):
                 payloads(bytes(damaged))
         else:
-            assert "bytes of data does not fit" in text
+            assert "bytes of data does not match" in text
             assert len(payloads(bytes(damaged))) == 3  # the data's checksum is left to verify
 
 
 @pytest.mark.parametrize(("length", "number"), [(2, 2), (4, 2), (0, 2), (300, 1), (2**63, 1), (2**64 - 1, 1)])
-def test_a_length_that_lies_is_an_error_though_its_own_checksum_fits(length: int, number: int) -> None:
+def test_a_false_length_is_an_error_although_its_own_checksum_matches(length: int, number: int) -> None:
     header = struct.pack("<Q", length)
     lying = header + masked_crc(header) + framed(b"abc")[12:]
     data = framed(b"") + lying + framed(b"end" * 9)
@@ -311,11 +311,11 @@ def test_large_payloads_are_verified_in_blocks() -> None:
     tfrecord.verify(io.BytesIO(data), "x")
     damaged = bytearray(data)
     damaged[2_000_000] ^= 1
-    with pytest.raises(TenchError, match=r"record 0 .* the checksum of its 2,304,000 bytes of data does not fit"):
+    with pytest.raises(TenchError, match=r"record 0 .* the checksum of its 2,304,000 bytes of data does not match"):
         tfrecord.verify(io.BytesIO(damaged), "x")
 
 
-def test_every_record_whose_data_has_changed_is_told() -> None:
+def test_every_record_with_changed_data_is_reported() -> None:
     data = bytearray(framed(b"first", b"second", b"third"))
     data[12] ^= 1
     data[-6] ^= 1
@@ -341,7 +341,7 @@ def test_files_that_tensorflow_compressed_are_unpacked(name: str) -> None:
     tfrecord.verify(io.BytesIO(data), name)
 
 
-def test_what_is_compressed_is_told_by_content() -> None:
+def test_compression_is_recognised_by_content() -> None:
     record = framed(b"abc")
     begins = {
         record: (False, True),
@@ -371,13 +371,13 @@ def test_large_members_and_zeros_between_and_after_them_are_unpacked() -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress])
-def test_compressed_files_that_are_cut_off_anywhere_are_an_error_with_the_byte(pack: Any) -> None:
+def test_compressed_files_that_are_truncated_anywhere_are_an_error_with_the_byte(pack: Any) -> None:
     packed = pack(framed(b"abc" * 50))
     for length in range(2, len(packed)):
         with pytest.raises(TenchError) as error:
             inflated(packed[:length])
         assert str(error.value) == (
-            f"shard: ends at byte {length:,} in the middle of its compressed data. It was probably cut off. Copy or "
+            f"shard: ends at byte {length:,} in the middle of its compressed data. It was probably truncated. Copy or "
             f"download it again."
         )
     assert inflated(packed) == framed(b"abc" * 50)

@@ -6,7 +6,7 @@ from tench.data.formats import wordnet
 
 
 def test_the_1000_classes_and_the_devkits_order_are_those_published() -> None:
-    """MD5 of the lists, one id a line: of TF-Slim's synset file, and of the devkit's order."""
+    """MD5 of the lists, one id per line: of TF-Slim's synset file, and of the devkit's order."""
     listed = "".join(f"{wnid}\n" for wnid in wordnet.imagenet())
     assert hashlib.md5(listed.encode()).hexdigest() == "5ef135d00f8768c0f62853cd9dbc563d"
     devkit = "".join(f"{wnid}\n" for wnid in wordnet.devkit_order())

@@ -50,7 +50,7 @@ def test_a_plain_list_has_a_path_and_a_label_on_each_line() -> None:
     assert listed.notes == ()
 
 
-def test_a_path_may_hold_spaces_and_lines_may_be_empty_or_end_as_on_windows() -> None:
+def test_a_path_may_contain_spaces_and_lines_may_be_empty_or_end_as_on_windows() -> None:
     listed = parse(b"\xef\xbb\xbf\r\n my cat/1 (2).jpg   3\r\n\r\n./b//2.jpg\t4\r\n", "LIST")
     assert pairs(listed) == [("my cat/1 (2).jpg", 3), ("b/2.jpg", 4)]
     assert listed.lines == [2, 4]
@@ -67,7 +67,7 @@ def test_the_last_line_may_lack_its_end() -> None:
     (["1.jpg;3", "2.jpg; 4"], [("1.jpg", 3), ("2.jpg", 4)]),
     (["1.jpg cat", "2.jpg dog"], [("1.jpg", "cat"), ("2.jpg", "dog")]),
 ])  # fmt: skip
-def test_columns_need_no_header_where_the_first_is_an_image(
+def test_columns_need_no_header_if_the_first_is_an_image(
     lines: list[str], expected: list[tuple[str, int | str]]
 ) -> None:
     assert pairs(read(*lines)) == expected
@@ -83,7 +83,7 @@ def test_a_header_says_which_columns_have_the_path_and_the_label(path: str, labe
     assert listed.lines == [2, 3]
 
 
-def test_of_several_label_columns_one_is_used_and_it_is_said_which() -> None:
+def test_one_of_several_label_columns_is_used_and_a_note_says_which() -> None:
     listed = read("label,wnid,path", "0,n01440764,1.jpg", "1,n01443537,2.jpg")
     assert pairs(listed) == [("1.jpg", "n01440764"), ("2.jpg", "n01443537")]
     assert listed.notes == ("LIST: the labels come from column 'wnid', not 'label'.",)
@@ -96,7 +96,7 @@ text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_s
 @given(
     st.lists(st.tuples(text, st.integers(0, 999)), min_size=1, unique_by=lambda row: row[0]), st.sampled_from(",;\t")
 )
-def test_what_pythons_csv_writes_is_read_back(rows: list[tuple[str, int]], delimiter: str) -> None:
+def test_files_written_by_pythons_csv_are_read_back(rows: list[tuple[str, int]], delimiter: str) -> None:
     rows = [(f"{path}.jpg", label) for path, label in rows]
     rows = [(path, label) for path, label in rows if not path.startswith("./") and "//" not in path]
     if not rows:
@@ -107,7 +107,7 @@ def test_what_pythons_csv_writes_is_read_back(rows: list[tuple[str, int]], delim
 
 
 @given(st.lists(st.tuples(text, text.filter(lambda s: s[0].isalpha())), min_size=1, unique_by=lambda row: row[0]))
-def test_what_pythons_json_writes_is_read_back(rows: list[tuple[str, str]]) -> None:
+def test_files_written_by_pythons_json_are_read_back(rows: list[tuple[str, str]]) -> None:
     rows = [(f"_{path}", label) for path, label in rows if "//" not in path and set("|;, ").isdisjoint(label)]
     if not rows:
         return
@@ -115,7 +115,7 @@ def test_what_pythons_json_writes_is_read_back(rows: list[tuple[str, str]]) -> N
     assert pairs(read(*lines)) == rows
 
 
-def test_json_lines_may_hold_numbers_names_or_nothing_for_labels() -> None:
+def test_json_lines_may_contain_numbers_names_or_nothing_for_labels() -> None:
     assert pairs(read('{"path": "a.jpg", "label": 3}', '{"label": 4.0, "path": "b.jpg"}')) == [
         ("a.jpg", 3),
         ("b.jpg", 4),
@@ -138,7 +138,7 @@ def test_mxnets_list_with_one_label_has_no_several() -> None:
 
 
 @pytest.mark.parametrize("cell", ['"[3, 1]"', "3;1", "3 | 1", '"3, 1"', "3 1"])
-def test_a_column_labels_may_hold_several_in_a_cell(cell: str) -> None:
+def test_a_column_labels_may_contain_several_in_a_cell(cell: str) -> None:
     listed = read("path,labels", f"a.jpg,{cell}", "b.jpg,2")
     assert (pairs(listed), listed.several) == ([("a.jpg", 3), ("b.jpg", 2)], {0: [3, 1]})
 
@@ -162,15 +162,15 @@ def test_lines_that_repeat_a_path_give_it_several_labels() -> None:
     assert (pairs(listed), listed.several, listed.lines) == ([("a.jpg", 3), ("b.jpg", 1)], {0: [3, 1, 2]}, [1, 2])
 
 
-def test_a_line_that_stands_twice_is_an_error_that_names_both() -> None:
+def test_a_line_that_appears_twice_is_an_error_that_names_both() -> None:
     assert refusal("a.jpg 3", "b.jpg 1", "a.jpg 3") == (
-        "LIST: lines 1 and 3 both name a.jpg with the same label. Each image counts once. Remove one."
+        "LIST: lines 1 and 3 both name a.jpg with the same label. Each image may be listed once. Remove one."
     )
     assert "LIST: lines 1 and 4 both name a.jpg" in refusal("a.jpg 3", "b.jpg 1", "a.jpg 4", "a.jpg 4")
     assert "lines 1 and 2 both name a.jpg" in refusal("a.jpg", "a.jpg")
 
 
-def test_a_column_of_splits_is_kept_and_an_image_may_stand_in_two() -> None:
+def test_a_column_of_splits_is_kept_and_an_image_may_be_in_two() -> None:
     listed = read("path,label,split", "a.jpg,0,train", "a.jpg,0, val", "b.jpg,1,train")
     assert listed.paths == ["a.jpg", "a.jpg", "b.jpg"]
     assert listed.splits == ["train", "val", "train"]
@@ -223,7 +223,7 @@ def test_a_parquet_file_with_paths_and_labels_is_a_list(tmp_path: Path) -> None:
         assert listed_from(parquet_sheet(file, "LIST")).several == {0: ["x", "y"]}
 
 
-def test_a_parquet_file_of_images_or_without_labels_is_no_list(tmp_path: Path) -> None:
+def test_a_parquet_file_of_images_or_without_labels_is_not_a_list(tmp_path: Path) -> None:
     for columns in (
         {"image": [b"x"], "label": [1]},
         {"image": [b"x"], "path": ["a.jpg"], "label": [1]},
@@ -232,7 +232,7 @@ def test_a_parquet_file_of_images_or_without_labels_is_no_list(tmp_path: Path) -
     ):
         with write_parquet(tmp_path / "x", **columns).open("rb") as file:
             assert not is_parquet_list(file)
-    (tmp_path / "x").write_bytes(b"PAR1 cut off")
+    (tmp_path / "x").write_bytes(b"PAR1 truncated")
     with (tmp_path / "x").open("rb") as file:
         assert not is_parquet_list(file)
 
@@ -301,7 +301,7 @@ def test_a_damaged_parquet_list_is_an_error(tmp_path: Path) -> None:
     (["n01440764/n01440764_1 1", "cat.jpg 2"],
      "LIST, line 2: 'cat.jpg' is not written as 'n01440764/n01440764_1' in line 1, which omits .JPEG"),
 ])  # fmt: skip
-def test_a_line_that_does_not_fit_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
+def test_a_line_that_does_not_match_is_an_error_that_names_it(lines: list[str], expected: str) -> None:
     assert refusal(*lines).startswith(expected)
 
 
@@ -337,7 +337,7 @@ def outcome(data: bytes) -> Listed | str | None:
 @given(
     st.binary(max_size=200) | st.text(st.sampled_from('a.jpg 1,\t{}":[]\npathlbe;|n0-'), max_size=80).map(str.encode)
 )
-def test_whatever_a_file_holds_is_a_list_or_none_or_one_error(data: bytes) -> None:
+def test_any_file_gives_a_list_or_none_or_one_error(data: bytes) -> None:
     found = outcome(data)
     if isinstance(found, str):
         assert found.startswith("LIST")

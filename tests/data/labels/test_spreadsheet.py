@@ -1,4 +1,4 @@
-"""Excel workbooks, made here by hand in the form in which Excel, openpyxl and LibreOffice write them."""
+"""Excel workbooks, written by hand in the form that Excel, openpyxl and LibreOffice use."""
 
 import io
 import zipfile
@@ -46,12 +46,12 @@ def test_the_first_sheet_is_read_with_its_gaps() -> None:
     assert sheets == ["Labels", "Other"]
 
 
-def test_a_zip_that_is_no_workbook_is_an_error() -> None:
+def test_a_zip_that_is_not_a_workbook_is_an_error() -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as book:
         book.writestr("a.txt", "x")
     assert refusal(file) == "BOOK: is a zip archive but not an Excel workbook. Save it as .xlsx or .csv."
-    assert refusal(io.BytesIO(b"PK\3\4 cut off")) == (
+    assert refusal(io.BytesIO(b"PK\3\4 truncated")) == (
         "BOOK: is a damaged Excel workbook (File is not a zip file). Copy or save it again."
     )
 

@@ -1,4 +1,4 @@
-"""Tables of labels in every form, and what their columns are for."""
+"""Tables of labels in every form, and the roles of their columns."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ def test_text_is_read_in_any_encoding_with_any_line_end_and_separator(encoding: 
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6), min_size=1, max_size=9)
 )
-def test_what_pythons_csv_quotes_is_read_back(labels: list[str]) -> None:
+def test_cells_quoted_by_pythons_csv_are_read_back(labels: list[str]) -> None:
     file = io.StringIO(newline="")
     csv.writer(file, quoting=csv.QUOTE_ALL).writerows(
         [("image", "label"), *((f"{number}.jpg", label) for number, label in enumerate(labels))]
@@ -70,12 +70,12 @@ def test_what_pythons_csv_quotes_is_read_back(labels: list[str]) -> None:
     assert [label for _, label in rows(sheet_of(file.getvalue()))] == labels
 
 
-def test_excels_line_that_names_the_separator_is_no_row() -> None:
+def test_excels_line_with_the_separator_is_not_a_row() -> None:
     sheet = sheet_of("sep=;\nimage;label\na.jpg;x, y\nb.jpg;z\n")
     assert (sheet.columns, rows(sheet)) == (("image", "label"), [("a.jpg", "x, y"), ("b.jpg", "z")])
 
 
-def test_comments_at_the_top_are_no_rows_and_may_name_the_columns() -> None:
+def test_comments_at_the_top_are_not_rows_and_may_name_the_columns() -> None:
     sheet = sheet_of("#a file\n#Image CLASS SPECIES\nimg_0 1 1\nimg_1 2 1\n")
     assert (sheet.columns, rows(sheet)) == (("Image", "CLASS", "SPECIES"), [("img_0", "1", "1"), ("img_1", "2", "1")])
     assert list(sheet.lines) == [3, 4]
@@ -95,7 +95,7 @@ def test_comments_at_the_top_are_no_rows_and_may_name_the_columns() -> None:
      [("a.jpg", "1", "2", "7"), ("b.jpg", "3", "4", "8")]),
     ("a,label\nimg_0,x,\nimg_1,y,\n", ("a", "label"), [("img_0", "x"), ("img_1", "y")]),
 ])  # fmt: skip
-def test_what_names_images_tells_how_lines_are_cut(
+def test_image_names_decide_how_lines_are_split(
     text: str, columns: tuple[str, ...], expected: list[tuple[str, ...]]
 ) -> None:
     sheet = sheet_of(text)
@@ -158,20 +158,20 @@ def test_coco_names_the_classes_of_its_images_in_the_order_of_its_categories() -
      "LIST: has `images` and `annotations` as COCO does, but an entry lacks 'file_name'. Images need `id` and "
      "`file_name`, annotations `image_id` and `category_id`, categories `id` and `name`."),
 ])  # fmt: skip
-def test_a_reference_in_coco_that_leads_nowhere_is_an_error(more: dict[str, Any], expected: str) -> None:
+def test_a_dangling_reference_in_coco_is_an_error(more: dict[str, Any], expected: str) -> None:
     with pytest.raises(TenchError) as error:
         sheet_of(coco(**more))
     assert str(error.value) == expected
 
 
-def test_label_studios_export_gives_choices_and_leaves_out_what_no_one_has_labelled() -> None:
+def test_label_studios_export_gives_choices_and_leaves_out_unlabelled_images() -> None:
     def task(name: str, *choices: str) -> dict[str, Any]:
         result = [{"type": "choices", "value": {"choices": list(choices)}}]
         return {"data": {"image": f"/data/upload/1/{name}"}, "annotations": [{"result": result}] if choices else []}
 
     sheet = sheet_of(json.dumps([task("a%20b.jpg", "cat"), task("c.jpg", "dog", "cat"), task("d.jpg")]))
     assert rows(sheet) == [("a b.jpg", ["cat"]), ("c.jpg", ["dog", "cat"])]
-    assert sheet.notes == ("LIST: 1 images have no label yet and are left out.",)
+    assert sheet.notes == ("LIST: left out 1 image without a label.",)
     short = sheet_of(json.dumps([{"id": 1, "image": "/data/local-files/?d=x/a.jpg", "choice": "cat"}] * 2))
     assert rows(short)[0] == (1, "x/a.jpg", "cat")
 
@@ -186,7 +186,7 @@ def test_cvats_export_gives_the_tags_of_images() -> None:
     assert found.rows == [{"image": "a.jpg", "label": ["cat"], "subset": "Train"}]
     assert found.notes == (
         "LIST: 1 boxes and outlines are not used, only the tags of images.",
-        "LIST: 1 images have no label yet and are left out.",
+        "LIST: left out 1 image without a label.",
     )
     assert cvat_entries(b"<html><body/></html>", "LIST") is None
 
@@ -209,7 +209,7 @@ def test_damaged_json_is_an_error(text: str) -> None:
         text_sheet(text, "LIST")
 
 
-# What columns are for.
+# Roles of columns.
 
 
 def names(sheet_columns: Sequence[str], found: Roles) -> tuple[str, str | None]:
@@ -226,9 +226,7 @@ def names(sheet_columns: Sequence[str], found: Roles) -> tuple[str, str | None]:
     ("image,mask,label", ["a.jpg,m/a.png,x", "b.jpg,m/b.png,y"], "label"),
     ("id,image,choice,created_at", ["7,a.jpg,cat,2024", "8,b.jpg,dog,2024"], "choice"),
 ])  # fmt: skip
-def test_the_label_is_the_column_that_says_so_or_the_only_one_that_can_be(
-    header: str, lines: list[str], label: str
-) -> None:
+def test_the_label_is_the_column_with_its_name_or_the_only_candidate(header: str, lines: list[str], label: str) -> None:
     found = roles(header, *lines)
     columns = header.split(",")
     assert columns[found.label if found.label is not None else -1] == label
@@ -241,7 +239,7 @@ def test_a_number_that_goes_with_each_name_is_the_order_of_the_classes() -> None
     assert found.notes == ("LIST: the labels come from column 'class_name', not 'label'.",)
 
 
-def test_several_columns_that_can_be_the_label_are_a_question() -> None:
+def test_several_columns_that_can_be_the_label_lead_to_a_question() -> None:
     lines = ["image,make,model", *(f"img_{n},{'ab'[n % 2]},{'xyz'[n % 3]}" for n in range(6))]
     found = roles(*lines)
     assert found.question == (
@@ -253,7 +251,7 @@ def test_several_columns_that_can_be_the_label_are_a_question() -> None:
     assert "2 columns can be the label: 'class'" in roles("image,class,superclass", "a.jpg,x,1", "b.jpg,y,1").question
 
 
-def test_class_beside_order_family_and_genus_is_a_level_of_a_taxonomy_not_the_label() -> None:
+def test_class_next_to_order_family_and_genus_is_a_level_of_a_taxonomy_not_the_label() -> None:
     levels = ["Aves,Piciformes,Picidae,Picus", "Aves,Strigiformes,Tytonidae,Tyto", "Mammalia,Carnivora,Felidae,Felis"]
     lines = ["image,class,order,family,genus", *(f"img_{n},{levels[n % 3]}" for n in range(6))]
     assert roles(*lines).question == (
@@ -263,12 +261,12 @@ def test_class_beside_order_family_and_genus_is_a_level_of_a_taxonomy_not_the_la
     assert roles(*lines, label="genus").label == 4
 
 
-def test_numbers_with_fractions_are_no_label() -> None:
+def test_fractions_are_not_labels() -> None:
     lines = ["image,age", *(f"{number}.jpg,{number * 1.37:.2f}" for number in range(1, 40))]
     assert roles(*lines).question == (
-        "LIST: column 'age' holds 39 different fractional numbers, which is a quantity to predict, not a class. tench "
-        "trains classifiers. If another column is the label, name it with --label COLUMN; to classify by ranges, add a "
-        "column that names the range of each image"
+        "LIST: column 'age' contains 39 different fractional numbers, which is a quantity to predict, not a class. "
+        "tench trains classifiers. If another column is the label, name it with --label COLUMN; to classify by ranges, "
+        "add a column that names the range of each image"
     )
 
 
@@ -278,17 +276,17 @@ def test_columns_of_0_and_1_are_classes_if_each_image_has_one() -> None:
     assert found.notes == ("LIST: the classes are the 2 columns with 0 and 1 ('cat', 'dog').",)
     several = roles("image,cat,dog", "a.jpg,1,1", "b.jpg,0,1", "c.jpg,0,0")
     assert several.question == (
-        "LIST: 2 columns hold 0 and 1, and 2 of 3 images have several 1s, or none: 'cat', 'dog'. A classifier needs "
+        "LIST: 2 columns contain 0 and 1, and 2 of 3 images have several 1s, or none: 'cat', 'dog'. A classifier needs "
         "one label per image. Choose a column, as in --label cat"
     )
-    assert roles("image,train,bus", "a.jpg,1,0", "b.jpg,0,1").hot == (1, 2)  # a class, and no split
+    assert roles("image,train,bus", "a.jpg,1,0", "b.jpg,0,1").hot == (1, 2)  # a class, not a split
 
 
 def test_sizes_and_boxes_are_left_out_with_a_note() -> None:
     found = roles("Filename;Width;Height;Roi.X1;Roi.Y1;ClassId", "a.ppm;29;30;5;6;3", "b.ppm;30;31;5;5;4")
     assert found.boxes
     assert found.notes == (
-        "LIST: sizes and boxes are not used ('Width', 'Height', 'Roi.X1', 'Roi.Y1').",
+        "LIST: columns of sizes and boxes are not used ('Width', 'Height', 'Roi.X1', 'Roi.Y1').",
         "LIST: the labels come from column 'ClassId'.",
     )
     unnamed = roles("a.jpg,1,2,30,40,7", "b.jpg,3,4,31,41,8")
@@ -309,12 +307,12 @@ def test_boxes_without_names_may_include_a_few_that_are_empty() -> None:
     ("data set", ("train", "valid"), {"train": "train", "valid": "val"}),
     ("part", ("train", "test"), {"train": "train", "test": "test"}),
 ])  # fmt: skip
-def test_a_column_tells_the_splits(column: str, values: tuple[str, str], expected: dict[str, str]) -> None:
+def test_a_column_gives_the_split(column: str, values: tuple[str, str], expected: dict[str, str]) -> None:
     found = roles(f"image,label,{column}", f"a.jpg,x,{values[0]}", f"b.jpg,y,{values[1]}")
     assert (found.split, dict(found.split_of)) == (2, expected)
 
 
-def test_folds_are_a_question_that_an_option_answers() -> None:
+def test_folds_lead_to_a_question_that_an_option_answers() -> None:
     lines = ["image,label,fold", "a.jpg,x,0", "b.jpg,y,1", "c.jpg,x,2"]
     assert refusal(*lines) == (
         "LIST: column 'fold' divides the images into 3 folds: 0, 1, 2. Choose the one for val; the rest is train: "
@@ -332,7 +330,7 @@ def test_folds_are_a_question_that_an_option_answers() -> None:
     )
 
 
-def test_two_columns_that_tell_different_splits_are_a_question() -> None:
+def test_two_columns_that_give_different_splits_lead_to_a_question() -> None:
     lines = ("image,label,split,usage", "a.jpg,x,train,test", "b.jpg,y,val,train")
     assert refusal(*lines) == (
         "LIST: the columns 'split', 'usage' name different splits. Choose one with --split-from COLUMN, for example "
@@ -341,6 +339,6 @@ def test_two_columns_that_tell_different_splits_are_a_question() -> None:
     assert roles(*lines, split_from="usage").split == 3
 
 
-def test_a_table_none_of_whose_columns_names_images_is_no_list(tmp_path: Path) -> None:
+def test_a_table_without_a_column_of_images_is_not_a_list(tmp_path: Path) -> None:
     assert text_sheet("epoch,loss\n1,0.5\n2,0.25\n", "LIST", lambda text: text in ("1", "2")) is None
     assert text_sheet("Some prose, with commas.\nAnd more, of it.\n", "LIST") is None

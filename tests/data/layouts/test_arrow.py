@@ -12,7 +12,7 @@ from tests.support.errors import error_of
 from tench.data.source import open_source
 
 FEATURES = {"label": {"names": ["cat", "dog", "owl"], "_type": "ClassLabel"}, "image": {"_type": "Image"}}
-COLUMNS = "Images are the column image, labels the column label."
+COLUMNS = "Images: column image; labels: column label."
 
 
 def photo(number: int) -> bytes:
@@ -63,7 +63,7 @@ def test_streams_and_files_are_read_compressed_or_not(tmp_path: Path, stream: bo
     assert (rows.shard(0) == str(path)) == (compression is None)
 
 
-def test_sliced_batches_and_plain_binary_are_found_where_they_lie(tmp_path: Path) -> None:
+def test_sliced_batches_and_plain_binary_are_found_in_place(tmp_path: Path) -> None:
     rows = pa.table({"img": pa.array([photo(n) for n in range(6)], pa.large_binary()), "label": list("abcabc")})
     found = open_source(write(tmp_path / "train.arrow", rows.slice(1, 4))).splits["train"]
     assert sorted(map(found.read, range(4))) == sorted(map(photo, range(1, 5)))
@@ -83,18 +83,18 @@ def test_another_label_column_is_chosen_by_keys(tmp_path: Path) -> None:
     path = write(tmp_path / "train.arrow", table(4, colour=["red", "blue", "red", "blue"]))
     dataset = open_source(path, keys="label=colour")
     assert dataset.classes.ids == ("blue", "red")
-    assert dataset.notes[0] == "Images are the column image, labels the column colour."
+    assert dataset.notes[0] == "Images: column image; labels: column colour."
     assert refusal(path, label="size").startswith(
         f"{path}: has no column 'size' for the labels. Its columns are: image (struct<"
     )
 
 
-def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "train.arrow", table(5))
     path.write_bytes(path.read_bytes()[:-2000])
     said = refusal(path)
     assert said.startswith(f"{path}: cannot be read as Arrow (")
-    assert said.endswith("). It is damaged or cut off. Copy it again.")
+    assert said.endswith("). It is damaged or truncated. Copy it again.")
 
 
 def test_lying_offsets_are_refused(tmp_path: Path) -> None:
@@ -112,6 +112,6 @@ def test_a_row_without_an_image_is_refused(tmp_path: Path) -> None:
     rows = pa.table({"image": pa.array([photo(1), None], pa.binary()), "label": [0, 1]})
     path = write(tmp_path / "train.arrow", rows)
     assert refusal(path) == (
-        f"{path}, row 1 (counted from 0): holds no image in 'image'. Images that are only referred to by path are not "
-        f"read. Write the file again with the images inside, or remove the row."
+        f"{path}, row 1 (counted from 0): contains no image in 'image'. Images that are only referred to by path are "
+        f"not read. Write the file again with the images inside, or remove the row."
     )

@@ -41,7 +41,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset) -> dict[str, str]:
-    """The class of each key, after a look at its bytes, which end in the key."""
+    """The class of each key, after checking that its bytes end in the key."""
     assert list(dataset.splits) == ["train"]
     rows = dataset.splits["train"]
     assert all(rows.read(row).decode().endswith(rows.key(row)) for row in range(len(rows)))
@@ -51,7 +51,7 @@ def listing(dataset: Dataset) -> dict[str, str]:
 refusal = error_of(read)
 
 
-def test_the_background_of_101_is_no_class_and_faces_easy_is_one(tmp_path: Path) -> None:
+def test_the_background_of_101_is_not_a_class_and_faces_easy_is_one(tmp_path: Path) -> None:
     dataset = read(lay_out(tmp_path / "set", images_101()))
     assert dataset.classes.ids == ("Faces", "Faces_easy", "Leopards", "accordion", "car_side", "yin_yang")
     assert dataset.classes.names == ("Faces", "Faces easy", "Leopards", "accordion", "car side", "yin yang")
@@ -60,11 +60,11 @@ def test_the_background_of_101_is_no_class_and_faces_easy_is_one(tmp_path: Path)
     }
     assert dataset.notes == (
         "Caltech-101 has 101 categories; 6 were found.",
-        "BACKGROUND_Google is not a class: its 2 images were left out.",
+        "Left out 2 images of BACKGROUND_Google, which is not a class.",
     )
 
 
-def test_clutter_of_256_is_no_class_and_strays_are_named(tmp_path: Path) -> None:
+def test_clutter_of_256_is_not_a_class_and_strays_are_named(tmp_path: Path) -> None:
     files = images_256(["002.american-flag", "056.dog", "145.motorbikes-101", "198.spider", "257.clutter"])
     strays = ["056.dog/greg/vision309/1.jpg", "198.spider/RENAME2", "readme.txt", "notes/1.jpg"]
     dataset = read(lay_out(tmp_path / "set", [*files, *(f"{C256}/{stray}" for stray in strays)]))
@@ -73,30 +73,30 @@ def test_clutter_of_256_is_no_class_and_strays_are_named(tmp_path: Path) -> None
     assert listing(dataset) == {f"{name}/{name[:3]}_0001.jpg": name for name in dataset.classes.ids}
     assert dataset.notes == (
         "Caltech-256 has 256 categories; 4 were found.",
-        "257.clutter is not a class: its 1 images were left out.",
-        "4 files that are not images of a category were left out: 056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
+        "Left out 1 image of 257.clutter, which is not a class.",
+        "Left out 4 files that are not images of a category:  056.dog/greg/vision309/1.jpg, 198.spider/RENAME2, "
         "notes/1.jpg, readme.txt.",
     )
 
 
-def test_a_whole_set_has_nothing_to_be_said_of_it_but_what_is_left_out(tmp_path: Path) -> None:
+def test_a_complete_set_has_only_notes_on_what_is_left_out(tmp_path: Path) -> None:
     many = [f"{number:03}.thing-{number}" for number in range(1, 257)]
     dataset = read(lay_out(tmp_path / "a", images_256([*many, "257.clutter"])))
-    assert (len(dataset.classes), dataset.notes) == (256, ("257.clutter is not a class: its 1 images were left out.",))
+    assert (len(dataset.classes), dataset.notes) == (256, ("Left out 1 image of 257.clutter, which is not a class.",))
     names = [f"thing{number}" for number in range(99)]
     dataset = read(lay_out(tmp_path / "b", images_101([*names, "Faces", "Faces_easy"])))
     assert (len(dataset.classes), dataset.notes) == (101, ())
 
 
 @pytest.mark.parametrize("root", ["", C101])
-def test_the_folder_the_one_above_and_the_archive_are_the_same(tmp_path: Path, root: str) -> None:
+def test_the_folder_its_parent_and_the_archive_give_the_same(tmp_path: Path, root: str) -> None:
     expected = read(pack(tmp_path / f"{C101}.tar", images_101()))
     assert len(listing(expected)) == 12
     dataset = read(lay_out(tmp_path / "caltech101", images_101()) / root)
     assert (dataset.fingerprint, dataset.classes) == (expected.fingerprint, expected.classes)
 
 
-def test_categories_are_known_by_themselves_where_their_folder_has_another_name(tmp_path: Path) -> None:
+def test_categories_are_recognised_if_their_folder_has_another_name(tmp_path: Path) -> None:
     expected = read(lay_out(tmp_path / "a", images_101()))
     (tmp_path / "a" / C101).rename(tmp_path / "other")
     assert read(tmp_path / "other").fingerprint == expected.fingerprint
@@ -156,33 +156,33 @@ def test_classes_and_labels_are_those_of_torchvision(tmp_path: Path) -> None:
     assert dataset.splits["train"].labels.tolist() == other.y
 
 
-def test_folders_without_images_are_left_out_which_is_said(tmp_path: Path) -> None:
+def test_folders_without_images_are_left_out_and_a_note_says_so(tmp_path: Path) -> None:
     path = lay_out(
         tmp_path / "set", [*images_101(["Faces", "car_side"]), f"{C101}/ant/list.txt", f"{C101}/bee/x/1.jpg"]
     )
     dataset = read(path)
     assert dataset.classes.ids == ("Faces", "car_side")
     assert dataset.notes[1:] == (
-        "Folders without images were left out: ant, bee.",
-        "2 files that are not images of a category were left out: ant/list.txt, bee/x/1.jpg.",
+        "Left out folders without images: ant, bee.",
+        "Left out 2 files that are not images of a category:  ant/list.txt, bee/x/1.jpg.",
     )
 
 
-def test_images_beside_the_set_are_counted(tmp_path: Path) -> None:
+def test_images_next_to_the_set_are_counted(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [*images_101(["Faces", "car_side"]), "Annotations/1.mat", "teaser.jpg"])
-    assert read(path).notes[-1] == f"1 images outside {C101} were left out."
+    assert read(path).notes[-1] == f"Left out 1 image outside {C101}."
 
 
 def test_both_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [*images_101(), *images_256(["001.ak47", "056.dog"])])
     assert refusal(path) == (
-        f"{path}: holds {path}/{C101} (Caltech-101) and {path}/{C256} (Caltech-256). Name one of them."
+        f"{path}: contains {path}/{C101} (Caltech-101) and {path}/{C256} (Caltech-256). Pass one of them."
     )
 
 
 def test_fewer_than_two_categories_with_images_are_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [*images_101(["Faces", "BACKGROUND_Google"]), f"{C101}/ant/list.txt"])
     assert refusal(path) == (
-        f"{path}/{C101}: 1 of its folders hold images; Caltech-101 has 101 categories, each a folder of images. Unpack "
-        "the archive again."
+        f"{path}/{C101}: 1 of its folders contain images; Caltech-101 has 101 categories, each a folder of images. "
+        "Unpack the archive again."
     )

@@ -37,7 +37,7 @@ PurePythonPickler: Any = vars(pickle)["_Pickler"]  # private, but the one whose 
 
 
 class Python2Pickler(PurePythonPickler):  # type: ignore[misc]
-    """Writes bytes and text as Python 2's cPickle wrote its strings: as they are, after a length."""
+    """Writes bytes and text as Python 2's cPickle wrote its strings: unchanged, after a length."""
 
     dispatch: ClassVar = dict(PurePythonPickler.dispatch)
 
@@ -83,7 +83,7 @@ def crops(count: int, first: int = 0) -> Images:
 
 
 def planes(images: Images) -> Images:
-    """(N, 3072) uint8: what CIFAR keeps of (N, 32, 32, 3) images."""
+    """(N, 3072) uint8: the form in which CIFAR stores (N, 32, 32, 3) images."""
     return images.transpose(0, 3, 1, 2).reshape(len(images), 3072)
 
 
@@ -181,7 +181,7 @@ def test_each_row_is_an_image_of_its_batch_in_the_original_order(tmp_path: Path,
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_published_files_are_read_where_they_are(tmp_path: Path, form: str) -> None:
+def test_the_published_files_are_read_in_place(tmp_path: Path, form: str) -> None:
     folder = FORMS[form](tmp_path / form)
     contents = read(folder, tmp_path / "spool")
     shards = [Path(shard) for rows in contents.splits.values() for shard in rows.shards]
@@ -206,7 +206,7 @@ def test_the_fixtures_are_what_torchvision_would_read(tmp_path: Path, form: str)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_pickles_written_anew_by_python_3_are_read_too(tmp_path: Path, protocol: int) -> None:
+def test_pickles_written_by_python_3_are_read_too(tmp_path: Path, protocol: int) -> None:
     folder = python10(tmp_path / "set", with_protocol(protocol))
     dataset = reloaded(read(folder, tmp_path / "spool"), cifar.NAME)
     assert (images_of(dataset.splits["train"]) == crops(5 * PER_BATCH, PER_BATCH)).all()
@@ -235,7 +235,7 @@ def rearranged(value: dict[str, Any]) -> bytes:
     return pickle.dumps({**changed, "data": np.asfortranarray(value["data"])} if "data" in value else changed, 4)
 
 
-def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
+def test_pixels_that_are_not_in_one_piece_are_spooled_with_a_note(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = python10(tmp_path / "set", rearranged)
@@ -252,7 +252,7 @@ def test_pixels_that_are_not_in_one_piece_are_spooled_and_said(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_folder_above_will_do(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_above_is_accepted_too(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     FORMS[form](tmp_path / "data" / form)
     monkeypatch.chdir(tmp_path)
     dataset = open_source("data")
@@ -266,8 +266,8 @@ def test_a_folder_with_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
     python100(tmp_path / "data/cifar-100-python")
     text = refusal(tmp_path / "data")
     assert text == (
-        f"{tmp_path}/data: holds 2 sets of CIFAR batches: cifar-10-batches-bin (CIFAR-10, binary), cifar-100-python "
-        "(CIFAR-100, Python). Name one of them, or leave the others out with --exclude PATTERN."
+        f"{tmp_path}/data: contains 2 sets of CIFAR batches: cifar-10-batches-bin (CIFAR-10, binary), cifar-100-python "
+        "(CIFAR-100, Python). Pass one of them, or leave the others out with --exclude PATTERN."
     )
 
 
@@ -307,11 +307,11 @@ def test_without_the_file_of_names_cifar_10_has_its_known_names_and_cifar_100_nu
 
 def test_fewer_images_than_published_are_a_note(tmp_path: Path) -> None:
     notes = read(binary100(tmp_path / "set"), tmp_path / "spool").notes
-    assert "train.bin holds 7 images; as published it has 50,000." in notes
-    assert "test.bin holds 7 images; as published it has 10,000." in notes
+    assert "train.bin contains 7 images; as published it has 50,000." in notes
+    assert "test.bin contains 7 images; as published it has 10,000." in notes
 
 
-def test_that_there_are_coarse_labels_is_a_note(tmp_path: Path) -> None:
+def test_a_note_mentions_the_coarse_labels(tmp_path: Path) -> None:
     assert any("20 coarse ones" in note for note in read(python100(tmp_path / "a"), tmp_path).notes)
     assert not any("coarse" in note for note in read(python10(tmp_path / "b"), tmp_path).notes)
 
@@ -335,7 +335,7 @@ def test_a_label_that_the_set_does_not_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as error:
         open_source(python10(tmp_path / "ten"), label="coarse")
     assert str(error.value) == (
-        f"{tmp_path}/ten: CIFAR-10, Python, has no label 'coarse'. It has none to choose from: leave --label out."
+        f"{tmp_path}/ten: CIFAR-10, Python, has no label 'coarse'. It has only one label, so leave out --label."
     )
     with pytest.raises(UsageError) as error:
         open_source(binary100(tmp_path / "hundred"), label="colour")
@@ -360,7 +360,7 @@ def archive_of(folder: Path, target: Path, mode: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "mode"), [("a.tar.gz", "w:gz"), ("a.tar", "w"), ("a.zip", "deflated"), ("b.zip", "stored")]
 )
-def test_an_archive_holds_the_same_as_the_folder(tmp_path: Path, form: str, name: str, mode: str) -> None:
+def test_an_archive_contains_the_same_as_the_folder(tmp_path: Path, form: str, name: str, mode: str) -> None:
     folder = FORMS[form](tmp_path / "unpacked" / form)
     expected, found = open_source(folder), open_source(archive_of(folder, tmp_path / name, mode))
     assert (found.layout, found.classes, found.fingerprint) == ("cifar", expected.classes, expected.fingerprint)
@@ -369,11 +369,11 @@ def test_an_archive_holds_the_same_as_the_folder(tmp_path: Path, form: str, name
         assert found.splits[split].labels.tolist() == rows.labels.tolist()
 
 
-def test_the_archive_in_a_folder_is_opened_unless_its_content_is_beside_it(tmp_path: Path) -> None:
+def test_the_archive_in_a_folder_is_opened_unless_its_content_is_next_to_it(tmp_path: Path) -> None:
     folder = python10(tmp_path / "cifar-10-batches-py")
     archive_of(folder, tmp_path / "cifar-10-python.tar.gz", "w:gz")
     both = open_source(tmp_path)
-    assert "The unpacked batches are read; cifar-10-python.tar.gz is not opened." in both.notes
+    assert "The unpacked batches are used, not cifar-10-python.tar.gz." in both.notes
     shutil.rmtree(folder)
     (tmp_path / "readme.txt").write_text("from the web")
     assert open_source(tmp_path).fingerprint == both.fingerprint
@@ -387,12 +387,12 @@ def test_an_archive_of_nothing_and_another_file_of_the_name_are_not_recognised(t
         assert not recognise(tmp_path / name)
 
 
-def test_two_archives_in_a_folder_are_a_question(tmp_path: Path) -> None:
+def test_two_archives_in_a_folder_lead_to_a_question(tmp_path: Path) -> None:
     for form, name in (("cifar-10-batches-py", "cifar-10-python"), ("cifar-100-binary", "cifar-100-binary")):
         archive_of(FORMS[form](tmp_path / "made" / form), tmp_path / f"{name}.tar.gz", "w:gz")
     shutil.rmtree(tmp_path / "made")
     assert refusal(tmp_path) == (
-        f"{tmp_path}: holds 2 sets of CIFAR batches: cifar-10-python.tar.gz, cifar-100-binary.tar.gz. Name one of "
+        f"{tmp_path}: contains 2 sets of CIFAR batches: cifar-10-python.tar.gz, cifar-100-binary.tar.gz. Pass one of "
         "them, or leave the others out with --exclude PATTERN."
     )
 
@@ -400,7 +400,7 @@ def test_two_archives_in_a_folder_are_a_question(tmp_path: Path) -> None:
 def test_a_single_batch_asks_for_the_folder_with_all_of_them(tmp_path: Path) -> None:
     folder = binary10(tmp_path / "set")
     with pytest.raises(
-        TenchError, match=r"is incomplete\. Missing: data_batch_1\.bin, .*Name the folder with all batches"
+        TenchError, match=r"is incomplete\. Missing: data_batch_1\.bin, .*Pass the folder with all batches"
     ):
         open_source(folder / "data_batch_2.bin")
 
@@ -426,7 +426,7 @@ def test_missing_batches_are_refused_by_name(tmp_path: Path) -> None:
     (folder / "data_batch_3.bin").unlink()
     (folder / "test_batch.bin").unlink()
     assert refusal(folder) == (
-        f"{folder}: CIFAR-10, binary, is incomplete. Missing: data_batch_3.bin, test_batch.bin. Name the folder with "
+        f"{folder}: CIFAR-10, binary, is incomplete. Missing: data_batch_3.bin, test_batch.bin. Pass the folder with "
         "all batches, or unpack the archive again."
     )
 
@@ -465,11 +465,11 @@ def test_a_label_beyond_the_classes_is_refused(tmp_path: Path) -> None:
         ({"data": planes(crops(2)).astype(np.int64), "labels": [0, 1]}, "'data' is int64 of shape (2, 3072)"),
         ({"data": planes(crops(2)).astype(np.float32), "labels": [0, 1]}, "'data' is _Inert"),
         ({"data": crops(2), "labels": [0, 1]}, "'data' is uint8 of shape (2, 32, 32, 3)"),
-        ({"data": planes(crops(2)), "labels": [0]}, "holds 2 images but 1 labels"),
+        ({"data": planes(crops(2)), "labels": [0]}, "contains 2 images but 1 labels"),
         ({"data": planes(crops(2)), "labels": ["cat", "dog"]}, "'labels' is not a list of numbers"),
         ({"data": planes(crops(2))}, "'labels' is not a list of numbers"),
-        ({"data": planes(crops(2))[:0], "labels": []}, "holds no images"),
-        ([1, 2], "holds a list, not a dictionary"),
+        ({"data": planes(crops(2))[:0], "labels": []}, "contains no images"),
+        ([1, 2], "contains a list, not a dictionary"),
     ],
 )
 def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, text: str) -> None:
@@ -518,14 +518,14 @@ def test_only_the_few_names_of_arrays_are_allowed(tmp_path: Path, wanted: str) -
 
 
 def array_pickle(state: Any) -> bytes:
-    """A batch whose array has a made-up state."""
+    """A batch whose array has a constructed state."""
     data = pickle.dumps(state, 2)[2:-1]
     head = b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR"
     return head + data + b"bU\x06labels]K\x00au."
 
 
 class Kind:
-    """Stands for numpy.dtype in a made-up state: pickled as numpy pickles it."""
+    """A stand-in for numpy.dtype in a constructed state, pickled as numpy pickles it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -534,7 +534,7 @@ class Kind:
         return np.dtype, (self.name, 0, 1), (3, "|", None, None, None, -1, -1, 0)
 
 
-def test_the_made_up_states_are_read_when_they_are_right(tmp_path: Path) -> None:
+def test_the_constructed_states_are_read_if_they_are_valid(tmp_path: Path) -> None:
     folder = python10(tmp_path / "set")
     (folder / "test_batch").write_bytes(array_pickle((1, (1, 3072), Kind("u1"), False, b"\1" * 3072)))
     assert read(folder, tmp_path / "spool").splits["test"].label.tolist() == [0]
@@ -581,7 +581,7 @@ def test_a_damaged_pickle_is_refused(tmp_path: Path, data: bytes) -> None:
     assert f"{folder / 'data_batch_5'}: is a damaged pickle (" in refusal(folder)
 
 
-def test_a_pickle_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_that_was_truncated_is_refused(tmp_path: Path) -> None:
     folder = python100(tmp_path / "set")
     file = folder / "train"
     file.write_bytes(file.read_bytes()[:-5000])
@@ -595,9 +595,7 @@ def set_to_damage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_whatever_is_changed_in_a_pickle_the_answer_is_a_table_or_a_refusal(
-    data: st.DataObject, set_to_damage: Path
-) -> None:
+def test_any_change_in_a_pickle_gives_a_table_or_a_refusal(data: st.DataObject, set_to_damage: Path) -> None:
     file = set_to_damage / data.draw(st.sampled_from(["train", "meta"]))
     whole = file.read_bytes()
     # The pixels are most of the file, and changing them is not what is to be seen here.

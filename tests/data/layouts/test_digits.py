@@ -61,7 +61,7 @@ def test_the_spooled_file_is_in_the_stamp_and_is_all_that_is_written(contents: t
     assert [(file.name, file.stat().st_size) for file in spool.iterdir()] == [("digits.pixels", 1797 * 64)]
 
 
-def test_the_size_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_size_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "tench"):
         digits.read("digits", tmp_path)
     assert f"1797 digits: writing 115.0 KB once to {tmp_path / 'digits.pixels'}." in caplog.text

@@ -32,7 +32,7 @@ def read(path: Path, **options: Any) -> Dataset:
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
-    """The class of each key, after a look at its bytes and its place."""
+    """The class of each key, after checking its bytes and its place."""
     rows = dataset.splits[split]
     for row in range(len(rows)):
         assert rows.read(row) == Path(rows.shard(row)).read_bytes()
@@ -95,7 +95,7 @@ def test_labels_are_torchvisions_in_a_difficult_tree(tmp_path: Path) -> None:
 @given(
     st.sets(st.text("aB1\u00e9\U0001f41f -", min_size=1, max_size=3).filter(lambda name: name.strip(" ")), min_size=2)
 )
-def test_class_folders_of_any_names_are_sorted_by_code_point(
+def test_class_folders_with_any_name_are_sorted_by_code_point(
     tmp_path_factory: pytest.TempPathFactory, names: set[str]
 ) -> None:
     path = make(tmp_path_factory.mktemp("any") / "set", *(f"{name}/x.jpg" for name in names))
@@ -114,7 +114,7 @@ def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: P
     }
 
 
-def test_class_folders_alone_are_the_split_train_which_is_said(tmp_path: Path) -> None:
+def test_class_folders_alone_are_the_split_train_and_a_note_says_so(tmp_path: Path) -> None:
     dataset = read(make(tmp_path / "set", "cat/a.jpg", "dog/a.jpg"))
     assert list(dataset.splits) == ["train"]
     assert dataset.notes == ("No folder is named like a split, so all images are train.",)
@@ -148,30 +148,30 @@ def test_two_folders_of_one_split_are_an_error(tmp_path: Path, names: tuple[str,
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
-def test_a_class_may_be_called_like_a_split(tmp_path: Path, split: str) -> None:
+def test_a_class_may_be_named_like_a_split(tmp_path: Path, split: str) -> None:
     names = ["apple", "bear", "streetcar", "train"]  # as in CIFAR-100
     dataset = read(make(tmp_path / "set", *(f"{split}{name}/a.jpg" for name in names)))
     assert dataset.classes.ids == tuple(names)
 
 
-def test_flat_folders_that_are_named_like_splits_beside_another_are_a_question(tmp_path: Path) -> None:
+def test_flat_folders_that_are_named_like_splits_next_to_another_lead_to_a_question(tmp_path: Path) -> None:
     path = make(tmp_path / "set", *(f"{name}/a.jpg" for name in ("apple", "test", "train")))
     assert refusal(path) == (
-        f"{path}: test, train are named like splits, but apple lies beside them. If they are splits, leave the others "
+        f"{path}: test, train are named like splits, but apple is next to them. If they are splits, leave the others "
         "out: --exclude /apple. If all are classes: --classes-at 1."
     )
     dataset = read(path, classes_at="1")
     assert dataset.classes.ids == ("apple", "test", "train")
 
 
-def test_folders_beside_the_splits_are_left_out_which_is_said(tmp_path: Path) -> None:
+def test_folders_next_to_the_splits_are_left_out_and_a_note_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/a/1.jpg", "train/b/1.jpg", "docs/1.jpg", "__MACOSX/x/2.jpg", ".git/1.jpg")
     dataset = read(path)
     assert (list(dataset.splits), len(dataset.splits["train"])) == (["train"], 2)
-    assert dataset.notes == ("Left out: images in folders beside the split folders train (1 file: docs/1.jpg).",)
+    assert dataset.notes == ("Left out: images in folders next to the split folders train (1 file: docs/1.jpg).",)
 
 
-def test_folders_that_archivers_leave_are_no_classes(tmp_path: Path) -> None:
+def test_folders_that_archivers_leave_are_not_classes(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/1.jpg", "__MACOSX/a/1.jpg", "@eaDir/1.jpg")
     assert read(path).classes.ids == ("a", "b")
 
@@ -182,7 +182,7 @@ def test_a_link_to_the_folder_above_does_not_bring_other_classes_images(tmp_path
     assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
 
 
-def test_a_pipe_called_like_an_image_is_no_image(tmp_path: Path) -> None:
+def test_a_pipe_named_like_an_image_is_not_an_image(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/1.jpg")
     os.mkfifo(path / "a" / "2.jpg")
     assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
@@ -203,7 +203,7 @@ def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     assert read(path).splits["train"].keys() == ["a/1.jpg", "b/1.jpg"]
 
 
-def test_a_folder_that_is_called_like_an_image_is_a_folder(tmp_path: Path) -> None:
+def test_a_folder_that_is_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
     assert read(make(tmp_path / "set", "a/1.jpg/2.jpg", "b/1.jpg")).splits["train"].keys() == [
         "a/1.jpg/2.jpg",
         "b/1.jpg",
@@ -301,7 +301,7 @@ def test_two_annotations_that_differ_are_an_error_with_both_lines(tmp_path: Path
 def test_annotations_without_a_train_folder_are_an_error(tmp_path: Path) -> None:
     path = tiny(tmp_path / "tiny")
     (path / "train").rename(tmp_path / "train")
-    assert refusal(path) == f"{path}: has val but no folder train, which defines the classes."
+    assert refusal(path) == f"{path}: has val but no folder train, which would define the classes."
 
 
 def test_a_class_without_validation_images_is_noted(tmp_path: Path) -> None:
@@ -329,15 +329,15 @@ def test_a_validation_folder_of_an_unknown_class_is_an_error(tmp_path: Path) -> 
     )
 
 
-def test_images_that_lie_beside_the_class_folders_are_an_error(tmp_path: Path) -> None:
+def test_images_that_are_next_to_the_class_folders_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ant/a.jpg", "val/2.jpg", "val/1.jpg")
     assert refusal(path) == (
-        f"{path}/val: 2 images lie directly in it, such as 1.jpg. Their class is unknown. Put each image into a folder "
+        f"{path}/val: 2 images are directly in it, such as 1.jpg. Their class is unknown. Put each image into a folder "
         f"named after its class, or leave them out, for example with --exclude val/1.jpg."
     )
     flat = make(tmp_path / "flat", "b.jpg", "a.jpg")
     assert refusal(flat) == (
-        f"{flat}: 2 images lie directly in it, such as a.jpg. Their class is unknown. Put each image into a folder "
+        f"{flat}: 2 images are directly in it, such as a.jpg. Their class is unknown. Put each image into a folder "
         f"named after its class, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  ./  2 images: a.jpg\n"
@@ -345,7 +345,7 @@ def test_images_that_lie_beside_the_class_folders_are_an_error(tmp_path: Path) -
     )
 
 
-def test_a_flat_validation_folder_has_no_labels_which_is_said(tmp_path: Path) -> None:
+def test_a_flat_validation_folder_has_no_labels_and_a_note_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg", "val/ILSVRC2012_val_00000001.JPEG")
     dataset = read(path)
     assert listing(dataset, "val") == {"ILSVRC2012_val_00000001.JPEG": None}
@@ -353,28 +353,29 @@ def test_a_flat_validation_folder_has_no_labels_which_is_said(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("inside", ["", "ant", "ant/images"])
-def test_a_validation_folder_without_images_is_left_out_which_is_said(tmp_path: Path, inside: str) -> None:
+def test_a_validation_folder_without_images_is_left_out_and_a_note_says_so(tmp_path: Path, inside: str) -> None:
     path = make(tmp_path / "set", "train/ant/a.jpg", "train/bee/a.jpg")
     (path / "val" / inside).mkdir(parents=True)
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes == ("val holds no images, so there is no split val.",)
+    assert dataset.notes == ("val contains no images, so there is no split val.",)
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set/a").mkdir(parents=True)
-    expected = f"{tmp_path}/set: holds no images. Expected a folder of class folders with images in them."
+    expected = f"{tmp_path}/set: contains no images. Expected a folder of class folders with images in them."
     assert refusal(tmp_path / "set") == expected
     make(tmp_path / "set", "a/notes.txt", "b/.hidden.jpg")
     assert refusal(tmp_path / "set") == (
-        f"{expected}\nFound:\n  a/  1 other file: notes.txt\nFiles that may hold labels and were not read: a/notes.txt"
+        f"{expected}\nFound:\n  a/  1 other file: notes.txt\n"
+        "Files that may contain labels and were not read: a/notes.txt"
     )
 
 
 def test_a_folder_of_one_class_is_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/n01440764/a.jpg", "train/n01440764/b.jpg")
     assert refusal(path) == (
-        f"{path}: all 2 images lie in the folder train/n01440764. A classifier needs at least two classes. Put the "
+        f"{path}: all 2 images are in the folder train/n01440764. A classifier needs at least two classes. Put the "
         f"images of each into a separate folder, or add a CSV file of file names and labels.\n"
         "Found:\n"
         "  train/n01440764/  2 images: a.jpg\n"
@@ -423,7 +424,7 @@ def test_a_file_name_that_is_not_utf_8_is_an_error_that_names_it(tmp_path: Path)
     assert "caf\\udce9.jpg' is not UTF-8 text. Rename it." in refusal(path)
 
 
-def test_the_stamp_holds_every_folder_and_text_file_that_was_read(tmp_path: Path) -> None:
+def test_the_stamp_contains_every_folder_and_text_file_that_was_read(tmp_path: Path) -> None:
     path = tiny(tmp_path / "tiny")
     contents: Contents = folder.read(open_tree(path, tmp_path))
     folders = {str(found) for found in (path, *path.rglob("*")) if found.is_dir()}
@@ -441,7 +442,7 @@ def test_rows_have_the_files_sizes(tmp_path: Path) -> None:
     assert np.all(dataset.splits["train"].offsets == 0)
 
 
-# A list of the classes beside the folders, as we write it.
+# A list of the classes next to the folders, as we write it.
 
 
 def two_classes(path: Path) -> Path:
@@ -460,7 +461,7 @@ def test_classes_have_the_order_and_names_of_classes_txt(tmp_path: Path) -> None
     assert dataset.notes == ("val has no images of 1 class: cat.",)
 
 
-def test_classes_that_text_cannot_hold_have_the_order_of_an_index(tmp_path: Path) -> None:
+def test_classes_that_text_cannot_contain_have_the_order_of_an_index(tmp_path: Path) -> None:
     make(tmp_path / "set/train", " cat/1.jpg", " dog/2.jpg")
     (tmp_path / "set/imagenet_class_index.json").write_text('{"0": [" dog", "a dog"], "1": [" cat", "a cat"]}')
     dataset = read(tmp_path / "set")

@@ -1,4 +1,4 @@
-"""HDF5 files: PatchCamelyon, and images beside labels. The oracle is h5py itself."""
+"""HDF5 files: PatchCamelyon, and images next to labels. The oracle is h5py itself."""
 
 import gzip
 import importlib.util
@@ -30,7 +30,7 @@ refusal = error_of(open_source)
 
 
 @pytest.mark.parametrize("gzipped", [False, True])
-def test_patch_camelyon_is_read_as_issued(tmp_path: Path, gzipped: bool) -> None:
+def test_patch_camelyon_is_read_as_published(tmp_path: Path, gzipped: bool) -> None:
     expected = {}
     for split, count in (("train", 6), ("valid", 4), ("test", 2)):
         expected[split] = images(count, 96, 96, 3)
@@ -90,7 +90,7 @@ def test_other_datasets_with_an_entry_for_each_image_do_not_matter(tmp_path: Pat
         "val": [1, 2],
     }
     assert dataset.notes[-1] == (
-        "Arrays that are neither images nor labels were left out: train_set.h5/meta/ids, train_set.h5/note, "
+        "Left out arrays that are neither images nor labels: train_set.h5/meta/ids, train_set.h5/note, "
         "train_set.h5/train_masks."
     )
 
@@ -100,9 +100,9 @@ def test_keys_choose_among_several_datasets(tmp_path: Path) -> None:
         tmp_path / "set.h5", {"a": images(4, 6, 5), "b": images(4, 6, 5), "c": np.arange(4), "d": np.arange(4)}
     )
     assert refusal(path).startswith(
-        f"{path}: which arrays hold the images and labels of train? Possible images: set.h5/a"
+        f"{path}: which arrays contain the images and labels of train? Possible images: set.h5/a"
     )
-    assert open_source(path, keys="image=a,label=d").notes[0] == "Images are set.h5/a, labels set.h5/d."
+    assert open_source(path, keys="image=a,label=d").notes[0] == "Images: set.h5/a; labels: set.h5/d."
 
 
 def test_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
@@ -119,12 +119,12 @@ def test_links_to_other_files_are_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [8, 60, 500])
-def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, kept: int) -> None:
+def test_a_file_that_was_truncated_is_refused(tmp_path: Path, kept: int) -> None:
     path = write(tmp_path / "set.h5", {"images": images(4, 6, 5), "labels": np.arange(4)})
     path.write_bytes(path.read_bytes()[:kept])
     said = refusal(path)
     assert said.startswith(f"{path}: cannot be read as HDF5 (")
-    assert said.endswith("). It is damaged or cut off. Copy or download it again.")
+    assert said.endswith("). It is damaged or truncated. Copy or download it again.")
 
 
 def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

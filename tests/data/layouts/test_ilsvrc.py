@@ -68,7 +68,7 @@ def test_every_image_of_the_archives_has_its_class_and_its_bytes(tmp_path: Path)
     )
 
 
-def test_images_are_addressed_where_they_lie_and_nothing_is_copied(tmp_path: Path) -> None:
+def test_images_are_addressed_in_place_and_nothing_is_copied(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path)
     dataset = read(tmp_path)
     archives = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
@@ -78,7 +78,7 @@ def test_images_are_addressed_where_they_lie_and_nothing_is_copied(tmp_path: Pat
     assert not (Path(os.environ["TENCH_CACHE"]) / "spool").exists()
 
 
-def test_the_classes_of_the_same_name_stay_two(tmp_path: Path) -> None:
+def test_two_classes_with_the_same_name_stay_separate(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path)
     dataset = read(tmp_path)
     assert [wnid for wnid, name in zip(dataset.classes.ids, dataset.classes.names, strict=True) if name == "crane"] == [
@@ -107,7 +107,7 @@ LABELS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("form", LABELS)
 @pytest.mark.parametrize("packed", [True, False])
-def test_any_one_of_the_label_files_is_enough(tmp_path: Path, form: str, packed: bool) -> None:
+def test_any_of_the_label_files_is_enough(tmp_path: Path, form: str, packed: bool) -> None:
     if packed:
         miniature.train_tar(tmp_path)
         miniature.val_tar(tmp_path)
@@ -133,13 +133,13 @@ def test_all_of_the_label_files_together_are_compared(tmp_path: Path) -> None:
     assert agree.count(str(tmp_path)) == 6
 
 
-def test_names_come_from_wordnet_where_no_devkit_has_them(tmp_path: Path) -> None:
+def test_names_come_from_wordnet_if_no_devkit_has_them(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     assert read(tmp_path).classes.names[0] == "tench, Tinca tinca"
     assert read(tmp_path).classes.names == tuple(wordnet.names_of(sorted(CLASSES)))
 
 
-def test_a_devkit_beside_train_alone_gives_names_and_counts(tmp_path: Path) -> None:
+def test_a_devkit_next_to_train_alone_gives_names_and_counts(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     data = miniature.meta_mat(words="words", num_train_images=3.0)
     miniature.devkit(tmp_path, miniature.devkit_files() | {"ILSVRC2012_devkit_t12/data/meta.mat": data})
@@ -154,20 +154,20 @@ def test_a_devkit_beside_train_alone_gives_names_and_counts(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("folder", ["", "test/"])
 @pytest.mark.parametrize("name", ["ILSVRC2012_img_test.tar", "ILSVRC2012_img_test_v10102019.tar"])
-def test_the_test_archive_may_hold_a_folder_or_none(tmp_path: Path, name: str, folder: str) -> None:
+def test_the_test_archive_may_contain_a_folder_or_none(tmp_path: Path, name: str, folder: str) -> None:
     miniature.train_tar(tmp_path)
     miniature.archive_of_test(tmp_path, name, folder)
     assert images_of(read(tmp_path)) == only("train", "test")
 
 
-def test_the_patch_of_test_takes_the_place_of_the_images_it_repairs(tmp_path: Path) -> None:
+def test_the_patch_of_test_replaces_the_images_it_repairs(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     miniature.archive_of_test(tmp_path, "ILSVRC2012_img_test.tar", "")
     name = f"{image_name('test', 2)}.JPEG"
     write(tmp_path, {"ILSVRC2012_img_test_patch_v10102019.tar": tar_bytes({f"test/{name}": b"repaired"})})
     dataset = read(tmp_path)
     assert images_of(dataset)["test"] == TRUTH["test"] | {name: (None, b"repaired")}
-    assert "1 images of test are taken from ILSVRC2012_img_test_patch_v10102019.tar." in dataset.notes
+    assert "1 image of test replaced by ILSVRC2012_img_test_patch_v10102019.tar." in dataset.notes
 
 
 def test_the_dogs_of_task_3_are_another_set_and_left_out(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_the_unpacked_set_has_the_same_rows_as_the_archives(tmp_path: Path) -> N
         assert dataset.classes == packed.classes
 
 
-def test_what_torchvision_unpacks_has_the_same_rows_as_the_archives(
+def test_the_folders_unpacked_by_torchvision_have_the_same_rows_as_the_archives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_torchvision()
@@ -240,7 +240,7 @@ def test_class_folders_of_val_are_their_own_labels(tmp_path: Path) -> None:
     assert dataset.notes == (NO_CRANE,)
 
 
-def test_class_folders_of_val_may_hold_a_part_of_it_beside_labels_of_all(tmp_path: Path) -> None:
+def test_class_folders_of_val_may_contain_a_part_of_it_next_to_labels_of_all(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train")
     miniature.prepared_val(tmp_path / "val")
     miniature.devkit(tmp_path)
@@ -268,14 +268,14 @@ def test_train_may_be_unpacked_half_way(tmp_path: Path, folder: str) -> None:
     assert images_of(read(tmp_path)) == only("train", "val")
 
 
-def test_class_archives_may_lie_beside_a_folder_that_is_no_class(tmp_path: Path) -> None:
+def test_class_archives_may_be_next_to_a_folder_that_is_not_a_class(tmp_path: Path) -> None:
     write(tmp_path / "train", {f"{wnid}.tar": miniature.class_tar(wnid) for wnid in CLASSES} | {"old/list.txt": b""})
     dataset = read(tmp_path)
     assert images_of(dataset) == only("train")
-    assert dataset.notes[0].startswith("1 files in train that are not its images were left out, such as train/old")
+    assert dataset.notes[0].startswith("Left out 1 file in train that are not its images, such as train/old")
 
 
-def test_the_archive_of_train_may_have_been_packed_anew_with_the_folder_around_it(tmp_path: Path) -> None:
+def test_the_archive_of_train_may_have_been_repacked_with_the_folder_around_it(tmp_path: Path) -> None:
     write(
         tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes({f"./train/{c}.tar": miniature.class_tar(c) for c in CLASSES})}
     )
@@ -292,16 +292,16 @@ def test_archives_may_have_been_moved_into_the_folders_they_are_unpacked_in(tmp_
     assert images_of(read(tmp_path)) == only("train", "val")
 
 
-def test_an_archive_may_stand_beside_a_folder(tmp_path: Path) -> None:
+def test_an_archive_may_be_next_to_a_folder(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     (tmp_path / "train").mkdir()
     miniature.prepared_val(tmp_path / "val")
     dataset = read(tmp_path)
     assert images_of(dataset) == only("train", "val")
-    assert dataset.notes == ("train holds no images and was left out.", NO_CRANE)
+    assert dataset.notes == ("train contains no images and was left out.", NO_CRANE)
 
 
-def test_annotations_of_val_in_a_folder_val_beside_the_archive_are_no_second_val(tmp_path: Path) -> None:
+def test_annotations_of_val_in_a_folder_val_next_to_the_archive_are_not_a_second_val(tmp_path: Path) -> None:
     miniature.train_tar(tmp_path)
     miniature.val_tar(tmp_path)
     write(tmp_path, miniature.val_annotations() | miniature.train_annotations())
@@ -348,7 +348,7 @@ def test_val_alone_has_the_classes_of_its_labels(tmp_path: Path) -> None:
     assert read(tmp_path).classes.ids == tuple(sorted(CLASSES))
 
 
-def test_flat_images_of_val_may_lie_beside_their_labels(tmp_path: Path) -> None:
+def test_flat_images_of_val_may_be_next_to_their_labels(tmp_path: Path) -> None:
     write(tmp_path, flat("val") | {"synset_labels.txt": miniature.synsets()})
     assert images_of(read(tmp_path)) == only("val")
 
@@ -432,9 +432,9 @@ def test_val_without_labels_is_an_error_before_anything_large_is_read(tmp_path: 
 
 def test_the_archive_of_val_by_itself_has_no_labels_which_is_an_error(tmp_path: Path) -> None:
     path = miniature.val_tar(tmp_path)
-    miniature.devkit(tmp_path)  # beside it, but it is not in what was named
+    miniature.devkit(tmp_path)  # next to it, but it is not in what was named
     assert refusal(path) == (
-        f"{path}: the images of val are here, but their labels are in a separate file. Give a folder with it "
+        f"{path}: the images of val are here, but their labels are in a separate file. Pass a folder with it "
         f"and one of these: {devkit.WOULD_DO}."
     )
 
@@ -442,7 +442,7 @@ def test_the_archive_of_val_by_itself_has_no_labels_which_is_an_error(tmp_path: 
 def test_a_devkit_alone_is_an_error_that_says_what_is_missing(tmp_path: Path) -> None:
     miniature.devkit(tmp_path)
     assert refusal(tmp_path) == (
-        f"{tmp_path}: has no images of ILSVRC2012. Give a folder with ILSVRC2012_img_train.tar and "
+        f"{tmp_path}: has no images of ILSVRC2012. Pass a folder with ILSVRC2012_img_train.tar and "
         "ILSVRC2012_img_val.tar in it, or with the folders train and val that were unpacked from them."
     )
 
@@ -470,40 +470,40 @@ def test_two_forms_of_one_split_are_an_error_that_names_both(
 ) -> None:
     miniature.ilsvrc(tmp_path)
     make(tmp_path)
-    assert refusal(tmp_path).startswith(f"{tmp_path}{first} and {tmp_path}{second} both hold the split ")
+    assert refusal(tmp_path).startswith(f"{tmp_path}{first} and {tmp_path}{second} both contain the split ")
     assert "Move one away: the archive, which needs no unpacking, or the unpacked images" in refusal(tmp_path)
 
 
 def test_two_folders_of_one_split_are_an_error(tmp_path: Path) -> None:
     miniature.unpacked_train(unpacked(tmp_path) / "ILSVRC2012_img_train")
-    assert refusal(tmp_path).startswith(f"{tmp_path}/train and {tmp_path}/ILSVRC2012_img_train both hold the split")
+    assert refusal(tmp_path).startswith(f"{tmp_path}/train and {tmp_path}/ILSVRC2012_img_train both contain the split")
 
 
-def test_a_class_that_is_there_packed_and_unpacked_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_class_that_exists_packed_and_unpacked_is_an_error_that_names_it(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train")
     write(tmp_path / "train", {"n02100735.tar": miniature.class_tar("n02100735")})
     assert refusal(tmp_path) == (
-        f"{tmp_path}/train/n02100735.tar and {tmp_path}/train/n02100735 both hold the class n02100735. The folder may "
-        f"be incomplete if unpacking was interrupted. Move it away: the archive needs no unpacking."
+        f"{tmp_path}/train/n02100735.tar and {tmp_path}/train/n02100735 both contain the class n02100735. The folder "
+        f"may be incomplete if unpacking was interrupted. Move it away; the archive is read without unpacking."
     )
 
 
-def test_images_of_val_that_are_there_flat_and_in_class_folders_are_an_error(tmp_path: Path) -> None:
+def test_images_of_val_that_exist_flat_and_in_class_folders_are_an_error(tmp_path: Path) -> None:
     miniature.prepared_val(unpacked(tmp_path) / "val")
     name = f"{image_name('val', 5)}.JPEG"
     assert refusal(tmp_path) == (
-        f"{tmp_path}/val: {name} is there twice, as val/{name} and as val/n01440764/{name}. Perhaps images were copied "
+        f"{tmp_path}/val: {name} exists twice, as val/{name} and as val/n01440764/{name}. Perhaps images were copied "
         f"into class folders instead of moved. Remove one of the two."
     )
 
 
 @pytest.mark.parametrize("change", [VAL[:-1], [*VAL, "n01440764"]])
-def test_another_number_of_labels_than_images_is_an_error_with_both(tmp_path: Path, change: list[str]) -> None:
+def test_different_numbers_of_labels_and_images_are_an_error_with_both(tmp_path: Path, change: list[str]) -> None:
     miniature.val_tar(tmp_path)
     truth = {"ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": miniature.ground_truth(change)}
     archive = miniature.devkit(tmp_path, miniature.devkit_files() | truth)
     assert refusal(tmp_path) == (
-        f"{archive}: has {len(change)} labels, but {tmp_path}/ILSVRC2012_img_val.tar holds 12 images, and line k is "
+        f"{archive}: has {len(change)} labels, but {tmp_path}/ILSVRC2012_img_val.tar contains 12 images, and line k is "
         f"for image k. One of the two is incomplete. Unpack or download it again."
     )
 
@@ -540,7 +540,7 @@ def test_a_class_folder_that_contradicts_the_labels_is_an_error_with_both(tmp_pa
     name = "ILSVRC2012_val_00000007.JPEG"
     move(tmp_path / "val/n02012849" / name, tmp_path / "val/n01440764" / name)
     assert refusal(tmp_path) == (
-        f"{tmp_path}/val/n01440764/{name}: lies in the folder of class n01440764, but {archive}, line 7 says "
+        f"{tmp_path}/val/n01440764/{name}: is in the folder of class n01440764, but {archive}, line 7 says "
         "n02012849. One of the two is wrong. Unpack val again, or move the other file away."
     )
 
@@ -555,7 +555,7 @@ def test_sources_of_labels_that_disagree_are_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_a_label_that_is_no_class_of_train_is_an_error_with_its_line(tmp_path: Path) -> None:
+def test_a_label_that_is_not_a_class_of_train_is_an_error_with_its_line(tmp_path: Path) -> None:
     miniature.unpacked_train(tmp_path / "train", [wnid for wnid in CLASSES if wnid != "n02092002"])
     miniature.val_tar(tmp_path)
     write(tmp_path, {"synset_labels.txt": miniature.synsets()})
@@ -589,14 +589,14 @@ def test_fewer_images_of_train_than_the_devkit_counts_are_noted_with_the_classes
     )
 
 
-def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_counted(tmp_path: Path) -> None:
     folder = unpacked(tmp_path)
     write(folder, {"train/n01440764/list.txt": b"", "train/other/a.JPEG": b"", "val/a.txt": b"", "test/b.txt": b""})
     assert read(folder).notes[:1] + read(folder).notes[-1:] == (
-        "2 files in train that are not its images were left out, such as train/n01440764/list.txt.",
-        "1 files in test that are not its images were left out, such as test/b.txt.",
+        "Left out 2 files in train that are not its images, such as train/n01440764/list.txt.",
+        "Left out 1 file in test that are not its images, such as test/b.txt.",
     )
-    assert "1 files in val that are not its images were left out, such as val/a.txt." in read(folder).notes
+    assert "1 files in val that are not its images, such as val/a.txt." in read(folder).notes
 
 
 def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
@@ -609,7 +609,7 @@ def test_a_class_without_images_is_noted(tmp_path: Path) -> None:
 
 def test_a_train_archive_without_images_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_img_train.tar": tar_bytes({"n01440764.tar": tar_bytes({})})})
-    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar: holds no class images.")
+    assert refusal(tmp_path).startswith(f"{tmp_path}/ILSVRC2012_img_train.tar: contains no class images.")
 
 
 @pytest.mark.parametrize("archive", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"])
@@ -633,7 +633,7 @@ def test_a_class_archive_that_is_damaged_is_named_with_its_place(tmp_path: Path)
 # What is remembered of the source.
 
 
-def test_the_stamp_holds_what_was_read_and_for_folders_no_single_images(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_files_that_were_read_but_no_single_images_of_folders(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path / "packed")
     stamp = ilsvrc.read(tree_of(tmp_path / "packed")).stamp
     names = {Path(path).name for path in stamp}

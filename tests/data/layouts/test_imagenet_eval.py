@@ -55,7 +55,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset) -> dict[str, tuple[str, str]]:
-    """The class of each key and the file it came from, which its bytes tell."""
+    """The class of each key and the file that it came from, according to its bytes."""
     assert list(dataset.splits) == ["test"]
     rows = dataset.splits["test"]
     return {rows.key(row): (dataset.classes.ids[rows.labels[row]], rows.read(row).decode()) for row in range(len(rows))}
@@ -75,7 +75,7 @@ def wnid_files(folder: str, ids: Iterable[str]) -> list[str]:
 @pytest.mark.parametrize("pack", PACKERS)
 def test_the_folders_of_v2_are_indices_not_text(tmp_path: Path, pack: Packer) -> None:
     files = v2_files()
-    dataset = read(pack(tmp_path / "imagenetv2-matched-frequency.tar.gz", files))  # which is no gzip, as issued
+    dataset = read(pack(tmp_path / "imagenetv2-matched-frequency.tar.gz", files))  # not a gzip file, as published
     assert dataset.classes.ids == imagenet()
     assert not dataset.classes.numbered
     expected = {}
@@ -105,7 +105,7 @@ def test_all_kinds_of_v2_are_known(tmp_path: Path, folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["1000", "007", "-1", "n01440764", "x"])
-def test_a_folder_of_v2_that_is_no_index_is_an_error(tmp_path: Path, folder: str) -> None:
+def test_a_folder_of_v2_that_is_not_an_index_is_an_error(tmp_path: Path, folder: str) -> None:
     path = lay_out(tmp_path / "set", [f"{V2}/0/a.jpeg", f"{V2}/{folder}/b.jpeg"])
     assert refusal(path) == (
         f"{path}/{V2}/{folder}: is not a class of ImageNet-V2, whose folders are the numbers 0 to 999. Unpack the "
@@ -125,7 +125,7 @@ def test_imagenet_a_and_r_have_their_200_classes(tmp_path: Path, pack: Packer, l
     assert dataset.notes == (
         f"ImageNet-{letter.upper()}: 400 images found, {num_images} expected.",
         RESTRICTED,
-        "Files that are not images were left out: README.txt.",
+        "Left out files that are not images: README.txt.",
     )
 
 
@@ -136,7 +136,9 @@ def test_names_for_people_are_wordnets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("letter", ["a", "r"])
 @pytest.mark.parametrize("place", ["", "downloaded/"])
-def test_the_200_classes_are_known_whatever_the_folder_is_called(tmp_path: Path, letter: str, place: str) -> None:
+def test_the_200_classes_are_recognised_whatever_the_name_of_the_folder(
+    tmp_path: Path, letter: str, place: str
+) -> None:
     files = [f"{place}{wnid}/1.jpg" for wnid in subset(letter)]
     dataset = read(lay_out(tmp_path / "some", files))
     assert len(listing(dataset)) == 200
@@ -154,7 +156,7 @@ def test_classes_without_images_remain_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["n01440764", "docs"])
-def test_a_folder_that_is_no_class_of_the_set_is_an_error(tmp_path: Path, folder: str) -> None:
+def test_a_folder_that_is_not_a_class_of_the_set_is_an_error(tmp_path: Path, folder: str) -> None:
     assert "n01440764" not in subset("a")
     path = lay_out(tmp_path / "set", [f"imagenet-a/{subset('a')[0]}/1.jpg", f"imagenet-a/{folder}/1.jpg"])
     assert refusal(path) == (
@@ -173,17 +175,17 @@ def test_sketch_has_the_thousand_classes(tmp_path: Path, pack: Packer) -> None:
     assert dataset.notes == ("ImageNet-Sketch: 1,000 images found, 50,889 expected.",)
 
 
-def test_images_beside_the_set_are_counted(tmp_path: Path) -> None:
+def test_images_next_to_the_set_are_counted(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", ["sketch/n01440764/1.JPEG", "teaser.png", "more/2.jpg", "list.txt"])
     dataset = read(path)
     assert list(listing(dataset)) == ["n01440764/1.JPEG"]
-    assert dataset.notes[-1] == "2 images outside sketch were left out."
+    assert dataset.notes[-1] == "Left out 2 images outside sketch."
 
 
 def test_images_in_folders_inside_a_class_folder_belong_to_the_class(tmp_path: Path) -> None:
     dataset = read(lay_out(tmp_path / "sketch", ["n01440764/1.JPEG", "n01440764/more/1.JPEG", "top.txt"]))
     assert list(listing(dataset)) == ["n01440764/1.JPEG", "n01440764/more/1.JPEG"]
-    assert dataset.notes[-1] == "Files that are not images were left out: top.txt."
+    assert dataset.notes[-1] == "Left out files that are not images: top.txt."
 
 
 def test_an_image_in_the_sets_own_folder_is_an_error(tmp_path: Path) -> None:
@@ -194,13 +196,13 @@ def test_an_image_in_the_sets_own_folder_is_an_error(tmp_path: Path) -> None:
 def test_several_sets_are_an_error_that_names_them(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "set", [f"imagenet-a/{subset('a')[0]}/1.jpg", f"{V2}/0/1.jpeg"])
     assert refusal(path) == (
-        f"{path}: holds {path}/imagenet-a (ImageNet-A) and {path}/{V2} (ImageNet-V2). Name one of them."
+        f"{path}: contains {path}/imagenet-a (ImageNet-A) and {path}/{V2} (ImageNet-V2). Pass one of them."
     )
 
 
 def test_a_set_without_images_is_an_error(tmp_path: Path) -> None:
     path = lay_out(tmp_path / "imagenet-a", [f"{subset('a')[0]}/1.txt"])
-    assert refusal(path) == f"{path}: holds no images. Unpack the archive again."
+    assert refusal(path) == f"{path}: contains no images. Unpack the archive again."
 
 
 @pytest.mark.parametrize(

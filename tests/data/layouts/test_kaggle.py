@@ -67,7 +67,7 @@ def test_the_plain_archive_has_its_labels_from_the_annotations_and_no_csv(tmp_pa
     assert {dataset.splits["train"].shard(row) for row in range(21)} == {str(path)}
 
 
-def test_the_archive_may_lie_in_a_folder_with_the_csv_beside_it(tmp_path: Path) -> None:
+def test_the_archive_may_be_in_a_folder_with_the_csv_next_to_it(tmp_path: Path) -> None:
     miniature.kaggle_archive(tmp_path / PACKAGE)
     write(tmp_path, miniature.kaggle_texts())
     dataset = read(tmp_path)
@@ -76,7 +76,7 @@ def test_the_archive_may_lie_in_a_folder_with_the_csv_beside_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("folder", [True, False])
-def test_the_outer_zip_is_a_source_and_so_is_a_folder_that_holds_it(tmp_path: Path, folder: bool) -> None:
+def test_the_outer_zip_is_a_source_and_so_is_a_folder_that_contains_it(tmp_path: Path, folder: bool) -> None:
     path = miniature.kaggle_zip(tmp_path / ZIP, PACKAGE)
     dataset = read(tmp_path if folder else path)
     assert images_of(dataset) == TRUTH
@@ -85,20 +85,20 @@ def test_the_outer_zip_is_a_source_and_so_is_a_folder_that_holds_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", [PACKAGE, f"{PACKAGE}.gz", ZIP])
-def test_what_is_unpacked_is_read_rather_than_the_archive_beside_it_which_is_said(tmp_path: Path, name: str) -> None:
+def test_unpacked_files_are_preferred_to_the_archive_next_to_them_with_a_note(tmp_path: Path, name: str) -> None:
     miniature.kaggle(tmp_path)
     write(tmp_path, {name: b"not looked at"})
     dataset = read(tmp_path)
     assert images_of(dataset) == TRUTH
-    assert dataset.notes[0] == f"{name} was not read, because it is unpacked beside it."
+    assert dataset.notes[0] == f"{name} was not read, because it is unpacked next to it."
 
 
-def test_of_a_zip_and_the_archive_from_inside_it_the_latter_is_read(tmp_path: Path) -> None:
+def test_an_archive_is_preferred_to_the_zip_that_contains_it(tmp_path: Path) -> None:
     miniature.kaggle_archive(tmp_path / PACKAGE)
     write(tmp_path, {ZIP: b"not looked at"})
     dataset = read(tmp_path)
     assert images_of(dataset) == TRUTH
-    assert dataset.notes[0] == f"{ZIP} was not read, because it is unpacked beside it."
+    assert dataset.notes[0] == f"{ZIP} was not read, because it is unpacked next to it."
 
 
 @pytest.mark.parametrize("source", INSIDE)
@@ -120,7 +120,7 @@ def test_the_numbers_in_the_lists_are_never_labels(tmp_path: Path, source: str) 
     assert message.endswith(f"one of these: {devkit.WOULD_DO}.")
 
 
-def test_other_files_with_labels_may_lie_in_the_source_and_are_compared(tmp_path: Path) -> None:
+def test_other_files_with_labels_may_be_in_the_source_and_are_compared(tmp_path: Path) -> None:
     miniature.kaggle(tmp_path)
     write(tmp_path, {"ILSVRC_val_labels.txt": miniature.synsets()})
     miniature.devkit(tmp_path)
@@ -132,7 +132,7 @@ def test_other_files_with_labels_may_lie_in_the_source_and_are_compared(tmp_path
     assert refusal(tmp_path).startswith("ILSVRC2012_val_00000001 has class n02100735 in ")
 
 
-def test_val_may_have_been_moved_into_class_folders_beside_a_copy(tmp_path: Path) -> None:
+def test_val_may_have_been_moved_into_class_folders_next_to_a_copy(tmp_path: Path) -> None:
     """As in the tutorial that runs valprep.sh in place."""
     miniature.kaggle(tmp_path)
     data = tmp_path / "ILSVRC/Data/CLS-LOC"
@@ -141,7 +141,7 @@ def test_val_may_have_been_moved_into_class_folders_beside_a_copy(tmp_path: Path
     dataset = read(tmp_path)
     assert images_of(dataset) == TRUTH
     assert dataset.notes == (
-        "Folders in ILSVRC/Data/CLS-LOC that are not splits were left out: val_orig.",
+        "Left out folders in ILSVRC/Data/CLS-LOC that are not splits: val_orig.",
         f"The labels of val agree with {tmp_path}/LOC_val_solution.csv.",
         NO_CRANE,
     )
@@ -158,7 +158,7 @@ def test_a_later_year_has_the_same_tree(tmp_path: Path) -> None:
     assert images_of(read(tmp_path / "ILSVRC2015")) == TRUTH
 
 
-# What is recognised.
+# Recognition.
 
 
 @pytest.mark.parametrize("name", ["imagenet_object_localization.tar.gz", f"{PACKAGE}.gz", ZIP])
@@ -180,22 +180,23 @@ def test_other_sets_are_left_to_other_layouts(tmp_path: Path, name: str) -> None
 def test_an_archive_without_the_tree_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {PACKAGE: miniature.tar_bytes({"ILSVRC/readme.txt": b"x"})})
     assert refusal(tmp_path) == (
-        f"{tmp_path}: should hold one folder ILSVRC/Data/CLS-LOC, found none. Give the folder that holds ILSVRC."
+        f"{tmp_path}: should contain one folder ILSVRC/Data/CLS-LOC, found none. Pass the folder that contains ILSVRC."
     )
 
 
 def test_two_trees_in_one_folder_are_an_error_that_names_both(tmp_path: Path) -> None:
     write(tmp_path, {f"{name}/Data/CLS-LOC/train/n01440764/a.JPEG": b"x" for name in ("ILSVRC", "copy/ILSVRC")})
     assert refusal(tmp_path) == (
-        f"{tmp_path}: should hold one folder ILSVRC/Data/CLS-LOC, found {tmp_path}/ILSVRC/Data/CLS-LOC and "
-        f"{tmp_path}/copy/ILSVRC/Data/CLS-LOC. Give the folder that holds ILSVRC."
+        f"{tmp_path}: should contain one folder ILSVRC/Data/CLS-LOC, found {tmp_path}/ILSVRC/Data/CLS-LOC and "
+        f"{tmp_path}/copy/ILSVRC/Data/CLS-LOC. Pass the folder that contains ILSVRC."
     )
 
 
 def test_a_tree_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "ILSVRC/Data/CLS-LOC/train/n01440764").mkdir(parents=True)
     assert refusal(tmp_path) == (
-        f"{tmp_path}/ILSVRC/Data/CLS-LOC: holds no images in train, val or test. Perhaps not everything was unpacked."
+        f"{tmp_path}/ILSVRC/Data/CLS-LOC: contains no images in train, val or test. "
+        "Perhaps not everything was unpacked."
     )
 
 
@@ -221,7 +222,7 @@ def test_a_csv_with_an_unknown_class_is_an_error_with_its_line(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("line", ["tench", "0 n01440764 tench", ""])
-def test_a_line_of_the_mapping_that_is_none_is_an_error_with_its_number(tmp_path: Path, line: str) -> None:
+def test_an_invalid_line_of_the_mapping_is_an_error_with_its_number(tmp_path: Path, line: str) -> None:
     miniature.kaggle(tmp_path)
     write(tmp_path, {"LOC_synset_mapping.txt": f"n01440764 tench\n{line}\nn02100735 dog\n".encode()})
     assert refusal(tmp_path) == (
@@ -231,7 +232,7 @@ def test_a_line_of_the_mapping_that_is_none_is_an_error_with_its_number(tmp_path
 
 
 @pytest.mark.parametrize("source", INSIDE)
-def test_the_stamp_holds_the_texts_wherever_they_lie_and_no_single_image(tmp_path: Path, source: str) -> None:
+def test_the_stamp_contains_the_texts_wherever_they_are_and_no_single_image(tmp_path: Path, source: str) -> None:
     miniature.kaggle(tmp_path)
     stamp = kaggle.read(tree_of(tmp_path / source)).stamp
     folders = {str(path) for path in (tmp_path / source, *(tmp_path / source).rglob("*")) if path.is_dir()}
@@ -239,7 +240,7 @@ def test_the_stamp_holds_the_texts_wherever_they_lie_and_no_single_image(tmp_pat
     assert set(stamp) == folders | texts
 
 
-def test_the_stamp_holds_the_folder_of_annotations_that_were_read_above_the_source(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_folder_of_annotations_that_were_read_above_the_source(tmp_path: Path) -> None:
     write(tmp_path, miniature.kaggle_tree())
     stamp = kaggle.read(tree_of(tmp_path / "ILSVRC/Data/CLS-LOC")).stamp
     assert str(tmp_path / "ILSVRC/Annotations/CLS-LOC/val") in stamp

@@ -1,4 +1,4 @@
-"""Label files beside their images, as people have them: read right, or refused with what settles it."""
+"""Label files next to their images, as people have them: read correctly, or refused with the remedy."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tench.errors import TenchError
 
 
 class Folder:
-    """A source that is being made. Each image holds its own name, so that no two are alike."""
+    """A source under construction. Each image contains its own name, so that no two are equal."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def truth(dataset: Dataset) -> dict[str, dict[str, str | None]]:
-    """By split the class of each image by its file's name, after a look at its bytes."""
+    """By split, the class of each image by its file name, after checking its bytes."""
     found: dict[str, dict[str, str | None]] = {}
     for split, rows in dataset.splits.items():
         names = [rows.read(row).decode().removeprefix("as good as an image: ") for row in range(len(rows))]
@@ -97,20 +97,22 @@ def test_small_numbers_name_images_with_leading_zeros(folder: Folder) -> None:
     assert found == {"train": {f"img/{number:05}.jpg": AB[number % 2] for number in range(1, 7)}}
 
 
-def test_images_are_taken_from_the_folder_that_is_not_called_masks_or_thumbnails(folder: Folder) -> None:
+def test_images_are_not_taken_from_folders_named_masks_or_thumbnails(folder: Folder) -> None:
     folder.images(*EIGHT, *(name.replace("images/", "masks/").replace("jpg", "png") for name in EIGHT))
     folder.text("labels.csv", "id,label", *(f"{name[7:-4]},{label}" for name, label in LABELS.items()))
     assert opened(folder)[0] == {"train": LABELS}
 
 
-def test_images_in_two_folders_are_a_question_that_an_option_answers(folder: Folder) -> None:
+def test_images_in_two_folders_lead_to_a_question_that_an_option_answers(folder: Folder) -> None:
     folder.images("A/1.jpg", "A/2.jpg", "B/1.jpg", "B/2.jpg").text("labels.csv", "image,label", "1.jpg,x", "2.jpg,y")
     assert refused(folder) == (
-        "SET: '1.jpg' of the list matches several files: A/1.jpg, B/1.jpg. Name the folder that holds the images: "
+        "SET: '1.jpg' of the list matches several files: A/1.jpg, B/1.jpg. Pass the folder that contains the images: "
         "--images A"
     )
     assert opened(folder, images="B")[0] == {"train": {"B/1.jpg": "x", "B/2.jpg": "y"}}
-    assert refused(folder, images="C") == ("SET: has no folder C for --images. Give a path below it; it has: A/, B/.")
+    assert refused(folder, images="C") == (
+        "SET: has no folder C for --images. Pass a path relative to it; it has: A/, B/."
+    )
     assert truth(tench.open_source(folder.path / "labels.csv", images="B")) == {
         "train": {"B/1.jpg": "x", "B/2.jpg": "y"}
     }
@@ -119,8 +121,8 @@ def test_images_in_two_folders_are_a_question_that_an_option_answers(folder: Fol
 def test_two_lines_that_fit_one_image_are_an_error(folder: Folder) -> None:
     folder.images("1.jpg", "2.jpg").text("labels.csv", "image,label", "1.jpg,x", "2.jpg,y", "1,x")
     assert refused(folder) == (
-        "labels.csv: 1.jpg (line 2) and 1 (line 4) both match the image 1.jpg. Name the folder that holds the images "
-        "with --images FOLDER, or correct the list."
+        "labels.csv: 1.jpg (line 2) and 1 (line 4) both match the image 1.jpg. Pass the folder that contains the "
+        "images with --images FOLDER, or correct the list."
     )
 
 
@@ -145,11 +147,11 @@ def test_a_kaggle_competition_has_test_images_without_labels(folder: Folder) -> 
     assert notes == [
         "train.csv: the labels come from column 'diagnosis'.",
         "The classes of the lists are only numbers.",
-        "2 images in test_images/ are in no list: they become test, without labels.",
+        "2 images in test_images/ in no list: read as test, without labels.",
     ]
 
 
-def test_json_beside_a_list_may_name_its_numbered_classes(folder: Folder) -> None:
+def test_json_next_to_a_list_may_name_its_numbered_classes(folder: Folder) -> None:
     folder.images(*EIGHT).text("train.csv", "image_id,label", *(f"{at:03}.jpg,{at % 2}" for at in range(8)))
     folder.json("label_num_to_disease_map.json", {"0": "rust", "1": "healthy"})
     dataset = tench.open_source(folder.path)
@@ -178,9 +180,9 @@ def test_fastais_table_lists_both_splits_and_goes_with_the_folders(folder: Folde
         for split, start in (("train", "train"), ("val", "valid"))
     }
     assert notes == [
-        "labels.csv: the folder of each image tells its split (train and val).",
+        "labels.csv: the split of an image is named by its folder (train and val).",
         "labels.csv: the labels come from column 'label'.",
-        "labels.csv: its class numbers are named after the folders of the images.",
+        "labels.csv: the class numbers are named after the folders of the images.",
     ]
 
 
@@ -237,10 +239,10 @@ def test_lists_without_labels_divide_the_images_of_a_table(folder: Folder) -> No
     found, notes = opened(folder)
     assert found["test"] == {names[6]: "Edema", names[7]: "Mass"}
     assert len(found["train"]) == 6
-    assert "train_val_list.txt names the images of train." in notes
+    assert "train_val_list.txt lists the images of train." in notes
     assert (
-        "Data_Entry_2017.csv: 2 of 8 cells of column 'finding labels' hold several labels, with '|' between them, for "
-        "example 'Edema|Mass'." in notes
+        "Data_Entry_2017.csv: 2 of 8 cells of column 'finding labels' contain several labels, with '|' between them, "
+        "for example 'Edema|Mass'." in notes
     )
 
 
@@ -254,7 +256,7 @@ def test_an_option_that_names_no_column_is_an_error(folder: Folder, options: dic
     assert refused(folder, **options) == f"SET: {flag} names no column of l.csv. The columns are 'image', 'label'."
 
 
-def test_a_regular_expression_tells_the_splits_of_the_images_of_a_table(folder: Folder) -> None:
+def test_a_regular_expression_gives_the_split_of_the_images_of_a_table(folder: Folder) -> None:
     folder.images("fold_train/1.jpg", "fold_train/2.jpg", "x/3_test.jpg", "x/4_test.jpg")
     folder.text("l.csv", "image,label", "fold_train/1.jpg,a", "fold_train/2.jpg,b", "x/3_test.jpg,a", "x/4_test.jpg,b")
     found, _ = opened(folder, split_from="_(train|test)")
@@ -296,10 +298,10 @@ def test_several_labels_in_a_cell_are_all_kept_and_the_first_is_the_class(folder
     dataset = tench.open_source(folder.path)
     assert truth(dataset) == {"train": {"1.jpg": "b", "2.jpg": "a", "3.jpg": "b"}}
     assert sorted(map(str, dataset.splits["train"].label_sets())) == ["[0.0]", "[1.0, 0.0]", "[1.0]"]
-    assert "1 images of train have several labels: the first is the class." in dataset.notes
+    assert "1 image of train with several labels: the first is the class." in dataset.notes
 
 
-# Class folders beside label files.
+# Class folders next to label files.
 
 
 PETS = [f"{kind}/{kind}{at}.jpg" for kind in ("cat", "dog") for at in range(4)]
@@ -332,7 +334,7 @@ def test_a_file_with_some_of_the_images_leaves_the_folders_to_be_read(folder: Fo
     assert (dataset.layout, len(dataset.splits["train"])) == ("folder", 8)
     assert (
         f"{folder.path}/labels.csv: its labels agree with the class folders. "
-        "It lists 4 of 8 images, so the folders are read." in dataset.notes
+        "It lists 4 of 8 images, so the folders are used." in dataset.notes
     )
 
 
@@ -343,8 +345,8 @@ def test_one_of_several_columns_that_agrees_leaves_the_folders_to_be_read(folder
     dataset = tench.open_source(folder.path)
     assert dataset.layout == "folder"
     assert (
-        f"{folder.path}/noisy_imagenette.csv: column 'noisy_labels_0' agrees with the class folders, which are read; "
-        "its other columns ('noisy_labels_50') are read with --label COLUMN." in dataset.notes
+        f"{folder.path}/noisy_imagenette.csv: column 'noisy_labels_0' agrees with the class folders, which are used; "
+        "for its other columns ('noisy_labels_50') use --label COLUMN." in dataset.notes
     )
     found, _ = opened(folder, label="noisy_labels_50")
     assert found["val"] == {names[at]: AB[at % 2] for at in range(6, 12)}
@@ -357,8 +359,8 @@ def test_coarser_labels_than_the_folders_are_read_with_a_note(folder: Folder) ->
     found, notes = opened(folder)
     assert set(found["train"].values()) == {"cat", "dog"}
     assert notes[0] == (
-        "labels.csv: its 2 labels are read, not the 3 folders of the images, which each have one label; --label folder "
-        "reads the folders."
+        "labels.csv: its 2 labels are used, not the 3 folders of the images, which each have one label; to use the "
+        "folders: --label folder."
     )
 
 
@@ -366,19 +368,19 @@ def test_a_file_that_names_no_images_is_named_and_not_used(folder: Folder) -> No
     folder.images(*PETS).text("log.csv", "epoch,loss", "1,0.5", "2,0.25")
     dataset = tench.open_source(folder.path)
     assert dataset.layout == "folder"
-    assert f"{folder.path}/log.csv names none of the images and is not used." in dataset.notes
+    assert f"{folder.path}/log.csv is not used, because it names none of the images." in dataset.notes
     with pytest.raises(TenchError) as error:
         tench.open_source(folder.path, label="breed")
     assert str(error.value) == (
         f"{folder.path}: --label breed names a column, but no file here lists the images with their labels. Leave "
-        "it out to read the class folders, or give the label file itself."
+        "it out to read the class folders, or pass the label file itself."
     )
 
 
 # Several files.
 
 
-def test_folds_are_a_question_that_a_number_or_a_pattern_answers(folder: Folder) -> None:
+def test_folds_lead_to_a_question_that_a_number_or_a_pattern_answers(folder: Folder) -> None:
     names = [f"{kind}/{at}.jpg" for kind in AB for at in range(4)]
     folder.images(*(f"images/{name}" for name in names))
     for fold in (1, 2, 10):
@@ -396,7 +398,7 @@ def test_folds_are_a_question_that_a_number_or_a_pattern_answers(folder: Folder)
         assert {**found["train"], **found["test"]} == expected
 
 
-def test_levels_of_a_hierarchy_are_a_question_that_their_name_answers(folder: Folder) -> None:
+def test_levels_of_a_hierarchy_lead_to_a_question_that_their_name_answers(folder: Folder) -> None:
     folder.images(*(f"images/000{at}.jpg" for at in range(4)))
     for level, labels in (("variant", ("737-300", "BAE 146-200")), ("family", ("737", "BAE 146"))):
         for split, numbers in (("train", (0, 1)), ("val", (2,)), ("trainval", (0, 1, 2)), ("test", (3,))):
@@ -412,10 +414,10 @@ def test_levels_of_a_hierarchy_are_a_question_that_their_name_answers(folder: Fo
         "val": {"images/0002.jpg": "737-300"},
         "test": {"images/0003.jpg": "BAE 146-200"},
     }
-    assert "images_variant_trainval.txt contains train and val together and is not used." in notes
+    assert "images_variant_trainval.txt contains train and val together, so it is not used." in notes
 
 
-def test_two_tables_of_the_same_images_are_a_question(folder: Folder) -> None:
+def test_two_tables_of_the_same_images_lead_to_a_question(folder: Folder) -> None:
     for name in ("a.csv", "b.csv"):
         folder.images(*EIGHT).text(name, "image,label", *(f"{at:03}.jpg,{name[0]}{at % 2}" for at in range(8)))
     assert refused(folder) == (
@@ -443,7 +445,7 @@ def damaged(name: str, data: bytes) -> Callable[[Folder], None]:
      "l.csv, line 3: '001.jpg' has no label; 1 of 2 images have none. Only images of the split test may lack labels."),
     (damaged("l.csv", b"image,label\n000.jpg,a\n009.jpg,b\n001.jpg,b\n"),
      "l.csv, line 3: no image SET/009.jpg; 1 of the 3 images of the list are missing. They were searched for in the "
-     "whole source, with and without their suffix. Add the images, remove them from the list, or give their folder "
+     "whole source, with and without their suffix. Add the images, remove them from the list, or pass their folder "
      "with --images FOLDER."),
     (damaged("l.csv", b"image,label\n000.jpg,caf\xe9\n"),
      "l.csv, line 2: the byte 0xe9 is not UTF-8 text. Save the file as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8, if it is "
@@ -451,7 +453,7 @@ def damaged(name: str, data: bytes) -> Callable[[Folder], None]:
     (damaged("l.json", b'{"000.jpg": "a"'),
      "l.json: is damaged JSON (Expecting ',' delimiter: line 1 column 16 (char 15)). Copy or create it again."),
     (damaged("l.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)),
-     "l.xls: is an Excel file of the old format (.xls). Save it as .xlsx or .csv."),
+     "l.xls: is an Excel file in the old format (.xls). Save it as .xlsx or .csv."),
     (damaged("l.xlsx", b"PK\3\4"),
      "l.xlsx: is a damaged Excel workbook (File is not a zip file). Copy or save it again."),
 ])  # fmt: skip
@@ -462,7 +464,7 @@ def test_a_label_file_that_cannot_be_used_is_an_error(
     assert refused(folder).replace("no image 009", "no image SET/009") == expected
 
 
-def test_a_list_of_val_beside_class_folders_of_train_is_refused_with_the_command_that_joins_them(
+def test_a_list_of_val_next_to_class_folders_of_train_is_refused_with_the_command_that_joins_them(
     folder: Folder,
 ) -> None:
     folder.images("train/cat/0.jpg", "train/cat/1.jpg", "train/dog/2.jpg", "val/3.jpg", "val/4.jpg")
@@ -481,17 +483,17 @@ def test_numbers_with_commas_between_them_are_several_labels_in_a_column_of_ids(
     folder.text("train.csv", "id,attribute_ids", *(f'{at},"{("0,1", "2", "1,2")[at % 3]}"' for at in range(6)))
     dataset = tench.open_source(folder.path)
     assert dataset.classes.ids == ("0", "1", "2")
-    assert any("4 of 6 cells of column 'attribute_ids' hold several labels" in note for note in dataset.notes)
+    assert any("4 of 6 cells of column 'attribute_ids' contain several labels" in note for note in dataset.notes)
 
 
-def test_lists_of_val_and_test_alone_are_refused_as_their_images_would_be_trained_on(folder: Folder) -> None:
+def test_lists_of_only_val_and_test_are_refused_because_their_images_would_be_trained_on(folder: Folder) -> None:
     folder.images(*(f"{animal}/{number}.jpg" for animal in ("cat", "dog") for number in range(6)))
     folder.text("test_list.txt", "cat/3.jpg", "dog/3.jpg").text("val_list.txt", "cat/2.jpg", "dog/2.jpg")
     with pytest.raises(TenchError) as error:
         tench.open_source(folder.path)
     assert str(error.value) == (
         f"{folder.path}/test_list.txt: lists 2 images as test, but nothing lists the images of train. Put a list of "
-        "these beside it, for example train.txt; or take all images as train: --exclude test_list.txt --exclude "
+        "these next to it, for example train.txt; or take all images as train: --exclude test_list.txt --exclude "
         "val_list.txt"
     )
     assert len(tench.open_source(folder.path, exclude=("test_list.txt", "val_list.txt")).splits["train"]) == 12
@@ -537,7 +539,7 @@ def test_flowers_102_has_its_labels_and_splits_in_two_matlab_files(folder: Folde
         (("train", "dev"), "the splits come from column 'split' (dev is val)."),
     ],
 )
-def test_the_note_on_a_column_of_splits_explains_only_what_is_called_otherwise(
+def test_the_note_on_a_column_of_splits_explains_only_unusual_names(
     tmp_path: Path, values: tuple[str, str], told: str
 ) -> None:
     lines = ["file,label,split"]

@@ -21,7 +21,7 @@ from tench.data.table import Contents, Dataset
 
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 TENCH, GOLDFISH, SHARK = "n01440764", "n01443537", "n01484850"
-# From the facts on ImageNet: the first labels of the validation images in the two orders.
+# The first labels of ImageNet's validation images in the two orders.
 VAL_SORTED = [65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286]
 VAL_DEVKIT = [490, 361, 171, 822, 297, 482, 13, 704, 599, 164, 649, 11]
 VAL_WNIDS = ["n01751748", "n09193705", "n02105855", "n04263257", "n03125729"]
@@ -44,7 +44,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
-    """The class of each key, after a look at its bytes."""
+    """The class of each key, after checking its bytes."""
     rows = dataset.splits[split]
     for row in range(len(rows)):
         assert rows.read(row).startswith(b"as good as an image: ")
@@ -62,7 +62,7 @@ def val_name(number: int) -> str:
 
 
 def nnabla(path: Path) -> Path:
-    """What NNabla's create_input_files.py writes, with the images that it names."""
+    """The lists that NNabla's create_input_files.py writes, with the images that they name."""
     make(path / "train", f"{TENCH}/{TENCH}_10026.JPEG", f"{TENCH}/{TENCH}_99.JPEG", f"{GOLDFISH}/{GOLDFISH}_2.JPEG")
     make(path / "train", *(f"{wnid}/{wnid}_7.JPEG" for wnid in VAL_WNIDS))
     numbers = {wnid: imagenet().index(wnid) for wnid in (TENCH, GOLDFISH, *VAL_WNIDS)}
@@ -86,7 +86,7 @@ def test_nnablas_lists_give_wordnet_ids_and_the_keys_of_class_folders(tmp_path: 
         f"{wnid}/{val_name(number)}": wnid for number, wnid in enumerate(VAL_WNIDS, start=1)
     }
     assert dataset.notes == (
-        f"{tmp_path}/set/train_label: its class numbers are named after the folders of the images.",
+        f"{tmp_path}/set/train_label: the class numbers are named after the folders of the images.",
         f"{tmp_path}/set/val_label: its numbers are the positions of the sorted WordNet ids, counted from 0, "
         "judging by the first validation images.",
     )
@@ -132,8 +132,8 @@ def test_caffes_lists_are_read(tmp_path: Path) -> None:
     assert dataset.splits["test"].labels.tolist() == [-1, -1]
     assert listing(dataset, "test") == {f"ILSVRC2012_test_0000000{at}.JPEG": None for at in (1, 2)}
     assert set(dataset.notes) >= {
-        f"{path}/test.txt: the labels of ILSVRC2012's test images are not public; the list's are not used.",
-        "2 of 2 images of test have no labels.",
+        f"{path}/test.txt: not used for labels, because those of ILSVRC2012's test images are not public.",
+        "2 of 2 images of test without a label.",
     }
 
 
@@ -147,7 +147,7 @@ def test_caffes_lists_are_read(tmp_path: Path) -> None:
     ],
     ids=["sorted", "sorted+1", "ID", "ID-1"],
 )
-def test_the_numbering_of_the_validation_images_is_told_by_the_first(
+def test_the_first_validation_images_show_the_numbering(
     tmp_path: Path, labels: list[int], ids: tuple[str, ...], title: str
 ) -> None:
     make(tmp_path / "set", *(val_name(number) for number in (2, 3, 5, 1000)))
@@ -166,7 +166,7 @@ def test_the_numbering_of_the_validation_images_is_told_by_the_first(
 
 
 @pytest.mark.parametrize(("numbers", "labels"), [((1, 2), VAL_SORTED[:2]), ((1, 2, 3), [65, 970, 231])])
-def test_too_few_or_contradicting_validation_images_tell_no_numbering(
+def test_too_few_or_contradicting_validation_images_show_no_numbering(
     tmp_path: Path, numbers: tuple[int, ...], labels: list[int]
 ) -> None:
     make(tmp_path / "set", *map(val_name, numbers))
@@ -178,7 +178,7 @@ def test_too_few_or_contradicting_validation_images_tell_no_numbering(
     assert ("match no known numbering" in dataset.notes[0]) == (len(numbers) == 3)
 
 
-def test_two_lists_that_count_differently_are_each_read_as_they_count_which_is_said(tmp_path: Path) -> None:
+def test_two_lists_with_different_numberings_are_each_read_by_their_own_with_a_note(tmp_path: Path) -> None:
     """NNabla's README shows such samples: train by ILSVRC2012_ID - 1, val by ILSVRC2012_ID."""
     path = nnabla(tmp_path / "set")
     other = devkit_order()[490]
@@ -215,7 +215,7 @@ def test_kaggles_val_list_is_refused_and_the_file_with_the_labels_named(tmp_path
     path = write(tmp_path / "val.txt", *(f"ILSVRC2012_val_{number:08} {number}" for number in (1, 2, 3)))
     assert refusal(path) == (
         f"{path}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The labels of the "
-        f"validation images are in LOC_val_solution.csv, beside the folder ILSVRC. Give the folder that holds both."
+        f"validation images are in LOC_val_solution.csv, next to the folder ILSVRC. Pass the folder that contains both."
     )
 
 
@@ -228,10 +228,10 @@ def test_mxnets_lists_keep_all_labels_and_the_first_is_the_class(tmp_path: Path)
     assert listing(dataset) == {"c/1.png": "c", "d/2.png": "d"}
     assert [dataset.splits["train"].label_sets()[row] for row in (0, 1)] == [[1, 0.5], [0, 7]]
     assert dataset.splits["val"].label_sets()[0] == [1, -3]
-    assert "2 images of train have several labels: the first is the class." in dataset.notes
+    assert "2 images of train with several labels: the first is the class." in dataset.notes
 
 
-def test_mxnets_lists_beside_their_record_files_are_not_this_layouts(tmp_path: Path) -> None:
+def test_mxnets_lists_next_to_their_record_files_are_not_this_layouts(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "c/1.png", "d/2.png", "x_train.rec")
     write(path / "x_train.lst", "4\t1.000000\tc/1.png", "0\t0.000000\td/2.png")
     assert not listed.recognise(tree_of(path))
@@ -292,13 +292,13 @@ def test_huggingfaces_image_folders_have_metadata_in_each_split_or_at_the_top(tm
     assert [listing(read(path), split) for split in ("train", "test")] == [listing(one), listing(one, "test")]
 
 
-def test_metadata_without_labels_is_no_list_and_the_folders_count(tmp_path: Path) -> None:
+def test_metadata_without_labels_is_not_a_list_and_the_folders_count(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/cat/1.png", "train/dog/1.png")
     write(path / "train/metadata.jsonl", '{"text": "a cat"}')
     assert not listed.recognise(tree_of(path))
 
 
-def test_a_column_tells_the_split_of_each_image(tmp_path: Path) -> None:
+def test_a_column_gives_the_split_of_each_image(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg", "3.jpg", "4.jpg")
     write(path / "all.csv", "path,label,Split", "1.jpg,a,train", "2.jpg,b,train", "3.jpg,a,Validation", "4.jpg,,test")
     dataset = read(path / "all.csv")
@@ -314,7 +314,7 @@ def test_a_column_tells_the_split_of_each_image(tmp_path: Path) -> None:
     )
 
 
-def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_which_is_said(tmp_path: Path) -> None:
+def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_and_a_note_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg")
     for name, split in (
         ("my-val.txt", "val"),
@@ -327,7 +327,7 @@ def test_a_list_by_itself_is_the_split_of_its_name_or_else_train_which_is_said(t
     for name in ("images.txt", "train_test.txt"):
         dataset = read(write(path / name, "a/1.jpg 0", "b/2.jpg 1"))
         assert list(dataset.splits) == ["train"]
-        assert f"{path}/{name}: nothing names a split, so its images are train." in dataset.notes
+        assert f"{path}/{name}: no split is named, so its images are train." in dataset.notes
 
 
 def test_several_lists_can_be_named_by_a_pattern(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_several_lists_can_be_named_by_a_pattern(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["", "val/", "validation/", "images/"])
-def test_images_are_looked_for_beside_the_list_and_in_folders_of_its_split(tmp_path: Path, base: str) -> None:
+def test_images_are_searched_next_to_the_list_and_in_folders_of_its_split(tmp_path: Path, base: str) -> None:
     path = make(tmp_path / "set", f"{base}a/1.jpg", f"{base}b/2.jpg", "train/b/2.jpg", "other/a/1.jpg")
     write(path / "val_label", "a/1.jpg 0", "b/2.jpg 1")
     for source in (path, path / "val_label"):
@@ -350,7 +350,7 @@ def test_images_are_looked_for_beside_the_list_and_in_folders_of_its_split(tmp_p
         assert rows.keys() == ["a/1.jpg", "b/2.jpg"]
 
 
-def test_one_folder_is_taken_for_all_images_of_a_list(tmp_path: Path) -> None:
+def test_one_folder_is_used_for_all_images_of_a_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "train/a/1.jpg", "train/b/2.jpg", "train/b/3.jpg")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1", "b/3.jpg 1")
     rows = read(path).splits["train"]
@@ -359,7 +359,7 @@ def test_one_folder_is_taken_for_all_images_of_a_list(tmp_path: Path) -> None:
     }
 
 
-def test_absolute_paths_and_paths_that_lead_up_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_absolute_paths_and_paths_that_lead_up_are_used_unchanged(tmp_path: Path) -> None:
     path = make(tmp_path / "elsewhere", "cat/1.jpg", "dog/2.jpg", "dog/deep/3.jpg")
     write(tmp_path / "lists/train.txt", f"{path}/cat/1.jpg 0", "../elsewhere/dog/2.jpg 1", f"{path}/dog/deep/3.jpg 1")
     for source in (tmp_path / "lists", tmp_path / "lists/train.txt"):
@@ -388,14 +388,14 @@ def test_a_list_in_an_archive_names_images_of_the_archive_only(tmp_path: Path) -
     assert "2 of the 2 images of the list are missing" in refusal(tmp_path / "set.tar")
 
 
-def test_images_that_are_not_there_are_one_error_with_count_line_and_path(tmp_path: Path) -> None:
+def test_images_that_are_missing_are_one_error_with_count_line_and_path(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "a/3.jpg/x.jpg")
     write(path / "train.txt", "a/1.jpg 0", "", "b/9.jpg 1", "a/3.jpg 0", "b/2.jpg 1")
     for source, searched in ((path, "the whole source"), (path / "train.txt", "the folder of the list and below it")):
         assert refusal(source) == (
             f"{path}/train.txt, line 3: no image {path}/b/9.jpg; 2 of the 4 images of the list are missing. They were "
             f"searched for in {searched}, with and without their suffix. Add the images, remove them from the list, or "
-            f"give their folder with --images FOLDER."
+            f"pass their folder with --images FOLDER."
         )
     write(path / "train.txt", "a/1.jpg 0", "a/3.jpg 1")
     assert f"line 2: no image {path}/a/3.jpg; 1 of the 2 images of the list are missing. It is a folder." in refusal(
@@ -406,16 +406,16 @@ def test_images_that_are_not_there_are_one_error_with_count_line_and_path(tmp_pa
 def test_a_missing_image_of_mxnets_list_may_be_in_the_record_file(tmp_path: Path) -> None:
     path = write(tmp_path / "x.lst", "4\t1.000000\tc/1.png", "0\t0.000000\td/2.png")
     make(tmp_path, "x.rec")
-    assert "Perhaps the images are in x.rec. Give that file." in refusal(path)
+    assert "Perhaps the images are in x.rec. Pass that file." in refusal(path)
 
 
 def test_images_in_no_list_are_counted(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg", "b/3.jpg", "b/notes.txt")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
-    assert "1 image files in no list were left out, for example b/3.jpg." in read(path).notes
+    assert "Left out 1 image file that no list names, such as b/3.jpg." in read(path).notes
 
 
-def test_numbers_go_with_the_folder_above_or_the_name_where_the_folder_does_not_tell(tmp_path: Path) -> None:
+def test_numbers_match_the_folder_above_or_the_name_if_not_the_folder(tmp_path: Path) -> None:
     path = make(tmp_path / "a", "cat/images/1.jpg", "dog/images/2.jpg")
     assert read(write(path / "train.txt", "cat/images/1.jpg 5", "dog/images/2.jpg 3")).classes.ids == ("dog", "cat")
     path = make(tmp_path / "b", f"{TENCH}_1.JPEG", f"{SHARK}_7.JPEG", f"{SHARK}_8.JPEG")
@@ -428,7 +428,7 @@ def test_numbers_go_with_the_folder_above_or_the_name_where_the_folder_does_not_
     ]
 
 
-def test_a_number_with_two_folders_makes_all_classes_numbers_which_is_said(tmp_path: Path) -> None:
+def test_a_number_with_two_folders_makes_all_classes_numbers_with_a_note(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "cat/1.jpg", "dog/2.jpg", "dog/3.jpg")
     dataset = read(write(path / "train.txt", "cat/1.jpg 0", "dog/2.jpg 1", "dog/3.jpg 0"))
     assert dataset.classes.numbered
@@ -439,7 +439,7 @@ def test_a_number_with_two_folders_makes_all_classes_numbers_which_is_said(tmp_p
     )
 
 
-def test_flat_lists_count_as_the_train_list_does(tmp_path: Path) -> None:
+def test_flat_lists_have_the_numbering_of_the_train_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/cat/1.jpg", "train/dog/2.jpg", "val/7.jpg", "val/8.jpg")
     write(path / "train.txt", "cat/1.jpg 7", "dog/2.jpg 2")
     write(path / "val.txt", "7.jpg 7", "8.jpg 2")
@@ -448,19 +448,19 @@ def test_flat_lists_count_as_the_train_list_does(tmp_path: Path) -> None:
     assert listing(dataset, "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
     write(path / "val.txt", "7.jpg 7", "8.jpg 3")
     assert refusal(path) == (
-        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt; 1 labels are affected. "
+        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt; it affects 1 label. "
         "Both must have the same classes."
     )
 
 
-def test_folders_that_are_no_classes_of_train_do_not_count(tmp_path: Path) -> None:
+def test_folders_that_are_not_classes_of_train_do_not_count(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/cat/1.jpg", "train/dog/2.jpg", "val/batch1/7.jpg", "val/batch2/8.jpg")
     write(path / "train.txt", "cat/1.jpg 7", "dog/2.jpg 2")
     write(path / "val.txt", "batch1/7.jpg 7", "batch2/8.jpg 2")
     assert listing(read(path), "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
 
 
-def test_a_train_list_that_tells_nothing_counts_as_the_validation_list_does(tmp_path: Path) -> None:
+def test_a_train_list_without_evidence_has_the_numbering_of_the_validation_list(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/1.jpg", "train/2.jpg", *(f"val/{val_name(number)}" for number in (1, 2, 3)))
     write(path / "train.txt", "1.jpg 0", "2.jpg 970")
     write(path / "val.txt", *(f"{val_name(number)} {VAL_SORTED[number - 1]}" for number in (1, 2, 3)))
@@ -474,9 +474,8 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(path / "train.csv", "path,label", "1.jpg,cat", "2.jpg,dog")
     write(path / "val.csv", "path,label", "3.jpg,eel")
     assert refusal(path) == (
-        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv; 1 labels are "
-        f"affected. "
-        "Both must have the same classes."
+        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv; it affects 1 "
+        "label. Both must have the same classes."
     )
     path = nnabla(tmp_path / "other")
     write(
@@ -492,7 +491,7 @@ def test_names_in_one_list_and_numbers_in_another_are_an_error(tmp_path: Path) -
     for train, val in ((("cat", "dog"), "1"), (("0", "1"), "cat")):
         write(path / "train.csv", "path,label", f"1.jpg,{train[0]}", f"2.jpg,{train[1]}")
         write(path / "val.csv", "path,label", f"3.jpg,{val}")
-        assert "and nothing links numbers to classes. Give both in the same form." in refusal(path)
+        assert "and nothing links numbers to classes. Pass both in the same form." in refusal(path)
 
 
 def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
@@ -504,7 +503,7 @@ def test_names_that_are_second_labels_are_classes_too(tmp_path: Path) -> None:
     assert dataset.splits["train"].label_sets()[:2] == [[0], [1, 2]]
 
 
-def test_numbers_alone_are_numbered_classes_and_keys_the_paths(tmp_path: Path) -> None:
+def test_numbers_without_names_are_numbered_classes_and_the_paths_are_keys(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "train/1.jpg", "train/2.jpg", "val/1.jpg")
     write(path / "train.txt", "train/1.jpg 0", "train/2.jpg 4")
     write(path / "val.txt", "val/1.jpg 2")
@@ -515,7 +514,7 @@ def test_numbers_alone_are_numbered_classes_and_keys_the_paths(tmp_path: Path) -
     assert dataset.notes == ("The classes of the lists are only numbers.",)
 
 
-def test_numbers_that_count_from_1_are_made_to_count_from_0_which_is_said(tmp_path: Path) -> None:
+def test_numbers_from_1_are_shifted_to_begin_at_0_with_a_note(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg", "3.jpg")
     write(path / "train.csv", "path,label", "1.jpg,1", '2.jpg,"[3, 1]"', "3.jpg,2")
     dataset = read(path)
@@ -539,7 +538,7 @@ CLASS_FILES = {
 
 
 @pytest.mark.parametrize("name", CLASS_FILES)
-def test_a_file_beside_the_lists_gives_wordnet_ids_to_numbers(tmp_path: Path, name: str) -> None:
+def test_a_file_next_to_the_lists_gives_wordnet_ids_to_numbers(tmp_path: Path, name: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg", "3.jpg")
     write(path / "train.txt", "1.jpg 2", "2.jpg 0", "3.jpg 0")
     (path / name).write_bytes(CLASS_FILES[name].encode())
@@ -570,7 +569,7 @@ def test_a_file_of_unique_names_makes_them_ids(tmp_path: Path, name: str, text: 
     ("label_words.csv", '0,"tench, Tinca tinca"\n1,crane\n2,crane\n'),
     ("label_to_content.json", '{"0": "tench, Tinca tinca", "1": "crane", "2": "crane"}'),
 ])  # fmt: skip
-def test_words_alone_are_names_for_people_and_the_classes_stay_numbers(tmp_path: Path, name: str, text: str) -> None:
+def test_words_without_ids_are_names_and_the_classes_stay_numbers(tmp_path: Path, name: str, text: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 2", "2.jpg 0")
     (path / name).write_text(text)
@@ -610,7 +609,7 @@ def test_a_label_beyond_the_named_classes_is_an_error_that_names_line_and_file(t
     write(path / "classes.txt", "ant", "bee", "cow")
     assert refusal(path) == (
         f"{path}/train.txt, line 3: the label 3 is no class of {path}/classes.txt, which has 3. Correct the list, or "
-        f"remove that file to do without names."
+        f"remove that file to use numbers without names."
     )
     write(path / "train.txt", "1.jpg 1", "2.jpg 2", "3.jpg 3")
     assert read(path).splits["train"].labels.tolist() == [0, 1, 2]
@@ -640,18 +639,18 @@ def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, te
     assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ': '}{expected}")
 
 
-def test_a_list_that_is_called_labels_does_not_name_its_classes(tmp_path: Path) -> None:
+def test_a_list_named_labels_does_not_name_its_classes(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     assert read(write(path / "labels.txt", "1.jpg 1", "", "2.jpg 0")).classes.numbered
 
 
-def test_a_labels_file_that_does_not_list_classes_is_left_aside_which_is_said(tmp_path: Path) -> None:
+def test_a_labels_file_that_does_not_list_classes_is_not_used_with_a_note(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 1", "2.jpg 0")
     write(path / "labels.txt", "0", "1", "1", "0")
     dataset = read(path)
     assert dataset.classes.numbered
-    assert f"{path}/labels.txt is not a list of different classes and is not used." in dataset.notes
+    assert f"{path}/labels.txt is not used, because it is not a list of different classes." in dataset.notes
 
 
 @pytest.mark.parametrize(("lines", "expected"), [
@@ -698,25 +697,25 @@ def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
     assert refusal(path / "val.csv").startswith(f"{path}/val.csv: is empty.")
 
 
-def test_a_file_that_is_no_list_is_left_out_which_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_list_is_left_out_and_a_note_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "a/1.jpg", "b/2.jpg")
     write(path / "train.txt", "a/1.jpg 0", "b/2.jpg 1")
     write(path / "how_to_train", "Train it well")
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes[0] == f"{path}/how_to_train names none of the images and is not used."
+    assert dataset.notes[0] == f"{path}/how_to_train is not used, because it names none of the images."
 
 
 def test_a_table_with_unknown_columns_is_an_error_that_shows_them(tmp_path: Path) -> None:
     path = write(tmp_path / "train.csv", "id,breed", "1,cat")
     assert refusal(path) == (
         f"{path}: none of its columns names images; it begins with 'id,breed'. A list has lines of a path and a label, "
-        f"or a header with a column of paths (path, file_name, image, ...) above rows that name images beside it. If "
+        f"or a header with a column of paths (path, file_name, image, ...) above rows that name images next to it. If "
         f"they are elsewhere, give --images FOLDER."
     )
 
 
-def test_what_is_no_list_is_not_recognised(tmp_path: Path) -> None:
+def test_other_files_are_not_recognised(tmp_path: Path) -> None:
     make(tmp_path / "set", "train/a/1.jpg", "train/b/2.jpg")
     write(tmp_path / "set/train.txt", "Train it well, version 2.0")
     write(tmp_path / "set/validation", "1 2 3")
@@ -726,7 +725,7 @@ def test_what_is_no_list_is_not_recognised(tmp_path: Path) -> None:
         assert not listed.recognise(tree_of(tmp_path / "set" / name))
 
 
-def test_lists_beside_archives_of_other_images_are_not_this_layouts(tmp_path: Path) -> None:
+def test_lists_next_to_archives_of_other_images_are_not_this_layouts(tmp_path: Path) -> None:
     path = write(tmp_path / "set/val.txt", f"{val_name(1)} 65", f"{val_name(2)} 970").parent
     with tarfile.open(path / "ILSVRC2012_img_val.tar", "w") as tar:
         tar.add(__file__, val_name(1))
@@ -735,7 +734,7 @@ def test_lists_beside_archives_of_other_images_are_not_this_layouts(tmp_path: Pa
     assert listed.recognise(tree_of(path))
 
 
-def test_the_stamp_holds_the_lists_the_names_and_the_folders_of_the_images(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_lists_the_names_and_the_folders_of_the_images(tmp_path: Path) -> None:
     path = make(tmp_path / "set", "images/1.jpg", "images/2.jpg", "more/2.jpg", "unused/3.jpg")
     write(path / "lists/train.txt", "../images/1.jpg 1", "../images/2.jpg 0", "../more/2.jpg 0")
     write(path / "lists/classes.txt", "ant", "bee")

@@ -55,8 +55,8 @@ def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> No
 def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "tower_train_lmdb", {"a": photo(1)})
     assert refusal(tmp_path / "tower_train_lmdb") == (
-        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, and its images are of these: tower. Give the "
-        "folder that holds the environments of all classes."
+        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, and its images are of these: tower. Pass the "
+        "folder that contains the environments of all classes."
     )
 
 
@@ -73,7 +73,7 @@ def test_caffe_datums_have_labels_and_their_colours_are_bgr(tmp_path: Path) -> N
     assert "The pixels are read as BGR, as Caffe's convert_imageset writes them." in dataset.notes
 
 
-def test_a_datum_may_hold_an_image_file(tmp_path: Path) -> None:
+def test_a_datum_may_contain_an_image_file(tmp_path: Path) -> None:
     records = {
         str(number): b"\x22" + varint(len(photo(number))) + photo(number) + b"\x28" + varint(number) + b"\x38\x01"
         for number in range(3)
@@ -98,7 +98,7 @@ REFUSED = {
     "ILSVRC2012_train_lmdb": (
         {"0": pickle.dumps((photo(1), 0))},
         "record '0' is a Python pickle, and loading one can run code, so it is not read. Use the script that made the "
-        "environment to write its images as files into class folders.",
+        "environment to write its images as files into class folders..",
     ),
     "text_train_lmdb": (
         {"0": b"hello, world"},
@@ -107,14 +107,14 @@ REFUSED = {
     ),
     "mixed_train_lmdb": (
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
-        "record 'cat/1' differs in kind or size from the previous ones.",
+        "record 'cat/1' differs in kind or size from the previous ones..",
     ),
-    "empty_train_lmdb": ({}, "holds no records."),
+    "empty_train_lmdb": ({}, "contains no records."),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_records_that_are_no_images_with_classes_are_refused(tmp_path: Path, name: str) -> None:
+def test_records_that_are_not_images_with_classes_are_refused(tmp_path: Path, name: str) -> None:
     records, expected = REFUSED[name]
     write(tmp_path / name, records)
     assert refusal(tmp_path / name) == f"{tmp_path}/{name}/data.mdb: {expected}"

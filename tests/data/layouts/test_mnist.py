@@ -97,7 +97,7 @@ def test_each_row_is_the_image_at_its_place_in_the_file(tmp_path: Path, gzipped:
         assert rows.channels.tolist() == [1] * len(labels)
 
 
-def test_a_plain_file_is_read_where_it_is_and_a_gzipped_one_from_the_spool(tmp_path: Path) -> None:
+def test_a_plain_file_is_read_in_place_and_a_gzipped_one_from_the_spool(tmp_path: Path) -> None:
     folder, spool = write_set(tmp_path / "set", gzipped=True), tmp_path / "spool"
     write_set(folder, test=None)  # the training files a second time, plain
     contents = read(folder, spool)
@@ -116,7 +116,7 @@ def test_the_stamp_names_the_files_that_are_read_the_folder_and_the_spool(tmp_pa
     }
 
 
-def test_the_size_is_told_before_anything_is_spooled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_size_is_announced_before_anything_is_spooled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_set(tmp_path / "set", test=None, gzipped=True)
     with caplog.at_level(logging.INFO, "tench"):
         read(folder, tmp_path / "spool")
@@ -140,7 +140,7 @@ def test_the_spelling_with_a_dot_is_known(tmp_path: Path) -> None:
     assert len(read(tmp_path / "set", tmp_path / "spool").splits["train"].key) == 20
 
 
-def test_a_file_that_was_unpacked_but_kept_its_gz_is_read_where_it_is(tmp_path: Path) -> None:
+def test_an_unpacked_file_that_kept_its_gz_suffix_is_read_in_place(tmp_path: Path) -> None:
     for file in write_set(tmp_path / "set").iterdir():
         file.rename(f"{file}.gz")
     contents = read(tmp_path / "set", tmp_path / "spool")
@@ -161,14 +161,14 @@ def test_folders_without_such_files_and_single_files_are_not_recognised(tmp_path
     assert [recognise(path) for path in (tmp_path, file)] == [False, False]
 
 
-def test_mnist_and_fashion_mnist_are_told_apart_by_their_labels(tmp_path: Path) -> None:
+def test_mnist_and_fashion_mnist_are_distinguished_by_their_labels(tmp_path: Path) -> None:
     digits = read(write_set(tmp_path / "a", MNIST_TRAIN, None), tmp_path / "spool")
     fashion = read(write_set(tmp_path / "b", FASHION_TRAIN, FASHION_TEST), tmp_path / "spool")
     assert digits.classes == table.Classes.of(list("0123456789"))
     assert fashion.classes.names[0] == "T-shirt/top"
     assert fashion.classes.names[9] == "Ankle boot"
     assert not fashion.classes.numbered
-    assert "By its first labels this is Fashion-MNIST." in fashion.notes
+    assert "Recognised as Fashion-MNIST by its first labels." in fashion.notes
 
 
 def test_the_classes_of_another_set_are_numbers(tmp_path: Path) -> None:
@@ -202,9 +202,9 @@ def test_a_folder_of_two_sets_is_refused_naming_both(tmp_path: Path) -> None:
     write_set(tmp_path / "set/FashionMNIST/raw")
     text = refusal(tmp_path / "set")
     assert text == (
-        f"{tmp_path}/set: holds 2 sets of idx files: FashionMNIST/raw, MNIST/raw. Name the folder or one of the files "
-        "of "
-        "the set to use, or leave the others out; for FashionMNIST/raw: --exclude 'MNIST'"
+        f"{tmp_path}/set: contains 2 sets of idx files: FashionMNIST/raw, MNIST/raw. Pass the folder or one of the "
+        "files of "
+        "the set to use, or leave out the others; for FashionMNIST/raw: --exclude 'MNIST'"
     )
 
 
@@ -239,13 +239,13 @@ def test_a_gzipped_file_of_another_length_than_its_header_says_is_refused(
     assert not list((tmp_path / "spool").iterdir())  # nothing incomplete is left behind
 
 
-def test_a_gzipped_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+def test_a_gzipped_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", gzipped=True)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-300])
     assert refusal(folder) == (
-        f"{file}: ends at byte {file.stat().st_size:,} in the middle of the gzip data that begin at 0. It was cut off: "
-        "compare its size with the original's, and copy or download it again."
+        f"{file}: ends at byte {file.stat().st_size:,} in the middle of the gzip data that begin at 0. It was "
+        "truncated: compare its size with the original's, and copy or download it again."
     )
 
 
@@ -260,14 +260,14 @@ def test_a_gzipped_file_with_a_wrong_checksum_is_refused(tmp_path: Path) -> None
     assert "incorrect data check" in text
 
 
-def test_a_header_that_promises_more_than_gzip_can_hold_is_refused_without_unpacking(tmp_path: Path) -> None:
+def test_a_header_that_promises_more_than_gzip_can_contain_is_refused_without_unpacking(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", gzipped=True)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(gzip.compress(struct.pack(">4I", 2051, 20, 60000, 60000) + b"data"))
     assert "= 72,000,000,000 bytes, more than a gzip file of" in refusal(folder)
 
 
-def test_a_wrong_magic_number_is_refused_saying_what_it_stands_for(tmp_path: Path) -> None:
+def test_a_wrong_magic_number_is_refused_with_its_meaning(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     shutil.copy(folder / "train-labels-idx1-ubyte", folder / "train-images-idx3-ubyte")
     text = refusal(folder)
@@ -294,8 +294,8 @@ def test_different_counts_of_images_and_labels_are_refused_naming_both_files(tmp
     folder = write_set(tmp_path / "set")
     (folder / "train-labels-idx1-ubyte").write_bytes(labels_file(FASHION_TRAIN[:19]))
     text = refusal(folder)
-    assert f"{folder}/train-images-idx3-ubyte holds 20 images" in text
-    assert f"{folder}/train-labels-idx1-ubyte holds 19 labels" in text
+    assert f"{folder}/train-images-idx3-ubyte contains 20 images" in text
+    assert f"{folder}/train-labels-idx1-ubyte contains 19 labels" in text
 
 
 @pytest.mark.parametrize("missing", ["t10k-labels-idx1-ubyte", "t10k-images-idx3-ubyte"])
@@ -344,7 +344,7 @@ def test_the_real_mnist_reads_as_gzip_and_numpy_read_it(tmp_path: Path) -> None:
     assert recognise(REAL)
     contents = read(REAL, tmp_path / "spool")
     dataset = reloaded(contents, mnist.NAME)
-    assert contents.notes == ["By its first labels this is MNIST."]
+    assert contents.notes == ["Recognised as MNIST by its first labels."]
     assert dataset.classes == table.Classes.of(list("0123456789"))
     for split, (images, labels) in NAMES.items():
         rows = dataset.splits[split]
@@ -444,13 +444,13 @@ def emnist_files() -> dict[str, bytes]:
     return files
 
 
-def test_the_sets_of_emnists_archive_are_a_question(tmp_path: Path) -> None:
+def test_the_sets_of_emnists_archive_lead_to_a_question(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(write_zip(tmp_path / "gzip.zip", emnist_files()))
     assert str(error.value) == (
-        f"{tmp_path}/gzip.zip: holds 3 sets of idx files: gzip/emnist-balanced, gzip/emnist-letters, "
+        f"{tmp_path}/gzip.zip: contains 3 sets of idx files: gzip/emnist-balanced, gzip/emnist-letters, "
         "gzip/emnist-mnist. "
-        "Name the folder or one of the files of the set to use, or leave the others out; for gzip/emnist-balanced: "
+        "Pass the folder or one of the files of the set to use, or leave out the others; for gzip/emnist-balanced: "
         "--exclude 'emnist-letters-*' --exclude 'emnist-mnist-*'"
     )
 
@@ -489,7 +489,7 @@ def test_the_first_column_of_qmnists_labels_is_the_class(tmp_path: Path) -> None
     assert found.splits["test"].label.tolist() == [7, 2, 1]
 
 
-def test_what_torchvision_reads_of_emnist_is_what_is_read_here(tmp_path: Path) -> None:
+def test_emnist_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
     import_torchvision()
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
@@ -558,12 +558,12 @@ def test_the_neighbours_of_a_single_file_may_be_excluded(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "text", ["", "1\n", "1 65\n3 66\n", "1 65\n2 65\n", "one 65\n", "1 -5\n", "1 99999999999999\n"]
 )
-def test_a_mapping_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_mapping_is_refused(tmp_path: Path, text: str) -> None:
     folder = write_files(tmp_path / "set", packed_files("emnist-letters-", [1, 2], [1]))
     (folder / "emnist-letters-mapping.txt").write_text(text)
     answer = refusal(folder)
     assert answer.startswith(
-        f"{folder}/emnist-letters-mapping.txt: each line should hold a label and a character code, with no label left "
-        "out and no character twice ("
+        f"{folder}/emnist-letters-mapping.txt: each line should contain a label and a character code, with no label "
+        "left out and no character twice ("
     )
     assert answer.endswith("). Download it again, or leave it out with --exclude.")

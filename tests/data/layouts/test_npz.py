@@ -1,4 +1,4 @@
-"""NumPy archives and array files: MedMNIST, Keras, and what is none of these. The oracle is numpy itself."""
+"""NumPy archives and array files: MedMNIST, Keras, and others. The oracle is numpy itself."""
 
 import zipfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from tench.data.images.image import decode_as
 from tench.data.source import open_source
 from tench.data.table import Dataset
 
-NUMBERS = "The classes are only numbers. To name them, put a classes.txt beside the file."
+NUMBERS = "The classes are only numbers. To name them, put a classes.txt next to the file."
 ALL_TRAIN = "No name contains a split: all arrays are train."
 
 
@@ -43,7 +43,7 @@ def test_medmnist_is_read_with_its_three_splits(tmp_path: Path, save: Any) -> No
     for split, rows in dataset.splits.items():
         assert np.array_equal(pixels(dataset, split), arrays[f"{split}_images"])
         assert rows.labels.tolist() == arrays[f"{split}_labels"].ravel().tolist()
-    assert dataset.notes == ("Images are train_images, labels train_labels.", NUMBERS)
+    assert dataset.notes == ("Images: train_images; labels: train_labels.", NUMBERS)
 
 
 def test_uncompressed_members_are_addressed_in_the_archive(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_labels_may_be_text_or_one_column_per_class(tmp_path: Path) -> None:
     assert open_source(tmp_path / "columns.npz").splits["train"].labels.tolist() == [2, 0, 3]
 
 
-def test_class_names_are_taken_from_the_archive_or_from_a_list_beside_it(tmp_path: Path) -> None:
+def test_class_names_are_taken_from_the_archive_or_from_a_list_next_to_it(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=images(3, 8, 8), labels=np.arange(3), class_names=np.array(["x", "y", "z"]))
     dataset = open_source(tmp_path / "a.npz")
     assert (dataset.classes.ids, dataset.notes[1]) == (("x", "y", "z"), "The class names are from class_names.")
@@ -105,18 +105,18 @@ def test_class_names_are_taken_from_the_archive_or_from_a_list_beside_it(tmp_pat
     assert open_source(tmp_path / "b.npz").classes.ids == ("ant", "bee", "cat")
 
 
-def test_several_candidates_are_a_question_that_keys_answers(tmp_path: Path) -> None:
+def test_several_candidates_lead_to_a_question_that_keys_answers(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, a=images(4, 8, 8), b=images(4, 8, 8), kind=np.arange(4), age=np.arange(4) % 2)
     assert refusal(path) == (
-        f"{path}: which arrays hold the images and labels of train? Possible images: a uint8 (4, 8, 8), b uint8 "
+        f"{path}: which arrays contain the images and labels of train? Possible images: a uint8 (4, 8, 8), b uint8 "
         "(4, 8, 8); labels: age int64 (4,), kind int64 (4,). Name them with --keys image=NAME,label=NAME, or leave "
         "files out with --exclude PATTERN."
     )
     dataset = open_source(path, keys="image=b,label=age")
     assert dataset.splits["train"].labels.tolist() == [0, 1, 0, 1]
-    assert dataset.notes[0] == "Images are b, labels age."
-    assert dataset.notes[-1] == "Arrays that are neither images nor labels were left out: a, kind."
+    assert dataset.notes[0] == "Images: b; labels: age."
+    assert dataset.notes[-1] == "Left out arrays that are neither images nor labels: a, kind."
     assert open_source(path, keys="image=a", label="kind").splits["train"].labels.tolist() == [0, 1, 2, 3]
     assert refusal(path, keys="image=c,label=age").startswith(
         f"{path}: no array 'c' with the shape of images. Its arrays"
@@ -157,15 +157,15 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     ),
     "no labels": (
         {"images": images(2, 8, 8)},
-        "set.npz: which arrays hold the images and labels of train? Possible images: images uint8 (2, 8, 8); labels: "
-        "none. Its arrays are: images uint8 (2, 8, 8). Name them with --keys image=NAME,label=NAME, or leave files out "
-        "with --exclude PATTERN.",
+        "set.npz: which arrays contain the images and labels of train? Possible images: images uint8 (2, 8, 8); "
+        "labels: none. Its arrays are: images uint8 (2, 8, 8). Name them with --keys image=NAME,label=NAME, or leave "
+        "files out with --exclude PATTERN.",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_no_set_of_images_is_refused_with_what_is_there(tmp_path: Path, case: str) -> None:
+def test_arrays_without_images_are_refused_with_a_list_of_arrays(tmp_path: Path, case: str) -> None:
     arrays, expected = REFUSED[case]
     path = tmp_path / "set.npz"
     np.savez(path, **arrays)  # type: ignore[arg-type]
@@ -176,8 +176,8 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, images=np.array([images(3, 4, 3), images(4, 4, 3)], object), labels=np.arange(2))
     assert refusal(path) == (
-        f"{path}/images.npy (in {path} at byte 60): holds Python objects, which are pickled: reading them could run "
-        "code. Save its arrays as numbers or text, images all of one size as (N, H, W, C) uint8."
+        f"{path}/images.npy (in {path} at byte 60): contains Python objects, which are pickled: reading them could run "
+        "code. Save its arrays as numbers or text, and images of the same size as (N, H, W, C) uint8."
     )
 
 
@@ -205,6 +205,6 @@ def test_single_images_saved_as_npy_are_named_with_the_remedy(tmp_path: Path) ->
         for number in range(2):
             np.save(tmp_path / f"set/{label}/{number}.npy", images(8, 8, 3))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: contains no readable images. It holds 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
-        "files (.npy): Save each as PNG, or all as one array (N, H, W, C) beside one of labels."
+        f"{tmp_path}/set: contains no readable images. It contains 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
+        "files (.npy): Save each as PNG, or save one array of images (N, H, W, C) and one of labels."
     )

@@ -31,12 +31,12 @@ IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 def image(number: int, size: int = 300) -> bytes:
-    """Bytes that begin alike, as image files do."""
+    """Bytes with the same beginning, like image files."""
     return b"\xff\xd8\xff\xe0\0\x10JFIF" + np.random.default_rng(number).bytes(size)
 
 
 def metadata(names: Sequence[str]) -> dict[str, str]:
-    """What Hugging Face's datasets put into the schema."""
+    """The metadata that Hugging Face's datasets write into the schema."""
     features = {"image": {"_type": "Image"}, "label": {"names": list(names), "_type": "ClassLabel"}}
     return {"huggingface": json.dumps({"info": {"features": features}})}
 
@@ -109,7 +109,7 @@ def test_imagenet_as_hugging_face_gives_it_out(tmp_path: Path, options: dict[str
     }
     assert listing(dataset, "val") == {"n01751748/ILSVRC2012_val_00000001.JPEG": ("n01751748", image(3))}
     assert listing(dataset, "test") == {"ILSVRC2012_test_00000001.JPEG": (None, image(4))}
-    assert dataset.notes == ("Images are the column image, labels the column label.",)
+    assert dataset.notes == ("Images: column image; labels: column label.",)
 
 
 @pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"needs the photographs in {GOLDEN}")
@@ -168,7 +168,7 @@ SPOOLED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", SPOOLED, ids=str)
-def test_all_other_images_are_copied_once_and_the_size_is_said(
+def test_all_other_images_are_copied_once_and_the_size_is_reported(
     tmp_path: Path, options: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     images = [image(number, 10 + 7 * number) for number in range(100)]
@@ -198,7 +198,7 @@ def test_the_same_image_in_two_rows_is_read_from_both(tmp_path: Path) -> None:
         assert [data for _, data in listing(read(file)).values()] == images
 
 
-def test_bytes_that_hold_the_beginning_of_the_next_image_do_not_mislead(tmp_path: Path) -> None:
+def test_bytes_that_contain_the_beginning_of_the_next_image_do_not_mislead(tmp_path: Path) -> None:
     second = image(2)
     first = len(second).to_bytes(4, "little") + second[:40] + image(1)
     third = second[:60]
@@ -236,7 +236,7 @@ def test_whatever_the_images_are_their_bytes_come_back(
     assert [data for _, data in listing(read(file)).values()] == images
 
 
-def test_a_file_in_an_archive_is_addressed_where_the_archive_has_it(tmp_path: Path) -> None:
+def test_a_file_in_an_archive_is_addressed_in_the_archive(tmp_path: Path) -> None:
     file = write(
         tmp_path / "train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [0, 1], ["a", "b"], compression="none"
     )
@@ -289,7 +289,7 @@ def test_wordnet_ids_for_names_have_names_for_people(tmp_path: Path) -> None:
     assert (classes.ids, classes.names) == ((SHARK, TENCH), tuple(names_of([SHARK, TENCH])))
 
 
-def test_a_name_for_two_classes_is_no_id(tmp_path: Path) -> None:
+def test_a_name_for_two_classes_is_not_an_id(tmp_path: Path) -> None:
     file = write(tmp_path / "train.parquet", [image(1), image(2)], ["1.jpg", "2.jpg"], [0, 1], ["crane", "crane"])
     dataset = read(file)
     assert (dataset.classes.ids, dataset.classes.names) == (("0", "1"), ("crane", "crane"))
@@ -297,12 +297,12 @@ def test_a_name_for_two_classes_is_no_id(tmp_path: Path) -> None:
     assert dataset.splits["train"].keys() == ["1.jpg", "2.jpg"]
 
 
-def test_numbers_without_names_are_numbered_classes_which_is_said(tmp_path: Path) -> None:
+def test_numbers_without_names_are_numbered_classes_and_a_note_says_so(tmp_path: Path) -> None:
     dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], None, [4, 0]))
     assert dataset.classes.ids == ("0", "1", "2", "3", "4")
     assert dataset.classes.numbered
     assert dataset.notes == (
-        "Images are the column image, labels the column label.",
+        "Images: column image; labels: column label.",
         "The classes of the files are only numbers.",
         "No name contains a split: all files are train.",
         "The paths of train are not unique, so the keys are numbers, by file and row.",
@@ -346,7 +346,7 @@ def test_wordnet_ids_in_paths_are_the_classes_in_the_order_of_their_labels(tmp_p
     dataset = read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [3, 7], list("abcdefgh")))
     assert dataset.classes.ids == (SHARK, TENCH)
     assert dataset.splits["train"].labels.tolist() == [1, 0]
-    assert "6 of the 8 classes have no images here and are left out." in dataset.notes
+    assert "Left out 6 of the 8 classes, which have no images here." in dataset.notes
     assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [3, 7])).classes.ids == (SHARK, TENCH)
     assert read(write(tmp_path / "x.parquet", [image(1), image(2)], paths, [2, 0])).classes.ids == imagenet()
 
@@ -378,7 +378,7 @@ def test_a_path_that_contradicts_the_metadata_is_an_error(tmp_path: Path) -> Non
     )
 
 
-def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_path: Path) -> None:
+def test_splits_are_recognised_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_path: Path) -> None:
     for name in ("default/train/0000.parquet", "default/train/0001.parquet", "train_and_valid/valid.parquet"):
         write(tmp_path / "set" / name, [image(1), image(2)], None, [0, 1])
     dataset = read(tmp_path / "set")
@@ -391,7 +391,7 @@ def test_splits_are_told_by_a_word_in_the_name_of_the_file_or_its_folder(tmp_pat
     )
 
 
-def test_paths_that_are_not_unique_or_missing_are_no_keys_which_is_said(tmp_path: Path) -> None:
+def test_paths_that_are_not_unique_or_missing_are_not_keys_and_a_note_says_so(tmp_path: Path) -> None:
     for paths in (["1.jpg", "2.jpg", "1.jpg"], ["1.jpg", None, "3.jpg"]):
         images = [image(number) for number in range(3)]
         dataset = read(write(tmp_path / "train.parquet", images, paths, [0, 1, 0], ["a", "b"]))
@@ -409,12 +409,12 @@ def test_a_row_without_an_image_is_an_error_that_names_it(
         tmp_path / "x.parquet", images, None, [n % 2 for n in range(102)], compression=compression, row_group_size=30
     )
     assert refusal(file) == (
-        f"{file}, row 100 (counted from 0): holds no image in 'image'. Images that are only referred to by path are "
+        f"{file}, row 100 (counted from 0): contains no image in 'image'. Images that are only referred to by path are "
         "not read. Write the file again with the images inside, or remove the row."
     )
     data = pa.table({"image": pa.array([{"bytes": image(1), "path": "a"}, None], IMAGE), "label": [0, 1]})
     pa.parquet.write_table(data, file, compression=compression)
-    assert "row 1 (counted from 0): holds no image in 'image.bytes'" in refusal(file)
+    assert "row 1 (counted from 0): contains no image in 'image.bytes'" in refusal(file)
 
 
 @pytest.mark.parametrize(("labels", "names", "expected"), [
@@ -425,7 +425,7 @@ def test_a_row_without_an_image_is_an_error_that_names_it(
     ([0, 1600000000], None, "row 1 (counted from 0): the label 1600000000 is out of range: too large for a class."),
     ([0, -2], None, "row 1 (counted from 0): the label -2 is out of range: it is negative."),
 ])  # fmt: skip
-def test_a_label_that_is_no_class_is_an_error_that_names_the_row(
+def test_a_label_that_is_not_a_class_is_an_error_that_names_the_row(
     tmp_path: Path, labels: list[Any], names: list[str] | None, expected: str
 ) -> None:
     file = write(tmp_path / "train.parquet", [image(1), image(2)], None, labels, names)
@@ -440,7 +440,9 @@ def test_files_without_any_label_or_of_one_class_or_without_rows_are_an_error(tm
     assert refusal(write(file, [image(1)], None, [0])) == f"{few}0."
     assert refusal(write(file, [image(1)], None, ["cat"])) == f"{few}cat."
     assert refusal(write(file, [image(1)], None, pa.array([None], pa.string()))) == f"{few}none."
-    assert "the 1 files of the split 'test' hold no images" in refusal(write(file, [], None, pa.array([], pa.int64())))
+    assert "the 1 files of the split 'test' contain no images" in refusal(
+        write(file, [], None, pa.array([], pa.int64()))
+    )
 
 
 @pytest.mark.parametrize(("columns", "expected"), [
@@ -468,7 +470,7 @@ def test_files_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
     assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-1.parquet: has its images in column 'image'")
 
 
-def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_truncated_is_an_error(tmp_path: Path) -> None:
     images = [image(number, 3000) for number in range(50)]
     for compression in ("none", "snappy"):
         file = write(tmp_path / "x.parquet", images, None, [n % 2 for n in range(50)], compression=compression)
@@ -477,7 +479,7 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
             file.write_bytes(data[:length])
             assert parquet.recognise(tree_of(file))
             assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
-            assert refusal(file).endswith("It is damaged or cut off. Copy it again.")
+            assert refusal(file).endswith("It is damaged or truncated. Copy it again.")
         file.write_bytes(b"")
         assert parquet.recognise(tree_of(file))
         assert refusal(file).startswith(f"{file}: cannot be read as Parquet (")
@@ -503,7 +505,7 @@ def test_flipped_bits_are_one_error_or_leave_the_images_as_they_were(tmp_path: P
     assert all(refusal.startswith(f"{file}") for refusal in refusals)
 
 
-def test_a_flipped_bit_in_an_image_is_found_where_pages_have_checksums(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_an_image_is_found_if_pages_have_checksums(tmp_path: Path) -> None:
     for compression in ("none", "zstd"):
         images = [image(number, 3000) for number in range(5)]
         file = write(
@@ -512,14 +514,14 @@ def test_a_flipped_bit_in_an_image_is_found_where_pages_have_checksums(tmp_path:
         data = bytearray(file.read_bytes())
         data[2000] ^= 1
         file.write_bytes(data)
-        assert "damaged or cut off. Copy it again" in refusal(file)
+        assert "damaged or truncated. Copy it again" in refusal(file)
 
 
 def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_images, "_SMALL_BYTES", 1_000_000)
     file = write(tmp_path / "x.parquet", [image(1, 10_000)] * 1000, None, [n % 2 for n in range(1000)])
     assert file.stat().st_size < 50_000
-    assert "An image repeated this often is not a data set; it is not copied." in refusal(file)
+    assert "An image repeated this often is not a data set, so it is not copied." in refusal(file)
     assert list((tmp_path / "spool").iterdir()) == []
 
 
@@ -533,7 +535,7 @@ def test_too_little_room_for_the_copy_is_an_error_before_work_starts(
     assert len(read(file).splits["train"]) == 2
 
 
-def test_what_is_not_parquet_is_not_recognised(tmp_path: Path) -> None:
+def test_other_files_are_not_recognised_as_parquet(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "set/x.txt").write_text("PAR2")
     assert not parquet.recognise(tree_of(tmp_path / "set"))
@@ -543,7 +545,7 @@ def test_what_is_not_parquet_is_not_recognised(tmp_path: Path) -> None:
     assert not parquet.recognise(tree_of(tmp_path / "set/train.parquet"))
 
 
-def test_the_stamp_holds_the_files_and_the_copies(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_files_and_the_copies(tmp_path: Path) -> None:
     path = imagenet_1k(tmp_path / "set")
     files = {str(found) for found in path.rglob("*.parquet")}
     stamp = set(parquet.read(tree_of(path)).stamp)
@@ -565,7 +567,7 @@ def test_the_image_may_be_any_photograph(photo_folder: Path, tmp_path: Path) -> 
 
 
 def test_millions_of_rows_that_take_no_bytes_are_refused(tmp_path: Path) -> None:
-    """Equal labels and null images: a file of kilobytes, and a list of all labels would take gigabytes."""
+    """Equal labels and null images: a file of kilobytes whose labels as a list would take gigabytes."""
     count = 2_000_000
     nulls = pa.StructArray.from_arrays(
         [pa.nulls(count, pa.binary()), pa.nulls(count, pa.string())], ["bytes", "path"], mask=pa.repeat(True, count)
@@ -635,7 +637,7 @@ def test_a_mutated_file_is_read_or_refused_by_its_name(
     assert len(text) < 1000
 
 
-def test_a_list_beside_the_files_names_classes_that_are_only_numbers(tmp_path: Path) -> None:
+def test_a_list_next_to_the_files_names_classes_that_are_only_numbers(tmp_path: Path) -> None:
     write(tmp_path / "set/train.parquet", [image(1), image(2)], None, [0, 1])
     (tmp_path / "set/classes.txt").write_text("ant\nbee\n")
     dataset = read(tmp_path / "set")
@@ -659,7 +661,7 @@ def test_keys_choose_the_columns(tmp_path: Path) -> None:
     dataset = open_source(path, keys="image=right,label=kind")
     rows = dataset.splits["train"]
     assert {rows.read(row): dataset.classes.ids[rows.labels[row]] for row in range(2)} == {image(3): "a", image(4): "b"}
-    assert dataset.notes[0] == "Images are the column right, labels the column kind."
+    assert dataset.notes[0] == "Images: column right; labels: column kind."
 
 
 def test_images_that_are_far_larger_than_the_file_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_kaggles_digits_are_read_with_an_unlabelled_test(tmp_path: Path) -> None
     assert (images_of(found.splits["train"])[..., 0] == IMAGES).all()
     assert found.splits["train"].labels.tolist() == LABELS
     assert found.splits["test"].labels.tolist() == [-1, -1]
-    assert list(found.notes) == ["Labels are the column label.", "test.csv has no labels."]
+    assert list(found.notes) == ["The labels come from column label.", "test.csv has no labels."]
 
 
 def test_columns_named_by_place_and_rgb_pixels_are_read(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_usps_and_semeion_are_what_torchvision_reads(tmp_path: Path, monkeypatch
         (("0,0,", "0,"), "line 2 cannot be read (63 pixels instead of 64)."),
     ],
 )
-def test_a_line_that_does_not_fit_is_refused(tmp_path: Path, change: tuple[str, str], text: str) -> None:
+def test_a_line_that_does_not_match_is_refused(tmp_path: Path, change: tuple[str, str], text: str) -> None:
     path = csv(tmp_path / "train.csv", IMAGES, LABELS)
     lines = path.read_text().split("\n")
     lines[1] = "0," + ",".join(["0", "0", "5", "9", *["7"] * 60])
@@ -136,7 +136,7 @@ def test_the_label_column_may_be_named_and_must_exist(tmp_path: Path) -> None:
         open_source(path, label="other")
 
 
-def test_other_csv_files_are_not_taken_for_pixels(tmp_path: Path) -> None:
+def test_other_csv_files_are_not_mistaken_for_pixels(tmp_path: Path) -> None:
     (tmp_path / "numbers.csv").write_text(",".join(map(str, range(200))) + "\n")
     (tmp_path / "labels.csv").write_text("image,label\na.jpg,cat\n")
     with pytest.raises(TenchError) as error:

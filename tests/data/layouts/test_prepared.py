@@ -1,4 +1,4 @@
-"""What `prepare` leaves beside the images it wrote."""
+"""The files that `prepare` leaves next to the images it wrote."""
 
 from pathlib import Path
 from typing import get_args
@@ -11,7 +11,7 @@ from tench.data.source import open_source
 
 
 @pytest.mark.parametrize("to", get_args(Layout))
-def test_prepared_json_is_no_part_of_the_set(photo_folder: Path, tmp_path: Path, to: Layout) -> None:
+def test_prepared_json_is_not_part_of_the_set(photo_folder: Path, tmp_path: Path, to: Layout) -> None:
     prepare(photo_folder, tmp_path / "set", to)
     found = open_source(tmp_path / "set", refresh=True)
     (tmp_path / "set/prepared.json").unlink()

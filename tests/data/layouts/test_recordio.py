@@ -34,11 +34,11 @@ IMAGE = b"as good as an image: records are read by their headers"
 REPAIR = "Copy or download it again, or recreate it with im2rec.py."
 
 THEIRS: dict[str, list[dict[str, Any]]] = json.loads((FILES / "records.json").read_text())
-"""What MXNet's reader finds in its files."""
+"""The output of MXNet's reader for its files."""
 
 
 def frames(payload: bytes) -> bytes:
-    """A record as dmlc-core's writer writes it: cut, and joined again by the reader, wherever it has the magic word."""
+    """A record as dmlc-core's writer writes it: split at each magic word, where the reader joins it again."""
     words = [payload[start : start + 4] for start in range(0, len(payload), 4)]
     parts = [b""]
     for word in words:
@@ -60,7 +60,7 @@ def payload(image_id: int, label: float | Sequence[float], image: bytes = IMAGE)
 
 
 def write(path: Path, *records: bytes) -> Path:
-    """A record file of these payloads. Three records of the classes 0, 1 and 2 where none are given."""
+    """A record file of these payloads; by default three records of the classes 0, 1 and 2."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(map(frames, records or [payload(row, row) for row in range(3)])))
     return path
@@ -89,14 +89,14 @@ def copied(name: str, path: Path) -> Path:
     return Path(shutil.copytree(FILES / name, path / name))
 
 
-# What MXNet wrote
+# Written by MXNet
 
 
 @pytest.mark.parametrize("file", THEIRS)
 def test_every_record_of_mxnet_is_read_as_mxnets_reader_reads_it(file: str, tmp_path: Path) -> None:
     source = tmp_path / "set" / Path(file).name
     source.parent.mkdir()
-    shutil.copy(FILES / file, source)  # without its list: keys are ids
+    shutil.copy(FILES / file, source)  # without its list, keys are ids
     dataset = read(source, tmp_path / "spool")
     ((split, rows),) = dataset.splits.items()
     assert split == ("val" if "val" in file else "train")
@@ -141,7 +141,7 @@ def test_records_with_class_names_equal_the_class_folders_they_were_packed_from(
     assert loaded.classes == dataset.classes
 
 
-def test_an_image_is_addressed_where_it_lies(tmp_path: Path) -> None:
+def test_an_image_is_addressed_in_place(tmp_path: Path) -> None:
     source = copied("photos", tmp_path) / "photos_train.rec"
     rows = read(source, tmp_path / "spool").splits["train"]
     data = source.read_bytes()
@@ -171,10 +171,10 @@ def test_several_labels_are_kept_and_the_first_is_the_class(tmp_path: Path) -> N
     rows = dataset.splits["train"]
     assert rows.labels.tolist() == [0, 1, 2, 0, 1]
     assert rows.label_sets()[1] == [1.0, float(np.float32(0.333333)), -1.0]
-    assert dataset.notes[1:] == ("5 of the 5 records of train have several labels: the first is the class.",)
+    assert dataset.notes[1:] == ("5 of the 5 records of train with several labels: the first is the class.",)
 
 
-def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_where_they_are(
+def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_in_place(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = copied("parts", tmp_path) / "parts.rec"
@@ -210,7 +210,7 @@ def test_the_stamp_has_every_file_that_was_used(tmp_path: Path) -> None:
     assert set(recordio.read(open_tree(source, tmp_path)).stamp) == {str(source), *map(str, source.iterdir())}
 
 
-# What the golden files hold
+# What the golden files contain
 
 
 def golden(path: str) -> Path:
@@ -263,7 +263,7 @@ def test_golden_records_decode_to_what_mxnets_iterator_gave() -> None:
         assert np.abs(centre.astype(int) - expected.astype(int)).max() <= 2
 
 
-def test_golden_records_in_parts_have_the_hashes_that_were_told(tmp_path: Path) -> None:
+def test_golden_records_in_parts_have_the_published_hashes(tmp_path: Path) -> None:
     source = golden("mxnet/multipart.rec")
     rows = read(source, tmp_path / "spool").splits["train"]
     theirs = json.loads(source.with_suffix(".json").read_text())
@@ -341,7 +341,7 @@ def test_any_records_are_read_as_they_were_written(
 
 
 @pytest.mark.parametrize("width", [1, 7, 8, 9, 10, 300, 20_000])
-def test_a_header_may_hold_any_number_of_labels(tmp_path: Path, width: int) -> None:
+def test_a_header_may_contain_any_number_of_labels(tmp_path: Path, width: int) -> None:
     labels = [1.0, *np.linspace(0, 1, width - 1, dtype=np.float32).tolist()]
     rows = read(write(tmp_path / "a.rec", payload(0, 0), payload(1, labels), payload(2, 1))).splits["train"]
     assert [rows.read(row) for row in range(3)] == [IMAGE] * 3
@@ -379,7 +379,7 @@ def test_several_files_of_a_split_are_one(tmp_path: Path) -> None:
     assert dataset.notes == ("test has no images of 2 classes: 1, 2.",)
 
 
-def test_files_whose_names_tell_no_split_are_train_which_is_said(tmp_path: Path) -> None:
+def test_files_whose_names_have_no_split_are_train_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "set/a.rec", payload(0, 0, b"a"), payload(1, 1, b"b"))
     assert read(tmp_path / "set").notes == ("No name contains a split: all record files are train.",)
     write(tmp_path / "set/b.rec", payload(2, 0, b"c"))
@@ -388,7 +388,7 @@ def test_files_whose_names_tell_no_split_are_train_which_is_said(tmp_path: Path)
     assert listing(dataset) == {"00000": ("0", b"a"), "00001": ("1", b"b"), "00002": ("0", b"c")}
 
 
-def test_a_file_without_a_split_beside_others_with_one_is_an_error(tmp_path: Path) -> None:
+def test_a_file_without_a_split_next_to_others_with_one_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "set/extra.rec")
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
@@ -398,7 +398,7 @@ def test_a_file_without_a_split_beside_others_with_one_is_an_error(tmp_path: Pat
     )
 
 
-def test_records_may_lie_in_a_tar_or_a_zip(tmp_path: Path) -> None:
+def test_records_may_be_in_a_tar_or_a_zip(tmp_path: Path) -> None:
     source = copied("photos", tmp_path)
     shutil.copy(FILES / "parts/parts.rec", source / "parts_train.rec")
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:
@@ -416,7 +416,7 @@ def test_records_may_lie_in_a_tar_or_a_zip(tmp_path: Path) -> None:
             assert listing(found, split) == listing(expected, split)
 
 
-def test_a_single_file_is_a_source_and_what_lies_beside_it_is_used(tmp_path: Path) -> None:
+def test_a_single_file_is_a_source_and_what_is_next_to_it_is_used(tmp_path: Path) -> None:
     source = copied("photos", tmp_path)
     (source / "synset.txt").write_text("petal\nroof\nwater\n")
     for split in ("train", "val"):
@@ -425,7 +425,7 @@ def test_a_single_file_is_a_source_and_what_lies_beside_it_is_used(tmp_path: Pat
         assert alone.classes.ids == ("petal", "roof", "water")
 
 
-def test_a_pattern_of_files_is_a_source_and_what_lies_beside_them_is_used(tmp_path: Path) -> None:
+def test_a_pattern_of_files_is_a_source_and_what_is_next_to_them_is_used(tmp_path: Path) -> None:
     source = copied("photos", tmp_path)
     (source / "synset.txt").write_text("petal\nroof\nwater\n")
     assert read(source / "photos_{train,val}.rec").fingerprint == read(source).fingerprint
@@ -453,14 +453,14 @@ def test_records_are_recognised_by_name_and_first_bytes(tmp_path: Path) -> None:
     assert not recognised(tmp_path / "short")
 
 
-def test_files_that_belong_to_no_records_are_counted_in_a_note(tmp_path: Path) -> None:
+def test_files_without_matching_records_are_counted_in_a_note(tmp_path: Path) -> None:
     for name in ("train.rec", "val.rec"):
         write(tmp_path / "set" / name)
     (tmp_path / "set/classes.txt").write_text("a\nb\nc\n")
     assert read(tmp_path / "set").notes == ()
     (tmp_path / "set/README").touch()
     (tmp_path / "set/test.lst").touch()
-    assert read(tmp_path / "set").notes == ("2 files that belong to no .rec were left out, such as README.",)
+    assert read(tmp_path / "set").notes == ("Left out 2 files without a matching .rec, such as README.",)
 
 
 # Keys
@@ -472,7 +472,7 @@ def test_without_a_list_keys_are_ids_of_equally_many_digits(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("files", [1, 2])
-def test_where_ids_repeat_images_are_numbered_which_is_said(tmp_path: Path, files: int) -> None:
+def test_if_ids_repeat_images_are_numbered_and_a_note_says_so(tmp_path: Path, files: int) -> None:
     records = [payload(row % 2, row % 2, b"%d" % row) for row in range(4)]
     write(tmp_path / "set/train_0.rec", *records[: 4 // files])
     if files == 2:
@@ -484,13 +484,13 @@ def test_where_ids_repeat_images_are_numbered_which_is_said(tmp_path: Path, file
     )
 
 
-def test_a_list_beside_only_some_files_of_a_split_gives_no_keys_which_is_said(tmp_path: Path) -> None:
+def test_a_list_next_to_only_some_files_of_a_split_gives_no_keys_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "set/train_0.rec", payload(0, 0), payload(1, 1))
     write(tmp_path / "set/train_1.rec", payload(2, 1))
     (tmp_path / "set/train_0.lst").write_text("0\t0\ta.jpg\n1\t1\tb.jpg\n")
     dataset = read(tmp_path / "set")
     assert dataset.splits["train"].keys() == ["00000", "00001", "00002"]
-    assert dataset.notes == ("There is no .lst beside train_1.rec, so the images of train are named by numbers.",)
+    assert dataset.notes == ("There is no .lst next to train_1.rec, so the images of train are named by numbers.",)
 
 
 def test_a_list_may_be_in_another_order_than_the_records(tmp_path: Path) -> None:
@@ -510,7 +510,7 @@ def test_a_list_whose_ids_repeat_fits_records_in_the_same_order(tmp_path: Path) 
     assert listing(read(tmp_path / "a.rec")) == {"x.jpg": ("0", b"x"), "y.jpg": ("1", b"y")}
 
 
-def test_a_key_leads_out_of_no_folder(tmp_path: Path) -> None:
+def test_a_key_never_leads_out_of_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "a.rec", *(payload(row, 0) for row in range(5)))
     paths = ["/data/a.jpg", "../../b.jpg", "./c/./d.jpg", "e//f.jpg", ".hidden/..g.jpg"]
     (tmp_path / "a.lst").write_text("".join(f"{row}\t0\t{path}\n" for row, path in enumerate(paths)))
@@ -518,7 +518,7 @@ def test_a_key_leads_out_of_no_folder(tmp_path: Path) -> None:
     assert read(tmp_path / "a.rec").splits["train"].keys() == expected
 
 
-def test_the_key_of_a_flat_image_begins_with_its_class_where_that_has_a_name(tmp_path: Path) -> None:
+def test_the_key_of_a_flat_image_begins_with_its_class_if_that_has_a_name(tmp_path: Path) -> None:
     write(tmp_path / "val.rec", payload(1, 1), payload(2, 0), payload(3, -1))
     (tmp_path / "val.lst").write_text("1\t1\tILSVRC2012_1.JPEG\n2\t0\tILSVRC2012_2.JPEG\n3\t-1\tILSVRC2012_3.JPEG\n")
     assert read(tmp_path / "val.rec").splits["val"].keys() == [
@@ -555,7 +555,7 @@ def test_the_key_of_a_flat_image_begins_with_its_class_where_that_has_a_name(tmp
         ),
     ],
 )
-def test_a_file_beside_the_records_names_the_classes(tmp_path: Path, text: str, ids: str, names: list[str]) -> None:
+def test_a_file_next_to_the_records_names_the_classes(tmp_path: Path, text: str, ids: str, names: list[str]) -> None:
     write(tmp_path / "set/sub/a.rec")
     for place in ("set", "set/sub"):
         (tmp_path / place / "classes.txt").write_text(text)
@@ -573,7 +573,7 @@ def test_in_a_file_called_synset_too_only_a_wordnet_id_ends_at_the_first_space(t
     assert classes.ids == classes.names == ("red ant", "red bee", "cat")
 
 
-def test_of_several_files_the_first_that_fits_names_the_classes(tmp_path: Path) -> None:
+def test_of_several_files_the_first_that_matches_names_the_classes(tmp_path: Path) -> None:
     write(tmp_path / "a.rec")
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     (tmp_path / "synset_words.txt").write_text("x\ny\nz\nw\n")
@@ -600,7 +600,7 @@ def test_a_list_of_classes_with_an_empty_line_is_an_error_as_it_may_shift_labels
     assert str(error.value) == (f"{tmp_path}/classes.txt, line 2: is empty, but each line is a class, in order.")
 
 
-def test_a_file_that_names_more_classes_than_there_are_labels_is_used_which_is_said(tmp_path: Path) -> None:
+def test_a_file_that_names_more_classes_than_there_are_labels_is_used_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "val.rec")
     (tmp_path / "synset.txt").write_text("a\nb\nc\nd\n")
     dataset = read(tmp_path / "val.rec")
@@ -611,7 +611,7 @@ def test_a_file_that_names_more_classes_than_there_are_labels_is_used_which_is_s
     )
 
 
-def test_a_file_that_names_fewer_classes_is_not_used_which_is_said(tmp_path: Path) -> None:
+def test_a_file_that_names_fewer_classes_is_not_used_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "val.rec")
     (tmp_path / "synset.txt").write_text("a\nb\n")
     (tmp_path / "labels.txt").write_text("0\n" * 50)
@@ -623,27 +623,28 @@ def test_a_file_that_names_fewer_classes_is_not_used_which_is_said(tmp_path: Pat
     )
 
 
-def test_names_that_repeat_are_no_ids_which_is_said(tmp_path: Path) -> None:
+def test_names_that_repeat_are_not_ids_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "val.rec")
     (tmp_path / "labels.txt").write_text("crane\ntench\ncrane\n")
     dataset = read(tmp_path / "val.rec")
     assert dataset.classes == table.Classes(("0", "1", "2"), ("crane", "tench", "crane"), numbered=True)
     assert dataset.notes == (
-        f"{tmp_path}/labels.txt has the same line more than once: classes have these names, but numbers as ids.",
+        f"{tmp_path}/labels.txt has the same line more than once, so its lines are class names and the ids are "
+        "numbers.",
     )
 
 
-def test_words_for_people_are_no_ids_which_is_said(tmp_path: Path) -> None:
+def test_words_for_people_are_not_ids_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "val.rec")
     (tmp_path / "label_to_content.json").write_text('{"0": "crane", "1": "tench", "2": "eel"}')
     dataset = read(tmp_path / "val.rec")
     assert dataset.classes == table.Classes(("0", "1", "2"), ("crane", "tench", "eel"), numbered=True)
     assert dataset.notes == (
-        f"{tmp_path}/label_to_content.json has only words: classes have these names, but numbers as ids.",
+        f"{tmp_path}/label_to_content.json has only words, so its lines are class names and the ids are numbers.",
     )
 
 
-def test_there_are_as_many_classes_as_the_highest_label_of_all_splits_asks_for(tmp_path: Path) -> None:
+def test_the_highest_label_of_all_splits_gives_the_number_of_classes(tmp_path: Path) -> None:
     write(tmp_path / "set/train.rec", payload(0, 0), payload(1, 1))
     write(tmp_path / "set/val.rec", payload(0, 4))
     dataset = read(tmp_path / "set")
@@ -654,18 +655,21 @@ def test_there_are_as_many_classes_as_the_highest_label_of_all_splits_asks_for(t
     )
 
 
-def test_the_label_minus_one_means_none_which_is_said(tmp_path: Path) -> None:
+def test_the_label_minus_one_means_none_and_a_note_says_so(tmp_path: Path) -> None:
     write(tmp_path / "set/train.rec", payload(0, 0), payload(1, -1), payload(2, 1))
     write(tmp_path / "set/test.rec", payload(0, -1))
     dataset = read(tmp_path / "set")
     assert dataset.splits["test"].labels.tolist() == [-1]
-    assert dataset.notes == ("1 of the 3 images of train have no label.", "1 of the 1 images of test have no label.")
+    assert dataset.notes == (
+        "1 of the 3 images of train without a label.",
+        "1 of the 1 images of test without a label.",
+    )
 
 
 def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
     dataset = read(write(tmp_path / "train.rec", payload(0, 0), payload(1, 0)))
     assert dataset.notes == (
-        "All labels are 0, as im2rec.py writes them without --recursive: there is only one class.",
+        "All labels are 0, so there is only one class. im2rec.py writes that if --recursive is missing.",
     )
 
 
@@ -676,11 +680,11 @@ def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
     ("label", "shown"),
     [(1.5, "1.5"), (-2, "-2"), (math.nan, "nan"), (math.inf, "inf"), (10**6, "1000000"), ([0.25, 1.0], "0.25")],
 )
-def test_a_label_that_is_no_class_is_an_error(tmp_path: Path, label: float | list[float], shown: str) -> None:
+def test_a_label_out_of_range_is_an_error(tmp_path: Path, label: float | list[float], shown: str) -> None:
     path = write(tmp_path / "a.rec", payload(3, 0), payload(8, label), payload(9, label))
     assert refusal(path) == (
         f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are affected. A "
-        "class's label is a whole number from 0 to 999,999, or -1 where there is none. These records are for another "
+        "class's label is a whole number from 0 to 999,999, or -1 if there is none. These records are for another "
         "task, or they are damaged."
     )
 
@@ -802,11 +806,11 @@ def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 87, 90, 263])
-def test_a_size_that_is_no_multiple_of_four_is_an_error(tmp_path: Path, size: int) -> None:
+def test_a_size_that_is_not_a_multiple_of_four_is_an_error(tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "train.rec")
     os.truncate(path, size)
     assert refusal(path) == (
-        f"{path}: has {size} bytes, but a record file's size is a multiple of 4. It was cut off, or something was "
+        f"{path}: has {size} bytes, but a record file's size is a multiple of 4. It was truncated, or something was "
         f"added to it. {REPAIR}"
     )
 
@@ -815,22 +819,22 @@ def test_a_file_cut_within_a_record_is_an_error_with_its_place(tmp_path: Path) -
     path = write(tmp_path / "train.rec")
     os.truncate(path, 200)
     assert refusal(path) == (
-        f"{path}: the record at byte 176 claims 78 bytes, but the file ends 16 bytes later. It was cut off, or the "
+        f"{path}: the record at byte 176 claims 78 bytes, but the file ends 16 bytes later. It was truncated, or the "
         f"length is wrong. {REPAIR}"
     )
     os.truncate(path, 180)
-    assert refusal(path) == f"{path}: ends within the record that begins at byte 176: it was cut off. {REPAIR}"
+    assert refusal(path) == f"{path}: ends within the record that begins at byte 176: it was truncated. {REPAIR}"
 
 
 def test_a_length_that_leads_past_the_end_is_an_error_with_its_place(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88 + 4, struct.pack("<I", 2**29 - 1))
     assert refusal(path) == (
-        f"{path}: the record at byte 88 claims 536,870,911 bytes, but the file ends 168 bytes later. It was cut off, "
+        f"{path}: the record at byte 88 claims 536,870,911 bytes, but the file ends 168 bytes later. It was truncated, "
         f"or the length is wrong. {REPAIR}"
     )
 
 
-def test_a_length_that_leads_to_no_record_is_an_error_with_both_places(tmp_path: Path) -> None:
+def test_a_wrong_length_within_the_file_is_an_error_with_both_places(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88 + 4, struct.pack("<I", 60))
     assert refusal(path) == (
         f"{path}: byte 156 should begin a record with 0a23d7ce, but has {IMAGE[36:40].hex()}: the length of the record "
@@ -846,7 +850,7 @@ def test_a_flipped_bit_in_the_magic_word_is_an_error_with_its_place(tmp_path: Pa
     )
 
 
-def test_a_file_that_begins_with_no_record_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_does_not_begin_with_a_record_is_an_error(tmp_path: Path) -> None:
     path = damaged(tmp_path, 0, b"\x0b")
     assert refusal(path) == (
         f"{path}: byte 0 should begin a record with 0a23d7ce, but has 0b23d7ce: this is not a record file, or it is "
@@ -863,7 +867,7 @@ def test_a_kind_of_record_that_does_not_exist_is_an_error(tmp_path: Path) -> Non
 def test_a_part_without_a_beginning_is_an_error(tmp_path: Path, kind: int) -> None:
     path = damaged(tmp_path, 88 + 7, bytes([kind << 5]))
     assert refusal(path) == (
-        f"{path}: byte 88 continues a record of several parts, but none has begun before. A piece is missing. {REPAIR}"
+        f"{path}: byte 88 continues a record of several parts, but no record has begun. A piece is missing. {REPAIR}"
     )
 
 
@@ -892,8 +896,8 @@ def test_more_parts_than_a_record_can_have_are_an_error_and_not_read(tmp_path: P
 def test_a_record_without_a_header_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "a.rec", payload(0, 0), b"twenty-three bytes long")
     assert refusal(path) == (
-        f"{path}: the record at byte 88 holds 23 bytes, less than the 24 of an image's header: it is damaged, or the "
-        f"records are not images. {REPAIR}"
+        f"{path}: the record at byte 88 contains 23 bytes, less than the 24 of an image's header: it is damaged, or "
+        f"the records are not images. {REPAIR}"
     )
 
 
@@ -904,7 +908,7 @@ def test_a_record_without_an_image_is_an_error(tmp_path: Path, label: float | li
     assert refusal(path) == f"{path}: the record at byte 88 (id 77) has no image, in its {size} bytes. {REPAIR}"
 
 
-def test_more_labels_than_a_record_can_hold_are_an_error(tmp_path: Path) -> None:
+def test_more_labels_than_a_record_can_contain_are_an_error(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88 + 8, struct.pack("<I", 10**9))
     assert refusal(path) == (
         f"{path}: the record at byte 88 (id 1) claims 1,000,000,000 labels, in its 78 bytes. {REPAIR}"
@@ -927,10 +931,10 @@ def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path}: holds no record files (.rec)."
+    assert refusal(tmp_path) == f"{tmp_path}: contains no record files (.rec)."
 
 
-def test_damage_within_an_archive_is_told_with_the_place_of_the_record_file(tmp_path: Path) -> None:
+def test_damage_within_an_archive_is_reported_with_the_place_of_the_record_file(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88, b"\x0b")
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         tar.add(path, "data/train.rec")
@@ -942,7 +946,7 @@ def test_damage_within_an_archive_is_told_with_the_place_of_the_record_file(tmp_
 
 
 def outcome(path: Path) -> int | str:
-    """The number of records that are found, or the error."""
+    """The number of records found, or the error."""
     try:
         return len(recordio.read(open_tree(path, path.parent / "spool")).splits["train"].key)
     except TenchError as error:
@@ -1003,8 +1007,8 @@ def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(t
         "00004": ("1", b"face 4"),
     }
     assert dataset.notes == (
-        "3 records of train.rec are InsightFace headers without an image.",
-        "1 files that belong to no .rec were left out, such as property.",
+        "Skipped 3 records of train.rec: InsightFace headers without an image.",
+        "Left out 1 file without a matching .rec, such as property.",
     )
 
 

@@ -29,7 +29,7 @@ WHOLE: Images = {
     for split, images in miniature.photographs().items()
     if split != "test"
 }
-"""Without test, and without the truncated image: it cannot become part of a batch."""
+"""Without test, and without the truncated image, which cannot be in a batch."""
 WNIDS = sorted(miniature.CLASSES)
 LABEL = {wnid: label for label, wnid in enumerate(WNIDS)}
 

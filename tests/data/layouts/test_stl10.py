@@ -58,7 +58,7 @@ def test_the_images_are_those_of_torchvision_and_upright(tmp_path: Path, monkeyp
     assert (images_of(found.splits["train"]) == crops(5)).all()
 
 
-def test_the_archive_holds_the_same_and_says_what_is_left_out(tmp_path: Path) -> None:
+def test_the_archive_gives_the_same_and_notes_say_what_is_left_out(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "unpacked/stl10_binary")
     with tarfile.open(tmp_path / "stl10_binary.tar.gz", "w:gz") as tar:
         tar.add(folder, folder.name)
@@ -66,10 +66,10 @@ def test_the_archive_holds_the_same_and_says_what_is_left_out(tmp_path: Path) ->
     assert found.fingerprint == expected.fingerprint
     assert (images_of(found.splits["test"]) == images_of(expected.splits["test"])).all()
     assert list(found.notes) == [
-        "train_X.bin holds 5 images; as published it has 5,000.",
-        "test_X.bin holds 3 images; as published it has 8,000.",
-        "The 2 images of unlabeled_X.bin have no labels and are left out.",
-        "The folds of fold_indices.txt are not used: all of train_X.bin is the split train.",
+        "train_X.bin contains 5 images; as published it has 5,000.",
+        "test_X.bin contains 3 images; as published it has 8,000.",
+        "Left out the 2 images of unlabeled_X.bin, which have no labels.",
+        "The folds of fold_indices.txt are not used; all of train_X.bin is the split train.",
     ]
 
 
@@ -87,13 +87,14 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "train_X.bin",
             bytes(30_000),
-            "{folder}/train_X.bin: has 30,000 bytes, which is 1.09 images of 27,648 bytes. It may have been cut off. "
+            "{folder}/train_X.bin: has 30,000 bytes, which is 1.09 images of 27,648 bytes. It may have been truncated. "
             "Unpack the archive again.",
         ),
         (
             "train_y.bin",
             b"\1",
-            "{folder}/train_X.bin holds 5 images, but {folder}/train_y.bin holds 1 labels. Unpack the archive again.",
+            "{folder}/train_X.bin contains 5 images, but {folder}/train_y.bin contains 1 labels. "
+            "Unpack the archive again.",
         ),
         (
             "test_y.bin",
@@ -104,7 +105,7 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         (
             "test_y.bin",
             None,
-            "{folder}/test_X.bin: its counterpart test_y.bin is missing. Name the folder that holds both, or unpack "
+            "{folder}/test_X.bin: its counterpart test_y.bin is missing. Pass the folder that contains both, or unpack "
             "the archive again.",
         ),
         (
@@ -115,7 +116,7 @@ def test_without_names_the_classes_are_the_numbers_of_the_file(tmp_path: Path) -
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path: Path, file: str, content: bytes | None, text: str) -> None:
+def test_inconsistent_files_are_refused(tmp_path: Path, file: str, content: bytes | None, text: str) -> None:
     folder = write_set(tmp_path / "set")
     if content is None:
         (folder / file).unlink()

@@ -50,7 +50,7 @@ def test_a_single_file_is_its_split(tmp_path: Path) -> None:
     assert list(open_source(write(tmp_path / "test_32x32.mat", [3, 4])).splits) == ["test"]
 
 
-def test_the_extra_images_are_a_question(tmp_path: Path) -> None:
+def test_the_extra_images_lead_to_a_question(tmp_path: Path) -> None:
     for name in ("train", "test", "extra"):
         write(tmp_path / f"{name}_32x32.mat", [1, 2])
     with pytest.raises(TenchError) as error:
@@ -72,7 +72,7 @@ def test_the_extra_images_are_a_question(tmp_path: Path) -> None:
         ({"y": np.array([[0], [11]])}, "label 0 (counted from 0) is 0, but labels are from 1 to 10; 2 labels are"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
+def test_inconsistent_files_are_refused(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
     path = write(tmp_path / "train_32x32.mat", [1, 2], **changes)
     with pytest.raises(TenchError) as error:
         open_source(path)

@@ -19,7 +19,7 @@ CLASSES = {
     "n00004475": ["n00004475_6590.JPEG", "n00004475_15899.JPEG"],
     "n15102455": ["n15102455_7.JPEG"],
 }
-"""Of ImageNet-21K, and not among the 1000."""
+"""Classes of ImageNet-21K that are not among the 1000."""
 UNKNOWN = "3 classes, 6 images: an unknown set; ImageNet-21K has 21,841 classes (fall 2011) or 19,167 (2021)."
 
 
@@ -42,7 +42,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset) -> dict[str, str]:
-    """The class of each key, after a look at its bytes, which are the file's name."""
+    """The class of each key, after checking that its bytes are the file's name."""
     assert list(dataset.splits) == ["train"]
     rows = dataset.splits["train"]
     for row in range(len(rows)):
@@ -105,7 +105,7 @@ def test_any_classes_in_any_order_are_found(
     shuffled = {wnid: classes[wnid] for wnid in data.draw(st.permutations(sorted(classes)))}
     path = write_file(tmp_path_factory.mktemp("any") / "some_whole.tar", tar_of(class_archives(shuffled)))
     if not any(classes.values()):
-        assert refusal(path) == f"{path}: the {len(classes)} class archives hold no images. Download them again."
+        assert refusal(path) == f"{path}: the {len(classes)} class archives contain no images. Download them again."
         return
     dataset = read(path)
     assert dataset.classes.ids == tuple(sorted(classes))
@@ -137,11 +137,11 @@ def test_a_real_count_of_classes_is_named_in_the_notes(tmp_path: Path) -> None:
     assert read(path).notes == (
         "1,000 classes, 1,000 images: by its classes this is the training images of ILSVRC2012, but that has 1,281,167 "
         "images.",
-        "999 images are not named after their archive; the archive still decides their class.",
+        "999 images are not named after their archive; their class is still that of the archive.",
     )
 
 
-def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_files_that_are_not_images_are_left_out_and_counted(tmp_path: Path) -> None:
     archives = class_archives()
     archives["n15102455.tar"] = tar_of(
         {"n15102455_7.JPEG": b"n15102455_7.JPEG", "list.txt": b"", "._n15102455_7.JPEG": b""}
@@ -152,8 +152,8 @@ def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
     assert listing(dataset) == EXPECTED
     assert dataset.notes == (
         UNKNOWN,
-        "1 members without an image extension were left out.",
-        "Files that are not class archives were left out: README.md, other.tar, words.txt.",
+        "Left out 1 member without an image suffix.",
+        "Left out files that are not class archives: README.md, other.tar, words.txt.",
     )
 
 
@@ -170,45 +170,45 @@ def test_images_in_a_folder_inside_the_archive_have_the_same_keys(tmp_path: Path
     assert listing(read(write_folder(tmp_path / "set", archives))) == EXPECTED
 
 
-def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_which_is_said(tmp_path: Path) -> None:
+def test_an_image_that_is_named_after_another_class_has_that_of_its_archive_and_a_note_says_so(tmp_path: Path) -> None:
     dataset = read(
         write_folder(tmp_path / "set", class_archives({"n00000001": ["a.JPEG"], "n00000002": ["n00000001_1.JPEG"]}))
     )
     assert listing(dataset) == {"n00000001/a.JPEG": "n00000001", "n00000002/n00000001_1.JPEG": "n00000002"}
-    assert dataset.notes[1] == "2 images are not named after their archive; the archive still decides their class."
+    assert dataset.notes[1] == "2 images are not named after their archive; their class is still that of the archive."
 
 
 def test_class_archives_in_several_folders_are_an_error(tmp_path: Path) -> None:
     files = class_archives()
     path = write_folder(tmp_path / "set", {**files, **{f"old/{name}": data for name, data in files.items()}})
     assert refusal(path) == (
-        f"{path}: class archives (n########.tar) lie in 2 folders: ., old. Name the folder of one set."
+        f"{path}: class archives (n########.tar) are in 2 folders: ., old. Pass the folder of one set."
     )
     write_folder(path, {f"older/{name}": data for name, data in files.items()})
-    assert "lie in 3 folders: ., old, .... Name" in refusal(path)
+    assert "are in 3 folders: ., old, .... Pass" in refusal(path)
 
 
 def test_two_sets_in_one_folder_are_an_error(tmp_path: Path) -> None:
     whole = tar_of(class_archives())
     path = write_folder(tmp_path / "set", {"fall11_whole.tar": whole, "winter21_whole.tar": whole})
     assert refusal(path) == (
-        f"{path}: holds 2 sets of class archives: fall11_whole.tar, winter21_whole.tar. Name one of them."
+        f"{path}: contains 2 sets of class archives: fall11_whole.tar, winter21_whole.tar. Pass one of them."
     )
 
 
-def test_images_beside_the_class_archives_are_an_error(tmp_path: Path) -> None:
+def test_images_next_to_the_class_archives_are_an_error(tmp_path: Path) -> None:
     path = write_folder(
         tmp_path / "set", {**class_archives(), "n15102455/n15102455_7.JPEG": b"", "n15102455/2.JPEG": b""}
     )
     assert refusal(path) == (
-        f"{path}: 2 images lie beside its 3 class archives, such as n15102455/2.JPEG. They would count twice or not at "
-        f"all. Unpack all archives or none, and move the images away from the archives."
+        f"{path}: 2 images are next to its 3 class archives, such as n15102455/2.JPEG. They would count twice or not "
+        f"at all. Unpack all archives or none, and move the images away from the archives."
     )
 
 
 def test_a_single_class_is_an_error(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "set", class_archives({"n15102455": ["n15102455_7.JPEG"]}))
-    assert refusal(path) == f"{path}: holds only one class, n15102455.tar. A classifier needs at least two."
+    assert refusal(path) == f"{path}: contains only one class, n15102455.tar. A classifier needs at least two."
 
 
 def test_a_damaged_class_archive_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_class_archive_that_vanishes_is_an_error_that_names_it(tmp_path: Path)
     assert str(error.value) == f"{tmp_path}/set/n00005787.tar: cannot be read (No such file or directory)."
 
 
-def test_the_stamp_holds_the_archives(tmp_path: Path) -> None:
+def test_the_stamp_contains_the_archives(tmp_path: Path) -> None:
     path = write_folder(tmp_path / "set", class_archives())
     assert set(contents(path).stamp) == {str(path), *(f"{path}/{wnid}.tar" for wnid in CLASSES)}
     whole = write_file(tmp_path / "alone/fall11_whole.tar", tar_of(class_archives()))

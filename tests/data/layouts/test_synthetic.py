@@ -72,7 +72,7 @@ def test_many_rows_share_few_images_of_their_class(tmp_path: Path) -> None:
     assert [train.key(row) for row in (0, 199_999)] == ["000000", "199999"]
 
 
-def test_more_classes_than_different_images_share_them_and_say_so(tmp_path: Path) -> None:
+def test_if_there_are_more_classes_than_images_they_share_them_and_a_note_says_so(tmp_path: Path) -> None:
     contents = synthetic.read("synthetic:images=1000,size=8,classes=1000,val=0,format=pixels", tmp_path)
     assert contents.splits["train"].label.tolist() == list(range(1000))
     assert len(set(np.asarray(contents.splits["train"].offset).tolist())) == 256
@@ -81,7 +81,7 @@ def test_more_classes_than_different_images_share_them_and_say_so(tmp_path: Path
 
 @settings(max_examples=25, deadline=None)
 @given(images=st.integers(1, 600), classes=st.integers(1, 300), val=st.integers(0, 300))
-def test_each_row_lies_in_its_file_and_each_image_has_one_label_where_there_is_room(
+def test_each_row_is_in_its_file_and_each_image_has_one_label_if_there_is_room(
     tmp_path_factory: pytest.TempPathFactory, images: int, classes: int, val: int
 ) -> None:
     spec = f"synthetic:images={images},classes={classes},val={val},size=2,format=pixels"
@@ -118,7 +118,7 @@ def test_the_classes_can_be_learned_and_validation_images_are_others(tmp_path: P
     assert not {train.read(row) for row in range(200)} & {val.read(row) for row in range(100)}
 
 
-def test_the_spooled_files_are_the_stamp_and_their_size_is_told_first(
+def test_the_spooled_files_are_the_stamp_and_their_size_is_logged_first(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -148,7 +148,7 @@ def test_the_spooled_files_are_the_stamp_and_their_size_is_told_first(
         ("synthetic:channels=2", "channels must be 1 or 3, got '2'."),
     ],
 )
-def test_what_cannot_be_made_is_refused_saying_what_can(tmp_path: Path, spec: str, text: str) -> None:
+def test_an_invalid_setting_is_refused_with_the_valid_ones(tmp_path: Path, spec: str, text: str) -> None:
     with pytest.raises(UsageError) as error:
         synthetic.read(spec, tmp_path)
     assert str(error.value).startswith(f"{spec}: ")

@@ -24,7 +24,7 @@ from tench.errors import TenchError
 
 FILES = Path(__file__).parents[1] / "samples/tensorflow"
 TRUTH: dict[str, list[dict[str, tuple[str, list[Any]]]]] = json.loads((FILES / "truth.json").read_text())
-"""What TensorFlow's own reader says of its files; see make_tensorflow.py."""
+"""The output of TensorFlow's own reader for its files; see make_tensorflow.py."""
 GOLDEN = Path(__file__).parents[3] / "../shared/golden/records"
 IDS = ("n04417672", "n09332890", "n11939491")
 NAMES = ("thatch, thatched roof", "lakeside, lakeshore", "daisy")
@@ -134,12 +134,12 @@ def test_images_classes_and_keys_are_those_that_tensorflow_reads(kind: str) -> N
         assert (kind, split) != ("slim", "train") or rows.boxes is not None
 
 
-def test_what_is_read_is_said() -> None:
+def test_notes_say_what_is_read() -> None:
     assert contents(FILES / "official").notes == [FROM_ONE]
     where = FILES / "tfds/label.labels.txt"
     assert contents(FILES / "tfds").notes == [
         f"Label 0 is class n04417672: {where} lists the classes from 0.",
-        "3 of the 3 images of test have no label.",
+        "3 of the 3 images of test without a label.",
     ]
 
 
@@ -161,7 +161,7 @@ def test_the_same_images_have_the_rows_that_they_have_in_class_folders(tmp_path:
 
 
 @pytest.mark.parametrize("kind", ["official", "slim"])
-def test_the_golden_records_hold_the_golden_images(kind: str, tmp_path: Path) -> None:
+def test_the_golden_records_contain_the_golden_images(kind: str, tmp_path: Path) -> None:
     if not GOLDEN.is_dir():
         pytest.skip(f"needs {GOLDEN}, which is not part of the repository")
     (tmp_path / "records").symlink_to((GOLDEN / "tensorflow" / kind).resolve())
@@ -201,7 +201,7 @@ def test_the_golden_compressed_file_is_read(tmp_path: Path) -> None:
     assert found == {f"n01440764/{path.name}": path.read_bytes() for path in (GOLDEN / "images/n01440764").iterdir()}
 
 
-def test_compressed_files_are_unpacked_once_into_the_cache_which_is_said_first(
+def test_compressed_files_are_unpacked_once_into_the_cache_after_announcing_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = copy([name for name in TRUTH if name.startswith("packed/")], tmp_path / "packed")
@@ -226,8 +226,8 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     (path / "val.tfrecord").write_bytes(gzip.compress((path / "train.tfrecord").read_bytes())[:-3])
     size = (path / "val.tfrecord").stat().st_size
     assert refusal(path) == (
-        f"{path}/val.tfrecord: ends at byte {size} in the middle of its compressed data. It was probably cut off. Copy "
-        f"or download it again."
+        f"{path}/val.tfrecord: ends at byte {size} in the middle of its compressed data. It was probably truncated. "
+        f"Copy or download it again."
     )
     assert list((tmp_path / "set.spool").iterdir()) == []
 
@@ -281,7 +281,7 @@ NAMES_OF_FILES = {
 
 
 @pytest.mark.parametrize("name", NAMES_OF_FILES)
-def test_a_word_in_the_name_of_a_file_or_its_folder_says_its_split(name: str, tmp_path: Path) -> None:
+def test_a_word_in_the_name_of_a_file_or_its_folder_gives_its_split(name: str, tmp_path: Path) -> None:
     file = tmp_path / "set" / name
     file.parent.mkdir(parents=True)
     file.write_bytes(framed(example(image(1, "a", "x.jpg"))))
@@ -299,7 +299,7 @@ def test_a_word_in_the_name_of_a_file_or_its_folder_says_its_split(name: str, tm
         *("train-00000", "train", "tfrecord", "train.rec", "train.record", ".train.tfrecord"),
     ],
 )
-def test_files_with_other_names_are_no_records(name: str, tmp_path: Path) -> None:
+def test_files_with_other_names_are_not_records(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(framed(example(image(1, "a", "x.jpg"))))
     assert not recognised(tmp_path)
 
@@ -327,7 +327,7 @@ def test_records_are_recognised_by_their_first_bytes(tmp_path: Path) -> None:
     )
 
 
-def test_recognising_makes_no_error_of_what_cannot_be_read(tmp_path: Path) -> None:
+def test_recognising_an_unreadable_file_is_not_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x.jpg")])
     tree = open_tree(path, tmp_path / "spool")
     (path / "train.tfrecord").unlink()
@@ -344,20 +344,18 @@ def test_files_that_are_missing_from_a_set_are_an_error_that_names_them(tmp_path
     missing = ", ".join(f"train-{number:05}-of-00012.tfrecord" for number in (0, 2, 3, 5, 6))
     assert refusal(tmp_path / "set") == (
         f"{tmp_path}/set: 10 of the 12 files of train are missing: {missing}, .... Copy or convert them; to use a part "
-        "of the set, name its files by a pattern (in quotes), or move them to a folder and take the -of- out of their "
+        "of the set, name its files by a pattern (in quotes), or move them to a folder and remove the -of- from their "
         "names."
     )
     for number in (0, 2, 3, *range(6, 12)):
         (tmp_path / f"set/train-{number:05}-of-00012.tfrecord").write_bytes(framed(example(image(1, "a", f"{number}"))))
     assert "1 of the 12 files of train are missing: train-00005-of-00012.tfrecord. Copy" in refusal(tmp_path / "set")
     (tmp_path / "set/train-00004-of-00012.tfrecord").write_bytes(b"")
-    (tmp_path / "set/train-00005-of-00012.tfrecord").write_bytes(
-        b""
-    )  # as written where there are more files than images
+    (tmp_path / "set/train-00005-of-00012.tfrecord").write_bytes(b"")  # as written if there are more files than images
     assert len(read(tmp_path / "set").splits["train"]) == 10
 
 
-def test_a_single_file_of_a_set_or_a_pattern_is_read_as_the_part_it_is(tmp_path: Path) -> None:
+def test_a_single_file_of_a_set_or_a_pattern_is_read_as_a_part(tmp_path: Path) -> None:
     path = copy([name for name in TRUTH if name.startswith("official/")], tmp_path / "set")
     one = read(path / "train-00001-of-00002")
     assert {split: len(rows) for split, rows in one.splits.items()} == {"train": 4}
@@ -371,8 +369,8 @@ def test_a_part_of_a_larger_set_has_gaps_in_its_label_numbers(tmp_path: Path) ->
     dataset = read(make(tmp_path / "set", train=[image(3, "c", "x"), image(7, "b", "x"), image(9, "d", "x")]))
     assert labels(dataset) == {"b/x": 0, "c/x": 1, "d/x": 2}
     assert dataset.notes == (
-        "Classes are those of image/class/synset; the label numbers, from 3 to 9, have gaps or another order, and are "
-        "not used.",
+        "Classes are those of image/class/synset; the label numbers, from 3 to 9, have gaps or another order, so they "
+        "are not used.",
     )
 
 
@@ -381,9 +379,9 @@ def test_a_split_of_two_sets_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     for name in names:
         (tmp_path / "set" / name).write_bytes(framed(example(image(1, "a", name))))
-    rest = "A split must be one set. Move the others away, or give the folder of one."
+    rest = "A split must be one set. Move the others away, or pass the folder of one."
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: holds 2 sets of files of the split 'train': train-0-of-1 (1 in all); train-0-of-2 (2 in "
+        f"{tmp_path}/set: contains 2 sets of files of the split 'train': train-0-of-1 (1 in all); train-0-of-2 (2 in "
         f"all). {rest}"
     )
     for name in names[1:3]:
@@ -394,7 +392,7 @@ def test_a_split_of_two_sets_is_an_error(tmp_path: Path) -> None:
     assert "train-0-of-1 (1 in all); train.tfrecord (1 in all). A split" in refusal(tmp_path / "set")
 
 
-def test_numbers_of_files_that_cannot_be_are_an_error(tmp_path: Path) -> None:
+def test_numbers_of_files_that_are_impossible_are_an_error(tmp_path: Path) -> None:
     data = framed(example(image(1, "a", "x")))
     for folder_name, names in {
         "twice": ("train-0-of-2", "train-00-of-2"),
@@ -417,14 +415,14 @@ def test_a_name_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> None
     )
 
 
-def test_files_that_are_no_records_are_left_out_which_is_said(tmp_path: Path) -> None:
+def test_files_that_are_not_records_are_left_out_and_a_note_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x")])
     for name in ("dataset_info.json", "features.json", "a.txt", "b.txt"):
         (path / name).write_text("{}")
     dataset = read(path)
     assert labels(dataset) == {"a/x": 0}
     assert dataset.notes[1:] == (
-        "Files without a TFRecord name were left out: a.txt, b.txt, dataset_info.json, ... (4 in all).",
+        "Left out files without a TFRecord name: a.txt, b.txt, dataset_info.json, ... (4 in all).",
     )
 
 
@@ -432,13 +430,13 @@ def test_a_split_without_records_is_left_out_and_a_set_without_any_is_an_error(t
     path = make(tmp_path / "set", train=[image(1, "a", "x")], val=[])
     dataset = read(path)
     assert list(dataset.splits) == ["train"]
-    assert dataset.notes[1:] == ("The files of val hold no records, so it is left out.",)
+    assert dataset.notes[1:] == ("The files of val contain no records, so it is left out.",)
     tree = open_tree(make(tmp_path / "empty", train=[], val=[]), tmp_path / "spool")
-    with pytest.raises(TenchError, match=r"empty: its 2 TFRecord files hold no records at all. Convert them again."):
+    with pytest.raises(TenchError, match=r"empty: its 2 TFRecord files contain no records at all. Convert them again."):
         tfrecord.read(tree)
 
 
-def test_records_in_an_archive_are_read_where_they_lie(tmp_path: Path) -> None:
+def test_records_in_an_archive_are_read_in_place(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         for name in (
             "official/train-00000-of-00002",
@@ -462,7 +460,7 @@ def test_records_in_an_archive_are_read_where_they_lie(tmp_path: Path) -> None:
     assert inside.stamp == [str(tmp_path / "set.tar")]
 
 
-def test_the_stamp_holds_every_file_that_was_read(tmp_path: Path) -> None:
+def test_the_stamp_contains_every_file_that_was_read(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(0, name="x"), image(1, name="y")], val=[image(1, name="z")])
     (path / "labels.txt").write_text("0:a\n1:b\n")
     assert sorted(contents(path).stamp) == sorted([str(path), *map(str, path.iterdir())])
@@ -498,7 +496,7 @@ def test_classes_are_sorted_by_their_ids_whatever_their_numbers(tmp_path: Path) 
     ("first", "said"),
     [(0, "begin at 0."), (1, "begin at 1, as 0 is reserved for a background class."), (5, "begin at 5.")],
 )
-def test_where_label_numbers_begin_is_said(first: int, said: str, tmp_path: Path) -> None:
+def test_a_note_says_where_label_numbers_begin(first: int, said: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(first + 1, "b", "x")], val=[image(first, "a", "x")])
     dataset = read(path)
     assert (labels(dataset), labels(dataset, "val")) == ({"b/x": 1}, {"a/x": 0})
@@ -517,7 +515,7 @@ def test_classes_without_numbers_and_numbers_without_classes_go_together(tmp_pat
     second = len(framed(example(image(2, "", "y"))))
     assert refusal(path) == (
         f"{path}/val.tfrecord: record 1 (counted from 0, at byte {second}): its label is 3, but no record "
-        "with that label has image/class/synset. Correct the one or the other."
+        "with that label has image/class/synset. Correct one of the two."
     )
 
 
@@ -531,9 +529,7 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
-def test_where_numbers_alone_begin_is_told_by_the_lowest_of_all_splits(
-    numbers: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_the_lowest_number_of_all_splits_shows_if_numbers_begin(numbers: tuple[int, ...], tmp_path: Path) -> None:
     offset, why = NUMBERS[numbers]
     train = [image(number, name=f"{number}.jpg") for number in numbers[1:]]
     path = make(tmp_path / "set", train=train, val=[image(numbers[0], name="0.jpg")])
@@ -547,18 +543,18 @@ def test_where_numbers_alone_begin_is_told_by_the_lowest_of_all_splits(
     )
 
 
-def test_the_numbers_of_tfds_begin_at_0_also_where_none_is_0(tmp_path: Path) -> None:
+def test_the_numbers_of_tfds_begin_at_0_even_if_none_is_0(tmp_path: Path) -> None:
     dataset = read(make(tmp_path / "set", train=[ours(1, "x"), ours(2, "y")]))
     assert labels(dataset) == {"x": 1, "y": 2}
     assert len(dataset.classes) == 3
     assert dataset.notes == (
-        "Classes are only numbers, as there is no image/class/synset. Label 0 is class 0: TFDS, whose keys these are, "
-        "counts from 0.",
+        "Classes are only numbers, as there is no image/class/synset. Label 0 is class 0: the keys are those of TFDS, "
+        "which counts from 0.",
     )
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_thousand_numbers_are_not_taken_for_imagenets(first: int, tmp_path: Path) -> None:
+def test_a_thousand_numbers_are_not_mistaken_for_imagenets(first: int, tmp_path: Path) -> None:
     records = [image(number, name=f"{number:04}") for number in range(first, first + 1000)]
     dataset = read(make(tmp_path / "set", train=records))
     assert dataset.classes == table.Classes.numbered_to(1000)
@@ -612,7 +608,7 @@ def test_a_label_that_no_list_has_is_an_error_with_its_record(tmp_path: Path) ->
     second = len(framed(example(ours(0, "x"))))
     assert refusal(path) == (
         f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}): its label is 3, but "
-        f"{path}/label.labels.txt lists no class with that number. Correct the one or the other."
+        f"{path}/label.labels.txt lists no class with that number. Correct one of the two."
     )
     (path / "label.labels.txt").write_text("\n")
     assert len(read(path).classes) == 4
@@ -622,7 +618,7 @@ def test_a_label_that_no_list_has_is_an_error_with_its_record(tmp_path: Path) ->
     (path / "labels.txt").write_text("0:background\n")
     make(path, train=[image(1, name="x")])
     assert refusal(path).endswith(
-        f"its label is 1, but {path}/labels.txt lists no class with that number. Correct the one or the other."
+        f"its label is 1, but {path}/labels.txt lists no class with that number. Correct one of the two."
     )
 
 
@@ -637,23 +633,23 @@ def test_two_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     )
 
 
-def test_a_list_is_found_beside_a_single_file_and_in_the_files_folder(tmp_path: Path) -> None:
+def test_a_list_is_found_next_to_a_single_file_and_in_the_files_folder(tmp_path: Path) -> None:
     path = make(tmp_path / "set/train", part=[ours(0, "x")]).parent
     (path / "train/label.labels.txt").write_text("tulips\nroses\n")
     assert read(path).classes.ids == ("tulips", "roses")
     assert read(path / "train/part.tfrecord").classes.ids == ("tulips", "roses")
 
 
-def test_labels_that_cannot_be_are_an_error_with_their_record(tmp_path: Path) -> None:
+def test_labels_that_are_impossible_are_an_error_with_their_record(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(-2, name="x")])
     assert refusal(path) == (
         f"{path}/train.tfrecord: record 0 (counted from 0, at byte 0): its label is -2; labels are numbers from 0, or "
-        f"-1 for none."
+        f"-1 for no label."
     )
     make(path, train=[image(0, name="x"), image(10**6, name="y")])
     assert "record 1 (counted from 0, at byte " in refusal(path)
     assert refusal(path).endswith(
-        "its label is 1,000,000, but labels must be less than 1,000,000. Correct the one or the other."
+        "its label is 1,000,000, but labels must be less than 1,000,000. Correct one of the two."
     )
     make(path, train=[image(2**62, name="x")])
     assert "its label is 4,611,686,018,427,387,904, but labels must be less than 1,000,000." in refusal(path)
@@ -663,7 +659,7 @@ def test_records_without_any_label_are_an_error(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(name="x"), image(-1, name="y")])
     assert refusal(path) == (
         f"{path}: none of its records has a label: expected image/class/label, label or image/class/synset. Convert "
-        f"the images again, with their classes, or name the key that has them with --keys label=KEY."
+        f"the images again with their classes, or choose the key of the label with --keys label=KEY."
     )
 
 
@@ -692,7 +688,7 @@ def test_images_without_file_names_are_named_by_their_numbers(tmp_path: Path) ->
     assert dataset.notes[1:] == ("2 of the 3 images of train have no file name, so they are named by number.",)
 
 
-def test_the_same_file_name_in_two_classes_is_no_name_where_classes_are_only_numbers(tmp_path: Path) -> None:
+def test_a_file_name_in_two_numbered_classes_is_not_used_as_a_key(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, name="0.jpg"), image(2, name="0.jpg")])
     dataset = read(path)
     assert labels(dataset) == {"00000": 0, "00001": 1}
@@ -704,12 +700,12 @@ def test_the_same_file_name_in_two_classes_is_no_name_where_classes_are_only_num
 
 
 @pytest.mark.parametrize("synset", ["", "a"])
-def test_an_image_that_is_there_twice_is_an_error_with_both_places(synset: str, tmp_path: Path) -> None:
+def test_an_image_that_exists_twice_is_an_error_with_both_places(synset: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set/train", one=[image(1, synset, "x")], two=[image(1, synset, "y"), image(1, synset, "x")])
     second = len(framed(example(image(1, synset, "y"))))
     assert refusal(path.parent) == (
-        f"{path}/two.tfrecord: record 1 (counted from 0, at byte {second}): its image is called 'x', like another of "
-        f"the same class ({path}/one.tfrecord: record 0 (counted from 0, at byte 0)). Names must differ. Remove the "
+        f"{path}/two.tfrecord: record 1 (counted from 0, at byte {second}): its image has the name 'x', like another "
+        f"of the same class ({path}/one.tfrecord: record 0 (counted from 0, at byte 0)). Names must differ. Remove the "
         f"duplicate, or convert the images again with their paths as names."
     )
 
@@ -718,7 +714,7 @@ def boxed(name: str, **sides: list[float]) -> Values:
     return {**image(1, "a", name), **{BOX + side: values for side, values in sides.items()}}
 
 
-def test_boxes_are_kept_and_those_that_are_none_are_counted(tmp_path: Path) -> None:
+def test_boxes_are_read_and_invalid_ones_are_counted(tmp_path: Path) -> None:
     records = [
         boxed("1", xmin=[0.25, 0.0], ymin=[0.5, 0.0], xmax=[0.75, 1.0], ymax=[1.0, 1.0]),
         boxed("2", xmin=[], ymin=[], xmax=[], ymax=[]),
@@ -731,7 +727,7 @@ def test_boxes_are_kept_and_those_that_are_none_are_counted(tmp_path: Path) -> N
     found = [rows.boxes(row) for row in range(5)]
     assert found == [[[0.25, 0.5, 0.75, 1.0], [0.0, 0.0, 1.0, 1.0]], [], None, [[0.5, 0.5, 0.5, 0.5]], []]
     assert dataset.splits["val"].boxes(0) is None
-    assert dataset.notes[1:] == ("3 boxes that do not lie within 0 to 1 were left out.",)
+    assert dataset.notes[1:] == ("Left out 3 boxes with corners outside 0 to 1.",)
 
 
 @pytest.mark.parametrize("sides", [{"xmin": [0.1]}, {"xmin": [0.1], "ymin": [0.1, 0.2], "xmax": [0.5], "ymax": [0.5]}])
@@ -741,7 +737,7 @@ def test_boxes_without_all_sides_are_an_error_with_their_record(sides: dict[str,
     keys = ", ".join(f"{BOX}{side}" for side in ("xmin", "ymin", "xmax", "ymax"))
     assert refusal(path) == (
         f"{path}/train.tfrecord: record 0 (counted from 0, at byte 0): {keys} have {numbers} values, but should have "
-        f"equally many."
+        "the same number."
     )
 
 
@@ -755,25 +751,25 @@ STRANGE: dict[str, Values] = {
         "image": [],
         "image/encoded": [],
     },
-    "image holds whole numbers; expected an image file (JPEG, PNG)": {"image": [3], "label": [1]},
-    "image holds floats; expected an image file (JPEG, PNG)": {"image": [3.5], "label": [1]},
+    "image contains whole numbers; expected an image file (JPEG, PNG)": {"image": [3], "label": [1]},
+    "image contains floats; expected an image file (JPEG, PNG)": {"image": [3.5], "label": [1]},
     "image/encoded has 2 values; expected one, an image file (JPEG, PNG)": {"image/encoded": [b"a", b"b"]},
     "label has 2 values; expected one, a whole number": {"image": [b"a"], "label": [1, 2]},
-    "label holds bytes; expected a whole number": {"image": [b"a"], "label": [b"cat"]},
-    "image/class/synset holds whole numbers; expected text": {"image": [b"a"], "image/class/synset": [7]},
+    "label contains bytes; expected a whole number": {"image": [b"a"], "label": [b"cat"]},
+    "image/class/synset contains whole numbers; expected text": {"image": [b"a"], "image/class/synset": [7]},
     "image/class/synset is b'\\xff', which is not UTF-8 text": {"image": [b"a"], "image/class/synset": [b"\xff"]},
     "image/filename or file_name is b'\\xff', which is not UTF-8 text": {"image": [b"a"], "file_name": [b"\xff"]},
 }
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_records_of_another_form_are_an_error_that_says_what_they_hold(what: str, tmp_path: Path) -> None:
+def test_records_of_another_form_are_an_error_that_says_what_they_contain(what: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x"), STRANGE[what]])
     second = len(framed(example(image(1, "a", "x"))))
     assert refusal(path) == f"{path}/train.tfrecord: record 1 (counted from 0, at byte {second}): {what}."
 
 
-def test_a_payload_that_is_no_example_is_an_error_with_its_record(tmp_path: Path) -> None:
+def test_a_payload_that_is_not_an_example_is_an_error_with_its_record(tmp_path: Path) -> None:
     path = make(tmp_path / "set", train=[image(1, "a", "x")])
     with (path / "train.tfrecord").open("ab") as file:
         second = file.tell()
@@ -802,10 +798,10 @@ def test_of_large_files_only_lengths_are_verified(tmp_path: Path, monkeypatch: p
     assert len(read(path).splits["train"]) == 2
     second = len(framed(example(image(1, name="x"))))
     (path / "train.tfrecord").write_bytes(good[:second] + b"?" + good[second + 1 :])
-    assert "the checksum of its length does not fit" in refusal(path)
+    assert "the checksum of its length does not match" in refusal(path)
 
 
-def test_a_file_that_is_cut_off_anywhere_is_an_error_or_ends_with_a_whole_record(tmp_path: Path) -> None:
+def test_a_file_that_is_truncated_anywhere_is_an_error_or_ends_with_a_whole_record(tmp_path: Path) -> None:
     records = [image(1, "a", "x"), image(2, "b", "y")]
     path = make(tmp_path / "set", train=records)
     whole = (path / "train.tfrecord").read_bytes()
@@ -819,7 +815,7 @@ def test_a_file_that_is_cut_off_anywhere_is_an_error_or_ends_with_a_whole_record
             tfrecord.read(tree)
 
 
-# A list of the classes beside the records, as we write it.
+# A list of the classes next to the records, as we write it.
 
 
 def three_classes(path: Path) -> Path:
@@ -834,7 +830,7 @@ def three_classes(path: Path) -> Path:
         ("imagenet_class_index.json", '{"0": ["dog", "Canis"], "1": ["ant", "ant"], "2": ["cat", "cat"]}'),
     ],
 )
-def test_classes_have_the_order_of_the_list_beside_the_records(tmp_path: Path, name: str, text: str) -> None:
+def test_classes_have_the_order_of_the_list_next_to_the_records(tmp_path: Path, name: str, text: str) -> None:
     three_classes(tmp_path / "set")
     assert read(tmp_path / "set").classes.ids == ("ant", "cat", "dog")
     (tmp_path / "set" / name).write_text(text)

@@ -28,7 +28,7 @@ Json = Mapping[str, object]
 NUMBERS_ONLY = (
     "The classes are only numbers: no matching class list (label_wordnetid.csv, imagenet_class_index.json, "
     "synset.txt, synsets.txt, synset_words.txt, categories.csv, classes.txt, classnames.txt, class_names.txt, "
-    "labels.txt, label_words.csv, label_to_content.json) lies beside the shards."
+    "labels.txt, label_words.csv, label_to_content.json) is next to the shards."
 )
 NO_SPLIT = "No name contains a split: all shards are train."
 
@@ -39,7 +39,7 @@ def pack(path: Path, members: Members) -> Path:
 
 
 def sample(name: str, label: int | None = None, suffix: str = ".jpg", described: Json | None = None) -> Members:
-    """The members of a sample; the image's bytes are told by its name."""
+    """The members of a sample; the image's bytes depend on its name."""
     yield name + suffix, f"the image {name}".encode()
     if label is not None:
         yield f"{name}.cls", str(label).encode()
@@ -62,7 +62,7 @@ def read(path: Path) -> Dataset:
 
 
 def listing(dataset: Dataset, split: str = "train") -> dict[str, str | None]:
-    """The class of each key, after a look at the bytes that tarfile finds in the shard at that place."""
+    """The class of each key, after comparing the bytes with those that tarfile finds at that place in the shard."""
     rows = dataset.splits[split]
     for row in range(len(rows)):
         with tarfile.open(rows.shard(row)) as tar:
@@ -160,8 +160,8 @@ def test_members_of_other_kinds_are_left_out_and_counted(tmp_path: Path) -> None
     assert listing(dataset) == {"a.jpg": "0", "b.jpg": "1"}
     assert dataset.notes == (
         NO_SPLIT,
-        "2 samples without an image were left out.",
-        "Members that are neither images nor labels were left out: .npy (1), .txt (3), no suffix (1).",
+        "Left out 2 samples without an image.",
+        "Left out members that are neither images nor labels: .npy (1), .txt (3), no suffix (1).",
         NUMBERS_ONLY,
     )
 
@@ -204,7 +204,7 @@ def test_a_shard_with_the_words_of_two_splits_is_an_error(tmp_path: Path) -> Non
     )
 
 
-def test_shards_that_are_silent_about_their_split_are_train_which_is_said(tmp_path: Path) -> None:
+def test_shards_without_a_split_in_their_names_are_train_and_a_note_says_so(tmp_path: Path) -> None:
     for number in (0, 1):
         pack(tmp_path / f"set/part-{number}.tar", sample(f"a{number}", number))
     assert NO_SPLIT in read(tmp_path / "set").notes
@@ -290,7 +290,7 @@ def test_shards_inside_an_archive_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.endswith(".txt")])
-def test_class_ids_are_read_from_a_file_beside_the_shards(tmp_path: Path, file: str) -> None:
+def test_class_ids_are_read_from_a_file_next_to_the_shards(tmp_path: Path, file: str) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("n/b", 0)))
     (tmp_path / "set" / file).write_text("cat\ngolden retriever\n")
     for path in (tmp_path / "set", shard, tmp_path / "set/train-{0..0}.tar"):
@@ -359,7 +359,7 @@ def test_words_for_people_are_names_and_the_classes_stay_numbers(tmp_path: Path)
     assert dataset.notes == (f"The class names, which are no ids, are from {tmp_path}/set/label_words.csv.",)
 
 
-def test_lists_of_two_names_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
+def test_two_lists_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 0)))
     (tmp_path / "set/imagenet_class_index.json").write_text('{"0": ["n01440764", "tench"], "1": ["n01443537", "eel"]}')
     dataset = read(tmp_path / "set")
@@ -388,8 +388,8 @@ def test_a_label_beyond_the_list_is_an_error_that_names_the_sample(tmp_path: Pat
     shard = pack(tmp_path / "set/train-0.tar", joined(sample("a", 1), sample("b", 2)))
     (tmp_path / "set/classes.txt").write_text("cat\ndog")
     assert refusal(tmp_path / "set") == (
-        f"{at(shard, 'b.jpg')}: has label 2, but they count from 0 and {tmp_path}/set/classes.txt lists 2 classes. "
-        "Correct the one or the other."
+        f"{at(shard, 'b.jpg')}: has label 2, but labels count from 0 and {tmp_path}/set/classes.txt lists 2 classes. "
+        "Correct one of the two."
     )
 
 
@@ -397,8 +397,8 @@ def test_a_label_beyond_the_list_is_an_error_that_names_the_sample(tmp_path: Pat
 def test_a_label_of_millions_is_an_error_not_a_million_classes(tmp_path: Path, label: int) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 1), sample("b", label)))
     assert refusal(shard) == (
-        f"{at(shard, 'b.jpg')}: has label {label:,}, but they count from 0 and labels must be less than 1,000,000. "
-        "Correct the one or the other."
+        f"{at(shard, 'b.jpg')}: has label {label:,}, but labels count from 0 and labels must be less than 1,000,000. "
+        "Correct one of the two."
     )
 
 
@@ -454,7 +454,7 @@ def test_labels_may_be_a_number_in_json(tmp_path: Path, field: str) -> None:
     assert dataset.notes == ("The class ids are the field 'wnid' of the samples' .json.",)
 
 
-def test_fields_that_do_not_tell_classes_apart_are_not_taken_for_ids(tmp_path: Path) -> None:
+def test_fields_that_do_not_tell_classes_apart_are_not_mistaken_for_ids(tmp_path: Path) -> None:
     def described(label: int, number: int) -> Json:
         return {
             "label": label,
@@ -482,7 +482,7 @@ def test_labels_may_be_text_in_json(tmp_path: Path, field: str) -> None:
     assert dataset.notes == ("The class ids are from the samples' labels.",)
 
 
-def test_labels_that_are_text_have_the_order_of_a_list_beside_the_shards(tmp_path: Path) -> None:
+def test_labels_that_are_text_have_the_order_of_a_list_next_to_the_shards(tmp_path: Path) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(*(sample(name, described={"wnid": name}) for name in "dc")))
     (tmp_path / "set/classes.txt").write_text("e\nd\nc\n")
     dataset = read(tmp_path / "set")
@@ -503,7 +503,7 @@ def test_text_and_numbers_as_labels_are_an_error_with_both(tmp_path: Path) -> No
     )
 
 
-def test_cls_counts_where_json_differs_which_is_said(tmp_path: Path) -> None:
+def test_cls_counts_if_json_differs_and_a_note_says_so(tmp_path: Path) -> None:
     members = joined(*(sample(f"s{n}", n, described={"label": max(n, 1), "class": "x"}) for n in range(3)))
     dataset = read(pack(tmp_path / "train-0.tar", members))
     assert listing(dataset) == {"s0.jpg": "0", "s1.jpg": "1", "s2.jpg": "2"}
@@ -525,7 +525,7 @@ def test_file_names_in_json_are_keys_only_if_all_can_be(tmp_path: Path, bad: obj
 
 
 @pytest.mark.parametrize("validation", ["val", "test"])
-def test_samples_without_any_label_are_unlabelled_which_is_said(tmp_path: Path, validation: str) -> None:
+def test_samples_without_any_label_are_unlabelled_and_a_note_says_so(tmp_path: Path, validation: str) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 0), sample("b", 1)))
     pack(tmp_path / f"set/{validation}-0.tar", joined(sample("c"), sample("d", -1)))
     dataset = read(tmp_path / "set")
@@ -563,7 +563,7 @@ def test_a_set_without_any_label_is_an_error(tmp_path: Path) -> None:
 def test_a_cls_that_is_neither_a_number_nor_a_name_is_an_error(tmp_path: Path, text: bytes) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), [("b.jpg", b"x"), ("b.cls", text)]))
     assert refusal(shard) == (
-        f"{at(shard, 'b.cls')}: holds {text!r}; expected the number or the name of a class. Write the shard again."
+        f"{at(shard, 'b.cls')}: contains {text!r}; expected the number or the name of a class. Write the shard again."
     )
 
 
@@ -589,7 +589,7 @@ def test_a_cls_or_json_of_great_length_is_an_error(tmp_path: Path) -> None:
         (b"[" * 100_000, "maximum recursion depth exceeded"),
     ],
 )
-def test_a_json_that_is_no_object_is_an_error(tmp_path: Path, text: bytes, why: str) -> None:
+def test_a_json_that_is_not_an_object_is_an_error(tmp_path: Path, text: bytes, why: str) -> None:
     shard = pack(tmp_path / "train-0.tar", joined(sample("a", 0), sample("b", 1), [("b.json", text)]))
     found = refusal(shard)
     assert found.startswith(f"{at(shard, 'b.json')}: is not a JSON object ({why}")
@@ -624,7 +624,7 @@ def test_a_label_that_was_written_twice_is_the_later_one(tmp_path: Path) -> None
     assert listing(read(shard)) == {"a.jpg": "1", "b.jpg": "0"}
 
 
-def test_members_of_one_sample_that_are_no_neighbours_are_an_error(tmp_path: Path) -> None:
+def test_members_of_a_sample_that_are_not_adjacent_are_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", [("a.jpg", b"x"), ("b.jpg", b"y"), ("b.cls", b"1"), ("a.cls", b"0")])
     assert refusal(shard) == (
         f"{at(shard, 'a.cls')}: a sample of this name came before, with others in between. The members of a sample "
@@ -637,7 +637,7 @@ def test_a_sample_that_was_appended_again_replaces_the_first(tmp_path: Path) -> 
     assert listing(read(shard)) == {"a.jpg": "1", "b.jpg": "1"}
 
 
-def test_two_samples_of_one_name_in_two_shards_are_an_error_with_both(tmp_path: Path) -> None:
+def test_two_samples_with_the_same_name_in_two_shards_are_an_error_with_both(tmp_path: Path) -> None:
     first = pack(tmp_path / "set/train-0.tar", joined(sample("a", 0), sample("b", 1)))
     second = pack(tmp_path / "set/train-1.tar", joined(sample("c", 0), sample("b", 0)))
     assert refusal(tmp_path / "set") == (
@@ -646,20 +646,20 @@ def test_two_samples_of_one_name_in_two_shards_are_an_error_with_both(tmp_path: 
     )
 
 
-def test_samples_of_one_name_are_told_apart_by_their_file_names(tmp_path: Path) -> None:
+def test_samples_with_the_same_name_are_distinguished_by_their_file_names(tmp_path: Path) -> None:
     for number in (0, 1):
         described = {"filename": f"{number}.jpg"}
         pack(tmp_path / f"set/train-{number}.tar", sample("a", number, described=described))
     assert listing(read(tmp_path / "set")) == {"0.jpg": "0", "1.jpg": "1"}
 
 
-def test_a_shard_that_was_cut_off_is_an_error(tmp_path: Path) -> None:
+def test_a_shard_that_was_truncated_is_an_error(tmp_path: Path) -> None:
     shard = pack(tmp_path / "set/train-0.tar", joined(*(sample(f"{n:03}", n % 2) for n in range(30))))
     whole = shard.read_bytes()
     for num_bytes in (2 * 1024 + 700, 20 * 1024):
         shard.write_bytes(whole[:num_bytes])
         assert refusal(tmp_path / "set").startswith(f"{shard}: ")
-        assert "cut off" in refusal(tmp_path / "set")
+        assert "truncated" in refusal(tmp_path / "set")
 
 
 def test_a_shard_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> None:
@@ -668,7 +668,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> No
     os.truncate(shard, 3 * 512)
     with pytest.raises(TenchError) as error:
         webdataset.read(tree)
-    assert str(error.value).endswith("became shorter while it was read.")
+    assert str(error.value).endswith("became shorter while being read.")
 
 
 def test_a_shard_that_vanishes_is_an_error(tmp_path: Path) -> None:
@@ -681,27 +681,27 @@ def test_a_shard_that_vanishes_is_an_error(tmp_path: Path) -> None:
     assert str(error.value) == f"{shard}: cannot be read (No such file or directory)."
 
 
-def test_shards_beside_class_folders_are_an_error(tmp_path: Path) -> None:
+def test_shards_next_to_class_folders_are_an_error(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 0), sample("b", 1)))
     (tmp_path / "set/teaser.png").write_bytes(b"")
     dataset = read(tmp_path / "set")
     assert len(dataset.splits["train"]) == 2
-    assert dataset.notes == ("1 images beside the shards were left out, such as teaser.png.", NUMBERS_ONLY)
+    assert dataset.notes == ("Left out 1 image next to the shards, such as teaser.png.", NUMBERS_ONLY)
     (tmp_path / "set/train/cat").mkdir(parents=True)
     (tmp_path / "set/train/cat/1.jpg").write_bytes(b"")
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: holds shards, and images in 2 folders beside them (., ...). Move one of the two away, or "
-        "give only the shards, as in 'train-{0000..0127}.tar'."
+        f"{tmp_path}/set: contains shards, and images in 2 folders next to them (., ...). Move one of the two away, or "
+        "name only the shards, as in 'train-{0000..0127}.tar'."
     )
 
 
-def test_an_archive_beside_the_shards_that_holds_no_images_adds_nothing(tmp_path: Path) -> None:
+def test_an_archive_next_to_the_shards_that_contains_no_images_adds_nothing(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-0.tar", joined(sample("a", 0), sample("b", 1)))
     pack(tmp_path / "set/empty.tar", [])
     pack(tmp_path / "set/annotations.tar", [("x.xml", b"")])
     dataset = read(tmp_path / "set")
     assert listing(dataset) == {"a.jpg": "0", "b.jpg": "1"}
-    assert "Archives that begin without images were left out: annotations.tar, empty.tar." in dataset.notes
+    assert "Left out archives without an image at their beginning: annotations.tar, empty.tar." in dataset.notes
 
 
 def test_shards_without_images_are_an_error(tmp_path: Path) -> None:
@@ -709,7 +709,7 @@ def test_shards_without_images_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         webdataset.read(tree_of(tmp_path / "set"))
     assert str(error.value) == (
-        f"{tmp_path}/set: holds shards without images. Expected samples of an image and a .cls."
+        f"{tmp_path}/set: contains shards without images. Expected samples of an image and a .cls."
     )
 
 
@@ -737,7 +737,7 @@ def test_tars_without_an_image_and_its_label_among_the_first_members_are_others(
 @pytest.mark.parametrize(
     "name", ["ILSVRC2012_img_train.tar", "ILSVRC2012_bbox.tar", "n01440764.tar", "train/n01440764.tar"]
 )
-def test_the_archives_of_image_net_are_no_shards(tmp_path: Path, name: str) -> None:
+def test_the_archives_of_image_net_are_not_shards(tmp_path: Path, name: str) -> None:
     pack(tmp_path / "set" / name, joined(sample("a", 0), sample("b", 1)))
     assert not webdataset.recognise(tree_of(tmp_path / "set"))
 
@@ -755,13 +755,13 @@ def test_a_damaged_shard_does_not_hide_the_others(tmp_path: Path) -> None:
     assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-0.tar: ends at byte 0 without the empty blocks")
 
 
-def test_the_stamp_holds_every_shard(tmp_path: Path) -> None:
+def test_the_stamp_contains_every_shard(tmp_path: Path) -> None:
     shards = [pack(tmp_path / f"set/train-{n}.tar", sample(f"{n}", n)) for n in range(3)]
     assert {str(tmp_path / "set"), *map(str, shards)} == set(contents(tmp_path / "set").stamp)
     assert {str(shards[0])} == set(contents(shards[0]).stamp)
 
 
-def test_an_archive_whose_members_have_no_order_is_no_shard(tmp_path: Path) -> None:
+def test_an_archive_whose_members_have_no_order_is_not_a_shard(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name, data in sample("a", 1):
             archive.writestr(name, data)
@@ -787,7 +787,7 @@ said = error_of(found)
 
 @pytest.mark.parametrize("part", ["cls_txt", "label", "label_txt", "y_txt", "target", "txt", "index", "id"])
 @pytest.mark.parametrize("values", [[b"1", b"0", b"1", b"0\n"], [b"owl", b"cat", b"owl", b"cat"]])
-def test_a_part_that_is_called_like_a_label_is_one(tmp_path: Path, part: str, values: list[bytes]) -> None:
+def test_a_part_that_is_named_like_a_label_is_one(tmp_path: Path, part: str, values: list[bytes]) -> None:
     dataset = found(pack(tmp_path / "train-0.tar", parts(**{part: values})))
     assert dataset.splits["train"].labels.tolist() in ([1, 0, 1, 0], [0, 0, 1, 1])  # sorted by key: cat/1.jpg, ...
     assert dataset.classes.ids == (("0", "1") if values[0] == b"1" else ("cat", "owl"))
@@ -795,18 +795,18 @@ def test_a_part_that_is_called_like_a_label_is_one(tmp_path: Path, part: str, va
 
 
 @pytest.mark.parametrize("name", [b"cat", b"1957 Chevrolet", "Ké".encode()])
-def test_a_cls_may_hold_the_name_of_a_class(tmp_path: Path, name: bytes) -> None:
+def test_a_cls_may_contain_the_name_of_a_class(tmp_path: Path, name: bytes) -> None:
     dataset = found(pack(tmp_path / "train-0.tar", parts(cls=[name, b"zebra"])))
     assert dataset.classes.ids == (name.decode(), "zebra")
     assert dataset.notes[-1] == "The class ids are from the samples' labels."
 
 
-def test_captions_beside_a_cls_are_left_out(tmp_path: Path) -> None:
+def test_captions_next_to_a_cls_are_left_out(tmp_path: Path) -> None:
     dataset = found(pack(tmp_path / "train-0.tar", parts(txt=[b"a", b"a", b"b", b"b"], cls=[b"0", b"1", b"2", b"3"])))
     assert dataset.splits["train"].labels.tolist() == [0, 1, 2, 3]
 
 
-def test_captions_are_no_labels_and_the_parts_are_listed(tmp_path: Path) -> None:
+def test_captions_are_not_labels_and_the_parts_are_listed(tmp_path: Path) -> None:
     captions = [b"a dog on a sofa", b"two men", b"sunset", b"cake"]
     shard = pack(tmp_path / "00000.tar", parts(txt=captions, json=[b'{"url": "x"}'] * 4))
     assert said(shard) == (
@@ -817,12 +817,12 @@ def test_captions_are_no_labels_and_the_parts_are_listed(tmp_path: Path) -> None
     assert len(found(shard, keys="label=txt").classes) == 4
 
 
-def test_a_text_that_is_long_is_no_label_though_it_repeats(tmp_path: Path) -> None:
+def test_a_long_text_is_not_a_label_although_it_repeats(tmp_path: Path) -> None:
     shard = pack(tmp_path / "00000.tar", parts(txt=[b"a long caption of this image " * 9] * 4))
     assert "has no label: expected a .cls, or a .json with a field 'label'." in said(shard)
 
 
-def test_a_running_number_in_index_is_no_label(tmp_path: Path) -> None:
+def test_a_running_number_in_index_is_not_a_label(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", parts(index=[b"0", b"1", b"2", b"3"]))
     assert "The samples have the parts .index ('0'), .jpg. If one of them is the label" in said(shard)
 
@@ -834,7 +834,7 @@ def test_a_field_of_json_is_chosen_by_its_name(tmp_path: Path) -> None:
     assert "The labels are the field 'breed' of the .json." in found(shard, keys="label=breed").notes
 
 
-def test_parts_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_parts_that_are_missing_are_refused(tmp_path: Path) -> None:
     shard = pack(tmp_path / "train-0.tar", parts(cls=[b"0", b"1"]))
     listed = "Their parts are: .cls ('0'), .jpg."
     assert said(shard, keys="label=breed") == f"{shard}: no sample has the part .breed, or a .json. {listed}"
@@ -847,7 +847,7 @@ def test_one_of_two_images_is_chosen_by_its_part(tmp_path: Path) -> None:
     assert [rows.read(row) for row in range(2)] == [b"the image 0", b"the image 1"]
 
 
-def test_texts_beside_images_in_class_folders_are_no_samples(tmp_path: Path) -> None:
+def test_texts_next_to_images_in_class_folders_are_not_samples(tmp_path: Path) -> None:
     members = [
         (f"{name}/{number}{suffix}", b"x") for name in ("cat", "owl") for number in "12" for suffix in (".jpg", ".txt")
     ]

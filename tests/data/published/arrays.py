@@ -1,4 +1,4 @@
-"""Data sets whose images are pixels in arrays: MNIST and its kin, CIFAR, and the binary, MATLAB and HDF5 files."""
+"""Data sets whose images are pixels in arrays: MNIST and its relatives, CIFAR, and binary, MATLAB and HDF5 files."""
 
 import bz2
 import pickle

@@ -1,4 +1,4 @@
-"""Data sets that keep each class in a folder, however deep, and in whatever folders of splits."""
+"""Data sets with a folder per class, at any depth and with any split folders."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +41,7 @@ NETTE = {
 
 
 def imagenette(m: Miniature) -> None:
-    """noisy_imagenette.csv says again where each image lies, and gives labels that are wrong on purpose."""
+    """noisy_imagenette.csv repeats the path of each image, and has labels that are wrong on purpose."""
     rows = ["path,noisy_labels_0,noisy_labels_1,noisy_labels_5,noisy_labels_25,noisy_labels_50,is_valid"]
     for split in ("train", "val"):
         for label, (wnid, noisy) in NETTE.items():
@@ -58,7 +58,7 @@ def eurosat(m: Miniature) -> None:
 
 
 def gtsrb(m: Miniature) -> None:
-    """The training images of each class lie in a folder with a CSV of their own; one CSV has the labels of test."""
+    """The training images of each class are in a folder with a CSV of their own; one CSV has the labels of test."""
     head = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
     for label in (0, 1, 14):
         for training in ("GTSRB/Training", "GTSRB/Final_Training/Images"):
@@ -181,7 +181,7 @@ def lfw(m: Miniature) -> None:
 
 
 def omniglot(m: Miniature) -> None:
-    """character01 is another character in each alphabet."""
+    """character01 is a different character in each alphabet."""
     for split, name, alphabets in (
         ("train", "images_background", ("Balinese", "Greek")),
         ("test", "images_evaluation", ("Manipuri",)),

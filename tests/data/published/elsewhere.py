@@ -1,4 +1,4 @@
-"""Popular data sets that torchvision has no reader for, and the exports of labelling tools."""
+"""Popular data sets for which torchvision has no reader, and exports of labelling tools."""
 
 import io
 import json
@@ -13,7 +13,7 @@ from tests.data.published.making import Form, Miniature, Published, archive, dec
 
 
 def stanford_dogs(m: Miniature) -> None:
-    """Annotation files have no suffix; the splits lie in lists.tar, as MATLAB files."""
+    """Annotation files have no suffix; the splits are in lists.tar, as MATLAB files."""
     breeds = ["n02085620-Chihuahua", "n02086240-Shih-Tzu", "n02116738-African_hunting_dog"]
     lists: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
     for number, breed in enumerate(breeds, start=1):
@@ -32,7 +32,7 @@ def stanford_dogs(m: Miniature) -> None:
 
 
 def cub200(m: Miniature) -> None:
-    """Five text files that share the number of the image."""
+    """Five text files that are joined by the number of the image."""
     names = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "200.Common_Yellowthroat"]
     rows = [(name, label, image) for label, name in enumerate(names, start=1) for image in range(5)]
     top = "CUB_200_2011"
@@ -112,7 +112,7 @@ def dogs_vs_cats(m: Miniature) -> None:
 
 
 def pet_images(m: Miniature) -> None:
-    """Files that Windows left lie among the images."""
+    """There are files left by Windows among the images."""
     m.images("PetImages/{label}/{number}.jpg", "train", ["Cat", "Dog"], first=0)
     m.files["PetImages/Cat/Thumbs.db"] = m.files["PetImages/Dog/Thumbs.db"] = b"\xd0\xcf\x11\xe0"
     m.files["MSR-LA - 3467.docx"] = b"PK\3\4"
@@ -156,7 +156,7 @@ def med_mnist(m: Miniature) -> None:
 
 
 def chest_mnist(m: Miniature) -> None:
-    """Fourteen findings, of which an image has any number."""
+    """Fourteen findings; an image can have any number of them."""
     images = np.stack([m.pixels(28, 28, "L")[..., 0] for _ in range(4)])
     labels = np.eye(4, 14, dtype=np.uint8)
     labels[3] = labels[0] | labels[1]
@@ -219,7 +219,7 @@ def ham10000(m: Miniature) -> None:
 
 
 def chest_xray(m: Miniature) -> None:
-    """The archive holds everything twice more: in chest_xray/chest_xray and, as empty names, in __MACOSX."""
+    """The archive repeats everything twice: in chest_xray/chest_xray and, as empty files, in __MACOSX."""
     for split in ("train", "val", "test"):
         for label in ("NORMAL", "PNEUMONIA"):
             for number in (1, 2):
@@ -286,7 +286,7 @@ def monkeys(m: Miniature) -> None:
 
 
 def fruits360(m: Miniature) -> None:
-    """Photographs of several fruits have no class; a folder of papers holds images too."""
+    """Photographs of several fruits have no class; a folder of papers contains images too."""
     split_folders(
         "fruits-360/Training", "fruits-360/Test", ["Apple Red 1", "Banana", "Lemon"], file="{number}_100.jpg"
     )(m)
@@ -345,7 +345,7 @@ def cvat_images(m: Miniature) -> None:
 
 
 def image_folder(m: Miniature) -> None:
-    """Hugging Face's imagefolder with metadata: a JSONL beside the images of each split."""
+    """Hugging Face's imagefolder with metadata: a JSONL next to the images of each split."""
     for split, name in (("train", "train"), ("val", "validation")):
         rows = []
         for number in range(6):
@@ -457,7 +457,7 @@ SETS = [
     one(
         "PlantVillage",
         plant_village,
-        folder("plantvillage dataset", refused="three variants of each image: give the folder of one",
+        folder("plantvillage dataset", refused="three variants of each image: pass the folder of one",
                says=("color", "grayscale", "segmented")),
         Form("`color/`", "plantvillage dataset/color"),
     ),

@@ -1,4 +1,4 @@
-"""Data sets of torchvision whose labels or splits lie in files beside the images."""
+"""Data sets of torchvision whose labels or splits are in files next to the images."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ ATTRIBUTES = ["5_o_Clock_Shadow", "Eyeglasses", "Male", "Smiling"]
 
 
 def celeba(m: Miniature) -> None:
-    """40 attributes, each -1 or 1, and the person: several labels for each image, and no class."""
+    """40 attributes, each -1 or 1, and the person: several labels for each image, but no class."""
     lines: dict[str, list[str]] = {"attr": [], "partition": [], "identity": [], "bbox": [], "landmarks": []}
     for number in range(12):
         name, smiling = f"{number + 1:06}.jpg", number % 2
@@ -114,7 +114,8 @@ def food101(m: Miniature) -> None:
 
 
 def oxford_pet(m: Miniature) -> None:
-    """images/ holds MATLAB files too, and annotations/trimaps/ an image for each image, and files that macOS left."""
+    """images/ contains MATLAB files too, and annotations/trimaps/ an image for each image, and files that macOS
+    left."""
     breeds = {"Abyssinian": 1, "american_bulldog": 2, "Bengal": 1, "yorkshire_terrier": 2}
     rows: dict[str, list[str]] = {"train": [], "test": []}
     for number, (breed, species) in enumerate(breeds.items(), start=1):
@@ -153,7 +154,7 @@ def stanford_cars(m: Miniature) -> None:
 
 
 def voc(m: Miniature) -> None:
-    """Every class has a list that says of each image whether it is there (1), not (-1) or hard to see (0)."""
+    """Every class has a list that says for each image whether it is visible (1), not (-1) or hard to see (0)."""
     top = "VOCdevkit/VOC2012"
     kinds = ["aeroplane", "person", "tvmonitor"]
     seen = [("aeroplane",), ("person",), ("person", "tvmonitor"), ("tvmonitor",), ("aeroplane", "person"), ("person",)]

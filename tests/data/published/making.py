@@ -1,9 +1,9 @@
 """Miniatures of published data sets: the real names, folders and label files around a few tiny photographs.
 
 A maker fills a `Miniature` with the files of a set as unpacked and with the truth about its images, which no code of
-ours derives. A `Form` is one way in which people hold the set (unpacked, the archives as downloaded, with an option),
-with the answer expected of it. Images are named by a digest of their pixels, so it does not matter where they are kept.
-"""
+ours derives. A `Form` is one way in which people store the set (unpacked, the archives as downloaded, with an
+option), with the answer expected of it. Images are named by a digest of their pixels, so it does not matter where they
+are kept."""
 
 import bz2
 import dataclasses
@@ -100,7 +100,7 @@ def decoded(data: bytes) -> Pixels:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """One way in which people hold a data set, and what tench answers.
+    """One way in which people store a data set, and tench's answer.
 
     source: what tench is pointed at. archives: in this order, each archive with the start of the names it swallows (or
     a pattern of it); names inside are relative to the archive's folder, or to what is before a "|". options: of
@@ -140,7 +140,7 @@ class Form:
 
 
 def folder(name: str, **more: Any) -> Form:
-    """The folder of this name as unpacked."""
+    """The folder with this name, as unpacked."""
     return Form(f"`{name}/`", name, **more)
 
 
@@ -150,7 +150,7 @@ def unpacked(**more: Any) -> Form:
 
 
 def archive(name: str, start: str, **more: Any) -> Form:
-    """The archive of this name, which holds the files whose names begin so."""
+    """The archive with this name, which contains the files whose names begin like it."""
     return Form(f"`{name}`", name, {name: start}, **more)
 
 
@@ -178,7 +178,7 @@ class Published:
         return miniature
 
     def write(self, folder: Path, form: Form) -> Path:
-        """Write the files as this form has them; returns what tench is to be pointed at."""
+        """Write the files in this form; returns the path to open."""
         files = {path: data() if callable(data) else data for path, data in self.miniature.files.items()}
         files = {path: data for path, data in files.items() if path.startswith(form.only)}
         for name, start in form.archives.items():
@@ -193,7 +193,7 @@ class Published:
 
 
 def packed(name: str, files: dict[str, bytes]) -> bytes:
-    """An archive of the kind that its name says: a tar, a zip, or one compressed file."""
+    """An archive of the kind that its name suggests: a tar, a zip, or one compressed file."""
     stream = io.BytesIO()
     if name.endswith(".zip"):
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:

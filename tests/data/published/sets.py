@@ -1,4 +1,4 @@
-"""All published data sets that tench is tried on, and the sets of torchvision that hold no classes of images."""
+"""All published data sets that tench is tested on, and the sets of torchvision without classes of images."""
 
 from tests.data.published import arrays, classed, elsewhere, labelled
 from tests.data.published.making import Form, Published
@@ -24,4 +24,4 @@ OUT_OF_SCOPE = {
     "Middlebury2014Stereo SceneFlowStereo SintelStereo",
     "tools, not data sets": "DatasetFolder FakeData ImageFolder LSUNClass VisionDataset wrap_dataset_for_transforms_v2",
 }
-"""What torchvision's other readers hold, and their names."""
+"""What torchvision's other readers contain, and their names."""

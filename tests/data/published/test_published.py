@@ -1,4 +1,4 @@
-"""Every published data set is read right or refused with the right remedy, from a miniature of its real structure."""
+"""Every published data set is read correctly or refused with the right remedy, from a miniature of its structure."""
 
 import importlib.util
 import types
@@ -22,7 +22,7 @@ MAY_BE_LEFT_OUT = {"extra"}
 
 
 def plain(name: str) -> str:
-    """A class name without what readers may legitimately change: case, separators, leading zeros."""
+    """A class name without the parts that readers may change: case, separators, leading zeros."""
     name = " ".join(name.lower().replace("_", " ").replace("-", " ").replace(".", " ").split())
     return str(int(name)) if name.isdecimal() else name
 
@@ -41,13 +41,13 @@ def images_of(dataset: Dataset) -> tuple[dict[str, dict[str, int]], list[str]]:
         for row in range(len(table)):
             image = digest(decode_row(table, row, 3))
             if image in split:
-                again.append(f"{name} holds {table.key(row)} twice")
+                again.append(f"{name} contains {table.key(row)} twice")
             split[image] = int(table.labels[row])
     return found, again
 
 
 def mistakes(dataset: Dataset, truth: dict[str, Split], without_images: list[str], named: bool) -> list[str]:
-    """What differs between a dataset and the truth; empty if it was read right."""
+    """The differences between a dataset and the truth; empty if it was read correctly."""
     found, wrong = images_of(dataset)
     unlabelled = truth.get("unlabelled", {})
     known = {split: images for split, images in truth.items() if split != "unlabelled"}
@@ -63,7 +63,7 @@ def mistakes(dataset: Dataset, truth: dict[str, Split], without_images: list[str
     for split, labels in found.items():
         strangers = {image: label for image, label in labels.items() if image not in known.get(split, {})}
         if labelled := [label for image, label in strangers.items() if image not in unlabelled or label >= 0]:
-            wrong.append(f"{split} holds {len(labelled)} images that it should not")
+            wrong.append(f"{split} contains {len(labelled)} images that it should not")
     for left, right in ((0, 1), (1, 0)):
         for value, count in Counter(pair[left] for pair in pairs).items():
             if count > 1:
@@ -81,7 +81,7 @@ def mistakes(dataset: Dataset, truth: dict[str, Split], without_images: list[str
 
 
 def answer(published: Published, form: Form, folder: Path) -> str:
-    """Empty if tench does with this form what is expected, else what it does instead."""
+    """The differences from the expected result for this form; empty if there are none."""
     source = published.write(folder, form)
     try:
         dataset = tench.open_source(source, **form.options)
@@ -195,19 +195,19 @@ TRUTH: dict[str, Split] = {
         (
             ["cat", "dog"],
             {"train": [("a", 0, CAT)], "val": [("b", 1, DOG)]},
-            ["train lacks images: {'dog | 1': 1}", "val holds 1 images that it should not", "dog is no class"],
+            ["train lacks images: {'dog | 1': 1}", "val contains 1 images that it should not", "dog is no class"],
         ),
         (
             ["cat", "dog"],
             {"train": [("a", 0, CAT), ("b", 1, DOG), ("c", 1, BIRD)]},
-            ["train holds 1 images that it should not"],
+            ["train contains 1 images that it should not"],
         ),
         (
             ["cat", "dog"],
             {"train": [("a", 0, CAT), ("b", 0, DOG)]},
             ["0 goes with ['cat | 0', 'dog | 1']", "class dog | 1 is called cat (cat)", "dog is no class"],
         ),
-        (["cat", "dog"], {"train": [("a", 0, CAT), ("b", 1, DOG), ("c", 1, DOG)]}, ["train holds c twice"]),
+        (["cat", "dog"], {"train": [("a", 0, CAT), ("b", 1, DOG), ("c", 1, DOG)]}, ["train contains c twice"]),
     ],
     ids=["right", "right, spelled differently", "swapped names", "image missing", "image in another split",
          "label for an unlabelled image", "one class for two", "image twice"],

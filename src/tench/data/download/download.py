@@ -1,7 +1,7 @@
-"""Public datasets by name: fetched from their publishers and checked.
+"""Download public datasets by name from their publishers, and check them.
 
-Archives stay as published: `open_source` reads them without unpacking. ImageNet comes by the kaggle package, which
-resumes in its own way, and without a published checksum.
+Archives stay as published: `open_source` reads them without unpacking. ImageNet is downloaded by the kaggle package,
+which resumes in its own way, and has no published checksum.
 Sources: torchvision.datasets (addresses, MD5s), the sets' own pages (sizes).
 """
 
@@ -20,18 +20,19 @@ from urllib.parse import urlsplit
 
 from tench.data.download.fetch import fetch, require_room
 from tench.errors import TenchError, UsageError, nearest
+from tench.files import user_path
 
 IMAGENET = "imagenet"
 _COMPETITION = "imagenet-object-localization-challenge"
 _COMPETITION_BYTES = 155_000_000_000
-"""At least; the images alone have so much."""
+"""A lower bound: the size of the images alone."""
 
 _log = logging.getLogger("tench")
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A published file: its name, the MD5 of its content, its size in bytes if the publisher states it."""
+    """A published file: its name, the MD5 of its content, and its size in bytes if the publisher states it."""
 
     name: str
     md5: str
@@ -219,13 +220,13 @@ SETS = {
         (File("imagenette2-160.tgz", "e793b78cc4c9e9a4ccc0c1155377a412"),),
     ),
 }
-"""The sets that are fetched from their publishers, by name."""
+"""The sets that are downloaded from their publishers, by name."""
 
 
 def offered() -> list[tuple[str, int | None, str]]:
-    """(name, bytes to download, what it is) of every set that `download` knows.
+    """(name, bytes to download, description) of every set that `download` knows.
 
-    The bytes are None if the publisher states no size, and a minimum for ImageNet.
+    The bytes are None if the publisher states no size, and a lower bound for ImageNet.
     """
     sets: list[tuple[str, int | None, str]] = []
     for name, known in SETS.items():
@@ -238,12 +239,13 @@ def offered() -> list[tuple[str, int | None, str]]:
 
 
 def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Path:
-    """Download a set into the folder dest, made if need be. Returns what to open: the one file, or dest if several.
+    """Download a set into the folder dest, created if necessary. Returns the path to open: the file, or dest if
+    several.
 
     Complete files with the right checksum are kept, and an interrupted download continues. mirrors: base addresses to
     try in order instead of the set's own; without any, the one in the environment variable TENCH_MIRROR, if set
     (ImageNet always comes from Kaggle). Raises UsageError for an unknown name, TenchError if a file cannot be
-    downloaded or is not what was published.
+    downloaded or differs from the published one.
     """
     if name not in SETS and name != IMAGENET:
         known = [*SETS, IMAGENET]
@@ -253,7 +255,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
     for base in mirrors:
         if not _is_web_address(base):
             raise UsageError(f"The mirror {base!r} is not a web address. It must begin with http:// or https://.")
-    dest = Path(dest).expanduser()
+    dest = user_path(dest)
     if dest.exists() and not dest.is_dir():
         raise UsageError(f"{dest}: is a file, but DEST must be a folder.")
     dest.mkdir(parents=True, exist_ok=True)
@@ -268,11 +270,11 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
 
 
 def _from_kaggle(dest: Path) -> Path:
-    """Kaggle's package of ImageNet, by the kaggle package, which continues what it began; renamed when it is whole."""
+    """Download Kaggle's archive of ImageNet with the kaggle package, which resumes; rename it when it is complete."""
     archive = dest / f"{_COMPETITION}.zip"
     if archive.exists():
         _check_zip(archive)
-        _log.info("%s: already there; kept.", archive)
+        _log.info("%s: already downloaded.", archive)
         return archive
     api = _kaggle()
     part = dest / f"{_COMPETITION}.part"
@@ -282,15 +284,15 @@ def _from_kaggle(dest: Path) -> Path:
     try:
         api.competition_download_files(_COMPETITION, path=str(part), force=False, quiet=False)
     except KeyboardInterrupt:
-        _log.info("%s: the download so far is kept; the same command continues.", part)
+        _log.info("%s: the download so far is kept; the same command resumes it.", part)
         raise
-    except Exception as error:  # its own, those of requests and of urllib3 have no other base
+    except Exception as error:  # the only common base of its own errors and those of requests and urllib3
         if not any(part.iterdir()):
             part.rmdir()
         raise TenchError(
             f"Kaggle's ImageNet: the kaggle package failed: {error}. If it contains 401 or 403, accept the rules of "
             f"the competition at https://www.kaggle.com/competitions/{_COMPETITION}/rules with the account of your "
-            "token. The download so far is kept; the same command continues."
+            "token. The download so far is kept; the same command resumes it."
         ) from error
     _check_zip(part / archive.name)
     (part / archive.name).rename(archive)
@@ -299,9 +301,9 @@ def _from_kaggle(dest: Path) -> Path:
 
 
 def _kaggle() -> Any:
-    """The kaggle package's interface, logged in."""
+    """The interface of the kaggle package, logged in."""
     try:
-        # Without credentials it prints a page of advice, and some versions end the process, some on import.
+        # Without credentials the package prints a page of advice, and some versions end the process, even on import.
         with contextlib.redirect_stdout(io.StringIO()):
             api = importlib.import_module("kaggle").api
             api.authenticate()
@@ -322,7 +324,7 @@ def _kaggle() -> Any:
 
 
 def _check_zip(archive: Path) -> None:
-    """By the list of members at its end: Kaggle publishes no checksum."""
+    """Check that an archive is complete by the list of members at its end, because Kaggle publishes no checksum."""
     try:
         with zipfile.ZipFile(archive) as whole:
             count = len(whole.namelist())
@@ -330,12 +332,14 @@ def _check_zip(archive: Path) -> None:
         raise TenchError(
             f"{archive}: is not a complete zip archive ({error}). Remove it and run the same command again."
         ) from error
-    _log.info("%s: lists %d members. Kaggle publishes no checksum: tench check decodes every image.", archive, count)
+    _log.info(
+        "%s: lists %d members. Kaggle publishes no checksum; to decode every image run tench check.", archive, count
+    )
 
 
 @contextlib.contextmanager
 def _alone_in(dest: Path) -> Iterator[None]:
-    """Hold a lock on the folder, which leaves nothing behind in it. Raises TenchError if another process holds it."""
+    """Hold a lock on the folder without creating a file in it. Raises TenchError if another process holds it."""
     import fcntl
 
     descriptor = os.open(dest, os.O_RDONLY)
@@ -345,7 +349,7 @@ def _alone_in(dest: Path) -> Iterator[None]:
         except BlockingIOError:
             raise TenchError(f"{dest}: another process is downloading to it. Wait until it has finished.") from None
         except OSError:
-            pass  # a network disk without locks: the checksum would still tell if two wrote
+            pass  # a network disk without locks: if two processes write, the checksum detects it
         yield
     finally:
         os.close(descriptor)

@@ -1,11 +1,11 @@
-"""One published file by HTTP: continued where a download stopped, and checked before it gets its name.
+"""Download one published file by HTTP, resume an interrupted download, and verify it before it gets its name.
 
-A file arrives as FILE.part and gets its own name when its size and MD5 are those its publisher gives. Whatever a
-server answers, that checksum decides, so any mirror will do, and what was interrupted is continued by HTTP Range, from
-another mirror too. Source: RFC 9110, sections 13.1.5 (If-Range) and 14.
+A file is written as FILE.part and gets its final name when its size and MD5 are the published ones. That checksum
+decides, whatever a server answers, so any mirror can be used, and an interrupted download is resumed by HTTP Range,
+even from another mirror. Source: RFC 9110, sections 13.1.5 (If-Range) and 14.
 
-Pooch, the usual library, and torchvision's own helpers begin again after an interruption, which for a file of gigabytes
-on a poor line means never to arrive. What they would replace here is the request itself, about 20 lines.
+Pooch, the usual library, and torchvision's own helpers start again after an interruption, so a file of gigabytes may
+never arrive over a poor connection. They would replace only the request itself, about 20 lines.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ from tench.progress import progress
 
 _BLOCK_BYTES = 2**18
 _TIMEOUT_SECONDS = 30.0
-"""Without a byte for so long, a connection counts as lost."""
+"""A connection that sends nothing for this long counts as lost."""
 _PAUSES_SECONDS = (1.0, 4.0, 15.0)
-"""Pauses before retries after an attempt that received nothing new."""
+"""Pauses before each retry after an attempt that received nothing new."""
 
 _log = logging.getLogger("tench")
 
@@ -44,12 +44,12 @@ def fetch(
     timeout_seconds: float = _TIMEOUT_SECONDS,
     pauses_seconds: Sequence[float] = _PAUSES_SECONDS,
 ) -> None:
-    """Download the published file of this MD5 (hexadecimal) to `path`, from the first address that gives it.
+    """Download the published file with this MD5 (hexadecimal) to `path`, from the first address that has it.
 
-    A file that is already there is kept if it has this MD5. num_bytes: its published size; None: what the server says.
-    timeout_seconds: how long a connection may send nothing before it counts as lost. pauses_seconds: before each new
-    try at an address after one that brought nothing new. Raises TenchError if no address gives the file, if the disk is
-    full, and if another file is in its place.
+    An existing file is kept if it has this MD5. num_bytes: its published size; None: use the server's. timeout_seconds:
+    how long a connection may send nothing before it counts as lost. pauses_seconds: before each retry at an address
+    after an attempt that received nothing new. Raises TenchError if no address has the file, if the disk is full, or if
+    another file is in its place.
     """
     if path.exists():
         if (found := _md5_of(path)) != md5:
@@ -58,14 +58,14 @@ def fetch(
                 "damaged or belongs to another set. Move or remove it and run the same command again, or name another "
                 "folder."
             )
-        _log.info("%s: already there, with the published MD5; kept.", path)
+        _log.info("%s: already downloaded, with the published MD5.", path)
         return
     try:
         with _Part(path, num_bytes) as part:
             try:
                 _have_right(addresses, part, md5, timeout_seconds, pauses_seconds)
             except KeyboardInterrupt:
-                _log.info("%s: %s are kept; the same command continues.", part.path, part.arrived)
+                _log.info("%s: %s are kept; the same command resumes the download.", part.path, part.arrived)
                 raise
             part.becomes(path)
     except OSError as error:
@@ -77,19 +77,19 @@ def fetch(
 
 
 class _PassingError(Exception):
-    """A connection failed in a way that may pass: try the address again."""
+    """A connection failed in a way that may be temporary: try the address again."""
 
 
 class _MirrorError(Exception):
-    """An address does not give the file; another may."""
+    """An address does not have the file; another may."""
 
 
 class _Part:
-    """A partial download, kept beside the file as FILE.part; its checksum is computed as it grows.
+    """A partial download, kept next to the file as FILE.part; its checksum is computed as it grows.
 
-    FILE.part.from remembers the address it came from and how that marked its file (ETag or time): for If-Range.
-    published_bytes: the size of the whole file, None if only a server knows it; total_bytes: either, None until one
-    has told it.
+    FILE.part.from stores the address it came from and that server's validator (ETag or time), for If-Range.
+    published_bytes: the published size of the whole file, None if unknown; total_bytes: the published size, else the
+    one that a server has stated, None until then.
     """
 
     def __init__(self, path: Path, published_bytes: int | None) -> None:
@@ -119,7 +119,7 @@ class _Part:
 
     @property
     def arrived(self) -> str:
-        """For messages: how much of the file is here, "1.0 MB of 9.9 MB"."""
+        """The progress for messages, "1.0 MB of 9.9 MB"."""
         whole = f" of {size_text(self.total_bytes)}" if self.total_bytes is not None else ""
         return f"{size_text(self.num_bytes)}{whole}"
 
@@ -133,7 +133,7 @@ class _Part:
     def write(self, block: bytes) -> None:
         rest = memoryview(block)
         while rest:
-            count = self._file.write(rest)  # less than all of it on a disk that is nearly full
+            count = self._file.write(rest)  # may be short on a nearly full disk
             self._md5.update(rest[:count])
             self.num_bytes += count
             rest = rest[count:]
@@ -145,12 +145,12 @@ class _Part:
         self.num_bytes = 0
 
     def begin(self, address: str, mark: str) -> None:
-        """Empty it, for a file that the server at this address marks so."""
+        """Start again, for a file with this validator from this address."""
         self.clear()
         write_text(self._origin, f"{address}\n{mark}\n")
 
     def mark(self, address: str) -> str:
-        """How the server at this address marked the file when it was begun from there; else ""."""
+        """The validator from the server at this address, if the download began there; else ""."""
         lines = self._origin.read_text("utf-8", "replace").splitlines() if self._origin.exists() else []
         return lines[1] if len(lines) == 2 and lines[0] == address else ""
 
@@ -167,9 +167,9 @@ def _have_right(
     timeout_seconds: float,
     pauses_seconds: Sequence[float],
 ) -> None:
-    """Make the part the file of this MD5, from one address after the other."""
+    """Complete the part until it has this MD5, trying one address after the other."""
     if part.is_whole and part.md5() != md5:
-        _log.info("%s: is not a part of this file; removed.", part.path)
+        _log.info("%s: removed, because it is not a part of this file.", part.path)
         part.clear()
     todo, problems = list(addresses), list[str]()
     while part.md5() != md5:
@@ -180,20 +180,20 @@ def _have_right(
             _have_all(address, part, timeout_seconds, pauses_seconds)
             if (found := part.md5()) != md5:
                 part.clear()
-                raise _MirrorError(f"gives a file whose MD5 is {found}; the published file's is {md5}")
+                raise _MirrorError(f"has a file whose MD5 is {found}; the published file's is {md5}")
         except _MirrorError as error:
             _log.info("%s: %s.", address, error)
-            if resumed and not part.num_bytes:  # the older part may be to blame, so the address gets one more chance
-                _log.info("%s: beginning anew.", address)
+            if resumed and not part.num_bytes:  # the older part may be wrong, so try this address once more
+                _log.info("%s: starting again.", address)
                 todo.insert(0, address)
             else:
                 problems.append(f"{address}: {error}")
 
 
 def _have_all(address: str, part: _Part, timeout_seconds: float, pauses_seconds: Sequence[float]) -> None:
-    """Make the part as long as the file, over as many connections as it takes while each brings something new."""
+    """Fetch the rest of the file, over as many connections as necessary while each receives something new."""
     furthest, failures = part.num_bytes, 0
-    part.total_bytes = part.published_bytes  # another mirror may have told another size
+    part.total_bytes = part.published_bytes  # another mirror may have stated another size
     while not part.is_whole:
         try:
             _transfer(address, part, timeout_seconds)
@@ -209,7 +209,7 @@ def _have_all(address: str, part: _Part, timeout_seconds: float, pauses_seconds:
 
 
 def _transfer(address: str, part: _Part, timeout_seconds: float) -> None:
-    """Add to the part what one connection brings."""
+    """Append the bytes from one connection to the part."""
     if part.total_bytes is not None:
         require_room(part.path.parent, part.total_bytes - part.num_bytes, address)
     request = urllib.request.Request(address, headers={"User-Agent": "tench", "Accept-Encoding": "identity"})
@@ -218,13 +218,15 @@ def _transfer(address: str, part: _Part, timeout_seconds: float) -> None:
         if mark := part.mark(address):
             request.add_header("If-Range", mark)
     try:
-        response = urllib.request.build_opener().open(request, timeout=timeout_seconds)  # proxies as in the environment
+        response = urllib.request.build_opener().open(
+            request, timeout=timeout_seconds
+        )  # uses the environment's proxies
     except urllib.error.HTTPError as error:
         with error:
             text = f"HTTP {error.code} ({error.reason})"
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.clear()
-                raise _PassingError(f"{text}: it does not continue there") from error
+                raise _PassingError(f"{text}: it cannot resume there") from error
             passing = error.code >= 500 or error.code in (http.HTTPStatus.REQUEST_TIMEOUT, 429)
             raise (_PassingError if passing else _MirrorError)(text) from error
     except (OSError, http.client.HTTPException) as error:
@@ -245,15 +247,15 @@ def _transfer(address: str, part: _Part, timeout_seconds: float) -> None:
                 advance(part.num_bytes // 1000 - shown, "")
                 shown = part.num_bytes // 1000
     if total is None:
-        part.total_bytes = part.num_bytes  # nobody told the size; the checksum tells whether this is all
+        part.total_bytes = part.num_bytes  # the size is unknown; the checksum shows whether this is all
     if not part.is_whole:
         raise _PassingError(f"the connection ended after byte {part.num_bytes:,} of {total:,}")
 
 
 def _begin(response: Any, address: str, part: _Part) -> None:
-    """Judge what a server answers before its content: a continuation of the part, or the file from its beginning."""
+    """Check a server's answer before its content: the rest of the part, or the file from its beginning."""
     tag = response.headers.get("ETag", "")
-    if not tag or tag.startswith("W/"):  # a weak one does not promise the same bytes
+    if not tag or tag.startswith("W/"):  # a weak tag does not promise the same bytes
         tag = response.headers.get("Last-Modified", "")
     offered_bytes, continued = response.length, False
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
@@ -273,10 +275,10 @@ def _begin(response: Any, address: str, part: _Part) -> None:
             f"offers a file of {offered_bytes:,} bytes, but the published one has {part.published_bytes:,}"
         )
     if continued:
-        _log.info("%s: continuing after %s.", address, part.arrived)
+        _log.info("%s: resuming after %s.", address, part.arrived)
         return
     if part.num_bytes:
-        _log.info("%s: gives the file from its beginning: it has changed, or cannot be continued.", address)
+        _log.info("%s: sends the file from its beginning, because it has changed or the server cannot resume.", address)
     else:
         size = "size unknown" if part.total_bytes is None else size_text(part.total_bytes)
         _log.info("%s: %s.", address, size)
@@ -299,10 +301,10 @@ def _said(error: object, timeout_seconds: float) -> str:
 
 
 def _failed(part: _Part, problems: Sequence[str]) -> list[str]:
-    """The lines of an error."""
+    """The error for a file that no address has."""
     kept = "When that is fixed, run the same command again."
     if part.num_bytes:
-        kept = f"{part.arrived} have arrived and are kept in {part.path}; the same command continues from there."
+        kept = f"{part.arrived} are kept in {part.path}; the same command resumes from there."
     return [
         f"{part.path.stem}: could not be downloaded.",
         *(f"  {problem}." for problem in problems),

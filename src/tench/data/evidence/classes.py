@@ -1,16 +1,16 @@
 """Decide what the folders of a source mean: splits, classes, storage, or nothing to train on.
 
-Folders are judged by what they hold and by how they are named, level by level from the top:
+Folders are judged by their contents and names, level by level from the top:
 
-- masks, annotations and second copies of the folders beside them hold no images of their own: they are left out
-- a folder that names a split tells the split of all below it, above the classes or below them (`CLASS/train`)
+- masks, annotations and second copies of the sibling folders are left out, because they have no images of their own
+- a folder that names a split sets the split of everything below it, above the classes or below them (`CLASS/train`)
 - a folder called images, or named like the one above it, is storage; so are pieces (`images_001`, `images_002`)
 - letters above folders that begin with them (`a/abbey`) are an index; the class is the path below the letter
-- of what remains, the outermost folders that differ are the classes, unless most of them hold only folders: if those
+- the outermost remaining folders that differ are the classes, unless most of them contain only folders: if those
   share their names (`art/dog`, `sketch/dog`) or may be classes themselves, the person is asked
 
-Only names and counts are looked at; bytes are compared for a bounded sample, to tell a copy. Rules are about names in
-English: elsewhere the person is asked more often.
+Only names and counts are used, except that bytes are compared for a bounded sample to detect a copy. The rules expect
+English names; with others the person is asked more often.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tench.data.evidence.folders import Folder
 from tench.data.files.tree import Tree
-from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of
+from tench.data.splits import SPLITS, TRAIN, VAL, is_union, split_of, trainval_repeats_val
 from tench.data.table import LeftOut
 from tench.errors import TenchError, counted, some
 
@@ -36,7 +36,7 @@ _MASK_WORDS = frozenset(
     "mask masks annotation annotations trimap trimaps groundtruth segmentation segmentations bbox bboxes".split()
 )
 _WEAK_MASK_WORDS = frozenset("gt label labels seg annots annot".split())
-"""Words that masks share with classes: they count only if the files beside them have the same names."""
+"""Words in the names of both masks and classes: they count only if the files next to them have the same names."""
 _MASK_PHRASES = (("ground", "truth"), ("segmentation", "class"), ("segmentation", "object"))
 _MASK_FILE = re.compile(
     r"(?i)[ _.-](?:masks?|gt|ground_?truth|seg|segm|segmentation|trimap|annotation|annotated|label)(?:[ _-]?\d{1,2})?$"
@@ -51,13 +51,13 @@ _MAX_READ = 8
 """Pairs of files whose bytes are compared."""
 _LARGEST = 3
 _FEW = 0.1
-"""Images above the class folders that are left out, as a share of all; more are refused."""
+"""Images above the class folders are left out up to this share of all; more are refused."""
 _MOST = 0.8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Place:
-    """A folder that holds images itself. steps: the name and the meaning of each folder on the way to it.
+    """A folder that contains images itself. steps: the name and the meaning of each folder on the way to it.
 
     told: the split that a person named.
     """
@@ -68,12 +68,12 @@ class Place:
 
     @property
     def split(self) -> str | None:
-        """The split that the person says, or the nearest folder on the way names."""
+        """The split given by the person, else by the nearest folder on the way."""
         return self.told or next((meaning for _, meaning in reversed(self.steps) if meaning in SPLITS), None)
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The folder names that may tell the class, outermost first."""
+        """The folder names that may be the class, outermost first."""
         return tuple(name for name, meaning in self.steps if meaning == PART)
 
     @property
@@ -86,7 +86,7 @@ class Place:
         return "/".join(name for name, meaning in self.steps[last + 1 :] if meaning == PART)
 
     def depth_of_part(self, index: int) -> int:
-        """At which depth below the source a part lies, from 1."""
+        """The depth of a part below the source, from 1."""
         return [depth for depth, (_, meaning) in enumerate(self.steps, start=1) if meaning == PART][index]
 
 
@@ -100,13 +100,13 @@ def without_digits(name: str) -> str:
 
 
 def is_storage(name: str) -> bool:
-    """Whether a name says only that there are images."""
+    """Whether a name only says "images", in some form."""
     words = words_of(name)
     return bool(words) and "." not in name and all(word in _STORAGE_WORDS for word in words)
 
 
 def exclusion(tree: Tree, path: str) -> str:
-    """The option that leaves out just this file or folder."""
+    """The option that leaves out only this file or folder."""
     above = tree.root.relative_to(tree.source).as_posix() if tree.root.is_relative_to(tree.source) else "."
     path = path if above == "." else f"{above}/{path}"
     return f"--exclude {shlex.quote(path if '/' in path else f'/{path}')}"
@@ -116,9 +116,9 @@ def exclusion(tree: Tree, path: str) -> str:
 
 
 def leave_out_masks(tree: Tree, root: Folder, depth: int = 0) -> list[LeftOut]:
-    """Take folders and files of masks and annotations out of `root`, if the images that they belong to are there.
+    """Remove folders and files of masks and annotations from `root`, if the images they belong to are there.
 
-    depth: folders down to this depth are what the person says they are, and stay.
+    depth: the person has said what folders down to this depth are; they stay.
     """
     left_out = []
     for folder in list(root.walk()):
@@ -147,7 +147,7 @@ def merged(left_out: Iterable[LeftOut]) -> list[LeftOut]:
 
 
 def _mask_words(name: str) -> list[str]:
-    """The words of a folder's name that say mask; none if it says something else too, as with_mask does."""
+    """The words of a folder's name that mean mask; none if it has other words too, such as with_mask."""
     words = words_of(name)
     found = [word for word in words if word in _MASK_WORDS or word in _WEAK_MASK_WORDS]
     found += [word for pair in _MASK_PHRASES if pair == tuple(words[:2]) for word in pair]
@@ -156,16 +156,16 @@ def _mask_words(name: str) -> list[str]:
 
 
 def _holds_masks(tree: Tree, child: Folder, words: Sequence[str], folder: Folder, beside: Sequence[Folder]) -> bool:
-    """Whether a folder with a mask name holds masks for the images in `folder` and its siblings."""
+    """Whether a folder with a mask name contains masks for the images in `folder` and its siblings."""
     stems = {word.rstrip("s") for word in words}
     if any(stem in other.name.lower() for other in beside for stem in stems):
-        return False  # mask beside no_mask: classes
+        return False  # mask next to no_mask: classes
     is_weak = all(word in _WEAK_MASK_WORDS for word in words)
     return (not is_weak and _stand_for_images(folder, beside)) or _mirrors(tree, child, folder, beside)
 
 
 def _stand_for_images(folder: Folder, beside: Sequence[Folder]) -> bool:
-    """Whether what lies beside a folder of masks is images by its name: train_images, images, JPEGImages; or files."""
+    """Whether a folder of masks has images next to it: files, or folders named train_images, images or JPEGImages."""
     return bool(folder.images) or any(
         is_storage(other.name) or split_of(other.name) is not None or "images" in words_of(other.name)
         for other in beside
@@ -173,7 +173,7 @@ def _stand_for_images(folder: Folder, beside: Sequence[Folder]) -> bool:
 
 
 def _mirrors(tree: Tree, child: Folder, folder: Folder, beside: Sequence[Folder]) -> bool:
-    """Whether a folder's files are named like those beside it, apart from what may say mask."""
+    """Whether a folder's files have the same names as those next to it, apart from words for mask."""
     positions = child.positions()[:_MAX_COMPARED]
     stems = [_stem(tree.names[position]) for position in positions[:: max(1, len(positions) // _MAX_READ)]]
     others = [position for other in beside for position in other.positions()[:_MAX_COMPARED]]
@@ -186,7 +186,7 @@ def _stem(name: str) -> str:
 
 
 def _leave_out_mask_files(tree: Tree, root: Folder) -> list[LeftOut]:
-    """Take out files such as 1_mask.png beside 1.png."""
+    """Remove files such as 1_mask.png next to 1.png."""
     text = "\n".join(tree.names).lower()
     if not any(sign in text for sign in _MASK_SIGNS):  # spares 100,000 searches
         return []
@@ -211,9 +211,9 @@ def _leave_out_mask_files(tree: Tree, root: Folder) -> list[LeftOut]:
 
 
 def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
-    """Take out a folder that holds the folders beside it once more, with the same images.
+    """Remove a folder that contains a second copy of the folders next to it, with the same images.
 
-    ask: raise TenchError if the folders are the same and the images are not.
+    ask: raise TenchError if the folders have the same names but other images.
     """
     names = {child.name for child in folder.filled()}
     for child in folder.filled():
@@ -225,13 +225,13 @@ def leave_out_copies(tree: Tree, folder: Folder, ask: bool) -> list[LeftOut]:
         if split_of(child.name) is None and _is_copy(tree, child, folder):
             folder.remove(child.name)
             return [
-                LeftOut("a second copy of the folders beside it", child.num_images, tree.names[child.first_image()])
+                LeftOut("a second copy of the folders next to it", child.num_images, tree.names[child.first_image()])
             ]
         if ask:
             raise TenchError(
-                f"{tree.root / child.path}: holds folders with the same names as those beside it "
+                f"{tree.root / child.path}: contains folders with the same names as those next to it "
                 f"({some(sorted(shared), 3)}), but not the same images. Leave one out: "
-                f"{exclusion(tree, child.path)}, or give {tree.root / child.path} alone."
+                f"{exclusion(tree, child.path)}, or pass only {tree.root / child.path}."
             )
     return []
 
@@ -254,9 +254,9 @@ def _is_copy(tree: Tree, copy: Folder, original: Folder) -> bool:
 
 
 def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], list[LeftOut]]:
-    """The folders that hold images, with the meaning of those above them; and what is left out.
+    """The folders that contain images, with the meaning of those above them; and the files that are left out.
 
-    ask: raise TenchError if it is not clear which folders are splits; otherwise the most likely meaning is taken.
+    ask: raise TenchError if it is not clear which folders are splits; otherwise assume the most likely meaning.
     """
     places: list[Place] = []
     left_out: list[LeftOut] = []
@@ -274,7 +274,7 @@ def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], 
             _refuse_contradiction(tree, folder, steps, meanings)
         for child in filled if meanings else ():
             if child.name not in meanings:
-                why = f"images in folders beside the split folders {some(list(meanings), 3)}"
+                why = f"images in folders next to the split folders {some(list(meanings), 3)}"
                 left_out.append(LeftOut(why, child.num_images, tree.names[child.first_image()]))
         meanings = meanings or _storage(folder, filled) or _letters(filled)
         for child in reversed(filled):
@@ -284,7 +284,7 @@ def places_of(tree: Tree, root: Folder, ask: bool = True) -> tuple[list[Place], 
 
 
 def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> dict[str, str]:
-    """The splits that the subfolders name, by name; empty if they are classes or anything else."""
+    """The splits named by the subfolders, by folder name; empty if these are classes or anything else."""
     named = {child.name: split for child in filled if (split := split_of(child.name))}
     plain = {split for name, split in named.items() if _only_says_split(name)}
     named = {name: split for name, split in named.items() if split not in plain or _only_says_split(name)}
@@ -306,32 +306,28 @@ def _splits(tree: Tree, folder: Folder, filled: Sequence[Folder], ask: bool) -> 
             )
     unions = [name for name in by_split.get(TRAIN, ()) if is_union(name)]
     if ask and unions and VAL in by_split:
-        raise TenchError(
-            f"{where}: {unions[0]} contains train and val together, and {by_split[VAL][0]} repeats val, so validation "
-            "images would be trained on. Leave one out, for example with "
-            f"{exclusion(tree, inside + unions[0])}."
-        )
+        raise trainval_repeats_val(where, unions[0], by_split[VAL][0], exclusion(tree, inside + unions[0]))
     return named
 
 
 def _refuse_contradiction(
     tree: Tree, folder: Folder, steps: Sequence[tuple[str, str]], meanings: Mapping[str, str]
 ) -> None:
-    """Raise TenchError for a split folder in one of another split, unless train is what all splits lie in."""
+    """Raise TenchError for a split folder inside a folder of another split, unless train contains all splits."""
     outer = next((meaning for _, meaning in reversed(steps) if meaning in SPLITS), None)
     found = set(meanings.values())
     if outer is None or not found or found == {outer} or (outer == TRAIN and len(found) > 1):
         return
     inner = next(name for name, split in meanings.items() if split != outer)
     raise TenchError(
-        f"{tree.root / folder.path}: lies in the split {outer}, but holds the folder {inner}, which names the split "
+        f"{tree.root / folder.path}: is in the split {outer}, but contains the folder {inner}, which names the split "
         f"{meanings[inner]}. Choose one with --split-from DEPTH, or leave it out with "
         f"{exclusion(tree, folder.children[inner].path)}."
     )
 
 
 def _is_train_of(name: str, named: Iterable[str]) -> bool:
-    """Whether a folder is called as those of other splits are without the split: rps beside rps-test-set."""
+    """Whether a folder has the name of the other splits without the split word: rps next to rps-test-set."""
 
     def rest_of(one: str) -> list[str]:
         return [word for word in words_of(one) if not split_of(word) and word not in _STORAGE_WORDS and word != "set"]
@@ -340,12 +336,12 @@ def _is_train_of(name: str, named: Iterable[str]) -> bool:
 
 
 def _only_says_split(name: str) -> bool:
-    """Whether a name says a split and nothing else: test_images, but not test-multiple_fruits or cars_test."""
+    """Whether a name is a split and nothing else: test_images, but not test-multiple_fruits or cars_test."""
     return all(split_of(word) or word in _STORAGE_WORDS or word == "set" for word in words_of(name))
 
 
 def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequence[Folder], ask: bool) -> bool:
-    """Whether folders that are named like splits are splits, though others lie beside them."""
+    """Whether folders that are named like splits are splits, although there are others next to them."""
     train = [folder.children[name] for name, split in named.items() if split == TRAIN]
     num_rest = sum(child.num_images for child in rest)
     if any(child.filled() for child in train):
@@ -358,17 +354,18 @@ def _are_splits(tree: Tree, folder: Folder, named: Mapping[str, str], rest: Sequ
         return False
     inside = f"{folder.path}/" if folder.path else ""
     others = [child.name for child in rest]
-    lies = "lies" if len(others) == 1 else "lie"
+    verb = "is" if len(others) == 1 else "are"
     exclude = " ".join(exclusion(tree, inside + name) for name in others[:3])
     raise TenchError(
-        f"{tree.root / folder.path}: {some(list(named))} are named like splits, but {some(others)} {lies} beside them. "
-        f"If they are splits, leave the others out: {exclude}. If all are classes: --classes-at "
+        f"{tree.root / folder.path}: {some(list(named))} are named like splits, but {some(others)} {verb} next to "
+        f"them. If they are splits, leave out the others: {exclude}. If all are classes: --classes-at "
         f"{inside.count('/') + 1}."
     )
 
 
 def _as_in_siblings(folder: Folder, named: Mapping[str, str]) -> bool:
-    """Whether the folders beside a folder hold the same split folders, as in CLASS/train, CLASS/test, CLASS/more."""
+    """Whether the folders next to a folder contain the same split folders, as in CLASS/train, CLASS/test,
+    CLASS/more."""
     if folder.above is None or len(set(named.values())) < 2:
         return False
     siblings = folder.above.filled()
@@ -388,7 +385,7 @@ def _storage(folder: Folder, filled: Sequence[Folder]) -> dict[str, str]:
 
 
 def _letters(filled: Sequence[Folder]) -> dict[str, str]:
-    """Single letters above folders that begin with them."""
+    """Folders of single letters above folders whose names begin with that letter."""
     if len(filled) < 2 or any(len(child.name) > 1 or not child.name.isalpha() or child.images for child in filled):
         return {}
     below = [(child.name.lower(), inner.name.lower()) for child in filled for inner in child.filled()]
@@ -402,14 +399,14 @@ def _letters(filled: Sequence[Folder]) -> dict[str, str]:
 def class_parts(
     tree: Tree, places: Sequence[Place], others: Sequence[Place] = ()
 ) -> tuple[dict[int, tuple[str, int]], list[LeftOut], list[str]]:
-    """The class of each place of one split, how many of its parts lead to it, what is left out, and notes.
+    """The class of each place of one split with the number of parts that lead to it; files left out; and notes.
 
-    others: the places of the other splits, for what they say of the folders inside of class folders. The result is
-    keyed by the place's position in `places`; places that are left out are not in it. It is empty if all images lie in
-    one folder. Raises TenchError, a question, if it is not clear which folders are the classes.
+    others: the places of the other splits, which show more of the folders inside class folders. The result is keyed by
+    the place's position in `places`; places that are left out are not in it. It is empty if all images are in one
+    folder. Raises TenchError, with a question, if it is not clear which folders are the classes.
     """
     if places and all(place.below_letter for place in places):
-        note = "Folders of single letters hold the class folders; a class is the path below the letter."
+        note = "The class folders are in folders of single letters; a class is the path below the letter."
         return {at: (place.path_below_letter, len(place.parts)) for at, place in enumerate(places)}, [], [note]
     lead, strays = _lead(places)
     if not any(len(place.parts) > lead for place in places):
@@ -444,7 +441,7 @@ def class_parts(
 
 
 def _lead(places: Sequence[Place]) -> tuple[int, list[int]]:
-    """How many parts all places share, and the few places that lie above the folders so found."""
+    """The number of parts that all places share, and the few places above the folders found this way."""
     lead, strays = 0, list[int]()
     num_images = sum(len(place.folder.images) for place in places)
     while True:
@@ -459,23 +456,23 @@ def _lead(places: Sequence[Place]) -> tuple[int, list[int]]:
         lead += 1
 
 
-def lie(count: int) -> str:
-    """ "1 image lies", "2 images lie"."""
-    return f"{counted(count, 'image')} {'lies' if count == 1 else 'lie'}"
+def are(count: int) -> str:
+    """ "1 image is", "2 images are"."""
+    return f"{counted(count, 'image')} {'is' if count == 1 else 'are'}"
 
 
 def direct_images(tree: Tree, folder: Folder, count: int) -> TenchError:
-    """The error for images that lie beside class folders."""
+    """The error for images that are next to class folders."""
     name = tree.names[folder.images[0]]
     return TenchError(
-        f"{tree.root / folder.path}: {lie(count)} directly in it, such as "
+        f"{tree.root / folder.path}: {are(count)} directly in it, such as "
         f"{name.rpartition('/')[2]}. Their class is unknown. Put each image into a folder named after its class, or "
         f"leave them out, for example with {exclusion(tree, name)}."
     )
 
 
 def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: int) -> list[str]:
-    """Notes on the folders inside of class folders. Raises TenchError, a question, if these may be the classes."""
+    """Notes on the folders inside class folders. Raises TenchError, with a question, if these may be the classes."""
     names = list(by_class)
     first = next(iter(by_class.values()))[0]
     depth = first.depth_of_part(lead)
@@ -486,7 +483,7 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
         path = "/".join(name for name, _ in by_class[storage[0]][0].steps[:depth])
         others = some([name for name in names if name != storage[0]], 3)
         raise TenchError(
-            f"{where}: the folder {storage[0]} lies beside {others}, but does not look like a class. Leave it out "
+            f"{where}: the folder {storage[0]} is next to {others}, but does not look like a class. Leave it out "
             f"with {exclusion(tree, path)}. If it is a class, give --classes-at {depth}."
         )
     holds_files = {name for name, group in by_class.items() if any(len(place.parts) == lead + 1 for place in group)}
@@ -503,17 +500,17 @@ def _check_classes(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
     are_ids = all(len(set(map(without_digits, inner[name]))) == 1 and words_of(inner[name][0]) for name in deep)
     is_mixed = len(holds_files) * 2 >= len(names) and not any(map(split_of, names))
     if is_mixed or (are_ids and not is_shared):
-        return [f"Some class folders hold only folders. Their images belong to the class: {some(deep, 3)}."]
+        return [f"Some class folders contain only folders, whose images belong to the class: {some(deep, 3)}."]
     raise TenchError(*_question(where, by_class, is_shared, lead, depth))
 
 
 def _share_names(inner: Mapping[str, Sequence[str]], name: str) -> bool:
-    """Whether the folders inside `name` share names with those inside every other: photo, beside art and sketch."""
+    """Whether the folders inside `name` share names with those inside every other: photo, next to art and sketch."""
     return bool(inner[name]) and all(set(inner[name]) & set(names) for names in inner.values())
 
 
 def _branches(places: Sequence[Place], lead: int) -> list[str]:
-    """The folders inside of a class folder, at the first level at which there is more than one; none if none has."""
+    """The folders inside a class folder, at the first level that has more than one; empty if there is no such level."""
     for level in range(lead + 1, max(len(place.parts) for place in places)):
         names = {place.parts[level] for place in places if len(place.parts) > level}
         if len(names) > 1:
@@ -524,13 +521,13 @@ def _branches(places: Sequence[Place], lead: int) -> list[str]:
 def _question(
     where: object, by_class: Mapping[str, Sequence[Place]], is_shared: bool, lead: int, depth: int
 ) -> list[str]:
-    """The choices that remain if class folders hold only folders: one line each, with the option that takes it."""
+    """The choices if class folders contain only folders: one line each, with the option that selects it."""
     names = list(by_class)
     places = [place for group in by_class.values() for place in group]
     counts = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
     shown = some([f"{name} ({counts[name]:,} images)" for name in names], 5)
-    why = "and these share their names" if is_shared else "which may be classes too"
-    lines = [f"{where}: its folders hold only folders, {why}: {shown}. Choose the folders that are the classes:"]
+    why = "and these have the same names in each" if is_shared else "which may be classes too"
+    lines = [f"{where}: its folders contain only folders, {why}: {shown}. Choose which folders are the classes:"]
     levels = max(len(place.parts) for place in places) - lead
     for level in range(1, levels):
         below = sorted({place.parts[lead + level] for place in places if len(place.parts) > lead + level})
@@ -542,7 +539,7 @@ def _question(
     if is_shared:
         first = sorted({place.parts[lead + 1] for place in by_class[names[0]] if len(place.parts) > lead + 1})
         if len(first) > 1:
-            lines.append(f"  {some(first, 4)} of {names[0]} alone: give {where}/{names[0]}")
+            lines.append(f"  {some(first, 4)} of {names[0]} only: pass {where}/{names[0]}")
         deeper = next(place for place in by_class[names[0]] if len(place.parts) > lead + 1)
         at = {deeper.depth_of_part(lead), deeper.depth_of_part(lead + 1)}
         pattern = "/".join("CLASS" if one in at else "*" for one in range(1, max(at) + 1))
@@ -553,7 +550,7 @@ def _question(
 
 
 def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: int) -> list[str]:
-    """A class folder that holds the images of all others again. Raises TenchError if two hold the same images."""
+    """A class folder that repeats the images of all others. Raises TenchError if two contain the same images."""
     sizes = {name: sum(len(place.folder.images) for place in group) for name, group in by_class.items()}
     largest = sorted(sizes, key=lambda name: -sizes[name])[:_LARGEST]
     for large in largest:
@@ -568,7 +565,7 @@ def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
             folder = first.folder
             path = "/".join(name for name, _ in first.steps[: first.depth_of_part(lead)])
             raise TenchError(
-                f"{tree.root}: {one} and {other} hold the same images, for example "
+                f"{tree.root}: {one} and {other} contain the same images, for example "
                 f"{_stem(tree.names[folder.images[0]])}, so one of them is not a class. Leave it out, for example with "
                 f"{exclusion(tree, path)}."
             )
@@ -576,7 +573,7 @@ def _copies_of_all(tree: Tree, by_class: Mapping[str, Sequence[Place]], lead: in
 
 
 def _are_in(tree: Tree, small: Sequence[Place], large: Sequence[Place]) -> bool:
-    """Whether the images of one class lie in another too, by name, size and bytes; of a sample."""
+    """Whether a sample of the images of one class is in another too, by name, size and bytes."""
     positions = [position for place in small[:_MAX_READ] for position in place.folder.images[:_MAX_READ]]
     pairs = []
     for position in positions[:: max(1, len(positions) // _MAX_READ)]:

@@ -20,9 +20,8 @@ _SHAPES = ((4, 4), (3, 4), (3, 3), (2, 4), (2, 3), (1, OUTLINE_LINES - 2))
 class Folder:
     """A folder of a tree. path: from the tree's root, "" for the root itself.
 
-    images, others: positions in the tree of the files directly in it, by suffix. num_images, num_others: of those and
-    all below.
-    """
+    images, others: positions in the tree of the files directly in it, by suffix. num_images, num_others: counts of
+    these and of all files below."""
 
     path: str
     above: "Folder | None" = None
@@ -37,7 +36,7 @@ class Folder:
         return self.path.rpartition("/")[2]
 
     def filled(self) -> list["Folder"]:
-        """The folders directly in it that hold images at any depth, sorted by name."""
+        """The folders directly in it that contain images at any depth, sorted by name."""
         return [child for child in self.children.values() if child.num_images]
 
     def walk(self) -> Iterator["Folder"]:
@@ -60,7 +59,7 @@ class Folder:
         return folder.images[0]
 
     def remove(self, name: str) -> None:
-        """Take out a child; the counts of this folder and those above go down."""
+        """Remove a child and subtract its counts from this folder and those above."""
         gone = self.children.pop(name)
         folder: Folder | None = self
         while folder is not None:
@@ -70,7 +69,7 @@ class Folder:
 
 
 class _IsImage(dict[str, bool]):
-    """Whether a suffix is one of images, looked up once for each spelling."""
+    """Whether a suffix is an image's, computed once for each spelling."""
 
     def __missing__(self, suffix: str) -> bool:
         self[suffix] = suffix.lower() in EXTENSIONS
@@ -103,7 +102,7 @@ def folders_of(tree: Tree) -> Folder:
 
 
 def wrappers(tree: Tree) -> list[str]:
-    """The root ("") and the folders below it that have no folder beside them and name no split."""
+    """The root ("") and the folders below it that have no folder next to them and name no split."""
     found = [""]
     while len(inner := tree.children(found[-1])) == 1 and split_of(inner[0]) is None:
         found.append(f"{found[-1]}/{inner[0]}".lstrip("/"))
@@ -111,7 +110,7 @@ def wrappers(tree: Tree) -> list[str]:
 
 
 def outermost(tree: Tree) -> list[tuple[str, str]]:
-    """The wrappers around a set and the folders in the innermost of them, each as its path and its name."""
+    """The wrappers around a set and the folders in the innermost wrapper, as (path, name)."""
     paths = wrappers(tree)
     paths += [f"{paths[-1]}/{name}".lstrip("/") for name in tree.children(paths[-1])]
     return [(path, path.rpartition("/")[2] if path else tree.root.name) for path in paths]
@@ -148,7 +147,7 @@ def _lines(folder: Folder, names: Sequence[str], depth: int, width: int, indent:
 
 
 def summary(folder: Folder, names: Sequence[str]) -> str:
-    """The content of a folder in a few words: "3 folders, 18 images, 2 other files, such as cat/0.jpg"."""
+    """The contents of a folder in a few words: "3 folders, 18 images, 2 other files: 0.jpg"."""
     parts = []
     if folder.children:
         parts.append(counted(len(folder.children), "folder"))

@@ -1,7 +1,7 @@
 """The files of a tree by kind, for refusals and notes that name what was left out and what to do.
 
-Kinds are told by suffix; files without a known suffix by their first bytes, of a sample. A file is never called "no
-image" without saying what it is instead.
+The suffix decides the kind; without a known suffix, the first bytes of a sample of the files do. A message never says
+that a file is not an image without saying what it is instead.
 """
 
 import collections
@@ -15,19 +15,19 @@ from tench.data.files.names import EXTENSIONS, HEIF_EXTENSIONS, reads_heif
 from tench.data.files.tar import is_tar
 from tench.data.files.tree import Tree
 from tench.data.images.image import format_of_start, is_heif
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 IMAGES, UNKNOWN = "images", "files of unknown kind"
 
 _PNG = "Convert them to PNG or JPEG"
-_NO_SUCH = "None begins like such a file. Copy or download them again"
+_NO_SUCH = "None has the first bytes of this format. Copy or download them again"
 _INTEROP = "pip install 'tench[interop]'"
 
 
 @dataclasses.dataclass(frozen=True)
 class _Format:
-    """name: in the plural. suffixes: with the dot, in lower case. magic: (offset, bytes), of which one says it. remedy:
-    what to do, if a person may take it for images or a data set.
+    """name: in the plural. suffixes: with the dot, in lower case. magic: (offset, bytes); one match is enough. remedy:
+    what to do, if a person may expect such files to be read.
     """
 
     name: str
@@ -55,7 +55,7 @@ _FORMATS = (
         "NumPy files (.npy)",
         ".npy",
         ((0, b"\x93NUMPY"),),
-        "Save each as PNG, or all as one array (N, H, W, C) beside one of labels",
+        "Save each as PNG, or save one array of images (N, H, W, C) and one of labels",
     ),
     _Format("NumPy archives (.npz)", ".npz", (), _NO_SUCH),
     _Format("HDF5 files", ".h5 .hdf5 .hdf .he5", ((0, b"\x89HDF\r\n\x1a\n"),), _NO_SUCH),
@@ -64,9 +64,9 @@ _FORMATS = (
         "Arrow files",
         ".arrow .feather .ipc",
         ((0, b"ARROW1"), (0, b"\xff\xff\xff\xff")),
-        "Give one alone to see its columns",
+        "Pass a single one to see its columns",
     ),
-    _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Give one alone to see its columns"),
+    _Format("Parquet files", ".parquet", ((0, b"PAR1"),), "Pass a single one to see its columns"),
     _Format("TFRecord files", ".tfrecord .tfrecords .tfrec", (), _NO_SUCH),
     _Format("MXNet record files", ".rec", ((0, bytes.fromhex("0a23d7ce")),), _NO_SUCH),
     _Format("ffcv files", ".beton", (), "Write the images as files or WebDataset shards from ffcv's own reader"),
@@ -89,10 +89,10 @@ _FORMATS = (
         "archives",
         ".zip .tar .tgz .tar.gz .tar.xz .tar.bz2 .tar.zst .tbz2 .txz",
         ((0, b"PK\x03\x04"), (257, b"ustar")),
-        "Unpack them, or give one alone",
+        "Unpack them, or pass a single one",
     ),
     _Format(
-        "7z and RAR archives", ".7z .rar", ((0, b"7z\xbc\xaf\x27\x1c"), (0, b"Rar!")), "Unpack them and give the folder"
+        "7z and RAR archives", ".7z .rar", ((0, b"7z\xbc\xaf\x27\x1c"), (0, b"Rar!")), "Unpack them and pass the folder"
     ),
     _Format("compressed files", ".gz .xz .bz2 .zst .z", ((0, b"\x1f\x8b"),)),
     _Format(
@@ -116,7 +116,7 @@ _HEAD_BYTES = 512
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """Files of one kind. name: in the plural. example: the path of the first. remedy: a sentence, or ""."""
+    """Files of one kind. name: in the plural. example: path of the first. remedy: what to do, or ""."""
 
     name: str
     count: int
@@ -124,7 +124,11 @@ class Kind:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{_counted(self.count, self.name)} ({self.example})"
+        name = self.name if self.count != 1 else _PLURAL.sub("", self.name, count=1)
+        return f"{self.count:,} {name} ({self.example})"
+
+
+_PLURAL = re.compile(r"s(?= \(| of|$)")
 
 
 def what_is_there(tree: Tree) -> list[Kind]:
@@ -151,19 +155,19 @@ def what_is_there(tree: Tree) -> list[Kind]:
 
 
 def found_text(tree: Tree) -> str:
-    """The content of a tree without a data set, and what to do about it, for the end of a refusal."""
+    """The contents of a tree without a data set, and what to do about it, for the end of an error."""
     kinds = what_is_there(tree)
     if not kinds:
         return "It is empty."
     shown = ", ".join(map(str, kinds[:6]))
     remedies = dict.fromkeys(f"{kind.name[0].upper()}{kind.name[1:]}: {kind.remedy}." for kind in kinds if kind.remedy)
-    return " ".join([f"It holds {_counted(len(tree), 'files')}: {shown}.", *remedies])
+    return " ".join([f"It contains {counted(len(tree), 'file')}: {shown}.", *remedies])
 
 
 def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
-    """A note for each kind of file that a person may consider images and that is not read, or only with an extra.
+    """A note for each kind of image file that is not read, or only with an extra.
 
-    containers: also for archives and NumPy files, which the layout may have read.
+    containers: also note archives and NumPy files, which the layout may have read.
     """
     if not any(_is_of_note(tail) for tail in {name[-5:] for name in tree.names}):
         return []
@@ -174,21 +178,15 @@ def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
         if kind.name in _PICTURES or (containers and kind.name in _CONTAINERS):
             notes.append(f"{kind} {'was' if kind.count == 1 else 'were'} left out. {kind.remedy}.")
     if reads_heif() and (heic := [name for name in tree.names if _suffix(name) in HEIF_EXTENSIONS]):
-        notes.append(f"{_counted(len(heic), 'HEIC images')} ({heic[0]}): pillow-heif decodes them.")
+        notes.append(f"{counted(len(heic), 'HEIC image')} ({heic[0]}): decoded with pillow-heif.")
     return notes
 
 
 def is_noted(name: str) -> bool:
-    """Whether `unread_notes` names a file of this name that class folders leave out."""
+    """Whether `unread_notes` mentions files with this suffix if class folders leave them out."""
     return _suffix(name) in _SUFFIXES_OF_NOTE
 
 
-def _counted(count: int, name: str) -> str:
-    """ "3 videos", "1 video"."""
-    return f"{count:,} {name if count != 1 else _PLURAL.sub('', name, count=1)}"
-
-
-_PLURAL = re.compile(r"s(?= \(| of|$)")
 _CONTAINERS = frozenset({"archives", "NumPy files (.npy)"})
 _PICTURES = frozenset(
     {
@@ -205,7 +203,7 @@ def _is_of_note(tail: str) -> bool:
 
 
 def kind_of_file(head: bytes) -> str:
-    """What a file that begins with these 512 bytes is, "" if that is not known: "HDF5 files"."""
+    """The kind of a file by its first 512 bytes, "HDF5 files"; "" if unknown."""
     if is_heif(head):
         return "HEIC images"
     if format_of_start(head[:16]):
@@ -224,13 +222,13 @@ def has_images(tree: Tree) -> bool:
 
 
 def with_sniffed_images(tree: Tree) -> Tree:
-    """The tree with a suffix added to image files that have none, or one that is not known, by their first bytes.
+    """The tree with a suffix added to image files whose suffix is missing or unknown, by their first bytes.
 
-    If not half of a sample of such files are images, none are looked at further.
+    Nothing is changed if fewer than half of a sample of such files are images.
     """
     if all(_is_known(tail) for tail in {name[-5:] for name in tree.names}):
         return tree
-    folders = set(tree.folders)  # an archive may have a file and a folder of one name; the folder keeps it
+    folders = set(tree.folders)  # an archive may have a file and a folder with the same name; the folder keeps it
     unknown = [
         name
         for name in tree.names
@@ -243,13 +241,13 @@ def with_sniffed_images(tree: Tree) -> Tree:
     tree = tree.renamed(lambda name: renamed.get(name, name))
     first = next(iter(renamed))
     tree.notes.append(
-        f"{_counted(len(renamed), 'images')} ({first}) recognised by content, because the suffix is missing or unknown."
+        f"{counted(len(renamed), 'image')} ({first}) recognised by content, because the suffix is missing or unknown."
     )
     return tree
 
 
 def _image_suffix(tree: Tree, name: str) -> str:
-    """ ".jpeg" of a file that begins as a JPEG, "" of what is no image."""
+    """The suffix for a file by its first bytes, ".jpeg" for a JPEG; "" if it is not an image."""
     head = _head(tree, name)
     form = format_of_start(head[:16])
     return {"": "", "JPEG2000": ".jp2", "HEIF": ".heic"}.get(form, f".{form.lower()}")
@@ -264,7 +262,7 @@ def _head(tree: Tree, name: str) -> bytes:
 
 
 def _by_content(tree: Tree, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """(file, kind, remedy) of files that their suffixes do not tell; those of one suffix are alike."""
+    """(file, kind, remedy) of files with unknown suffixes; files with the same suffix are assumed to be alike."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(_suffix(name), []).append(name)
@@ -278,7 +276,7 @@ def _by_content(tree: Tree, names: Sequence[str]) -> Iterator[tuple[str, str, st
 
 @functools.lru_cache(4096)
 def _is_known(tail: str) -> bool:
-    """Whether the last 5 characters of a name have a suffix that is known; ".tfrecord" and other long ones are not."""
+    """Whether the last 5 characters of a name end in a known suffix; long ones such as ".tfrecord" are not found."""
     dot = tail.rfind(".")
     return dot >= 0 and (tail[dot:].lower() in EXTENSIONS or tail[dot:].lower() in _BY_SUFFIX)
 
@@ -301,7 +299,7 @@ def archives_in(tree: Tree) -> list[str]:
 
 
 def archive_alone(tree: Tree) -> str | None:
-    """The archive that is all a tree holds, apart from documents such as a README; None if there is more."""
+    """The archive that is the only file of a tree, apart from documents such as a README; None if there is more."""
     if len(tree) > _MAX_DOCUMENTS:
         return None
     others = [name for name in tree.names if not _is_document(name)]
@@ -314,9 +312,9 @@ def _is_document(name: str) -> bool:
 
 
 def opened_in_place(tree: Tree, archives: Iterable[str]) -> Tree:
-    """The tree with archives as folders: train.zip is the folder train, or train.zip if there is a train already.
+    """The tree with archives as folders: train.zip becomes the folder train, or train.zip if train already exists.
 
-    An archive that holds only a folder of its own name is that folder.
+    An archive that contains only a folder with its own name becomes that folder.
     """
     listed = list(archives)
     opened = tree.opened(listed)

@@ -1,15 +1,12 @@
 """Labels in file names: `cat.0.jpg`, `american_bulldog_12.jpg`, `0001_c3.png`.
 
-A label is read from a name only if the person says how, by a regular expression. What the names themselves suggest is
-offered, with the labels that it would give.
+A label is read from a name only if the person gives a regular expression for it. If the names suggest one, it is
+offered with the labels that it would give.
 """
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-
-from tench.data.options import flag
-from tench.errors import UsageError
 
 _PATTERNS = (
     r"^(.+)[._ -]\d+\.\w+$",  # cat.0.jpg, american_bulldog_12.jpg
@@ -23,17 +20,6 @@ _MAX_NAMES = 20_000
 _MAX_LABELS = 1_000
 
 
-def compiled(pattern: str, option: str) -> re.Pattern[str]:
-    """A regular expression that a person gave for an option. Raises UsageError if it is none, or has no group."""
-    try:
-        found = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"{flag(option)} {pattern!r} is not a regular expression: {error}.") from error
-    if not found.groups:
-        raise UsageError(f"{flag(option)} {pattern!r} has no group. Put parentheses around the part to use.")
-    return found
-
-
 def label_of(pattern: re.Pattern[str], name: str) -> str | None:
     """The label in a file name; None if the pattern does not match, or its first group is empty."""
     found = pattern.search(name)
@@ -41,9 +27,9 @@ def label_of(pattern: re.Pattern[str], name: str) -> str | None:
 
 
 def suggestion(names: Sequence[str]) -> tuple[str, Counter[str]] | None:
-    """A pattern that gives each name a label, at least two labels, and each label two images on average.
+    """A pattern that finds a label in each name, at least two labels, and two images per label on average.
 
-    names: file names without folders; of many, a sample is looked at. Returns the pattern with the labels it gives.
+    names: file names without folders; if there are many, a sample is used. Returns the pattern and its labels.
     """
     sample = names[:: max(1, len(names) // _MAX_NAMES)]
     for text in _PATTERNS:

@@ -8,7 +8,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tench.errors import TenchError
@@ -44,9 +44,22 @@ def answer_of(module: str, arguments: Sequence[str], where: str, *, num_bytes: i
     return answer["answer"]
 
 
-def reply(answer: Any = None, error: str | None = None) -> None:
-    """Print a child's answer or error for answer_of."""
-    print(json.dumps({"answer": answer} if error is None else {"error": error}), flush=True)
+class RefusalError(Exception):
+    """The child refuses the file; the text is its whole answer."""
+
+
+def reply(work: Callable[[], Any], form: str) -> None:
+    """In the child: print the result of `work`, or its error, for answer_of. form: "HDF5", for messages."""
+    try:
+        answer = {"answer": work()}
+    except RefusalError as error:
+        answer = {"error": str(error)}
+    except Exception as error:  # these libraries raise errors of many kinds on damaged files
+        first = str(error).partition("\n")[0].rstrip(".")
+        answer = {
+            "error": f"cannot be read as {form} ({first}). It is damaged or truncated. Copy or download it again."
+        }
+    print(json.dumps(answer), flush=True)
 
 
 def _end(status: int) -> str:

@@ -1,7 +1,7 @@
-"""Small text files beside others: class lists, `.lst`, `.idx`, names.
+"""Small text files next to others: class lists, `.lst`, `.idx`, names.
 
-They are looked up in the folders of the files and in the root of the tree. If the source is a single file or a
-pattern, the tree holds nothing else, so they are looked up on disk as well. Each file that is read joins the stamp.
+They are looked up in the folders of the files and in the root of the tree. If the source is a single file or a pattern,
+the tree contains nothing else, so they are also looked up on disk. Each file that is read is added to the stamp.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from tench.data.files.tree import Tree
 from tench.errors import TenchError
 
-_WHAT = "a list beside the data"
+_WHAT = "a list next to the data"
 """The name of such a file in messages."""
 
 
@@ -43,9 +43,9 @@ def files_beside(tree: Tree, files: Iterable[str], name: str, *, in_root: bool =
 
 
 def text_beside(tree: Tree, files: Iterable[str], *names: str) -> dict[str, str]:
-    """The text of the files of these names, by place: empty, or one of several files with the same content.
+    """The text of the files with these names, by place: empty, or one of several files with the same content.
 
-    Empty files do not count. Raises TenchError if two files differ.
+    Empty files are ignored. Raises TenchError if two files differ.
     """
     listed = list(files)
     found = {one.where: one.text for name in names for one in files_beside(tree, listed, name) if one.text.strip()}

@@ -1,12 +1,12 @@
-"""Which code page were the names in an archive written in, if they are not UTF-8?
+"""Find the code page of the names in an archive, if they are not UTF-8.
 
 Windows writes names in the code page of its language, and neither zip nor tar records which. A wrong guess gives
 unreadable class names, so a page is chosen only if the names make sense in that page and no other: all names together
-are decoded in each, and judged by their letters. Short names often fit several pages. Then none is chosen, and the
-names are shown as `unzip` shows them: in code page 437, in which every byte is a different character.
+are decoded in each page and judged by their letters. Short names often make sense in several pages. Then none is
+chosen, and the names are shown as `unzip` shows them: in code page 437, in which every byte is a different character.
 
 The tests for a script, from the layout of its code page:
-- Chinese, Japanese, Korean: characters lie in the page's block of common characters, and single ones do not follow
+- Chinese, Japanese, Korean: characters are in the page's block of common characters, and single ones do not follow
   Latin letters.
 - Cyrillic: every letter outside ASCII is Cyrillic, in words of one case, with the letter frequencies of Russian.
 - Western: accented letters are few, and have the case of the letters around them.
@@ -18,7 +18,7 @@ import re
 from collections.abc import Collection, Sequence
 
 UNKNOWN = "cp437"
-"""The code page that names are shown in if theirs is unknown."""
+"""The code page in which names are shown if their own is unknown."""
 
 _MOST_NAMES = 5_000
 """Number of names that are examined."""
@@ -31,7 +31,8 @@ _COMMON = {
 """The block of common characters of each page: kana and kanji of level 1, hanzi of level 1, hangul."""
 _COMMON_SHARE = 0.85
 _SURE_KOREAN = 12
-"""Hangul occupy part of the block of common hanzi. This many different characters, all in it, are no accident."""
+"""Hangul occupy part of the block of common hanzi. If this many different characters are all in it, that is no
+accident."""
 _WESTERN = ("cp437", "cp850", "cp1252", "mac_roman")
 _CYRILLIC = ("cp866", "cp1251")
 _FREQUENT = {letter: 1000 / place for place, letter in enumerate("оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё", start=1)}
@@ -76,7 +77,7 @@ def _fits(parts: Sequence[bytes], page: str) -> bool:
     if page in _COMMON:
         return _is_east_asian(parts, read, page)
     if page == "mac_roman" and len({letter for name in read for letter in name if not letter.isascii()}) < 2:
-        return False  # one letter is no evidence for the rarest page
+        return False  # one letter is not enough evidence for the rarest page
     return all(map(_is_cyrillic if page in _CYRILLIC else _is_western, read))
 
 
@@ -109,7 +110,7 @@ def _is_cyrillic(name: str) -> bool:
 
 
 def _likelier(parts: Collection[bytes]) -> list[str]:
-    """The Cyrillic page in which the letters are clearly Russian."""
+    """The Cyrillic page in which the letters are clearly Russian; None if there is none."""
     score = {}
     for page in _CYRILLIC:
         letters = [letter for name in _decoded(parts, page) or () for letter in name.lower() if not letter.isascii()]
@@ -149,7 +150,7 @@ def chosen_page(names: Collection[bytes], where: str, notes: list[str]) -> str:
     else:
         notes.append(
             f"{where}: {len(names):,} names are in an unknown code page (encoding), so class names may be unreadable "
-            f"(such as {example!r}). Unpack the archive with the right one (unzip -O cp936 for Chinese) and give the "
+            f"(such as {example!r}). Unpack the archive with the right one (unzip -O cp936 for Chinese) and pass the "
             "folder, or pack it again with UTF-8 names."
         )
     return page or UNKNOWN

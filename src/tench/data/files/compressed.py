@@ -38,12 +38,12 @@ _log = logging.getLogger("tench")
 
 
 def form_of(head: bytes) -> str | None:
-    """How a file that begins with these bytes (6 suffice) is compressed: "gzip", "xz", "bzip2", "zstd", or None."""
+    """The compression of a file with this beginning (6 bytes suffice): "gzip", "xz", "bzip2", "zstd", or None."""
     return next((form for form, magic in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def first_bytes(file: BinaryIO, length: int) -> bytes:
-    """The decompressed beginning of a file, to see what it holds; shorter if the file is short or damaged there."""
+    """The decompressed beginning of a file, to see what it contains; shorter if the file is short or damaged there."""
     found = b""
     with contextlib.suppress(TenchError):
         for piece, _ in decompressed(file, ""):
@@ -58,9 +58,8 @@ def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = 
 
     where: the file's name for messages. Consecutive gzip members, xz streams, bzip2 streams and zstd frames are joined,
     as their own programs do; zeros after the last are ignored. All checksums in the file are verified (zstd has none
-    unless its writer asked for it). Raises TenchError if the file is cut off, damaged, followed by other data, or grows
-    beyond the limit, and if the disk is full.
-    """
+    unless its writer asked for it). Raises TenchError if the file is truncated, damaged, followed by other data, or
+    grows beyond the limit, and if the disk is full."""
     packed = file.seek(0, os.SEEK_END)
     about = _least_size(file, packed, where)
     require_space(target, about, where)
@@ -131,7 +130,7 @@ _DECOMPRESSORS: dict[str, Callable[[Limits], Decompressor]] = {
 
 
 def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterator[tuple[bytes, int]]:
-    """The content of a compressed file in pieces of at most 1 MiB, each with the position in the file by then."""
+    """The content of a compressed file in pieces of at most 1 MiB, each with the position in the file after it."""
     file.seek(0)
     form = form_of(_read(file, where, 6))
     if form is None:
@@ -141,15 +140,15 @@ def decompressed(file: BinaryIO, where: str, limits: Limits = LIMITS) -> Iterato
 
 
 class Forward:
-    """Decompressed bytes by offset, for reads that go forwards: only bytes before the last read are dropped."""
+    """Decompressed bytes by offset, for forward reads: the bytes before the last read are dropped."""
 
     def __init__(self, file: BinaryIO, where: str, limits: Limits = LIMITS) -> None:
         self._pieces = _bounded(file, where, limits)
         self._start, self._held = 0, b""
 
     def pread(self, length: int, offset: int) -> bytes:
-        """(length, offset) -> the bytes there, fewer only at the end. Offsets must not decrease."""
-        assert offset >= self._start, f"byte {offset} has gone by"
+        """`length` bytes from `offset`, fewer only at the end. Offsets must not decrease."""
+        assert offset >= self._start, f"byte {offset} has already been dropped"
         pieces, end = [self._held[offset - self._start :]], self._start + len(self._held)
         self._held = b""
         while end < offset + length and (piece := next(self._pieces, b"")):
@@ -175,7 +174,7 @@ def _bounded(file: BinaryIO, where: str, limits: Limits) -> Iterator[bytes]:
 
 def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[tuple[bytes, int]]:
     """Pieces of one compressed member after another."""
-    begin = before = position = 0  # start of this member, start and end of the current bytes, in the file
+    begin = before = position = 0  # positions in the file: start of this member, start and end of the current bytes
     data = b""
     decompressor: Decompressor | None = None
     while True:
@@ -187,7 +186,7 @@ def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[
             if not data:
                 raise TenchError(
                     f"{where}: ends at byte {position:,} in the middle of the {form} data that begin at {begin:,}. It "
-                    "was cut off: compare its size with the original's, and copy or download it again."
+                    "was truncated: compare its size with the original's, and copy or download it again."
                 )
         if decompressor is None:
             data = data.lstrip(b"\0")  # tapes and disks pad with zeros, and xz allows them
@@ -200,7 +199,7 @@ def _members(file: BinaryIO, form: str, where: str, limits: Limits) -> Iterator[
             if str(error) == _NO_MEMORY:
                 raise TenchError(
                     f"{where}: needs more than {limits.dictionary_bytes:,} bytes of memory to be unpacked. Unpack it "
-                    "yourself (xz -d), and give what it holds."
+                    "yourself (xz -d), and pass what it contains."
                 ) from error
             other = f" Everything before byte {begin:,} is intact, so this may be appended data." if begin else ""
             raise TenchError(
@@ -234,7 +233,7 @@ def _zstd(file: BinaryIO, where: str) -> Iterator[tuple[bytes, int]]:
             yield piece, file.tell()
     except OSError as error:
         raise TenchError(
-            f"{where}: the zstd data are damaged or cut off at or before byte {file.tell():,} ({error}). Copy or "
+            f"{where}: the zstd data are damaged or truncated at or before byte {file.tell():,} ({error}). Copy or "
             "download it again."
         ) from error
 
@@ -247,7 +246,7 @@ def _read(file: BinaryIO, where: str, length: int) -> bytes:
 
 
 def _least_size(file: BinaryIO, packed: int, where: str) -> int:
-    """A lower bound for the unpacked size: the file's own size, as images hardly compress; gzip tells it, modulo 4
+    """A lower bound for the unpacked size: the file's own size, because images hardly compress; gzip stores it modulo 4
     GiB."""
     file.seek(0)
     if form_of(_read(file, where, 6)) != "gzip" or packed < 18:
@@ -258,7 +257,7 @@ def _least_size(file: BinaryIO, packed: int, where: str) -> int:
 
 
 def refuse_bomb(packed: int, unpacked: int, where: str, limits: Limits = LIMITS) -> None:
-    """Raise TenchError if the first `packed` bytes of a file unpack to more than images can."""
+    """Raise TenchError if the first `packed` bytes of a file unpack to more bytes than images can."""
     if unpacked > max(limits.inflated_bytes, limits.inflation * packed):
         raise TenchError(
             f"{where}: its first {packed:,} bytes unpack to {unpacked:,}, more than {limits.inflation} "
@@ -268,7 +267,7 @@ def refuse_bomb(packed: int, unpacked: int, where: str, limits: Limits = LIMITS)
 
 @contextlib.contextmanager
 def megabytes(what: str, num_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Progress in whole megabytes; the block reports its position to the function it gets."""
+    """Show progress in whole megabytes; the caller reports its position to the function."""
     done = 0
     with progress(what, math.ceil(num_bytes / 1e6), "MB") as advance:
 

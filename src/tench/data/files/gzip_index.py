@@ -6,7 +6,7 @@ about ten times as much as reading it with its neighbours.
 
 The package rapidgzip makes the index, on many cores. It accepts some truncated files as complete, so its output is
 compared with the checksum and size at the end of the file. Reading by the index uses the standard library's zlib:
-rapidgzip holds two kB of memory for each point and reader, and serves one thread at a time.
+rapidgzip needs 2 kB of memory per point and reader, and serves one thread at a time.
 """
 
 import bisect
@@ -33,14 +33,15 @@ from tench.files import complete_file
 from tench.machine import num_cores
 
 HELD_BYTES = 3 * 2**29
-"""Decompressed bytes that a reader holds: 256 pieces of 4 MiB, plus what the points of the index add to them."""
+"""Decompressed bytes that a reader keeps in memory: 256 pieces of 4 MiB, plus what the points of the index add to
+them."""
 _INDEX_VERSION = 1
 _STEP_BYTES = 2**20
 """Compressed bytes between two points of the index. A point takes about 350 bytes: 52 MB for a 155 GB file."""
 _PASS_BYTES = 4 * 2**20
 _MAX_THREADS = 16
-"""Threads of the pass that makes the index; each holds about 20 MB."""
-_UNPACK = "unpack it (tar -xzf) and give the folder."
+"""Threads of the pass that makes the index; each takes about 20 MB."""
+_UNPACK = "unpack it (tar -xzf) and pass the folder."
 _WITH_HEADER = 16 + zlib.MAX_WBITS
 """For zlib: a gzip member with its header and checksum."""
 _INPUT_BYTES = 64 * 1024
@@ -57,7 +58,7 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
     all cores, is announced first and shows progress. The CRC-32 and size at the end of the file are verified; for that,
     a file of several gzip members is decompressed a second time.
 
-    Raises TenchError if the file is cut off, damaged or followed by other data, or if rapidgzip is missing.
+    Raises TenchError if the file is truncated, damaged or followed by other data, or if rapidgzip is missing.
     """
     try:
         import rapidgzip  # type: ignore[import-not-found, import-untyped, unused-ignore]
@@ -71,7 +72,7 @@ def build_index(path: Path, index_path: Path, read: Callable[[Pread], _Found], l
         opened = rapidgzip.RapidgzipFile(os.fsencode(path), parallelization=threads, chunk_size=_STEP_BYTES)
     except Exception as error:  # rapidgzip raises many kinds: RuntimeError, ValueError, IndexError
         raise TenchError(f"{path}: cannot be opened as a gzip file ({_first_line(error)}).") from error
-    with contextlib.closing(opened) as file:  # the process aborts if it ends with one open
+    with contextlib.closing(opened) as file:  # the process aborts if it ends while the file is open
         _log.info(
             "%s: %.1f GB of gzip can only be read from the start: reading it once with %d threads, to index it in %s.",
             *(path, status.st_size / 1e9, threads, index_path),
@@ -314,8 +315,8 @@ class _Pass:
             piece = self._file.read(_PASS_BYTES)
         except Exception as error:
             raise TenchError(
-                f"{self._path}: the gzip data are damaged, cut off, or followed by other data at about byte "
-                f"{packed:,} of {self._packed:,} ({_first_line(error)}); the damage may lie before it. Copy or "
+                f"{self._path}: the gzip data are damaged, truncated, or followed by other data at about byte "
+                f"{packed:,} of {self._packed:,} ({_first_line(error)}), or before it. Copy or "
                 "download it again."
             ) from error
         if piece:
@@ -330,14 +331,14 @@ class _Pass:
 def _verify(path: Path, content: _Pass) -> None:
     """Compare rapidgzip's output with the checksum and size at the end: it accepts some truncated files as complete.
 
-    If they differ, the file is cut off or has several members, each with its own checksum. The standard library reads
+    If they differ, the file is truncated or has several members, each with its own checksum. The standard library reads
     it again to find out which.
     """
     with path.open("rb") as file:
         file.seek(-8, os.SEEK_END)
         if struct.unpack("<II", file.read(8)) == (content.crc32, content.end % 2**32):
             return
-        _log.info("%s: is cut off, or joined from several gzip members: reading it again to be sure.", path)
+        _log.info("%s: is truncated, or joined from several gzip members: reading it again to be sure.", path)
         with megabytes("Verifying", path.stat().st_size) as reached:
             num_bytes = 0
             for piece, position in decompressed(file, str(path)):

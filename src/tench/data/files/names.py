@@ -1,7 +1,7 @@
-"""What file names say: which are images, which are left out of every tree, and which names an archive may have.
+"""Rules for file names: which are images, which are left out of every tree, and which names an archive may have.
 
 Names are compared in Unicode's composed form (NFC): macOS writes "é" as two characters, other systems as one, and a
-list made on one system must find the files packed on another. A tree has only composed names, and looks up a name by
+list from one system must find the files packed on another. A tree has only composed names, and looks up a name by
 its composed form.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tench.errors import TenchError
 
 HEIF_EXTENSIONS = frozenset({".heic", ".heif"})
-"""Suffixes of image files that only the extra `interop` decodes."""
+"""Suffixes of image files that need the extra `interop`."""
 
 
 @functools.cache
@@ -29,10 +29,10 @@ EXTENSIONS = frozenset(
 """Suffixes of image files, in lower case."""
 
 PREPARED = "prepared.json"
-"""The file that `prepare` leaves in a destination, beside the images."""
+"""The file that `prepare` leaves in a destination, next to the images."""
 
 WORK, PLAN = ".tench-prepare", "plan.json"
-"""Hidden folder of an incomplete destination, and the file in it that describes what is being written."""
+"""Hidden folder of an incomplete destination, and the file in it that describes the data being written."""
 
 JUNK = ("__MACOSX", "@eaDir", "lost+found", PREPARED)
 """Names that archivers, file servers and `prepare` leave behind. They are left out, as is every name with a leading
@@ -40,7 +40,7 @@ dot."""
 
 
 _SHOWN = 120
-"""Characters of a name that a message shows; in a damaged archive names can have thousands."""
+"""Characters of a name to show in a message; in a damaged archive names can have thousands."""
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
@@ -73,7 +73,7 @@ def inside(name: str, where: str) -> str:
     if name[1:2] == ":" and _DRIVE.match(name):
         raise _outside(name, where)
     if name and "/." not in name and "//" not in name and "\\" not in name and name[0] not in "./" and name[-1] != "/":
-        return name  # the usual case
+        return name  # the common case
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not name or name[0] in "/\\" or ".." in name.replace("\\", "/").split("/"):
         raise _outside(name, where)
@@ -82,6 +82,6 @@ def inside(name: str, where: str) -> str:
 
 def _outside(name: str, where: str) -> TenchError:
     return TenchError(
-        f"{where}: the member {shown(name)} lies outside the archive's own folder. Such an archive is not read. Pack "
+        f"{where}: the member {shown(name)} is outside the archive's own folder. Such an archive is not read. Pack "
         "it again with relative names."
     )

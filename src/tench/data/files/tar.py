@@ -34,7 +34,7 @@ _KINDS = {
     ord("V"): "a volume label",
 }
 _CLOSING_BYTES = 64 * 1024
-"""How far after an archive's end a second archive is looked for; programs pad to 10 KiB, some to more."""
+"""Bytes after an archive's end that are searched for a second archive; programs pad to 10 KiB, some to more."""
 _AGAIN = "The archive is damaged. Copy or download it again."
 
 
@@ -65,7 +65,7 @@ def members(
             ends = f"before byte {position - start + BLOCK:,}" if end is None else f"at byte {end - start:,}"
             raise TenchError(
                 f"{where}: ends {ends} without the empty blocks that close a tar archive. It was "
-                "probably cut off: compare its size with the original's, and copy or download it again."
+                "probably truncated: compare its size with the original's, and copy or download it again."
             )
         if header == _ZEROS:
             length = _CLOSING_BYTES if end is None else min(_CLOSING_BYTES, end - position)
@@ -74,7 +74,7 @@ def members(
         if not _checksum_fits(header):
             raise TenchError(
                 f"{where}: byte {position - start:,} should begin the header of the next member, but its checksum does "
-                "not fit: the archive is damaged there or before. Copy or download it again."
+                "not match: the archive is damaged there or before. Copy or download it again."
             )
         size = _number(header[124:136], where, position - start)
         kind = header[156]
@@ -88,7 +88,7 @@ def members(
             name = shown(_name(header, long_name, attributes))
             raise TenchError(
                 f"{where}: {name} needs bytes {data - start:,}-{data - start + size:,}, but the archive ends at "
-                f"{end - start:,}. It was probably cut off: copy or download it again."
+                f"{end - start:,}. It was probably truncated: copy or download it again."
             )
         following = data + (size + BLOCK - 1) // BLOCK * BLOCK
         if kind in _EXTENSIONS:
@@ -114,7 +114,7 @@ def members(
             what = _KINDS.get(kind, f"of the unknown type {chr(kind)!r}")
             raise TenchError(
                 f"{where}: {shown(name)} (byte {position - start:,}) is {what}. Only files and folders are read from "
-                "archives. If you trust this one, unpack it and give the folder."
+                "archives. If you trust this one, unpack it and pass the folder."
             )
         position, long_name, attributes = following, None, defaults
 

@@ -1,8 +1,8 @@
 """The files of a source by path, and their byte ranges: of a folder, an archive, or a single file.
 
-A layout sees only names and bytes. This module settles whether `train/n01440764/x.JPEG` is a file on disk, a member of
-a tar, or of a tar inside a tar: an opened archive is a folder of the same name in the tree. Data that cannot be
-addressed in place (deflated zip members, a compressed tar) is copied into the cache once, and its size is logged first;
+A layout sees only names and bytes. This module hides whether `train/n01440764/x.JPEG` is a file on disk, a member of a
+tar, or of a tar inside a tar: an opened archive is a folder with the same name in the tree. Data that cannot be
+addressed in place (deflated zip members, a compressed tar) is copied once into the cache, and its size is logged first;
 a gzip file too big for that gets an index. A tree has only regular files: reading a pipe or a device could block or
 never end. Symbolic links are followed, but not back to a folder above them.
 """
@@ -54,9 +54,9 @@ _BEGINNING_BYTES = 2**22
 
 _BRACES = re.compile(r"\{(?:(?P<first>\d{1,15})\.\.(?P<last>\d{1,15})|(?P<choices>[^{}]*,[^{}]*))\}")
 _COMMON = (".jpg", ".JPEG", ".jpeg", ".png", ".JPG")
-"""The suffixes of nearly all images: a fast check before the full rule."""
+"""The suffixes of nearly all images, for a fast check before the full rule."""
 _MAX_THREADS = 16
-"""Threads that list archives. If the archive is not in memory, they mostly wait for one small read after another."""
+"""Threads that list archives. If an archive is not in memory, they mostly wait for small reads."""
 
 _SHOWN_PATH = 200
 """Characters shown in a message of a path too long to open."""
@@ -74,15 +74,15 @@ _log = logging.getLogger("tench")
 class Tree:
     """The files below a root, in the order of their names' code points.
 
-    source: the folder or file that was named. root: what names are relative to, for messages. names: of files, with
-    "/". folders: likewise, without the root itself. shards: paths on disk; shard, offset, length: each file's byte
-    range. stamp: the files and folders on disk whose size and time show whether anything read so far has changed; it
-    grows as files are read. spool: a cache folder for bytes that cannot be addressed in place. indexes: for shards that
-    are big gzip files, their index files; offsets in them count decompressed bytes. options: how the person wants the
-    source read. excluded: number of files left out so far, by --exclude pattern. notes: for a person. hidden: by folder
-    whose name begins with a dot, the images directly in it, which are in no other field: name in the folder, index into
-    shards, offset, length. limits: for everything that is read from the tree. archives: the files that `opened` turned
-    into folders; enclosing: how many archives enclose the root itself.
+    source: the folder or file that was named. root: the path to which names are relative, for messages. names: of
+    files, with "/". folders: likewise, without the root itself. shards: paths on disk; shard, offset, length: each
+    file's byte range. stamp: the files and folders on disk whose size and time show whether anything read so far has
+    changed; it grows as files are read. spool: a cache folder for bytes that cannot be addressed in place. indexes: for
+    shards that are big gzip files, their index files; offsets in them count decompressed bytes. options: how to read
+    the source. excluded: number of files left out so far, by --exclude pattern. notes: for a person. hidden: for each
+    folder whose name begins with a dot, the images directly in it, which are in no other field: name in the folder,
+    index into shards, offset, length. limits: for everything that is read from the tree. archives: the files that
+    `opened` turned into folders; enclosing: the number of archives that enclose the root itself.
     """
 
     source: Path
@@ -117,7 +117,7 @@ class Tree:
         return [name for name in self.names if not name.endswith(_COMMON) and not is_image_name(name)]
 
     def index(self, name: str) -> int:
-        """The position of a file in `names`. Raises KeyError if there is no file of that name."""
+        """The position of a file in `names`. Raises KeyError if there is no file with that name."""
         found = self._find(name)
         if found is None:
             raise KeyError(name)
@@ -140,7 +140,7 @@ class Tree:
         return range(below.start, below.stop)
 
     def renamed(self, rename: Callable[[str], str]) -> "Tree":
-        """This tree with other names for its files and folders; byte ranges stay."""
+        """This tree with renamed files and folders; byte ranges stay the same."""
         names = [rename(name) for name in self.names]
         order = sorted(range(len(names)), key=names.__getitem__)
         return dataclasses.replace(
@@ -189,7 +189,7 @@ class Tree:
         return shard if whole else None
 
     def place(self, name: str) -> str:
-        """A file for an error message: its path, and if it is in an archive, the archive and offset."""
+        """The location of a file for an error message: its path, and if it is in an archive, the archive and offset."""
         position = self.index(name)
         shard = self.shards[int(self.shard[position])]
         path, shard = str(self.root / name), self.indexes.get(shard, shard)
@@ -198,7 +198,8 @@ class Tree:
         return f"{path} (in {shard} at byte {int(self.offset[position]):,})"
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file of the tree for reading and seeking, wherever it is stored. Its files on disk join the stamp."""
+        """Open a file of the tree for reading and seeking, wherever it is stored. Adds its files on disk to the
+        stamp."""
         position = self.index(name)
         shard = self.shards[int(self.shard[position])]
         self.stamp[shard] = None
@@ -260,7 +261,7 @@ class Tree:
         with self.open(name) as file:
             data = file.read()
         if len(data) != length:
-            raise TenchError(f"{self.place(name)}: became shorter while it was read.")
+            raise TenchError(f"{self.place(name)}: became shorter while being read.")
         return data
 
     def text(self, name: str, what: str = "a text file", at_most: int | None = None) -> str:
@@ -276,7 +277,7 @@ class Tree:
         """A path in the cache for data unpacked from a file of the tree; always the same for the same file."""
         position = self.index(name)
         place = f"{self.shards[int(self.shard[position])]}:{int(self.offset[position])}"
-        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]  # different archives may hold equal names
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]  # different archives may contain equal names
         return self.spool.absolute() / f"{name.rpartition('/')[2][:_SPOOLED_CHARACTERS]}.{digest}.{suffix}"
 
     def opened(self, archives: Iterable[str]) -> "Tree":
@@ -291,8 +292,8 @@ class Tree:
         for name in names:
             if self.enclosing + self._depth(name) >= self.limits.nested_archives:
                 raise TenchError(
-                    f"{self.place(name)}: lies in {self.limits.nested_archives} nested archives. Unpack "
-                    "the outer ones and give the folder."
+                    f"{self.place(name)}: is in {self.limits.nested_archives} nested archives. Unpack "
+                    "the outer ones and pass the folder."
                 )
         with concurrent.futures.ThreadPoolExecutor(_MAX_THREADS) as pool:
             for name, members in zip(names, pool.map(self._plain_members, names), strict=True):
@@ -304,7 +305,7 @@ class Tree:
         return self._rebuilt(files, todo)
 
     def _files(self, without: Collection[str] = ()) -> "_Files":
-        """The files of this tree as a collection to add to."""
+        """The files of this tree as a collection to which more can be added."""
         files = _Files(list(self.shards), self.limits, self.source)
         for position, name in enumerate(self.names):
             if name not in without:
@@ -326,7 +327,7 @@ class Tree:
         return dataclasses.replace(tree, notes=self.notes, indexes=self.indexes, listings=self.listings, **more)
 
     def _depth(self, name: str) -> int:
-        """How many archives of the tree enclose a file."""
+        """The number of archives of the tree that enclose a file."""
         depth = 0
         while self.archives and "/" in name:
             name = name.rpartition("/")[0]
@@ -346,7 +347,7 @@ class Tree:
 
     def _listed(self, pread: Pread, start: int, end: int | None, where: str) -> _Members:
         found = tar.members(pread, start, end, where, self.limits)
-        return list(itertools.islice(found, self.limits.members + 1))  # one over the limit, so that it is refused
+        return list(itertools.islice(found, self.limits.members + 1))  # one too many, so that it is refused
 
     def _add_members(self, files: "_Files", name: str, shard: int, members: _Members) -> None:
         """Add the members of a tar. Names that are not UTF-8 are decoded by `code_pages`."""
@@ -388,7 +389,7 @@ class Tree:
                 self._add_members(files, name, len(files.shards) - 1, members)
 
     def _add_zip(self, files: "_Files", name: str, shard: int, archive: zips.Archive) -> None:
-        """Add the members of a zip archive: stored ones in place, compressed ones copied together to the cache."""
+        """Add the members of a zip archive: stored ones in place, compressed ones copied into one file in the cache."""
         compressed = []
         for member in zips.members(archive, self.notes):
             path = f"{name}/{member.name}"
@@ -447,7 +448,7 @@ def _is_odd(name: str) -> bool:
 
 
 def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:
-    """The tree of a folder, of a tar or zip archive, or of any other single file (then its only name).
+    """The tree of a folder, of a tar or zip archive, or of any other single file (then the only one in the tree).
 
     Raises TenchError if something cannot be read, is neither a file nor a folder, or exceeds the limits.
     """
@@ -458,7 +459,7 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         if not is_archive(path):
             return single
     except OSError as error:
-        where, remedy = str(error.filename or path), ""  # reading, unlike opening, names no file
+        where, remedy = str(error.filename or path), ""  # errors of reading, unlike those of opening, name no file
         if error.errno == errno.ENAMETOOLONG:
             where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
             remedy = " Move its content further up, or out of the data set."
@@ -476,7 +477,7 @@ def is_pattern(text: str) -> bool:
 def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limits: Limits = LIMITS) -> Tree:
     """The tree of the files that a pattern of paths matches, with names relative to their common folder.
 
-    Raises TenchError if a file that the braces count is missing, or nothing matches.
+    Raises TenchError if a file listed by the braces is missing, or if nothing matches.
     """
     paths = []
     for text in _expanded(str(pattern), limits):
@@ -495,7 +496,7 @@ def open_pattern(pattern: Path, spool: Path, options: SourceOptions = NO_OPTIONS
 
 
 def _is_excluded(name: str, excluded: dict[str, int]) -> bool:
-    """Whether a pattern matches a file or one of the folders above it; if so, the pattern's count goes up.
+    """Whether a pattern matches a file or one of the folders above it; if so, its count is increased.
 
     A pattern with a "/" is matched against the path from the root, any other against each part of it.
     """
@@ -527,7 +528,7 @@ def _expanded(text: str, limits: Limits) -> list[str]:
         else:
             choices = found["choices"].split(",")
         if len(pending) + len(done) + len(choices) > limits.pattern_files:
-            raise TenchError(f"{text}: stands for more than {limits.pattern_files:,} files. Give a folder instead.")
+            raise TenchError(f"{text}: expands to more than {limits.pattern_files:,} files. Pass a folder instead.")
         pending += [f"{whole[: found.start()]}{choice}{whole[found.end() :]}" for choice in reversed(choices)]
     return done
 
@@ -566,7 +567,7 @@ class _Files:
         self.hidden: dict[str, list[tuple[str, int, int, int]]] = {}
 
     def add(self, name: str, shard: int, offset: int, length: int) -> None:
-        """Add a file; its name is composed."""
+        """Add a file. The name must be in composed form."""
         self.names.append(name)
         self.shard.append(shard)
         self.offset.append(offset)
@@ -577,7 +578,7 @@ class _Files:
         limits = self._limits
         if (depth := folder.count("/") + 1) > limits.path_depth:
             raise TenchError(
-                f"{self._source}: the folder {shown(folder)} lies {depth:,} levels deep; at most {limits.path_depth:,} "
+                f"{self._source}: the folder {shown(folder)} is {depth:,} levels deep; at most {limits.path_depth:,} "
                 "are read. Move its content further up, or out of the data set."
             )
         while folder and folder not in self.folders:
@@ -587,7 +588,7 @@ class _Files:
         if self._folder_characters > limits.folder_name_bytes:
             raise TenchError(
                 f"{self._source}: the paths of its first {len(self.folders):,} folders have more than "
-                f"{limits.folder_name_bytes:,} characters in total. Give the part of it that holds the images."
+                f"{limits.folder_name_bytes:,} characters in total. Pass the part of it that contains the images."
             )
 
     def add_member(self, name: str, shard: int, offset: int, length: int) -> None:
@@ -629,11 +630,11 @@ class _Files:
     ) -> Tree:
         """The tree of these files without those that the options exclude; `excluded` counts them by pattern."""
         if len(self.names) > self._limits.members:
-            raise TenchError(f"{source}: has more than {self._limits.members:,} files. Give a part of it.")
+            raise TenchError(f"{source}: has more than {self._limits.members:,} files. Pass a part of it.")
         excluded = dict.fromkeys(options.exclude, 0) if excluded is None else excluded
         kept: Sequence[int] = range(len(self.names))
         folders = sorted(self.folders)
-        own = f"{source.name}/" if root == source.parent else ""  # an archive's paths are relative to its inside
+        own = f"{source.name}/" if root == source.parent else ""  # paths in an archive are relative to its root
         if excluded:
             kept = [at for at in kept if not _is_excluded(self.names[at].removeprefix(own), excluded)]
             folders = [folder for folder in folders if not _is_excluded(folder.removeprefix(own), dict(excluded))]
@@ -675,13 +676,13 @@ def _single(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> 
 
 
 def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tree:
-    """All regular files below a folder. Links are followed, but not back to a folder that the link lies in.
+    """All regular files below a folder. Links are followed, but not back to a folder that the link is in.
 
-    Links between folders can make a path for each order of the folders, so the number of paths to a folder is limited.
+    Links between folders can create a path for every order of the folders, so the paths to a folder are limited.
     """
     files, stamp = _Files([], limits, path), dict[str, None]()
     back, others, times = list[str](), list[str](), dict[tuple[int, int], int]()
-    above = os.stat(path.parent)  # a link to it would bring the source's neighbours into this tree
+    above = os.stat(path.parent)  # a link to it would add the source's neighbours to this tree
     pending = [(str(path), "", frozenset({(above.st_dev, above.st_ino)}))]
     while pending:
         folder, prefix, inside = pending.pop()
@@ -694,7 +695,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
         if times[this] > limits.links_to_folder:
             raise TenchError(
                 f"{folder}: {os.path.realpath(folder)} is reached by more than {limits.links_to_folder} paths, through "
-                "links between folders. Remove the links, or give a folder without them."
+                "links between folders. Remove the links, or pass a folder without them."
             )
         inside |= {this}
         stamp[folder] = None
@@ -724,18 +725,14 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
             "accents (Unicode NFC and NFD). Rename or remove one of them."
         )
     if back:
-        tree.notes.append(
-            f"Links that lead back to a folder above them are not followed: {shown(min(back))} ({len(back):,} in all)."
-        )
+        tree.notes.append(f"Links to a folder above them are not followed: {shown(min(back))} ({len(back):,} in all).")
     if others:
-        tree.notes.append(
-            f"Named pipes, sockets and devices are left out: {shown(min(others))} ({len(others):,} in all)."
-        )
+        tree.notes.append(f"Left out named pipes, sockets and devices: {shown(min(others))} ({len(others):,} in all).")
     return tree
 
 
 def _note_hidden(files: _Files, entry: os.DirEntry[str], prefix: str) -> None:
-    """Record the images directly in a hidden folder; if it is unreadable there are none."""
+    """Record the images directly in a hidden folder; an unreadable folder has none."""
     if entry.name.startswith(".") and entry.is_dir():
         with contextlib.suppress(OSError), os.scandir(entry.path) as inner:
             for file in inner:
@@ -782,7 +779,7 @@ class _Part(io.RawIOBase):
 def _spool_members(archive: zips.Archive, members: Sequence[zips.Member], spooled: Path) -> None:
     """Unpack members one after the other into one file in the cache."""
     num_bytes = sum(member.num_bytes for member in members)
-    # Members of a bomb may share their compressed bytes, so the limit is the archive's own size.
+    # Members of a bomb may share their compressed bytes, so the limit depends on the size of the archive.
     refuse_bomb(
         min(archive.size, sum(member.packed_bytes for member in members)), num_bytes, archive.where, archive.limits
     )

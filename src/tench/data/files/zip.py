@@ -33,7 +33,7 @@ _END_BYTES, _MOST_COMMENT_BYTES = 22, 2**16 - 1
 _LOCATOR_BYTES, _END_64_BYTES = 20, 56
 _ENCRYPTED, _UTF_8 = 0x0001, 0x0800
 _WINDOWS_HOSTS = (0, 6, 10, 11, 14)
-"""FAT, HPFS, NTFS, NTFS by other programs, VFAT: on these systems a backslash cannot be part of a name."""
+"""FAT, HPFS, NTFS, NTFS by other programs, VFAT: on these systems a name cannot contain a backslash."""
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075
 _FULL_32 = 2**32 - 1
 _PIECE_BYTES = 2**18
@@ -77,12 +77,12 @@ class Archive:
     limits: Limits = LIMITS
 
     def read(self, position: int, length: int) -> bytes:
-        """The bytes there, fewer if the archive ends."""
+        """The bytes at this position; fewer if the archive ends."""
         return self.pread(max(0, min(length, self.size - position)), self.base + position) if position >= 0 else b""
 
 
 class _DamageError(Exception):
-    """The text says what is wrong with the archive."""
+    """The archive is damaged; the text says how."""
 
 
 def is_zip(head: bytes) -> bool:
@@ -93,8 +93,8 @@ def is_zip(head: bytes) -> bool:
 def members(archive: Archive, notes: list[str]) -> list[Member]:
     """The members of a zip archive, in directory order.
 
-    notes: gets what a person should know about the names. A name may occur twice; as in a tar, the later member counts.
-    Raises TenchError if the archive is damaged, cut off, encrypted or split, or has a link, a device or a name that
+    notes: notes about the names are added to it. A name may occur twice; as in a tar, the later member counts.
+    Raises TenchError if the archive is damaged, truncated, encrypted or split, or has a link, a device or a name that
     leads outside.
     """
     try:
@@ -124,7 +124,7 @@ def unpacked(archive: Archive, member: Member) -> Iterator[bytes]:
 
 def _damaged(where: str, error: Exception, name: str = "") -> TenchError:
     about = f"{name}: " if name else ""
-    return TenchError(f"{where}: the zip archive is damaged or cut off ({about}{error}). Copy or download it again.")
+    return TenchError(f"{where}: the zip archive is damaged or truncated ({about}{error}). Copy or download it again.")
 
 
 @dataclasses.dataclass(slots=True)
@@ -155,7 +155,7 @@ def _directory(archive: Archive) -> tuple[bytes, int, int]:
     if locator[:4] == _LOCATOR_64:
         record = here - _LOCATOR_BYTES - _END_64_BYTES
         data = archive.read(record, _END_64_BYTES)
-        if data[:4] != _END_64:  # it has an extension, or is elsewhere
+        if data[:4] != _END_64:  # the record has an extension, or is elsewhere
             record = struct.unpack_from("<8xQ", locator)[0]
             data = archive.read(record, _END_64_BYTES) if record < here else b""
         if len(data) < _END_64_BYTES or data[:4] != _END_64:
@@ -163,15 +163,15 @@ def _directory(archive: Archive) -> tuple[bytes, int, int]:
         disk, first_disk, _, count, num_bytes, offset = struct.unpack_from("<2L4Q", data, 16)
         here = record
     if disk or first_disk:
-        raise TenchError(f"{where}: is one part of a split zip archive. Join its parts (zip -s 0) and give the whole.")
+        raise TenchError(f"{where}: is one part of a split zip archive. Join its parts (zip -s 0) and pass the whole.")
     before = here - num_bytes - offset
     if before < 0:
-        raise _DamageError("its directory lies outside the archive")
+        raise _DamageError("its directory is outside the archive")
     most = archive.limits.listing_bytes
     if num_bytes > most:
         raise TenchError(
             f"{where}: the directory of the zip archive has {num_bytes:,} bytes; at most {most:,} are read. Unpack "
-            "the archive and give the folder."
+            "the archive and pass the folder."
         )
     return archive.read(before + offset, num_bytes), count, before
 
@@ -181,9 +181,9 @@ def _entries(archive: Archive) -> Iterator[_Entry]:
     position = number = 0
     while position < len(directory):
         if number == limits.members:
-            raise TenchError(f"{where}: has more than {limits.members:,} members. Unpack it and give a part.")
+            raise TenchError(f"{where}: has more than {limits.members:,} members. Unpack it and pass a part.")
         if position + _ENTRY.size > len(directory):
-            raise _DamageError("its directory is cut off")
+            raise _DamageError("its directory is truncated")
         (signature, flags, method, crc32, packed, size, name_bytes, extra_bytes, comment_bytes, attributes, header) = (
             _ENTRY.unpack_from(directory, position)
         )
@@ -194,23 +194,23 @@ def _entries(archive: Archive) -> Iterator[_Entry]:
         extra = directory[begin + name_bytes : begin + name_bytes + extra_bytes]
         following = begin + name_bytes + extra_bytes + comment_bytes
         if following > len(directory):
-            raise _DamageError("its directory is cut off")
+            raise _DamageError("its directory is truncated")
         host = directory[position + _HOST_BYTE]
         if _FULL_32 in (packed, size, header):
             size, packed, header = _zip64(extra, size, packed, header)
         if name_bytes > limits.name_bytes:
             raise TenchError(
                 f"{where}: member {number + 1:,} has a name of {name_bytes:,} bytes; at most {limits.name_bytes:,} are "
-                "read. Unpack the archive and give the folder."
+                "read. Unpack the archive and pass the folder."
             )
         text = _text(name, flags, extra)
         if flags & _ENCRYPTED:
             found = shown(text or name.decode("latin-1"))
-            raise TenchError(f"{where}: {found} is encrypted. Unpack the archive and give the folder.")
+            raise TenchError(f"{where}: {found} is encrypted. Unpack the archive and pass the folder.")
         if kind := _KINDS.get(stat.S_IFMT(attributes >> 16)):
             raise TenchError(
                 f"{where}: {shown(text or name.decode('latin-1'))} is {kind}. Only files and folders are read from "
-                "archives. If you trust this one, unpack it and give the folder."
+                "archives. If you trust this one, unpack it and pass the folder."
             )
         yield _Entry(name, text, host, method, crc32, packed, size, before + header)
         position, number = following, number + 1
@@ -313,7 +313,7 @@ def _unpacked(archive: Archive, member: Member) -> Iterator[bytes]:
         name = _METHODS.get(member.method, f"method {member.method}")
         raise TenchError(
             f"{archive.where}: {shown(member.name)} is compressed with {name}, which is not supported. Unpack the "
-            "archive (7-Zip reads most methods) and give the folder."
+            "archive (7-Zip reads most methods) and pass the folder."
         )
     left, crc32 = member.num_bytes, 0
     while left > 0 and not decompressor.eof:
@@ -344,7 +344,7 @@ def _lzma_decompressor(archive: Archive, member: Member, header: bytes) -> Decom
     if dictionary_bytes > archive.limits.dictionary_bytes:
         raise TenchError(
             f"{archive.where}: {shown(member.name)} needs {dictionary_bytes:,} bytes of memory to unpack; at most "
-            f"{archive.limits.dictionary_bytes:,} are used. Unpack the archive and give the folder."
+            f"{archive.limits.dictionary_bytes:,} are used. Unpack the archive and pass the folder."
         )
     properties = {"id": lzma.FILTER_LZMA1, "dict_size": max(4096, dictionary_bytes), "lc": lc, "lp": lp, "pb": pb}
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[properties])

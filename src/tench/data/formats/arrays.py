@@ -1,9 +1,9 @@
-"""Arrays as a data set: images (N, H, W[, C]) beside labels (N,), as Keras, MedMNIST and PatchCamelyon keep them.
+"""Arrays as a data set: images (N, H, W[, C]) and labels (N,), as in the files of Keras, MedMNIST and PatchCamelyon.
 
-Shapes decide which array holds the images and which the labels, and names if several fit. A word in the name of an
-array or its file names the split. uint8 arrays in one piece are addressed in place as raw pixels. All other numbers are
-copied once, if they are exactly whole numbers from 0 to 255, or steps of 1/255 from 0 to 1; anything else is refused
-rather than rounded.
+Shapes decide which array contains the images and which the labels; if several fit, names decide. A word in the name of
+an array or its file gives the split. uint8 arrays in one piece are addressed in place as raw pixels. Other arrays are
+copied once if their values are exactly whole numbers from 0 to 255, or steps of 1/255 from 0 to 1; anything else is
+refused rather than rounded.
 """
 
 import dataclasses
@@ -79,7 +79,7 @@ def may_be_images(array: Array) -> bool:
 
 
 def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
-    """The data set of these arrays. Raises TenchError if they are none, or if the images or labels are ambiguous."""
+    """The data set of these arrays. Raises TenchError if there is none, or if the images or labels are ambiguous."""
     keys = tree.options.record_keys()
     able = [array for array in arrays if may_be_images(array)]
     images = _chosen(able, keys.image, arrays, tree, "image")
@@ -102,9 +102,9 @@ def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
     splits = {split: _rows(tree, split, of, index) for split, of in values.items()}
     used = {id(array) for of in pairs.values() for pair in of for array in pair}
     if others := [array.path for array in arrays if id(array) not in used and array.word not in ("classnames",)]:
-        notes.append(f"Arrays that are neither images nor labels were left out: {', '.join(others[:5])}.")
+        notes.append(f"Left out arrays that are neither images nor labels: {', '.join(others[:5])}.")
     first = next(iter(pairs.values()))[0]
-    told = f"Images are {first[0].path}, labels {first[1].path if first[1] else 'nowhere'}."
+    told = f"Images: {first[0].path}; labels: {first[1].path if first[1] else 'none'}."
     return Contents(classes, splits, stamp=list(tree.stamp), notes=[told, *more, *notes])
 
 
@@ -121,7 +121,7 @@ def may_be_labels(array: Array) -> bool:
 
 
 def _chosen(able: list[Array], asked: str | None, arrays: Sequence[Array], tree: Tree, what: str) -> list[Array]:
-    """The arrays that a person named; else those with a usual name, or all candidates if there is none."""
+    """The arrays given by --keys; else those with a usual name, or all candidates if there is none."""
     if asked is None:
         names = IMAGE_NAMES if what == "image" else LABEL_NAMES
         return [array for array in able if array.word in names] or able
@@ -148,7 +148,7 @@ def _pairs(
         group = [of_path[path] for path in paths]
         these_images, these_labels = ([array for array in group if array in of] for of in (images, labels))
         if not these_images:
-            notes.append(f"{these_labels[0].path} has labels of {split}, but no array has its images: it is left out.")
+            notes.append(f"Left out {these_labels[0].path}: it has labels of {split}, but no array has the images.")
             continue
         pairs[split] = _paired(tree, split, these_images, these_labels, arrays)
     if not any(label for of in pairs.values() for _, label in of):
@@ -178,8 +178,8 @@ def _paired(tree: Tree, split: str, images: list[Array], labels: list[Array], ar
     )
     everything = "" if images and labels else f" {_listing(arrays)}"
     raise TenchError(
-        f"{tree.source}: which arrays hold the images and labels of {split}? Possible {found}.{everything} Name them "
-        "with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN."
+        f"{tree.source}: which arrays contain the images and labels of {split}? Possible {found}.{everything} Name "
+        "them with --keys image=NAME,label=NAME, or leave files out with --exclude PATTERN."
     )
 
 
@@ -194,7 +194,7 @@ def _by_name(arrays: list[Array], names: Sequence[str]) -> list[Array]:
 
 
 def _values(array: Array) -> npt.NDArray[Any]:
-    """The labels of an array, (N,) int64 or text; -1 or "" is none. Raises TenchError for a value that is not a
+    """The labels of an array, (N,) int64 or text; -1 or "" means none. Raises TenchError for a value that is not a
     class."""
     if array.dtype.itemsize * math.prod(array.shape) > _MAX_LABEL_BYTES:
         raise TenchError(f"{array.where}: has labels of shape {array.shape}, too many to read.")
@@ -266,7 +266,7 @@ def _classes(
     )
     if beside:
         return beside.classes, None, [*notes, f"The class names are from {beside.where}."]
-    notes.append("The classes are only numbers. To name them, put a classes.txt beside the file.")
+    notes.append("The classes are only numbers. To name them, put a classes.txt next to the file.")
     return Classes.numbered_to(count), None, notes
 
 

@@ -50,7 +50,7 @@ def open_file(tree: Tree, name: str) -> ImageFile:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         first = str(error).partition("\n")[0].rstrip(".")
         raise TenchError(
-            f"{where}: cannot be read as Arrow ({first}). It is damaged or cut off. Copy it again."
+            f"{where}: cannot be read as Arrow ({first}). It is damaged or truncated. Copy it again."
         ) from error
 
 
@@ -155,6 +155,6 @@ def _refuse_missing(file: ImageFile, leaf: Any, lengths: Any) -> None:
     if absent.any():
         row = len(file.length) + int(absent.argmax())
         raise TenchError(
-            f"{file.row(row)}: holds no image in {file.leaf!r}. Images that are only referred to by path are not "
+            f"{file.row(row)}: contains no image in {file.leaf!r}. Images that are only referred to by path are not "
             "read. Write the file again with the images inside, or remove the row."
         )

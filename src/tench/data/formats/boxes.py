@@ -1,11 +1,10 @@
 """ImageNet's annotations and the boxes in them, added to a table on request.
 
-They are PASCAL VOC XML files: in archives beside the images (ILSVRC2012_bbox_*), unpacked, or in Kaggle's
-`Annotations`. An annotation belongs to the image of the same file name, whatever it says inside. Boxes follow the rules
-of TensorFlow Slim's record sets: coordinates relative to the size in the annotation, swapped if reversed, clipped to
-the image; empty boxes and those of another class dropped. Archives are read sequentially, which needs no second copy on
-disk.
-"""
+They are PASCAL VOC XML files: in archives next to the images (ILSVRC2012_bbox_*), unpacked, or in Kaggle's
+`Annotations`. An annotation belongs to the image with the same file name, whatever name it contains. Boxes follow the
+rules of TensorFlow Slim's record sets: coordinates relative to the size in the annotation, swapped if reversed, clipped
+to the image; empty boxes and those of another class dropped. Archives are read sequentially, which needs no second copy
+on disk."""
 
 import dataclasses
 import itertools
@@ -28,13 +27,13 @@ WOULD_DO = (
     "ILSVRC2012_bbox_train_v2.tar.gz, ILSVRC2012_bbox_val_v3.tgz, ILSVRC2012_bbox_train_dogs.tar.gz (packed or "
     "unpacked), or Kaggle's folder ILSVRC/Annotations/CLS-LOC"
 )
-"""The files that hold boxes, for messages."""
+"""The files that contain boxes, for messages."""
 
 _ARCHIVE = re.compile(r"ILSVRC2012_bbox_(train|val)\w*\.(tar\.gz|tgz|tar)")
 _XML = re.compile(r"(n\d{8}_\d+|ILSVRC20\d\d_(val|test)_\d{8})\.xml")
 
 _PACKAGE = re.compile(r"imagenet[-_]object[-_]localization[^/]*\.(tar|tar\.gz|tgz|zip)")
-"""Names of Kaggle's ImageNet archives: one that holds the folder ILSVRC, and a .zip around it."""
+"""Names of Kaggle's ImageNet archives: one that contains the folder ILSVRC, and a .zip around it."""
 
 
 class Object(NamedTuple):
@@ -61,10 +60,10 @@ class _Counts:
 
 
 def attach(tree: Tree, contents: Contents) -> Contents:
-    """The contents read from a tree, with the boxes of its images: a list for each row, empty if no annotation exists.
+    """The contents with the boxes of their images: a list for each row, empty if it has no annotation.
 
-    A box is [xmin, ymin, xmax, ymax], 0 <= min < max <= 1. Raises TenchError if the source has no annotations, none
-    that fits, or a damaged one.
+    A box is [xmin, ymin, xmax, ymax], 0 <= min < max <= 1. Raises TenchError if the source has no annotations, no
+    matching one, or a damaged one.
     """
     found, notes = _annotations(tree)
     counts, num_used = _Counts(), 0
@@ -83,10 +82,10 @@ def attach(tree: Tree, contents: Contents) -> Contents:
     if others := len(found) - num_used:
         notes.append(f"{others:,} annotations match no image here.")
     if counts.repaired:
-        notes.append(f"{counts.repaired:,} boxes were reversed or extended beyond the image: they were corrected.")
+        notes.append(f"Corrected {counts.repaired:,} boxes that were reversed or extended beyond the image.")
     if counts.empty or counts.of_others:
         notes.append(
-            f"{counts.empty + counts.of_others:,} boxes were dropped: {counts.empty:,} empty, {counts.of_others:,} "
+            f"Dropped {counts.empty + counts.of_others:,} boxes: {counts.empty:,} empty, {counts.of_others:,} "
             "around an object of another class than the image's."
         )
     stamp = list(dict.fromkeys([*contents.stamp, *tree.stamp]))
@@ -128,12 +127,12 @@ def _put_right(box: tuple[float, float, float, float]) -> list[float] | None:
 
 
 def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
-    """All annotations of a source, and notes on where they are from."""
+    """All annotations of a source, and notes on where they come from."""
     tree = package_opened(tree, lambda tree: bool(_archives(tree) or _files(tree)))
     archives, files = _archives(tree), _files(tree)
     readers = [_of_archive(tree, name) for name in archives]
     places = [str(tree.root / name) for name in archives]
-    if not archives and not files and tree.source.is_dir():  # a folder inside Kaggle's tree: what is above, on disk
+    if not archives and not files and tree.source.is_dir():  # a folder inside Kaggle's tree: look above it on disk
         above = (folder / "Annotations/CLS-LOC" for folder in (tree.source.parent, tree.source.parent.parent))
         if outside := next((folder for folder in above if folder.is_dir()), None):
             stamp, tree = tree.stamp, open_tree(outside, tree.spool)
@@ -152,12 +151,10 @@ def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
             else:
                 found[image] = objects(data, where)
     if not found:
-        raise TenchError(
-            f"{tree.source}: has no annotations, which contain the boxes. Put into it one or more of: {WOULD_DO}."
-        )
+        raise TenchError(f"{tree.source}: has no boxes, because it has no annotations. Add one or more of: {WOULD_DO}.")
     notes = [f"Boxes are from {', '.join(places)}."]
     if repeated:
-        notes.append(f"{repeated:,} annotations repeat an image: the first, in this order, counts.")
+        notes.append(f"{repeated:,} annotations repeat an image; the first, in this order, counts.")
     return found, notes
 
 
@@ -201,7 +198,7 @@ def _of_files(tree: Tree, names: Sequence[str]) -> Iterator[tuple[str, str, byte
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Refuses a document type: annotations need none, and entities are declared in it."""
+    """Refuses a document type, which annotations do not need and which can declare entities."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("it declares a document type, which no annotation needs")
@@ -210,7 +207,7 @@ class _Builder(ElementTree.TreeBuilder):
 def objects(data: bytes, where: str) -> list[Object]:
     """The objects of an annotation, a PASCAL VOC XML file.
 
-    Its `<filename>` is ignored: some hold only "%s". Boxes are relative to the size in the file, which is the size
+    Its `<filename>` is ignored: some contain only "%s". Boxes are relative to the size in the file, which is the size
     annotators saw and may differ from the image's. Raises TenchError if it is not such a file.
     """
     try:
@@ -249,7 +246,7 @@ def _number(element: Any, path: str) -> float:
 def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of the wanted files of a tar archive of small files, compressed or not, in archive order.
 
-    Raises TenchError if the archive is damaged, cut off, or has members it should not have.
+    Raises TenchError if the archive is damaged, truncated, or has members it should not have.
     """
     where, limits = str(tree.root / name), tree.limits
     with tree.open(name) as file:
@@ -266,7 +263,7 @@ def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tup
                 )
             data = pread(num_bytes, offset)
             if len(data) < num_bytes:
-                raise TenchError(f"{where}: is cut off within {shown(member)}. Copy or download it again.")
+                raise TenchError(f"{where}: is truncated within {shown(member)}. Copy or download it again.")
             yield member, data
         if forward:
             forward.finish()
@@ -283,7 +280,7 @@ def _pread(file: BinaryIO) -> Pread:
 def loose(tree: Tree, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """(name, bytes) of small files of a tree, in their order on disk.
 
-    They do not join the stamp: the folder or archive that holds them is already in it.
+    They are not added to the stamp, because the folder or archive that contains them is already in it.
     """
     positions = np.array([tree.index(name) for name in names], np.int64)
     in_order = positions[np.lexsort((tree.offset[positions], tree.shard[positions]))].tolist()

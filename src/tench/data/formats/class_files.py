@@ -1,4 +1,4 @@
-"""Files with class names, as they lie beside lists, record files and shards that hold only numbers.
+"""Files with class names, next to lists, record files and shards that contain only numbers.
 
     label_wordnetid.csv, *_categories.csv    0,n01440764                       NNabla; an index and the id
     imagenet_class_index.json                {"0": ["n01440764", "tench"]}     Keras
@@ -7,11 +7,11 @@
     classes.txt, class_names.txt, labels.txt tench                             the same, or with an index before it
     label_words.csv, label_to_content.json   0,"tench, Tinca tinca"            words only: no ids
 
-One rule for all text: a line is a WordNet id and names, or an id, a TAB and names, or as a whole a name; an index may
-precede any of these. A class's number is its line, so an empty line in between and an index that differs from the
-line's position are errors: they would shift labels. A name of two classes (crane) is not an id. Two files that
-contradict each other are both refused, because the numberings of ImageNet differ everywhere. The layouts decide which
-number of classes fits.
+One rule for all text: a line is a WordNet id and names, or an id, a TAB and names, or only a name; an index may precede
+any of these. The number of a class is its line, so an empty line between others, or an index that differs from the
+line's position, is an error: it would shift labels. A name of two classes (crane) is not an id. If two files contradict
+each other, neither is used, because there are many different numberings of ImageNet. The layouts decide whether the
+number of classes is right.
 """
 
 import csv
@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from tench.data.formats.wordnet import WNID, names_of
 from tench.data.table import Classes
 from tench.errors import TenchError
+from tench.plain import distinct
 
 FILES = (
     "label_wordnetid.csv",
@@ -50,7 +51,7 @@ _INDEX_LINE = re.compile(r"(\d+)(?:\s*[\s,:]\s*(.+))?", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class ClassFile:
-    """The classes that a file names, by number. ids: None if the file has only words for people."""
+    """The classes named by a file, in the order of their numbers. ids: None if it has only words for people."""
 
     where: str
     ids: tuple[str, ...] | None
@@ -65,7 +66,7 @@ class ClassFile:
 
     @property
     def classes(self) -> Classes:
-        """The classes; without ids they stay numbers, with names for people."""
+        """The classes; without ids, they are numbers with names for people."""
         if self.ids is None:
             return Classes(tuple(map(str, range(len(self)))), self.names, numbered=True)
         return Classes(self.ids, self.names)
@@ -74,7 +75,7 @@ class ClassFile:
 def class_files(read: Callable[[str], Mapping[str, str]], prefix: str = "") -> list[ClassFile]:
     """The files that name classes, the preferred one first.
 
-    read: returns the text of each file of a name, by its name for messages. prefix: of `categories.csv`, as in
+    read: the text of each file with a given name, by its path for messages. prefix: of `categories.csv`, as in
     `caltech101_categories.csv`. Raises TenchError for a damaged file.
     """
     found = []
@@ -101,7 +102,7 @@ def parse(text: str, where: str, name: str) -> ClassFile:
 
 
 def agreed(found: Sequence[ClassFile]) -> tuple[ClassFile | None, list[str]]:
-    """The file to use (one with ids before one with words), and a note if none is because two contradict each other."""
+    """The file to use, preferring one with ids; and a note if none is used because two contradict each other."""
     if not found:
         return None, []
     first = next((file for file in found if file.ids is not None), found[0])
@@ -116,9 +117,8 @@ def agreed(found: Sequence[ClassFile]) -> tuple[ClassFile | None, list[str]]:
 
 
 def text_of(classes: Classes) -> dict[str, str]:
-    """The file that names these classes in order, by its name, for layouts that hold only numbers; empty if the classes
-    are only numbers themselves.
-    """
+    """The file that names these classes in order, by its name, for layouts that contain only numbers; empty if the
+    classes are only numbers themselves."""
     names = [" ".join(name.split()) for name in classes.names]
     if classes.numbered:
         return {} if names == list(classes.ids) else {"label_words.csv": words_csv(classes)}
@@ -133,7 +133,8 @@ def text_of(classes: Classes) -> dict[str, str]:
 
 
 def _ids_in(text: str) -> tuple[str, ...] | None:
-    """The ids that a text names; they differ from the written ones if those hold TABs, or begin or end with a space."""
+    """The ids that a text names; they differ from the written ones if those contain TABs, or begin or end with a
+    space."""
     try:
         return parse(text, CLASSES_TXT, CLASSES_TXT).ids
     except TenchError:
@@ -188,7 +189,7 @@ def _csv_entries(text: str, where: str) -> list[tuple[str, str]]:
 
 def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=distinct)
         entries = [found[str(number)] for number in range(len(found))]
         if all(isinstance(entry, str) for entry in entries):
             return [(entry, "") for entry in entries]

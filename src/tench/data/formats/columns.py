@@ -72,7 +72,7 @@ class ImageFile:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The columns of a file's schema that are used; see ImageFile. has_path: images have a path beside their bytes."""
+    """The columns of a file's schema that are used; see ImageFile. has_path: the images have a path too."""
 
     image: str
     leaf: str
@@ -93,18 +93,18 @@ def columns_of(schema: Any, where: str, keys: RecordKeys) -> Columns:
     if image is None or not _is_image(schema.field(image).type):
         raise TenchError(
             f"{where}: has no column of images (binary, or a struct with binary bytes), or has several and none "
-            f"is called image. Its columns are: {found}. Name the one to use with --keys image=COLUMN."
+            f"is called image. Its columns are: {found}. Choose one with --keys image=COLUMN."
         )
     if label is None:
         raise TenchError(
-            f"{where}: has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Name the right "
-            "one with --keys label=COLUMN."
+            f"{where}: has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Choose the "
+            "right one with --keys label=COLUMN."
         )
     kind = schema.field(label).type
     text = _is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
     if not text and not pa.types.is_integer(kind):
         raise TenchError(
-            f"{where}: the labels in column {label!r} are {kind}; expected whole numbers or names. Name another "
+            f"{where}: the labels in column {label!r} are {kind}; expected whole numbers or names. Choose another "
             f"column with --keys label=COLUMN. Its columns are: {found}."
         )
     leaf = f"{image}.bytes" if _child(schema.field(image).type, "bytes") else image
@@ -114,7 +114,7 @@ def columns_of(schema: Any, where: str, keys: RecordKeys) -> Columns:
 
 
 def image_column(schema: Any) -> str | None:
-    """The column that holds images: the one with a known name, or the only possible one."""
+    """The column that contains images: the one with a known name, or the only possible one."""
     able = [field.name for field in schema if _is_image(field.type)]
     return _column(able, IMAGE_COLUMNS) or (able[0] if len(able) == 1 else None)
 
@@ -136,7 +136,7 @@ def contents_of(
         raise TenchError(f"{files[0].where}: at least two classes are needed, and its images are of these: {found}.")
     find_images(tree, files)
     splits = {split: _rows(split, members, naming, notes) for split, members in by_split.items()}
-    told = f"Images are the column {files[0].image}, labels the column {files[0].label}."
+    told = f"Images: column {files[0].image}; labels: column {files[0].label}."
     return Contents(naming.classes, splits, stamp=list(tree.stamp), notes=[told, *naming.notes, *notes])
 
 
@@ -155,12 +155,12 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
         if (file.image, file.label, file.text) != (files[0].image, files[0].label, files[0].text):
             raise TenchError(
                 f"{file.where}: has its images in column {file.image!r} and its labels in {file.label!r}, but "
-                f"{files[0].where} in {files[0].image!r} and {files[0].label!r}, or of another type. Give each set by "
+                f"{files[0].where} in {files[0].image!r} and {files[0].label!r}, or of another type. Pass each set by "
                 "itself."
             )
         if file.class_names != files[0].class_names:
             raise TenchError(
-                f"{file.where}: its metadata name other classes than those of {files[0].where}. Give each separately."
+                f"{file.where}: its metadata name other classes than those of {files[0].where}. Pass each separately."
             )
     of_name = {file.name: file for file in files}
     by_split, notes = group_by_split(
@@ -171,7 +171,7 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
 
 def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
     if not any(map(len, files)):
-        raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} hold no images.")
+        raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} contain no images.")
     for file in files:
         names, none = file.class_names, "" if file.text else NO_LABEL
         most = LIMITS.classes if names is None else len(names)
@@ -205,7 +205,7 @@ def _by_text(by_split: Mapping[str, Sequence[ImageFile]]) -> _Naming:
 
 
 def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
-    """Classes by the WordNet ids in the paths, else by the names in the metadata, else by a list beside the files."""
+    """Classes by the WordNet ids in the paths, else by the names in the metadata, else by a list next to the files."""
     names = files[0].class_names
     numbers = sorted(set[int]().union(*(file.labels for file in files)) - {NO_LABEL})
     if not numbers and names is None:
@@ -218,7 +218,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
             ids = list(imagenet())
         notes = []
         if len(ids) < count:
-            notes.append(f"{count - len(ids)} of the {count} classes have no images here and are left out.")
+            notes.append(f"Left out {count - len(ids)} of the {count} classes, which have no images here.")
         index = {number: ids.index(wnids[number]) for number in numbers} | {NO_LABEL: NO_LABEL}
         return _Naming(Classes.of(ids, names_of(ids)), index, appended=True, notes=tuple(notes))
     index = {number: number for number in (NO_LABEL, *numbers)}
@@ -231,12 +231,13 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
         return _Naming(Classes.numbered_to(count), index, notes=(note,))
     if len(set(names)) == count:
         return _Naming(Classes.of(names, names_of(names)), index)
-    # Such as ImageNet's two cranes: then the names are only for people.
+    # Some names are not unique, such as ImageNet's two cranes: then the names are only for people.
     return _Naming(Classes(tuple(map(str, range(count))), names, numbered=True), index)
 
 
 def _wnids(files: Sequence[ImageFile]) -> dict[int, str] | None:
-    """The WordNet id of each label, if all labelled images end in one. Raises TenchError if they contradict."""
+    """The WordNet id of each label, if the names of all labelled images end in one. Raises TenchError if they
+    conflict."""
     first: dict[int, tuple[str, str]] = {}  # by label: the id, and its row
     label_of: dict[str, int] = {}
     for file in files:
@@ -315,7 +316,7 @@ def _column(names: Sequence[str], known: Sequence[str]) -> str | None:
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None, label: str) -> tuple[str, ...] | None:
-    """The names that Hugging Face's metadata have for the labels."""
+    """The names of the labels in Hugging Face's metadata."""
     try:
         found = json.loads((metadata or {})[b"huggingface"])
         names = found.get("info", found)["features"][label]["names"]

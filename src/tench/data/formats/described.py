@@ -13,7 +13,7 @@ _NUMBER_FIELDS = ("label", "cls", "class")
 _TEXT_FIELDS = ("wnid", "synset", "label", "cls", "class", "class_name", "classname")
 """Fields that give the label: as a number, or if there is none, as text."""
 ID_FIELDS = (*_TEXT_FIELDS, "name")
-"""Fields that name the classes of numbers, if each number has one text in all samples, and no two have the same."""
+"""Fields that name classes, if each label number has the same text in all samples and no two share a text."""
 _FILE_FIELDS = ("filename", "file_name")
 
 Label = int | str | None
@@ -32,7 +32,7 @@ def label_in(described: Mapping[str, Any]) -> Label:
 
 
 def value_in(described: Mapping[str, Any], field: str) -> Label:
-    """The label in a field that a person named: a number or text."""
+    """The label in the field given by --keys: a number or text."""
     value = described.get(field)
     return value if type(value) is int or is_text(value) else None
 
@@ -43,7 +43,7 @@ def has_number(described: Mapping[str, Any]) -> bool:
 
 
 def file_in(described: Mapping[str, Any]) -> str | None:
-    """What the image is called, if that can be its key: an image's name that does not lead out of a folder."""
+    """The image's name, if it can be a key: the name of an image file that does not lead out of a folder."""
     called = next((described[field] for field in _FILE_FIELDS if field in described), None)
     if not is_text(called) or not is_image_name(called):
         return None
@@ -65,7 +65,7 @@ def boxes_in(described: Mapping[str, Any]) -> list[list[float]] | None:
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value from a .json can be a class or a key: JSON can also hold half characters, and line ends."""
+    """Whether a value from a .json can be a class or a key: JSON may also contain lone surrogates and line ends."""
     return isinstance(value, str) and value != "" and not _UNUSABLE.search(value)
 
 

@@ -1,8 +1,8 @@
 """The labels of ILSVRC2012's val, in the six forms in which they are published, and a devkit's class list.
 
-Labels are matched by file name, never by position in a listing; the devkit's own class numbers are mapped by WordNet
-id. If several forms are present, the first in the order of `FORMS` is used, and all must agree: reading all of them
-is slower than reading one, but finds a file that belongs to another set.
+Labels are matched by file name, never by position in a listing; class numbers of the devkit are mapped by WordNet id.
+If several forms are present, the first in the order of `FORMS` is used, and all must agree: reading all of them is
+slower than reading one, but detects a file that belongs to another set.
 """
 
 import csv
@@ -23,21 +23,21 @@ WOULD_DO = (
     "(packed or unpacked), LOC_val_solution.csv, or imagenet_2012_validation_synset_labels.txt (also as "
     "synset_labels.txt)"
 )
-"""The files with val's labels, for messages."""
+"""The files with the labels of val, for messages."""
 
 _META = ("meta.mat", "meta_clsloc.mat")
 _GROUND_TRUTH = re.compile(r"ILSVRC20\d\d_(clsloc_)?validation_ground_truth\.txt")
 _ID_FIELD = re.compile(r"ILSVRC20\d\d_(CLSLOC_)?ID")
 _VAL_XML = re.compile(r"ILSVRC2012_val_\d{8}\.xml")
 _TASK_3 = "devkit_t3"
-"""The dogs' devkit numbers its own 120 classes, so its labels are different."""
+"""The devkit of the dogs task numbers its own 120 classes, so its labels are different."""
 _AS_TEXT = {"Scottish_deerhound": "n02092002"}
 """In annotations of dogs this word replaces the WordNet id."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """The labels of val as one source has them.
+    """The labels of val from one source.
 
     place: the source, for messages. wnid: the class by the image's name without suffix. line: of each, in the source
     (0 if it has no lines). classes: the ids that the source lists, sorted. names, num_train: a devkit's data on the
@@ -60,7 +60,7 @@ class Labels:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A place to read val's labels from. names: of the file, or of the XML files of a folder."""
+    """A place to read the labels of val from. names: of the file, or of the XML files of a folder."""
 
     tree: Tree
     form: str
@@ -76,7 +76,7 @@ class Source:
 
 
 def sources(tree: Tree) -> list[Source]:
-    """The places in a tree with labels of val, by file names alone, in order of preference."""
+    """The places in a tree with labels of val, found by file name, in order of preference."""
     found: dict[str, list[list[str]]] = {form: [] for form in FORMS}
     folders: dict[str, list[str]] = {}
     for name in tree.names:
@@ -141,7 +141,7 @@ def _loose_devkit(tree: Tree, names: Sequence[str]) -> Labels:
 
 def _devkit_labels(place: str, where: str, truth: bytes, meta: tuple[str, bytes] | None) -> Labels:
     """Line k of the ground truth is the class number of image k, in the numbering of the devkit's own list."""
-    if meta is None:  # the text alone: the numbering is known
+    if meta is None:  # only the text was found; its numbering is known
         wnids: dict[int, str] = dict(enumerate(devkit_order(), start=1))
         names: dict[str, str] = {}
         num_train: dict[str, int] = {}
@@ -165,7 +165,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
     """The devkit's list of classes: WordNet id by number; names and number of train images by WordNet id.
 
     Source: the readme of the ILSVRC2012 and ILSVRC2015 development kits. Classes are the entries without children; the
-    lists of 2014 and later hold no others.
+    lists of 2014 and later contain no others.
     """
     variables = read_mat(data, where)
     try:
@@ -184,7 +184,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
         held = ", ".join(f"{name!r}"[:80] for name in sorted(variables)[:5]) or "nothing"
         raise TenchError(
             f"{where}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with the fields "
-            f"ILSVRC2012_ID and WNID; the file holds {held} ({type(error).__name__}: {str(error)[:200]}). Copy or "
+            f"ILSVRC2012_ID and WNID; the file contains {held} ({type(error).__name__}: {str(error)[:200]}). Copy or "
             "download it again."
         ) from error
     by_number: dict[int, str] = {}
@@ -198,7 +198,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
                 if number in by_number
                 else f"{wnid} has the numbers {number_of[wnid]} and {number}"
             )
-            raise TenchError(f"{where}: {twice}. Each class must have one number: download the devkit again.")
+            raise TenchError(f"{where}: {twice}. Each class must have one number. Download the devkit again.")
         by_number[number], number_of[wnid] = wnid, number
     if by_number.keys() != set(range(1, len(by_number) + 1)) or not by_number:
         raise TenchError(
@@ -209,7 +209,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
 
 
 def _whole(number: Any) -> int:
-    """A field that holds one whole number, as MATLAB stores it: a matrix of one row and one column."""
+    """A field that contains one whole number, as MATLAB stores it: a matrix of one row and one column."""
     value = number.item()
     if value != int(value):
         raise ValueError(f"{value} is not a whole number")
@@ -228,7 +228,7 @@ def _loose_annotations(tree: Tree, names: Sequence[str]) -> Labels:
 
 
 def _annotated_labels(place: str, found: Iterable[tuple[str, str, bytes]]) -> Labels:
-    """An image's class is the name of the objects in its annotation, all of which name the same one."""
+    """The class of an image is the name of the objects in its annotation, which must all have the same name."""
     wnid = {}
     for name, where, data in found:
         classes = sorted({_AS_TEXT.get(thing.name, thing.name) for thing in objects(data, where)})
@@ -243,8 +243,8 @@ def _annotated_labels(place: str, found: Iterable[tuple[str, str, bytes]]) -> La
         wnid[name.rpartition("/")[2].removesuffix(".xml")] = classes[0]
     if not wnid:
         raise TenchError(
-            f"{place}: holds no annotation of an image of val (ILSVRC2012_val_########.xml). Download it again, or use "
-            f"one of: {WOULD_DO}."
+            f"{place}: contains no annotation of an image of val (ILSVRC2012_val_########.xml). Download it again, or "
+            f"use one of: {WOULD_DO}."
         )
     return Labels(place, wnid, {}, sorted(set(wnid.values())))
 
@@ -266,7 +266,7 @@ def _solution(tree: Tree, names: Sequence[str]) -> Labels:
                 continue
             tokens = row[1].split() if len(row) == 2 else []
             classes = tokens[::5]
-            has_form = len(tokens) == 1 or (tokens and not len(tokens) % 5)  # we write the class alone
+            has_form = len(tokens) == 1 or (tokens and not len(tokens) % 5)  # our own files have only the class
             if not has_form or len(set(classes)) > 1 or not WNID.fullmatch(classes[0]):
                 raise TenchError(
                     f"{place}, line {rows.line_num:,}: should be an image and for each box 'wnid xmin ymin xmax ymax', "
@@ -315,4 +315,4 @@ FORMS: Mapping[str, tuple[re.Pattern[str], Callable[[Tree, Sequence[str]], Label
         _synsets,
     ),
 }
-"""The forms of val's labels, in order of preference: the names of their files, and the reader."""
+"""The forms of the labels of val, in order of preference: the names of their files, and the reader."""

@@ -1,7 +1,7 @@
 """Datasets of an HDF5 file, read by h5py in a child process.
 
 A dataset in one piece (contiguous, not compressed) is addressed in place. Any other is copied once into the cache as a
-NumPy file. External links and virtual datasets, which can point to any file of the machine, are not followed.
+NumPy file. External links and virtual datasets are not followed, because they can point to any file of the machine.
 """
 
 import dataclasses
@@ -44,7 +44,9 @@ def open_file(tree: Tree, name: str) -> list[Array]:
         shape, dtype = tuple(one["shape"]), np.dtype(one["dtype"])
         num_bytes = math.prod(shape) * dtype.itemsize
         if one["offset"] is not None and one["offset"] + num_bytes > size:
-            raise TenchError(f"{where}: {one['name']} ends beyond the file. It was cut off: copy or download it again.")
+            raise TenchError(
+                f"{where}: {one['name']} ends beyond the file. It was truncated. Copy or download it again."
+            )
         copy = _Copy(
             path=path,
             dataset=one["name"],

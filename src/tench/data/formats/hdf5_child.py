@@ -35,7 +35,7 @@ def _listed(path: str) -> list[dict[str, Any]]:
             elif isinstance(entry, h5py.Dataset) and entry.shape and not entry.is_virtual and not entry.external:
                 dtype = _plain_dtype(entry)
                 if dtype is not None:
-                    in_place = entry.chunks is None and entry.dtype.kind in "uifb"  # text is copied as NumPy's
+                    in_place = entry.chunks is None and entry.dtype.kind in "uifb"  # text is converted to NumPy's form
                     offset = entry.id.get_offset() if in_place else None
                     found.append(
                         {
@@ -83,15 +83,6 @@ def _copy(path: str, dataset: str, target: str) -> int:
     return int(source.shape[0]) if source else 0
 
 
-def _main(arguments: list[str]) -> None:
-    try:
-        answer: Any = _listed(arguments[1]) if arguments[0] == "list" else _copy(*arguments[1:])
-    except Exception as error:  # h5py raises errors of any kind on damaged files
-        first = str(error).partition("\n")[0].rstrip(".")
-        reply(error=f"cannot be read as HDF5 ({first}). It is damaged or cut off. Copy or download it again.")
-    else:
-        reply(answer)
-
-
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    asked, *arguments = sys.argv[1:]
+    reply(lambda: _listed(*arguments) if asked == "list" else _copy(*arguments), "HDF5")

@@ -1,6 +1,6 @@
-"""The idx form of MNIST and its relatives: a header of a few big-endian numbers, then raw values, one after the other.
+"""The idx form of MNIST and its relatives: a header of a few big-endian numbers, then the raw values.
 
-A plain file is addressed in place. A compressed one is a stream: it is read once, and no further than its header
+A plain file is addressed in place. A compressed one is a stream that is read once, and no further than its header
 promises. Source: yann.lecun.com/exdb/mnist, "The IDX file format".
 """
 
@@ -21,8 +21,8 @@ _TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4"}
 _MAX_DEFLATE_RATIO = 1032
 """Deflate cannot shrink data by more than this factor, so a header that promises more is wrong."""
 _FEW_IMAGES = 100_000
-"""More images than this must take at least one byte each in a compressed file (real ones take about 100), and have at
-least _MIN_PIXELS pixels: a row takes about 150 bytes of memory while a table is made."""
+"""More images than this must have at least one byte each in a compressed file (real ones have about 100), and at
+least _MIN_PIXELS pixels, because a row takes about 150 bytes of memory while a table is built."""
 _MIN_PIXELS = 16
 _MOST_IMAGES = 10_000_000
 """Infinite MNIST has 8,100,000 images."""
@@ -51,7 +51,7 @@ class Idx:
 
     @property
     def promise(self) -> str:
-        """What the header says, for an error message."""
+        """The contents of the header, for an error message."""
         what = {1: "labels", 2: "rows of {1} numbers", 3: "images of {1}x{2} pixels"}[len(self.shape)]
         return f"its header promises {{0:,}} {what}".format(*self.shape) + f" = {self.data_bytes:,} bytes"
 
@@ -76,7 +76,7 @@ def is_labels(number: int | None) -> bool:
 
 
 def open_idx(tree: Tree, name: str, *, images: bool) -> Idx:
-    """A file of images or of labels. Raises TenchError if the header is that of another file, or wrong."""
+    """A file of images or of labels. Raises TenchError if the header is invalid or belongs to another kind of file."""
     place = tree.place(name)
     head, form = _head(tree, name, 16)
     number = int.from_bytes(head[:4], "big")
@@ -146,7 +146,7 @@ def _meaning(number: int) -> str:
 
 
 def _check_size(idx: Idx, file_bytes: int) -> None:
-    """Raise TenchError unless the header can be true of a file of this size."""
+    """Raise TenchError if the header cannot be true for a file of this size."""
     if not idx.data_bytes:
         raise TenchError(f"{idx.place}: {idx.promise}, so it is empty. Copy or download it again.")
     if idx.form is None and (found := file_bytes - idx.header_bytes) != idx.data_bytes:
@@ -156,8 +156,8 @@ def _check_size(idx: Idx, file_bytes: int) -> None:
         )
     if idx.form == "gzip" and idx.data_bytes > file_bytes * _MAX_DEFLATE_RATIO:
         raise TenchError(
-            f"{idx.place}: {idx.promise}, more than a gzip file of {file_bytes:,} bytes can hold. It may have been cut "
-            "off while copying. Copy or download it again."
+            f"{idx.place}: {idx.promise}, more than a gzip file of {file_bytes:,} bytes can contain. It may have been "
+            "truncated while copying. Copy or download it again."
         )
     if len(idx.shape) != 3:
         return

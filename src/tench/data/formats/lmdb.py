@@ -16,16 +16,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from tench.data.files.apart import answer_of, reply
+from tench.data.files.apart import RefusalError, answer_of, reply
 from tench.data.files.spool import on_disk, spool_path
 from tench.data.files.tree import Tree
 from tench.data.formats.tfrecord import fields
 from tench.data.images.image import format_of_start
 from tench.errors import TenchError
-from tench.files import complete_file, require_space
+from tench.files import complete_file, full_disk_names, require_space
 
 _MAGIC_AT, _MAGIC = 16, b"\xde\xc0\xef\xbe"
-"""In the first page, after its header."""
+"""At this position in the first page, after its header."""
 
 _CHANNELS, _HEIGHT, _WIDTH, _DATA, _LABEL, _ENCODED = 1, 2, 3, 4, 5, 7
 """Fields of a Datum."""
@@ -81,10 +81,6 @@ def open_environment(tree: Tree, name: str) -> Environment:
     )
 
 
-class _UnreadableError(Exception):
-    """A value that is not an image; the text is the child's answer."""
-
-
 def _copy(path: str, target: str, index: str) -> dict[str, Any]:
     import lmdb
 
@@ -101,7 +97,7 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
             kinds.add(label is None)
             shapes.add(shape)
             if len(kinds) > 1 or len(shapes) > 1:
-                raise _UnreadableError(f"record {name!r} differs in kind or size from the previous ones")
+                raise RefusalError(f"record {name!r} differs in kind or size from the previous ones.")
             sink.write(image)
             keys.append(name)
             offsets.append(at)
@@ -109,11 +105,11 @@ def _copy(path: str, target: str, index: str) -> dict[str, Any]:
             labels.append(-1 if label is None else label)
             at += len(image)
             if at > size:  # pages of a damaged tree can form a cycle
-                raise _UnreadableError("has records with more bytes in total than the file")
+                raise RefusalError("has records with more bytes in total than the file.")
     if not keys:
-        raise _UnreadableError("holds no records")
+        raise RefusalError("contains no records.")
     table = pa.table({"key": keys, "offset": offsets, "length": lengths, "label": labels})
-    with pa.OSFile(index, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with full_disk_names(index), pa.OSFile(index, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
     return {"datum": kinds == {False}, "shape": shapes.pop()}
 
@@ -123,15 +119,15 @@ def _parsed(name: str, value: bytes) -> tuple[bytes, int | None, tuple[int, int,
     if format_of_start(value[:16]):
         return value, None, None
     if value[:1] == b"\x80" and value[-1:] == b".":
-        raise _UnreadableError(
+        raise RefusalError(
             f"record {name!r} is a Python pickle, and loading one can run code, so it is not read. Use the script that "
-            "made the environment to write its images as files into class folders"
+            "created the environment to write its images as files into class folders."
         )
     datum = _datum(value)
     if datum is None:
-        raise _UnreadableError(
+        raise RefusalError(
             f"record {name!r} is neither an image file nor a Caffe Datum; it begins with {value[:12]!r}. Write the "
-            "images as files into class folders"
+            "images as files into class folders."
         )
     return datum
 
@@ -162,17 +158,5 @@ def _datum(value: bytes) -> tuple[bytes, int, tuple[int, int, int] | None] | Non
     return b"".join(reversed(planes)), label, (height, width, channels)
 
 
-def _main(arguments: list[str]) -> None:
-    try:
-        answer = _copy(*arguments)
-    except _UnreadableError as error:
-        reply(error=f"{error}.")
-    except Exception as error:  # lmdb raises errors of many kinds on damaged files
-        first = str(error).partition("\n")[0].rstrip(".")
-        reply(error=f"cannot be read as LMDB ({first}). It is damaged or cut off. Copy or download it again.")
-    else:
-        reply(answer)
-
-
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    reply(lambda: _copy(*sys.argv[1:]), "LMDB")

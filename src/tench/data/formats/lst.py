@@ -28,7 +28,7 @@ class Lst:
 
 
 def is_lst(head: str) -> bool:
-    """Whether a text file with this beginning is such a list; its last line may be cut off and is ignored.
+    """Whether a text file with this beginning is such a list; its last line may be truncated and is ignored.
 
     A path must not be a number: `1<TAB>0.5<TAB>0.7` is a table of numbers.
     """
@@ -38,12 +38,12 @@ def is_lst(head: str) -> bool:
 
 
 def read_lst(text: str, where: str) -> Lst:
-    """The images of a list; empty lines do not count. where: the file's name for errors.
+    """The images of a list, ignoring empty lines. where: the file's name for errors.
 
     Raises TenchError with the line's number for a line that is malformed.
     """
     ids, labels, paths = array("q"), list[tuple[float, ...]](), list[str]()
-    known: dict[str, tuple[float, ...]] = {}  # a million lines have a thousand different labels
+    known: dict[str, tuple[float, ...]] = {}  # a million lines have about a thousand different labels
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if not stripped:

@@ -1,7 +1,7 @@
 """Read a MATLAB file (`.mat`, format 5), as devkits and data sets use it for labels and for raw pixels.
 
 scipy's reader trusts the file: one damaged byte can end the process with SIGSEGV, and a child process for every label
-file would cost seconds and leave its memory use open. The part of the format that data sets use is small, so it is
+file would cost seconds and still use unlimited memory. The part of the format that data sets use is small, so it is
 read here, with every length checked against the bytes present. Numbers keep their stored type, and are views of the
 file's bytes unless it is compressed.
 
@@ -30,12 +30,12 @@ _HEADER_BYTES = 128
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MOST_DIMENSIONS = 32
 _MOST_GROWTH = 8
-"""Raw pixels and label columns compress little; more than this, beyond the size of any label file, is a bomb."""
+"""Raw pixels and label columns compress little; a higher ratio, beyond the size of any label file, means a bomb."""
 _SAVE_AGAIN = "Load it and save it again: in MATLAB with save('NAME.mat', '-v7'), in Python with scipy.io.savemat."
 
 
 class _DamageError(Exception):
-    """The text says what is wrong with the file."""
+    """The file is damaged; the text says how."""
 
 
 class _UnsupportedError(Exception):
@@ -101,7 +101,7 @@ class _Reader:
         if len(unpacked) > self._room:
             raise _DamageError("it unpacks to more bytes than a label file or a set of pixels has")
         if not decompressor.eof:
-            raise _DamageError("a compressed variable is cut off")
+            raise _DamageError("a compressed variable is truncated")
         self._room -= len(unpacked)
         if len(unpacked) < 8 or len(unpacked) != 8 + self._uint(memoryview(unpacked), 4):
             raise _DamageError("a compressed variable differs from its stated size")
@@ -111,7 +111,7 @@ class _Reader:
         return int.from_bytes(data[position : position + 4], self._byte_order)
 
     def _elements(self, data: memoryview) -> Iterator[_Element]:
-        """The data elements one after the other; each starts with its type and size."""
+        """The data elements in order; each starts with its type and size."""
         position = 0
         while position < len(data):
             if position + 8 > len(data):
@@ -126,7 +126,7 @@ class _Reader:
                 # Compressed variables follow one another without padding.
                 following = start + (size if kind == _COMPRESSED else (size + 7) // 8 * 8)
             if start + size > len(data):
-                raise _DamageError(f"an element of {size:,} bytes is cut off after {len(data) - start:,}")
+                raise _DamageError(f"an element of {size:,} bytes is truncated after {len(data) - start:,}")
             yield _Element(kind, data[start : start + size])
             position = following
 

@@ -23,7 +23,8 @@ class _Header:
 
 
 def open_array(tree: Tree, file: str, path: str) -> Array:
-    """An array file of the tree. path: the array's name. Raises TenchError if it is damaged or holds Python objects."""
+    """An array file of the tree. path: the array's name. Raises TenchError if it is damaged or contains Python
+    objects."""
     where = tree.place(file)
     position = tree.index(file)
     with tree.open(file) as stream:
@@ -38,8 +39,8 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
             ) from error
     if header.dtype.hasobject:
         raise TenchError(
-            f"{where}: holds Python objects, which are pickled: reading them could run code. Save its arrays as "
-            "numbers or text, images all of one size as (N, H, W, C) uint8."
+            f"{where}: contains Python objects, which are pickled: reading them could run code. Save its arrays as "
+            "numbers or text, and images of the same size as (N, H, W, C) uint8."
         )
     if any(size < 0 for size in header.shape):
         raise TenchError(f"{where}: its header has the invalid shape {header.shape}. Copy or save it again.")
@@ -48,7 +49,7 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
     if needed != there:
         raise TenchError(
             f"{where}: its header promises {needed:,} bytes ({header.dtype} {header.shape}), but {there:,} follow. It "
-            "was cut off or changed. Copy or save it again."
+            "was truncated or changed. Copy or save it again."
         )
     start = int(tree.offset[position]) + header.num_bytes  # offset of the pixels on disk
     return Array(
@@ -65,7 +66,7 @@ def open_array(tree: Tree, file: str, path: str) -> Array:
 def _entries(tree: Tree, file: str, header: _Header, first: int, last: int) -> npt.NDArray[Any]:
     each = math.prod(header.shape[1:])
     with tree.open(file) as stream:
-        if header.fortran and len(header.shape) > 1:  # entries are not in one piece: all of them are read
+        if header.fortran and len(header.shape) > 1:  # entries are not contiguous, so all of them are read
             stream.seek(header.num_bytes)
             whole = np.frombuffer(stream.read(), header.dtype).reshape(header.shape, order="F")
             return whole[first:last]

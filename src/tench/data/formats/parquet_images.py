@@ -1,9 +1,9 @@
-"""The byte ranges of images in a Parquet file, and the columns beside them.
+"""The byte ranges of images in a Parquet file, and the columns next to them.
 
 In uncompressed pages an image is stored verbatim, after its length. It is searched for after the previous one,
-compared byte by byte, and addressed in place. All other files (compressed, as most are, or with an encoding in which
+compared byte by byte, and addressed in place. All other files (compressed, as most are, or with an encoding for which
 this fails, such as a dictionary that stores an image once for two rows) are copied once, after checking for space.
-Memory holds one page of the file and a few images. Page checksums are verified if present.
+Only one page of the file and a few images are in memory. Page checksums are verified if present.
 Source: Encodings.md of Apache Parquet (PLAIN, byte arrays).
 """
 
@@ -30,17 +30,17 @@ DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """pyarrow's errors for a file that is damaged, or has names that are not UTF-8."""
 
 _BATCH = 64
-"""Images in memory at a time, besides the page that they come from."""
+"""Images in memory at the same time, in addition to their page."""
 _BUFFER_BYTES = 2**20
 _HEADER_BYTES = 2**16
 """More than the page headers between two images take."""
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
-"""A file with a dictionary may store an image once for several rows; beyond this size at most this often."""
+"""A dictionary may store an image once for several rows; in a larger file at most for this many."""
 _SMALL_ROWS = 10_000
 """Rows that are accepted whatever the size of the images."""
 _PATH_ROWS = 4096
-"""Paths read at a time: a page may hold one long path for all of its rows."""
+"""Paths read at a time, because all rows of a page may share one long path."""
 
 _SHOWN = 300
 """Characters shown of pyarrow's messages, which can quote the file."""
@@ -136,7 +136,7 @@ def _paths(file: "parquet.ParquetFile", image: str, where: str, limits: Limits) 
 def _parquet(stream: BinaryIO) -> "parquet.ParquetFile":
     from pyarrow import parquet
 
-    # With a buffer, a column is read in pieces; without one, all of it would be in memory.
+    # With a buffer, a column is read in pieces; without one, the whole column would be in memory.
     return parquet.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
 
 
@@ -147,11 +147,11 @@ def _failure(where: str, error: Exception) -> TenchError:
         return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
     first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
     text = "".join(letter if letter.isprintable() else "?" for letter in first)
-    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or cut off. Copy it again.")
+    return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or truncated. Copy it again.")
 
 
 def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
-    """Before files are copied: check that there is room, and log the size."""
+    """Check that there is room for copies of the files, and log their size."""
     if not files:
         return
     num_bytes = sum(file.num_bytes for file in files)
@@ -178,7 +178,7 @@ def _spool(tree: Tree, file: ImageFile) -> None:
             if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
                 raise TenchError(
                     f"{file.where}: claims that its images take {file.num_bytes:,} bytes, but they take more than "
-                    f"{offset:,}. An image repeated this often is not a data set; it is not copied."
+                    f"{offset:,}. An image repeated this often is not a data set, so it is not copied."
                 )
     tree.stamp[file.shard] = None
 
@@ -229,8 +229,8 @@ def _batches(source: "parquet.ParquetFile", file: ImageFile) -> Iterator[tuple[i
             if not all(images):
                 row = len(file.length) + [bool(image) for image in images].index(False)
                 raise TenchError(
-                    f"{file.row(row)}: holds no image in {file.leaf!r}. Images that are only referred to by path are "
-                    "not read. Write the file again with the images inside, or remove the row."
+                    f"{file.row(row)}: contains no image in {file.leaf!r}. Images that are only referred to by path "
+                    "are not read. Write the file again with the images inside, or remove the row."
                 )
             file.length.extend(map(len, images))
             yield group, images

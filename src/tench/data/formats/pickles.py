@@ -34,7 +34,7 @@ _KINDS = {
 
 
 class _Inert:
-    """Stands for a class or function of numpy in a pickle: stores its arguments and state, and does not use them."""
+    """A stand-in for a class or function of numpy in a pickle: stores its arguments and state without using them."""
 
     module_and_name = ""
     args: tuple[Any, ...] = ()
@@ -48,7 +48,7 @@ class _Inert:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Calls nothing that a pickle names: each allowed name becomes an inert class."""
+    """Never calls what a pickle names: each allowed name becomes an inert class."""
 
     _ALLOWED = re.compile(
         r"numpy\.(_?core\.multiarray\._reconstruct|_?core\.numeric\._frombuffer|ndarray|dtype)|_codecs\.encode"
@@ -81,16 +81,16 @@ def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()  # Python 2's bytes, one character each
     except _ForbiddenError as error:
         raise TenchError(
-            f"{where}: this pickle asks for {error}, which no file of images needs. Nothing in it was run. "
+            f"{where}: this pickle asks for {error}, which no file of images needs. Nothing in it was executed. "
             "Do not open it with other tools; get the file again from a source you trust."
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
         raise TenchError(
             f"{where}: is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
-            "cut off: unpack the archive again."
+            "truncated: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
-        raise TenchError(f"{where}: holds a {type(content).__name__}, not a dictionary. Unpack the archive again.")
+        raise TenchError(f"{where}: contains a {type(content).__name__}, not a dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 
@@ -148,5 +148,5 @@ def as_array(value: Any) -> npt.NDArray[Any] | None:
             return None
         array = np.frombuffer(_bytes(raw) or b"", np.dtype(byte_order + name))
         return array.reshape(tuple(shape), order="F" if order == "F" else "C")
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError):  # not of an array's form
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError):  # does not have the form of an array
         return None

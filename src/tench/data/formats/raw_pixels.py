@@ -1,6 +1,6 @@
-"""Images that a file stores as numbers in a form that no row can address: copied to the cache once.
+"""Copy images to the cache that a file stores in a form that rows cannot address.
 
-The copy is raw pixels, image after image, so it is as fast as any file; its price is disk space.
+The copy is raw pixels, image after image, so it is as fast as any file; the cost is disk space.
 """
 
 import logging
@@ -24,9 +24,9 @@ def spooled_rows(
     shape: tuple[int, int, int],
     target: str = "",
 ) -> Rows:
-    """The rows of images that are written to the cache as they arrive.
+    """Write images to the cache as they arrive, and return their rows.
 
-    name: the file that holds them. blocks: (n, height, width, channels) each, in total one image per label. shape:
+    name: the file that contains them. blocks: (n, height, width, channels) each, in total one image per label. shape:
     (height, width, channels) of an image. target: the copy's name, if a file has several. Its path is the rows' only
     shard.
     """

@@ -1,8 +1,8 @@
 """ReaL: the labels of ILSVRC2012's validation images as reassessed by people, several or none for an image.
 
 `real.json` (google-research/reassessed-imagenet) is a list of 50,000 lists of sorted ImageNet indices; entry i is for
-ILSVRC2012_val_<i + 1>. An answer counts as right if it is one of the image's labels. Images without a label are left
-out, as the set's authors do.
+ILSVRC2012_val_<i + 1>. A prediction is correct if it is one of the image's labels. Images without a label are left out,
+as by the set's authors.
 Source: Beyer et al. 2020, arXiv:2006.07159.
 """
 
@@ -28,15 +28,17 @@ _IMAGE = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)[^/]*", re.ASCII)
 def real_labels(text: str, where: str) -> list[list[int]]:
     """The labels of each image, 0 to 999, in the order of the images' numbers. Raises TenchError for other JSON.
 
-    where: the file's name for errors. Fewer than 50,000 entries are accepted: `attach` checks those that it needs.
+    where: the file's name for errors. Fewer than 50,000 entries are accepted; `attach` checks those that it needs.
     """
-    again = "Download real.json from google-research/reassessed-imagenet again, or remove it to do without."
+    again = (
+        "Download real.json from google-research/reassessed-imagenet again, or remove it to read the set without it."
+    )
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TenchError(f"{where}: is not JSON ({error}). {again}") from error
     if not isinstance(entries, list):
-        raise TenchError(f"{where}: holds a {type(entries).__name__}; expected a list of {_NUM_IMAGES:,}. {again}")
+        raise TenchError(f"{where}: contains a {type(entries).__name__}; expected a list of {_NUM_IMAGES:,}. {again}")
     if len(entries) > _NUM_IMAGES:
         raise TenchError(f"{where}: has {len(entries):,} entries; expected {_NUM_IMAGES:,}, one per image. {again}")
     for number, labels in enumerate(entries):
@@ -71,10 +73,14 @@ def attach(contents: Contents, tree: Tree) -> Contents:
     num_foreign = 0
     for row, (key, found) in enumerate(zip(val.key, images, strict=True)):
         if found is None or not 1 <= int(found[1]) <= len(entries):
-            what = "is no ILSVRC2012_val_########" if found is None else f"has no entry: there are {len(entries):,}"
+            what = (
+                "is not called ILSVRC2012_val_########"
+                if found is None
+                else f"has no entry: there are {len(entries):,}"
+            )
             raise TenchError(
                 f"{where}: {key} of val {what}. real.json is for the {_NUM_IMAGES:,} validation images of ILSVRC2012: "
-                "download it again, or remove it to do without."
+                "download it again, or remove it to read the set without it."
             )
         entry = entries[int(found[1]) - 1]
         of_image = [class_of[label] for label in dict.fromkeys(entry) if label in class_of]
@@ -83,7 +89,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
             rows.append(row)
             labels.append(of_image)
     if not rows:
-        note = f"{FILE} has labels for none of the {len(val.key):,} images of val: there is no split {SPLIT}."
+        note = f"{FILE} has no labels for the {len(val.key):,} images of val, so there is no split {SPLIT}."
         return dataclasses.replace(contents, notes=[*contents.notes, note])
     num_empty = len(val.key) - len(rows) - num_foreign
     note = f"{FILE} has labels for {len(rows):,} of the {len(val.key):,} images of val, and none for {num_empty:,}"
@@ -104,7 +110,7 @@ def attach(contents: Contents, tree: Tree) -> Contents:
 
 
 def _class_of(classes: Classes, where: str) -> dict[int, int]:
-    """The index of each ImageNet class that the contents have."""
+    """The index of each ImageNet class in the contents."""
     if classes.numbered and len(classes) == _NUM_CLASSES:
         return {label: label for label in range(_NUM_CLASSES)}
     position = position_of(classes.ids)
@@ -113,6 +119,6 @@ def _class_of(classes: Classes, where: str) -> dict[int, int]:
         some = ", ".join(classes.ids[:3])
         raise TenchError(
             f"{where}: its labels are ImageNet's classes, but the classes here are others ({some}, ...). Remove it to "
-            "do without."
+            "read the set without it."
         )
     return found

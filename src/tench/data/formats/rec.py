@@ -2,10 +2,9 @@
 
 A file is a sequence of frames: the magic word, a word with the kind (3 bits) and the length (29 bits), that many bytes,
 and zeros up to a multiple of 4. A record is one frame, or several if its bytes contained the magic word at a multiple
-of 4, where it was cut out. An image's record begins with a header that holds its labels. The frames have no checksums:
-a damaged length shows only at the start of the next frame. Scanning takes one small read per record.
-Source: include/dmlc/recordio.h and src/recordio.cc of dmlc-core; python/mxnet/recordio.py of MXNet.
-"""
+of 4, which is removed there. An image's record begins with a header that contains its labels. The frames have no
+checksums: a damaged length is detected only at the start of the next frame. Scanning takes one small read per record.
+Source: include/dmlc/recordio.h and src/recordio.cc of dmlc-core; python/mxnet/recordio.py of MXNet."""
 
 import dataclasses
 import os
@@ -62,12 +61,12 @@ class Records:
         return np.array(self.label, np.float32)
 
     def record(self, row: int) -> str:
-        """A record for an error message."""
+        """The location of a record, for an error message."""
         return f"{self.where}: the record at byte {self.frame[row]:,} (id {self.image_id[row]})"
 
 
 def scan(tree: Tree, name: str) -> Records:
-    """All records of a file, by their frames and headers. Raises TenchError naming the byte of any damage."""
+    """All records of a file, by their frames and headers. Raises TenchError, with the byte, if it is damaged."""
     at = tree.index(name)
     start = int(tree.offset[at])
     records = Records(name, tree.place(name), tree.shards[int(tree.shard[at])])
@@ -84,8 +83,8 @@ def scan(tree: Tree, name: str) -> Records:
                 num_bytes = len(payload)
             if num_bytes < HEADER.size:
                 raise through.error(
-                    f"the record at byte {frame:,} holds {num_bytes} bytes, less than the {HEADER.size} of an image's "
-                    "header: it is damaged, or the records are not images."
+                    f"the record at byte {frame:,} contains {num_bytes} bytes, less than the {HEADER.size} of an "
+                    "image's header: it is damaged, or the records are not images."
                 )
             num_labels, label, image_id, _ = HEADER.unpack_from(payload)
             begin = HEADER.size + 4 * num_labels
@@ -96,7 +95,7 @@ def scan(tree: Tree, name: str) -> Records:
                 what = "has no image" if begin == num_bytes else f"claims {num_labels:,} labels"
                 raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
             if num_labels:
-                if len(payload) < begin:  # never of a joined record, which is there as a whole
+                if len(payload) < begin:  # never true for a joined record, which is already complete
                     payload = through.bytes_at(frame + _FRAME_BYTES, begin)
                 labels = struct.unpack_from(f"<{num_labels}f", payload, HEADER.size)
                 records.labels[len(records)] = labels
@@ -113,8 +112,8 @@ def scan(tree: Tree, name: str) -> Records:
 
 
 def _is_header(records: Records, payload: bytes, num_labels: int, image_id: int) -> bool:
-    """Whether a record without an image is InsightFace's: the first says from which id to which the records of
-    identities go, each of which has two numbers: the first and the last of its images.
+    """Whether a record without an image is InsightFace's: the first has the range of ids of the identities' records,
+    and each of those has two numbers, for its first and its last image.
     """
     if num_labels != 2 or len(payload) < HEADER.size + 8:
         return False
@@ -125,10 +124,10 @@ def _is_header(records: Records, payload: bytes, num_labels: int, image_id: int)
 
 
 class Walk:
-    """Steps from frame to frame through one record file. position: of the next, from the file's start."""
+    """Steps from frame to frame through a record file. position: of the next frame, from the file's start."""
 
     def __init__(self, descriptor: int, start: int, size: int, where: str) -> None:
-        """start, size: the bytes of the open file that are the record file."""
+        """start, size: the range of the open file that is the record file."""
         self.position, self.size = 0, size
         self._descriptor, self._start, self._where = descriptor, start, where
         self._before = -1
@@ -136,7 +135,7 @@ class Walk:
             raise self.error("is empty.")
         if size % 4:
             raise self.error(
-                f"has {size:,} bytes, but a record file's size is a multiple of 4. It was cut off, or something was "
+                f"has {size:,} bytes, but a record file's size is a multiple of 4. It was truncated, or something was "
                 "added to it."
             )
 
@@ -150,7 +149,7 @@ class Walk:
         while len(data) < count:  # a network file system may return fewer bytes
             more = os.pread(self._descriptor, count - len(data), self._start + position + len(data))
             if not more:
-                raise self.error(f"became shorter while it was read, at byte {position:,}.")
+                raise self.error(f"became shorter while being read, at byte {position:,}.")
             data += more
         return data
 
@@ -165,7 +164,7 @@ class Walk:
                 f"{before if self._before >= 0 else 'this is not a record file, or it is damaged'}."
             )
         if left < _FRAME_BYTES:
-            raise self.error(f"ends within the record that begins at byte {position:,}: it was cut off.")
+            raise self.error(f"ends within the record that begins at byte {position:,}: it was truncated.")
         word = int.from_bytes(head[4:8], "little")
         kind, num_bytes = word >> 29, word & (1 << 29) - 1
         following = position + _FRAME_BYTES + (num_bytes + 3) // 4 * 4
@@ -174,7 +173,7 @@ class Walk:
         if following > self.size:
             raise self.error(
                 f"the record at byte {position:,} claims {num_bytes:,} bytes, but the file ends "
-                f"{left - _FRAME_BYTES:,} bytes later. It was cut off, or the length is wrong."
+                f"{left - _FRAME_BYTES:,} bytes later. It was truncated, or the length is wrong."
             )
         self._before, self.position = position, following
         return kind, num_bytes, head
@@ -183,7 +182,7 @@ class Walk:
         """(position, bytes) of all parts of the record whose first frame has just been passed."""
         if kind != FIRST:
             raise self.error(
-                f"byte {frame:,} continues a record of several parts, but none has begun before. A piece is missing."
+                f"byte {frame:,} continues a record of several parts, but no record has begun. A piece is missing."
             )
         parts, total = [(frame + _FRAME_BYTES, num_bytes)], num_bytes
         while kind != LAST:
@@ -204,12 +203,13 @@ class Walk:
         return parts
 
     def joined(self, parts: list[tuple[int, int]]) -> bytes:
-        """A record of several parts with the magic words between them restored."""
+        """The bytes of a record in several parts, with the magic words between them restored."""
         return MAGIC.join(self.bytes_at(position, num_bytes) for position, num_bytes in parts)
 
 
 def walk(tree: Tree, name: str, descriptor: int) -> Walk:
-    """A walk through a record file of the tree. descriptor: the open file that holds it, which stays open."""
+    """A reader of the frames of a record file of the tree. descriptor: the open file that contains it; it stays
+    open."""
     at = tree.index(name)
     return Walk(descriptor, int(tree.offset[at]), int(tree.length[at]), tree.place(name))
 

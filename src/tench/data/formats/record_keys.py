@@ -1,9 +1,9 @@
-"""Which keys of TFRecord examples hold the image and the label, judged from a sample of the records.
+"""Which keys of TFRecord examples contain the image and the label, judged from a sample of the records.
 
 The keys of the official converter, of Slim and of TFDS are used if present. Otherwise the image is the one key whose
-bytes begin as an image file, or have the size of raw pixels with the height, width and depth beside it; the label is
+bytes begin as an image file, or have the size of raw pixels with the height, width and depth next to it; the label is
 the one whole number with the name of a label, or else the only one that varies. If there are several candidates, the
-person is asked, with a list of keys, types and example values; `--keys image=KEY,label=KEY` answers it.
+error lists keys, types and example values, and the person chooses with `--keys image=KEY,label=KEY`.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ LABEL = ("image/class/label", "label")
 SYNSET, TEXT = "image/class/synset", "image/class/text"
 FILE = ("image/filename", "file_name")
 BOX = ("image/object/bbox/xmin", "image/object/bbox/ymin", "image/object/bbox/xmax", "image/object/bbox/ymax")
-"""Keys of features. Of two keys, the first that a record has is used: that of the official converter and of Slim."""
+"""Keys of features. The first key that a record has is used, beginning with that of the official converter and Slim."""
 
 _IMAGE_WORDS = ("image", "img", "jpeg", "jpg", "png", "encoded")
 _LABEL_WORDS = ("class", "label", "labels", "target", "category", "cls", "y", "class_id", "label_id", "category_id")
@@ -57,7 +57,7 @@ class Keys:
 
 
 def keys_of_records(samples: Sequence[Sample], asked: RecordKeys, where: str) -> Keys:
-    """The keys to read. asked: by a person. Raises TenchError if they are ambiguous."""
+    """The keys to read. asked: given by --keys. Raises TenchError if they are ambiguous."""
     there = {key for sample in samples for key in sample}
     if not samples:
         return Keys()
@@ -67,7 +67,7 @@ def keys_of_records(samples: Sequence[Sample], asked: RecordKeys, where: str) ->
     image = (asked.image,) if asked.image else _image(samples, there, where)
     raw = _raw(samples, image[0]) if image != IMAGE or not _is_encoded(samples, image) else ()
     if asked.image and not raw and not _is_encoded(samples, image):
-        raise TenchError(f"{where}: the key {asked.image!r} holds no image file or pixels. {_listing(samples)}")
+        raise TenchError(f"{where}: the key {asked.image!r} contains no image file or pixels. {_listing(samples)}")
     kinds = {sample[key][0] for sample in samples for key in LABEL if key in sample}
     if asked.label is None and image == IMAGE and (SYNSET in there or (kinds and bytes not in kinds)):
         return Keys(raw=raw, file=_file(there))
@@ -81,7 +81,7 @@ def keys_of_records(samples: Sequence[Sample], asked: RecordKeys, where: str) ->
         file=_file(there),
         raw=raw,
         found=True,
-        told=f"Images are the key {next(key for key in image if key in there)}, labels the key {label}.",
+        told=f"Images: key {next(key for key in image if key in there)}; labels: key {label}.",
     )
 
 
@@ -94,7 +94,7 @@ def _image(samples: Sequence[Sample], there: set[str], where: str) -> tuple[str,
     named = [key for key in able if _last(key) in _IMAGE_WORDS]
     if len(able) != 1 and len(named) != 1:
         found = f"the keys {', '.join(able)} may" if able else "no key does"
-        raise TenchError(f"{where}: which key holds the image? By their values, {found}. {_listing(samples)}")
+        raise TenchError(f"{where}: which key contains the image? By their values, {found}. {_listing(samples)}")
     return (able[0] if len(able) == 1 else named[0],)
 
 
@@ -114,11 +114,11 @@ def _label(samples: Sequence[Sample], there: set[str], where: str) -> str:
         if len(chosen) == 1:
             return chosen[0]
     found = f"the keys {', '.join(named or varying)} may" if named or varying else "no key does"
-    raise TenchError(f"{where}: which key holds the label? By their values, {found}. {_listing(samples)}")
+    raise TenchError(f"{where}: which key contains the label? By their values, {found}. {_listing(samples)}")
 
 
 def _is_encoded(samples: Sequence[Sample], keys: Sequence[str]) -> bool:
-    """Whether the first of these keys that a record has holds an image file, in all records that have one."""
+    """Whether all records with one of these keys have an image file under the first of them."""
     values = [next((sample[key] for key in keys if key in sample), None) for sample in samples]
     return any(values) and all(
         value is None or (value[0] is bytes and value[1] == 1 and format_of_start(value[2][0])) for value in values
@@ -155,7 +155,7 @@ def _last(key: str) -> str:
 
 
 def _listing(samples: Sequence[Sample]) -> str:
-    """The keys with their types and an example, and what to do."""
+    """The keys with their types and examples, and what to do."""
     shown = {}
     for sample in samples:
         for key, (kind, count, value) in sample.items():
@@ -170,4 +170,4 @@ def _listing(samples: Sequence[Sample]) -> str:
             many = f"{count:,} x " if count > 1 else ""
             shown[key] = f"{key!r} ({many}{kind.__name__}, {example})"
     listed = ", ".join(shown[key] for key in sorted(shown)) or "none"
-    return f"Their keys are: {listed}. Name them with --keys image=KEY,label=KEY."
+    return f"Their keys are: {listed}. Choose with --keys image=KEY,label=KEY."

@@ -40,7 +40,7 @@ _ENTRY_HEAD_BYTES = 2 + 127 + 2 * (1 + _MAX_VARINT_BYTES)
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum as TFRecord files hold it: CRC32C, rotated right by 15 bits, plus a constant."""
+    """The checksum as TFRecord files store it: CRC32C, rotated right by 15 bits, plus a constant."""
     return masked(google_crc32c.value(data))
 
 
@@ -67,7 +67,7 @@ def begins_with_record(head: bytes) -> bool:
 def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
     """The content of a gzip or zlib file, in blocks of up to a megabyte.
 
-    where: the file's name for errors. Raises TenchError, with the byte, if it is damaged or cut off.
+    where: the file's name for errors. Raises TenchError, with the byte, if it is damaged or truncated.
     """
     file.seek(0)
     stream, num_read, data, ended = _decompressor(), 0, b"", False
@@ -94,7 +94,7 @@ def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
             yield block
         elif ended:
             raise TenchError(
-                f"{where}: ends at byte {num_read:,} in the middle of its compressed data. It was probably cut off. "
+                f"{where}: ends at byte {num_read:,} in the middle of its compressed data. It was probably truncated. "
                 "Copy or download it again."
             )
 
@@ -118,18 +118,18 @@ def records(file: BinaryIO, where: str) -> Iterator[Span]:
         if len(header) < HEADER_BYTES:
             raise TenchError(
                 f"{place(where, number, payload)} has {len(header)} bytes, less than the {HEADER_BYTES} of its header: "
-                "the file was probably cut off. Copy, download or convert it again."
+                "the file was probably truncated. Copy, download or convert it again."
             )
         if not is_record(header):
             raise TenchError(
-                f"{place(where, number, payload)}: the checksum of its length does not fit, so the file is damaged "
+                f"{place(where, number, payload)}: the checksum of its length does not match, so the file is damaged "
                 "there or before, or is not a TFRecord file. Copy, download or convert it again."
             )
         stop = payload + int.from_bytes(header[:8], "little")
         if stop + 4 > size:
             raise TenchError(
                 f"{place(where, number, payload)} needs bytes {payload:,}-{stop + 4:,}, but the file ends at {size:,}. "
-                "It was probably cut off. Copy, download or convert it again."
+                "It was probably truncated. Copy, download or convert it again."
             )
         yield payload, stop
         start, number = stop + 4, number + 1
@@ -150,9 +150,9 @@ def faults(file: BinaryIO, where: str) -> Iterator[str]:
             crc = google_crc32c.extend(crc, file.read(min(left, _BLOCK_BYTES)))
         if masked(crc) != int.from_bytes(file.read(4), "little"):
             yield (
-                f"{place(where, number, start)}: the checksum of its {stop - start:,} bytes of data does not fit, so "
+                f"{place(where, number, start)}: the checksum of its {stop - start:,} bytes of data does not match, so "
                 "some of them have changed since they were written. Copy or download the file again, or convert it "
-                "anew."
+                "again."
             )
 
 
@@ -199,7 +199,7 @@ def _no_example(where: str, number: int, start: int, error: ValueError) -> str:
     return (
         f"{place(where, number, start)} is not a readable tf.train.Example: {error}. Other kinds of "
         "records are not supported. If these are Examples, the file is damaged. Check whether its checksums "
-        "fit, and copy or convert it again."
+        "match, and copy or convert it again."
     )
 
 
@@ -269,7 +269,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFFFFFFFFFFFFFF, position + 1
         shift += 7
-    raise ValueError("a number in it does not end where it should")
+    raise ValueError("a number in it has no end")
 
 
 def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -292,7 +292,7 @@ def _fields(data: _Source, start: int, end: int) -> Iterator[tuple[int, int, int
         if not 8 <= tag < 2**32:
             raise ValueError(f"a field of it has the number {tag >> 3:,}")
         if stop > end:
-            raise ValueError(f"a field of it ends {stop - end:,} bytes behind what should hold it")
+            raise ValueError(f"a field of it ends {stop - end:,} bytes after the message that contains it")
         yield tag >> 3, wire, at, stop
         start = stop
 
@@ -311,7 +311,9 @@ def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:
     for number, wire, at, last in _fields(data, start, end):
         while (number, wire) == (1, _DELIMITED) and at < last:
             head = data[at : min(at + 3, last)]
-            if len(head) == 3 and head[0] == 0x0A and (head[1] < 0x80 or head[2] < 0x80):  # as most are: no generator
+            if (
+                len(head) == 3 and head[0] == 0x0A and (head[1] < 0x80 or head[2] < 0x80)
+            ):  # the common case, without a generator
                 begin, length = (at + 2, head[1]) if head[1] < 0x80 else (at + 3, head[1] & 0x7F | head[2] << 7)
                 if begin + length <= last:
                     at = begin + length
@@ -325,7 +327,7 @@ def _entries(data: _Source, start: int, end: int) -> Iterator[Span]:
 def _entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]]:
     """(key, kind of list or 0 if none is set, spans of the list's parts) of an entry of the map.
 
-    A message in several parts is joined, and of several kinds the last counts, as Protocol Buffers specify.
+    The parts of a message are joined, and the last of several kinds counts, as Protocol Buffers specify.
     """
     if (usual := _usual_entry(data, start, end)) is not None:
         return usual
@@ -343,7 +345,7 @@ def _entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]]:
 
 
 def _usual_entry(data: _Source, start: int, end: int) -> tuple[str, int, list[Span]] | None:
-    """Like `_entry`, for an entry as all writers write it: a short key, and a list in one part. None for any other.
+    """Like `_entry`, for an entry in the usual form: a short key, and a list in one part. None for any other.
 
     These entries differ between the records, so `_small_entry` cannot cache them.
     """

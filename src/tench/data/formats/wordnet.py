@@ -1,8 +1,7 @@
-"""What is known of WordNet's classes: names by WordNet id, and the class lists of ImageNet and its evaluation sets.
+"""WordNet's classes: names by WordNet id, and the class lists of ImageNet and its evaluation sets.
 
-The lists are those that timm carries as package data (read as files; timm itself is not imported), and beside this
-module the devkit's numbering of ILSVRC2012 and the classes of Tiny-ImageNet. Class order everywhere: ascending WordNet
-id.
+The lists are package data of timm (read as files; timm itself is not imported). The devkit's numbering of ILSVRC2012
+and the classes of Tiny-ImageNet are next to this module. Classes are always in the order of their WordNet ids.
 """
 
 import functools
@@ -60,7 +59,7 @@ def _lemmas() -> dict[str, str]:
 
 
 def _listed(file: str) -> tuple[str, ...]:
-    """WordNet ids that a file beside this module lists as positions among the 1000."""
+    """WordNet ids that a file next to this module lists as positions among the 1000."""
     positions = Path(__file__).with_name(file).read_text(encoding="ascii").split()
     return tuple(imagenet()[int(position)] for position in positions)
 

@@ -1,7 +1,7 @@
 """Exports of annotation tools and benchmarks: COCO-style JSON, Label Studio, CVAT, as rows of an image and its label.
 
 {"images": [{"id", "file_name"}], "annotations": [{"image_id", "category_id"}], "categories": [{"id", "name"}]}
-    COCO, and the classification sets that use its form: iNaturalist, iWildCam, Herbarium
+    COCO, and classification sets in the same form: iNaturalist, iWildCam, Herbarium
 [{"data": {"image": ...}, "annotations": [{"result": [{"type": "choices", "value": {"choices": [...]}}]}]}]
     Label Studio
 <annotations><image name="..."><tag label="..."/></image></annotations>
@@ -16,7 +16,7 @@ from typing import Any
 
 from tench.data.formats.column_names import TAXONOMY
 from tench.data.labels.markup import parse_xml
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 _UPLOAD = re.compile(r"(?:.*/)?data/(?:upload/\d+/|local-files/\?d=)(.*)")
 """Where Label Studio serves an image: /data/upload/1/0f3c2a1b-cat.jpg, /data/local-files/?d=pets/cat.jpg."""
@@ -32,7 +32,7 @@ class Entries:
 
 
 def entries(data: Any, where: str) -> Entries | None:
-    """The rows of a JSON value that such a tool exports; None for any other. Raises TenchError if a part is missing."""
+    """The rows of a JSON value in one of these forms; None for any other. Raises TenchError if a part is missing."""
     if isinstance(data, dict) and isinstance(data.get("images"), list) and isinstance(data.get("annotations"), list):
         return _coco(data, where)
     if isinstance(data, list) and data and all(isinstance(task, dict) for task in data):
@@ -80,7 +80,7 @@ def _coco(data: Mapping[str, Any], where: str) -> Entries:
             f"{where}: has `images` and `annotations` as COCO does, but an entry lacks {error}. Images need `id` and "
             "`file_name`, annotations `image_id` and `category_id`, categories `id` and `name`."
         ) from None
-    notes = [f"{where}: boxes and outlines are not used, only their categories."] if boxed else []
+    notes = [f"{where}: only the categories of boxes and outlines are used."] if boxed else []
     return Entries(*_labelled(rows, without, where, told, notes))
 
 
@@ -107,7 +107,7 @@ def _label_studio(tasks: Sequence[Mapping[str, Any]], where: str) -> Entries | N
             several += 1
         rows.append({"image": _image_of(image), "label": choices[0] if choices else None})
     notes = (
-        [f"{where}: annotators chose differently for {several:,} images; the first choice counts."] if several else []
+        [f"{where}: annotators disagree about {counted(several, 'image')}; the first choice counts."] if several else []
     )
     labelled = [row for row in rows if row["label"]]
     return Entries(*_labelled(labelled, [row for row in rows if not row["label"]], where, None, notes))
@@ -120,9 +120,9 @@ def _labelled(
     told: Mapping[Any, str] | None,
     notes: list[str],
 ) -> tuple[list[dict[str, Any]], Mapping[Any, str] | None, tuple[str, ...]]:
-    """The rows that have labels, or all if none has; a tool exports the images that no one has labelled yet too."""
+    """The rows with labels, or all rows if none has one: tools also export images that are not labelled yet."""
     if rows and without:
-        notes = [*notes, f"{where}: {len(without):,} images have no label yet and are left out."]
+        notes = [*notes, f"{where}: left out {counted(len(without), 'image')} without a label."]
     return rows or without, told, tuple(notes)
 
 

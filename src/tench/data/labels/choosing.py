@@ -16,15 +16,15 @@ from tench.data.labels.label_files import text_of_cell
 from tench.data.labels.listing import Listed
 from tench.data.labels.roles import Roles, roles_of
 from tench.data.labels.tables import Sheet
-from tench.data.options import SourceOptions
+from tench.data.options import SourceOptions, pattern_of
 from tench.data.splits import SPLITS, TRAIN, VAL
-from tench.errors import TenchError, UsageError, some
+from tench.errors import TenchError, some
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelFile:
-    """A table of a source. name: its file. split: told by the file's name or folder; asked: by
-    --split-from instead. family: its name without that."""
+    """A table of a source. name: its file. split: named by the file's name or folder, or if `asked` by --split-from.
+    family: the file's name without the split."""
 
     name: str
     split: str | None
@@ -52,7 +52,7 @@ class Placed:
 
 
 def family_of(name: str) -> str:
-    """A list's name without its folders of splits, its split and its suffix: what it shares with its siblings."""
+    """A list's name without split folders, split and suffix: the part that it shares with its siblings."""
     folder, _, file = name.rpartition("/")
     stem = os.path.splitext(file)[0]
     kept = [part for part in folder.split("/") if part and splits.split_of(part) is None]
@@ -70,7 +70,7 @@ def without_split(stem: str) -> str:
 
 
 def merged(sources: Sequence[LabelFile]) -> list[LabelFile]:
-    """Lists that lie one in each class folder, as GTSRB has them, as one list of the folder above."""
+    """Merge lists that are in every class folder, as in GTSRB, into one list of the folder above."""
     groups: dict[Any, list[LabelFile]] = {}
     for source in sources:
         folder, _, file = source.name.rpartition("/")
@@ -107,7 +107,7 @@ def merged(sources: Sequence[LabelFile]) -> list[LabelFile]:
 
 
 def chosen(tree: Tree, sources: Sequence[LabelFile], notes: list[str]) -> list[LabelFile]:
-    """The lists to read: one for each split. Raises TenchError if several could be it."""
+    """The lists to read: one for each split. Raises TenchError if there are several to choose from."""
     told = [source for source in sources if source.split]
     others = [source for source in sources if not source.split]
     for source in [source for source in told if source.union]:
@@ -115,7 +115,7 @@ def chosen(tree: Tree, sources: Sequence[LabelFile], notes: list[str]) -> list[L
             one.split == TRAIN and not one.union and one.family == source.family for one in told
         ):
             told.remove(source)
-            notes.append(f"{tree.place(source.name)} contains train and val together and is not used.")
+            notes.append(f"{tree.place(source.name)} contains train and val together, so it is not used.")
     told = _one_family(tree, told, notes)
     has_train = any(source.split == TRAIN and source.labelled for source in told)
     if has_train:
@@ -132,7 +132,7 @@ def chosen(tree: Tree, sources: Sequence[LabelFile], notes: list[str]) -> list[L
 
 
 def _divides(source: LabelFile, told: Sequence[LabelFile]) -> bool:
-    """Whether a table without a split is needed for the labels of lists that have none."""
+    """Whether a table without a split is needed, because the lists with splits have no labels."""
     return source.labelled and not any(one.labelled for one in told)
 
 
@@ -144,13 +144,13 @@ def _one_family(tree: Tree, told: list[LabelFile], notes: list[str]) -> list[Lab
     for source in told:
         assert source.split is not None
         by_split.setdefault(source.split, []).append(source)
-    for split, members in by_split.items():  # a list without labels gives way to one with them
+    for split, members in by_split.items():  # prefer lists with labels
         labelled = [source for source in members if source.labelled]
         if labelled and len(labelled) < len(members):
             by_split[split] = labelled
             unused = [source for source in members if source not in labelled]
             notes += [
-                f"{tree.place(source.name)} has no labels, but {labelled[0].name} does: it is not used."
+                f"{tree.place(source.name)} is not used, because it has no labels and {labelled[0].name} does."
                 for source in unused
             ]
     if all(len(members) == 1 for members in by_split.values()):
@@ -179,7 +179,8 @@ def both_list(tree: Tree, split: str, one: str, other: str) -> TenchError:
 
 
 def _matching(tree: Tree, told: Sequence[LabelFile]) -> list[LabelFile] | None:
-    """The lists whose path a regular expression of --split-from finds, with the split that its first group names."""
+    """The lists whose path matches the regular expression of --split-from, with the split that its first group
+    names."""
     if (pattern := split_expression(tree)) is None:
         return None
     found = []
@@ -196,17 +197,11 @@ def split_expression(tree: Tree) -> re.Pattern[str] | None:
     pattern = tree.options.split_from
     if pattern is None or "(" not in pattern:
         return None
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--split-from {pattern}: is neither a column nor a regular expression ({error}).") from None
-    if not compiled.groups:
-        raise UsageError(f"--split-from {pattern}: has no group. Put parentheses around the part that names the split.")
-    return compiled
+    return pattern_of("split_from", pattern, "split")
 
 
 def _asked_family(tree: Tree, families: dict[str, list[LabelFile]]) -> dict[str, list[LabelFile]]:
-    """The family of lists that an option names, if several families list the same splits."""
+    """The family of lists chosen by an option, if several families list the same splits."""
     if len({re.sub(r"\d+", "#", family) for family in families}) == 1:
         tokens = {(re.findall(r"\d+", family) or [family])[-1].lstrip("0") or "0": family for family in families}
         option, flag = tree.options.split_from, "--split-from"
@@ -235,7 +230,7 @@ def _common_start(names: Sequence[str]) -> str:
 
 
 def _one_of(tree: Tree, labelled: list[LabelFile]) -> list[LabelFile]:
-    """One of several tables without a split; tables with the same content as the first are left out."""
+    """The table that has the column given by --label. Raises TenchError if that does not choose one."""
     first = labelled[0]
     if tree.options.label is not None:
         having = [one for one in labelled if one.sheet is not None and one.sheet.column(tree.options.label) is not None]
@@ -249,8 +244,8 @@ def _one_of(tree: Tree, labelled: list[LabelFile]) -> list[LabelFile]:
     )
 
 
-def _no_options(source: LabelFile) -> Any:
-
+def _no_options(source: LabelFile) -> SourceOptions:
+    """Options that choose the label column again which these roles have."""
     assert source.sheet is not None
     assert source.roles is not None
     label = None if source.roles.label is None else source.sheet.columns[source.roles.label]

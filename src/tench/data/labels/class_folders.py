@@ -1,7 +1,7 @@
 """Do the class folders of a source agree with its label files?
 
-The folders are read, and the files left to a note, if both agree and the files list only some of the images, or one of
-several columns is what the folders are. Files that contradict the folders are a question.
+The folders are used, with a note about the files, if both agree and the files list only some of the images, or if one
+of several columns agrees with the folders. If files contradict the folders, the person is asked.
 """
 
 import collections
@@ -23,12 +23,12 @@ _NEARLY_ALL = 0.9
 _FEW, _VERY_FEW = 0.5, 0.1
 """Shares of the images of a source that a label file lists."""
 _MANY = 2
-"""Images of each label from which files and folders do not agree by chance."""
+"""Images per label above which files and folders do not agree by chance."""
 _FEW_LABELS = 3
 
 
 def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], notes: list[str]) -> list[str] | None:
-    """Notes that say why the class folders are read and not the lists; None if the lists are.
+    """Notes that say why the class folders are used instead of the lists; None if the lists are used.
 
     Raises TenchError if they contradict each other.
     """
@@ -58,8 +58,8 @@ def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], n
             )
         if kind == "coarser":
             notes.append(
-                f"{place}: its {len(set(labels)):,} labels are read, not the {example:,} folders of the images, which "
-                "each have one label; --label folder reads the folders."
+                f"{place}: its {len(set(labels)):,} labels are used, not the {example:,} folders of the images, which "
+                "each have one label; to use the folders: --label folder."
             )
         if kind == "agrees":
             agreeing.append(f"{place}: its labels agree with the class folders.")
@@ -78,14 +78,14 @@ def by_folders(tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], n
     count = sum(len(one.listed) for one in lists)
     return [
         *notes,
-        *(f"{note} It lists {count:,} of {num_images:,} images, so the folders are read." for note in agreeing),
+        *(f"{note} It lists {count:,} of {num_images:,} images, so the folders are used." for note in agreeing),
     ]
 
 
 def _few(
     tree: Tree, files: Files, placed: Sequence[Placed | LabelFile], covered: int, num_images: int
 ) -> list[str] | None:
-    """Notes if lists cover only a few images and say nothing about the class folders that hold the others."""
+    """Notes if lists cover only a few images and do not mention the class folders that contain the others."""
     lists = [one for one in placed if isinstance(one, Placed)]
     if covered >= _FEW * num_images or not lists:
         return None
@@ -97,7 +97,7 @@ def _few(
         return None
     first = lists[0]
     if len(set(map(str, first.listed.labels))) < 2 or covered <= _VERY_FEW * num_images:
-        return [f"{first.listed.where}: lists {covered:,} of {num_images:,} images: it is not used."]
+        return [f"{first.listed.where}: lists {covered:,} of {num_images:,} images, so it is not used."]
     together = ""
     if first.source.split is not None and (above := os.path.commonpath(folders)):
         val = tree.place(first.source.name)
@@ -110,7 +110,7 @@ def _few(
 
 
 def _refuse_held_out(tree: Tree, lists: Sequence[Placed]) -> None:
-    """Raise TenchError for lists of val or test alone: their images would be trained on if they were not used."""
+    """Raise TenchError if there are lists of val or test but none of train: without them, their images become train."""
     held_out = [
         one
         for one in lists
@@ -121,7 +121,7 @@ def _refuse_held_out(tree: Tree, lists: Sequence[Placed]) -> None:
         exclude = " ".join(f"--exclude {shlex.quote(one.source.name)}" for one in held_out)
         raise TenchError(
             f"{first.listed.where}: lists {len(first.names):,} images as {first.source.split}, but nothing lists the "
-            f"images of train. Put a list of these beside it, for example train.txt; or take all images as train: "
+            f"images of train. Put a list of these next to it, for example train.txt; or take all images as train: "
             f"{exclude}"
         )
 
@@ -149,8 +149,8 @@ def _agreeing_column(tree: Tree, files: Files, source: LabelFile) -> str | None:
         if kind == "agrees":
             others = [repr(sheet.columns[at]) for at in source.roles.candidates if at != column]
             return (
-                f"{sheet.where}: column {sheet.columns[column]!r} agrees with the class folders, which are read; its "
-                f"other columns ({some(others)}) are read with --label COLUMN."
+                f"{sheet.where}: column {sheet.columns[column]!r} agrees with the class folders, which are used; for "
+                f"its other columns ({some(others)}) use --label COLUMN."
             )
     return None
 
@@ -166,7 +166,7 @@ def _agreement(names: Sequence[str], labels: Sequence[str]) -> tuple[str, int]:
     """Whether labels agree with the folders of their images, contradict them (and where), or are unrelated.
 
     "agrees", "contradicts", "coarser" (each folder has one label, and some share it) or "". Folders and labels with
-    other names agree if each of them goes with one of the others, for more images than could be chance.
+    different names agree if they correspond one to one, for more images than could be chance.
     """
     for folder_of in (_last_folder, _folder_above, whole_folder):
         folders = [folder_of(name) for name in names]
@@ -206,12 +206,12 @@ def _has_split_folders(tree: Tree) -> bool:
 
 
 def _tells_train(one: Placed | LabelFile) -> bool:
-    """Whether a list names the training images, so that the folders need not."""
+    """Whether a list names the training images, so that folders are not needed for that."""
     if isinstance(one, LabelFile):
         return False
     return one.source.split == TRAIN or (one.listed.splits is not None and TRAIN in one.listed.splits)
 
 
 def folder_split(name: str) -> str | None:
-    """The split that the folders of an image name."""
+    """The split named by the folders of an image."""
     return splits.split_of_path(name.rpartition("/")[0])

@@ -1,4 +1,4 @@
-"""Files that may hold labels among the files of a source, and the table in one of them."""
+"""Files that may contain labels among the files of a source, and the table in one of them."""
 
 import dataclasses
 import os
@@ -29,11 +29,11 @@ from tench.errors import TenchError
 
 _TABLES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet .json .mat .txt .xml".split())
 SURE_SUFFIXES = tuple(".csv .tsv .tab .jsonl .ndjson .lst .xlsx .xls .parquet".split())
-"""If a person names a file with this suffix, it is read as a list whatever it holds, so that the error says what is
-wrong with it; beside images it is named if it is not used."""
+"""A file with this suffix that a person opens by itself is read as a list whatever it contains, so that the error says
+what is wrong with it. Next to images, a note names it if it is not used."""
 
 ALSO_BINARY = (".json", ".xml", ".mat")
-"""Suffixes of files that hold labels among many other things; a damaged one is an error if it was named itself."""
+"""Suffixes of files that may contain labels or many other things; a damaged one is an error if it was opened itself."""
 
 _NOT_LABELS = re.compile(
     r"sample_?submission.*|submission.*|.*_submission|loc_.*|ilsvrc2012_.*|imagenet_.*|val_annotations|wnids|words|"
@@ -41,14 +41,14 @@ _NOT_LABELS = re.compile(
     r"bounding_boxes|lists",
     re.IGNORECASE,
 )
-"""Names without suffix of files that hold other things, or the labels of other layouts."""
+"""Names, without suffix, of files with other contents or with the labels of other layouts."""
 _CARS = "cars_meta.mat"
-"""Class names of Stanford Cars; other files number the classes."""
+"""The class names of Stanford Cars; its other files have only class numbers."""
 
 PARQUET = b"PAR1"
 HEAD_BYTES = 2**16
 _MOST_CANDIDATES = 2_000
-"""Label files that are examined, the nearest to the top first. GTSRB has 43; a file per image is not a label file."""
+"""Label files to examine, the nearest to the top first. GTSRB has 43; a file per image is not a label file."""
 
 
 def below_single_folder(tree: Tree) -> Tree:
@@ -59,7 +59,7 @@ def below_single_folder(tree: Tree) -> Tree:
 
 
 def is_named(tree: Tree) -> bool:
-    """Whether the lists themselves were named, as a file or a pattern: then the images are not in the tree."""
+    """Whether the lists themselves were opened, as a file or a pattern: then the images are not in the tree."""
     return not tree.source.is_dir() and not is_archive(tree)
 
 
@@ -68,7 +68,7 @@ def is_archive(tree: Tree) -> bool:
 
 
 _NEAR = 4
-"""Files of one name with other suffixes that may sort between a file and its image."""
+"""Number of files with the same name and other suffixes that may sort between a file and its image."""
 
 
 def candidates(tree: Tree) -> list[str]:
@@ -91,7 +91,7 @@ def candidates(tree: Tree) -> list[str]:
 
 
 def _is_of_one_image(tree: Tree, position: int) -> bool:
-    """Whether a file belongs to one image of its name, as `00001.cls.txt` to `00001.jpg`.
+    """Whether a file belongs to one image with the same name, as `00001.cls.txt` to `00001.jpg`.
 
     Their names are neighbours in the tree.
     """
@@ -112,7 +112,7 @@ def text_of_cell(cell: Any) -> str:
 
 
 def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) -> Sheet | None:
-    """The table of a file, or of its beginning if it is text; None if it holds none. A .lst gives its paths only."""
+    """The table in a file, or in its beginning if it is text; None if it has none. A .lst gives only its paths."""
     where = tree.place(name)
     with tree.open(name) as file:
         start = file.read(8)
@@ -125,10 +125,10 @@ def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) 
             sheet = rows_of(where, rows, is_image)
             if sheet is None or len(sheets) < 2:
                 return sheet
-            note = f"{where}: only its first sheet, {sheets[0]!r}, is read; it has {len(sheets)}."
+            note = f"{where}: only the first of its {len(sheets)} sheets, {sheets[0]!r}, is read."
             return dataclasses.replace(sheet, notes=(*sheet.notes, note))
         if start[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-            raise TenchError(f"{where}: is an Excel file of the old format (.xls). Save it as .xlsx or .csv.")
+            raise TenchError(f"{where}: is an Excel file in the old format (.xls). Save it as .xlsx or .csv.")
         first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         if first == b"<" and not name.lower().endswith(".xml"):
             first = b""
@@ -155,7 +155,7 @@ def read_sheet(tree: Tree, name: str, is_image: IsImage, *, head: bool = False) 
 
 
 def _whole_lines(data: bytes) -> bytes:
-    """The beginning of a text file without the last line, which may be cut off."""
+    """The beginning of a text file without the last line, which may be truncated."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
         return data[: len(data) // 2 * 2 - 2]
     return data[: max(data.rfind(b"\n"), data.rfind(b"\r")) + 1] or data
@@ -176,9 +176,9 @@ def no_list(tree: Tree, name: str, head: bytes) -> TenchError:
     shown = line.strip() if len(line.strip()) <= 80 else f"{line.strip()[:77]}..."
     pixels = len(re.findall(r"pixel_?\d+", line)) > 10 or "pixels" in line.split(",")
     more = (
-        "It holds the pixels themselves. Save them as image files."
+        "It contains the pixels themselves. Save them as image files."
         if pixels
         else "A list has lines of a path and a label, or a header with a column of paths (path, file_name, image, ...) "
-        "above rows that name images beside it. If they are elsewhere, give --images FOLDER."
+        "above rows that name images next to it. If they are elsewhere, give --images FOLDER."
     )
     return TenchError(f"{tree.place(name)}: none of its columns names images; it begins with {shown!r}. {more}")

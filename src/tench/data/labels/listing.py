@@ -1,8 +1,8 @@
 """The images of a label table, each once, and their labels: all numbers or all names.
 
-Several labels of an image (a list, columns of 0 and 1, lines that repeat its path, a .lst with more columns, a cell
-with separators) are all kept, and the first is its class. A cell is taken apart at spaces or commas only if its parts
-are labels by themselves in other rows: "golden retriever" stays one.
+If an image has several labels (a list, columns of 0 and 1, lines that repeat its path, a .lst with more columns, a cell
+with separators), all are stored and the first is its class. A cell is split at spaces or commas only if its parts are
+labels by themselves in other rows: "golden retriever" stays one label.
 """
 
 import ast
@@ -26,19 +26,19 @@ _SEPARATORS = {"|": r"\s*\|\s*", ";": r"\s*;\s*", ",": r"\s*,\s*", "space": r"\s
 _ALONE = 0.6
 """Share of cell parts that must occur alone as labels for a comma or a space to count as a separator."""
 _LONGEST_LIST = 10_000
-"""Characters of a cell that holds a list."""
+"""Characters of a cell that contains a list."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
     """The images of a list, in its order.
 
-    where: the list, for errors. paths: as written, but with the .JPEG that Kaggle leaves out. lines: where each image
-    stands, in `unit`. labels: the first of each image, all numbers (-1 if there is none) or all names ("" if there is
-    none). several: by position all labels of the images that have more than one; raw: they are those of a .lst, of
-    which all but the first may be any numbers. splits: of each image, if a column tells them. told: what the list
-    itself says which class a label means, in the order of the classes. columns: of a table. line_numbers: the list is
-    one of Kaggle's that has numbers but no labels.
+    where: the list, for errors. paths: as written, but with the .JPEG that Kaggle leaves out. lines: the position of
+    each image in the list, in `unit`. labels: the first of each image, all numbers (-1 if missing) or all names ("" if
+    missing). several: by position, all labels of the images that have more than one; raw: they come from a .lst, where
+    all but the first may be any numbers. splits: of each image, if a column has them. told: class by label, if the list
+    itself defines that, in the order of the classes. columns: of a table. line_numbers: the list is one of Kaggle's,
+    with numbers but no labels.
     """
 
     where: str
@@ -83,7 +83,7 @@ class Listed:
         return "" if self.has_names else -1
 
     def taken(self, positions: Sequence[int]) -> "Listed":
-        """The list with only these images."""
+        """The part of the list with these images."""
 
         def of(values: Sequence[Any]) -> list[Any]:
             return [values[position] for position in positions]
@@ -134,13 +134,13 @@ class _Cells:
 
 
 def listed_of(sheet: Sheet, roles: Roles) -> Listed:
-    """The images of a table. Raises TenchError naming the line of a path or a label that is none."""
+    """The images of a table. Raises TenchError, with the line, for an invalid path or label."""
     cells = _gathered(sheet, roles)
     return _kaggle(cells) if sheet.words and KAGGLE_NAME.fullmatch(cells.paths[0]) else _typed(cells)
 
 
 def listed_lst(lst: Lst, text: str, where: str) -> Listed:
-    """The images of one of MXNet's lists, which is this text."""
+    """The images of an MXNet list with this text."""
     lines = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     firsts = [labels[0] for labels in lst.labels]
     for row, label in enumerate(firsts):
@@ -169,7 +169,7 @@ def listed_lst(lst: Lst, text: str, where: str) -> Listed:
 
 
 def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
-    """The images of all rows. Raises TenchError for a row without a path, or one that repeats what another says."""
+    """The images of all rows. Raises TenchError for a row without a path, or one that repeats another."""
     cells = _Cells(sheet, [*sheet.notes, *roles.notes])
     if sheet.told is not None and roles.label is not None and sheet.columns[roles.label] == "label":
         cells.told = sheet.told
@@ -187,7 +187,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
     if splits is None and len(set(paths)) == len(paths) and all(paths) and set(map(type, labels)) == {str}:
         first_row = dict(zip(reversed(labels), range(len(labels) - 1, -1, -1), strict=True))
         every_of = {label: read.every(label, row) for label, row in first_row.items()}
-        if all(len(every) == 1 for every in every_of.values()):  # what most lists are
+        if all(len(every) == 1 for every in every_of.values()):  # the common case, made fast
             cells.paths, cells.lines = list(paths), list(sheet.lines)
             cells.labels = [every_of[label][0] for label in labels]
             return cells
@@ -223,7 +223,7 @@ def _gathered(sheet: Sheet, roles: Roles) -> _Cells:
 
 
 def _labels(sheet: Sheet, roles: Roles) -> Sequence[Any]:
-    """The label of each row: of columns of 0 and 1 the names of those with 1."""
+    """The label of each row; for 0/1 columns, the names of those with 1."""
     if roles.hot:
         names = [sheet.columns[at] for at in roles.hot]
         rows = zip(*([is_one(cell) for cell in sheet.cells[at]] for at in roles.hot), strict=True)
@@ -232,7 +232,7 @@ def _labels(sheet: Sheet, roles: Roles) -> Sequence[Any]:
 
 
 class _Reader:
-    """From a cell to its labels as text, once for each different cell: a million lines have a thousand of them."""
+    """The labels of a cell as text, computed once per different cell: a million lines have about a thousand."""
 
     def __init__(self, sheet: Sheet, roles: Roles, labels: Sequence[Any], notes: list[str]) -> None:
         self._sheet, self._read = sheet, dict[Any, list[str] | None]()
@@ -266,7 +266,7 @@ def _is_signed(labels: Sequence[Any]) -> bool:
 
 
 _PLURALS = (" labels", "_labels", "tags", "_ids")
-"""Ends of column names that announce several labels in a cell."""
+"""Endings of column names that suggest several labels per cell."""
 
 
 def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str]) -> str | None:
@@ -303,7 +303,7 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
         num_images = sum(count for text, count in counts.items() if text.strip() in parted)
         between = "spaces" if title == "space" else repr(title)
         notes.append(
-            f"{sheet.where}: {num_images:,} of {len(labels):,} cells of column {name or 'label'!r} hold several "
+            f"{sheet.where}: {num_images:,} of {len(labels):,} cells of column {name or 'label'!r} contain several "
             f"labels, with {between} between them, for example {min(parted)!r}."
         )
         return r"[\s,;|]+" if numbers else r"\s*[;|]\s*" if title == "|" and plural else pattern
@@ -311,7 +311,7 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
 
 
 def _in_order(labels: Sequence[Any], numbers: Sequence[Any]) -> dict[Any, str]:
-    """Each label separately, in the order of their numbers."""
+    """Each label as its own class, in the order of the labels' numbers."""
     number_of = {
         str(label).strip(): float(number) for label, number in zip(labels, numbers, strict=True) if number != ""
     }
@@ -335,7 +335,7 @@ def _every(label: Any, separator: str | None) -> list[str] | None:
 
 
 def _list_in(text: str) -> Any:
-    """The list that a cell holds as JSON or Python writes it; None if it is damaged."""
+    """The list that a cell contains as JSON or Python writes it; None if it is damaged."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -365,13 +365,14 @@ def _tidy(path: Any) -> str:
 
 def _twice(sheet: Sheet, first: int, second: int, path: str) -> TenchError:
     return TenchError(
-        f"{sheet.where}: {sheet.unit}s {first} and {second} both name {path} with the same label. Each image counts "
-        "once. Remove one."
+        f"{sheet.where}: {sheet.unit}s {first} and {second} both name {path} with the same label. Each image may be "
+        "listed once. Remove one."
     )
 
 
 def _kaggle(cells: _Cells) -> Listed:
-    """A list in Kaggle's form. Its numbers count lines if all differ, or are those in the names of the images."""
+    """A list in Kaggle's form. Its numbers count lines if all differ or if they equal the numbers in the image
+    names."""
     where = cells.sheet.where
     for position, path in enumerate(cells.paths):
         if not KAGGLE_NAME.fullmatch(path):
@@ -451,7 +452,7 @@ def _one_stray(cells: _Cells, kind: set[str]) -> bool:
 
 
 def _as_told(cells: _Cells) -> Listed:
-    """The list with the classes that the file names for its labels. Raises TenchError for a label without a class."""
+    """The list with the classes that the file defines for its labels. Raises TenchError for a label without a class."""
     assert cells.told is not None
     told = {str(label): class_id for label, class_id in cells.told.items()} | {"": ""}
     if unknown := set(cells.labels).union(*cells.several.values()) - told.keys():
@@ -466,13 +467,13 @@ def _as_told(cells: _Cells) -> Listed:
 
 def _no_class(place: str, label: str, count: int) -> TenchError:
     more = (
-        f" {count:,} different labels are like this: a quantity to predict needs regression, not a classifier."
+        f" {count:,} different labels are like this. To predict a quantity you need regression, not a classifier."
         if count > 20
         else f" {count} different labels are like this."
     )
     return TenchError(
         f"{place}: the label {label} is not a class. Classes are whole numbers from 0, or names.{more} If another "
-        "column is the label, name it with --label COLUMN."
+        "column is the label, choose it with --label COLUMN."
     )
 
 

@@ -1,14 +1,14 @@
 """Locate the images that a list names: in the opened tree, or elsewhere on disk.
 
-A list is rarely written for the folder in which it is found. First each path is taken as it is, below the folder of the
-list or one beside it (`images`, the split's): that folder is chosen for the whole list. What is not there is looked up
-in an index of all images: a file whose path ends like the listed one, in any case, with or without the suffix. If none
-of the list is found so, the first folder of all its paths is dropped, then the second, as they may belong to another
-machine. A path that fits several files is settled by the folder that serves most of the list and is not called
-masks or alike; if two serve it equally well, that is a question.
+The paths of a list are rarely relative to the folder that contains it. They are first tried unchanged below the list's
+folder or one next to it (`images`, the split's); the best folder is chosen for the whole list. A path that is not found
+there is looked up in an index of all images, which finds files whose path has the same end, in any case, with or
+without the suffix. If that finds nothing, the first folder of all paths is dropped, then the second, because they may
+come from another machine. If a path matches several files, the folder that serves most of the list wins, unless it is
+called masks or similar; if two folders serve it equally well, the person is asked.
 
-A file elsewhere on disk is asked for its size, one call for each: 1.28 million of them take some seconds on a local
-disk. Its folder then joins the stamp, so that files which come or go there are noticed.
+For a file elsewhere on disk the size is requested, one call per file: 1.28 million of them take a few seconds on a
+local disk. Its folder is then part of the stamp, so that files added or removed there are noticed.
 """
 
 import collections
@@ -34,12 +34,12 @@ from tench.errors import TenchError, UsageError, some
 MISSING = -1
 _NUM_PROBES = 50
 _MOST_WALKED = 2_000_000
-"""Files searched for the images of a list that was named as a single file."""
+"""Files to search for the images of a list that was opened as a single file."""
 _MOST_DROPPED = 12
 """Leading folders of the paths of a list that may belong to another machine."""
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
-"""A name as Label Studio changes it when an image is uploaded: 0f3c2a1b-cat.jpg."""
+"""The name that Label Studio gives to an uploaded image: 0f3c2a1b-cat.jpg."""
 _IMAGE_WORDS = frozenset("image images img imgs jpg jpeg jpegimages photo photos picture pictures input".split())
 _OTHER_WORDS = frozenset(
     "mask masks annotation annotations trimap trimaps segmentation segmentations seg gt groundtruth label labels depth "
@@ -50,7 +50,7 @@ _OTHER_WORDS = frozenset(
 class Files:
     """The files of a tree (none if `inside` is False), and those around it if the tree is on disk.
 
-    images: the folder in which the images are, below the root of the tree; None: anywhere.
+    images: the folder with the images, below the root of the tree; None: anywhere.
     """
 
     def __init__(self, tree: Tree, *, inside: bool, on_disk: bool, images: str | None = None) -> None:
@@ -67,7 +67,7 @@ class Files:
         return {name: position for position, name in enumerate(self._tree.names)} if self._inside else {}
 
     def has(self, name: str) -> bool:
-        """Whether there is a file, by its name from the tree's root or its absolute path."""
+        """Whether a file exists, by its name from the tree's root or its absolute path."""
         return (self._inside and composed(name) in self._tree) or self._outside(name) is not None
 
     def knows(self, path: str) -> bool:
@@ -78,16 +78,16 @@ class Files:
         return bool(self._candidates(parts) or self._numbered(parts))
 
     def names(self, folders: Sequence[str], paths: Sequence[str], split: str | None = None) -> list[str | None]:
-        """The names of images from the tree's root, for their paths in a list; None if there is no such image.
+        """The names of images from the tree's root, for their paths in a list; None for each image that is not found.
 
-        folders: in which they may be, "" or with a "/" at the end, the first being preferred. split: of the list, if
-        known. Raises TenchError if two folders fit equally well.
+        folders: folders to search, "" or with a "/" at the end, the first being preferred. split: of the list, if
+        known. Raises TenchError if two folders match equally well.
         """
         if self._folder is not None:
             folders = [self._folder]
         base = self._base(folders, paths)
         below = [path if path.startswith("/") else base + path for path in paths]
-        if len(below) > _NUM_PROBES and None not in map(self._position.get, below):  # as it mostly is
+        if len(below) > _NUM_PROBES and None not in map(self._position.get, below):  # the common case
             return list(below)
         found: list[str | None] = [name if self.has(name) else None for name in below]
         missing = [row for row, name in enumerate(found) if name is None]
@@ -97,16 +97,16 @@ class Files:
         return found
 
     def find(self, names: Sequence[str]) -> list[int]:
-        """A number for each file, named as for `has`, by which `rows` knows it; MISSING if there is none."""
+        """A number for each file (named as for `has`), to pass to `rows`; MISSING if it does not exist."""
         found = list(map(self._position.get, names))
         return [self._find(name) if at is None else at for name, at in zip(names, found, strict=True)]
 
     def rows(self, found: Sequence[int], label: Sequence[int], key: Sequence[str], **more: Any) -> Rows:
-        """Files that were found, none MISSING, as rows of a table, each an image."""
+        """Rows of a table for files that were found, one image each; none may be MISSING."""
         tree, numbers = self._tree, np.array(found, np.int64)
         self._used[numbers[numbers < len(tree)]] = True
         tree.stamp.update(dict.fromkeys(sorted({os.path.dirname(path) for path in self._paths})))
-        both = dataclasses.replace(  # for its rows only: the files elsewhere have no names in it
+        both = dataclasses.replace(  # used only for rows: it has no names for the files elsewhere
             tree,
             shards=[*tree.shards, *self._paths],
             shard=np.concatenate([tree.shard, np.arange(len(self._paths)) + len(tree.shards)]),
@@ -116,11 +116,11 @@ class Files:
         return both.rows(numbers, label, key, **more)
 
     def unused(self) -> list[str]:
-        """The files of the tree of which no rows were made."""
+        """The files of the tree that are in no rows."""
         return [name for name, position in self._position.items() if not self._used[position]]
 
     def _base(self, folders: Sequence[str], paths: Sequence[str]) -> str:
-        """The folder below which most of a sample of the paths are."""
+        """The folder that contains most of a sample of the paths."""
         probes = paths[:: max(1, len(paths) // _NUM_PROBES)]
         best, most = folders[0], -1
         for folder in folders:
@@ -134,11 +134,11 @@ class Files:
     def _searched(
         self, paths: Sequence[str], rows: Sequence[int], found: Sequence[str | None], split: str | None
     ) -> list[str | None]:
-        """The names of the images at these rows by the index, ignoring those already found."""
+        """Look up these rows of the list in the index, ignoring images that were already found."""
         parts = [_parts(paths[row]) for row in rows]
         probes = [parts[at] for at in sample(len(parts))]
         dropped = 0
-        if len(rows) == len(paths):  # else the others are where the list says, and so must these be
+        if len(rows) == len(paths):  # otherwise some paths are correct, so no folder of them may be dropped
             hits = [sum(bool(self._candidates(one[drop:])) for one in probes) for drop in range(_MOST_DROPPED)]
             dropped = hits.index(max(hits))
         fits = [self._candidates(one[dropped:]) for one in parts]
@@ -162,13 +162,13 @@ class Files:
             if rank(first) == rank(second):
                 raise TenchError(
                     f"{self._tree.root}: {paths[row]!r} of the list matches several files: {some(sorted(names), 3)}. "
-                    f"Name the folder that holds the images: --images {min(first, second) or '.'}"
+                    f"Pass the folder that contains the images: --images {min(first, second) or '.'}"
                 )
             settled.append(ranked[0])
         return settled
 
     def _candidates(self, parts: Sequence[str]) -> list[str]:
-        """The images whose paths end with these parts; the suffix of the last one may be left out or differ."""
+        """The images whose paths end with these parts; the file suffix may be missing or different."""
         if not parts:
             return []
         names = self._indexed().get(_stem(parts[-1]), [])
@@ -184,7 +184,7 @@ class Files:
         return names
 
     def _numbered(self, parts: Sequence[str]) -> list[str]:
-        """The images whose names are the number that a list has for them, with other leading zeros: 7 for 00007.jpg."""
+        """The images whose names are this number with more or fewer leading zeros: 00007.jpg for 7."""
         if len(parts) != 1 or not parts[0].isdecimal():
             return []
         if self._by_number is None:
@@ -204,7 +204,7 @@ class Files:
         return self._index
 
     def _around(self) -> Iterator[str]:
-        """The files below the folder of lists named as single files, by relative name."""
+        """The files below the folder of lists that were opened as single files, by relative name."""
         if not self._on_disk:
             return
         folders = [self._folder or ""]
@@ -239,7 +239,7 @@ class Files:
         return len(self._tree) + len(self._paths) - 1
 
     def _outside(self, name: str) -> tuple[str, int] | None:
-        """Path and size of a file on disk, whose name may be there in either Unicode form; None if there is none."""
+        """Path and size of a file on disk, whose name may be in either Unicode form; None if it does not exist."""
         if not self._on_disk:
             return None
         for form in [name] if name.isascii() else [name, composed(name), unicodedata.normalize("NFD", name)]:
@@ -254,7 +254,7 @@ class Files:
 
 
 def bases_of(list_name: str, split: str | None) -> list[str]:
-    """The folders, seen from the root, to which the paths of a list may be relative."""
+    """The folders, relative to the root, to which the paths of a list may be relative."""
     own = list_name[: list_name.rfind("/") + 1]
     above = own[: own[:-1].rfind("/") + 1] if own else None
     folders = {TRAIN: ("train", "training"), VAL: ("val", "validation", "valid"), TEST: ("test", "testing")}
@@ -270,7 +270,7 @@ def _folder_of(tree: Tree, images: str, inside: bool, on_disk: bool) -> str:
     if (inside and folder in tree.folders) or (on_disk and os.path.isdir(os.path.join(tree.root, folder))):
         return f"{folder}/"
     raise UsageError(
-        f"{tree.root}: has no folder {images} for --images. Give a path below it; it has: "
+        f"{tree.root}: has no folder {images} for --images. Pass a path relative to it; it has: "
         f"{some([name for name in tree.top() if name.endswith('/')])}."
     )
 
@@ -290,12 +290,12 @@ def _stem(name: str) -> str:
 
 
 def _base_of(name: str, depth: int) -> str:
-    """The folder of an image without the part of its path, `depth` names deep, that the list has too."""
+    """The folder of an image without the last `depth` names of its path, which the list has too."""
     return "/".join(name.split("/")[:-depth])
 
 
 def _merit(base: str, split: str | None) -> int:
-    """How well a folder's name fits one that holds the images of a split."""
+    """A score for how well a folder's name suits the images of a split."""
     words = set(re.findall("[a-z]+", base.lower()))
     told = splits.split_of_path(base)
     fits = 0 if told is None or split is None else 2 if told == split else -2

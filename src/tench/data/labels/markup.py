@@ -1,4 +1,4 @@
-"""Read untrusted XML as a stream, without entities, which can turn a few bytes into gigabytes."""
+"""Read untrusted XML as a stream, without entities, because these can turn a few bytes into gigabytes."""
 
 import xml.parsers.expat
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ def parse_xml(
     """Call `start(tag, attributes)` and `end(tag, text)` for each element in order; text is the element's own.
 
     Namespace prefixes are dropped from tags. Raises TenchError if the XML is damaged, declares a document type, or
-    nests deeper than any file of this kind does.
+    nests deeper than any real file of this kind.
     """
     texts: list[list[str]] = []
 

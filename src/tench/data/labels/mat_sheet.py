@@ -50,17 +50,17 @@ def _class_names(variables: Mapping[str, Any]) -> list[str] | None:
 
 
 def class_names(variables: Mapping[str, Any]) -> list[str] | None:
-    """The names of classes that a file of a devkit lists, such as cars_meta.mat."""
+    """The class names in a file of a devkit, such as cars_meta.mat."""
     return _class_names(variables)
 
 
 def flat(value: Any) -> list[Any]:
-    """The entries of an array in its order by columns, each unwrapped from arrays of one element."""
+    """The entries of an array in column-major order, each unwrapped from one-element arrays."""
     return [plain(entry) for entry in np.asarray(value).ravel(order="F").tolist()] if _is_array(value) else [value]
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A value out of the arrays of one element in which MATLAB wraps it."""
+    """A value without the one-element arrays in which MATLAB wraps it."""
     while _is_array(value) and value.size == 1 and not value.dtype.names and depth < _MOST_DEPTH:
         value, depth = value.ravel()[0], depth + 1
     if isinstance(value, np.generic):

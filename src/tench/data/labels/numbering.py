@@ -1,15 +1,14 @@
-"""Which class a label in a list means: decided by the lists' content, never by the order of files.
+"""The class that a label in a list means: decided by the lists' contents, never by the order of files.
 
-Names are the classes themselves. What a number means is asked in this order, for each list by itself, as two lists of
-one set may count differently (NNabla's old samples do):
-1. If each number always goes with one folder, and each folder with one number, the folders are the classes. The folder
-   is that of the image, or the one above, or all of them (below a letter: a/abbey), or the WordNet id with which the
-   file's name begins.
-2. ILSVRC2012's validation images are known: three of the first twelve tell which of its numberings it is.
-3. The list counts as the other does for which 1 or 2 tells.
-4. A file beside the list names the classes: `class_files`.
+Names are the classes themselves. The meaning of numbers is decided by the first rule that applies, for each list
+separately, because two lists of one set may count differently (NNabla's old samples do):
+1. If folders and numbers correspond one to one, the folders are the classes. The folder is that of the image, the one
+   above, the whole path (below a letter: a/abbey), or the WordNet id at the beginning of the file's name.
+2. ILSVRC2012's validation images are known: three of the first twelve identify its numbering.
+3. The list uses the numbering of another list, to which 1 or 2 applies.
+4. A file next to the list names the classes: `class_files`.
 5. The classes stay numbers.
-In 4 and 5, numbers that begin at 1 (no 0, and the largest is how many there are) are made to begin at 0.
+In 4 and 5, numbers that begin at 1 (there is no 0, and the largest is the number of classes) are shifted to begin at 0.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ from tench.data.formats.wordnet import devkit_order, imagenet, names_of
 from tench.data.labels.listing import Listed
 from tench.data.limits import LIMITS
 from tench.data.table import Classes
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 _FIRST_OF_VAL = (65, 970, 230, 809, 516, 57, 334, 415, 674, 332, 109, 286)
 """The classes of ILSVRC2012_val_00000001 to 12, as positions among the sorted WordNet ids."""
@@ -31,7 +30,7 @@ _VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+", re.ASCII)
 _WNID_NAME = re.compile(r"(n\d{8})_", re.ASCII)
 
 _Told = dict[Any, str]
-"""The class id that each label means, in the order of the classes."""
+"""Class id by label, in the order of the classes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +43,10 @@ class Meaning:
 
 
 def meaning_of(lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str = "") -> Meaning:
-    """The meaning of the labels in lists, by split, the defining split first; each has labels.
+    """The meaning of the labels in lists, by split, the defining split first; each list has labels.
 
-    read, prefix: where files of class names are found, as for `class_files`. Raises TenchError naming the line of a
-    label that is no class.
+    read, prefix: where to find files of class names, as for `class_files`. Raises TenchError, with the line, for a
+    label that is not a class.
     """
     notes: list[str] = []
     first, *others = lists
@@ -94,7 +93,7 @@ def _by_folder(listed: Listed, notes: list[str]) -> _Told | None:
         if "" in names or len(names) < 2 or len(names) != len(numbers):
             continue
         if len(pairs) == len(names):
-            notes.append(f"{listed.where}: its class numbers are named after the folders of the images.")
+            notes.append(f"{listed.where}: the class numbers are named after the folders of the images.")
             return dict(sorted(pairs))
         seen: dict[Any, int] = {}
         for position, number in enumerate(listed.labels):
@@ -118,12 +117,12 @@ def _folder_above(path: str) -> str:
 
 
 def whole_folder(path: str) -> str:
-    """All folders of a path, without the letter under which SUN397 and Places365 sort them: /a/abbey/1.jpg is abbey."""
+    """All folders of a path, without the letter that SUN397 and Places365 put above them: abbey for /a/abbey/1.jpg."""
     return _lettered(path) or path.rpartition("/")[0].strip("/")
 
 
 def _lettered(path: str) -> str:
-    """The folders below one that is the first letter of their name; "" if the path has no such folder."""
+    """The folders below a folder named by their first letter; "" if the path has no such folder."""
     letter, _, rest = path.rpartition("/")[0].strip("/").partition("/")
     return rest if len(letter) == 1 and rest.startswith(letter) else ""
 
@@ -134,8 +133,8 @@ def _wnid_of_name(path: str) -> str:
 
 
 def _by_known_images(listed: Listed, notes: list[str]) -> _Told | None:
-    """The numbering of ILSVRC2012 that a list of its validation images has."""
-    known: list[tuple[Any, str]] = []  # labels, and the classes that the images have
+    """The numbering that a list of ILSVRC2012's validation images uses."""
+    known: list[tuple[Any, str]] = []  # label in the list, true class
     for path, label in zip(listed.paths, listed.labels, strict=True):
         if "ILSVRC2012_val_000000" in path and (found := _VAL_NAME.fullmatch(path.rpartition("/")[2])):
             number = int(found[1])
@@ -160,14 +159,14 @@ def _by_known_images(listed: Listed, notes: list[str]) -> _Told | None:
 def _only_numbers(
     lists: Mapping[str, Listed], read: Callable[[str], Mapping[str, str]], prefix: str, notes: list[str]
 ) -> Meaning:
-    """Classes from a file beside the lists, or numbers as they are."""
+    """Classes from a file next to the lists, else numbers."""
     named = next((listed for listed in lists.values() if listed.has_names), None)
     if named is not None:
         raise _names_and_numbers(named, next(listed for listed in lists.values() if not listed.has_names))
     numbers = set[int]().union(*(_labels(listed) for listed in lists.values()))
     found = class_files(read, prefix)
     unused = [file.where for file in found if not _lists_classes(file)]
-    notes += [f"{where} is not a list of different classes and is not used." for where in unused]
+    notes += [f"{where} is not used, because it is not a list of different classes." for where in unused]
     beside, more = agreed([file for file in found if _lists_classes(file)])
     notes += more
     most = LIMITS.classes if beside is None else len(beside)
@@ -178,7 +177,7 @@ def _only_numbers(
             reason = "too large for a class" if beside is None else f"no class of {beside.where}, which has {most:,}"
             raise TenchError(
                 f"{listed.place(position)}: the label {min(wrong)} is {reason}. Correct the list"
-                f"{'' if beside is None else ', or remove that file to do without names'}."
+                f"{'' if beside is None else ', or remove that file to use numbers without names'}."
             )
     if start:
         notes.append("The labels start at 1, so 1 was subtracted from each.")
@@ -193,7 +192,7 @@ def _only_numbers(
 
 
 def _lists_classes(file: ClassFile) -> bool:
-    """Whether a file can be a class list; a list of the images' labels would repeat most entries."""
+    """Whether a file can be a class list: unlike a list of image labels, it does not repeat most entries."""
     return len(file) > 1 and 2 * len(set(file.names)) > len(file)
 
 
@@ -206,7 +205,7 @@ def _index(listed: Listed, told: _Told, ids: list[str], whose: str) -> dict[Any,
         meant = f" ({told[label]})" if told.get(label, label) != label else ""
         raise TenchError(
             f"{listed.place(place)}: the label {label}{meant} is not one of the {len(ids)} classes of {whose}; "
-            f"{len(wrong)} labels are affected. Both must have the same classes."
+            f"it affects {counted(len(wrong), 'label')}. Both must have the same classes."
         )
     return {label: position[told[label]] for label in labels}
 
@@ -223,7 +222,7 @@ def _otherwise(own: _Told, listed: Listed, told: _Told, source: Listed) -> list[
 
 
 def _labels(listed: Listed) -> set[Any]:
-    """All distinct labels, including those that are first for no image."""
+    """All distinct labels, including those that are not the first of any image."""
     further = [] if listed.raw else listed.several.values()
     return set(listed.labels).union(*further) - {-1, ""}
 
@@ -241,5 +240,5 @@ def _counted(listed: Listed, position: int) -> Sequence[Any]:
 def _names_and_numbers(named: Listed, numbered: Listed) -> TenchError:
     return TenchError(
         f"{named.where} has names for labels ({named.labels[0]!r}), but {numbered.where} numbers "
-        f"({numbered.labels[0]}), and nothing links numbers to classes. Give both in the same form."
+        f"({numbered.labels[0]}), and nothing links numbers to classes. Pass both in the same form."
     )

@@ -5,7 +5,7 @@
     CelebA             list_attr_celeba.txt (or .csv) and list_eval_partition.txt
     Flowers-102        imagelabels.mat, setid.mat: the n-th label is that of image_0000n.jpg
 
-Other sets are read by general rules, without being known here.
+Other sets are read by general rules, and are not listed here.
 """
 
 import re
@@ -25,9 +25,9 @@ _PET = re.compile(r"(\S+)_(\d+) (\d+) ([12]) (\d+)")
 
 
 def published_sheets(tree: Tree, names: Sequence[str]) -> tuple[Sheet, list[str]] | None:
-    """The table of such a set among the files of a tree, and the files that it is from; None if there is none.
+    """The table of such a set among the files of a tree, and the files it comes from; None if there is no such set.
 
-    Raises TenchError if a file of it is damaged, or two of them do not fit.
+    Raises TenchError if one of its files is damaged, or two do not match.
     """
     by_base: dict[str, list[str]] = {}
     for name in names:
@@ -39,7 +39,7 @@ def published_sheets(tree: Tree, names: Sequence[str]) -> tuple[Sheet, list[str]
 
 
 def _beside(by_base: Mapping[str, Sequence[str]], first: str, base: str) -> str | None:
-    """The file of a name in the folder of another."""
+    """The file with this name in the same folder as another."""
     folder = first.rpartition("/")[0]
     return next((name for name in by_base.get(base, ()) if name.rpartition("/")[0] == folder), None)
 
@@ -49,7 +49,7 @@ def _text(tree: Tree, name: str) -> str:
 
 
 def whole(tree: Tree, name: str) -> bytes:
-    """The bytes of a label file. Raises TenchError if it is larger than any."""
+    """The bytes of a label file. Raises TenchError if it exceeds the limit."""
     most = tree.limits.member_bytes if name.lower().endswith(".mat") else tree.limits.text_bytes
     return tree.read(name, "a label file", most)
 
@@ -79,7 +79,7 @@ def _pets(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, list
     where = tree.place(first)
     numbers = {breed: int(number) for _, breed, number, *_ in rows}
     told = {breed: breed for breed in sorted(numbers, key=numbers.__getitem__)}
-    note = f"{where}: the labels are breeds, from the names of the images; --label species reads cat and dog."
+    note = f"{where}: the labels are breeds, read from the image names; for cat and dog use --label species."
     sheet = Sheet(where, columns, tuple(cells[:-1]), cells[-1], told=told, notes=(note,))
     return sheet, [name for name, _ in lists if name] + list(by_base.get("list.txt", ()))
 
@@ -119,7 +119,7 @@ def _joined(tree: Tree, by_base: Mapping[str, Sequence[str]]) -> tuple[Sheet, li
 
 
 def _pairs(tree: Tree, name: str) -> dict[str, str]:
-    """The lines `key value` of a file; a value may hold spaces."""
+    """The lines `key value` of a file; a value may contain spaces."""
     found: dict[str, str] = {}
     for number, line in enumerate(_text(tree, name).split("\n"), 1):
         key, _, value = line.strip().partition(" ")
@@ -127,7 +127,9 @@ def _pairs(tree: Tree, name: str) -> dict[str, str]:
             continue
         if not value.strip() or key in found:
             problem = f"repeats {key}" if key in found else "has one word"
-            raise TenchError(f"{tree.place(name)}, line {number}: {problem}. Each line is a number and its value.")
+            raise TenchError(
+                f"{tree.place(name)}, line {number}: {problem}. Each line should be a number and its value."
+            )
         found[key] = value.strip()
     return found
 

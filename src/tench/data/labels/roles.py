@@ -1,8 +1,8 @@
 """The roles of a table's columns: the image, its label, its split, or none.
 
-A column that is called label or class is the label. Otherwise it is the only column that can be: with few different
-values, none of them a fraction. Columns that always go together (a number and a name) count as one. Several 0/1 columns
-are classes. What remains doubtful is a question that lists the columns; `--label` and `--split-from` answer it.
+A column called label or class is the label. Otherwise the label is the only column that can be one, with few different
+values and no fractions. Columns that correspond one to one (a number and a name) count as one. Several 0/1 columns are
+classes. In doubt, the error lists the columns and the person chooses with `--label` or `--split-from`.
 """
 
 import dataclasses
@@ -34,28 +34,28 @@ _NO_LABEL = re.compile(
     r"description|comments?|notes?|user_id|observer|photographer|patient[ _]?id|lesion_id|study[ _]?id|seq_id|"
     r"individual_id|event_id|frame_num)"
 )
-"""Names of columns that no one classifies by; they are the label only if `--label` says so."""
+"""Names of columns that are never the class; they are the label only if `--label` names them."""
 
 _ONE, _ZERO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "-1", "-1.0", "false"})
 _FRACTION = re.compile(r"[+-]?(?:\d+\.\d*[1-9]\d*|\.\d*[1-9]\d*|\d+\.?\d*[eE][+-]?\d+)")
 _WHOLE = re.compile(r"\s*[+-]?\d+(\.0*)?\s*")
 _FEW = 20
-"""Rows up to which every label may be different."""
+"""In a table with up to this many rows every label may be different."""
 _MOSTLY = 0.8
-"""Share of images with one label from which columns of 0 and 1 are classes, and the others have several labels."""
+"""If at least this share of the images has one label, 0/1 columns are classes, and the others have several labels."""
 _MOST_DISTINCT_SPLITS = 50
 _LONGEST_LABEL = 200
 _TAXONOMY_LEVELS = 3
-"""Columns of a taxonomy from which a column called class is the biologists' class, beside order, family and genus."""
+"""With this many columns of a taxonomy, a column called class is the biological class, next to order and family."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
     """The columns of a table by their position.
 
-    label: None if the table has no labels, or the labels are `hot`. hot: a column for each class, with 0 and 1. split,
+    label: None if the table has no labels, or if they are in `hot`. hot: a 0/1 column per class. split,
     split_of: the column of splits, and the split by its stripped text. order: the column that numbers the labels.
-    question: why the label is not known, a sentence that ends with the option; candidates: the columns to choose from.
+    question: why the label is unknown, as a sentence that ends with the option; candidates: the columns to choose from.
     """
 
     path: int
@@ -71,9 +71,9 @@ class Roles:
 
 
 def roles_of(sheet: Sheet, is_image: IsImage, options: SourceOptions) -> Roles:
-    """The role of each column of a table. Raises TenchError if the split column holds other values.
+    """The role of each column of a table. Raises TenchError if the split column contains other values.
 
-    An option that names no column of this table is left to the others: a source can have several tables.
+    An option that names no column of this table is not an error, because a source can have several tables.
     """
     path = _path_column(sheet, is_image)
     if sheet.words:
@@ -88,7 +88,7 @@ def roles_of(sheet: Sheet, is_image: IsImage, options: SourceOptions) -> Roles:
         boxes = _unnamed_boxes(sheet, rest)
     if boxes:
         shown = some([repr(sheet.columns[at]) for at in boxes], 8)
-        notes.append(f"{sheet.where}: sizes and boxes are not used ({shown}).")
+        notes.append(f"{sheet.where}: columns of sizes and boxes are not used ({shown}).")
     roles = Roles(path, split=split, split_of=split_of, boxes=bool(boxes), notes=tuple(notes))
     if named is not None:
         return _chosen(sheet, roles, named, [])
@@ -124,8 +124,8 @@ def _with_label(sheet: Sheet, roles: Roles, rest: Sequence[int], is_image: IsIma
             return dataclasses.replace(roles, hot=tuple(hot), notes=(*roles.notes, note))
         if not others:
             question = (
-                f"{sheet.where}: {len(hot)} columns hold 0 and 1, and {len(ones) - single:,} of {len(ones):,} images "
-                f"have several 1s, or none: {some([repr(sheet.columns[at]) for at in hot], 8)}. A classifier "
+                f"{sheet.where}: {len(hot)} columns contain 0 and 1, and {len(ones) - single:,} of {len(ones):,} "
+                f"images have several 1s, or none: {some([repr(sheet.columns[at]) for at in hot], 8)}. A classifier "
                 f"needs one label per image. Choose a column, as in --label {_quoted(sheet.columns[hot[0]])}"
             )
             return dataclasses.replace(roles, question=question, candidates=tuple(hot))
@@ -141,7 +141,7 @@ def _with_label(sheet: Sheet, roles: Roles, rest: Sequence[int], is_image: IsIma
 
 
 def _chosen(sheet: Sheet, roles: Roles, label: int, rest: Sequence[int]) -> Roles:
-    """These roles with a label. A number and a name that go together: the name is the label, the number its order."""
+    """These roles with a label. If a number and a name correspond, the name is the label and the number its order."""
     order = None
     together = next((group for group in _groups(sheet, _explicit_first(sheet, label, rest)) if label in group), [label])
     if sheet.told is None and rest:
@@ -176,7 +176,7 @@ def _asked(sheet: Sheet, roles: Roles, candidates: Sequence[int]) -> Roles:
 def _regression(sheet: Sheet, at: int) -> str:
     distinct = len({str(cell) for cell in sheet.cells[at]})
     return (
-        f"{sheet.where}: column {sheet.columns[at]!r} holds {distinct:,} different fractional numbers, which is a "
+        f"{sheet.where}: column {sheet.columns[at]!r} contains {distinct:,} different fractional numbers, which is a "
         "quantity to predict, not a class. tench trains classifiers. If another column is the label, name it with "
         "--label COLUMN; to classify by ranges, add a column that names the range of each image"
     )
@@ -192,7 +192,7 @@ def _quoted(name: str) -> str:
 
 
 def _path_column(sheet: Sheet, is_image: IsImage) -> int:
-    """The column of paths: a known name whose cells are images, else any whose cells are, else a known name."""
+    """The column of paths: one with a known name and image cells, else any with image cells, else a known name."""
     names = [_name(sheet, at) for at in range(len(sheet.columns))]
     known = [names.index(name) for name in PATH_COLUMNS if name in names]
     rows = sample(len(sheet))
@@ -277,7 +277,7 @@ def _split_column(
 
 
 def _asked_splits(sheet: Sheet, at: int, val: Sequence[str] | None) -> Mapping[str, str]:
-    """The split by the text of a column that `--split-from` names, alone or with the values that are val."""
+    """The split by the text of the column given by `--split-from`, alone or with the values that are val."""
     distinct = {str(cell).strip() for cell in sheet.cells[at]}
     name = sheet.columns[at]
     if val is None:
@@ -306,13 +306,13 @@ def _no_split(sheet: Sheet, at: int) -> TenchError:
 
 
 def _is_bare(sheet: Sheet, at: int) -> bool:
-    """Whether a yes/no column is called train, valid or test, which can also be a class."""
+    """Whether a yes/no column is called train, valid or test; each of these can also be a class."""
     name = _name(sheet, at)
     return not name.startswith("is_") and name not in _SPLIT_COLUMNS and _is_hot(sheet.cells[at])
 
 
 def _is_class_among(sheet: Sheet, at: int, rest: Sequence[int]) -> bool:
-    """Whether a column of 0 and 1 is one of those of which each row has exactly one."""
+    """Whether a 0/1 column is one of several with exactly one 1 per row."""
     hot = [other for other in rest if _is_hot(sheet.cells[other])]
     if at not in hot or len(hot) < 2:
         return False
@@ -320,7 +320,7 @@ def _is_class_among(sheet: Sheet, at: int, rest: Sequence[int]) -> bool:
 
 
 def _distinct(cells: Sequence[Any], at_most: int) -> set[str] | None:
-    """The different texts of a column; None if there are too many."""
+    """The distinct texts of a column; None if there are too many."""
     found: set[Any] = set()
     for cell in cells:
         if isinstance(cell, list | dict):
@@ -332,7 +332,7 @@ def _distinct(cells: Sequence[Any], at_most: int) -> set[str] | None:
     return {"" if cell is None else str(cell).strip() for cell in found}
 
 
-# What cells hold
+# What cells contain
 
 
 def _is_empty(cell: Any) -> bool:
@@ -340,12 +340,12 @@ def _is_empty(cell: Any) -> bool:
 
 
 def is_one(cell: Any) -> bool:
-    """Whether a cell of a 0/1 column says yes."""
+    """Whether a cell of a 0/1 column means yes."""
     return str(cell).strip().lower() in _ONE
 
 
 def _is_hot(cells: Sequence[Any]) -> bool:
-    """Whether a column has 0 and 1 (or -1 and 1, false and true) only."""
+    """Whether a column has only 0 and 1 (or -1 and 1, false and true)."""
     distinct = _distinct(cells, 4)
     return distinct is not None and all(text.lower() in _ONE | _ZERO for text in distinct)
 
@@ -358,7 +358,7 @@ def _is_numeric(cells: Sequence[Any]) -> bool:
 
 
 def _different(cells: Sequence[Any]) -> set[Any]:
-    """The different cells that are not empty; lists and objects as their text."""
+    """The distinct non-empty cells; lists and objects as their text."""
     try:
         found = set(cells)
     except TypeError:
@@ -392,7 +392,7 @@ def _can_be_label(sheet: Sheet, at: int, is_image: IsImage) -> bool:
 
 
 def _groups(sheet: Sheet, columns: Sequence[int]) -> list[list[int]]:
-    """Columns that always go together, one value with one value."""
+    """Groups of columns whose values correspond one to one."""
     groups: list[list[int]] = []
     for at in columns:
         for group in groups:

@@ -1,8 +1,8 @@
 """The first sheet of an Excel workbook (`.xlsx`), as rows of text and numbers.
 
 An `.xlsx` file is a zip archive of XML, and a label table needs only cell values. They are read here, with a bound on
-what the archive may unpack to and without XML entities; openpyxl has neither bound and would be one more dependency.
-Dates, formulas and styles are not interpreted: a formula counts as the value that the program stored beside it.
+the unpacked size and without XML entities; openpyxl has neither protection and would be one more dependency.
+Dates, formulas and styles are not interpreted: for a formula the value that was stored with it is used.
 Source: ECMA-376, part 1, sections 18.3 (worksheets) and 18.4 (shared strings).
 """
 
@@ -25,12 +25,12 @@ Cell = str | int | float | None
 
 
 def is_spreadsheet(head: bytes) -> bool:
-    """Whether a file that begins so can be a workbook: a zip archive."""
+    """Whether a file with this beginning can be a workbook, that is, a zip archive."""
     return head[:4] == b"PK\x03\x04"
 
 
 def read_spreadsheet(file: BinaryIO, where: str, limits: Limits = LIMITS) -> tuple[list[list[Cell]], list[str]]:
-    """The rows of the first sheet, empty ones included, and the names of the sheets. Raises TenchError if damaged."""
+    """The rows of the first sheet, including empty ones, and the names of all sheets. Raises TenchError if damaged."""
     try:
         with zipfile.ZipFile(file) as book:
             members = {name: book.getinfo(name) for name in book.namelist()}

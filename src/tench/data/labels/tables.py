@@ -1,14 +1,14 @@
 """Label tables in their usual forms: text, JSON, Parquet, Excel.
 
-    path label    n01440764/n01440764_10026.JPEG 0          NNabla, Caffe, Kaggle; the path may hold spaces
+    path label    n01440764/n01440764_10026.JPEG 0          NNabla, Caffe, Kaggle; the path may contain spaces
     path words    1025794 BAE 146-200                       the first word is the image, the rest its label
     columns       cat/1.jpg,cat                             with commas, tabs, semicolons, bars or spaces between them
     header        id_code,diagnosis                         the same, below a line of column names
     JSON lines    {"file_name": "0001.png", "label": 3}
     JSON          a list of such objects, or one of the forms in `_json_sheet`
 
-All become a `Sheet`: named columns of equal length. The content tells the form, never the file's name. Text is UTF-8,
-or UTF-16 with or without its mark. What the columns are for is decided in `roles`.
+All become a `Sheet`: named columns of equal length. The content decides the form, never the file's name. Text is UTF-8,
+or UTF-16 with or without a byte order mark. `roles` decides which column has which role.
 """
 
 import contextlib
@@ -28,6 +28,7 @@ from tench.data import splits
 from tench.data.files.names import is_image_name
 from tench.data.labels import annotations
 from tench.errors import TenchError
+from tench.plain import distinct
 
 PATH_COLUMNS = tuple(
     "path filepath filepaths file_path image_path img_path image_filepath relative_im_path file_name filename fname "
@@ -51,9 +52,9 @@ _MOST_COLUMNS = 20_000
 _MOST_ROWS = 20_000_000
 """Rows of a Parquet list, in which a few bytes can encode any number of equal rows."""
 _HEAD_CHARACTERS = 2**17
-"""Bytes of a text that decide its form."""
+"""Length of the beginning of a text that decides its form."""
 _SEPARATOR_LINE = re.compile(r"sep=([\t,;|])", re.IGNORECASE)
-"""With which Excel announces the separator."""
+"""The prefix with which Excel declares the separator."""
 
 IsImage = Callable[[str], bool]
 """Whether a text names an image of the source, with or without its suffix."""
@@ -63,9 +64,9 @@ IsImage = Callable[[str], bool]
 class Sheet:
     """A table: columns of equal length.
 
-    where: the file, for messages. cells: a sequence per column. lines: where each row stands, in `unit`. headed: the
-    column names are the file's own. words: the table is a list of `path label` lines. told: what the file itself says
-    about its labels, class by label, in the order of the classes. notes: for a person.
+    where: the file, for messages. cells: a sequence per column. lines: the position of each row, in `unit`. headed: the
+    column names are the file's own. words: the table is a list of `path label` lines. told: class by label, if the
+    file itself defines that, in the order of the classes. notes: for a person.
     """
 
     where: str
@@ -82,11 +83,11 @@ class Sheet:
         return len(self.lines)
 
     def place(self, row: int) -> str:
-        """A row, for messages."""
+        """The location of a row, for messages."""
         return f"{self.where}, {self.unit} {self.lines[row]}"
 
     def column(self, name: str) -> int | None:
-        """The position of a column by its name in any case; None if there is none."""
+        """The position of the column with this name, ignoring case; None if there is none."""
         names = [column.strip().lower() for column in self.columns]
         return names.index(name.strip().lower()) if name.strip().lower() in names else None
 
@@ -107,7 +108,7 @@ def looks_like_image(text: str) -> bool:
 
 
 def decoded(data: bytes, where: str) -> str:
-    """The text of a file, with line feeds alone between lines. Raises TenchError if it is neither UTF-8 nor UTF-16."""
+    """The text of a file, with only line feeds between lines. Raises TenchError if it is neither UTF-8 nor UTF-16."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
     elif len(data) > 3 and data[1:4:2] == b"\0\0" and data[0] and data[2]:
@@ -129,7 +130,8 @@ def decoded(data: bytes, where: str) -> str:
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage collection inside: a million rows hold no cycles, and looking for them takes half of the time."""
+    """Disable garbage collection inside: a million rows contain no cycles, and searching for them takes half the
+    time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -140,9 +142,9 @@ def uncollected() -> Iterator[None]:
 
 
 def text_sheet(text: str, where: str, is_image: IsImage = looks_like_image) -> Sheet | None:
-    """The table that a text holds; None if no column of it names images.
+    """The table that a text contains; None if no column of it names images.
 
-    Raises TenchError with the line for one that does not fit the others.
+    Raises TenchError, with the line, if one does not have the form of the others.
     """
     start = text.lstrip()[:1]
     if start in "{[" and start:
@@ -160,7 +162,7 @@ def text_sheet(text: str, where: str, is_image: IsImage = looks_like_image) -> S
     if comments:  # blank them, so that lines keep their numbers
         first = lines[0][0]
         text = "\n" * (first - 1) + text.split("\n", first - 1)[-1]
-    whole = lines[:-1] if len(lines) > 1 and len(text) > _HEAD_CHARACTERS else lines  # the last one may be cut off
+    whole = lines[:-1] if len(lines) > 1 and len(text) > _HEAD_CHARACTERS else lines  # the last one may be truncated
     for delimiter in announced or DELIMITERS:
         head = [_fields(whole[row][1], delimiter) for row in sample(len(whole))]
         if _is_table(head, is_image, sure=announced is not None):
@@ -175,9 +177,9 @@ def _filled(text: str) -> list[tuple[int, str]]:
 
 
 def _is_table(head: Sequence[Sequence[str]], is_image: IsImage, sure: bool) -> bool:
-    """Whether the sampled lines, cut at a delimiter, are rows of a table with a column of images.
+    """Whether the sampled lines, split at a delimiter, are rows of a table with a column of images.
 
-    A single row that is a header, or rows of which some are cut otherwise, count if the first has a known column.
+    A single header row, or rows of different lengths, are accepted if the first row has a known column name.
     """
     first = head[0]
     if len(first) < 2:
@@ -195,8 +197,8 @@ def _is_table(head: Sequence[Sequence[str]], is_image: IsImage, sure: bool) -> b
 def image_column(cells: Sequence[Sequence[Any]], is_image: IsImage, names: Sequence[str] = ()) -> int:
     """The column of which most cells name images, and at least half, apart from a header; -1 if there is none.
 
-    names: of the columns, if they are known apart from the cells. Of equals, the column with more different cells, then
-    the first. Small numbers can be anything: they name images only in a column that is called an id or alike.
+    names: of the columns, if they are not among the cells. Ties go to the column with more different cells, then to the
+    first. Small numbers can mean anything: they name images only in a column called id or similar.
     """
     best, found = (0.5, 0.0), -1
     for at, column in enumerate(cells):
@@ -215,7 +217,7 @@ def image_column(cells: Sequence[Sequence[Any]], is_image: IsImage, names: Seque
 
 
 def _are_numbers(texts: Sequence[str]) -> bool:
-    """Whether all texts are small numbers, which may well be labels or counts."""
+    """Whether all texts are small numbers, which could be labels or counts."""
     return bool(texts) and all(_SMALL_NUMBER.fullmatch(text) for text in texts)
 
 
@@ -270,14 +272,14 @@ def _column_names(width: int) -> tuple[str, ...]:
 
 
 def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: str, is_image: IsImage) -> Sheet | None:
-    """Lines with spaces between their parts; the image's name decides where they are split."""
+    """Lines of words; the position of the image name decides how they are split."""
     texts = [line.strip() for _, line in lines]
     numbers = [number for number, _ in lines]
     taken = [texts[row] for row in sample(len(texts))]
     heads = [text.rsplit(None, 1)[0] for text in taken]
     several = [text.split() for text in taken]
     pairs = [words for words in several if len(words) > 2 and looks_like_image(words[0])]  # two images a line
-    if all(map(looks_like_image, heads)) and not pairs:  # what most lists are
+    if all(map(looks_like_image, heads)) and not pairs:  # the common case
         return _path_and_label(texts, numbers, where, is_image)
     width = len(several[-1])
     others = sum(len(words) != width for words in several)
@@ -292,7 +294,7 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
     firsts = [words[0] for words in several]
     if _most(heads, is_image) or looks_like_image(heads[0]):
         return _path_and_label(texts, numbers, where, is_image)
-    is_prose = len(set(firsts)) == 1 and firsts[0].isalpha()  # one that begins with the name of an image
+    is_prose = len(set(firsts)) == 1 and firsts[0].isalpha()  # a sentence whose first word is an image's name
     if _most(firsts, is_image) and not is_prose and not _are_numbers(firsts):
         pairs = [text.split(None, 1) for text in texts]
         labels = [pair[1] if len(pair) == 2 else None for pair in pairs]
@@ -302,7 +304,7 @@ def _words_sheet(lines: list[tuple[int, str]], comments: Sequence[str], where: s
 
 
 def _path_and_label(texts: list[str], numbers: list[int], where: str, is_image: IsImage) -> Sheet:
-    """Lines of a path, which may hold spaces, and after the last space a label."""
+    """Lines of a path, which may contain spaces, and a label after the last space."""
     paths: list[str] = []
     labels: list[str | None] = []
     for row, text in enumerate(texts):
@@ -337,7 +339,7 @@ def _spaced(
     if not is_image(columns[at][0]):
         names, headed, start = rows[start], True, start + 1
         columns = tuple(column[1:] for column in columns)
-    elif start and len(rows[start - 1]) == width - 1:  # CelebA leaves the name of the first column out
+    elif start and len(rows[start - 1]) == width - 1:  # CelebA has no name for the first column
         names, headed = ["image", *rows[start - 1]], True
     elif comments and len(comments[-1].split()) == width:
         names, headed = comments[-1].split(), True
@@ -360,7 +362,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 
 def _json_text_sheet(text: str, where: str, is_image: IsImage) -> Sheet | None:
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=distinct)
     except RecursionError:
         raise TenchError(f"{where}: is damaged JSON (it nests too deeply). Copy or create it again.") from None
     except ValueError as error:
@@ -397,7 +399,7 @@ def _json_lines(text: str, where: str) -> Sheet | None:
 def of_objects(
     objects: Sequence[Mapping[str, Any]], where: str, lines: Sequence[int] | None = None, unit: str = "entry"
 ) -> Sheet:
-    """A table of JSON objects; a key that one lacks is an empty cell. Values that are objects give a column per key."""
+    """A table of JSON objects. A missing key is an empty cell. A value that is an object becomes one column per key."""
     names: dict[str, None] = {}
     flat = [_flattened(entry) for entry in objects]
     for entry in flat:
@@ -427,12 +429,12 @@ def _flattened(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _json_sheet(data: Any, where: str, is_image: IsImage) -> Sheet | None:
-    """A table in one of JSON's many forms; None if it is none.
+    """A table in one of these forms of JSON; None if it has none of them.
 
     [{"image": "a.jpg", "label": "cat"}, ...]            {"train": [...], "val": [...]}      [["a.jpg", 3], ...]
     {"a.jpg": "cat", ...}                                {"a.jpg": {"label": "cat"}, ...}    {"labels": [["a.jpg", 3]]}
     {"cat": ["a.jpg", "b.jpg"], ...}                     {"image": ["a.jpg", ...], "label": ["cat", ...]}
-    {"images": [...], "annotations": [...]}              and what annotation tools export: `annotations`
+    {"images": [...], "annotations": [...]}              and the exports of annotation tools, see `annotations`
     """
     if (found := annotations.entries(data, where)) is not None:
         return dataclasses.replace(of_objects(found.rows, where), told=found.told, notes=found.notes)
@@ -460,7 +462,7 @@ def _json_sheet(data: Any, where: str, is_image: IsImage) -> Sheet | None:
         if _most([path for path, _ in _sampled(pairs)], is_image):
             return _pairs_sheet(pairs, where)
     columns = [value for value in data.values() if isinstance(value, dict)]
-    if len(columns) == len(data) and _known_path(list(data)) is not None:  # what pandas writes
+    if len(columns) == len(data) and _known_path(list(data)) is not None:  # as pandas writes it
         keys = list(columns[0])
         if all(list(column) == keys for column in columns):
             cells = tuple(list(column.values()) for column in columns)
@@ -509,7 +511,7 @@ def is_parquet_list(file: BinaryIO) -> bool:
 
 
 def parquet_path_column(schema: pa.Schema) -> str | None:
-    """The column of paths as text, by its name, of a Parquet file that has other columns too."""
+    """The name of the column of paths in a Parquet file that has other columns too."""
     lower = {str(name).strip().lower(): name for name in reversed(schema.names)}
     known = (lower[name] for name in PATH_COLUMNS if name in lower)
     text = next((name for name in known if schema.field(name).type in (pa.string(), pa.large_string())), None)

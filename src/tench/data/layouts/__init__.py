@@ -1,9 +1,9 @@
-"""The layouts a source can have: one module each, with four names.
+"""The layouts of a source: one module each, with four names.
 
-- `NAME`: what `tench info` calls it.
+- `NAME`: its name in `tench info`.
 - `OPTIONS`: the fields of `SourceOptions` that it takes, read from `tree.options`.
-- `recognise(tree) -> bool`: whether these files are such a source, by names and content. Quick, and never raises.
-- `read(tree) -> Contents`: its table. Raises TenchError if the source is damaged or ambiguous.
+- `recognise(tree) -> bool`: whether these files have this layout, by names and content. It is fast and never raises.
+- `read(tree) -> Contents`: the table. Raises TenchError if the source is damaged or ambiguous.
 
 A source without a path has a name instead: its module has `NAME` and `read(text, spool)`, where `spool` is a folder in
 the cache.
@@ -75,7 +75,7 @@ LAYOUTS: tuple[Layout, ...] = (
     lmdb,
     listed,
 )
-"""The layouts that recognise their own files. `folder` reads any folder that none of them recognises."""
+"""The layouts that recognise their files. `folder` reads any folder that none of them recognises."""
 
 NAMED: dict[str, Named] = {digits.NAME: digits, synthetic.NAME: synthetic}
 """Sources that are not paths, by the word before any colon."""

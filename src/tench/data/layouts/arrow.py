@@ -2,8 +2,8 @@
 
     dataset_dict.json  train/state.json  train/dataset_info.json  train/data-00000-of-00002.arrow  test/...
 
-A word in a file's name, or its folder's, says its split. Which columns are used, and what labels mean:
-`formats.columns`. How the bytes are reached: `formats.arrow_images`.
+A word in the name of a file or its folder gives its split. `formats.columns` decides which columns are used and what
+labels mean, `formats.arrow_images` addresses the bytes.
 """
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ _FIRST_FILES = 4
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether there are Arrow files with images in them, and no image files; or whether the source is one."""
+    """Whether there are Arrow files with images in them and no image files, or whether the source is an Arrow file."""
     names = _files(tree)
     if not names or any(map(is_image_name, tree.names)):
         return False
@@ -33,16 +33,16 @@ def recognise(tree: Tree) -> bool:
         schema = schema_of(tree, names[0])
         return tree.source.is_file() or tree.options.keys is not None or image_column(schema) is not None
     except (pa.ArrowException, OSError):
-        return True  # `read` says what is wrong with it
+        return True  # `read` reports what is wrong with it
 
 
 def read(tree: Tree) -> Contents:
-    """The table of Arrow files. Raises TenchError for one that is damaged, and for images or labels that are not."""
+    """The table of Arrow files. Raises TenchError for a damaged file, and for invalid images or labels."""
     return contents_of(tree, [open_file(tree, name) for name in _files(tree)], found_already)
 
 
 def _files(tree: Tree) -> list[str]:
-    """The Arrow files; of a folder of save_to_disk not those that keep the results of `map`."""
+    """The Arrow files, without those in which save_to_disk's folder caches the results of `map`."""
     found = [name for name in tree.names if name.endswith(_SUFFIXES)]
     if not found and len(tree) == 1 and tree.source.is_file() and _is_arrow(tree, tree.names[0]):
         return list(tree.names)

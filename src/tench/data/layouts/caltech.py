@@ -3,11 +3,10 @@
     101_ObjectCategories/<name>/image_0001.jpg
     256_ObjectCategories/<ccc>.<name>/<ccc>_0001.jpg
 
-Both hold a folder of pictures of no category, BACKGROUND_Google and 257.clutter, which is not a class and is left out.
-Some lists keep the former as a class and drop Faces_easy, whose faces are those of Faces cut out (NNabla's list maker
-does both); here Faces_easy is a class. Images are the files directly in a category's folder; strays such as
-056.dog/greg and 198.spider/RENAME2 are named in a note. There is one split, train, because the sets define none.
-"""
+Each contains a folder of pictures without a category (BACKGROUND_Google, 257.clutter), which is left out because it is
+not a class. Some lists, such as NNabla's, include BACKGROUND_Google as a class and drop Faces_easy, which has cropped
+images of Faces; here Faces_easy is a class. Images are the files directly in a category's folder; strays such as
+056.dog/greg and 198.spider/RENAME2 are named in a note. The only split is train, because the sets define none."""
 
 import dataclasses
 import re
@@ -18,7 +17,7 @@ from tench.data.files.names import is_image_name
 from tench.data.files.tree import Tree
 from tench.data.keys import keys_of
 from tench.data.table import Classes, Contents
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 NAME = "caltech"
 OPTIONS = frozenset[str]()
@@ -26,7 +25,7 @@ OPTIONS = frozenset[str]()
 
 @dataclasses.dataclass(frozen=True)
 class _Set:
-    """One of the sets. known_by: the least of folders by which it is known, whatever the folder above is called."""
+    """One of the sets. known_by: folders that identify it, whatever the name of the folder above."""
 
     title: str
     folder: str
@@ -57,24 +56,24 @@ _SETS = (
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether there is a folder of categories, by its name or by the categories in it, or the archive of one."""
+    """Whether there is a folder of categories, by its name or its subfolders, or an archive of one."""
     return bool(_found(tree) or _archives(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images of all categories as the split train. Raises TenchError where both sets are there, or no images."""
+    """The images of all categories as the split train. Raises TenchError if both sets exist, or no images."""
     found = _found(tree)
     if not found:  # Caltech-101 is published as an archive inside a zip
         archives = _archives(tree)
         if len(archives) > 1:
-            raise TenchError(f"{tree.source}: holds {' and '.join(archives)}. Name one of them.")
+            raise TenchError(f"{tree.source}: contains {' and '.join(archives)}. Pass one of them.")
         tree = tree.opened(archives).under(archives[0])
         found = _found(tree)
     if not found:
         raise TenchError(f"{tree.root}: has no category folders. Download it again.")
     if len(found) > 1:
         several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
-        raise TenchError(f"{tree.source}: holds {several}. Name one of them.")
+        raise TenchError(f"{tree.source}: contains {several}. Pass one of them.")
     which, folder = found[0]
     where, inside = tree.root / folder, f"{folder}/" if folder else ""
     by_class: dict[str, list[int]] = {
@@ -94,20 +93,20 @@ def read(tree: Tree) -> Contents:
     ids = [category for category, positions in by_class.items() if positions]
     if len(ids) < 2:
         raise TenchError(
-            f"{where}: {len(ids)} of its folders hold images; {which.title} has {which.num_classes} categories, each a "
-            "folder of images. Unpack the archive again."
+            f"{where}: {len(ids)} of its folders contain images; {which.title} has {which.num_classes} categories, "
+            "each a folder of images. Unpack the archive again."
         )
     notes = []
     if len(ids) != which.num_classes:
         notes.append(f"{which.title} has {which.num_classes} categories; {len(ids)} were found.")
     if empty := [category for category, positions in by_class.items() if not positions]:
-        notes.append(f"Folders without images were left out: {some(empty)}.")
+        notes.append(f"Left out folders without images: {some(empty)}.")
     if num_no_class:
-        notes.append(f"{which.no_class} is not a class: its {num_no_class:,} images were left out.")
+        notes.append(f"Left out {counted(num_no_class, 'image')} of {which.no_class}, which is not a class.")
     if strays:
-        notes.append(f"{len(strays):,} files that are not images of a category were left out: {some(strays)}.")
+        notes.append(f"Left out {counted(len(strays), 'file')} that are not images of a category: {some(strays)}.")
     if outside := [name for name in tree.names if not name.startswith(inside) and is_image_name(name)]:
-        notes.append(f"{len(outside):,} images outside {folder} were left out.")
+        notes.append(f"Left out {counted(len(outside), 'image')} outside {folder}.")
     positions = [position for category in ids for position in by_class[category]]
     of_class = [category for category in ids for _ in by_class[category]]
     label_of = {category: label for label, category in enumerate(ids)}
@@ -118,7 +117,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _found(tree: Tree) -> list[tuple[_Set, str]]:
-    """The sets in the tree, each with its folder: by that folder's name, else by the categories in it."""
+    """The sets in the tree with their folders, recognised by the folder's name, else by the categories in it."""
     found = [
         (which, folder)
         for folder, name in outermost(tree)

@@ -1,9 +1,9 @@
 """CIFAR-10 and CIFAR-100 in their binary and their Python form, unpacked or in the archive as published.
 
-In the binary form a record is its labels and 3072 bytes of pixels (planes of red, green, blue), so a record is
-addressed where it is. The Python form is a pickle, read without executing anything. As Python 2 wrote it, the pixels of
-a batch are one piece of the pickle and are addressed in place as well; otherwise they are copied into the cache once.
-CIFAR-100 has two labels per image: the 100 fine ones, and with --label coarse the 20 coarse ones.
+In the binary form a record is its labels and 3072 bytes of pixels (planes of red, green, blue), which are addressed in
+place. The Python form is a pickle, read without executing anything. If Python 2 wrote it, the pixels of a batch are one
+piece of the pickle and are addressed in place too; otherwise they are copied once into the cache. CIFAR-100 has two
+labels per image: by default the 100 fine ones are used, with --label coarse the 20 coarse ones.
 """
 
 import dataclasses
@@ -30,10 +30,10 @@ _PIXEL_BYTES = _HEIGHT * _WIDTH * _CHANNELS
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """One of the four ways in which CIFAR is published. num_images: as published, of a training and the test file.
+    """One of the four forms in which CIFAR is published. num_images: as published, in a training and the test file.
 
-    label_bytes: of a binary record, whose label is byte label_place; 0 for a pickle, which has it under label_key.
-    coarse: the names of what is different for CIFAR-100's coarse labels.
+    label_bytes: bytes of labels in a binary record, of which byte label_place is used; 0 for a pickle, which has the
+    label under label_key. coarse: the fields that differ for CIFAR-100's coarse labels.
     """
 
     title: str
@@ -121,22 +121,22 @@ _log = logging.getLogger("tench")
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree holds a CIFAR batch, by file name and first bytes, or an archive of the published name."""
+    """Whether the tree contains a CIFAR batch, by file name and first bytes, or an archive with the published name."""
     return bool(_found(tree) or _archives(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images of all batches: splits train and test, keys numbered in the batches' order."""
+    """The images of all batches: splits train and test, with keys numbered in the order of the batches."""
     found, archives, notes = _found(tree), _archives(tree), list[str]()
     if not found and len(archives) == 1:
         tree = tree.opened(archives)
         found = _found(tree)
     elif found and archives:
-        notes.append(f"The unpacked batches are read; {some(archives)} is not opened.")
+        notes.append(f"The unpacked batches are used, not {some(archives)}.")
     if len(found) != 1:
         several = [f"{folder or '.'} ({form.title})" for form, folder in found] or archives
         raise TenchError(
-            f"{tree.source}: holds {len(several)} sets of CIFAR batches: {', '.join(several)}. Name one of them, or "
+            f"{tree.source}: contains {len(several)} sets of CIFAR batches: {', '.join(several)}. Pass one of them, or "
             "leave the others out with --exclude PATTERN."
         )
     form, folder = found[0]
@@ -145,7 +145,7 @@ def read(tree: Tree) -> Contents:
     if missing:
         raise TenchError(
             f"{tree.root / folder}: {form.title}, is incomplete. Missing: {', '.join(missing)}. "
-            "Name the folder with all batches, or unpack the archive again."
+            "Pass the folder with all batches, or unpack the archive again."
         )
     classes, said = _classes(form, tree, folder)
     splits, shards = {}, list[str]()
@@ -156,12 +156,12 @@ def read(tree: Tree) -> Contents:
             batch = (_binary_batch if form.label_bytes else _pickled_batch)(form, tree, file)
             _check_labels(tree.place(file), batch.labels, len(classes))
             if len(batch.labels) != published:
-                notes.append(f"{name} holds {len(batch.labels):,} images; as published it has {published:,}.")
+                notes.append(f"{name} contains {len(batch.labels):,} images; as published it has {published:,}.")
             batches.append(batch)
             shards.append(batch.shard)
         splits[split] = _rows(batches)
     if form.num_classes == 100:
-        notes.append("The 100 fine labels are used; --label coarse takes the 20 coarse ones instead.")
+        notes.append("The 100 fine labels are used; for the 20 coarse ones: --label coarse.")
     return Contents(classes, splits, [*dict.fromkeys([*tree.stamp, *shards])], [*said, *notes])
 
 
@@ -192,7 +192,7 @@ def _found(tree: Tree) -> list[tuple[_Form, str]]:
 
 def _archives(tree: Tree) -> list[str]:
     """Archives inside the tree with the name of a published one."""
-    if len(tree) == 1 and tree.path(0) == tree.source:  # a file of that name that is no archive
+    if len(tree) == 1 and tree.path(0) == tree.source:  # a file with that name that is not an archive
         return []
     return [name for name in tree.others if "cifar" in name.lower() and _ARCHIVE.fullmatch(name.rpartition("/")[2])]
 
@@ -207,7 +207,7 @@ def _is(form: _Form, tree: Tree, folder: str, name: str) -> bool:
         return len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5
     if form.label_bytes == 1:
         return bool(head) and head[0] < 10
-    # train.bin is a common name, so more is asked of it.
+    # train.bin is a common name, so its size is checked too.
     size = int(tree.length[tree.index(name)])
     return _join(folder, form.names_file) in tree or bool(
         size and size % form.record_bytes == 0 and head[0] < 20 and head[1] < 100
@@ -215,10 +215,10 @@ def _is(form: _Form, tree: Tree, folder: str, name: str) -> bool:
 
 
 def _labelled_by(tree: Tree, form: _Form) -> _Form:
-    """The form for the label that the person asked for."""
+    """The form for the label given by --label."""
     asked = (tree.options.label or "fine").removesuffix("_labels").removesuffix("_label")
     if tree.options.label and (not form.coarse or asked not in ("fine", "coarse")):
-        known = "fine (100 classes) and coarse (20)" if form.coarse else "none to choose from: leave --label out"
+        known = "fine (100 classes) and coarse (20)" if form.coarse else "only one label, so leave out --label"
         raise UsageError(f"{tree.source}: {form.title}, has no label {tree.options.label!r}. It has {known}.")
     return dataclasses.replace(form, num_classes=20, **dict(form.coarse)) if asked == "coarse" else form
 
@@ -241,11 +241,11 @@ def _classes(form: _Form, tree: Tree, folder: str) -> tuple[Classes, list[str]]:
         listed = read_pickle(where, data)[0].get(form.names_key)
         names = [as_text(name) or "" for name in listed] if isinstance(listed, list) else []
         if not names or "" in names:
-            raise TenchError(f"{where}: holds no list of class names {form.names_key!r}. Unpack the archive again.")
+            raise TenchError(f"{where}: contains no list of class names {form.names_key!r}. Unpack the archive again.")
     if len(names) != form.num_classes or len(set(names)) != len(names):
         raise TenchError(
             f"{where}: names {len(names)} classes, {len(set(names))} of them different; {form.title}, has "
-            f"{form.num_classes}. Unpack the archive again, or remove this file to do without it."
+            f"{form.num_classes}. Unpack the archive again, or remove this file, which is optional."
         )
     return Classes.of(names), []
 
@@ -282,7 +282,7 @@ def _binary_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     if size == 0 or size % form.record_bytes:
         raise TenchError(
             f"{tree.place(name)}: has {size:,} bytes, which is {size / form.record_bytes:,.2f} records of "
-            f"{form.record_bytes:,} bytes, not a whole number. It may have been cut off. Unpack the "
+            f"{form.record_bytes:,} bytes, not a whole number. It may have been truncated. Unpack the "
             "archive again."
         )
     tree.limits.require(size, _MOST_BYTES, tree.place(name), "a CIFAR batch")
@@ -313,9 +313,11 @@ def _pickled_batch(form: _Form, tree: Tree, name: str) -> _Batch:
     if labels is None or not all(isinstance(label, int) for label in labels):
         raise TenchError(f"{where}: {form.label_key!r} is not a list of numbers. Unpack the archive again.")
     if len(labels) != len(pixels):
-        raise TenchError(f"{where}: holds {len(pixels):,} images but {len(labels):,} labels. Unpack the archive again.")
+        raise TenchError(
+            f"{where}: contains {len(pixels):,} images but {len(labels):,} labels. Unpack the archive again."
+        )
     if not labels:
-        raise TenchError(f"{where}: holds no images. Unpack the archive again.")
+        raise TenchError(f"{where}: contains no images. Unpack the archive again.")
     limited = np.array([max(min(label, 2**31 - 1), -(2**31)) for label in labels], np.int32)
     raw = pixels.tobytes()
     for end in ends:

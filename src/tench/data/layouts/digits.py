@@ -1,8 +1,8 @@
 """scikit-learn's digits: 1,797 real images of handwritten digits, 8x8 pixels, that come with a dependency.
 
-The first run learns them, because they need no download. scikit-learn keeps them as numbers in a compressed text file,
-so they are copied into the cache once as raw pixels (115 KB). They have no split of their own: a fifth of each class is
-val, the same images every time.
+They are the data of a first run, because they need no download. scikit-learn stores them as numbers in a compressed
+text file, so they are copied once into the cache as raw pixels (115 KB). They have no splits, so a fifth of each class
+is held out as val, always the same images.
 """
 
 import logging
@@ -19,13 +19,13 @@ NAME = "digits"
 
 _VAL_FRACTION = 0.2
 _MAX_VALUE = 16
-"""The images' values are counts of dark pixels in squares of 4x4."""
+"""The images' values count the dark pixels in squares of 4x4."""
 
 _log = logging.getLogger("tench")
 
 
 def read(text: str, spool: Path) -> Contents:
-    """The digits as splits train and val; keys are numbered in scikit-learn's order, values scaled to 0..255."""
+    """The digits as splits train and val, with keys numbered in scikit-learn's order and values scaled to 0..255."""
     if text != NAME:
         raise UsageError(f"{text}: digits has no settings; write {NAME}.")
     from sklearn.datasets import load_digits
@@ -55,5 +55,5 @@ def read(text: str, spool: Path) -> Contents:
             width=width,
             channels=1,
         )
-    note = "scikit-learn's digits have no split, so a fifth of each class is val."
+    note = "scikit-learn's digits have no splits, so a fifth of each class is val."
     return Contents(Classes.of(list("0123456789")), splits, [str(shard)], [note])

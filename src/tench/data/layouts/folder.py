@@ -1,11 +1,11 @@
-"""Folders of images: `train/CLASS/*.jpg` beside `val/CLASS/*.jpg`, class folders alone, and the many forms between.
+"""Folders of images: `train/CLASS/*.jpg` next to `val/CLASS/*.jpg`, class folders alone, and the many forms between.
 
-Which folders are splits and which are classes is decided by `evidence.classes`, on disk and in archives; notes say
-what was decided. What remains unclear is a question, answered by --classes-at, --split-from, --label-from,
+`evidence.classes` decides which folders are splits and which are classes, on disk and in archives, and notes report
+the decision. If it is unclear, the person is asked and answers with --classes-at, --split-from, --label-from,
 --images or --exclude. Classes are sorted by code point, as in torchvision's ImageFolder, unless `classes.txt`, which we
-write, lists just these. Images may lie in folders inside a class folder. A split other than train that has no class
-folders has no labels. Tiny-ImageNet's form is read too: a flat `val/images/` whose labels are in `val_annotations.txt`,
-names in `words.txt`.
+write, lists exactly these classes. A class folder may contain more folders of images. A split other than train without
+class folders has no labels. Tiny-ImageNet's form is read too: a flat `val/images/` with labels in
+`val_annotations.txt` and names in `words.txt`.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.class_files import CLASSES_JSON, CLASSES_TXT, parse
 from tench.data.formats.wordnet import names_of
 from tench.data.keys import keys_of
+from tench.data.options import pattern_of
 from tench.data.splits import PLAIN_NAMES, SPLITS, TRAIN, split_of, splits_in
 from tench.data.table import Classes, Contents, LeftOut, Rows
 from tench.errors import TenchError, UsageError, counted, some
@@ -39,14 +40,14 @@ _PROGRAMS = frozenset(
     "ipynb cache caches thumb thumbs thumbnail thumbnails preview previews trash trashes tmp temp backup git svn hg "
     "dvc picasaoriginals picasa originals apple spotlight recycle bin venv idea vscode old deleted hidden".split()
 )
-"""Words in the names of hidden folders that programs make, or that people make to put something away."""
+"""Words in the names of hidden folders that programs create, or that people use to put something away."""
 _SHOWN_FOLDERS = 6
 _MAX_CLASS_LIST_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Labelled:
-    """A place with its class (None: without label) and the folder names between the class folder and the images."""
+    """A place with its class (None: no label) and the folder names between the class folder and the images."""
 
     place: Place
     class_id: str | None
@@ -70,7 +71,7 @@ def read(tree: Tree) -> Contents:
     """The table of a folder. Raises TenchError, with what was found, if nothing shows which folders are the classes."""
     options = tree.options
     if not tree.source.is_dir() and tree.root == tree.source and len(top := tree.top()) == 1 and top[0].endswith("/"):
-        tree = tree.under(top[0][:-1])  # the folder that an archive holds, as if it were unpacked
+        tree = tree.under(top[0][:-1])  # the folder that an archive contains, as if it were unpacked
     if options.images is not None:
         tree = _below(tree, options.images)
     return _read(tree)
@@ -98,7 +99,7 @@ def _read(tree: Tree) -> Contents:
     else:
         try:
             contents, class_paths = _by_folders(tree, root, by_split, class_at)
-        except TenchError:  # perhaps for lack of the classes that are hidden
+        except TenchError:  # perhaps because some classes are hidden folders
             folders = {place.folder.path for places in by_split.values() for place in places}
             if not (hidden := _hidden_classes(tree, folders)):
                 raise
@@ -118,7 +119,7 @@ def _read(tree: Tree) -> Contents:
 
 def _with_hidden(tree: Tree, hidden: Sequence[str]) -> Contents:
     found = _read(tree.revealed(hidden))
-    note = f"Hidden folders that hold images beside the class folders are classes too: {some(hidden)}."
+    note = f"Hidden folders that contain images next to the class folders are classes too: {some(hidden)}."
     return dataclasses.replace(found, notes=[*found.notes, note])
 
 
@@ -134,7 +135,7 @@ def _below(tree: Tree, folder: str) -> Tree:
 
 
 def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place]], list[LeftOut], list[str]]:
-    """The places of each split, train first, what is left out because it is in none, and notes."""
+    """The places of each split, train first; the files that are left out because they are in no split; and notes."""
     by_split: dict[str, list[Place]] = {split: [] for split in SPLITS}
     silent = [place for place in places if place.split is None]
     if len(silent) == len(places):
@@ -147,12 +148,12 @@ def _by_split(tree: Tree, places: Sequence[Place]) -> tuple[dict[str, list[Place
     if partly := [place for place in silent if place not in above]:
         named = next(place for place in places if place.split is not None)
         raise TenchError(
-            f"{tree.root}: {partly[0].folder.path} lies in no split folder, but {named.folder.path} does; "
+            f"{tree.root}: {partly[0].folder.path} is in no split folder, but {named.folder.path} is; "
             f"{counted(sum(len(place.folder.images) for place in partly), 'image')} are affected. Leave them out with "
             "--exclude PATTERN, or name the split folders with --split-from."
         )
     left_out = [
-        LeftOut("images beside split folders", len(place.folder.images), tree.names[place.folder.images[0]])
+        LeftOut("images next to split folders", len(place.folder.images), tree.names[place.folder.images[0]])
         for place in above
     ]
     return {split: members for split, members in by_split.items() if members}, left_out, _split_notes(by_split)
@@ -167,7 +168,7 @@ def _is_above(place: Place, other: Place) -> bool:
 
 
 def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
-    """Which folders became which split, unless they are called so themselves, and if they lie below the classes."""
+    """Notes on folders that became a split without having its plain name, and on splits below the classes."""
     named: dict[str, dict[str, None]] = {}
     for split, places in by_split.items():
         for place in places:
@@ -183,13 +184,13 @@ def _split_notes(by_split: Mapping[str, Sequence[Place]]) -> list[str]:
 
 
 def _told_splits(tree: Tree, places: Sequence[Place], said: str) -> list[Place]:
-    """The places with the splits that --split-from tells: by the folder at a depth, or by a pattern for the path."""
+    """The places with their splits by --split-from: from the folder at a depth, or from a pattern for the path."""
     if depth := re.fullmatch(r"(?:folder ?)?(\d+)", said):
         return [_split_at(tree, place, int(depth[1])) for place in places]
-    pattern = label_names.compiled(said, "split_from")
+    pattern = pattern_of("split_from", said, "split")
     by_name = [name for name in pattern.groupindex if name in SPLITS]
     told: list[Place] = []
-    depths: set[int] = set()  # of the folders that tell the split: they tell no class
+    depths: set[int] = set()  # of the folders that name the split, and therefore no class
     for place in places:
         by_split: dict[str, list[int]] = {}
         for position in place.folder.images:
@@ -243,11 +244,11 @@ def _split_at(tree: Tree, place: Place, depth: int) -> Place:
 def _by_folders(
     tree: Tree, root: Folder, by_split: Mapping[str, Sequence[Place]], class_at: "_ClassAt | None"
 ) -> tuple[Contents, set[str]]:
-    """The table with the classes that the folders of the first split have, and the paths of the class folders."""
+    """The table with the classes of the first split's folders, and the paths of the class folders."""
     defining = next(iter(by_split))
     if defining != TRAIN and (annotations := _annotations(tree, by_split[defining], defining)):
         folder = annotations.rpartition("/")[0]
-        raise TenchError(f"{tree.root}: has {folder} but no folder train, which defines the classes.")
+        raise TenchError(f"{tree.root}: has {folder} but no folder train, which would define the classes.")
     if class_at is not None:
         labelled, left_out = class_at.applied(tree, by_split[defining], True)
         notes = [f"Classes are the folders at --classes-at {tree.options.classes_at}."]
@@ -295,7 +296,7 @@ def _classes(count: int) -> str:
 def _evident(
     tree: Tree, places: Sequence[Place], others: Sequence[Place]
 ) -> tuple[list[_Labelled], list[LeftOut], list[str]]:
-    """The places of the split that names the classes, each with its class, as the evidence has it."""
+    """The places of the split that defines the classes, each with its class according to the evidence."""
     found, left_out, notes = evidence.class_parts(tree, places, others)
     labelled = [_Labelled(places[at], name, places[at].parts[cut:]) for at, (name, cut) in found.items()]
     if labelled and (above := _folders_above(labelled[0])):
@@ -304,14 +305,14 @@ def _evident(
 
 
 def _folders_above(one: _Labelled) -> str:
-    """Where a class folder lies, if there is more above it than a split folder."""
+    """The path above a class folder, if it is more than a split folder."""
     steps = one.place.steps[: one.class_depth - 1]
     is_plain = not steps or (len(steps) == 1 and steps[0][1] in SPLITS) or one.place.below_letter
     return "" if is_plain else "/".join(name for name, _ in steps)
 
 
 def _hidden_classes(tree: Tree, class_paths: Iterable[str]) -> list[str]:
-    """The hidden folders beside class folders that hold images and are not those that programs make: `.net`."""
+    """The hidden folders with images next to class folders, such as `.net`, without those that programs create."""
     parents = {path.rpartition("/")[0] for path in class_paths}
     return [
         path
@@ -338,7 +339,7 @@ def _class_parents(root: Folder, labelled: Iterable[_Labelled]) -> list[Folder]:
 
 
 def _of_split(tree: Tree, split: str, places: Sequence[Place], classes: Classes, defining: str) -> list[_Labelled]:
-    """The places of a split with the classes that another split names; all without label if it has no class folders."""
+    """The places of a split with the classes defined by another; all without label if it has no class folders."""
     known = set(classes.ids)
     if all(place.below_letter for place in places):
         labelled = [_Labelled(place, place.path_below_letter, ()) for place in places]
@@ -372,13 +373,13 @@ def _refuse_unknown(tree: Tree, labelled: Iterable[_Labelled], classes: Classes,
 
 
 def _empty_splits(root: Folder, by_split: Mapping[str, Sequence[Place]]) -> list[str]:
-    """Notes on folders that are named like a split that has no images."""
+    """Notes on folders that are named like a split but contain no images."""
     notes = []
     for folder in root.walk():
         for name, child in folder.children.items():
             split = split_of(name)
             if split and split not in by_split and not child.num_images and folder.num_images:
-                notes.append(f"{child.path} holds no images, so there is no split {split}.")
+                notes.append(f"{child.path} contains no images, so there is no split {split}.")
         if folder.path.count("/") > 1:
             break
     return notes
@@ -386,7 +387,7 @@ def _empty_splits(root: Folder, by_split: Mapping[str, Sequence[Place]]) -> list
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _ClassAt:
-    """What --classes-at says: the folders at a depth, or those that CLASS stands for in a pattern."""
+    """The class folders by --classes-at: those at a depth, or those in place of CLASS in a pattern."""
 
     said: str
     depth: int
@@ -400,20 +401,20 @@ class _ClassAt:
         if "CLASS" not in parts:
             raise UsageError(
                 f"--classes-at {said!r}: give the depth of the class folders (1: directly in the source), or a pattern "
-                "in which CLASS stands for them, such as '*/images/CLASS'."
+                "with CLASS in place of the class folder, such as '*/images/CLASS'."
             )
         return cls(said, len(parts), parts)
 
     def marked(self, place: Place) -> Place:
-        """The place with its class folders as parts, whatever they are called."""
+        """The place with its class folders as parts, whatever their names."""
         at = self._classes(place)
         steps = [(name, PART if index in at else meaning) for index, (name, meaning) in enumerate(place.steps)]
         return dataclasses.replace(place, steps=tuple(steps))
 
     def applied(self, tree: Tree, places: Sequence[Place], is_defining: bool) -> tuple[list[_Labelled], list[LeftOut]]:
-        """The marked places of a split with their classes, and what lies elsewhere.
+        """The marked places of a split with their classes, and the files that are elsewhere.
 
-        A split that does not define the classes and has no such folders has no labels.
+        A split without such folders has no labels, unless it is the one that defines the classes.
         """
         labelled, outside = [], []
         for place in places:
@@ -427,14 +428,14 @@ class _ClassAt:
             return [_Labelled(place, None, place.parts) for place in places], []
         if not labelled:
             raise UsageError(
-                f"{tree.root}: --classes-at {self.said}: no image lies that deep or matches; the first is "
+                f"{tree.root}: --classes-at {self.said}: no image is that deep or matches; the first is "
                 f"{tree.names[places[0].folder.images[0]]}."
             )
         why = f"images not below a folder at --classes-at {self.said}"
         return labelled, [_left_out(why, tree, place) for place in outside]
 
     def _classes(self, place: Place) -> list[int]:
-        """The indices of the folders on the way to a place that are its class; none if it lies elsewhere."""
+        """The indices of the folders on the way to a place that form its class; empty if it is elsewhere."""
         names = [name for name, _ in place.steps]
         if len(names) < self.depth:
             return []
@@ -450,8 +451,8 @@ class _ClassAt:
 
 
 def _by_file_names(tree: Tree, by_split: Mapping[str, Sequence[Place]], said: str) -> Contents:
-    """The table with the classes that --label-from finds in file names. Without stamp and outline."""
-    pattern = label_names.compiled(said, "label_from")
+    """The table, without stamp and outline, with the classes that --label-from finds in file names."""
+    pattern = pattern_of("label_from", said, "class")
     found: dict[str, tuple[list[int], list[str | None]]] = {}
     for split, places in by_split.items():
         positions = [position for place in places for position in place.folder.images]
@@ -504,13 +505,13 @@ def _rows(tree: Tree, labelled: Sequence[_Labelled], classes: Classes) -> Rows:
         positions += images
         labels += [-1 if one.class_id is None else index[one.class_id]] * len(images)
         keys += [start + tree.names[position][cut:] for position in images]
-    if len(set(starts)) < len(starts) and len(set(keys)) < len(keys):  # folders of several places in one class
+    if len(set(starts)) < len(starts) and len(set(keys)) < len(keys):  # a class has folders in several places
         keys = [tree.names[position] for position in positions]
     return tree.rows(positions, labels, keys)
 
 
 def _annotations(tree: Tree, places: Sequence[Place], split: str) -> str | None:
-    """The val_annotations.txt of a split, as Tiny-ImageNet has it."""
+    """The val_annotations.txt of a split, as in Tiny-ImageNet."""
     for place in places:
         names = [name for name, _ in place.steps]
         for at, (_, meaning) in enumerate(place.steps):
@@ -553,11 +554,11 @@ def _annotated_rows(tree: Tree, places: Sequence[Place], annotations: str, class
     return tree.rows(positions, [index[wnid] for wnid in wnids], keys)
 
 
-# Names of classes, and files that are no images.
+# Names of classes, and files that are not images.
 
 
 def _named_classes(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) -> Classes:
-    """The classes, in the order and with the names that a file beside or above their folders gives."""
+    """The classes, with order and names from a file next to or above their folders if there is one."""
     places = {""}
     for folder in parents:
         parts = folder.path.split("/")
@@ -572,7 +573,8 @@ def _named_classes(tree: Tree, ids: Sequence[str], parents: Sequence[Folder]) ->
 
 
 def _listed_classes(tree: Tree, name: str, ids: Sequence[str]) -> Classes | None:
-    """The classes of a file that lists just these ids; other programs' files of that name may hold anything."""
+    """The classes of a file that lists exactly these ids; files of that name from other programs may contain
+    anything."""
     if name in tree:
         text = tree.text(name, "a class list", tree.limits.classes_bytes)
         with contextlib.suppress(TenchError):
@@ -592,7 +594,7 @@ def _words(tree: Tree, name: str) -> dict[str, str]:
 
 
 def _is_label_file(name: str) -> bool:
-    """Whether a file may hold labels, by its name."""
+    """Whether a file may contain labels, by its name."""
     base = name.rpartition("/")[2]
     return (
         base.lower().endswith(_LABEL_SUFFIXES)
@@ -602,7 +604,7 @@ def _is_label_file(name: str) -> bool:
 
 
 def _label_files(tree: Tree, root: Folder) -> list[str]:
-    """All files that may hold labels; many of one kind in one folder as one entry."""
+    """All files that may contain labels; many of one kind in one folder as one entry."""
     found = []
     for folder in root.walk():
         by_suffix: dict[str, list[str]] = {}
@@ -618,7 +620,8 @@ def _label_files(tree: Tree, root: Folder) -> list[str]:
 def _other_files(
     tree: Tree, root: Folder, class_paths: Iterable[str], classes: Classes
 ) -> tuple[list[str], list[LeftOut]]:
-    """Files that may hold labels, outside of the class folders; and all that are left out as no images."""
+    """The files that may contain labels, outside the class folders; and all files left out because they are not
+    images."""
     paths = set(class_paths)
     within: list[str] = []
     labels: list[str] = []
@@ -632,14 +635,14 @@ def _other_files(
             within += [name for name in names if not is_noted(name)]
     left_out = []
     if labels:
-        left_out.append(LeftOut("files that may hold labels and were not read", len(labels), labels[0]))
+        left_out.append(LeftOut("files that may contain labels and were not read", len(labels), labels[0]))
     if within:
         left_out.append(LeftOut("files that are not images, by their suffix", len(within), within[0]))
     return labels, left_out
 
 
 def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) -> None:
-    """Raise TenchError if files that were not read seem to name the test images: train.txt, test.txt."""
+    """Raise TenchError if unread files such as train.txt and test.txt seem to define the splits."""
     telling = {name: splits_in(name.rpartition("/")[2].partition(".")[0]) for name in label_files}
     telling = {name: splits for name, splits in telling.items() if splits}
     if len(frozenset().union(*telling.values())) > 1:
@@ -648,8 +651,8 @@ def _refuse_unread_splits(tree: Tree, root: Folder, label_files: Sequence[str]) 
         outer = dict.fromkeys(folder if folder in without_images else name for name, folder in folders.items())
         exclude = " ".join(evidence.exclusion(tree, name) for name in outer)
         raise TenchError(
-            f"{tree.root}: the folders hold classes and no splits. {some(list(telling), 3)} may define the splits, but "
-            f"{'was' if len(telling) == 1 else 'were'} not read. To read all images as train: {exclude}"
+            f"{tree.root}: the folders contain classes and no splits. {some(list(telling), 3)} may define the splits, "
+            f"but {'was' if len(telling) == 1 else 'were'} not read. To read all images as train: {exclude}"
         )
 
 
@@ -671,26 +674,26 @@ def _is_class_list(tree: Tree, name: str, classes: Classes) -> bool:
 
 
 def _no_images(tree: Tree) -> TenchError:
-    text = f"{tree.root}: holds no images. Expected a folder of class folders with images in them."
+    text = f"{tree.root}: contains no images. Expected a folder of class folders with images in them."
     return TenchError(text, *_found(tree))
 
 
 def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchError:
-    """The error for images that no folders put into classes."""
+    """The error for images that are not in class folders."""
     positions = [position for place in places for position in place.folder.images]
     first = tree.names[positions[0]]
     folder, _, base = first.rpartition("/")
     if len(places) == 1 and not folder:
         text = (
-            f"{tree.root}: {evidence.lie(len(positions))} directly in it, such as {base}. Their class is "
+            f"{tree.root}: {evidence.are(len(positions))} directly in it, such as {base}. Their class is "
             "unknown. Put each image into a folder named after its class, or add a CSV file of file names and labels."
         )
     else:
         where = f"the folder {folder}" if len(places) == 1 else f"{len(places)} folders that name no class"
         one = f", the class {only!r}" if only else ""
-        all_lie = f"{'' if len(positions) == 1 else 'all '}{evidence.lie(len(positions))}"
+        all_are = f"{'' if len(positions) == 1 else 'all '}{evidence.are(len(positions))}"
         text = (
-            f"{tree.root}: {all_lie} in {where}{one}. A classifier needs at least two classes. Put the images of each "
+            f"{tree.root}: {all_are} in {where}{one}. A classifier needs at least two classes. Put the images of each "
             "into a separate folder, or add a CSV file of file names and labels."
         )
     names = [tree.names[position].rpartition("/")[2] for position in positions]
@@ -703,8 +706,8 @@ def _no_classes(tree: Tree, places: Sequence[Place], only: str | None) -> TenchE
 
 
 def _found(tree: Tree) -> list[str]:
-    """What there is, as lines of a refusal: the folders with counts and an example, files that may hold labels."""
-    root = folders_of(tree)  # with what was left out
+    """The contents as lines for an error: the folders with counts and an example, and files that may contain labels."""
+    root = folders_of(tree)  # includes files that were left out
     folders = [folder for folder in root.walk() if folder.images or folder.others]
     lines = [f"  {folder.path or '.'}/  {summary(folder, tree.names)}" for folder in folders[:_SHOWN_FOLDERS]]
     if len(folders) > _SHOWN_FOLDERS:
@@ -712,5 +715,5 @@ def _found(tree: Tree) -> list[str]:
     if lines:
         lines.insert(0, "Found:")
     if labels := _label_files(tree, root):
-        lines.append(f"Files that may hold labels and were not read: {some(labels)}")
+        lines.append(f"Files that may contain labels and were not read: {some(labels)}")
     return lines

@@ -1,11 +1,11 @@
-"""HDF5 files: PatchCamelyon as issued, and any file with a dataset of images and one of labels.
+"""HDF5 files: PatchCamelyon as published, and any file with a dataset of images and one of labels.
 
     camelyonpatch_level_2_split_train_x.h5[.gz]  x (262144, 96, 96, 3) uint8
     camelyonpatch_level_2_split_train_y.h5[.gz]  y (262144, 1, 1, 1)
     any.h5                                       images, labels
 
-Contiguous datasets are addressed where they lie; chunked and compressed ones are copied once into the cache. Which
-dataset is what: `tench.data.formats.arrays`. h5py comes with the extra `interop`.
+Contiguous datasets are addressed in place; chunked and compressed ones are copied once into the cache.
+`tench.data.formats.arrays` decides the role of each dataset. h5py comes with the extra `interop`.
 """
 
 from tench.data.files.compressed import first_bytes, form_of
@@ -14,7 +14,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.arrays import contents_of
 from tench.data.formats.hdf5 import MAGIC, open_file
 from tench.data.table import Contents
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 NAME = "hdf5"
 OPTIONS = frozenset({"keys", "label", "split_from"})
@@ -24,7 +24,7 @@ _FIRST_FILES = 8
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether there are HDF5 files and no image files, or whether the source is one."""
+    """Whether there are HDF5 files and no image files, or whether the source is an HDF5 file."""
     names = _files(tree)
     if not names or any(map(is_image_name, tree.names)):
         return False
@@ -32,11 +32,12 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of the datasets. Raises TenchError for a damaged file, and if images or labels are not to be told."""
+    """The table of the datasets. Raises TenchError for a damaged file, and if it is unclear which are images and
+    labels."""
     files = [name for name in _files(tree) if _is_hdf5(tree, name)]
     contents = contents_of(tree, [array for name in files for array in open_file(tree, name)])
     if others := [name for name in tree.names if name not in files]:
-        note = f"{len(others):,} files that are not HDF5 were left out, such as {others[0]}."
+        note = f"Left out {counted(len(others), 'file')} that are not HDF5, such as {others[0]}."
         return Contents(contents.classes, contents.splits, list(tree.stamp), [*contents.notes, note])
     return contents
 

@@ -1,13 +1,14 @@
 """ILSVRC2012 as published by image-net.org, or partly or fully unpacked.
 
     ILSVRC2012_img_train.tar     n01440764.tar, ...    each of them n01440764_10026.JPEG, ...
-    ILSVRC2012_img_val.tar       ILSVRC2012_val_00000001.JPEG, ...    without labels, in no order
-    ILSVRC2012_img_test*.tar     ILSVRC2012_test_00000001.JPEG, ...   whose labels were never given out
-    ILSVRC2012_devkit_t12.tar.gz, or another of the files that give val its labels (data/devkit.py)
+    ILSVRC2012_img_val.tar       ILSVRC2012_val_00000001.JPEG, ...    without labels, in random order
+    ILSVRC2012_img_test*.tar     ILSVRC2012_test_00000001.JPEG, ...   labels were never published
+    ILSVRC2012_devkit_t12.tar.gz, or another file with the labels of val (formats/devkit.py)
 
-Each split may be the archive, or a folder: train of class folders, of class archives, or of both; val flat, in class
-folders, or half of it. Nothing needs unpacking: an image is addressed inside the archive in the archive. What is there
-twice is refused rather than guessed at, which costs moving one of the two away. Classes are those of train, sorted.
+Each split may be the archive or a folder: train with class folders, class archives, or both; val flat, in class
+folders, or partly so. Nothing needs unpacking: an image is addressed inside the archive inside the archive. Anything
+that exists twice is refused rather than guessed at; the cost is that the person must move one copy away. The classes
+are those of train, sorted.
 """
 
 import re
@@ -22,7 +23,7 @@ from tench.data.formats.devkit import Labels
 from tench.data.formats.wordnet import WNID, imagenet, names_of
 from tench.data.keys import keys_of
 from tench.data.table import Classes, Contents, Rows
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 
 NAME = "ilsvrc"
 OPTIONS = frozenset[str]()
@@ -40,10 +41,10 @@ _FOLDERS = {
 _PATCH = "ILSVRC2012_img_test_patch_v10102019.tar"
 """Repaired test images, published in 2019 as a patch for the older archive."""
 _DOGS = "ILSVRC2012_img_train_t3.tar"
-"""The 120 classes of dogs of task 3: another set, under a name that is easily taken for this one's."""
+"""The archive of task 3 with 120 classes of dogs: a different set with a similar name."""
 
 _IMAGE = {split: re.compile(rf"ILSVRC2012_{split}_\d{{8}}\.(?!xml$)\w+") for split in ("val", "test")}
-"""Of any suffix, as copies of a smaller size have another, but no annotation."""
+"""Any suffix is accepted, because resized copies may have another one, except that of annotations."""
 _FEW = 1000
 """Files of a folder that are examined to identify its content."""
 
@@ -77,7 +78,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of ILSVRC2012. Raises TenchError where a part is missing, there twice, or contradicts another."""
+    """The table of ILSVRC2012. Raises TenchError if a part is missing, exists twice, or contradicts another."""
     tree = _below_single_folders(tree)
     notes = [f"{name} was left out: it is a different set, the dogs of task 3." for name in (_DOGS,) if name in tree]
     places = _places(tree, notes)
@@ -89,17 +90,17 @@ def read(tree: Tree) -> Contents:
 
 
 def read_labels(tree: Tree, places: Mapping[str, str], sources: Sequence[devkit.Source]) -> list[Labels]:
-    """What these sources say of val, after a look at whether it needs any. Raises TenchError if they do not agree.
+    """The labels of val in these sources. Raises TenchError if val needs them and there are none, or if they disagree.
 
-    places: of each split, the folder in the tree, or the archive (not opened yet). Of a source without val only the
-    devkit is read, for what it says of the classes.
+    places: for each split, the folder in the tree, or the archive (not opened yet). If there is no val, only the devkit
+    is read, for its information on the classes.
     """
     if "val" not in places:
         return [source.read() for source in sources if source.is_devkit][:1]
     place = places["val"]
     needed = place in tree or any(_class_of(tree.names[position]) is None for position in _images(tree, place, "val"))
     if needed and not sources:
-        where = f"Put into {tree.root}" if tree.source.is_dir() else "Give a folder with it and"
+        where = f"Put into {tree.root}" if tree.source.is_dir() else "Pass a folder with it and"
         raise TenchError(
             f"{tree.root / place}: the images of val are here, but their labels are in a separate file. "
             f"{where} one of these: {devkit.WOULD_DO}."
@@ -117,10 +118,10 @@ def contents_of(
     names: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Contents:
-    """The table of ILSVRC2012's images in a tree whose archives of whole splits are opened.
+    """The table of ILSVRC2012's images in a tree in which the archives of whole splits are opened.
 
-    places: the folder of each split in the tree, "" for its root. labels: what is known of val, the first of which
-    counts. names: of classes, where the layout has its own.
+    places: the folder of each split in the tree, "" for its root. labels: sources of val's labels, of which the first
+    counts. names: of classes, if the layout has its own.
     """
     notes = list(notes)
     if "train" in places:
@@ -154,7 +155,7 @@ def contents_of(
 
 
 def _below_single_folders(tree: Tree) -> Tree:
-    """Of an archive the tree below its only folder, where it has just one at the top, unless that is a split."""
+    """The tree below the only folder at the top of an archive, unless that is a split; else the tree itself."""
     known = {name for names in _FOLDERS.values() for name in names}
     while not tree.source.is_dir() and len(top := tree.top()) == 1 and top[0].endswith("/"):
         if (folder := top[0][:-1]) in known or WNID.fullmatch(folder):
@@ -164,7 +165,7 @@ def _below_single_folders(tree: Tree) -> Tree:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a file at the top is one that ILSVRC2012 comes with."""
+    """Whether a file at the top is one of those published with ILSVRC2012."""
     return (
         any(pattern.fullmatch(name) for pattern in _IMAGE.values())
         or any(pattern.fullmatch(name) for pattern, _ in devkit.FORMS.values())
@@ -178,7 +179,7 @@ def _is_class_archive(name: str) -> bool:
 
 
 def _is_train(tree: Tree, folder: str) -> bool:
-    """Whether a folder holds classes by WordNet id, the archive of all of them, or nothing."""
+    """Whether a folder contains classes by WordNet id, the archive of all of them, or nothing."""
     return (
         len(tree.span(folder)) == 0
         or any(WNID.fullmatch(name) for name in tree.children(folder))
@@ -188,18 +189,18 @@ def _is_train(tree: Tree, folder: str) -> bool:
 
 
 def _holds(tree: Tree, folder: str, split: str) -> bool:
-    """Whether images of val or test, by their names, are among the first files of a folder."""
+    """Whether the first files of a folder include images of val or test, by their names."""
     span = tree.span(folder)[:_FEW]
     return any(_IMAGE[split].fullmatch(tree.names[position].rpartition("/")[2]) for position in span)
 
 
 def _places(tree: Tree, notes: list[str]) -> dict[str, str]:
-    """Where each split is: a folder, an archive not yet opened, or "" for the root. Raises TenchError for two."""
+    """The place of each split: a folder, an archive not yet opened, or "" for the root. Raises TenchError for two."""
     places = {}
     top = tree.top()
     for split in ("train", "val", "test"):
         folders = [name for name in _FOLDERS[split] if f"{name}/" in top]
-        inside = ("", *(f"{folder}/" for folder in folders))  # where unpacking scripts move the archive
+        inside = ("", *(f"{folder}/" for folder in folders))  # unpacking scripts move the archive into the folder
         archives = [f"{start}{name}" for start in inside for name in _ARCHIVES[split] if f"{start}{name}" in tree]
         found = list(archives)
         for folder in folders:
@@ -207,20 +208,20 @@ def _places(tree: Tree, notes: list[str]) -> dict[str, str]:
             if any(map(is_image_name, names)) or _class_archives(tree, folder):
                 found.append(folder)
             elif not any(name in archives or name.endswith(".xml") for name in names):
-                notes.append(f"{folder} holds no images and was left out.")
+                notes.append(f"{folder} contains no images and was left out.")
         if _is_at_root(tree, top, split):
             found.append("")
         if len(found) > 1:
             first, second = (str(tree.root / place) if place else f"{tree.root} itself" for place in found[:2])
             raise TenchError(
-                f"{first} and {second} both hold the split {split}. Move one away: the archive, which needs no "
+                f"{first} and {second} both contain the split {split}. Move one away: the archive, which needs no "
                 "unpacking, or the unpacked images if they are complete."
             )
         if found:
             places[split] = found[0]
     if not places:
         raise TenchError(
-            f"{tree.source}: has no images of ILSVRC2012. Give a folder with ILSVRC2012_img_train.tar and "
+            f"{tree.source}: has no images of ILSVRC2012. Pass a folder with ILSVRC2012_img_train.tar and "
             "ILSVRC2012_img_val.tar in it, or with the folders train and val that were unpacked from them."
         )
     return places
@@ -251,7 +252,7 @@ def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, li
         and not WNID.fullmatch(inside[0])
         and not _class_archives(tree, place)
     ):
-        place = f"{place}/{inside[0]}"  # an archive that was packed with the folder around it
+        place = f"{place}/{inside[0]}"  # the archive was packed with its folder
     archives = _class_archives(tree, place)
     start = f"{place}/" if place else ""
     folders = [name for name in tree.children(place) if WNID.fullmatch(name)]
@@ -259,8 +260,9 @@ def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, li
         folder = archive[:-4]
         if len(tree.span(folder)):
             raise TenchError(
-                f"{tree.root / archive} and {tree.root / folder} both hold the class {folder.rpartition('/')[2]}. The "
-                "folder may be incomplete if unpacking was interrupted. Move it away: the archive needs no unpacking."
+                f"{tree.root / archive} and {tree.root / folder} both contain the class {folder.rpartition('/')[2]}. "
+                "The folder may be incomplete if unpacking was interrupted. Move it away; the archive is read without "
+                "unpacking."
             )
     tree = tree.opened(archives) if archives else tree
     by_class: dict[str, list[int]] = {}
@@ -269,7 +271,7 @@ def _train(tree: Tree, place: str, notes: list[str]) -> tuple[Tree, dict[str, li
         by_class[where[len(start) :].removesuffix(".tar")] = images
     if not any(by_class.values()):
         raise TenchError(
-            f"{tree.root / place}: holds no class images. It should hold n01440764.tar and so on, or folders "
+            f"{tree.root / place}: contains no class images. It should contain n01440764.tar and so on, or folders "
             "n01440764 and so on with images in them."
         )
     if place:
@@ -285,14 +287,14 @@ def _train_rows(tree: Tree, by_class: Mapping[str, Sequence[int]], index: Mappin
 
 
 def _images(tree: Tree, place: str, split: str) -> list[int]:
-    """The positions of the images of val or test below a folder; of the root only those named as they are."""
+    """The positions of the images of val or test below a folder; in the root, only files with their names."""
     if place:
         return [position for position in tree.span(place) if is_image_name(tree.names[position])]
     return [position for position in range(len(tree)) if _IMAGE[split].fullmatch(tree.names[position])]
 
 
 def _class_of(name: str) -> str | None:
-    """The class folder that an image of val lies in."""
+    """The class folder that an image of val is in."""
     folder = name.rpartition("/")[0].rpartition("/")[2]
     return folder if WNID.fullmatch(folder) else None
 
@@ -304,7 +306,7 @@ def _stem(name: str) -> str:
 def _labels_of_val(
     tree: Tree, place: str, images: Sequence[int], labels: Sequence[Labels], notes: list[str]
 ) -> list[str]:
-    """The class of each image of val: that of the folder it lies in, or what the first source says."""
+    """The class of each image of val: from its folder, else from the first source of labels."""
     known = labels[0].wnid if labels else {}
     wnids, unlabelled, num_flat = [], [], 0
     stems = {_stem(name) for name in _by_file_name(tree, place, images)}
@@ -318,7 +320,7 @@ def _labels_of_val(
                 unlabelled.append(name)
         elif said is not None and said != folder_class:
             raise TenchError(
-                f"{tree.place(name)}: lies in the folder of class {folder_class}, but {labels[0].where(stem)} says "
+                f"{tree.place(name)}: is in the folder of class {folder_class}, but {labels[0].where(stem)} says "
                 f"{said}. One of the two is wrong. Unpack val again, or move the other file away."
             )
         wnids.append(folder_class or said or "")
@@ -326,8 +328,8 @@ def _labels_of_val(
         first = labels[0]
         if first.is_list and len(known) != len(images):
             raise TenchError(
-                f"{first.place}: has {len(known):,} labels, but {tree.root / place} holds {len(images):,} images, and "
-                "line k is for image k. One of the two is incomplete. Unpack or download it again."
+                f"{first.place}: has {len(known):,} labels, but {tree.root / place} contains {len(images):,} images, "
+                "and line k is for image k. One of the two is incomplete. Unpack or download it again."
             )
         if unlabelled:
             raise TenchError(
@@ -364,26 +366,26 @@ def _refuse_unknown(
 
 
 def _test(tree: Tree, place: str, notes: list[str]) -> dict[str, int]:
-    """The positions of the images of test by file name, those of the patch of 2019 in place of the older ones."""
+    """The positions of the images of test by file name; images from the patch of 2019 replace the older ones."""
     images = _images(tree, place, "test")
     if place:
         _note_others(tree, place, images, notes)
     by_name = _by_file_name(tree, place, images)
     if patched := [position for position in tree.span(_PATCH) if is_image_name(tree.names[position])]:
         repaired = {tree.names[position].rpartition("/")[2]: position for position in patched}
-        notes.append(f"{len(repaired.keys() & by_name.keys()):,} images of test are taken from {_PATCH}.")
+        notes.append(f"{counted(len(repaired.keys() & by_name.keys()), 'image')} of test replaced by {_PATCH}.")
         by_name |= repaired
     return by_name
 
 
 def _by_file_name(tree: Tree, place: str, images: Sequence[int]) -> dict[str, int]:
-    """The positions of images by file name. Raises TenchError where two have the same, as when val is there twice."""
+    """The positions of images by file name. Raises TenchError if two have the same, because val exists twice."""
     by_name: dict[str, int] = {}
     for position in images:
         name = tree.names[position].rpartition("/")[2]
         if (first := by_name.setdefault(name, position)) != position:
             raise TenchError(
-                f"{tree.root / place}: {name} is there twice, as {tree.names[first]} and as {tree.names[position]}. "
+                f"{tree.root / place}: {name} exists twice, as {tree.names[first]} and as {tree.names[position]}. "
                 "Perhaps images were copied into class folders instead of moved. Remove one of the two."
             )
     return by_name
@@ -395,7 +397,7 @@ def _classes(ids: Sequence[str], labels: Sequence[Labels], names: Mapping[str, s
 
 
 def _compare_counts(by_class: Mapping[str, Sequence[int]], labels: Sequence[Labels], notes: list[str]) -> None:
-    """A note on the classes of train that have more or fewer images than the devkit counts."""
+    """A note on the classes of train whose number of images differs from the devkit's."""
     if not (devkit_labels := next((source for source in labels if source.num_train), None)):
         return
     differ = [
@@ -419,7 +421,7 @@ def _note_empty(split: str, present: set[str], classes: Classes, notes: list[str
 
 
 def _note_others(tree: Tree, place: str, images: Sequence[int], notes: list[str]) -> None:
-    """A note on the files below a split's folder that are no images of it; annotations belong there."""
+    """A note on the files below a split's folder that are not its images; annotations are expected there."""
     span = tree.span(place)
     if len(span) == len(images):
         return
@@ -427,4 +429,6 @@ def _note_others(tree: Tree, place: str, images: Sequence[int], notes: list[str]
     is_other[np.asarray(images, np.int64) - span.start] = False
     found = [tree.names[span[position]] for position in np.flatnonzero(is_other).tolist()]
     if others := [name for name in found if not name.endswith(".xml")]:
-        notes.append(f"{len(others):,} files in {place} that are not its images were left out, such as {others[0]}.")
+        notes.append(
+            f"Left out {counted(len(others), 'file')} in {place} that are not its images, such as {others[0]}."
+        )

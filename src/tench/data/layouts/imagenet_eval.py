@@ -5,9 +5,9 @@
     ImageNet-Sketch  sketch/n01440764/*.JPEG
 
 V2's folders sorted as text (0, 1, 10, 100, ...) would give nearly every image a wrong label, so they are read as
-numbers. The classes are always all that the set has as issued, whichever of them are there: ImageNet-A and -R are
-scored among their 200, not among those that somebody kept. The split is called test.
-Source: tensorflow/datasets, imagenet_v2, imagenet_a, imagenet_r; the WordNet ids are those that timm carries.
+numbers. The classes are always those of the published set, even if some folders are missing: ImageNet-A and -R are
+scored among their 200 classes. The split is called test.
+Source: tensorflow/datasets, imagenet_v2, imagenet_a, imagenet_r; the WordNet ids are those in timm.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.wordnet import imagenet, names_of, subset
 from tench.data.keys import keys_of
 from tench.data.table import Classes, Contents
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 NAME = "imagenet-eval"
 OPTIONS = frozenset[str]()
@@ -28,7 +28,8 @@ OPTIONS = frozenset[str]()
 
 @dataclasses.dataclass(frozen=True)
 class _Set:
-    """One of the sets. folder: what the one that holds its classes is called. numbered: by index, not by WordNet id."""
+    """One of the sets. folder: name of the folder that contains the classes. numbered: classes are named by index, not
+    by WordNet id."""
 
     title: str
     folder: re.Pattern[str]
@@ -46,16 +47,17 @@ _SETS = (
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether a folder that is named as the sets' are holds class folders, or the folders are the 200 of A or R."""
+    """Whether a folder with a set's name contains class folders, or the folders are the 200 classes of A or R."""
     return bool(_found(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images as the split test. Raises TenchError for a folder that is no class of the set, or for several sets."""
+    """The images as the split test. Raises TenchError for a folder that is not a class of the set, or for several
+    sets."""
     found = _found(tree)
     if len(found) > 1:
         several = " and ".join(f"{tree.root / folder} ({which.title})" for which, folder in found)
-        raise TenchError(f"{tree.source}: holds {several}. Name one of them.")
+        raise TenchError(f"{tree.source}: contains {several}. Pass one of them.")
     which, folder = found[0]
     where, set_folder = tree.root / folder, f"{folder}/" if folder else ""
     ids = which.ids()
@@ -82,7 +84,7 @@ def read(tree: Tree) -> Contents:
         positions.append(position)
         labels.append(label_of[class_folder])
     if not positions:
-        raise TenchError(f"{where}: holds no images. Unpack the archive again.")
+        raise TenchError(f"{where}: contains no images. Unpack the archive again.")
     notes = [f"{which.title}: {len(positions):,} images found, {which.num_images:,} expected."]
     if len(there := set(labels)) < len(ids):
         missing = [class_id for class_id, label in label_of.items() if label not in there]
@@ -93,9 +95,9 @@ def read(tree: Tree) -> Contents:
             "them before the largest is chosen."
         )
     if others:
-        notes.append(f"Files that are not images were left out: {some(others)}.")
+        notes.append(f"Left out files that are not images: {some(others)}.")
     if outside := [name for name in tree.names if not name.startswith(set_folder) and is_image_name(name)]:
-        notes.append(f"{len(outside):,} images outside {folder} were left out.")
+        notes.append(f"Left out {counted(len(outside), 'image')} outside {folder}.")
     keys = keys_of([tree.names[position] for position in positions], [ids[label] for label in labels])
     rows = tree.rows(positions, labels, keys)
     return Contents(
@@ -108,7 +110,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _found(tree: Tree) -> list[tuple[_Set, str]]:
-    """The sets in the tree, each with its folder: by that folder's name, else by the classes in it."""
+    """The sets in the tree with their folders, recognised by the folder's name, else by the classes in it."""
     found = [
         (which, folder)
         for folder, name in outermost(tree)

@@ -1,14 +1,14 @@
 """ImageNet as published on Kaggle ("imagenet-object-localization-challenge"), packed or unpacked.
 
-    LOC_synset_mapping.txt          a class per line: "n01440764 tench, Tinca tinca"
-    LOC_val_solution.csv            val's labels and boxes
+    LOC_synset_mapping.txt          one class per line: "n01440764 tench, Tinca tinca"
+    LOC_val_solution.csv            labels and boxes of val
     ILSVRC/Data/CLS-LOC/            train/n01440764/*.JPEG, val/*.JPEG (flat), test/*.JPEG
-    ILSVRC/Annotations/CLS-LOC/     the boxes as XML, which give val's labels where there is no CSV
+    ILSVRC/Annotations/CLS-LOC/     the boxes as XML, which give val's labels if there is no CSV
     ILSVRC/ImageSets/CLS-LOC/       lists whose numbers are line numbers, not labels: never read
 
-The source may be the folder above, ILSVRC or a folder in it (what lies above is then looked for on disk), the .tar.gz
-that holds ILSVRC, or the .zip around that. Where the archive lies beside what was unpacked from it, the latter is read.
-"""
+The source may be the folder above, ILSVRC, a folder in it (the files above it are then looked up on disk), the .tar.gz
+that contains ILSVRC, or the .zip that contains the .tar.gz. If the archive is next to the files unpacked from it, the
+unpacked files are read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,27 +34,27 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of Kaggle's ImageNet. Raises TenchError where a part is missing or damaged."""
+    """The table of Kaggle's ImageNet. Raises TenchError if a part is missing or damaged."""
     archives = packages(tree)
     tree = package_opened(tree, lambda tree: bool(_data_folders(tree)))
     folders = _data_folders(tree)
     if len(folders) != 1:
         found = " and ".join(str(tree.root / folder) for folder in folders) or "none"
         raise TenchError(
-            f"{tree.source}: should hold one folder ILSVRC/Data/CLS-LOC, found {found}. Give the folder that holds "
-            "ILSVRC."
+            f"{tree.source}: should contain one folder ILSVRC/Data/CLS-LOC, found {found}. Pass the folder that "
+            "contains ILSVRC."
         )
     start = f"{folders[0]}/" if folders[0] else ""
     places = {split: f"{start}{split}" for split in _SPLITS if len(tree.span(f"{start}{split}"))}
     if not places:
         raise TenchError(
-            f"{tree.root / folders[0]}: holds no images in train, val or test. Perhaps not everything was unpacked."
+            f"{tree.root / folders[0]}: contains no images in train, val or test. Perhaps not everything was unpacked."
         )
     notes = []
     if unopened := [name for name in archives if not tree.span(name)]:
-        notes.append(f"{', '.join(unopened)} was not read, because it is unpacked beside it.")
+        notes.append(f"{', '.join(unopened)} was not read, because it is unpacked next to it.")
     if others := [name for name in tree.children(folders[0]) if name not in _SPLITS]:
-        notes.append(f"Folders in {folders[0] or 'CLS-LOC'} that are not splits were left out: {', '.join(others)}.")
+        notes.append(f"Left out folders in {folders[0] or 'CLS-LOC'} that are not splits: {', '.join(others)}.")
     around = _around(tree)
     labels = ilsvrc.read_labels(tree, places, _sources(tree, around))
     names = _names([tree, *around])
@@ -64,7 +64,7 @@ def read(tree: Tree) -> Contents:
 
 
 def _around(tree: Tree) -> list[Tree]:
-    """Kaggle's text files that lie above the folder given, each a tree of its own."""
+    """Kaggle's text files above the opened folder, each as a separate tree."""
     root = _package_root(tree)
     files = [folder / name for folder in (root, root.parent) for name in (_SOLUTION, _MAPPING)] if root else []
     return [open_tree(file, tree.spool) for file in files if file.is_file() and not file.is_relative_to(tree.source)]
@@ -106,7 +106,7 @@ def _mapping(tree: Tree, name: str) -> dict[str, str]:
 
 
 def _data_folders(tree: Tree) -> list[str]:
-    """Folders `Data/CLS-LOC` of a Kaggle tree, the shortest path first; "" where the tree's root is one."""
+    """Folders `Data/CLS-LOC` of a Kaggle tree, the shortest path first; "" if the tree's root is one."""
     above = (tree.root.parent.name, tree.root.name)
     if tree.source.is_dir() and above == ("Data", "CLS-LOC"):
         return [""]
@@ -116,7 +116,7 @@ def _data_folders(tree: Tree) -> list[str]:
 
 
 def _package_root(tree: Tree) -> Path | None:
-    """The folder ILSVRC that the source lies in, or is, where it is a folder of Kaggle's tree."""
+    """The folder ILSVRC that the source is or is in; None if it is not a folder of Kaggle's tree."""
     if not tree.source.is_dir():
         return None
     near = (tree.source, tree.source.parent, tree.source.parent.parent)

@@ -1,19 +1,19 @@
-"""Label files: tables that name images and their labels, beside the images or apart from them.
+"""Label files: tables that name images and their labels, next to the images or apart from them.
 
-The source is a label file (or a pattern of them), or a folder or archive that holds some beside its images: text of any
-form, JSON, Parquet, Excel, MATLAB (`formats.tables` and its siblings). In a folder, a file counts if its table names
-images that are there. What its columns mean is decided in `formats.roles`, where its images are in `formats.locate`,
-what a label means in `formats.numbering`, and which of several files are read in `formats.choosing`.
+The source is a label file (or a pattern of them), or a folder or archive with label files next to its images: text of
+any form, JSON, Parquet, Excel, MATLAB (`labels.tables` and its siblings). In a folder, a file counts if its table
+names images that exist. The roles of its columns are decided in `labels.roles`, the location of its images in
+`labels.locate`, the meaning of a label in `labels.numbering`, and the choice among several files in `labels.choosing`.
 
-The split of an image is told by a column, else by the file's name or folder, else by the folder of its images; else all
-are train. Lists without labels divide the images of a table that has them (Chest X-ray14), or else their folders are
-the classes (Food-101, DTD). Where files say different things for one split (folds, FGVC-Aircraft's three levels), the
-person is asked.
+The split of an image comes from a column, else from the file's name or folder, else from the folder of its images; else
+all are train. Lists without labels divide the images of a table that has them (Chest X-ray14), or else their folders
+are the classes (Food-101, DTD). If files disagree about a split (folds, FGVC-Aircraft's three levels), the person is
+asked.
 
-If the images lie in class folders too, both must agree. A file that lists only some images, or has several columns of
-which one agrees, is then left to the folders, which a note says; a file that contradicts them is a question.
-Where images have several labels, a row's `labels` are class indices, but of a .lst the numbers as they stand there, for
-only the first need be a class.
+If the images are also in class folders, both must agree. If a file lists only some images, or only one of several
+columns agrees, the folders are used and a note says so; if a file contradicts them, the person is asked. If images have
+several labels, a row's `labels` are class indices; for a .lst they are the numbers in the file, because only the first
+need be a class.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ from tench.data.labels.roles import roles_of
 from tench.data.labels.tables import IsImage, decoded, looks_like_image, sample, uncollected
 from tench.data.splits import SPLITS, TEST, TRAIN
 from tench.data.table import Contents, Rows
-from tench.errors import TenchError, UsageError, some
+from tench.errors import TenchError, UsageError, counted, some
 
 NAME = "list"
 OPTIONS = frozenset({"label", "split_from", "images"})
@@ -69,7 +69,7 @@ FOLDER = "folder"
 _CONTAINERS = (".tar", ".tgz", ".gz", ".zip", ".rec", ".parquet", ".arrow")
 _NO_LABEL = -1
 _MOST_NAMES_BYTES = 2**20
-"""The largest JSON file beside a list that is tried as a list of class names."""
+"""The largest JSON file next to a list that is tried as a list of class names."""
 
 
 def recognise(tree: Tree) -> bool:
@@ -93,12 +93,12 @@ def recognise(tree: Tree) -> bool:
         return False
     try:
         return _verdict(tree, files).folders is None
-    except (OSError, TenchError):  # there are lists, and `read` says what is wrong with them
+    except (OSError, TenchError):  # these are lists, and `read` reports what is wrong with them
         return True
 
 
 def read(tree: Tree) -> Contents:
-    """The table of lists. Raises TenchError for a line that is wrong, and for images that are not there."""
+    """The table of lists. Raises TenchError for an invalid line and for missing images."""
     try:
         with uncollected():
             return _read(below_single_folder(tree))
@@ -107,11 +107,11 @@ def read(tree: Tree) -> Contents:
 
 
 def beside_folders(tree: Tree) -> list[str]:
-    """Notes on the label files of a source that is read by its class folders: what each says, if it is not used."""
+    """Notes on the unused label files of a source that is read by its class folders."""
     if tree.options.label not in (None, FOLDER):
         raise UsageError(
             f"{tree.source}: --label {tree.options.label} names a column, but no file here lists the images with their "
-            "labels. Leave it out to read the class folders, or give the label file itself."
+            "labels. Leave out the option to use the class folders, or pass the label file itself."
         )
     try:
         tree = below_single_folder(tree)
@@ -131,13 +131,13 @@ def _read(tree: Tree) -> Contents:
     files = _files(tree)
     found = _verdict(tree, files)
     lists, notes = found.lists, list(found.notes)
-    if found.folders is not None:  # only if the folders could not be read either
+    if found.folders is not None:  # the folders could not be read either
         notes += found.folders
     listed_by = {split: placed.listed for split, placed in lists.items()}
     labelled = {split: listed for split, listed in listed_by.items() if listed.num_unlabelled < len(listed)}
     if not labelled:
         where = next(iter(listed_by.values())).where
-        raise TenchError(f"{where}: has no labels, and no other list has them. Give both as one source.")
+        raise TenchError(f"{where}: has no labels, and no other list has them. Pass both as one source.")
     first = lists[next(iter(labelled))].source
     meaning = meaning_of(labelled, _beside(tree, first.name), _prefix(first.name))
     if len(meaning.classes) < 2:
@@ -147,18 +147,20 @@ def _read(tree: Tree) -> Contents:
     notes += [note for listed in listed_by.values() for note in listed.notes] + meaning.notes
     for split, listed in listed_by.items():
         if listed.several:
-            notes.append(f"{len(listed.several):,} images of {split} have several labels: the first is the class.")
+            notes.append(
+                f"{counted(len(listed.several), 'image')} of {split} with several labels: the first is the class."
+            )
         if num_unlabelled := listed.num_unlabelled:
-            notes.append(f"{num_unlabelled:,} of {len(listed):,} images of {split} have no labels.")
+            notes.append(f"{num_unlabelled:,} of {len(listed):,} images of {split} without a label.")
     others = [name for name in files.unused() if is_image_name(name)]
     if TEST not in rows and (test := [name for name in others if folder_split(name) == TEST]):
         rows[TEST] = files.rows(files.find(test), [_NO_LABEL] * len(test), keys_of(test, [None] * len(test)))
         notes.append(
-            f"{len(test):,} images in {test[0].partition('/')[0]}/ are in no list: they become test, without labels."
+            f"{counted(len(test), 'image')} in {test[0].partition('/')[0]}/ in no list: read as test, without labels."
         )
         others = [name for name in others if folder_split(name) != TEST]
     if others:
-        notes.append(f"{len(others):,} image files in no list were left out, for example {others[0]}.")
+        notes.append(f"Left out {counted(len(others), 'image file')} that no list names, such as {others[0]}.")
     rows = {split: rows[split] for split in SPLITS if split in rows}
     return Contents(meaning.classes, rows, stamp=list(tree.stamp), notes=list(dict.fromkeys(notes)))
 
@@ -173,17 +175,16 @@ def _is_image(tree: Tree, files: Files) -> IsImage:
 
 
 def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
-    """Whether a file holds a list; with files, whether most of a sample of its images are among them.
+    """Whether a file contains a list; with files, whether most of a sample of its images are among them.
 
-    Text is judged by its beginning. A list at the top whose name has a split, or a .lst, counts even if its images are
-    missing, unless there are archives beside it that may hold them; so the error can tell what is missing.
-    """
+    Text is judged by its beginning. A list at the top with a split in its name, or a .lst, counts even if its images
+    are missing, unless archives next to it may contain them. Reading it then reports what is missing."""
     if is_image_name(name):
         return False
     is_image = looks_like_image if files is None else _is_image(tree, files)
     try:
         sheet = read_sheet(tree, name, is_image, head=True)
-    except TenchError:  # a damaged file is an error only if it must be a list
+    except TenchError:  # a damaged file is an error only if it is certainly a list
         if files is None:
             return name.lower().endswith((*SURE_SUFFIXES, *ALSO_BINARY))
         return "/" not in name and name.lower().endswith(SURE_SUFFIXES) and splits.split_of(name) is not None
@@ -201,12 +202,12 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
         return "none of its columns names images" not in str(error)
     tells = roles.label is not None or roles.hot or roles.question or roles.split is not None
     if not tells and not sheet.words and splits.split_of(name.rpartition("/")[2]) is None:
-        return False  # boxes or landmarks of images
+        return False  # e.g. boxes or landmarks
     paths = [text_of_cell(sheet.cells[roles.path][row]) for row in sample(len(sheet))]
     split = splits.split_of_path(name)
     try:
         located = files.names(bases_of(name, split), paths, split)
-    except TenchError:  # images of these names are in several folders, which is for `read` to ask about
+    except TenchError:  # images with these names are in several folders; `read` asks which to use
         return True
     if 2 * sum(found is not None for found in located) > len(paths):
         return True
@@ -216,7 +217,8 @@ def _is_list(tree: Tree, name: str, files: Files | None = None) -> bool:
 
 
 def _is_published(tree: Tree, files: Files) -> bool:
-    """Whether the lists of a published set are here, and its images too: else they are in an archive beside them."""
+    """Whether both the lists and the images of a published set are here; else the images are in an archive next to
+    them."""
     found = published_sheets(tree, candidates(tree))
     if found is None:
         return False
@@ -229,9 +231,9 @@ def _most_look_like_images(paths: Sequence[str]) -> bool:
 
 
 def _are_complete(tree: Tree, found: Sequence[str]) -> bool:
-    """Whether lists at the top, named after splits with train among them, are all there is to a source.
+    """Whether a source is made only of lists at the top, named after splits including train.
 
-    It saves reading them twice; what they say in detail is for `read`.
+    Saves reading them twice; `read` checks their contents.
     """
     named = {name: splits.split_of(name) for name in found}
     plain = all(split and "/" not in name and not is_binary_or_json(name) for name, split in named.items())
@@ -239,7 +241,7 @@ def _are_complete(tree: Tree, found: Sequence[str]) -> bool:
 
 
 def _source(tree: Tree, name: str, files: Files) -> LabelFile | None:
-    """A file with its table and the roles of its columns; None if it is no list."""
+    """A file with its table and the roles of its columns; None if it is not a list."""
     is_image = looks_like_image if is_named(tree) and tree.options.images is None else _is_image(tree, files)
     split, family, union = splits.split_of_path(name), family_of(name), splits.is_union(name)
     with tree.open(name) as file:
@@ -248,12 +250,12 @@ def _source(tree: Tree, name: str, files: Files) -> LabelFile | None:
     if not head.strip():
         if not is_named(tree) and ("/" in name or not splits.split_of(name)):
             return None
-        raise TenchError(f"{where}: is empty. A list has a line for each image: its path and its label.")
+        raise TenchError(f"{where}: is empty. A list has one line per image, with its path and its label.")
     if head[:4] != PARQUET and is_lst(head.decode("utf-8-sig", "replace").split("\n", 1)[0].strip()):
         text = decoded(whole(tree, name), where)
         return LabelFile(name, split, family, union, None, None, listed_lst(read_lst(text, where), text, where))
     sheet = read_sheet(tree, name, is_image)
-    if sheet is None and is_named(tree) and tree.options.images is None:  # a table of images without suffix
+    if sheet is None and is_named(tree) and tree.options.images is None:  # image names may lack suffixes
         sheet = read_sheet(tree, name, _is_image(tree, files))
         is_image = _is_image(tree, files)
     if sheet is None:
@@ -267,7 +269,7 @@ def _source(tree: Tree, name: str, files: Files) -> LabelFile | None:
 
 @dataclasses.dataclass(frozen=True)
 class _Verdict:
-    """The lists of a source by split. folders: if the class folders are to be read instead, notes that say why."""
+    """The lists of a source by split. folders: notes on why the class folders are used instead, if they are."""
 
     lists: Mapping[str, Placed]
     notes: list[str]
@@ -310,7 +312,7 @@ def _why(tree: Tree, name: str) -> str:
 
 
 def _is_only_damaged(tree: Tree) -> bool:
-    """Whether the labels of a source can only be in a file that is damaged, as its images are in no two folders."""
+    """Whether the labels must be in a file that is damaged, because the images are in fewer than two folders."""
     if _damage(tree) is None:
         return False
     folders = {name.rpartition("/")[0] for name in tree.names if is_image_name(name)}
@@ -318,7 +320,7 @@ def _is_only_damaged(tree: Tree) -> bool:
 
 
 def _damage(tree: Tree) -> TenchError | None:
-    """Why the first of the label files that cannot be read cannot."""
+    """The error of the first label file that cannot be read."""
     for name in candidates(tree):
         if name.lower().endswith((*SURE_SUFFIXES, *ALSO_BINARY)):
             try:
@@ -329,7 +331,7 @@ def _damage(tree: Tree) -> TenchError | None:
 
 
 def _refuse_unknown(tree: Tree, read: Sequence[LabelFile]) -> None:
-    """Raise UsageError if --label or --split-from names nothing that the label files have."""
+    """Raise UsageError if --label or --split-from names nothing in the label files."""
     sheets = [source.sheet for source in read if source.sheet is not None]
     columns = dict.fromkeys(column for sheet in sheets for column in sheet.columns if column)
     known = f"The columns are {some(list(map(repr, columns)), 20)}." if columns else "They have no columns."
@@ -349,7 +351,7 @@ def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
     if not is_named(tree) and (found := published_sheets(tree, names)) is not None:
         sheet, used = found
         roles = roles_of(sheet, _is_image(tree, files), tree.options)
-        if sheet.notes:  # which say what the notes on the columns would
+        if sheet.notes:  # they already say what the notes on columns would
             roles = dataclasses.replace(roles, notes=())
         return [LabelFile(used[0], None, "", False, sheet, roles)]
     sources: list[LabelFile] = []
@@ -361,12 +363,12 @@ def _sources(tree: Tree, files: Files, notes: list[str]) -> list[LabelFile]:
         if source is not None:
             sources.append(source)
         elif name.lower().endswith(SURE_SUFFIXES) or (splits.split_of(name) and "/" not in name):
-            notes.append(_why(tree, name) or f"{tree.place(name)} names none of the images and is not used.")
+            notes.append(_why(tree, name) or f"{tree.place(name)} is not used, because it names none of the images.")
     return sources
 
 
 def _placed(tree: Tree, files: Files, source: LabelFile, notes: list[str]) -> Placed | LabelFile:
-    """A list with its images; the source itself if its label is a question."""
+    """A list with its images; the source itself if its label column is unclear."""
     if source.listed is not None:
         listed = source.listed
     else:
@@ -390,12 +392,12 @@ def _refuse_doubles(listed: Listed, names: Sequence[str | None]) -> None:
             raise TenchError(
                 f"{listed.where}: {listed.paths[first]} ({listed.unit} {listed.lines[first]}) and "
                 f"{listed.paths[position]} ({listed.unit} {listed.lines[position]}) both match the image {name}. Name "
-                "the folder that holds the images with --images FOLDER, or correct the list."
+                "the folder that contains the images with --images FOLDER, or correct the list."
             )
 
 
 def _divided(lists: Sequence[Placed], notes: list[str]) -> list[Placed]:
-    """Lists without labels divide the images of one that has them."""
+    """Use lists without labels to split the images of a list that has labels."""
     labelled = [one for one in lists if one.listed.num_unlabelled < len(one.listed)]
     bare = [one for one in lists if one not in labelled and one.source.split]
     if len(labelled) != 1 or not bare or labelled[0].source.split or labelled[0].listed.splits is not None:
@@ -408,7 +410,7 @@ def _divided(lists: Sequence[Placed], notes: list[str]) -> list[Placed]:
     for one in bare:
         positions = [at[name] for name in one.names if name is not None]
         listed = dataclasses.replace(whole_list.listed.taken(positions), where=whole_list.listed.where)
-        notes.append(f"{one.listed.where} names the images of {one.source.split}.")
+        notes.append(f"{one.listed.where} lists the images of {one.source.split}.")
         divided.append(Placed(one.source, listed, [whole_list.names[position] for position in positions]))
     return divided
 
@@ -426,7 +428,7 @@ def _by_split(tree: Tree, lists: Iterable[Placed], notes: list[str]) -> dict[str
 
 
 def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
-    """The parts of a list by split."""
+    """Divide a list into its splits."""
     words: Sequence[str | None]
     if one.listed.splits is not None:
         words = one.listed.splits
@@ -439,10 +441,10 @@ def _parts(tree: Tree, one: Placed, notes: list[str]) -> dict[str, Placed]:
         if None in words:
             words = [folder_split(name or "") for name in one.names]
         if None in words:
-            notes.append(f"{one.listed.where}: nothing names a split, so its images are train.")
+            notes.append(f"{one.listed.where}: no split is named, so its images are train.")
             return {TRAIN: one}
         shown = " and ".join(split for split in SPLITS if split in words)
-        notes.append(f"{one.listed.where}: the folder of each image tells its split ({shown}).")
+        notes.append(f"{one.listed.where}: the split of an image is named by its folder ({shown}).")
     positions: dict[str, list[int]] = {}
     for position, word in enumerate(words):
         assert word is not None
@@ -470,7 +472,7 @@ def _asked_parts(tree: Tree, one: Placed) -> list[str] | None:
 
 
 def _by_class_folders(tree: Tree, one: Placed, notes: list[str]) -> Placed:
-    """A list that has no labels, with those that the folders of its images are, if they can be classes."""
+    """A list without labels, with the folders of its images as labels if they can be classes."""
     if one.listed.num_unlabelled < len(one.listed) or one.listed.line_numbers:
         return one
     sheet, roles = one.source.sheet, one.source.roles
@@ -495,11 +497,11 @@ def _below_split(path: str) -> str:
 
 
 def _checked(split: str, listed: Listed) -> Listed:
-    """The list, if its images have labels, or are for testing."""
+    """Check that the images of the list have labels, unless they are the split test."""
     missing = listed.unlabelled() if listed.num_unlabelled else []
     if split == TEST:
         if len(missing) < len(listed) and all("ILSVRC2012_test_" in path for path in listed.paths):
-            note = f"{listed.where}: the labels of ILSVRC2012's test images are not public; the list's are not used."
+            note = f"{listed.where}: not used for labels, because those of ILSVRC2012's test images are not public."
             return dataclasses.replace(
                 listed, labels=[_NO_LABEL] * len(listed), several={}, told=None, notes=(*listed.notes, note)
             )
@@ -507,8 +509,8 @@ def _checked(split: str, listed: Listed) -> Listed:
     if listed.line_numbers:
         raise TenchError(
             f"{listed.where}: its numbers count lines and are not labels, as in Kaggle's val.txt and test.txt. The "
-            "labels of the validation images are in LOC_val_solution.csv, beside the folder ILSVRC. Give the folder "
-            "that holds both."
+            "labels of the validation images are in LOC_val_solution.csv, next to the folder ILSVRC. Pass the folder "
+            "that contains both."
         )
     if missing:
         columns = (
@@ -522,12 +524,12 @@ def _checked(split: str, listed: Listed) -> Listed:
 
 
 def _prefix(name: str) -> str:
-    """What stands before the split in a list's name: "caltech101_"."""
+    """The part of a list's name before the split: "caltech101_"."""
     return without_split(name.rpartition("/")[2]).partition("*")[0]
 
 
 def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
-    """Gives the text of a file beside a list by its place, nothing if there is none."""
+    """A function that reads a text file next to a list; its result is None if the file does not exist."""
     folder = list_name[: list_name.rfind("/") + 1]
 
     def read(name: str) -> dict[str, str]:
@@ -545,7 +547,7 @@ def _beside(tree: Tree, list_name: str) -> Callable[[str], dict[str, str]]:
 
 
 def _numbered_names(tree: Tree, folder: str) -> dict[str, str]:
-    """JSON files of any name that name numbered classes, {"0": "healthy", ...}, with numbers from 0."""
+    """JSON files with any name that map class numbers from 0 to names, {"0": "healthy", ...}."""
     found = {}
     for position in tree.span(folder[:-1]) if folder else range(len(tree)):
         name = tree.names[position]
@@ -591,23 +593,23 @@ def _missing(tree: Tree, split: str, placed: Placed) -> TenchError:
     more = " It is a folder." if os.path.isdir(path) else ""
     rec = f"{os.path.splitext(list_name)[0]}.rec"
     if rec in tree or (tree.root / rec).is_file():
-        more += f" Perhaps the images are in {rec}. Give that file."
+        more += f" Perhaps the images are in {rec}. Pass that file."
     searched = "the folder of the list and below it" if is_named(tree) else "the whole source"
     return TenchError(
         f"{listed.place(first)}: no image {path}; {number:,} of the {len(listed):,} images of the list are "
         f"missing.{more} They were searched for in {searched}, with and without their suffix. Add the images, remove "
-        "them from the list, or give their folder with --images FOLDER."
+        "them from the list, or pass their folder with --images FOLDER."
     )
 
 
 def _key_paths(tree: Tree, names: list[str], paths: Sequence[str], split: str) -> Sequence[str]:
-    """Paths for keys: the same wherever the images lie, and whether or not they begin with the split's folder."""
+    """Paths for keys, which do not depend on the location of the images or on a split folder in front."""
     if any(path.startswith(("/", "../")) for path in paths):
         full = [os.path.normpath(os.path.join(tree.root, name)) for name in names]
         cut = len(os.path.commonpath([os.path.dirname(name) for name in full]))
         paths = [name[cut:].lstrip("/") for name in full]
     elif list(map(names[0].removesuffix(paths[0]).__add__, paths)) != names:
-        paths = names  # the list leaves suffixes out, or writes the names otherwise
+        paths = names  # the list omits suffixes, or spells names differently
     folders = {path.partition("/")[0] for path in paths}
     if len(folders) == 1 and "/" in paths[0] and splits.split_of(folder := folders.pop()) == split:
         paths = [path[len(folder) + 1 :] for path in paths]

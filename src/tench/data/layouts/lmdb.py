@@ -4,8 +4,8 @@
     mnist_train_lmdb/data.mdb  mnist_test_lmdb/data.mdb                                                  Caffe
     train.lmdb with keys such as cat/0001.jpg                                                            any
 
-A word in an environment's name says its split. The class is the label of a Datum; else the folder in the key; else what
-is left of the environment's name. All images are copied once into the cache. lmdb comes with the extra `interop`.
+A word in an environment's name gives its split. The class is the label of a Datum; else the folder in the key; else the
+rest of the environment's name. All images are copied once into the cache. lmdb comes with the extra `interop`.
 """
 
 import re
@@ -32,7 +32,7 @@ _FIRST_FILES = 8
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether a file of the tree is the data file of an LMDB environment, and there are no image files."""
+    """Whether the tree has the data file of an LMDB environment, and no image files."""
     names = _files(tree)
     if not names or any(map(is_image_name, tree.names)):
         return False
@@ -40,9 +40,9 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of all environments. Raises TenchError for one that is damaged, and if no class can be told."""
+    """The table of all environments. Raises TenchError if one is damaged, or if classes are unknown."""
     of_name = {_name(tree, file): file for file in _files(tree) if _is_environment(tree, file)}
-    # A class may be called like a split, and its environments are told apart by their names, not their folders.
+    # A class may have the name of a split. Environments are identified by their names, not by their folders.
     by_split, notes = group_by_split(
         of_name, str(tree.source), "environments", split_from=tree.options.split_from, root=tree.root.name
     )
@@ -73,7 +73,7 @@ def _is_environment(tree: Tree, name: str) -> bool:
 
 
 def _name(tree: Tree, file: str) -> str:
-    """What an environment is called: its folder, or its file."""
+    """The name of an environment: that of its folder or its file."""
     folder, _, base = file.rpartition("/")
     if base == "data.mdb":
         return folder or tree.root.name if tree.root.is_dir() else folder or tree.root.parent.name
@@ -81,7 +81,7 @@ def _name(tree: Tree, file: str) -> str:
 
 
 def _labels(name: str, environment: Environment) -> list[str] | list[int]:
-    """The class of each record, as text, or a number for those of a Datum; "" or -1 if there is none."""
+    """The class of each record: a number for a Datum, else text; -1 or "" if there is none."""
     if environment.label is not None:
         return environment.label
     if all("/" in key for key in environment.keys):
@@ -104,7 +104,7 @@ def _classes(
     numbered = {environment.label is not None for environment in opened.values()}
     if len(numbered) > 1:
         raise TenchError(
-            f"{tree.source}: some environments have labels in their records, others do not. Give each separately."
+            f"{tree.source}: some environments have labels in their records, others do not. Pass each separately."
         )
     for split, names in by_split.items():
         for name in names:
@@ -130,7 +130,7 @@ def _classes(
             [one for one in class_files(lambda file: text_beside(tree, _files(tree), file)) if len(one) >= count]
         )
         classes = listed.classes if listed else Classes.numbered_to(count)
-        told = f"from {listed.where}" if listed else "only numbers: there is no class list beside the environments"
+        told = f"from {listed.where}" if listed else "only numbers: there is no class list next to the environments"
         notes.append(f"The classes are {told}.")
     else:
         ids = sorted(map(str, every))
@@ -138,8 +138,8 @@ def _classes(
     if len(classes) < 2:
         found = ", ".join(classes.ids) or "none"
         raise TenchError(
-            f"{tree.source}: at least two classes are needed, and its images are of these: {found}. Give the folder "
-            "that holds the environments of all classes."
+            f"{tree.source}: at least two classes are needed, and its images are of these: {found}. Pass the folder "
+            "that contains the environments of all classes."
         )
     return classes, notes
 
@@ -153,12 +153,12 @@ def _rows(
 ) -> Rows:
     shapes = {environment.shape for environment, _ in parts}
     if len(shapes) > 1:
-        raise TenchError(f"{tree.source}: the environments of {split} hold images of different kinds or sizes.")
+        raise TenchError(f"{tree.source}: the environments of {split} contain images of different kinds or sizes.")
     label = []
     for environment, labels in parts:
         for one in labels:
             if isinstance(one, str) and one not in index and one:
-                raise TenchError(f"{environment.where}: the class {one!r} of {split} is not one of train's.")
+                raise TenchError(f"{environment.where}: the class {one!r} of {split} is not a class of train.")
             label.append(index.get(one, -1) if isinstance(one, str) else one)
     paths = [key for environment, _ in parts for key in environment.keys]
     ids = [None if number < 0 or classes.numbered else classes.ids[number] for number in label]

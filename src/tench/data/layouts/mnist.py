@@ -1,13 +1,13 @@
 """MNIST and its relatives: images and labels in idx files, plain or compressed, on disk or in an archive.
 
-A plain file is addressed where it is. A compressed one cannot be: its pixels are copied once into the cache (47 MB for
-MNIST's training images). Names tell which files belong together (`emnist-letters-train-images-idx3-ubyte.gz` to
-`emnist-letters-train-labels-idx1-ubyte.gz`), in any spelling of the dots, dashes and capitals. Several sets in one
-place, as EMNIST has six, are a question. A single file stands for the set that lies beside it.
+A plain file is addressed in place. The pixels of a compressed one are copied once into the cache (47 MB for MNIST's
+training images). File names decide which files belong together (`emnist-letters-train-images-idx3-ubyte.gz` and
+`emnist-letters-train-labels-idx1-ubyte.gz`), in any spelling of dots, dashes and capitals. If there are several sets,
+such as the six of EMNIST, the person is asked. A single file stands for the set to which it belongs.
 
-Class names come from evidence only: a mapping file of EMNIST, or the first labels, which tell MNIST from Fashion-MNIST
-(both have 10 classes, 60,000 + 10,000 images and the same file names). Otherwise classes are numbers. Images are as
-published: EMNIST's are transposed, and stay so, as in torchvision; a note says it.
+Class names come only from evidence: a mapping file of EMNIST, or the first labels, which distinguish MNIST from
+Fashion-MNIST (both have 10 classes, 60,000 + 10,000 images and the same file names). Otherwise classes are numbers.
+Images stay as published: EMNIST's are transposed, as in torchvision, and a note says so.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ _KNOWN = {
         {"train": "90030272550955791064", "test": "92116146574573412480"},
     ),
 }
-"""Class names, and the first labels of each split. QMNIST begins like MNIST, and has its classes."""
+"""Class names, and the first labels of each split. QMNIST begins like MNIST and has the same classes."""
 _NUM_FIRST = 20
 
 _Values = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ _log = logging.getLogger("tench")
 
 @dataclasses.dataclass(frozen=True, order=True)
 class _Set:
-    """Files that belong together: those of a folder whose names differ only in the split and the role."""
+    """Files that belong together: they are in one folder and their names differ only in split and role."""
 
     folder: str
     title: str
@@ -71,7 +71,7 @@ class _Set:
 
 @dataclasses.dataclass(frozen=True)
 class _File:
-    """An idx file by its name. plain: the name without the suffix of a compressed file. stem: before the role."""
+    """An idx file by its name. plain: the name without a compression suffix. stem: the part before the role."""
 
     name: str
     plain: str
@@ -81,13 +81,13 @@ class _File:
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree holds an idx file of images or labels: by its name and its magic number."""
+    """Whether the tree contains an idx file of images or labels: by its name and its magic number."""
     tree = _with_neighbours(tree)
     return any(_is_right(tree, file) for file in _files(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images of the idx files: keys numbered in the files' order."""
+    """The images of the idx files, with keys numbered in the order of the files."""
     tree = _with_neighbours(tree)
     files = _files(tree)
     sets = sorted({file.belongs for file in files if _is_right(tree, file)})
@@ -122,7 +122,7 @@ def read(tree: Tree) -> Contents:
         rows[split] = _rows(tree, images, (values[split] - first).astype(np.int32))
     if "emnist" in chosen.title.lower():
         notes.append(
-            "EMNIST's images are stored transposed (mirrored along the diagonal) and are read that way, as by "
+            "EMNIST's images are stored transposed (mirrored along the diagonal) and are read that way, as in "
             "torchvision: transpose your own pictures before you classify them."
         )
     shards = [shard for split in rows.values() for shard in split.shards]
@@ -161,7 +161,7 @@ def _with_neighbours(tree: Tree) -> Tree:
 
 
 def _files(tree: Tree) -> list[_File]:
-    """The files whose names are those of idx files, in the order of their names."""
+    """The files with names of idx files, sorted by name."""
     return [file for name in tree.others if "idx" in name.lower() and (file := _parsed(name))]
 
 
@@ -190,13 +190,13 @@ def _is_right(tree: Tree, file: _File) -> bool:
 
 
 def _several(tree: Tree, sets: Sequence[_Set]) -> str:
-    """The question which of several sets is meant."""
+    """The error that asks which of several sets to use."""
     others = [
         f"--exclude '{one.title}-*'" if one.title else f"--exclude '{_own_folder(one, sets[0])}'" for one in sets[1:]
     ]
     return (
-        f"{tree.source}: holds {len(sets)} sets of idx files: {', '.join(map(str, sets))}. Name the folder or one of "
-        f"the files of the set to use, or leave the others out; for {sets[0]}: {' '.join(others)}"
+        f"{tree.source}: contains {len(sets)} sets of idx files: {', '.join(map(str, sets))}. Pass the folder or one "
+        f"of the files of the set to use, or leave out the others; for {sets[0]}: {' '.join(others)}"
     )
 
 
@@ -207,7 +207,8 @@ def _own_folder(one: _Set, other: _Set) -> str:
 
 
 def _one_of(tree: Tree, same: Sequence[_File], notes: list[str]) -> str:
-    """The name of one of several files of the same split and role: a plain one, if all hold the same."""
+    """The name of one of several files of the same split and role, if all have the same content; a plain one if
+    possible."""
     plain = [file.name for file in same if file.name.endswith(file.plain)]
     unpacked = {file.plain for file in same if file.name in plain}
     left = plain + [file.name for file in same if file.name not in plain and file.plain not in unpacked]
@@ -244,8 +245,8 @@ def _pair(tree: Tree, chosen: _Set, stem: str, roles: Mapping[str, str]) -> tupl
 def _values(tree: Tree, images: idx.Idx, labels: idx.Idx) -> _Values:
     if labels.shape[0] != images.shape[0]:
         raise TenchError(
-            f"{images.place} holds {images.shape[0]:,} images, but {labels.place} holds {labels.shape[0]:,} labels. "
-            "They do not belong together. Copy or download both again."
+            f"{images.place} contains {images.shape[0]:,} images, but {labels.place} contains {labels.shape[0]:,} "
+            "labels. They do not belong together. Copy or download both again."
         )
     return idx.values(tree, labels)
 
@@ -253,28 +254,28 @@ def _values(tree: Tree, images: idx.Idx, labels: idx.Idx) -> _Values:
 def _classes(
     tree: Tree, chosen: _Set, labels: Mapping[str, idx.Idx], values: Mapping[str, _Values]
 ) -> tuple[Classes, str, int]:
-    """The set's classes, what to tell a person about them, and the label of the first class."""
+    """The set's classes, notes about them, and the label of the first class."""
     mapping = f"{chosen.folder}/{_mapping_name(chosen)}".lstrip("/")
     if mapping in tree:
         classes, first = _mapped(tree, mapping)
         note, title = f"The class names are those of {mapping}.", mapping
     elif known := _known(tree, labels, values):
         classes, first = Classes.of(_KNOWN[known][0]), 0
-        note, title = f"By its first labels this is {known}.", known
+        note, title = f"Recognised as {known} by its first labels.", known
     else:
         defining = next(iter(values))
         lowest, highest = min(int(found.min()) for found in values.values()), int(values[defining].max())
         if highest >= tree.limits.classes:
             raise TenchError(
                 f"{labels[defining].place}: has a label {highest:,}, so there would be more than "
-                f"{tree.limits.classes:,} classes. The file is damaged, or does not hold labels."
+                f"{tree.limits.classes:,} classes. The file is damaged, or does not contain labels."
             )
         first, title = int(lowest == 1), "this set"
         if first:
             classes = Classes.of([str(number) for number in range(1, highest + 1)])
         else:
             classes = Classes.numbered_to(highest + 1)
-        note = "This is neither MNIST nor Fashion-MNIST by its first labels, so the classes are only numbers."
+        note = "The first labels are neither those of MNIST nor of Fashion-MNIST, so the classes are only numbers."
     last = first + len(classes) - 1
     for split, found in values.items():
         if len(wrong := np.flatnonzero((found < first) | (found > last))):
@@ -287,7 +288,7 @@ def _classes(
 
 
 def _mapping_name(chosen: _Set) -> str:
-    """EMNIST's file of classes: a label and the character codes that it stands for, a line each."""
+    """EMNIST's file of classes. Each line has a label and the character codes that it stands for."""
     return f"{chosen.title}-mapping.txt"
 
 
@@ -305,13 +306,13 @@ def _mapped(tree: Tree, name: str) -> tuple[Classes, int]:
         return Classes.of([found[0] for found in of_class], ["/".join(found) for found in of_class]), first
     except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise TenchError(
-            f"{tree.place(name)}: each line should hold a label and a character code, with no label left out and no "
+            f"{tree.place(name)}: each line should contain a label and a character code, with no label left out and no "
             f"character twice ({error}). Download it again, or leave it out with --exclude."
         ) from error
 
 
 def _known(tree: Tree, labels: Mapping[str, idx.Idx], values: Mapping[str, _Values]) -> str | None:
-    """The known set that the first labels of all splits are of."""
+    """The known set whose first labels are those of all splits."""
     found = {}
     for split, numbers in values.items():
         beginning = "".join(map(str, numbers[:_NUM_FIRST]))
@@ -347,7 +348,7 @@ def _rows(tree: Tree, images: idx.Idx, labels: npt.NDArray[np.int32]) -> Rows:
 
 
 def _spooled(tree: Tree, images: idx.Idx) -> str:
-    """The path of a file in the cache with all pixels of a compressed file."""
+    """The path of the cache file with all pixels of a compressed file."""
     pixels = tree.spool.absolute() / f"{images.name.replace('/', '%')}.pixels"
     require_space(pixels, images.data_bytes, images.place)
     _log.info(

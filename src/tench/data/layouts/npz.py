@@ -4,8 +4,8 @@
     x_train (60000, 28, 28) uint8       y_train (60000,)      x_test ...         Keras
     images.npy                          labels.npy                               any
 
-Members that are not compressed are addressed where they lie, compressed ones are unpacked once into the cache. Nothing
-is unpickled. Which array is what: `tench.data.formats.arrays`.
+Uncompressed members are addressed in place, compressed ones are unpacked once into the cache. Nothing is unpickled.
+`tench.data.formats.arrays` decides the role of each array.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ OPTIONS = frozenset({"keys", "label", "split_from"})
 
 _ZIP = b"PK\x03\x04"
 _MAX_PAIRED = 64
-"""More .npy files than these are single images or features, not images and labels of whole splits."""
+"""If there are more .npy files than this, they are single images or features, not images and labels of whole splits."""
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether these are .npz files, or .npy files of which one has the shape of many images; no image files beside."""
+    """Whether there are no image files, but .npz files, or .npy files of which one has the shape of many images."""
     names = list(itertools.islice(_files(tree), _MAX_PAIRED + 1))
     if not names or any(map(is_image_name, tree.names)):
         return False
@@ -40,7 +40,8 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of the arrays. Raises TenchError for a damaged one, and if images or labels cannot be told."""
+    """The table of the arrays. Raises TenchError for a damaged one, and if it is unclear which are images and
+    labels."""
     packed = [name for name in _files(tree) if name.endswith(".npz")]
     opened = tree.opened(packed) if packed else tree
     arrays = [
@@ -64,7 +65,7 @@ def _begins(tree: Tree, name: str, magic: bytes) -> bool:
 
 
 def _has_pair(tree: Tree, names: list[str]) -> bool:
-    """Whether one file has the shape of images and another that of as many labels."""
+    """Whether one file has the shape of images and another that of the same number of labels."""
     arrays = []
     for name in names:
         if _begins(tree, name, MAGIC):

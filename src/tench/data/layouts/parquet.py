@@ -1,7 +1,7 @@
-"""Images inside Parquet files, as Hugging Face gives out ImageNet-1k: a column of images and one of labels.
+"""Images inside Parquet files, as Hugging Face publishes ImageNet-1k: a column of images and one of labels.
 
-A word in a file's name (train-00000-of-00294.parquet), or its folder's, says its split. Which columns are used, and
-what labels mean: `formats.columns`. How the bytes are reached: `formats.parquet_images`.
+A word in the name of a file (train-00000-of-00294.parquet) or its folder gives its split. `formats.columns` decides
+which columns are used and what labels mean, `formats.parquet_images` addresses the bytes.
 """
 
 from tench.data.files.tree import Tree
@@ -28,12 +28,12 @@ def recognise(tree: Tree) -> bool:
                 asked = tree.options.record_keys().image in schema.names
                 return asked or image_column(schema) is not None or (_is_single(tree) and not is_parquet_list(file))
         except DAMAGE:
-            return True  # it begins as Parquet, and `read` says what is wrong with it
+            return True  # it begins like Parquet, and `read` reports what is wrong with it
     return False
 
 
 def read(tree: Tree) -> Contents:
-    """The table of Parquet files. Raises TenchError for one that is damaged, and for images or labels that are not."""
+    """The table of Parquet files. Raises TenchError for a damaged file, and for invalid images or labels."""
     return contents_of(tree, [open_file(tree, name) for name in _names(tree)], find_images)
 
 

@@ -5,8 +5,8 @@
     7 1:-1 2:-0.93 ...             USPS in LIBSVM's form, values from -1 to 1, labels from 1
     0.0000 1.0000 ... 0 0 1 0      Semeion: 256 pixels of 0 or 1, then a column for each digit
 
-Text cannot be addressed, so the pixels are copied into the cache once. Images are square, grey or, where the number of
-columns says so, RGB. A file without labels is kept as a split without labels.
+Text cannot be addressed, so the pixels are copied once into the cache. Images are square, and grey or RGB depending on
+the number of columns. A file without labels becomes a split without labels.
 """
 
 import array
@@ -35,7 +35,7 @@ _FEWEST_PIXELS = 64
 _MOST_PIXELS = 3 * 256 * 256
 _HEAD_BYTES = 2**21
 _MOST_BYTES = 2**31
-"""The largest file: its pixels are in memory before they are copied to the cache."""
+"""Size limit of a file: its pixels are in memory before they are copied to the cache."""
 _MOST_FILES = 100
 """More CSV files than this are annotations of images."""
 _USPS, _SEMEION = re.compile(r"usps(?:\.t)?(?:\.bz2)?"), "semeion.data"
@@ -46,7 +46,8 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True)
 class _Form:
-    """How a file's lines are read. parse: of a line, its label (None if it has none), split ("" if none) and pixels."""
+    """How to read the lines of a file. parse: from a line to its label (None if missing), split ("" if missing) and
+    pixels."""
 
     parse: Callable[[str], tuple[str | None, str, Sequence[int] | Pixels]]
     num_pixels: int | None
@@ -55,12 +56,12 @@ class _Form:
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree holds such a file: by its name, or by the columns in its first line."""
+    """Whether the tree contains such a file: by its name, or by the columns in its first line."""
     return bool(_files(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images of all files; keys numbered in the order of lines."""
+    """The images of all files, with keys numbered in the order of lines."""
     files = _files(tree)
     by_split, notes = splits.group_by_split(
         [_naming_split(name) for name in files], str(tree.source), "files of pixels"
@@ -80,11 +81,11 @@ def read(tree: Tree) -> Contents:
                 raise TenchError(f"{tree.place(name)}: has a split column, but other files are splits too.")
             for used, part in _by_usage(tree, name, lines).items():
                 found[used] = name, part
-            notes = [f"The column Usage of {name} names the split of a line."]
+            notes = [f"The splits come from the column Usage of {name}."]
         else:
             found[split] = name, lines
     columns = sorted({lines.column for _, lines in found.values() if lines.column})
-    notes += [f"Labels are the column {column}." for column in columns]
+    notes += [f"The labels come from column {column}." for column in columns]
     classes, index = _classes([label for _, lines in found.values() for label in lines.labels or ()])
     if not classes:
         raise TenchError(f"{tree.source}: {some(files)} has no column of labels. Name it with --label COLUMN.")
@@ -104,7 +105,8 @@ def read(tree: Tree) -> Contents:
 
 @dataclasses.dataclass(frozen=True)
 class _Lines:
-    """What a file holds. pixels: (N, height, width, channels). labels: as text, None if it has none. usage: splits."""
+    """What a file contains. pixels: (N, height, width, channels). labels: as text, None if it has none. usage:
+    splits."""
 
     pixels: Pixels
     labels: list[str] | None
@@ -113,7 +115,7 @@ class _Lines:
 
 
 def _naming_split(name: str) -> str:
-    """A file's name for the rule of splits: usps.t is the test set of usps."""
+    """A file's name as the rule for splits understands it: usps.t is the test set of usps."""
     folder, _, base = name.rpartition("/")
     return f"{folder}/usps-{'test' if '.t' in base else 'train'}" if _USPS.fullmatch(base) else name
 
@@ -139,7 +141,7 @@ def _head(tree: Tree, name: str) -> str:
 
 
 def _csv_form(tree: Tree, name: str) -> _Form | None:
-    """The form of a CSV file with pixels in it; None if it holds something else."""
+    """The form of a CSV file with pixels in it; None if it contains something else."""
     try:
         columns = [column.strip().strip('"') for column in _head(tree, name).split(",")]
     except (OSError, TenchError):
@@ -214,7 +216,7 @@ def _shape(num_pixels: int) -> tuple[int, int, int] | None:
 
 
 def _read(tree: Tree, name: str) -> _Lines:
-    """All lines of a file. Raises TenchError for one that is not of its form."""
+    """All lines of a file. Raises TenchError for a line that does not have its form."""
     form, where = _form(tree, name), tree.place(name)
     tree.limits.require(int(tree.length[tree.index(name)]), _MOST_BYTES, where, "a table of pixels")
     if tree.options.label and form.column != tree.options.label:
@@ -243,8 +245,8 @@ def _read(tree: Tree, name: str) -> _Lines:
     shape = _shape(num_pixels or 0)
     if not count or not shape or shape[0] * shape[1] < _FEWEST_PIXELS:
         raise TenchError(
-            f"{where}: holds {count:,} images of {num_pixels or 0:,} pixels. An image should be a square of at least "
-            f"{_FEWEST_PIXELS} pixels. Copy or download it again."
+            f"{where}: contains {count:,} images of {num_pixels or 0:,} pixels. An image should be a square of at "
+            f"least {_FEWEST_PIXELS} pixels. Copy or download it again."
         )
     return _Lines(
         np.frombuffer(pixels, np.uint8).reshape(count, *shape), labels if labels else None, usage, form.column
@@ -252,7 +254,7 @@ def _read(tree: Tree, name: str) -> _Lines:
 
 
 def _lines(tree: Tree, name: str) -> Iterator[str]:
-    """The lines of a file, decompressed. Raises TenchError for one that is longer than any image's."""
+    """The lines of a file, decompressed. Raises TenchError for a line that is longer than any image's."""
     most = 4 * _MOST_PIXELS + _HEAD_BYTES
     with tree.open(name) as file:
         compressed = form_of(file.read(6))
@@ -279,7 +281,7 @@ def _by_usage(tree: Tree, name: str, lines: _Lines) -> dict[str, _Lines]:
     told = splits.splits_of_values("Usage", lines.usage)
     if told is None or len(lines.usage) != len(lines.pixels):
         raise TenchError(
-            f"{tree.place(name)}: the column Usage holds {some(sorted(set(lines.usage)))}, which are not all splits."
+            f"{tree.place(name)}: the column Usage contains {some(sorted(set(lines.usage)))}, which are not all splits."
         )
     of_line = [told[value.strip()] for value in lines.usage]
     found = {}
@@ -292,7 +294,7 @@ def _by_usage(tree: Tree, name: str, lines: _Lines) -> dict[str, _Lines]:
 
 
 def _classes(labels: Sequence[str]) -> tuple[Classes | None, dict[str, int]]:
-    """The classes in the order of their numbers, or of code points; and the index of each label."""
+    """The classes, by number or by code point, and the index of each label."""
     ids = set(labels)
     if not ids:
         return None, {}

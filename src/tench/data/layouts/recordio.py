@@ -1,10 +1,10 @@
 """MXNet's record files: one or several `.rec`, with or without their `.idx` and `.lst`.
 
-A word in a file's name, or its folder's, says its split (`tench.data.splits`). The headers of all records are read, one
-small read each, for the labels stand there; so the `.idx` is not needed and only compared. A `.lst` gives the images'
-paths, which become their keys; without it the records' ids do. A file of class names beside the records is used if it
-fits. The cost: a record in several parts, as MXNet writes it if an image happens to contain the bytes that begin a
-record, cannot be addressed in place and is spooled. The format itself: `tench.data.formats.rec`.
+A word in the name of a file or its folder gives its split (`tench.data.splits`). The labels are in the headers of the
+records, which are read one by one, so the `.idx` is not needed and is only compared. The paths in a `.lst` become the
+images' keys; without one, the records' ids do. A file of class names next to the records is used if it matches. The
+cost: a record in several parts, which MXNet writes if an image happens to contain the bytes that begin a record, cannot
+be addressed in place and is copied to the cache. The format itself: `tench.data.formats.rec`.
 Source: python/mxnet/recordio.py and tools/im2rec.py of MXNet.
 """
 
@@ -22,18 +22,18 @@ from tench.data.formats.rec import MAGIC, Records, compare_index, scan, walk
 from tench.data.keys import keys_of
 from tench.data.splits import group_by_split
 from tench.data.table import Classes, Contents, IntArray, Rows, numbered_keys
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.files import complete_file, require_space
 
 NAME = "recordio"
 OPTIONS = frozenset({"split_from"})
 
 _NUM_EXACT = 2**24
-"""A float32, which a label is, holds each whole number only up to here."""
+"""A label is a float32, which represents every whole number only up to this one."""
 _NUM_PLAUSIBLE = 10**6
-"""More classes than this are believed only of a set that has as many images; one flipped bit can make millions."""
+"""More classes than this need at least as many images: one flipped bit can turn a label into millions."""
 _LABEL_TOLERANCE = 1e-6
-"""Lists have six decimals."""
+"""Lists have labels with six decimals."""
 
 _log = logging.getLogger("tench")
 
@@ -44,7 +44,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The table of record files. Raises TenchError for one that is damaged, and for labels that are no classes."""
+    """The table of record files. Raises TenchError for a damaged file, and for labels that are not classes."""
     try:
         return _read(tree)
     except OSError as error:
@@ -54,7 +54,7 @@ def read(tree: Tree) -> Contents:
 def _read(tree: Tree) -> Contents:
     names = _record_files(tree)
     if not names:
-        raise TenchError(f"{tree.source}: holds no record files (.rec).")
+        raise TenchError(f"{tree.source}: contains no record files (.rec).")
     by_split, notes = group_by_split(
         names, str(tree.source), "record files", split_from=tree.options.split_from, root=tree.root.name
     )
@@ -68,7 +68,9 @@ def _read(tree: Tree) -> Contents:
         if listed := _beside(tree, name, f"{stem}.lst", used):
             notes += _match_list(records, read_lst(listed.text, listed.where), listed.where)
         if records.headers:
-            notes.append(f"{len(records.headers):,} records of {name} are InsightFace headers without an image.")
+            notes.append(
+                f"Skipped {counted(len(records.headers), 'record')} of {name}: InsightFace headers without an image."
+            )
         if not len(records):
             raise TenchError(f"{records.where}: all its {len(records.headers):,} records are headers without an image.")
     num_records = sum(map(len, files.values()))
@@ -80,12 +82,12 @@ def _read(tree: Tree) -> Contents:
     for split, members in by_split.items():
         splits[split] = _rows(split, [files[name] for name in members], classes, spooled, notes)
     if others := [name for name in tree.names if name not in used]:
-        notes.append(f"{len(others):,} files that belong to no .rec were left out, such as {others[0]}.")
+        notes.append(f"Left out {counted(len(others), 'file')} without a matching .rec, such as {others[0]}.")
     return Contents(classes, splits, stamp=list(tree.stamp), notes=notes)
 
 
 def _record_files(tree: Tree) -> list[str]:
-    """The names of record files: by suffix, or of a single file of another name by its first bytes."""
+    """The names of record files: by suffix, or by its first bytes for a single file with another name."""
     if len(tree) == 1 and _begins_with_a_record(tree, tree.names[0]):
         return list(tree.names)
     return [name for name in tree.others if name.endswith(".rec")]
@@ -100,16 +102,16 @@ def _begins_with_a_record(tree: Tree, name: str) -> bool:
 
 
 def _beside(tree: Tree, name: str, file: str, used: set[str]) -> Beside | None:
-    """A file in the folder of a record file, None if there is none. used: it is added."""
+    """A file in the folder of a record file, None if it does not exist. Adds it to `used`."""
     found = files_beside(tree, [name], file, in_root=False)
     used.update(one.name for one in found if one.name)
     return found[0] if found else None
 
 
 def _match_list(records: Records, listed: Lst, where: str) -> list[str]:
-    """Give the records the paths of their list; what to say about it.
+    """Give the records the paths in their list; returns notes.
 
-    Raises TenchError where the list lacks a record, or has other labels.
+    Raises TenchError if the list lacks a record, or has other labels.
     """
     ids = np.array(records.image_id, np.uint64).astype(np.int64)
     lines = np.arange(len(ids)) if np.array_equal(ids, listed.ids) else _lines_of(records, ids, listed, where)
@@ -174,19 +176,19 @@ def _check_labels(records: Records, num_records: int) -> None:
         row = int(wrong[0])
         raise TenchError(
             f"{records.record(row)} has the label {records.label[row]:.8g}; {len(wrong):,} of the {len(records):,} "
-            f"records are affected. A class's label is a whole number from 0 to {most - 1:,}, or -1 where there is "
+            f"records are affected. A class's label is a whole number from 0 to {most - 1:,}, or -1 if there is "
             "none. These records are for another task, or they are damaged."
         )
 
 
 def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[str]) -> Classes:
-    """The classes by a file beside the records that has as many lines as there are classes, else numbers.
+    """The classes from a file next to the records with as many lines as there are classes; else numbers.
 
-    A file with more lines is taken too: the last classes of a set may have no images here.
+    A file with more lines is used too, because the last classes of a set may have no images here.
     """
     count = max(int(records.first_labels().max()) for records in files.values()) + 1
     if count == 1:
-        notes.append("All labels are 0, as im2rec.py writes them without --recursive: there is only one class.")
+        notes.append("All labels are 0, so there is only one class. im2rec.py writes that if --recursive is missing.")
 
     def texts(file: str) -> dict[str, str]:
         found = files_beside(tree, files, file)
@@ -200,7 +202,7 @@ def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[
     if chosen is not None:
         if chosen.ids is None:
             why = "only words" if chosen.has_unique_names else "the same line more than once"
-            notes.append(f"{chosen.where} has {why}: classes have these names, but numbers as ids.")
+            notes.append(f"{chosen.where} has {why}, so its lines are class names and the ids are numbers.")
         if len(chosen) > count:
             notes.append(f"{chosen.where} names {len(chosen):,} classes, but the labels go only up to {count - 1}.")
         return chosen.classes
@@ -214,7 +216,7 @@ def _classes(tree: Tree, files: dict[str, Records], used: set[str], notes: list[
 
 
 def _spool(tree: Tree, files: list[Records]) -> str:
-    """Write the images of all records in several parts into one file, if there are any; their offsets become its."""
+    """Copy the images of all records in several parts into one file, if there are any, and change their offsets."""
     spooled = tree.spool / "joined.records"
     in_parts = [(records, row) for records in files for row in records.parts]
     if in_parts:
@@ -247,10 +249,10 @@ def _rows(split: str, files: list[Records], classes: Classes, spooled: str, note
     several = sum(len(labels) > 1 for records in files for labels in records.labels.values())
     if several:
         notes.append(
-            f"{several:,} of the {len(label):,} records of {split} have several labels: the first is the class."
+            f"{several:,} of the {len(label):,} records of {split} with several labels: the first is the class."
         )
     if unknown := int((label < 0).sum()):
-        notes.append(f"{unknown:,} of the {len(label):,} images of {split} have no label.")
+        notes.append(f"{unknown:,} of the {len(label):,} images of {split} without a label.")
     absent = np.setdiff1d(np.arange(len(classes)), label).tolist()
     if len(absent) and unknown < len(label):
         which = ", ".join(classes.ids[number] for number in absent[:5])
@@ -269,14 +271,14 @@ def _rows(split: str, files: list[Records], classes: Classes, spooled: str, note
 
 
 def _keys(split: str, files: list[Records], label: IntArray, classes: Classes, notes: list[str]) -> list[str]:
-    """Paths where all files have lists; else the ids, so many digits each that they sort; else running numbers."""
+    """Paths if all files have lists; else the ids, with enough digits to sort as text; else running numbers."""
     paths = [path for records in files for path in records.paths or ()]
     if len(paths) == len(label):
         ids = [None if classes.numbered or number < 0 else classes.ids[number] for number in label.tolist()]
         return keys_of([_tame(path) for path in paths], ids)
     if paths:
         without = next(records.name for records in files if records.paths is None)
-        notes.append(f"There is no .lst beside {without}, so the images of {split} are named by numbers.")
+        notes.append(f"There is no .lst next to {without}, so the images of {split} are named by numbers.")
     numbers = np.concatenate([np.array(records.image_id, np.uint64) for records in files])
     if len(np.unique(numbers)) < len(numbers):
         notes.append(f"Records of {split} have the same ids, so its images are numbered in the order of the records.")
@@ -286,7 +288,7 @@ def _keys(split: str, files: list[Records], label: IntArray, classes: Classes, n
 
 
 def _tame(path: str) -> str:
-    """A path without what leads out of a folder: keys become file names when a dataset is written as files."""
+    """A path without parts that lead out of a folder: keys become file names if a dataset is written as files."""
     if not path.startswith(("/", ".")) and "//" not in path and "/." not in path:
         return path
     return "/".join(part for part in path.split("/") if part not in ("", ".", ".."))

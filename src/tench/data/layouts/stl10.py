@@ -1,10 +1,9 @@
 """STL-10 in its binary form, in the archive as published or unpacked.
 
-`train_X.bin` and `test_X.bin` hold 96 x 96 pixels an image, three planes of columns, and `train_y.bin` and `test_y.bin`
-a byte from 1 to 10 for each. Columns are no order that a picture is read in, so the pixels are copied into the cache
-once, as rows. The 100,000 images of `unlabeled_X.bin` are for other kinds of learning and are left out, as are the ten
-folds of `fold_indices.txt`, which are a protocol for tests and no split.
-"""
+`train_X.bin` and `test_X.bin` contain 96 x 96 pixels per image, as three planes stored by columns, and `train_y.bin`
+and `test_y.bin` one byte from 1 to 10 per image. Images are decoded by rows, so the pixels are copied once into the
+cache in that order. The 100,000 images of `unlabeled_X.bin`, for unsupervised learning, are left out. So are the ten
+folds of `fold_indices.txt`, which are a test protocol and not a split."""
 
 from collections.abc import Iterator
 
@@ -30,17 +29,17 @@ _MOST_BYTES = 2**30
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree holds a file of images under its published name, of whole images or beside its labels."""
+    """Whether the tree contains a file of images under its published name, of whole images or next to its labels."""
     return bool(_folders(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The images of train and test; keys numbered in the files' order."""
+    """The images of train and test, with keys numbered in the order of the files."""
     folders = _folders(tree)
     if len(folders) > 1:
         raise TenchError(
-            f"{tree.source}: holds STL-10 in several folders: {', '.join(folder or '.' for folder in folders)}. Name "
-            "one of them."
+            f"{tree.source}: contains STL-10 in several folders: {', '.join(folder or '.' for folder in folders)}. "
+            "Pass one of them."
         )
     inside = f"{folders[0]}/" if folders[0] else ""
     classes, notes = _classes(tree, inside)
@@ -54,17 +53,17 @@ def read(tree: Tree) -> Contents:
             if other not in tree:
                 raise TenchError(
                     f"{tree.place(there)}: its counterpart {other.removeprefix(inside)} is missing. Name "
-                    "the folder that holds both, or unpack the archive again."
+                    "the folder that contains both, or unpack the archive again."
                 )
         values = _labels(tree, images, labels)
         if len(values) != published:
-            notes.append(f"{split}_X.bin holds {len(values):,} images; as published it has {published:,}.")
+            notes.append(f"{split}_X.bin contains {len(values):,} images; as published it has {published:,}.")
         splits[split] = spooled_rows(tree, images, _blocks(tree, images), values, (_SIDE, _SIDE, _CHANNELS))
     if f"{inside}{_UNLABELLED}" in tree:
         count = int(tree.length[tree.index(f"{inside}{_UNLABELLED}")]) // _IMAGE_BYTES
-        notes.append(f"The {count:,} images of {_UNLABELLED} have no labels and are left out.")
+        notes.append(f"Left out the {count:,} images of {_UNLABELLED}, which have no labels.")
     if f"{inside}{_FOLDS}" in tree:
-        notes.append(f"The folds of {_FOLDS} are not used: all of train_X.bin is the split train.")
+        notes.append(f"The folds of {_FOLDS} are not used; all of train_X.bin is the split train.")
     shards = [shard for rows in splits.values() for shard in rows.shards]
     return Contents(classes, splits, [*dict.fromkeys([*tree.stamp, *shards])], notes)
 
@@ -103,12 +102,12 @@ def _labels(tree: Tree, images: str, labels: str) -> npt.NDArray[np.int32]:
     if not image_bytes or image_bytes % _IMAGE_BYTES:
         raise TenchError(
             f"{tree.place(images)}: has {image_bytes:,} bytes, which is {image_bytes / _IMAGE_BYTES:,.2f} images of "
-            f"{_IMAGE_BYTES:,} bytes. It may have been cut off. Unpack the archive again."
+            f"{_IMAGE_BYTES:,} bytes. It may have been truncated. Unpack the archive again."
         )
     tree.limits.require(image_bytes, _MOST_BYTES, tree.place(images), "a file of STL-10's images")
     if count != image_bytes // _IMAGE_BYTES:
         raise TenchError(
-            f"{tree.place(images)} holds {image_bytes // _IMAGE_BYTES:,} images, but {tree.place(labels)} holds "
+            f"{tree.place(images)} contains {image_bytes // _IMAGE_BYTES:,} images, but {tree.place(labels)} contains "
             f"{count:,} labels. Unpack the archive again."
         )
     values = np.frombuffer(tree.read(labels), np.uint8).astype(np.int32)

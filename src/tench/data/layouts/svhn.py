@@ -1,9 +1,8 @@
 """SVHN's cropped digits: `train_32x32.mat`, `test_32x32.mat` and `extra_32x32.mat` as published.
 
-A file holds `X`, 32 x 32 x 3 x N numbers with the image as the last dimension, so the pixels are copied into the cache
-once. `y` counts from 1 to 10, and 10 is the digit 0. The extra images are a second, easier training set: whether they
-are to be trained on is a question.
-"""
+A file contains `X`, 32 x 32 x 3 x N numbers with the image as the last dimension, so the pixels are copied once into
+the cache. `y` has labels from 1 to 10, and 10 is the digit 0. The extra images are a second, easier training set, so
+the person is asked whether to train on them."""
 
 import re
 from collections.abc import Iterator
@@ -30,18 +29,18 @@ _IMAGES_PER_BLOCK = 4096
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether the tree holds a file of a published name."""
+    """Whether the tree contains a file of a published name."""
     return bool(_files(tree))
 
 
 def read(tree: Tree) -> Contents:
-    """The digits of each file; keys numbered in its order."""
+    """The digits of each file, with keys numbered in its order."""
     by_split, notes = splits.group_by_split(_files(tree), str(tree.source), "files of digits")
     rows = {}
     for split, names in by_split.items():
         if len(names) > 1:
             raise TenchError(
-                f"{tree.source}: several files are {split}: {some(names)}. Name the folder of one of them."
+                f"{tree.source}: several files are {split}: {some(names)}. Pass the folder of one of them."
             )
         images, labels = _arrays(tree, names[0])
         rows[split] = spooled_rows(tree, names[0], _blocks(images), labels, _SHAPE)

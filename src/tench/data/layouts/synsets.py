@@ -1,9 +1,9 @@
-"""ImageNet-21K and other sets of class archives: `n########.tar`, each a class, its images flat inside.
+"""ImageNet-21K and other sets of class archives: `n########.tar`, one per class, with images directly inside.
 
-They lie in one folder, or in a tar as issued (fall11_whole.tar; winter21_whole.tar has them in a folder of its name),
-or in a folder that holds that tar. Nothing is unpacked. There is one split, train: the set has no other, and 21,841
-classes of very different size call for `--min-images` and `--val-per-class`. Class archives in a form that ILSVRC2012
-has are left to `ilsvrc`, which knows its other parts.
+They are in one folder, or in a published tar (fall11_whole.tar; winter21_whole.tar has them in a folder of its name),
+or in a folder that contains that tar. Nothing is unpacked. The only split is train: the set has no other, and its
+21,841 classes differ so much in size that `--min-images` and `--val-per-class` are needed. Class archives arranged as
+in ILSVRC2012 are left to `ilsvrc`, which knows the other parts of that set.
 """
 
 import re
@@ -17,7 +17,7 @@ from tench.data.keys import keys_of
 from tench.data.layouts import ilsvrc
 from tench.data.layouts.webdataset import ARCHIVES
 from tench.data.table import Classes, Contents
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 NAME = "synsets"
 OPTIONS = frozenset[str]()
@@ -27,15 +27,15 @@ _KNOWN = {
     19_167: ("ImageNet-21K as issued in winter 2021 (winter21_whole.tar.gz), which has no classes of persons", None),
     1_000: ("the training images of ILSVRC2012", 1_281_167),
 }
-"""By the number of classes: the set, and the number of its images where that is known exactly."""
+"""By the number of classes: the set, and its number of images if that is known exactly."""
 
 _CLASS = re.compile(rf"(?:.*/)?({WNID.pattern})\.tar", re.ASCII)
 _FIRST_MEMBERS = 3
-"""So many are looked at in a tar that may hold class archives; the first may be a folder."""
+"""Members to examine in a tar that may contain class archives; the first may be a folder."""
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether class archives are there, or are the first members of a tar that is there; and it is not ILSVRC2012."""
+    """Whether class archives are in the tree or begin one of its tars, and are not those of ILSVRC2012."""
     try:
         return bool(_class_archives(tree) or _whole_archives(tree)) and not ilsvrc.recognise(tree)
     except (TenchError, OSError):
@@ -43,7 +43,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The images of all class archives. Raises TenchError where it is not clear which are meant, or one is damaged."""
+    """The images of all class archives. Raises TenchError if it is not clear which are meant, or one is damaged."""
     try:
         return _read(tree)
     except OSError as error:
@@ -56,25 +56,25 @@ def _read(tree: Tree) -> Contents:
         whole = _whole_archives(tree)
         if len(whole) > 1:
             raise TenchError(
-                f"{root}: holds {len(whole)} sets of class archives: {', '.join(whole)}. Name one of them."
+                f"{root}: contains {len(whole)} sets of class archives: {', '.join(whole)}. Pass one of them."
             )
         tree = tree.opened(whole)
         archives = _class_archives(tree)
     folders = sorted({name.rpartition("/")[0] for name in archives})
     if len(folders) > 1:
         raise TenchError(
-            f"{root}: class archives (n########.tar) lie in {len(folders)} folders: {folders[0] or '.'}, {folders[1]}"
-            f"{', ...' if len(folders) > 2 else ''}. Name the folder of one set."
+            f"{root}: class archives (n########.tar) are in {len(folders)} folders: {folders[0] or '.'}, {folders[1]}"
+            f"{', ...' if len(folders) > 2 else ''}. Pass the folder of one set."
         )
     others = sorted(set(tree.names) - set(archives))
     if images := [name for name in others if is_image_name(name)]:
         raise TenchError(
-            f"{root}: {len(images):,} images lie beside its {len(archives):,} class archives, such as "
+            f"{root}: {len(images):,} images are next to its {len(archives):,} class archives, such as "
             f"{images[0]}. They would count twice or not at all. Unpack all archives or none, and move the images "
             "away from the archives."
         )
     if len(archives) < 2:
-        raise TenchError(f"{root}: holds only one class, {archives[0]}. A classifier needs at least two.")
+        raise TenchError(f"{root}: contains only one class, {archives[0]}. A classifier needs at least two.")
     archive_of = {name.rpartition("/")[2][:-4]: name for name in archives}
     tree = tree.opened(archives)
 
@@ -93,18 +93,18 @@ def _read(tree: Tree) -> Contents:
         counts.append(len(found))
         num_others += len(span) - len(found)
     if not positions:
-        raise TenchError(f"{root}: the {len(ids):,} class archives hold no images. Download them again.")
+        raise TenchError(f"{root}: the {len(ids):,} class archives contain no images. Download them again.")
     notes.append(_which_set(len(ids), len(positions)))
     if empty := [class_id for class_id, count in zip(ids, counts, strict=True) if not count]:
         notes.append(f"{len(empty):,} classes have no images: {some(empty)}.")
     if num_foreign:
         notes.append(
-            f"{num_foreign:,} images are not named after their archive; the archive still decides their class."
+            f"{num_foreign:,} images are not named after their archive; their class is still that of the archive."
         )
     if num_others:
-        notes.append(f"{num_others:,} members without an image extension were left out.")
+        notes.append(f"Left out {counted(num_others, 'member')} without an image suffix.")
     if others:
-        notes.append(f"Files that are not class archives were left out: {some(others)}.")
+        notes.append(f"Left out files that are not class archives: {some(others)}.")
     labels = np.repeat(np.arange(len(ids), dtype=np.int32), counts)
     of_class = [class_id for class_id, count in zip(ids, counts, strict=True) for _ in range(count)]
     keys = keys_of([tree.names[position] for position in positions], of_class)

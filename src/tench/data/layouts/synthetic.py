@@ -1,10 +1,10 @@
-"""Generated images of any number and size, to measure speed and to try things without data.
+"""Generated images in any number and size, to measure speed and to try things without data.
 
-A few hundred different images are generated and cached; rows share them, so a million rows take no more disk than a
-thousand. Each class has its own picture, a few large patches of colour; an image is that picture, brighter or darker
-and with noise. A network can learn them, but its accuracy says nothing about real images. The noise is equally strong
-at all scales, as in photographs, so a JPEG (quality 90) of 200 pixels a side or more has about half a byte per pixel:
-the time to decode it depends on its bytes as well as on its pixels.
+A few hundred different images are generated and cached; rows share them, so a million rows take no more disk space than
+a thousand. Each class has its own picture, a few large patches of colour; an image is that picture with other
+brightness and noise. A network can learn them, but its accuracy says nothing about real images. The noise is equally
+strong at all scales, as in photographs, so a JPEG (quality 90) of at least 200x200 pixels has about half a byte per
+pixel. That matters because the time to decode it depends on its bytes as well as on its pixels.
 """
 
 import dataclasses
@@ -23,16 +23,16 @@ from tench.files import complete_file
 NAME = "synthetic"
 
 _MAX_DIFFERENT = 256
-"""Images generated for each split. With more classes than that, several share an image and cannot be told apart."""
+"""Images generated for each split. With more classes than that, several classes share the same image."""
 _MAX_SIDE = 8192
-"""Pixels. Making a larger image would take gigabytes of memory."""
+"""Pixels. Generating a larger image would take gigabytes of memory."""
 _MAX_IMAGES = 10**8
 _MAX_CLASSES = 10**6
 
 _QUALITY = 90
-"""Quality of the JPEGs."""
+"""JPEG quality."""
 _NOISE = 11
-"""Of 255, at each scale: what makes a JPEG of an ordinary size."""
+"""Noise at each scale, out of 255, chosen for JPEGs of ordinary size."""
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -40,7 +40,7 @@ _log = logging.getLogger("tench")
 
 
 def read(spec: str, spool: Path) -> Contents:
-    """The images that a text such as "synthetic:images=1000,size=224x160" describes, as splits train and val.
+    """The images described by a text such as "synthetic:images=1000,size=224x160", as splits train and val.
 
     Defaults: images=1000, size=224, classes=10, val=100, format=jpeg, channels=3. val=0: no split val. Row i of a split
     has label i % classes. The same text gives the same images. Raises UsageError for anything else in the text.
@@ -52,7 +52,7 @@ def read(spec: str, spool: Path) -> Contents:
         if num_rows:
             splits[split] = _rows(wanted, split, num_rows, spool)
             stamp += splits[split].shards
-    notes = ["These images are generated: accuracies on them mean nothing."]
+    notes = ["These images are generated, so accuracies on them mean nothing."]
     if wanted.classes > _MAX_DIFFERENT:
         notes.append(
             f"Only {_MAX_DIFFERENT} different images exist, so the {wanted.classes:,} classes cannot be learned."
@@ -123,8 +123,8 @@ def _example(key: str) -> str:
 
 
 def _rows(wanted: _Wanted, split: str, num_rows: int, spool: Path) -> Rows:
-    """Spool the different images of a split, one after the other in one file; row i has image i modulo their number."""
-    # A multiple of the number of classes where there is room, so that all rows with one image have one label.
+    """Write the different images of a split to one file in the cache; row i has image i modulo their number."""
+    # A multiple of the number of classes if possible, so that all rows with the same image have the same label.
     num_different = max(_MAX_DIFFERENT // wanted.classes, 1) * wanted.classes
     num_different = min(num_different, num_rows, _MAX_DIFFERENT)
     height, width = wanted.size

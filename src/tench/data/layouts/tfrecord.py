@@ -3,11 +3,11 @@
     image/encoded  image/class/label  image/class/synset, text  image/filename  image/object/bbox/*    official, Slim
     image          label                                        file_name                              TFDS
 
-Images are addressed where they lie; files compressed as a whole are unpacked once into the cache. A word in a file's
-name, or in its folder's, says its split, and `-of-N` how many files there are. Where records name their class (synset),
-that counts, and the label numbers, which begin at 0 or 1, are only checked; else the numbers are the classes, and a
-note says where they begin and how that is known. Heights and widths of image files are not read: some converters store
-those of the original. Other keys are told by their values: `tench.data.formats.record_keys`.
+Images are addressed in place; files compressed as a whole are unpacked once into the cache. A word in the name of a
+file or its folder gives the split, and `-of-N` the number of files. If records name their class (synset), that name
+counts, and the label numbers, which begin at 0 or 1, are only checked; else the numbers are the classes, and a note
+says where they begin and why. Heights and widths of image files are ignored, because some converters store those of the
+original. Other keys are recognised by their values: `tench.data.formats.record_keys`.
 Sources: tensorflow/tpu, tools/datasets/imagenet_to_gcs.py; tensorflow/models, research/slim/datasets;
 tensorflow/datasets, core/features/class_label_feature.py.
 """
@@ -52,7 +52,7 @@ _FILE_NAME = re.compile(
 """`train-00000-of-01024`, `imagenet2012-train.tfrecord-00000-of-01024`, `flowers_train_00000-of-00005.tfrecord`."""
 
 _TFDS_NAMES, _SLIM_NAMES, *_OUR_NAMES = _LISTS = ("label.labels.txt", "labels.txt", CLASSES_TXT, CLASSES_JSON)
-"""Lists of classes beside the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background; ids
+"""Lists of classes next to the files: a name a line, from 0; `<number>:<name>` lines, in which 0 may be background; ids
 with names, as we write them."""
 _SLIM_LINE = re.compile(r"(\d{1,9}):(.*)")
 
@@ -62,7 +62,7 @@ _HEAD_BYTES = 4096
 _SAMPLED_FILES, _SAMPLED_RECORDS = 8, 64
 """Records that are read to find the keys of images and labels."""
 _VERIFIED_BYTES = 2**30
-"""Up to this size together, files are read whole and all checksums compared, which takes a second or two."""
+"""Up to this total size, files are read whole and all checksums verified, which takes a second or two."""
 
 _BACKGROUND = "background"
 _KINDS = {int: "whole numbers", float: "floats", bytes: "bytes", tuple: "bytes"}
@@ -75,7 +75,7 @@ _log = logging.getLogger("tench")
 
 
 def recognise(tree: Tree) -> bool:
-    """Whether a file that is called like a TFRecord file begins as one, by the checksum of its first length."""
+    """Whether a file with the name of a TFRecord file begins like one, by the checksum of its first length."""
     try:
         return any(tfrecord.begins_with_record(_head(tree, name)) for name in islice(_candidates(tree), _FIRST_FILES))
     except (TenchError, OSError):
@@ -83,7 +83,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The images of all files. Raises TenchError where one is damaged or missing, or where labels contradict."""
+    """The images of all files. Raises TenchError if one is damaged or missing, or if labels contradict each other."""
     files, notes = _files_by_split(tree)
     names = [name for group in files.values() for name in group]
     unpacked = _unpack(tree, names)
@@ -103,9 +103,11 @@ def read(tree: Tree) -> Contents:
             if found.length:
                 splits[split] = found
             else:
-                notes.append(f"The files of {split} hold no records, so it is left out.")
+                notes.append(f"The files of {split} contain no records, so it is left out.")
     if not splits:
-        raise TenchError(f"{tree.source}: its {len(names)} TFRecord files hold no records at all. Convert them again.")
+        raise TenchError(
+            f"{tree.source}: its {len(names)} TFRecord files contain no records at all. Convert them again."
+        )
     listed = _listed(tree, names)
     if seen.number_of or seen.without_number:
         known = _known_by_id(seen, listed, _ours(tree, names), keys.synset[0])
@@ -116,7 +118,9 @@ def read(tree: Tree) -> Contents:
         notes.append(f"{TEXT} differs within {len(seen.differing):,} classes; the first is used as the class's name.")
     rows = {split: _rows(split, found, known, notes) for split, found in splits.items()}
     if seen.num_bad_boxes:
-        notes.append(f"{seen.num_bad_boxes:,} boxes that do not lie within 0 to 1 were left out.")
+        notes.append(
+            f"Left out {seen.num_bad_boxes:,} box{'es' * (seen.num_bad_boxes > 1)} with corners outside 0 to 1."
+        )
     stamp = dict.fromkeys([*tree.stamp, *(str(path) for path in unpacked.values())])
     return Contents(known.classes, rows, stamp=list(stamp), notes=notes)
 
@@ -126,7 +130,7 @@ class _Split:
     """The images of one split as they are read, one entry per image.
 
     files: each shard's path on disk. places: (first row, name for errors) of each TFRecord file. start: of the record's
-    payload in its file. number: -1 where there is none. class_id, path: None where there is none. sides: height, width,
+    payload in its file. number: -1 if missing. class_id, path: None if missing. sides: height, width,
     channels, only of raw pixels.
     """
 
@@ -149,10 +153,10 @@ class _Split:
 
 @dataclasses.dataclass
 class _Seen:
-    """What the records of all splits say of the classes.
+    """Facts about the classes from the records of all splits.
 
     number_of, id_of: label number by class id, and the reverse. without_number: class ids. without_id: label numbers.
-    text_of: names for people by class id, or by number where there is none; differing: of those that have several.
+    text_of: names for people by class id, or by number if there is none; differing: of those that have several.
     tfds: all label numbers are under TFDS's key.
     """
 
@@ -166,7 +170,7 @@ class _Seen:
     num_bad_boxes: int = 0
 
     def add(self, class_id: str | None, number: int, text: str | None) -> None:
-        """One record's class. Raises ValueError where it contradicts an earlier one."""
+        """One record's class. Raises ValueError if it contradicts an earlier one."""
         if class_id is None:
             self.without_id.add(number)
         elif number < 0:
@@ -186,7 +190,7 @@ class _Seen:
 
 @dataclasses.dataclass(frozen=True)
 class _Listed:
-    """Classes by label number from a file beside the records. are_ids: these are ids, not only names for people."""
+    """Classes by label number from a file next to the records. are_ids: these are ids, not only names for people."""
 
     where: str
     names: Mapping[int, str]
@@ -195,7 +199,7 @@ class _Listed:
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """The classes, the class of each label number, why a number may have none, and what to tell a person."""
+    """The classes, the class of each label number, why a number may have none, and notes for a person."""
 
     classes: Classes
     label_of: Mapping[int, int]
@@ -204,9 +208,9 @@ class _Known:
 
 
 def _candidates(tree: Tree) -> Iterator[str]:
-    """The files that are called like TFRecord files."""
+    """The files with the names of TFRecord files."""
     for name in tree.names:
-        if "-of-" in name or ".tfrec" in name:  # most of a million other files are told apart faster so
+        if "-of-" in name or ".tfrec" in name:  # a quick test for up to a million other files
             parts = _FILE_NAME.fullmatch(name.rpartition("/")[2])
             if parts and (parts["count"] or parts["known"]):
                 yield name
@@ -218,24 +222,24 @@ def _head(tree: Tree, name: str) -> bytes:
 
 
 def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
-    """The files of each split, and notes. Raises TenchError where some are missing, or a split has two sets."""
+    """The files of each split, and notes. Raises TenchError if some are missing, or a split has two sets."""
     candidates = list(_candidates(tree))
     in_order, notes = group_by_split(
         candidates, str(tree.source), "TFRecord files", split_from=tree.options.split_from, root=tree.root.name
     )
-    # Files that were named one by one, or by a pattern, are those that are wanted, though they be a part of a set.
+    # Files that were named one by one, or by a pattern, may be only a part of a set.
     chosen = tree.root.is_dir() and not tree.source.is_dir()
     for split, names in in_order.items():
         if (promised := _check_set(tree, split, names, chosen)) > len(names):
             notes.append(f"These are {len(names):,} of the {promised:,} files of {split}.")
     others = sorted({*tree.names} - {*candidates, *_list_names(candidates, *_LISTS)})
     if others:
-        notes.append(f"Files without a TFRecord name were left out: {some(others, at_most=3)}.")
+        notes.append(f"Left out files without a TFRecord name: {some(others, at_most=3)}.")
     return in_order, notes
 
 
 def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
-    """Raise TenchError where a split has more than one set of files, or lacks some; return how many a set should have.
+    """Raise TenchError if a split has more than one set of files, or lacks some; return how many a set should have.
 
     chosen: the person named these files themselves.
     """
@@ -255,8 +259,8 @@ def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
     if len(sets) > 1:
         firsts = [f"{group[min(group)]} ({len(group)} in all)" for group in sets.values()]
         raise TenchError(
-            f"{tree.root}: holds {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split must "
-            "be one set. Move the others away, or give the folder of one."
+            f"{tree.root}: contains {len(sets)} sets of files of the split {split!r}: {'; '.join(firsts)}. A split "
+            "must be one set. Move the others away, or pass the folder of one."
         )
     (key, group), *_ = sets.items()
     if not key:
@@ -274,13 +278,13 @@ def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
         raise TenchError(
             f"{tree.root}: {count - len(group):,} of the {count:,} files of {split} are missing: {shown}"
             f"{', ...' if count - len(group) > 5 else ''}. Copy or convert them; to use a part of the set, name its "
-            "files by a pattern (in quotes), or move them to a folder and take the -of- out of their names."
+            "files by a pattern (in quotes), or move them to a folder and remove the -of- from their names."
         )
     return count
 
 
 def _unpack(tree: Tree, names: Sequence[str]) -> dict[str, Path]:
-    """Unpack the files that are compressed as a whole into the cache: where each of them lies then."""
+    """Unpack the files that are compressed as a whole into the cache; returns the path of each."""
     packed = [name for name in names if tfrecord.is_compressed(_head(tree, name))]
     if not packed:
         return {}
@@ -319,7 +323,7 @@ def _open(tree: Tree, name: str, unpacked: Mapping[str, Path]) -> BinaryIO:
 
 
 def _samples(tree: Tree, names: Sequence[str], unpacked: Mapping[str, Path]) -> list[Sample]:
-    """The first records of some of the files, spread over all."""
+    """The first records of a sample of the files."""
     found: list[Sample] = []
     for name in names[:: -(-len(names) // _SAMPLED_FILES)]:
         with _open(tree, name, unpacked) as file:
@@ -352,7 +356,7 @@ def _read_file(tree: Tree, name: str, unpacked: Mapping[str, Path], keys: Keys, 
 
 
 def _sides(features: Features, keys: Sequence[str], num_bytes: int) -> tuple[int, int, int]:
-    """Height, width and channels of raw pixels. Raises ValueError if they are not as many as the image's bytes."""
+    """Height, width and channels of raw pixels. Raises ValueError if they do not match the number of bytes."""
     sides = [_only(features, (key,), int, "a whole number") or 0 for key in keys]
     height, width, *more = sides
     channels = more[0] if more else num_bytes // max(1, height * width)
@@ -362,13 +366,13 @@ def _sides(features: Features, keys: Sequence[str], num_bytes: int) -> tuple[int
 
 
 def _read_record(features: Features, keys: Keys, found: _Split, seen: _Seen) -> None:
-    """Add all but the image of a record. Raises ValueError, saying what is wrong."""
+    """Add everything but the image of a record. Raises ValueError with the reason if a value is invalid."""
     number = _only(features, keys.label, int, "a whole number")
     class_id = _text(features, keys.synset)
     if number is None:
         number = -1
     elif number < -1:
-        raise ValueError(f"its label is {number:,}; labels are numbers from 0, or -1 for none")
+        raise ValueError(f"its label is {number:,}; labels are numbers from 0, or -1 for no label")
     elif LABEL[0] in features:
         seen.tfds = False
     if class_id is not None or number >= 0:
@@ -380,13 +384,13 @@ def _read_record(features: Features, keys: Keys, found: _Split, seen: _Seen) -> 
 
 
 def _only(features: Features, keys: Sequence[str], kind: type[_Value], expected: str) -> _Value | None:
-    """The one value under the first of these keys that has any. Raises ValueError where there are several."""
+    """The value of the first of these keys that has one. Raises ValueError if there are several."""
     for key in keys:
         if values := features.get(key):
             if len(values) > 1:
                 raise ValueError(f"{key} has {len(values):,} values; expected one, {expected}")
             if not isinstance(values[0], kind):
-                raise ValueError(f"{key} holds {_KINDS[type(values[0])]}; expected {expected}")
+                raise ValueError(f"{key} contains {_KINDS[type(values[0])]}; expected {expected}")
             return values[0]
     return None
 
@@ -394,25 +398,27 @@ def _only(features: Features, keys: Sequence[str], kind: type[_Value], expected:
 def _text(features: Features, keys: Sequence[str]) -> str | None:
     value = _only(features, keys, bytes, "text")
     try:
-        return sys.intern(value.decode()) if value else None  # a million records have a thousand classes
+        return sys.intern(value.decode()) if value else None  # saves memory: a million records have a thousand classes
     except UnicodeDecodeError:
         raise ValueError(f"{' or '.join(keys)} is {value!r}, which is not UTF-8 text") from None
 
 
 def _file_name(features: Features, keys: Sequence[str]) -> str | None:
-    """What the image is called; a number, too, as keys of other writers have."""
+    """The image's name; it may be a number, as some writers store it."""
     value = next((features[key][0] for key in keys if features.get(key)), None)
     return str(value) if isinstance(value, int) else _text(features, keys)
 
 
 def _boxes(features: Features, seen: _Seen) -> _Boxes:
-    """The record's boxes, None where it has no such keys."""
+    """The record's boxes, None if it has no such keys."""
     sides = [features.get(key) for key in BOX]
     if not any(sides):
         return None if None in sides else _NO_BOXES
     lengths = [len(side or ()) for side in sides]
     if len(set(lengths)) > 1:
-        raise ValueError(f"{', '.join(BOX)} have {', '.join(map(str, lengths))} values, but should have equally many")
+        raise ValueError(
+            f"{', '.join(BOX)} have {', '.join(map(str, lengths))} values, but should have the same number"
+        )
     boxes = [list(box) for box in zip(*(side or () for side in sides), strict=True)]
     good = [box for box in boxes if 0 <= box[0] <= box[2] <= 1 and 0 <= box[1] <= box[3] <= 1]
     seen.num_bad_boxes += len(boxes) - len(good)
@@ -420,13 +426,13 @@ def _boxes(features: Features, seen: _Seen) -> _Boxes:
 
 
 def _list_names(names: Sequence[str], *files: str) -> list[str]:
-    """Where lists of the classes may lie: in the root and in the files' folders."""
+    """The folders that may have lists of the classes: the root and the files' folders."""
     folders = ["", *sorted({f"{name.rpartition('/')[0]}/" for name in names} - {"/"})]
     return [folder + file for file in files for folder in folders]
 
 
 def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
-    """The list of the classes that lies beside the files, None where there is none."""
+    """The class list next to the files; None if there is none."""
     if not (found := text_beside(tree, names, _TFDS_NAMES, _SLIM_NAMES)):
         return None
     where, text = next(iter(found.items()))
@@ -440,7 +446,7 @@ def _listed(tree: Tree, names: Sequence[str]) -> _Listed | None:
 
 
 def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
-    """The file that lists the classes in their order, as we write it; others of that name may hold anything."""
+    """The file that lists the classes in their order, as we write it; other files of that name may contain anything."""
     for name in _OUR_NAMES:
         for where, text in text_beside(tree, names, name).items():
             with contextlib.suppress(TenchError):
@@ -449,7 +455,7 @@ def _ours(tree: Tree, names: Sequence[str]) -> ClassFile | None:
 
 
 def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None, synset: str) -> _Known:
-    """The classes that the records name, in the order of `ours` where that has them all."""
+    """The classes that the records name, in the order of `ours` if it has them all."""
     ids = sorted({*seen.number_of, *seen.without_number})
     if ours and ours.ids and set(ids) <= set(ours.ids):
         ids = list(ours.ids)
@@ -468,7 +474,7 @@ def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None, sy
     elif offsets:
         note = (
             f"Classes are those of {synset}; the label numbers, from {min(label_of):,} to {max(label_of):,}, have gaps "
-            "or another order, and are not used."
+            "or another order, so they are not used."
         )
     else:
         note = f"Classes are those of {synset}; there are no label numbers."
@@ -476,11 +482,11 @@ def _known_by_id(seen: _Seen, listed: _Listed | None, ours: ClassFile | None, sy
 
 
 def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
-    """The classes where label numbers are all there is."""
+    """The classes if there are only label numbers."""
     if not seen.without_id:
         raise TenchError(
             f"{tree.source}: none of its records has a label: expected {', '.join(LABEL)} or {SYNSET}. Convert the "
-            "images again, with their classes, or name the key that has them with --keys label=KEY."
+            "images again with their classes, or choose the key of the label with --keys label=KEY."
         )
     lowest = min(seen.without_id)
     highest = max((number for number in seen.without_id if number < LIMITS.classes), default=0)
@@ -490,7 +496,7 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
         offset = int(lowest > 0 and listed.names.get(0, _BACKGROUND).lower() == _BACKGROUND)
         why = f"{listed.where} " + ("reserves 0 for a background class" if offset else "lists the classes from 0")
     elif seen.tfds:
-        offset, why = 0, "TFDS, whose keys these are, counts from 0"
+        offset, why = 0, "the keys are those of TFDS, which counts from 0"
     elif lowest == 1:
         offset, why = 1, "the lowest is 1, so 0 was reserved for a background class"
     else:
@@ -513,7 +519,7 @@ def _known_by_number(tree: Tree, seen: _Seen, listed: _Listed | None) -> _Known:
 
 
 def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
-    """The rows of a split; what is to be said of them joins the notes."""
+    """The rows of a split; adds to the notes."""
     classes, count = known.classes, len(found.length)
     index = {class_id: label for label, class_id in enumerate(classes.ids)}
     labels = array("i")
@@ -521,10 +527,10 @@ def _rows(split: str, found: _Split, known: _Known, notes: list[str]) -> Rows:
         label = index[class_id] if class_id else known.label_of.get(number) if number >= 0 else -1
         if label is None:
             what = f"its label is {number:,}, but {known.unknown}"
-            raise TenchError(f"{found.place(row)}: {what}. Correct the one or the other.")
+            raise TenchError(f"{found.place(row)}: {what}. Correct one of the two.")
         labels.append(label)
     if num_without := labels.count(-1):
-        notes.append(f"{num_without:,} of the {count:,} images of {split} have no label.")
+        notes.append(f"{num_without:,} of the {count:,} images of {split} without a label.")
     if num_nameless := found.path.count(None):
         notes.append(
             f"{num_nameless:,} of the {count:,} images of {split} have no file name, so they are named by number."
@@ -557,12 +563,12 @@ def _pixels(found: _Split) -> dict[str, Any]:
 
 
 def _refuse_twins(found: _Split, paths: Sequence[str], labels: Sequence[int]) -> None:
-    """Raise TenchError where two images have the same file name and class."""
+    """Raise TenchError if two images have the same file name and class."""
     first: dict[tuple[str, int], int] = {}
     for row, image in enumerate(zip(paths, labels, strict=True)):
         if first.setdefault(image, row) != row:
             raise TenchError(
-                f"{found.place(row)}: its image is called {image[0]!r}, like another of the same class "
+                f"{found.place(row)}: its image has the name {image[0]!r}, like another of the same class "
                 f"({found.place(first[image])}). Names must differ. Remove the duplicate, or convert the images "
                 "again with their paths as names."
             )

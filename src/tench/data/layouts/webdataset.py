@@ -1,12 +1,12 @@
-"""WebDataset: tar shards in which neighbouring members of one name are a sample, `000123.jpg` beside `000123.cls`.
+"""WebDataset: tar shards in which neighbouring members of one name are a sample, `000123.jpg` next to `000123.cls`.
 
 A sample's name is its members' path up to the first dot of the file name. Its label is the number or name in `.cls`, or
-a field of `.json`, or the text of another part that is called like a label (`.cls.txt`, `.label`, `.y.txt`). A `.txt`,
-`.index` or `.id` counts only if its values are short and repeat, since it may be a caption or a running number. All
-else is left out; `--keys image=PART,label=PART` chooses other parts. Images are addressed in the shards; only labels
-are read, each with one small pread in the shard's order. A word in a shard's name, or its folder, says its split.
-Classes have ids where a list of them lies beside the shards, where the `.json` name them, or where all training images
-are called after their WordNet ids; else they are only numbers, since nothing says which classes they count.
+a field of `.json`, or the text of another part with the name of a label (`.cls.txt`, `.label`, `.y.txt`). A `.txt`,
+`.index` or `.id` counts only if its values are short and repeat, because it may be a caption or a running number. Other
+parts are left out; `--keys image=PART,label=PART` chooses among them. Images are addressed in the shards; only labels
+are read, each with one small pread in the shard's order. A word in the name of a shard or its folder gives its split.
+Classes have ids if a list of them is next to the shards, if the `.json` name them, or if the names of all training
+images begin with WordNet ids; else they are only numbers.
 Source: webdataset's group_by_keys and tar_file_expander; names and fields of timm/imagenet-1k-wds.
 """
 
@@ -42,7 +42,7 @@ from tench.data.keys import keys_of
 from tench.data.limits import LIMITS
 from tench.data.splits import group_by_split, splits_in
 from tench.data.table import Classes, Contents, Rows
-from tench.errors import TenchError, some
+from tench.errors import TenchError, counted, some
 
 NAME = "webdataset"
 OPTIONS = frozenset({"keys", "label", "split_from"})
@@ -51,11 +51,12 @@ ARCHIVES = (".tar", ".TAR", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst"
 """Suffixes of shards. A compressed shard is unpacked once into the cache, or indexed."""
 
 _NO_SHARD = re.compile(r"ILSVRC.*|n\d{8}\.tar.*", re.IGNORECASE)
-"""Archives as image-net.org gives them out, which hold no samples."""
+"""Archives as published by image-net.org, which contain no samples."""
 _NUMBERS = re.compile(r"[\d\s.,+-]*(?:[eE][+-]?\d+)?")
-"""Text that is not a class, because it is another kind of number: 1.0, -2, "1 2"."""
+"""Text that is not a class but another kind of number: 1.0, -2, "1 2"."""
 _SERIES = re.compile(r"(.*?)(\d+)(?:-of-(\d+))?(\D*)")
-"""A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. What comes first may hold digits."""
+"""A numbered file name: `imagenet1k-train-0000.tar`, `train-00000-of-00294.tar`. The part before the number may contain
+digits."""
 
 _FIRST_MEMBERS, _FIRST_SHARDS = 20, 8
 """Members that are read to recognise the layout."""
@@ -72,9 +73,9 @@ _LABEL_PARTS = (
     "target",
     "target.txt",
 )
-"""Parts of samples that hold a label as text, beside .cls and .json."""
+"""Parts of samples that contain a label as text, next to .cls and .json."""
 _DOUBTFUL_PARTS = ("txt", "index", "id")
-"""Parts that hold a label, a caption or a running number."""
+"""Parts that contain a label, a caption or a running number."""
 _SAMPLED = 512
 """Samples that are read to find the part with the labels."""
 
@@ -98,7 +99,7 @@ def recognise(tree: Tree) -> bool:
 
 
 def read(tree: Tree) -> Contents:
-    """The samples of all shards. Raises TenchError where they are ambiguous, or where only some have a label."""
+    """The samples of all shards. Raises TenchError if they are ambiguous, or if only some have a label."""
     try:
         return _read(tree)
     except OSError as error:
@@ -109,7 +110,7 @@ def _read(tree: Tree) -> Contents:
     shards, others = _with_images(tree, _shards(tree))
     by_split, notes = _shards_by_split(tree, shards)
     if others:
-        notes.append(f"Archives that begin without images were left out: {some(others, at_most=3)}.")
+        notes.append(f"Left out archives without an image at their beginning: {some(others, at_most=3)}.")
     if shards:
         notes += _images_beside(tree)
     whole, facts = tree.opened(shards) if shards else tree, _Facts()
@@ -122,7 +123,7 @@ def _read(tree: Tree) -> Contents:
             _read_shard(whole, shard, parts, splits[split], facts)
     splits = {split: found for split, found in splits.items() if found.positions}
     if not splits:
-        raise TenchError(f"{tree.source}: holds shards without images. Expected samples of an image and a .cls.")
+        raise TenchError(f"{tree.source}: contains shards without images. Expected samples of an image and a .cls.")
     notes += facts.notes()
     notes += filter(None, [_check_labelled(whole, split, found, parts) for split, found in splits.items()])
     beside, more = agreed(class_files(lambda file: text_beside(whole, shards, file)))
@@ -136,8 +137,8 @@ def _read(tree: Tree) -> Contents:
 class _Split:
     """The samples of one split as they are read, one entry per image.
 
-    positions: of the images in the tree. paths: sample and extension, without the shard. files: what the .json call
-    the images; None once one does not. labels: None where a sample has none. several, boxes: what the .json have.
+    positions: of the images in the tree. paths: sample and extension, without the shard. files: names of the images in
+    the .json; None as soon as one lacks a name. labels: None for a sample without one. several, boxes: from the .json.
     """
 
     positions: list[int] = dataclasses.field(default_factory=list)
@@ -148,13 +149,13 @@ class _Split:
     boxes: list[list[list[float]] | None] = dataclasses.field(default_factory=list)
 
     def names(self) -> list[str]:
-        """What the images are called: as the .json say if they all do, and each image differently."""
+        """The names of the images: those in the .json if all have one and they are unique."""
         return self.files if self.files is not None and len(set(self.files)) == len(self.files) else self.paths
 
 
 @dataclasses.dataclass
 class _Facts:
-    """What is learnt from all samples together. ids: for each field of .json that may name classes, by label."""
+    """Facts from all samples together. ids: for each field of .json that may name classes, the names by label."""
 
     ids: dict[str, dict[int, str]] = dataclasses.field(default_factory=lambda: {name: {} for name in ID_FIELDS})
     others: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
@@ -170,10 +171,10 @@ class _Facts:
     def notes(self) -> list[str]:
         notes = []
         if self.num_without_image:
-            notes.append(f"{self.num_without_image:,} samples without an image were left out.")
+            notes.append(f"Left out {counted(self.num_without_image, 'sample')} without an image.")
         if self.others:
             kinds = ", ".join(f"{suffix} ({count:,})" for suffix, count in sorted(self.others.items()))
-            notes.append(f"Members that are neither images nor labels were left out: {kinds}.")
+            notes.append(f"Left out members that are neither images nor labels: {kinds}.")
         if self.num_differing:
             notes.append(f"{self.num_differing:,} samples have different labels in .cls and .json; .cls is used.")
         return notes
@@ -185,8 +186,8 @@ def _shards(tree: Tree) -> list[str]:
 
 
 def _with_images(tree: Tree, shards: list[str]) -> tuple[list[str], list[str]]:
-    """The shards, and the archives that are none: beside shards with a split in their names, those without one that
-    hold no image among their first members."""
+    """The shards, and the other archives: those without a split in their name and without an image among their first
+    members, if the names of others have a split."""
     told = {shard for shard in shards if splits_in(shard)}
     others = [shard for shard in shards if told and shard not in told and not _begins_with_image(tree, shard)]
     return [shard for shard in shards if shard not in others], others
@@ -212,7 +213,9 @@ def _has_sample(members: Iterable[tuple[str, int, int]], pread: Pread) -> bool:
         elif suffix == ".cls" or part in _LABEL_PARTS or (suffix == ".json" and _is_labelled(pread, offset, size)):
             labelled.add(sample)
         elif "/" not in name and part in (*_DOUBTFUL_PARTS, "json"):
-            labelled.add(sample)  # `read` says what is missing; in class folders a text beside an image is no label
+            labelled.add(
+                sample
+            )  # `read` reports a missing label; in class folders a text next to an image is not a label
     return not images.isdisjoint(labelled)
 
 
@@ -225,20 +228,20 @@ def _is_labelled(pread: Pread, offset: int, size: int) -> bool:
 
 
 def _sample_and_suffix(name: str) -> tuple[str | None, str]:
-    """A member's sample, None where it has no suffix; and the last suffix in lower case, with the dot."""
+    """A member's sample, None if it has no suffix; and the last suffix in lower case, with the dot."""
     dot = name.find(".", name.rfind("/") + 1)
     return (None, "no suffix") if dot < 0 else (name[:dot], name[name.rfind(".") :].lower())
 
 
 def _part(name: str) -> str:
-    """What follows the first dot of a file name, in lower case: "cls.txt"."""
+    """The part of a file name after the first dot, in lower case: "cls.txt"."""
     return name[name.rfind("/") + 1 :].partition(".")[2].lower()
 
 
 @dataclasses.dataclass(frozen=True)
 class _Parts:
-    """Which parts of samples are read. image: None for any image. label: beside .cls. field: of .json, None for the
-    usual ones. seen: all parts of the samples that were looked at, with the start of a text.
+    """The parts of samples that are read. image: None for any image. label: in addition to .cls. field: of .json, None
+    for the usual ones. seen: all parts of the samples that were examined, with the beginning of a text.
     """
 
     image: str | None
@@ -252,7 +255,8 @@ class _Parts:
 
 
 def _parts(tree: Tree, shards: Sequence[str]) -> tuple[_Parts, list[str]]:
-    """The parts that hold the image and the label, and notes. Raises TenchError if there is none that was asked for."""
+    """The parts that contain the image and the label, and notes. Raises TenchError if no sample has a part that was
+    asked for."""
     asked = tree.options.record_keys()
     seen: dict[str, list[int]] = {}
     for shard in (shards[0], shards[-1]) if len(shards) > 1 else shards:
@@ -283,7 +287,7 @@ def _parts(tree: Tree, shards: Sequence[str]) -> tuple[_Parts, list[str]]:
 
 
 def _texts_of(tree: Tree, part: str, positions: Sequence[int]) -> list[str]:
-    """The texts of a part, if it is one that may hold labels."""
+    """The texts of a part, if they may be labels."""
     if part not in (*_LABEL_PARTS, *_DOUBTFUL_PARTS, "cls"):
         return []
     texts = []
@@ -297,7 +301,7 @@ def _texts_of(tree: Tree, part: str, positions: Sequence[int]) -> list[str]:
 
 
 def _repeat(texts: Sequence[str]) -> bool:
-    """Whether texts are labels by their values: short, in one line, and each used about twice or more."""
+    """Whether texts look like labels: short, one line, and each used about twice or more."""
     if len(texts) < 2 or any(not text or len(text) > 64 or not is_text(text) for text in texts):
         return False
     return 2 * len(set(texts)) <= len(texts)
@@ -311,19 +315,21 @@ def _has_labelled_json(tree: Tree, positions: Sequence[int]) -> bool:
 
 
 def _images_beside(tree: Tree) -> list[str]:
-    """A note of images beside the shards. Raises TenchError for those in several folders: a dataset of their own."""
+    """A note on images next to the shards. Raises TenchError if they are in several folders: a data set of their
+    own."""
     images = [name for name in tree.names if is_image_name(name)]
     folders = {name.rpartition("/")[0] for name in images}
     if len(folders) > 1:
         raise TenchError(
-            f"{tree.source}: holds shards, and images in {len(folders)} folders beside them ({min(folders) or '.'}, "
-            "...). Move one of the two away, or give only the shards, as in 'train-{0000..0127}.tar'."
+            f"{tree.source}: contains shards, and images in {len(folders)} folders next to them "
+            f"({min(folders) or '.'}, ...). Move one of the two away, or name only the shards, as in "
+            "'train-{0000..0127}.tar'."
         )
-    return [f"{len(images):,} images beside the shards were left out, such as {images[0]}."] if images else []
+    return [f"Left out {counted(len(images), 'image')} next to the shards, such as {images[0]}."] if images else []
 
 
 def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The shards of train, val and test, and notes for a person. Without shards, the tree is that of one: ""."""
+    """The shards of train, val and test, and notes for a person. If the tree is itself one shard, its name is ""."""
     paths = shards or [tree.root.name]
     above = tree.root if shards else tree.root.parent
     by_split, notes = group_by_split(
@@ -337,7 +343,8 @@ def _shards_by_split(tree: Tree, shards: Sequence[str]) -> tuple[dict[str, list[
 
 
 def _missing_numbers(shards: Sequence[str]) -> tuple[int, list[str]]:
-    """How many shards a series of numbered names lacks, and the first of them. Its end is known from "-of-00294"."""
+    """The number of shards missing from numbered series, and the first of them. "-of-00294" gives the end of a
+    series."""
     series: dict[tuple[str, str, str], dict[int, str]] = {}
     for shard in shards:
         if found := _SERIES.fullmatch(shard):
@@ -349,7 +356,7 @@ def _missing_numbers(shards: Sequence[str]) -> tuple[int, list[str]]:
             start = int(int(total) in there)  # the first is 0 or 1
             asked = range(start, start + int(total))
         elif len(asked) > 2 * len(there):
-            continue  # a few chosen ones, or numbers of another kind
+            continue  # a selection, or numbers with another meaning
         digits, of = len(next(iter(there.values()))), f"-of-{total}" if total else ""
         missing = (f"{before}{number:0{digits}}{of}{after}" for number in asked if number not in there)
         first += itertools.islice(missing, 5)
@@ -378,7 +385,7 @@ def _read_shard(tree: Tree, shard: str, parts: _Parts, into: _Split, facts: _Fac
             if cls is not None and has_number(described):
                 facts.num_differing += label_in(described) != label
             if label == -1:
-                label = None  # as test sets say it
+                label = None  # as in test sets
             if isinstance(label, int):
                 facts.add(label, described)
             into.positions.append(image)
@@ -396,7 +403,7 @@ def _read_shard(tree: Tree, shard: str, parts: _Parts, into: _Split, facts: _Fac
 def _samples(
     tree: Tree, span: range, parts_read: _Parts, others: collections.Counter[str]
 ) -> Iterator[tuple[int | None, int | None, int | None]]:
-    """The positions of each sample's image, label and .json, in the order in which the shard holds them."""
+    """The positions of each sample's image, label and .json, in the order in which the shard contains them."""
     order = np.argsort(tree.offset[span.start : span.stop], kind="stable") + span.start
     seen: set[str] = set()
     current: str | None = None
@@ -439,7 +446,7 @@ def _samples(
 
 
 def _place(tree: Tree, position: int) -> str:
-    """As Tree.place has it, but by position: of members of the same name, the right one."""
+    """Like Tree.place, but by position, because members may have the same name."""
     shard = tree.shards[int(tree.shard[position])]
     shard = tree.indexes.get(shard, shard)
     return f"{tree.root / tree.names[position]} (in {shard} at byte {int(tree.offset[position]):,})"
@@ -453,12 +460,12 @@ def _bytes(tree: Tree, position: int, pread: Pread, limit: int) -> bytes:
         )
     data = pread(length, offset)
     if len(data) != length:
-        raise TenchError(f"{_place(tree, position)}: became shorter while it was read.")
+        raise TenchError(f"{_place(tree, position)}: became shorter while being read.")
     return data
 
 
 def _label(tree: Tree, position: int, pread: Pread) -> int | str:
-    """The number in a .cls, from 0, or the name of a class; -1 says that there is no label."""
+    """The number in a .cls, from 0, or the name of a class; -1 means no label."""
     data = _bytes(tree, position, pread, _MAX_CLS_BYTES).strip(b" \t\r\n\0")
     if (data.isdigit() and len(data) < 10) or data == b"-1":
         return int(data)
@@ -467,7 +474,7 @@ def _label(tree: Tree, position: int, pread: Pread) -> int | str:
         if is_text(text) and not _NUMBERS.fullmatch(text):
             return text
     raise TenchError(
-        f"{_place(tree, position)}: holds {data[:20]!r}; expected the number or the name of a class. Write the "
+        f"{_place(tree, position)}: contains {data[:20]!r}; expected the number or the name of a class. Write the "
         "shard again."
     )
 
@@ -483,7 +490,7 @@ def _object(tree: Tree, position: int, pread: Pread) -> Mapping[str, Any]:
 
 
 def _check_labelled(tree: Tree, split: str, found: _Split, parts: _Parts) -> str | None:
-    """Raise TenchError where some samples have a label and others none; a note where none has."""
+    """Raise TenchError if some samples have a label and others none; a note if none has."""
     num_without = found.labels.count(None)
     if num_without == 0:
         return None
@@ -504,7 +511,7 @@ def _check_labelled(tree: Tree, split: str, found: _Split, parts: _Parts) -> str
 
 
 def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split], facts: _Facts) -> tuple[Classes, str]:
-    """The classes, and where their ids are from. Labels that are text become numbers."""
+    """The classes, and the source of their ids. Labels that are text become numbers."""
     labels = [label for found in splits.values() for label in found.labels if label is not None]
     texts = {label for label in labels if isinstance(label, str)}
     if not labels:
@@ -515,7 +522,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
         text = _first(tree, splits, lambda label: isinstance(label, str))
         number = _first(tree, splits, lambda label: isinstance(label, int))
         raise TenchError(
-            f"{text}: has its class as text, but {number} as a number. Write the shards again, with one kind of label."
+            f"{text}: has its class as text, but {number} as a number. Write the shards again with one kind of label."
         )
     if texts:
         if beside:
@@ -537,9 +544,7 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
         wrong = lowest if lowest < 0 else highest
         what = f"{beside.where} lists {limit:,} classes" if beside else f"labels must be less than {limit:,}"
         place = _first(tree, splits, lambda label: label == wrong)
-        raise TenchError(
-            f"{place}: has label {wrong:,}, but they count from 0 and {what}. Correct the one or the other."
-        )
+        raise TenchError(f"{place}: has label {wrong:,}, but labels count from 0 and {what}. Correct one of the two.")
     if beside:
         kind = "ids" if beside.ids else f"names, which are {'no ids' if beside.has_unique_names else 'not unique'},"
         return beside.classes, f"The class {kind} are from {beside.where}."
@@ -549,18 +554,18 @@ def _classes(tree: Tree, beside: ClassFile | None, splits: Mapping[str, _Split],
             return Classes.of(ids, names_of(ids)), f"The class ids are the field {field!r} of the samples' .json."
     if ids := _ids_from_files(splits.get("train"), highest + 1):
         return Classes.of(ids, names_of(ids)), "The class ids are the WordNet ids that the training images begin with."
-    note = f"The classes are only numbers: no matching class list ({', '.join(FILES)}) lies beside the shards."
+    note = f"The classes are only numbers: no matching class list ({', '.join(FILES)}) is next to the shards."
     return Classes.numbered_to(highest + 1), note
 
 
 def _first(tree: Tree, splits: Mapping[str, _Split], wanted: Callable[[Label], bool]) -> str:
-    """The place of the first sample with such a label."""
+    """The place of the first sample with this label."""
     pairs = ((found.positions[row], label) for found in splits.values() for row, label in enumerate(found.labels))
     return _place(tree, next(position for position, label in pairs if wanted(label)))
 
 
 def _ids_from_files(train: _Split | None, num_classes: int) -> list[str]:
-    """Class ids from names such as n01440764_10026.JPEG, if all have one and it tells the same as the labels."""
+    """Class ids from names such as n01440764_10026.JPEG, if all have one and they agree with the labels."""
     ids: dict[Label, str] = {}
     for name, label in zip(train.names(), train.labels, strict=True) if train else ():
         start = name.rfind("/") + 1

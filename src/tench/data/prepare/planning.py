@@ -35,6 +35,7 @@ from tench.data.prepare.writers.webdataset import WebDataset
 from tench.data.prepare.writing import Images, ShardFile, can_link, outside
 from tench.data.table import PIECES_AT_ONCE, Dataset, IntArray, Table
 from tench.errors import UsageError, nearest
+from tench.files import user_path
 from tench.machine import num_threads
 from tench.parallel import in_order
 
@@ -193,7 +194,7 @@ def plan(
     that become these splits, drawn by a hash of the keys.
     """
     began_ns = time.time_ns()
-    path = Path(os.path.abspath(os.path.expanduser(dest)))
+    path = Path(os.path.abspath(user_path(dest)))
     staged.check_destination(path)
     refuse_inside(path, dataset)
     tables, notes = _chosen(dataset, splits, val_fraction, test_fraction)

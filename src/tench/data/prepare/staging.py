@@ -22,7 +22,7 @@ from typing import Any
 from tench.data.files.names import PLAN, PREPARED, WORK, is_unfinished
 from tench.data.handled import Handled
 from tench.errors import TenchError, UsageError, some
-from tench.files import size_text, write_text
+from tench.files import full_disk_names, size_text, write_text
 
 _JOURNAL, _LOCK, _OWNER = "journal.jsonl", "lock", "owner.json"
 _BEGAN = "began_ns"
@@ -69,7 +69,8 @@ class Staging:
         """Remember that a file's first rows are on the disk, and which of those added since the last time are bad."""
         self.bad += bad
         line = {"file": file, "rows": rows, "bytes": num_bytes, "bad": list(bad)}
-        self._journal.write(json.dumps(line).encode() + b"\n")
+        with full_disk_names(self.folder / _JOURNAL):
+            self._journal.write(json.dumps(line).encode() + b"\n")
 
     def later(self, work: Callable[[], None]) -> None:
         """Have a thread do what waits for the disk, in order; waits itself when too much is left to do."""
@@ -180,11 +181,12 @@ class Sink:
 
     def _write(self, buffers: Sequence[bytes]) -> int:
         num_bytes = sum(map(len, buffers))
-        written = os.writev(self._descriptor, buffers) if num_bytes else 0
-        if written < num_bytes:  # a disk that is nearly full, or a signal
-            rest = memoryview(b"".join(buffers))[written:]
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        with full_disk_names(self._staging.folder / self._file):
+            written = os.writev(self._descriptor, buffers) if num_bytes else 0
+            if written < num_bytes:  # a disk that is nearly full, or a signal
+                rest = memoryview(b"".join(buffers))[written:]
+                while rest:
+                    rest = rest[os.write(self._descriptor, rest) :]
         return num_bytes
 
 

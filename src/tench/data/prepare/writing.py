@@ -20,6 +20,7 @@ from tench.data.prepare.produce import refuse_no_image, stored
 from tench.data.prepare.staging import FLUSH_SECONDS, Sink, Staging
 from tench.data.prepare.writers import Record, Shards
 from tench.data.table import IntArray, Table
+from tench.files import full_disk_names
 from tench.parallel import in_order
 
 Advance = Callable[[int], None]
@@ -216,12 +217,13 @@ def _linked(table: Table, row: int, path: Path, link: str) -> bool:
 
 
 def _write(part: Path, path: Path, data: bytes) -> None:
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with full_disk_names(path):
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
 
 def _pieces(rows: IntArray, lengths: IntArray) -> Iterator[IntArray]:

@@ -1,4 +1,4 @@
-"""Writes the record files beside it with MXNet 1.9.1, and what MXNet's own reader finds in them (`records.json`).
+"""Writes the record files next to it with MXNet 1.9.1, and what MXNet's own reader finds in them (`records.json`).
 
 Needs an environment of its own (Python 3.8 to 3.11) and scikit-learn's two photographs:
 

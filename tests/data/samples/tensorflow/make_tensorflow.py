@@ -1,10 +1,9 @@
-"""Writes the files beside it, with TensorFlow, from crops of scikit-learn's photographs, and what TensorFlow reads.
+"""Writes the files next to it, with TensorFlow, from crops of scikit-learn's photographs, and what TensorFlow reads.
 
-Run it with a Python that has tensorflow (or tensorflow-cpu), pillow and scikit-learn: python make_tensorflow.py
-The keys of `official` are those of imagenet_to_gcs.py, of `slim` those of build_imagenet_data.py, of `tfds` those that
-TensorFlow Datasets writes for imagenet2012. truth.json holds, for each file, its records as TensorFlow's own reader and
-protobuf classes give them: {key: [kind, values]}, bytes as text, or as SHA-256 where they are no short text.
-"""
+Run it with a Python that has tensorflow (or tensorflow-cpu), pillow and scikit-learn: python make_tensorflow.py The
+keys of `official` are those of imagenet_to_gcs.py, of `slim` those of build_imagenet_data.py, of `tfds` those that
+TensorFlow Datasets writes for imagenet2012. truth.json contains, for each file, its records as TensorFlow's own reader
+and protobuf classes give them: {key: [kind, values]}, bytes as text, or as SHA-256 where they are no short text."""
 
 import hashlib
 import io

@@ -1,0 +1,111 @@
+"""A network of the user's own: a module, or a function that makes one, checked before it is used.
+
+A function is called with the keyword argument num_classes, and with image_size and channels if its signature has
+parameters of these names.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tench.errors import UsageError
+from tench.models.blurpool import add_blurpool
+from tench.models.registry import is_system
+from tench.models.source import AS_MADE, ModelOptions, OptionError, require_as_made
+from tench.own_code import code_name, errors_name, names_code
+
+OwnNetwork = nn.Module | Callable[..., nn.Module]
+"""A module, or a function or class that makes one."""
+
+
+def is_own(arch: str) -> bool:
+    """Whether an architecture's name stands for code of the user's own: package.module:function or object:NAME."""
+    return names_code(arch) and not is_system(arch.partition(":")[0])
+
+
+def create_own(
+    own: OwnNetwork, *, num_classes: int, image_size: int, channels: int = 3, options: ModelOptions = AS_MADE
+) -> nn.Module:
+    """The user's network on the CPU: (B, channels, S, S) float -> (B, num_classes) logits, where S is image_size.
+
+    A module is used as it is. A function draws its weights from torch's global generator. Two images of zeros are
+    passed through in evaluation mode. Raises UsageError if the function does not take num_classes or does not return a
+    module, or the logits have another shape; TenchError if the code fails.
+    """
+    name = code_name(own)
+    try:
+        require_as_made(options)
+    except OptionError as error:
+        raise UsageError(f"{name} {error}.") from error
+    if isinstance(own, nn.Module):
+        if options.blurpool:
+            raise UsageError(f"{name} is used as it is: leave blurpool out, or pass a function that makes the network.")
+        network = own.cpu()
+    else:
+        network = _made(own, name, num_classes, image_size, channels)
+        if options.blurpool and not add_blurpool(network):
+            raise UsageError(f"{name} has no convolution of stride 2 to blur before: leave --blurpool out.")
+    _check_logits(network, name, num_classes, (2, channels, image_size, image_size))
+    return network
+
+
+def _made(own: Callable[..., nn.Module], name: str, num_classes: int, image_size: int, channels: int) -> nn.Module:
+    arguments = _arguments(own, name, {"num_classes": num_classes, "image_size": image_size, "channels": channels})
+    with errors_name(name, f"called with {', '.join(f'{key}={value}' for key, value in arguments.items())}"):
+        network: Any = own(**arguments)
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{name}: returned {type(network).__name__}, expected a torch.nn.Module.")
+    return network.cpu()
+
+
+def _arguments(own: Callable[..., nn.Module], name: str, offered: dict[str, int]) -> dict[str, int]:
+    """The keyword arguments that the function is called with."""
+    try:
+        parameters = inspect.signature(own).parameters
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name}: its parameters are unknown ({error}). Pass a Python function.") from error
+    named = {key for key, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    if "num_classes" not in named and not takes_any:
+        raise UsageError(f"{name}: has no parameter num_classes, with which it is called.")
+    without_default = [
+        key for key, one in parameters.items() if one.default is one.empty and key in named and key not in offered
+    ]
+    if without_default:
+        raise UsageError(
+            f"{name}: needs {', '.join(without_default)}, but is called only with num_classes, image_size and "
+            "channels. Give the others a default."
+        )
+    return {key: value for key, value in offered.items() if key in named or key == "num_classes"}
+
+
+def _check_logits(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int, int, int]) -> None:
+    """Pass two images through the network, and through a copy of it in training mode, where batch norms count them."""
+    for training in (False, True):
+        used = copy.deepcopy(network) if training else network
+        was_training = used.training
+        mode = f"in {'training' if training else 'evaluation'} mode"
+        try:
+            with (
+                errors_name(name, f"called {mode} with images of shape {shape}"),
+                torch.no_grad(),
+                torch.random.fork_rng(devices=[]),
+            ):
+                logits = used.train(training)(torch.zeros(shape))
+            _require_logits(logits, name, num_classes, f"{mode} for images of shape {shape}")
+        finally:
+            used.train(was_training)
+
+
+def _require_logits(logits: Any, name: str, num_classes: int, given: str) -> None:
+    found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
+        raise UsageError(
+            f"{name}: returned {found} {given}, expected logits of shape (2, {num_classes}): one number for each class."
+        )
+    if not logits.is_floating_point():
+        raise UsageError(f"{name}: returned logits of type {logits.dtype}, expected floating point.")

@@ -1,0 +1,76 @@
+"""Call the user's functions after every epoch; each sees how the training stands, and can stop it."""
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import nn
+
+from tench.errors import UsageError
+from tench.own_code import code_name
+from tench.run import Run
+from tench.weights.own import Classifier, ModelCard
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochEnd:
+    """How a training stands after an epoch, as a callback gets it."""
+
+    run: Run
+    epoch: int
+    """Counted from 1."""
+    epochs: int
+    """Epochs of the whole training."""
+    step: int
+    """Optimizer updates so far."""
+    metrics: Mapping[str, float]
+    """lr, train_loss, train_top1, seconds; after a validation also val_loss, val_top1, val_top5, val_images. A top-1
+    or top-5 is a fraction. train_loss is the loss of the recipe or your own, val_loss always the cross-entropy."""
+    _module: nn.Module = dataclasses.field(repr=False)
+    _card: ModelCard = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def classifier(self) -> Classifier:
+        """A copy of the network as it is evaluated (the average, if the recipe keeps one), made when first used."""
+        module = copy.deepcopy(self._module).eval().requires_grad_(False)
+        return Classifier(module, self._card, f"{self.run.folder} after epoch {self.epoch}")
+
+
+class StopTraining(Exception):  # noqa: N818  # a request like StopIteration, not an error
+    """Raise it in a callback to end the training after this epoch, whose checkpoint is saved.
+
+    Its text, if any, is logged as the reason. The same command continues the training.
+    """
+
+
+Callback = Callable[[EpochEnd], object]
+"""Called after every epoch, once its checkpoint is saved. What it returns is ignored."""
+
+
+def require_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Raise UsageError for something that cannot be called."""
+    for callback in callbacks:
+        if not callable(callback) or isinstance(callback, type):
+            raise UsageError(f"callbacks: {callback!r:.100} is not a function of one argument, an EpochEnd.")
+
+
+def call(callbacks: Sequence[Callback], end: EpochEnd) -> str | None:
+    """Call each callback. Returns why the training is to stop, or None.
+
+    All are called, also after one has asked to stop. An error of a callback is raised, with a note that names it.
+    """
+    stopped = None
+    for callback in callbacks:
+        name = code_name(callback)
+        try:
+            callback(end)
+        except StopTraining as stop:
+            stopped = f"{name}: {stop}" if str(stop) else name
+        except Exception as error:
+            error.add_note(
+                f"Raised by the callback {name} after epoch {end.epoch}. The checkpoint of that epoch is saved in "
+                f"{end.run.folder}; the same command continues after it."
+            )
+            raise
+    return stopped
