@@ -65,7 +65,7 @@ def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
     photo(0).save(tmp_path / "one" / "cat" / "0.jpg")
     code, error = train(run, tmp_path / "one", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'one'}: 1 image lies in the folder cat. A classifier needs at least two classes" in error
+    assert f"{tmp_path / 'one'}: 1 image is in the folder cat. A classifier needs at least two classes" in error
 
 
 def test_the_error_about_a_file_that_is_not_an_image_names_the_file_and_its_row(
@@ -152,8 +152,8 @@ def test_a_different_number_of_labels_and_images_is_refused(run: Run, tmp_path: 
     assert code == 1
     folder = tmp_path / "mnist"
     assert (
-        f"{folder}/train-images-idx3-ubyte.gz holds 20 images, but {folder}/train-labels-idx1-ubyte holds 19 labels. "
-        f"They do not belong together. Copy or download both again."
+        f"{folder}/train-images-idx3-ubyte.gz contains 20 images, but {folder}/train-labels-idx1-ubyte contains 19 "
+        "labels. They do not belong together. Copy or download both again."
     ) in error
 
 
@@ -228,8 +228,8 @@ def test_the_error_about_an_unknown_recipe_key_suggests_the_nearest_key(
         ("--device", "gpu9", "--device gpu9: not available"),
         ("--image-size", "0", "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
         ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
-        ("--print-freq", "0", "There are to be 0 steps between log lines; 1 or more are expected."),
-        ("--save-every", "nan", "A checkpoint every nan seconds cannot be"),
+        ("--print-freq", "0", "tench train: log_every must be at least 1, got 0."),
+        ("--save-every", "nan", "save_every_seconds must be >= 0 (0 saves after every step), got nan."),
     ],
 )
 def test_an_invalid_value_is_an_error_that_says_what_is_valid(
@@ -352,7 +352,7 @@ def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_na
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders hold only folders, and these have the same names in each: art (2 "
+        f"tench info: {tmp_path / 'set'}: its folders contain only folders, and these have the same names in each: art (2 "
         "images), new\\nline (2 images). Choose which folders are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
