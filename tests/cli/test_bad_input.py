@@ -352,11 +352,11 @@ def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_na
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders contain only folders, and these have the same names in each: art (2 "
-        "images), new\\nline (2 images). Choose which folders are the classes:",
+        f"tench info: {tmp_path / 'set'}: its folders contain only folders, and these have the same names in each: art "
+        "(2 images), new\\nline (2 images). Choose which folders are the classes:",
         "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
-        f"  cat, dog of art alone: give {tmp_path / 'set'}/art",
+        f"  cat, dog of art only: pass {tmp_path / 'set'}/art",
         "  art/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
     ]
 
