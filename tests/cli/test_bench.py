@@ -142,7 +142,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
     [
         (["--split", "nothing"], 2, "--split nothing: "),
         (["-b", "0"], 2, "training.batch_size must be at least 1"),
-        (["--image-size", "0"], 2, "input.image_size is 0"),
+        (["--image-size", "0"], 2, "input.image_size must be at least 1"),
         (["--threads", "0"], 2, "The number of threads is 0"),
         (["--seconds", "-1"], 2, "The time to measure is -1 s"),
         (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG. Name a file that ends in .png."),
