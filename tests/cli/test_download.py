@@ -186,7 +186,7 @@ def test_ctrl_c_keeps_the_downloaded_part_and_the_same_command_resumes(tmp_path:
             process.send_signal(signal.SIGINT)
             error = process.stderr.read()
         assert process.returncode == 130
-        assert f"{part}: {reached / 1e6:.1f} MB of 9.9 MB are kept; the same command continues.\n" in error
+        assert f"{part}: {reached / 1e6:.1f} MB of 9.9 MB are kept; the same command resumes the download.\n" in error
         assert error.endswith("tench download: interrupted.\n")
         assert "Traceback" not in error
         assert part.read_bytes() == data[:reached]
