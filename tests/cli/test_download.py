@@ -190,4 +190,4 @@ def test_ctrl_c_keeps_the_downloaded_part_and_the_same_command_resumes(tmp_path:
         assert error.endswith("tench download: interrupted.\n")
         assert "Traceback" not in error
         assert part.read_bytes() == data[:reached]
-    assert "continuing after 1.0 MB of 9.9 MB." in error
+    assert "resuming after 1.0 MB of 9.9 MB." in error
