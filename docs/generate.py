@@ -1,12 +1,12 @@
-"""Write docs/commands.md, docs/recipes.md and docs/api.md from the code, and from its tests the table of published data
-sets in docs/data.md, so that they cannot say something else.
+"""Write the pages and tables of docs/ that follow from the code.
+
+These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/training.md and
+docs/prepare.md, and from the tests the table of published datasets in docs/data.md.
 
 Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
 """
 
-import ast
 import dataclasses
-import importlib
 import inspect
 import itertools
 import json
@@ -14,13 +14,16 @@ import re
 import sys
 import typing
 from collections.abc import Iterator
+from dataclasses import MISSING
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import tench
-from tench.cli.main import COMMANDS
-from tench.data.options import SourceOptions
+from tench.cli.commands import COMMANDS, forms
+from tench.cli.help import default_text
+from tench.cli.options import Option, field_docs, options_of
+from tench.cli.other_programs import programs, table
 from tench.training import recipe as recipe_module
 from tench.training.bounds import describe
 from tench.training.recipe import SECTIONS, Recipe
@@ -29,12 +32,16 @@ from tench.training.recipe_file import PACKAGED, packaged_recipes
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Written by docs/generate.py: make docs -->\n\n"
 
+BEGIN, END = "<!-- The options of other programs: make docs -->", "<!-- End of the options of other programs -->"
+
 
 def main(folder: Path) -> None:
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
     (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
     (folder / "data.md").write_text(data_page(), encoding="utf-8")
     (folder / "api.md").write_text(api_page(), encoding="utf-8")
+    for page in ("training.md", "prepare.md"):
+        (folder / page).write_text(with_other_programs(page), encoding="utf-8")
 
 
 API = {
@@ -109,7 +116,7 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
 
 def _fields(kind: type) -> Iterator[str]:
     """A table row for each documented attribute of a class."""
-    documented = _field_docs(sys.modules[kind.__module__], kind.__name__)
+    documented = field_docs(sys.modules[kind.__module__], kind.__name__)
     defaults = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
     for name, text in documented.items():
         if name.startswith("_"):
@@ -118,7 +125,7 @@ def _fields(kind: type) -> Iterator[str]:
         if name in defaults and defaults[name].default is not dataclasses.MISSING:
             default = f"`{defaults[name].default!r}`"
         shown = _annotation(kind.__annotations__[name]).replace("|", "\\|")
-        yield f"| `{name}` | `{shown}` | {default} | {text} |"
+        yield f"| `{name}` | `{shown}` | {default} | {text.replace('|', chr(92) + '|')} |"
 
 
 def _signature(name: str, function: Any) -> str:
@@ -200,33 +207,24 @@ def _one_line(text: str | None) -> str:
 def commands_page() -> str:
     """Every command: what it does, an example, its options."""
     parts = [NOTE + "# Commands\n"]
-    for command, module, options in _commands():
-        about = inspect.getdoc(options) or ""
-        text, _, example = about.partition("\n\n    ")
-        parts.append(f"## tench {command}\n\n{text.strip()}\n\n```text\n{_dedent(example)}\n```\n")
-        rows = [
-            f"| `{_flag(field)}` | {_default(field)} | {documented[field.name]} |"
-            for documented in [_field_docs(module, options.__name__)]
-            for field in dataclasses.fields(options)
-            if field.name in documented
-        ]
-        parts.append("| option | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
-        if SourceOptions in typing.get_type_hints(options).values():
-            parts.append("And how to read the source: `--label`, `--exclude`, ... ([values](recipes.md#source)).\n")
-        if command == "train":
-            parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
-    return "\n".join(parts)
-
-
-def _commands() -> Iterator[tuple[str, ModuleType, type]]:
-    """Each command, the module of its options and these; of one with several forms, each form."""
     for command in COMMANDS:
-        module = importlib.import_module(f"tench.cli.{command}")
-        forms = getattr(module, "FORMS", None)
-        if forms is None:
-            yield command, module, getattr(module, command.capitalize())
-        else:
-            yield from ((f"{command} {form}", sys.modules[kind.__module__], kind) for form, kind in forms.items())
+        for name, kind in forms(command).items():
+            about = inspect.getdoc(kind) or ""
+            text, _, example = about.partition("\n\n    ")
+            parts.append(f"## tench {name}\n\n{text.strip()}\n\n```text\n{_dedent(example)}\n```\n")
+            options = options_of(kind)
+            rows = [
+                f"| `{_flags(option)}` | {'required' if option.default is MISSING else default_text(option)} "
+                f"| {_cell(option.text)} |"
+                for option in options
+                if not option.section
+            ]
+            parts.append("| option | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+            if any(option.section == "reading" for option in options):
+                parts.append("And how to read the source: `--label`, `--exclude`, ... ([values](recipes.md#source)).\n")
+            if command == "train":
+                parts.append("And every value of a recipe: `--epochs`, `--lr`, ... ([recipes](recipes.md)).\n")
+    return "\n".join(parts)
 
 
 def recipes_page() -> str:
@@ -240,11 +238,10 @@ def recipes_page() -> str:
     ]
     for section in dataclasses.fields(Recipe):
         kind = SECTIONS[section.name]
-        documented = _field_docs(sys.modules[kind.__module__], kind.__name__)
-        hints = typing.get_type_hints(kind, include_extras=True)
+        bounds = {field: describe(hint) for field, hint in typing.get_type_hints(kind, include_extras=True).items()}
         rows = [
-            f"| `{field.name}` | {_default(field)} | {describe(hints[field.name])} | {documented[field.name]} |"
-            for field in dataclasses.fields(kind)
+            f"| `{option.path[-1]}` | {default_text(option)} | {bounds[option.path[-1]]} | {_cell(option.text)} |"
+            for option in options_of(kind)
         ]
         head = "| key | default | bounds | meaning |\n|---|---|---|---|\n"
         parts.append(f"## {section.name}\n\n{head}" + "\n".join(rows) + "\n")
@@ -263,35 +260,25 @@ def data_page() -> str:
     return filled((DOCS / "data.md").read_text(encoding="utf-8"))
 
 
-def _field_docs(module: ModuleType, class_name: str) -> dict[str, str]:
-    """The string below each field of a dataclass."""
-    tree = ast.parse(inspect.getsource(module))
-    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name)
-    return {
-        node.target.id: " ".join(str(following.value.value).split()).replace("|", "\\|")
-        for node, following in itertools.pairwise(body)
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-    }
+def with_other_programs(page: str) -> str:
+    """The page with new tables of the options of other programs, below the headings of those programs."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    parts = []
+    for program in programs():
+        if program.page == page:
+            intro = f"{program.intro}\n\n" if program.intro else ""
+            parts.append(f"### {program.heading}\n\n{intro}{table(program)}")
+    return before + BEGIN + "\n\n" + "\n".join(parts) + "\n" + END + after
 
 
-def _flag(field: "dataclasses.Field[Any]") -> str:
-    marks = getattr(field.type, "__metadata__", ())
-    settings = [mark for mark in marks if hasattr(mark, "aliases")]
-    if len(marks) > len(settings) and any("Positional" in str(mark) for mark in marks):
-        return str(next(mark.metavar for mark in settings)).strip("[]")
-    aliases = [alias for mark in settings for alias in mark.aliases or ()]
-    name = next((mark.name for mark in settings if mark.name), field.name)
-    return ", ".join([f"--{name.replace('_', '-')}", *aliases])
+def _flags(option: Option) -> str:
+    return option.name if option.flag.positional else ", ".join(option.names)
 
 
-def _default(field: "dataclasses.Field[Any]") -> str:
-    if field.default is dataclasses.MISSING:
-        return "required"
-    if field.default is None or field.default is False:
-        return "" if field.default is None else "off"
-    value = field.default
-    return " ".join(f"{part:.4g}" for part in value) if isinstance(value, tuple) else str(value)
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _dedent(text: str) -> str:

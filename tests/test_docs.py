@@ -12,7 +12,8 @@ import pytest
 from tests.data.photos import encoded, part
 from tests.support import processes
 
-from tench.cli.main import COMMANDS, main
+from tench.cli.commands import COMMANDS
+from tench.cli.main import main
 from tench.data.layouts import LAYOUTS
 from tench.data.source import open_source
 from tench.errors import TenchError

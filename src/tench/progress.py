@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tench.printable import guarded, printable, unguarded
+from tench.printable import MIN_WIDTH, guarded, printable, unguarded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -106,6 +106,8 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     # Output of this process must go above the bar, but only if stdout is a terminal: rich sends all of it to stderr.
     above = sys.stdout.isatty()
     console = Console(file=unguarded(sys.stderr))
+    if console.width < MIN_WIDTH:
+        console.width = MIN_WIDTH
     with Bar(*columns, console=console, transient=True, redirect_stdout=above) as bars, guarded():
         task = bars.add_task(what, total=total, completed=before, rate="", note="", visible=False)
         done = 0

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the input: one clear error, the right exit code, no traceback, nothing half-written."""
+"""Bad input gives one clear error, the right exit code, no traceback and no partial output."""
 
 import gzip
 import json
@@ -17,14 +17,10 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; gives its exit code and what it wrote to stderr."""
+    """Runs a command and returns its exit code and stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str]:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # how the option parser ends
-            code = int(str(stop.code))
-        return code, capsys.readouterr().err
+        return main([str(argument) for argument in arguments]), capsys.readouterr().err
 
     return run
 
@@ -72,7 +68,9 @@ def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:
     assert f"{tmp_path / 'one'}: 1 image is in the folder cat. A classifier needs at least two classes" in error
 
 
-def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_a_file_that_is_not_an_image_names_the_file_and_its_row(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
     bad = classes / "train" / "dog" / "3.jpg"
     bad.write_text("this is no picture")
     code, error = train(run, classes, tmp_path / "run")
@@ -85,7 +83,7 @@ def test_a_file_that_is_no_image_is_named_with_its_row(run: Run, classes: Path, 
     assert not list((tmp_path / "run").glob(".*.part"))
 
 
-def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_a_truncated_jpeg_names_the_file(run: Run, classes: Path, tmp_path: Path) -> None:
     bad = classes / "val" / "cat" / "1.jpg"
     bad.write_bytes(bad.read_bytes()[:-40])
     code, error = train(run, classes, tmp_path / "run")
@@ -94,12 +92,12 @@ def test_a_truncated_jpeg_is_named(run: Run, classes: Path, tmp_path: Path) -> N
     assert "truncated JPEG" in error
 
 
-def test_train_with_e_does_about_bad_images_what_it_is_told_else_what_the_training_did(
+def test_evaluate_handles_bad_images_as_told_else_as_the_training_did(
     run: Run, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (classes / "val" / "cat" / "1.jpg").write_text("this is no picture")
     assert train(run, classes, tmp_path / "run", "--bad", "skip")[0] == 0
-    evaluate = ["train", "-e", "--run", str(tmp_path / "run")]
+    evaluate = ["evaluate", str(tmp_path / "run")]
     for told in ([], ["--bad", "skip"]):
         assert main([*evaluate, *told]) == 0
         assert "(val): 3 images, each counted once" in capsys.readouterr().out
@@ -136,7 +134,7 @@ def idx(images: int, labels: int, folder: Path) -> None:
         (folder / f"{name}-labels-idx1-ubyte").write_bytes(head + (np.arange(labels) % 10).astype(np.uint8).tobytes())
 
 
-def test_a_truncated_idx_file_is_named_with_both_sizes(run: Run, tmp_path: Path) -> None:
+def test_the_error_about_a_truncated_idx_file_gives_both_sizes(run: Run, tmp_path: Path) -> None:
     idx(20, 20, tmp_path / "mnist")
     path = tmp_path / "mnist" / "train-images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-100]))
@@ -148,14 +146,14 @@ def test_a_truncated_idx_file_is_named_with_both_sizes(run: Run, tmp_path: Path)
     ) in error
 
 
-def test_labels_and_images_of_different_counts_are_refused(run: Run, tmp_path: Path) -> None:
+def test_a_different_number_of_labels_and_images_is_refused(run: Run, tmp_path: Path) -> None:
     idx(20, 19, tmp_path / "mnist")
     code, error = train(run, tmp_path / "mnist", tmp_path / "run")
     assert code == 1
     folder = tmp_path / "mnist"
     assert (
         f"{folder}/train-images-idx3-ubyte.gz contains 20 images, but {folder}/train-labels-idx1-ubyte contains 19 "
-        f"labels. They do not belong together. Copy or download both again."
+        "labels. They do not belong together. Copy or download both again."
     ) in error
 
 
@@ -167,7 +165,7 @@ def cifar(folder: Path) -> None:
         (folder / name).write_bytes(records.tobytes())
 
 
-def test_a_truncated_cifar_file_is_named(run: Run, tmp_path: Path) -> None:
+def test_the_error_about_a_truncated_cifar_file_names_the_file(run: Run, tmp_path: Path) -> None:
     cifar(tmp_path / "cifar")
     path = tmp_path / "cifar" / "data_batch_3.bin"
     path.write_bytes(path.read_bytes()[:-7])
@@ -188,7 +186,7 @@ class Malice:
         return os.system, (f"touch {self.marker}",)
 
 
-def test_a_pickle_that_would_execute_something_is_refused_unexecuted(run: Run, tmp_path: Path) -> None:
+def test_a_pickle_that_would_run_code_is_refused_without_running_it(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for name in [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]:
@@ -199,13 +197,15 @@ def test_a_pickle_that_would_execute_something_is_refused_unexecuted(run: Run, t
     assert not (tmp_path / "executed").exists()
 
 
-def test_an_unknown_architecture_names_the_nearest(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_an_unknown_network_suggests_the_nearest_name(run: Run, classes: Path, tmp_path: Path) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "resnet500")
     assert code == 2
     assert "No network is called 'resnet500'. Did you mean 'resnet50'" in error
 
 
-def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_the_error_about_an_unknown_recipe_key_suggests_the_nearest_key(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine.yaml").write_text("optimizer: {momentun: 0.8}\n")
     code, error = train(run, classes, tmp_path / "run", "--recipe", str(tmp_path / "mine.yaml"))
     assert code == 2
@@ -216,33 +216,34 @@ def test_an_unknown_recipe_key_names_the_nearest(run: Run, classes: Path, tmp_pa
     ("option", "value", "expected"),
     [
         ("--lr", "-1", "optimizer.lr must be above 0, got -1.0."),
-        ("--lr", "fast", "could not convert string to float"),
+        ("--lr", "fast", "tench train: --lr must be a number, got 'fast'.\n"),
         ("--epochs", "0", "training.epochs must be above 0 and at most 1,000,000, got 0."),
         ("--batch-size", "0", "training.batch_size must be at least 1 and at most 1,000,000, got 0."),
         ("--warmup", "5", "schedule.warmup must be a duration such as"),
         (
             "--schedule",
             "zigzag",
-            "invalid choice 'zigzag' for argument '--schedule'. Expected one of ('constant', 'step', 'cosine', "
-            "'polynomial', 'exponential').",
+            "tench train: --schedule must be one of constant, step, cosine, polynomial, exponential, got 'zigzag'.\n",
         ),
         ("--device", "gpu9", "--device gpu9: not available"),
         ("--image-size", "0", "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
         ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
-        ("--print-freq", "0", "log_every must be at least 1, got 0."),
+        ("--print-freq", "0", "tench train: log_every must be at least 1, got 0."),
         ("--save-every", "nan", "save_every_seconds must be >= 0 (0 saves after every step), got nan."),
     ],
 )
-def test_an_option_that_cannot_be_says_what_could(
+def test_an_invalid_value_is_an_error_that_says_what_is_valid(
     run: Run, classes: Path, tmp_path: Path, option: str, value: str, expected: str
 ) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", option, value)
     assert code == 2
-    assert expected in " ".join(error.replace("│", " ").split())
+    assert expected in error
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
-def test_a_network_that_cannot_take_the_size_says_so_and_what_it_takes(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_an_image_size_that_a_network_does_not_support_is_an_error_with_the_sizes_it_supports(
+    run: Run, classes: Path, tmp_path: Path
+) -> None:
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
     assert code == 2
     assert error.endswith(
@@ -262,14 +263,14 @@ def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tm
     assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights do not fit resnet20 for these classes" in error
 
 
-def test_a_run_of_another_recipe_is_not_continued(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_continued_with_another_recipe(run: Run, classes: Path, tmp_path: Path) -> None:
     assert train(run, classes, tmp_path / "run")[0] == 0
     code, error = train(run, classes, tmp_path / "run", "--lr", "0.3")
     assert code == 2
     assert "was begun with another recipe or dataset: optimizer.lr was 0.1, now 0.3." in error
 
 
-def test_predict_names_a_bad_image_classifies_the_others_and_exits_with_1(
+def test_predict_reports_a_bad_image_classifies_the_others_and_exits_with_1(
     run: Run, classes: Path, tmp_path: Path
 ) -> None:
     assert train(run, classes, tmp_path / "run")[0] == 0
@@ -281,20 +282,20 @@ def test_predict_names_a_bad_image_classifies_the_others_and_exits_with_1(
     assert str(good) not in error
 
 
-def test_with_traceback_the_error_shows_where_it_came_from(run: Run) -> None:
+def test_traceback_prints_where_in_the_code_an_error_arose(run: Run) -> None:
     code, error = run("info", "nowhere", "--traceback")
     assert code == 2
     assert error.startswith("Traceback (most recent call last)")
     assert "/nowhere: no such file or folder" in error
 
 
-def test_an_unknown_command_names_the_nearest(run: Run) -> None:
+def test_the_error_about_an_unknown_command_suggests_the_nearest(run: Run) -> None:
     code, error = run("trian")
     assert code == 2
     assert "unknown command 'trian'. Did you mean 'train'" in error
 
 
-def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_an_image_that_was_modified_in_place_is_noticed(run: Run, classes: Path, tmp_path: Path) -> None:
     assert run("info", classes)[0] == 0
     grown = classes / "train" / "cat" / "2.jpg"
     with grown.open("ab") as file:
@@ -302,10 +303,10 @@ def test_an_image_that_changed_in_place_is_noticed(run: Run, classes: Path, tmp_
     code, error = train(run, classes, tmp_path / "run")
     assert code == 1
     assert f"{grown}: row 2 (cat/2.jpg) covers bytes 0-" in error
-    assert "but the file is longer. It has changed since its table was built" in error
+    assert "but the file is longer. It has changed since its table was built, or was truncated while copying." in error
 
 
-def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
+def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, classes: Path, tmp_path: Path) -> None:
     picture = tmp_path / "views.jpg"
     assert run("info", classes, "--preview", picture)[0] == 2
     assert run("info", classes, "--preview", picture)[1].endswith(
@@ -327,16 +328,13 @@ def test_a_preview_of_another_kind_or_in_no_place_is_a_usage_error(run: Run, cla
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "pictures"]
 
 
-def test_a_recipe_for_no_preview_is_a_usage_error(run: Run) -> None:
+def test_a_recipe_without_a_preview_is_a_usage_error(run: Run) -> None:
     code, error = run("info", "digits", "--recipe", "digits")
     assert code == 2
-    assert (
-        error
-        == "tench info: --recipe selects what --preview FILE.png draws. Give --preview too, or leave --recipe out.\n"
-    )
+    assert error == ("tench info: --recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.\n")
 
 
-def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
+def test_an_unknown_augmentation_policy_is_an_error_that_lists_the_forms_and_starts_no_run(
     run: Run, classes: Path, tmp_path: Path
 ) -> None:
     code, error = train(run, classes, tmp_path / "run", "--policy", "randaugment")
@@ -345,7 +343,7 @@ def test_an_unknown_augmentation_policy_lists_the_forms_and_begins_no_run(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_is_not(run: Run, tmp_path: Path) -> None:
+def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_name(run: Run, tmp_path: Path) -> None:
     for domain in ("art", "new\nline"):
         for label in ("cat", "dog"):
             (tmp_path / "set" / domain / label).mkdir(parents=True)
@@ -363,9 +361,7 @@ def test_an_error_of_several_lines_is_printed_as_lines_and_a_newline_in_a_name_i
     ]
 
 
-def test_images_whose_names_tell_the_class_are_refused_with_the_option_on_a_line_of_its_own(
-    run: Run, tmp_path: Path
-) -> None:
+def test_the_error_about_classes_in_file_names_gives_the_option_on_its_own_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     for number in range(4):
         photo(number).save(tmp_path / "set" / f"{('cat', 'dog')[number % 2]}.{number}.png")

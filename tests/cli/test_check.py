@@ -1,4 +1,4 @@
-"""`tench check`, used as a person or a program uses it."""
+"""`tench check` from the command line, for people and programs."""
 
 import hashlib
 import io
@@ -23,19 +23,21 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_good_photographs_exit_with_0_and_leave_a_certificate(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_good_photographs_leave_a_certificate_and_the_exit_code_is_0(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check", str(photos)]) == 0
     assert shown(capsys) == [
         "grey: 1 (one channel, read as three equal ones), such as train/roof/0.jpg",
         "cmyk: 1 (four printing colours, converted to RGB without a profile), such as train/petal/1.jpg",
-        f"{photos}: 24 images, 0 bad. The result is kept: training on the same content reports it.",
+        f"{photos}: 24 images, 0 bad. The result is kept, and a later training on the same content reports it.",
     ]
     found = certificate_of(open_source(photos))
     assert found is not None
     assert found.images == 24
 
 
-def test_bad_images_are_named_and_exit_with_1(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_images_are_listed_and_the_exit_code_is_1(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = photos / "val/roof/7.jpg"
     path.write_bytes(path.read_bytes()[:-200])
     assert main(["check", str(photos), "--json"]) == 1
@@ -48,14 +50,14 @@ def test_bad_images_are_named_and_exit_with_1(photos: Path, capsys: pytest.Captu
     assert [image["key"] for image in report["odd_images"]] == ["petal/1.jpg", "roof/0.jpg"]
 
 
-def test_duplicates_are_shown_by_kind_and_exit_with_0(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_duplicates_are_listed_by_kind_and_the_exit_code_is_0(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = (photos / "train/roof/1.jpg").read_bytes()
     (photos / "val/roof/again.jpg").write_bytes(one)
     (photos / "train/water/wrong.jpg").write_bytes((photos / "train/petal/0.jpg").read_bytes())
     (photos / "train/water/twice.jpg").write_bytes((photos / "train/water/0.jpg").read_bytes())
     assert main(["check", str(photos)]) == 0
     lines = shown(capsys)
-    start = lines.index("duplicates: 6 images in 3 groups of the same content")
+    start = lines.index("duplicates: 6 images in 3 groups with the same content")
     assert lines[start + 1 : start + 7] == [
         "  1 across splits, so training images are also validated on:",
         "    train/roof/1.jpg = val/roof/again.jpg",
@@ -66,7 +68,9 @@ def test_duplicates_are_shown_by_kind_and_exit_with_0(photos: Path, capsys: pyte
     ]
 
 
-def test_a_large_group_of_duplicates_is_shown_in_part(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_first_images_of_a_large_group_of_duplicates_are_listed(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one = (photos / "train/roof/1.jpg").read_bytes()
     for number in range(10):
         (photos / f"train/roof/again{number}.jpg").write_bytes(one)
@@ -75,7 +79,7 @@ def test_a_large_group_of_duplicates_is_shown_in_part(photos: Path, capsys: pyte
     assert f"    {names} = ... (11 in all)" in shown(capsys)
 
 
-def test_near_duplicates_are_looked_for_when_asked(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_near_finds_near_duplicates(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(photos / "train/petal/5.jpg") as image:
         image.save(photos / "val/petal/again.jpg", quality=50)
     assert main(["check", str(photos), "--near", "--json"]) == 0
@@ -100,7 +104,7 @@ def test_a_published_archive_is_verified(
     assert any(line.startswith(f"checksum: {tmp_path}/ILSVRC2012_img_train.tar: its MD5 is ") for line in lines)
 
 
-def test_a_damaged_record_exits_with_1_though_its_image_decodes(
+def test_a_damaged_record_gives_exit_code_1_even_if_its_image_decodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     golden = Path(__file__).parents[3] / "shared/golden/records/tensorflow"
@@ -122,10 +126,10 @@ def test_a_damaged_record_exits_with_1_though_its_image_decodes(
         f"damaged: {spoilt}: record {last}"
     ]
     assert lines[-1].startswith(f"{tmp_path}: ")
-    assert ", 0 bad, damaged records or members of its files: 1. " in lines[-1]
+    assert ", 0 bad, damaged records or members: 1. " in lines[-1]
 
 
-def test_a_damaged_member_of_a_zip_exits_with_1(
+def test_a_damaged_zip_member_gives_exit_code_1(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "photos.zip"

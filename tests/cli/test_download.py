@@ -1,4 +1,4 @@
-"""`tench download` as a person uses it, with a server on this machine in place of the publishers'."""
+"""`tench download` from the command line, with a local server instead of the publishers'."""
 
 import hashlib
 import signal
@@ -19,7 +19,7 @@ from tench.data.download.download import SETS, File, Set
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives `files`; of each no more than `limit` bytes, and then waits for the end of the test."""
+    """Serves `files`, but at most `limit` bytes of each; then it waits for the end of the test."""
 
     files: ClassVar[dict[str, bytes]] = {}
     limit: ClassVar[int | None] = None
@@ -51,7 +51,7 @@ class Listener(ThreadingHTTPServer):
 
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a server that has the files of Handler, which TENCH_MIRROR names."""
+    """The address of a server with the files of Handler; TENCH_MIRROR is set to it."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Handler, "files", {})
@@ -70,7 +70,7 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def small_mnist() -> dict[str, bytes]:
-    """The four files, not gzipped but of the same names, with scikit-learn's digits."""
+    """The four files of MNIST with scikit-learn's digits, under the same names but not gzipped."""
     digits = load_digits()
     pixels = np.rint(digits.images * 255 / 16).astype(np.uint8)
     labels = digits.target.astype(np.uint8)
@@ -84,7 +84,7 @@ def small_mnist() -> dict[str, bytes]:
 
 @pytest.fixture
 def mnist(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small set of the name mnist at the server."""
+    """A small dataset called mnist on the server."""
     files = small_mnist()
     Handler.files.update({f"/mirror/{name}": content for name, content in files.items()})
     known = tuple(File(name, hashlib.md5(content).hexdigest(), len(content)) for name, content in files.items())
@@ -101,7 +101,9 @@ def test_the_names_are_listed_with_their_sizes(arguments: list[str], capsys: pyt
 
 
 @pytest.mark.usefixtures("mnist")
-def test_a_set_is_downloaded_and_the_next_command_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dataset_is_downloaded_and_the_next_command_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     dest = tmp_path / "my digits"
     assert main(["download", "mnist", str(dest)]) == 0
     shown = capsys.readouterr()
@@ -113,7 +115,7 @@ def test_a_set_is_downloaded_and_the_next_command_is_named(tmp_path: Path, capsy
 
 
 @pytest.mark.usefixtures("mnist")
-def test_what_is_there_is_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_complete_files_are_kept_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "mnist", str(tmp_path)]) == 0
     Handler.files.clear()
     capsys.readouterr()
@@ -122,7 +124,9 @@ def test_what_is_there_is_kept_and_said(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("mnist")
-def test_a_wrong_file_in_the_way_ends_with_1_and_both_sums(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_different_file_of_the_same_name_is_an_error_with_both_checksums(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(b"")
     assert main(["download", "mnist", str(tmp_path)]) == 1
     error = capsys.readouterr().err
@@ -130,9 +134,7 @@ def test_a_wrong_file_in_the_way_ends_with_1_and_both_sums(tmp_path: Path, capsy
     assert "Traceback" not in error
 
 
-def test_a_mirror_without_the_files_ends_with_1_and_one_message(
-    base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mirror_without_the_files_is_one_error(base: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "mnist", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert "tench download: train-images-idx3-ubyte.gz: could not be downloaded.\n" in error
@@ -140,24 +142,23 @@ def test_a_mirror_without_the_files_ends_with_1_and_one_message(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_name_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "minst", str(tmp_path)]) == 2
     assert "tench download: 'minst': no such dataset. Did you mean 'mnist'" in capsys.readouterr().err
 
 
-def test_a_name_without_a_folder_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_without_a_folder_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["download", "mnist"]) == 2
     assert capsys.readouterr().err == "tench download: DEST is missing. Name a folder: tench download mnist DEST.\n"
 
 
-def test_the_help_tells_of_the_mirror(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["download", "--help"])
+def test_help_mentions_the_mirror(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["download", "--help"]) == 0
     assert "TENCH_MIRROR" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("base")
-def test_ctrl_c_keeps_what_has_arrived_and_the_same_command_continues(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_downloaded_part_and_the_same_command_resumes(tmp_path: Path) -> None:
     first = SETS["mnist"].files[0]
     assert first.num_bytes is not None
     data = np.random.default_rng(0).bytes(first.num_bytes)  # of the real size; its end is never reached

@@ -1,4 +1,4 @@
-"""The commands, used as a person or a program uses them."""
+"""The commands from the command line, for people and programs."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from tests.support.processes import child, run
 
-from tench.cli.main import COMMANDS, main
+from tench.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +27,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"  {command} " in shown for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
-    assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    assert f"    tench {command}" in shown
-
-
-def test_evaluate_json_is_what_programs_read(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_json_has_the_documented_keys(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(digits_run), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["images"] == 359
@@ -58,44 +43,10 @@ def test_a_training_that_ends_within_an_epoch_counts_that_epoch(
     assert "after epoch 1 of 1." in capsys.readouterr().out
 
 
-def test_what_was_changed_in_the_stem_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stem_fitted_to_small_images_is_logged_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "digits", "-a", "mobilenet_v2", "--epochs", "0.1", "--run", str(tmp_path / "run")]
     assert main(command) == 0
     assert "\nStem fitted to 8 px: the first convolution" in capsys.readouterr().err
-
-
-def test_train_with_e_evaluates_the_run(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "-e", "--run", str(digits_run)]) == 0
-    assert "359 images, each counted once" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "option",
-    [
-        *("--arch resnet50", "--weights torchvision:resnet50", "--image-size 32", "--test-time mirror", "--lr 0.2"),
-        *("--with digits", "--recipe digits", "--print-freq 1", "--save-every 5", "--tensorboard", "--epochs 3"),
-    ],
-)
-def test_train_with_e_refuses_by_name_what_an_evaluation_does_not_take(
-    option: str, digits_run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["train", "digits", "-e", "--run", str(digits_run), *option.split()]) == 2
-    assert capsys.readouterr().err == (
-        f"tench train: -e evaluates the weights of --run as they are and does not take {option.split()[0]}. "
-        "Leave that out; it takes SOURCE or --val, --device, -j, -b and --bad.\n"
-    )
-
-
-def test_train_with_e_names_all_that_it_does_not_take(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "-e", "--run", str(digits_run), "--pad", "2", "--tensorboard", "--seed", "5"]) == 2
-    assert "does not take --tensorboard, --pad, --seed. " in capsys.readouterr().err
-
-
-def test_train_with_e_takes_device_threads_and_batch_size(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for source in (["digits"], ["--val", "digits"]):
-        command = ["train", *source, "-e", "--run", str(digits_run), "--device", "cpu", "-j", "1", "-b", "7"]
-        assert main(command) == 0
-        assert "359 images, each counted once" in capsys.readouterr().out
 
 
 def test_a_finished_run_is_left_alone(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,7 +78,7 @@ def test_predict_names_digits_as_table_json_and_csv(
     assert capsys.readouterr().out.startswith(f"{tmp_path / '0.png'}   {named[0]} ")
 
 
-def test_what_predict_refuses_is_refused_before_the_head_of_its_csv(
+def test_predict_prints_no_csv_header_when_it_refuses_its_arguments(
     digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for wrong in (["--top", "0", str(tmp_path)], [str(tmp_path / "gone.png")]):
@@ -144,7 +95,7 @@ def test_what_predict_refuses_is_refused_before_the_head_of_its_csv(
         ("ascii:strict", [], b"/caf\\udce9.png   "),
     ],
 )
-def test_a_file_whose_name_is_no_text_is_predicted_and_named(
+def test_predict_classifies_and_prints_a_file_whose_name_is_not_text(
     digits_run: Path, tmp_path: Path, encoding: str, form: list[str], shown: bytes
 ) -> None:
     """As in a locale of UTF-8, where Python's stdout is strict, and in one that is not."""
@@ -156,7 +107,7 @@ def test_a_file_whose_name_is_no_text_is_predicted_and_named(
     assert shown in done.stdout.encode("utf-8", "surrogateescape")
 
 
-def test_info_json_is_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_json_has_the_documented_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "digits", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["layout"] == "digits"
@@ -172,7 +123,7 @@ def test_info_shows_splits_and_classes(capsys: pytest.CaptureFixture[str]) -> No
     assert "8 x 8" in shown
 
 
-def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_prints_one_line_per_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(5):
         path = tmp_path / "set" / ("train" if number < 3 else "val") / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,8 +136,8 @@ def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureF
     ]
     assert main(["info", str(tmp_path / "set")]) == 0
     assert capsys.readouterr().out.splitlines()[1:7] == [
-        f"  train          3 images      {sizes[0] / 1000:.1f} kB  1-2 a class  8 x 8 to 9 x 8 pixels",
-        f"  val            2 images      {sizes[1] / 1000:.1f} kB  1 a class  8 x 8 pixels",
+        f"  train          3 images      {sizes[0] / 1000:.1f} kB  1-2 per class  8 x 8 to 9 x 8 pixels",
+        f"  val            2 images      {sizes[1] / 1000:.1f} kB  1 per class  8 x 8 pixels",
         f"  test           1 image       {sizes[2] / 1000:.1f} kB  no labels  8 x 8 pixels",
         "  classes:",
         "    a: a/0.png, a/2.png",
@@ -194,7 +145,7 @@ def test_info_shows_each_split_in_a_line(tmp_path: Path, capsys: pytest.CaptureF
     ]
 
 
-def test_info_draws_what_a_recipe_makes_of_the_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_draws_the_training_views_of_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, recipe in (("plain.png", "digits"), ("default.PNG", None)):
         path = tmp_path / name
         assert main(["info", "digits", "--preview", str(path), *(["--recipe", recipe] if recipe else [])]) == 0
@@ -217,7 +168,7 @@ def test_many_models_are_listed_by_name(capsys: pytest.CaptureFixture[str]) -> N
     assert {"resnet50", "vit_b_16", "mlp", "efficientnet_b0", "convnext_tiny"} <= set(shown)
 
 
-def test_a_recipe_that_is_printed_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_printed_recipe_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "digits"]) == 0
     (tmp_path / "mine.yaml").write_text(capsys.readouterr().out)
     command = ["train", "--recipe", str(tmp_path / "mine.yaml"), "--epochs", "1", "--run", str(tmp_path / "run")]
@@ -230,7 +181,7 @@ def test_recipes_lists_each_with_its_title(capsys: pytest.CaptureFixture[str]) -
     assert {"digits", "mnist-mlp", "mnist-lenet", "cifar-resnet"} <= {line.split()[0] for line in shown.splitlines()}
 
 
-def test_doctor_tells_cores_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_shows_cores_and_versions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert int(found["cores"].split()[0]) >= 1

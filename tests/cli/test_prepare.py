@@ -1,4 +1,4 @@
-"""`tench prepare` as a person or a program uses it."""
+"""`tench prepare` from the command line, for people and programs."""
 
 import json
 import re
@@ -21,21 +21,17 @@ CUT = encoded(photo().resize((90, 70)), quality=90)[:3000]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command; gives its exit code and what it wrote to stdout and stderr."""
+    """Runs a command and returns its exit code, stdout and stderr."""
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # how the option parser ends
-            code = int(str(stop.code))
-        return code, *capsys.readouterr()
+        return main([str(argument) for argument in arguments]), *capsys.readouterr()
 
     return run
 
 
 def told(text: str) -> str:
-    """A plan with the figures of this machine replaced."""
-    text = re.sub(r"about [\d.]+ [kMG]B are needed, [\d.]+ [kMGT]B are free; about \d+ s\n", "NEEDED\n", text)
+    """Replace the figures of this machine in a printed plan."""
+    text = re.sub(r"needs about [\d.]+ [kMG]B and \d+ s; [\d.]+ [kMGT]B free\n", "NEEDED\n", text)
     return re.sub(r"images, [\d.]+ [kM]B;", "images, SIZE;", text)
 
 
@@ -54,22 +50,22 @@ def test_the_plan_and_the_result_are_printed(run: Run, photos: Path, tmp_path: P
     assert (code, error) == (0, f"Reading {photos} ...\n")
     assert told(out) == (
         f"{photos} (folder, 3 classes) -> {dest}\n"
-        "  webdataset: train 18, val 6 images in 2 files, bytes untouched\n"
+        "  webdataset: train 18, val 6 images in 2 files, original bytes\n"
         "  NEEDED\n"
         f"{dest}: train 18, val 6 images, SIZE; read back and verified.\n"
     )
     code, out, error = run("prepare", photos, dest)
     assert (code, error) == (0, "")
-    assert out.splitlines()[-1] == f"{dest}: is already complete: train 18, val 6 images."
+    assert out.splitlines()[-1] == f"{dest} is already complete: train 18, val 6 images."
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--to", "tfrecord"], "tfrecord: train 18, val 6 images in 2 files, bytes untouched"),
-        (["--shards", "4", "2"], "webdataset: train 18, val 6 images in 6 files, bytes untouched"),
-        (["--shards", "3", "--to", "recordio"], "recordio: train 18, val 6 images in 6 files, bytes untouched"),
-        (["--splits", "val"], "webdataset: val 6 images in 1 file, bytes untouched"),
+        (["--to", "tfrecord"], "tfrecord: train 18, val 6 images in 2 files, original bytes"),
+        (["--shards", "4", "2"], "webdataset: train 18, val 6 images in 6 files, original bytes"),
+        (["--shards", "3", "--to", "recordio"], "recordio: train 18, val 6 images in 6 files, original bytes"),
+        (["--splits", "val"], "webdataset: val 6 images in 1 file, original bytes"),
         (
             ["--max-side", "32"],
             "webdataset: train 18, val 6 images in 2 files, re-encoded as jpeg, max side 32, quality 90",
@@ -91,9 +87,9 @@ def test_the_plan_and_the_result_are_printed(run: Run, photos: Path, tmp_path: P
         ),
         (
             ["--splits", "train", "--val-fraction", "0.34", "--test-fraction", "0.34"],
-            "webdataset: train 6, val 6, test 6 images in 3 files, bytes untouched",
+            "webdataset: train 6, val 6, test 6 images in 3 files, original bytes",
         ),
-        (["--test-fraction", "0.34"], "webdataset: train 12, val 6, test 6 images in 3 files, bytes untouched"),
+        (["--test-fraction", "0.34"], "webdataset: train 12, val 6, test 6 images in 3 files, original bytes"),
     ],
 )
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
@@ -105,19 +101,19 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
-def test_shards_have_about_the_size_that_was_asked_for(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_shards_have_approximately_the_requested_size(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run("prepare", photos, tmp_path / "new", "--shard-size", "0.03")[0] == 0
     sizes = [file.stat().st_size for file in (tmp_path / "new").glob("train-*.tar")]
     assert len(sizes) > 2
     assert all(20_000 < size < 45_000 for size in sizes)
 
 
-def test_notes_of_the_plan_are_printed(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_the_plan_says_how_images_are_linked(run: Run, photos: Path, tmp_path: Path) -> None:
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", "--to", "folder", "--link", "symbolic")
     assert code == 0
-    assert "\n  24 of them are files already and become symbolic links\n" in out
+    assert "\n  24 existing image files linked (symbolic)\n" in out
     code, out, _ = run("prepare", photos, tmp_path / "new", "--dry-run", "--to", "folder", "--link", "copy")
-    assert "links" not in out
+    assert "linked" not in out
 
     (tmp_path / "list").mkdir()
     for number in range(3):
@@ -197,7 +193,7 @@ def test_quality_format_and_interpolation_reach_the_images(run: Run, tmp_path: P
     assert made("--square", "16", "--interpolation", "bilinear") != made("--square", "16")
 
 
-def test_records_are_sorted_by_key_if_they_are_not_shuffled(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_without_shuffling_records_are_in_the_order_of_their_keys(run: Run, photos: Path, tmp_path: Path) -> None:
     orders = []
     for option in ("--no-shuffle", "--shuffle"):
         dest = tmp_path / option
@@ -208,7 +204,7 @@ def test_records_are_sorted_by_key_if_they_are_not_shuffled(run: Run, photos: Pa
     assert sorted(orders[1]) == orders[0]
 
 
-def test_several_sources_become_one_set(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_several_sources_become_one_dataset(run: Run, photos: Path, tmp_path: Path) -> None:
     for name in ("roof", "sky"):
         (tmp_path / f"more/train/{name}").mkdir(parents=True)
         part(40, 30).save(tmp_path / f"more/train/{name}/new.jpg")
@@ -219,7 +215,7 @@ def test_several_sources_become_one_set(run: Run, photos: Path, tmp_path: Path) 
     assert (tmp_path / "new/classes.txt").read_text() == "petal\nroof\nsky\nwater\n"
 
 
-def test_classes_with_few_images_are_left_out_and_a_val_is_made(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_small_classes_are_left_out_and_val_is_held_out(run: Run, photos: Path, tmp_path: Path) -> None:
     shutil.rmtree(photos / "val")
     for number in (0, 2, 3, 4):
         next((photos / "train/water").glob(f"{number}.*")).unlink()
@@ -230,7 +226,7 @@ def test_classes_with_few_images_are_left_out_and_a_val_is_made(run: Run, photos
     assert (tmp_path / "new/classes.txt").read_text() == "petal\nroof\n"
 
 
-def test_boxes_are_written_if_asked_for(run: Run, tmp_path: Path) -> None:
+def test_boxes_are_written_on_request(run: Run, tmp_path: Path) -> None:
     wnids = ("n01440764", "n01443537")
     for wnid in wnids:
         (tmp_path / f"set/train/{wnid}").mkdir(parents=True)
@@ -250,7 +246,7 @@ def test_boxes_are_written_if_asked_for(run: Run, tmp_path: Path) -> None:
         assert boxes == ([[[0.25, 0.25, 1, 1]]] * 2 if option else [])
 
 
-def test_bad_images_are_listed_with_what_was_done(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_bad_images_are_listed_as_skipped_or_fixed(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "train/roof/1.jpg").write_bytes(CUT)
     (photos / "train/water/3.jpg").write_bytes(b"")
     cut, empty = (
@@ -278,7 +274,9 @@ def test_bad_images_are_listed_with_what_was_done(run: Run, photos: Path, tmp_pa
     ]
 
 
-def test_re_encoding_a_bad_image_fails_with_its_file_and_the_remedy(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_re_encoding_a_bad_image_is_an_error_with_its_file_and_the_remedy(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
     (photos / "train/roof/1.jpg").write_bytes(CUT)
     code, _, error = run("prepare", photos, tmp_path / "new", "--max-side", "32")
     assert code == 1
@@ -319,8 +317,8 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
             "--shards: expected one or two numbers of at least 1, for train and for each other split.",
         ),
         (["--shard-size", "0"], "--shard-size must be more than 0."),
-        (["--shard-size", "nan"], "--shard-size nan: expected a number of megabytes."),
-        (["--shard-size", "inf"], "--shard-size inf: expected a number of megabytes."),
+        (["--shard-size", "nan"], "--shard-size must be a finite number of megabytes, got nan."),
+        (["--shard-size", "inf"], "--shard-size must be a finite number of megabytes, got inf."),
         (
             ["--splits", "train", "--val-fraction", "0.6", "--test-fraction", "0.4"],
             "--val-fraction 0.6 and --test-fraction 0.4 leave nothing for train. Together they must be less than 1.",
@@ -353,7 +351,7 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
         ),
     ],
 )
-def test_an_impossible_request_is_a_usage_error(
+def test_an_invalid_option_is_a_usage_error(
     run: Run, photos: Path, tmp_path: Path, options: list[str], text: str
 ) -> None:
     assert usage_error(run, photos, tmp_path / "new", *options) == text.replace("SOURCE", str(photos))
@@ -386,7 +384,7 @@ def test_a_missing_source_is_a_usage_error(run: Run, tmp_path: Path) -> None:
     )
 
 
-def test_a_destination_that_holds_something_is_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert usage_error(run, photos, tmp_path / "file") == (
         f"{tmp_path}/file: is a file, but the destination must be a folder. Name another."
@@ -419,7 +417,7 @@ def test_other_options_for_a_complete_destination_are_a_usage_error(run: Run, ph
     )
 
 
-def test_a_test_split_without_labels_cannot_be_written_alone(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_an_unlabelled_test_split_alone_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "test").mkdir()
     part(40, 30).save(photos / "test/1.jpg")
     for to in ("webdataset", "folder", "list", "tfrecord", "recordio"):
@@ -430,7 +428,7 @@ def test_a_test_split_without_labels_cannot_be_written_alone(run: Run, photos: P
         assert not (tmp_path / "new").exists()
 
 
-def test_an_unfinished_destination_is_reported(run: Run, photos: Path, tmp_path: Path) -> None:
+def test_an_incomplete_destination_is_refused_as_a_source(run: Run, photos: Path, tmp_path: Path) -> None:
     (photos / "train/roof/1.jpg").write_bytes(CUT)
     dest = tmp_path / "new"
     assert run("prepare", photos, dest, "--max-side", "32")[0] == 1
@@ -446,7 +444,7 @@ def test_an_unfinished_destination_is_reported(run: Run, photos: Path, tmp_path:
 
 
 @pytest.mark.parametrize("source", ["digits", "synthetic:images=12,classes=3"])
-def test_sources_given_by_name_are_written_too(run: Run, tmp_path: Path, source: str) -> None:
+def test_sources_without_a_path_are_written_too(run: Run, tmp_path: Path, source: str) -> None:
     code, out, _ = run("prepare", source, tmp_path / "new", "--to", "folder", "--splits", "train", "--json")
     assert code == 0
     files = [path for path in (tmp_path / "new/train").rglob("*.*") if path.is_file()]
@@ -456,7 +454,7 @@ def test_sources_given_by_name_are_written_too(run: Run, tmp_path: Path, source:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "1 s"), (119.4, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h")]
 )
-def test_durations_are_printed_in_fitting_units(seconds: float, text: str) -> None:
+def test_durations_are_printed_in_suitable_units(seconds: float, text: str) -> None:
     from tench.cli.prepare import _duration
 
     assert _duration(seconds) == text

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tench.cli.parse import parse
+from tench.errors import counted
+from tench.flags import Flag
 
 if TYPE_CHECKING:
     from tench.bench.result import Result
@@ -14,44 +14,47 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchInput:
-    """Measure how fast the training images of a source are read, decoded and made into batches.
+    """Measure how fast the training images of a source are read, decoded and batched.
 
-    Each stage alone in one thread, then the loader whole with 1, 2, 4, ... threads; then in words what bounds it, and
-    which preparation would help by how much (a sample is prepared into a temporary folder, and measured). Takes about
+    Each stage runs alone in one thread, then the whole loader with 1, 2, 4, ... threads. The verdict says what limits
+    it, and how much a preparation would gain (a sample is prepared in a temporary folder and measured). Takes about
     half a minute. Examples:
 
         tench bench input ~/flowers
         tench bench input ~/imagenet --model resnet50 -b 256 --plot input.png
     """
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """Path of the dataset, or digits or synthetic."""
-    with_: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
-    ] = ()
-    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    split: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Split whose images are measured; none: train, or the one there is."""
-    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Recipe whose training view is made: a packaged one or a YAML file; none: digits for the digits, else the
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to measure": "source recipe image-size batch-size threads model | with split device",
+        "Output": "seconds plot json",
+    }
+
+    source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
+    """The dataset: a path, digits or synthetic."""
+    with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
+    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    split: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Split to measure. By default train, or the only one."""
+    recipe: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Recipe of the training view: a packaged one or a YAML file. By default digits for the digits, else the
     defaults."""
-    image_size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None
-    """Side of the view, pixels; none: the recipe's."""
-    batch_size: Annotated[int | None, tyro.conf.arg(aliases=["-b"], metavar="IMAGES", help_behavior_hint="")] = None
-    """Images per batch; none: the recipe's."""
-    threads: Annotated[tuple[int, ...], tyro.conf.arg(aliases=["-j"])] = ()
-    """Numbers of threads to measure, beside 1; none: 1, 2, 4, ... up to the cores."""
+    image_size: Annotated[int | None, Flag(metavar="N")] = None
+    """Image side in pixels; by default the recipe's."""
+    batch_size: Annotated[int | None, Flag(aliases=("-b",), metavar="N")] = None
+    """Images per batch; by default the recipe's."""
+    threads: Annotated[tuple[int, ...], Flag(aliases=("-j",))] = ()
+    """Thread counts to measure besides 1. By default 2, 4, ... up to the number of cores."""
     seconds: float = 30.0
-    """About how long to measure, without the network; decides how many images are in the sample."""
-    model: Annotated[str | None, tyro.conf.arg(aliases=["-a"], metavar="ARCH", help_behavior_hint="")] = None
-    """Measure the training step of this network too, and say which of the two waits."""
-    device: str = "auto"
-    """Device of the network: auto, cpu, cuda, ...; auto is the GPU if there is one."""
-    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw images per second against threads into this file."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: rows (stage, threads, images_per_second, ...; stage whole is the complete path), shares,
-    bound, remedies, verdict."""
+    """Approximate time to measure, without the network. It decides how many images are in the sample."""
+    model: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
+    """Measure this network's training step too. The verdict says which of the two waits."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """Device of the network: auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
+    plot: Annotated[str | None, Flag(metavar="FILE.png")] = None
+    """Plot images per second against threads."""
+    json: bool = False
+    """Print one JSON object. Keys: rows (stage, threads, images_per_second, ...; stage whole is the complete path),
+    shares, bound, remedies, verdict."""
 
 
 def run(arguments: list[str]) -> int:
@@ -95,7 +98,8 @@ def _show(result: "Result") -> None:
     from tench.bench.verdict import verdict
 
     print(
-        f"{result.source} ({result.split}): {result.sampled:,} of {result.num_images:,} images, {result.view}, "
+        f"{result.source} ({result.split}): {result.sampled:,} of {counted(result.num_images, 'image')}, "
+        f"{result.view}, "
         f"{result.image_size} x {result.image_size} x {result.channels}, batches of {result.batch_size}"
     )
     print("  stage       threads    images/s         min to max   of one thread      memory")

@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
+from tench.flags import Flag
 
 if TYPE_CHECKING:
     from tench.bench.measure import Rate
@@ -17,33 +16,38 @@ if TYPE_CHECKING:
 class BenchModels:
     """Measure networks at their usual size: forward and training rates, memory, parameters, GMACs, known accuracies.
 
-    Prints a Markdown table, row by row; Ctrl-C leaves the rows that are there. Examples:
+    Prints a Markdown table row by row; Ctrl-C keeps the finished rows. Examples:
 
         tench bench models
         tench bench models resnet50 'mobilenet_v*' -b 1 32 256 --plot networks.png
     """
 
-    patterns: Annotated[
-        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[PATTERN ...]", help_behavior_hint="")
-    ] = ()
-    """Names, or shell patterns in quotes; none: those of MXNet's benchmark_score.py that torchvision has."""
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to measure": "patterns batch-size precision device",
+        "Output": "seconds plot csv json",
+    }
+
+    patterns: Annotated[tuple[str, ...], Flag(metavar="PATTERN", positional=True)] = ()
+    """Names, or shell patterns in quotes. By default the networks of MXNet's benchmark_score.py that torchvision
+    has."""
     batch_sizes: Annotated[
         tuple[int, ...],
-        tyro.conf.arg(name="batch-size", aliases=["-b"], metavar="IMAGES [IMAGES ...]"),
+        Flag(name="batch-size", aliases=("-b",), metavar="N ..."),
     ] = (1, 16)
     """Images per batch."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Number format; auto is bf16 if the hardware has it."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1; auto is the GPU if there is one."""
+    """Number format. auto is bf16 if the hardware has it."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     seconds: float = 2.5
-    """About how long to measure each rate."""
-    plot: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw the accuracies that are known against GMACs into this file."""
-    csv: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Write the rows into this file too."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: rows (name, batch_size, images_per_second of training, forward_images_per_second, ...)."""
+    """Approximate time to measure each rate."""
+    plot: Annotated[str | None, Flag(metavar="FILE.png")] = None
+    """Plot the known accuracies against GMACs."""
+    csv: Annotated[str | None, Flag(metavar="FILE")] = None
+    """Write the rows to this file too."""
+    json: bool = False
+    """Print one JSON object. Keys: rows (name, batch_size, images_per_second of training, forward_images_per_second,
+    ...)."""
 
 
 def run(arguments: list[str]) -> int:

@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
+from tench.flags import Flag
 
 if TYPE_CHECKING:
     from tench.bench.train import TrainResult, TrainRow
@@ -18,44 +17,43 @@ _HEAD = "  pixels  batch  precision  format   images/s          min to max    me
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchTrain:
-    """Measure how fast networks learn on this device: the training step alone, on made-up images.
+    """Measure how fast networks train on this device: the step alone, on synthetic images.
 
-    Each combination of networks, batch sizes, precisions and memory formats is a row. One that cannot
-    be measured is a row with the reason. Rows are shown as they finish; Ctrl-C keeps the finished ones. Examples:
+    Each combination of networks, batch sizes, precisions and memory formats is a row; if it cannot be measured, the row
+    gives the reason. Rows are printed as they finish; Ctrl-C keeps the finished ones. Examples:
 
         tench bench train
         tench bench train -a resnet18 resnet50 -b 64 256 --precision bf16 fp32 --memory-format nchw nhwc
     """
 
-    archs: Annotated[
-        tuple[str, ...], tyro.conf.arg(name="arch", aliases=["-a"], metavar="ARCH [ARCH ...]", help_behavior_hint="")
-    ] = ()
-    """Networks, by the names of tench models; none: the recipe's."""
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to measure": "arch batch-size precision memory-format recipe image-size device",
+        "Output": "seconds csv json",
+    }
+
+    archs: Annotated[tuple[str, ...], Flag(name="arch", aliases=("-a",), metavar="ARCH ...")] = ()
+    """Networks, as tench models lists them. By default the recipe's."""
     batch_sizes: Annotated[
         tuple[int, ...],
-        tyro.conf.arg(name="batch-size", aliases=["-b"], metavar="IMAGES [IMAGES ...]", help_behavior_hint=""),
+        Flag(name="batch-size", aliases=("-b",), metavar="N ..."),
     ] = ()
-    """Images per batch; none: the recipe's, on a processor at most 16."""
-    precisions: Annotated[
-        tuple[Literal["auto", "fp32", "bf16", "fp16"], ...], tyro.conf.arg(name="precision", help_behavior_hint="")
-    ] = ()
-    """Number formats; none: the recipe's."""
-    memory_formats: Annotated[
-        tuple[Literal["auto", "nchw", "nhwc"], ...], tyro.conf.arg(name="memory-format", help_behavior_hint="")
-    ] = ()
-    """Memory orders of images and filters; none: the recipe's."""
-    recipe: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
-    """Recipe with the optimizer and all other settings: a packaged one or a YAML file; none: the defaults."""
-    image_size: Annotated[int | None, tyro.conf.arg(metavar="PIXELS", help_behavior_hint="")] = None
-    """Side of the images, pixels; none: the recipe's, else each network's usual one."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1; auto is the GPU if there is one."""
+    """Images per batch. By default the recipe's; at most 16 on a CPU."""
+    precisions: Annotated[tuple[Literal["auto", "fp32", "bf16", "fp16"], ...], Flag(name="precision")] = ()
+    """Number formats; by default the recipe's."""
+    memory_formats: Annotated[tuple[Literal["auto", "nchw", "nhwc"], ...], Flag(name="memory-format")] = ()
+    """Memory orders of images and filters; by default the recipe's."""
+    recipe: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Recipe of all other settings: a packaged one or a YAML file. By default the default values."""
+    image_size: Annotated[int | None, Flag(metavar="N")] = None
+    """Image side in pixels. By default the recipe's, else each network's usual size."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     seconds: float = 2.5
-    """About how long to measure each row."""
-    csv: Annotated[str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
-    """Write the rows into this file too."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: rows (arch, batch_size, precision, ..., images_per_second), peaks, device."""
+    """Approximate time to measure each row."""
+    csv: Annotated[str | None, Flag(metavar="FILE")] = None
+    """Write the rows to this file too."""
+    json: bool = False
+    """Print one JSON object. Keys: rows (arch, batch_size, precision, ..., images_per_second), peaks, device."""
 
 
 def run(arguments: list[str]) -> int:

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
+from tench.errors import counted
+from tench.flags import Flag
 
 if TYPE_CHECKING:
     from tench.data.check.check import Report
@@ -16,33 +16,36 @@ if TYPE_CHECKING:
 
 _MAX_GROUPS = 5
 _MAX_IN_GROUP = 10
-"""Groups of duplicates shown of each kind, and images shown of a group; --json lists all."""
+"""Groups printed of each kind of duplicates, and images printed of a group; --json lists all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """Decode every image of a source once, and name what would stop a training or spoil it.
+    """Decode every image of a source once, and list what would stop or spoil a training.
 
-    The source is read again. Checksums of published files, record CRCs and the numbers of known sets are compared; bad
-    images are named; unusual ones and duplicates are counted. The exit code is 1 if something would stop a training.
-    The result is kept: later training on the same content reports it. Example:
+    The cache is not used. Checksums of published files, record CRCs and the counts of known datasets are compared; bad
+    images are listed; unusual images and duplicates are counted. The exit code is 1 if anything would stop a training.
+    The result is kept, and a later training on the same content reports it. Example:
 
         tench check ~/flowers
     """
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """Path of the dataset, or digits or synthetic."""
-    with_: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
-    ] = ()
-    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
-    near: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Look for near duplicates too: images that were re-encoded, resized or brightened."""
-    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
-    """Threads; 0: one for each core."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: images, known, checksums, damaged (file, reason), bad (split, key, file, reason,
+    GROUPS: ClassVar[dict[str, str]] = {
+        "Source": "source with label exclude",
+        "Check": "near threads json",
+    }
+
+    source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
+    """The dataset: a path, digits or synthetic."""
+    with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
+    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    reading: SourceOptions = NO_OPTIONS
+    near: bool = False
+    """Look for near duplicates too. These are images that were re-encoded, resized or brightened."""
+    threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
+    """Number of threads; 0 is one per core."""
+    json: bool = False
+    """Print one JSON object. Keys: images, known, checksums, damaged (file, reason), bad (split, key, file, reason,
     fixable), unreadable (file, reason), odd (counts and examples), odd_images (split, key, file, kinds), duplicates,
     near_duplicates."""
 
@@ -64,7 +67,6 @@ def run(arguments: list[str]) -> int:
 def _show(dataset: "Dataset", report: "Report") -> None:
     from tench.data.check.check import ODD
     from tench.data.info import brief_notes
-    from tench.errors import counted
 
     for sentence in report.known:
         print(sentence)
@@ -84,22 +86,21 @@ def _show(dataset: "Dataset", report: "Report") -> None:
         print(f"{name}: {odd.count:,} ({ODD[name]}), such as {', '.join(odd.examples)}")
     _show_groups("duplicates", "the same content", report.duplicates)
     _show_groups("near duplicates", "nearly the same content", report.near or ())
-    damage = f", damaged records or members of its files: {len(report.damaged):,}" if report.damaged else ""
+    damage = f", damaged records or members: {len(report.damaged):,}" if report.damaged else ""
     unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
-    again = " Unread files are checked again then." if report.unreadable else ""
+    again = " Images that were not read are checked again then." if report.unreadable else ""
     print(
-        f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. "
-        f"The result is kept: training on the same content reports it.{again}"
+        f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. The result is "
+        f"kept, and a later training on the same content reports it.{again}"
     )
 
 
 def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:
-    from tench.errors import counted
 
     if not groups:
         return
     num_images = sum(len(group.images) for group in groups)
-    print(f"{name}: {counted(num_images, 'image')} in {counted(len(groups), 'group')} of {meaning}")
+    print(f"{name}: {counted(num_images, 'image')} in {counted(len(groups), 'group')} with {meaning}")
     kinds = (
         ("across splits, so training images are also validated on", [one for one in groups if one.across_splits]),
         ("with different labels", [one for one in groups if one.contradicts]),

@@ -2,23 +2,23 @@
 
 import dataclasses
 import json
-from typing import Annotated
-
-import tyro
+from typing import ClassVar
 
 from tench.cli.parse import parse
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Tell what this machine offers and what limits it: cores, memory, accelerators, precision, versions.
+    """Show what this machine offers and what limits it: cores, memory, accelerators, precision, versions.
 
     Example:
 
         tench doctor
     """
 
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    GROUPS: ClassVar[dict[str, str]] = {"Options": "json"}
+
+    json: bool = False
     """Print one JSON object."""
 
 

@@ -2,32 +2,32 @@
 
 import dataclasses
 import shlex
-from typing import Annotated
-
-import tyro
+from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
+from tench.flags import Flag
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Download:
-    """Download a public dataset by its name into a folder, checked against its published checksum.
+    """Download a public dataset by name into a folder, and verify its published checksum.
 
-    Archives stay as published: tench reads them without unpacking. Without NAME, the names are listed. The same command
-    resumes an interrupted download, and keeps what is already there. Proxies are taken from the environment
-    (https_proxy). The environment variable TENCH_MIRROR is a base address to download from instead, e.g. a mirror
-    inside a company: TENCH_MIRROR/FILE. ImageNet comes from Kaggle: it needs the package kaggle and an account there.
-    Example:
+    Archives stay packed: tench reads them directly. Without NAME, the names are listed. The same command resumes an
+    interrupted download, and keeps complete files. Proxies are taken from the environment (https_proxy). If
+    TENCH_MIRROR is set, files come from TENCH_MIRROR/FILE, such as a mirror inside a company. ImageNet comes from
+    Kaggle, which needs the package kaggle and an account. Example:
 
         tench download cifar10 ~/cifar10
     """
 
-    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]")] = None
-    """The dataset; none: list the names."""
-    dest: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[DEST]")] = None
-    """The folder for it, made if need be."""
-    list: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """List the names with their download sizes; download nothing."""
+    GROUPS: ClassVar[dict[str, str]] = {"Options": "name dest list"}
+
+    name: Annotated[str | None, Flag(metavar="NAME", positional=True)] = None
+    """The dataset. Without it the names are listed."""
+    dest: Annotated[str | None, Flag(metavar="DEST", positional=True)] = None
+    """Folder to download into; created if it is missing."""
+    list: bool = False
+    """List the names with their download sizes, and exit."""
 
 
 def run(arguments: list[str]) -> int:

@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-from typing import Annotated, Literal
-
-import tyro
+from typing import Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.errors import UsageError
+from tench.flags import Flag
 from tench.own_code import import_from_here
 
 
@@ -16,39 +15,44 @@ from tench.own_code import import_from_here
 class Evaluate:
     """Evaluate a run's best weights, a weights file, or published weights.
 
-    Every image is counted exactly once. Images that the model was trained on are left out, wherever they lie now,
-    unless --split asks for a whole split. Examples:
+    Every image is counted exactly once. Images that the model was trained on are left out, wherever they are now,
+    unless --split selects a whole split. Examples:
 
         tench evaluate runs/001 ~/cifar10 --split test
         tench evaluate torchvision:resnet50 ~/imagenet
     """
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory, .safetensors file with model.json beside it, torchvision:NAME or timm:NAME[.TAG]."""
-    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
-    """Dataset; none: the one that the run validated on."""
-    with_: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
-    ] = ()
-    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    split: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Split to evaluate, with all its images; none: val, else test, else train, without the images trained on."""
-    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
-    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 256
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to evaluate": "model source with split label exclude",
+        "Computation": "batch-size threads device | bad trust-code",
+        "Output": "per-class json",
+    }
+
+    model: Annotated[str, Flag(metavar="RUN", positional=True)]
+    """Run directory, weights file or published weights. A .safetensors file needs its model.json beside it; published
+    weights are torchvision:NAME or timm:NAME[.TAG]."""
+    source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
+    """The dataset; by default what the run validated on."""
+    with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
+    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    split: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Split to evaluate, with all its images. By default val, else test, else train, without the images trained on."""
+    reading: SourceOptions = NO_OPTIONS
+    batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per batch."""
-    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
-    """Threads that prepare images; 0: one for each core."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
+    threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
+    """Threads that prepare images (0: one per core)."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     bad: Literal["fail", "skip", "fix"] | None = None
-    """Images that cannot be decoded: fail, skip or fix, as for tench train; none: as the training did for its own data,
+    """What to do with images that do not decode. See tench train. By default what the training did for its own data,
     else fail."""
-    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    trust_code: bool = False
     """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
-    per_class: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print the top-1 of every class."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: images, top1, top5, loss (fractions), split, per_class."""
+    per_class: bool = False
+    """Print the top-1 of each class."""
+    json: bool = False
+    """Print one JSON object. Keys: images, top1, top5 (fractions), loss, split, per_class."""
 
 
 def run(arguments: list[str]) -> int:

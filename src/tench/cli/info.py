@@ -2,17 +2,16 @@
 
 import dataclasses
 import json
-from typing import Annotated, Any
-
-import tyro
+from typing import Annotated, Any, ClassVar
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
+from tench.flags import Flag
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Info:
-    """Tell what a source is: layout, splits, counts, classes, image sizes, and what was left out.
+    """Describe a source: layout, splits, counts, classes, image sizes, and what was left out.
 
     Examples:
 
@@ -20,22 +19,26 @@ class Info:
         tench info ~/flowers --preview flowers.png --recipe mine.yaml
     """
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """Path of the dataset (a folder, an archive, a file, a pattern such as 'train-{0000..0127}.tar'), or digits or
-    synthetic."""
-    with_: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
-    ] = ()
-    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
-    boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Read the boxes of the objects too."""
-    preview: Annotated[str | None, tyro.conf.arg(metavar="FILE.png", help_behavior_hint="")] = None
-    """Draw some training images into this file: whole, as six epochs of training see them, as evaluation does."""
-    recipe: Annotated[str | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Recipe of the preview: a packaged one or a YAML file; none: digits for the digits, else the defaults."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
+    GROUPS: ClassVar[dict[str, str]] = {
+        "Source": "source with label exclude boxes",
+        "Output": "json preview recipe",
+    }
+
+    source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
+    """The dataset: a path, digits or synthetic. A path is a folder, an archive, a file, or a pattern such as
+    'train-{0000..0127}.tar'."""
+    with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
+    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    reading: SourceOptions = NO_OPTIONS
+    boxes: bool = False
+    """Read the bounding boxes too."""
+    preview: Annotated[str | None, Flag(metavar="FILE.png")] = None
+    """Draw some training images into this file. They are shown whole, as six epochs of training see them, and as
+    evaluation sees them."""
+    recipe: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Recipe of the preview: a packaged one or a YAML file. By default digits for the digits, else the defaults."""
+    json: bool = False
+    """Print one JSON object. Keys: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
     left_out."""
 
 
@@ -47,7 +50,7 @@ def run(arguments: list[str]) -> int:
     from tench.files import size_text
 
     if asked.recipe and not asked.preview:
-        raise UsageError("--recipe selects what --preview FILE.png draws. Give --preview too, or leave --recipe out.")
+        raise UsageError("--recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.")
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
         from tench.training.fit import default_recipe
@@ -62,8 +65,8 @@ def run(arguments: list[str]) -> int:
         return 0
     print(f"{dataset.source}: {dataset.layout}, {counted(len(dataset.classes), 'class')}")
     for name, split in facts["splits"].items():
-        images = "image " if split["images"] == 1 else "images"
-        print(f"  {name:<6} {split['images']:>9,} {images}  {size_text(split['bytes']):>10}  {_details(split)}")
+        number, noun = counted(split["images"], "image").split()
+        print(f"  {name:<6} {number:>9} {noun:<6}  {size_text(split['bytes']):>10}  {_details(split)}")
     names = dict(zip(dataset.classes.ids, dataset.classes.names, strict=True))
     print("  classes:")
     for class_id, keys in facts["examples"].items():
@@ -98,13 +101,13 @@ def _orientation(found: dict[str, Any]) -> str:
 
 
 def _details(split: dict[str, Any]) -> str:
-    """Images per class and the sizes of a split, each as one number where the smallest is the largest."""
+    """Images per class and image sizes of a split; one number if the smallest equals the largest."""
     per_class, sizes, unlabelled = split["images_per_class"], split["sizes"], split["unlabelled"]
     if unlabelled == split["images"]:
         parts = ["no labels"]
     else:
-        parts = [f"{_range(per_class['min'], per_class['max'], '-')} a class"]
-        parts += [f"{unlabelled:,} without label"] if unlabelled else []
+        parts = [f"{_range(per_class['min'], per_class['max'], '-')} per class"]
+        parts += [f"{unlabelled:,} without a label"] if unlabelled else []
     return ", ".join(parts) + (f"  {_range(sizes['smallest'], sizes['largest'], ' to ')} pixels" if sizes else "")
 
 

@@ -3,112 +3,112 @@
 Only the command that is asked for is imported, so that `tench --help` answers at once.
 """
 
-import codecs
 import importlib
-import io
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from traceback import format_exc
 
-from tench.printable import guarded, printable
-
-COMMANDS = {
-    "train": "train a classifier (no SOURCE: scikit-learn's handwritten digits)",
-    "evaluate": "top-1, top-5 and loss of a run or weights, each image exactly once",
-    "predict": "names and probabilities for images",
-    "info": "describe a source: layout, splits, counts, classes, sizes",
-    "check": "decode every image of a source once and list the bad ones",
-    "prepare": "write a source in another layout: webdataset, folder, list, tfrecord, recordio",
-    "download": "download a public dataset by name: mnist, cifar10, ..., imagenet",
-    "bench": "rates on this machine and what limits them: bench input SOURCE, train, models",
-    "models": "the networks known by name, with parameters and GMACs",
-    "recipes": "the packaged recipes, or one of them in full",
-    "doctor": "the capabilities and limits of this machine",
-}
+from tench.cli.commands import COMMANDS, forms
+from tench.cli.streams import discard_output, prepare_streams
+from tench.errors import TenchError, UsageError, nearest
+from tench.printable import OutputError, guarded, printable
 
 _MAX_MESSAGE = 4000
 """Characters of a line of an error."""
 
-_HELP = """usage: tench COMMAND ...
-
-From the images you hold to a trained, checked image classifier.
-
-commands:
-{commands}
-
-See `tench COMMAND --help` for details and an example. Every command takes --traceback (show where an error
-came from). First steps: tench train, then tench evaluate RUN and tench predict RUN IMAGE."""
+_HELP = ("-h", "--help", "--help-all")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 (failed) or 2 (usage)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _print_any_name()
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        width = max(map(len, COMMANDS))
-        print(_HELP.format(commands="\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())))
-        return 0
-    if arguments[0] in ("-V", "--version"):
+    prepare_streams()
+    traceback = "--traceback" in _before_values(arguments)
+    if traceback:
+        arguments.remove("--traceback")
+    name = " ".join(["tench", *arguments[:1]]) if arguments[:1] and arguments[0] in COMMANDS else "tench"
+    with guarded():
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
+            discard_output()
+            return 1
+        except OutputError as error:
+            discard_output()
+            _tell(name, traceback, str(error))
+            return 1
+        except TenchError as error:
+            _tell(name, traceback, *map(str, error.args))
+            return 2 if isinstance(error, UsageError) else 1
+        except OSError as error:
+            _tell(name, traceback, f"{error.filename or 'a file'}: {error.strerror or error}")
+            return 1
+        except KeyboardInterrupt:
+            _tell(name, False, "interrupted.")
+            return 130
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    if not arguments or arguments[0] in _HELP:
+        from tench.cli.help import overview
+
+        return _print(overview())
+    command, *rest = arguments
+    if command in ("-V", "--version"):
         import tench
 
-        print(f"tench {tench.__version__}")
-        return 0
-    command, *rest = arguments
+        return _print([f"tench {tench.__version__}"])
     if command not in COMMANDS:
-        from tench.errors import nearest
-
-        hint = nearest(command, list(COMMANDS))
-        print(f"tench: unknown command {command[:100]!r}.{hint} Known: {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
-    traceback = "--traceback" in rest
-    return _run(command, [word for word in rest if word != "--traceback"], traceback)
-
-
-def _run(command: str, arguments: list[str], traceback: bool) -> int:
-    from tench.errors import TenchError, UsageError
-
+        raise UsageError(
+            f"unknown command {command[:100]!r}.{nearest(command, list(COMMANDS))} Known: {', '.join(COMMANDS)}."
+        )
+    asked = [word for word in _before_values(rest) if word in _HELP]
+    if asked:
+        return _print(_help(command, rest, everything="--help-all" in asked))
     log = logging.getLogger("tench")
     if not log.handlers:
         from tench.progress import PlainHandler
 
         log.addHandler(PlainHandler())
     log.setLevel(logging.INFO)
-    with guarded():
-        try:
-            result: int = importlib.import_module(f"tench.cli.{command}").run(arguments)
-            sys.stdout.flush()
-            return result
-        except TenchError as error:
-            _tell(command, traceback, *map(str, error.args))
-            return 2 if isinstance(error, UsageError) else 1
-        except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
-            sys.stderr.close()
-            return 1
-        except OSError as error:
-            _tell(command, traceback, f"{error.filename or 'a file'}: {error.strerror or error}")
-            return 1
-        except KeyboardInterrupt:
-            _tell(command, False, "interrupted.")
-            return 130
+    result: int = importlib.import_module(f"tench.cli.{command}").run(rest)
+    return result
 
 
-def _tell(command: str, traceback: bool, *lines: str) -> None:
+def _before_values(arguments: list[str]) -> list[str]:
+    """The arguments before "--", which ends the options."""
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
+
+
+def _help(command: str, rest: list[str], *, everything: bool) -> Iterable[str]:
+    """The lines of a command's help; of one with several forms, of the form that is named."""
+    from tench.cli.help import command_help, forms_help
+
+    known = forms(command)
+    named = command if command in known else f"{command} {rest[0]}"
+    return command_help(named, everything=everything) if named in known else forms_help(command)
+
+
+def _print(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _tell(name: str, traceback: bool, *lines: str) -> None:
     """Print an error of the command, and where it came from if that was asked for."""
     if traceback:
         print(format_exc(), file=sys.stderr)
     shown = "\n".join(printable(_shortened(line)) for line in lines)
-    print(f"tench {command}: {shown}", file=sys.stderr)
+    print(f"{name}: {shown}", file=sys.stderr)
 
 
 def _shortened(line: str) -> str:
-    """A message without its middle if it is very long, as with a name of thousands of characters in it."""
+    """A message without its middle if it is very long, such as one with a name of thousands of characters."""
     half = _MAX_MESSAGE // 2
     return line if len(line) <= _MAX_MESSAGE else f"{line[:half]} ... {line[-half:]}"
-
-
-def _print_any_name() -> None:
-    """Let stdout print file names that are not text as their bytes, and unencodable characters as escapes."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        is_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
-        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")

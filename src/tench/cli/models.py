@@ -2,31 +2,33 @@
 
 import dataclasses
 import json
-from typing import Annotated
-
-import tyro
+from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
+from tench.flags import Flag
 
 _MOST_DESCRIBED = 40
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Models:
-    """List networks: those of tench, torchvision and timm, and SYSTEM:NAME of others, with parameters and GMACs.
+    """List the networks of tench, torchvision and timm, and those of other systems (SYSTEM:NAME), with their cost.
 
-    GMACs are billions of multiply-accumulates of convolutions and linear layers for one image of the network's usual
-    size. More than 40 matches are listed by name only, unless --all. Example:
+    GMACs are billions of multiply-accumulates in convolutions and linear layers, for one image of the network's usual
+    size. More than 40 matches are listed by name only, unless --all is given. Example:
 
         tench models 'resnet*'
     """
 
-    pattern: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[PATTERN]")] = "*"
-    """Part of a name, or a shell pattern."""
-    all: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Describe every match, however many there are."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print a JSON list of all matches: name, source, image_size, parameters, gmacs, conv_gmacs (of convolutions)."""
+    GROUPS: ClassVar[dict[str, str]] = {"Options": "pattern all json"}
+
+    pattern: Annotated[str, Flag(metavar="PATTERN", positional=True)] = "*"
+    """Part of a name, or a shell pattern in quotes."""
+    all: bool = False
+    """Print parameters and GMACs of every match."""
+    json: bool = False
+    """Print a JSON list of all matches. Keys: name, source, image_size, parameters, gmacs, conv_gmacs (of
+    convolutions)."""
 
 
 def run(arguments: list[str]) -> int:
@@ -37,11 +39,11 @@ def run(arguments: list[str]) -> int:
 
     names = find(asked.pattern)
     if not names:
-        raise UsageError(f"{asked.pattern!r}: no network name contains this. Try a shorter part of the name.")
+        raise UsageError(f"{asked.pattern!r} matches no network. Try a shorter part of the name.")
     if len(names) > _MOST_DESCRIBED and not asked.all and not asked.json:
         for name in names:
             print(name)
-        print(f"{len(names)} networks. A narrower pattern, or --all, shows parameters and GMACs.")
+        print(f"{len(names):,} networks. Use a narrower pattern or --all to see parameters and GMACs.")
         return 0
     infos = []
     with progress("describe", len(names), "networks") as advance:

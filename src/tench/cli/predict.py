@@ -4,11 +4,10 @@ import csv
 import dataclasses
 import json
 import sys
-from typing import Annotated
-
-import tyro
+from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
+from tench.flags import Flag
 from tench.own_code import import_from_here
 from tench.printable import printable
 
@@ -17,29 +16,36 @@ from tench.printable import printable
 class Predict:
     """Classify images with a run's best weights, a weights file, or published weights.
 
-    A folder stands for the images below it; linked folders are followed, other files are counted on stderr. An image
-    that cannot be read is reported, the others are classified, and the exit code is 1. Example:
+    A folder stands for all images below it; linked folders are followed, and other files are counted on stderr. If an
+    image cannot be read, it is reported, the others are classified, and the exit code is 1. Example:
 
         tench predict runs/001 cat.jpg ~/holiday --top 3
     """
 
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
-    """Run directory, .safetensors file with model.json beside it, torchvision:NAME or timm:NAME[.TAG]."""
-    images: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE")]
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to classify": "model images",
+        "Output": "top json csv",
+        "Computation": "device threads | trust-code",
+    }
+
+    model: Annotated[str, Flag(metavar="RUN", positional=True)]
+    """Run directory, weights file or published weights. A .safetensors file needs its model.json beside it; published
+    weights are torchvision:NAME or timm:NAME[.TAG]."""
+    images: Annotated[tuple[str, ...], Flag(metavar="IMAGE", positional=True)]
     """Image files and folders of images."""
     top: int = 5
-    """How many classes to show for each image."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
-    """Threads that read images; 0: one for each core."""
-    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Number of classes to print for each image."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
+    threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
+    """Threads that read images; 0 is one per core."""
+    trust_code: bool = False
     """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print a JSON list: image, predictions (id, name, probability)."""
-    csv: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would read as a formula begins with a
-    quote (')."""
+    json: bool = False
+    """Print a JSON list. Keys: image, predictions (id, name, probability)."""
+    csv: bool = False
+    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would read as a formula gets a quote (')
+    in front."""
 
 
 def run(arguments: list[str]) -> int:
@@ -50,7 +56,7 @@ def run(arguments: list[str]) -> int:
     from tench.weights.load import load
 
     if asked.json and asked.csv:
-        raise UsageError("--json and --csv exclude each other. Choose one.")
+        raise UsageError("--json and --csv cannot be combined. Choose one.")
     if not asked.images:
         raise UsageError("Name at least one image or folder.")
     if asked.trust_code:

@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tench.cli.parse import parse
 from tench.data.options import NO_OPTIONS, SourceOptions
+from tench.errors import counted
+from tench.flags import Flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,78 +22,84 @@ _SIZES = ("short_side", "max_side", "square")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Write a dataset in another layout: original bytes, or images made smaller.
+    """Write a dataset in another layout, with the original bytes or with smaller images.
 
-    First the plan is shown, then all is written, then what was written is read back and compared. Killed at any moment,
-    the same command continues, and the result is the same. The source is never changed. Examples:
+    The plan is printed, everything is written, then read back and compared. If the command is killed, running it again
+    continues and gives the same result. The source is never changed. Examples:
 
-        tench prepare ~/imagenet ~/shards                                 shards of WebDataset, bytes untouched
+        tench prepare ~/imagenet ~/shards                                 WebDataset shards, original bytes
         tench prepare ~/imagenet ~/small --max-side 512 --quality 90
         tench prepare ~/imagenet ~/records --to tfrecord --shards 1024 128
-        tench prepare ~/imagenet ~/folders --to folder                    hard links where images are files
+        tench prepare ~/imagenet ~/folders --to folder                    hard links if images are files
     """
 
-    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
-    """Path of the dataset, or digits or synthetic."""
-    dest: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DEST")]
-    """Folder to write; it must be empty, missing, or what this command began."""
+    GROUPS: ClassVar[dict[str, str]] = {
+        "What to write": "source dest to splits val-fraction | with test-fraction style link boxes",
+        "Re-encoding": "short-side max-side quality | square enlarge format grey interpolation addressable",
+        "Files": "shards | shard-size shuffle",
+        "Work": "threads dry-run bad | json",
+    }
+
+    source: Annotated[str, Flag(metavar="SOURCE", positional=True)]
+    """The dataset: a path, digits or synthetic."""
+    dest: Annotated[str, Flag(metavar="DEST", positional=True)]
+    """Folder to write. It must be empty, missing, or begun by this command."""
     to: Literal["webdataset", "folder", "list", "tfrecord", "recordio"] = "webdataset"
     """Layout to write."""
-    with_: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
-    ] = ()
-    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
+    with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
+    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
     splits: tuple[str, ...] = ()
-    """Which of train, val and test; none: all there are."""
-    reading: Annotated[SourceOptions, tyro.conf.UseAppendAction] = NO_OPTIONS
+    """Splits to write: train, val, test. By default all."""
+    reading: SourceOptions = NO_OPTIONS
     val_fraction: float = 0.0
-    """Make a split val of this part of each class of train."""
+    """Fraction of each training class to hold out as val."""
     test_fraction: float = 0.0
-    """Make a split test of this part of each class of train."""
-    boxes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Read the boxes of the objects too, and write them (tfrecord, webdataset)."""
+    """Fraction of each training class to hold out as test."""
+    boxes: bool = False
+    """Write the bounding boxes too (tfrecord, webdataset)."""
     short_side: int = 0
-    """Re-encode images, shrinking the shorter side to at most this many pixels."""
+    """Re-encode, shrinking the shorter side to N pixels."""
     max_side: int = 0
-    """Re-encode images, shrinking the longer side to at most this many pixels."""
+    """Re-encode, shrinking the longer side to N pixels."""
     square: int = 0
-    """Re-encode images: the centred square, resized to this many pixels."""
-    enlarge: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """With --short-side: enlarge smaller images too."""
+    """Re-encode the central square, resized to N pixels."""
+    enlarge: bool = False
+    """With --short-side, enlarge smaller images too."""
     format: Literal["jpeg", "png", "webp", "pixels"] | None = None
-    """Re-encode images in this format; pixels are PPM. None: jpeg if images are re-encoded, else unchanged."""
+    """Re-encode in this format. pixels are raw pixels (PPM). By default jpeg if images are re-encoded, else
+    unchanged."""
     quality: int | None = None
-    """Re-encode images with this JPEG or WebP quality, 1 to 100. None: 90 if they are re-encoded."""
-    grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Re-encode images in grey."""
+    """Re-encode with this JPEG or WebP quality, 1 to 100. By default 90 if images are re-encoded."""
+    grey: bool = False
+    """Re-encode in grey."""
     exif: Literal["auto", "apply", "ignore"] = "auto"
-    """EXIF orientation of re-encoded images: apply turns them upright, ignore drops it. auto: as in training, apply
+    """EXIF orientation of re-encoded images. apply turns them upright, ignore drops it, auto does as training: apply
     except for published sets. Images that are not re-encoded keep it."""
     interpolation: Literal["area", "bilinear"] | None = None
-    """Filter for a new size: area (the default) is antialiased; bilinear uses the nearest four pixels, like im2rec."""
-    addressable: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Add restart markers to JPEGs without loss (jpegtran), so that training decodes only the part of an image it uses.
-    (Re-encoded JPEGs have them anyway.)"""
+    """Resize filter, by default area. area is antialiased; bilinear uses the nearest four pixels, as im2rec does."""
+    addressable: bool = False
+    """Add restart markers to JPEGs, without loss. Training then decodes only the part of an image it uses. Needs
+    jpegtran. Re-encoded JPEGs always have the markers."""
     shards: tuple[int, ...] = ()
-    """Number of files: of train, then of each other split. None: by --shard-size."""
+    """Number of files of train, and of each other split. By default given by --shard-size."""
     shard_size: float | None = None
-    """Approximate size of a file in megabytes (10^6 bytes). None: 256; of recordio one file each."""
+    """Approximate size of a file in megabytes (10^6 bytes). By default 256; recordio has one file per split."""
     shuffle: bool = True
-    """Order of training images in shards: by a hash of their names, else by their names."""
+    """Order training images in shards by a hash of their names. Otherwise by name."""
     link: Literal["hard", "symbolic", "copy"] | None = None
-    """For --to folder and list: how to place images that are files already and keep their bytes. hard (the default): a
-    hard link, or a copy if on another disk."""
+    """How --to folder and list take over unchanged image files, by default hard. hard makes a copy if DEST is on
+    another disk."""
     style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] | None = None
-    """For --to list: the program that will read it. None: plain."""
+    """With --to list, the program that will read it, by default plain."""
     bad: Literal["fail", "skip", "fix"] = "fail"
-    """Images that do not decode: stop; leave them out; decode JPEGs as far as they go (and leave out the rest). With
-    fail, images that stay as they are are not decoded: tench check does that."""
-    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
-    """Threads; 0: one for each core."""
-    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Only show the plan."""
-    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Print one JSON object: the plan, or what was written (images, bytes, bad)."""
+    """What to do with images that do not decode. fail stops; skip leaves them out; fix decodes JPEGs as far as possible
+    and leaves out the rest. fail does not decode images whose bytes stay unchanged; tench check does."""
+    threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
+    """Number of threads; 0 is one per core."""
+    dry_run: bool = False
+    """Print the plan and exit."""
+    json: bool = False
+    """Print one JSON object. It is the plan, or what was written (images, bytes, bad)."""
 
 
 def run(arguments: list[str]) -> int:
@@ -143,7 +149,7 @@ def run(arguments: list[str]) -> int:
         print(f"{bad['done']}: {bad['file']}: {bad['reason']} ({bad['split']}, {bad['key']})")
     counts = _counts(done.images)
     if done.existed:
-        print(f"{done.dest}: is already complete: {counts}.")
+        print(f"{done.dest} is already complete: {counts}.")
     else:
         print(f"{done.dest}: {counts}, {size_text(done.num_bytes)}; read back and verified{_handled(done.bad)}.")
     return 0
@@ -170,7 +176,7 @@ def _shard_bytes(megabytes: float) -> int:
     from tench.errors import UsageError
 
     if not math.isfinite(megabytes):
-        raise UsageError(f"--shard-size {megabytes}: expected a number of megabytes.")
+        raise UsageError(f"--shard-size must be a finite number of megabytes, got {megabytes}.")
     return int(megabytes * 1e6)
 
 
@@ -194,7 +200,6 @@ def _encoding(asked: Prepare) -> "Encoding | None":
 
 
 def _show(made: "Plan") -> None:
-    from tench.errors import counted
     from tench.files import size_text
 
     counts = _counts({split: len(table) for split, table in made.images.tables.items()})
@@ -202,13 +207,8 @@ def _show(made: "Plan") -> None:
     print(f"{made.dataset.source} ({made.dataset.layout}, {classes}) -> {made.dest}")
     print(f"  {made.to}: {counts} in {counted(made.num_files, 'file')}, {_encoded(made)}")
     if made.num_linked:
-        become = "is a file already and becomes a" if made.num_linked == 1 else "are files already and become"
-        links = f"{made.options.link_used} link{'' if made.num_linked == 1 else 's'}"
-        print(f"  {made.num_linked:,} of them {become} {links}")
-    print(
-        f"  about {size_text(made.num_bytes)} are needed, {size_text(made.free_bytes)} are free; "
-        f"about {_duration(made.seconds)}"
-    )
+        print(f"  {counted(made.num_linked, 'existing image file')} linked ({made.options.link_used})")
+    print(f"  needs about {size_text(made.num_bytes)} and {_duration(made.seconds)}; {size_text(made.free_bytes)} free")
     for note in made.notes:
         print(f"  note: {note}")
 
@@ -216,7 +216,7 @@ def _show(made: "Plan") -> None:
 def _encoded(made: "Plan") -> str:
     how = made.options.encoding
     if how is None:
-        return "JPEGs rewritten without loss" if made.options.addressable else "bytes untouched"
+        return "JPEGs rewritten without loss" if made.options.addressable else "original bytes"
     size = next((f", {name.replace('_', ' ')} {getattr(how, name)}" for name in _SIZES if getattr(how, name)), "")
     quality = f", quality {how.quality}" if how.format in ("jpeg", "webp") else ""
     return f"re-encoded as {how.format}{size}{quality}"

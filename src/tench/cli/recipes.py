@@ -1,24 +1,25 @@
 """`tench recipes`: list the packaged recipes, or print one."""
 
 import dataclasses
-from typing import Annotated
-
-import tyro
+from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
+from tench.flags import Flag
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipes:
-    """List the packaged recipes, or print one in full, with what we measured of it.
+    """List the packaged recipes, or print one in full, with our measurements.
 
-    A printed recipe is a file: save it, change it, and give it to tench train --recipe. Or write one that says
-    `like: NAME`, and below that only what differs. Example:
+    A printed recipe is a complete file: save it, edit it, and pass it to tench train --recipe. Or write a file with
+    `like: NAME` and only the values that differ. Example:
 
         tench recipes cifar-resnet
     """
 
-    name: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[NAME]")] = None
+    GROUPS: ClassVar[dict[str, str]] = {"Options": "name"}
+
+    name: Annotated[str | None, Flag(metavar="NAME", positional=True)] = None
     """A packaged recipe."""
 
 
@@ -34,9 +35,7 @@ def run(arguments: list[str]) -> int:
             print(f"{name:<{max(map(len, names))}}  {title}")
         return 0
     if asked.name not in names:
-        raise UsageError(
-            f"{asked.name}: no such packaged recipe.{nearest(asked.name, names)} Known: {', '.join(names)}."
-        )
+        raise UsageError(f"unknown recipe {asked.name!r}.{nearest(asked.name, names)} Known: {', '.join(names)}.")
     for line in recipe_text(asked.name).splitlines():
         print(line)
     return 0

@@ -1,24 +1,21 @@
 """`tench train`: the recipe's fields are the flags."""
 
 import dataclasses
-from typing import Annotated, Any
-
-import tyro
+from typing import Annotated, ClassVar
 
 from tench.cli.parse import parse
 from tench.errors import UsageError
+from tench.flags import Flag
 from tench.training.recipe import Recipe
 from tench.training.recipe_file import load_recipe, with_sizes_in_proportion
-
-Text = Annotated[str | None, tyro.conf.arg(metavar="TEXT")]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a classifier and leave a run directory.
+    """Train a classifier into a run directory.
 
-    The same command given again on the same --run continues where it stopped. The defaults shown are those without a
-    recipe; with no SOURCE the recipe is `digits`. Examples:
+    The same command with the same --run continues where it stopped. The defaults shown apply without a recipe; without
+    SOURCE the recipe is `digits`. Examples:
 
         tench train                                    handwritten digits, a minute
         tench train ~/cifar10 --recipe cifar-resnet
@@ -26,43 +23,43 @@ class Train:
         tench train ~/flowers --recipe finetune10 --weights torchvision:resnet50 -b 64 --lr 0.064
     """
 
-    source: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[SOURCE]")] = None
-    """Path of the dataset, or digits or synthetic; none: digits, or what the run was begun with."""
-    with_: Annotated[
-        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="with", metavar="SOURCE", help_behavior_hint="")
-    ] = ()
-    """One more source that makes one set with SOURCE, classes united by id; may be given several times."""
-    val: Text = None
-    """Another source to validate on; its classes are matched by id."""
-    recipe: Text = None
-    """A packaged recipe (see tench recipes) or a YAML file; the other flags override it."""
-    run: Text = None
-    """Run directory; none: a new numbered one under runs/."""
-    evaluate: Annotated[bool, tyro.conf.arg(aliases=["-e"]), tyro.conf.FlagCreatePairsOff] = False
-    """Only evaluate the best weights of --run (on --val, SOURCE, or what it validated on), then exit. Goes with
-    --device, -j, -b and --bad; other options are refused."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1; auto is the GPU if there is one."""
-    threads: Annotated[int, tyro.conf.arg(aliases=["-j", "--workers"])] = 0
-    """Threads that prepare images; 0: one for each core."""
-    print_freq: Annotated[int, tyro.conf.arg(aliases=["-p"])] = 100
-    """Steps between two log lines in metrics.jsonl."""
+    GROUPS: ClassVar[dict[str, str]] = {
+        "Data": "source val val-per-class | with",
+        "Network": "arch weights image-size",
+        "Training": "recipe epochs batch-size lr",
+        "Run": "run device threads | print-freq save-every tensorboard trust-code",
+    }
+
+    source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
+    """The dataset: a path, digits or synthetic. Without it: digits, or the source the run began with."""
+    with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
+    """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
+    val: Annotated[str | None, Flag(metavar="SOURCE")] = None
+    """Another source to validate on. Its classes are matched by id."""
+    recipe: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Packaged recipe (see tench recipes) or YAML file. Other options override it."""
+    run: Annotated[str | None, Flag(metavar="DIR")] = None
+    """Run directory; by default a new one under runs/."""
+    device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
+    """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
+    threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
+    """Threads that prepare images (0: one per core)."""
+    print_freq: Annotated[int, Flag(aliases=("-p",))] = 100
+    """Steps between two lines of metrics.jsonl."""
     save_every: float = 600.0
-    """Seconds between two checkpoints within an epoch; there is always one at its end."""
-    tensorboard: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Write the log for TensorBoard too, into RUN/tensorboard; see it with tensorboard --logdir runs."""
-    trust_code: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Seconds between two checkpoints within an epoch. Each epoch also ends with one."""
+    tensorboard: bool = False
+    """Write the log for TensorBoard too. It is in RUN/tensorboard; view it with tensorboard --logdir runs."""
+    trust_code: bool = False
     """Import code of your own that only the recipe, run or weights name. Importing runs it. What this command names
     (-a, --loss, --policy or --augment-batch package.module:function) is always imported."""
-    values: Annotated[Recipe, tyro.conf.arg(name="recipe")] = dataclasses.field(default_factory=Recipe)
+    values: Recipe = dataclasses.field(default_factory=Recipe)
 
 
 def run(arguments: list[str]) -> int:
     asked = parse(Train, arguments)
     if asked.with_ and asked.source is None:
-        raise UsageError("--with adds to a source. Name that one too: tench train SOURCE --with SOURCE.")
-    if asked.evaluate:
-        return _evaluate(asked, arguments)
+        raise UsageError("--with adds to SOURCE, which is missing. Usage: tench train SOURCE --with SOURCE.")
     from tench.files import shell_command
     from tench.models.own_network import is_own
     from tench.training.fit import default_recipe, fit
@@ -95,36 +92,3 @@ def run(arguments: list[str]) -> int:
     print(f"Use it: {shell_command('tench', 'evaluate', *trust, folder)}")
     print(f"        {shell_command('tench', 'predict', *trust, folder, 'IMAGE')}")
     return 0
-
-
-def _evaluate(asked: Train, arguments: list[str]) -> int:
-    from tench.cli import evaluate
-
-    if asked.run is None:
-        raise UsageError("-e evaluates a run: name it with --run DIR.")
-    if refused := _changed(asked):
-        raise UsageError(
-            f"-e evaluates the weights of --run as they are and does not take {', '.join(refused)}. Leave that out; it "
-            "takes SOURCE or --val, --device, -j, -b and --bad."
-        )
-    source = asked.val or asked.source
-    options = ["--device", asked.device, "-j", str(asked.threads), "-b", str(asked.values.training.batch_size)]
-    if any(argument.partition("=")[0] == "--bad" for argument in arguments):  # else as the training did
-        options += ["--bad", asked.values.input.bad]
-    return evaluate.run([asked.run, *([source] if source else []), *options])
-
-
-_EVALUATED = {"source", "val", "run", "evaluate", "device", "threads", "batch-size", "bad"}
-"""What -e passes on, and what asks for it."""
-
-
-def _changed(asked: Train) -> list[str]:
-    """The options that are not as they are by default, without those that an evaluation takes."""
-
-    def values(of: Train) -> dict[str, Any]:
-        own = {name: value for name, value in vars(of).items() if name != "values"}
-        all_of_them = own | {name.rpartition(".")[2]: value for name, value in of.values.leaves()}
-        return {name.strip("_").replace("_", "-"): value for name, value in all_of_them.items()}
-
-    default = values(Train())
-    return [f"--{name}" for name, value in values(asked).items() if name not in _EVALUATED and value != default[name]]

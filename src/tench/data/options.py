@@ -2,9 +2,10 @@
 
 import dataclasses
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from tench.errors import UsageError
+from tench.flags import Flag
 from tench.plain import typed
 
 
@@ -36,14 +37,15 @@ class SourceOptions:
     """Regular expression whose first group is the class in a file name ('^([a-z]+)' for cat.0.jpg)."""
     images: str | None = None
     """Take the images from this folder of the source only (images/large)."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Flag(metavar="PATTERN", repeated=True)] = ()
     """Leave out files and folders that match this pattern (masks, '*_mask.png'); may be given several times."""
     keys: str | None = None
     """Keys, columns or arrays of a container with the images and the labels (image=jpeg,label=fine)."""
     min_images: int = 0
     """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
     val_per_class: int = 0
-    """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
+    """Training images per class to hold out as val. Used, with a fixed seed, if the source has no val. (ImageNet-11K:
+    50.)"""
 
     def check(self) -> None:
         """Raise UsageError for a number below 0."""

@@ -10,8 +10,6 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Protocol
 
-import tyro
-
 from tench.own_code import names_code
 
 
@@ -117,17 +115,6 @@ def describe(hint: Any) -> str:
         each = f"each {kinds[0]}" if len(kinds) == 1 else f"{kinds[0]}, the last {kinds[-1]}"
         return f"numbers, {each}" if arguments[-1] is Ellipsis else f"{len(arguments)} numbers, {each}"
     return ""
-
-
-def show_bounds_in_help(kind: type) -> None:
-    """Let `--help` print the bounds of a dataclass's fields before their defaults."""
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-        if text := describe(hint):
-            kind.__annotations__[name] = Annotated[hint, tyro.conf.arg(help_behavior_hint=_hint(text))]
-
-
-def _hint(text: str) -> Any:
-    return lambda default: f"({text}; default: {default})"
 
 
 def _applied(value: Any, hint: Any) -> Iterator[tuple[Any, Rule]]:

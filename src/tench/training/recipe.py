@@ -9,12 +9,12 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-import tyro
 import yaml
 
 from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
 from tench.errors import UsageError, nearest
+from tench.flags import Flag
 from tench.input.views import Decode, TestTime
 from tench.training.bounds import (
     Bounds,
@@ -27,7 +27,6 @@ from tench.training.bounds import (
     Share,
     ShareBelow1,
     WordOrCode,
-    show_bounds_in_help,
 )
 from tench.training.duration import DurationText, PositiveDuration
 
@@ -52,13 +51,13 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    arch: Annotated[str, tyro.conf.arg(aliases=["-a"])] = "auto"
-    """Network, by a name that `tench models` lists, or a function of your own, package.module:function, called with
+    arch: Annotated[str, Flag(aliases=("-a",), metavar="ARCH")] = "auto"
+    """Network: a name that tench models lists. Or a function of your own, package.module:function, called with
     num_classes, and with image_size and channels if it takes them. auto: the network of the weights, or resnet18."""
     weights: str = ""
-    """Weights to start from (fine-tuning): a run, a file, torchvision:NAME or timm:NAME. Every auto of the input
-    section takes their value. If the classes differ, the head is reinitialised. Empty: random initialisation. needed:
-    for recipes that fine-tune; training stops unless weights are named."""
+    """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. Every auto of
+    the input section takes their value. If the classes differ, the head is reinitialised. Empty: random
+    initialisation. needed: for recipes that fine-tune; training stops unless weights are named."""
     init: Init = "own"
     """How weights are initialised. own: as the network does it; others: as MXNet's --initializer of that name (mxnet:
     its default for most networks), NNabla's example or TI's edgeailite."""
@@ -77,7 +76,7 @@ class Model:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Input:
     image_size: Pixels | Auto = "auto"
-    """Side of the square that the network sees in evaluation, pixels. auto: the images' own side if all are square and
+    """Input size in evaluation, pixels. auto: the images' own side if all are square and
     at most 64 pixels, else 224."""
     train_size: Pixels | Auto = "auto"
     """Side of training images, pixels. auto: image_size. A slightly smaller size costs less and raises accuracy
@@ -217,8 +216,8 @@ class Optimizer:
     lamb: the gradients are clipped to norm 1. muon: airbench's, for convolution filters; the other parameters use SGD
     with Nesterov momentum 0.85 and the learning rates other_lr and head_lr, and each group's weight decay is
     weight_decay divided by its learning rate."""
-    lr: Annotated[Positive, tyro.conf.arg(aliases=["--learning-rate"])] = 0.1
-    """Peak learning rate, for the global batch size."""
+    lr: Annotated[Positive, Flag(aliases=("--learning-rate",))] = 0.1
+    """Peak learning rate. It is for the global batch size."""
     momentum: ShareBelow1 = 0.9
     """Momentum of sgd, lars, rmsprop, rmsprop-tf and muon."""
     nesterov: bool = False
@@ -238,7 +237,7 @@ class Optimizer:
     """muon: peak learning rate of norms and biases."""
     head_lr: Positive = 0.67
     """muon: peak learning rate of the last layer."""
-    weight_decay: Annotated[NotNegative, tyro.conf.arg(aliases=["--wd"])] = 1e-4
+    weight_decay: Annotated[NotNegative, Flag(aliases=("--wd",))] = 1e-4
     """L2 penalty, added to the gradient; with adamw and lamb added to the update."""
     decay: Literal["all", "not-norms", "not-norms-and-biases", "not-biases", "not-named-bn"] = "all"
     """Which parameters have weight decay (not with muon): all; all except those of normalisation layers (torchvision's
@@ -304,9 +303,9 @@ class Average:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     epochs: Annotated[int | float, Bounds(above=0, at_most=1_000_000)] = 90
-    """Passes over the training images; the last one may be partial, as in 9.9."""
-    batch_size: Annotated[Count, tyro.conf.arg(aliases=["-b"])] = 256
-    """Images per optimizer update, over all processes together (in pytorch/examples: per node)."""
+    """Passes over the training images. The last one may be partial, as in 9.9."""
+    batch_size: Annotated[Count, Flag(aliases=("-b",))] = 256
+    """Images per optimizer update. Of all processes together; in pytorch/examples per node."""
     validate_every: Count = 1
     """Epochs between two validations; the last epoch is always validated. Only a validated epoch can be the best."""
     drop_last: bool = True
@@ -344,7 +343,7 @@ class Recipe:
     (3, 0.2)
     """
 
-    source: Annotated[SourceOptions, tyro.conf.UseAppendAction] = dataclasses.field(default_factory=SourceOptions)
+    source: SourceOptions = dataclasses.field(default_factory=SourceOptions)
     model: Model = dataclasses.field(default_factory=Model)
     input: Input = dataclasses.field(default_factory=Input)
     augment: Augment = dataclasses.field(default_factory=Augment)
@@ -383,9 +382,6 @@ class Recipe:
 
 SECTIONS: dict[str, Any] = typing.get_type_hints(Recipe)
 """The dataclass of each section."""
-
-for _section in SECTIONS.values():
-    show_bounds_in_help(_section)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

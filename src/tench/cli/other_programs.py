@@ -1,0 +1,303 @@
+"""What the options of other programs are here, from other_programs.yaml: for error messages and the docs."""
+
+import dataclasses
+import functools
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath
+
+import yaml
+
+from tench.cli.parse import Words
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """An option of another program, or several with one answer. The file explains the fields."""
+
+    there: str
+    here: str = ""
+    word: str = ""
+    note: str = ""
+    only: bool = False
+    same: bool = False
+
+    @property
+    def examples(self) -> dict[str, str]:
+        """The names of the option, each with an example of its value; "" for a switch."""
+        found: dict[str, str] = {}
+        for part in reversed(self.there.split(", ")):
+            name, _, value = part.partition(" ")
+            found[_key(name)] = value or next(reversed(found.values()), "")
+        return {name: value for name, value in found.items() if name.startswith("-")}
+
+    def spelled(self, name: str) -> str:
+        """The name as the other program writes it; with the value if the answer is for this value only."""
+        parts = self.there.split(", ")
+        return next(part if self.only else part.split()[0] for part in parts if _key(part.split()[0]) == name)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Program:
+    """A program with its options. command: of tench, that does the same. page: of the documentation with its table."""
+
+    program: str
+    command: str
+    options: tuple[Row, ...]
+    heading: str = ""
+    page: str = ""
+    intro: str = ""
+
+    @property
+    def whose(self) -> str:
+        return f"{self.program}'" if self.program.endswith("s") else f"{self.program}'s"
+
+
+@functools.cache
+def programs() -> tuple[Program, ...]:
+    """The programs of the file, in its order."""
+    entries = yaml.safe_load((Path(__file__).parent / "other_programs.yaml").read_text(encoding="utf-8"))
+    return tuple(Program(**entry | {"options": tuple(Row(**row) for row in entry["options"])}) for entry in entries)
+
+
+def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool = False) -> dict[str, list[str]]:
+    """What the unknown options of a command are here: the lines of an error for each that another program has.
+
+    known: the options of the command. only: look at rows that hold for one value only.
+    """
+    found = {name: _candidates(command, name, values, only) for name, values in words.unknown}
+    # A program that has all of the unknown options is likelier than one that has a few of them.
+    shared = {
+        program: sum(any(program is other for other, _ in rows) for rows in found.values()) for program in programs()
+    }
+    for name, rows in found.items():
+        most = max((shared[program] for program, _ in rows), default=0)
+        found[name] = [(program, row) for program, row in rows if shared[program] == most]
+    given = _given(words, found)
+    names_of: dict[tuple[Program, Answer], list[tuple[str, str]]] = {}
+    for name, rows in found.items():
+        for program, row in rows:
+            answer = _answer(program, row, name, given, command, known)
+            names_of.setdefault((program, answer), []).append((name, row.spelled(name)))
+    programs_of: dict[tuple[Answer, tuple[tuple[str, str], ...]], list[str]] = {}
+    for (program, answer), called in names_of.items():
+        programs_of.setdefault((answer, tuple(called)), []).append(program.whose)
+    lines: dict[str, list[str]] = {}
+    for (answer, both), whose in programs_of.items():
+        line = f"{_listed(whose)} {_listed([spelled for _, spelled in both])} {answer.text(len(both))}"
+        for name, _ in both:
+            lines.setdefault(name, []).append(line)
+    return lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
+
+
+def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, Row]]:
+    """The rows that an option with these words may be, of programs that do what the command does if there are any."""
+    rows = [
+        (program, row)
+        for program in programs()
+        for row in program.options
+        if name in row.examples and not row.same and (row.only or not only)
+        if not row.only or values[:1] == [row.examples[name]]
+    ]
+    rows = [(program, row) for program, row in rows if _fits(row.examples[name], values)] or rows
+    rows = [(program, row) for program, row in rows if row.only] or rows
+    rows = [(program, row) for program, row in rows if program.command == command] or rows
+    if values[:1] and _is_number(values[0]):  # -e 90 is no switch
+        rows = [(program, row) for program, row in rows if row.examples[name]] or rows
+    return rows
+
+
+def _fits(example: str, values: Sequence[str]) -> bool:
+    """Whether an option with these words is one with such a value."""
+    return not example or (bool(values) and (not _is_number(example) or _is_number(values[0])))
+
+
+def _is_number(text: str) -> bool:
+    return bool(re.match(r"[\d.,]+(\s|$)", text))
+
+
+def _given(words: Words, found: Mapping[str, list[tuple[Program, Row]]]) -> dict[str, list[str]]:
+    """The words of each option, known or not, and as SOURCE the first word that belongs to none."""
+    given = {name: list(values) for option, values in words.given for name in option.names}
+    loose = list(words.loose)
+    for name, values in words.unknown:
+        most = max((len(row.examples[name].split()) for _, row in found[name]), default=len(values))
+        aliases = [alias for _, row in found[name] for alias in row.examples if _are_aliases(row, name, alias)]
+        given |= dict.fromkeys([name, *aliases], values[:most])
+        loose += values[most:]
+    return given | {"SOURCE": loose[:1]}
+
+
+def _are_aliases(row: Row, name: str, other: str) -> bool:
+    """Whether two options of a row are the short and the long name of one."""
+    return len(row.examples) == 2 and name.startswith("--") != other.startswith("--")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """word: what the option is here. here: that, with its value; "" if there is no equivalent. note: a sentence."""
+
+    word: str
+    here: str
+    note: str
+
+    def text(self, count: int) -> str:
+        if not self.here:
+            return f"{'has' if count == 1 else 'have'} no equivalent here. {self.note}"
+        text = f"{'is' if count == 1 else 'are'} {self.word} here" + (
+            f": {self.here}" if self.here != self.word else ""
+        )
+        return f"{text} ({self.note})" if self.note else text
+
+
+def _answer(
+    program: Program, row: Row, name: str, given: Mapping[str, list[str]], command: str, known: Sequence[str]
+) -> Answer:
+    note = re.sub(r"\[(\w+)\]\([^)]*\)", r"\1 in the documentation", row.note)
+    if not row.here:
+        return Answer("", "", note)
+    example = row.examples[name]
+    here = filled(row.here, given[name] if example and _fits(example, given[name]) else example.split(), given)
+    first = here.split()[0]
+    if first == "tench":
+        return Answer(row.word or "another command", here, note)
+    # Options of prepare and train may share a name, but not the meaning.
+    if program.command == command or (first in known and "prepare" not in (command, program.command)):
+        return Answer(here if row.only else first, here, note)
+    return Answer(f"{first} of tench {program.command}", f"tench {program.command} ... {here}", note)
+
+
+def filled(template: str, value: Sequence[str], given: Mapping[str, Sequence[str]]) -> str:
+    """A template of the file with its value and other arguments of the command."""
+    text = " ".join(map(shlex.quote, value))
+
+    def one(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in CONVERSIONS:
+            try:
+                return CONVERSIONS[name](text, given)
+            except (ValueError, ZeroDivisionError, IndexError):
+                return text
+        return " ".join(map(shlex.quote, given.get(name, ()))) or PLACEHOLDERS[name]
+
+    return re.sub(r"\{([^}]*)\}", one, template)
+
+
+PLACEHOLDERS = {
+    "--arch": "ARCH",
+    "--data-path": "SOURCE",
+    "--dataset-dir": "DIR",
+    "--dataset-name": "NAME",
+    "--model-load-path": "FILE",
+    "--network": "NETWORK",
+    "--resize": "N",
+    "--run": "DIR",
+    "--train-shards": "N",
+    "--validation-shards": "N",
+    "SOURCE": "SOURCE",
+}
+"""What stands for another argument that the command does not have."""
+
+
+def _numbers(convert: Callable[[float], float]) -> Callable[[str, Mapping[str, Sequence[str]]], str]:
+    return lambda text, _: " ".join(f"{convert(float(one)):.4g}" for one in re.split("[, ]+", text))
+
+
+def _mxnet(_: str, given: Mapping[str, Sequence[str]]) -> str:
+    """The parameters of MXNet's ImageRecordIter that the options of its programs set, as one argument."""
+    return shlex.quote(" ".join(f"{_MXNET[name]}={given[name][0]}" for name in _MXNET if given.get(name)))
+
+
+_MXNET = {
+    "--random-crop": "rand_crop",
+    "--random-mirror": "rand_mirror",
+    "--random-resized-crop": "random_resized_crop",
+    "--pad-size": "pad",
+    "--fill-value": "fill_value",
+    "--max-random-h": "random_h",
+    "--max-random-s": "random_s",
+    "--max-random-l": "random_l",
+    "--max-random-rotate-angle": "max_rotate_angle",
+    "--max-random-shear-ratio": "max_shear_ratio",
+    "--min-random-aspect-ratio": "min_aspect_ratio",
+    "--max-random-aspect-ratio": "max_aspect_ratio",
+    "--min-random-scale": "min_random_scale",
+    "--max-random-scale": "max_random_scale",
+    "--min-random-area": "min_random_area",
+    "--max-random-area": "max_random_area",
+    "--min-crop-size": "min_crop_size",
+    "--max-crop-size": "max_crop_size",
+    "--brightness": "brightness",
+    "--contrast": "contrast",
+    "--saturation": "saturation",
+    "--pca-noise": "pca_noise",
+}
+
+
+def _weights(_: str, given: Mapping[str, Sequence[str]]) -> str:
+    """What is evaluated: published weights if they are asked for, else the run."""
+    if given.get("--pretrained") == []:
+        return filled("torchvision:{--arch}", (), given)
+    return " ".join(map(shlex.quote, given.get("--run", ()))) or "RUN"
+
+
+def _pretrained(_: str, given: Mapping[str, Sequence[str]]) -> str:
+    template = "tench evaluate {weights} {source}" if "-e" in given else "--weights torchvision:{--arch}"
+    return filled(template, (), given)
+
+
+def _source(_: str, given: Mapping[str, Sequence[str]]) -> str:
+    """What is evaluated on: the source to validate on, else the only one."""
+    found = given.get("--val") or given.get("--data-path") or given.get("SOURCE")
+    return " ".join(map(shlex.quote, found)) if found else "[SOURCE]"
+
+
+CONVERSIONS: dict[str, Callable[[str, Mapping[str, Sequence[str]]], str]] = {
+    "": lambda text, _: text,
+    "list": lambda text, _: text.replace(",", " "),
+    "first": lambda text, _: re.split("[, ]", text)[0],
+    "last": lambda text, _: re.split("[, ]", text)[-1],
+    "stem": lambda text, _: PurePath(text).stem,
+    "over255": _numbers(lambda number: number / 255),
+    "scale": _numbers(lambda number: 1 / number / 255),
+    "rest": _numbers(lambda number: 1 - number),
+    "precision": lambda text, _: {"half": "fp16", "float16": "fp16"}.get(text, "fp32"),
+    "context": lambda text, _: "cpu" if text == "cpu" else "cuda",
+    "init": lambda text, _: {"default": "mxnet"}.get(text, text),
+    "encoding": lambda text, _: {".jpg": "jpeg", ".jpeg": "jpeg"}.get(text, text.lstrip(".")),
+    "depth": lambda _, given: "".join(f"-{word}" for word in given.get("--num-layers", ())),
+    "mxnet": _mxnet,
+    "pretrained": _pretrained,
+    "weights": _weights,
+    "source": _source,
+}
+"""How a value there becomes one here."""
+
+
+def table(program: Program) -> str:
+    """The options of a program as a Markdown table."""
+    examples: dict[str, list[str]] = {}
+    for row in program.options:
+        for name, value in row.examples.items():
+            if value:
+                examples.setdefault(name, value.split())
+    lines = [f"| {program.program} | tench |", "|---|---|"]
+    for row in program.options:
+        there = ", ".join(
+            f"`{part}`" if part.startswith(("-", "DIR", "MXNET")) else part for part in row.there.split(", ")
+        )
+        example = next(iter(row.examples.values()), "").split()
+        here = f"`{filled(row.here, example, examples)}`" if row.here else "the same" if row.same else ""
+        sentence = f"{here}. {row.note}" if here and row.note else here or row.note
+        lines.append(f"| {there} | {sentence} |")
+    return "\n".join(lines) + "\n"

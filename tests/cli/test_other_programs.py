@@ -1,0 +1,201 @@
+"""An option of another program is an error that names the equivalent; one file feeds the error and the docs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tench.cli.commands import COMMANDS, forms
+from tench.cli.main import main
+from tench.cli.options import options_of
+from tench.cli.other_programs import Program, Row, filled, programs
+from tench.cli.parse import parse
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROWS = [(program, row) for program in programs() for row in program.options]
+
+
+def there(one: Program | Row) -> str:
+    """The name of a parameter of a test."""
+    return one.there if isinstance(one, Row) else one.program
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("train --gpu 1", "pytorch/examples' --gpu is --device here: --device cuda:1"),
+        ("train data.rec --test-io 1", "MXNet's --test-io is another command here: tench bench input data.rec"),
+        ("train --test-io 1 data.rec", "MXNet's --test-io is another command here: tench bench input data.rec"),
+        ("train --benchmark=1", "MXNet's --benchmark is another command here: tench bench train"),
+        (
+            "train --network resnet --num-layers 110",
+            "MXNet's --network and --num-layers are -a here: -a mxnet:resnet-110",
+        ),
+        ("train --network mlp", "MXNet's --network is -a here: -a mxnet:mlp"),
+        (
+            "train --gpus 1",
+            "edgeailite's and MXNet's --gpus is --device here: --device cuda:1 (Training uses one device.)",
+        ),
+        (
+            "train --gpus 0,1 --kv-store device",
+            "MXNet's --gpus is --device here: --device cuda:0 (Training uses one device.)\n"
+            "MXNet's --kv-store has no equivalent here. Training uses one device.",
+        ),
+        ("train --dummy", "pytorch/examples' --dummy is the source synthetic here: tench train synthetic"),
+        (
+            "train --resume model.pth --run 'my run'",
+            "pytorch/examples' and edgeailite's --resume is --run here: --run 'my run' (The same command with the same "
+            "--run continues the run.)",
+        ),
+        (
+            "train --pretrained -a resnet50 photos",
+            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50",
+        ),
+        (
+            "train --pretrained model.pth",
+            "pytorch/examples' --pretrained is --weights here: --weights torchvision:ARCH\n"
+            "edgeailite's --pretrained is --weights here: --weights model.pth (ResNet, MobileNetV2 and V3 files are "
+            "read; RegNet files are not.)",
+        ),
+        (
+            "train --train_dir here",
+            "NNabla's --train-dir is SOURCE here: tench train here (The folder, the archives, or the lists.)\n"
+            "Slim's --train_dir is --run here: --run here",
+        ),
+        (
+            "train --dataset_name imagenet_classification --data_path 'my data' --img_crop 32",
+            "edgeailite's --dataset_name is SOURCE here: tench train 'my data' (The layout of the source is "
+            "detected.)\n"
+            "edgeailite's --data_path is SOURCE here: tench train 'my data'\n"
+            "edgeailite's --img_crop is --image-size here: --image-size 32",
+        ),
+        (
+            "train -C cfg/cos90.yaml",
+            "NNabla's -C is --recipe here: --recipe cos90 (Its base_lr is per image; times the batch size it is --lr.)",
+        ),
+        ("train -t half", "NNabla's -t is --precision here: --precision fp16"),
+        ("train -e", "pytorch/examples' -e is another command here: tench evaluate RUN [SOURCE]"),
+        ("train -e 90", "NNabla's -e is --epochs here: --epochs 90"),
+        ("train photos --evaluate", "pytorch/examples' --evaluate is another command here: tench evaluate RUN photos"),
+        (
+            "train 'my photos' -e --run runs/001",
+            "pytorch/examples' -e is another command here: tench evaluate runs/001 'my photos'",
+        ),
+        (
+            "train photos -e --run runs/001 --val other",
+            "pytorch/examples' -e is another command here: tench evaluate runs/001 other",
+        ),
+        (
+            "train -e --pretrained -a resnet50 photos",
+            "pytorch/examples' -e and --pretrained are another command here: tench evaluate torchvision:resnet50 "
+            "photos",
+        ),
+        ("train --image-shape 3,224,224", "MXNet's --image-shape is --image-size here: --image-size 224 --channels 3"),
+        (
+            "train --rgb-mean 123.68,116.779,103.939",
+            "MXNet's --rgb-mean is --mean here: --mean 0.485 0.458 0.4076",
+        ),
+        (
+            "train --image_scale 0.017125 0.017507 0.017429",
+            "edgeailite's --image_scale is --std here: --std 0.229 0.224 0.225",
+        ),
+        (
+            "train --lr-step-epochs 30,60",
+            "MXNet's --lr-step-epochs is --schedule here: --schedule step --milestones 30 60",
+        ),
+        (
+            "train --lr-step-epochs pow2",
+            "MXNet's --lr-step-epochs pow2 is --schedule polynomial --power 2 here",
+        ),
+        ("train --optimizer adam", "edgeailite's --optimizer adam is --optimizer adamw here (There is no plain Adam.)"),
+        (
+            "train --random-crop 1 --pad-size 4",
+            "MXNet's --random-crop and --pad-size are --train-view here: --train-view mxnet --mxnet-parameters "
+            "'rand_crop=1 pad=4'",
+        ),
+        (
+            "train --resize 256",
+            "im2rec's --resize is --short-side of tench prepare here: tench prepare ... --short-side 256 --enlarge",
+        ),
+        (
+            "prepare photos out --resize 256 --num-thread 4 --color 0",
+            "im2rec's --resize is --short-side here: --short-side 256 --enlarge\n"
+            "im2rec's --num-thread is -j here: -j 4\n"
+            "im2rec's --color 0 is --grey here",
+        ),
+        (
+            "prepare photos out --train_shards 64 --validation_shards 8",
+            "build_imagenet_data.py's --train_shards and --validation_shards are --shards here: --shards 64 8",
+        ),
+        (
+            "evaluate --pretrained -a resnet18 photos",
+            "pytorch/examples' --pretrained and -a are RUN here: tench evaluate torchvision:resnet18 photos",
+        ),
+        (
+            "bench models --network resnet-50",
+            "MXNet benchmark_score.py's --network is PATTERN here: tench bench models resnet-50",
+        ),
+        ("train --gpu", "pytorch/examples' --gpu is --device here: --device cuda:1"),
+        (
+            "train --rank 3 --epochss 2",
+            "pytorch/examples' --rank has no equivalent here. Training uses one device.\n"
+            "unknown option --epochss. Did you mean --epochs? See tench train --help.",
+        ),
+    ],
+)
+def test_an_option_of_another_program_is_answered_with_its_equivalent(
+    line: str, error: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(line)
+    assert main(words) == 2
+    assert capsys.readouterr() == ("", f"tench {words[0]}: {error}\n")
+
+
+def parsed(command: str, arguments: list[str]) -> None:
+    """Read the arguments as `tench COMMAND` does."""
+    kind = forms(command.split()[0])[command]
+    positionals = [option for option in options_of(kind) if option.flag.positional]
+    required = [option.name for option in positionals if not isinstance(option.default, str | tuple | type(None))]
+    parse(kind, [*required, *arguments], command=command)
+
+
+@pytest.mark.parametrize(
+    ("program", "row"), [pair for pair in ROWS if pair[1].here], ids=lambda one: getattr(one, "there", "")
+)
+def test_every_equivalent_is_a_command_that_can_be_read(program: Program, row: Row) -> None:
+    examples = {name: value.split() for other in program.options for name, value in other.examples.items() if value}
+    example = next(iter(row.examples.values()), "").split()
+    words = shlex.split(filled(row.here, example, examples | {"--train-shards": ["4"], "--validation-shards": ["2"]}))
+    words = [{"N": "8", "X": "9"}.get(word, word) for word in words]
+    if words[0] != "tench":
+        parsed(program.command, words)
+        return
+    command = next(name for name in (" ".join(words[1:3]), words[1]) if name in forms(words[1]))
+    parse(forms(words[1])[command], words[1 + len(command.split()) :], command=command)
+
+
+@pytest.mark.parametrize(
+    ("program", "row"), [pair for pair in ROWS if pair[1].same], ids=lambda one: getattr(one, "there", "")
+)
+def test_options_that_are_said_to_be_the_same_are_known(program: Program, row: Row) -> None:
+    known = {name for option in options_of(forms(program.command.split()[0])[program.command]) for name in option.names}
+    known |= {"--no-shuffle"}
+    assert set(row.examples) <= known
+
+
+@pytest.mark.parametrize(("program", "row"), ROWS, ids=there)
+def test_every_row_has_an_answer_and_names_a_command(program: Program, row: Row) -> None:
+    assert program.command.split()[0] in COMMANDS
+    assert row.here or row.note or row.same
+    assert not row.note or re.match(r"[A-Z.].*\.$|tench .*\.$", row.note)
+
+
+def test_the_documentation_lists_every_option() -> None:
+    for program in programs():
+        if program.page:
+            text = (DOCS / program.page).read_text(encoding="utf-8")
+            assert f"### {program.heading}\n" in text
+            section = text.split(f"### {program.heading}\n")[1].split("\n### ")[0]
+            for row in program.options:
+                assert all(part.replace("-", "_") in section.replace("-", "_") for part in row.there.split(", "))
