@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import random
+import resource
 import shutil
 import subprocess
 import tarfile
@@ -239,17 +240,15 @@ def test_a_disk_without_room_is_an_error_before_the_work(tmp_path: Path, monkeyp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which acts as a full disk")
-def test_a_full_disk_is_an_error_that_says_how_much_is_needed(
-    photo_tar: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextlib.contextmanager
-    def full(path: Path) -> Iterator[Path]:
-        yield Path("/dev/full")
-
-    monkeypatch.setattr(compressed, "complete_file", full)
-    data = random.Random(0).randbytes(4_000_000)
-    text = refusal(gzip.compress(data), tmp_path)
-    assert text.startswith(f"{WHERE}: {tmp_path} is full (No space left on device) after ")
+def test_a_full_disk_is_an_error_that_says_how_much_is_needed(tmp_path: Path) -> None:
+    packed = gzip.compress(random.Random(0).randbytes(4_000_000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_500_000, before[1]))  # a limit to the size of files stands for a disk
+    try:
+        text = refusal(packed, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert text.startswith(f"{WHERE}: {tmp_path} is full (File too large) after ")
     assert "were unpacked there; about 4.0 MB are needed. Make room there, or set TENCH_CACHE" in text
 
 

@@ -69,21 +69,25 @@ def spool_compressed(file: BinaryIO, where: str, target: Path, limits: Limits = 
     )
     written = position = 0
     try:
-        with complete_file(target) as part, part.open("wb") as sink, megabytes("Unpacking", packed) as reached:
-            for piece, position in decompressed(file, where, limits):
-                written += len(piece)
-                sink.write(piece)
-                refuse_bomb(position, written, where, limits)
-                reached(position)
+        with complete_file(target) as part:
+            try:
+                with part.open("wb") as sink, megabytes("Unpacking", packed) as reached:
+                    for piece, position in decompressed(file, where, limits):
+                        written += len(piece)
+                        sink.write(piece)
+                        refuse_bomb(position, written, where, limits)
+                        reached(position)
+            except OSError as error:  # complete_file does not know how much room is needed
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
+                needed = written * packed / max(position, 1)
+                raise TenchError(
+                    f"{where}: {target.parent} is full ({error.strerror}) after {written / 1e6:,.1f} MB were unpacked "
+                    f"there; about {needed / 1e6:,.1f} MB are needed. Make room there, or set TENCH_CACHE to a folder "
+                    "on a larger disk."
+                ) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise TenchError(f"{target}: cannot be written ({error.strerror}) while unpacking {where}.") from error
-        needed = written * packed / max(position, 1)
-        raise TenchError(
-            f"{where}: {target.parent} is full ({error.strerror}) after {written / 1e6:,.1f} MB were unpacked "
-            f"there; about {needed / 1e6:,.1f} MB are needed. Make room there, or set TENCH_CACHE to a folder on a "
-            "larger disk."
-        ) from error
+        raise TenchError(f"{target}: cannot be written ({error.strerror}) while unpacking {where}.") from error
     return written
 
 
