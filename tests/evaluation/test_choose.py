@@ -152,14 +152,14 @@ def test_copies_that_were_re_encoded_are_not_recognised_and_the_note_says_so(ori
     found = evaluate(original / "fraction", folder)
     assert (found.images, found.num_trained_on) == (30, 0)
     assert found.notes == (
-        f"{folder} (train): the run has no image that is identical to one of these 30, but 21 have the name and class "
-        "of a training image. If they are copies that were re-encoded or resized, the result says little about new "
+        f"{folder} (train): none of these 30 images is identical to an image of the run, but 21 have the name and "
+        "class of a training image. If they are copies that were re-encoded or resized, the result says little about new "
         "images.",
     )
     for path in folder.glob("*/*.bmp"):
         path.rename(path.with_stem(f"other{path.stem}"))
     assert evaluate(original / "fraction", folder).notes == (
-        f"{folder} (train): the run has no image that is identical to one of these 30. Training images that were "
+        f"{folder} (train): none of these 30 images is identical to an image of the run. Training images that were "
         "re-encoded or resized are not recognised.",
     )
 
@@ -185,7 +185,7 @@ def test_one_source_of_several_and_all_of_them_after_a_move(tmp_path: Path) -> N
     with pytest.raises(UsageError) as refused:
         evaluate(run)
     assert str(refused.value) == (
-        f"{one}: no such file or folder. The run was validated on it. If it has moved, name its new place: "
+        f"{one}: no such file or folder. The run was validated on it. If it has moved, give its new location: "
         "tench evaluate RUN SOURCE --with SOURCE"
     )
 
@@ -259,9 +259,9 @@ def test_weights_without_their_run_refuse_a_training_set_that_has_changed(tmp_pa
     with pytest.raises(TenchError) as refused:
         evaluate(weights)
     assert str(refused.value) == (
-        f"{tmp_path / 'set'}: has changed since {weights} was trained on it, and there is no record of its images "
-        "beside the weights, so it is unknown which images were held out. Evaluate the run directory instead of its "
-        "weights, or all images with --split train."
+        f"{tmp_path / 'set'}: has changed since {weights} was trained on it, and the weights come without a record of "
+        "its images, so it is unknown which images were held out. Evaluate the run directory instead of its weights, "
+        "or use --split train to count all images."
     )
 
 

@@ -216,7 +216,7 @@ def test_images_without_labels_are_refused(trained: Path, tmp_path: Path) -> Non
         evaluate(load(trained / "whole", "cpu"), str(tmp_path), split="test")
     assert str(refused.value) == (
         f"{tmp_path} (test): 3 of 3 images have no label, such as 0.png. "
-        "Training and evaluating need a label for each image; tench predict needs none."
+        "Training and evaluation need a label for each image; tench predict does not."
     )
 
 
@@ -247,7 +247,7 @@ def test_a_card_without_data_needs_a_source(trained: Path, tmp_path: Path) -> No
     (tmp_path / "model.json").write_text(json.dumps(card))
     with pytest.raises(UsageError) as refused:
         evaluate(weights)
-    assert str(refused.value) == f"{weights}: does not say what it was trained on. Name the data set to evaluate."
+    assert str(refused.value) == f"{weights}: has no record of what it was trained on. Name the dataset to evaluate."
 
 
 def test_a_folder_that_the_model_was_not_trained_on_is_evaluated_whole(trained: Path, sets: Path) -> None:
@@ -320,7 +320,7 @@ def test_arguments_without_effect_or_out_of_range_are_refused(trained: Path) -> 
     with pytest.raises(UsageError) as refused:
         evaluate(classifier, device="cuda")
     assert str(refused.value) == (
-        f"{classifier.source}: is already loaded, so device='cuda' has no effect. Pass it to load."
+        f"{classifier.source}: already loaded, so device='cuda' has no effect. Pass device to load instead."
     )
     with pytest.raises(UsageError) as refused:
         evaluate(classifier, batch_size=0)

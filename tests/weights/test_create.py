@@ -114,8 +114,8 @@ def test_weights_of_another_network_are_an_error(run: Path) -> None:
         (
             "nnabla:resnet50",
             {"pretrained": True},
-            "nnabla:resnet50: no published weights are known of this network. Name weights with pretrained=, such as a "
-            "run or a file, or leave it out.",
+            "nnabla:resnet50: this network has no published weights. Pass a run or a file as pretrained=, or leave it "
+            "out.",
         ),
     ],
 )

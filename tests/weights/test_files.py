@@ -225,12 +225,12 @@ def test_a_safetensors_file_larger_than_memory_is_refused(tmp_path: Path, monkey
     with pytest.raises(TenchError) as error:
         files.read_safetensors(tmp_path / "w.safetensors")
     path = tmp_path / "w.safetensors"
-    assert str(error.value) == f"{path}: its 40 bytes do not fit into memory. Copy it again."
+    assert str(error.value) == f"{path}: its 40 bytes do not fit in memory. Copy it again."
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
-    with pytest.raises(TenchError, match=r"safetensors: is not a complete safetensors file \(.+\)\. Copy it again\."):
+    with pytest.raises(TenchError, match=r"safetensors: not a complete safetensors file \(.+\)\. Copy it again\."):
         read_state(tmp_path / "w.safetensors")
 
 

@@ -171,10 +171,10 @@ def test_only_the_record_of_the_same_data_belongs_to_a_model(recorder: Recorder,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"trained_on.key": None}, "trained_on is not three lists of one length"),
-        ({"held_out.size": np.zeros(3, np.uint64)}, "held_out is not three lists of one length"),
-        ({"held_out.size": np.zeros(20, np.int64)}, "held_out is not three lists of one length"),
-        ({"trained_on.content": np.zeros((60, 1), np.uint64)}, "trained_on is not three lists of one length"),
+        ({"trained_on.key": None}, "trained_on is not three lists of equal length"),
+        ({"held_out.size": np.zeros(3, np.uint64)}, "held_out is not three lists of equal length"),
+        ({"held_out.size": np.zeros(20, np.int64)}, "held_out is not three lists of equal length"),
+        ({"trained_on.content": np.zeros((60, 1), np.uint64)}, "trained_on is not three lists of equal length"),
     ],
 )
 def test_a_record_with_other_values_is_refused(
@@ -186,8 +186,8 @@ def test_a_record_with_other_values_is_refused(
     with pytest.raises(TenchError) as refused:
         read_images(path)
     assert str(refused.value) == (
-        f"{path}: does not list the images of a run ({reason}). Restore a copy, or delete it: tench evaluate then "
-        "cannot tell which images the model was trained on."
+        f"{path}: does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
+        "evaluate cannot tell which images the model was trained on."
     )
 
 

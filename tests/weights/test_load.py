@@ -94,9 +94,9 @@ def test_of_another_trainers_file_it_is_told_what_can_be_used(tmp_path: Path) ->
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: has neither classes nor preprocessing. Give a run directory, a .safetensors file with "
-        "model.json beside it, or published weights: torchvision:NAME, timm:NAME. To start training from it: tench "
-        "train --weights."
+        f"{tmp_path / 'w.pth'}: describes neither classes nor preprocessing. Give a run directory, a .safetensors "
+        "file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune "
+        "these weights, use tench train --weights."
     )
 
 

@@ -163,8 +163,8 @@ def test_a_missing_file_is_named_with_what_it_holds(saved: Path, missing: str, w
     with pytest.raises(UsageError) as refused:
         load(saved)
     assert str(refused.value) == (
-        f"{saved / missing}: missing; it should hold {what}. Give the directory of a run that has finished an "
-        "epoch, or a .safetensors file with model.json beside it."
+        f"{saved / missing}: missing; it should contain {what}. Give the directory of a run that has finished an "
+        "epoch, or a .safetensors file with model.json in the same folder."
     )
 
 
@@ -175,7 +175,7 @@ def test_damaged_weights_are_refused(saved: Path, damage: str) -> None:
     path.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"these are no weights"}[damage])
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
-    assert str(refused.value).startswith(f"{path}: is not a complete safetensors file (")
+    assert str(refused.value).startswith(f"{path}: not a complete safetensors file (")
     assert str(refused.value).endswith("). Copy it again.")
 
 
@@ -208,7 +208,7 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
         f"{saved / 'best.safetensors'}: its weights do not fit mlp for these classes: 1.weight is missing, and "
     )
     assert message.endswith(
-        " more differences. They belong to another architecture. Name that one, or start a new run."
+        " more differences. They belong to another architecture. Name that architecture, or start a new run."
     )
 
 

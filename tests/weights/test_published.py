@@ -119,7 +119,7 @@ def test_a_damaged_file_in_torchvisions_cache_is_named(torch_cache: Path) -> Non
         torchvision_weights("resnet18")
     message = str(refused.value)
     assert message.startswith(f"torchvision:resnet18.IMAGENET1K_V1: {file} cannot be read as weights (")
-    assert message.endswith("). Remove it, and it is downloaded again.")
+    assert message.endswith("). Remove it; the next attempt downloads it again.")
 
 
 def test_a_file_in_torchvisions_cache_that_could_run_code_is_refused_before_torchvision_reads_it(
@@ -135,7 +135,10 @@ def test_a_file_in_torchvisions_cache_that_could_run_code_is_refused_before_torc
     [
         ("resnet19", r"torchvision has no network 'resnet19'\. Did you mean 'resnet18'"),
         ("resnet18.V3", r"torchvision has no weights 'V3' of resnet18\. It has IMAGENET1K_V1, DEFAULT\."),
-        ("vgg16.IMAGENET1K_FEATURES", r"torchvision:vgg16\.IMAGENET1K_FEATURES: are not of a whole classifier\."),
+        (
+            "vgg16.IMAGENET1K_FEATURES",
+            r"torchvision:vgg16\.IMAGENET1K_FEATURES: these weights are not a whole classifier\.",
+        ),
         ("fcn_resnet50", "torchvision has no network 'fcn_resnet50'"),
     ],
 )

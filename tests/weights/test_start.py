@@ -145,7 +145,7 @@ def test_a_checkpoint_of_timms_is_of_timms_network_where_torchvision_has_another
     assert load_start(module, found, found.arch, Classes.numbered_to(5)) == [
         "The file calls its network efficientnet_b0; the names of its weights match timm:efficientnet_b0.",
         "Head (classifier: 5 classes) kept by position: "
-        f"{tmp_path / 'last.pth.tar'} does not name its classes, but has as many as the data.",
+        f"{tmp_path / 'last.pth.tar'} does not name its classes, but their number equals the data's.",
     ]
     assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in network.state_dict().items())
 
@@ -188,7 +188,7 @@ def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_name
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should hold the weights"):
+    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should contain the weights"):
         starting_weights(str(tmp_path))
 
 

@@ -167,7 +167,7 @@ def test_an_unknown_form_is_refused_and_the_known_are_named() -> None:
 
 
 def test_ten_crops_without_a_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="ten-crop needs the size of a crop"):
+    with pytest.raises(ValueError, match="ten-crop needs size, the side of a crop"):
         module.at_test_time(network(), "ten-crop")
 
 

@@ -67,8 +67,8 @@ def test_classes_in_another_order_keep_the_head_with_its_rows_in_the_order_of_th
     module, order = ours(3), [2, 0, 1]
     classes = Classes.of([PETS.ids[index] for index in order])
     assert load_start(module, start(theirs, PETS), "resnet18", classes) == [
-        "Head (fc: 3 classes) kept: the classes are the same in another order, so its rows were reordered to match the "
-        "data."
+        "Head (fc: 3 classes) kept: the classes are the same in a different order, so its rows were reordered to "
+        "match the data."
     ]
     torch.testing.assert_close(logits(module, IMAGES), logits(theirs, IMAGES)[:, order])
 
@@ -94,7 +94,7 @@ def test_as_many_other_classes_get_a_new_head(theirs: nn.Module) -> None:
 def test_weights_that_do_not_know_their_classes_keep_the_head_for_as_many(theirs: nn.Module) -> None:
     module = ours(3)
     assert load_start(module, start(theirs), "resnet18", PETS) == [
-        "Head (fc: 3 classes) kept by position: w.pth does not name its classes, but has as many as the data."
+        "Head (fc: 3 classes) kept by position: w.pth does not name its classes, but their number equals the data's."
     ]
     assert_same_but(module, theirs)
     assert load_start(ours(2), start(theirs), "resnet18", Classes.of(["a", "b"])) == [
@@ -189,7 +189,7 @@ def test_with_a_hidden_layer_as_wide_as_there_are_classes_the_last_layer_alone_i
     order = np.random.default_rng(0).permutation(64)
     theirs, module = (create("mlp", num_classes=64, image_size=8, channels=1) for _ in range(2))
     notes = load_start(module, start(theirs, Classes.of(ids)), "mlp", Classes.of([ids[index] for index in order]))
-    assert notes[0].startswith("Head (5: 64 classes) kept: the classes are the same in another order")
+    assert notes[0].startswith("Head (5: 64 classes) kept: the classes are the same in a different order")
     images = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(logits(module, images), logits(theirs, images)[:, order])
 
@@ -299,8 +299,8 @@ def test_a_head_with_other_inputs_is_a_difference() -> None:
 @pytest.mark.parametrize(
     ("known", "remedy"),
     [
-        ({"image_size": 64}, "add --image-size 64, the size that they were trained with."),
-        ({}, "add --image-size with the size that they were trained with."),
+        ({"image_size": 64}, "add --image-size 64,the size they were trained with."),
+        ({}, "add --image-size with the size they were trained with."),
     ],
 )
 def test_position_embeddings_of_another_size_ask_for_that_size(known: dict[str, int], remedy: str) -> None:
