@@ -32,7 +32,7 @@ def remedy(options: str, before: float, after: float, room: float) -> Remedy:
 
 JPEG = remedy("--max-side 512 --quality 90", 1000, 2500, 0.4)
 RAW = remedy("--format pixels --max-side 256", 1000, 1080, 1.8)
-CAUTION = "Smaller images hold less detail for crops: compare the accuracy before you rely on them."
+CAUTION = "Smaller images have less detail for crops: compare the accuracy before you rely on them."
 
 
 @pytest.mark.parametrize("stage", ["read", "decode", "resize", "augment"])
@@ -146,7 +146,7 @@ def test_a_source_with_a_blank_in_its_name_is_quoted_and_several_are_not_written
 
 def test_a_slower_disk_is_reported() -> None:
     assert verdict(result(more=cold(60, 87.25)))[1] == (
-        "87.2 images/s from the disk (in the first epoch, and in every epoch if the set is larger than memory), "
+        "87.2 images/s from disk (in the first epoch, and in every epoch if the dataset is larger than memory), "
         "limited by the disk: one thread can only read 60.0 images/s."
     )
 
@@ -157,7 +157,7 @@ def test_a_disk_that_keeps_up_is_not_mentioned() -> None:
 
 def test_a_missing_cold_measurement_is_explained() -> None:
     assert "The system keeps the files in memory (tmpfs?)" in verdict(result(cold="kept"))[1]
-    assert "This system does not tell whether files are in memory" in verdict(result(cold="unknown"))[1]
+    assert "This system does not report whether files are in memory" in verdict(result(cold="unknown"))[1]
 
 
 def network(images_per_second: float, device: str, **values: Any) -> Result:
@@ -204,7 +204,7 @@ def test_a_resident_set_needs_nothing_only_if_the_network_is_slower() -> None:
     more = [Row("resident", 2, rate(51_234))]
     kept = (
         "Training decodes these images once and keeps them in memory, which gives 51,200 images/s; the loader's rates "
-        "apply to that one time."
+        "apply only to that first pass."
     )
     found = result(is_resident=True, more=more)
     assert bound(found) == "none"

@@ -331,7 +331,7 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
 def test_a_recipe_without_a_preview_is_a_usage_error(run: Run) -> None:
     code, error = run("info", "digits", "--recipe", "digits")
     assert code == 2
-    assert error == ("tench info: --recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.\n")
+    assert error == ("tench info: --recipe only applies to --preview. Add --preview FILE.png, or leave --recipe out.\n")
 
 
 def test_an_unknown_augmentation_policy_is_an_error_that_lists_the_forms_and_starts_no_run(

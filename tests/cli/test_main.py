@@ -212,7 +212,7 @@ def test_evaluate_with_several_sources_needs_the_first_one(
 ) -> None:
     assert main(["evaluate", str(digits_run), "--with", "more"]) == 2
     assert capsys.readouterr().err == (
-        "tench evaluate: --with adds to a source. Name that one too: tench evaluate RUN SOURCE --with SOURCE.\n"
+        "tench evaluate: --with adds to SOURCE, which is missing. Usage: tench evaluate RUN SOURCE --with SOURCE.\n"
     )
 
 

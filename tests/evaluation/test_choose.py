@@ -153,8 +153,8 @@ def test_copies_that_were_re_encoded_are_not_recognised_and_the_note_says_so(ori
     assert (found.images, found.num_trained_on) == (30, 0)
     assert found.notes == (
         f"{folder} (train): none of these 30 images is identical to an image of the run, but 21 have the name and "
-        "class of a training image. If they are copies that were re-encoded or resized, the result says little about new "
-        "images.",
+        "class of a training image. If they are copies that were re-encoded or resized, the result says little about "
+        "new images.",
     )
     for path in folder.glob("*/*.bmp"):
         path.rename(path.with_stem(f"other{path.stem}"))

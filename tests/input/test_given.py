@@ -84,7 +84,7 @@ KINDS = "a path, a folder, a PIL image, a uint8 array or the bytes of an image f
     [
         (
             COLOUR / 255,
-            f"image is an array of float64 with shape (20, 16, 3); expected {EXPECTED}. If its values lie between 0 "
+            f"image is an array of float64 with shape (20, 16, 3); expected {EXPECTED}. If its values are between 0 "
             "and 1: (255 * array).round().astype('uint8').",
         ),
         (COLOUR.astype(int), f"image is an array of int64 with shape (20, 16, 3); expected {EXPECTED}."),

@@ -204,7 +204,7 @@ def test_mix_erases_and_mixes_as_the_recipe_says_and_is_announced(
         assert targets.shape == (4, 3)
         torch.testing.assert_close(targets.sum(1), torch.ones(4))
         assert not torch.equal(mixed, inputs)
-    note = "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones."
+    note = "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised images."
     assert note in caplog.messages
     with tench.loader(photo_folder, "train", SMALL, device="cpu") as loader:
         same_images, same_labels = loader.mix(inputs, labels, step=0)

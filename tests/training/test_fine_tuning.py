@@ -193,4 +193,4 @@ def test_strides_that_its_weights_were_not_trained_with_are_refused(tmp_path: Pa
     other = QUICK.replace(weights=str(begun), strides=(2, 2, 2, 2, 2))
     with pytest.raises(UsageError) as refused:
         fit(OTHER, recipe=other, run=tmp_path / "run", options=OPTIONS)
-    assert str(refused.value) == (f"{begun}: its network was made with --strides 1 1 2 2 2. Add that option.")
+    assert str(refused.value) == (f"{begun}: its network was created with --strides 1 1 2 2 2. Add that option.")

@@ -567,7 +567,7 @@ def test_the_validation_set_is_found_from_another_folder(tmp_path: Path, monkeyp
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with filelock.FileLock(tmp_path / ".lock"), pytest.raises(TenchError) as refused:
         train(tmp_path)
-    assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it or stop it."
+    assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it, or stop it."
 
 
 # What stops a training
@@ -658,8 +658,8 @@ def test_a_warmup_as_long_as_the_training_is_logged(tmp_path: Path, caplog: pyte
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
-        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
+        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image. Use larger batches"),
+        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image. Use larger batches"),
         (
             {"batch_size": 21, "drop_last": False},
             "the last batch of an epoch has 1 of the 64 images. Add --drop-last",
@@ -841,7 +841,7 @@ def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begu
         train(begun)
     assert str(refused.value) == (
         f"{begun / 'last.ckpt'}: its weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
-        "(128, 192). They belong to another architecture. Name that one, or start a new run."
+        "(128, 192). They belong to another architecture. Name that architecture, or start a new run."
     )
 
 

@@ -209,7 +209,7 @@ def test_a_loss_with_weights_of_its_own_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         require_loss(nn.Linear(3, 1), 3, CPU, mixed=False)
     assert str(refused.value) == (
-        "object:Linear: has parameters of its own, which would not be trained. Make them buffers."
+        "object:Linear: has its own parameters, which would not be trained. Make them buffers."
     )
 
 
@@ -398,7 +398,7 @@ def test_a_run_whose_data_has_moved_says_how_to_name_its_new_place(tmp_path: Pat
     with pytest.raises(UsageError) as refused:
         fit(run=run, options=OPTIONS)
     assert str(refused.value) == (
-        f"{data}: the dataset of the run in {run} is no longer there. If it has moved, name its new place: "
+        f"{data}: the dataset of the run in {run} no longer exists. If it has moved, give its new location: "
         f"tench train NEW_PLACE --run '{run}'"
     )
     assert fit(moved, run=run, options=OPTIONS).folder == run

@@ -405,7 +405,7 @@ def test_a_val_without_labels_is_refused(tmp_path: Path) -> None:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): 4 of 4 images have no label, such as 0.png. "
-        "Training and evaluating need a label for each image; tench predict needs none."
+        "Training and evaluation need a label for each image; tench predict does not."
     )
 
 
@@ -468,8 +468,8 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
-        f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. A flat folder of validation images "
-        "that is read as one class looks like this. It needs class folders or a file with the labels."
+        f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. This happens if a flat folder of "
+        "validation images is read as one class. It needs class folders or a file with the labels."
     )
 
 
@@ -499,7 +499,7 @@ def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str
         open_data("made", None, Input())
     assert str(refused.value) == (
         "made (train): 2 of 5 images have no label, such as 2. "
-        "Training and evaluating need a label for each image; tench predict needs none."
+        "Training and evaluation need a label for each image; tench predict does not."
     )
 
 

@@ -90,13 +90,13 @@ def test_the_number_of_epochs_may_shrink_to_those_taken(tmp_path: Path, kill_bef
     [
         (
             {"schedule": "cosine"},
-            "its learning rate depends on the number of epochs (schedule cosine, warm-up 0 epochs), so that of the "
-            "steps already taken would have been different",
+            "its learning rate depends on the number of epochs (schedule cosine, warm-up 0 epochs), so the steps "
+            "already taken would have had a different one",
         ),
         (
             {"warmup": "10 %"},
-            "its learning rate depends on the number of epochs (schedule constant, warm-up 10 %), so that of the steps "
-            "already taken would have been different",
+            "its learning rate depends on the number of epochs (schedule constant, warm-up 10 %), so the steps "
+            "already taken would have had a different one",
         ),
         (
             {"freeze": "1", "freeze_from": "50 %"},

@@ -266,7 +266,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (["best", "top1"], "all", "best.top1 is 'all', but should be a number"),
     (["totals"], torch.zeros(2), f"totals {OF_SHAPE((2,), 'float32')}"),
     (["totals"], torch.full((3,), torch.nan, dtype=torch.float64), "totals holds NaN or infinity"),
-    (["scaler"], {"scale": 1.0}, "scaler holds ['scale'], but should hold []"),
+    (["scaler"], {"scale": 1.0}, "scaler has ['scale'], but should have []"),
     (["scaler"], [], "scaler is [], but should be keys and values"),
     (["average"], None, "average is None, but should be keys and values"),
     (["average", "conv.weight"], ..., "average.conv.weight is missing"),

@@ -137,7 +137,7 @@ def test_a_file_in_torchvisions_cache_that_could_run_code_is_refused_before_torc
         ("resnet18.V3", r"torchvision has no weights 'V3' of resnet18\. It has IMAGENET1K_V1, DEFAULT\."),
         (
             "vgg16.IMAGENET1K_FEATURES",
-            r"torchvision:vgg16\.IMAGENET1K_FEATURES: these weights are not a whole classifier\.",
+            r"vgg16\.IMAGENET1K_FEATURES: these weights are not a whole classifier\.",
         ),
         ("fcn_resnet50", "torchvision has no network 'fcn_resnet50'"),
     ],
