@@ -706,7 +706,7 @@ def test_an_image_that_exists_twice_is_an_error_with_both_places(synset: str, tm
     assert refusal(path.parent) == (
         f"{path}/two.tfrecord: record 1 (counted from 0, at byte {second}): its image has the name 'x', like another "
         f"of the same class ({path}/one.tfrecord: record 0 (counted from 0, at byte 0)). Names must differ. Remove the "
-        f"duplicate, or convert its again with their paths as names."
+        f"duplicate, or convert the images again with their paths as names."
     )
 
 
