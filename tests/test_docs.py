@@ -101,7 +101,7 @@ def test_the_generated_pages_are_current(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_points_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
@@ -130,7 +130,7 @@ def test_the_loader_tables_match_the_measurements() -> None:
         assert table.filled(text, tables) == text
 
 
-def test_the_layout_that_contributing_shows_takes_one_module_and_one_line(
+def test_the_layout_shown_in_contributing_needs_one_module_and_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (block,) = [

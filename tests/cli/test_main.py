@@ -56,7 +56,7 @@ def test_a_finished_run_is_left_alone(digits_run: Path, capsys: pytest.CaptureFi
     assert (digits_run / "last.ckpt").stat().st_mtime_ns == before
 
 
-def test_predict_names_digits_as_table_json_and_csv(
+def test_predict_prints_digits_as_table_json_and_csv(
     digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     digits = load_digits()

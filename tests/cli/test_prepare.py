@@ -472,7 +472,7 @@ def rotated(orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize(("choice", "size"), [("auto", (30, 20)), ("apply", (30, 20)), ("ignore", (20, 30))])
-def test_re_encoded_images_are_stored_upright_or_as_they_are_and_never_tagged(
+def test_re_encoded_images_are_stored_upright_or_unchanged_and_never_tagged(
     run: Run, tmp_path: Path, choice: str, size: tuple[int, int]
 ) -> None:
     two_photographs(tmp_path / "photos", rotated(6))
