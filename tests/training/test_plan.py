@@ -385,8 +385,8 @@ def test_without_val_and_test_a_share_of_each_class_is_held_out(
     assert first.val.keys() == again.val.keys()
     assert len(set(first.train.keys()) | set(first.val.keys())) == 30
     assert (
-        "There is neither a val nor a labelled test split: 6 of 30 images are held out for validation, always the same ones."
-        in caplog.messages
+        "There is neither a val nor a labelled test split: 6 of 30 images are held out for validation, "
+        "always the same ones." in caplog.messages
     )
 
 
