@@ -50,12 +50,14 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
         ("bench.md", 5),
         ("training.md", 8),
         ("optimizers.md", 1),
+        ("python.md", 6),
     ],
 )
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = [block for block in BLOCK.findall((ROOT / "docs" / page).read_text()) if block[0] != "text"]
     assert len(blocks) >= count
+    names = {"__name__": "__main__"}  # shared by the blocks of a page, as in a session of a reader
     for language, block in blocks:
         if language == "console":
             for command in commands(block):
@@ -64,7 +66,7 @@ def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, mon
                 assert main(arguments) == 0, command
         else:
             assert language == "python"
-            exec(compile(block, page, "exec"), {"__name__": "__main__"})
+            exec(compile(block, page, "exec"), names)
 
 
 def test_the_first_block_of_the_readme_shows_two_make_targets() -> None:
