@@ -1,7 +1,7 @@
 """Write the pages and tables of docs/ that follow from the code.
 
-These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/training.md and
-docs/prepare.md, and from the tests the table of published datasets in docs/data.md.
+These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/coming-from.md
+and docs/prepare.md, and from the tests the table of published datasets in docs/data.md.
 
 Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
 """
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
     (folder / "data.md").write_text(data_page(), encoding="utf-8")
     (folder / "api.md").write_text(api_page(), encoding="utf-8")
-    for page in ("training.md", "prepare.md"):
+    for page in ("coming-from.md", "prepare.md"):
         (folder / page).write_text(with_other_programs(page), encoding="utf-8")
 
 
