@@ -57,7 +57,7 @@ def test_code_that_cannot_be_imported_is_named_as_an_object() -> None:
         (
             "{module}_missing:small",
             "{module}_missing:small: there is no module {module}_missing. It must be installed or importable from "
-            "{here}: run the command in the folder that holds {module}_missing or {module}_missing.py, or add that "
+            "{here}: run the command in the folder that contains {module}_missing or {module}_missing.py, or add that "
             "folder to PYTHONPATH.",
         ),
         ("{module}:smal", "{module}:smal: {file} has no 'smal'. Did you mean 'small'?"),
@@ -93,7 +93,7 @@ def test_untrusted_code_is_not_imported(own_module: OwnModule) -> None:
     with pytest.raises(UsageError) as refused:
         trusted(f"{own_module.name}:small", "r.yaml: model.arch", "Do this.", trust_code=False)
     assert str(refused.value) == (
-        f"r.yaml: model.arch is {own_module.name}:small. That is Python code, and it runs when it is imported, so it "
+        f"r.yaml: model.arch is {own_module.name}:small. That is Python code, which runs when it is imported, so it "
         "is only imported if you ask for it. Do this."
     )
     assert own_module.name not in sys.modules

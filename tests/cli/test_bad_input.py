@@ -310,7 +310,7 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
     picture = tmp_path / "views.jpg"
     assert run("info", classes, "--preview", picture)[0] == 2
     assert run("info", classes, "--preview", picture)[1].endswith(
-        f"tench info: {picture}: the preview is a PNG. Name a file that ends in .png.\n"
+        f"tench info: {picture}: the preview is written as PNG. Name a file that ends in .png.\n"
     )
     folder = tmp_path / "folder.png"
     folder.mkdir()

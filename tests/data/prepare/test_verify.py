@@ -49,7 +49,7 @@ def difference(dest: Path, to: LayoutName, content: Content) -> str:
     """What is told, without what is always told."""
     with pytest.raises(TenchError) as caught:
         compare_tables(dest, to, content)
-    start = f"{dest}: the check after writing failed: "
+    start = f"{dest}: verification after writing failed: "
     end = f". It has changed since it was written. Remove {dest} and prepare it again."
     text = str(caught.value)
     assert text.startswith(start)
@@ -225,6 +225,7 @@ def test_missing_or_empty_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as caught:
         compare_files(tmp_path, list("abcde"))
     assert str(caught.value) == (
-        f"{tmp_path}: the check after writing failed: 2 files are missing or empty: b, d. It has changed since it was "
+        f"{tmp_path}: verification after writing failed: 2 files are missing or empty: b, d. It has changed since it "
+        "was "
         f"written. Remove {tmp_path} and prepare it again."
     )
