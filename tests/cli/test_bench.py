@@ -144,7 +144,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
         (["--image-size", "0"], 2, "input.image_size must be at least 1"),
         (["--threads", "0"], 2, "threads must be at least 1, got 0"),
         (["--seconds", "-1"], 2, "seconds must be more than 0, got -1"),
-        (["--plot", "chart.svg"], 2, "chart.svg: the chart is written as PNG.  Name a file that ends in .png."),
+        (["--plot", "chart.svg"], 2, "chart.svg: the chart is written as PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
         (["--recipe", "nothing"], 2, "nothing: no such recipe or file"),
     ],

@@ -397,8 +397,8 @@ def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path
     for name in "dcba":
         (tmp_path / "full" / name).write_text("")
     assert usage_error(run, photos, tmp_path / "full") == (
-        f"{tmp_path}/full: already contains a, b, c, ... (4 in all), and nothing is overwritten. Name a folder that is "
-        "empty or does not exist."
+        f"{tmp_path}/full: already contains a, b, c, ... (4 in all), and nothing is overwritten. Choose a folder that "
+        "is empty or does not exist."
     )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == list("abcd")
 
@@ -480,7 +480,7 @@ def test_re_encoded_images_are_stored_upright_or_unchanged_and_never_tagged(
     dest = tmp_path / "new"
     code, out, _ = run("prepare", tmp_path / "photos", dest, "--to", "folder", "--format", "png", "--exif", choice)
     assert code == 0
-    done = "stored without it, as they are" if choice == "ignore" else "turned upright by it"
+    done = "stored without it, in their present position" if choice == "ignore" else "turned upright"
     assert f"  note: 1 of a sample of 2 images has an EXIF orientation; images are {done}.\n" in out
     expected = decode(rotated(6), upright=choice != "ignore")
     with Image.open(dest / "train/cat/1.png") as made:

@@ -423,7 +423,7 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
     with pytest.raises(UsageError) as error:
         prepare(photos, dest)
     assert str(error.value) == (
-        f"{dest}: already contains thesis.tex, and nothing is overwritten. Name a folder that is empty or does not "
+        f"{dest}: already contains thesis.tex, and nothing is overwritten. Choose a folder that is empty or does not "
         "exist."
     )
     assert files(dest) == {"thesis.tex": hashlib.sha256(b"years").hexdigest()}
@@ -522,7 +522,7 @@ def test_a_shard_whose_images_are_all_bad_is_an_error(photos: Path, tmp_path: Pa
     number = len(PHOTOS["train"]) + 1
     for to in ("tfrecord", "recordio", "webdataset"):
         with pytest.raises(
-            TenchError, match=r"^1 file would be empty because all of their images are bad: train-000\d\d-of"
+            TenchError, match=r"^1 file would be empty because all their images are bad: train-000\d\d-of"
         ):
             prepare(photos, tmp_path / to, to=to, options=PrepareOptions(shards=(number, 1), bad="skip"))
 
@@ -545,7 +545,9 @@ def test_a_disk_that_is_too_small_is_an_error_before_anything_is_written(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(1000))
-    with pytest.raises(TenchError, match=r"dest: about 1\d\d\.\d kB are needed, but only 1\.0 kB are free\. Make room"):
+    with pytest.raises(
+        TenchError, match=r"dest: about 1\d\d\.\d kB is needed, but only 1\.0 kB is free\. Free some space"
+    ):
         prepare(photos, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
