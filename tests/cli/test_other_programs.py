@@ -146,7 +146,7 @@ def there(one: Program | OptionRow) -> str:
         ),
     ],
 )
-def test_an_option_of_another_program_is_answered_with_its_equivalent(
+def test_the_error_about_another_programs_option_names_its_equivalent(
     line: str, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line)
@@ -187,7 +187,7 @@ def test_options_that_are_said_to_be_the_same_are_known(program: Program, row: O
 
 
 @pytest.mark.parametrize(("program", "row"), ROWS, ids=there)
-def test_every_row_has_an_answer_and_names_a_command(program: Program, row: OptionRow) -> None:
+def test_every_row_has_an_equivalent_or_a_note_and_names_a_command(program: Program, row: OptionRow) -> None:
     assert program.command.split()[0] in COMMANDS
     assert row.here or row.note or row.same
     assert not row.note or re.match(r"[A-Z.].*\.$|tench .*\.$", row.note)
