@@ -118,6 +118,8 @@ def _value(option: Option, words: list[str]) -> Any:
         return words == ["yes"]
     if not words:
         raise UsageError(f"{option.name} needs a value: {expected(option)}.")
+    if "" in words and option.default != "":  # an empty path would mean the current directory
+        raise UsageError(f"{option.name} is empty. If it comes from a shell variable, the variable is not set.")
     for kind in option.kinds:
         value = _as(kind, words, option.flag.repeated)
         if value is not _NOT:
@@ -216,10 +218,19 @@ def _unknown(command: str, options: tuple[Option, ...], words: Words) -> list[st
         if name in explained:
             lines += explained[name]
             continue
-        close = difflib.get_close_matches(name.lstrip("-"), [other.lstrip("-") for other in known], n=1, cutoff=0.6)
-        hint = next((f" Did you mean {other}?" for other in known if [other.lstrip("-")] == close), "")
-        lines.append(f"unknown option {name[:100]}.{hint} See tench {command} --help.")
+        lines.append(f"unknown option {name[:100]}.{_hint(name.lower(), known)} See tench {command} --help.")
     return list(dict.fromkeys(lines))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """A sentence on the option that an unknown one may be; "" if none is close."""
+    positive = "--" + name.removeprefix("--no-")
+    if name.startswith("--no-") and positive in known:
+        return f" {positive} takes a value."
+    begun = [other for other in known if len(name) > 3 and other.startswith(name)]
+    plain = {other.lstrip("-"): other for other in reversed(known)}
+    close = [plain[word] for word in difflib.get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)]
+    return f" Did you mean {' or '.join(begun[:3] or close)}?" if begun or close else ""
 
 
 def _explained(
