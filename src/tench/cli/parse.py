@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 import re
+import shlex
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -62,6 +63,8 @@ def sort_words(options: tuple[Option, ...], arguments: list[str]) -> Words:
             found.loose.append(word)
             continue
         name, attached = _split(word)
+        if (called := "-" + word.partition("=")[0].replace("_", "-")) in known:  # -epochs is no -e
+            name, attached = called[1:], word.partition("=")[2] or None
         positive = "--" + name[5:] if name.startswith("--no-") else name
         option = known.get(name) or known.get(positive)
         if option is None or (name not in known and not option.is_switch):
@@ -125,7 +128,17 @@ def _value(option: Option, words: list[str]) -> Any:
         if value is not _NOT:
             return value
     got = shown(words[0]) if len(words) == 1 else ", ".join(map(shown, words))
-    raise UsageError(f"{option.name} must be {expected(option)}, got {got}.{nearest(words[0], list(option.choices))}")
+    hint = nearest(words[0], list(option.choices)) or _where_it_ends(option, words)
+    raise UsageError(f"{option.name} must be {expected(option)}, got {got}.{hint}")
+
+
+def _where_it_ends(option: Option, words: list[str]) -> str:
+    """How to write several values before a positional, if the first words are a value without the rest."""
+    for count in range(len(words) - 1, 0, -1):
+        if any(_as(kind, words[:count], False) is not _NOT for kind in option.kinds):
+            written = map(shlex.quote, [option.name, *words[:count], "--", *words[count:]])
+            return f" If {shown(words[count])} is none of them, write -- before it: {' '.join(written)}"
+    return ""
 
 
 _NOT = object()

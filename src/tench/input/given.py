@@ -119,7 +119,7 @@ def _not_an_image(value: object, name: str) -> UsageError:
     if _is_tensor(value):
         remedy = "For a uint8 tensor (C, H, W), give tensor.permute(1, 2, 0).numpy()."
         return UsageError(f"{name} is a torch {kind.__name__}; expected {_KINDS}. {remedy}")
-    remedy = " Of an open file, give the bytes: file.read()." if isinstance(value, io.IOBase) else ""
+    remedy = " If it is an open file, pass its bytes: file.read()." if isinstance(value, io.IOBase) else ""
     return UsageError(f"{name} is of type {kind.__name__}; expected {_KINDS}.{remedy}")
 
 
