@@ -230,7 +230,9 @@ def test_evaluate_says_on_stderr_that_a_split_was_trained_on(
 
 def test_predict_without_images_is_a_usage_error(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(digits_run)]) == 2
-    assert capsys.readouterr().err == "tench predict: Name at least one image or folder.\n"
+    assert capsys.readouterr().err == (
+        "tench predict: IMAGE is missing. Usage: tench predict RUN IMAGE .... See tench predict --help.\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "images.safetensors", "last.ckpt", "metrics.jsonl"])

@@ -208,7 +208,7 @@ def test_a_number_in_any_notation_is_a_float(tmp_path: Path, text: str, value: f
 
 OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"epochs": 0}, "training.epochs must be above 0 and at most 1,000,000, got 0."),
-    ({"batch_size": 0}, "training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+    ({"batch_size": 0}, "training.batch_size must be at least 1 and at most 1,000,000,000,000, got 0."),
     ({"label_smoothing": 1.0}, "training.label_smoothing must be at least 0 and below 1, got 1.0."),
     ({"label_smoothing": -0.1}, "training.label_smoothing must be at least 0 and below 1, got -0.1."),
     ({"seed": -1}, "training.seed must be at least 0 and at most 9,223,372,036,854,775,807, got -1."),
@@ -381,7 +381,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"batch_size": 10**20},
-        "training.batch_size must be at least 1 and at most 1,000,000, got 100000000000000000000.",
+        "training.batch_size must be at least 1 and at most 1,000,000,000,000, got 100000000000000000000.",
     ),
     ({"epochs": 1e300}, "training.epochs must be above 0 and at most 1,000,000, got 1e+300."),
     ({"image_size": 16385}, "input.image_size must be at least 1 and at most 16,384, or auto, got 16385."),

@@ -13,7 +13,7 @@ from tench.cli.parse import Words
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Row:
+class OptionRow:
     """An option of another program, or several with one answer. The file explains the fields."""
 
     there: str
@@ -48,7 +48,7 @@ class Program:
 
     program: str
     command: str
-    options: tuple[Row, ...]
+    options: tuple[OptionRow, ...]
     heading: str = ""
     page: str = ""
     intro: str = ""
@@ -62,7 +62,9 @@ class Program:
 def programs() -> tuple[Program, ...]:
     """The programs of the file, in its order."""
     entries = yaml.safe_load((Path(__file__).parent / "other_programs.yaml").read_text(encoding="utf-8"))
-    return tuple(Program(**entry | {"options": tuple(Row(**row) for row in entry["options"])}) for entry in entries)
+    return tuple(
+        Program(**entry | {"options": tuple(OptionRow(**row) for row in entry["options"])}) for entry in entries
+    )
 
 
 def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool = False) -> dict[str, list[str]]:
@@ -100,7 +102,7 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
-def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, Row]]:
+def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, OptionRow]]:
     """The rows that an option with these words may be, of programs that do what the command does if there are any."""
     rows = [
         (program, row)
@@ -126,7 +128,7 @@ def _is_number(text: str) -> bool:
     return bool(re.match(r"[\d.,]+(\s|$)", text))
 
 
-def _given(words: Words, found: Mapping[str, list[tuple[Program, Row]]]) -> dict[str, list[str]]:
+def _given(words: Words, found: Mapping[str, list[tuple[Program, OptionRow]]]) -> dict[str, list[str]]:
     """The words of each option, known or not, and as SOURCE the first word that belongs to none."""
     given = {name: list(values) for option, values in words.given for name in option.names}
     loose = list(words.loose)
@@ -138,7 +140,7 @@ def _given(words: Words, found: Mapping[str, list[tuple[Program, Row]]]) -> dict
     return given | {"SOURCE": loose[:1]}
 
 
-def _are_aliases(row: Row, name: str, other: str) -> bool:
+def _are_aliases(row: OptionRow, name: str, other: str) -> bool:
     """Whether two options of a row are the short and the long name of one."""
     return len(row.examples) == 2 and name.startswith("--") != other.startswith("--")
 
@@ -161,7 +163,7 @@ class Answer:
 
 
 def _answer(
-    program: Program, row: Row, name: str, given: Mapping[str, list[str]], command: str, known: Sequence[str]
+    program: Program, row: OptionRow, name: str, given: Mapping[str, list[str]], command: str, known: Sequence[str]
 ) -> Answer:
     note = re.sub(r"\[(\w+)\]\([^)]*\)", r"\1 in the documentation", row.note)
     if not row.here:

@@ -57,8 +57,6 @@ def run(arguments: list[str]) -> int:
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv cannot be combined. Choose one.")
-    if not asked.images:
-        raise UsageError("Name at least one image or folder.")
     if asked.trust_code:
         import_from_here()
     model = load(asked.model, asked.device, trust_code=asked.trust_code)
