@@ -14,7 +14,7 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 from tench.errors import UsageError
 from tench.plain import shown
@@ -22,7 +22,7 @@ from tench.plain import shown
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SEVERAL = (collections.abc.Sequence, collections.abc.Iterable)
+_SEVERAL = (collections.abc.Sequence, collections.abc.Iterable, tuple)
 
 
 def checked_arguments(*but: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -64,6 +64,13 @@ def require_type(value: object, kind: Any, name: str) -> None:
         raise UsageError(f"{name} is an empty string. Give {_listed(kinds)}.")
 
 
+def require_fields(options: Any) -> None:
+    """Raise UsageError for a field of a dataclass whose value is not of the field's type."""
+    for name, kind in typing.get_type_hints(type(options)).items():
+        if typing.get_origin(kind) is not ClassVar:
+            require_type(getattr(options, name), kind, name)
+
+
 def _alternatives(kind: Any) -> list[Any]:
     """The types that a union names, also inside unions."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -83,7 +90,7 @@ def _fits(value: object, kind: Any) -> bool:
     if kind is None or kind is types.NoneType:
         return value is None
     if origin is Literal:
-        return isinstance(value, str)  # the function names the words that it knows
+        return any(value == word and type(value) is type(word) for word in typing.get_args(kind))
     if origin is collections.abc.Callable:
         return callable(value)
     if kind is int:  # numpy's numbers too
@@ -91,7 +98,8 @@ def _fits(value: object, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, numbers.Real) and not isinstance(value, bool)
     if origin in _SEVERAL:
-        if isinstance(value, str | bytes | collections.abc.Mapping) or not isinstance(value, origin):
+        given = list if origin is tuple and isinstance(value, list) else origin
+        if isinstance(value, str | bytes | collections.abc.Mapping) or not isinstance(value, given):
             return False
         inner = _alternatives(typing.get_args(kind)[0])
         return not isinstance(value, list | tuple) or all(any(_fits(one, item) for item in inner) for one in value)
@@ -99,7 +107,11 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _listed(kinds: list[Any]) -> str:
-    words = list(dict.fromkeys(filter(None, map(_words, kinds))))
+    return _listed_words(list(dict.fromkeys(map(_words, kinds))))
+
+
+def _listed_words(words: list[str]) -> str:
+    """ "a", "a or b", "a, b or c"."""
     return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
 
 
@@ -110,6 +122,8 @@ def _words(kind: Any) -> str:
         return "a list" + (" of paths" if Path in inner else " of strings" if str in inner else "")
     if origin is os.PathLike:
         return "a path"
+    if origin is Literal:
+        return _listed_words([repr(word) for word in typing.get_args(kind)])
     known: dict[Any, str] = {
         int: "a whole number",
         float: "a number",
@@ -117,7 +131,6 @@ def _words(kind: Any) -> str:
         str: "a string",
         Path: "a path",
         types.NoneType: "None",
-        Literal: "a string",
         collections.abc.Callable: "a function",
     }
     name = getattr(origin, "__name__", str(origin))

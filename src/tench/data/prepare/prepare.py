@@ -63,7 +63,7 @@ class Prepared:
     """Whether the destination was already complete, so that nothing was written."""
 
 
-@checked_arguments()
+@checked_arguments("to")
 def prepare(
     source: Source,
     dest: str | Path,
