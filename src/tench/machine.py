@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -178,7 +179,7 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def choose_device(name: str) -> "torch.device":
+def choose_device(name: "str | torch.device") -> "torch.device":
     """The device with this name, cpu or cuda; auto is the GPU if there is one.
 
     All computing code requests its device first, so this also limits torch to one thread in a forked process. Raises
@@ -186,8 +187,11 @@ def choose_device(name: str) -> "torch.device":
     """
     import torch
 
+    name = str(name)
     if _was_forked:
         torch.set_num_threads(1)
+    if not re.fullmatch(r"auto|[a-z_]+(:\d+)?", name):
+        raise UsageError(f"--device {name!r}: unknown. Expected auto, cpu, cuda or cuda:1.")
     try:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         if device.type not in ("cpu", "cuda"):  # training sums its metrics as float64 on the device, which mps lacks

@@ -148,6 +148,12 @@ def test_negative_rows_count_from_the_end_and_others_are_an_index_error(train: T
         assert str(error.value) == f"row {row}: the split train has 18 images"
 
 
+@pytest.mark.parametrize("row", [1.5, "a", None, slice(0, 2)])
+def test_a_row_that_is_no_whole_number_is_refused(photo_folder: Path, row: object) -> None:
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        tench.open_source(photo_folder).as_torch("train")[row]  # type: ignore[index]
+
+
 def test_an_unknown_split_is_named(photo_folder: Path) -> None:
     with pytest.raises(TenchError) as error:
         tench.open_source(photo_folder).as_torch("test")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tench.arguments import checked_arguments
 from tench.data import exif, policy
 from tench.data.source import Source, open_source
 from tench.data.table import Classes, Dataset, Table
@@ -71,6 +72,7 @@ class BatchLoader:
         """The number of images of the split, over all ranks."""
         return len(self.table)
 
+    @checked_arguments()
     def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch, starting at one of its steps. Both count from 0.
 
@@ -93,7 +95,11 @@ class BatchLoader:
         return self.epoch(self._next_epoch)
 
     def _batches(self, epoch: int, first_step: int) -> Generator[Batch, None, None]:
-        yield from on_device(self._source(epoch).batches(epoch, first_step), self.device)
+        batches = self._source(epoch).batches(epoch, first_step)
+        for step, batch in enumerate(on_device(batches, self.device), first_step + 1):
+            yield batch
+            if step < len(self) and not self._close.alive:
+                raise UsageError(f"The loader was closed after {step} of the {len(self)} batches of epoch {epoch}.")
 
     def _source(self, epoch: int) -> Batches:
         """The batches at the size of an epoch: with progressive resizing, each size has its own loader."""
@@ -145,6 +151,7 @@ def _close(opened: list[tuple[View, Batches]]) -> None:
         opened.pop()[1].close()
 
 
+@checked_arguments("recipe", "device")
 def loader(
     source: Source,
     split: str = "train",
@@ -183,7 +190,7 @@ def loader(
         recipe = recipe.replace(batch_size=batch_size, accumulate=1)
     recipe = checked(recipe)
     _require_no_code(recipe)
-    chosen, num_threads_ = choose_device(str(device)), num_threads(threads)
+    chosen, num_threads_ = choose_device(device), num_threads(threads)
     rank, world_size = _place(rank, world_size)
     dataset = open_source(source, recipe.source)
     data = open_data(dataset, None, recipe.input, threads=threads)

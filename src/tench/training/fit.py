@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
@@ -29,6 +30,7 @@ from tench.own_code import errors_name
 from tench.progress import messages_shown
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.callbacks import Callback, require_callbacks
+from tench.training.duration import Duration
 from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.loop import Loop
@@ -81,6 +83,7 @@ _LESS_MEMORY = (
 _log = logging.getLogger("tench")
 
 
+@checked_arguments("recipe", "model", "loss", "policy", "augment", "callbacks")
 def fit(
     source: Source | None = None,
     recipe: Recipe | str | Path | None = None,
@@ -259,7 +262,8 @@ def _train(
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
-            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.", recipe.schedule.warmup
+            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.",
+            Duration.parse(recipe.schedule.warmup, "schedule.warmup"),
         )
 
     with contextlib.ExitStack() as stack:
