@@ -25,7 +25,7 @@ from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, memory_suffices, tune
 from tench.models import stem_note
-from tench.models.own_network import OwnNetwork, is_own
+from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
@@ -236,6 +236,7 @@ def _train(
     if saved is None and start is None:  # before the state is made: averages start from these filters too
         whiten(module.to(device), data.train, recipe, normalise, options.threads)
     state = new_state(module, recipe, device, order.steps_per_epoch)
+    state.forward = checked_network(state.forward, recipe.model.arch, num_classes)
     if saved is not None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
         replan(run, recipe, state.step, state.epochs, order.steps_per_epoch)
@@ -283,6 +284,7 @@ def _train(
         loop = Loop(
             run=run,
             recipe=recipe,
+            num_classes=num_classes,
             state=state,
             lr_at=learning_rate(recipe, order.steps_per_epoch),
             freeze=freeze,

@@ -24,7 +24,7 @@ from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device, num_threads
 from tench.models import create
-from tench.models.own_network import OwnNetwork, create_own, is_own
+from tench.models.own_network import OwnNetwork, checked_network, create_own, is_own
 from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
@@ -220,7 +220,8 @@ class Classifier:
     @property
     def averaged(self) -> nn.Module:
         """The network as it was validated: averaged over views of `card.test_view` if `card.test_time` says so."""
-        return at_test_time(self.module, self.card.test_time, size=self.card.image_size)
+        checked = checked_network(self.module, self.card.arch, len(self.classes))
+        return at_test_time(checked, self.card.test_time, size=self.card.image_size)
 
     @checked_arguments("images")
     def predict(self, images: Images, *, top: int = 5, threads: int = 0) -> Predictions:
