@@ -9,7 +9,8 @@ import torch.utils.data
 from PIL import Image
 
 from tench.arguments import require_type
-from tench.data import exif
+from tench.data import exif, policy
+from tench.data.handled import POLICIES, Policy
 from tench.data.images.orientation import Exif
 from tench.data.images.picture import decode_row
 from tench.data.table import Classes, Dataset, Table
@@ -79,12 +80,17 @@ def torch_dataset(
     *,
     channels: int,
     orientation: Exif | Literal["auto"],
+    bad: Policy,
 ) -> TorchDataset:
     """The split as `Dataset.as_torch` describes it. Raises TenchError if there is no such split."""
     if orientation not in ("auto", "apply", "ignore"):
         raise UsageError(f"exif must be auto, apply or ignore, got {orientation!r}.")
     require_type(split, str, "split")
     require_type(transform, Callable[..., Any] | None, "transform")
-    name, table = dataset.split(split)
+    if bad not in POLICIES:
+        raise UsageError(f"bad must be one of {', '.join(POLICIES)}, got {bad!r}.")
+    name, _ = dataset.split(split)
+    dataset, _ = policy.apply(dataset, bad, [name])
+    table = dataset.splits[name]
     table = exif.oriented(table, exif.resolved(orientation, dataset))
     return TorchDataset(name, table, dataset.classes, transform, channels=channels)

@@ -171,6 +171,7 @@ def _fit(
         with run.lock():
             if run.has_steps:
                 recipe = same_recipe(run, recipe, data)
+                run.remember_data(data.facts)
             with memory_suffices(f"Training with batches of {recipe.training.batch_size} on {device}", _LESS_MEMORY):
                 _train(run, recipe, data, device, options, own, callbacks)
             return run
