@@ -45,16 +45,18 @@ def there(one: Program | OptionRow) -> str:
         ("train --dummy", "pytorch/examples' --dummy is the source synthetic here: tench train synthetic"),
         (
             "train --resume model.pth --run 'my run'",
-            "pytorch/examples' and edgeailite's --resume is --run here: --run 'my run' (The same command with the same "
-            "--run continues the run.)",
+            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run here: --run 'my run' (The same "
+            "command with the same --run continues the run.)",
         ),
         (
             "train --pretrained -a resnet50 photos",
-            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50",
+            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50\n"
+            "timm's --pretrained is --weights here: --weights timm:ARCH",
         ),
         (
             "train --pretrained model.pth",
             "pytorch/examples' --pretrained is --weights here: --weights torchvision:ARCH\n"
+            "timm's --pretrained is --weights here: --weights timm:ARCH\n"
             "edgeailite's --pretrained is --weights here: --weights model.pth (ResNet, MobileNetV2 and V3 files are "
             "read; RegNet files are not.)",
         ),
@@ -144,7 +146,7 @@ def there(one: Program | OptionRow) -> str:
         ),
     ],
 )
-def test_an_option_of_another_program_is_answered_with_its_equivalent(
+def test_the_error_about_another_programs_option_names_its_equivalent(
     line: str, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line)
@@ -185,7 +187,7 @@ def test_options_that_are_said_to_be_the_same_are_known(program: Program, row: O
 
 
 @pytest.mark.parametrize(("program", "row"), ROWS, ids=there)
-def test_every_row_has_an_answer_and_names_a_command(program: Program, row: OptionRow) -> None:
+def test_every_row_has_an_equivalent_or_a_note_and_names_a_command(program: Program, row: OptionRow) -> None:
     assert program.command.split()[0] in COMMANDS
     assert row.here or row.note or row.same
     assert not row.note or re.match(r"[A-Z.].*\.$|tench .*\.$", row.note)

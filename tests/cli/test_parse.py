@@ -74,7 +74,7 @@ def test_options_are_read_by_their_types(line: str, expected: dict[str, object])
     assert parse(Sample, line.split()) == Sample(**{"source": "x", **expected})  # type: ignore[arg-type]
 
 
-def test_whole_numbers_stay_whole_where_fractions_are_allowed_too() -> None:
+def test_whole_numbers_stay_whole_even_if_fractions_are_allowed() -> None:
     assert [type(parse(Sample, ["x", "--epochs", word]).epochs) for word in ("3", "3.0")] == [int, float]
 
 
@@ -85,7 +85,7 @@ def test_omitted_options_have_the_values_of_the_default() -> None:
     )
 
 
-def test_underscores_in_a_name_are_taken_for_dashes() -> None:
+def test_underscores_in_a_name_count_as_dashes() -> None:
     assert parse(Train, ["--batch_size", "8", "--weight_decay=0.5"]).values.training.batch_size == 8
 
 

@@ -139,7 +139,7 @@ def test_a_training_batch_with_fewer_images_than_processes_is_refused(photo_fold
         with pytest.raises(UsageError) as error:
             tench.loader(photo_folder, "train", recipe, rank=0, world_size=4)
         assert str(error.value) == (
-            f"A training batch of {count} cannot be shared by 4 processes. Take a larger batch_size, or set drop_last "
+            f"A training batch of {count} cannot be shared by 4 processes. Use a larger batch_size, or set drop_last "
             "in the recipe if it is the last batch of an epoch."
         )
 
@@ -205,7 +205,7 @@ def test_mix_erases_and_mixes_as_the_recipe_says_and_is_announced(
         assert targets.shape == (4, 3)
         torch.testing.assert_close(targets.sum(1), torch.ones(4))
         assert not torch.equal(mixed, inputs)
-    note = "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones."
+    note = "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised images."
     assert note in caplog.messages
     with tench.loader(photo_folder, "train", SMALL, device="cpu") as loader:
         same_images, same_labels = loader.mix(inputs, labels, step=0)
@@ -237,7 +237,7 @@ def test_leaving_the_loop_early_leaves_no_thread_behind(photo_folder: Path) -> N
     assert threads() == before
 
 
-def test_a_loader_that_nobody_holds_stops_its_threads(photo_folder: Path) -> None:
+def test_an_unreferenced_loader_stops_its_threads(photo_folder: Path) -> None:
     before = threads()
     for _ in tench.loader(photo_folder, "train", LARGE, device="cpu", threads=2).epoch(0):
         break
@@ -327,7 +327,7 @@ def test_a_recipe_that_names_code_is_refused_and_the_code_not_imported(photo_fol
         tench.loader(photo_folder, "train", SMALL.replace(**{name: "no_such_package.module:function"}))
     assert str(error.value) == (
         f"The recipe names code of your own, augment.{name}: no_such_package.module:function, which tench.loader does "
-        "not import. Set it to none, and call your function on the batches."
+        "not import. Set it to none, and call your function on the batches yourself."
     )
 
 

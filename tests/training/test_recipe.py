@@ -65,7 +65,7 @@ def test_any_recipe_survives_a_round_trip_through_yaml(values: dict[str, Any]) -
     assert from_plain(yaml.safe_load(recipe.to_yaml()), "here") == recipe
 
 
-def test_the_yaml_holds_every_value_in_the_order_of_the_fields() -> None:
+def test_the_yaml_contains_every_value_in_field_order() -> None:
     plain = yaml.safe_load(Recipe().to_yaml())
     assert list(plain) == SECTIONS
     paths = [f"{section}.{name}" for section, values in plain.items() for name in values]
@@ -88,7 +88,7 @@ def test_there_are_packaged_recipes() -> None:
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
-def test_a_packaged_recipe_holds_exactly_what_its_file_says(name: str) -> None:
+def test_a_packaged_recipe_has_exactly_the_values_of_its_file(name: str) -> None:
     path = Path(recipe_module.__file__).parent / "recipes" / f"{name}.yaml"
     plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     like = plain.pop("like", None)
@@ -535,7 +535,7 @@ def test_a_recipe_with_a_few_aliases_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}: {{a: 1}}", "training: {{{}: 1}}", "training: {{epochs: {}}}", "like: {}", "{}"])
-def test_an_error_of_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: str) -> None:
+def test_an_error_in_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: str) -> None:
     for long in ("a" * 10_000, "[" + "x, " * 900 + "x]"):
         if text.startswith("{}:") and long.startswith("["):
             continue

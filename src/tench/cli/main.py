@@ -1,6 +1,6 @@
 """`tench COMMAND ...`: find the command, run it, turn errors into one clear message and an exit code.
 
-Only the command that is asked for is imported, so that `tench --help` answers at once.
+Only the requested command is imported, so that `tench --help` answers immediately.
 """
 
 import importlib
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(arguments)
             sys.stdout.flush()
             return code
-        except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
+        except BrokenPipeError:  # the reader of our output has closed it: tench models | head
             discard_output()
             return 1
         except OutputError as error:
@@ -88,7 +88,7 @@ def _before_values(arguments: list[str]) -> list[str]:
 
 
 def _help(command: str, rest: list[str], *, everything: bool) -> Iterable[str]:
-    """The lines of a command's help; of one with several forms, of the form that is named."""
+    """The lines of a command's help; if it has several forms, of the named form."""
     from tench.cli.help import command_help, forms_help
 
     known = forms(command)
@@ -103,7 +103,7 @@ def _print(lines: Iterable[str]) -> int:
 
 
 def _tell(name: str, traceback: bool, *lines: str) -> None:
-    """Print an error of the command, and where it came from if that was asked for."""
+    """Print an error of the command, and its traceback if requested."""
     if traceback:
         print(format_exc(), file=sys.stderr)
     shown = "\n".join(printable(_shortened(line)) for line in lines)
@@ -111,6 +111,6 @@ def _tell(name: str, traceback: bool, *lines: str) -> None:
 
 
 def _shortened(line: str) -> str:
-    """A message without its middle if it is very long, such as one with a name of thousands of characters."""
+    """A message without its middle if it is very long, for example because of a name of thousands of characters."""
     half = _MAX_MESSAGE // 2
     return line if len(line) <= _MAX_MESSAGE else f"{line[:half]} ... {line[-half:]}"

@@ -1,4 +1,5 @@
-"""Read a command's options from its arguments: each error is one sentence that names the option and what it takes."""
+"""Read a command's options from its arguments. Each error is one sentence that names the option and the values it
+takes."""
 
 import dataclasses
 import difflib
@@ -41,8 +42,8 @@ def parse(kind: type[Command], arguments: list[str], default: Command | None = N
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Words:
-    """The arguments of a command, sorted: the options with their words, words without an option, and unknown options
-    with the words that follow them."""
+    """The arguments of a command, sorted into options with their words, words without an option, and unknown options
+    with the words after them."""
 
     given: list[tuple[Option, list[str]]]
     loose: list[str]
@@ -86,7 +87,7 @@ def is_option(word: str) -> bool:
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """The name of an option, and the value that is attached to it: --lr=1, -b64. Underscores are taken for dashes."""
+    """The name of an option and the value attached to it: --lr=1, -b64. Underscores count as dashes."""
     if not word.startswith("--"):
         return word[:2], word[2:].removeprefix("=") if len(word) > 2 else None
     name, equals, value = word.partition("=")
@@ -101,11 +102,11 @@ def _until_option(words: list[str]) -> typing.Iterator[str]:
 
 
 def _take(option: Option, left: list[str]) -> list[str]:
-    """Remove the words of an option's value from the front of those that are left."""
+    """Remove the words of an option's value from the front of the remaining words."""
     available = list(_until_option(left))
     _, most = option.num_words
     if available and available[0] in option.choices and not any(map(_has_choices_inside, option.kinds)):
-        most = 1  # a word such as auto stands alone, and the next one is a source
+        most = 1  # a word such as auto is a whole value, and the next word is a source
     taken = available[: len(available) if most == math.inf else int(most)]
     del left[: len(taken)]
     return taken
@@ -116,7 +117,7 @@ def _has_choices_inside(kind: Any) -> bool:
 
 
 def _value(option: Option, words: list[str]) -> Any:
-    """The value that words on the command line stand for; raises UsageError."""
+    """The value given by words on the command line; raises UsageError."""
     if option.is_switch:
         return words == ["yes"]
     if not words:
@@ -142,7 +143,7 @@ def _where_it_ends(option: Option, words: list[str]) -> str:
 
 
 _NOT = object()
-"""Words that are not a value of the type."""
+"""Marks words that are not a value of the type."""
 
 
 def _as(kind: Any, words: list[str], repeated: bool) -> Any:
@@ -189,7 +190,7 @@ def _expected(kind: Any) -> str:
 
 
 def usage(command: str, options: tuple[Option, ...]) -> str:
-    """How a command is written: "tench evaluate RUN [SOURCE]"."""
+    """The usage of a command: "tench evaluate RUN [SOURCE]"."""
     parts = []
     for option in options:
         if option.flag.positional:
@@ -199,7 +200,7 @@ def usage(command: str, options: tuple[Option, ...]) -> str:
 
 
 def _positionals(command: str, options: tuple[Option, ...], words: list[str]) -> dict[tuple[str, ...], Any]:
-    """The values of the options without a name, in their order."""
+    """The values of the positional options, in order."""
     values, left = {}, list(words)
     for option in options:
         if not option.flag.positional:
@@ -249,7 +250,7 @@ def _hint(name: str, known: list[str]) -> str:
 def _explained(
     error: UsageError, command: str, options: tuple[Option, ...], option: Option, given: list[str]
 ) -> UsageError:
-    """The error about a value, or what it says if the value is one of another program."""
+    """The error about a value, or the equivalent if the value is from another program."""
     from tench.cli.other_programs import equivalents
 
     known = [name for other in options for name in other.names]

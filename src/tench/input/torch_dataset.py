@@ -1,4 +1,4 @@
-"""A split as a PyTorch dataset of single images, for input pipelines of other people."""
+"""A split as a PyTorch dataset of single images, for other people's input pipelines."""
 
 import operator
 import os
@@ -19,8 +19,8 @@ from tench.errors import UsageError
 class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
     """The images and labels of one split by row number; made by `Dataset.as_torch`.
 
-    `dataset[row]` is (image, label): the image a `PIL.Image`, or what `transform` makes of it; the label an int, -1 if
-    the image has none. The attributes have the names and meanings of torchvision's ImageFolder.
+    `dataset[row]` is (image, label): the image a `PIL.Image`, or the result of `transform`; the label an int, -1 if the
+    image has none. The attributes have the names and meanings of torchvision's ImageFolder.
 
     >>> digits = tench.open_source("digits").as_torch("train")
     >>> digits.classes[:3], digits.class_to_idx["2"], digits.targets[:4]
@@ -34,7 +34,7 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
     targets: list[int]
     """The labels of all rows."""
     transform: Callable[[Image.Image], Any] | None
-    """The function that each image goes through."""
+    """The function applied to each image."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row}: the split {self.split} has {len(self)} images")
         row %= len(self)
-        if self._process != os.getpid():  # a forked worker opens its own files and takes no lock of the parent's
+        if self._process != os.getpid():  # a forked worker opens its own files and takes none of the parent's locks
             self._table, self._process = self._table.reopened(), os.getpid()
         pixels = decode_row(self._table, row, self._channels)
         image = Image.fromarray(pixels[..., 0] if self._channels == 1 else pixels)

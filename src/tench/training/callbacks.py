@@ -1,4 +1,4 @@
-"""Call the user's functions after every epoch; each sees how the training stands, and can stop it."""
+"""Call the user's functions after every epoch; each sees the state of the training and can stop it."""
 
 import copy
 import dataclasses
@@ -15,7 +15,7 @@ from tench.weights.own import Classifier, ModelCard
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochEnd:
-    """The state of a training after an epoch, as a callback gets it.
+    """The state of a training after an epoch, as passed to a callback.
 
     >>> def show(end: tench.EpochEnd) -> None:
     ...     print(f"epoch {end.epoch} of {end.epochs}, {end.step} steps, val on {end.metrics['val_images']} images")
@@ -32,8 +32,8 @@ class EpochEnd:
     step: int
     """Optimizer updates so far."""
     metrics: Mapping[str, float]
-    """lr, train_loss, train_top1, seconds; after a validation also val_loss, val_top1, val_top5, val_images. A top-1
-    or top-5 is a fraction. train_loss is the loss of the recipe or your own, val_loss always the cross-entropy."""
+    """lr, train_loss, train_top1, seconds; after a validation also val_loss, val_top1, val_top5, val_images. A top-1 or
+    top-5 is a fraction. train_loss is the recipe's loss or your own; val_loss is always the cross-entropy."""
     _module: nn.Module = dataclasses.field(repr=False)
     _card: ModelCard = dataclasses.field(repr=False)
 
@@ -63,7 +63,7 @@ Callback = Callable[[EpochEnd], object]
 
 
 def require_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Raise UsageError for something that cannot be called, or for a function that is not in a list."""
+    """Raise UsageError for a value that is not callable, or for a function that is not in a list."""
     if not isinstance(callbacks, Sequence):
         raise UsageError(f"callbacks must be a list of functions, got {callbacks!r:.100}.")
     for callback in callbacks:
@@ -72,9 +72,10 @@ def require_callbacks(callbacks: Sequence[Callback]) -> None:
 
 
 def call(callbacks: Sequence[Callback], end: EpochEnd) -> str | None:
-    """Call each callback. Returns why the training is to stop, or None.
+    """Call each callback. Returns why the training should stop, or None.
 
-    All are called, also after one has asked to stop. An error of a callback is raised, with a note that names it.
+    All are called, even after one has asked to stop. An error in a callback is raised with a note that names the
+    callback.
     """
     stopped = None
     for callback in callbacks:

@@ -1,4 +1,4 @@
-"""Train a classifier: everything that is set up once for a run. The epochs themselves are in `loop`."""
+"""Train a classifier: everything that is set up once per run. The epochs are in `loop`."""
 
 import contextlib
 import dataclasses
@@ -104,7 +104,7 @@ def fit(
     None means `digits` for the digits, the stored recipe for a run that has begun, else the defaults. run: a directory,
     or None for a new one under runs/. A run that has begun there is continued; if it is finished, nothing happens.
 
-    model, loss, policy, augment: code of your own, instead of what the recipe names.
+    model, loss, policy, augment: your own code, used instead of what the recipe names.
 
     - model: a torch.nn.Module, which is trained in place, or a function or class that makes one. It is called with the
       keyword argument num_classes, and with image_size and channels if it has parameters of these names. Images are
@@ -115,12 +115,12 @@ def fit(
     - policy: a function of one training image after its cut, (H, W, C) uint8, and a numpy.random.Generator that returns
       an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
       row): draw from nothing else.
-    - augment: a function of a batch on the device that returns both of its arguments, changed: images (B, C, H, W)
+    - augment: a function of a batch on the device that returns both its arguments, modified: images (B, C, H, W)
       float32, normalised, after the recipe's own erasing and mixing, and targets as above. The network gets exactly
       what it returns. torch's generator is seeded with (seed, step) before each step: draw from nothing else.
 
-    The run stores the code's name, package.module:function. Code without one (a lambda, a module object, a function of
-    a notebook) has to be passed again to continue or load the run.
+    The run stores the code's name, package.module:function. Code without a name (a lambda, a module object, a function
+    in a notebook) must be passed again to continue or load the run.
 
     callbacks: functions that are called after every epoch with an `EpochEnd`. One that raises `StopTraining` ends the
     training cleanly. An error in a callback is raised once the epoch's checkpoint is saved.
@@ -191,7 +191,7 @@ def _still_there(source: str | list[str], run: Path | None) -> str | list[str]:
     for one in [source] if isinstance(source, str) else source:
         if os.path.isabs(one) and not os.path.exists(one):
             raise UsageError(
-                f"{one}: the dataset of the run in {run} is no longer there. If it has moved, name its new place: "
+                f"{one}: the dataset of the run in {run} no longer exists. If it has moved, give its new location: "
                 f"{shell_command('tench', 'train', 'NEW_PLACE', '--run', run)}"
             )
     return source
@@ -254,7 +254,7 @@ def _train(
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
         _describe(run, recipe, data, card, module, device, notes)
     else:
-        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # left by a run that was killed before its first step
+        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # left over from a run that was killed before its first step
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
         facts = {"device": str(device), "auto": automatic(run, asked), "data": data.facts}
