@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -190,10 +189,11 @@ def choose_device(name: "str | torch.device") -> "torch.device":
     name = str(name)
     if _was_forked:
         torch.set_num_threads(1)
-    if not re.fullmatch(r"auto|[a-z_]+(:\d+)?", name):
-        raise UsageError(f"--device {name!r}: unknown. Expected auto, cpu, cuda or cuda:1.")
     try:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    except RuntimeError as error:  # its text lists twenty kinds of devices
+        raise UsageError(f"--device {name}: no such device. Expected auto, cpu, cuda or cuda:1.") from error
+    try:
         if device.type not in ("cpu", "cuda"):  # training sums its metrics as float64 on the device, which mps lacks
             raise UsageError(f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto.")
         torch.empty(1, device=device)

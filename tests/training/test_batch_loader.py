@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import multiprocessing
 import shutil
 import threading
 import time
@@ -328,3 +329,19 @@ def test_a_recipe_that_names_code_is_refused_and_the_code_not_imported(photo_fol
         f"The recipe names code of your own, augment.{name}: no_such_package.module:function, which tench.loader does "
         "not import. Set it to none, and call your function on the batches yourself."
     )
+
+
+def test_a_forked_process_can_use_a_loader_that_its_parent_iterates_over(photo_folder: Path) -> None:
+    with tench.loader(photo_folder, "train", LARGE, device="cpu", threads=2) as loader:
+        batches = loader.epoch(0)
+        next(batches)
+        fork = multiprocessing.get_context("fork")
+        answers = fork.SimpleQueue()
+        child = fork.Process(target=lambda: answers.put([batch.rows.tolist() for batch in loader.epoch(1)]))
+        child.start()
+        try:
+            child.join(60)
+            assert child.exitcode == 0
+        finally:
+            child.kill()
+        assert answers.get() == [batch.rows.tolist() for batch in loader.epoch(1)]

@@ -1,6 +1,7 @@
 """The input of `fit` for other people's training loops: the same batches, and nothing else."""
 
 import logging
+import os
 import weakref
 from collections.abc import Generator
 from pathlib import Path
@@ -63,6 +64,7 @@ class BatchLoader:
         self._normalise: dict[torch.device, Normalise] = {}
         self._open: list[tuple[View, Batches]] = []
         self._close = weakref.finalize(self, _close, self._open)
+        self._process, self._inherited = os.getpid(), list(self._open)
 
     def __len__(self) -> int:
         return self._order.steps_per_epoch
@@ -103,6 +105,10 @@ class BatchLoader:
 
     def _source(self, epoch: int) -> Batches:
         """The batches at the size of an epoch: with progressive resizing, each size has its own loader."""
+        if self._process != os.getpid():  # a fork copies neither threads nor who will release a lock: start afresh
+            self._inherited = list(self._open)  # not freed, which could wait for the parent's threads
+            self._open.clear()
+            self.table, self._process = self.table.reopened(), os.getpid()
         view = train_view(self.recipe, epoch) if self._order.shuffle else eval_view(self.recipe)
         if not self._open or self._open[0][0] != view:
             _close(self._open)
