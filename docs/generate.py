@@ -119,11 +119,11 @@ def _fields(kind: type) -> Iterator[str]:
     documented = field_docs(sys.modules[kind.__module__], kind.__name__)
     defaults = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
     for name, text in documented.items():
-        if name.startswith("_"):
+        if name.startswith("_") or not text:  # the docstring of the class explains the others
             continue
         default = ""
         if name in defaults and defaults[name].default is not dataclasses.MISSING:
-            default = f"`{defaults[name].default!r}`"
+            default = f"`{_default_text(defaults[name].default)}`"
         shown = _annotation(kind.__annotations__[name]).replace("|", "\\|")
         yield f"| `{name}` | `{shown}` | {default} | {text.replace('|', chr(92) + '|')} |"
 
@@ -150,7 +150,9 @@ _EMPTY = inspect.Parameter.empty
 
 
 def _annotation(kind: Any) -> str:
-    """A type as people write it, aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
+    """A type as people write it, with aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
     text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
     return re.sub(r"(?:\w+\.)+(\w+)", r"\1", text).replace("'", '"').strip('"')
 

@@ -214,8 +214,15 @@ def test_cpu_is_a_device_and_auto_is_an_available_device() -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:x"])
-def test_an_unavailable_device_is_a_usage_error(name: str) -> None:
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "CUDA"])
+def test_a_name_of_no_device_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError) as error:
+        choose_device(name)
+    assert str(error.value) == f"--device {name}: no such device. Expected auto, cpu, cuda or cuda:1."
+
+
+def test_an_unavailable_device_is_a_usage_error() -> None:
+    name = "cuda:99"
     with pytest.raises(UsageError) as error:
         choose_device(name)
     assert str(error.value).startswith(f"--device {name}: not available (")

@@ -178,7 +178,7 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def choose_device(name: str) -> "torch.device":
+def choose_device(name: "str | torch.device") -> "torch.device":
     """The device with this name, cpu or cuda; auto is the GPU if there is one.
 
     All computing code requests its device first, so this also limits torch to one thread in a forked process. Raises
@@ -186,10 +186,14 @@ def choose_device(name: str) -> "torch.device":
     """
     import torch
 
+    name = str(name)
     if _was_forked:
         torch.set_num_threads(1)
     try:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    except RuntimeError as error:  # its text lists twenty kinds of devices
+        raise UsageError(f"--device {name}: no such device. Expected auto, cpu, cuda or cuda:1.") from error
+    try:
         if device.type not in ("cpu", "cuda"):  # training sums its metrics as float64 on the device, which mps lacks
             raise UsageError(f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto.")
         torch.empty(1, device=device)

@@ -125,13 +125,14 @@ def _is_of_user(file: str) -> bool:
 def errors_name(name: str, doing: str) -> Iterator[None]:
     """Turn an error that the user's code raises inside into a TenchError that names the code and the line.
 
-    doing: what the code was doing, such as "called with 4 logits". Out-of-memory errors are passed on.
+    doing: what the code was doing, such as "called with 4 logits". Out-of-memory errors and Ctrl-C are passed on.
+    sys.exit() counts as an error, because in the middle of a training it would end the program without a message.
     """
     try:
         yield
     except TenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         if is_out_of_memory(error):
             raise
         raise TenchError(f"{name}: failed when {doing}: {described(error)}.") from error

@@ -163,6 +163,12 @@ class Run:
             ) from error
         return data
 
+    def remember_data(self, facts: dict[str, Any]) -> None:
+        """Store where the data of the run is now, if it has moved since the run began."""
+        environment = self.environment()
+        if any(environment["data"].get(name) != facts.get(name) for name in ("source", "val")):
+            self.write_json(ENVIRONMENT, environment | {"data": facts})
+
     def with_listener(self, listener: Callable[[dict[str, Any]], None]) -> "Run":
         """The same run, whose log lines are also passed to `listener`."""
         return dataclasses.replace(self, listener=listener)

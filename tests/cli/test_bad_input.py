@@ -225,7 +225,7 @@ def test_the_error_about_an_unknown_recipe_key_suggests_the_nearest_key(
             "zigzag",
             "tench train: --schedule must be one of constant, step, cosine, polynomial, exponential, got 'zigzag'.\n",
         ),
-        ("--device", "gpu9", "--device gpu9: not available"),
+        ("--device", "gpu9", "--device gpu9: no such device"),
         ("--image-size", "0", "input.image_size must be at least 1 and at most 16,384, or auto, got 0."),
         ("--threads", "-1", "The number of threads must be at least 1, or 0 for one per core; got -1."),
         ("--print-freq", "0", "tench train: log_every must be at least 1, got 0."),

@@ -45,16 +45,18 @@ def there(one: Program | OptionRow) -> str:
         ("train --dummy", "pytorch/examples' --dummy is the source synthetic here: tench train synthetic"),
         (
             "train --resume model.pth --run 'my run'",
-            "pytorch/examples' and edgeailite's --resume is --run here: --run 'my run' (The same command with the same "
-            "--run continues the run.)",
+            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run here: --run 'my run' (The "
+            "same command with the same --run continues the run.)",
         ),
         (
             "train --pretrained -a resnet50 photos",
-            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50",
+            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50\n"
+            "timm's --pretrained is --weights here: --weights timm:ARCH",
         ),
         (
             "train --pretrained model.pth",
             "pytorch/examples' --pretrained is --weights here: --weights torchvision:ARCH\n"
+            "timm's --pretrained is --weights here: --weights timm:ARCH\n"
             "edgeailite's --pretrained is --weights here: --weights model.pth (ResNet, MobileNetV2 and V3 files are "
             "read; RegNet files are not.)",
         ),

@@ -249,3 +249,14 @@ def test_a_file_in_an_unreadable_folder_is_not_reported_as_missing(
     with pytest.raises(TenchError) as refused:
         find_images([str(tmp_path / "shut/1.jpg")])
     assert str(refused.value) == f"{tmp_path}/shut/1.jpg: cannot be read (Permission denied)."
+
+
+def test_an_open_file_is_not_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(Image.fromarray(COLOUR)))
+    with path.open("rb") as file, pytest.raises(UsageError) as error:
+        given_images(file)
+    assert str(error.value) == (
+        "image is of type BufferedReader; expected a path, a folder, a PIL image, a uint8 array or the bytes of an "
+        "image file. If it is an open file, pass its bytes: file.read()."
+    )

@@ -80,6 +80,16 @@ def test_the_images_are_those_of_the_loader(photo_folder: Path) -> None:
                 assert label == our_label
 
 
+def test_bad_images_are_left_out_if_asked_for(photos: Path) -> None:
+    image = photos / "train/roof/3.jpg"
+    image.write_bytes(image.read_bytes()[:999])
+    every, good = (tench.open_source(photos).as_torch("train", bad=bad) for bad in ("fail", "skip"))
+    assert len(good) == len(every) - 1
+    assert all(good[row][0].size for row in range(len(good)))
+    with pytest.raises(TenchError, match=r"roof/3\.jpg: truncated JPEG"):
+        [every[row] for row in range(len(every))]
+
+
 @pytest.mark.parametrize("context", workers(["fork", "spawn"]))
 def test_each_image_comes_once_through_workers_even_after_use(train: TorchDataset, context: str) -> None:
     train.transform = viewed
@@ -146,6 +156,12 @@ def test_negative_rows_count_from_the_end_and_others_are_an_index_error(train: T
         with pytest.raises(IndexError) as error:
             train[row]
         assert str(error.value) == f"row {row}: the split train has 18 images"
+
+
+@pytest.mark.parametrize("row", [1.5, "a", None, slice(0, 2)])
+def test_a_row_that_is_no_whole_number_is_refused(photo_folder: Path, row: object) -> None:
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        tench.open_source(photo_folder).as_torch("train")[row]  # type: ignore[index]
 
 
 def test_an_unknown_split_is_named(photo_folder: Path) -> None:

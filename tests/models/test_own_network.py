@@ -10,7 +10,7 @@ from torch import nn
 
 from tench.errors import TenchError, UsageError
 from tench.models import create
-from tench.models.own_network import create_own, is_own
+from tench.models.own_network import checked_network, create_own, is_own
 from tench.models.source import ModelOptions
 from tench.own_code import import_code
 
@@ -48,6 +48,61 @@ def two_answers_in_training(num_classes: int) -> nn.Module:
             return (logits, logits) if self.training else logits
 
     return Auxiliary()
+
+
+def nothing_to_train(num_classes: int) -> nn.Module:
+    class Mean(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((1, 2, 3))[:, None].repeat(1, num_classes)
+
+    return Mean()
+
+
+class _Flat(nn.Module):
+    """A linear layer over all pixels of an 8 x 8 grey image."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.head(images.flatten(1))
+
+
+class Growing(_Flat):
+    def forward(self, images: torch.Tensor) -> Any:
+        if self.training:
+            self.register_buffer("seen", images.mean())
+        return super().forward(images)
+
+
+class Forgetful(_Flat):
+    def state_dict(self, *arguments: Any, **keywords: Any) -> Any:
+        return {}
+
+
+class WithExtraState(_Flat):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+
+class NotCopied(_Flat):
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError("there is only one")
+
+
+class Leaving(_Flat):
+    def forward(self, images: torch.Tensor) -> Any:
+        raise SystemExit(0)
+
+
+class OnlyInPairs(_Flat):
+    """Fails for a batch of another size than the one that is tried."""
+
+    def forward(self, images: torch.Tensor) -> Any:
+        if len(images) == 3:
+            raise KeyError("three")
+        return super().forward(images[:2])
 
 
 def only_for_colour(num_classes: int) -> nn.Module:
@@ -108,12 +163,57 @@ NAME = "tests.models.test_own_network"
             "number for each class.",
         ),
         (whole_numbers, "returned logits of type torch.int64, expected floating point."),
+        (nothing_to_train, "has no parameters, so there is nothing to train."),
+        (
+            Growing,
+            "'seen' appears in its state_dict() when it is trained, so its weights would not fit a new network. "
+            "Register it in __init__.",
+        ),
+        (Forgetful, "its state_dict() lacks the parameter 'head.weight', which would not be saved."),
+        (WithExtraState, "'_extra_state' in its state_dict() is dict, but only tensors are saved. Make it a buffer."),
     ],
 )
 def test_a_function_that_makes_no_suitable_network_is_refused(function: Callable[..., nn.Module], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         create_own(function, **SIZE)
     assert str(refused.value) == f"{function.__module__}:{function.__qualname__}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (NotCopied, "failed when copied by copy.deepcopy, as averaging and callbacks do: TypeError: there is only one"),
+        (Leaving, "failed when called in evaluation mode with images of shape (2, 1, 8, 8): SystemExit: 0"),
+    ],
+)
+def test_a_network_whose_code_fails_is_named(network: Callable[..., nn.Module], message: str) -> None:
+    with pytest.raises(TenchError) as failed:
+        create_own(network, **SIZE)
+    assert str(failed.value).startswith(f"{NAME}:{network.__name__}: {message} ({__file__}, line ")
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (3, "failed when called in evaluation mode with images of shape (3, 1, 8, 8): KeyError: 'three' ("),
+        (
+            4,
+            "returned shape (2, 5) in evaluation mode for images of shape (4, 1, 8, 8), expected logits of shape (4, "
+            "5): one number for each class.",
+        ),
+    ],
+)
+def test_a_checked_network_names_itself_for_every_batch(count: int, message: str) -> None:
+    network = checked_network(create_own(OnlyInPairs, **SIZE), f"{NAME}:OnlyInPairs", 5).eval()
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 5)
+    with pytest.raises(TenchError) as failed:
+        network(torch.zeros(count, 1, 8, 8))
+    assert str(failed.value).startswith(f"{NAME}:OnlyInPairs: {message}")
+
+
+def test_a_known_network_is_not_wrapped() -> None:
+    module = nn.Linear(2, 2)
+    assert checked_network(module, "timm:resnet18", 2) is module
 
 
 def test_the_error_about_a_network_that_fails_on_the_images_names_it() -> None:

@@ -43,13 +43,27 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_ones() -> None:
     text = str(refusal.value)
     assert text.startswith("No network is called 'rasnet50'. Did you mean ")
     assert "'resnet50'" in text
-    assert text.endswith("? tench models PATTERN lists them.")
+    assert text.endswith("? tench models PATTERN lists them. A network of your own is MODULE:FUNCTION.")
 
 
 def test_the_error_about_a_name_unlike_any_other_gives_the_list_command() -> None:
     with pytest.raises(UsageError) as refusal:
         source_of("zzzzzzzzzz")
-    assert str(refusal.value) == "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them."
+    assert str(refusal.value) == (
+        "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them. A network of your own is MODULE:FUNCTION."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arch", "remedy"),
+    [("mynet.py", "mynet:FUNCTION"), ("./nets/mine.py:MyNet", "nets.mine:MyNet"), ("mine.py:net", "mine:net")],
+)
+def test_the_file_of_a_network_of_ones_own_is_answered_with_its_module(arch: str, remedy: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        source_of(arch)
+    assert str(refusal.value) == (
+        f"{arch!r} looks like a network of your own. Write it as MODULE:FUNCTION: -a {remedy}."
+    )
 
 
 def test_a_hub_address_is_not_a_name() -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import multiprocessing
 import shutil
 import threading
 import time
@@ -255,6 +256,25 @@ def test_a_closed_loader_says_so(photo_folder: Path) -> None:
     assert str(error.value) == "The loader is closed. Make a new one with tench.loader."
 
 
+@pytest.mark.parametrize("recipe", ["digits", LARGE])
+def test_an_iteration_over_a_loader_that_is_closed_says_so(photo_folder: Path, recipe: tench.Recipe | str) -> None:
+    source = "digits" if recipe == "digits" else photo_folder
+    loader = tench.loader(source, "train", recipe, device="cpu")
+    batches = loader.epoch(2)
+    next(batches)
+    loader.close()
+    with pytest.raises(UsageError) as error:
+        next(batches)
+    assert str(error.value) == f"The loader was closed after 1 of the {len(loader)} batches of epoch 2."
+
+
+@pytest.mark.parametrize("epoch", ["a", None, 1.5, True])
+def test_an_epoch_that_is_no_number_is_refused(photo_folder: Path, epoch: object) -> None:
+    with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader, pytest.raises(UsageError) as error:
+        loader.epoch(epoch)  # type: ignore[arg-type]
+    assert str(error.value) == f"epoch must be a whole number, got {epoch!r}."
+
+
 @pytest.mark.parametrize(("epoch", "step"), [(-1, 0), (0, -1), (0, 5)])
 def test_a_step_outside_the_epoch_is_refused(photo_folder: Path, epoch: int, step: int) -> None:
     with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader, pytest.raises(UsageError) as error:
@@ -309,3 +329,19 @@ def test_a_recipe_that_names_code_is_refused_and_the_code_not_imported(photo_fol
         f"The recipe names code of your own, augment.{name}: no_such_package.module:function, which tench.loader does "
         "not import. Set it to none, and call your function on the batches yourself."
     )
+
+
+def test_a_forked_process_can_use_a_loader_that_its_parent_iterates_over(photo_folder: Path) -> None:
+    with tench.loader(photo_folder, "train", LARGE, device="cpu", threads=2) as loader:
+        batches = loader.epoch(0)
+        next(batches)
+        fork = multiprocessing.get_context("fork")
+        answers = fork.SimpleQueue()
+        child = fork.Process(target=lambda: answers.put([batch.rows.tolist() for batch in loader.epoch(1)]))
+        child.start()
+        try:
+            child.join(60)
+            assert child.exitcode == 0
+        finally:
+            child.kill()
+        assert answers.get() == [batch.rows.tolist() for batch in loader.epoch(1)]

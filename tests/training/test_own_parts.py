@@ -219,7 +219,7 @@ def test_a_loss_with_its_own_weights_is_refused() -> None:
         ({"loss": "bce"}, "recipe: training.loss is bce, but loss= passes a different one. Leave one of them out."),
         (
             {"label_smoothing": 0.1},
-            "recipe: training.label_smoothing is 0.1, but should be 0 with a loss of your own.",
+            "recipe: training.label_smoothing must be 0 with a loss of your own, got 0.1.",
         ),
     ],
 )
@@ -303,7 +303,26 @@ def test_the_batch_augmentation_comes_last_and_the_network_gets_what_it_returns(
     ("augment", "message"),
     [
         (lambda images, targets: images, "object:<lambda>: returned Tensor, expected a tuple (images, targets) of"),
-        (lambda images, targets: (images[:2], targets), "expected floating point of shape (8, 3, H, W)."),
+        (
+            lambda images, targets: (images[:2], targets),
+            "object:<lambda>: returned images of shape (2, 3, 8, 8), expected (8, 3, H, W).",
+        ),
+        (
+            lambda images, targets: (images[..., :0], targets),
+            "object:<lambda>: returned images of shape (8, 3, 8, 0), expected (8, 3, H, W).",
+        ),
+        (
+            lambda images, targets: (images.double(), targets),
+            "object:<lambda>: returned images of type torch.float64, expected float32.",
+        ),
+        (
+            lambda images, targets: (images.to("meta"), targets),
+            "object:<lambda>: returned a tensor on meta, expected cpu.",
+        ),
+        (
+            lambda images, targets: (images, torch.full_like(targets, 3)),
+            "object:<lambda>: returned labels from 3 to 3, expected 0 to 2.",
+        ),
         (
             lambda images, targets: (images, targets[:2]),
             "returned targets of shape (2,) and type torch.int64, expected int64 labels of shape (8,) or floating "
@@ -318,6 +337,75 @@ def test_a_batch_augmentation_that_returns_something_else_stops_the_training(
     with pytest.raises(TenchError) as stopped:
         train(tmp_path, augment=augment)
     assert message in str(stopped.value)
+
+
+def _only_at_first(loss: Callable[[torch.Tensor, torch.Tensor], Any]) -> Callable[[torch.Tensor, torch.Tensor], Any]:
+    """The cross-entropy for the four images of the trial, then another loss."""
+    return lambda logits, targets: F.cross_entropy(logits, targets) if len(logits) == 4 else loss(logits, targets)
+
+
+def _leave(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            lambda logits, targets: F.cross_entropy(logits, targets, reduction="none"),
+            "returned a tensor of shape (8,), expected a scalar tensor: the mean over the images.",
+        ),
+        (lambda logits, targets: None, "returned NoneType, expected a scalar tensor: the mean over the images."),
+        (
+            lambda logits, targets: F.cross_entropy(logits.detach(), targets),
+            "returned a loss without a gradient. Compute it from the logits with torch.",
+        ),
+        (_leave, f"failed when called with (8, 3) logits and (8,) targets: SystemExit: 0 ({__file__}, line "),
+    ],
+)
+def test_a_loss_is_named_if_it_goes_wrong_after_its_trial(
+    tmp_path: Path, loss: Callable[[torch.Tensor, torch.Tensor], Any], message: str
+) -> None:
+    with pytest.raises(TenchError) as stopped:
+        train(tmp_path, loss=_only_at_first(loss))
+    assert str(stopped.value).startswith(f"object:<lambda>: {message}")
+
+
+def test_a_loss_that_changes_its_targets_is_refused() -> None:
+    def clearing(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(logits, targets.zero_())
+
+    with pytest.raises(TenchError) as refused:
+        require_loss(clearing, 3, CPU, mixed=False)
+    assert str(refused.value) == "object:clearing: changes its targets in place. Change a copy of them instead."
+
+
+class _Unsteady(nn.Module):
+    """Returns too few logits for the images of the validation."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(192, num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.head(images.flatten(1))
+        return logits if self.training or len(images) == 2 else logits[:1]
+
+
+def test_a_network_that_goes_wrong_in_the_validation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TenchError) as stopped:
+        train(tmp_path, model=_Unsteady)
+    assert str(stopped.value) == (
+        "tests.training.test_own_parts:_Unsteady: returned shape (1, 3) in evaluation mode for images of shape (8, 3, "
+        "8, 8), expected logits of shape (8, 3): one number for each class."
+    )
+
+
+def test_a_network_whose_parameters_are_all_frozen_is_refused(tmp_path: Path) -> None:
+    frozen = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).requires_grad_(False)
+    with pytest.raises(UsageError) as refused:
+        train(tmp_path, model=frozen)
+    assert str(refused.value) == "object:Sequential: no parameter requires a gradient, so there is nothing to train."
 
 
 def test_a_value_that_is_not_a_function_is_refused(tmp_path: Path) -> None:

@@ -651,3 +651,10 @@ def test_a_recipe_of_another_type_is_a_usage_error(value: Any) -> None:
     assert str(refused.value) == (
         f"recipe must be a tench.Recipe, the name of a packaged recipe or the path of a YAML file, got {value!r}."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("1 epochs", "1 epoch"), ("0.5 epochs", "0.5 epochs"), ("1 steps", "1 step"), ("10%", "10 %")]
+)
+def test_a_duration_is_printed_as_people_write_it(text: str, shown: str) -> None:
+    assert str(Duration.parse(text, "warmup")) == shown

@@ -93,6 +93,8 @@ def _show(dataset: "Dataset", report: "Report") -> None:
         f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. The result is "
         f"saved, and later training on the same content reports it.{again}"
     )
+    if report.bad:
+        print("Training stops at a bad image; --bad skip leaves such images out, --bad fix repairs them if possible.")
 
 
 def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:

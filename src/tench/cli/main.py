@@ -63,6 +63,8 @@ def _run(arguments: list[str]) -> int:
         import tench
 
         return _print([f"tench {tench.__version__}"])
+    if command.startswith("-"):
+        raise UsageError(f"unknown option {command[:100]}. Write the command first: tench COMMAND OPTIONS.")
     if command not in COMMANDS:
         raise UsageError(
             f"unknown command {command[:100]!r}.{nearest(command, list(COMMANDS))} Known: {', '.join(COMMANDS)}."

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import math
 import re
+import shlex
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -63,6 +64,8 @@ def sort_words(options: tuple[Option, ...], arguments: list[str]) -> Words:
             found.loose.append(word)
             continue
         name, attached = _split(word)
+        if (called := "-" + word.partition("=")[0].replace("_", "-")) in known:  # -epochs is no -e
+            name, attached = called[1:], word.partition("=")[2] or None
         positive = "--" + name[5:] if name.startswith("--no-") else name
         option = known.get(name) or known.get(positive)
         if option is None or (name not in known and not option.is_switch):
@@ -119,12 +122,24 @@ def _value(option: Option, words: list[str]) -> Any:
         return words == ["yes"]
     if not words:
         raise UsageError(f"{option.name} needs a value: {expected(option)}.")
+    if "" in words and option.default != "":  # an empty path would mean the current directory
+        raise UsageError(f"{option.name} is empty. If it comes from a shell variable, the variable is not set.")
     for kind in option.kinds:
         value = _as(kind, words, option.flag.repeated)
         if value is not _NOT:
             return value
     got = shown(words[0]) if len(words) == 1 else ", ".join(map(shown, words))
-    raise UsageError(f"{option.name} must be {expected(option)}, got {got}.{nearest(words[0], list(option.choices))}")
+    hint = nearest(words[0], list(option.choices)) or _where_it_ends(option, words)
+    raise UsageError(f"{option.name} must be {expected(option)}, got {got}.{hint}")
+
+
+def _where_it_ends(option: Option, words: list[str]) -> str:
+    """How to write several values before a positional, if the first words are a value without the rest."""
+    for count in range(len(words) - 1, 0, -1):
+        if any(_as(kind, words[:count], False) is not _NOT for kind in option.kinds):
+            written = map(shlex.quote, [option.name, *words[:count], "--", *words[count:]])
+            return f" If {shown(words[count])} is none of them, write -- before it: {' '.join(written)}"
+    return ""
 
 
 _NOT = object()
@@ -217,10 +232,19 @@ def _unknown(command: str, options: tuple[Option, ...], words: Words) -> list[st
         if name in explained:
             lines += explained[name]
             continue
-        close = difflib.get_close_matches(name.lstrip("-"), [other.lstrip("-") for other in known], n=1, cutoff=0.6)
-        hint = next((f" Did you mean {other}?" for other in known if [other.lstrip("-")] == close), "")
-        lines.append(f"unknown option {name[:100]}.{hint} See tench {command} --help.")
+        lines.append(f"unknown option {name[:100]}.{_hint(name.lower(), known)} See tench {command} --help.")
     return list(dict.fromkeys(lines))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """A sentence on the option that an unknown one may be; "" if none is close."""
+    positive = "--" + name.removeprefix("--no-")
+    if name.startswith("--no-") and positive in known:
+        return f" {positive} takes a value."
+    begun = [other for other in known if len(name) > 3 and other.startswith(name)]
+    plain = {other.lstrip("-"): other for other in reversed(known)}
+    close = [plain[word] for word in difflib.get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)]
+    return f" Did you mean {' or '.join(begun[:3] or close)}?" if begun or close else ""
 
 
 def _explained(

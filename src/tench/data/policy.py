@@ -61,7 +61,9 @@ def apply(dataset: Dataset, bad: Policy, used: Sequence[str], *, threads: int = 
     if handled:
         num_skipped = sum(one["done"] == "skipped" for one in handled)
         num_fixed = len(handled) - num_skipped
-        _log.info("--bad %s: %s left out, %s fixed.", bad, counted(num_skipped, "bad image"), f"{num_fixed:,}")
+        counts = (("left out", num_skipped), ("fixed", num_fixed))
+        summary = ", ".join(f"{counted(count, 'bad image')} {what}" for what, count in counts if count)
+        _log.info("--bad %s: %s.", bad, summary)
     return dataclasses.replace(dataset, splits=splits), handled
 
 

@@ -595,15 +595,19 @@ class Dataset:
         *,
         channels: Literal[1, 3] = 3,
         exif: Literal["auto", "apply", "ignore"] = "auto",
+        bad: Literal["fail", "skip", "fix"] = "fail",
     ) -> "TorchDataset":
         """A split as a `torch.utils.data.Dataset` of (image, label), for a DataLoader of your own.
 
         split: its name; all its images, none held out. transform: a function of the image, such as a pipeline of
         torchvision's transforms; None gives `PIL.Image` images. channels: 3 for RGB images, 1 for grey ones. exif:
-        whether to apply the EXIF orientation of images; auto: as in training. A label is
-        an int, the index of the class in `classes`, or -1 if the image has none. The pixels are the ones that training
-        and evaluation decode. The result can be pickled and works in DataLoader workers, forked or spawned. Raises
-        TenchError if there is no such split; reading an item raises TenchError naming the image if it is damaged.
+        whether to apply the EXIF orientation of images; auto: as in training. bad: images that do not decode. fail: an
+        error when one is read; skip and fix check all images first, once, and leave bad ones out or decode JPEGs as far
+        as possible.
+
+        A label is an int, the index of the class in `classes`, or -1 if the image has none. The pixels are those that
+        training and evaluation decode. The dataset can be pickled and works in DataLoader workers, forked or spawned.
+        Raises TenchError if there is no such split; reading a damaged image raises a TenchError that names it.
 
         >>> digits = tench.open_source("digits").as_torch("val", channels=1)
         >>> image, label = digits[0]
@@ -614,7 +618,7 @@ class Dataset:
 
         # The one place where data needs torch, which is imported only when this is called (tests/test_imports.py).
         made: TorchDataset = importlib.import_module("tench.input.torch_dataset").torch_dataset(
-            self, split, transform, channels=channels, orientation=exif
+            self, split, transform, channels=channels, orientation=exif, bad=bad
         )
         return made
 

@@ -2,6 +2,9 @@
 
 import os
 
+import torch
+
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.handled import Policy
 from tench.data.options import NO_OPTIONS, SourceOptions
@@ -21,7 +24,7 @@ Model = Classifier | str | os.PathLike[str]
 """A classifier, or what `load` takes: a run or its directory, a weights file, or the name of published weights."""
 
 
-def classifier_of(model: Model, device: str = "auto") -> Classifier:
+def classifier_of(model: Model, device: str | torch.device = "auto") -> Classifier:
     """The classifier that a caller means. Raises UsageError for a device that conflicts with a loaded classifier."""
     if not isinstance(model, Classifier):
         return load(model, device)
@@ -32,6 +35,7 @@ def classifier_of(model: Model, device: str = "auto") -> Classifier:
     return model
 
 
+@checked_arguments()
 def evaluate(
     model: Model,
     source: Source | None = None,
@@ -39,7 +43,7 @@ def evaluate(
     split: str | None = None,
     batch_size: int = 256,
     threads: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     bad: Policy | None = None,
     options: SourceOptions = NO_OPTIONS,
 ) -> Evaluation:

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 
+import torch
+
+from tench.arguments import checked_arguments
 from tench.evaluation.evaluate import Model, classifier_of
 from tench.input.given import Images
 from tench.weights.prediction import Prediction
 
 
+@checked_arguments("images")
 def predict(
-    model: Model, images: Images, *, top: int = 5, threads: int = 0, device: str = "auto"
+    model: Model, images: Images, *, top: int = 5, threads: int = 0, device: str | torch.device = "auto"
 ) -> Iterator[Prediction]:
     """Classify images; yields a `Prediction` for each, in order.
 

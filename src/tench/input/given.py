@@ -5,6 +5,7 @@ damaged file raises its own ImageError, so that the other images can still be cl
 """
 
 import dataclasses
+import io
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -72,7 +73,7 @@ def given_images(images: Images) -> list[Given]:
         images = images.tolist()
     if isinstance(images, _ONE):
         return _given(images, "image")
-    if not isinstance(images, Iterable) or isinstance(images, Mapping | set) or _is_tensor(images):
+    if not isinstance(images, Iterable) or isinstance(images, Mapping | set | io.IOBase) or _is_tensor(images):
         raise _not_an_image(images, "image")
     return [one for number, image in enumerate(images) for one in _given(image, f"images[{number}]")]
 
@@ -118,7 +119,8 @@ def _not_an_image(value: object, name: str) -> UsageError:
     if _is_tensor(value):
         remedy = "For a uint8 tensor (C, H, W), give tensor.permute(1, 2, 0).numpy()."
         return UsageError(f"{name} is a torch {kind.__name__}; expected {_KINDS}. {remedy}")
-    return UsageError(f"{name} is of type {kind.__name__}; expected {_KINDS}.")
+    remedy = " If it is an open file, pass its bytes: file.read()." if isinstance(value, io.IOBase) else ""
+    return UsageError(f"{name} is of type {kind.__name__}; expected {_KINDS}.{remedy}")
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -1,5 +1,6 @@
 """A split as a PyTorch dataset of single images, for other people's input pipelines."""
 
+import operator
 import os
 from collections.abc import Callable
 from typing import Any, Literal
@@ -7,7 +8,9 @@ from typing import Any, Literal
 import torch.utils.data
 from PIL import Image
 
-from tench.data import exif
+from tench.arguments import require_type
+from tench.data import exif, policy
+from tench.data.handled import POLICIES, Policy
 from tench.data.images.orientation import Exif
 from tench.data.images.picture import decode_row
 from tench.data.table import Classes, Dataset, Table
@@ -56,9 +59,10 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
 
     def __getitem__(self, row: int) -> tuple[Any, int]:
         """Raises TenchError naming the image if it cannot be read or decoded, IndexError past the last row."""
+        row = operator.index(row)  # refuses 1.5 and "a"
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row}: the split {self.split} has {len(self)} images")
-        row = int(row) % len(self)
+        row %= len(self)
         if self._process != os.getpid():  # a forked worker opens its own files and takes none of the parent's locks
             self._table, self._process = self._table.reopened(), os.getpid()
         pixels = decode_row(self._table, row, self._channels)
@@ -76,10 +80,17 @@ def torch_dataset(
     *,
     channels: int,
     orientation: Exif | Literal["auto"],
+    bad: Policy,
 ) -> TorchDataset:
     """The split as `Dataset.as_torch` describes it. Raises TenchError if there is no such split."""
     if orientation not in ("auto", "apply", "ignore"):
         raise UsageError(f"exif must be auto, apply or ignore, got {orientation!r}.")
-    name, table = dataset.split(split)
+    require_type(split, str, "split")
+    require_type(transform, Callable[..., Any] | None, "transform")
+    if bad not in POLICIES:
+        raise UsageError(f"bad must be one of {', '.join(POLICIES)}, got {bad!r}.")
+    name, _ = dataset.split(split)
+    dataset, _ = policy.apply(dataset, bad, [name])
+    table = dataset.splits[name]
     table = exif.oriented(table, exif.resolved(orientation, dataset))
     return TorchDataset(name, table, dataset.classes, transform, channels=channels)

@@ -6,7 +6,7 @@ parameters of these names.
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ def create_own(
 
     A module is used as it is. A function draws its weights from torch's global generator. Two images of zeros are
     passed through in evaluation mode. Raises UsageError if the function does not take num_classes or does not return a
-    module, or the logits have another shape; TenchError if the code fails.
+    module, the logits have another shape, or the network cannot be copied or saved; TenchError if the code fails.
     """
     name = code_name(own)
     try:
@@ -50,6 +50,8 @@ def create_own(
         if options.blurpool and not add_blurpool(network):
             raise UsageError(f"{name} has no convolution of stride 2 to blur before: leave --blurpool out.")
     _check_logits(network, name, num_classes, (2, channels, image_size, image_size))
+    if not any(True for _ in network.parameters()):
+        raise UsageError(f"{name}: has no parameters, so there is nothing to train.")
     return network
 
 
@@ -86,7 +88,7 @@ def _arguments(own: Callable[..., nn.Module], name: str, offered: dict[str, int]
 def _check_logits(network: nn.Module, name: str, num_classes: int, shape: tuple[int, int, int, int]) -> None:
     """Pass two images through the network, and through a copy of it in training mode, where batch norms count them."""
     for training in (False, True):
-        used = copy.deepcopy(network) if training else network
+        used = _copied(network, name) if training else network
         was_training = used.training
         mode = f"in {'training' if training else 'evaluation'} mode"
         try:
@@ -96,16 +98,63 @@ def _check_logits(network: nn.Module, name: str, num_classes: int, shape: tuple[
                 torch.random.fork_rng(devices=[]),
             ):
                 logits = used.train(training)(torch.zeros(shape))
-            _require_logits(logits, name, num_classes, f"{mode} for images of shape {shape}")
+            _require_logits(logits, name, (shape[0], num_classes), f"{mode} for images of shape {shape}")
         finally:
             used.train(was_training)
+        _require_state(used, name, network.state_dict().keys())
 
 
-def _require_logits(logits: Any, name: str, num_classes: int, given: str) -> None:
-    found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, num_classes):
+def _copied(network: nn.Module, name: str) -> nn.Module:
+    with errors_name(name, "copied by copy.deepcopy, as averaging and callbacks do"):
+        return copy.deepcopy(network)
+
+
+def _require_state(network: nn.Module, name: str, before: Collection[str]) -> None:
+    """Raise UsageError if the state dict would not restore the network. before: its names before any training."""
+    state: dict[str, Any] = network.state_dict()
+    if others := [key for key, value in state.items() if not isinstance(value, Tensor)]:
         raise UsageError(
-            f"{name}: returned {found} {given}, expected logits of shape (2, {num_classes}): one number for each class."
+            f"{name}: {others[0]!r} in its state_dict() is {type(state[others[0]]).__name__}, but only tensors are "
+            "saved. Make it a buffer."
+        )
+    if lost := [key for key, _ in network.named_parameters() if key not in state]:
+        raise UsageError(f"{name}: its state_dict() lacks the parameter {lost[0]!r}, which would not be saved.")
+    if new := [key for key in state if key not in before]:
+        raise UsageError(
+            f"{name}: {new[0]!r} appears in its state_dict() when it is trained, so its weights would not fit a new "
+            "network. Register it in __init__."
+        )
+
+
+class CheckedNetwork(nn.Module):
+    """A network of the user's own whose errors name it, with its logits checked.
+
+    (B, C, H, W) -> (B, num_classes). name: the network's. Does not wait for the device.
+    """
+
+    def __init__(self, module: nn.Module, name: str, num_classes: int) -> None:
+        super().__init__()
+        self.module, self._name, self._num_classes = module, name, num_classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        given = f"in {'training' if self.module.training else 'evaluation'} mode"
+        shape = tuple(images.shape)
+        with errors_name(self._name, f"called {given} with images of shape {shape}"):
+            logits: Tensor = self.module(images)
+        _require_logits(logits, self._name, (len(images), self._num_classes), f"{given} for images of shape {shape}")
+        return logits
+
+
+def checked_network(module: nn.Module, arch: str, num_classes: int) -> nn.Module:
+    """The network itself or, if the architecture is the user's own, a `CheckedNetwork` of it."""
+    return CheckedNetwork(module, arch, num_classes) if is_own(arch) else module
+
+
+def _require_logits(logits: Any, name: str, shape: tuple[int, int], given: str) -> None:
+    found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != shape:
+        raise UsageError(
+            f"{name}: returned {found} {given}, expected logits of shape {shape}: one number for each class."
         )
     if not logits.is_floating_point():
         raise UsageError(f"{name}: returned logits of type {logits.dtype}, expected floating point.")

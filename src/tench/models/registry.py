@@ -7,6 +7,7 @@ import fnmatch
 import re
 from typing import cast
 
+from tench.arguments import checked_arguments
 from tench.errors import UsageError, nearest
 from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
 from tench.models.mxnet import source as mxnet
@@ -32,7 +33,17 @@ def source_of(arch: str) -> NetworkSource:
             f"{arch!r} names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. "
             f"Known systems: {', '.join(_NAMES)}."
         )
-    raise UsageError(f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them.")
+    if own := _OWN_FILE.fullmatch(arch):
+        module, name = own[1].replace("/", "."), own[2] or "FUNCTION"
+        raise UsageError(f"{arch!r} looks like a network of your own. Write it as MODULE:FUNCTION: -a {module}:{name}.")
+    raise UsageError(
+        f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them. A network of your "
+        "own is MODULE:FUNCTION."
+    )
+
+
+_OWN_FILE = re.compile(r"(?:\./)?([A-Za-z_][\w/]*)\.py(?::([A-Za-z_]\w*))?")
+"""A file of the user's own: mynet.py, ./nets/mynet.py:MyNet."""
 
 
 def nearest_system(name: str) -> str:
@@ -50,6 +61,7 @@ def name_in_source(arch: str) -> str:
     return _split(arch)[1]
 
 
+@checked_arguments()
 def find(pattern: str = "*") -> list[str]:
     """List the names of networks that match, each once, in natural order (resnet18 before resnet101).
 

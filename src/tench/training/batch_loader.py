@@ -1,12 +1,14 @@
 """The input of `fit` for other people's training loops: the same batches, and nothing else."""
 
 import logging
+import os
 import weakref
 from collections.abc import Generator
 from pathlib import Path
 
 import torch
 
+from tench.arguments import checked_arguments
 from tench.data import exif, policy
 from tench.data.source import Source, open_source
 from tench.data.table import Classes, Dataset, Table
@@ -62,6 +64,7 @@ class BatchLoader:
         self._normalise: dict[torch.device, Normalise] = {}
         self._open: list[tuple[View, Batches]] = []
         self._close = weakref.finalize(self, _close, self._open)
+        self._process, self._inherited = os.getpid(), list(self._open)
 
     def __len__(self) -> int:
         return self._order.steps_per_epoch
@@ -71,6 +74,7 @@ class BatchLoader:
         """The number of images of the split, over all ranks."""
         return len(self.table)
 
+    @checked_arguments()
     def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch, starting at one of its steps. Both count from 0.
 
@@ -93,10 +97,18 @@ class BatchLoader:
         return self.epoch(self._next_epoch)
 
     def _batches(self, epoch: int, first_step: int) -> Generator[Batch, None, None]:
-        yield from on_device(self._source(epoch).batches(epoch, first_step), self.device)
+        batches = self._source(epoch).batches(epoch, first_step)
+        for step, batch in enumerate(on_device(batches, self.device), first_step + 1):
+            yield batch
+            if step < len(self) and not self._close.alive:
+                raise UsageError(f"The loader was closed after {step} of the {len(self)} batches of epoch {epoch}.")
 
     def _source(self, epoch: int) -> Batches:
         """The batches at the size of an epoch: with progressive resizing, each size has its own loader."""
+        if self._process != os.getpid():  # a fork copies neither threads nor who will release a lock: start afresh
+            self._inherited = list(self._open)  # not freed, which could wait for the parent's threads
+            self._open.clear()
+            self.table, self._process = self.table.reopened(), os.getpid()
         view = train_view(self.recipe, epoch) if self._order.shuffle else eval_view(self.recipe)
         if not self._open or self._open[0][0] != view:
             _close(self._open)
@@ -145,6 +157,7 @@ def _close(opened: list[tuple[View, Batches]]) -> None:
         opened.pop()[1].close()
 
 
+@checked_arguments("recipe", "device")
 def loader(
     source: Source,
     split: str = "train",
@@ -183,7 +196,7 @@ def loader(
         recipe = recipe.replace(batch_size=batch_size, accumulate=1)
     recipe = checked(recipe)
     _require_no_code(recipe)
-    chosen, num_threads_ = choose_device(str(device)), num_threads(threads)
+    chosen, num_threads_ = choose_device(device), num_threads(threads)
     rank, world_size = _place(rank, world_size)
     dataset = open_source(source, recipe.source)
     data = open_data(dataset, None, recipe.input, threads=threads)

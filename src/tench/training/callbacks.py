@@ -63,7 +63,9 @@ Callback = Callable[[EpochEnd], object]
 
 
 def require_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Raise UsageError for a value that is not callable."""
+    """Raise UsageError for a value that is not callable, or for a function that is not in a list."""
+    if not isinstance(callbacks, Sequence):
+        raise UsageError(f"callbacks must be a list of functions, got {callbacks!r:.100}.")
     for callback in callbacks:
         if not callable(callback) or isinstance(callback, type):
             raise UsageError(f"callbacks: {callback!r:.100} is not a function of one argument, an EpochEnd.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
@@ -24,11 +25,12 @@ from tench.input.order import Order
 from tench.input.views import View
 from tench.machine import choose_device, memory_suffices, tune
 from tench.models import stem_note
-from tench.models.own_network import OwnNetwork, is_own
+from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
 from tench.training.callbacks import Callback, require_callbacks
+from tench.training.duration import Duration
 from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.loop import Loop
@@ -81,6 +83,7 @@ _LESS_MEMORY = (
 _log = logging.getLogger("tench")
 
 
+@checked_arguments("recipe", "model", "loss", "policy", "augment", "callbacks")
 def fit(
     source: Source | None = None,
     recipe: Recipe | str | Path | None = None,
@@ -168,6 +171,7 @@ def _fit(
         with run.lock():
             if run.has_steps:
                 recipe = same_recipe(run, recipe, data)
+                run.remember_data(data.facts)
             with memory_suffices(f"Training with batches of {recipe.training.batch_size} on {device}", _LESS_MEMORY):
                 _train(run, recipe, data, device, options, own, callbacks)
             return run
@@ -233,6 +237,7 @@ def _train(
     if saved is None and start is None:  # before the state is made: averages start from these filters too
         whiten(module.to(device), data.train, recipe, normalise, options.threads)
     state = new_state(module, recipe, device, order.steps_per_epoch)
+    state.forward = checked_network(state.forward, recipe.model.arch, num_classes)
     if saved is not None:
         state.load(saved, recipe.model.arch, str(run.folder / CHECKPOINT))
         replan(run, recipe, state.step, state.epochs, order.steps_per_epoch)
@@ -259,7 +264,8 @@ def _train(
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
-            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.", recipe.schedule.warmup
+            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.",
+            Duration.parse(recipe.schedule.warmup, "schedule.warmup"),
         )
 
     with contextlib.ExitStack() as stack:
@@ -279,6 +285,7 @@ def _train(
         loop = Loop(
             run=run,
             recipe=recipe,
+            num_classes=num_classes,
             state=state,
             lr_at=learning_rate(recipe, order.steps_per_epoch),
             freeze=freeze,

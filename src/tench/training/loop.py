@@ -12,6 +12,7 @@ from tench.errors import TenchError, counted
 from tench.evaluation.measure import Metrics, measure
 from tench.input.device import on_device
 from tench.input.loader import Batch
+from tench.models.own_network import checked_network
 from tench.run import Run
 from tench.training.callbacks import Callback, EpochEnd, call
 from tench.training.freezing import Freezing
@@ -37,6 +38,7 @@ class Loop:
 
     run: Run
     recipe: Resolved
+    num_classes: int
     state: State
     lr_at: Callable[[int], float]
     freeze: Freezing
@@ -110,7 +112,8 @@ class Loop:
     def validate(self, val: Batches) -> Metrics:
         """The metrics of the network that is evaluated: the average if there is one, with test-time augmentation."""
         size, num_images = self.recipe.input.image_size, len(val.table)
-        network = at_test_time(self.state.evaluated, self.recipe.input.test_time, size=size)
+        checked = checked_network(self.state.evaluated, self.recipe.model.arch, self.num_classes)
+        network = at_test_time(checked, self.recipe.input.test_time, size=size)
         with self.live.validation(num_images) as counted:
             return measure(network, counted(self._until_stopped(val.batches(epoch=0))), num_images, self.normalise)
 

@@ -22,6 +22,8 @@ def make_network(recipe: Resolved, num_classes: int, own: OwnNetwork | None = No
         network = create(recipe.model.arch, num_classes=num_classes, options=options, **size)
     else:
         network = create_own(own, num_classes=num_classes, options=options, **size)
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise UsageError(f"{recipe.model.arch}: no parameter requires a gradient, so there is nothing to train.")
     if recipe.model.init != "own":
         if isinstance(own, nn.Module):
             raise UsageError(f"{recipe.model.arch} is used with its own weights: leave model.init at own.")

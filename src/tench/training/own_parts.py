@@ -6,7 +6,7 @@ that only a recipe or run names is imported if the user trusts it.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -163,11 +163,15 @@ class CheckedAugment:
         if not isinstance(found, tuple) or len(found) != 2 or not all(isinstance(part, Tensor) for part in found):
             raise TenchError(f"{name}: returned {type(found).__name__}, expected a tuple (images, targets) of tensors.")
         new_images, new_targets = found
-        if new_images.ndim != 4 or new_images.shape[:2] != images.shape[:2] or not new_images.is_floating_point():
+        if new_images.ndim != 4 or new_images.shape[:2] != images.shape[:2] or 0 in new_images.shape:
             raise TenchError(
-                f"{name}: returned images of shape {_shape(new_images)} and type {new_images.dtype}, expected floating "
-                f"point of shape ({images.shape[0]}, {images.shape[1]}, H, W)."
+                f"{name}: returned images of shape {_shape(new_images)}, expected ({images.shape[0]}, "
+                f"{images.shape[1]}, H, W)."
             )
+        if new_images.dtype != torch.float32:
+            raise TenchError(f"{name}: returned images of type {new_images.dtype}, expected float32.")
+        if others := {str(part.device) for part in found} - {str(images.device)}:
+            raise TenchError(f"{name}: returned a tensor on {others.pop()}, expected {images.device}.")
         labels = new_targets.shape == images.shape[:1] and new_targets.dtype == torch.int64
         shares = new_targets.shape == (len(images), self.num_classes) and new_targets.is_floating_point()
         if not labels and not shares:
@@ -175,19 +179,34 @@ class CheckedAugment:
                 f"{name}: returned targets of shape {_shape(new_targets)} and type {new_targets.dtype}, expected int64 "
                 f"labels of shape ({len(images)},) or floating point of shape ({len(images)}, {self.num_classes})."
             )
+        if labels and new_targets.device.type == "cpu":  # elsewhere the check would wait for the device
+            low, high = int(new_targets.min()), int(new_targets.max())
+            if low < 0 or high >= self.num_classes:
+                raise TenchError(f"{name}: returned labels from {low} to {high}, expected 0 to {self.num_classes - 1}.")
         return new_images, new_targets
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckedLoss:
-    """The user's loss, whose errors name it."""
+    """The user's loss, whose errors name it, with its result checked. Does not wait for the device."""
 
     function: Loss
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         name = code_name(self.function)
         with errors_name(name, f"called with {_shape(logits)} logits and {_shape(targets)} targets"):
-            return self.function(logits, targets)
+            value: Any = self.function(logits, targets)
+        _require_scalar(value, name)
+        return cast(Tensor, value)
+
+
+def _require_scalar(loss: Any, name: str) -> None:
+    """Raise TenchError unless a loss is a scalar tensor with a gradient."""
+    if not isinstance(loss, Tensor) or loss.ndim != 0:
+        found = f"a tensor of shape {_shape(loss)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise TenchError(f"{name}: returned {found}, expected a scalar tensor: the mean over the images.")
+    if not loss.requires_grad:
+        raise TenchError(f"{name}: returned a loss without a gradient. Compute it from the logits with torch.")
 
 
 def _shape(tensor: Tensor) -> str:
@@ -209,13 +228,12 @@ def require_loss(loss: Loss, num_classes: int, device: torch.device, *, mixed: b
         logits = torch.randn(4, num_classes).to(device).requires_grad_()
     labels = torch.arange(4, device=device) % num_classes
     targets = torch.nn.functional.one_hot(labels, num_classes).float() if mixed else labels
+    before = targets.clone()
     with errors_name(name, f"called with {_shape(logits)} logits and {_shape(targets)} targets"):
         value: Any = loss(logits, targets)
-    if not isinstance(value, Tensor) or value.ndim != 0:
-        found = f"a tensor of shape {_shape(value)}" if isinstance(value, Tensor) else type(value).__name__
-        raise TenchError(f"{name}: returned {found}, expected a scalar tensor: the mean over the images.")
-    if not value.requires_grad:
-        raise TenchError(f"{name}: returned a loss without a gradient. Compute it from the logits with torch.")
+    _require_scalar(value, name)
+    if not torch.equal(targets, before):
+        raise TenchError(f"{name}: changes its targets in place. Change a copy of them instead.")
     with errors_name(name, "differentiated"):
         (gradient,) = torch.autograd.grad(value, logits, allow_unused=True)
     if gradient is None:

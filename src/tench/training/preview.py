@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.images.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
@@ -39,6 +40,7 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
     write_png(path, preview(dataset, recipe), "the preview")
 
 
+@checked_arguments()
 def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     """A row for each of up to 8 images, spread over the classes of the train split.
 

@@ -205,7 +205,7 @@ class Mix:
     """Smallest and largest share of the image's area to erase. timm: 0.02 to 1/3."""
     erasing_ratio: PositivePair = (0.3, 3.3)
     """Smallest and largest height : width of a rectangle, drawn log-uniformly. timm: 0.3 to 1/0.3."""
-    erasing_count: Count = 1
+    erasing_count: Annotated[int, Bounds(at_least=1, at_most=100)] = 1
     """Largest number of rectangles in an image; the number is drawn, and the rectangles share the area (timm)."""
 
 

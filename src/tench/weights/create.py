@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.models import create, stem_note
@@ -15,6 +16,7 @@ from tench.weights.start import PUBLISHED, Start, load_start, starting_weights
 _log = logging.getLogger("tench")
 
 
+@checked_arguments()
 def create_model(
     name: str,
     num_classes: int | Classes | None = None,

@@ -6,6 +6,9 @@ contains neither the classes nor the preprocessing, so it can be fine-tuned but 
 
 import os
 
+import torch
+
+from tench.arguments import checked_arguments
 from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.files import is_there, user_path
@@ -16,8 +19,13 @@ from tench.weights.start import PUBLISHED, published_hint, starting_weights
 from tench.weights.transfer import Start
 
 
+@checked_arguments("model")
 def load(
-    name: str | os.PathLike[str], device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+    name: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    *,
+    model: OwnNetwork | None = None,
+    trust_code: bool = False,
 ) -> Classifier:
     """Load a trained classifier, in evaluation mode.
 

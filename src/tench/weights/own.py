@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data.handled import Policy
 from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
@@ -23,7 +24,7 @@ from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
 from tench.machine import choose_device, num_threads
 from tench.models import create
-from tench.models.own_network import OwnNetwork, create_own, is_own
+from tench.models.own_network import OwnNetwork, checked_network, create_own, is_own
 from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
@@ -219,8 +220,10 @@ class Classifier:
     @property
     def averaged(self) -> nn.Module:
         """The network as it was validated: averaged over views of `card.test_view` if `card.test_time` says so."""
-        return at_test_time(self.module, self.card.test_time, size=self.card.image_size)
+        checked = checked_network(self.module, self.card.arch, len(self.classes))
+        return at_test_time(checked, self.card.test_time, size=self.card.image_size)
 
+    @checked_arguments("images")
     def predict(self, images: Images, *, top: int = 5, threads: int = 0) -> Predictions:
         """The most likely classes of images, and the probabilities of all classes.
 
@@ -238,6 +241,7 @@ class Classifier:
             )
         return Predictions(tuple(items), np.concatenate(rows))
 
+    @checked_arguments("images")
     def stream(self, images: Images, *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:
         """Like `predict`, but yields the predictions one by one, for any number of images. The arguments are checked at
         once."""
@@ -245,6 +249,7 @@ class Classifier:
         answers = self._answers(given_images(images), threads)
         return (self._prediction(name, answer, top) for name, answer in answers)
 
+    @checked_arguments("images")
     def probabilities(self, images: Images, *, threads: int = 0) -> npt.NDArray[np.float32]:
         """The probability of each class for images: (images, classes) float32.
 
@@ -335,7 +340,7 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def load(
-    path: str | Path, device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+    path: str | Path, device: str | torch.device = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
 ) -> Classifier:
     """Load a classifier from a run directory, or from a .safetensors file with its model.json in the same folder.
 
@@ -362,7 +367,7 @@ def classifier(
     card: ModelCard,
     file: str,
     source: str,
-    device: str,
+    device: str | torch.device,
     own: OwnNetwork | None = None,
 ) -> Classifier:
     """The network of a card, or the user's own, with the weights loaded, in evaluation mode. file: for error

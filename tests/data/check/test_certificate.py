@@ -154,11 +154,11 @@ def told(path: Path, near: bool = False) -> str:
         ),
         (
             [("train/roof/0.jpg", "train/petal/0.jpg")],
-            "2 images have a copy with another label. 1 image of train repeats another image in it.",
+            "2 images have a copy with a different label. 1 image of train duplicates another one there.",
         ),
         (
             [("train/roof/3.jpg", "train/roof/4.jpg"), ("train/roof/3.jpg", "train/roof/5.jpg")],
-            "2 images of train repeat another image in it.",
+            "2 images of train duplicate another one there.",
         ),
     ],
 )

@@ -149,7 +149,7 @@ def test_an_archive_for_each_class_is_a_folder_for_each_class(tmp_path: Path) ->
 def test_heic_is_decoded_as_pillow_heif_does(tmp_path: Path) -> None:
     put(tmp_path, cat__1DOTjpg=photo(1), cat__IMG_1DOTHEIC=heic(1), dog__2DOTheif=heic(2))
     dataset = open_source(tmp_path)
-    assert dataset.notes[-1] == "2 HEIC images (cat/IMG_1.HEIC): decoded with pillow-heif."
+    assert dataset.notes[-1] == "2 HEIC images (cat/IMG_1.HEIC) will be decoded with pillow-heif."
     assert dataset.num_images == 3
     expected = Image.frombytes(
         "RGB", (32, 24), bytes(pillow_heif.open_heif(io.BytesIO(heic(1))).data), "raw", "RGB", 96

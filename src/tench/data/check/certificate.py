@@ -56,9 +56,9 @@ class Copies:
             found[-1] += ", so the measured accuracy is too high"
         if self.contradicting:
             has = "has" if self.contradicting == 1 else "have"
-            found.append(f"{counted(self.contradicting, 'image')} {has} a copy with another label")
+            found.append(f"{counted(self.contradicting, 'image')} {has} a copy with a different label")
         found += [
-            f"{counted(number, 'image')} of {split} {'repeats' if number == 1 else 'repeat'} another image in it"
+            f"{counted(number, 'image')} of {split} {'duplicates' if number == 1 else 'duplicate'} another one there"
             for split, number in self.repeated.items()
         ]
         return [f"{one}." for one in found]

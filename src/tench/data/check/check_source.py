@@ -1,5 +1,6 @@
 """`tench.check`: check a source by its path or name, and remember the result."""
 
+from tench.arguments import checked_arguments
 from tench.data.check.certificate import remember
 from tench.data.check.check import Report, check
 from tench.data.options import SourceOptions
@@ -9,6 +10,7 @@ from tench.machine import num_threads
 from tench.progress import progress
 
 
+@checked_arguments()
 def check_source(
     source: Source, *, options: SourceOptions | None = None, near: bool = False, threads: int = 0
 ) -> Report:

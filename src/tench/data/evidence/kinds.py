@@ -178,7 +178,7 @@ def unread_notes(tree: Tree, *, containers: bool) -> list[str]:
         if kind.name in _PICTURES or (containers and kind.name in _CONTAINERS):
             notes.append(f"{kind} {'was' if kind.count == 1 else 'were'} left out. {kind.remedy}.")
     if reads_heif() and (heic := [name for name in tree.names if _suffix(name) in HEIF_EXTENSIONS]):
-        notes.append(f"{counted(len(heic), 'HEIC image')} ({heic[0]}): decoded with pillow-heif.")
+        notes.append(f"{counted(len(heic), 'HEIC image')} ({heic[0]}) will be decoded with pillow-heif.")
     return notes
 
 

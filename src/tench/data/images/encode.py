@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from tench.arguments import require_fields
 from tench.data.images.addressable import interval_of
 from tench.data.images.bounds import MAX_PIXELS
 from tench.data.images.image import Pixels
@@ -53,6 +54,7 @@ class Encoding:
     """Filter for a new size. area is antialiased; bilinear uses only the nearest four pixels. None: area."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         sizes = {"--short-side": self.short_side, "--max-side": self.max_side, "--square": self.square}
         given = [name for name, size in sizes.items() if size]
         if len(given) > 1:

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import tench
+from tench.arguments import require_fields
 from tench.data import exif
 from tench.data.handled import POLICIES, Policy
 from tench.data.hold_out import hold_out
@@ -104,6 +105,7 @@ class PrepareOptions:
             ("--exif", self.exif, ("auto", *get_args(Exif))),
         ):
             _require_known(name, value, known)
+        require_fields(self)
         if self.shards is not None and not (1 <= len(self.shards) <= 2 and min(self.shards) >= 1):
             raise UsageError("--shards: expected one or two numbers of at least 1, for train and for each other split.")
         if self.shard_bytes is not None and self.shard_bytes < 1:

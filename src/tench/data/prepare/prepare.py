@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tench.arguments import checked_arguments
 from tench.data.files.names import PREPARED, is_unfinished
 from tench.data.handled import Handled
 from tench.data.prepare import staging as staged
@@ -62,6 +63,7 @@ class Prepared:
     """Whether the destination was already complete, so that nothing was written."""
 
 
+@checked_arguments("to")
 def prepare(
     source: Source,
     dest: str | Path,
