@@ -21,6 +21,7 @@ def resolved(recipe: Recipe | None = None, **values: Any) -> Resolved:
         "image_size": 32,
         "train_size": 32,
         "ramp_from": 32,
+        "exif": "ignore",
         "channels": 3,
         "train_view": "pad-crop",
         "pad": 4,

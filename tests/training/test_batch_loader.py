@@ -326,7 +326,7 @@ def test_a_recipe_that_names_code_is_refused_and_the_code_not_imported(photo_fol
     with pytest.raises(UsageError) as error:
         tench.loader(photo_folder, "train", SMALL.replace(**{name: "no_such_package.module:function"}))
     assert str(error.value) == (
-        f"The recipe names code of your own, augment.{name}: no_such_package.module:function, which tench.loader does "
+        f"The recipe names your own code, augment.{name}: no_such_package.module:function, which tench.loader does "
         "not import. Set it to none, and call your function on the batches yourself."
     )
 

@@ -453,7 +453,7 @@ def test_code_that_only_a_recipe_names_is_not_imported(
     recipe = tmp_path / "r.yaml"
     recipe.write_text(f"{section}: '{own_module.name}:small'}}\n")
     assert command("train", SOURCE, "--recipe", recipe, *FLAGS, "--run", tmp_path / "run") == 2
-    assert "That is Python code, and it runs when it is imported" in capsys.readouterr().err
+    assert "That is Python code, which runs when it is imported" in capsys.readouterr().err
     assert not touched.exists()
 
 
