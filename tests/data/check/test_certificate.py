@@ -149,8 +149,7 @@ def told(path: Path, near: bool = False) -> str:
         (
             [("train/roof/0.jpg", "val/roof/6.jpg"), ("train/roof/1.jpg", "val/petal/7.jpg")],
             "2 images of val are also in train, so the measured accuracy is too high. 2 images have a copy with "
-            "another "
-            "label.",
+            "a different label.",
         ),
         (
             [("train/roof/0.jpg", "train/petal/0.jpg")],
