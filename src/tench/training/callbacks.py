@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -62,11 +62,15 @@ Callback = Callable[[EpochEnd], object]
 """Called after every epoch, once its checkpoint is saved. What it returns is ignored."""
 
 
-def require_callbacks(callbacks: Sequence[Callback]) -> None:
-    """Raise UsageError for something that cannot be called."""
-    for callback in callbacks:
+def checked_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
+    """The callbacks of a training. Raises UsageError for anything but a list of functions."""
+    if not isinstance(callbacks, Iterable):
+        raise UsageError(f"callbacks must be a list of functions, got {callbacks!r:.100}.")
+    found = tuple(callbacks)  # an iterator gives them only once
+    for callback in found:
         if not callable(callback) or isinstance(callback, type):
             raise UsageError(f"callbacks: {callback!r:.100} is not a function of one argument, an EpochEnd.")
+    return found
 
 
 def call(callbacks: Sequence[Callback], end: EpochEnd) -> str | None:

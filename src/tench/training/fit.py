@@ -28,7 +28,7 @@ from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
-from tench.training.callbacks import Callback, require_callbacks
+from tench.training.callbacks import Callback, checked_callbacks
 from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.loop import Loop
@@ -146,7 +146,7 @@ def _fit(
     own: OwnParts,
     callbacks: Sequence[Callback],
 ) -> Run:
-    require_callbacks(callbacks)
+    callbacks = checked_callbacks(callbacks)
     folder = None if folder is None else user_path(folder)
     begun = None if folder is None else remembered_data(folder)
     where = f"{folder}/{RECIPE}" if begun else "recipe"
