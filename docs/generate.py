@@ -1,7 +1,7 @@
 """Write the pages and tables of docs/ that follow from the code.
 
-These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/training.md and
-docs/prepare.md, and from the tests the table of published datasets in docs/data.md.
+These are docs/commands.md, docs/recipes.md and docs/api.md, the options of other programs in docs/coming-from.md
+and docs/prepare.md, and from the tests the table of published datasets in docs/data.md.
 
 Usage: python docs/generate.py [FOLDER]. A test compares the pages with what this writes.
 """
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     (folder / "recipes.md").write_text(recipes_page(), encoding="utf-8")
     (folder / "data.md").write_text(data_page(), encoding="utf-8")
     (folder / "api.md").write_text(api_page(), encoding="utf-8")
-    for page in ("training.md", "prepare.md"):
+    for page in ("coming-from.md", "prepare.md"):
         (folder / page).write_text(with_other_programs(page), encoding="utf-8")
 
 
@@ -119,11 +119,11 @@ def _fields(kind: type) -> Iterator[str]:
     documented = field_docs(sys.modules[kind.__module__], kind.__name__)
     defaults = {field.name: field for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
     for name, text in documented.items():
-        if name.startswith("_"):
+        if name.startswith("_") or not text:  # the docstring of the class explains the others
             continue
         default = ""
         if name in defaults and defaults[name].default is not dataclasses.MISSING:
-            default = f"`{defaults[name].default!r}`"
+            default = f"`{_default_text(defaults[name].default)}`"
         shown = _annotation(kind.__annotations__[name]).replace("|", "\\|")
         yield f"| `{name}` | `{shown}` | {default} | {text.replace('|', chr(92) + '|')} |"
 
@@ -150,7 +150,9 @@ _EMPTY = inspect.Parameter.empty
 
 
 def _annotation(kind: Any) -> str:
-    """A type as people write it, aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
+    """A type as people write it, with aliases expanded: `str | Path`, `Literal["hard", "copy"] | None`."""
+    if typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
     text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
     return re.sub(r"(?:\w+\.)+(\w+)", r"\1", text).replace("'", '"').strip('"')
 

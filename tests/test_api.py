@@ -90,7 +90,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_of_the_name_run(
+def test_the_examples_in_docstrings_run(
     name: str, workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.symlink(workplace / "runs", tmp_path / "runs")
@@ -113,7 +113,7 @@ def chain(node: ast.expr) -> str | None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_examples_also_those_that_need_a_network_use_names_and_parameters_that_exist(name: str) -> None:
+def test_all_examples_use_existing_names_and_parameters(name: str) -> None:
     for _, found in documented(name):
         for example in examples(found):
             for node in ast.walk(ast.parse(example.source)):
@@ -143,7 +143,7 @@ def modules() -> Iterator[ModuleType]:
             yield importlib.import_module(found.name)
 
 
-def test_no_two_public_classes_have_one_name() -> None:
+def test_no_two_public_classes_share_a_name() -> None:
     homes = {
         (value.__module__, name)
         for module in modules()
@@ -187,7 +187,7 @@ def test_names_are_listed_by_dir_and_known_to_type_checkers() -> None:
         assert getattr(importlib.import_module(module), attribute) is getattr(tench, name)
 
 
-def test_importing_tench_imports_no_other_module_of_it() -> None:
+def test_importing_tench_imports_no_other_module_of_the_package() -> None:
     code = "import sys, tench; print([name for name in sys.modules if name.startswith('tench.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

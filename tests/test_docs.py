@@ -1,10 +1,11 @@
 """What README and docs/ show is what works."""
 
-import importlib
 import importlib.util
+import json
 import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,9 +15,6 @@ from tests.support import processes
 
 from tench.cli.commands import COMMANDS
 from tench.cli.main import main
-from tench.data.layouts import LAYOUTS
-from tench.data.source import open_source
-from tench.errors import TenchError
 from tench.training.recipe_file import load_recipe, packaged_recipes
 
 ROOT = Path(__file__).parents[1]
@@ -50,12 +48,14 @@ def run(command: list[str], folder: Path, cache: Path) -> str:
         ("bench.md", 5),
         ("training.md", 8),
         ("optimizers.md", 1),
+        ("python.md", 6),
     ],
 )
 def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = [block for block in BLOCK.findall((ROOT / "docs" / page).read_text()) if block[0] != "text"]
     assert len(blocks) >= count
+    names = {"__name__": "__main__"}  # shared by the blocks of a page, as in a session of a reader
     for language, block in blocks:
         if language == "console":
             for command in commands(block):
@@ -64,7 +64,7 @@ def test_every_block_of_the_page_runs(page: str, count: int, tmp_path: Path, mon
                 assert main(arguments) == 0, command
         else:
             assert language == "python"
-            exec(compile(block, page, "exec"), {"__name__": "__main__"})
+            exec(compile(block, page, "exec"), names)
 
 
 def test_the_first_block_of_the_readme_shows_two_make_targets() -> None:
@@ -101,8 +101,8 @@ def test_the_generated_pages_are_current(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_points_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+def test_every_link_has_a_target(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", BLOCK.sub("", page.read_text())):
         if not target.startswith(("http://", "https://")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
 
@@ -130,28 +130,54 @@ def test_the_loader_tables_match_the_measurements() -> None:
         assert table.filled(text, tables) == text
 
 
-def test_the_layout_that_contributing_shows_takes_one_module_and_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (block,) = [
-        block for language, block in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text()) if language == "python"
-    ]
-    (tmp_path / "album.py").write_text(block)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    album = importlib.import_module("album")
-    monkeypatch.setattr("tench.data.source.LAYOUTS", (*LAYOUTS, album))
+@pytest.fixture(scope="module")
+def contributed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with the changes that CONTRIBUTING.md shows."""
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("git is not installed, which applies the changes")
+    copy = tmp_path_factory.mktemp("contributed")
+    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "docs", copy / "docs")
+    diffs = [block for language, block in BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text()) if language == "diff"]
+    assert len(diffs) == 4
+    for number, diff in enumerate(diffs):
+        (copy / f"{number}.diff").write_text(diff)
+        applied = processes.run([git, "apply", f"{number}.diff"], cwd=copy)
+        assert applied.returncode == 0, applied.stderr
+    return copy
+
+
+def tench_of(copy: Path, *arguments: str | Path, code: int = 0) -> str:
+    """What a command prints, run by the package in a copy."""
+    command = [sys.executable, "-m", "tench", *map(str, arguments)]
+    done = processes.run(command, cwd=copy, env={"PYTHONPATH": str(copy / "src")})
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_layout_that_contributing_shows_reads_its_files(contributed: Path, tmp_path: Path) -> None:
     images = {split: [encoded(part(24 + number, 20, number)) for number in range(4)] for split in ("train", "val")}
     for split, pictures in images.items():
         lines = [b"%s %d\n" % ((b"cat", b"great owl")[n % 2], len(data)) for n, data in enumerate(pictures)]
         (tmp_path / f"{split}.album").write_bytes(b"".join(a + b for a, b in zip(lines, pictures, strict=True)))
-    dataset = open_source(tmp_path)
-    assert (dataset.layout, dataset.classes.ids) == ("album", ("cat", "great owl"))
-    for split, pictures in images.items():
-        rows = dataset.splits[split]
-        assert [rows.read(row) for row in range(len(rows))] == pictures
-        assert rows.labels.tolist() == [0, 1, 0, 1]
-    assert main(["check", str(tmp_path)]) == 0
+    facts = json.loads(tench_of(contributed, "info", tmp_path, "--json").splitlines()[0])
+    assert (facts["layout"], facts["classes"]) == ("album", 2)
+    assert {split: count["images"] for split, count in facts["splits"].items()} == {"train": 4, "val": 4}
+    assert "0 bad" in tench_of(contributed, "check", tmp_path)
+    tench_of(contributed, "prepare", tmp_path, contributed / "folder", "--to", "folder")
+    written = sorted((contributed / "folder/train").rglob("*.*"))
+    assert sorted(path.read_bytes() for path in written) == sorted(images["train"])
+    assert {path.parent.name for path in written} == {"cat", "great owl"}
     (tmp_path / "train.album").write_bytes(b"cat 99\n")
-    with pytest.raises(TenchError) as error:
-        open_source(tmp_path)
-    assert str(error.value) == f"{tmp_path}/train.album: byte 0 should begin an image. Copy it again."
+    assert f"{tmp_path}/train.album: byte 0 should begin an image. Copy it again." in tench_of(
+        contributed, "info", tmp_path, code=1
+    )
+
+
+def test_the_network_augmentation_and_recipe_that_contributing_shows_train(contributed: Path) -> None:
+    assert "583,978" in tench_of(contributed, "models", "allcnn")
+    options = ["--recipe", "mnist-allcnn", "--image-size", "8", "--epochs", "0.1", "--grey", "0.5", "--run", "run"]
+    assert "allcnn" in tench_of(contributed, "train", "digits", *options)
+    assert "grey: 0.5" in (contributed / "run/recipe.yaml").read_text()
+    assert "grey must be at least 0 and at most 1" in tench_of(contributed, "train", "--grey", "2", code=2)

@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_file_gets_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+def test_a_file_gets_its_final_name_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with complete_file(path) as part:
         part.write_bytes(b"half")
@@ -94,7 +94,7 @@ def test_the_umask_decides_who_may_read_a_file(tmp_path: Path, mask: int, mode: 
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
 
 
-def test_a_file_whose_writer_keeps_it_to_itself_gets_the_mode_of_the_umask_too(tmp_path: Path) -> None:
+def test_a_file_created_with_private_permissions_gets_the_mode_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         with complete_file(tmp_path / "file") as part:  # as safetensors writes: a new file of mode 0600
@@ -105,7 +105,7 @@ def test_a_file_whose_writer_keeps_it_to_itself_gets_the_mode_of_the_umask_too(t
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_a_file_below_a_folder_that_may_not_be_read_is_not_called_missing(
+def test_a_file_in_an_unreadable_folder_is_not_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "there").touch()

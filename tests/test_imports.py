@@ -36,7 +36,19 @@ DATA_LAYERS = (
     ("image", "picture", "tfrecord"),  # former homes, kept for scripts
 )
 """The same inside `data`."""
-HELPERS = ("errors", "files", "flags", "machine", "own_code", "parallel", "plain", "printable", "progress", "compat")
+HELPERS = (
+    "arguments",
+    "errors",
+    "files",
+    "flags",
+    "machine",
+    "own_code",
+    "parallel",
+    "plain",
+    "printable",
+    "progress",
+    "compat",
+)
 """Modules at the top that all may import, and that import only each other."""
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 

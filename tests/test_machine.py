@@ -209,7 +209,7 @@ def test_the_processor_has_a_name() -> None:
     assert cpu_name().strip() != ""
 
 
-def test_cpu_is_a_device_and_auto_is_an_available_one() -> None:
+def test_cpu_is_a_device_and_auto_is_an_available_device() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -42,7 +42,7 @@ def local(num_classes: int) -> torch.nn.Module:
     return torch.nn.Linear(1, num_classes)
 
 
-def test_what_cannot_be_imported_is_named_as_an_object() -> None:
+def test_code_that_cannot_be_imported_is_named_as_an_object() -> None:
     def inner() -> None: ...
 
     assert code_name(lambda: None) == "object:<lambda>"

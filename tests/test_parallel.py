@@ -34,7 +34,7 @@ def test_as_many_tasks_run_at_once_as_there_are_threads() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_only_a_few_tasks_per_thread_are_drawn_ahead_of_the_results(threads: int) -> None:
+def test_only_a_few_tasks_per_thread_are_started_ahead_of_the_results(threads: int) -> None:
     drawn = 0
 
     def tasks() -> Iterator[int]:
@@ -49,7 +49,7 @@ def test_only_a_few_tasks_per_thread_are_drawn_ahead_of_the_results(threads: int
     assert ahead[-1] == 1
 
 
-def test_an_error_is_raised_in_its_turn_and_nothing_runs_on_afterwards() -> None:
+def test_an_error_is_raised_in_order_and_nothing_keeps_running_afterwards() -> None:
     ran = set()
 
     def fails_at_five(task: int) -> int:

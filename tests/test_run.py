@@ -220,7 +220,7 @@ def test_a_run_is_locked_against_other_processes_until_the_block_ends(run: Run) 
         refused = run_python(code, run.folder)
     assert refused.returncode == 1
     assert refused.stderr.endswith(
-        f"TenchError: {run.folder}: another process is training in this run. Wait for it or stop it.\n"
+        f"TenchError: {run.folder}: another process is training in this run. Wait for it, or stop it.\n"
     )
     with run.lock():
         pass

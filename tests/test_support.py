@@ -15,7 +15,7 @@ time.sleep(3600)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_a_process_that_hangs_is_killed_with_all_it_started_and_its_output_is_shown() -> None:
+def test_a_hanging_process_is_killed_with_its_children_and_its_output_is_shown() -> None:
     with pytest.raises(pytest.fail.Exception, match=r"was killed after 5 s; the test waited for its end\.") as failure:
         run([sys.executable, "-c", HANGS], deadline_seconds=5)
     found = re.search(r"stdout: (\d+) (\d+)", str(failure.value))

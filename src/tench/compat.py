@@ -1,9 +1,9 @@
-"""torchvision, also where its compiled part does not match the installed torch.
+"""Import torchvision even if its compiled part does not match the installed torch.
 
-pip can pair a CPU build of torch with the CUDA build of torchvision that is on the default index. Its compiled
-operators then do not load, and torchvision refuses to be imported because it registers rules for operators (box
-suppression) that are not there. Classification needs none of them, so they are declared without a body and the
-import is tried again. `tench doctor` reports it.
+pip can pair a CPU build of torch with the CUDA build of torchvision from the default index. Its compiled operators then
+do not load, and importing torchvision fails because it registers rules for operators (box suppression) that do not
+exist. Classification needs none of them, so they are declared without an implementation and the import is tried again.
+`tench doctor` reports it.
 """
 
 import importlib
@@ -15,7 +15,7 @@ _MISSING_OPERATOR = re.compile(r"operator torchvision::(\w+) does not exist")
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision; to be called before anything that imports it (timm does)."""
+    """Import torchvision; call this before importing anything that imports it (timm does)."""
     import torch
 
     declared: set[str] = set()

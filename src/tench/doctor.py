@@ -1,4 +1,4 @@
-"""What this machine offers for training, and what limits it, as findings a person can act on."""
+"""What this machine offers for training and what limits it, as findings that a user can act on."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""The errors a user can cause and solve. Their text says where it happened, what was found, and what to do."""
+"""The errors that a user can cause and fix. The text says where it happened, what was found, and what to do."""
 
 from collections.abc import Sequence
 

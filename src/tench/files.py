@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that are written completely or not at all."""
 
 import errno
 import os
@@ -50,7 +50,8 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def is_there(path: str | Path) -> bool:
-    """Whether a file or folder exists. Raises PassingError if that cannot be told: a folder above it is not readable.
+    """Whether a file or folder exists. Raises PassingError if that is unknown because a folder above it is not
+    readable.
 
     (`exists` of os.path and pathlib call such a file missing, or raise PermissionError, depending on the version.)
     """
@@ -64,7 +65,7 @@ def is_there(path: str | Path) -> bool:
 
 
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
-"""The name of a file that is being written; the group is its final name."""
+"""The temporary name of a file that is being written; the group is its final name."""
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def complete_file(path: Path) -> Iterator[Path]:
     with full_disk_names(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            part.touch(exist_ok=False)  # the only way to learn the umask that is safe among threads
+            part.touch(exist_ok=False)  # the only thread-safe way to learn the umask
             mode = stat.S_IMODE(part.stat().st_mode)
             yield part
             if stat.S_IMODE(part.stat().st_mode) != mode:
@@ -109,11 +110,11 @@ _FULL = {
     errno.EFBIG: "the file would be too large",
 }
 _SAYS_FULL = re.compile(rf"\(os error ({'|'.join(map(str, _FULL))})\)|No space left on device")
-"""What the errors of libraries without an errno say: safetensors, HDF5."""
+"""The texts of library errors without an errno: safetensors, HDF5."""
 
 
 def _full_disk(error: BaseException) -> str | None:
-    """Why a disk takes no more, if that is what the error, or one that it followed, says."""
+    """Why the disk is full, if the error or one of its causes says so."""
     chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, OSError) and chain.errno in _FULL:
@@ -136,13 +137,13 @@ def remove_parts(folder: Path, names: Collection[str] | None = None) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
+    """Write a text file completely or not at all."""
     with complete_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """A path that the user gave, with a leading ~ replaced by the home folder: a shell leaves that of --run=~/x alone.
+    """A path from the user, with a leading ~ replaced by the home folder: a shell does not expand --run=~/x.
 
     Raises UsageError if the home folder is unknown.
     """
@@ -153,7 +154,7 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def shell_command(*words: object) -> str:
-    """A command to be copied into a shell, quoted where a word needs it."""
+    """A command to copy into a shell, with words quoted as needed."""
     return shlex.join(map(str, words))
 
 
@@ -163,9 +164,9 @@ def require_place(path: str | Path, what: str) -> None:
     while not folder.exists():  # missing ones are created
         folder = folder.parent
     if user_path(path).is_dir():
-        raise UsageError(f"{path}: is a folder, so {what} cannot be written there. Name a file.")
+        raise UsageError(f"{path}: is a folder, so {what} cannot be written to it. Name a file.")
     try:
-        with tempfile.TemporaryFile(dir=folder):  # permission bits mean nothing to root, and little in /proc
+        with tempfile.TemporaryFile(dir=folder):  # root ignores permission bits, and /proc mostly does
             pass
     except OSError as error:
         raise UsageError(
@@ -176,12 +177,12 @@ def require_place(path: str | Path, what: str) -> None:
 def require_png(path: str | Path, what: str) -> None:
     """Raise UsageError unless the name ends in .png and can be written. what: "the preview", for messages."""
     if Path(path).suffix.lower() != ".png":
-        raise UsageError(f"{path}: {what} is a PNG. Name a file that ends in .png.")
+        raise UsageError(f"{path}: {what} is written as PNG. Name a file that ends in .png.")
     require_place(path, what)
 
 
 def write_png(path: str | Path, picture: "Image", what: str) -> None:
-    """Write a picture as a PNG, complete or not at all. Raises UsageError if it cannot be written."""
+    """Write a picture as a PNG, completely or not at all. Raises UsageError if it cannot be written."""
     try:
         with complete_file(user_path(path)) as part:
             picture.save(part, format="PNG")
@@ -202,15 +203,17 @@ def require_space(path: Path, num_bytes: int, where: str) -> None:
 
 
 def spreadsheet_cell(value: object) -> object:
-    """A value for a CSV file that people open in a spreadsheet: text that would be a formula gets a leading quote.
+    """A value for a CSV file that may be opened in a spreadsheet: text that would be a formula is prefixed with a
+    quote.
 
-    Not for files that programs read, which would read the quote as part of the name. Source: OWASP, CSV injection.
+    Not for files that are read by programs, which would take the quote as part of the name. Source: OWASP, CSV
+    injection.
     """
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def size_text(num_bytes: int) -> str:
-    """A size for people: "4.5 kB", "170.5 MB", "155.0 GB"."""
+    """A human-readable size: "4.5 kB", "170.5 MB", "155.0 GB"."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if num_bytes >= unit:
             return f"{num_bytes / unit:,.1f} {name}"

@@ -1,7 +1,8 @@
-"""What this process may use of the machine: cores, memory, and the number formats its processor is fast in."""
+"""The resources of this process: cores, memory, and the number formats that its processor is fast with."""
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ def _in_child() -> None:
     _was_forked = True
 
 
-# OpenMP's threads do not survive a fork: as soon as torch uses more than one, the child waits for them for ever.
+# OpenMP's threads do not survive a fork: as soon as torch uses more than one, the child waits for them forever.
 os.register_at_fork(after_in_child=_in_child)
 
 
@@ -35,7 +36,7 @@ def num_cores() -> int:
 
 
 def num_threads(asked: int) -> int:
-    """The number of threads asked for; 0 means one per core. Raises UsageError if it is negative."""
+    """The requested number of threads; 0 means one per core. Raises UsageError if it is negative."""
     if asked < 0:
         raise UsageError(f"The number of threads must be at least 1, or 0 for one per core; got {asked}.")
     return asked or num_cores()
@@ -62,8 +63,8 @@ def cgroup_quota() -> float | None:
 def available_memory_bytes() -> int | None:
     """Memory available without swapping, within the limits of all cgroups that contain this process.
 
-    None if the system does not report it. Cached files that the kernel can drop count as available: after a pass over
-    a dataset they fill all of a cgroup's memory.
+    None if the system does not report it. Cached files that the kernel can drop count as available, because after a
+    pass over a dataset they fill all of a cgroup's memory.
     """
     found = []
     with contextlib.suppress(OSError, KeyError, ValueError):
@@ -131,7 +132,7 @@ def cpu_name() -> str:
 def tune(device: "torch.device") -> None:
     """Prepare this process for training: keep freed memory on the CPU, let cuDNN time its kernels on a GPU.
 
-    cuDNN times them once for each shape, and a training run has few shapes.
+    cuDNN times them once per shape, and a training run has few shapes.
     """
     import torch
 
@@ -154,13 +155,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def memory_suffices(what: str, remedy: str) -> Iterator[None]:
-    """Turn running out of memory into a TenchError. what: what was being done. remedy: what the user can do."""
+    """Turn out-of-memory errors into a TenchError. what: the activity. remedy: what the user can do."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise TenchError(f"{what}: there is not enough memory. {remedy} ({str(error).partition('. ')[0]})") from error
+        raise TenchError(f"{what}: not enough memory. {remedy} ({str(error).partition('. ')[0]})") from error
 
 
 def _keep_freed_memory() -> None:
@@ -178,19 +179,22 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def choose_device(name: str) -> "torch.device":
-    """The device of that name, cpu or cuda; auto is the GPU if there is one.
+def choose_device(name: "str | torch.device") -> "torch.device":
+    """The device with this name, cpu or cuda; auto is the GPU if there is one.
 
-    Whatever computes asks for its device first, so this also limits torch to one thread in a forked process. Raises
+    All computing code requests its device first, so this also limits torch to one thread in a forked process. Raises
     UsageError for any other kind of device, and if the device is not available.
     """
     import torch
 
+    name = str(name)
     if _was_forked:
         torch.set_num_threads(1)
+    if not re.fullmatch(r"auto|[a-z_]+(:\d+)?", name):
+        raise UsageError(f"--device {name!r}: unknown. Expected auto, cpu, cuda or cuda:1.")
     try:
         device = torch.device(name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-        if device.type not in ("cpu", "cuda"):  # training sums up its metrics as float64 on the device; mps has none
+        if device.type not in ("cpu", "cuda"):  # training sums its metrics as float64 on the device, which mps lacks
             raise UsageError(f"--device {name}: tench supports only cpu and cuda. Name one of them, or auto.")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

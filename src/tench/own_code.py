@@ -1,10 +1,10 @@
-"""Code of the user's own, named `package.module:function`, as a run or recipe stores it.
+"""The user's own code, named `package.module:function`, as a run or recipe stores it.
 
-Importing a module runs it, so nothing is imported because a file says so: only when the user names the code in the
-command or passes it from Python, or says that what the file names can be trusted.
+Importing a module runs it, so nothing is imported just because a file names it. The user must name the code in the
+command, pass it from Python, or say that the file can be trusted.
 
-What cannot be imported by a name (a lambda, an object, a function of a notebook) is stored as `object:NAME`, which says
-that it must be passed again.
+Code that cannot be imported by name (a lambda, an object, a function in a notebook) is stored as `object:NAME`, which
+means that it must be passed again.
 """
 
 import importlib
@@ -32,14 +32,14 @@ def names_code(name: str) -> bool:
 
 
 def is_object(name: str) -> bool:
-    """Whether the code of that name was passed from Python and cannot be imported."""
+    """Whether the code with this name was passed from Python and cannot be imported."""
     return name.startswith(f"{_OBJECT}:")
 
 
 def code_name(code: Any) -> str:
     """The name under which a run stores code: `package.module:function` if it can be imported, else `object:NAME`.
 
-    A function of the script that is running gets the name of the script's module, so that `tench` can import it.
+    A function of the running script gets the name of the script's module, so that `tench` can import it.
     """
     name = getattr(code, "__qualname__", None)
     if name is None:
@@ -64,7 +64,7 @@ def _module_name(module: Any) -> str | None:
 
 
 def import_from_here() -> None:
-    """Let modules in the current directory be imported, as `python -m` does."""
+    """Make modules in the current directory importable, as `python -m` does."""
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)
@@ -73,8 +73,8 @@ def import_from_here() -> None:
 def import_code(name: str) -> Any:
     """The function or class `package.module:function`.
 
-    Raises UsageError if there is no such module or attribute, or it cannot be called; TenchError if the module fails
-    while it is imported.
+    Raises UsageError if there is no such module or attribute, or if it is not callable; TenchError if importing the
+    module fails.
     """
     module_name, _, attribute = name.partition(":")
     try:
@@ -85,7 +85,7 @@ def import_code(name: str) -> Any:
         top = module_name.partition(".")[0]
         raise UsageError(
             f"{name}: there is no module {error.name}. It must be installed or importable from {os.getcwd()}: run the "
-            f"command in the folder that holds {top} or {top}.py, or add that folder to PYTHONPATH."
+            f"command in the folder that contains {top} or {top}.py, or add that folder to PYTHONPATH."
         ) from error
     except (Exception, SystemExit) as error:
         raise _failed(name, error) from error
@@ -125,7 +125,7 @@ def _is_of_user(file: str) -> bool:
 def errors_name(name: str, doing: str) -> Iterator[None]:
     """Turn an error that the user's code raises inside into a TenchError that names the code and the line.
 
-    doing: what the code was called for, such as "called with 4 logits". Running out of memory is left as it is, and so
+        doing: what the code was called for, such as "called with 4 logits". Running out of memory is left as it is, and so
     is Ctrl-C. sys.exit() is an error too: in the middle of a training it would end the program without a message.
     """
     try:
@@ -141,14 +141,14 @@ def errors_name(name: str, doing: str) -> Iterator[None]:
 def trusted(name: str, where: str, remedy: str, *, trust_code: bool) -> Any:
     """The code that a file names, imported if the caller trusts it.
 
-    where: the file and its key. remedy: how to name or pass the code. Raises UsageError if it may not be imported, or
-    was passed as an object.
+    where: the file and its key. remedy: how to name or pass the code. Raises UsageError if importing is not allowed, or
+    if the code was passed as an object.
     """
     if is_object(name):
         raise UsageError(f"{where} is {name}: it was passed from Python and cannot be imported. {remedy}")
     if not trust_code:
         raise UsageError(
-            f"{where} is {name}. That is Python code, and it runs when it is imported, so it is only imported if you "
+            f"{where} is {name}. That is Python code, which runs when it is imported, so it is only imported if you "
             f"ask for it. {remedy}"
         )
     return import_code(name)

@@ -16,8 +16,8 @@ def in_order(
 ) -> Generator[tuple[Task, Result], None, None]:
     """Yield each task with its result, in the order of the tasks, whichever thread finishes first.
 
-    At most a few results per thread wait, so that memory stays flat. A task's error is raised in its turn. Closing the
-    generator, or an error in it, cancels tasks that have not started and waits for those that have.
+    At most a few results per thread are pending, so that memory stays flat. A task's error is raised when its result is
+    due. Closing the generator, or an error in it, cancels tasks that have not started and waits for the others.
     """
     waiting: deque[tuple[Task, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:

@@ -1,8 +1,8 @@
 """Convert plain values from files (JSON, YAML, a checkpoint) to typed ones.
 
-A run directory or a recipe may come from anybody, so a file's values are checked once, when it is loaded, against the
-type that the code works with: a dataclass, a TypedDict, or Python's own types. An error names the key, the value found
-and what was expected, and stays short even if the value is long.
+A run directory or a recipe may come from anyone, so a file's values are checked once, on loading, against the type that
+the code uses: a dataclass, a TypedDict, or a built-in type. An error names the key, the value found and what was
+expected, and stays short even if the value is long.
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ class PlainError(ValueError):
 
 
 def shown(value: object) -> str:
-    """A value for a message, in a few words; a list or mapping is cut short."""
+    """A value for a message, in a few words; a list or mapping is truncated."""
     text = _short.repr(value)
     return text if len(text) <= 200 else text[:197] + "..."
 
 
 def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -> Any:
-    """The value as the type `kind` has it; raises PlainError.
+    """The value as the type `kind`; raises PlainError.
 
     kind: a dataclass, a TypedDict, Literal, a union, tuple, list, dict, int, float, str, bool, None, Any or another
-    class. Lists become tuples if tuples are asked for. Numbers must be finite, and true is not a number. where: the
-    key, for messages. written_numbers: accept "1e-4" as a number, which YAML 1.1 reads as text.
+    class. Lists become tuples if `kind` is a tuple. Numbers must be finite, and true is not a number. where: the key,
+    for messages. written_numbers: accept "1e-4" as a number, which YAML 1.1 reads as text.
     """
     options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     inside: PlainError | None = None
@@ -66,7 +66,7 @@ def _is_record(kind: Any) -> bool:
 
 
 _NOT = object()
-"""A description of a value of the wrong type."""
+"""Marks a value of the wrong type."""
 
 
 def _as_one(value: Any, kind: Any, where: str, written_numbers: bool) -> Any:
@@ -115,7 +115,7 @@ def _number(value: Any, written_numbers: bool) -> Any:
 
 
 def _record(value: Mapping[Any, Any], kind: Any, where: str, written_numbers: bool) -> Any:
-    """A dataclass, which refuses unknown keys; or a TypedDict, which keeps them."""
+    """A dataclass, which rejects unknown keys, or a TypedDict, which keeps them."""
     hints = typing.get_type_hints(kind)
     before = f"{where}." if where else ""
     if typing.is_typeddict(kind):

@@ -1,9 +1,9 @@
-"""Make text safe to print: anybody can name a file or a class, and a terminal obeys control characters.
+"""Make text safe to print: anyone can name a file or a class, and a terminal obeys control characters.
 
 A control character can retitle or repaint the terminal, a newline can forge a line of output, and a bidirectional
-override shows a name backwards. All output passes through streams that escape these characters as Python does
-(\\x1b, \\u202e), for terminals and for files that are read later. No call site has to think of it, and the cost depends
-only on what is printed. Letters of every script, combining marks and emoji are printed unchanged.
+override can show a name backwards. All output goes through streams that escape these characters as Python does (\\x1b,
+\\u202e), for terminals and for files that are read later. Call sites need not care, and the cost depends only on the
+amount of output. Letters of every script, combining marks and emoji are printed unchanged.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ _HIDDEN = re.compile(
 
 
 MIN_WIDTH = 40
-"""Columns that help, tables and bars always take: with fewer they have no room, and drawing them may never end."""
+"""Minimum width of help, tables and bars: with fewer columns they have no room, and drawing them may never end."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Escape the characters that a terminal would obey, or that would hide others.
+    """Escape characters that a terminal would obey or that would hide others.
 
     Tabs are kept; newlines too, if `lines` is set.
     """
@@ -53,17 +53,17 @@ class OutputError(TenchError):
 
 
 class _Guard:
-    """A text stream that passes on printable text. Newlines inside a piece of text are escaped unless `lines` is set.
+    """A text stream that makes text printable. Newlines inside a piece of text are escaped unless `lines` is set.
 
-    must_arrive: raise OutputError if the stream fails. Otherwise text that cannot be written is dropped, so that a
-    training continues when nobody reads its messages.
+    must_arrive: raise OutputError if the stream fails. Otherwise text that cannot be written is dropped, so that
+    training continues even if nobody reads its messages.
     """
 
     def __init__(self, stream: IO[str], lines: bool, must_arrive: bool) -> None:
         self.stream, self._lines, self._must_arrive = stream, lines, must_arrive
 
     def write(self, text: str) -> int:
-        end = "\n" if text.endswith("\n") else ""  # print() writes a line and its end apart; csv writes them as one
+        end = "\n" if text.endswith("\n") else ""  # print() writes the newline separately; csv does not
         with self._failing():
             self.stream.write(printable(text.removesuffix("\n"), lines=self._lines) + end)
         return len(text)
@@ -95,8 +95,8 @@ class _Guard:
 def guarded() -> Iterator[None]:
     """Make everything printed in this block printable.
 
-    On stdout, print a text of several lines line by line. stderr accepts newlines, for the warnings of libraries; our
-    own messages have their names escaped before.
+    On stdout, print multi-line text line by line. stderr accepts newlines, for the warnings of libraries; names in our
+    own messages are escaped beforehand.
     """
     out: Any = _Guard(sys.stdout, lines=False, must_arrive=True)
     error: Any = _Guard(sys.stderr, lines=True, must_arrive=False)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 Advance = Callable[[int, str], None]
-"""Called with how many more are done, and a short note to show below the bar ("" keeps the last)."""
+"""Called with the number of pieces done since the last call, and a short note to show below the bar ("" keeps the
+last)."""
 
 _QUIET_SECONDS = 2.0  # shorter work shows nothing
 _LINE_SECONDS = 30.0  # between plain lines
@@ -25,7 +26,7 @@ _UPDATE_SECONDS = 0.2  # between updates of a notebook's line
 
 
 class PlainHandler(logging.Handler):
-    """Prints the messages of a log, printable, to the current stderr, or in a notebook to stdout."""
+    """Prints log messages, made printable, to the current stderr, or in a notebook to stdout."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if isinstance(record.args, tuple):
@@ -40,7 +41,7 @@ _handler = PlainHandler()
 
 @contextmanager
 def messages_shown() -> Iterator[None]:
-    """Print the log of tench in this block, unless the program has configured logging."""
+    """Print tench's log messages in this block, unless the program has configured logging."""
     global _num_showing
     log = logging.getLogger("tench")
     with _showing:  # two trainings in two threads share one handler
@@ -70,9 +71,9 @@ def in_notebook() -> bool:
 
 @contextmanager
 def progress(what: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
-    """Show the progress of `what` in a `with` block, which calls the function that it gets for every piece done.
+    """Show the progress of `what` in a `with` block, which calls the yielded function for every piece done.
 
-    done: pieces done before. They do not count for the rate.
+    done: pieces done before. They do not count towards the rate.
     """
     show = _bar if sys.stderr.isatty() else _notebook_line if in_notebook() else _lines
     with show(printable(what), total, unit, done) as advance:
@@ -94,7 +95,7 @@ def _bar(what: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     )
 
     class Bar(Progress):
-        """With the note on a line of its own, at full width."""
+        """A bar with the note on its own line, at full width."""
 
         def get_renderables(self) -> "Iterable[RenderableType]":
             yield from super().get_renderables()

@@ -11,7 +11,8 @@
     images.safetensors which images were trained on and which were held out
     tensorboard/       the lines of metrics.jsonl for TensorBoard, if requested
 
-metrics.jsonl grows line by line; every other file appears complete or not at all. A lock keeps a second process out.
+metrics.jsonl grows line by line; every other file is written completely or not at all. A lock keeps other processes
+out.
 """
 
 import contextlib
@@ -43,9 +44,9 @@ _COLUMNS = (
     *("step", "epoch", "lr", "train_loss", "train_top1"),
     *("val_loss", "val_top1", "val_top5", "val_images", "seconds"),
 )
-"""Of metrics.csv: the same in every run, whenever a validation takes place."""
+"""The columns of metrics.csv: the same in every run, whenever it validates."""
 _FILES = (RECIPE, ENVIRONMENT, CLASSES, METRICS, CHECKPOINT, BAD_IMAGES, _TABLE, WEIGHTS, CARD, IMAGES)
-"""Files that a run writes complete or not at all."""
+"""Files that a run writes completely or not at all."""
 
 
 class Environment(TypedDict):
@@ -65,7 +66,7 @@ class Record(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory: what a training leaves behind. It is accepted wherever a run's path is.
+    """A run directory: the files that a training writes. It is accepted wherever a run's path is.
 
     >>> run = tench.Run.at("runs/digits")
     >>> run.exists, [line["epoch"] for line in run.metrics("epoch")]
@@ -81,16 +82,16 @@ class Run:
     def at(cls, folder: str | Path | None) -> "Run":
         """The run in a folder, which is created if it does not exist; None: a new numbered one under runs/.
 
-        Raises UsageError if the folder holds something else.
+        Raises UsageError if the folder contains something else.
         """
         if folder is not None:
             path = user_path(folder)
             if path.exists() and not path.is_dir():
-                raise UsageError(f"{path}: is a file; --run names a directory.")
+                raise UsageError(f"{path}: is a file, but --run takes a directory.")
             others = [entry.name for entry in path.iterdir() if entry.name[0] != "."] if path.is_dir() else []
             if others and not _is_run(others):
                 raise UsageError(
-                    f"{path}: holds files, but is not a run ({RECIPE} is missing). Name another directory."
+                    f"{path}: contains files, but is not a run ({RECIPE} is missing). Name another directory."
                 )
             path.mkdir(parents=True, exist_ok=True)
             return cls(path)
@@ -128,9 +129,9 @@ class Run:
             held = lock.acquire()
         except filelock.Timeout:
             raise TenchError(
-                f"{self.folder}: another process is training in this run. Wait for it or stop it."
+                f"{self.folder}: another process is training in this run. Wait for it, or stop it."
             ) from None
-        if self.exists:  # otherwise the files there are not ours
+        if self.exists:  # otherwise the files are not ours
             remove_parts(self.folder, _FILES)
         return held
 
@@ -147,18 +148,18 @@ class Run:
         write_text(self.folder / RECIPE, recipe_yaml)
 
     def environment(self) -> dict[str, Any]:
-        """The content of environment.json: versions, machine, commit, and the data that the run was begun with."""
+        """The content of environment.json: versions, machine, commit, and the data that the run was started with."""
         path = self.folder / ENVIRONMENT
         try:
             data: dict[str, Any] = read_json(path, Environment)
         except FileNotFoundError as error:
             raise TenchError(
-                f"{path}: cannot be read ({error}), so {RECIPE} beside it does not belong to a run. Name another "
-                "directory."
+                f"{path}: cannot be read ({error}), so the {RECIPE} in that folder does not belong to a run. Name "
+                "another directory."
             ) from error
         except (OSError, ValueError) as error:
             raise TenchError(
-                f"{path}: does not say what the run was trained on ({error}). Restore a copy, or name a new --run."
+                f"{path}: does not record what the run was trained on ({error}). Restore a copy, or name a new --run."
             ) from error
         return data
 
@@ -206,7 +207,7 @@ class Run:
         write_text(self.folder / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write_table(self) -> None:
-        """Write metrics.csv from the epochs in metrics.jsonl. A value that an epoch does not have is left empty."""
+        """Write metrics.csv from the epochs in metrics.jsonl. Values that an epoch lacks are left empty."""
         records = self.metrics("epoch")
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -218,7 +219,7 @@ class Run:
         """Write last.ckpt. Raises TenchError if it cannot be written."""
         path = self.folder / CHECKPOINT
         try:
-            with complete_file(path) as part, part.open("wb") as file:  # given a path, torch hides why a write failed
+            with complete_file(path) as part, part.open("wb") as file:  # with a path, torch hides why a write failed
                 torch.save(state, file)
         except RuntimeError as error:
             raise TenchError(f"{path}: cannot be written ({str(error).splitlines()[0]}).") from error
@@ -227,9 +228,9 @@ class Run:
         """The state in last.ckpt, on the CPU, or None if none was saved yet. Raises TenchError if it is missing."""
         path = self.folder / CHECKPOINT
         if not path.exists():
-            if (num_epochs := len(self.metrics("epoch"))) > 1:  # one can be logged and killed before it is saved
+            if (num_epochs := len(self.metrics("epoch"))) > 1:  # a run can be killed before the first is saved
                 raise TenchError(
-                    f"{path}: is missing, but {METRICS} has {num_epochs} epochs. Restore a copy, or name a new --run."
+                    f"{path}: missing, but {METRICS} has {num_epochs} epochs. Restore a copy, or name a new --run."
                 )
             return None
         try:

@@ -49,7 +49,7 @@ def test_our_accuracies_are_those_the_benchmarks_measured() -> None:
         assert f"| {row['top1_percent']} % (" in measured
 
 
-def test_of_most_networks_nothing_is_known_and_an_unknown_one_is_refused() -> None:
+def test_most_networks_have_no_known_accuracy_and_an_unknown_one_is_refused() -> None:
     assert accuracies("resnet10t") == []
     with pytest.raises(UsageError, match="No network is called 'resnet5o'"):
         accuracies("resnet5o")

@@ -31,7 +31,7 @@ def pages_in_memory(path: str) -> int:
         return sum(page & 1 for page in there)
 
 
-def test_the_bytes_of_all_rows_leave_the_memory_and_are_the_same_after(table: Table) -> None:
+def test_the_bytes_of_all_rows_are_dropped_from_memory_and_unchanged(table: Table) -> None:
     before = [table.read(row) for row in range(len(table))]
     if dropped(table) != "dropped":
         pytest.skip("needs a file system whose files can be dropped from memory, for the tests' temporary folder")
@@ -41,7 +41,7 @@ def test_the_bytes_of_all_rows_leave_the_memory_and_are_the_same_after(table: Ta
     assert pages_in_memory(table.shard(0)) > 0
 
 
-def test_parts_of_the_file_that_lie_far_away_stay_in_memory(tmp_path: Path) -> None:
+def test_distant_parts_of_the_file_stay_in_memory(tmp_path: Path) -> None:
     far = bytes(6 * 2**20)
     rows = [("0", 0, photos.encoded(photos.part(300, 200))), ("1", 1, far)]
     table = photos.dataset(tmp_path / "set", Classes.of(["a", "b"]), {"train": rows}).splits["train"]

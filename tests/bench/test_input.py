@@ -52,11 +52,11 @@ def test_the_measurements_are_reported(found: Result, photo_folder: Path) -> Non
     assert [remedy.options for remedy in found.remedies] == list(candidates(32))
 
 
-def test_nothing_runs_on_after(found: Result) -> None:
+def test_nothing_keeps_running_afterwards(found: Result) -> None:
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tench-loader")]
 
 
-def test_a_set_that_training_keeps_in_memory_is_measured_there_too() -> None:
+def test_a_dataset_that_training_keeps_in_memory_is_measured_there_too() -> None:
     found = bench_input("digits", recipe=load_recipe("digits"), threads=(1,), seconds=0.5, device="cpu")
     assert found.is_resident
     (row,) = rows(found, "resident")
@@ -87,12 +87,12 @@ def test_without_a_train_split_the_only_split_is_measured(photo_folder: Path, mo
     assert (found.split, found.num_images) == ("val", 6)
 
 
-def test_the_split_that_is_asked_for_is_measured(photo_folder: Path) -> None:
+def test_the_requested_split_is_measured(photo_folder: Path) -> None:
     found = bench_input(photo_folder, recipe=RECIPE, split="val", threads=(1,), seconds=0.1, device="cpu")
     assert (found.split, found.num_images) == ("val", 6)
 
 
-def test_an_unknown_split_lists_those_there_are(photo_folder: Path) -> None:
+def test_the_error_about_an_unknown_split_lists_the_existing_ones(photo_folder: Path) -> None:
     with pytest.raises(UsageError, match=r"--split test: .* has train, val\."):
         bench_input(photo_folder, split="test")
 

@@ -53,7 +53,7 @@ def test_the_loaders_memory_is_the_growth_above_the_start(table: Table, monkeypa
     assert whole_rows(table, setting(RandomResizedCrop(size=32)), 1)[0].memory_bytes is None
 
 
-def test_with_files_dropped_it_is_measured_in_turns_with_files_in_memory(table: Table) -> None:
+def test_rates_from_disk_and_from_memory_are_measured_in_turns(table: Table) -> None:
     turns = []
     plain = setting(RandomResizedCrop(size=32), images=40, done=lambda: turns.append("done"))
     warm, cold = whole_rows(table, plain, 2, drop=lambda: turns.append("drop"))
@@ -110,7 +110,7 @@ def test_the_temporary_folder_is_gone_after_an_interrupt(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_remedys_gain_and_room_are_those_of_the_images_it_made(
+def test_a_remedys_gain_and_size_are_those_of_its_prepared_images(
     dataset: Dataset, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = []

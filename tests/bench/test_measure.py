@@ -53,7 +53,7 @@ def test_only_the_passes_themselves_are_timed(monkeypatch: pytest.MonkeyPatch) -
     assert (found["a"].min, found["a"].median, found["a"].max) == (5, 5, 5)
 
 
-def test_memory_counts_written_pages_and_freed_ones() -> None:
+def test_memory_counts_written_and_freed_pages() -> None:
     give_back_memory()
     before = memory_bytes()
     if before is None:

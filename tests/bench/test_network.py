@@ -21,13 +21,13 @@ def test_a_network_is_measured_at_its_usual_size_unless_the_recipe_or_the_caller
     assert (digits.size, digits.recipe.input.channels, digits.num_classes) == (8, 1, 10)
 
 
-def test_training_images_that_grow_are_taken_as_large_as_they_become() -> None:
+def test_with_progressive_resizing_the_final_size_is_measured() -> None:
     growing = Recipe().replace(image_size=224, train_size=176, ramp_from=128, ramp_epochs=(0.0, 10.0), epochs=16)
     assert network("resnet18", growing, None, CPU).size == 176
 
 
 @pytest.mark.parametrize("recipe", ["defaults", "finetune10", "mxnet-finetune"])
-def test_auto_is_the_network_that_a_training_without_weights_takes(recipe: str) -> None:
+def test_auto_is_the_network_of_a_training_without_weights(recipe: str) -> None:
     asked = Recipe() if recipe == "defaults" else load_recipe(recipe)
     table = open_source("digits").splits["train"]
     assert network("auto", asked, 32, CPU).arch == resolve(asked, table, CPU).model.arch
@@ -57,6 +57,6 @@ def test_invalid_arguments_are_refused() -> None:
         network("resnet18", Recipe().replace(batch_size=0), None, CPU)
 
 
-def test_a_recipe_whose_images_grow_is_measured_at_another_size_too() -> None:
+def test_a_recipe_with_progressive_resizing_can_be_measured_at_another_size() -> None:
     grown = network("resnet18", load_recipe("ffcv-16"), 64, CPU)
     assert (grown.size, grown.recipe.input.image_size, grown.recipe.input.ramp_epochs) == (64, 64, (0.0, 0.0))

@@ -51,7 +51,7 @@ def test_if_products_are_slow_a_smaller_one_is_used(flops_a_second: dict[str, fl
     assert found.product == pytest.approx(2.2e9)
 
 
-def test_the_time_of_launches_and_waits_hardly_counts(flops_a_second: dict[str, float]) -> None:
+def test_the_time_of_launches_and_waits_barely_counts(flops_a_second: dict[str, float]) -> None:
     """As on a GPU: a product takes less time than waiting for it."""
     flops_a_second |= {"product": 8e14, "convolution": 6e14, "wait": 1e-3}
     found = peak("bf16", CPU)
@@ -78,7 +78,7 @@ def test_a_gpu_is_given_larger_matrices_and_maps(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_peak_is_measured(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peak_of_this_machine_can_be_measured(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SIZES", (64,))
     monkeypatch.setattr(module, "_CHANNELS", 8)
     before = torch.get_float32_matmul_precision()

@@ -28,7 +28,7 @@ def test_each_accuracy_is_a_point_at_its_logarithm_of_gmacs() -> None:
         ) in points
 
 
-def test_eight_bits_have_another_colour() -> None:
+def test_eight_bit_weights_have_another_colour() -> None:
     assert shown((0xB0, 0x30, 0x30), [point(1, 0.75)]) == set()
     assert shown((0xB0, 0x30, 0x30), [point(1, 0.75, "8 bit")])
 
@@ -44,7 +44,7 @@ def test_networks_without_known_accuracy_are_refused() -> None:
         require_known(["resnet10t"])
 
 
-def test_labels_of_points_that_lie_together_do_not_cover_each_other() -> None:
+def test_labels_of_nearby_points_do_not_overlap() -> None:
     canvas = Canvas("", "", "", [], [])
     for _ in range(8):
         canvas.label(0.5, 0.5, "resnet50 (IMAGENET1K_V1, torchvision)", "black")

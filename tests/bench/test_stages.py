@@ -46,7 +46,7 @@ def test_a_timed_view_gives_the_same_pixels(view: View, table: Table) -> None:
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: type(view).__name__)
-def test_shares_are_of_the_stages_that_there_are_and_make_a_whole(view: View, table: Table) -> None:
+def test_the_shares_of_the_existing_stages_add_up_to_1(view: View, table: Table) -> None:
     clock = Clock()
     view_pass(table, view, 3, 0, clock)
     shares = clock.shares()

@@ -71,12 +71,12 @@ def test_compared_passes_take_turns() -> None:
     assert (rate(found["a"]).images, rate(found["a"]).repeats, found["a"].memory_bytes) == (1, 3, 100)
 
 
-def test_a_quick_step_is_taken_so_often_that_a_pass_takes_its_time() -> None:
+def test_a_quick_step_is_repeated_until_a_pass_is_long_enough() -> None:
     found = in_turns({"a": lambda: Ready(lambda number: number, 0.01, None, "nchw")}, 5.0)
     assert (rate(found["a"]).images, rate(found["a"]).repeats) == (100, 5)
 
 
-def test_passes_that_do_not_fit_into_memory_together_are_measured_one_after_the_other() -> None:
+def test_passes_that_do_not_fit_in_memory_together_are_measured_one_by_one() -> None:
     made: list[str] = []
 
     def make(name: str) -> Ready:
@@ -125,7 +125,7 @@ def test_any_other_error_is_raised() -> None:
         in_turns({"a": fail})
 
 
-def test_the_weights_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
     states = []
 
     def spied(*arguments: object) -> object:

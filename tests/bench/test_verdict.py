@@ -32,7 +32,7 @@ def remedy(options: str, before: float, after: float, room: float) -> Remedy:
 
 JPEG = remedy("--max-side 512 --quality 90", 1000, 2500, 0.4)
 RAW = remedy("--format pixels --max-side 256", 1000, 1080, 1.8)
-CAUTION = "Smaller images hold less detail for crops: compare the accuracy before you rely on them."
+CAUTION = "Smaller images have less detail for crops: compare the accuracy before you rely on them."
 
 
 @pytest.mark.parametrize("stage", ["read", "decode", "resize", "augment"])
@@ -75,7 +75,7 @@ def test_the_disk_is_the_limit_only_if_it_reads_hardly_faster_than_the_whole(
     assert ("The disk is not the limit" in told) is not is_limit
 
 
-def test_the_first_sentence_tells_the_part_of_each_stage() -> None:
+def test_the_first_sentence_gives_the_share_of_each_stage() -> None:
     assert verdict(result()) == [
         "Limited by decoding: 2 cores give 1,000 images/s. Time per image in one thread: reading 5 %, decoding 70 %, "
         "resizing 25 %.",
@@ -83,7 +83,7 @@ def test_the_first_sentence_tells_the_part_of_each_stage() -> None:
     ]
 
 
-def test_threads_that_do_not_add_up_are_the_limit() -> None:
+def test_threads_that_do_not_scale_are_the_limit() -> None:
     found = result(one=500, two=550, remedies=[dataclasses.replace(JPEG, after=rate(1050))])
     assert bound(found) == "threads"
     assert verdict(found) == [
@@ -94,13 +94,13 @@ def test_threads_that_do_not_add_up_are_the_limit() -> None:
     ]
 
 
-def test_more_threads_than_cores_are_not_expected_to_add_up() -> None:
+def test_more_threads_than_cores_are_not_expected_to_scale() -> None:
     found = result(one=500, two=510, cores=1)
     assert bound(found) == "decode"
     assert verdict(found)[0].startswith("Limited by decoding: 2 threads on 1 core give 510 images/s. ")
 
 
-def test_one_core_gives() -> None:
+def test_one_core_is_written_in_the_singular() -> None:
     found = result(cores=1, rows=[Row("whole", 1, rate(512.3))])
     assert verdict(found)[0].startswith("Limited by decoding: 1 core gives 512 images/s. ")
 
@@ -120,7 +120,7 @@ def test_remedies_are_listed_in_the_order_of_their_gain() -> None:
     assert "--max-side 512 --quality 90" in second
 
 
-def test_a_remedy_that_takes_as_much_room_says_so() -> None:
+def test_a_remedy_that_needs_as_much_space_says_so() -> None:
     assert verdict(result(remedies=[dataclasses.replace(JPEG, room=1.0)]))[1].endswith("and takes as much space.")
 
 
@@ -139,14 +139,14 @@ def test_remedies_that_gain_less_than_a_tenth_are_not_suggested() -> None:
     ]
 
 
-def test_a_source_with_a_blank_in_its_name_is_quoted_and_several_are_not_written_out() -> None:
+def test_a_source_with_a_space_in_its_name_is_quoted_and_several_are_not_written_out() -> None:
     assert "tench prepare '/data/my flowers' DEST" in verdict(result(source="/data/my flowers", remedies=[JPEG]))[1]
     assert "tench prepare SOURCE DEST" in verdict(result(source="/data/a + /data/b", remedies=[JPEG]))[1]
 
 
 def test_a_slower_disk_is_reported() -> None:
     assert verdict(result(more=cold(60, 87.25)))[1] == (
-        "87.2 images/s from the disk (in the first epoch, and in every epoch if the set is larger than memory), "
+        "87.2 images/s from disk (in the first epoch, and in every epoch if the dataset is larger than memory), "
         "limited by the disk: one thread can only read 60.0 images/s."
     )
 
@@ -157,7 +157,7 @@ def test_a_disk_that_keeps_up_is_not_mentioned() -> None:
 
 def test_a_missing_cold_measurement_is_explained() -> None:
     assert "The system keeps the files in memory (tmpfs?)" in verdict(result(cold="kept"))[1]
-    assert "This system does not tell whether files are in memory" in verdict(result(cold="unknown"))[1]
+    assert "This system does not report whether files are in memory" in verdict(result(cold="unknown"))[1]
 
 
 def network(images_per_second: float, device: str, **values: Any) -> Result:
@@ -165,11 +165,11 @@ def network(images_per_second: float, device: str, **values: Any) -> Result:
     return result(more=more, device=device, arch="resnet50", step_batch=64, **values)
 
 
-def test_a_gpu_that_is_faster_than_the_loader_waits_and_needs_this_many_cores() -> None:
+def test_the_verdict_on_a_gpu_faster_than_the_loader_gives_the_cores_it_needs() -> None:
     found = network(2600, "cuda", remedies=[JPEG])
     assert not keeps_up(found)
     assert verdict(found)[1:] == [
-        "resnet50 trains on 2,600 images/s on cuda, so it waits for images: with the images as they are, about 6 "
+        "resnet50 trains on 2,600 images/s on cuda, so it waits for images: with the images unchanged, about 6 "
         "cores would keep up.",
         "tench prepare /data/flowers DEST --max-side 512 --quality 90 gives 2,500 images/s (2.5 times as fast) and "
         "takes 0.4 times the space; about 3 cores would keep up.",
@@ -204,7 +204,7 @@ def test_a_resident_set_needs_nothing_only_if_the_network_is_slower() -> None:
     more = [Row("resident", 2, rate(51_234))]
     kept = (
         "Training decodes these images once and keeps them in memory, which gives 51,200 images/s; the loader's rates "
-        "apply to that one time."
+        "apply only to that first pass."
     )
     found = result(is_resident=True, more=more)
     assert bound(found) == "none"

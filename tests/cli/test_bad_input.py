@@ -92,7 +92,7 @@ def test_the_error_about_a_truncated_jpeg_names_the_file(run: Run, classes: Path
     assert "truncated JPEG" in error
 
 
-def test_evaluate_handles_bad_images_as_told_else_as_the_training_did(
+def test_evaluate_handles_bad_images_as_requested_or_as_in_training(
     run: Run, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (classes / "val" / "cat" / "1.jpg").write_text("this is no picture")
@@ -267,7 +267,7 @@ def test_a_run_is_not_continued_with_another_recipe(run: Run, classes: Path, tmp
     assert train(run, classes, tmp_path / "run")[0] == 0
     code, error = train(run, classes, tmp_path / "run", "--lr", "0.3")
     assert code == 2
-    assert "was begun with another recipe or dataset: optimizer.lr was 0.1, now 0.3." in error
+    assert "was started with a different recipe or dataset: optimizer.lr was 0.1, now 0.3." in error
 
 
 def test_predict_reports_a_bad_image_classifies_the_others_and_exits_with_1(
@@ -282,7 +282,7 @@ def test_predict_reports_a_bad_image_classifies_the_others_and_exits_with_1(
     assert str(good) not in error
 
 
-def test_traceback_prints_where_in_the_code_an_error_arose(run: Run) -> None:
+def test_traceback_prints_where_in_the_code_an_error_occurred(run: Run) -> None:
     code, error = run("info", "nowhere", "--traceback")
     assert code == 2
     assert error.startswith("Traceback (most recent call last)")
@@ -331,7 +331,7 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
 def test_a_recipe_without_a_preview_is_a_usage_error(run: Run) -> None:
     code, error = run("info", "digits", "--recipe", "digits")
     assert code == 2
-    assert error == ("tench info: --recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.\n")
+    assert error == ("tench info: --recipe only applies to --preview. Add --preview FILE.png, or leave --recipe out.\n")
 
 
 def test_an_unknown_augmentation_policy_is_an_error_that_lists_the_forms_and_starts_no_run(

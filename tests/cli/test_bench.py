@@ -204,7 +204,7 @@ def test_training_rates_are_json_and_csv(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("_quick_peak")
-def test_a_batch_that_does_not_fit_into_memory_is_a_row_among_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_that_does_not_fit_in_memory_is_a_row_like_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     command = "bench train -a mlp -b 2 1000000000000 4 --precision fp32 --seconds 0.01 --device cpu"
     assert main(command.split()) == 0
     device, head, *rows, peak = capsys.readouterr().out.splitlines()

@@ -28,7 +28,7 @@ def test_good_photographs_leave_a_certificate_and_the_exit_code_is_0(
 ) -> None:
     assert main(["check", str(photos)]) == 0
     assert shown(capsys) == [
-        "grey: 1 (one channel, read as three equal ones), such as train/roof/0.jpg",
+        "grey: 1 (one channel, read as three equal channels), such as train/roof/0.jpg",
         "cmyk: 1 (four printing colours, converted to RGB without a profile), such as train/petal/1.jpg",
         f"{photos}: 24 images, 0 bad. The result is kept, and a later training on the same content reports it.",
     ]
@@ -59,7 +59,7 @@ def test_duplicates_are_listed_by_kind_and_the_exit_code_is_0(photos: Path, caps
     lines = shown(capsys)
     start = lines.index("duplicates: 6 images in 3 groups with the same content")
     assert lines[start + 1 : start + 7] == [
-        "  1 across splits, so training images are also validated on:",
+        "  1 across splits, so validation sees training images:",
         "    train/roof/1.jpg = val/roof/again.jpg",
         "  1 with different labels:",
         "    train/petal/0.jpg = train/water/wrong.jpg",

@@ -24,7 +24,7 @@ def kind_of(name: str) -> type:
     return forms(name.split()[0])[name]
 
 
-def test_help_lists_every_command_under_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_groups_every_command_by_purpose(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, "--help")
     assert [line[:-1] for line in lines if line.endswith(":")] == list(GROUPS)
     assert [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "] == list(COMMANDS)

@@ -56,7 +56,7 @@ def test_a_finished_run_is_left_alone(digits_run: Path, capsys: pytest.CaptureFi
     assert (digits_run / "last.ckpt").stat().st_mtime_ns == before
 
 
-def test_predict_names_digits_as_table_json_and_csv(
+def test_predict_prints_digits_as_table_json_and_csv(
     digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     digits = load_digits()
@@ -212,7 +212,7 @@ def test_evaluate_with_several_sources_needs_the_first_one(
 ) -> None:
     assert main(["evaluate", str(digits_run), "--with", "more"]) == 2
     assert capsys.readouterr().err == (
-        "tench evaluate: --with adds to a source. Name that one too: tench evaluate RUN SOURCE --with SOURCE.\n"
+        "tench evaluate: --with adds to SOURCE, which is missing. Usage: tench evaluate RUN SOURCE --with SOURCE.\n"
     )
 
 
@@ -230,7 +230,9 @@ def test_evaluate_says_on_stderr_that_a_split_was_trained_on(
 
 def test_predict_without_images_is_a_usage_error(digits_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(digits_run)]) == 2
-    assert capsys.readouterr().err == "tench predict: Name at least one image or folder.\n"
+    assert capsys.readouterr().err == (
+        "tench predict: IMAGE is missing. Usage: tench predict RUN IMAGE .... See tench predict --help.\n"
+    )
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "images.safetensors", "last.ckpt", "metrics.jsonl"])

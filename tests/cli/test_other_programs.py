@@ -9,16 +9,16 @@ import pytest
 from tench.cli.commands import COMMANDS, forms
 from tench.cli.main import main
 from tench.cli.options import options_of
-from tench.cli.other_programs import Program, Row, filled, programs
+from tench.cli.other_programs import OptionRow, Program, filled, programs
 from tench.cli.parse import parse
 
 DOCS = Path(__file__).parents[2] / "docs"
 ROWS = [(program, row) for program in programs() for row in program.options]
 
 
-def there(one: Program | Row) -> str:
+def there(one: Program | OptionRow) -> str:
     """The name of a parameter of a test."""
-    return one.there if isinstance(one, Row) else one.program
+    return one.there if isinstance(one, OptionRow) else one.program
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,18 @@ def there(one: Program | Row) -> str:
         ("train --dummy", "pytorch/examples' --dummy is the source synthetic here: tench train synthetic"),
         (
             "train --resume model.pth --run 'my run'",
-            "pytorch/examples' and edgeailite's --resume is --run here: --run 'my run' (The same command with the same "
-            "--run continues the run.)",
+            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run here: --run 'my run' (The same "
+            "command with the same --run continues the run.)",
         ),
         (
             "train --pretrained -a resnet50 photos",
-            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50",
+            "pytorch/examples' --pretrained is --weights here: --weights torchvision:resnet50\n"
+            "timm's --pretrained is --weights here: --weights timm:ARCH",
         ),
         (
             "train --pretrained model.pth",
             "pytorch/examples' --pretrained is --weights here: --weights torchvision:ARCH\n"
+            "timm's --pretrained is --weights here: --weights timm:ARCH\n"
             "edgeailite's --pretrained is --weights here: --weights model.pth (ResNet, MobileNetV2 and V3 files are "
             "read; RegNet files are not.)",
         ),
@@ -144,7 +146,7 @@ def there(one: Program | Row) -> str:
         ),
     ],
 )
-def test_an_option_of_another_program_is_answered_with_its_equivalent(
+def test_the_error_about_another_programs_option_names_its_equivalent(
     line: str, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = shlex.split(line)
@@ -163,7 +165,7 @@ def parsed(command: str, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("program", "row"), [pair for pair in ROWS if pair[1].here], ids=lambda one: getattr(one, "there", "")
 )
-def test_every_equivalent_is_a_command_that_can_be_read(program: Program, row: Row) -> None:
+def test_every_equivalent_is_a_command_that_can_be_read(program: Program, row: OptionRow) -> None:
     examples = {name: value.split() for other in program.options for name, value in other.examples.items() if value}
     example = next(iter(row.examples.values()), "").split()
     words = shlex.split(filled(row.here, example, examples | {"--train-shards": ["4"], "--validation-shards": ["2"]}))
@@ -178,14 +180,14 @@ def test_every_equivalent_is_a_command_that_can_be_read(program: Program, row: R
 @pytest.mark.parametrize(
     ("program", "row"), [pair for pair in ROWS if pair[1].same], ids=lambda one: getattr(one, "there", "")
 )
-def test_options_that_are_said_to_be_the_same_are_known(program: Program, row: Row) -> None:
+def test_options_that_are_said_to_be_the_same_are_known(program: Program, row: OptionRow) -> None:
     known = {name for option in options_of(forms(program.command.split()[0])[program.command]) for name in option.names}
     known |= {"--no-shuffle"}
     assert set(row.examples) <= known
 
 
 @pytest.mark.parametrize(("program", "row"), ROWS, ids=there)
-def test_every_row_has_an_answer_and_names_a_command(program: Program, row: Row) -> None:
+def test_every_row_has_an_equivalent_or_a_note_and_names_a_command(program: Program, row: OptionRow) -> None:
     assert program.command.split()[0] in COMMANDS
     assert row.here or row.note or row.same
     assert not row.note or re.match(r"[A-Z.].*\.$|tench .*\.$", row.note)

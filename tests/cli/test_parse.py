@@ -74,7 +74,7 @@ def test_options_are_read_by_their_types(line: str, expected: dict[str, object])
     assert parse(Sample, line.split()) == Sample(**{"source": "x", **expected})  # type: ignore[arg-type]
 
 
-def test_whole_numbers_stay_whole_where_fractions_are_allowed_too() -> None:
+def test_whole_numbers_stay_whole_even_if_fractions_are_allowed() -> None:
     assert [type(parse(Sample, ["x", "--epochs", word]).epochs) for word in ("3", "3.0")] == [int, float]
 
 
@@ -85,7 +85,7 @@ def test_omitted_options_have_the_values_of_the_default() -> None:
     )
 
 
-def test_underscores_in_a_name_are_taken_for_dashes() -> None:
+def test_underscores_in_a_name_count_as_dashes() -> None:
     assert parse(Train, ["--batch_size", "8", "--weight_decay=0.5"]).values.training.batch_size == 8
 
 
@@ -102,10 +102,24 @@ def test_underscores_in_a_name_are_taken_for_dashes() -> None:
         ("x --size big", "--size must be a whole number or auto, got 'big'."),
         ("x --size 1.5", "--size must be a whole number or auto, got '1.5'."),
         ("x --strides 1", "--strides must be 2 whole numbers or own, got '1'."),
-        ("x --mean 1 b", "--mean must be one or more numbers or auto, got '1', 'b'."),
+        (
+            "x --mean 1 b",
+            "--mean must be one or more numbers or auto, got '1', 'b'. If 'b' is none of them, write -- before it: "
+            "--mean 1 -- b",
+        ),
+        (
+            "--counts 4 1 x y",
+            "--counts must be one or more whole numbers, got '4', '1', 'x', 'y'. If 'x' is none of them, write -- "
+            "before it: --counts 4 1 -- x y",
+        ),
         ("x --counts", "--counts needs a value: one or more whole numbers."),
         ("x --dry=yes", "--dry takes no value, got 'yes'. Write --dry alone."),
-        ("x --no-rate", "unknown option --no-rate. Did you mean --rate? See tench sample --help."),
+        ("x --no-rate", "unknown option --no-rate. --rate takes a value. See tench sample --help."),
+        ("x --RATE 3", "unknown option --RATE. Did you mean --rate? See tench sample --help."),
+        ("x --coun 3", "unknown option --coun. Did you mean --counts? See tench sample --help."),
+        ("x --ep 3", "unknown option --ep. Did you mean --epochs? See tench sample --help."),
+        ("x -rate 3", "unknown option -rate. Did you mean --rate? See tench sample --help."),
+        ("x -epochs=3", "unknown option -epochs. Did you mean --epochs? See tench sample --help."),
         ("x --rats 3", "unknown option --rats. Did you mean --rate? See tench sample --help."),
         ("x -q", "unknown option -q. See tench sample --help."),
     ],
@@ -117,8 +131,30 @@ def test_a_usage_error_is_one_sentence(line: str, error: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ([""], "SOURCE"),
+        (["x", ""], "FILE"),
+        (["x", "--with", ""], "--with"),
+        (["x", "--rate="], "--rate"),
+        (["x", "--counts", "1", ""], "--counts"),
+    ],
+)
+def test_an_empty_value_is_refused_as_a_shell_variable_that_is_not_set(arguments: list[str], name: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse(Sample, arguments)
+    assert str(raised.value) == f"{name} is empty. If it comes from a shell variable, the variable is not set."
+
+
+def test_an_option_whose_default_is_empty_can_be_emptied() -> None:
+    default = Train(values=Train().values.replace(weights="runs/a"))
+    assert parse(Train, ["--weights", ""], default).values.model.weights == ""
+
+
+@pytest.mark.parametrize(
     ("line", "error"),
     [
+        ("--epochs 3 train", "tench: unknown option --epochs. Write the command first: tench COMMAND OPTIONS."),
         ("train --epochs abc", "tench train: --epochs must be a number, got 'abc'."),
         ("train --epochss 3", "tench train: unknown option --epochss. Did you mean --epochs? See tench train --help."),
         ("train --channels 2", "tench train: --channels must be one of 1, 3, auto, got '2'."),

@@ -282,7 +282,8 @@ def test_re_encoding_a_bad_image_is_an_error_with_its_file_and_the_remedy(
     assert code == 1
     assert error.splitlines()[1:] == [
         f"tench prepare: {photos}/train/roof/1.jpg: truncated JPEG: Premature end of JPEG file.",
-        "Leave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names every "
+        "Leave it out with --bad skip, or decode it as far as possible with --bad fix. 'tench check SOURCE' names "
+        "every "
         "bad image.",
     ]
 
@@ -306,7 +307,10 @@ def test_an_empty_file_is_an_error_before_anything_is_written(run: Run, photos: 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--short-side", "64", "--square", "32"], "--short-side and --square both set the size. Give one of them."),
+        (
+            ["--short-side", "64", "--square", "32"],
+            "--short-side and --square both set the size. Give only one of them.",
+        ),
         (["--max-side", "4"], "--max-side 4: should be 8 to 65,500 pixels."),
         (["--quality", "0"], "--quality 0: should be 1 to 100."),
         (["--quality", "101"], "--quality 101: should be 1 to 100."),
@@ -422,7 +426,7 @@ def test_an_unlabelled_test_split_alone_is_refused(run: Run, photos: Path, tmp_p
     part(40, 30).save(photos / "test/1.jpg")
     for to in ("webdataset", "folder", "list", "tfrecord", "recordio"):
         assert usage_error(run, photos, tmp_path / "new", "--to", to, "--splits", "test") == (
-            "None of the images has a label, so the result would have no classes. Write another split beside them "
+            "None of the images has a label, so the result would have no classes. Write a labelled split too "
             "(--splits)."
         )
         assert not (tmp_path / "new").exists()
@@ -468,7 +472,7 @@ def rotated(orientation: int) -> bytes:
 
 
 @pytest.mark.parametrize(("choice", "size"), [("auto", (30, 20)), ("apply", (30, 20)), ("ignore", (20, 30))])
-def test_re_encoded_images_are_stored_upright_or_as_they_are_and_never_tagged(
+def test_re_encoded_images_are_stored_upright_or_unchanged_and_never_tagged(
     run: Run, tmp_path: Path, choice: str, size: tuple[int, int]
 ) -> None:
     two_photographs(tmp_path / "photos", rotated(6))
@@ -501,8 +505,8 @@ def test_untouched_images_keep_their_orientation(run: Run, tmp_path: Path) -> No
     code, _, error = run("prepare", tmp_path / "photos", tmp_path / "other", "--exif", "apply")
     assert code == 2
     assert error.splitlines()[-1] == (
-        "tench prepare: --exif is for images that are re-encoded; all others keep their EXIF orientation, for readers "
-        "to apply or ignore. Leave it out, or re-encode: --max-side 512."
+        "tench prepare: --exif only affects re-encoded images; all others keep their EXIF orientation, for readers to "
+        "apply or ignore. Leave it out, or re-encode: --max-side 512."
     )
 
 

@@ -37,9 +37,7 @@ def test_a_closed_stderr_keeps_the_exit_code_and_stdout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unbuffered", [False, True])
 @pytest.mark.parametrize("command", PRINTING)
-def test_a_reader_that_has_seen_enough_ends_the_command_in_silence(
-    command: str, unbuffered: bool, tmp_path: Path
-) -> None:
+def test_a_closed_pipe_ends_the_command_silently(command: str, unbuffered: bool, tmp_path: Path) -> None:
     line = f"{TENCH} {command} | head -n 1; echo ${{PIPESTATUS[0]}}"
     code, out, error = shell(line, tmp_path, unbuffered=unbuffered)
     assert (code, error) == (0, "")
@@ -74,7 +72,7 @@ def test_a_training_without_streams_leaves_a_finished_run_and_nothing_in_its_fil
 
 
 @pytest.mark.parametrize("columns", ["1", "3", "0", "-5", "wide"])
-def test_a_bar_of_progress_ends_in_a_terminal_of_any_width(columns: str, tmp_path: Path) -> None:
+def test_a_progress_bar_ends_in_a_terminal_of_any_width(columns: str, tmp_path: Path) -> None:
     code = (
         "import pty, sys\n"
         "from tench.progress import progress\n"

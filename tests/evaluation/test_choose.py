@@ -93,7 +93,7 @@ def below_another_folder(original: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("move", [linked, copied, packed, as_shards, renamed, below_another_folder])
 @pytest.mark.parametrize("run", ["fraction", "per-class"])
-def test_of_moved_data_the_images_that_were_held_out_are_evaluated(
+def test_the_held_out_images_of_moved_data_are_evaluated(
     original: Path, tmp_path: Path, run: str, move: object
 ) -> None:
     assert callable(move)
@@ -102,7 +102,7 @@ def test_of_moved_data_the_images_that_were_held_out_are_evaluated(
     assert found.loss == pytest.approx(held_out_of(original / run), rel=1e-5)
 
 
-def test_of_two_images_of_one_length_whose_names_were_exchanged_each_is_still_known(tmp_path: Path) -> None:
+def test_two_images_of_equal_length_with_swapped_names_are_still_recognised(tmp_path: Path) -> None:
     write_images(tmp_path / "set", "a b", 8, suffix="bmp")  # all of one length
     run = fit(tmp_path / "set", recipe=QUICK.replace(val_fraction=0.25), run=tmp_path / "run", options=OPTIONS)
     before = evaluate(run)
@@ -116,7 +116,7 @@ def test_of_two_images_of_one_length_whose_names_were_exchanged_each_is_still_kn
     assert after.loss == pytest.approx(before.loss, rel=1e-5)
 
 
-def test_images_that_were_added_are_new_and_a_copy_of_a_training_image_is_not(original: Path, tmp_path: Path) -> None:
+def test_added_images_are_new_but_copies_of_training_images_are_not(original: Path, tmp_path: Path) -> None:
     folder = copied(original, tmp_path)
     held = {evaluate(original / "fraction").key(row) for row in range(9)}
     trained = next(key for key in sorted(f"a/{number:03}.png" for number in range(10)) if key not in held)
@@ -133,7 +133,7 @@ def test_images_that_were_added_are_new_and_a_copy_of_a_training_image_is_not(or
     )
 
 
-def test_of_training_images_in_a_split_of_another_name_the_same_holds(original: Path, tmp_path: Path) -> None:
+def test_training_images_are_recognised_in_a_split_of_another_name(original: Path, tmp_path: Path) -> None:
     shutil.copytree(original / "set", tmp_path / "other" / "val")
     write_images(tmp_path / "other" / "train", "a b c", 2, seed=5)
     found = evaluate(original / "fraction", tmp_path / "other")
@@ -152,26 +152,26 @@ def test_copies_that_were_re_encoded_are_not_recognised_and_the_note_says_so(ori
     found = evaluate(original / "fraction", folder)
     assert (found.images, found.num_trained_on) == (30, 0)
     assert found.notes == (
-        f"{folder} (train): the run has no image that is identical to one of these 30, but 21 have the name and class "
-        "of a training image. If they are copies that were re-encoded or resized, the result says little about new "
-        "images.",
+        f"{folder} (train): none of these 30 images is identical to an image of the run, but 21 have the name and "
+        "class of a training image. If they are copies that were re-encoded or resized, the result says little about "
+        "new images.",
     )
     for path in folder.glob("*/*.bmp"):
         path.rename(path.with_stem(f"other{path.stem}"))
     assert evaluate(original / "fraction", folder).notes == (
-        f"{folder} (train): the run has no image that is identical to one of these 30. Training images that were "
+        f"{folder} (train): none of these 30 images is identical to an image of the run. Training images that were "
         "re-encoded or resized are not recognised.",
     )
 
 
-def test_other_images_of_the_same_length_and_names_are_new(tmp_path: Path) -> None:
+def test_different_images_with_the_same_lengths_and_names_are_new(tmp_path: Path) -> None:
     write_images(tmp_path / "set", "a b", 8, suffix="bmp")
     write_images(tmp_path / "other", "a b", 8, seed=1, suffix="bmp")
     run = fit(tmp_path / "set", recipe=QUICK, run=tmp_path / "run", options=OPTIONS)
     assert evaluate(run, tmp_path / "other").images == 16
 
 
-def test_one_source_of_several_and_all_of_them_after_a_move(tmp_path: Path) -> None:
+def test_one_or_all_of_several_sources_can_be_evaluated_after_a_move(tmp_path: Path) -> None:
     one, two = write_images(tmp_path / "one", "a b", 10), write_images(tmp_path / "two", "c d", 10, seed=1)
     run = fit((one, two), recipe=QUICK.replace(val_fraction=0.2), run=tmp_path / "run", options=OPTIONS)
     assert evaluate(run).images == 8
@@ -185,12 +185,12 @@ def test_one_source_of_several_and_all_of_them_after_a_move(tmp_path: Path) -> N
     with pytest.raises(UsageError) as refused:
         evaluate(run)
     assert str(refused.value) == (
-        f"{one}: no such file or folder. The run was validated on it. If it has moved, name its new place: "
+        f"{one}: no such file or folder. The run was validated on it. If it has moved, give its new location: "
         "tench evaluate RUN SOURCE --with SOURCE"
     )
 
 
-def test_moved_data_is_read_with_the_options_of_the_training(tmp_path: Path) -> None:
+def test_moved_data_is_read_with_the_options_of_training(tmp_path: Path) -> None:
     """Labels from file names: without the option the folder is not a data set."""
     (tmp_path / "flat").mkdir()
     for path in write_images(tmp_path / "set", "a b", 10).glob("*/*.png"):
@@ -202,7 +202,7 @@ def test_moved_data_is_read_with_the_options_of_the_training(tmp_path: Path) -> 
     assert evaluate(run, tmp_path / "moved").images == 4
 
 
-def test_the_validation_set_of_the_run_is_counted_whole_and_copies_of_training_images_in_it_are_named(
+def test_the_runs_validation_set_is_counted_whole_and_copies_of_training_images_are_noted(
     tmp_path: Path,
 ) -> None:
     write_images(tmp_path / "set" / "train", "a b", 6)
@@ -232,16 +232,14 @@ def weights_alone(run: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("run", ["fraction", "per-class"])
-def test_weights_without_their_run_know_unchanged_data_wherever_it_lies(
-    original: Path, tmp_path: Path, run: str
-) -> None:
+def test_weights_without_their_run_recognise_unchanged_data_anywhere(original: Path, tmp_path: Path, run: str) -> None:
     weights = weights_alone(original / run, tmp_path / "weights")
     found = evaluate(weights, copied(original, tmp_path))
     assert found.images == HELD_OUT[run]
     assert found.loss == pytest.approx(held_out_of(original / run), rel=1e-5)
 
 
-def test_weights_without_their_run_say_that_they_do_not_know_other_data(original: Path, tmp_path: Path) -> None:
+def test_weights_without_their_run_are_evaluated_on_other_data_with_a_note(original: Path, tmp_path: Path) -> None:
     weights = weights_alone(original / "fraction", tmp_path / "weights")
     found = evaluate(weights, renamed(original, tmp_path))
     assert (found.images, found.num_trained_on) == (30, None)
@@ -259,13 +257,13 @@ def test_weights_without_their_run_refuse_a_training_set_that_has_changed(tmp_pa
     with pytest.raises(TenchError) as refused:
         evaluate(weights)
     assert str(refused.value) == (
-        f"{tmp_path / 'set'}: has changed since {weights} was trained on it, and there is no record of its images "
-        "beside the weights, so it is unknown which images were held out. Evaluate the run directory instead of its "
-        "weights, or all images with --split train."
+        f"{tmp_path / 'set'}: has changed since {weights} was trained on it, and the weights come without a record of "
+        "its images, so it is unknown which images were held out. Evaluate the run directory instead of its weights, "
+        "or use --split train to count all images."
     )
 
 
-def test_the_record_of_another_run_does_not_count(original: Path, tmp_path: Path) -> None:
+def test_the_record_of_another_run_is_ignored(original: Path, tmp_path: Path) -> None:
     write_images(tmp_path / "set", "a b c", 5, seed=3)
     run = fit(tmp_path / "set", recipe=QUICK, run=tmp_path / "run", options=OPTIONS)
     shutil.copy(original / "fraction" / IMAGES, run.folder / IMAGES)
@@ -288,7 +286,7 @@ def test_imagenet_a_is_scored_among_its_200_classes(tmp_path: Path) -> None:
     assert [classes.ids[index] for index in rule.among] == list(wordnet.subset("a"))
 
 
-def test_real_labels_are_those_of_the_images_of_val_that_have_some(tmp_path: Path) -> None:
+def test_real_labels_cover_the_val_images_that_have_some(tmp_path: Path) -> None:
     miniature.ilsvrc(tmp_path)
     classes = Classes.of(sorted(miniature.CLASSES))
     indices = [wordnet.imagenet().index(wnid) for wnid in classes.ids]

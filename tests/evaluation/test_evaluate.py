@@ -28,7 +28,7 @@ OPTIONS = TrainOptions(device="cpu", threads=1)
 CLASSES = "a b c d"
 
 
-def test_where_memory_does_not_suffice_a_smaller_batch_is_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_remedy_for_lack_of_memory_is_a_smaller_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(*arguments: object) -> Metrics:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
 
@@ -135,7 +135,7 @@ def test_a_run_evaluated_on_its_own_data_gives_the_metrics_of_its_best_epoch(tra
     assert found.name
 
 
-def test_what_was_evaluated_is_named(trained: Path, sets: Path) -> None:
+def test_the_result_names_what_was_evaluated(trained: Path, sets: Path) -> None:
     names = [evaluate(load(trained / run, "cpu")).name for run in ("photos", "whole", "photos-some")]
     assert names == [f"{sets / 'photos'} (held out of train)", f"{sets / 'whole'} (val)", f"{sets / 'some'} (train)"]
 
@@ -159,13 +159,13 @@ def test_another_split_can_be_named(trained: Path, sets: Path, split: str, count
     assert (found.top1, found.loss) == pytest.approx(by_hand(classifier, files), rel=1e-4)
 
 
-def test_a_split_that_is_not_there_is_refused_with_those_that_are(trained: Path, sets: Path) -> None:
+def test_the_error_about_a_missing_split_lists_the_existing_ones(trained: Path, sets: Path) -> None:
     with pytest.raises(TenchError) as refused:
         evaluate(load(trained / "photos", "cpu"), split="test")
     assert str(refused.value) == f"{sets / 'photos'}: has no split 'test'; it has train."
 
 
-def test_classes_in_another_order_are_matched_by_name(trained: Path, sets: Path) -> None:
+def test_classes_in_a_different_order_are_matched_by_name(trained: Path, sets: Path) -> None:
     classifier = load(trained / "whole", "cpu")
     found = evaluate(classifier, str(sets / "some"))  # its labels are b 0, d 1; the model's a 0, b 1, ...
     files = sorted((sets / "some").glob("*/*.png"))
@@ -180,7 +180,7 @@ def test_all_images_of_class_folders_that_training_never_saw_are_evaluated(train
     assert found.images == 80
 
 
-def test_a_training_set_of_which_nothing_was_held_out_is_refused(trained: Path, sets: Path) -> None:
+def test_a_training_set_without_held_out_images_is_refused(trained: Path, sets: Path) -> None:
     with pytest.raises(TenchError) as refused:
         evaluate(load(trained / "photos-some", "cpu"), str(sets / "photos"))
     assert str(refused.value) == (
@@ -189,7 +189,7 @@ def test_a_training_set_of_which_nothing_was_held_out_is_refused(trained: Path, 
     )
 
 
-def test_with_its_split_named_a_training_set_is_evaluated_whole_and_called_one(
+def test_a_training_set_whose_split_is_named_is_evaluated_whole_and_reported_as_such(
     trained: Path, sets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     found = evaluate(trained / "photos", sets / "photos", split="train")
@@ -216,11 +216,11 @@ def test_images_without_labels_are_refused(trained: Path, tmp_path: Path) -> Non
         evaluate(load(trained / "whole", "cpu"), str(tmp_path), split="test")
     assert str(refused.value) == (
         f"{tmp_path} (test): 3 of 3 images have no label, such as 0.png. "
-        "Training and evaluating need a label for each image; tench predict needs none."
+        "Training and evaluation need a label for each image; tench predict does not."
     )
 
 
-def test_the_weights_file_of_a_run_knows_the_runs_data(trained: Path) -> None:
+def test_the_weights_file_of_a_run_is_evaluated_on_the_runs_data(trained: Path) -> None:
     found = evaluate(load(trained / "whole" / "best.safetensors", "cpu"))
     assert found.top1 == best_of(trained / "whole")["top1"]
 
@@ -232,7 +232,7 @@ def weights_alone(run: Path, folder: Path) -> Path:
     return folder / "best.safetensors"
 
 
-def test_weights_away_from_their_run_still_know_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
+def test_weights_moved_out_of_their_run_still_know_their_data(trained: Path, sets: Path, tmp_path: Path) -> None:
     weights = weights_alone(trained / "whole", tmp_path)
     found = evaluate(weights)
     assert found.top1 == best_of(trained / "whole")["top1"]
@@ -247,7 +247,7 @@ def test_a_card_without_data_needs_a_source(trained: Path, tmp_path: Path) -> No
     (tmp_path / "model.json").write_text(json.dumps(card))
     with pytest.raises(UsageError) as refused:
         evaluate(weights)
-    assert str(refused.value) == f"{weights}: does not say what it was trained on. Name the data set to evaluate."
+    assert str(refused.value) == f"{weights}: has no record of what it was trained on. Name the dataset to evaluate."
 
 
 def test_a_folder_that_the_model_was_not_trained_on_is_evaluated_whole(trained: Path, sets: Path) -> None:
@@ -320,7 +320,7 @@ def test_arguments_without_effect_or_out_of_range_are_refused(trained: Path) -> 
     with pytest.raises(UsageError) as refused:
         evaluate(classifier, device="cuda")
     assert str(refused.value) == (
-        f"{classifier.source}: is already loaded, so device='cuda' has no effect. Pass it to load."
+        f"{classifier.source}: already loaded, so device='cuda' has no effect. Pass device to load instead."
     )
     with pytest.raises(UsageError) as refused:
         evaluate(classifier, batch_size=0)

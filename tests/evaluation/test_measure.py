@@ -44,7 +44,7 @@ def logits_and_labels(count: int, num_classes: int) -> tuple[npt.NDArray[np.floa
 
 
 @pytest.mark.parametrize("batch_size", range(1, 24))
-def test_metrics_are_scikit_learns_whatever_the_batch_size(batch_size: int) -> None:
+def test_metrics_match_scikit_learns_for_any_batch_size(batch_size: int) -> None:
     count, num_classes = 23, 7
     logits, labels = logits_and_labels(count, num_classes)
     found = measure(Lookup(logits), batches(in_batches_of(batch_size, count), labels), count, PLAIN)
@@ -61,7 +61,7 @@ def test_metrics_are_scikit_learns_whatever_the_batch_size(batch_size: int) -> N
 
 
 @pytest.mark.parametrize("num_classes", [2, 3, 5])
-def test_with_five_classes_or_fewer_each_image_is_among_the_first_five(num_classes: int) -> None:
+def test_with_five_classes_or_fewer_top_5_is_always_correct(num_classes: int) -> None:
     logits, labels = logits_and_labels(12, num_classes)
     assert measure(Lookup(logits), batches(in_batches_of(5, 12), labels), 12, PLAIN).top5 == 1.0
 
@@ -73,7 +73,7 @@ def test_a_class_without_images_is_counted_as_none() -> None:
     assert found.per_class[5] == (0, 0)
 
 
-def test_among_some_classes_the_model_chooses_between_these_alone() -> None:
+def test_with_a_class_subset_the_model_chooses_only_among_it() -> None:
     logits, labels = logits_and_labels(40, 9)
     among = [1, 2, 3, 5, 7, 8]
     labels = np.array(among)[labels % len(among)]
@@ -88,7 +88,7 @@ def test_among_some_classes_the_model_chooses_between_these_alone() -> None:
     assert found.top1 > measure(Lookup(logits), batches(in_batches_of(7, 40), labels), 40, PLAIN).top1
 
 
-def test_with_several_accepted_classes_any_of_them_is_right() -> None:
+def test_any_of_several_accepted_classes_is_correct() -> None:
     logits, labels = logits_and_labels(30, 12)
     sets = [[int(label), (3 * row) % 12, (5 * row) % 12][: 1 + row % 3] for row, label in enumerate(labels)]
     found = measure(Lookup(logits), batches(in_batches_of(4, 30), labels), 30, PLAIN, ScoringRule(accepted=sets))
@@ -108,7 +108,7 @@ def test_with_several_accepted_classes_any_of_them_is_right() -> None:
         ([[0, 0, 1, 2, 3, 4]], "1-2"),
     ],
 )
-def test_an_image_counted_twice_or_left_out_is_a_failure(rows: list[list[int]], counted: str) -> None:
+def test_counting_an_image_twice_or_not_at_all_fails(rows: list[list[int]], counted: str) -> None:
     logits, labels = logits_and_labels(5, 3)
     with pytest.raises(AssertionError) as failed:
         measure(Lookup(logits), batches(rows, labels), 5, PLAIN)
@@ -127,7 +127,7 @@ def test_a_network_is_measured_in_evaluation_mode_and_left_as_it_was(training: b
 
 
 @pytest.mark.parametrize("batch_size", range(1, 8))
-def test_the_order_of_evaluation_has_each_row_once(batch_size: int) -> None:
+def test_the_evaluation_order_has_each_row_once(batch_size: int) -> None:
     table = open_source("synthetic:images=7,size=8,val=0,format=pixels").splits["train"]
     order = evaluation_order(table, batch_size)
     assert [row for step in range(order.steps_per_epoch) for row in order.rows(0, step)] == list(range(7))

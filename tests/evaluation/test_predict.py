@@ -67,9 +67,7 @@ def torchvisions(classifier: Classifier) -> Callable[[str], npt.NDArray[np.float
 
 
 @pytest.mark.parametrize(("image_size", "eval_resize"), [(24, 24), (28, 32), (16, 40), (64, 73)])
-def test_probabilities_are_those_of_torchvisions_preprocessing(
-    photos: list[str], image_size: int, eval_resize: int
-) -> None:
+def test_probabilities_match_torchvisions_preprocessing(photos: list[str], image_size: int, eval_resize: int) -> None:
     classifier = classifier_of(image_size, eval_resize)
     expected = torchvisions(classifier)
     found = list(predict(classifier, photos, top=7, threads=2))
@@ -81,7 +79,7 @@ def test_probabilities_are_those_of_torchvisions_preprocessing(
         assert prediction.error is None
 
 
-def test_a_network_for_grey_images_gets_grey_ones(photos: list[str]) -> None:
+def test_a_network_for_grey_images_gets_grey_images(photos: list[str]) -> None:
     classifier = classifier_of(24, 24, channels=1)
     found = next(iter(predict(classifier, photos, top=1)))
     assert found.predictions[0].probability == pytest.approx(torchvisions(classifier)(photos[0]).max(), abs=2e-3)
@@ -96,13 +94,13 @@ def test_the_likeliest_classes_come_first(photos: list[str]) -> None:
     assert len(found.predictions) == 3
 
 
-def test_of_fewer_classes_than_asked_for_all_come(photos: list[str]) -> None:
+def test_if_there_are_fewer_classes_than_requested_all_are_listed(photos: list[str]) -> None:
     found = next(iter(predict(classifier_of(24, 24, num_classes=2), photos, top=5)))
     assert len(found.predictions) == 2
     assert sum(guess.probability for guess in found.predictions) == pytest.approx(1)
 
 
-def test_a_file_that_cannot_be_read_yields_its_error_and_the_others_go_on(photos: list[str], tmp_path: Path) -> None:
+def test_an_unreadable_file_yields_an_error_and_the_others_are_classified(photos: list[str], tmp_path: Path) -> None:
     text, cut = tmp_path / "text.jpg", tmp_path / "cut.jpg"
     text.write_text("this is no image")
     cut.write_bytes(Path(photos[0]).read_bytes()[:100])
@@ -129,7 +127,7 @@ def test_a_pipe_and_a_file_larger_than_any_image_are_not_read(photos: list[str],
     assert not photo.error
 
 
-def test_all_files_unreadable_is_no_crash(tmp_path: Path) -> None:
+def test_unreadable_files_alone_do_not_crash(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     assert [prediction.error for prediction in predict(classifier_of(24, 24), tmp_path)] == ["empty (0 bytes)"]
 
@@ -145,7 +143,7 @@ def test_a_number_of_classes_below_one_is_refused_at_once(photos: list[str]) -> 
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 65, 130])
-def test_each_file_gets_its_own_prediction_however_many_there_are(photos: list[str], count: int) -> None:
+def test_each_of_many_files_gets_its_own_prediction(photos: list[str], count: int) -> None:
     classifier = classifier_of(24, 24)
     paths = [photos[index % 3] for index in range(count)]
     expected = {path: torchvisions(classifier)(path).max() for path in photos}
@@ -213,6 +211,6 @@ def test_images_of_all_kinds_are_classified_alike(photos: list[str]) -> None:
         assert next(predict(classifier, kind)).best.probability == pytest.approx(expected, abs=1e-6)
 
 
-def test_predict_gives_what_the_classifier_gives(photos: list[str]) -> None:
+def test_predict_gives_the_same_predictions_as_the_classifier(photos: list[str]) -> None:
     classifier = classifier_of(24, 24)
     assert list(predict(classifier, photos, top=3)) == list(classifier.predict(photos, top=3))

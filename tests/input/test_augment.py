@@ -91,7 +91,7 @@ def test_the_components_of_lighting_are_orthonormal() -> None:
     assert np.allclose(EIGENVECTORS.T @ EIGENVECTORS, np.eye(3), atol=2e-4)
 
 
-def test_lighting_makes_a_grey_image_lighter_or_darker() -> None:
+def test_lighting_makes_a_grey_image_brighter_or_darker() -> None:
     image = np.full((4, 4, 1), 100, np.uint8)
     values = [Lighting(std=0.1)(image, draws) for draws in drawn(Lighting(std=0.1), 200)]
     assert {value.shape for value in values} == {(4, 4, 1)}
@@ -100,7 +100,7 @@ def test_lighting_makes_a_grey_image_lighter_or_darker() -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 5, 8, 40])
 @pytest.mark.parametrize("fill", [(), (1, 2, 3)])
-def test_cutout_fills_a_square_about_every_pixel_as_far_as_the_image_goes(side: int, fill: tuple[int, ...]) -> None:
+def test_cutout_fills_a_square_around_any_pixel_clipped_to_the_image(side: int, fill: tuple[int, ...]) -> None:
     image = np.full((9, 12, 3), 200, np.uint8)
     lines, columns = np.indices((9, 12))
     for row in range(9):
@@ -156,7 +156,7 @@ ALL: list[Augmentation] = [
 
 
 @pytest.mark.parametrize("augmentation", ALL, ids=lambda one: type(one).__name__)
-def test_the_result_depends_on_the_image_and_its_draws_alone(augmentation: Augmentation) -> None:
+def test_the_result_depends_only_on_the_image_and_its_draws(augmentation: Augmentation) -> None:
     images = [array(part(16, 16, number)) for number in range(20)]
     draws = drawn(augmentation, 20, seed=4)
     for image in images:
@@ -170,7 +170,7 @@ def test_the_result_depends_on_the_image_and_its_draws_alone(augmentation: Augme
 @pytest.mark.parametrize("augmentation", ALL, ids=lambda one: type(one).__name__)
 @pytest.mark.parametrize("extreme", [0.0, 1 - 2.0**-32])
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 2)])
-def test_the_smallest_images_and_the_most_extreme_draws_go_through(
+def test_the_smallest_images_and_the_most_extreme_draws_work(
     augmentation: Augmentation, extreme: float, size: tuple[int, int]
 ) -> None:
     for channels in (1, 3):
@@ -213,7 +213,7 @@ def test_the_mean_as_a_colour_is_timms() -> None:
     assert mean_colour((-0.1, 1.5)) == (0, 255)
 
 
-def test_images_of_pillow_and_of_views_are_the_same_to_an_augmentation() -> None:
+def test_an_augmentation_treats_pillows_images_and_views_alike() -> None:
     """A view's output may be a slice of a batch; Pillow's arrays are read-only."""
     batch = np.stack([array(part(16, 16, number)) for number in range(3)])
     for augmentation in ALL:

@@ -11,7 +11,7 @@ def batches(count: int, *, pin: bool = False) -> list[Batch]:
     return [Batch(image.pin_memory() if pin else image, rows % 2, rows + number) for number, image in enumerate(images)]
 
 
-def test_on_the_processor_batches_come_as_they_are() -> None:
+def test_on_the_cpu_batches_are_passed_on_unchanged() -> None:
     given = batches(3)
     for before, after in zip(given, on_device(given, torch.device("cpu")), strict=True):
         assert after.images is before.images
@@ -19,7 +19,7 @@ def test_on_the_processor_batches_come_as_they_are() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_each_batch_is_whole_when_it_is_used() -> None:
+def test_on_a_gpu_each_batch_is_complete_when_it_is_used() -> None:
     device = torch.device("cuda")
     busy = torch.randn(2048, 2048, device=device)
     for number, batch in enumerate(on_device(batches(50, pin=True), device)):

@@ -123,7 +123,7 @@ def test_with_the_defaults_it_is_torchvisions_random_erasing_on_the_same_draws(m
 
 
 @pytest.mark.parametrize("value", ["channel", "pixel"])
-def test_noise_is_normal_one_number_for_a_channel_or_a_pixel_and_a_function_of_the_seed(value: Any) -> None:
+def test_noise_is_normal_per_channel_or_per_pixel_and_a_function_of_the_seed(value: Any) -> None:
     erasing = Erasing(prob=1.0, value=value)
     numbers = draws(erasing, 1)
     found = erased(erasing, numbers, seed=5)
@@ -144,13 +144,13 @@ def test_noise_is_normal_one_number_for_a_channel_or_a_pixel_and_a_function_of_t
     assert drawn.std() == pytest.approx(1, abs=4 / len(drawn) ** 0.5)
 
 
-def test_as_many_images_are_erased_as_the_probability_says() -> None:
+def test_the_fraction_of_erased_images_is_the_probability() -> None:
     erasing = Erasing(prob=0.25)
     boxes = erasing.boxes(draws(erasing, 0, 4000), H, W)
     assert (boxes[:, 0, 2] > 0).mean() == pytest.approx(0.25, abs=0.03)
 
 
-def test_no_more_rectangles_than_asked_for_are_drawn_and_together_they_keep_to_the_area() -> None:
+def test_the_number_and_the_total_area_of_rectangles_are_limited() -> None:
     erasing = Erasing(prob=1.0, count=4, **TIMM)
     boxes = erasing.boxes(draws(erasing, 0, 4000), 200, 200)
     sizes = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])

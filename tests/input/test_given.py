@@ -62,7 +62,7 @@ def test_an_array_with_four_axes_is_several_images() -> None:
     assert given_images(stack[:0]) == []
 
 
-def test_paths_may_stand_in_any_sequence(tmp_path: Path) -> None:
+def test_any_sequence_of_paths_is_accepted(tmp_path: Path) -> None:
     Image.fromarray(COLOUR).save(tmp_path / "1.png")
     path = str(tmp_path / "1.png")
     for paths in (path, Path(path), [path], (Path(path),), np.array([path]), iter([path])):
@@ -71,7 +71,7 @@ def test_paths_may_stand_in_any_sequence(tmp_path: Path) -> None:
         np.testing.assert_array_equal(given.pixels(3), COLOUR)
 
 
-def test_nothing_is_no_images() -> None:
+def test_an_empty_sequence_gives_no_images() -> None:
     assert given_images([]) == []
 
 
@@ -84,7 +84,7 @@ KINDS = "a path, a folder, a PIL image, a uint8 array or the bytes of an image f
     [
         (
             COLOUR / 255,
-            f"image is an array of float64 with shape (20, 16, 3); expected {EXPECTED}. If its values lie between 0 "
+            f"image is an array of float64 with shape (20, 16, 3); expected {EXPECTED}. If its values are between 0 "
             "and 1: (255 * array).round().astype('uint8').",
         ),
         (COLOUR.astype(int), f"image is an array of int64 with shape (20, 16, 3); expected {EXPECTED}."),
@@ -127,7 +127,7 @@ KINDS = "a path, a folder, a PIL image, a uint8 array or the bytes of an image f
         ([[COLOUR]], f"images[0] is of type list; expected {KINDS}."),
     ],
 )
-def test_what_is_no_image_is_refused_with_what_would_be_one(wrong: Any, reason: str) -> None:
+def test_the_error_about_a_value_that_is_not_an_image_says_what_is_accepted(wrong: Any, reason: str) -> None:
     with pytest.raises(UsageError) as refused:
         given_images(wrong)
     assert str(refused.value) == reason
@@ -144,7 +144,7 @@ def test_what_is_no_image_is_refused_with_what_would_be_one(wrong: Any, reason: 
         (b"", "empty (0 bytes)"),
     ],
 )
-def test_what_cannot_be_decoded_is_an_error_of_its_image_alone(image: Any, reason: str) -> None:
+def test_an_image_that_cannot_be_decoded_does_not_affect_the_others(image: Any, reason: str) -> None:
     (given,) = given_images(image)
     with pytest.raises(ImageError) as refused:
         given.pixels(3)
@@ -169,7 +169,7 @@ def write(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"")
 
 
-def test_folders_are_searched_for_images_and_files_are_taken_whatever_their_names(tmp_path: Path) -> None:
+def test_folders_are_searched_for_images_and_named_files_are_always_read(tmp_path: Path) -> None:
     write(tmp_path, "b/2.JPG", "b/deep/1.png", "b/1.jpeg", "b/notes.txt", "a/x.webp", "z.data")
     found = find_images([str(tmp_path / "z.data"), tmp_path / "b", tmp_path / "a"])
     assert found == [str(tmp_path / name) for name in ("z.data", "b/1.jpeg", "b/2.JPG", "b/deep/1.png", "a/x.webp")]
@@ -211,7 +211,7 @@ def test_images_without_a_suffix_are_found_by_their_content(tmp_path: Path) -> N
     assert find_images([tmp_path]) == [str(tmp_path / "photo")]
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_about_a_missing_path_names_it(tmp_path: Path) -> None:
     write(tmp_path, "1.jpg")
     with pytest.raises(UsageError) as refused:
         find_images([str(tmp_path / "1.jpg"), str(tmp_path / "gone")])
@@ -224,7 +224,7 @@ def test_a_path_below_the_home_folder_may_begin_with_a_tilde(tmp_path: Path, mon
     assert find_images(["~/1.jpg", "~"]) == [str(tmp_path / "1.jpg")] * 2
 
 
-def test_a_folder_without_images_is_refused_with_what_it_holds(tmp_path: Path) -> None:
+def test_the_error_about_a_folder_without_images_says_what_it_contains(tmp_path: Path) -> None:
     write(tmp_path, "a.mp4")
     with pytest.raises(TenchError) as refused:
         find_images([tmp_path])
@@ -234,7 +234,7 @@ def test_a_folder_without_images_is_refused_with_what_it_holds(tmp_path: Path) -
     )
 
 
-def test_a_file_below_a_folder_that_may_not_be_read_is_not_called_missing(
+def test_a_file_in_an_unreadable_folder_is_not_reported_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "shut/1.jpg")
@@ -249,3 +249,14 @@ def test_a_file_below_a_folder_that_may_not_be_read_is_not_called_missing(
     with pytest.raises(TenchError) as refused:
         find_images([str(tmp_path / "shut/1.jpg")])
     assert str(refused.value) == f"{tmp_path}/shut/1.jpg: cannot be read (Permission denied)."
+
+
+def test_an_open_file_is_not_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(Image.fromarray(COLOUR)))
+    with path.open("rb") as file, pytest.raises(UsageError) as error:
+        given_images(file)
+    assert str(error.value) == (
+        "image is of type BufferedReader; expected a path, a folder, a PIL image, a uint8 array or the bytes of an "
+        "image file. If it is an open file, pass its bytes: file.read()."
+    )

@@ -104,9 +104,7 @@ def test_batches_are_the_same_for_any_number_of_threads_and_with_processes(train
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("view", VIEWS)
-def test_an_image_of_a_batch_is_the_view_of_the_file_as_pillow_reads_it(
-    train: Table, view: View, channels: int
-) -> None:
+def test_an_image_in_a_batch_is_the_view_of_the_file_as_read_by_pillow(train: Table, view: View, channels: int) -> None:
     order = Order(num_rows=len(train), batch_size=5, seed=11, drop_last=False)
     with Loader(train, view, order, channels=channels, threads=2) as loader:
         for batch in loader.batches(epoch=3):
@@ -119,7 +117,7 @@ def test_an_image_of_a_batch_is_the_view_of_the_file_as_pillow_reads_it(
                 assert np.array_equal(image.permute(1, 2, 0).numpy(), expected), train.key(row)
 
 
-def test_the_copies_of_a_row_are_different_views_of_it_and_the_first_is_the_one_without_repeats(train: Table) -> None:
+def test_the_repeats_of_a_row_are_different_views_and_the_first_is_the_usual_one(train: Table) -> None:
     view = RandomResizedCrop(size=24)
     order = Order(num_rows=len(train), batch_size=6, seed=1, repeats=3)
     with Loader(train, view, order, channels=3, threads=2) as loader:
@@ -132,7 +130,7 @@ def test_the_copies_of_a_row_are_different_views_of_it_and_the_first_is_the_one_
     assert torch.equal(once.images[0], batch.images[0])
 
 
-def test_rows_are_the_orders_and_labels_are_the_rows(train: Table) -> None:
+def test_rows_follow_the_order_and_labels_belong_to_their_rows(train: Table) -> None:
     order = Order(num_rows=len(train), batch_size=4, seed=5)
     with Loader(train, EVAL, order, channels=3, threads=2) as loader:
         assert loader.steps_per_epoch == order.steps_per_epoch == 4
@@ -175,7 +173,7 @@ def test_a_loader_that_starts_in_an_odd_epoch_yields_the_same_as_one_from_the_st
         assert contents(loader.batches(3, first_step=2)) == epochs[3][2:]
 
 
-def test_a_batch_is_not_written_to_after_it_was_given(train: Table) -> None:
+def test_a_batch_is_not_modified_after_it_was_yielded(train: Table) -> None:
     order = Order(num_rows=len(train), batch_size=3)
     with Loader(train, VIEWS[0], order, channels=3, threads=2) as loader:
         kept = list(loader.batches(0))
@@ -208,7 +206,7 @@ def test_a_bad_image_ends_the_epoch_with_its_file_row_and_stage_and_nothing_hang
     assert loader_threads() == []
 
 
-def test_a_file_that_is_gone_ends_the_epoch_with_its_name(with_bad_image: Table) -> None:
+def test_a_missing_file_ends_the_epoch_with_its_name(with_bad_image: Table) -> None:
     Path(with_bad_image.shard(2)).unlink()
     order = Order(num_rows=18, batch_size=4, shuffle=False)
     with (
@@ -218,7 +216,7 @@ def test_a_file_that_is_gone_ends_the_epoch_with_its_name(with_bad_image: Table)
         next(loader.batches(0))
 
 
-def test_of_several_bad_images_the_first_of_the_order_is_named(with_bad_image: Table) -> None:
+def test_the_error_names_the_first_of_several_bad_images(with_bad_image: Table) -> None:
     for row in (3, 5, 12):
         spoil(with_bad_image, row)
     order = Order(num_rows=18, batch_size=18, shuffle=False)
@@ -228,7 +226,7 @@ def test_of_several_bad_images_the_first_of_the_order_is_named(with_bad_image: T
                 next(loader.batches(0))
 
 
-def test_after_a_bad_image_nothing_goes_on_behind_the_callers_back(with_bad_image: Table) -> None:
+def test_after_a_bad_image_no_work_continues_in_the_background(with_bad_image: Table) -> None:
     spoil(with_bad_image, 0)
     one_bad_then_good = with_bad_image.subset(np.array([0] + 31 * [1]))
     view = Slow(0.002)
@@ -290,7 +288,7 @@ def test_the_batches_prepared_ahead_fit_the_memory_limit(
     assert view.count == 18
 
 
-def test_an_image_that_takes_too_long_ends_the_epoch_with_its_name_and_the_process_can_end(
+def test_an_image_that_takes_too_long_ends_the_epoch_with_its_name_and_the_process_can_exit(
     train: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs = threading.Event()
@@ -324,7 +322,7 @@ def test_a_long_wait_is_logged_before_it_ends_the_run(
     assert f"Waiting for {train.shard(7)} (stage read)" in caplog.text
 
 
-def test_the_memory_of_a_batch_is_reused_once_nobody_holds_it(train: Table) -> None:
+def test_the_memory_of_a_batch_is_reused_once_it_is_unreferenced(train: Table) -> None:
     order = Order(num_rows=len(train), batch_size=6)
     with Loader(train, VIEWS[0], order, channels=3, threads=1) as loader:
         places = {batch.images.data_ptr() for epoch in range(20) for batch in loader.batches(epoch)}
@@ -346,14 +344,14 @@ def test_the_rest_of_the_process_computes_with_as_many_threads_as_before(train: 
         torch.set_num_threads(before)
 
 
-def test_as_many_batches_are_prepared_ahead_as_all_threads_have_work_in(train: Table) -> None:
+def test_enough_batches_are_prepared_ahead_to_keep_all_threads_busy(train: Table) -> None:
     for threads, batch_size, ahead in ((1, 16, 1), (4, 16, 4), (4, 9, 8), (2, 18, 2)):
         order = Order(num_rows=len(train), batch_size=batch_size)
         with Loader(train, EvalView(size=4000, resize=4000), order, channels=3, threads=threads) as loader:
             assert loader._ahead == ahead
 
 
-def test_zero_threads_are_as_many_as_there_are_cores(train: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_zero_threads_means_one_per_core(train: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "num_cores", lambda: 3)
     with Loader(train, Slow(0.01), Order(num_rows=18, batch_size=1), channels=1, threads=0) as loader:
         list(loader.batches(0))

@@ -101,7 +101,7 @@ def test_torchvisions_form_is_torchvisions_transform_on_the_same_draws(
         torch.testing.assert_close(shares, targets, rtol=0, atol=1e-6)
 
 
-def test_if_both_are_used_one_is_drawn_with_its_probability() -> None:
+def test_if_both_are_used_one_is_chosen_with_its_probability() -> None:
     numbers = draws(0, 20_000)
     found = BatchMix(mixup=0.2, cutmix=1.0, prob=0.8, switch_prob=0.25).drawn(numbers, H, W)
     is_cut = found.box[:, 2:].any(axis=1)
@@ -111,7 +111,7 @@ def test_if_both_are_used_one_is_drawn_with_its_probability() -> None:
     assert is_mixed.mean() == pytest.approx(0.8 * 0.75, abs=0.02)
 
 
-def test_numbers_are_of_the_beta_distribution() -> None:
+def test_numbers_follow_the_beta_distribution() -> None:
     numbers = np.random.default_rng(1).random(5000)
     for alpha in (0.1, 0.2, 1.0, 3.0):
         assert stats.kstest(beta(alpha, numbers), stats.beta(alpha, alpha).cdf).pvalue > 1e-4
@@ -120,7 +120,7 @@ def test_numbers_are_of_the_beta_distribution() -> None:
 
 
 @pytest.mark.parametrize("form", ["torchvision", "timm"])
-def test_a_label_has_the_share_of_the_pixels_that_are_its_own(form: Any) -> None:
+def test_the_share_of_a_label_is_the_share_of_its_pixels(form: Any) -> None:
     ones = torch.arange(B).float()[:, None, None, None].expand(B, 1, H, W)  # the number of the image
     mix = BatchMix(cutmix=1.0, form=form)
     for number in range(20):
@@ -137,7 +137,7 @@ def test_unmixed_images_stay_bit_identical() -> None:
     assert targets.dtype == torch.float32
 
 
-def test_the_order_of_memory_is_kept() -> None:
+def test_the_memory_format_is_kept() -> None:
     mix = BatchMix(mixup=0.5, cutmix=1.0)
     for number in range(6):
         channels_last = images().contiguous(memory_format=torch.channels_last)

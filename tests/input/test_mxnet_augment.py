@@ -23,7 +23,7 @@ def drawn(count: int, seed: int = 0) -> npt.NDArray[np.float64]:
     return np.random.default_rng(seed).random((count, MXNetAugment.num_draws))
 
 
-def test_with_no_parameters_the_centre_is_cut() -> None:
+def test_without_parameters_the_centre_is_cropped() -> None:
     assert np.array_equal(rendered(MXNetAugment(size=30), photo()), photo()[7:37, 15:45])
 
 
@@ -52,7 +52,7 @@ def test_random_crops_come_from_everywhere() -> None:
     assert corners == {(place % 251, place // 251) for place in (60 * y + x for y in range(3) for x in range(18))}
 
 
-def test_a_mirror_is_always_or_half_of_the_time_and_after_all_else() -> None:
+def test_mirroring_happens_always_or_half_of_the_time_and_comes_last() -> None:
     plain = MXNetAugment(size=30, brightness=0.4)
     always, sometimes = dataclasses.replace(plain, mirror=True), dataclasses.replace(plain, rand_mirror=True)
     mirrored = 0
@@ -79,7 +79,7 @@ def spied(monkeypatch: pytest.MonkeyPatch, step: str) -> list[tuple[Any, ...]]:
     return calls
 
 
-def test_angle_shear_scale_and_ratio_are_drawn_from_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_angle_shear_scale_and_ratio_are_random_within_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spied(monkeypatch, "affine")
     view = MXNetAugment(
         size=20,
@@ -98,7 +98,7 @@ def test_angle_shear_scale_and_ratio_are_drawn_from_their_ranges(monkeypatch: py
         assert high - 0.05 * (high - low) < max(values) <= high
 
 
-def test_a_fixed_angle_goes_before_a_drawn_one_and_a_list_before_both(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fixed_angle_overrides_a_random_one_and_a_list_overrides_both(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spied(monkeypatch, "affine")
     for draws in drawn(30):
         rendered(MXNetAugment(size=20, max_rotate_angle=9, rotate=5), photo(), draws)
@@ -109,7 +109,7 @@ def test_a_fixed_angle_goes_before_a_drawn_one_and_a_list_before_both(monkeypatc
     assert {call[0] for call in calls} == {0, 90, -30}
 
 
-def test_parts_of_drawn_area_and_ratio_are_within_their_ranges_and_upright_as_often_as_not(
+def test_crops_of_random_area_and_ratio_are_within_their_ranges_and_as_often_tall_as_wide(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = spied(monkeypatch, "cut")
@@ -127,7 +127,7 @@ def test_parts_of_drawn_area_and_ratio_are_within_their_ranges_and_upright_as_of
     assert (sizes[:, 0] > sizes[:, 1]).mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_if_no_part_fits_or_none_is_drawn_the_crop_is_the_plain_one() -> None:
+def test_if_no_random_crop_fits_the_plain_crop_is_used() -> None:
     plain = rendered(MXNetAugment(size=30), photo())
     none_fits = MXNetAugment(
         size=30, random_resized_crop=True, min_aspect_ratio=9.0, max_aspect_ratio=9.0, min_random_area=0.9
@@ -136,7 +136,7 @@ def test_if_no_part_fits_or_none_is_drawn_the_crop_is_the_plain_one() -> None:
     assert np.array_equal(rendered(MXNetAugment(size=30, random_resized_crop=True), photo()), plain)
 
 
-def test_a_square_of_drawn_side_is_cut_at_random_or_from_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_square_of_random_side_is_cropped_at_random_or_from_the_centre(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spied(monkeypatch, "cut")
     for rand_crop in (False, True):
         view = MXNetAugment(size=20, min_crop_size=25, max_crop_size=28, rand_crop=rand_crop)
@@ -147,11 +147,11 @@ def test_a_square_of_drawn_side_is_cut_at_random_or_from_the_centre(monkeypatch:
 
 
 def test_a_square_larger_than_the_image_is_refused() -> None:
-    with pytest.raises(TenchError, match=r"a crop of 50 pixels cannot be cut from an image of 45 x 60\. Name"):
+    with pytest.raises(TenchError, match=r"a crop of 50 pixels does not fit in an image of 45 x 60\. Set"):
         rendered(MXNetAugment(size=20, min_crop_size=50, max_crop_size=50), photo())
 
 
-def test_colours_are_drawn_from_their_ranges_in_all_six_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_change_within_their_ranges_in_all_six_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     jitters, shifts, lights = (spied(monkeypatch, step) for step in ("jittered", "shifted_hls", "lit"))
     view = MXNetAugment(
         size=20, brightness=0.1, contrast=0.2, saturation=0.4, random_h=36, random_s=50, random_l=20, pca_noise=0.1
@@ -172,7 +172,7 @@ def test_colours_are_drawn_from_their_ranges_in_all_six_orders(monkeypatch: pyte
     assert noise.mean(axis=0) == pytest.approx([0] * 3, abs=0.015)
 
 
-def test_interpolation_ten_is_any_of_five(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpolation_10_is_any_of_five(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spied(monkeypatch, "resized")
     for draws in drawn(60):
         rendered(MXNetAugment(size=20, resize=30, inter_method=10), photo(), draws)
@@ -221,8 +221,8 @@ def test_parameters_override_the_levels() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rand_corp=1", "'rand_corp=1': no parameter of MXNet's augmentation. Did you mean 'rand_crop'"),
-        ("size=3", "'size=3': no parameter of MXNet's augmentation."),
+        ("rand_corp=1", "'rand_corp=1': not a parameter of MXNet's augmentation. Did you mean 'rand_crop'"),
+        ("size=3", "'size=3': not a parameter of MXNet's augmentation."),
         ("pad=wide", "'pad=wide': invalid value; an example is rotate_list=0,90 rand_crop=1."),
         ("pad", "'pad': invalid value"),
         ("mirror=2", "'mirror=2': invalid value"),

@@ -52,12 +52,12 @@ def turned(image: Pixels, **values: float) -> Pixels:
     return affine(image, **neutral | values, limits=(0.0, 1e10), fill=7, method=cv2.INTER_NEAREST)
 
 
-def test_an_affine_step_of_neutral_values_changes_nothing() -> None:
+def test_an_affine_step_with_neutral_values_changes_nothing() -> None:
     assert np.array_equal(turned(photo()), photo())
     assert np.array_equal(turned(photo()[..., :1]), photo()[..., :1])
 
 
-def test_a_half_turn_is_the_image_upside_down_and_left_to_right() -> None:
+def test_a_half_turn_flips_the_image_both_ways() -> None:
     # OpenCV counts pixels by their corners here, as MXNet does: the first line and column come from outside.
     found = turned(photo(), angle=180)
     assert np.array_equal(found[1:, 1:], photo()[:0:-1, :0:-1])
@@ -101,7 +101,7 @@ def test_the_canvas_of_an_affine_step_is_kept_within_limits() -> None:
         assert found.shape == shape
 
 
-def test_a_part_is_cut_from_the_centre_or_from_any_place_equally_often() -> None:
+def test_a_crop_comes_from_the_centre_or_from_every_position_equally_often() -> None:
     image = np.stack(np.meshgrid(range(30), range(40), indexing="ij"), axis=-1).astype(np.uint8)
     assert cut(image, 25, 35, None, None)[0, 0].tolist() == [2, 2]
     tops = [cut(image, 28, 40, draw, 0.0)[0, 0, 0] for draw in np.linspace(0, 1, 300, endpoint=False)]
@@ -147,7 +147,7 @@ def test_scaled_values_are_rounded_half_to_even_and_kept_within_0_and_255() -> N
 
 
 @pytest.mark.parametrize("shift", [(0, 0, 0), (20, 0, 0), (-20, 0, 0), (0, 30, 0), (0, 0, -40), (12, -9, 25)])
-def test_hue_lightness_and_saturation_are_shifted_and_cut_off(shift: tuple[int, int, int]) -> None:
+def test_hue_lightness_and_saturation_are_shifted_and_clipped(shift: tuple[int, int, int]) -> None:
     image = photo()
     found = shifted_hls(image, np.array(shift)).astype(float)
     hls = cv2.cvtColor(image, cv2.COLOR_RGB2HLS).astype(int) + shift
@@ -158,7 +158,7 @@ def test_hue_lightness_and_saturation_are_shifted_and_cut_off(shift: tuple[int, 
     assert np.abs(found - expected).max() <= 2  # OpenCV computes in fewer bits
 
 
-def test_lighting_adds_the_principal_colours_and_cuts_the_sum_to_whole_numbers() -> None:
+def test_lighting_adds_the_principal_colours_and_truncates_the_sum() -> None:
     image = photo()
     amounts = np.array([0.1, -0.2, 0.3])
     shift = np.zeros(3)

@@ -34,7 +34,7 @@ def test_images_are_erased_and_then_mixed() -> None:
     assert torch.equal(targets, expected[1])
 
 
-def test_nothing_asked_for_changes_nothing() -> None:
+def test_without_erasing_and_mixing_nothing_changes() -> None:
     images, labels = batch()
     found, targets = OnBatch(ORDER, 5)(images, labels, 0)
     assert found is images
@@ -42,7 +42,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
-def test_a_step_is_the_same_whatever_came_before_and_each_step_is_another(mode: Mode) -> None:
+def test_a_step_does_not_depend_on_earlier_ones_and_steps_differ(mode: Mode) -> None:
     on_batch = OnBatch(ORDER, 5, NOISE, BatchMix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
     images, labels = batch()
     forward = [on_batch(images, labels, step) for step in range(7)]
@@ -64,7 +64,7 @@ def test_the_erased_part_of_an_image_depends_only_on_its_row_for_any_number_of_r
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_the_two_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_batch_with_itself() -> None:
+def test_the_images_of_a_pair_are_mixed_alike_and_the_middle_one_of_an_odd_batch_with_itself() -> None:
     order = Order(num_rows=20, batch_size=7, seed=3)
     images, _ = batch(order)
     on_batch = OnBatch(order, 7, mix=BatchMix(mixup=0.8, cutmix=1.0, mode="pair", form="timm"))
@@ -84,7 +84,7 @@ def test_a_batch_of_one_stays_unchanged() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
-def test_the_gpu_is_not_waited_for(mode: Mode) -> None:
+def test_the_host_does_not_wait_for_the_gpu(mode: Mode) -> None:
     on_batch = OnBatch(ORDER, 5, NOISE, BatchMix(mixup=0.8, cutmix=1.0, mode=mode, form="timm"))
     images, labels = (part.cuda() for part in batch())
     on_batch(images, labels, 0)

@@ -42,7 +42,7 @@ def test_each_row_comes_once_an_epoch_for_every_batch_size_and_world_size(shuffl
         assert sorted(seen) == list(range(num_rows)), (num_rows, batch_size, world_size)
 
 
-def test_a_last_step_that_cannot_be_full_is_dropped_unless_it_is_the_only_one() -> None:
+def test_an_incomplete_last_step_is_dropped_unless_it_is_the_only_one() -> None:
     for num_rows, batch_size, _ in SMALL:
         order = Order(num_rows=num_rows, batch_size=batch_size)
         sizes = [len(order.rows(0, step)) for step in range(order.steps_per_epoch)]
@@ -54,7 +54,7 @@ def test_a_last_step_that_cannot_be_full_is_dropped_unless_it_is_the_only_one() 
         assert len(seen) == len(set(seen))
 
 
-def test_ranks_divide_each_step_as_evenly_as_can_be() -> None:
+def test_ranks_divide_each_step_as_evenly_as_possible() -> None:
     for num_rows, batch_size, world_size in SMALL:
         one = Order(num_rows=num_rows, batch_size=batch_size, drop_last=False)
         for step in range(one.steps_per_epoch):
@@ -92,7 +92,7 @@ def test_the_order_of_a_known_epoch_never_changes() -> None:
     assert epoch_of(Order(num_rows=10, batch_size=4, seed=1, drop_last=False), 2) == [1, 4, 5, 0, 7, 6, 8, 2, 3, 9]
 
 
-def test_another_epoch_or_seed_has_another_order() -> None:
+def test_a_different_epoch_or_seed_gives_a_different_order() -> None:
     orders = {
         tuple(epoch_of(Order(num_rows=50, batch_size=8, seed=seed, drop_last=False), epoch))
         for seed in range(4)
@@ -132,7 +132,7 @@ def test_rows_are_int64() -> None:
         assert Order(num_rows=7, batch_size=3, shuffle=shuffle).rows(0, 0).dtype == np.int64
 
 
-def test_no_rows_make_no_steps() -> None:
+def test_an_empty_table_has_no_steps() -> None:
     for drop_last in (True, False):
         assert Order(num_rows=0, batch_size=3, drop_last=drop_last).steps_per_epoch == 0
 
@@ -161,7 +161,7 @@ def test_windows_differ_from_epoch_to_epoch_and_are_the_same_for_the_same_seed()
     assert len({tuple(epoch(seed, number)) for seed in (0, 1) for number in (0, 1)}) == 4
 
 
-def test_without_shuffle_rows_come_piece_after_piece() -> None:
+def test_without_shuffle_rows_come_piece_by_piece() -> None:
     order = Order(num_rows=4000, batch_size=64, shuffle=False, drop_last=False, pieces=PIECES)
     rows = epoch_of(order)
     assert PIECES[rows].tolist() == sorted(PIECES.tolist())
@@ -178,7 +178,7 @@ def test_with_repeats_an_epoch_keeps_its_length_and_each_row_comes_several_times
             assert epoch_of(order, epoch=2) == np.repeat(once, repeats)[:num_rows].tolist()
 
 
-def test_the_copies_of_a_row_go_to_different_ranks_and_draw_with_different_keys() -> None:
+def test_the_repeats_of_a_row_go_to_different_ranks_and_have_different_keys() -> None:
     ranks = [Order(num_rows=48, batch_size=24, repeats=4, rank=rank, world_size=4, seed=2) for rank in range(4)]
     for step in range(2):
         rows = np.stack([order.rows(1, step) for order in ranks])
@@ -189,7 +189,7 @@ def test_the_copies_of_a_row_go_to_different_ranks_and_draw_with_different_keys(
         assert np.array_equal(keys // 48, np.broadcast_to([[0], [1], [2], [3]], keys.shape))
 
 
-def test_without_repeats_a_row_draws_with_its_own_number() -> None:
+def test_without_repeats_the_key_of_a_row_is_its_number() -> None:
     for num_rows, batch_size, world_size in SMALL:
         order = Order(num_rows=num_rows, batch_size=batch_size, rank=world_size - 1, world_size=world_size)
         for step in range(order.steps_per_epoch):

@@ -75,7 +75,7 @@ def test_the_current_row_is_reported_while_waiting(monkeypatch: pytest.MonkeyPat
     end([partner])
 
 
-def test_a_fault_of_ours_brings_its_traceback_along() -> None:
+def test_an_unexpected_error_comes_with_its_traceback() -> None:
     class LocalError(Exception):
         """Of a class that cannot be pickled."""
 
@@ -103,7 +103,7 @@ def test_many_threads_have_processes_and_closing_ends_them(photo_folder: Path) -
         wait_until(lambda: not any(map(is_running, pids)), "the end of the partners")  # noqa: B023
 
 
-def test_a_compressed_archive_is_read_by_threads_alone(photo_folder: Path) -> None:
+def test_a_compressed_archive_is_read_only_by_threads(photo_folder: Path) -> None:
     table = open_source(photo_folder).splits["train"]
     table.indexes["an index"] = "an archive"
     order = Order(num_rows=len(table), batch_size=6)

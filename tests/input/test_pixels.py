@@ -71,7 +71,7 @@ def test_blends_are_pillows_at_any_factor(factor: float, number: int, which: tup
 
 
 @images
-def test_values_are_mapped_as_by_pillows_imageops(image: Pixels) -> None:
+def test_values_are_mapped_as_in_pillows_imageops(image: Pixels) -> None:
     theirs = picture(image)
     for bits in range(1, 9):
         same(pixels.posterize(image, bits), ImageOps.posterize(theirs, bits))
@@ -89,7 +89,7 @@ def test_values_are_mapped_as_by_pillows_imageops(image: Pixels) -> None:
     height=st.integers(1, 40),
     seed=st.integers(0, 9),
 )
-def test_histograms_are_stretched_and_equalized_as_by_pillow(
+def test_histograms_are_stretched_and_equalized_as_in_pillow(
     values: list[int], width: int, height: int, seed: int
 ) -> None:
     image = np.random.default_rng(seed).choice(np.array(values, np.uint8), (height, width, 3))
@@ -98,7 +98,7 @@ def test_histograms_are_stretched_and_equalized_as_by_pillow(
 
 
 @images
-def test_of_no_bits_nothing_is_left(image: Pixels) -> None:
+def test_keeping_no_bits_gives_black(image: Pixels) -> None:
     assert not pixels.posterize(image, 0).any()
 
 
@@ -126,7 +126,7 @@ FILLS: list[tuple[int, ...]] = [(), (9, 130, 251)]
 @images
 @pytest.mark.parametrize("resample", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("fill", FILLS)
-def test_shears_shifts_and_turns_are_pillows(image: Pixels, resample: str, fill: tuple[int, ...]) -> None:
+def test_shears_shifts_and_rotations_are_pillows(image: Pixels, resample: str, fill: tuple[int, ...]) -> None:
     fill = fill[: image.shape[2]]
     filter_ = Image.Resampling[resample.upper()]
 
@@ -191,7 +191,7 @@ def test_the_input_image_stays_unchanged(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_part_of_an_image_is_treated_as_its_copy(name: str) -> None:
+def test_a_part_of_an_image_is_treated_like_its_copy(name: str) -> None:
     whole: npt.NDArray[np.uint8] = IMAGES["photo"]
     for view in (whole[3:50, 5:40], whole[::-1, ::-1]):
         assert np.array_equal(OPERATIONS[name](view), OPERATIONS[name](np.ascontiguousarray(view)))

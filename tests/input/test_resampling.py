@@ -44,7 +44,7 @@ def tensor_resize(image: torch.Tensor, height: int, width: int, interpolation: s
     interpolation=st.sampled_from(get_args(Interpolation)),
     extreme=st.booleans(),
 )
-def test_antialiased_resizing_is_torchvisions_of_a_tensor_and_bilinear_pillows_but_for_rounding(
+def test_antialiased_resizing_equals_torchvisions_and_bilinear_equals_pillows_up_to_rounding(
     sides: tuple[int, int, int, int], channels: int, interpolation: Interpolation, extreme: bool
 ) -> None:
     height, width, new_height, new_width = sides
@@ -73,14 +73,14 @@ def test_a_constant_image_stays_constant(
     assert (resized(image, new_height, new_width, interpolation) == value).all()
 
 
-def test_fine_stripes_shrink_to_grey_instead_of_to_coarse_ones() -> None:
+def test_fine_stripes_shrink_to_grey_not_to_coarse_stripes() -> None:
     stripes = np.where(np.arange(64) % 2, 255, 0).astype(np.uint8)[None, :, None] * np.ones((20, 1, 1), np.uint8)
     for height in (5, 20, 50):
         assert np.abs(resized(stripes, height, 16)[:, 1:-1].astype(int) - 127.5).max() <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_part_of_an_image_is_resized_as_its_copy_and_may_be_read_only(channels: int) -> None:
+def test_a_part_of_an_image_is_resized_like_its_copy_and_may_be_read_only(channels: int) -> None:
     image = photo_array(channels)[7:50, 11:60]
     fixed = np.frombuffer(image.tobytes(), np.uint8).reshape(image.shape)
     for height, width in ((20, 20), (90, 90), (20, 90)):
@@ -125,7 +125,7 @@ def test_a_whole_photograph_is_resized_exactly(interpolation: Interpolation, ext
 
 
 @pytest.mark.parametrize("length", [256, 512, 1024])
-def test_sums_that_lie_halfway_are_rounded_as_by_pillow(length: int) -> None:
+def test_sums_halfway_between_integers_are_rounded_as_in_pillow(length: int) -> None:
     """Halving and quartering give weights whose sums often lie halfway between two numbers."""
     image = np.random.default_rng(5).integers(0, 256, (length, length, 3), np.uint8)
     for resized_to in (128, 192, 384):

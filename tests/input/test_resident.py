@@ -69,7 +69,7 @@ def test_raw_pixels_are_the_loaders_byte_for_byte() -> None:
                 assert all(map(torch.equal, ours, [batch.images for batch in loader.batches(epoch)]))
 
 
-def test_more_images_than_are_decoded_at_a_time_are_each_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_images_are_in_order_even_if_they_are_decoded_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_DECODE_BATCH", 7)
     table = digits()
     order = Order(num_rows=50, batch_size=50, shuffle=False)
@@ -79,7 +79,7 @@ def test_more_images_than_are_decoded_at_a_time_are_each_in_their_place(monkeypa
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("view", [PadCrop(size=8, pad=1), EvalView(size=8, resize=8)])
-def test_the_gpu_is_not_waited_for(view: PadCrop | EvalView) -> None:
+def test_the_host_does_not_wait_for_the_gpu(view: PadCrop | EvalView) -> None:
     order = Order(num_rows=50, batch_size=16, seed=1)
     resident = Resident(digits(), view, order, channels=1, device=torch.device("cuda"), threads=1)
     batches = on_device(itertools.chain(resident.batches(0), resident.batches(1)), torch.device("cuda"))
@@ -112,7 +112,7 @@ def test_with_alternating_mirroring_two_epochs_show_each_image_both_ways() -> No
         assert torch.equal(after, before.flip(-1))
 
 
-def test_a_batch_can_be_changed_without_harm_to_the_next_epoch() -> None:
+def test_modifying_a_batch_does_not_affect_the_next_epoch() -> None:
     order = Order(num_rows=50, batch_size=50, shuffle=False)
     for view in (PadCrop(size=8, pad=1), EvalView(size=8, resize=8)):
         resident = Resident(digits(), view, order, channels=1, device=CPU, threads=1)
@@ -127,7 +127,7 @@ def test_a_batch_can_be_changed_without_harm_to_the_next_epoch() -> None:
         resident.close()
 
 
-def test_a_bad_image_is_named_when_the_set_is_made(photo_folder: Path, tmp_path: Path) -> None:
+def test_a_bad_image_is_named_on_creation(photo_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(photo_folder, tmp_path / "photos")
     (tmp_path / "photos/train/roof/3.jpg").write_bytes(b"no image")
     table = open_source(tmp_path / "photos").splits["train"]
@@ -143,7 +143,7 @@ def test_a_bad_image_is_named_when_the_set_is_made(photo_folder: Path, tmp_path:
         (PadCrop(size=8, pad=2), 3, 50 * 12 * 12 * 3),
     ],
 )
-def test_a_set_fits_when_its_padded_pixels_take_a_quarter_of_the_free_memory_at_most(
+def test_a_dataset_fits_if_its_padded_pixels_take_at_most_a_quarter_of_the_free_memory(
     monkeypatch: pytest.MonkeyPatch, view: PadCrop | EvalView, channels: int, need: int
 ) -> None:
     table = digits()
@@ -154,7 +154,7 @@ def test_a_set_fits_when_its_padded_pixels_take_a_quarter_of_the_free_memory_at_
     assert images.numel() == need
 
 
-def test_a_set_of_more_than_two_gib_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dataset_of_more_than_two_gib_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "available_memory_bytes", lambda: 10**15)
     table = open_source("synthetic:images=100000,size=2,val=0,format=pixels").splits["train"]
     assert 100_000 * 84 * 84 * 3 < 2 * 2**30 < 100_000 * 85 * 85 * 3

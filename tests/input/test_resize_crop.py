@@ -50,7 +50,7 @@ def test_the_shorter_side_is_set_and_the_longer_follows(side: int, height: int, 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize(("width", "height"), [(80, 60), (60, 90)])
-def test_an_image_that_has_the_length_already_is_only_cut(width: int, height: int, mode: str) -> None:
+def test_an_image_that_already_has_the_length_is_only_cropped(width: int, height: int, mode: str) -> None:
     image = array(part(width, height, mode=mode))
     view = ResizeCrop(size=50, short_side=(60, 61))
     for draws in numbers(view, 40):
@@ -60,7 +60,7 @@ def test_an_image_that_has_the_length_already_is_only_cut(width: int, height: in
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_an_image_of_a_multiple_of_the_length_equals_the_crop_of_the_resized_whole_but_for_the_edge(
+def test_an_image_of_a_multiple_of_the_length_matches_the_crop_of_the_whole_except_at_the_edge(
     times: int,
 ) -> None:
     image = array(part(80 * times, 60 * times))
@@ -71,7 +71,7 @@ def test_an_image_of_a_multiple_of_the_length_equals_the_crop_of_the_resized_who
 
 
 @pytest.mark.parametrize(("width", "height"), [(250, 187), (150, 210), (200, 200), (65, 50), (9, 7)])
-def test_the_visible_box_lies_within_a_pixel_of_the_crop_of_the_resized_whole(width: int, height: int) -> None:
+def test_the_visible_box_is_within_a_pixel_of_the_crop_of_the_resized_whole(width: int, height: int) -> None:
     down, right = np.mgrid[:height, :width].astype(np.uint8)
     image = np.stack([down, right, 0 * down], axis=-1)  # colours tell the place
     view = dataclasses.replace(APM5, flip=0.0)
@@ -107,7 +107,7 @@ def test_a_box_always_lies_inside_the_image(
     assert 0 <= crop.left < crop.left + crop.width <= width
 
 
-def test_every_length_but_the_last_is_drawn_equally_often() -> None:
+def test_every_length_but_the_last_is_equally_frequent() -> None:
     view = ResizeCrop(size=8, short_side=(10, 14))
     heights = [view.crop(8 * 10 * 11 * 12 * 13, 200_000, draws).height for draws in numbers(view, 4000)]
     lengths, counts = np.unique(8 * 8 * 10 * 11 * 12 * 13 // np.array(heights), return_counts=True)
@@ -115,7 +115,7 @@ def test_every_length_but_the_last_is_drawn_equally_often() -> None:
     assert np.abs(counts - 1000).max() < 5 * math.sqrt(750)
 
 
-def test_every_place_is_taken_equally_often() -> None:
+def test_every_position_is_equally_frequent() -> None:
     view = ResizeCrop(size=8, short_side=(10, 11))
     places = [view.crop(10, 12, draws)[:2] for draws in numbers(view, 3000)]
     found, counts = np.unique(places, axis=0, return_counts=True)
@@ -124,7 +124,7 @@ def test_every_place_is_taken_equally_often() -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "stretched"), [(400, 600, 1), (600, 400, 0), (400, 400, 0)])
-def test_the_longer_side_is_stretched_and_of_a_square_the_height(height: int, width: int, stretched: int) -> None:
+def test_the_longer_side_is_stretched_or_the_height_of_a_square(height: int, width: int, stretched: int) -> None:
     view = ResizeCrop(size=200, short_side=(400, 401), stretch=(1.25, 1.25))
     sides = [200, 200]
     sides[stretched] = 160  # pixels of the image become 200
@@ -132,14 +132,14 @@ def test_the_longer_side_is_stretched_and_of_a_square_the_height(height: int, wi
     assert [crop.height, crop.width] == sides
 
 
-def test_the_factor_is_drawn_uniformly() -> None:
+def test_the_factor_is_uniform() -> None:
     view = ResizeCrop(size=1000, short_side=(1000, 1001), stretch=(2.0, 4.0))
     factors = [1000 / view.crop(100_000, 200_000, draws).width * 100 for draws in numbers(view, 2000)]
     assert 2 <= min(factors) <= max(factors) <= 4.001
     assert np.abs(np.quantile(factors, [0.25, 0.5, 0.75]) - [2.5, 3.0, 3.5]).max() < 0.1
 
 
-def test_a_side_that_becomes_the_shorter_one_by_the_stretch_gets_the_length_so_the_crop_fits() -> None:
+def test_a_side_that_becomes_shorter_by_stretching_gets_the_length_so_the_crop_fits() -> None:
     view = ResizeCrop(size=224, short_side=(256, 257), stretch=(0.5, 0.5))
     crop = view.crop(400, 600, np.zeros(5))  # stretched 400 x 300, resized 341 x 256
     assert (crop.height, crop.width) == (round(224 * 400 / 341), round(224 * 600 / 256))
@@ -147,7 +147,7 @@ def test_a_side_that_becomes_the_shorter_one_by_the_stretch_gets_the_length_so_t
     assert (corner.top + corner.height, corner.left + corner.width) == (400, 600)
 
 
-def test_an_image_of_one_pixel_has_the_view() -> None:
+def test_an_image_of_one_pixel_can_be_rendered() -> None:
     image = np.full((1, 1, 3), 9, np.uint8)
     assert (rendered(APM5, image, np.full(5, 0.5)) == 9).all()
 
@@ -166,7 +166,7 @@ class _Asked:
 
 
 @pytest.mark.parametrize(("decode", "enough", "fast"), [("full", 0, False), ("reduced", 32, False), ("fast", 32, True)])
-def test_only_the_box_is_asked_for_and_no_larger_than_it_is_needed(decode: Decode, enough: int, fast: bool) -> None:
+def test_only_the_box_is_decoded_at_no_more_than_the_needed_size(decode: Decode, enough: int, fast: bool) -> None:
     view = ResizeCrop(size=32, short_side=(40, 60), decode=decode)
     image = _Asked(300, 400)
     for draws in numbers(view, 10):
@@ -176,13 +176,13 @@ def test_only_the_box_is_asked_for_and_no_larger_than_it_is_needed(decode: Decod
 
 
 @pytest.mark.parametrize("short_side", [(223, 256), (256, 256), (300, 280)])
-def test_a_length_that_is_shorter_than_the_crop_or_none_is_refused(short_side: tuple[int, int]) -> None:
+def test_a_length_shorter_than_the_crop_or_a_missing_one_is_refused(short_side: tuple[int, int]) -> None:
     low, high = short_side
     with pytest.raises(ValueError, match=rf"short_side {low} {high}: expected two lengths, the first at least 224"):
         ResizeCrop(size=224, short_side=short_side)
 
 
 @pytest.mark.parametrize("stretch", [(0.0, 1.0), (1.25, 0.8)])
-def test_a_stretch_by_nothing_or_in_the_wrong_order_is_refused(stretch: tuple[float, float]) -> None:
+def test_a_stretch_of_zero_or_in_the_wrong_order_is_refused(stretch: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=rf"stretch {stretch[0]} {stretch[1]}: expected two factors above 0, in order"):
         ResizeCrop(size=224, stretch=stretch)

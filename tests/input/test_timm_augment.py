@@ -105,7 +105,7 @@ def test_every_operation_in_both_directions_equals_timms(monkeypatch: pytest.Mon
             assert np.array_equal(policy(array(image), draws), theirs), (text, TIMM_OPS[op])
 
 
-def test_the_string_is_parsed_as_by_timm() -> None:
+def test_the_string_is_parsed_as_in_timm() -> None:
     parse = TimmRandAugment.parse
     assert parse("rand-m9-n3-mstd0.5-inc1") == TimmRandAugment(magnitude=9, num_ops=3, noise=0.5, increasing=True)
     assert parse("rand") == TimmRandAugment(magnitude=10, num_ops=2, probability=0.5, noise=0, largest=10)
@@ -129,11 +129,11 @@ def test_the_string_is_parsed_as_by_timm() -> None:
     ],
 )
 def test_a_string_that_timm_would_misread_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"expected a policy in timm's form such as rand-m9-n2-mstd0\.5-inc1"):
+    with pytest.raises(UsageError, match=r"expected a policy in timm's form, such as rand-m9-n2-mstd0\.5-inc1"):
         TimmRandAugment.parse(text)
 
 
-def test_operations_are_chosen_equally_often_and_carried_out_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operations_are_chosen_equally_often_and_applied_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def noting(name: str) -> timm_augment.Operation:

@@ -81,7 +81,7 @@ def test_the_images_are_those_of_the_loader(photo_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("context", workers(["fork", "spawn"]))
-def test_each_image_comes_once_through_workers_also_after_use(train: TorchDataset, context: str) -> None:
+def test_each_image_comes_once_through_workers_even_after_use(train: TorchDataset, context: str) -> None:
     train.transform = viewed
     alone = [train[row][0] for row in range(len(train))]  # opens files that workers must not depend on
     loader = DataLoader(train, batch_size=5, num_workers=2, multiprocessing_context=context, timeout=120)
@@ -131,7 +131,7 @@ def test_a_transform_gets_the_pillow_image(train: TorchDataset) -> None:
     assert [train[row][0] for row in range(3)] == sizes
 
 
-def test_grey_images_have_one_channel_if_asked_for(photo_folder: Path) -> None:
+def test_grey_images_have_one_channel_on_request(photo_folder: Path) -> None:
     grey = tench.open_source(photo_folder).as_torch("train", channels=1)
     assert {image.mode for image, _ in (grey[row] for row in range(len(grey)))} == {"L"}
     with pytest.raises(UsageError) as error:
@@ -139,13 +139,19 @@ def test_grey_images_have_one_channel_if_asked_for(photo_folder: Path) -> None:
     assert str(error.value) == "channels must be 1 (grey) or 3 (RGB), got 4."
 
 
-def test_rows_count_from_the_end_too_and_end_there(train: TorchDataset) -> None:
+def test_negative_rows_count_from_the_end_and_others_are_an_index_error(train: TorchDataset) -> None:
     assert train[-1] == train[17]
     assert train[np.int64(2)] == train[2]  # type: ignore[index]
     for row in (18, -19):
         with pytest.raises(IndexError) as error:
             train[row]
         assert str(error.value) == f"row {row}: the split train has 18 images"
+
+
+@pytest.mark.parametrize("row", [1.5, "a", None, slice(0, 2)])
+def test_a_row_that_is_no_whole_number_is_refused(photo_folder: Path, row: object) -> None:
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        tench.open_source(photo_folder).as_torch("train")[row]  # type: ignore[index]
 
 
 def test_an_unknown_split_is_named(photo_folder: Path) -> None:

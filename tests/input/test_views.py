@@ -167,7 +167,7 @@ def test_a_box_always_lies_inside_the_image(height: int, width: int, draws: list
     assert 0 <= crop.left < crop.left + crop.width <= width
 
 
-def test_a_box_can_lie_at_every_place() -> None:
+def test_a_box_can_be_at_every_position() -> None:
     view = RandomResizedCrop(size=8, scale=(0.25, 0.25), ratio=(1.0, 1.0))
     crops = crops_of(view, 8, 8, 2000)
     assert {crop[2:4] for crop in crops} == {(4, 4)}
@@ -175,7 +175,7 @@ def test_a_box_can_lie_at_every_place() -> None:
 
 
 @pytest.mark.parametrize(("flip", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
-def test_as_many_views_are_mirrored_as_asked_for(flip: float, expected: float) -> None:
+def test_the_fraction_of_mirrored_views_is_the_probability(flip: float, expected: float) -> None:
     crops = crops_of(RandomResizedCrop(size=8, flip=flip), 50, 60)
     share = np.mean([crop.flip for crop in crops])
     pad_crop = PadCrop(size=8, pad=1, flip=flip)
@@ -218,7 +218,7 @@ def test_alternating_mirroring_changes_only_its_own_number(view: View) -> None:
 
 
 @pytest.mark.parametrize("view", ALTERNATING)
-def test_two_following_epochs_mirror_each_image_once_and_half_of_all_in_each(view: View) -> None:
+def test_two_consecutive_epochs_mirror_each_image_once_and_half_of_them_in_each(view: View) -> None:
     flips = np.stack([view_draws(view, 1, epoch, np.arange(4000))[:, 0] < 0.5 for epoch in range(5)])
     assert (flips[:-1] != flips[1:]).all()
     assert np.abs(flips.mean(axis=1) - 0.5).max() < 5 * 0.5 / math.sqrt(4000)
@@ -232,7 +232,7 @@ def test_alternating_mirroring_keeps_its_probability_in_each_epoch() -> None:
             assert abs(share - expected) <= 5 * math.sqrt(expected * (1 - expected) / 4000)
 
 
-def test_the_smallest_the_largest_and_the_middle_number_too_are_mirrored_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_even_the_extreme_and_middle_numbers_are_mirrored_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = np.array([[0.0], [0.5 - 2.0**-32], [0.5], [1 - 2.0**-32]])
     monkeypatch.setattr(module, "uniforms", lambda seed, epoch, keys, count: np.repeat(drawn, count, axis=1))
     flips = [view_draws(ALTERNATING[0], 0, epoch, np.arange(4))[:, 0] for epoch in range(2)]
@@ -265,7 +265,7 @@ def test_a_random_resized_crop_is_torchvisions_resized_crop_of_a_tensor(interpol
         assert_resized_like_torch(rendered(view, part(90, 120), numbers), expected[:, ::-1] if flip else expected)
 
 
-def test_a_random_interpolation_is_drawn_for_each_image_and_changes_nothing_else() -> None:
+def test_a_random_interpolation_is_chosen_per_image_and_changes_nothing_else() -> None:
     view = RandomResizedCrop(size=16, interpolation="random")
     plain = RandomResizedCrop(size=16)
     assert view.num_draws == plain.num_draws + 1
@@ -319,7 +319,7 @@ def test_the_border_has_one_value_or_is_mirrored_as_opencv_does(fill: Fill, bord
     assert np.array_equal(rendered(view, image, np.array([0.9, 0.0, 0.99])), expected[:12, 6:])
 
 
-def test_a_pad_crop_takes_every_place_equally_often() -> None:
+def test_a_pad_crop_takes_every_position_equally_often() -> None:
     view = PadCrop(size=32, pad=4)
     top, left, _ = view.offsets(uniforms(0, 0, np.arange(8100), view.num_draws))
     counts = np.bincount(top * 9 + left, minlength=81)
@@ -339,7 +339,7 @@ def test_without_a_border_a_pad_crop_is_the_image() -> None:
     assert np.array_equal(rendered(PadCrop(size=9, pad=0, flip=0), part(9, 9), np.full(3, 0.99)), part(9, 9))
 
 
-def test_an_image_of_one_pixel_has_every_view() -> None:
+def test_an_image_of_one_pixel_can_be_rendered_in_every_view() -> None:
     image = np.full((1, 1, 3), 9, np.uint8)
     views: list[View] = [RandomResizedCrop(size=5), EvalView(size=5, resize=6), PadCrop(size=5, pad=0)]
     for view in views:

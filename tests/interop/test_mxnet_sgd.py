@@ -47,7 +47,7 @@ def small_network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 5))
 
 
-def test_twenty_steps_equal_mxnets(tmp_path: Path, ask: Ask) -> None:
+def test_twenty_steps_match_mxnets(tmp_path: Path, ask: Ask) -> None:
     rates = [0.02 * min(step + 1, 10 - step / 3) for step in range(20)]
     generator = np.random.default_rng(1)
     starts = {name: parameter.detach().numpy().copy() for name, parameter in small_network().named_parameters()}

@@ -10,7 +10,7 @@ from tench.models.airbench import Airbench, whitening_filters
 @pytest.mark.parametrize(
     ("arch", "widths", "convs"), [("airbench94", (64, 256, 256), 2), ("airbench96", (128, 384, 512), 3)]
 )
-def test_the_parameters_are_those_its_description_adds_up_to(arch: str, widths: tuple[int, ...], convs: int) -> None:
+def test_the_number_of_parameters_follows_from_the_description(arch: str, widths: tuple[int, ...], convs: int) -> None:
     expected, width = 24 * 12 + 24, 24  # 2x2 filters of 3 channels and their biases
     for stage in widths:
         expected += 9 * width * stage + (convs - 1) * 9 * stage * stage + convs * 2 * stage
@@ -24,7 +24,7 @@ def test_scales_of_norms_and_the_whitening_filters_are_not_trained() -> None:
     assert fixed == {"whiten.weight", *(f"stage{s}.norms.{n}.weight" for s in (1, 2, 3) for n in (0, 1))}
 
 
-def test_whitened_patches_are_uncorrelated_and_of_variance_1() -> None:
+def test_whitened_patches_are_uncorrelated_with_variance_1() -> None:
     images = torch.nn.functional.avg_pool2d(torch.randn(64, 3, 33, 33, generator=torch.manual_seed(0)), 2, 1)
     responses = torch.nn.functional.conv2d(images, whitening_filters(images)[:12])
     flat = responses.permute(1, 0, 2, 3).reshape(12, -1)
@@ -40,7 +40,7 @@ def test_the_second_half_of_the_filters_is_the_first_one_negated_and_the_largest
     assert torch.equal(norms, norms.sort().values)  # a direction is divided by its spread
 
 
-def test_convolutions_begin_as_the_identity_on_their_first_channels() -> None:
+def test_convolutions_start_as_the_identity_on_their_first_channels() -> None:
     network = create("airbench94", num_classes=10, image_size=32)
     assert isinstance(network, Airbench)
     conv = network.get_submodule("stage1.convs.0")
@@ -48,7 +48,7 @@ def test_convolutions_begin_as_the_identity_on_their_first_channels() -> None:
     torch.testing.assert_close(conv(x)[:, :24], x)
 
 
-def test_the_logits_are_a_ninth_of_the_heads() -> None:
+def test_the_logits_are_a_ninth_of_the_heads_output() -> None:
     network = create("airbench96", num_classes=10, image_size=32).eval()
     seen: list[torch.Tensor] = []
     network.get_submodule("head").register_forward_hook(lambda _module, _in, out: seen.append(out))
@@ -62,6 +62,6 @@ def test_other_sizes_and_channels_work(channels: int, size: int) -> None:
     assert network(torch.zeros(2, channels, size, size)).shape == (2, 4)
 
 
-def test_an_image_too_small_is_a_named_error() -> None:
+def test_an_image_that_is_too_small_is_refused_with_the_smallest_size() -> None:
     with pytest.raises(UsageError, match=r"airbench94 cannot take images of 8 x 8 px .* at least 9 px"):
         create("airbench94", num_classes=10, image_size=8)

@@ -54,7 +54,7 @@ def test_a_network_computes_what_tensorflow_does(arch: str, image_size: int, log
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50_v2"])
-def test_a_network_takes_small_grey_images_with_its_stem_fitted(arch: str) -> None:
+def test_a_network_accepts_small_grey_images_with_its_stem_adapted(arch: str) -> None:
     with torch.device("meta"):
         network = create(f"apm5:{arch}", num_classes=7, image_size=32, channels=1).eval()
         assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
@@ -72,7 +72,7 @@ def test_there_are_ten_networks_without_options() -> None:
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet18_v2"])
-def test_weights_are_drawn_as_keras_draws_them(arch: str) -> None:
+def test_weights_are_initialised_as_in_keras(arch: str) -> None:
     torch.manual_seed(0)
     network = build(arch, num_classes=100, image_size=64, channels=3)
     drawn = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]

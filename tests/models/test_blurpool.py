@@ -28,7 +28,7 @@ def test_a_resnet_blurs_before_its_six_convolutions_of_stride_2_but_not_before_t
     assert blurred == [f"{stage}.0.{conv}" for stage in stages for conv in ("conv2", "downsample.0")]
 
 
-def test_its_weights_are_those_of_the_network_without() -> None:
+def test_the_weights_equal_those_of_the_network_without_blurpool() -> None:
     plain = create("resnet18", num_classes=10, image_size=96)
     blurred = create("resnet18", num_classes=10, image_size=96, options=ModelOptions(blurpool=True))
     blurred.load_state_dict(plain.state_dict())
@@ -36,7 +36,7 @@ def test_its_weights_are_those_of_the_network_without() -> None:
 
 
 @pytest.mark.parametrize("arch", ["timm:tf_efficientnet_b0", "timm:resnetv2_50x1_bit"])
-def test_a_convolution_that_pads_or_scales_in_its_own_way_still_does(arch: str) -> None:
+def test_a_convolution_keeps_its_own_padding_or_scaling(arch: str) -> None:
     torch.manual_seed(0)
     plain = create(arch, num_classes=10, image_size=96).eval()
     torch.manual_seed(0)
@@ -50,10 +50,10 @@ def test_a_convolution_that_pads_or_scales_in_its_own_way_still_does(arch: str) 
     torch.testing.assert_close(blurred(images), plain(images), rtol=1e-4, atol=1e-4)
 
 
-def test_convolutions_of_few_channels_stay() -> None:
+def test_convolutions_with_few_channels_are_not_blurred() -> None:
     assert add_blurpool(nn.Sequential(nn.Conv2d(15, 16, 3, stride=2), nn.Conv2d(16, 16, 3))) == 0
 
 
-def test_a_network_without_such_convolutions_is_a_named_error() -> None:
+def test_a_network_without_such_convolutions_is_an_error_that_names_it() -> None:
     with pytest.raises(UsageError, match="lenet has no convolution of stride 2"):
         create("lenet", num_classes=10, image_size=28, channels=1, options=ModelOptions(blurpool=True))

@@ -233,7 +233,7 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
         ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no strides"),
     ],
 )
-def test_an_option_that_the_network_does_not_have_is_a_named_error(arch: str, options: Options, words: str) -> None:
+def test_an_option_that_the_network_lacks_is_an_error_that_names_it(arch: str, options: Options, words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
         create(arch, num_classes=3, image_size=96, options=options)
 
@@ -243,7 +243,7 @@ def depth_rates(network: nn.Module) -> list[float]:
     return [module.p for module in network.modules() if isinstance(module, kind)]
 
 
-def test_rates_fixed_by_torchvisions_functions_can_be_set_through_their_classes() -> None:
+def test_rates_fixed_by_torchvisions_functions_can_be_set() -> None:
     with torch.device("meta"):
         swin = models.SwinTransformer([4, 4], 96, [2, 2, 6, 2], [3, 6, 12, 24], [7, 7], stochastic_depth_prob=0.05)
         maxvit = models.MaxVit((224, 224), 64, 7, [64, 128, 256, 512], [2, 2, 5, 2], 32, stochastic_depth_prob=0.05)

@@ -134,7 +134,7 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
         ("mobilenetv3_lite_large_x2r", "large", {"width_mult": 2.0, "reduced_tail": True}),
     ],
 )
-def test_a_lite_network_is_torchvisions_without_squeezes_and_with_relu_alone(
+def test_a_lite_network_is_torchvisions_without_squeezes_and_with_only_relu(
     arch: str, size: str, scaling: dict[str, Any]
 ) -> None:
     v3 = import_torchvision().models.mobilenetv3
@@ -158,7 +158,7 @@ def test_half_a_resnet50_has_half_the_channels_everywhere() -> None:
 
 
 @pytest.mark.parametrize("arch", STRIDED)
-def test_on_32_px_the_last_map_is_8x8_and_a_regnets_4x4(arch: str) -> None:
+def test_at_32_px_the_last_map_is_8x8_or_4x4_in_a_regnet(arch: str) -> None:
     side = 4 if arch in REGNETS else 8
     assert last_map(on_meta(arch, 32), 32) == (side, side)
     assert last_map(on_meta(arch, 32, strides=(1, 1, 1, 2, 2)), 32) == (side, side)
@@ -177,7 +177,7 @@ def test_a_regnet_does_not_use_the_second_stride() -> None:
     assert last_map(on_meta("regnetx400mf_x1", strides=(1, 1, 1, 1, 1)), 64) == (32, 32)
 
 
-def test_without_strides_they_follow_the_images_size() -> None:
+def test_the_default_strides_follow_the_image_size() -> None:
     assert [strides_for(size) for size in (63, 64, 127, 128)] == [(1, 1, 1, 2, 2), *[(1, 1, 2, 2, 2)] * 2, TWOS]
     for size, side in ((63, 16), (64, 8), (127, 16), (128, 4), (224, 7)):
         assert last_map(on_meta("resnet18_x1", size), size) == (side, side)
@@ -190,7 +190,7 @@ def test_networks_with_fixed_strides_refuse_others(arch: str) -> None:
 
 
 @pytest.mark.parametrize("strides", [(1, 2), (2, 2, 2, 2, 3), ()])
-def test_other_than_five_strides_of_1_or_2_are_refused(strides: tuple[int, ...]) -> None:
+def test_anything_but_five_strides_of_1_or_2_is_refused(strides: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="edgeai:resnet18_x1 takes five strides of 1 or 2, not"):
         create("edgeai:resnet18_x1", num_classes=10, image_size=64, options=ModelOptions(strides=strides))
 
@@ -198,7 +198,7 @@ def test_other_than_five_strides_of_1_or_2_are_refused(strides: tuple[int, ...])
 @pytest.mark.parametrize(
     ("arch", "rate"), [("mobilenetv1_x1", 0), ("mobilenetv2_tv_x1", 0), ("mobilenetv3_lite_small_x1", 0.2)]
 )
-def test_dropout_is_off_except_in_v3_and_can_be_asked_for(arch: str, rate: float) -> None:
+def test_dropout_is_off_except_in_v3_and_can_be_enabled(arch: str, rate: float) -> None:
     def rates(network: nn.Module) -> list[float]:
         return [module.p for module in network.modules() if isinstance(module, nn.Dropout)]
 
@@ -226,13 +226,13 @@ def test_a_network_takes_grey_images_and_keeps_its_own_stem(arch: str) -> None:
 @pytest.mark.parametrize(
     ("arch", "momentum", "eps"), [("mobilenetv2_x1", 0.1, 1e-5), ("mobilenetv3_lite_small_x1", 0.01, 1e-3)]
 )
-def test_batch_norms_are_torchs_except_in_v3(arch: str, momentum: float, eps: float) -> None:
+def test_batch_norms_have_torchs_defaults_except_in_v3(arch: str, momentum: float, eps: float) -> None:
     norms = [module for module in on_meta(arch).modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.momentum, norm.eps) for norm in norms} == {(momentum, eps)}
 
 
 @pytest.mark.parametrize("arch", ["mobilenetv1_x1", "resnet18_x1", "mobilenetv3_small_x1"])
-def test_weights_are_drawn_by_fan_out_and_those_of_the_head_small(arch: str) -> None:
+def test_weights_are_initialised_by_fan_out_and_the_heads_are_small(arch: str) -> None:
     torch.manual_seed(0)
     network = build(arch, num_classes=100, image_size=64, channels=3)
     for module in network.modules():

@@ -75,7 +75,7 @@ def test_inception_v3_is_counted_at_299_px_without_its_auxiliary_head() -> None:
     assert info.parameters == expected["num_params"] - sum(parameter.numel() for parameter in head.parameters())
 
 
-def test_the_giants_are_described_without_their_memory() -> None:
+def test_the_largest_networks_are_described_without_allocating_them() -> None:
     info = describe("vit_h_14")
     assert (info.image_size, info.parameters) == (518, published("vit_h_14")["num_params"])
     assert describe("regnet_y_128gf").parameters == published("regnet_y_128gf")["num_params"]
@@ -90,7 +90,7 @@ def test_a_network_of_timm_is_described_at_the_size_of_its_configuration() -> No
     assert info.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_ours_are_described_on_the_problem_they_are_made_for() -> None:
+def test_our_networks_are_described_on_the_problem_they_are_made_for() -> None:
     assert describe("mlp") == ModelInfo("mlp", "tench", 28, 109_386, (784 * 128 + 128 * 64 + 64 * 10) / 1e9, 0.0)
     info = describe("resnet20")
     assert (info.source, info.image_size, info.parameters) == ("tench", 32, 272_762)
@@ -127,7 +127,7 @@ class Attention(nn.Module):
     ],
 )
 @pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_each_kind_of_layer_counts_as_its_arithmetic_says(network: nn.Module, macs: int, device: str) -> None:
+def test_each_kind_of_layer_is_counted_by_its_arithmetic(network: nn.Module, macs: int, device: str) -> None:
     images = torch.zeros(1, 8, 5, 5, device=device)
     counted = count_macs(network.to(device), images)
     assert counted.total == macs

@@ -44,7 +44,7 @@ def is_normal(weight: Tensor) -> bool:
         ("uniform", False, lambda fan_in, fan_out: 0.07**2 / 3),
     ],
 )
-def test_weights_spread_as_mxnets_formula_says_and_biases_are_zero(
+def test_weights_have_the_spread_of_mxnets_formula_and_biases_are_zero(
     name: str, normal: bool, variance: Callable[[int, int], float]
 ) -> None:
     for layer, shape in zip(drawn(name), (CONV, LINEAR), strict=True):
@@ -73,7 +73,7 @@ def test_one_and_zero_are_the_weights_themselves(name: str, value: float) -> Non
         assert not layer.bias.any()
 
 
-def test_nnabla_counts_all_channels_of_a_grouped_convolution_and_draws_a_resnets_head_with_its_bias() -> None:
+def test_nnabla_counts_all_channels_of_a_grouped_convolution_and_initialises_the_bias_of_a_resnets_head() -> None:
     conv, head = drawn("nnabla")
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (2 * 32 * 15)), rel=0.02)
     assert is_normal(conv.weight)
@@ -85,7 +85,7 @@ def test_nnabla_counts_all_channels_of_a_grouped_convolution_and_draws_a_resnets
         assert not is_normal(values)
 
 
-def test_nnabla_draws_the_head_of_a_network_with_depthwise_convolutions_small_and_without_bias() -> None:
+def test_nnabla_gives_the_head_of_a_depthwise_network_small_weights_and_zero_bias() -> None:
     torch.manual_seed(0)
     head = nn.Linear(500, 300)
     initialise_by(nn.Sequential(nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), head), "nnabla")
@@ -94,7 +94,7 @@ def test_nnabla_draws_the_head_of_a_network_with_depthwise_convolutions_small_an
     assert not head.bias.any()
 
 
-def test_edgeai_counts_the_outputs_of_a_convolution_and_draws_linear_layers_small() -> None:
+def test_edgeai_counts_the_outputs_of_a_convolution_and_gives_linear_layers_small_weights() -> None:
     conv, head = drawn("edgeai")
     assert conv.weight.std().item() == pytest.approx(math.sqrt(2 / (96 * 15)), rel=0.02)
     assert head.weight.std().item() == pytest.approx(0.01, rel=0.02)
@@ -105,7 +105,7 @@ def test_edgeai_counts_the_outputs_of_a_convolution_and_draws_linear_layers_smal
 
 
 @pytest.mark.parametrize("name", INITIALISERS)
-def test_norms_begin_with_scale_one_and_shift_zero_whatever_the_rule(name: str) -> None:
+def test_norms_start_with_scale_one_and_shift_zero_under_every_rule(name: str) -> None:
     norms = [nn.BatchNorm2d(4), FixedScaleBatchNorm2d(4, eps=1e-3), nn.LayerNorm(4), nn.GroupNorm(2, 4)]
     for norm in norms:
         for value in norm.state_dict().values():
@@ -120,7 +120,7 @@ def test_norms_begin_with_scale_one_and_shift_zero_whatever_the_rule(name: str) 
 
 
 @pytest.mark.parametrize("arch", ["mobilenet_v3_small", "timm:test_vit"])
-def test_a_network_of_another_library_is_drawn_too_and_gives_logits(arch: str) -> None:
+def test_a_network_of_another_library_is_initialised_too_and_gives_logits(arch: str) -> None:
     network = create(arch, num_classes=3, image_size=160).eval()
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     before = [layer.weight.detach().clone() for layer in layers]
@@ -130,7 +130,7 @@ def test_a_network_of_another_library_is_drawn_too_and_gives_logits(arch: str) -
         assert network(torch.randn(1, 3, 160, 160)).isfinite().all()
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_the_error_about_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError) as refusal:
         initialise_by(nn.Linear(2, 2), "xavjer")
     assert str(refusal.value) == (

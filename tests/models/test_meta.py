@@ -42,7 +42,7 @@ def test_a_shape_that_does_not_fit_is_the_networks_own_error() -> None:
         dry_run(lambda: nn.Conv2d(3, 4, 9), (2, 3, 8, 8), device_of)
 
 
-def test_a_dry_run_is_in_evaluation_mode_without_gradients_and_draws_nothing() -> None:
+def test_a_dry_run_is_in_evaluation_mode_without_gradients_and_uses_no_random_numbers() -> None:
     def look(network: nn.Module, images: Tensor) -> tuple[bool, bool]:
         return network.training, network(images).requires_grad
 

@@ -97,7 +97,7 @@ def test_a_plain_resnet_is_torchvisions(depth: int) -> None:
 
 
 @pytest.mark.parametrize(("arch", "convolution"), [("se_resnet50", "conv1"), ("se_resnext50", "conv2")])
-def test_a_squeezing_resnet_strides_where_nnablas_does(arch: str, convolution: str) -> None:
+def test_an_se_resnet_has_its_strides_in_the_same_layers_as_nnablas(arch: str, convolution: str) -> None:
     with torch.device("meta"):
         network = build(arch, num_classes=10, image_size=64, channels=3)
     strided = [name for name, module in network.named_modules() if getattr(module, "stride", None) == (2, 2)]
@@ -143,7 +143,7 @@ def test_only_an_efficientnet_has_stochastic_depth() -> None:
         create("nnabla:mobilenet_v2", num_classes=10, image_size=64, options=ModelOptions(drop_path=0.1))
 
 
-def test_rates_that_are_asked_for_take_the_place_of_its_own() -> None:
+def test_requested_rates_replace_the_networks_own() -> None:
     options = ModelOptions(dropout=0.6, drop_path=0.1)
     with torch.device("meta"):
         network = create("nnabla:efficientnet_b0", num_classes=10, image_size=64, options=options)
@@ -152,7 +152,7 @@ def test_rates_that_are_asked_for_take_the_place_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("arch", "blocks", "joined"), [("efficientnet_b0", 16, 9), ("efficientnet_b1", 23, 16)])
-def test_every_block_of_an_efficientnet_that_is_added_to_its_input_is_left_out_for_one_image_in_five(
+def test_every_residual_block_of_an_efficientnet_is_skipped_for_one_image_in_five(
     arch: str, blocks: int, joined: int
 ) -> None:
     depth = import_torchvision().ops.StochasticDepth
@@ -182,7 +182,7 @@ def test_the_stem_of_an_efficientnet_has_no_activation() -> None:
     [("resnet18", 0.1), ("se_resnet50", 0.1), *((arch, 0.01) for arch in ("mobilenet_v1", "mobilenet_v2"))]
     + [(arch, 0.01) for arch in ("mobilenet_v3_small", "efficientnet_b0")],
 )
-def test_batch_norms_average_as_nnablas(arch: str, momentum: float) -> None:
+def test_batch_norms_average_as_in_nnabla(arch: str, momentum: float) -> None:
     with torch.device("meta"):
         network = build(arch, num_classes=10, image_size=64, channels=3)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -202,7 +202,7 @@ def test_an_efficientnet_has_a_usual_size_and_takes_others() -> None:
     "arch",
     ["resnet18", "resnext50", "se_resnet50", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0"],
 )
-def test_a_network_takes_small_grey_images_with_its_stem_fitted(arch: str) -> None:
+def test_a_network_accepts_small_grey_images_with_its_stem_adapted(arch: str) -> None:
     with torch.device("meta"):
         network = create(f"nnabla:{arch}", num_classes=7, image_size=32, channels=1).eval()
         assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 7)
@@ -210,7 +210,7 @@ def test_a_network_takes_small_grey_images_with_its_stem_fitted(arch: str) -> No
     assert (first.in_channels, first.stride) == (1, (1, 1))
 
 
-def test_convolutions_begin_as_wide_as_all_their_input_channels_allow() -> None:
+def test_convolutions_are_initialised_by_all_their_input_channels() -> None:
     torch.manual_seed(0)
     network = build("mobilenet_v2", num_classes=10, image_size=64, channels=3)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
@@ -221,7 +221,7 @@ def test_convolutions_begin_as_wide_as_all_their_input_channels_allow() -> None:
         assert spread(conv.weight) == pytest.approx(math.sqrt(2 / (area * conv.in_channels)), rel=0.08)
 
 
-def test_the_heads_begin_as_nnablas() -> None:
+def test_the_heads_are_initialised_as_in_nnabla() -> None:
     torch.manual_seed(0)
     resnet = build("resnet18", num_classes=100, image_size=64, channels=3).fc
     assert isinstance(resnet, nn.Linear)

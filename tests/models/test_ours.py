@@ -32,7 +32,7 @@ def test_a_network_has_as_many_parameters_as_mxnets(arch: str, channels: int, pa
     assert num_parameters(network) == parameters
 
 
-def test_resnet20_has_the_parameters_that_its_description_adds_up_to() -> None:
+def test_resnet20_has_the_number_of_parameters_that_follows_from_its_description() -> None:
     def conv3x3_and_norm(in_width: int, out_width: int) -> int:
         return 9 * in_width * out_width + 2 * out_width
 
@@ -48,7 +48,7 @@ def test_resnet20_has_the_parameters_that_its_description_adds_up_to() -> None:
 
 
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
-def test_a_resnet_has_as_many_layers_with_weights_as_its_name_says(depth: int) -> None:
+def test_the_name_of_a_resnet_is_its_number_of_layers_with_weights(depth: int) -> None:
     for arch in (f"resnet{depth}", f"resnet{depth}_v2"):
         with torch.device("meta"):
             network = create(arch, num_classes=10, image_size=32)
@@ -74,7 +74,7 @@ def test_the_last_map_of_a_cifar_resnet_is_a_quarter_of_the_image() -> None:
     assert last_map.shape == (1, 64, 8, 8)
 
 
-def test_other_depths_are_refused_with_the_rule() -> None:
+def test_the_error_about_another_depth_states_the_rule() -> None:
     with pytest.raises(ValueError, match=r"a ResNet of 21 layers: the depth must be 6 n \+ 2"):
         small_plan(21)
     with pytest.raises(ValueError, match=r"a ResNet of 168 layers: the depth must be 9 n \+ 2"):
@@ -83,7 +83,7 @@ def test_other_depths_are_refused_with_the_rule() -> None:
         large_plan(20)
 
 
-def test_weights_are_drawn_for_relu_by_fan_in_and_biases_are_zero() -> None:
+def test_weights_are_initialised_for_relu_by_fan_in_and_biases_are_zero() -> None:
     torch.manual_seed(0)
     network = create("lenet", num_classes=10, image_size=28, channels=1)
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
@@ -121,7 +121,7 @@ def test_a_fixed_scale_stays_one_through_training_with_weight_decay() -> None:
 
 
 @pytest.mark.parametrize("assign", [False, True])
-def test_a_fixed_scale_is_one_whatever_a_file_holds_for_it(assign: bool) -> None:
+def test_a_fixed_scale_is_one_whatever_value_a_file_has(assign: bool) -> None:
     norm = FixedScaleBatchNorm2d(2, eps=2e-5)
     state = norm.state_dict() | {"weight": torch.tensor([5.0, 0.0]), "bias": torch.tensor([1.0, 2.0])}
     norm.load_state_dict(state, assign=assign)

@@ -130,7 +130,7 @@ def test_a_class_is_a_function_too(own_module: OwnModule) -> None:
     assert type(network).__name__ == "Net"
 
 
-def test_a_module_is_used_as_it_is_and_its_mode_and_statistics_are_kept() -> None:
+def test_a_module_is_used_unchanged_and_its_mode_and_statistics_are_kept() -> None:
     module = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 5)).train()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     generator = torch.get_rng_state()
@@ -173,7 +173,7 @@ NAME = "tests.models.test_own_network"
         (WithExtraState, "'_extra_state' in its state_dict() is dict, but only tensors are saved. Make it a buffer."),
     ],
 )
-def test_what_does_not_fit_is_refused(function: Callable[..., nn.Module], message: str) -> None:
+def test_a_function_that_makes_no_suitable_network_is_refused(function: Callable[..., nn.Module], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         create_own(function, **SIZE)
     assert str(refused.value) == f"{function.__module__}:{function.__qualname__}: {message}"
@@ -216,7 +216,7 @@ def test_a_known_network_is_not_wrapped() -> None:
     assert checked_network(module, "timm:resnet18", 2) is module
 
 
-def test_a_network_that_fails_on_the_images_is_named() -> None:
+def test_the_error_about_a_network_that_fails_on_the_images_names_it() -> None:
     with pytest.raises(TenchError) as failed:
         create_own(only_for_colour, **SIZE)
     assert str(failed.value).startswith(

@@ -46,7 +46,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_ones() -> None:
     assert text.endswith("? tench models PATTERN lists them.")
 
 
-def test_a_name_unlike_any_other_is_refused_with_the_list_command() -> None:
+def test_the_error_about_a_name_unlike_any_other_gives_the_list_command() -> None:
     with pytest.raises(UsageError) as refusal:
         source_of("zzzzzzzzzz")
     assert str(refusal.value) == "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them."

@@ -65,7 +65,7 @@ def test_resnet18_at_32_px_is_the_resnet18_of_the_cifar_literature() -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 11_173_962
 
 
-def test_a_new_kernel_is_drawn_with_the_spread_that_its_networks_rule_gives_it() -> None:
+def test_a_new_kernel_is_initialised_with_the_spread_of_its_networks_rule() -> None:
     torch.manual_seed(0)
     network = models.resnet18()
     adapt_stem(network, 64)
@@ -102,7 +102,7 @@ def test_only_the_first_convolution_of_a_deep_stem_changes() -> None:
     assert isinstance(network.maxpool, nn.Identity)
 
 
-def test_a_pooling_between_stages_stays() -> None:
+def test_a_pooling_between_stages_is_kept() -> None:
     with torch.device("meta"):
         network = models.inception_v3(init_weights=False)
     assert adapt_stem(network, 32) == (

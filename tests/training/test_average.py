@@ -74,7 +74,7 @@ def test_the_average_is_timms(ramp: bool, decay: float) -> None:
         assert_same(average.module, theirs.module)
 
 
-def test_after_the_first_step_it_is_timms_older_average_too() -> None:
+def test_after_the_first_step_the_average_equals_timms_older_one_too() -> None:
     network = small_network()
     average = WeightAverage(network, 0.9)
     theirs = None
@@ -87,7 +87,7 @@ def test_after_the_first_step_it_is_timms_older_average_too() -> None:
         assert_same(average.module, theirs.module)
 
 
-def test_the_averaged_network_answers_as_in_evaluation_and_is_not_the_one_that_learns() -> None:
+def test_the_averaged_network_is_in_evaluation_mode_and_separate_from_the_trained_one() -> None:
     network = small_network().train()
     average = WeightAverage(network, 0.9)
     assert not average.module.training

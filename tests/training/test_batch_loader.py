@@ -138,7 +138,7 @@ def test_a_training_batch_with_fewer_images_than_processes_is_refused(photo_fold
         with pytest.raises(UsageError) as error:
             tench.loader(photo_folder, "train", recipe, rank=0, world_size=4)
         assert str(error.value) == (
-            f"A training batch of {count} cannot be shared by 4 processes. Take a larger batch_size, or set drop_last "
+            f"A training batch of {count} cannot be shared by 4 processes. Use a larger batch_size, or set drop_last "
             "in the recipe if it is the last batch of an epoch."
         )
 
@@ -204,7 +204,7 @@ def test_mix_erases_and_mixes_as_the_recipe_says_and_is_announced(
         assert targets.shape == (4, 3)
         torch.testing.assert_close(targets.sum(1), torch.ones(4))
         assert not torch.equal(mixed, inputs)
-    note = "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones."
+    note = "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised images."
     assert note in caplog.messages
     with tench.loader(photo_folder, "train", SMALL, device="cpu") as loader:
         same_images, same_labels = loader.mix(inputs, labels, step=0)
@@ -236,7 +236,7 @@ def test_leaving_the_loop_early_leaves_no_thread_behind(photo_folder: Path) -> N
     assert threads() == before
 
 
-def test_a_loader_that_nobody_holds_stops_its_threads(photo_folder: Path) -> None:
+def test_an_unreferenced_loader_stops_its_threads(photo_folder: Path) -> None:
     before = threads()
     for _ in tench.loader(photo_folder, "train", LARGE, device="cpu", threads=2).epoch(0):
         break
@@ -253,6 +253,25 @@ def test_a_closed_loader_says_so(photo_folder: Path) -> None:
     with pytest.raises(UsageError) as error:
         loader.epoch(0)
     assert str(error.value) == "The loader is closed. Make a new one with tench.loader."
+
+
+@pytest.mark.parametrize("recipe", ["digits", LARGE])
+def test_an_iteration_over_a_loader_that_is_closed_says_so(photo_folder: Path, recipe: tench.Recipe | str) -> None:
+    source = "digits" if recipe == "digits" else photo_folder
+    loader = tench.loader(source, "train", recipe, device="cpu")
+    batches = loader.epoch(2)
+    next(batches)
+    loader.close()
+    with pytest.raises(UsageError) as error:
+        next(batches)
+    assert str(error.value) == f"The loader was closed after 1 of the {len(loader)} batches of epoch 2."
+
+
+@pytest.mark.parametrize("epoch", ["a", None, 1.5, True])
+def test_an_epoch_that_is_no_number_is_refused(photo_folder: Path, epoch: object) -> None:
+    with tench.loader(photo_folder, "train", LARGE, device="cpu") as loader, pytest.raises(UsageError) as error:
+        loader.epoch(epoch)  # type: ignore[arg-type]
+    assert str(error.value) == f"epoch must be a whole number, got {epoch!r}."
 
 
 @pytest.mark.parametrize(("epoch", "step"), [(-1, 0), (0, -1), (0, 5)])
@@ -307,5 +326,5 @@ def test_a_recipe_that_names_code_is_refused_and_the_code_not_imported(photo_fol
         tench.loader(photo_folder, "train", SMALL.replace(**{name: "no_such_package.module:function"}))
     assert str(error.value) == (
         f"The recipe names code of your own, augment.{name}: no_such_package.module:function, which tench.loader does "
-        "not import. Set it to none, and call your function on the batches."
+        "not import. Set it to none, and call your function on the batches yourself."
     )

@@ -65,7 +65,7 @@ def test_the_classifier_is_a_copy_of_what_was_validated(tmp_path: Path) -> None:
     assert kept[0][0].classifier.predict([np.zeros((8, 8, 3), np.uint8)]) is not None
 
 
-def test_watching_changes_nothing(tmp_path: Path) -> None:
+def test_a_callback_does_not_change_the_training(tmp_path: Path) -> None:
     def draws(end: EpochEnd) -> None:
         torch.rand(3)
         end.classifier.module.train()
@@ -129,20 +129,6 @@ def test_an_object_with_a_call_method_is_a_callback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["watch", Watcher, nn.Linear])
-def test_what_cannot_be_called_with_an_epoch_is_refused(tmp_path: Path, wrong: Any) -> None:
+def test_a_value_that_is_not_callable_with_an_epoch_is_refused(tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(UsageError, match=r"^callbacks: .+ is not a function of one argument, an EpochEnd\.$"):
         train(tmp_path, wrong)
-
-
-@pytest.mark.parametrize(("wrong", "shown"), [(None, "None"), (3, "3")])
-def test_callbacks_that_are_not_a_list_are_refused(tmp_path: Path, wrong: Any, shown: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        fit(SOURCE, SMALL, run=tmp_path, options=OPTIONS, callbacks=wrong)
-    assert str(refused.value) == f"callbacks must be a list of functions, got {shown}."
-
-
-def test_callbacks_of_an_iterator_are_called_after_every_epoch(tmp_path: Path) -> None:
-    seen: list[int] = []
-    watchers: Any = (lambda end: seen.append(end.epoch) for _ in range(1))
-    fit(SOURCE, SMALL, run=tmp_path, options=OPTIONS, callbacks=watchers)
-    assert seen == [1, 2, 3, 4]

@@ -84,7 +84,7 @@ def test_compiling_is_not_tried_in_a_training_shorter_than_an_hour(set_clock: Ca
     assert compiling.compile_pays(small_network(), images, clock.work, passes=1800)
 
 
-def test_a_slow_first_look_at_few_images_does_not_make_a_training_long(
+def test_a_slow_first_estimate_from_few_images_does_not_make_training_count_as_long(
     set_clock: Callable[[Clock], Clock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, where the kernels of 8 images cost as much as those of 64."""
@@ -128,7 +128,7 @@ def test_compiling_pays_if_it_saves_more_time_than_it_takes(
     ]
 
 
-def test_a_trial_that_takes_longer_than_its_share_of_the_training_is_given_up(
+def test_a_trial_that_exceeds_its_share_of_the_training_is_abandoned(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def endless(module: nn.Module, **options: Any) -> nn.Module:
@@ -200,7 +200,7 @@ def test_a_compiled_network_shares_its_parameters_and_gives_the_same_logits() ->
 
 
 @pytest.mark.usefixtures("_without_a_compiler")
-def test_a_training_with_a_compiled_network_ends_like_one_without(tmp_path: Path) -> None:
+def test_training_with_a_compiled_network_gives_the_same_result(tmp_path: Path) -> None:
     recipes = {value: SMALL.replace(compile=value) for value in ("on", "off")}
     runs = [fit(SOURCE, recipe=recipe, run=tmp_path / value, options=OPTIONS) for value, recipe in recipes.items()]
     losses = [[record["val_loss"] for record in run.metrics("epoch")] for run in runs]

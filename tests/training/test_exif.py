@@ -69,7 +69,7 @@ def upright(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("view", ["pad-crop", "random-resized-crop", "resize-crop", "mxnet"])
-def test_a_training_on_turned_photographs_equals_one_on_upright_ones(
+def test_training_on_rotated_photographs_equals_training_on_upright_ones(
     turned: Path, upright: Path, tmp_path: Path, view: str
 ) -> None:
     recipe = RECIPE.replace(train_view=view, short_side=(36, 48), policy="trivialaugment-wide")
@@ -95,7 +95,7 @@ def test_a_run_states_once_what_it_does_and_keeps_it(
     assert [one.predictions for one in guesses[0]] == [one.predictions for one in guesses[1]]
 
 
-def test_an_image_is_turned_in_whatever_form_it_is_given(turned: Path, upright: Path, tmp_path: Path) -> None:
+def test_an_image_is_turned_upright_in_whatever_form_it_is_given(turned: Path, upright: Path, tmp_path: Path) -> None:
     run = fit(turned, recipe=RECIPE.replace(epochs=1), run=tmp_path / "run").folder
     classifier = load(run)
     for number in range(8):
@@ -107,7 +107,7 @@ def test_an_image_is_turned_in_whatever_form_it_is_given(turned: Path, upright: 
 
 
 @pytest.mark.parametrize(("exif", "expected"), [("auto", True), ("apply", True), ("ignore", False)])
-def test_other_loops_get_the_images_as_training_does(
+def test_other_training_loops_get_the_same_images_as_fit(
     turned: Path, upright: Path, exif: Literal["auto", "apply", "ignore"], expected: bool
 ) -> None:
     with (
@@ -121,14 +121,14 @@ def test_other_loops_get_the_images_as_training_does(
     assert all(same) == expected
 
 
-def test_ignore_shows_images_as_they_are_stored(turned: Path, upright: Path, tmp_path: Path) -> None:
+def test_ignore_shows_images_as_stored(turned: Path, upright: Path, tmp_path: Path) -> None:
     run = fit(turned, recipe=RECIPE.replace(exif="ignore"), run=tmp_path / "run").folder
     assert load(run).card.exif == "ignore"
     guesses = [list(predict(run, folder)) for folder in (turned, upright)]
     assert [one.predictions for one in guesses[0]] != [one.predictions for one in guesses[1]]
 
 
-def test_a_run_begun_before_the_option_existed_goes_on_ignoring_the_tag(
+def test_a_run_from_before_the_option_existed_still_ignores_the_tag(
     turned: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     whole = fit(turned, recipe=RECIPE.replace(exif="ignore"), run=tmp_path / "whole").folder
@@ -144,7 +144,7 @@ def test_a_run_begun_before_the_option_existed_goes_on_ignoring_the_tag(
     assert load(continued).card.exif == "ignore"
 
 
-def test_a_run_cannot_go_on_with_the_other_choice(
+def test_a_run_cannot_continue_with_the_other_choice(
     turned: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(2)
@@ -178,7 +178,7 @@ def test_cifar10_is_recognised_by_its_classes(tmp_path: Path) -> None:
     assert exif.resolved("auto", open_source(write(tmp_path, tagged=False, names=names))) == "ignore"
 
 
-def test_raw_pixels_have_nothing_to_say_about_orientation() -> None:
+def test_raw_pixels_have_no_orientation() -> None:
     assert exif.sentence(open_source("digits").splits["train"], "ignore") == ""
 
 
@@ -187,7 +187,7 @@ def test_the_preview_shows_the_images_upright(turned: Path, upright: Path) -> No
     assert np.array_equal(first, second)
 
 
-def test_a_table_of_turned_images_decodes_to_the_upright_ones(turned: Path) -> None:
+def test_a_table_of_rotated_images_decodes_to_the_upright_ones(turned: Path) -> None:
     table = exif.oriented(open_source(turned).splits["train"], "apply")
     for row in range(len(table)):
         name, number = table.key(row).removesuffix(".png").split("/")

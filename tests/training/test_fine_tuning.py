@@ -73,7 +73,7 @@ def weights_before_any_step(source: str | Path, recipe: Recipe, run: Path) -> di
     return found
 
 
-def test_the_network_and_what_it_sees_come_with_a_run_of_ours(first: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_run_of_ours_provides_the_network_and_its_preprocessing(first: Path, photos: Path, tmp_path: Path) -> None:
     found = weights_before_any_step(photos, QUICK.replace(weights=str(first)), tmp_path)
     expected = load_file(first / "best.safetensors")
     assert found.keys() == expected.keys()
@@ -83,7 +83,7 @@ def test_the_network_and_what_it_sees_come_with_a_run_of_ours(first: Path, photo
         assert stored["model.arch" if name == "arch" else f"input.{name}"] == value, name
 
 
-def test_what_the_recipe_says_goes_before_what_the_weights_say(first: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_recipe_takes_precedence_over_the_weights(first: Path, photos: Path, tmp_path: Path) -> None:
     recipe = QUICK.replace(weights=str(first), image_size=16, mean=(0.1, 0.2, 0.3), interpolation="bilinear")
     weights_before_any_step(photos, recipe, tmp_path)
     view = load_recipe(str(tmp_path / "recipe.yaml")).input
@@ -92,7 +92,7 @@ def test_what_the_recipe_says_goes_before_what_the_weights_say(first: Path, phot
     assert view.eval_resize == 16  # that of the weights goes with another size
 
 
-def test_other_classes_get_a_new_head_and_that_is_said(
+def test_other_classes_get_a_new_head_and_the_log_says_so(
     first: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "tench"):
@@ -116,7 +116,7 @@ def test_a_state_dict_of_torchvision_needs_the_networks_name_and_has_the_usual_i
     torch.save(theirs, tmp_path / "squeezenet.pth")
     recipe = QUICK.replace(weights=str(tmp_path / "squeezenet.pth"), image_size=96, train_view="random-resized-crop")
     with pytest.raises(
-        UsageError, match=r"squeezenet\.pth: does not say which network its weights are for\. .* with -a ARCH\."
+        UsageError, match=r"squeezenet\.pth: the file does not name the network of its weights\. .* with -a ARCH\."
     ):
         fit(photos, recipe=recipe, run=tmp_path / "nameless", options=OPTIONS)
     with caplog.at_level(logging.INFO, "tench"):
@@ -129,7 +129,7 @@ def test_a_state_dict_of_torchvision_needs_the_networks_name_and_has_the_usual_i
     assert "squeezenet.pth does not name its classes" in note
 
 
-def test_a_fine_tuning_goes_on_without_the_file_it_began_with(
+def test_fine_tuning_resumes_without_the_original_weights_file(
     first: Path, photos: Path, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     weights = tmp_path / "weights"
@@ -143,7 +143,7 @@ def test_a_fine_tuning_goes_on_without_the_file_it_began_with(
     assert_same_outcome(fit(run=tmp_path / "killed", options=OPTIONS).folder, expected)
 
 
-def test_killed_before_its_first_checkpoint_a_fine_tuning_begins_with_the_weights_again(
+def test_fine_tuning_killed_before_its_first_checkpoint_loads_the_weights_again(
     first: Path, photos: Path, tmp_path: Path
 ) -> None:
     recipe = QUICK.replace(weights=str(first))
@@ -156,7 +156,7 @@ def test_a_run_begun_with_other_weights_is_refused(first: Path, photos: Path, tm
     fit(photos, recipe=QUICK.replace(weights=str(first)), run=tmp_path, options=OPTIONS)
     with pytest.raises(UsageError) as refused:
         fit(photos, recipe=QUICK.replace(weights="elsewhere.pth"), run=tmp_path, options=OPTIONS)
-    assert f"another recipe or dataset: model.weights was {first}, now elsewhere.pth." in str(refused.value)
+    assert f"a different recipe or dataset: model.weights was {first}, now elsewhere.pth." in str(refused.value)
 
 
 def test_weights_of_another_network_leave_no_run_behind(first: Path, photos: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_name_that_cannot_be_frozen_leaves_no_run_behind(photos: Path, tmp_pat
     ("arch", "values"),
     [("resnet18", {"blurpool": True}), ("edgeai:mobilenetv1_x1", {"strides": (1, 1, 2, 2, 2)})],
 )
-def test_what_a_network_was_asked_for_comes_with_its_weights(tmp_path: Path, arch: str, values: dict[str, Any]) -> None:
+def test_the_options_of_a_network_come_with_its_weights(tmp_path: Path, arch: str, values: dict[str, Any]) -> None:
     recipe = QUICK.replace(arch=arch, batch_size=20, **values)
     begun = fit(OTHER, recipe=recipe, run=tmp_path / "begun", options=OPTIONS).folder
     tuned = fit(OTHER, recipe=QUICK.replace(weights=str(begun)), run=tmp_path / "run", options=OPTIONS).folder
@@ -193,4 +193,4 @@ def test_strides_that_its_weights_were_not_trained_with_are_refused(tmp_path: Pa
     other = QUICK.replace(weights=str(begun), strides=(2, 2, 2, 2, 2))
     with pytest.raises(UsageError) as refused:
         fit(OTHER, recipe=other, run=tmp_path / "run", options=OPTIONS)
-    assert str(refused.value) == (f"{begun}: its network was made with --strides 1 1 2 2 2. Add that option.")
+    assert str(refused.value) == (f"{begun}: its network was created with --strides 1 1 2 2 2. Add that option.")

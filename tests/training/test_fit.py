@@ -108,7 +108,7 @@ def test_the_digits_are_learned(digits: Run) -> None:
     assert epochs[-1]["train_loss"] < epochs[0]["train_loss"]
 
 
-def test_a_run_holds_the_documented_files_and_no_others(digits: Run) -> None:
+def test_a_run_contains_the_documented_files_and_no_others(digits: Run) -> None:
     assert {path.name for path in digits.folder.iterdir()} - {".lock"} == FILES
 
 
@@ -253,7 +253,7 @@ def test_a_training_that_cannot_begin_leaves_no_run_behind(
 
 
 @pytest.mark.parametrize("step", range(1, STEPS_PER_EPOCH * EPOCHS))
-def test_killed_before_any_step_a_run_continues_to_the_same_end(
+def test_a_run_killed_before_any_step_ends_the_same_after_resuming(
     undisturbed: Path, tmp_path: Path, kill_before: Callable[[int], None], step: int
 ) -> None:
     kill_before(step)
@@ -264,7 +264,7 @@ def test_killed_before_any_step_a_run_continues_to_the_same_end(
 
 
 @pytest.mark.parametrize("step", [3, 8, 13])
-def test_killed_while_batches_are_mixed_and_rows_repeated_a_run_continues_to_the_same_end(
+def test_a_run_killed_while_mixing_and_repeating_ends_the_same_after_resuming(
     tmp_path: Path, kill_before: Callable[[int], None], step: int
 ) -> None:
     recipe = SMALL.replace(
@@ -302,7 +302,7 @@ def test_progressive_resizing_grows_training_images_and_leaves_evaluation_alone(
     assert_same_outcome(train(tmp_path / "killed", GROWING).folder, expected)
 
 
-def test_a_network_in_bgr_is_evaluated_as_it_was_validated(tmp_path: Path) -> None:
+def test_a_bgr_network_is_evaluated_as_it_was_validated(tmp_path: Path) -> None:
     recipe = SMALL.replace(arch="resnet20", epochs=1, channel_order="bgr", mean=(0.2, 0.5, 0.8), std=(0.2, 0.3, 0.4))
     run = train(tmp_path, recipe)
     (epoch,) = run.metrics("epoch")
@@ -323,7 +323,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(
 
 
 @pytest.mark.parametrize("target", ["measure", "_refuse_chance", "save"])
-def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_that_epoch(
+def test_a_run_killed_between_the_last_step_and_the_validation_validates_that_epoch(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     calls = itertools.count()
@@ -345,7 +345,7 @@ def test_killed_between_the_last_step_of_an_epoch_and_its_end_a_run_validates_th
 
 @pytest.mark.parametrize("method", ["log", "write_table", "save_checkpoint"])
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_killed_while_an_epoch_is_written_a_run_continues_to_the_same_end(
+def test_a_run_killed_while_writing_an_epoch_ends_the_same_after_resuming(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, epoch: int
 ) -> None:
     whole = getattr(Run, method)
@@ -371,7 +371,7 @@ def test_killed_while_an_epoch_is_written_a_run_continues_to_the_same_end(
     assert_same_outcome(train(tmp_path).folder, undisturbed)
 
 
-def test_killed_with_a_signal_a_run_with_dropout_continues_to_the_same_end(
+def test_a_run_with_dropout_killed_by_a_signal_ends_the_same_after_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-m", "tests.training.test_fit", tmp_path / "killed"]
@@ -494,7 +494,7 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
     with pytest.raises(UsageError) as refused:
         train(undisturbed, SMALL.replace(lr=0.5, epochs=4))
     assert str(refused.value) == (
-        f"{undisturbed}: was begun with another recipe or dataset: optimizer.lr was 0.02, now 0.5. Continue it "
+        f"{undisturbed}: was started with a different recipe or dataset: optimizer.lr was 0.02, now 0.5. Continue it "
         "with the same command, or name a new --run.\n"
         f"To train on from its weights: tench train {SOURCE} --weights {undisturbed} --epochs 3 --run NEW_RUN"
     )
@@ -526,7 +526,7 @@ def test_another_dataset_is_refused(undisturbed: Path) -> None:
     with pytest.raises(UsageError) as refused:
         fit(other, recipe=SMALL, run=undisturbed, options=OPTIONS)
     fingerprints = [tench.open_source(source).fingerprint for source in (SOURCE, other)]
-    assert f"another recipe or dataset: fingerprint was {fingerprints[0]}, now {fingerprints[1]}." in str(refused.value)
+    assert f"recipe or dataset: fingerprint was {fingerprints[0]}, now {fingerprints[1]}." in str(refused.value)
 
 
 def test_another_validation_set_is_refused(undisturbed: Path) -> None:
@@ -567,7 +567,7 @@ def test_the_validation_set_is_found_from_another_folder(tmp_path: Path, monkeyp
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with filelock.FileLock(tmp_path / ".lock"), pytest.raises(TenchError) as refused:
         train(tmp_path)
-    assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it or stop it."
+    assert str(refused.value) == f"{tmp_path}: another process is training in this run. Wait for it, or stop it."
 
 
 # What stops a training
@@ -658,8 +658,8 @@ def test_a_warmup_as_long_as_the_training_is_logged(tmp_path: Path, caplog: pyte
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
-        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image. Use larger ones"),
+        ({"batch_size": 1}, "a batch, or a part of it with --accumulate, is one image. Use larger batches"),
+        ({"accumulate": 8}, "a batch, or a part of it with --accumulate, is one image. Use larger batches"),
         (
             {"batch_size": 21, "drop_last": False},
             "the last batch of an epoch has 1 of the 64 images. Add --drop-last",
@@ -841,7 +841,7 @@ def test_a_checkpoint_of_other_sizes_is_refused_naming_the_first_difference(begu
         train(begun)
     assert str(refused.value) == (
         f"{begun / 'last.ckpt'}: its weights do not fit mlp for these classes: 1.weight has shape (128, 5) instead of "
-        "(128, 192). They belong to another architecture. Name that one, or start a new run."
+        "(128, 192). They belong to another architecture. Name that architecture, or start a new run."
     )
 
 
@@ -876,7 +876,7 @@ def test_a_missing_checkpoint_does_not_make_the_run_start_over(undisturbed: Path
     with pytest.raises(TenchError) as refused:
         train(begun)
     assert str(refused.value) == (
-        f"{begun / 'last.ckpt'}: is missing, but metrics.jsonl has 3 epochs. Restore a copy, or name a new --run."
+        f"{begun / 'last.ckpt'}: missing, but metrics.jsonl has 3 epochs. Restore a copy, or name a new --run."
     )
 
 

@@ -49,7 +49,7 @@ def test_a_name_selects_a_parameter_or_all_parameters_of_a_module(names: str, le
         ("bias", ""),
     ],
 )
-def test_a_name_that_no_parameter_has_is_refused_with_the_names_there_are(wrong: str, hint: str) -> None:
+def test_the_error_about_an_unknown_parameter_name_lists_the_existing_ones(wrong: str, hint: str) -> None:
     with pytest.raises(UsageError) as refused:
         Freezing(network(), f"stem {wrong}", at_step=0)
     assert str(refused.value) == (

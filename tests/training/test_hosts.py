@@ -78,7 +78,7 @@ def test_no_handler_is_left_behind(tmp_path: Path) -> None:
     assert run_python("-c", code, folder=tmp_path).stdout == "[] 0\n"
 
 
-def test_signal_handlers_are_restored_also_those_that_python_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_handlers_are_restored_even_those_not_set_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with stop_signals() as asked:
         assert signal.getsignal(signal.SIGINT) not in before.values()

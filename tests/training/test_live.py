@@ -22,7 +22,7 @@ def test_a_plain_line_has_rate_progress_and_time_left(clock: Clock, capsys: pyte
     assert note == "step 110  lr 0.0512  data 10 %  run 0:09:49 left"
 
 
-def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_loss_and_top1_are_shown_with_their_step(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=1), 100).epoch(0, 0, batch_size=16) as line:
         for number in range(20):
             clock.seconds += 2
@@ -45,7 +45,7 @@ def test_loss_and_top1_say_which_step_they_are_from(clock: Clock, capsys: pytest
         (Recipe().replace(epochs=11, validate_every=4), 8, "0:04:50"),
     ],
 )
-def test_the_run_that_is_left_has_its_validations(
+def test_the_remaining_time_includes_validations(
     clock: Clock, capsys: pytest.CaptureFixture[str], recipe: Recipe, epoch: int, left: str
 ) -> None:
     live = Live(recipe, 10)
@@ -69,7 +69,7 @@ def test_steps_taken_before_do_not_count_for_the_rate(clock: Clock, capsys: pyte
     )
 
 
-def test_validation_passes_every_batch_on_and_shows_how_far_it_is(
+def test_validation_passes_every_batch_on_and_shows_its_progress(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [batch(4), batch(4), batch(2)]
@@ -101,9 +101,7 @@ def test_long_times_are_printed_in_hours_and_days(seconds: float, text: str) -> 
     assert _clock(seconds) == text
 
 
-def test_an_epoch_that_the_training_ends_within_has_fewer_images(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_partial_last_epoch_has_fewer_images(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Live(Recipe().replace(epochs=1.5), 100).epoch(1, 0, batch_size=16) as line:
         for _ in range(10):
             clock.seconds += 4

@@ -62,7 +62,7 @@ def test_the_run_names_its_code_and_is_resumed_exactly(
     assert json.loads((expected / "model.json").read_text())["arch"] == f"{name}:small"
 
 
-def test_a_run_of_ones_own_network_is_loaded_evaluated_and_resumed_only_if_trusted(
+def test_a_run_with_its_own_network_is_loaded_evaluated_and_resumed_only_if_trusted(
     tmp_path: Path, parts: dict[str, Any], own_module: OwnModule
 ) -> None:
     run = train(tmp_path / "run", **parts)
@@ -88,7 +88,7 @@ def test_a_run_of_ones_own_network_is_loaded_evaluated_and_resumed_only_if_trust
     assert fit(run=run.folder, options=TrainOptions(device="cpu", trust_code=True)).folder == run.folder
 
 
-def test_a_module_object_is_trained_in_place_and_has_to_be_passed_again(
+def test_a_module_object_is_trained_in_place_and_must_be_passed_again(
     tmp_path: Path, parts: dict[str, Any], kill_before: Callable[[int], None]
 ) -> None:
     torch.manual_seed(1)
@@ -114,15 +114,15 @@ def test_a_module_object_is_trained_in_place_and_has_to_be_passed_again(
     assert len(tench.load(expected, "cpu", model=parts["model"](3)).predict([np.zeros((9, 9, 3), np.uint8)])) == 1
 
 
-def test_a_network_is_refused_where_the_runs_own_is_known(tmp_path: Path, parts: dict[str, Any]) -> None:
+def test_passing_a_network_is_refused_if_the_run_has_a_known_one(tmp_path: Path, parts: dict[str, Any]) -> None:
     run = train(tmp_path / "run")
-    with pytest.raises(UsageError, match=r"its network is mlp, which needs no model=\. Leave model= out\."):
+    with pytest.raises(UsageError, match=r"its network is mlp, which comes with tench\. Leave model= out\."):
         tench.load(run.folder, model=parts["model"])
-    with pytest.raises(UsageError, match=r"torchvision:resnet18: its network is known, so it needs no model="):
+    with pytest.raises(UsageError, match=r"torchvision:resnet18: published weights come with their network\."):
         tench.load("torchvision:resnet18", model=parts["model"])
 
 
-def test_weights_of_a_run_of_ones_own_network_do_not_import_it(
+def test_starting_from_a_run_with_its_own_network_does_not_import_it(
     tmp_path: Path, parts: dict[str, Any], own_module: OwnModule
 ) -> None:
     weights = train(tmp_path / "run", model=parts["model"]).folder
@@ -140,7 +140,7 @@ def test_a_network_that_views_its_features_gets_nchw_images_and_others_nhwc(
         assert load_recipe(str(run.folder / "recipe.yaml")).training.memory_format == expected
 
 
-def test_an_own_loss_trains_as_a_plain_loop_with_it_does(tmp_path: Path) -> None:
+def test_a_users_loss_trains_like_a_plain_loop_with_it(tmp_path: Path) -> None:
     """The loss of the recipe and the same one passed as a function lead to the same weights."""
     expected = train(tmp_path / "recipe").folder
     found = train(tmp_path / "own", loss=lambda logits, targets: F.cross_entropy(logits, targets)).folder
@@ -205,18 +205,18 @@ def test_a_loss_that_cannot_train_is_refused(loss: Callable[..., Any], message: 
     )
 
 
-def test_a_loss_with_weights_of_its_own_is_refused() -> None:
+def test_a_loss_with_its_own_weights_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         require_loss(nn.Linear(3, 1), 3, CPU, mixed=False)
     assert str(refused.value) == (
-        "object:Linear: has parameters of its own, which would not be trained. Make them buffers."
+        "object:Linear: has its own parameters, which would not be trained. Make them buffers."
     )
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"loss": "bce"}, "recipe: training.loss is bce, but loss= passes another one. Leave one of them out."),
+        ({"loss": "bce"}, "recipe: training.loss is bce, but loss= passes a different one. Leave one of them out."),
         (
             {"label_smoothing": 0.1},
             "recipe: training.label_smoothing must be 0 with a loss of your own, got 0.1.",
@@ -235,11 +235,11 @@ def test_a_policy_that_conflicts_with_the_recipes_is_refused(tmp_path: Path, par
     with pytest.raises(UsageError) as refused:
         train(tmp_path, SMALL.replace(policy="randaugment-2-9"), policy=parts["policy"])
     assert str(refused.value) == (
-        "recipe: augment.policy is randaugment-2-9, but policy= passes another one. Leave one of them out."
+        "recipe: augment.policy is randaugment-2-9, but policy= passes a different one. Leave one of them out."
     )
 
 
-def test_the_policy_draws_the_same_for_an_image_with_any_number_of_threads(tmp_path: Path) -> None:
+def test_the_policy_gives_the_same_image_with_any_number_of_threads(tmp_path: Path) -> None:
     def drawn(threads: int) -> list[tuple[int, ...]]:
         found: list[tuple[int, ...]] = []
 
@@ -266,7 +266,7 @@ def test_the_policy_draws_the_same_for_an_image_with_any_number_of_threads(tmp_p
         (lambda image, rng: image.missing, "AttributeError: 'numpy.ndarray' object has no attribute 'missing'"),
     ],
 )
-def test_a_policy_that_returns_no_image_stops_the_training(
+def test_a_policy_that_does_not_return_an_image_stops_training(
     tmp_path: Path, policy: Callable[..., Any], message: str
 ) -> None:
     with pytest.raises(TenchError) as stopped:
@@ -408,7 +408,7 @@ def test_a_network_whose_parameters_are_all_frozen_is_refused(tmp_path: Path) ->
     assert str(refused.value) == "object:Sequential: no parameter requires a gradient, so there is nothing to train."
 
 
-def test_what_is_not_a_function_is_refused(tmp_path: Path) -> None:
+def test_a_value_that_is_not_a_function_is_refused(tmp_path: Path) -> None:
     wrong: Any = "focal"
     with pytest.raises(UsageError) as refused:
         train(tmp_path, loss=wrong)
@@ -476,7 +476,7 @@ def test_the_table_of_a_run_has_its_columns_in_one_order(tmp_path: Path, parts: 
 # A run whose data or folder has moved
 
 
-def test_a_run_whose_data_has_moved_says_how_to_name_its_new_place(tmp_path: Path, photo_folder: Path) -> None:
+def test_the_error_about_moved_data_says_how_to_give_its_new_location(tmp_path: Path, photo_folder: Path) -> None:
     data, moved = tmp_path / "data", tmp_path / "moved data"
     shutil.copytree(photo_folder, data)
     recipe = SMALL.replace(image_size=16, epochs=1, val_fraction=0.25)
@@ -486,7 +486,7 @@ def test_a_run_whose_data_has_moved_says_how_to_name_its_new_place(tmp_path: Pat
     with pytest.raises(UsageError) as refused:
         fit(run=run, options=OPTIONS)
     assert str(refused.value) == (
-        f"{data}: the dataset of the run in {run} is no longer there. If it has moved, name its new place: "
+        f"{data}: the dataset of the run in {run} no longer exists. If it has moved, give its new location: "
         f"tench train NEW_PLACE --run '{run}'"
     )
     assert fit(moved, run=run, options=OPTIONS).folder == run

@@ -164,7 +164,7 @@ def test_networks_with_convolutions_are_channels_last(arch: str, memory_format: 
     assert resolve(Recipe().replace(arch=arch), train_of("digits"), CPU).training.memory_format == memory_format
 
 
-def test_small_sets_live_on_the_device_and_photographs_are_loaded(photo_folder: Path) -> None:
+def test_small_datasets_are_kept_on_the_device_and_photographs_are_loaded(photo_folder: Path) -> None:
     def kind(source: Path | str, training: bool) -> type:
         table = train_of(source)
         recipe = resolve(Recipe(), table, CPU)
@@ -284,7 +284,7 @@ def test_training_images_grow_as_in_ffcvs_training(first: int, last: int, start:
     assert eval_view(recipe) == EvalView(size=224, resize=256)
 
 
-def test_training_images_may_be_smaller_than_evaluations() -> None:
+def test_training_images_may_be_smaller_than_evaluation_images() -> None:
     recipe = resolved(train_size=176)
     assert {train_size(recipe, epoch) for epoch in range(90)} == {176}
     assert eval_view(recipe).size == 224
@@ -297,7 +297,7 @@ def test_a_network_for_one_size_is_refused_for_other_sizes() -> None:
     require_sizes(nn.Conv2d(1, 2, 3), recipe)
     with pytest.raises(UsageError) as refused:
         require_sizes(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), recipe.replace(arch="mlp"))
-    assert str(refused.value).startswith("mlp: was made for images of 8 px and does not take 6 px (mat1 and mat2")
+    assert str(refused.value).startswith("mlp: was created for images of 8 px and does not accept 6 px (mat1 and mat2")
     assert str(refused.value).endswith("Leave train_size and ramp_from at auto, or choose another network.")
 
 
@@ -306,7 +306,7 @@ def test_the_border_of_a_pad_crop_is_the_recipes() -> None:
     assert train_view(recipe) == PadCrop(size=32, pad=4, fill="reflect")
 
 
-def test_mxnets_augmentation_is_of_the_recipes_level_and_parameters() -> None:
+def test_mxnets_augmentation_has_the_recipes_level_and_parameters() -> None:
     values = {"mxnet_level": "imagenet", "mxnet_parameters": "pca_noise=0", "train_size": 128}
     recipe = resolved(train_view="mxnet", channels=3, **values)
     assert train_view(recipe) == mxnet_augment(128, "imagenet", "pca_noise=0")
@@ -385,12 +385,12 @@ def test_without_val_and_test_a_share_of_each_class_is_held_out(
     assert first.val.keys() == again.val.keys()
     assert len(set(first.train.keys()) | set(first.val.keys())) == 30
     assert (
-        "There is neither val nor a labelled test: 6 of 30 images are held out for validation, the same ones each time."
-        in caplog.messages
+        "There is neither a val nor a labelled test split: 6 of 30 images are held out for validation, "
+        "always the same ones." in caplog.messages
     )
 
 
-def test_a_test_without_labels_is_no_validation_set(tmp_path: Path) -> None:
+def test_a_test_split_without_labels_is_not_used_for_validation(tmp_path: Path) -> None:
     write_images(tmp_path / "train", "a b", 10)
     write_images(tmp_path / "test", "images", 4)
     data = open_data(str(tmp_path), None, Input())
@@ -405,7 +405,7 @@ def test_a_val_without_labels_is_refused(tmp_path: Path) -> None:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
         f"{tmp_path} (val): 4 of 4 images have no label, such as 0.png. "
-        "Training and evaluating need a label for each image; tench predict needs none."
+        "Training and evaluation need a label for each image; tench predict does not."
     )
 
 
@@ -468,8 +468,8 @@ def test_a_validation_set_of_one_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path), None, Input())
     assert str(refused.value) == (
-        f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. A flat folder of validation images "
-        "that is read as one class looks like this. It needs class folders or a file with the labels."
+        f"{tmp_path} (val): all 5 images are of one class, but there are 3 classes. This happens if a flat folder of "
+        "validation images is read as one class. It needs class folders or a file with the labels."
     )
 
 
@@ -499,7 +499,7 @@ def test_training_images_without_labels_are_refused(found_as: Callable[[dict[str
         open_data("made", None, Input())
     assert str(refused.value) == (
         "made (train): 2 of 5 images have no label, such as 2. "
-        "Training and evaluating need a label for each image; tench predict needs none."
+        "Training and evaluation need a label for each image; tench predict does not."
     )
 
 
@@ -516,6 +516,6 @@ def test_a_source_without_train_is_refused(tmp_path: Path) -> None:
     assert str(refused.value) == f"{tmp_path}: has no split 'train'; it has val."
 
 
-def test_a_source_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_missing_source_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
         open_data(str(tmp_path / "gone"), None, Input())

@@ -139,7 +139,7 @@ def test_without_a_train_split_the_splits_are_named(dataset: Dataset, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_file_holds_the_picture(dataset: Dataset, drawn: Image.Image, tmp_path: Path) -> None:
+def test_the_file_contains_the_picture(dataset: Dataset, drawn: Image.Image, tmp_path: Path) -> None:
     write_preview(tmp_path / "new" / "views.png", dataset, RECIPE)
     with Image.open(tmp_path / "new" / "views.png") as written:
         assert np.array_equal(np.asarray(written), np.asarray(drawn))

@@ -65,7 +65,7 @@ def test_any_recipe_survives_a_round_trip_through_yaml(values: dict[str, Any]) -
     assert from_plain(yaml.safe_load(recipe.to_yaml()), "here") == recipe
 
 
-def test_the_yaml_holds_every_value_in_the_order_of_the_fields() -> None:
+def test_the_yaml_contains_every_value_in_field_order() -> None:
     plain = yaml.safe_load(Recipe().to_yaml())
     assert list(plain) == SECTIONS
     paths = [f"{section}.{name}" for section, values in plain.items() for name in values]
@@ -88,7 +88,7 @@ def test_there_are_packaged_recipes() -> None:
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
-def test_a_packaged_recipe_holds_exactly_what_its_file_says(name: str) -> None:
+def test_a_packaged_recipe_has_exactly_the_values_of_its_file(name: str) -> None:
     path = Path(recipe_module.__file__).parent / "recipes" / f"{name}.yaml"
     plain = yaml.safe_load(path.read_text(encoding="utf-8"))
     like = plain.pop("like", None)
@@ -208,7 +208,7 @@ def test_a_number_in_any_notation_is_a_float(tmp_path: Path, text: str, value: f
 
 OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ({"epochs": 0}, "training.epochs must be above 0 and at most 1,000,000, got 0."),
-    ({"batch_size": 0}, "training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+    ({"batch_size": 0}, "training.batch_size must be at least 1 and at most 1,000,000,000,000, got 0."),
     ({"label_smoothing": 1.0}, "training.label_smoothing must be at least 0 and below 1, got 1.0."),
     ({"label_smoothing": -0.1}, "training.label_smoothing must be at least 0 and below 1, got -0.1."),
     ({"seed": -1}, "training.seed must be at least 0 and at most 9,223,372,036,854,775,807, got -1."),
@@ -381,7 +381,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"batch_size": 10**20},
-        "training.batch_size must be at least 1 and at most 1,000,000, got 100000000000000000000.",
+        "training.batch_size must be at least 1 and at most 1,000,000,000,000, got 100000000000000000000.",
     ),
     ({"epochs": 1e300}, "training.epochs must be above 0 and at most 1,000,000, got 1e+300."),
     ({"image_size": 16385}, "input.image_size must be at least 1 and at most 16,384, or auto, got 16385."),
@@ -535,7 +535,7 @@ def test_a_recipe_with_a_few_aliases_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}: {{a: 1}}", "training: {{{}: 1}}", "training: {{epochs: {}}}", "like: {}", "{}"])
-def test_an_error_of_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: str) -> None:
+def test_an_error_in_a_recipe_is_short_whatever_was_found(tmp_path: Path, text: str) -> None:
     for long in ("a" * 10_000, "[" + "x, " * 900 + "x]"):
         if text.startswith("{}:") and long.startswith("["):
             continue
@@ -651,3 +651,10 @@ def test_a_recipe_of_another_type_is_a_usage_error(value: Any) -> None:
     assert str(refused.value) == (
         f"recipe must be a tench.Recipe, the name of a packaged recipe or the path of a YAML file, got {value!r}."
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("1 epochs", "1 epoch"), ("0.5 epochs", "0.5 epochs"), ("1 steps", "1 step"), ("10%", "10 %")]
+)
+def test_a_duration_is_printed_as_people_write_it(text: str, shown: str) -> None:
+    assert str(Duration.parse(text, "warmup")) == shown

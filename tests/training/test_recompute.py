@@ -78,7 +78,7 @@ class Block(nn.Module):
         return x + self.drop(self.norm(self.conv(x)).relu())  # type: ignore[no-any-return]
 
 
-def test_dropout_is_drawn_once() -> None:
+def test_dropout_is_the_same_in_both_passes() -> None:
     torch.manual_seed(0)
     kept = nn.Sequential(Block(), Block())
     recomputed = copy.deepcopy(kept)
@@ -92,7 +92,7 @@ def test_dropout_is_drawn_once() -> None:
 
 
 @pytest.mark.parametrize("arch", ["resnet50", "convnext_tiny"])
-def test_less_than_half_of_the_activations_is_kept(arch: str) -> None:
+def test_fewer_than_half_of_the_activations_are_kept(arch: str) -> None:
     kept, recomputed, _ = both(arch)
     images = torch.randn(2, 3, 32, 32)
     assert saved_bytes(recomputed, images) < saved_bytes(kept, images) / 2
@@ -105,7 +105,7 @@ def test_nothing_is_recomputed_in_evaluation_mode() -> None:
     assert saved_bytes(recomputed, images) == saved_bytes(kept, images)
 
 
-def test_a_copy_computes_with_weights_of_its_own() -> None:
+def test_a_copy_computes_with_its_own_weights() -> None:
     """As the average of the weights is one, and what is tried with torch.compile."""
     _, recomputed, _ = both("resnet20")
     other = copy.deepcopy(recomputed)
@@ -119,7 +119,7 @@ def test_a_copy_computes_with_weights_of_its_own() -> None:
     assert all(parameter.grad is None for parameter in recomputed.parameters())
 
 
-def test_names_of_weights_stay() -> None:
+def test_the_names_of_weights_do_not_change() -> None:
     kept, recomputed, _ = both("resnet20")
     assert list(recomputed.state_dict()) == list(kept.state_dict())
 

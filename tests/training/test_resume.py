@@ -90,13 +90,13 @@ def test_the_number_of_epochs_may_shrink_to_those_taken(tmp_path: Path, kill_bef
     [
         (
             {"schedule": "cosine"},
-            "its learning rate depends on the number of epochs (schedule cosine, warm-up 0 epochs), so that of the "
-            "steps already taken would have been different",
+            "its learning rate depends on the number of epochs (schedule cosine, warm-up 0 epochs), so the steps "
+            "already taken would have had a different one",
         ),
         (
             {"warmup": "10 %"},
-            "its learning rate depends on the number of epochs (schedule constant, warm-up 10 %), so that of the steps "
-            "already taken would have been different",
+            "its learning rate depends on the number of epochs (schedule constant, warm-up 10 %), so the steps "
+            "already taken would have had a different one",
         ),
         (
             {"freeze": "1", "freeze_from": "50 %"},
@@ -119,7 +119,7 @@ def test_more_epochs_are_refused_if_the_steps_so_far_would_have_been_different(
     run = train(tmp_path / "run", **values)
     epochs = f"{values.get('epochs', 2):g}"
     assert refusal(run, **{**values, "epochs": 4}) == [
-        f"RUN: was begun with {epochs} epochs and cannot continue to 4: {reason}.",
+        f"RUN: was started with {epochs} epochs and cannot continue to 4: {reason}.",
         f"To train on from its weights: tench train {SOURCE} --weights RUN --epochs {epochs} --run NEW_RUN",
     ]
 
@@ -127,7 +127,7 @@ def test_more_epochs_are_refused_if_the_steps_so_far_would_have_been_different(
 def test_fewer_epochs_than_taken_are_refused(tmp_path: Path) -> None:
     run = train(tmp_path / "run")
     assert refusal(run, epochs=1) == [
-        "RUN: has already trained 2 epochs (16 steps), but --epochs is 1. Ask for more, or name a new --run."
+        "RUN: has already trained 2 epochs (16 steps), but --epochs is 1. Increase it, or name a new --run."
     ]
 
 
@@ -147,24 +147,24 @@ def test_a_finished_run_prints_the_command_that_trains_it_for_longer(
     assert caplog.messages[-1].replace(str(run), "RUN") == f"To train it for longer: {command}"
 
 
-def test_a_value_that_was_given_and_is_auto_now_is_refused_with_both(tmp_path: Path) -> None:
+def test_changing_an_explicit_value_to_auto_is_refused_and_both_are_named(tmp_path: Path) -> None:
     run = train(tmp_path / "run", eval_resize=9)
     assert refusal(run)[0] == (
-        "RUN: was begun with another recipe or dataset: input.eval_resize was 9, now auto. Continue it with the same "
-        "command, or name a new --run."
+        "RUN: was started with a different recipe or dataset: input.eval_resize was 9, now auto. Continue it with the "
+        "same command, or name a new --run."
     )
     assert refusal(run, eval_resize=10)[0].startswith(
-        "RUN: was begun with another recipe or dataset: input.eval_resize was 9, now 10. "
+        "RUN: was started with a different recipe or dataset: input.eval_resize was 9, now 10. "
     )
 
 
-def test_a_value_that_was_auto_and_is_auto_or_given_now_continues(tmp_path: Path) -> None:
+def test_a_value_that_was_auto_may_stay_auto_or_become_explicit(tmp_path: Path) -> None:
     run = train(tmp_path / "run")
     assert "input.eval_resize" in json.loads((run / "environment.json").read_text())["auto"]
     assert train(run) == train(run, eval_resize=8) == fit(run=run, options=OPTIONS).folder == run
 
 
-def test_a_run_that_begins_again_with_its_own_recipe_still_knows_what_was_auto(
+def test_a_run_restarted_with_its_own_recipe_still_knows_what_was_auto(
     tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     kill_before(0)
@@ -174,7 +174,7 @@ def test_a_run_that_begins_again_with_its_own_recipe_still_knows_what_was_auto(
     assert train(tmp_path / "run") == tmp_path / "run"
 
 
-def test_a_run_of_an_older_version_continues_although_it_does_not_know_what_was_auto(tmp_path: Path) -> None:
+def test_a_run_from_an_older_version_continues_without_a_record_of_auto_values(tmp_path: Path) -> None:
     run = train(tmp_path / "run")
     path = run / "environment.json"
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "auto"}))

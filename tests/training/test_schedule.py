@@ -180,7 +180,7 @@ def test_milestones_are_those_of_torchs_multisteplr(milestones: tuple[float, ...
     equal(ours, [rate * (0.2 if 0 in steps else 1) for rate in theirs])
 
 
-def test_the_warm_up_has_a_least_learning_rate() -> None:
+def test_the_warm_up_has_a_minimum_learning_rate() -> None:
     ours = rates_of_tench(lr=0.5, epochs=1, schedule="constant", warmup="5 steps", warmup_from=0.0, warmup_least=0.3)
     assert ours == pytest.approx([0.15, 0.15, 0.2, 0.3, 0.4, 0.5, 0.5])
 

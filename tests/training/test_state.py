@@ -71,7 +71,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_a_training_of_any_kind_continues_to_the_same_end(
+def test_a_killed_training_of_any_kind_ends_the_same_after_resuming(
     kind: str, tmp_path: Path, kill_before: Callable[[int], None]
 ) -> None:
     expected = train(tmp_path / "undisturbed", **KINDS[kind])
@@ -178,7 +178,7 @@ def test_without_a_running_average_the_network_itself_is_evaluated(average: str)
 # Parts of epochs
 
 
-def test_a_last_epoch_may_be_a_part_of_one_and_is_validated(tmp_path: Path) -> None:
+def test_the_last_epoch_may_be_partial_and_is_validated(tmp_path: Path) -> None:
     epochs = Run(train(tmp_path, epochs=1.5)).metrics("epoch")
     assert [(record["epoch"], record["step"], record["val_images"]) for record in epochs] == [(1, 7, 30), (2, 11, 30)]
 
@@ -266,7 +266,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (["best", "top1"], "all", "best.top1 is 'all', but should be a number"),
     (["totals"], torch.zeros(2), f"totals {OF_SHAPE((2,), 'float32')}"),
     (["totals"], torch.full((3,), torch.nan, dtype=torch.float64), "totals holds NaN or infinity"),
-    (["scaler"], {"scale": 1.0}, "scaler holds ['scale'], but should hold []"),
+    (["scaler"], {"scale": 1.0}, "scaler has ['scale'], but should have []"),
     (["scaler"], [], "scaler is [], but should be keys and values"),
     (["average"], None, "average is None, but should be keys and values"),
     (["average", "conv.weight"], ..., "average.conv.weight is missing"),
@@ -290,7 +290,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
 
 
 @pytest.mark.parametrize(("path", "value", "reason"), WRONG, ids=lambda one: str(one)[:50])
-def test_a_checkpoint_with_other_values_is_refused_by_key(
+def test_the_error_about_a_checkpoint_with_invalid_values_names_the_key(
     finished: dict[str, Any], path: list[Any], value: Any, reason: str
 ) -> None:
     state = fresh_state()

@@ -126,7 +126,7 @@ def test_mixed_steps_match_a_plain_pytorch_loop_with_timms_targets(label_smoothi
     assert (top1, images_seen) == (correct / 80, 80)
 
 
-def test_clipping_changes_what_it_should() -> None:
+def test_clipping_changes_the_weights() -> None:
     weights = [
         trained(RECIPE.replace(lr=0.01, clip_norm=norm), small_network()).module.get_parameter("5.weight")
         for norm in (0.0, 0.1)
@@ -217,9 +217,7 @@ def test_the_rows_of_the_first_bad_step_are_named(rows: list[int], shown: str | 
 
 @pytest.mark.parametrize("parts", [2, 3, 8])
 @pytest.mark.parametrize("values", [{}, {"clip_norm": 0.5}, {"loss": "bce"}, {"label_smoothing": 0.1}])
-def test_a_batch_in_parts_is_one_update_of_a_plain_loop_that_adds_gradients_up(
-    parts: int, values: dict[str, Any]
-) -> None:
+def test_a_batch_in_parts_matches_a_plain_loop_that_accumulates_gradients(parts: int, values: dict[str, Any]) -> None:
     recipe = RECIPE.replace(lr=0.05, accumulate=parts, **values)
     theirs = small_network()
     state = new_state(copy.deepcopy(theirs), recipe, CPU)
@@ -261,7 +259,7 @@ def test_one_part_that_is_not_finite_skips_the_whole_update(bad: int) -> None:
 
 
 @pytest.mark.parametrize(("images", "parts"), [(64, 4), (63, 4), (48, 3), (17, 2), (16, 1), (5, 1)])
-def test_a_batch_that_is_not_full_has_fewer_parts_not_smaller_ones(images: int, parts: int) -> None:
+def test_an_incomplete_batch_has_fewer_parts_not_smaller_ones(images: int, parts: int) -> None:
     assert num_parts(images, RECIPE.replace(batch_size=64, accumulate=4).training) == parts
 
 

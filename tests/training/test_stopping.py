@@ -18,7 +18,7 @@ def _sigint_ignored() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_sigint_ignored")
-def test_a_background_job_goes_on_after_sigint_and_stops_after_sigterm() -> None:
+def test_a_background_job_ignores_sigint_and_stops_on_sigterm() -> None:
     with stop_signals() as asked:
         os.kill(os.getpid(), signal.SIGINT)
         assert not asked()

@@ -116,7 +116,7 @@ def test_an_epoch_that_ends_with_a_log_line_is_written_once(tmp_path: Path) -> N
 
 
 @needs_tensorboard
-def test_a_run_begun_without_it_gets_its_whole_log(tmp_path: Path) -> None:
+def test_a_run_started_without_tensorboard_gets_its_whole_log(tmp_path: Path) -> None:
     run = Run(tmp_path)
     for number in (2, 4):
         run.log(kind="step", step=number, epoch=1, train_loss=2.5)
@@ -126,7 +126,7 @@ def test_a_run_begun_without_it_gets_its_whole_log(tmp_path: Path) -> None:
 
 
 @needs_tensorboard
-def test_a_line_is_on_the_disk_at_once(tmp_path: Path) -> None:
+def test_a_line_is_flushed_to_disk_at_once(tmp_path: Path) -> None:
     with tensorboard(Run(tmp_path), 0) as logged:
         logged.log(kind="step", step=2, epoch=1, train_loss=2.5)
         assert scalars(Run(tmp_path)) == {"train/loss": [(2, 2.5)]}
@@ -146,7 +146,7 @@ def test_a_missing_package_is_reported_before_the_training_starts() -> None:
     TrainOptions()
 
 
-def test_a_run_without_it_has_no_such_folder(tmp_path: Path) -> None:
+def test_a_run_without_tensorboard_has_no_such_folder(tmp_path: Path) -> None:
     recipe = SMALL.replace(epochs=1)
     run = fit("digits", recipe=recipe, run=tmp_path / "run", options=TrainOptions(device="cpu"))
     assert not (run.folder / "tensorboard").exists()

@@ -46,7 +46,7 @@ def filters_of_numpy() -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("average", ["lookahead", "none", "ema"])
-def test_its_filters_are_those_of_the_training_images_to_the_end_whatever_is_averaged(
+def test_the_filters_computed_from_the_training_images_are_kept_to_the_end_with_any_average(
     tmp_path: Path, average: str
 ) -> None:
     saved = load_file(train(tmp_path, average=average) / "best.safetensors")["whiten.weight"].flatten(1).numpy()
@@ -57,7 +57,7 @@ def test_its_filters_are_those_of_the_training_images_to_the_end_whatever_is_ave
     np.testing.assert_allclose(np.abs(cosine), 1, atol=1e-3)  # the sign of an eigenvector is open
 
 
-def test_killed_it_continues_with_the_same_filters(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
+def test_a_killed_run_continues_with_the_same_filters(tmp_path: Path, kill_before: Callable[[int], None]) -> None:
     expected = train(tmp_path / "undisturbed")
     kill_before(3)
     with pytest.raises(Killed):
@@ -65,7 +65,7 @@ def test_killed_it_continues_with_the_same_filters(tmp_path: Path, kill_before: 
     assert_same_outcome(train(tmp_path / "killed"), expected)
 
 
-def test_weights_that_a_training_begins_with_bring_their_own_filters(tmp_path: Path) -> None:
+def test_starting_weights_bring_their_own_filters(tmp_path: Path) -> None:
     """The layers behind were trained with those, and other images have others."""
     first = train(tmp_path / "first")
     other = SOURCE.replace("classes=4", "classes=3")

@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tench.fit("digits", recipe=recipe, run=tmp_path_factory.mktemp("runs") / "digits").folder
 
 
-def test_fresh_weights_are_those_that_the_library_draws() -> None:
+def test_fresh_weights_equal_the_librarys_initialisation() -> None:
     torch.manual_seed(5)
     ours = tench.create_model("timm:resnet18", 7, image_size=224)
     torch.manual_seed(5)
@@ -35,7 +35,7 @@ def test_fresh_weights_are_those_that_the_library_draws() -> None:
     assert ours.training
 
 
-def test_the_network_has_its_usual_size_and_classes_if_none_are_asked_for() -> None:
+def test_the_network_has_its_usual_size_and_classes_by_default() -> None:
     import_torchvision()
     from torchvision.models import resnet18
 
@@ -43,13 +43,13 @@ def test_the_network_has_its_usual_size_and_classes_if_none_are_asked_for() -> N
     assert [tensor.shape for tensor in ours.parameters()] == [tensor.shape for tensor in resnet18().parameters()]
 
 
-def test_classes_size_and_channels_are_those_asked_for() -> None:
+def test_the_network_has_the_requested_classes_size_and_channels() -> None:
     classes = tench.open_source("digits").classes
     model = tench.create_model("resnet20", classes, image_size=16, channels=1)
     assert model(torch.zeros(2, 1, 16, 16)).shape == (2, 10)
 
 
-def test_small_images_change_the_stem_and_it_is_logged(notes: pytest.LogCaptureFixture) -> None:
+def test_adapting_the_stem_to_small_images_is_logged(notes: pytest.LogCaptureFixture) -> None:
     tench.create_model("resnet18", 2, image_size=32)
     assert [note for note in notes.messages if note.startswith("Stem")] == [
         "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of "
@@ -57,7 +57,7 @@ def test_small_images_change_the_stem_and_it_is_logged(notes: pytest.LogCaptureF
     ]
 
 
-def test_weights_of_a_run_answer_as_the_run_does(run: Path, notes: pytest.LogCaptureFixture) -> None:
+def test_weights_of_a_run_give_the_runs_predictions(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", tench.open_source("digits").classes, pretrained=run, channels=1).eval()
     assert "Weights: Head (head: 10 classes) kept: the classes are the same." in notes.messages
     classifier = tench.load(run)
@@ -66,12 +66,12 @@ def test_weights_of_a_run_answer_as_the_run_does(run: Path, notes: pytest.LogCap
         torch.testing.assert_close(model(images), classifier.module.cpu()(images))
 
 
-def test_weights_keep_their_classes_and_size_if_none_are_asked_for(run: Path) -> None:
+def test_weights_keep_their_classes_and_size_by_default(run: Path) -> None:
     model = tench.create_model("resnet20", pretrained=str(run), channels=1)
     assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
-def test_the_head_is_new_for_other_classes_and_it_is_logged(run: Path, notes: pytest.LogCaptureFixture) -> None:
+def test_other_classes_get_a_new_head_and_the_log_says_so(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", 4, pretrained=run, channels=1)
     assert "Weights: Head (head: 10 classes) reinitialised for 4 classes." in notes.messages
     trained = tench.load(run).module.cpu().state_dict()
@@ -80,7 +80,7 @@ def test_the_head_is_new_for_other_classes_and_it_is_logged(run: Path, notes: py
     assert model(torch.zeros(1, 1, 8, 8)).shape == (1, 4)
 
 
-def test_other_channels_share_the_first_filters_and_it_is_logged(run: Path, notes: pytest.LogCaptureFixture) -> None:
+def test_adapting_the_first_filters_to_other_channels_is_logged(run: Path, notes: pytest.LogCaptureFixture) -> None:
     model = tench.create_model("resnet20", pretrained=run, channels=3).eval()
     note = next(note for note in notes.messages if note.startswith("Weights: First convolution"))
     assert note.endswith("weights of 1 channel spread over 3, for colour images.")
@@ -90,7 +90,7 @@ def test_other_channels_share_the_first_filters_and_it_is_logged(run: Path, note
     )
 
 
-def test_a_state_dict_of_pytorch_is_taken(tmp_path: Path) -> None:
+def test_a_pytorch_state_dict_is_accepted(tmp_path: Path) -> None:
     theirs = import_timm().create_model("resnet18", num_classes=5)
     nn.init.constant_(theirs.fc.bias, 3.0)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
@@ -114,12 +114,12 @@ def test_weights_of_another_network_are_an_error(run: Path) -> None:
         (
             "nnabla:resnet50",
             {"pretrained": True},
-            "nnabla:resnet50: no published weights are known of this network. Name weights with pretrained=, such as a "
-            "run or a file, or leave it out.",
+            "nnabla:resnet50: this network has no published weights. Pass a run or a file as pretrained=, or leave it "
+            "out.",
         ),
     ],
 )
-def test_what_does_not_exist_is_refused(name: str, options: dict[str, object], message: str) -> None:
+def test_an_unknown_name_is_refused(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
         tench.create_model(name, **options)  # type: ignore[arg-type]
     assert str(error.value).startswith(message)

@@ -32,9 +32,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar", ".ckpt", ".bin"])
-def test_a_state_dict_of_torch_is_read_under_any_of_its_suffixes(
-    tmp_path: Path, network: nn.Module, suffix: str
-) -> None:
+def test_a_torch_state_dict_is_read_with_any_of_its_suffixes(tmp_path: Path, network: nn.Module, suffix: str) -> None:
     torch.save(network.state_dict(), tmp_path / f"w{suffix}")
     assert_same(read_state(tmp_path / f"w{suffix}").state, network.state_dict())
 
@@ -99,7 +97,7 @@ AVERAGED: dict[str, Callable[[dict[str, Tensor], dict[str, Tensor]], Any]] = {
         ("tench", ("model", "average")),
     ],
 )
-def test_an_average_beside_the_weights_is_taken_and_that_is_said(
+def test_an_average_is_used_instead_of_the_weights_and_a_note_says_so(
     tmp_path: Path, network: nn.Module, trainer: str, keys: tuple[str, str]
 ) -> None:
     average = {name: tensor * 2 for name, tensor in network.state_dict().items()}
@@ -112,9 +110,7 @@ def test_an_average_beside_the_weights_is_taken_and_that_is_said(
 
 
 @pytest.mark.parametrize("average", [None, {}, {"average": [torch.ones(2)]}])
-def test_where_there_is_no_average_by_name_the_weights_are_taken(
-    tmp_path: Path, network: nn.Module, average: Any
-) -> None:
+def test_without_an_average_by_name_the_weights_are_used(tmp_path: Path, network: nn.Module, average: Any) -> None:
     """None and a lookahead's are in checkpoints of tench."""
     torch.save({"model": network.state_dict(), "average": average}, tmp_path / "w.pth")
     found = read_state(tmp_path / "w.pth")
@@ -123,24 +119,24 @@ def test_where_there_is_no_average_by_name_the_weights_are_taken(
 
 
 @pytest.mark.parametrize("trainer", WRAPPED)
-def test_wrappers_and_prefixes_are_taken_off(tmp_path: Path, network: nn.Module, trainer: str) -> None:
+def test_wrappers_and_prefixes_are_removed(tmp_path: Path, network: nn.Module, trainer: str) -> None:
     torch.save(WRAPPED[trainer](network.state_dict()), tmp_path / "w.pth")
     assert_same(read_state(tmp_path / "w.pth").state, network.state_dict())
 
 
-def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
+def test_a_prefix_of_only_some_names_is_kept(tmp_path: Path) -> None:
     state = {"model.weight": torch.ones(2), "head.weight": torch.ones(3)}
     torch.save(state, tmp_path / "w.pth")
     assert_same(read_state(tmp_path / "w.pth").state, state)
 
 
-def test_a_prefix_within_a_part_that_only_some_names_have_stays(tmp_path: Path) -> None:
+def test_a_prefix_of_only_some_names_within_a_part_is_kept(tmp_path: Path) -> None:
     state = {"stages.0.module.weight": torch.ones(2), "stages.module.weight": torch.ones(2), "stages.1": torch.ones(3)}
     torch.save(state, tmp_path / "w.pth")
     assert_same(read_state(tmp_path / "w.pth").state, state)
 
 
-def test_what_the_file_calls_the_network_is_told(tmp_path: Path, network: nn.Module) -> None:
+def test_the_files_name_for_the_network_is_returned(tmp_path: Path, network: nn.Module) -> None:
     torch.save(WRAPPED["pytorch/examples"](network.state_dict()), tmp_path / "w.pth.tar")
     torch.save(network.state_dict(), tmp_path / "w.pth")
     assert read_state(tmp_path / "w.pth.tar").arch == "resnet18"
@@ -148,7 +144,7 @@ def test_what_the_file_calls_the_network_is_told(tmp_path: Path, network: nn.Mod
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_floats_of_another_precision_become_fp32_and_integers_stay(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_floats_of_other_precisions_become_fp32_and_integers_are_unchanged(tmp_path: Path, dtype: torch.dtype) -> None:
     torch.save({"w": torch.tensor([0.1, -3]).to(dtype), "n": torch.tensor(7)}, tmp_path / "w.pth")
     found = read_state(tmp_path / "w.pth").state
     assert found["w"].tolist() == torch.tensor([0.1, -3]).to(dtype).float().tolist()
@@ -200,7 +196,7 @@ def test_a_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, netwo
         (b"PK\x03\x04 the start of an archive", "PytorchStreamReader failed .*"),
     ],
 )
-def test_what_is_no_file_of_weights_is_refused_without_the_advice_to_read_it_unsafely(
+def test_a_file_without_weights_is_refused_without_advice_to_read_it_unsafely(
     tmp_path: Path, content: bytes, reason: str
 ) -> None:
     (tmp_path / "w.pth").write_bytes(content)
@@ -225,12 +221,12 @@ def test_a_safetensors_file_larger_than_memory_is_refused(tmp_path: Path, monkey
     with pytest.raises(TenchError) as error:
         files.read_safetensors(tmp_path / "w.safetensors")
     path = tmp_path / "w.safetensors"
-    assert str(error.value) == f"{path}: its 40 bytes do not fit into memory. Copy it again."
+    assert str(error.value) == f"{path}: its 40 bytes do not fit in memory. Copy it again."
 
 
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\xff" * 40)
-    with pytest.raises(TenchError, match=r"safetensors: is not a complete safetensors file \(.+\)\. Copy it again\."):
+    with pytest.raises(TenchError, match=r"safetensors: not a complete safetensors file \(.+\)\. Copy it again\."):
         read_state(tmp_path / "w.safetensors")
 
 
@@ -246,7 +242,9 @@ def test_a_damaged_safetensors_file_is_refused(tmp_path: Path) -> None:
         (torch.ones(3), "contains a value of type Tensor, not weights by name"),
     ],
 )
-def test_a_file_without_weights_by_name_is_refused_with_what_it_holds(tmp_path: Path, content: Any, says: str) -> None:
+def test_the_error_about_a_file_without_named_weights_gives_its_content(
+    tmp_path: Path, content: Any, says: str
+) -> None:
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(TenchError, match=rf"w\.pth: .*{says}.* Give a state dict\."):
         read_state(tmp_path / "w.pth")

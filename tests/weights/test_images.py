@@ -51,7 +51,7 @@ def recorder(tables: dict[str, Table], tmp_path: Path) -> Recorder:
     return recorder
 
 
-def test_each_image_is_known_again(recorder: Recorder, tables: dict[str, Table], tmp_path: Path) -> None:
+def test_each_image_is_recognised(recorder: Recorder, tables: dict[str, Table], tmp_path: Path) -> None:
     images = read_images(tmp_path / IMAGES)
     assert (images.standing(tables["train"], threads=1) == TRAINED_ON).all()
     assert (images.standing(tables["val"], threads=1) == HELD_OUT).all()
@@ -60,7 +60,7 @@ def test_each_image_is_known_again(recorder: Recorder, tables: dict[str, Table],
     assert (images.standing(other, threads=1) == OTHER).all()
 
 
-def test_an_image_is_known_by_its_bytes_under_another_key(
+def test_an_image_with_another_key_is_recognised_by_its_bytes(
     recorder: Recorder, tables: dict[str, Table], tmp_path: Path
 ) -> None:
     mixed = Table.joined([tables["train"].subset(np.arange(40, 60)), _renamed(tables["val"])], "mixed")
@@ -75,7 +75,7 @@ def _renamed(table: Table) -> Table:
     return Table(table.rows.set_column(position, "key", [keys]))
 
 
-def test_of_known_keys_only_a_sample_is_read(
+def test_only_a_sample_of_images_with_known_keys_is_read(
     recorder: Recorder, tables: dict[str, Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = read_images(tmp_path / IMAGES)
@@ -96,14 +96,14 @@ def test_of_known_keys_only_a_sample_is_read(
     assert read == []  # no image of the run has this length
 
 
-def test_an_image_that_was_never_read_is_known_by_its_key(tables: dict[str, Table], tmp_path: Path) -> None:
+def test_an_image_that_was_never_read_is_recognised_by_its_key(tables: dict[str, Table], tmp_path: Path) -> None:
     Recorder(tmp_path, tables["train"], tables["val"], "f1").save()
     images = read_images(tmp_path / IMAGES)
     assert not images.trained_on.content.any()
     assert (images.standing(tables["train"], threads=1) == TRAINED_ON).all()
 
 
-def test_an_image_whose_key_is_in_both_parts_is_known_by_its_bytes(tmp_path: Path) -> None:
+def test_an_image_whose_key_is_in_both_parts_is_recognised_by_its_bytes(tmp_path: Path) -> None:
     splits = open_source(PIXELS).splits
     assert set(splits["val"].keys()) <= set(splits["train"].keys())
     recorder = Recorder(tmp_path, splits["train"], splits["val"], "f1")
@@ -143,7 +143,7 @@ def test_readers_in_other_processes_record_too(tables: dict[str, Table], tmp_pat
     assert read_images(tmp_path / IMAGES).trained_on.content.tolist() == expected
 
 
-def test_a_record_is_continued_and_not_written_again_without_news(
+def test_a_record_is_continued_and_written_again_only_after_changes(
     recorder: Recorder, tables: dict[str, Table], tmp_path: Path
 ) -> None:
     before = (tmp_path / IMAGES).stat().st_ino
@@ -157,7 +157,7 @@ def test_a_record_is_continued_and_not_written_again_without_news(
     assert not read_images(tmp_path / IMAGES).trained_on.content.any()
 
 
-def test_only_the_record_of_the_same_data_belongs_to_a_model(recorder: Recorder, tmp_path: Path) -> None:
+def test_a_record_of_other_data_does_not_belong_to_a_model(recorder: Recorder, tmp_path: Path) -> None:
     (tmp_path / "best.safetensors").write_bytes(b"")
     assert images_of(str(tmp_path), "f1") is not None
     assert images_of(str(tmp_path / "best.safetensors"), "f1") is not None
@@ -171,13 +171,13 @@ def test_only_the_record_of_the_same_data_belongs_to_a_model(recorder: Recorder,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"trained_on.key": None}, "trained_on is not three lists of one length"),
-        ({"held_out.size": np.zeros(3, np.uint64)}, "held_out is not three lists of one length"),
-        ({"held_out.size": np.zeros(20, np.int64)}, "held_out is not three lists of one length"),
-        ({"trained_on.content": np.zeros((60, 1), np.uint64)}, "trained_on is not three lists of one length"),
+        ({"trained_on.key": None}, "trained_on is not three lists of equal length"),
+        ({"held_out.size": np.zeros(3, np.uint64)}, "held_out is not three lists of equal length"),
+        ({"held_out.size": np.zeros(20, np.int64)}, "held_out is not three lists of equal length"),
+        ({"trained_on.content": np.zeros((60, 1), np.uint64)}, "trained_on is not three lists of equal length"),
     ],
 )
-def test_a_record_with_other_values_is_refused(
+def test_a_record_with_invalid_values_is_refused(
     recorder: Recorder, tmp_path: Path, change: dict[str, np.ndarray | None], reason: str
 ) -> None:
     path = tmp_path / IMAGES
@@ -186,8 +186,8 @@ def test_a_record_with_other_values_is_refused(
     with pytest.raises(TenchError) as refused:
         read_images(path)
     assert str(refused.value) == (
-        f"{path}: does not list the images of a run ({reason}). Restore a copy, or delete it: tench evaluate then "
-        "cannot tell which images the model was trained on."
+        f"{path}: does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
+        "evaluate cannot tell which images the model was trained on."
     )
 
 

@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_weights_that_torchvision_publishes_answer_as_torchvision_does(torch_cache: Path) -> None:
+def test_weights_from_torchvision_give_torchvisions_predictions(torch_cache: Path) -> None:
     torch.manual_seed(0)
     weights = models.ResNet18_Weights.IMAGENET1K_V1
     network = models.resnet18(weights=None).eval()
@@ -53,7 +53,7 @@ def test_weights_that_torchvision_publishes_answer_as_torchvision_does(torch_cac
     )
 
 
-def test_weights_that_timm_publishes_answer_as_timm_does(hub_cache: Path) -> None:
+def test_weights_from_timm_give_timms_predictions(hub_cache: Path) -> None:
     torch.manual_seed(0)
     network = timm.create_model("resnet18").eval()
     put_in_hub(hub_cache, "timm/resnet18.a1_in1k", network)
@@ -74,13 +74,13 @@ def test_published_weights_without_a_head_are_refused(hub_cache: Path) -> None:
         load(f"timm:{name}", "cpu")
 
 
-def test_a_run_and_its_weights_are_loaded(run: Path) -> None:
+def test_a_run_and_its_weights_file_can_be_loaded(run: Path) -> None:
     assert load(run, "cpu").card.arch == "mlp"
     assert load(str(run / "best.safetensors"), "cpu").card.classes.ids == ("cat", "dog")
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "images.safetensors"])
-def test_of_another_file_of_a_run_the_run_is_named(run: Path, name: str) -> None:
+def test_the_error_about_another_file_of_a_run_names_the_run(run: Path, name: str) -> None:
     (run / name).write_bytes(b"")
     with pytest.raises(UsageError) as refused:
         load(run / name)
@@ -89,18 +89,18 @@ def test_of_another_file_of_a_run_the_run_is_named(run: Path, name: str) -> None
     )
 
 
-def test_of_another_trainers_file_it_is_told_what_can_be_used(tmp_path: Path) -> None:
+def test_the_error_about_another_trainers_file_says_what_can_be_used(tmp_path: Path) -> None:
     torch.save(models.alexnet(weights=None, num_classes=2).state_dict(), tmp_path / "w.pth")
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: has neither classes nor preprocessing. Give a run directory, a .safetensors file with "
-        "model.json beside it, or published weights: torchvision:NAME, timm:NAME. To start training from it: tench "
-        "train --weights."
+        f"{tmp_path / 'w.pth'}: describes neither classes nor preprocessing. Give a run directory, a .safetensors "
+        "file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune "
+        "these weights, use tench train --weights."
     )
 
 
-def test_the_bare_name_of_a_network_is_told_how_its_published_weights_are_called(
+def test_the_error_about_a_bare_network_name_gives_the_name_of_its_published_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

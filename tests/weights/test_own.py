@@ -56,9 +56,7 @@ def test_saved_weights_give_the_same_logits(saved: Path, network: nn.Module) -> 
         torch.testing.assert_close(load(saved, "cpu").module(images), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_loaded_network_is_in_evaluation_mode_with_the_statistics_it_was_saved_with(
-    saved: Path, network: nn.Module
-) -> None:
+def test_a_loaded_network_is_in_evaluation_mode_with_its_saved_statistics(saved: Path, network: nn.Module) -> None:
     module = load(saved, "cpu").module
     assert not any(part.training for part in module.modules())
     expected = network.state_dict()
@@ -67,7 +65,7 @@ def test_a_loaded_network_is_in_evaluation_mode_with_the_statistics_it_was_saved
         assert torch.equal(tensor, expected[name]), name
 
 
-def test_the_card_comes_back_with_the_weights(saved: Path) -> None:
+def test_the_card_is_loaded_with_the_weights(saved: Path) -> None:
     classifier = load(saved, "cpu")
     assert classifier.card == CARD
     assert classifier.classes.names == ("cat", "dog", "fish")
@@ -81,7 +79,7 @@ def test_weights_are_an_ordinary_safetensors_file(saved: Path, network: nn.Modul
     }
 
 
-def test_tensors_that_share_their_memory_are_saved_under_each_name_and_shared_again(tmp_path: Path) -> None:
+def test_tensors_that_share_memory_are_saved_under_each_name_and_shared_after_loading(tmp_path: Path) -> None:
     card = dataclasses.replace(CARD, arch="timm:coat_lite_tiny", image_size=32, eval_resize=36)
     torch.manual_seed(0)
     network = card.create_module().eval()
@@ -96,12 +94,12 @@ def test_tensors_that_share_their_memory_are_saved_under_each_name_and_shared_ag
         torch.testing.assert_close(loaded(images), network(images), rtol=0, atol=0)
 
 
-def test_the_file_itself_can_be_named(saved: Path) -> None:
+def test_the_path_may_be_the_weights_file_itself(saved: Path) -> None:
     (saved / "best.safetensors").rename(saved / "flowers.safetensors")
     assert load(saved / "flowers.safetensors", "cpu").card == CARD
 
 
-def test_probabilities_of_images_of_any_size(saved: Path) -> None:
+def test_images_of_any_size_get_probabilities(saved: Path) -> None:
     classifier = load(saved, "cpu")
     images = [np.full((height, 20, 3), 99, np.uint8) for height in (14, 40)]
     found = classifier.probabilities(images)
@@ -122,7 +120,7 @@ def test_normalise_is_torchvisions() -> None:
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_in_bgr_normalise_is_the_mean_and_scale_of_edgeailite() -> None:
+def test_with_bgr_normalise_matches_the_mean_and_scale_of_edgeailite() -> None:
     """Its recipe for networks in BGR: reversed first, then (x - mean) * scale."""
     mean, scale = np.array([103.53, 116.28, 123.675]), np.array([0.017429, 0.017507, 0.017125])
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
@@ -133,7 +131,7 @@ def test_in_bgr_normalise_is_the_mean_and_scale_of_edgeailite() -> None:
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_network_in_bgr_is_used_in_bgr(tmp_path: Path, network: nn.Module, saved: Path) -> None:
+def test_a_bgr_network_gets_bgr_input(tmp_path: Path, network: nn.Module, saved: Path) -> None:
     save(tmp_path / "bgr", network, dataclasses.replace(CARD, channel_order="bgr"))
     image = np.random.default_rng(0).integers(0, 256, (30, 20, 3), dtype=np.uint8)
     found = load(tmp_path / "bgr", "cpu").probabilities(image)
@@ -142,14 +140,14 @@ def test_a_network_in_bgr_is_used_in_bgr(tmp_path: Path, network: nn.Module, sav
     assert found != pytest.approx(load(saved, "cpu").probabilities(image), abs=1e-4)
 
 
-def test_a_model_without_a_channel_order_is_one_in_rgb(saved: Path) -> None:
+def test_a_model_without_a_channel_order_is_rgb(saved: Path) -> None:
     card = json.loads((saved / "model.json").read_text())
     assert card.pop("channel_order") == "rgb"
     (saved / "model.json").write_text(json.dumps(card))
     assert load(saved, "cpu").card.channel_order == "rgb"
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_the_error_about_a_missing_folder_names_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "gone")
     assert str(refused.value) == f"{tmp_path / 'gone'}: no such run directory or weights file."
@@ -158,13 +156,13 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "what"), [("best.safetensors", "the weights"), ("model.json", "the description of the model")]
 )
-def test_a_missing_file_is_named_with_what_it_holds(saved: Path, missing: str, what: str) -> None:
+def test_the_error_about_a_missing_file_says_what_it_should_contain(saved: Path, missing: str, what: str) -> None:
     (saved / missing).unlink()
     with pytest.raises(UsageError) as refused:
         load(saved)
     assert str(refused.value) == (
-        f"{saved / missing}: missing; it should hold {what}. Give the directory of a run that has finished an "
-        "epoch, or a .safetensors file with model.json beside it."
+        f"{saved / missing}: missing; it should contain {what}. Give the directory of a run that has finished an "
+        "epoch, or a .safetensors file with model.json in the same folder."
     )
 
 
@@ -175,7 +173,7 @@ def test_damaged_weights_are_refused(saved: Path, damage: str) -> None:
     path.write_bytes({"cut": whole[:-100], "empty": b"", "text": b"these are no weights"}[damage])
     with pytest.raises(TenchError) as refused:
         load(saved, "cpu")
-    assert str(refused.value).startswith(f"{path}: is not a complete safetensors file (")
+    assert str(refused.value).startswith(f"{path}: not a complete safetensors file (")
     assert str(refused.value).endswith("). Copy it again.")
 
 
@@ -208,7 +206,7 @@ def test_weights_of_another_architecture_are_refused_naming_the_first_difference
         f"{saved / 'best.safetensors'}: its weights do not fit mlp for these classes: 1.weight is missing, and "
     )
     assert message.endswith(
-        " more differences. They belong to another architecture. Name that one, or start a new run."
+        " more differences. They belong to another architecture. Name that architecture, or start a new run."
     )
 
 
@@ -224,7 +222,7 @@ def test_an_unknown_architecture_is_named(saved: Path, network: nn.Module) -> No
         load(saved, "cpu")
 
 
-def test_weights_that_cannot_be_written_leave_those_before(saved: Path, network: nn.Module) -> None:
+def test_a_failed_write_keeps_the_previous_weights(saved: Path, network: nn.Module) -> None:
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # as on a disk that is full
@@ -236,14 +234,14 @@ def test_weights_that_cannot_be_written_leave_those_before(saved: Path, network:
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
 
 
-def test_metadata_of_other_programs_does_no_harm(saved: Path) -> None:
+def test_metadata_from_other_programs_is_ignored(saved: Path) -> None:
     path = saved / "best.safetensors"
     save_file(load_file(path), path, metadata={"format": "pt"})
     assert load(saved, "cpu").card == CARD
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 130])
-def test_many_images_go_through_the_network_in_batches_and_each_gets_its_own_answer(saved: Path, count: int) -> None:
+def test_many_images_are_classified_in_batches_and_each_gets_its_own_answer(saved: Path, count: int) -> None:
     classifier = load(saved, "cpu")
     sizes: list[int] = []
     classifier.module.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
@@ -294,9 +292,7 @@ def test_a_number_of_classes_below_one_is_refused(saved: Path, method: str) -> N
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "model.json"])
-def test_a_file_that_may_not_be_read_is_not_called_missing(
-    saved: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_file_is_not_reported_as_missing(saved: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system refuses here by itself, because root may read every file."""
     really_open = io.open
 
@@ -363,7 +359,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(saved: Path, value: flo
     )
 
 
-def test_weights_of_whole_numbers_are_refused_and_of_half_precision_taken(saved: Path) -> None:
+def test_integer_weights_are_refused_and_half_precision_weights_accepted(saved: Path) -> None:
     path = saved / "best.safetensors"
     state = load_file(path)
     save_file({name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}, path)
@@ -374,7 +370,7 @@ def test_weights_of_whole_numbers_are_refused_and_of_half_precision_taken(saved:
         load(saved, "cpu")
 
 
-def test_an_image_whose_logits_overflow_has_no_answer_and_others_have(saved: Path) -> None:
+def test_an_image_whose_logits_overflow_has_no_answer_but_the_others_do(saved: Path) -> None:
     classifier = load(saved, "cpu")
 
     class Overflow(nn.Module):

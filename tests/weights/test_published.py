@@ -33,7 +33,7 @@ def test_torchvisions_weights_come_from_its_cache_with_the_view_they_were_made_f
     assert all(torch.equal(found.state[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_the_default_weights_are_torchvisions_and_torchs_generator_stays_where_it_was(torch_cache: Path) -> None:
+def test_the_default_weights_are_torchvisions_and_torchs_generator_is_restored(torch_cache: Path) -> None:
     network = models.mobilenet_v2(weights=None)
     torch.save(network.state_dict(), torch_cache / "mobilenet_v2-7ebf99e0.pth")
     before = torch.get_rng_state()
@@ -43,7 +43,7 @@ def test_the_default_weights_are_torchvisions_and_torchs_generator_stays_where_i
     assert (found.image_size, found.eval_resize) == (224, 232)
 
 
-def test_names_that_torchvision_gave_layers_once_are_read_by_its_own_rule(torch_cache: Path) -> None:
+def test_torchvisions_old_layer_names_are_read_by_its_own_rule(torch_cache: Path) -> None:
     state = models.densenet121(weights=None).state_dict()
     assert "features.denseblock1.denselayer1.norm1.weight" in state
     old = {
@@ -59,7 +59,7 @@ def test_names_that_torchvision_gave_layers_once_are_read_by_its_own_rule(torch_
     ("arch", "file"),
     [("googlenet", "googlenet-1378be20.pth"), ("inception_v3", "inception_v3_google-0cc3c7bd.pth")],
 )
-def test_networks_that_change_their_input_come_without_auxiliary_heads_and_with_the_mean_that_does_the_same(
+def test_networks_that_rescale_their_input_have_no_auxiliary_heads_and_an_equivalent_mean(
     torch_cache: Path, arch: str, file: str
 ) -> None:
     theirs = models.get_model(arch, weights=None, init_weights=False, transform_input=True)
@@ -79,7 +79,7 @@ def _normalised(pixels: torch.Tensor, mean: Any, std: Any) -> torch.Tensor:
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-def test_the_classes_of_all_of_torchvisions_weights_are_imagenets_in_the_order_of_their_ids() -> None:
+def test_the_classes_of_all_torchvision_weights_are_imagenets_in_id_order() -> None:
     lemmas = timm.data.ImageNetInfo().label_descriptions()
     differently_named = {"crane bird", "maillot tank suit"}  # torchvision tells the two cranes and maillots apart
     for arch in models.list_models(module=models):
@@ -90,7 +90,7 @@ def test_the_classes_of_all_of_torchvisions_weights_are_imagenets_in_the_order_o
                 assert other == differently_named, weights
 
 
-def test_every_filter_of_torchvision_and_timm_is_one_of_ours() -> None:
+def test_every_resize_filter_of_torchvision_and_timm_is_supported() -> None:
     of_torchvision = {
         weights.transforms().interpolation.value
         for arch in models.list_models(module=models)
@@ -100,7 +100,7 @@ def test_every_filter_of_torchvision_and_timm_is_one_of_ours() -> None:
     assert of_torchvision == of_timm == {"bilinear", "bicubic"}
 
 
-def test_torchvisions_weights_that_cannot_be_downloaded_say_where_to_put_them(torch_cache: Path) -> None:
+def test_the_error_about_a_failed_torchvision_download_says_where_to_put_the_file(torch_cache: Path) -> None:
     with pytest.raises(TenchError) as refused:
         torchvision_weights("resnet18")
     url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
@@ -112,14 +112,14 @@ def test_torchvisions_weights_that_cannot_be_downloaded_say_where_to_put_them(to
     )
 
 
-def test_a_damaged_file_in_torchvisions_cache_is_named(torch_cache: Path) -> None:
+def test_the_error_about_a_damaged_file_in_torchvisions_cache_names_it(torch_cache: Path) -> None:
     file = torch_cache / "resnet18-f37072fd.pth"
     file.write_bytes(b"half of it")
     with pytest.raises(TenchError) as refused:
         torchvision_weights("resnet18")
     message = str(refused.value)
     assert message.startswith(f"torchvision:resnet18.IMAGENET1K_V1: {file} cannot be read as weights (")
-    assert message.endswith("). Remove it, and it is downloaded again.")
+    assert message.endswith("). Remove it; the next attempt downloads it again.")
 
 
 def test_a_file_in_torchvisions_cache_that_could_run_code_is_refused_before_torchvision_reads_it(
@@ -135,11 +135,14 @@ def test_a_file_in_torchvisions_cache_that_could_run_code_is_refused_before_torc
     [
         ("resnet19", r"torchvision has no network 'resnet19'\. Did you mean 'resnet18'"),
         ("resnet18.V3", r"torchvision has no weights 'V3' of resnet18\. It has IMAGENET1K_V1, DEFAULT\."),
-        ("vgg16.IMAGENET1K_FEATURES", r"torchvision:vgg16\.IMAGENET1K_FEATURES: are not of a whole classifier\."),
+        (
+            "vgg16.IMAGENET1K_FEATURES",
+            r"vgg16\.IMAGENET1K_FEATURES: these weights are not a whole classifier\.",
+        ),
         ("fcn_resnet50", "torchvision has no network 'fcn_resnet50'"),
     ],
 )
-def test_a_name_that_torchvision_does_not_have_is_refused_with_those_it_has(name: str, says: str) -> None:
+def test_the_error_about_a_name_unknown_to_torchvision_lists_known_names(name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         torchvision_weights(name)
 
@@ -165,7 +168,7 @@ def test_timms_weights_come_from_the_hubs_cache_with_the_view_they_were_made_for
     create("timm:resnet18", num_classes=1000, image_size=224).load_state_dict(found.state)
 
 
-def test_timms_larger_class_lists_are_known_by_their_ids(hub_cache: Path) -> None:
+def test_timms_larger_class_lists_have_wordnet_ids(hub_cache: Path) -> None:
     name = "mobilenetv3_large_100.miil_in21k"
     put_in_hub(hub_cache, f"timm/{name}", timm.create_model(name, num_classes=11221))
     found = timm_weights(name)
@@ -183,7 +186,7 @@ def test_timms_weights_without_a_head_have_no_classes(hub_cache: Path) -> None:
     assert not any(name.startswith("head") for name in found.state)
 
 
-def test_timms_weights_that_cannot_be_loaded_say_where_to_fetch_them(hub_cache: Path) -> None:
+def test_the_error_about_timm_weights_that_cannot_be_loaded_says_where_to_fetch_them(hub_cache: Path) -> None:
     with pytest.raises(TenchError) as refused:
         timm_weights("resnet18")
     message = str(refused.value)
@@ -203,6 +206,6 @@ def test_timms_weights_that_cannot_be_loaded_say_where_to_fetch_them(hub_cache: 
         ("vit_tiny_patch16_18", "timm has no network"),
     ],
 )
-def test_a_name_that_timm_does_not_have_is_refused_with_those_it_has(name: str, says: str) -> None:
+def test_the_error_about_a_name_unknown_to_timm_lists_known_names(name: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         timm_weights(name)

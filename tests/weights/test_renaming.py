@@ -24,7 +24,7 @@ def as_ti_holds_it(resnet: Any) -> nn.Module:
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50"])
-def test_a_checkpoint_of_tis_resnets_gives_their_logits(tmp_path: Path, arch: str) -> None:
+def test_a_checkpoint_of_tis_resnets_gives_tis_logits(tmp_path: Path, arch: str) -> None:
     torch.manual_seed(0)
     theirs = as_ti_holds_it(models.get_model(arch, num_classes=5)).eval()
     path = str(tmp_path / "model_best.pth")
@@ -54,7 +54,7 @@ def test_a_checkpoint_of_tis_networks_with_torchvisions_names_is_known_by_its_na
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "vgg11", "mobilenet_v2", "densenet121", "efficientnet_b0"])
-def test_torchvisions_own_names_stay(arch: str) -> None:
+def test_torchvisions_own_names_are_unchanged(arch: str) -> None:
     with torch.device("meta"):
         state = models.get_model(arch).state_dict()
     assert as_torchvision(state) is state

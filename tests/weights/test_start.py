@@ -56,7 +56,7 @@ def preprocessing(found: Start) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("file", ["", "best.safetensors", "last.ckpt"])
-def test_of_a_run_of_ours_everything_is_known(run: Path, network: nn.Module, file: str) -> None:
+def test_a_run_of_ours_provides_everything(run: Path, network: nn.Module, file: str) -> None:
     found = starting_weights(str(run / file))
     assert found.source == str(run / file)
     assert (found.arch, found.classes, found.num_classes) == ("resnet20", CARD.classes, 3)
@@ -65,7 +65,7 @@ def test_of_a_run_of_ours_everything_is_known(run: Path, network: nn.Module, fil
     assert all(torch.equal(found.state[name], tensor) for name, tensor in network.state_dict().items())
 
 
-def test_a_run_of_ours_starts_another_where_it_ended(run: Path, network: nn.Module) -> None:
+def test_a_run_started_from_a_run_of_ours_begins_with_its_final_weights(run: Path, network: nn.Module) -> None:
     module = create("resnet20", num_classes=3, image_size=12, channels=1)
     assert load_start(module, starting_weights(str(run)), "resnet20", CARD.classes) == [
         "Head (head: 3 classes) kept: the classes are the same."
@@ -75,9 +75,7 @@ def test_a_run_of_ours_starts_another_where_it_ended(run: Path, network: nn.Modu
         torch.testing.assert_close(module.eval()(images), network.eval()(images), rtol=0, atol=0)
 
 
-def test_of_a_checkpoint_of_ours_with_an_average_that_is_taken_and_the_training_says_so(
-    run: Path, network: nn.Module
-) -> None:
+def test_the_average_in_a_checkpoint_of_ours_is_used_and_the_log_says_so(run: Path, network: nn.Module) -> None:
     average = {name: tensor * 2 for name, tensor in network.state_dict().items()}
     torch.save({"arch": "resnet20", "model": network.state_dict(), "average": average}, run / "last.ckpt")
     module = create("resnet20", num_classes=3, image_size=12, channels=1)
@@ -89,19 +87,19 @@ def test_of_a_checkpoint_of_ours_with_an_average_that_is_taken_and_the_training_
     assert all(torch.equal(tensor, average[name]) for name, tensor in module.state_dict().items())
 
 
-def test_a_checkpoint_of_ours_that_is_alone_tells_its_network(run: Path) -> None:
+def test_a_checkpoint_of_ours_without_its_run_names_its_network(run: Path) -> None:
     (run / "model.json").unlink()
     found = starting_weights(str(run / "last.ckpt"))
     assert (found.arch, found.classes) == ("resnet20", None)
     assert preprocessing(found) == (None,) * 7
 
 
-def test_a_description_of_another_network_beside_a_file_is_not_the_files(run: Path) -> None:
+def test_a_model_json_of_another_network_is_ignored(run: Path) -> None:
     (run / "model.json").write_text((run / "model.json").read_text().replace("resnet20", "resnet32"))
     assert starting_weights(str(run / "last.ckpt")).classes is None
 
 
-def test_of_a_state_dict_nothing_else_is_known(tmp_path: Path) -> None:
+def test_a_state_dict_provides_only_weights(tmp_path: Path) -> None:
     network = models.resnet18(weights=None)
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
     found = starting_weights(str(tmp_path / "resnet18.pth"))
@@ -126,7 +124,7 @@ def test_a_checkpoint_of_pytorch_examples_names_its_network_and_loads(tmp_path: 
 
 
 @pytest.mark.parametrize("arch", ["alexnet", "vgg11_bn"])
-def test_a_checkpoint_of_pytorch_examples_whose_features_alone_are_parallel_loads(tmp_path: Path, arch: str) -> None:
+def test_a_checkpoint_of_pytorch_examples_with_only_parallel_features_loads(tmp_path: Path, arch: str) -> None:
     network = models.get_model(arch, num_classes=5)
     expected = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.features = nn.DataParallel(network.features)  # as imagenet/main.py does with these
@@ -136,7 +134,7 @@ def test_a_checkpoint_of_pytorch_examples_whose_features_alone_are_parallel_load
     assert all(torch.equal(tensor, expected[name]) for name, tensor in module.state_dict().items())
 
 
-def test_a_checkpoint_of_timms_is_of_timms_network_where_torchvision_has_another_of_that_name(tmp_path: Path) -> None:
+def test_a_timm_checkpoint_selects_timms_network_over_torchvisions_of_the_same_name(tmp_path: Path) -> None:
     network = timm.create_model("efficientnet_b0", num_classes=5)
     torch.save({"arch": "efficientnet_b0", "state_dict": network.state_dict()}, tmp_path / "last.pth.tar")
     found = starting_weights(str(tmp_path / "last.pth.tar"))
@@ -145,24 +143,24 @@ def test_a_checkpoint_of_timms_is_of_timms_network_where_torchvision_has_another
     assert load_start(module, found, found.arch, Classes.numbered_to(5)) == [
         "The file calls its network efficientnet_b0; the names of its weights match timm:efficientnet_b0.",
         "Head (classifier: 5 classes) kept by position: "
-        f"{tmp_path / 'last.pth.tar'} does not name its classes, but has as many as the data.",
+        f"{tmp_path / 'last.pth.tar'} does not name its classes, but their number equals the data's.",
     ]
     assert all(torch.equal(tensor, module.state_dict()[name]) for name, tensor in network.state_dict().items())
 
 
-def test_a_checkpoint_whose_network_torchvision_has_too_is_of_torchvisions(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_network_that_torchvision_also_has_selects_torchvisions(tmp_path: Path) -> None:
     network = models.efficientnet_b0(weights=None, num_classes=5)
     torch.save({"arch": "efficientnet_b0", "state_dict": network.state_dict()}, tmp_path / "w.pth")
     found = starting_weights(str(tmp_path / "w.pth"))
     assert (found.arch, found.notes) == ("efficientnet_b0", ())
 
 
-def test_a_network_that_we_do_not_have_is_not_named(tmp_path: Path) -> None:
+def test_a_network_that_we_do_not_have_is_ignored(tmp_path: Path) -> None:
     torch.save({"arch": "netnet50", "state_dict": {"weight": torch.ones(2)}}, tmp_path / "w.pth")
     assert starting_weights(str(tmp_path / "w.pth")).arch is None
 
 
-def test_a_name_with_its_library_goes_to_that_library() -> None:
+def test_a_name_with_a_library_prefix_is_passed_to_that_library() -> None:
     with pytest.raises(UsageError, match="torchvision has no network 'nothing18'"):
         starting_weights("torchvision:nothing18")
     with pytest.raises(UsageError, match="timm has no network 'nothing18'"):
@@ -178,7 +176,7 @@ def test_a_name_with_its_library_goes_to_that_library() -> None:
         ("resnet20", "For weights that torchvision or timm publish, give torchvision:NAME or timm:NAME."),
     ],
 )
-def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_named(
+def test_the_error_about_a_missing_file_says_how_published_weights_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -187,8 +185,8 @@ def test_a_file_that_is_not_there_is_refused_with_how_published_weights_are_name
     assert str(refused.value) == f"{name}: no such file or run directory. {hint}"
 
 
-def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should hold the weights"):
+def test_a_directory_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TenchError, match=r"best\.safetensors: missing; it should contain the weights"):
         starting_weights(str(tmp_path))
 
 

@@ -51,7 +51,7 @@ def answers(form: TestTime, images: torch.Tensor, size: int | None = None) -> to
     return found
 
 
-def test_without_a_form_it_is_the_network_itself() -> None:
+def test_without_a_form_the_network_is_returned_unchanged() -> None:
     net = network()
     assert module.at_test_time(net, "none") is net
 
@@ -67,9 +67,7 @@ def test_mirror_is_the_mean_of_the_logits_of_image_and_mirror(width: int, height
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("width", "height"), [(24, 24), (17, 30)])
-def test_mirror_shift_gives_half_the_weight_to_copies_moved_by_a_pixel_along_the_diagonal(
-    width: int, height: int
-) -> None:
+def test_mirror_shift_gives_half_the_weight_to_copies_shifted_diagonally_by_a_pixel(width: int, height: int) -> None:
     f, images = functional(), photos(width, height)
     bordered = f.pad(images, [1], padding_mode="reflect")
     shifted = [f.crop(bordered, by, by, height, width) for by in (0, 2)]
@@ -96,13 +94,13 @@ def test_ten_crop_is_the_mean_of_the_probabilities_of_torchvisions_ten_crops(sid
 
 
 @pytest.mark.parametrize("form", ["mirror", "ten-crop"])
-def test_an_image_and_its_mirror_have_the_same_answer(form: TestTime) -> None:
+def test_an_image_and_its_mirror_get_the_same_answer(form: TestTime) -> None:
     images = photos()
     assert torch.allclose(answers(form, images, 20), answers(form, images.flip(-1), 20), atol=1e-5)
 
 
 @pytest.mark.parametrize("form", get_args(TestTime))
-def test_an_image_has_the_same_answer_in_any_batch_and_is_not_changed(form: TestTime) -> None:
+def test_an_image_gets_the_same_answer_in_any_batch_and_is_not_modified(form: TestTime) -> None:
     images = photos()
     before = images.clone()
     together = answers(form, images, 20)
@@ -134,7 +132,7 @@ def test_other_forms_see_the_evaluation_view(form: TestTime) -> None:
 
 
 @pytest.mark.parametrize("form", get_args(TestTime))
-def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: TestTime) -> None:
+def test_a_dataset_is_evaluated_with_the_averaged_answers(photo_folder: Path, form: TestTime) -> None:
     table = open_source(photo_folder).splits["train"]
     view = EvalView(size=28, resize=32)
     shown = module.test_time_view(view, form)
@@ -152,7 +150,7 @@ def test_a_set_is_measured_by_the_averaged_answers(photo_folder: Path, form: Tes
 
 @pytest.mark.parametrize("form", get_args(TestTime))
 @pytest.mark.parametrize("training", [False, True])
-def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: TestTime, training: bool) -> None:
+def test_the_mode_of_the_network_is_kept_and_passed_on(form: TestTime, training: bool) -> None:
     net = network().train(training)
     averaged = module.at_test_time(net, form, size=20)
     assert averaged.training == net.training == training
@@ -161,13 +159,13 @@ def test_the_mode_of_the_network_stays_what_it_was_and_is_passed_on(form: TestTi
     assert list(averaged.parameters()) == list(net.parameters())
 
 
-def test_an_unknown_form_is_refused_and_the_known_are_named() -> None:
+def test_the_error_about_an_unknown_form_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"^Unknown test-time augmentation 'rotate'\. Known: none, mirror, "):
         module.at_test_time(network(), "rotate")  # type: ignore[arg-type]
 
 
 def test_ten_crops_without_a_size_are_refused() -> None:
-    with pytest.raises(ValueError, match="ten-crop needs the size of a crop"):
+    with pytest.raises(ValueError, match="ten-crop needs size, the side of a crop"):
         module.at_test_time(network(), "ten-crop")
 
 

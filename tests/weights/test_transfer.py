@@ -56,19 +56,19 @@ def test_the_same_classes_keep_the_head(theirs: nn.Module) -> None:
     torch.testing.assert_close(logits(module, IMAGES), logits(theirs, IMAGES), rtol=0, atol=0)
 
 
-def test_names_for_people_do_not_decide_whether_classes_are_the_same(theirs: nn.Module) -> None:
+def test_display_names_do_not_determine_whether_classes_are_the_same(theirs: nn.Module) -> None:
     renamed = Classes.of(PETS.ids, ["Katze", "Hund", "Aal"])
     assert load_start(ours(3), start(theirs, renamed), "resnet18", PETS) == [
         "Head (fc: 3 classes) kept: the classes are the same."
     ]
 
 
-def test_classes_in_another_order_keep_the_head_with_its_rows_in_the_order_of_the_data(theirs: nn.Module) -> None:
+def test_classes_in_a_different_order_keep_the_head_with_reordered_rows(theirs: nn.Module) -> None:
     module, order = ours(3), [2, 0, 1]
     classes = Classes.of([PETS.ids[index] for index in order])
     assert load_start(module, start(theirs, PETS), "resnet18", classes) == [
-        "Head (fc: 3 classes) kept: the classes are the same in another order, so its rows were reordered to match the "
-        "data."
+        "Head (fc: 3 classes) kept: the classes are the same in a different order, so its rows were reordered to "
+        "match the data."
     ]
     torch.testing.assert_close(logits(module, IMAGES), logits(theirs, IMAGES)[:, order])
 
@@ -83,7 +83,7 @@ def test_other_classes_get_a_new_head_and_everything_else_is_loaded(theirs: nn.M
     assert_same_but(module, theirs, "fc.weight", "fc.bias")
 
 
-def test_as_many_other_classes_get_a_new_head(theirs: nn.Module) -> None:
+def test_different_classes_of_the_same_number_get_a_new_head(theirs: nn.Module) -> None:
     module = ours(3)
     assert load_start(module, start(theirs, PETS), "resnet18", Classes.of(["cat", "dog", "elk"])) == [
         "Head (fc: 3 classes) reinitialised for 3 other classes."
@@ -91,10 +91,10 @@ def test_as_many_other_classes_get_a_new_head(theirs: nn.Module) -> None:
     assert_same_but(module, theirs, "fc.weight", "fc.bias")
 
 
-def test_weights_that_do_not_know_their_classes_keep_the_head_for_as_many(theirs: nn.Module) -> None:
+def test_weights_without_class_names_keep_the_head_if_the_number_of_classes_matches(theirs: nn.Module) -> None:
     module = ours(3)
     assert load_start(module, start(theirs), "resnet18", PETS) == [
-        "Head (fc: 3 classes) kept by position: w.pth does not name its classes, but has as many as the data."
+        "Head (fc: 3 classes) kept by position: w.pth does not name its classes, but their number equals the data's."
     ]
     assert_same_but(module, theirs)
     assert load_start(ours(2), start(theirs), "resnet18", Classes.of(["a", "b"])) == [
@@ -120,7 +120,7 @@ def test_if_classes_are_only_numbers_the_head_is_kept_by_position_and_a_note_say
     assert_same_but(module, theirs)
 
 
-def test_weights_without_a_head_leave_the_new_one(theirs: nn.Module) -> None:
+def test_weights_without_a_head_keep_the_new_head(theirs: nn.Module) -> None:
     weights = start(theirs)
     del weights.state["fc.weight"], weights.state["fc.bias"]
     module = ours(3)
@@ -130,14 +130,14 @@ def test_weights_without_a_head_leave_the_new_one(theirs: nn.Module) -> None:
     assert_same_but(module, theirs, "fc.weight", "fc.bias")
 
 
-def test_the_start_itself_is_not_changed(theirs: nn.Module) -> None:
+def test_the_loaded_weights_are_not_modified(theirs: nn.Module) -> None:
     weights = start(theirs, PETS)
     load_start(ours(10, image_size=32, channels=1), weights, "resnet18", Classes.numbered_to(10))
     assert weights.state.keys() == theirs.state_dict().keys()
     assert all(torch.equal(weights.state[name], tensor) for name, tensor in theirs.state_dict().items())
 
 
-def test_both_heads_of_a_distilled_network_are_put_in_order() -> None:
+def test_both_heads_of_a_distilled_network_are_reordered() -> None:
     arch = "deit_tiny_distilled_patch16_224"
     distilled = timm.create_model(arch, num_classes=3, img_size=32)
     module = timm.create_model(arch, num_classes=3, img_size=32)
@@ -163,7 +163,7 @@ def test_both_heads_of_a_distilled_network_are_put_in_order() -> None:
         ("timm:repvit_m1", ["head.head.l", "head.head_dist.l"]),
     ],
 )
-def test_the_head_is_what_changes_its_shape_with_the_number_of_classes(arch: str, heads: list[str]) -> None:
+def test_the_head_is_the_layer_whose_shape_depends_on_the_number_of_classes(arch: str, heads: list[str]) -> None:
     library, name = (timm.create_model, arch[5:]) if arch.startswith("timm:") else (models.get_model, arch)
     with torch.device("meta"):
         few, many = (library(name, num_classes=count) for count in (7, 11))
@@ -174,7 +174,7 @@ def test_the_head_is_what_changes_its_shape_with_the_number_of_classes(arch: str
     assert found == heads
 
 
-def test_a_hidden_layer_as_wide_as_there_are_classes_is_not_taken_for_the_head() -> None:
+def test_a_hidden_layer_with_one_unit_per_class_is_not_mistaken_for_the_head() -> None:
     classes = Classes.numbered_to(64)  # the second layer of the mlp has 64 outputs
     theirs = create("mlp", num_classes=10, image_size=8, channels=1)
     module = create("mlp", num_classes=64, image_size=8, channels=1)
@@ -184,17 +184,17 @@ def test_a_hidden_layer_as_wide_as_there_are_classes_is_not_taken_for_the_head()
     assert_same_but(module, theirs, *last)
 
 
-def test_with_a_hidden_layer_as_wide_as_there_are_classes_the_last_layer_alone_is_put_in_order() -> None:
+def test_only_the_last_layer_is_reordered_if_a_hidden_layer_has_one_unit_per_class() -> None:
     ids = [f"c{index:02}" for index in range(64)]
     order = np.random.default_rng(0).permutation(64)
     theirs, module = (create("mlp", num_classes=64, image_size=8, channels=1) for _ in range(2))
     notes = load_start(module, start(theirs, Classes.of(ids)), "mlp", Classes.of([ids[index] for index in order]))
-    assert notes[0].startswith("Head (5: 64 classes) kept: the classes are the same in another order")
+    assert notes[0].startswith("Head (5: 64 classes) kept: the classes are the same in a different order")
     images = torch.randn(2, 1, 8, 8)
     torch.testing.assert_close(logits(module, images), logits(theirs, images)[:, order])
 
 
-def test_for_as_many_other_classes_a_hidden_layer_as_wide_stays() -> None:
+def test_different_classes_of_the_same_number_keep_a_hidden_layer_of_that_width() -> None:
     known, classes = (Classes.of([f"{name}{index:02}" for index in range(64)]) for name in "ab")
     theirs, module = (create("mlp", num_classes=64, image_size=8, channels=1) for _ in range(2))
     nn.init.ones_(theirs.get_parameter("5.bias"))
@@ -206,7 +206,7 @@ def test_for_as_many_other_classes_a_hidden_layer_as_wide_stays() -> None:
 @pytest.mark.parametrize(
     ("arch", "num_classes", "head"), [("vgg11", 4096, "classifier.6"), ("mobilenet_v3_small", 1024, "classifier.3")]
 )
-def test_hidden_layers_of_a_head_that_are_as_wide_as_it_are_not_taken_for_heads(
+def test_hidden_layers_of_a_head_with_its_width_are_not_mistaken_for_heads(
     arch: str, num_classes: int, head: str
 ) -> None:
     with torch.device("meta"):
@@ -223,7 +223,7 @@ def test_grey_images_get_the_sum_of_the_first_convolution_over_its_channels(thei
     torch.testing.assert_close(module.get_parameter("conv1.weight"), by_timm)
 
 
-def test_colour_images_share_the_weights_for_one_channel_out(theirs: nn.Module) -> None:
+def test_colour_images_spread_the_weights_of_one_channel_over_three(theirs: nn.Module) -> None:
     grey, module = ours(3, channels=1), ours(3)
     notes = load_start(module, start(grey, PETS), "resnet18", PETS)
     assert notes[1:] == ["First convolution (conv1): weights of 1 channel spread over 3, for colour images."]
@@ -232,7 +232,7 @@ def test_colour_images_share_the_weights_for_one_channel_out(theirs: nn.Module) 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_stem_fitted_to_small_images_keeps_its_new_first_convolution(theirs: nn.Module, channels: int) -> None:
+def test_a_stem_adapted_to_small_images_keeps_its_new_first_convolution(theirs: nn.Module, channels: int) -> None:
     module = ours(3, image_size=32, channels=channels)
     fresh = module.get_parameter("conv1.weight").clone()
     assert load_start(module, start(theirs, PETS), "resnet18", PETS)[1:] == [
@@ -243,7 +243,7 @@ def test_a_stem_fitted_to_small_images_keeps_its_new_first_convolution(theirs: n
     assert_same_but(module, theirs, "conv1.weight")
 
 
-def test_a_first_convolution_whose_stride_alone_was_fitted_is_kept() -> None:
+def test_a_first_convolution_with_only_its_stride_adapted_is_kept() -> None:
     theirs = models.mobilenet_v3_small(weights=None, num_classes=3)
     module = create("mobilenet_v3_small", num_classes=3, image_size=32)
     notes = load_start(module, start(theirs, PETS), "mobilenet_v3_small", PETS)
@@ -273,13 +273,13 @@ def test_weights_of_another_network_are_refused_with_its_name_and_nothing_is_loa
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
 
 
-def test_weights_of_a_network_that_nobody_named_ask_for_its_name(theirs: nn.Module) -> None:
+def test_the_error_about_weights_of_an_unnamed_network_asks_for_its_name(theirs: nn.Module) -> None:
     module = create("resnet50", num_classes=3, image_size=96)
     with pytest.raises(TenchError, match=r"fit resnet50: .+\. Name the network that the weights belong to: -a ARCH, "):
         load_start(module, start(theirs, PETS), "resnet50", PETS)
 
 
-def test_where_timm_has_a_network_of_the_same_name_that_is_offered_too() -> None:
+def test_the_error_also_suggests_timms_network_of_the_same_name() -> None:
     theirs = timm.create_model("efficientnet_b0", num_classes=3)
     module = create("efficientnet_b0", num_classes=3, image_size=96)
     with pytest.raises(TenchError, match=r": -a ARCH, or timm's of the same name: -a timm:efficientnet_b0\.$"):
@@ -288,7 +288,7 @@ def test_where_timm_has_a_network_of_the_same_name_that_is_offered_too() -> None
         load_start(create("timm:resnet18", num_classes=3, image_size=96), start(theirs, PETS), "timm:resnet18", PETS)
 
 
-def test_a_head_with_other_inputs_is_a_difference() -> None:
+def test_a_head_with_different_inputs_is_reported_as_a_difference() -> None:
     theirs, module = (models.squeezenet1_1(weights=None, num_classes=count) for count in (5, 3))
     weights = start(theirs)
     weights.state["classifier.1.weight"] = torch.zeros(5, 256, 1, 1)
@@ -299,11 +299,11 @@ def test_a_head_with_other_inputs_is_a_difference() -> None:
 @pytest.mark.parametrize(
     ("known", "remedy"),
     [
-        ({"image_size": 64}, "add --image-size 64, the size that they were trained with."),
-        ({}, "add --image-size with the size that they were trained with."),
+        ({"image_size": 64}, "add --image-size 64,the size they were trained with."),
+        ({}, "add --image-size with the size they were trained with."),
     ],
 )
-def test_position_embeddings_of_another_size_ask_for_that_size(known: dict[str, int], remedy: str) -> None:
+def test_the_error_about_position_embeddings_of_another_size_names_it(known: dict[str, int], remedy: str) -> None:
     arch = "vit_tiny_patch16_224"
     theirs = timm.create_model(arch, num_classes=3, img_size=64)
     module = create(arch, num_classes=3, image_size=96)
@@ -315,7 +315,7 @@ def test_position_embeddings_of_another_size_ask_for_that_size(known: dict[str, 
     )
 
 
-def test_weights_for_small_images_ask_for_their_size_where_the_stem_is_not_fitted() -> None:
+def test_the_error_about_weights_for_small_images_asks_for_their_size() -> None:
     with pytest.raises(
         TenchError, match=r"\(64, 3, 3, 3\) instead of \(64, 3, 7, 7\)\..* add --image-size 32, the size"
     ):

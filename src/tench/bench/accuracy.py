@@ -20,7 +20,7 @@ _IMAGENET = "ImageNet-1K"
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Top-1 of a network, a fraction. weights: which of its weights. data: on what. whose: who measured it."""
+    """Top-1 of a network, a fraction. weights: which of its weights. data: the test data. whose: who measured it."""
 
     weights: str
     data: str
@@ -46,7 +46,7 @@ def _rows(arch: str) -> list[dict[str, Any]]:
 
 
 def _of_torchvision(arch: str) -> list[Accuracy]:
-    """The accuracies of weights that classify; those that only give features have NaN."""
+    """The accuracies of weights that classify; weights that only give features have NaN."""
     models: Any = import_torchvision().models
     usual = from_torchvision.usual_input(arch).image_size
     return [

@@ -42,7 +42,7 @@ class Canvas:
         self.draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
 
     def label(self, across: float, up: float, text: str, colour: str) -> None:
-        """Draw text beside a point, to its right or left, moved up or down until it covers no other label."""
+        """Draw text next to a point, to its right or left, moved up or down until it covers no other label."""
         x, y = self.at(across, up)
         length = self.draw.textlength(text, self.font)
         places = [

@@ -34,7 +34,7 @@ def chart(result: Result) -> "Image":
     )
     draw, at = canvas.draw, canvas.at
 
-    end = min(most, highest / one)  # perfect scaling may go beyond the picture
+    end = min(most, highest / one)  # perfect scaling may exceed the picture
     draw.line([at(0, 0), at(end / most, end * one / highest)], GREY)
     if step is not None:
         level = step.rate.median / highest

@@ -1,6 +1,6 @@
 """Drop files from the kernel's memory, to measure how fast a disk delivers.
 
-Only the bytes of the measured images are dropped, and those within 2 MiB of them: the rest of the kernel's memory
+Only the bytes of the measured images, and those within 2 MiB of them, are dropped: the rest of the kernel's memory
 serves other programs. If dropping has no effect (tmpfs is memory itself), that is detected and reported.
 """
 

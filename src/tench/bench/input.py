@@ -1,7 +1,7 @@
 """How fast a training can be fed: each stage alone, the whole loader with more and more threads, and what would help.
 
 All figures are for one fixed sample of the split, read from memory unless marked cold. The training view decides what
-is decoded, so another recipe gives other figures.
+is decoded, so a different recipe gives different figures.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from tench.training.stopping import stop_signals
 
 SECONDS = 30.0
 _PASSES = 50
-"""All measurements together take about as long as this many one-thread passes."""
+"""The total duration of all measurements, in one-thread passes."""
 
 
 def bench_input(
@@ -77,7 +77,7 @@ def bench_input(
 
         def done() -> None:
             advance(1, "")
-            if stop_asked():  # between passes: an interrupt inside a finalizer of the loader would be lost
+            if stop_asked():  # between passes: an interrupt inside one of the loader's finalizers would be lost
                 raise KeyboardInterrupt
 
         step_rows, step_batch = [], 0
@@ -125,7 +125,7 @@ def _split(dataset: Dataset, asked: str | None) -> tuple[str, Table]:
         raise UsageError(f"--split {asked}: {dataset.source} has {', '.join(dataset.splits)}.")
     name, table = dataset.split(asked or "train", *([] if asked else dataset.splits))
     if not len(table):
-        raise TenchError(f"{dataset.source}: the split {name} has no images. Name another one with --split.")
+        raise TenchError(f"{dataset.source}: the split {name} has no images. Choose another split with --split.")
     return name, table
 
 

@@ -20,7 +20,7 @@ from tench.input.views import EvalView, PadCrop, View
 _PASS_PER_THREAD = 0.4
 """Fraction of a one-thread pass, per thread: with more threads, a pass needs more images to be timed."""
 _MEMORY_BATCHES = 30
-"""Batches during which memory is read; no more are in memory at a time."""
+"""Number of batches during which memory is measured; no more are in memory at a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Setting:
 def whole_rows(sample: Table, setting: Setting, threads: int, drop: Callable[[], None] | None = None) -> list[Row]:
     """The loader's rate and memory with this many threads. Raises TenchError for a bad image.
 
-    drop: drops the sample's files from the kernel's memory; the rate after that is measured in turns with the other.
+    drop: drops the sample's files from the kernel's memory; the rate after that is measured alternately with the other.
     """
     give_back_memory()
     before = memory_bytes()
@@ -71,7 +71,8 @@ def resident_row(sample: Table, view: PadCrop | EvalView, setting: Setting, thre
 
 
 def remedies(dataset: Dataset, sample: Table, setting: Setting, threads: int) -> list[Remedy]:
-    """The gain of each kind of prepared images, measured in turns with the present ones. Raises like `prepare`."""
+    """The gain of each kind of prepared images, measured alternately with the present ones. Raises as `prepare`
+    does."""
     found = []
     as_it_is = _lengthened(sample, setting, threads)
     for written, options in candidates(setting.view.size).items():
@@ -104,7 +105,7 @@ def _lengthened(sample: Table, setting: Setting, threads: int) -> Table:
 
 
 def _epochs(batches: Loader | Resident) -> Callable[[], int]:
-    """A function that runs through the next epoch at each call, and returns the number of its images."""
+    """A function that runs through the next epoch on each call and returns its number of images."""
     epochs = itertools.count()
     return lambda: sum(len(batch.rows) for batch in batches.batches(next(epochs)))
 

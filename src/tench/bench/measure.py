@@ -1,6 +1,6 @@
 """Rates with their spread, and the memory of this process: the tools of every benchmark.
 
-Compared passes take turns, so a machine that slows down slows all of them. A median of five costs time, but a single
+Compared passes take turns, so a machine that slows down slows all of them. A median of five takes longer, but a single
 reading would say as much about other programs as about the code.
 """
 
@@ -55,8 +55,8 @@ def rates(
 ) -> dict[str, Rate]:
     """The rate of each pass, a function that returns the number of its images, the same each time.
 
-    Each runs once untimed, then all run in turns. before: called before each pass of its name, untimed.
-    done: called after every pass.
+    Each runs once untimed, then all take turns. before: called before each pass of its name, untimed. done: called
+    after every pass.
     """
     before, images = before or {}, {}
     for name, work in passes.items():
@@ -105,7 +105,7 @@ def _children() -> list[str]:
 
 
 def give_back_memory() -> None:
-    """Return freed memory to the system, so that it does not hide what the next measurement takes."""
+    """Return freed memory to the system, so that it does not hide what the next measurement uses."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):  # not in every C library
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,6 +1,6 @@
-"""The cost of networks on this machine: rates and memory at their usual size, beside parameters and GMACs.
+"""The cost of networks on this machine: rates and memory at their usual size, with parameters and GMACs.
 
-It helps to choose one. Each network and batch size is measured alone, its forward pass and training step in turns.
+It helps to choose one. Each network and batch size is measured alone; its forward pass and training step take turns.
 """
 
 import dataclasses

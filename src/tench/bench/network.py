@@ -1,4 +1,4 @@
-"""A network to be measured: its images, recipe and cost."""
+"""A network to measure: its images, recipe and cost."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ class Network:
 def network(arch: str, recipe: Recipe, image_size: int | None, device: torch.device) -> Network:
     """The network on images of the requested size, else the recipe's, else its usual one.
 
-    arch: auto is the network of a training without weights, even if the recipe requires weights: none are read here.
+    arch: auto means the network of a training without weights, even if the recipe requires weights; none are read here.
     Takes no memory and no time. Raises UsageError for an unknown network or an invalid recipe value.
     """
     arch = AUTO_ARCH if arch == "auto" else arch

@@ -1,11 +1,11 @@
-"""What a device can reach: the rates of a large matrix product and of a 3 x 3 convolution.
+"""The peak rate of a device: the rates of a large matrix product and of a 3 x 3 convolution.
 
-A network's rate is compared with the faster of the two. Published peaks are for other clocks, numbers of cores and
-libraries. The matrix product alone is not an upper limit: MKL's in fp32 can be slower than oneDNN's 3 x 3
-convolution, and a network of such convolutions then exceeds the product's rate.
+A network's rate is compared with the faster of the two. Published peaks assume other clock rates, core counts and
+libraries. The matrix product alone is not an upper limit: MKL's in fp32 can be slower than oneDNN's 3 x 3 convolution,
+and a network of such convolutions then exceeds the product's rate.
 
-A GPU does one product in about the time that launching it and waiting for it take. So work is queued, like the steps of
-a training, and we wait for the device only after tens of milliseconds.
+For a GPU, launching one product and waiting for it takes about as long as computing it. So work is queued, like the
+steps of a training, and we wait for the device only after tens of milliseconds.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from tench.bench.measure import REPEATS
 from tench.training.step import DTYPES
 
 _SIZES, _SIZE_ON_GPU = (512, 1024, 2048, 4096), 8192
-"""Sides of the matrices; a GPU gets one more, because smaller ones do not keep it busy."""
+"""Sides of the matrices; a GPU has one larger size, because smaller ones do not keep it busy."""
 _BATCHES, _BATCH_ON_GPU = (1, 4, 16, 64), 256
 """Batch sizes of the convolution."""
 _CHANNELS, _SIDE = 256, 28
@@ -46,7 +46,7 @@ class Peak:
 
 
 def peak(precision: str, device: torch.device) -> Peak:
-    """The best of five turns of 4096 x 4096 products (8192 x 8192 on a GPU), and of convolutions of 256 channels.
+    """The best of five rounds of 4096 x 4096 products (8192 x 8192 on a GPU), and of convolutions of 256 channels.
 
     Smaller ones are used if one takes longer than about a second. precision: fp32, bf16 or fp16; fp32 on a GPU means
     TF32 if torch allows it for convolutions.
@@ -81,7 +81,7 @@ def peak(precision: str, device: torch.device) -> Peak:
 def _largest(
     prepared: Callable[[int], Work], sizes: Sequence[int], flops: Callable[[int], float], device: torch.device
 ) -> tuple[int, float]:
-    """(the largest size that does not take too long, its FLOPs a second)"""
+    """(the largest size that does not take too long, its FLOPs per second)"""
     size, work = sizes[0], prepared(sizes[0])
     for larger in sizes[1:]:
         _turn(work, 1, device)  # the first one allocates memory and chooses a kernel
@@ -92,7 +92,7 @@ def _largest(
 
 
 def _seconds(work: Work, device: torch.device) -> float:
-    """Seconds of one unit of work, in the fastest of five turns."""
+    """Seconds of one unit of work, in the fastest of five rounds."""
     _turn(work, 1, device)
     number = 1
     while _turn(work, number, device) < _TURN_SECONDS:
@@ -101,7 +101,7 @@ def _seconds(work: Work, device: torch.device) -> float:
 
 
 def _turn(work: Work, number: int, device: torch.device) -> float:
-    """Seconds for this many units of work, queued one behind the other."""
+    """Seconds for this many units of work, queued one after another."""
     _wait(device)
     began = time.perf_counter()
     for _ in range(number):

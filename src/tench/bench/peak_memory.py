@@ -15,9 +15,10 @@ _SELF = Path("/proc/self")
 
 
 def start_peak(device: torch.device) -> Callable[[], int | None]:
-    """Start now; the returned function gives the peak since then in bytes, above the memory taken before.
+    """Start now; the returned function gives the peak since then in bytes, above the memory used before.
 
-    It gives None if the system does not tell. A later call starts again, so only one such function is valid at a time.
+    It returns None if the system does not tell. A later call resets the peak, so only one such function is valid at a
+    time.
     """
     give_back_memory()
     if device.type == "cuda":

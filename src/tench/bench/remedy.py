@@ -1,7 +1,7 @@
 """What would make reading faster: the sample, prepared by `tench prepare` itself into a temporary folder.
 
-It is measured, not estimated: how much a smaller image saves depends on the recipe's crops, on the cores, and on the
-present images.
+It is measured, not estimated: how much a smaller image saves depends on the recipe's crops, the cores, and the present
+images.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ ADDRESSABLE = "--addressable"
 
 
 def candidates(image_size: int) -> dict[str, PrepareOptions]:
-    """The candidates, by their options of `tench prepare`: smaller JPEGs, raw pixels that need no decoding, and, if
-    jpegtran is installed, JPEGs of which parts can be decoded.
+    """The candidates, keyed by their `tench prepare` options: smaller JPEGs, raw pixels that need no decoding and, if
+    jpegtran is installed, JPEGs that can be partially decoded.
 
     512 and 256 pixels are for views of up to 224; larger views get proportionally larger images.
     """

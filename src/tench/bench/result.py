@@ -25,7 +25,7 @@ after dropping the files' bytes from the kernel's memory."""
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One rate. memory_bytes: the peak above what the process took before; None if it was not measured."""
+    """One rate. memory_bytes: the peak above what the process used before; None if it was not measured."""
 
     stage: str
     threads: int
@@ -35,7 +35,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Remedy:
-    """What `tench prepare` with these options would gain: the loader before and after, measured in turns.
+    """What `tench prepare` with these options would gain: the loader before and after, measured alternately.
 
     room: the bytes of the images as a fraction of their present bytes.
     """

@@ -17,8 +17,8 @@ def choose(table: Table, view: View, channels: int, seconds: float) -> tuple[Tab
     """(a sample of the rows, number of images in a pass of about this many seconds in one thread).
 
     The rows are spread evenly over the table. In a compressed archive, which is decompressed from the last point before
-    an image, they are neighbours, as training reads them. A pass longer than the table repeats it. Raises
-    TenchError for an image that does not decode.
+    an image, they are adjacent, as training reads them. If a pass is longer than the table, the table is repeated.
+    Raises TenchError for an image that does not decode.
     """
     trial = table.subset(_rows(table, _LEAST))
     drop(trial)

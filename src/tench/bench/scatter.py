@@ -18,8 +18,8 @@ def require_known(archs: Sequence[str]) -> None:
     """Raise UsageError if no accuracy is known for any of the networks, or if a network is unknown."""
     if not any(accuracies(arch) for arch in archs):
         raise UsageError(
-            f"No accuracy is known for {some(archs)}, so there is nothing to --plot. Known are torchvision's, and "
-            f"those in {FILE}."
+            f"No accuracy is known for {some(archs)}, so there is nothing to --plot. Only torchvision's accuracies "
+            f"and those in {FILE} are known."
         )
 
 

@@ -1,7 +1,7 @@
-"""One image after the other in one thread: how fast each stage is, and what fraction of an image's time it takes.
+"""Images processed one by one in one thread: how fast each stage is, and its fraction of the time per image.
 
 The fractions come from clocks inside the pass that makes the training views. Comparing "read and view" with "read and
-decode" would not give them: a view decodes only the part that it shows, often at a smaller size.
+decode" would not give them: a view decodes only the part it shows, often at a smaller size.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ def read_pass(table: Table) -> int:
 
 
 def decode_pass(table: Table, channels: int) -> int:
-    """Read every row and decode it whole; returns their number. Raises TenchError that names a bad one."""
+    """Read every row and decode it whole; returns their number. Raises TenchError naming a bad image."""
     for row in range(len(table)):
         decode_row(table, row, channels)
     return len(table)
@@ -69,7 +69,7 @@ def _timed(view: View, clock: Clock) -> View:
 
 @dataclasses.dataclass(frozen=True)
 class _Timed:
-    """A view that adds to its stage the time that inner stages do not add to their own."""
+    """A view that adds to its stage the time not counted by inner stages."""
 
     view: View
     clock: Clock

@@ -1,7 +1,7 @@
 """A network ready to be timed on synthetic images: its training step, or its forward pass alone.
 
-Everything is as in training (precision, memory format, optimizer), except that images are available at once, nothing is
-mixed or erased, and the learning rate is 0, so that training on noise cannot diverge. The work is the same.
+Everything is as in training (precision, memory format, optimizer), except that images are available immediately,
+nothing is mixed or erased, and the learning rate is 0, so that training on noise cannot diverge. The work is the same.
 """
 
 import dataclasses
@@ -119,11 +119,11 @@ def step_rate(
 def in_turns(
     makers: Mapping[str, Callable[[], Ready]], seconds: float = SECONDS, done: Callable[[], None] = lambda: None
 ) -> dict[str, Measured]:
-    """Make all of them ready and time them in turns; for those that cannot be measured, give the reason.
+    """Prepare all of them and time them in turns; for those that cannot be measured, give the reason.
 
-    The reason is `OUT_OF_MEMORY` if memory does not suffice even for one alone, else the text of the UsageError that a
-    maker raised. If memory does not suffice for all at once, they are timed one after the other. seconds: approximate,
-    for each. done: called after every pass.
+    The reason is `OUT_OF_MEMORY` if even one alone does not fit in memory, else the text of the UsageError that a maker
+    raised. If they do not all fit in memory together, they are timed one by one. seconds: approximate, for each. done:
+    called after every pass.
     """
     try:
         ready: dict[str, Ready] = {}
@@ -169,7 +169,7 @@ def _warmed(work: Callable[[int], int], device: torch.device) -> float:
 
 
 def _rates(ready: Mapping[str, Ready], seconds: float, done: Callable[[], None]) -> dict[str, Rate]:
-    """The rates, measured in turns; slow steps have fewer turns."""
+    """The rates, measured in turns; slow steps get fewer turns."""
     of_a_pass = seconds / REPEATS
     numbers = {name: math.ceil(of_a_pass / one.step_seconds) for name, one in ready.items()}
     passes = {name: lambda one=one, name=name: one.work(numbers[name]) for name, one in ready.items()}

@@ -44,7 +44,7 @@ def kept(
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV, complete or not at all; None becomes an empty cell.
+    """Write rows with the same keys as CSV, completely or not at all; None becomes an empty cell.
 
     Raises UsageError if the file cannot be written.
     """

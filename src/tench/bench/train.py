@@ -1,7 +1,8 @@
-"""How fast networks train on this device: the training step alone, for batch sizes, precisions and memory formats.
+"""How fast networks train on this device: the training step alone, by batch size, precision and memory format.
 
-Images are synthetic and available at once, so these are the rates that an input would have to reach. Variants with the
-same network and batch size take turns; others follow one another, because all of them would not fit into memory.
+Images are synthetic and available immediately, so these are the rates that an input pipeline would have to reach.
+Variants with the same network and batch size take turns; the rest run one by one, because they would not all fit in
+memory.
 """
 
 import dataclasses
@@ -25,8 +26,8 @@ from tench.training.stopping import stop_signals
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainRow:
-    """One combination. rate: where it could not be measured, the reason. memory_bytes: at most, None where that is not
-    known. compile: on or off; a recipe's auto is measured without. peak: of the device in the same precision.
+    """One combination. rate: the reason if it could not be measured. memory_bytes: the peak; None if unknown. compile:
+    on or off; a recipe's auto is measured as off. peak: of the device in the same precision.
     """
 
     arch: str
@@ -73,7 +74,7 @@ class TrainResult:
 
     @property
     def peaks(self) -> list[Peak]:
-        """The peak that each precision's share refers to."""
+        """The peak that each precision's share is relative to."""
         return list(dict.fromkeys(row.peak for row in self.rows))
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def bench_train(
     seconds: float = SECONDS,
     found: Callable[[TrainRow], None] = lambda row: None,
 ) -> TrainResult:
-    """Measure the training step of each combination; anything not named takes the recipe's value (None: the defaults).
+    """Measure the training step of each combination; anything not given takes the recipe's value (None: the defaults).
 
     On a CPU the recipe's batch is limited to 16 images. image_size: pixels; None: the recipe's, else the size that the
     network is usually quoted for. seconds: approximate, for each combination. found: called with each row once its

@@ -1,7 +1,8 @@
-"""The figures in words: what limits the input, whether that matters, and what would help by how much.
+"""The figures in words: what limits the input, whether that matters, and what would help and by how much.
 
-A pure function of the result, so each case can be tested on made-up numbers. A stage is named as the limit only if its
-own rate is not well above that of the whole. A remedy is named with its measured gain, and only if it gains something.
+A pure function of the result, so each case can be tested with made-up numbers. A stage is named as the limit only if
+its own rate is not well above the overall rate. A remedy is suggested with its measured gain, and only if it gains
+something.
 """
 
 import math
@@ -17,9 +18,9 @@ MIN_GAIN = 1.1
 _SCALES = 0.6
 """As a fraction of cores times one thread's rate; below it, threads wait for each other rather than work."""
 _COLD = 0.8
-"""If files from the disk leave less than this fraction of the rate, the difference is worth a sentence."""
+"""If the rate from disk is below this fraction of the rate from memory, the difference gets a sentence."""
 _WELL_ABOVE = 2.0
-"""A stage whose own rate is more than this many times the rate of the whole is not the limit."""
+"""A stage whose own rate is more than this many times the overall rate is not the limit."""
 
 
 def bound(result: Result) -> str:
@@ -37,7 +38,7 @@ def bound(result: Result) -> str:
 
 
 def keeps_up(result: Result) -> bool:
-    """Whether the network hardly waits for images; False if no network was measured.
+    """Whether the network barely waits for images; False if no network was measured.
 
     On a CPU the network and the loader share the cores: then the loader must take less than a tenth of the time.
     """
@@ -48,11 +49,11 @@ def keeps_up(result: Result) -> bool:
 
 
 def verdict(result: Result) -> list[str]:
-    """Sentences: the limit, reading from the disk, the network, the remedies."""
+    """Sentences on the limit, reading from disk, the network and the remedies."""
     if result.is_resident:
         kept = (
             "Training decodes these images once and keeps them in memory, which gives "
-            f"{figures(_input_rate(result))} images/s; the loader's rates apply to that one time."
+            f"{figures(_input_rate(result))} images/s; the loader's rates apply only to that first pass."
         )
         return [kept, *(_network(result) or ["To see whether a network waits for images, add --model."])]
     return [_bound(result), *_cold(result), *_network(result), *_remedies(result)]
@@ -76,14 +77,14 @@ def _cold(result: Result) -> list[str]:
     if result.cold != "dropped":
         why = {
             "kept": "The system keeps the files in memory (tmpfs?)",
-            "unknown": "This system does not tell whether files are in memory",
+            "unknown": "This system does not report whether files are in memory",
         }[result.cold]
-        return [f"{why}, so reading from the disk was not measured: these rates are for files in memory."]
+        return [f"{why}, so reading from disk was not measured: these rates are for files in memory."]
     cold, read = result.find(WHOLE_COLD), result.find(READ_COLD)
     if cold is None or read is None or cold.rate.median >= _COLD * _whole(result).rate.median:
         return []
     rate = (
-        f"{figures(cold.rate.median)} images/s from the disk (in the first epoch, and in every epoch if the set is "
+        f"{figures(cold.rate.median)} images/s from disk (in the first epoch, and in every epoch if the dataset is "
         "larger than memory)"
     )
     if read.rate.median > _WELL_ABOVE * cold.rate.median:
@@ -120,7 +121,7 @@ def _network(result: Result) -> list[str]:
         ]
     return [
         f"{result.arch} trains on {figures(takes)} images/s on {result.device}, so it waits for images: with the "
-        f"images as they are, about {counted(enough, 'core')} would keep up."
+        f"images unchanged, about {counted(enough, 'core')} would keep up."
     ]
 
 
@@ -129,7 +130,7 @@ def _remedies(result: Result) -> list[str]:
         return []
     good = sorted((one for one in result.remedies if one.gain >= MIN_GAIN), key=lambda one: -one.gain)
     if good:
-        caution = "Smaller images hold less detail for crops: compare the accuracy before you rely on them."
+        caution = "Smaller images have less detail for crops: compare the accuracy before you rely on them."
         smaller = any(one.options != ADDRESSABLE for one in good)
         return [*(_remedy(result, one) for one in good), *([caution] if smaller else [])]
     cores = "would help little" if bound(result) == "threads" else "would help"
@@ -172,7 +173,7 @@ def _loader_share(result: Result, step: Row) -> float:
 
 
 def _cores_for(wanted: float, given: float, result: Result) -> int:
-    """The number of cores for a rate, if each gives what it gives now."""
+    """The number of cores for a rate, if each gives as much as now."""
     return math.ceil(wanted / given * min(_whole(result).threads, result.cores))
 
 

@@ -1,4 +1,4 @@
-"""`tench bench input`: how fast images are read, decoded and made into batches."""
+"""`tench bench input`: how fast images are read, decoded and batched."""
 
 import dataclasses
 import json
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchInput:
-    """Measure how fast the training images of a source are read, decoded and batched.
+    """Measure how fast a source's training images are read, decoded and batched.
 
     Each stage runs alone in one thread, then the whole loader with 1, 2, 4, ... threads. The verdict says what limits
-    it, and how much a preparation would gain (a sample is prepared in a temporary folder and measured). Takes about
-    half a minute. Examples:
+    the input and how much tench prepare would help (a sample is prepared in a temporary folder and measured). Takes
+    about half a minute. Examples:
 
         tench bench input ~/flowers
         tench bench input ~/imagenet --model resnet50 -b 256 --plot input.png
@@ -36,18 +36,18 @@ class BenchInput:
     split: Annotated[str | None, Flag(metavar="NAME")] = None
     """Split to measure. By default train, or the only one."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Recipe of the training view: a packaged one or a YAML file. By default digits for the digits, else the
+    """Recipe for the training view: a packaged recipe or a YAML file. By default digits for the digits, else the
     defaults."""
     image_size: Annotated[int | None, Flag(metavar="N")] = None
     """Image side in pixels; by default the recipe's."""
     batch_size: Annotated[int | None, Flag(aliases=("-b",), metavar="N")] = None
     """Images per batch; by default the recipe's."""
     threads: Annotated[tuple[int, ...], Flag(aliases=("-j",))] = ()
-    """Thread counts to measure besides 1. By default 2, 4, ... up to the number of cores."""
+    """Thread counts to measure in addition to 1. By default 2, 4, ... up to the number of cores."""
     seconds: float = 30.0
-    """Approximate time to measure, without the network. It decides how many images are in the sample."""
+    """Approximate measuring time, without the network. It determines the number of images in the sample."""
     model: Annotated[str | None, Flag(aliases=("-a",), metavar="ARCH")] = None
-    """Measure this network's training step too. The verdict says which of the two waits."""
+    """Also measure this network's training step. The verdict says whether the network or the input is the limit."""
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """Device of the network: auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     plot: Annotated[str | None, Flag(metavar="FILE.png")] = None

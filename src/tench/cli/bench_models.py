@@ -44,7 +44,7 @@ class BenchModels:
     plot: Annotated[str | None, Flag(metavar="FILE.png")] = None
     """Plot the known accuracies against GMACs."""
     csv: Annotated[str | None, Flag(metavar="FILE")] = None
-    """Write the rows to this file too."""
+    """Also write the rows to this file."""
     json: bool = False
     """Print one JSON object. Keys: rows (name, batch_size, images_per_second of training, forward_images_per_second,
     ...)."""
@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> int:
             seconds=asked.seconds,
             found=kept(rows, asked.csv, None if asked.json else _show),
         )
-    finally:  # Ctrl-C too leaves what was measured before it
+    finally:  # after Ctrl-C too, the finished rows are kept
         if rows:
             _finish(asked, rows)
     return 0
@@ -131,5 +131,5 @@ def _rate(rate: "Rate | str") -> str:
     from tench.bench.texts import figures
 
     if isinstance(rate, str):
-        return rate if rate == OUT_OF_MEMORY else ""  # longer reasons follow below the table
+        return rate if rate == OUT_OF_MEMORY else ""  # longer reasons are printed below the table
     return figures(rate.median)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tench.bench.train import TrainResult, TrainRow
 
 _NAME_WIDTH = 12
-"""Width of the first column if no name is longer: rows are shown before all names are known."""
+"""Minimum width of the first column: rows are shown before all names are known."""
 _HEAD = "  pixels  batch  precision  format   images/s          min to max    memory   GMACs  share"
 
 
@@ -41,9 +41,9 @@ class BenchTrain:
     precisions: Annotated[tuple[Literal["auto", "fp32", "bf16", "fp16"], ...], Flag(name="precision")] = ()
     """Number formats; by default the recipe's."""
     memory_formats: Annotated[tuple[Literal["auto", "nchw", "nhwc"], ...], Flag(name="memory-format")] = ()
-    """Memory orders of images and filters; by default the recipe's."""
+    """Memory layouts of images and filters; by default the recipe's."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Recipe of all other settings: a packaged one or a YAML file. By default the default values."""
+    """Recipe for all other settings: a packaged recipe or a YAML file. By default the default values."""
     image_size: Annotated[int | None, Flag(metavar="N")] = None
     """Image side in pixels. By default the recipe's, else each network's usual size."""
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
@@ -51,7 +51,7 @@ class BenchTrain:
     seconds: float = 2.5
     """Approximate time to measure each row."""
     csv: Annotated[str | None, Flag(metavar="FILE")] = None
-    """Write the rows to this file too."""
+    """Also write the rows to this file."""
     json: bool = False
     """Print one JSON object. Keys: rows (arch, batch_size, precision, ..., images_per_second), peaks, device."""
 
@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
             seconds=asked.seconds,
             found=kept(rows, asked.csv, None if asked.json else show),
         )
-    finally:  # Ctrl-C too leaves what was measured before it
+    finally:  # after Ctrl-C too, the finished rows are kept
         result = TrainResult(device, rows)
         if rows:
             print(json.dumps(result.to_json())) if asked.json else _show_peaks(result)
@@ -101,8 +101,8 @@ def _show_peaks(result: "TrainResult") -> None:
 
     for one in result.peaks:
         print(
-            f"share, {one.precision}: 3 x the forward GMACs, 2 FLOPs each, of the faster of a {one.product_size} "
-            f"matrix product ({figures(one.product / 1e9)} GFLOP/s) and a 3 x 3 convolution "
+            f"share, {one.precision}: 3 x the forward GMACs, 2 FLOPs per MAC, relative to the faster of a "
+            f"{one.product_size} matrix product ({figures(one.product / 1e9)} GFLOP/s) and a 3 x 3 convolution "
             f"({figures(one.convolution / 1e9)} GFLOP/s)."
         )
 

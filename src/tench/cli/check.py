@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 _MAX_GROUPS = 5
 _MAX_IN_GROUP = 10
-"""Groups printed of each kind of duplicates, and images printed of a group; --json lists all."""
+"""Maximum number of groups printed per kind of duplicate, and of images printed per group; --json lists all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """Decode every image of a source once, and list what would stop or spoil a training.
+    """Decode every image of a source once, and list what would stop or spoil training.
 
     The cache is not used. Checksums of published files, record CRCs and the counts of known datasets are compared; bad
-    images are listed; unusual images and duplicates are counted. The exit code is 1 if anything would stop a training.
-    The result is kept, and a later training on the same content reports it. Example:
+    images are listed; unusual images and duplicates are counted. The exit code is 1 if anything would stop training.
+    The result is saved, and later training on the same content reports it. Example:
 
         tench check ~/flowers
     """
@@ -41,7 +41,7 @@ class Check:
     """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
     reading: SourceOptions = NO_OPTIONS
     near: bool = False
-    """Look for near duplicates too. These are images that were re-encoded, resized or brightened."""
+    """Also look for near duplicates: images that were re-encoded, resized or brightened."""
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
     """Number of threads; 0 is one per core."""
     json: bool = False
@@ -88,10 +88,10 @@ def _show(dataset: "Dataset", report: "Report") -> None:
     _show_groups("near duplicates", "nearly the same content", report.near or ())
     damage = f", damaged records or members: {len(report.damaged):,}" if report.damaged else ""
     unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
-    again = " Images that were not read are checked again then." if report.unreadable else ""
+    again = " Images that could not be read are then checked again." if report.unreadable else ""
     print(
         f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. The result is "
-        f"kept, and a later training on the same content reports it.{again}"
+        f"saved, and later training on the same content reports it.{again}"
     )
 
 
@@ -102,7 +102,7 @@ def _show_groups(name: str, meaning: str, groups: "tuple[Group, ...]") -> None:
     num_images = sum(len(group.images) for group in groups)
     print(f"{name}: {counted(num_images, 'image')} in {counted(len(groups), 'group')} with {meaning}")
     kinds = (
-        ("across splits, so training images are also validated on", [one for one in groups if one.across_splits]),
+        ("across splits, so validation sees training images", [one for one in groups if one.across_splits]),
         ("with different labels", [one for one in groups if one.contradicts]),
         ("within one split and class", [one for one in groups if not one.across_splits and not one.contradicts]),
     )

@@ -1,4 +1,4 @@
-"""The commands by what they are for, and the dataclass that holds the options of each."""
+"""The commands by purpose, and the dataclass with each command's options."""
 
 import importlib
 import typing
@@ -13,18 +13,18 @@ GROUPS = {
     "Train": {
         "train": "train a classifier (no SOURCE: scikit-learn's handwritten digits)",
         "recipes": "list the packaged recipes, or print one in full",
-        "models": "list the networks, with parameters and GMACs",
+        "models": "list the networks with their parameters and GMACs",
     },
     "Use": {
-        "evaluate": "top-1, top-5 and loss of a run or of weights, each image exactly once",
+        "evaluate": "top-1, top-5 and loss of a run or weights, counting each image once",
         "predict": "class names and probabilities for images",
     },
     "Measure": {
-        "bench": "rates on this machine and what limits them: bench input SOURCE, train, models",
+        "bench": "speed on this machine and what limits it: bench input SOURCE, train, models",
     },
     "This machine": {
         "doctor": "the capabilities and limits of this machine",
-        "completion": "completion of commands and options for bash, zsh or fish",
+        "completion": "shell completion for bash, zsh or fish",
     },
 }
 

@@ -14,13 +14,14 @@ _FOR_ALL = ("--help", "--help-all", "--traceback")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Completion:
-    """Print a script that makes a shell complete commands, options, recipes and other known values, else file names.
+    """Print a script that makes a shell complete commands, options, recipes and other known values, and otherwise file
+    names.
 
-    In bash and zsh, add this line to ~/.bashrc or ~/.zshrc (there after compinit), with the name of the shell:
+    For bash or zsh, add this line with the name of the shell to ~/.bashrc, or to ~/.zshrc after compinit:
 
         eval "$(tench completion bash)"
 
-    In fish, write the script to a file. Example:
+    For fish, write the script to a file. Example:
 
         tench completion fish > ~/.config/fish/completions/tench.fish
     """
@@ -40,7 +41,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _words() -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
-    """The words that may follow "train", "bench", "bench input", ...; and those that may follow an option of it."""
+    """The words that may follow "train", "bench", "bench input", ...; and those that may follow each of its options."""
     from tench.data.download.download import offered
     from tench.training.recipe_file import packaged_recipes
 
@@ -68,7 +69,7 @@ def _words() -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
 
 
 def _cases(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]) -> Iterable[str]:
-    """The body of a function of bash or zsh: from $command, $previous and $current to $found, the words that fit."""
+    """The body of a bash or zsh function: from $command, $previous and $current it sets $found, the matching words."""
     yield '    case "$command $previous" in'
     by_words: dict[tuple[str, ...], list[str]] = {}
     for (command, option), known in values.items():

@@ -12,10 +12,10 @@ from tench.flags import Flag
 class Download:
     """Download a public dataset by name into a folder, and verify its published checksum.
 
-    Archives stay packed: tench reads them directly. Without NAME, the names are listed. The same command resumes an
-    interrupted download, and keeps complete files. Proxies are taken from the environment (https_proxy). If
-    TENCH_MIRROR is set, files come from TENCH_MIRROR/FILE, such as a mirror inside a company. ImageNet comes from
-    Kaggle, which needs the package kaggle and an account. Example:
+    Archives stay packed: tench reads them directly. Without NAME, the names are listed. Run the same command again to
+    resume an interrupted download; complete files are kept. Proxies are taken from the environment (https_proxy). If
+    TENCH_MIRROR is set, files are downloaded from TENCH_MIRROR/FILE, for example from a company mirror. ImageNet is
+    downloaded from Kaggle, which needs the package kaggle and an account. Example:
 
         tench download cifar10 ~/cifar10
     """

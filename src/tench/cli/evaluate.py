@@ -15,7 +15,7 @@ from tench.own_code import import_from_here
 class Evaluate:
     """Evaluate a run's best weights, a weights file, or published weights.
 
-    Every image is counted exactly once. Images that the model was trained on are left out, wherever they are now,
+    Every image is counted exactly once. Images that the model was trained on are left out, even if they have moved,
     unless --split selects a whole split. Examples:
 
         tench evaluate runs/001 ~/cifar10 --split test
@@ -29,14 +29,15 @@ class Evaluate:
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
-    """Run directory, weights file or published weights. A .safetensors file needs its model.json beside it; published
-    weights are torchvision:NAME or timm:NAME[.TAG]."""
+    """Run directory, weights file or published weights. A .safetensors file needs its model.json in the same folder;
+    published weights are torchvision:NAME or timm:NAME[.TAG]."""
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
     """The dataset; by default what the run validated on."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
     """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
     split: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Split to evaluate, with all its images. By default val, else test, else train, without the images trained on."""
+    """Split to evaluate, with all its images. By default val, else test, else train, without the training images of the
+    model."""
     reading: SourceOptions = NO_OPTIONS
     batch_size: Annotated[int, Flag(aliases=("-b",))] = 256
     """Images per batch."""
@@ -45,10 +46,10 @@ class Evaluate:
     device: Annotated[str, Flag(metavar="DEVICE")] = "auto"
     """auto, cpu, cuda or cuda:1. auto is the GPU if there is one."""
     bad: Literal["fail", "skip", "fix"] | None = None
-    """What to do with images that do not decode. See tench train. By default what the training did for its own data,
+    """What to do with images that do not decode; see tench train. By default as in training for the run's own data,
     else fail."""
     trust_code: bool = False
-    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
+    """Import your own network that the run names; it may be in the current directory. Importing runs its code."""
     per_class: bool = False
     """Print the top-1 of each class."""
     json: bool = False
@@ -58,7 +59,7 @@ class Evaluate:
 def run(arguments: list[str]) -> int:
     asked = parse(Evaluate, arguments)
     if asked.with_ and asked.source is None:
-        raise UsageError("--with adds to a source. Name that one too: tench evaluate RUN SOURCE --with SOURCE.")
+        raise UsageError("--with adds to SOURCE, which is missing. Usage: tench evaluate RUN SOURCE --with SOURCE.")
     from tench.evaluation.evaluate import evaluate
     from tench.weights.load import load
 
@@ -80,6 +81,6 @@ def run(arguments: list[str]) -> int:
         for result in evaluation.per_class:
             share = f"{result.top1:8.2%}" if result.top1 is not None else "       -"
             print(f"{share}  {result.correct:>6}/{result.images:<6} {result.name}")
-    for line in str(evaluation).rsplit("\n", 1):  # a newline in the name of the data stays in its line
+    for line in str(evaluation).rsplit("\n", 1):  # a newline in the data's name stays within its line
         print(line)
     return 0

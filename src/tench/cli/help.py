@@ -1,7 +1,7 @@
 """Help texts: `--help` shows the options people use first, one line each; `--help-all` shows all options in full.
 
-Each command's dataclass declares its groups: `GROUPS = {"Data": "source val | with"}`. The options before the bar are
-those of `--help`. A name may be that of a recipe value.
+Each command's dataclass declares its groups: `GROUPS = {"Data": "source val | with"}`. `--help` shows the options
+before the bar. A name may also be that of a recipe value.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from tench.printable import terminal_width
 
 _MAX_WIDTH = 120
 _MAX_LEFT = 30
-"""Columns of the option's name and value; a longer one has a line of its own."""
+"""Columns for the option's name and value; a longer one gets its own line."""
 
 SECTIONS = {
     "": "Other options",
     "reading": "How to read the source",
-    "source": "Recipe: source, how to read it",
+    "source": "Recipe: source (how to read it)",
     "model": "Recipe: model",
-    "input": "Recipe: input, what images become",
+    "input": "Recipe: input (size, crops and colours)",
     "augment": "Recipe: augment",
     "mix": "Recipe: mix",
     "optimizer": "Recipe: optimizer",
@@ -32,7 +32,7 @@ SECTIONS = {
     "average": "Recipe: average",
     "training": "Recipe: training",
 }
-"""The headings of options that stand in a dataclass of their own."""
+"""The headings of options that have their own dataclass."""
 
 
 def overview() -> Iterator[str]:
@@ -48,15 +48,16 @@ def overview() -> Iterator[str]:
             yield from _entry(f"  {command}", text, width + 4)
     yield ""
     yield from _wrapped(
-        "See `tench COMMAND --help` for examples and the options used most, `tench COMMAND --help-all` for all of "
-        "them. Every command takes --traceback (print where in the code an error arose). First steps: tench train, "
+        "See `tench COMMAND --help` for examples and the most used options, `tench COMMAND --help-all` for all of "
+        "them. Every command takes --traceback (print where in the code an error occurred). First steps: tench train, "
         "then tench evaluate RUN and tench predict RUN IMAGE.",
         "",
     )
 
 
 def command_help(command: str, *, everything: bool = False) -> Iterator[str]:
-    """The lines of `tench COMMAND --help`, or with `everything` of `--help-all`. command: "train", "bench input"."""
+    """The lines of `tench COMMAND --help`, or of `--help-all` if `everything` is set. command: "train", "bench
+    input"."""
     kind = forms(command.split()[0])[command]
     options = options_of(kind)
     yield f"usage: {usage(command, options)} [options]"
@@ -97,7 +98,7 @@ def forms_help(command: str) -> Iterator[str]:
 
 
 def groups(kind: type) -> dict[str, tuple[list[Option], list[Option]]]:
-    """The options of each group of a command: those that are shown first, and its further ones."""
+    """The options of each group of a command: those shown first, and the rest."""
     by_name = {option.field: option for option in options_of(kind)}
     found = {}
     for heading, names in kind.GROUPS.items():  # type: ignore[attr-defined]
@@ -134,13 +135,13 @@ def _label(option: Option, everything: bool) -> str:
 
 
 def _described(option: Option) -> str:
-    """The whole text, with the choices if the label does not list them."""
+    """The full text, with the choices if the label does not list them."""
     listed = option.metavar in _label(option, True) or "|" not in option.metavar
     return option.text if listed else f"{option.text} One of {', '.join(option.choices)}."
 
 
 def _default(option: Option) -> str:
-    """The default, if it tells a reader something."""
+    """The default, if it is informative."""
     text = "" if option.default is False else default_text(option)
     return f"default {text}" if text else ""
 
@@ -157,7 +158,7 @@ def default_text(option: Option) -> str:
 
 
 def _docstring(text: str) -> Iterator[str]:
-    """A docstring with its paragraphs filled; indented lines stay as they are."""
+    """A docstring with its paragraphs filled; indented lines are unchanged."""
     for number, paragraph in enumerate(text.split("\n\n")):
         if number:
             yield ""
@@ -168,7 +169,7 @@ def _docstring(text: str) -> Iterator[str]:
 
 
 def _entry(label: str, text: str, left: int) -> Iterator[str]:
-    """An option and its text beside it; below it if the label is wide or the terminal narrow."""
+    """An option with its text next to it, or below it if the label is wide or the terminal narrow."""
     indent = " " * min(left, _width() // 3)
     if len(label) + 2 > len(indent):
         yield label

@@ -31,12 +31,11 @@ class Info:
     """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
     reading: SourceOptions = NO_OPTIONS
     boxes: bool = False
-    """Read the bounding boxes too."""
+    """Also read the bounding boxes."""
     preview: Annotated[str | None, Flag(metavar="FILE.png")] = None
-    """Draw some training images into this file. They are shown whole, as six epochs of training see them, and as
-    evaluation sees them."""
+    """Save a picture of some training images: whole, as seen in six epochs of training, and as seen in evaluation."""
     recipe: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Recipe of the preview: a packaged one or a YAML file. By default digits for the digits, else the defaults."""
+    """Recipe for the preview: a packaged recipe or a YAML file. By default digits for the digits, else the defaults."""
     json: bool = False
     """Print one JSON object. Keys: layout, classes, splits (images, bytes), exif, fingerprint, notes, tree, examples,
     left_out."""
@@ -50,7 +49,7 @@ def run(arguments: list[str]) -> int:
     from tench.files import size_text
 
     if asked.recipe and not asked.preview:
-        raise UsageError("--recipe applies to --preview only. Add --preview FILE.png, or leave --recipe out.")
+        raise UsageError("--recipe only applies to --preview. Add --preview FILE.png, or leave --recipe out.")
     dataset = open_source((asked.source, *asked.with_), asked.reading, boxes=asked.boxes)
     if asked.preview:
         from tench.training.fit import default_recipe
@@ -89,7 +88,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _orientation(found: dict[str, Any]) -> str:
-    """How many images have an EXIF orientation, and what a training does with it by default."""
+    """How many images have an EXIF orientation, and what training does with it by default."""
     from tench.errors import counted
 
     applied = {"apply": "applies it", "ignore": "ignores it"}[found["auto"]]

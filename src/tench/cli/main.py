@@ -1,6 +1,6 @@
 """`tench COMMAND ...`: find the command, run it, turn errors into one clear message and an exit code.
 
-Only the command that is asked for is imported, so that `tench --help` answers at once.
+Only the requested command is imported, so that `tench --help` answers immediately.
 """
 
 import importlib
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(arguments)
             sys.stdout.flush()
             return code
-        except BrokenPipeError:  # the reader of our output has seen enough: tench models | head
+        except BrokenPipeError:  # the reader of our output has closed it: tench models | head
             discard_output()
             return 1
         except OutputError as error:
@@ -63,6 +63,8 @@ def _run(arguments: list[str]) -> int:
         import tench
 
         return _print([f"tench {tench.__version__}"])
+    if command.startswith("-"):
+        raise UsageError(f"unknown option {command[:100]}. Write the command first: tench COMMAND OPTIONS.")
     if command not in COMMANDS:
         raise UsageError(
             f"unknown command {command[:100]!r}.{nearest(command, list(COMMANDS))} Known: {', '.join(COMMANDS)}."
@@ -86,7 +88,7 @@ def _before_values(arguments: list[str]) -> list[str]:
 
 
 def _help(command: str, rest: list[str], *, everything: bool) -> Iterable[str]:
-    """The lines of a command's help; of one with several forms, of the form that is named."""
+    """The lines of a command's help; if it has several forms, of the named form."""
     from tench.cli.help import command_help, forms_help
 
     known = forms(command)
@@ -101,7 +103,7 @@ def _print(lines: Iterable[str]) -> int:
 
 
 def _tell(name: str, traceback: bool, *lines: str) -> None:
-    """Print an error of the command, and where it came from if that was asked for."""
+    """Print an error of the command, and its traceback if requested."""
     if traceback:
         print(format_exc(), file=sys.stderr)
     shown = "\n".join(printable(_shortened(line)) for line in lines)
@@ -109,6 +111,6 @@ def _tell(name: str, traceback: bool, *lines: str) -> None:
 
 
 def _shortened(line: str) -> str:
-    """A message without its middle if it is very long, such as one with a name of thousands of characters."""
+    """A message without its middle if it is very long, for example because of a name of thousands of characters."""
     half = _MAX_MESSAGE // 2
     return line if len(line) <= _MAX_MESSAGE else f"{line[:half]} ... {line[-half:]}"

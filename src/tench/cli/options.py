@@ -1,7 +1,7 @@
 """The options of a command, read from its dataclass.
 
 A field is an option: its name is the flag, its type the check, and the string below it the help text. The fields of a
-dataclass inside (the sections of a recipe) are options of the same command.
+nested dataclass (the sections of a recipe) are options of the same command.
 """
 
 import ast
@@ -26,8 +26,8 @@ class Option:
     """One option of a command.
 
     path: the fields that lead to its value. name: "--lr", or "SOURCE" for a positional. kinds: the types a value may
-    have, without None. default: dataclasses.MISSING if the option is required. section: the field of the dataclass it
-    stands in, "" for the command's own. bounds: the values it may have, in words.
+    have, without None. default: dataclasses.MISSING if the option is required. section: the field of the nested
+    dataclass it belongs to, "" for the command's own. bounds: the allowed values, in words.
     """
 
     path: tuple[str, ...]
@@ -46,7 +46,7 @@ class Option:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything the option can be called."""
+        """All names of the option."""
         return (self.name, *self.flag.aliases)
 
     @property
@@ -60,7 +60,7 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words the option knows; a value that is none of them may be allowed too."""
+        """The words the option knows; other values may be allowed too."""
         return tuple(
             str(word)
             for kind in self.kinds
@@ -71,7 +71,7 @@ class Option:
 
     @property
     def metavar(self) -> str:
-        """What stands for the value in help texts: "N|auto"."""
+        """The placeholder for the value in help texts: "N|auto"."""
         if self.is_switch:
             return ""
         if self.flag.repeated:
@@ -80,7 +80,7 @@ class Option:
 
     @property
     def num_words(self) -> tuple[int, float]:
-        """Fewest and most words that make a value."""
+        """Minimum and maximum number of words in a value."""
         if self.is_switch:
             return 0, 0
         if self.flag.repeated:
@@ -121,7 +121,7 @@ def _kinds(kind: Any) -> tuple[Any, ...]:
 
 
 def _widest(kinds: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The types without int where float is one too."""
+    """The types without int if float is one of them."""
     return tuple(kind for kind in kinds if kind is not int or float not in kinds)
 
 

@@ -1,4 +1,4 @@
-"""What the options of other programs are here, from other_programs.yaml: for error messages and the docs."""
+"""Our equivalents of other programs' options, from other_programs.yaml: for error messages and the docs."""
 
 import dataclasses
 import functools
@@ -13,8 +13,8 @@ from tench.cli.parse import Words
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Row:
-    """An option of another program, or several with one answer. The file explains the fields."""
+class OptionRow:
+    """An option of another program, or several with the same equivalent. The file explains the fields."""
 
     there: str
     here: str = ""
@@ -25,7 +25,7 @@ class Row:
 
     @property
     def examples(self) -> dict[str, str]:
-        """The names of the option, each with an example of its value; "" for a switch."""
+        """The option's names, each with an example value; "" for a switch."""
         found: dict[str, str] = {}
         for part in reversed(self.there.split(", ")):
             name, _, value = part.partition(" ")
@@ -33,7 +33,7 @@ class Row:
         return {name: value for name, value in found.items() if name.startswith("-")}
 
     def spelled(self, name: str) -> str:
-        """The name as the other program writes it; with the value if the answer is for this value only."""
+        """The name as the other program writes it; with the value if the equivalent is only for this value."""
         parts = self.there.split(", ")
         return next(part if self.only else part.split()[0] for part in parts if _key(part.split()[0]) == name)
 
@@ -44,11 +44,11 @@ def _key(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Program:
-    """A program with its options. command: of tench, that does the same. page: of the documentation with its table."""
+    """A program with its options. command: tench's equivalent. page: the documentation page with its table."""
 
     program: str
     command: str
-    options: tuple[Row, ...]
+    options: tuple[OptionRow, ...]
     heading: str = ""
     page: str = ""
     intro: str = ""
@@ -62,16 +62,18 @@ class Program:
 def programs() -> tuple[Program, ...]:
     """The programs of the file, in its order."""
     entries = yaml.safe_load((Path(__file__).parent / "other_programs.yaml").read_text(encoding="utf-8"))
-    return tuple(Program(**entry | {"options": tuple(Row(**row) for row in entry["options"])}) for entry in entries)
+    return tuple(
+        Program(**entry | {"options": tuple(OptionRow(**row) for row in entry["options"])}) for entry in entries
+    )
 
 
 def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool = False) -> dict[str, list[str]]:
-    """What the unknown options of a command are here: the lines of an error for each that another program has.
+    """The equivalents of a command's unknown options: the lines of an error for each that another program has.
 
-    known: the options of the command. only: look at rows that hold for one value only.
+    known: the options of the command. only: consider only rows for a single value.
     """
     found = {name: _candidates(command, name, values, only) for name, values in words.unknown}
-    # A program that has all of the unknown options is likelier than one that has a few of them.
+    # A program that has all the unknown options is more likely than one that has only some of them.
     shared = {
         program: sum(any(program is other for other, _ in rows) for rows in found.values()) for program in programs()
     }
@@ -100,8 +102,8 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
-def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, Row]]:
-    """The rows that an option with these words may be, of programs that do what the command does if there are any."""
+def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, OptionRow]]:
+    """The rows that may match an option with these words, preferably of programs that do what the command does."""
     rows = [
         (program, row)
         for program in programs()
@@ -112,13 +114,13 @@ def _candidates(command: str, name: str, values: list[str], only: bool) -> list[
     rows = [(program, row) for program, row in rows if _fits(row.examples[name], values)] or rows
     rows = [(program, row) for program, row in rows if row.only] or rows
     rows = [(program, row) for program, row in rows if program.command == command] or rows
-    if values[:1] and _is_number(values[0]):  # -e 90 is no switch
+    if values[:1] and _is_number(values[0]):  # -e 90 is not a switch
         rows = [(program, row) for program, row in rows if row.examples[name]] or rows
     return rows
 
 
 def _fits(example: str, values: Sequence[str]) -> bool:
-    """Whether an option with these words is one with such a value."""
+    """Whether these words can be a value like the example."""
     return not example or (bool(values) and (not _is_number(example) or _is_number(values[0])))
 
 
@@ -126,8 +128,8 @@ def _is_number(text: str) -> bool:
     return bool(re.match(r"[\d.,]+(\s|$)", text))
 
 
-def _given(words: Words, found: Mapping[str, list[tuple[Program, Row]]]) -> dict[str, list[str]]:
-    """The words of each option, known or not, and as SOURCE the first word that belongs to none."""
+def _given(words: Words, found: Mapping[str, list[tuple[Program, OptionRow]]]) -> dict[str, list[str]]:
+    """The words of each option, known or not, and as SOURCE the first word that belongs to no option."""
     given = {name: list(values) for option, values in words.given for name in option.names}
     loose = list(words.loose)
     for name, values in words.unknown:
@@ -138,14 +140,14 @@ def _given(words: Words, found: Mapping[str, list[tuple[Program, Row]]]) -> dict
     return given | {"SOURCE": loose[:1]}
 
 
-def _are_aliases(row: Row, name: str, other: str) -> bool:
-    """Whether two options of a row are the short and the long name of one."""
+def _are_aliases(row: OptionRow, name: str, other: str) -> bool:
+    """Whether two options of a row are the short and the long name of the same option."""
     return len(row.examples) == 2 and name.startswith("--") != other.startswith("--")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
-    """word: what the option is here. here: that, with its value; "" if there is no equivalent. note: a sentence."""
+    """word: our option. here: our option with its value; "" if there is no equivalent. note: a sentence."""
 
     word: str
     here: str
@@ -161,7 +163,7 @@ class Answer:
 
 
 def _answer(
-    program: Program, row: Row, name: str, given: Mapping[str, list[str]], command: str, known: Sequence[str]
+    program: Program, row: OptionRow, name: str, given: Mapping[str, list[str]], command: str, known: Sequence[str]
 ) -> Answer:
     note = re.sub(r"\[(\w+)\]\([^)]*\)", r"\1 in the documentation", row.note)
     if not row.here:
@@ -171,14 +173,14 @@ def _answer(
     first = here.split()[0]
     if first == "tench":
         return Answer(row.word or "another command", here, note)
-    # Options of prepare and train may share a name, but not the meaning.
+    # Options of prepare and train may share a name but differ in meaning.
     if program.command == command or (first in known and "prepare" not in (command, program.command)):
         return Answer(here if row.only else first, here, note)
     return Answer(f"{first} of tench {program.command}", f"tench {program.command} ... {here}", note)
 
 
 def filled(template: str, value: Sequence[str], given: Mapping[str, Sequence[str]]) -> str:
-    """A template of the file with its value and other arguments of the command."""
+    """A template of the file, filled with the value and other arguments of the command."""
     text = " ".join(map(shlex.quote, value))
 
     def one(found: re.Match[str]) -> str:
@@ -198,7 +200,9 @@ PLACEHOLDERS = {
     "--data-path": "SOURCE",
     "--dataset-dir": "DIR",
     "--dataset-name": "NAME",
+    "--model": "ARCH",
     "--model-load-path": "FILE",
+    "--ra-reps": "4",
     "--network": "NETWORK",
     "--resize": "N",
     "--run": "DIR",
@@ -206,7 +210,7 @@ PLACEHOLDERS = {
     "--validation-shards": "N",
     "SOURCE": "SOURCE",
 }
-"""What stands for another argument that the command does not have."""
+"""The placeholder for an argument that the command lacks."""
 
 
 def _numbers(convert: Callable[[float], float]) -> Callable[[str, Mapping[str, Sequence[str]]], str]:
@@ -214,7 +218,7 @@ def _numbers(convert: Callable[[float], float]) -> Callable[[str, Mapping[str, S
 
 
 def _mxnet(_: str, given: Mapping[str, Sequence[str]]) -> str:
-    """The parameters of MXNet's ImageRecordIter that the options of its programs set, as one argument."""
+    """The parameters of MXNet's ImageRecordIter that its programs' options set, as one argument."""
     return shlex.quote(" ".join(f"{_MXNET[name]}={given[name][0]}" for name in _MXNET if given.get(name)))
 
 
@@ -245,7 +249,7 @@ _MXNET = {
 
 
 def _weights(_: str, given: Mapping[str, Sequence[str]]) -> str:
-    """What is evaluated: published weights if they are asked for, else the run."""
+    """What to evaluate: published weights if requested, else the run."""
     if given.get("--pretrained") == []:
         return filled("torchvision:{--arch}", (), given)
     return " ".join(map(shlex.quote, given.get("--run", ()))) or "RUN"
@@ -257,7 +261,7 @@ def _pretrained(_: str, given: Mapping[str, Sequence[str]]) -> str:
 
 
 def _source(_: str, given: Mapping[str, Sequence[str]]) -> str:
-    """What is evaluated on: the source to validate on, else the only one."""
+    """The data to evaluate on: the validation source, else the only source."""
     found = given.get("--val") or given.get("--data-path") or given.get("SOURCE")
     return " ".join(map(shlex.quote, found)) if found else "[SOURCE]"
 
@@ -281,7 +285,7 @@ CONVERSIONS: dict[str, Callable[[str, Mapping[str, Sequence[str]]], str]] = {
     "weights": _weights,
     "source": _source,
 }
-"""How a value there becomes one here."""
+"""How another program's value becomes ours."""
 
 
 def table(program: Program) -> str:

@@ -1,9 +1,11 @@
-"""Read a command's options from its arguments: each error is one sentence that names the option and what it takes."""
+"""Read a command's options from its arguments. Each error is one sentence that names the option and the values it
+takes."""
 
 import dataclasses
 import difflib
 import math
 import re
+import shlex
 import typing
 from typing import Any, Literal, TypeVar
 
@@ -40,8 +42,8 @@ def parse(kind: type[Command], arguments: list[str], default: Command | None = N
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Words:
-    """The arguments of a command, sorted: the options with their words, words without an option, and unknown options
-    with the words that follow them."""
+    """The arguments of a command, sorted into options with their words, words without an option, and unknown options
+    with the words after them."""
 
     given: list[tuple[Option, list[str]]]
     loose: list[str]
@@ -62,6 +64,8 @@ def sort_words(options: tuple[Option, ...], arguments: list[str]) -> Words:
             found.loose.append(word)
             continue
         name, attached = _split(word)
+        if (called := "-" + word.partition("=")[0].replace("_", "-")) in known:  # -epochs is no -e
+            name, attached = called[1:], word.partition("=")[2] or None
         positive = "--" + name[5:] if name.startswith("--no-") else name
         option = known.get(name) or known.get(positive)
         if option is None or (name not in known and not option.is_switch):
@@ -83,7 +87,7 @@ def is_option(word: str) -> bool:
 
 
 def _split(word: str) -> tuple[str, str | None]:
-    """The name of an option, and the value that is attached to it: --lr=1, -b64. Underscores are taken for dashes."""
+    """The name of an option and the value attached to it: --lr=1, -b64. Underscores count as dashes."""
     if not word.startswith("--"):
         return word[:2], word[2:].removeprefix("=") if len(word) > 2 else None
     name, equals, value = word.partition("=")
@@ -98,11 +102,11 @@ def _until_option(words: list[str]) -> typing.Iterator[str]:
 
 
 def _take(option: Option, left: list[str]) -> list[str]:
-    """Remove the words of an option's value from the front of those that are left."""
+    """Remove the words of an option's value from the front of the remaining words."""
     available = list(_until_option(left))
     _, most = option.num_words
     if available and available[0] in option.choices and not any(map(_has_choices_inside, option.kinds)):
-        most = 1  # a word such as auto stands alone, and the next one is a source
+        most = 1  # a word such as auto is a whole value, and the next word is a source
     taken = available[: len(available) if most == math.inf else int(most)]
     del left[: len(taken)]
     return taken
@@ -113,21 +117,33 @@ def _has_choices_inside(kind: Any) -> bool:
 
 
 def _value(option: Option, words: list[str]) -> Any:
-    """The value that words on the command line stand for; raises UsageError."""
+    """The value given by words on the command line; raises UsageError."""
     if option.is_switch:
         return words == ["yes"]
     if not words:
         raise UsageError(f"{option.name} needs a value: {expected(option)}.")
+    if "" in words and option.default != "":  # an empty path would mean the current directory
+        raise UsageError(f"{option.name} is empty. If it comes from a shell variable, the variable is not set.")
     for kind in option.kinds:
         value = _as(kind, words, option.flag.repeated)
         if value is not _NOT:
             return value
     got = shown(words[0]) if len(words) == 1 else ", ".join(map(shown, words))
-    raise UsageError(f"{option.name} must be {expected(option)}, got {got}.{nearest(words[0], list(option.choices))}")
+    hint = nearest(words[0], list(option.choices)) or _where_it_ends(option, words)
+    raise UsageError(f"{option.name} must be {expected(option)}, got {got}.{hint}")
+
+
+def _where_it_ends(option: Option, words: list[str]) -> str:
+    """How to write several values before a positional, if the first words are a value without the rest."""
+    for count in range(len(words) - 1, 0, -1):
+        if any(_as(kind, words[:count], False) is not _NOT for kind in option.kinds):
+            written = map(shlex.quote, [option.name, *words[:count], "--", *words[count:]])
+            return f" If {shown(words[count])} is none of them, write -- before it: {' '.join(written)}"
+    return ""
 
 
 _NOT = object()
-"""Words that are not a value of the type."""
+"""Marks words that are not a value of the type."""
 
 
 def _as(kind: Any, words: list[str], repeated: bool) -> Any:
@@ -174,7 +190,7 @@ def _expected(kind: Any) -> str:
 
 
 def usage(command: str, options: tuple[Option, ...]) -> str:
-    """How a command is written: "tench evaluate RUN [SOURCE]"."""
+    """The usage of a command: "tench evaluate RUN [SOURCE]"."""
     parts = []
     for option in options:
         if option.flag.positional:
@@ -184,7 +200,7 @@ def usage(command: str, options: tuple[Option, ...]) -> str:
 
 
 def _positionals(command: str, options: tuple[Option, ...], words: list[str]) -> dict[tuple[str, ...], Any]:
-    """The values of the options without a name, in their order."""
+    """The values of the positional options, in order."""
     values, left = {}, list(words)
     for option in options:
         if not option.flag.positional:
@@ -216,16 +232,25 @@ def _unknown(command: str, options: tuple[Option, ...], words: Words) -> list[st
         if name in explained:
             lines += explained[name]
             continue
-        close = difflib.get_close_matches(name.lstrip("-"), [other.lstrip("-") for other in known], n=1, cutoff=0.6)
-        hint = next((f" Did you mean {other}?" for other in known if [other.lstrip("-")] == close), "")
-        lines.append(f"unknown option {name[:100]}.{hint} See tench {command} --help.")
+        lines.append(f"unknown option {name[:100]}.{_hint(name.lower(), known)} See tench {command} --help.")
     return list(dict.fromkeys(lines))
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """A sentence on the option that an unknown one may be; "" if none is close."""
+    positive = "--" + name.removeprefix("--no-")
+    if name.startswith("--no-") and positive in known:
+        return f" {positive} takes a value."
+    begun = [other for other in known if len(name) > 3 and other.startswith(name)]
+    plain = {other.lstrip("-"): other for other in reversed(known)}
+    close = [plain[word] for word in difflib.get_close_matches(name.lstrip("-"), plain, n=1, cutoff=0.6)]
+    return f" Did you mean {' or '.join(begun[:3] or close)}?" if begun or close else ""
 
 
 def _explained(
     error: UsageError, command: str, options: tuple[Option, ...], option: Option, given: list[str]
 ) -> UsageError:
-    """The error about a value, or what it says if the value is one of another program."""
+    """The error about a value, or the equivalent if the value is from another program."""
     from tench.cli.other_programs import equivalents
 
     known = [name for other in options for name in other.names]

@@ -16,8 +16,8 @@ from tench.printable import printable
 class Predict:
     """Classify images with a run's best weights, a weights file, or published weights.
 
-    A folder stands for all images below it; linked folders are followed, and other files are counted on stderr. If an
-    image cannot be read, it is reported, the others are classified, and the exit code is 1. Example:
+    A folder stands for all images below it; linked folders are followed, and files that are not images are counted on
+    stderr. An image that cannot be read is reported, the others are still classified, and the exit code is 1. Example:
 
         tench predict runs/001 cat.jpg ~/holiday --top 3
     """
@@ -29,8 +29,8 @@ class Predict:
     }
 
     model: Annotated[str, Flag(metavar="RUN", positional=True)]
-    """Run directory, weights file or published weights. A .safetensors file needs its model.json beside it; published
-    weights are torchvision:NAME or timm:NAME[.TAG]."""
+    """Run directory, weights file or published weights. A .safetensors file needs its model.json in the same folder;
+    published weights are torchvision:NAME or timm:NAME[.TAG]."""
     images: Annotated[tuple[str, ...], Flag(metavar="IMAGE", positional=True)]
     """Image files and folders of images."""
     top: int = 5
@@ -40,12 +40,12 @@ class Predict:
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
     """Threads that read images; 0 is one per core."""
     trust_code: bool = False
-    """Import the network of your own that the run names, from the current directory too. Importing runs its code."""
+    """Import your own network that the run names; it may be in the current directory. Importing runs its code."""
     json: bool = False
     """Print a JSON list. Keys: image, predictions (id, name, probability)."""
     csv: bool = False
-    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would read as a formula gets a quote (')
-    in front."""
+    """Print CSV: image, rank, id, name, probability. A name that a spreadsheet would read as a formula is prefixed with
+    a quote (')."""
 
 
 def run(arguments: list[str]) -> int:
@@ -57,8 +57,6 @@ def run(arguments: list[str]) -> int:
 
     if asked.json and asked.csv:
         raise UsageError("--json and --csv cannot be combined. Choose one.")
-    if not asked.images:
-        raise UsageError("Name at least one image or folder.")
     if asked.trust_code:
         import_from_here()
     model = load(asked.model, asked.device, trust_code=asked.trust_code)

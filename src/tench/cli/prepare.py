@@ -22,9 +22,9 @@ _SIZES = ("short_side", "max_side", "square")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Write a dataset in another layout, with the original bytes or with smaller images.
+    """Write a dataset in another layout, with the original image bytes or with smaller images.
 
-    The plan is printed, everything is written, then read back and compared. If the command is killed, running it again
+    Prints the plan, writes everything, then reads it back and compares it. If the command is killed, running it again
     continues and gives the same result. The source is never changed. Examples:
 
         tench prepare ~/imagenet ~/shards                                 WebDataset shards, original bytes
@@ -56,7 +56,7 @@ class Prepare:
     test_fraction: float = 0.0
     """Fraction of each training class to hold out as test."""
     boxes: bool = False
-    """Write the bounding boxes too (tfrecord, webdataset)."""
+    """Also write the bounding boxes (tfrecord, webdataset)."""
     short_side: int = 0
     """Re-encode, shrinking the shorter side to N pixels."""
     max_side: int = 0
@@ -73,21 +73,21 @@ class Prepare:
     grey: bool = False
     """Re-encode in grey."""
     exif: Literal["auto", "apply", "ignore"] = "auto"
-    """EXIF orientation of re-encoded images. apply turns them upright, ignore drops it, auto does as training: apply
-    except for published sets. Images that are not re-encoded keep it."""
+    """EXIF orientation of re-encoded images. apply turns them upright; ignore drops the orientation; auto does what
+    training does: apply, except for published sets. Images that are not re-encoded keep their orientation."""
     interpolation: Literal["area", "bilinear"] | None = None
     """Resize filter, by default area. area is antialiased; bilinear uses the nearest four pixels, as im2rec does."""
     addressable: bool = False
-    """Add restart markers to JPEGs, without loss. Training then decodes only the part of an image it uses. Needs
+    """Add restart markers to JPEGs, losslessly, so that training decodes only the part of an image it uses. Needs
     jpegtran. Re-encoded JPEGs always have the markers."""
     shards: tuple[int, ...] = ()
-    """Number of files of train, and of each other split. By default given by --shard-size."""
+    """Number of files for train, and for each other split. By default determined by --shard-size."""
     shard_size: float | None = None
     """Approximate size of a file in megabytes (10^6 bytes). By default 256; recordio has one file per split."""
     shuffle: bool = True
-    """Order training images in shards by a hash of their names. Otherwise by name."""
+    """Order training images in shards by a hash of their names, otherwise by name."""
     link: Literal["hard", "symbolic", "copy"] | None = None
-    """How --to folder and list take over unchanged image files, by default hard. hard makes a copy if DEST is on
+    """How --to folder and list place unchanged image files, by default hard links. hard copies the files if DEST is on
     another disk."""
     style: Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"] | None = None
     """With --to list, the program that will read it, by default plain."""
@@ -99,7 +99,7 @@ class Prepare:
     dry_run: bool = False
     """Print the plan and exit."""
     json: bool = False
-    """Print one JSON object. It is the plan, or what was written (images, bytes, bad)."""
+    """Print one JSON object: the plan, or what was written (images, bytes, bad)."""
 
 
 def run(arguments: list[str]) -> int:
@@ -216,7 +216,7 @@ def _show(made: "Plan") -> None:
 def _encoded(made: "Plan") -> str:
     how = made.options.encoding
     if how is None:
-        return "JPEGs rewritten without loss" if made.options.addressable else "original bytes"
+        return "JPEGs rewritten losslessly" if made.options.addressable else "original bytes"
     size = next((f", {name.replace('_', ' ')} {getattr(how, name)}" for name in _SIZES if getattr(how, name)), "")
     quality = f", quality {how.quality}" if how.format in ("jpeg", "webp") else ""
     return f"re-encoded as {how.format}{size}{quality}"

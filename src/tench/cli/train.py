@@ -14,8 +14,8 @@ from tench.training.recipe_file import load_recipe, with_sizes_in_proportion
 class Train:
     """Train a classifier into a run directory.
 
-    The same command with the same --run continues where it stopped. The defaults shown apply without a recipe; without
-    SOURCE the recipe is `digits`. Examples:
+    Running the same command again with the same --run continues where it stopped. The defaults shown apply without a
+    recipe; without SOURCE the recipe is `digits`. Examples:
 
         tench train                                    handwritten digits, a minute
         tench train ~/cifar10 --recipe cifar-resnet
@@ -31,7 +31,7 @@ class Train:
     }
 
     source: Annotated[str | None, Flag(metavar="SOURCE", positional=True)] = None
-    """The dataset: a path, digits or synthetic. Without it: digits, or the source the run began with."""
+    """The dataset: a path, digits or synthetic. By default digits, or the source of the run to continue."""
     with_: Annotated[tuple[str, ...], Flag(name="with", metavar="SOURCE", repeated=True)] = ()
     """Another source that joins SOURCE in one dataset. Classes are united by id. May be given several times."""
     val: Annotated[str | None, Flag(metavar="SOURCE")] = None
@@ -45,14 +45,14 @@ class Train:
     threads: Annotated[int, Flag(aliases=("-j", "--workers"))] = 0
     """Threads that prepare images (0: one per core)."""
     print_freq: Annotated[int, Flag(aliases=("-p",))] = 100
-    """Steps between two lines of metrics.jsonl."""
+    """Steps between lines of metrics.jsonl."""
     save_every: float = 600.0
-    """Seconds between two checkpoints within an epoch. Each epoch also ends with one."""
+    """Seconds between checkpoints within an epoch. One is also saved at the end of each epoch."""
     tensorboard: bool = False
-    """Write the log for TensorBoard too. It is in RUN/tensorboard; view it with tensorboard --logdir runs."""
+    """Also write a TensorBoard log to RUN/tensorboard; view it with tensorboard --logdir runs."""
     trust_code: bool = False
-    """Import code of your own that only the recipe, run or weights name. Importing runs it. What this command names
-    (-a, --loss, --policy or --augment-batch package.module:function) is always imported."""
+    """Import your own code if only the recipe, run or weights name it. Importing runs the code. Code named in this
+    command (-a, --loss, --policy or --augment-batch package.module:function) is always imported."""
     values: Recipe = dataclasses.field(default_factory=Recipe)
 
 
@@ -68,7 +68,7 @@ def run(arguments: list[str]) -> int:
     from tench.training.schedule import num_epochs
     from tench.weights.own import read_card
 
-    named = asked.values  # by this command, so far without a recipe's values
+    named = asked.values  # values named in this command, before the recipe is loaded
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
     given = [argument.partition("=")[0].strip("-").replace("-", "_") for argument in arguments]
@@ -86,7 +86,7 @@ def run(arguments: list[str]) -> int:
     finished = fit(source, recipe, val=asked.val, run=asked.run, options=options, **own)
     card = read_card(finished.folder)
     best, where = card.metrics, card.trained_on.get("val_name", "validation")
-    if "top1" in best and "epoch" in best:  # a card that was changed may lack them
+    if "top1" in best and "epoch" in best:  # an edited card may lack them
         print(f"Best top-1 on {where}: {best['top1']:.2%}, after epoch {best['epoch']} of {num_epochs(asked.values)}.")
     folder, trust = finished.folder.absolute(), ["--trust-code"] if is_own(card.arch) else []
     print(f"Use it: {shell_command('tench', 'evaluate', *trust, folder)}")

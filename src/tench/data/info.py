@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.images.image import ImageError, probe
 from tench.data.options import SourceOptions
@@ -18,6 +19,7 @@ _PLACE = re.compile(r" \(in .+? at byte [\d,]+\)")
 """The position of a file in an archive: errors need it, notes do not."""
 
 
+@checked_arguments()
 def info(source: Source, options: SourceOptions | None = None) -> dict[str, Any]:
     """Describe a source as `tench info --json` does: layout, splits, counts, classes, sizes, what was left out.
 

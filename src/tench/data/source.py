@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tench.arguments import checked_arguments
 from tench.data import subset
 from tench.data.cache import cached
 from tench.data.evidence.folders import folders_of, outline_of
@@ -63,6 +64,7 @@ Source = str | Path | Dataset | Sequence[str | Path]
 """A path or a name, several that make up one set, or a dataset that is already open."""
 
 
+@checked_arguments()
 def open_source(
     source: Source,
     options: SourceOptions | None = None,

@@ -600,10 +600,11 @@ class Dataset:
 
         split: its name; all its images, none held out. transform: a function of the image, such as a pipeline of
         torchvision's transforms; None gives `PIL.Image` images. channels: 3 for RGB images, 1 for grey ones. exif:
-        whether to apply the EXIF orientation of images; auto: as in training. A label is
-        an int, the index of the class in `classes`, or -1 if the image has none. The pixels are the ones that training
-        and evaluation decode. The result can be pickled and works in DataLoader workers, forked or spawned. Raises
-        TenchError if there is no such split; reading an item raises TenchError naming the image if it is damaged.
+        whether to apply the EXIF orientation of images; auto: as in training.
+
+        A label is an int, the index of the class in `classes`, or -1 if the image has none. The pixels are those that
+        training and evaluation decode. The dataset can be pickled and works in DataLoader workers, forked or spawned.
+        Raises TenchError if there is no such split; reading a damaged image raises a TenchError that names it.
 
         >>> digits = tench.open_source("digits").as_torch("val", channels=1)
         >>> image, label = digits[0]

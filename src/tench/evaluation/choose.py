@@ -1,11 +1,10 @@
 """Choose the images to evaluate a model on, and leave out those it was trained on.
 
-A run records which images it was trained on (`tench.weights.images`), so they are recognised wherever they lie now.
-Without --split they are left out of the evaluation; images that the run held out and images that are new to it are
-counted. With --split all images of that split are counted. Either way a note says how many of them the model was
-trained on. There may be no record: of weights copied without their run, or weights that a library publishes. Then the
-keys, labels and lengths of the whole data set decide if it is the training set; otherwise a note says that it is
-unknown.
+A run records which images it was trained on (`tench.weights.images`), so they are recognised even if the data has
+moved. Without --split they are left out of the evaluation; images that the run held out and images that are new to it
+are counted. With --split all images of that split are counted. Either way a note says how many of them the model was
+trained on. Weights copied without their run and published weights have no record. The keys, labels and lengths of the
+whole dataset then decide whether it is the training set; if that is unknown, a note says so.
 """
 
 import dataclasses
@@ -38,9 +37,9 @@ _ALL = "To count all of them, add --split"
 class Chosen:
     """The images to evaluate.
 
-    source, split: where they are from. name: what they are, for people. table: labelled with the model's classes. rule:
-    how they are scored. num_trained_on: how many of them the model was trained on; None if that is unknown. notes: what
-    a person should know about them.
+    source, split: where they come from. name: what they are, for messages. table: labelled with the model's classes.
+    rule: how they are scored. num_trained_on: how many of them the model was trained on; None if that is unknown.
+    notes: what the user should know about them.
     """
 
     source: str
@@ -68,8 +67,8 @@ def choose(
 
     source: None means the data that the run validated on. classes: the model's. split: None means val, else a test with
     labels, else train, in each case without the images that the model was trained on. model: its name, for messages.
-    trained_on: what its card says about its data. images: its run's record of images. bad, options: how to read the
-    source; by default as the training read it.
+    trained_on: what its card records about its data. images: its run's record of images. bad, options: how to read the
+    source; by default as in training.
 
     Raises TenchError if no images are left, or if the source is the training set, has changed, and there is no record.
     """
@@ -105,9 +104,9 @@ def choose(
     else:
         if split is None and name == "train" and dataset.source == name_of(trained_on.get("source", "")):
             raise TenchError(
-                f"{dataset.source}: has changed since {model} was trained on it, and there is no record of its images "
-                "beside the weights, so it is unknown which images were held out. Evaluate the run directory instead "
-                "of its weights, or all images with --split train."
+                f"{dataset.source}: has changed since {model} was trained on it, and the weights come without a "
+                "record of its images, so it is unknown which images were held out. Evaluate the run directory "
+                "instead of its weights, or use --split train to count all images."
             )
         notes = []
         if trained_on or name == "train":
@@ -119,10 +118,10 @@ def choose(
 
 
 def _opened(source: Source | None, model: str, trained_on: Mapping[str, Any], options: SourceOptions) -> Dataset:
-    """The data set to evaluate; read as the training read it, unless the options say otherwise."""
+    """The dataset to evaluate; read as in training, unless the options say otherwise."""
     if source is None:
         if not trained_on:
-            raise UsageError(f"{model}: does not say what it was trained on. Name the data set to evaluate.")
+            raise UsageError(f"{model}: has no record of what it was trained on. Name the dataset to evaluate.")
         source = trained_on.get("val") or trained_on["source"]
         _require_there(source)
     read_as = SourceOptions.from_json(trained_on.get("options", {}), "trained_on.options")
@@ -133,7 +132,7 @@ def _opened(source: Source | None, model: str, trained_on: Mapping[str, Any], op
         return open_source(source, read_as, refuse_unused=False)
     if name == name_of(trained_on["source"]):
         return open_source(source, read_as)
-    try:  # it may be the same data in another place
+    try:  # it may be the same data in another location
         dataset = open_source(source, read_as, refuse_unused=False)
     except TenchError:
         return open_source(source)
@@ -141,18 +140,18 @@ def _opened(source: Source | None, model: str, trained_on: Mapping[str, Any], op
 
 
 def _require_there(source: Any) -> None:
-    """Raise UsageError if the data that a run remembers are gone."""
+    """Raise UsageError if the data that a run recorded no longer exists."""
     for path in [source] if isinstance(source, str) else source:
         if os.path.isabs(path) and not is_pattern(path) and not is_there(path):
             more = "" if isinstance(source, str) else " --with SOURCE"
             raise UsageError(
-                f"{path}: no such file or folder. The run was validated on it. If it has moved, name its new place: "
-                f"tench evaluate RUN SOURCE{more}"
+                f"{path}: no such file or folder. The run was validated on it. If it has moved, give its new "
+                f"location: tench evaluate RUN SOURCE{more}"
             )
 
 
 def _is_same(dataset: Dataset, trained_on: Mapping[str, Any]) -> bool:
-    """Whether a data set is what a model was trained or validated on, by its content or by its place."""
+    """Whether a model was trained or validated on this dataset, judged by its content or its path."""
     if dataset.fingerprint in (trained_on.get("fingerprint"), trained_on.get("val_fingerprint")):
         return True
     return dataset.source in [name_of(trained_on[what]) for what in ("source", "val") if trained_on.get(what)]
@@ -170,7 +169,7 @@ def _without_trained_on(
 ) -> Chosen:
     """The images of a split, without those that the run was trained on if these are to be left out.
 
-    standing: of each image to the run. leaked: how many held-out images have an identical copy among the training
+    standing: how the run used each image. leaked: how many held-out images have an identical copy among the training
     images, if this is the split that the run validated on.
     """
     where = f"{source} ({split})"
@@ -197,15 +196,16 @@ def _without_trained_on(
         rule = dataclasses.replace(rule, accepted=[rule.accepted[row] for row in rows.tolist()])
     left = [f"{num_held:,} held out by the run" if num_held else "", f"{num_new:,} new to it" if num_new else ""]
     note = f"{where}: {of_all} and {was} left out. Evaluated: {' and '.join(filter(None, left))}. {_ALL} {split}."
-    if num_new == 0 and split == "train":  # what was to be expected
+    if num_new == 0 and split == "train":  # the expected case
         return Chosen(source, split, f"{source} (held out of train)", table.subset(rows), rule, 0)
     name = f"{source} ({split}, without training images)"
     return Chosen(source, split, name, table.subset(rows), rule, 0, (note,))
 
 
 def _not_recognised(where: str, num_images: int, num_alike: int) -> str:
-    """The note on images of which the run has none. num_alike: how many have the name and label of a training image."""
-    start = f"{where}: the run has no image that is identical to one of these {num_images:,}"
+    """The note for images that are all new to the run. num_alike: how many have the name and label of a training
+    image."""
+    start = f"{where}: none of these {num_images:,} images is identical to an image of the run"
     if not num_alike:
         return f"{start}. Training images that were re-encoded or resized are not recognised."
     return (
@@ -219,7 +219,7 @@ def _by_rule(
 ) -> Chosen:
     """The images of a split of the training set itself, for a model without a record of them.
 
-    What was held out of train follows from the keys, see `hold_out`; other splits were not trained on.
+    The keys determine what was held out of train, see `hold_out`; other splits were not trained on.
     """
     where = f"{source} ({split})"
     if split != "train":
@@ -253,7 +253,8 @@ def _rule(dataset: Dataset, split: str, classes: Classes) -> ScoringRule:
 
 
 def validation_split(dataset: Dataset) -> tuple[str, Table] | None:
-    """(name, table) of the split to validate on: val, else a test with labels (contests' have none); else None."""
+    """(name, table) of the split to validate on: val, else a test with labels (those of contests have none), else
+    None."""
     if "val" in dataset.splits:
         return dataset.split("val")
     if "test" in dataset.splits and (dataset.splits["test"].labels >= 0).any():

@@ -2,6 +2,9 @@
 
 import os
 
+import torch
+
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.handled import Policy
 from tench.data.options import NO_OPTIONS, SourceOptions
@@ -21,15 +24,18 @@ Model = Classifier | str | os.PathLike[str]
 """A classifier, or what `load` takes: a run or its directory, a weights file, or the name of published weights."""
 
 
-def classifier_of(model: Model, device: str = "auto") -> Classifier:
+def classifier_of(model: Model, device: str | torch.device = "auto") -> Classifier:
     """The classifier that a caller means. Raises UsageError for a device that conflicts with a loaded classifier."""
     if not isinstance(model, Classifier):
         return load(model, device)
     if device != "auto":
-        raise UsageError(f"{model.source}: is already loaded, so device={device!r} has no effect. Pass it to load.")
+        raise UsageError(
+            f"{model.source}: already loaded, so device={device!r} has no effect. Pass device to load instead."
+        )
     return model
 
 
+@checked_arguments()
 def evaluate(
     model: Model,
     source: Source | None = None,
@@ -37,19 +43,19 @@ def evaluate(
     split: str | None = None,
     batch_size: int = 256,
     threads: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     bad: Policy | None = None,
     options: SourceOptions = NO_OPTIONS,
 ) -> Evaluation:
     """Evaluate a model on labelled images, each exactly once.
 
     model: a run or its directory, a weights file, published weights, or a `Classifier`. source: a path or name, several
-    that make up one set, or an open `Dataset`; its classes are matched to the model's by id. None means the data that
+    that form one dataset, or an open `Dataset`; its classes are matched to the model's by id. None means the data that
     the run validated on. split: None means val, else a test with labels, else train, in each case without the images
-    that the model was trained on, wherever they lie now. A split that is named is evaluated whole, and the result's
-    notes say how many of its images the model was trained on. threads: 0 means one for each core. device: "auto",
-    "cpu", "cuda", ...; not for a `Classifier`. bad: what to do about images that cannot be decoded; by default what the
-    training did for its own data, else fail. options: how to read the source; by default as the training read it.
+    that the model was trained on, even if the data has moved. If you name a split, all of it is evaluated, and the
+    result's notes say how many of its images the model was trained on. threads: 0 means one per core. device: "auto",
+    "cpu", "cuda", ...; not for a `Classifier`. bad: what to do about images that cannot be decoded; by default as in
+    training for the run's own data, else fail. options: how to read the source; by default as in training.
 
     Raises UsageError for an unknown model or source; TenchError if no images are left, an image has no label or cannot
     be decoded, or the model's answers are not finite.

@@ -25,7 +25,7 @@ class ClassResult:
 
     @property
     def top1(self) -> float | None:
-        """The fraction of the images that are right; None if there are no images of this class."""
+        """The fraction of this class's images that were classified correctly; None if there are none."""
         return self.correct / self.images if self.images else None
 
     def to_json(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Evaluation:
     model: str
     """The run, weights file or published name that was evaluated."""
     name: str
-    """What it was evaluated on, for people: "/data/flowers (held out of train)"."""
+    """What it was evaluated on, for display: "/data/flowers (held out of train)"."""
     source: str
     """The data set: absolute paths joined by " + ", or a name."""
     split: str
@@ -55,17 +55,17 @@ class Evaluation:
     images: int
     """Number of images."""
     top1: float
-    """Fraction of the images whose most likely class is right."""
+    """Fraction of the images whose most likely class is correct."""
     top5: float
-    """Fraction of the images with the right class among the five most likely ones."""
+    """Fraction of the images with the correct class among the five most likely."""
     loss: float
     """Mean cross-entropy, in nats."""
     per_class: tuple[ClassResult, ...]
     """One entry for each class, in the order of the labels."""
     num_trained_on: int | None
-    """How many of the images the model was trained on: 0 unless a split was asked for; None if it is unknown."""
+    """How many of the images the model was trained on: 0 unless a split was named; None if unknown."""
     notes: tuple[str, ...] = ()
-    """What a person should know about the images, one sentence each."""
+    """What you should know about the images, one sentence each."""
     classes: Classes = dataclasses.field(repr=False)
     """The model's classes; `labels` and `predicted` are indices into it."""
     table: Table = dataclasses.field(repr=False)
@@ -78,10 +78,10 @@ class Evaluation:
     probabilities: npt.NDArray[np.float32] = dataclasses.field(repr=False)
     """The probabilities of `predicted`, (images, k) float32."""
     losses: npt.NDArray[np.float32] = dataclasses.field(repr=False)
-    """The cross-entropy of each image, (images,) float32: large where a wrong answer was given with confidence."""
+    """The cross-entropy of each image, (images,) float32: large for a confident wrong answer."""
 
     def key(self, row: int) -> str:
-        """The name of an image in its data set."""
+        """The name of an image in its dataset."""
         return self.table.key(row)
 
     def to_json(self) -> dict[str, Any]:

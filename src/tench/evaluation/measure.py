@@ -18,7 +18,7 @@ from tench.input.order import Order
 from tench.weights.own import Normalise
 
 TOP = 5
-"""How many classes count for top-5 and are kept for each image."""
+"""Number of classes that count for top-5 and are kept for each image."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,8 +40,8 @@ class Metrics:
     """The numbers of one pass over labelled images.
 
     images: count. top1, top5: fractions of them. loss: mean cross-entropy. per_class: for each class (images, correct).
-    not_finite: rows whose logits contain NaN or infinity; if there are any, the other numbers mean nothing. answers:
-    of each image.
+    not_finite: rows whose logits contain NaN or infinity; if there are any, the other numbers are meaningless. answers:
+    for each image.
     """
 
     images: int
@@ -59,10 +59,10 @@ class Metrics:
 
 @dataclasses.dataclass(frozen=True)
 class ScoringRule:
-    """Which answers are right, if a set is not scored plainly.
+    """Which answers are correct, for datasets with their own scoring rule.
 
     among: indices of the classes that the model chooses from (ImageNet-A and -R have 200 of the 1000 classes).
-    accepted: for each row the classes that are right (ReaL).
+    accepted: for each row, the classes that count as correct (ReaL).
     """
 
     among: tuple[int, ...] | None = None
@@ -70,11 +70,11 @@ class ScoringRule:
 
 
 PLAIN = ScoringRule()
-"""An answer is right if it is the label."""
+"""An answer is correct if it equals the label."""
 
 
 def evaluation_order(table: Table, batch_size: int, *, rank: int = 0, world_size: int = 1) -> Order:
-    """Each row once, in the order that is fastest to read; the last batch may be smaller."""
+    """Each row once, in the fastest reading order; the last batch may be smaller."""
     return Order(
         num_rows=len(table),
         batch_size=batch_size,
@@ -95,7 +95,7 @@ def require_labels(table: Table, where: str) -> None:
         verb = "has" if unlabelled == 1 else "have"
         raise TenchError(
             f"{where}: {unlabelled:,} of {counted(len(table), 'image')} {verb} no label, such as {table.key(row)}. "
-            "Training and evaluating need a label for each image; tench predict needs none."
+            "Training and evaluation need a label for each image; tench predict does not."
         )
 
 
@@ -158,7 +158,7 @@ def measure(
 
 
 def _right_answers(rule: ScoringRule) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
-    """A function of a batch and predicted classes (B, k) int64 that tells which of them are right, (B, k) bool."""
+    """A function that tells which predicted classes (B, k) int64 of a batch are correct: (B, k) bool."""
     accepted = rule.accepted
     if accepted is None:
         return lambda batch, predicted: predicted == batch.labels[:, None]

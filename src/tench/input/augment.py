@@ -1,8 +1,8 @@
 """Changes to the pixels of one training image after its geometry: policies, colour jitter, lighting, cutout.
 
 Each is called with the square image (H, W, C) and random numbers, (num_draws,) uniform in [0, 1), and returns an image
-of the same shape; it draws nothing itself. All work per image on the CPU, in threads. The price: a set that would fit
-on the device is then decoded in each epoch.
+of the same shape; it generates no random numbers itself. All of them work per image on the CPU, in threads. The price:
+a dataset that would fit on the device is then decoded in each epoch.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Augmentation(Protocol):
 class ColorJitter:
     """Brightness, contrast and saturation by factors from 1 - x (at least 0) to 1 + x, hue by -x to x turns.
 
-    Their order is drawn for each image; those that are 0 are left out. Source: torchvision's ColorJitter.
+    Their order is random for each image; those that are 0 are left out. Source: torchvision's ColorJitter.
     """
 
     brightness: float = 0.0
@@ -74,8 +74,8 @@ _ORDERS = tuple(itertools.permutations(range(4)))
 class Lighting:
     """Add the principal components of ImageNet's colours, each times its eigenvalue and a normal number.
 
-    std: of the normal numbers; 0.1 in the paper. A one-channel image gets the mean of the three amounts. Source:
-    Krizhevsky et al., "ImageNet classification with deep convolutional neural networks" (2012), section 4.1;
+    std: of the normal numbers; 0.1 in the paper. For a one-channel image, the mean of the three amounts is added.
+    Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks" (2012), section 4.1;
     components and eigenvalues as in MXNet's pca_noise.
     """
 
@@ -91,7 +91,7 @@ class Lighting:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """Fill a square of `side` pixels, centred on a random pixel and cut off at the border.
+    """Fill a square of `side` pixels, centred on a random pixel and clipped at the border.
 
     Source: DeVries and Taylor, arXiv:1708.04552; its zeros after normalisation equal a fill with the data's mean.
     """
@@ -112,7 +112,8 @@ class Cutout:
 
 @dataclasses.dataclass(frozen=True)
 class Augmented:
-    """A view followed by augmentations, in order. The view draws first, so its geometry is the same as without them."""
+    """A view followed by augmentations, in order. The view uses the first random numbers, so its geometry is the same
+    as without them."""
 
     view: View
     augmentations: tuple[Augmentation, ...]
@@ -141,10 +142,10 @@ class Augmented:
 
 @dataclasses.dataclass(frozen=True)
 class OwnPolicy:
-    """A function of the user's own: (image (H, W, C) uint8, numpy generator) -> image of the same shape and type.
+    """The user's own function: (image (H, W, C) uint8, numpy generator) -> image of the same shape and type.
 
     It is called in the loader's threads, several at once. Its generator is seeded with (seed, epoch, row): a function
-    that draws from nothing else gives the same image in any thread and after a resume.
+    that uses no other random source gives the same image in any thread and after a resume.
     """
 
     function: Callable[[Image, np.random.Generator], Image]
@@ -173,14 +174,15 @@ POLICY_FORMS = (
     *(f"autoaugment-{name}" for name in AUTO_POLICIES),
     "rand-mM-nN-mstdS-inc1",
 )
-"""The forms of a policy's name: N operations of magnitude M of 30. The last one is timm's string."""
+"""The forms of a policy's name: N operations of magnitude M of 30. The last one is timm's format."""
 
 
 def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Augmentation | None:
-    """The policy of a name, such as "randaugment-2-9"; None for "none".
+    """The policy with this name, such as "randaugment-2-9"; None for "none".
 
-    Uncovered pixels are black in torchvision's policies, its default, and `mean` in timm's. resample: nearest or
-    bilinear, for torchvision's; timm's draws bilinear or bicubic. Raises UsageError for any other name.
+    Uncovered pixels are black in torchvision's policies (its default) and `mean` in timm's. resample: nearest or
+    bilinear, for torchvision's policies; timm's picks bilinear or bicubic at random. Raises UsageError for any other
+    name.
     """
     if name == "none":
         return None
@@ -204,5 +206,5 @@ def named_policy(name: str, *, mean: Fill = (), resample: str = "nearest") -> Au
 
 
 def mean_colour(mean: tuple[float, ...]) -> Fill:
-    """A recipe's mean, which is of pixels scaled to 0..1, as a colour."""
+    """A recipe's mean, given for pixels scaled to 0..1, as a colour."""
     return tuple(min(255, max(0, round(255 * part))) for part in mean)

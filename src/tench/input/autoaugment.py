@@ -1,8 +1,8 @@
 """Policies that pick operations at random, in torchvision's form: AutoAugment, RandAugment, TrivialAugmentWide.
 
 A policy is called with a square image and random numbers, (num_draws,) uniform in [0, 1), and returns an image of the
-same shape. Strengths lie on torchvision's scales to the last bit (they are float32 there), so that the same
-choices give the same pixels.
+same shape. Strengths equal torchvision's to the last bit (they are float32 there), so that the same choices give the
+same pixels.
 """
 
 import dataclasses
@@ -35,11 +35,11 @@ _OPERATIONS: Mapping[str, Operation] = {
     "invert": lambda image, value, fill, resample: pixels.invert(image),
 }
 RAND_OPS = tuple(name for name in _OPERATIONS if name != "invert")
-"""What RandAugment and TrivialAugmentWide choose from, in torchvision's order."""
+"""The operations that RandAugment and TrivialAugmentWide choose from, in torchvision's order."""
 
 
 class _Scale(NamedTuple):
-    """An operation's strengths from the weakest to the strongest, and whether the sign is drawn."""
+    """An operation's strengths from the weakest to the strongest, and whether the sign is random."""
 
     values: tuple[float, ...]
     signed: bool = True
@@ -47,7 +47,7 @@ class _Scale(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandAugment:
-    """`num_ops` operations in succession, each drawn uniformly from 14, all of strength `magnitude` of `bins`.
+    """`num_ops` operations in succession, each chosen uniformly from 14, all of strength `magnitude` of `bins`.
 
     Source: Cubuk et al., arXiv:1909.13719; ranges as in torchvision's RandAugment.
     """
@@ -74,7 +74,7 @@ class RandAugment:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrivialAugmentWide:
-    """One operation, drawn uniformly from 14, with a strength drawn uniformly from `bins`, over wide ranges.
+    """One operation, chosen uniformly from 14, with a strength chosen uniformly from `bins`, over wide ranges.
 
     Source: Müller and Hutter, arXiv:2103.10158; as torchvision's TrivialAugmentWide.
     """
@@ -266,4 +266,4 @@ AUTO_POLICIES = {
         shear_x 0.7 2 | invert 0.1 0
     """),
 }
-"""Pairs of (operation, probability, strength of 10). Those without a strength have 0."""
+"""Pairs of (operation, probability, strength of 10). Operations without a strength have 0."""

@@ -1,4 +1,4 @@
-"""Copy batches to the device that computes."""
+"""Copy batches to the computing device."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -12,8 +12,8 @@ from tench.input.loader import Batch
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """The batches, each copied to the device.
 
-    For a GPU the copies use a stream of their own: a batch requested while the previous step is still computing is
-    copied meanwhile, from page-locked memory, and neither the host nor that step waits.
+    For a GPU the copies use their own stream: a batch requested while the previous step is still computing is copied in
+    parallel, from page-locked memory, and neither the host nor that step waits.
     """
     if device.type != "cuda":
         for batch in batches:

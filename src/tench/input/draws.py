@@ -24,7 +24,7 @@ UintArray = npt.NDArray[np.uint64]
 
 
 class Stream(enum.IntEnum):
-    """The purpose of numbers: each purpose draws independently of the others. Part of the format."""
+    """The purpose of random numbers: those of each purpose are independent of the others. Part of the format."""
 
     VIEW = 0
     ERASING = 1
@@ -54,7 +54,7 @@ def uniforms(
 ) -> npt.NDArray[np.float64]:
     """Uniform numbers in [0, 1) for each row: (len(rows), count) float64.
 
-    The first numbers of a row do not depend on how many are drawn, up to 2**26.
+    The first numbers of a row do not depend on the count, up to 2**26.
     """
     blocks = -(-count // 4)
     row = np.asarray(rows, dtype=np.uint64)[:, None]
@@ -73,6 +73,6 @@ def uniforms(
 def normal(uniform: float) -> float:
     """The quantile of the standard normal distribution for a uniform number in [0, 1).
 
-    uniform: a multiple of 2^-32, as `uniforms` draws them; the middle of its step is used, so 0 has a quantile too.
+    uniform: a multiple of 2^-32, as from `uniforms`; the middle of its step is used, so 0 has a quantile too.
     """
     return _NORMAL.inv_cdf(uniform + 2.0**-33)

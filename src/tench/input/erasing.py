@@ -1,7 +1,7 @@
 """Random erasing: fill rectangles of normalised images with zeros or noise.
 
-The host decides from each image's own random numbers where the rectangles lie; the device fills them in a few
-operations, the same for every batch. Source: arXiv:1708.04896.
+The host places the rectangles using each image's own random numbers; the device fills them with the same few operations
+for every batch. Source: arXiv:1708.04896.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ class Erasing:
     """Which part of an image is erased, and with what.
 
     prob: of erasing anything in an image. area: smallest and largest fraction of the image's area for a rectangle.
-    ratio: the same for height : width, drawn log-uniformly; a rectangle that reaches from border to border is drawn
-    again, at most ten times. count: most rectangles in an image; they share the area. value: zero, or normal noise, one
-    number per channel or per pixel. The defaults are those of torchvision's RandomErasing; timm uses area 0.02 to 1/3
-    and ratio 0.3 to 1/0.3 (and calls the values const, rand and pixel).
+    ratio: smallest and largest height : width, log-uniform; a rectangle that reaches from border to border is
+    resampled, at most ten times. count: maximum number of rectangles in an image; they share the area. value: zero, or
+    normal noise, one number per channel or per pixel. The defaults are those of torchvision's RandomErasing; timm uses
+    area 0.02 to 1/3 and ratio 0.3 to 1/0.3 (and calls the values const, rand and pixel).
     """
 
     prob: float

@@ -1,10 +1,11 @@
-"""Images as people give them: paths, folders, encoded bytes, PIL images and arrays become uint8 pixels.
+"""Images as users pass them: paths, folders, encoded bytes, PIL images and arrays become uint8 pixels.
 
-What cannot be an image at all, such as a path that does not exist or an array of floats, is refused before anything is
-decoded. A file that turns out to be damaged is an ImageError of its own, so that the others can go on.
+A value that cannot be an image, such as a missing path or an array of floats, is refused before anything is decoded. A
+damaged file raises its own ImageError, so that the other images can still be classified.
 """
 
 import dataclasses
+import io
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -40,7 +41,7 @@ _log = logging.getLogger("tench")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Given:
-    """One image that was given. name: its path, or its position as in `images[2]`."""
+    """One image to classify. name: its path, or its position as in `images[2]`."""
 
     name: str
     content: str | bytes | Image.Image | Pixels
@@ -63,16 +64,16 @@ class Given:
 
 
 def given_images(images: Images) -> list[Given]:
-    """The images among what was given, in order; a folder stands for the images below it, sorted by path.
+    """The given images, in order; a folder stands for the images below it, sorted by path.
 
-    images: one image or folder, or several of them. Raises UsageError for what is no image and for a missing path,
-    TenchError for a folder without images.
+    images: one image or folder, or several of them. Raises UsageError for a value that is not an image and for a
+    missing path, TenchError for a folder without images.
     """
     if isinstance(images, np.ndarray) and images.dtype.kind in "OU":  # an array of paths or of images
         images = images.tolist()
     if isinstance(images, _ONE):
         return _given(images, "image")
-    if not isinstance(images, Iterable) or isinstance(images, Mapping | set) or _is_tensor(images):
+    if not isinstance(images, Iterable) or isinstance(images, Mapping | set | io.IOBase) or _is_tensor(images):
         raise _not_an_image(images, "image")
     return [one for number, image in enumerate(images) for one in _given(image, f"images[{number}]")]
 
@@ -92,7 +93,7 @@ def _given(image: OneImage, name: str) -> list[Given]:
 def _given_array(array: np.ndarray[Any, Any], name: str) -> list[Given]:
     what = f"{name} is an array of {array.dtype} with shape {array.shape}"
     if array.dtype != np.uint8:
-        scaled = " If its values lie between 0 and 1: (255 * array).round().astype('uint8')."
+        scaled = " If its values are between 0 and 1: (255 * array).round().astype('uint8')."
         raise UsageError(f"{what}; expected {_ARRAY}.{scaled if array.dtype.kind == 'f' else ''}")
     if 0 in array.shape[-3:] and array.ndim in (2, 3, 4):
         raise UsageError(f"{what}, which has no pixels; expected {_ARRAY}.")
@@ -109,7 +110,7 @@ def _given_array(array: np.ndarray[Any, Any], name: str) -> list[Given]:
 
 
 def _is_tensor(value: object) -> bool:
-    """Whether it is a torch tensor, which can be iterated over, but not as images."""
+    """Whether it is a torch tensor; iterating over one does not yield images."""
     return type(value).__module__.partition(".")[0] == "torch"
 
 
@@ -118,14 +119,15 @@ def _not_an_image(value: object, name: str) -> UsageError:
     if _is_tensor(value):
         remedy = "For a uint8 tensor (C, H, W), give tensor.permute(1, 2, 0).numpy()."
         return UsageError(f"{name} is a torch {kind.__name__}; expected {_KINDS}. {remedy}")
-    return UsageError(f"{name} is of type {kind.__name__}; expected {_KINDS}.")
+    remedy = " If it is an open file, pass its bytes: file.read()." if isinstance(value, io.IOBase) else ""
+    return UsageError(f"{name} is of type {kind.__name__}; expected {_KINDS}.{remedy}")
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """The files among the paths, and the images below the folders, sorted by path.
 
-    Links are followed; hidden files are left out, as in every source. Files that are not images are left out of a
-    folder, and logged by kind. Raises UsageError for a missing path, TenchError for a folder without images.
+    Links are followed; hidden files are left out, as in every source. In a folder, files that are not images are left
+    out and logged by kind. Raises UsageError for a missing path, TenchError for a folder without images.
     """
     found: list[str] = []
     for path in [str(user_path(path)) for path in paths]:
@@ -136,7 +138,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 def _images_below(folder: Path) -> list[str]:
-    tree = with_sniffed_images(open_tree(folder, folder))  # the second argument is for archives, which stay closed
+    tree = with_sniffed_images(open_tree(folder, folder))  # archives stay closed, so the second argument is unused
     images = [position for position, name in enumerate(tree.names) if is_image_name(name)]
     if not images:
         raise TenchError(f"{folder}: contains no images. {found_text(tree)}")
@@ -146,7 +148,8 @@ def _images_below(folder: Path) -> list[str]:
 
 
 def _left_out(tree: Tree) -> list[str]:
-    """A sentence on the files of a tree that are not images, by kind, and what to do about those that could be."""
+    """A sentence on the files of a tree that are not images, by kind, with the remedy for those that could contain
+    images."""
     kinds = [kind for kind in what_is_there(tree) if kind.name != IMAGES]
     if not kinds:
         return []

@@ -1,8 +1,8 @@
-"""Threads that fill batches: read, decode, view, straight into the batch's memory.
+"""Threads that fill batches: read, decode and view, straight into the batch's memory.
 
 Decoding and resizing release the interpreter lock, so threads use all cores without copying images between processes.
-On machines with more cores than that works for, each thread has a process at its side. Batches follow the order,
-whatever the number of threads. The bytes prepared ahead are bounded, and their memory is reused, so memory stays flat.
+On machines with too many cores for that, each thread has a partner process. Batches follow the order, whatever the
+number of threads. The number of bytes prepared ahead is bounded, and their memory is reused, so memory use stays flat.
 """
 
 import collections
@@ -30,17 +30,17 @@ from tench.input.views import View, view_draws
 from tench.machine import num_threads
 
 READ_AHEAD_BYTES = 16 * 2**20
-"""Most memory for batches prepared ahead; exceeded only if fewer batches would leave threads idle."""
+"""Maximum memory for batches prepared ahead; exceeded only if fewer batches would leave threads idle."""
 
 STALL_SECONDS = 300.0
-"""An image that takes longer to read and decode ends the run, because a network disk that hangs gives no error."""
+"""An image that takes longer to read and decode ends the run, because a hanging network disk reports no error."""
 _STALL_WARNING_SECONDS = 30.0
 _CLOSE_SECONDS = 1.0  # more than an image takes, unless it hangs
 
 THREADS_ALONE = 8
 """Up to this many threads scale by themselves (tench.input.partner says why); beyond it each has a process."""
 
-_IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make handing over cheap
+_IMAGES_PER_TASK = 16  # few enough to share a batch evenly, enough to make handing tasks over cheap
 
 _log = logging.getLogger("tench")
 
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     """(B,) int64: the rows of the table, which name the images (`Table.key`)."""
 
     def to(self, device: torch.device, non_blocking: bool = True) -> "Batch":
-        """The batch on a device. Copies from page-locked memory to a GPU do not wait unless asked to."""
+        """The batch on a device. Copies from page-locked memory to a GPU do not wait, unless non_blocking is False."""
         return Batch(*(part.to(device, non_blocking=non_blocking) for part in self))
 
 
@@ -110,9 +110,9 @@ class Loader:
         self._memory = _Memory(batch_bytes, keep=self._ahead + 2, pin=pin)
         self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
         self._closed = False
-        self._doing: dict[int, tuple[int, str, float]] = {}  # of each thread: row, stage, since when
+        self._doing: dict[int, tuple[int, str, float]] = {}  # for each thread: row, stage, start time
         self._partners = list[Partner]()
-        if processes is None:  # each process would decompress an archive again, and hold its pieces
+        if processes is None:  # each process would decompress an archive itself, and keep its pieces in memory
             processes = count > THREADS_ALONE and CAN_FORK and not table.indexes
         try:
             for _ in range(
@@ -140,9 +140,9 @@ class Loader:
         return self.order.steps_per_epoch
 
     def batches(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch from a step on.
+        """The batches of an epoch, starting at a step.
 
-        Raises TenchError that names file, row and stage if an image is bad or takes longer than STALL_SECONDS.
+        Raises TenchError naming file, row and stage if an image is bad or takes longer than STALL_SECONDS.
         """
         steps = iter(range(first_step, self.order.steps_per_epoch))
         pending: collections.deque[_Job] = collections.deque()
@@ -154,7 +154,7 @@ class Loader:
                     return
                 self._await(pending[0])
                 yield pending.popleft().batch
-        finally:  # after an error, or if the caller stops early, no work continues
+        finally:  # after an error, or if the caller stops early, all work ends
             for job in pending:
                 job.given_up.set()
 
@@ -213,7 +213,7 @@ class Loader:
             raise errors[min(errors)]
 
     def _complain(self) -> float:
-        """Log which image the loader waits for; return the seconds until the next look."""
+        """Log which image the loader is waiting for; return the seconds until the next check."""
         doing = list(self._doing.values())
         if not doing:  # between two tasks
             return _STALL_WARNING_SECONDS
@@ -222,7 +222,7 @@ class Loader:
         if seconds >= STALL_SECONDS:
             raise TenchError(
                 f"{self.table.place(row)}: timed out after {seconds:.0f} s in stage {stage}, row {row}. The disk or "
-                "network may hang. Check that the file can be read, and start again."
+                "network may be hanging. Check that the file can be read, and start again."
             )
         if seconds >= _STALL_WARNING_SECONDS:
             _log.warning("Waiting for %s (stage %s) for %.0f s.", self.table.place(row), stage, seconds)
@@ -230,11 +230,11 @@ class Loader:
 
     def _work(self, number: int) -> None:
         torch.set_num_threads(1)  # for this thread: all threads together use the cores
-        torch.get_num_threads()  # makes it take effect now; later it would take what other threads set
+        torch.get_num_threads()  # makes it take effect now; later it would pick up what other threads set
         self._ready.wait()
         while (task := self._tasks.get()) is not None:
             self._do(number, *task)
-            del task  # do not hold a batch while waiting for the next one
+            del task  # release the batch while waiting for the next one
 
     def _do(self, number: int, job: _Job, part: int) -> None:
         error: BaseException | None = None
@@ -276,7 +276,7 @@ class Loader:
 
 
 class _Memory:
-    """Memory of batches, reused once nobody holds the batch.
+    """Memory for batches, reused once the batch is released.
 
     New memory is expensive: the kernel provides it page by page and clears each. Page-locked memory is left to torch,
     which also reuses it, and knows when a copy to the device has ended.

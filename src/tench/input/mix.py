@@ -1,8 +1,9 @@
 """Mixup and cutmix: mix each image of a batch, and its label, with another image of the batch.
 
 The host turns the random numbers into small arrays, with one entry per batch or per image, and the device does the same
-few operations in both cases, without the host waiting. Copying a box rewrites the whole batch, which costs the same as
-copying it first. Label smoothing is not part of this: it is linear, so the loss can smooth a mixed target like a label.
+few operations in both cases, without making the host wait. Copying a box rewrites the whole batch, which costs as much
+as copying the batch first. Label smoothing is not part of this: it is linear, so the loss can smooth a mixed target
+like a label.
 
 Sources: arXiv:1710.09412 (mixup), arXiv:1905.04899 (cutmix).
 """
@@ -26,7 +27,8 @@ class Mixed(NamedTuple):
     """How images are mixed: n is 1 for the whole batch, or the number of images.
 
     weight: (n, 1, 1, 1) float32, of the image itself; 1 if a box is copied. box: (n, 4) int64, top, left, bottom and
-    right of the part that comes from the partner; empty if none does. share: (n, 1) float32, of the image's own label.
+    right of the part that comes from the partner; empty if there is none. share: (n, 1) float32, of the image's own
+    label.
     """
 
     weight: npt.NDArray[np.float32]
@@ -38,11 +40,11 @@ class Mixed(NamedTuple):
 class BatchMix:
     """Which images are mixed, and how much.
 
-    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0: not used.
-    prob: of mixing at all. switch_prob: of cutmix where both are used. mode: drawn once for a batch, for each pair of
-    images that are each other's partners, or for each image. form: whose partners and boxes: torchvision's (MixUp and
-    CutMix of transforms.v2: the batch rolled by one) or timm's (data.mixup.Mixup: the batch reversed). Of timm's form,
-    mode elem and mixup alone is also NNabla's.
+    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution of an image's own share; 0: not used. prob: of mixing at
+    all. switch_prob: of cutmix if both are used. mode: one random choice per batch, per pair of images that are each
+    other's partners, or per image. form: whose partners and boxes: torchvision's (MixUp and CutMix of transforms.v2:
+    the batch rolled by one) or timm's (data.mixup.Mixup: the batch reversed). timm's form with mode elem and only mixup
+    is also NNabla's.
     """
 
     mixup: float = 0.0
@@ -55,7 +57,7 @@ class BatchMix:
     num_draws = 5  # whether, which, how much, and where: down and right
 
     def drawn(self, draws: Draws, height: int, width: int) -> Mixed:
-        """What (n, 5) uniform numbers mean for images of height x width pixels."""
+        """How (n, 5) uniform numbers mix images of height x width pixels."""
         whether, which, much, down, right = draws.T
         is_mixed = whether < self.prob
         is_cutmix = is_mixed & (which < self.switch_prob if self.mixup and self.cutmix else self.cutmix > 0)
@@ -65,7 +67,7 @@ class BatchMix:
         box = np.where(is_cutmix[:, None], cut, 0)
         taken = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
         weight = np.where(is_cutmix, 1.0, share)
-        share = np.where(is_cutmix, 1.0 - taken / (height * width), share)  # the box may be cut off at the border
+        share = np.where(is_cutmix, 1.0 - taken / (height * width), share)  # the box may be clipped at the border
         return Mixed(weight.astype(np.float32)[:, None, None, None], box, share.astype(np.float32)[:, None])
 
     def apply(
@@ -73,7 +75,7 @@ class BatchMix:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The images (B, C, H, W) float, mixed, and their targets (B, num_classes) float32.
 
-        labels: (B,) int64. mixed: of one entry, or of B.
+        labels: (B,) int64. mixed: with one entry, or with B.
         """
         weight, box, share = (sent(part, images.device) for part in mixed)
         partners, targets = self._partners(images), F.one_hot(labels, num_classes).float()
@@ -88,7 +90,7 @@ class BatchMix:
 
 
 def beta(alpha: float, draws: Draws) -> Draws:
-    """Uniform numbers as numbers of the Beta(alpha, alpha) distribution; ones for alpha 0."""
+    """Uniform numbers transformed to the Beta(alpha, alpha) distribution; ones for alpha 0."""
     from scipy.special import betaincinv
 
     values: Draws = betaincinv(alpha, alpha, draws) if alpha > 0 else np.ones_like(draws)
@@ -104,7 +106,7 @@ def inside(box: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
 
 
 def _boxes(form: Form, share: Draws, down: Draws, right: Draws, height: int, width: int) -> npt.NDArray[np.int64]:
-    """Boxes of 1 - share of the area around a drawn centre, cut off at the border: (n, 4)."""
+    """Boxes of 1 - share of the area around a random centre, clipped at the border: (n, 4)."""
     side = np.sqrt(1.0 - share)
     ends = []
     for centre, pixels in ((np.floor(down * height), height), (np.floor(right * width), width)):

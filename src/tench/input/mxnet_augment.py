@@ -1,8 +1,8 @@
 """MXNet's default augmenter as a view: what ImageRecordIter does to a training image, in its order.
 
-It serves to reproduce a training of MXNet's example/image-classification. MXNet's random streams cannot be reproduced,
-but its pixels can: where nothing is random they equal MXNet 1.9.1's, except for changes in OpenCV itself (cubic
-interpolation by 1 of 255, affine transformations by up to 4 in version 5).
+Use it to reproduce a training of MXNet's example/image-classification. MXNet's random streams cannot be reproduced, but
+its pixels can: without randomness they equal MXNet 1.9.1's, except for changes in OpenCV itself (cubic interpolation by
+1 of 255, affine transformations by up to 4 in version 5).
 
 Source: Apache MXNet v1.x, src/io/image_aug_default.cc, whose parameter names are used.
 """
@@ -53,16 +53,16 @@ LEVELS: Mapping[Level, Mapping[str, Any]] = MappingProxyType(
 """The settings of the programs in example/image-classification: levels 1 to 3 of set_data_aug_level, and those of
 train_cifar10.py (commented out) and --use-imagenet-data-augmentation. They fill with 127, not with MXNet's 255."""
 
-_RANDOM = 10  # inter_method: one of 0 to 4 is drawn
+_RANDOM = 10  # inter_method: one of 0 to 4, at random
 _ORDERS = tuple(itertools.permutations(range(3)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MXNetAugment:
-    """The view of ImageRecordIter's parameters of these names; data_shape is size x size.
+    """The view given by ImageRecordIter's parameters of the same names; data_shape is size x size.
 
     Steps: resize, affine transformation, padding, crop, colour, HLS, PCA noise, mirror. Raises UsageError for
-    parameters that MXNet refuses or that contradict each other.
+    parameters that MXNet rejects or that contradict each other.
     """
 
     size: int
@@ -212,7 +212,7 @@ class MXNetAugment:
         )
 
     def _cropped(self, image: Image, draws: Draws, tries: Draws, methods: list[float]) -> Image:
-        """(size, size, C): a part of drawn area, else of drawn side, else of the size itself."""
+        """(size, size, C): a part of random area, else of random side, else of the size itself."""
         down, right, side = draws.tolist()
         height, width = image.shape[:2]
         is_drawn = self.random_resized_crop and (
@@ -231,7 +231,7 @@ class MXNetAugment:
             pixels = self.min_crop_size + int(side * (self.max_crop_size - self.min_crop_size + 1))
             if pixels > min(height, width):
                 raise ImageError(
-                    f"a crop of {pixels} pixels cannot be cut from an image of {height} x {width}. Name a smaller "
+                    f"a crop of {pixels} pixels does not fit in an image of {height} x {width}. Set a smaller "
                     "max_crop_size, or a resize that is at least as large"
                 )
             image = cut(image, pixels, pixels, *((down, right) if self.rand_crop else (None, None)))
@@ -251,7 +251,7 @@ def mxnet_augment(size: int, level: Level, parameters: str) -> MXNetAugment:
     """The view of a named level with some parameters changed.
 
     parameters: such as "rand_crop=1 max_rotate_angle=10 rotate_list=0,90", in ImageRecordIter's words. Raises
-    UsageError naming the word that is unknown or the value that cannot be.
+    UsageError naming the unknown word or the invalid value.
     """
     kinds = {name: kind for name, kind in typing.get_type_hints(MXNetAugment).items() if name != "size"}
     values = dict(LEVELS[level])
@@ -259,7 +259,7 @@ def mxnet_augment(size: int, level: Level, parameters: str) -> MXNetAugment:
         name, _, text = word.partition("=")
         if name not in kinds:
             raise UsageError(
-                f"{word!r}: no parameter of MXNet's augmentation.{nearest(name, list(kinds))} "
+                f"{word!r}: not a parameter of MXNet's augmentation.{nearest(name, list(kinds))} "
                 f"Known: {', '.join(kinds)}."
             )
         try:

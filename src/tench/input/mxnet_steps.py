@@ -1,7 +1,7 @@
-"""The steps of MXNet's default augmenter, each a function of pixels and numbers; `mxnet_augment` draws the numbers.
+"""The steps of MXNet's default augmenter, each a function of pixels and numbers; `mxnet_augment` supplies the numbers.
 
-Images are (H, W, C) uint8, RGB or grey. Two of MXNet's habits are kept: it interpolates without antialiasing unless
-told otherwise, and its grey swaps the weights of red and blue. Source: Apache MXNet v1.x, src/io/image_aug_default.cc.
+Images are (H, W, C) uint8, RGB or grey. Two of MXNet's quirks are kept: it interpolates without antialiasing by
+default, and its grey swaps the weights of red and blue. Source: Apache MXNet v1.x, src/io/image_aug_default.cc.
 """
 
 import math
@@ -29,7 +29,8 @@ def short_side(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def resized(image: Image, height: int, width: int, method: int) -> Image:
-    """(height, width, C) by OpenCV's interpolation of this number, or 9: by whether both sides grow or shrink."""
+    """(height, width, C), resized with this OpenCV interpolation; 9 chooses one by whether both sides grow or
+    shrink."""
     import cv2
 
     if method == AUTO:
@@ -80,7 +81,7 @@ def affine(
 
 
 def cut(image: Image, height: int, width: int, down: float | None, right: float | None) -> Image:
-    """A part of the image, at a position drawn in [0, 1), or the centre, rounded to the upper left."""
+    """A part of the image, at a position in [0, 1), or the centre, rounded to the upper left."""
     free = image.shape[0] - height, image.shape[1] - width
     top = free[0] // 2 if down is None else int(down * (free[0] + 1))
     left = free[1] // 2 if right is None else int(right * (free[1] + 1))

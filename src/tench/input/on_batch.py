@@ -1,7 +1,7 @@
 """Changes to a normalised batch on the device: erasing, then mixing.
 
 Like all random numbers here, these are a pure function of the seed, the epoch and the rows (per image) or the step (per
-batch), so a resumed run continues with the same numbers. All ranks draw the same numbers for a batch.
+batch), so a resumed run continues with the same numbers. All ranks use the same numbers for a batch.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from tench.input.views import Draws
 
 @dataclasses.dataclass(frozen=True)
 class OnBatch:
-    """Erases and mixes the batches of an order. erasing, mix: None to leave that out."""
+    """Erases and mixes the batches of an order. erasing, mix: None skips that step."""
 
     order: Order
     num_classes: int
@@ -50,6 +50,6 @@ class OnBatch:
             step = np.array([step_of_epoch])
             return uniforms(self.order.seed, epoch, step, mix.num_draws, Stream.MIX_OF_BATCH)
         keys = self.order.keys(epoch, step_of_epoch)
-        if mix.mode == "pair":  # both draw with the first one's key
+        if mix.mode == "pair":  # both use the first one's key
             keys = np.concatenate([keys[: -(-len(keys) // 2)], keys[: len(keys) // 2][::-1]])
         return uniforms(self.order.seed, epoch, keys, mix.num_draws, Stream.MIX_OF_IMAGE)

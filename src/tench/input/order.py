@@ -1,8 +1,8 @@
-"""Which rows make step k: a pure function of seed, epoch and world size.
+"""Which rows form step k: a pure function of seed, epoch and world size.
 
-All rows are shuffled together. Where random access is expensive (a compressed archive is decompressed from the last
-point before the row, a disk charges per seek), they are shuffled in windows: pieces of neighbouring bytes come in
-random order, and the rows of a fixed number of pieces at a time are mixed.
+All rows are shuffled together. If random access is expensive (a compressed archive is decompressed from the last point
+before the row, a disk charges per seek), they are shuffled in windows: pieces of neighbouring bytes come in random
+order, and the rows of a fixed number of pieces at a time are mixed.
 """
 
 import dataclasses
@@ -20,11 +20,10 @@ class Order:
     """The order of rows over epochs.
 
     batch_size is global: the rows of a step over all ranks together. With shuffle, each epoch has its own permutation.
-    drop_last drops a last step that is not full (its rows differ from epoch to epoch), unless it is the only one.
-    repeats: each row comes this many times in succession, and an epoch of the same length sees proportionally fewer
-    rows (repeated augmentation, arXiv:1901.09335, as in torchvision's and timm's samplers). pieces: for each row the
-    number of its piece of neighbouring bytes; rows are then shuffled in windows, or without shuffle read piece after
-    piece.
+    drop_last drops an incomplete last step (its rows differ from epoch to epoch), unless it is the only one. repeats:
+    each row comes this many times in succession, and an epoch of the same length sees proportionally fewer rows
+    (repeated augmentation, arXiv:1901.09335, as in torchvision's and timm's samplers). pieces: for each row the number
+    of its piece of neighbouring bytes; rows are then shuffled in windows or, without shuffle, read piece by piece.
     """
 
     num_rows: int
@@ -46,12 +45,12 @@ class Order:
     def rows(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
         """The rows of this rank in a step, int64. Epochs and steps count from 0.
 
-        Ranks share a step's rows evenly; if the number does not divide, the first ranks get one more.
+        Ranks share a step's rows evenly; if there is a remainder, the first ranks get one row more.
         """
         return self._shared_out(self._rows(epoch, self._places(step) // self.repeats))
 
     def keys(self, epoch: int, step: int) -> npt.NDArray[np.int64]:
-        """The key with which each of these rows draws: the row, plus num_rows for each earlier repeat."""
+        """The key of each row's random numbers: the row, plus num_rows for each earlier repeat."""
         places = self._places(step)
         rows = self._rows(epoch, places // self.repeats)
         return self._shared_out(rows + places % self.repeats * self.num_rows)

@@ -1,14 +1,14 @@
-"""A process that fills images for one thread of the loader, for machines on which threads alone wait for each other.
+"""A process that fills images for one thread of the loader, for machines whose threads would wait for each other.
 
-Reading, decoding and resizing release Python's lock, but the code between them holds it: 12 % of the time for a
+Reading, decoding and resizing release Python's lock, but the code in between holds it: 12 % of the time for a
 photograph, 20 to 50 % for a small image (benchmarks/input/partner.md). So about eight threads saturate the lock, and a
-machine with 16 or more cores starves its GPU. With more threads than that, each hands its images to a process of its
-own. The process shares the table that was in memory when it started, and passes the pixels through shared memory, which
-has no name in /dev/shm and is freed with the processes. On two cores photographs gain nothing and raw pixels lose, so a
-few threads work alone.
+machine with 16 or more cores starves its GPU. With more threads than that, each hands its images to its own process.
+The process shares the table that was in memory when it started, and passes the pixels through shared memory, which has
+no name in /dev/shm and is freed with the processes. On two cores photographs gain nothing and raw pixels get slower, so
+a few threads work alone.
 
 The process is forked by hand, because `multiprocessing` waits at exit for each of its processes without a time limit,
-and a process whose disk hangs does not end.
+and a process that waits for a hanging disk does not end.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ from tench.input.resampling import Image
 Fill = Callable[[int, npt.NDArray[np.float64], Image], None]
 """Writes the view of a row, for the given random numbers, into an image."""
 
-CAN_FORK = sys.platform == "linux"  # elsewhere a forked process may not use the system's libraries
+CAN_FORK = sys.platform == "linux"  # elsewhere a forked process must not use the system's libraries
 _POLL_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 
 
 class Partner:
-    """A process that runs `fill`. shape: of up to 255 images at a time, (N, H, W, C)."""
+    """A process that runs `fill`. shape: (N, H, W, C) of the images per call, N up to 255."""
 
     def __init__(self, fill: Fill, shape: tuple[int, int, int, int], others: Sequence["Partner"] = ()) -> None:
         """others: the existing partners. The new process closes their connections: all end when this process does."""
@@ -45,8 +45,8 @@ class Partner:
         self._pixels, self._place = memory[:-1].reshape(shape), memory[-1:]
         self._connection, theirs = Pipe()
         with warnings.catch_warnings():
-            # Python warns about forking beside threads, because the new process inherits their locks. It takes none of
-            # them: it goes straight into our loop, which only reads, decodes and answers.
+            # Python warns about forking while threads run, because the new process inherits their locks. It takes none
+            # of them: it goes straight into our loop, which only reads, decodes and answers.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if not self._pid:
@@ -74,14 +74,14 @@ class Partner:
             self._wait(time.monotonic() + _CLOSE_SECONDS)
             raise TenchError(
                 f"A process of the loader ended (exit code {self._exit_code}) at row {rows[int(self._place[0])]}. "
-                "With -9 the system killed it, usually for lack of memory: use fewer threads (-j)."
+                "Exit code -9 means that the system killed it, usually for lack of memory: use fewer threads (-j)."
             ) from gone
         if error is not None:
             raise error
         out[:] = self._pixels[: len(rows)]
 
     def _wait(self, until: float) -> None:
-        """Wait for the process to end, at most until a point in time."""
+        """Wait for the process to end, at most until a deadline."""
         while self._exit_code is None:
             with contextlib.suppress(ChildProcessError):
                 pid, status = os.waitpid(self._pid, os.WNOHANG)
@@ -95,7 +95,7 @@ class Partner:
 def end(partners: Sequence[Partner]) -> None:
     """End processes, even in the middle of an image. One that is stuck in the kernel is left behind.
 
-    A thread that waits for one of them gets an error; its connection stays open until nobody holds it.
+    A thread that waits for one of them gets an error; its connection stays open until the last reference is gone.
     """
     for partner in partners:
         if partner._exit_code is None:
@@ -128,7 +128,7 @@ def _serve(connection: Connection, to_close: list[Connection], fill: Fill, pixel
             else:
                 connection.send(None)
     finally:
-        os._exit(0)  # the exit handlers of the first process are not for this one
+        os._exit(0)  # the exit handlers belong to the first process
 
 
 def _send(connection: Connection, error: Exception) -> None:

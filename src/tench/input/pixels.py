@@ -2,9 +2,9 @@
 
 Images are uint8, (H, W, 3) or (H, W, 1), and are not changed. Every operation gives exactly Pillow's values, because
 torchvision and timm, which published the policies, work on Pillow images. Operations on single values use a look-up
-table, about twice as fast as Pillow; shears, rotations, saturation and hue are Pillow's own. OpenCV and Pillow's
-interpolation release the interpreter lock; passing an image to Pillow and back, saturation and hue hold it. Hue is by
-far the slowest.
+table, about twice as fast as Pillow; shears, rotations, saturation and hue are done by Pillow. OpenCV and Pillow's
+interpolation release the interpreter lock; converting an image to Pillow and back, saturation and hue hold it. Hue is
+by far the slowest.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -112,7 +112,7 @@ def autocontrast(image: Image) -> Image:
 
 
 def equalize(image: Image) -> Image:
-    """Spread each channel's values so that equal ranges hold about the same number of pixels."""
+    """Spread each channel's values so that equal ranges contain about the same number of pixels."""
     import cv2
 
     channels = cv2.split(image)

@@ -1,9 +1,9 @@
 """Resizing: torch's antialiased resize for training, Pillow's exact arithmetic for evaluation.
 
 torch's operator is called directly, to write into the batch. Pillow's results are computed without Pillow, which would
-resize a whole image to give its centre: 1.3 ms per photograph, against 0.45 ms here (60 photographs, one thread).
-Pillow's own `resize(box=...)` rounds differently in 3 % of the values, and OpenCV and torch have other filters, so an
-evaluation would no longer match other programs bit for bit.
+have to resize the whole image to get its centre: 1.3 ms per photograph, against 0.45 ms here (60 photographs, one
+thread). Pillow's own `resize(box=...)` rounds differently in 3 % of the values, and OpenCV and torch use different
+filters, so an evaluation would no longer match other programs bit for bit.
 """
 
 import functools
@@ -32,7 +32,7 @@ _ERROR_PER_TAP = 2.0**-16
 def antialiased(image: Image, out: Image, interpolation: Interpolation = "bilinear") -> None:
     """Resize (H, W, C) to out, (S, T, C); when shrinking, the filter is as wide as the area of an output pixel.
 
-    Does what torchvision's resize does to a uint8 tensor with antialias=True.
+    Equals torchvision's resize of a uint8 tensor with antialias=True.
     """
     import torch
 
@@ -43,7 +43,7 @@ def antialiased(image: Image, out: Image, interpolation: Interpolation = "biline
 
 
 def _writable(image: Image) -> Image:
-    """The image, copied if it is read-only, about which torch warns."""
+    """The image, copied if it is read-only, because torch warns about read-only arrays."""
     return image if image.flags.writeable else image.copy()
 
 
@@ -55,7 +55,7 @@ def _planes(image: Image) -> "torch.Tensor":
 
 
 class Axis(NamedTuple):
-    """Which pixels make each pixel of a part of a resized row or column.
+    """Which pixels contribute to each pixel of a part of a resized row or column.
 
     length, resized: its length before and after. begin, end: the pixels that are needed. sources: (n, taps) int64,
     counted from begin. weights: (n, taps) float64, multiples of 2**-22.
@@ -111,7 +111,7 @@ _FILTERS = {"bilinear": _triangle, "bicubic": _cubic}
 
 
 def as_pillow(image: Image, vertical: Axis, horizontal: Axis) -> Image:
-    """A part of an image as Pillow's resize makes it, pixel for pixel: (H, W, C) to (n, m, C).
+    """A part of an image as resized by Pillow, pixel for pixel: (H, W, C) to (n, m, C).
 
     image: the rows and columns from begin to end of the axes.
     """
@@ -144,7 +144,7 @@ def _across(image: Image, axis: Axis) -> Image:
 def _weighted(lines: Image, axis: Axis) -> Image:
     """Weighted sums of rows, (h, w) to (n, w), each rounded exactly, half up.
 
-    The sums are computed in float32; those near a half are computed again, exactly.
+    The sums are computed in float32; those near a half are recomputed exactly.
     """
     import cv2
     import torch

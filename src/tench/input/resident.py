@@ -31,7 +31,7 @@ def fits(table: Table, view: PadCrop | EvalView, channels: int) -> bool:
 class Resident:
     """Batches of a table, all of whose decoded images are kept on the device as uint8.
 
-    Decodes the whole table on creation; raises TenchError that names file and row if an image is bad.
+    Decodes the whole table on creation; raises TenchError naming file and row if an image is bad.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Resident:
         return self.order.steps_per_epoch
 
     def batches(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from a step on, on the device."""
+        """The batches of an epoch, starting at a step, on the device."""
         for step in range(first_step, self.order.steps_per_epoch):
             numbers = self.order.rows(epoch, step)
             if isinstance(self.view, PadCrop):

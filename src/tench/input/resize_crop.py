@@ -1,7 +1,8 @@
-"""Scale augmentation: resize the image at random, then cut a square, as VGG and the first ResNets were trained.
+"""Scale augmentation: resize the image to a random size, then crop a square, as in the training of VGG and the first
+ResNets.
 
-The crop is known before anything is resized, so only its box is decoded and resized. The box has whole pixels, so it
-lies within a pixel of the image from a crop of the whole resized image.
+The crop is known before anything is resized, so only its box is decoded and resized. The box has whole pixels, so it is
+within one image pixel of a crop of the whole resized image.
 """
 
 import dataclasses
@@ -20,8 +21,8 @@ class ResizeCrop:
     it is resized to the length: no side is ever shorter than the crop. Raises ValueError if the crop can be larger than
     the resized image.
 
-    Source: Simonyan and Zisserman, arXiv:1409.1556, section 3.1; lengths of He et al., arXiv:1512.03385, section 3.4;
-    the stretch is that of Apm5's ImageNet_ResNet_Tensorflow2.0.
+    Source: Simonyan and Zisserman, arXiv:1409.1556, section 3.1; lengths from He et al., arXiv:1512.03385, section 3.4;
+    the stretch is from Apm5's ImageNet_ResNet_Tensorflow2.0.
     """
 
     size: int
@@ -59,7 +60,7 @@ class ResizeCrop:
         return Crop(top, left, bottom - top, end - left, flip < self.flip)
 
     def _span(self, place: float, length: int, resized: int) -> tuple[int, int]:
-        """First and last (exclusive) pixel of a row or column that the resized square shows."""
+        """First and last (exclusive) pixel of a row or column in the resized square."""
         begin = int(place * (resized - self.size + 1))
         first = min(round(begin * length / resized), length - 1)
         return first, max(first + 1, round((begin + self.size) * length / resized))

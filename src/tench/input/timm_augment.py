@@ -1,7 +1,8 @@
 """RandAugment in timm's form, named by the strings in timm's published recipes: "rand-m9-n2-mstd0.5-inc1".
 
 It differs from torchvision's: each operation is skipped half of the time, the strength is noisy, pixels uncovered by a
-shear, shift or rotation get the mean colour of the data, and these operations draw bilinear or bicubic sampling.
+shear, shift or rotation get the mean colour of the data, and these operations use bilinear or bicubic sampling at
+random.
 """
 
 import dataclasses
@@ -75,16 +76,16 @@ _OPERATIONS: Mapping[str, Operation] = {
     ),
 }
 TIMM_OPS = tuple(_OPERATIONS)
-"""The operations to draw from, in timm's order."""
+"""The operations to choose from, in timm's order."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TimmRandAugment:
-    """`num_ops` of 15 operations, drawn uniformly with replacement, each applied with `probability`.
+    """`num_ops` of 15 operations, chosen uniformly with replacement, each applied with `probability`.
 
     The strength is normal about `magnitude` with deviation `noise` (infinite: uniform from 0 to it), clipped to 0 to
-    `largest`. increasing: a greater magnitude means a greater change for every operation; else, as in the first
-    version, posterize and solarize work the other way round and blends run from 0.1 to 1.9. Source: timm's
+    `largest`. increasing: a greater magnitude means a greater change for every operation; otherwise, as in the first
+    version, posterize and solarize work the other way round and blends range from 0.1 to 1.9. Source: timm's
     rand_augment_transform, with hparams of its create_transform for random interpolation.
     """
 
@@ -145,7 +146,8 @@ class TimmRandAugment:
 
 def _expected(text: str, found: str) -> str:
     return (
-        f"{text}: expected a policy in timm's form such as rand-m9-n2-mstd0.5-inc1, of the parts mM (magnitude), nN "
+        f"{text}: expected a policy in timm's form, such as rand-m9-n2-mstd0.5-inc1, made of the parts mM "
+        "(magnitude), nN "
         "(operations, 1 or more), pP (probability, 0 to 1), mstdS (noise; above 100: uniform), mmaxX (largest "
         f"magnitude, 1 or more) and inc1, each once; found {found}."
     )

@@ -1,5 +1,6 @@
-"""A split as a PyTorch dataset of single images, for input pipelines of other people."""
+"""A split as a PyTorch dataset of single images, for other people's input pipelines."""
 
+import operator
 import os
 from collections.abc import Callable
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 import torch.utils.data
 from PIL import Image
 
+from tench.arguments import require_type
 from tench.data import exif
 from tench.data.images.orientation import Exif
 from tench.data.images.picture import decode_row
@@ -17,8 +19,8 @@ from tench.errors import UsageError
 class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
     """The images and labels of one split by row number; made by `Dataset.as_torch`.
 
-    `dataset[row]` is (image, label): the image a `PIL.Image`, or what `transform` makes of it; the label an int, -1 if
-    the image has none. The attributes have the names and meanings of torchvision's ImageFolder.
+    `dataset[row]` is (image, label): the image a `PIL.Image`, or the result of `transform`; the label an int, -1 if the
+    image has none. The attributes have the names and meanings of torchvision's ImageFolder.
 
     >>> digits = tench.open_source("digits").as_torch("train")
     >>> digits.classes[:3], digits.class_to_idx["2"], digits.targets[:4]
@@ -32,7 +34,7 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
     targets: list[int]
     """The labels of all rows."""
     transform: Callable[[Image.Image], Any] | None
-    """The function that each image goes through."""
+    """The function applied to each image."""
 
     def __init__(
         self,
@@ -56,10 +58,11 @@ class TorchDataset(torch.utils.data.Dataset[tuple[Any, int]]):
 
     def __getitem__(self, row: int) -> tuple[Any, int]:
         """Raises TenchError naming the image if it cannot be read or decoded, IndexError past the last row."""
+        row = operator.index(row)  # refuses 1.5 and "a"
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row}: the split {self.split} has {len(self)} images")
-        row = int(row) % len(self)
-        if self._process != os.getpid():  # a forked worker opens its own files and takes no lock of the parent's
+        row %= len(self)
+        if self._process != os.getpid():  # a forked worker opens its own files and takes none of the parent's locks
             self._table, self._process = self._table.reopened(), os.getpid()
         pixels = decode_row(self._table, row, self._channels)
         image = Image.fromarray(pixels[..., 0] if self._channels == 1 else pixels)
@@ -80,6 +83,8 @@ def torch_dataset(
     """The split as `Dataset.as_torch` describes it. Raises TenchError if there is no such split."""
     if orientation not in ("auto", "apply", "ignore"):
         raise UsageError(f"exif must be auto, apply or ignore, got {orientation!r}.")
+    require_type(split, str, "split")
+    require_type(transform, Callable[..., Any] | None, "transform")
     name, table = dataset.split(split)
     table = exif.oriented(table, exif.resolved(orientation, dataset))
     return TorchDataset(name, table, dataset.classes, transform, channels=channels)

@@ -1,8 +1,8 @@
 """The geometry of a view: which part of an image, mirrored or not, at which size.
 
-A view draws nothing itself: it is given numbers, (num_draws,) uniform in [0, 1), so the same row and epoch give the
-same view anywhere. It asks the image only for the part that it shows, so no more is decoded. Resizing is antialiased:
-in training as in torch, in evaluation pixel for pixel as in Pillow.
+A view generates no random numbers itself: it is given numbers, (num_draws,) uniform in [0, 1), so the same row and
+epoch give the same view anywhere. It asks the image only for the part it shows, so no more is decoded. Resizing is
+antialiased: in training as in torch, in evaluation pixel for pixel as in Pillow.
 """
 
 import dataclasses
@@ -24,18 +24,19 @@ Decode = Literal["full", "reduced", "fast"]
 2, 4 or 8 times as large as the view. fast: like reduced, with less exact arithmetic. See benchmarks/input."""
 
 FlipForm = Literal["random", "alternate"]
-"""When an image is mirrored. random: drawn for each epoch. alternate: drawn for the first epoch and reversed in each
-later one, so at a probability of 0.5 any two consecutive epochs show both. Source: Jordan, arXiv:2404.00498."""
+"""When an image is mirrored. random: chosen at random in each epoch. alternate: chosen at random in the first epoch and
+toggled in each later one, so at a probability of 0.5 any two consecutive epochs show both. Source: Jordan,
+arXiv:2404.00498."""
 
 _LARGEST = 1 - 2.0**-32
-"""The largest number that is drawn."""
+"""The largest random number."""
 
 TestTime = Literal["none", "mirror", "mirror-shift", "ten-crop"]
 """mirror: the mean of the logits of the image and its mirror image (ffcv-imagenet; its sum ranks classes the same).
-mirror-shift: that with half the weight; the other half are two copies shifted by one pixel, to the upper left and to
-the lower right, and their mirror images (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the probabilities
-of the four corners and the centre of the central square, and their mirror images (Krizhevsky et al., "ImageNet
-classification with deep convolutional neural networks", 2012, section 4.1)."""
+mirror-shift: that with half the weight; the other half comes from two copies shifted by one pixel, to the upper left
+and to the lower right, and their mirror images (airbench; Jordan, arXiv:2404.00498). ten-crop: the mean of the
+probabilities of the four corners and the centre of the central square, and their mirror images (Krizhevsky et al.,
+"ImageNet classification with deep convolutional neural networks", 2012, section 4.1)."""
 
 
 class View(Protocol):
@@ -49,7 +50,8 @@ class View(Protocol):
 
     @property
     def alternates(self) -> bool:
-        """Whether the first number, which decides mirroring, is drawn once and reversed from epoch to epoch."""
+        """Whether the first number, which decides mirroring, is fixed for all epochs and reversed from one to the
+        next."""
 
     def render(self, image: Picture, draws: Draws, out: Image) -> None:
         """Write the view of an image into out, (size, size, C) uint8."""
@@ -58,7 +60,7 @@ class View(Protocol):
 def view_draws(view: View, seed: int, epoch: int, keys: npt.NDArray[np.integer[Any]]) -> Draws:
     """The random numbers for a view in an epoch, counted from 0: (len(keys), num_draws) float64.
 
-    keys: the keys with which the images draw (Order.keys).
+    keys: the keys of the images' random numbers (Order.keys).
     """
     draws = uniforms(seed, epoch, keys, view.num_draws)
     if view.alternates:
@@ -79,11 +81,11 @@ class Crop(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomResizedCrop:
-    """A random part of the image, resized to a square.
+    """A random part of an image, resized to a square.
 
-    The area is drawn from `scale` times the image's, the aspect ratio log-uniformly from `ratio`; after ten misses it
-    is the centre, as large as the ratios allow. interpolation: random draws one of the two for each image, as in timm.
-    Source: arXiv:1409.4842, section 6; draw and fallback as in torchvision's RandomResizedCrop.
+    The area is uniform in `scale` times the image's area, the aspect ratio log-uniform in `ratio`; after ten misses it
+    is the centre, as large as the ratios allow. interpolation: random picks one of the two for each image, as in timm.
+    Source: arXiv:1409.4842, section 6; sampling and fallback as in torchvision's RandomResizedCrop.
     """
 
     size: int
@@ -131,9 +133,9 @@ class RandomResizedCrop:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PadCrop:
-    """The image with a border of `pad` pixels, cropped at random to its own size, mirrored at random.
+    """The image with a border of `pad` pixels, randomly cropped to its own size and randomly mirrored.
 
-    fill: value of the border, or reflect: the image mirrored at its edge. An image of another size first becomes
+    fill: value of the border, or reflect: the image mirrored at its edge. An image of another size is first reduced to
     size x size by the evaluation view. Source: He et al., arXiv:1512.03385, section 4.2.
     """
 

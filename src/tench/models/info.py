@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from tench.arguments import checked_arguments
 from tench.models.macs import count_macs
 from tench.models.meta import dry_run
 from tench.models.registry import name_in_source, source_of
@@ -35,6 +36,7 @@ class ModelInfo:
     """The convolutions' share of gmacs."""
 
 
+@checked_arguments()
 def describe(arch: str) -> ModelInfo:
     """Measure a network by its name, without taking its memory. Raises UsageError for an unknown name.
 

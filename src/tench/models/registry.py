@@ -7,6 +7,7 @@ import fnmatch
 import re
 from typing import cast
 
+from tench.arguments import checked_arguments
 from tench.errors import UsageError, nearest
 from tench.models import apm5, edgeai, from_timm, from_torchvision, nnabla, ours
 from tench.models.mxnet import source as mxnet
@@ -50,6 +51,7 @@ def name_in_source(arch: str) -> str:
     return _split(arch)[1]
 
 
+@checked_arguments()
 def find(pattern: str = "*") -> list[str]:
     """List the names of networks that match, each once, in natural order (resnet18 before resnet101).
 

@@ -1,4 +1,4 @@
-"""Averages of a network's weights over the steps: one beside the network, and one that the network is pulled back to.
+"""Averages of a network's weights over the steps: one kept separately, and one that the network is reset to.
 
 Both are pure functions of the step and the weights, so resuming needs only the averaged weights. Neither waits for the
 device. Each costs the memory of one more network.

@@ -1,4 +1,4 @@
-"""The input of a training for training loops of other people: the batches that `fit` would see, and nothing else."""
+"""The input of `fit` for other people's training loops: the same batches, and nothing else."""
 
 import logging
 import weakref
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tench.arguments import checked_arguments
 from tench.data import exif, policy
 from tench.data.source import Source, open_source
 from tench.data.table import Classes, Dataset, Table
@@ -31,11 +32,11 @@ _log = logging.getLogger("tench")
 
 
 class BatchLoader:
-    """Batches of one split for training loops of your own; made by `loader`. Close it, or use it in a `with`.
+    """Batches of one split for your own training loop; made by `loader`. Close it, or use it in a `with`.
 
     `epoch(n)` yields the batches of epoch n. Iterating over the loader itself yields epoch 0 the first time, then epoch
-    1, and so on, for programs that expect an iterable. `len(loader)` is the number of batches in an epoch. What is
-    read ahead stops when the loop is left, also by `break` or an exception.
+    1, and so on, for programs that expect an iterable. `len(loader)` is the number of batches in an epoch. Reading
+    ahead stops when the loop ends, including by `break` or an exception.
 
     >>> with tench.loader("digits", "train", "digits", batch_size=100, device="cpu") as loader:
     ...     for images, labels, rows in loader.epoch(0):
@@ -71,13 +72,14 @@ class BatchLoader:
         """The number of images of the split, over all ranks."""
         return len(self.table)
 
+    @checked_arguments()
     def epoch(self, epoch: int, first_step: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch, from one of its steps on. Both count from 0.
+        """The batches of an epoch, starting at one of its steps. Both count from 0.
 
-        An epoch is the same each time, for any number of threads, so a loop that was stopped resumes exactly. In an
-        epoch of training, images are shuffled and drawn new views; the recipe decides whether the last batch, if not
-        full, is left out. In an epoch of evaluation, each image comes once. Raises UsageError for a step outside the
-        epoch; while iterating, TenchError naming the image that cannot be read or decoded.
+        An epoch is the same each time, for any number of threads, so a loop that was stopped resumes exactly. In a
+        training epoch, images are shuffled and get new random views; the recipe decides whether an incomplete last
+        batch is dropped. In an evaluation epoch, each image comes once. Raises UsageError for a step outside the epoch;
+        while iterating, TenchError naming the image that cannot be read or decoded.
         """
         if epoch < 0 or not 0 <= first_step <= len(self):
             raise UsageError(
@@ -93,10 +95,14 @@ class BatchLoader:
         return self.epoch(self._next_epoch)
 
     def _batches(self, epoch: int, first_step: int) -> Generator[Batch, None, None]:
-        yield from on_device(self._source(epoch).batches(epoch, first_step), self.device)
+        batches = self._source(epoch).batches(epoch, first_step)
+        for step, batch in enumerate(on_device(batches, self.device), first_step + 1):
+            yield batch
+            if step < len(self) and not self._close.alive:
+                raise UsageError(f"The loader was closed after {step} of the {len(self)} batches of epoch {epoch}.")
 
     def _source(self, epoch: int) -> Batches:
-        """The batches at the size of an epoch: in a recipe whose images grow, each size has a loader of its own."""
+        """The batches at the size of an epoch: with progressive resizing, each size has its own loader."""
         view = train_view(self.recipe, epoch) if self._order.shuffle else eval_view(self.recipe)
         if not self._open or self._open[0][0] != view:
             _close(self._open)
@@ -123,14 +129,14 @@ class BatchLoader:
     def mix(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Erase and mix a training batch as the recipe asks: random erasing, mixup, cutmix.
 
-        images: (B, C, H, W) float32, normalised. labels: (B,) int64. step: that of the batch, counted from the start
-        of the training: `epoch * len(loader) + step of the epoch`. Returns the images and the targets: (B, classes)
-        float32 if the recipe mixes, else the labels. A recipe without any of the three returns both as given.
+        images: (B, C, H, W) float32, normalised. labels: (B,) int64. step: of the batch, counted from the start of the
+        training: `epoch * len(loader) + step of the epoch`. Returns the images and the targets: (B, classes) float32 if
+        the recipe mixes, else the labels. If the recipe uses none of the three, both are returned unchanged.
         """
         return self._augment(images, labels, step)
 
     def close(self) -> None:
-        """Stop the threads and free the memory. An iteration that is under way ends with an error."""
+        """Stop the threads and free the memory. A running iteration ends with an error."""
         self._close()
 
     def __enter__(self) -> "BatchLoader":
@@ -145,6 +151,7 @@ def _close(opened: list[tuple[View, Batches]]) -> None:
         opened.pop()[1].close()
 
 
+@checked_arguments("recipe", "device")
 def loader(
     source: Source,
     split: str = "train",
@@ -156,17 +163,17 @@ def loader(
     rank: int | None = None,
     world_size: int | None = None,
 ) -> BatchLoader:
-    """Open the fast input of `fit` for a training loop of your own.
+    """Open the fast input of `fit` for your own training loop.
 
-    source: a path or name, several that make one set, or a `Dataset`. split: "train" gives the recipe's training views
-    in its training order, without images that `fit` holds out; "val" gives the images that `fit` validates on (val,
-    else a test with labels, else those held out of train) in the evaluation view; another name, that split in the
-    evaluation view. recipe: the name of a packaged recipe, the path of a YAML file, or a `Recipe`; None: as in `fit`.
-    Every `auto` in it is resolved as in `fit`. batch_size: images per step over all ranks; None: the recipe's. device:
-    where batches arrive; auto is the GPU if there is one. threads: 0 means one per core. rank, world_size: this
-    process and the number of processes that share each batch; None: those of torch.distributed if it is initialised,
-    else one process. Over all ranks each image of an evaluation comes once, so the last batch of a rank can be shorter
-    than on other ranks, or empty; all ranks have the same number of batches.
+    source: a path or name, several that form one dataset, or a `Dataset`. split: "train" gives the recipe's training
+    views in training order, without the images that `fit` holds out; "val" gives the images that `fit` validates on
+    (val, else a test with labels, else those held out of train) in the evaluation view; any other name gives that split
+    in the evaluation view. recipe: the name of a packaged recipe, the path of a YAML file, or a `Recipe`; None: as in
+    `fit`. Every `auto` in it is resolved as in `fit`. batch_size: images per step over all ranks; None: the recipe's.
+    device: where batches arrive; auto is the GPU if there is one. threads: 0 means one per core. rank, world_size: this
+    process and the number of processes that share each batch; None: the values of torch.distributed if it is
+    initialised, else one process. In evaluation, each image comes once over all ranks, so a rank's last batch can be
+    smaller than on other ranks, or empty; all ranks have the same number of batches.
 
     Raises UsageError for an unknown name or a value out of range, TenchError if the data cannot be used.
 
@@ -183,7 +190,7 @@ def loader(
         recipe = recipe.replace(batch_size=batch_size, accumulate=1)
     recipe = checked(recipe)
     _require_no_code(recipe)
-    chosen, num_threads_ = choose_device(str(device)), num_threads(threads)
+    chosen, num_threads_ = choose_device(device), num_threads(threads)
     rank, world_size = _place(rank, world_size)
     dataset = open_source(source, recipe.source)
     data = open_data(dataset, None, recipe.input, threads=threads)
@@ -199,18 +206,20 @@ def loader(
     _require_share(order)
     made = BatchLoader(resolved, data.classes, table, order, chosen, threads=threads)
     if split == "train" and (recipe.mix.erasing or recipe.mix.mixup or recipe.mix.cutmix):
-        _log.info("Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised ones.")
+        _log.info(
+            "Note: the recipe erases or mixes images. Apply loader.mix(images, labels, step) to normalised images."
+        )
     return made
 
 
 def _require_no_code(recipe: Recipe) -> None:
-    """Raise UsageError for a recipe that names code for the images, which is never imported on a recipe's word."""
+    """Raise UsageError if a recipe names code for the images; a recipe alone never causes an import."""
     for name in ("policy", "augment_batch"):
         value = getattr(recipe.augment, name)
         if names_code(value):
             raise UsageError(
-                f"The recipe names code of your own, augment.{name}: {value}, which tench.loader does not import. Set "
-                "it to none, and call your function on the batches."
+                f"The recipe names your own code, augment.{name}: {value}, which tench.loader does not import. Set it "
+                "to none, and call your function on the batches yourself."
             )
 
 
@@ -236,7 +245,7 @@ def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
 
 
 def _require_share(order: Order) -> None:
-    """Raise UsageError if some rank would have no image in a training step, whose mean loss would be NaN."""
+    """Raise UsageError if a rank would have no image in a training step; its mean loss would be NaN."""
     if not order.shuffle or order.world_size == 1:
         return
     smallest = min(order.batch_size, order.num_rows)
@@ -244,6 +253,6 @@ def _require_share(order: Order) -> None:
         smallest = min(smallest, order.num_rows - (order.steps_per_epoch - 1) * order.batch_size)
     if smallest < order.world_size:
         raise UsageError(
-            f"A training batch of {counted(smallest, 'image')} cannot be shared by {order.world_size} processes. Take "
+            f"A training batch of {counted(smallest, 'image')} cannot be shared by {order.world_size} processes. Use "
             "a larger batch_size, or set drop_last in the recipe if it is the last batch of an epoch."
         )

@@ -1,7 +1,7 @@
-"""Bounds of a field, written beside its type: `lr: Annotated[float, Bounds(above=0)]`.
+"""Bounds of a field, written with its type: `lr: Annotated[float, Bounds(above=0)]`.
 
 One walk over the type serves the check, its message, `--help` and the reference page. A rule says whether a value
-keeps it (`holds`) and describes itself (`str`) so that it reads well after "must be".
+satisfies it (`holds`) and describes itself (`str`) so that it reads well after "must be".
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from tench.own_code import names_code
 
 
 class Rule(Protocol):
-    """What a value of a field must satisfy beside its type."""
+    """What a value of a field must satisfy in addition to its type."""
 
     def holds(self, value: Any) -> bool: ...
 

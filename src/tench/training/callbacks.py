@@ -1,9 +1,9 @@
-"""Call the user's functions after every epoch; each sees how the training stands, and can stop it."""
+"""Call the user's functions after every epoch; each sees the state of the training and can stop it."""
 
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
@@ -15,7 +15,7 @@ from tench.weights.own import Classifier, ModelCard
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochEnd:
-    """The state of a training after an epoch, as a callback gets it.
+    """The state of a training after an epoch, as passed to a callback.
 
     >>> def show(end: tench.EpochEnd) -> None:
     ...     print(f"epoch {end.epoch} of {end.epochs}, {end.step} steps, val on {end.metrics['val_images']} images")
@@ -32,8 +32,8 @@ class EpochEnd:
     step: int
     """Optimizer updates so far."""
     metrics: Mapping[str, float]
-    """lr, train_loss, train_top1, seconds; after a validation also val_loss, val_top1, val_top5, val_images. A top-1
-    or top-5 is a fraction. train_loss is the loss of the recipe or your own, val_loss always the cross-entropy."""
+    """lr, train_loss, train_top1, seconds; after a validation also val_loss, val_top1, val_top5, val_images. A top-1 or
+    top-5 is a fraction. train_loss is the recipe's loss or your own; val_loss is always the cross-entropy."""
     _module: nn.Module = dataclasses.field(repr=False)
     _card: ModelCard = dataclasses.field(repr=False)
 
@@ -62,21 +62,20 @@ Callback = Callable[[EpochEnd], object]
 """Called after every epoch, once its checkpoint is saved. What it returns is ignored."""
 
 
-def checked_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
-    """The callbacks of a training. Raises UsageError for anything but a list of functions."""
-    if not isinstance(callbacks, Iterable):
+def require_callbacks(callbacks: Sequence[Callback]) -> None:
+    """Raise UsageError for a value that is not callable, or for a function that is not in a list."""
+    if not isinstance(callbacks, Sequence):
         raise UsageError(f"callbacks must be a list of functions, got {callbacks!r:.100}.")
-    found = tuple(callbacks)  # an iterator gives them only once
-    for callback in found:
+    for callback in callbacks:
         if not callable(callback) or isinstance(callback, type):
             raise UsageError(f"callbacks: {callback!r:.100} is not a function of one argument, an EpochEnd.")
-    return found
 
 
 def call(callbacks: Sequence[Callback], end: EpochEnd) -> str | None:
-    """Call each callback. Returns why the training is to stop, or None.
+    """Call each callback. Returns why the training should stop, or None.
 
-    All are called, also after one has asked to stop. An error of a callback is raised, with a note that names it.
+    All are called, even after one has asked to stop. An error in a callback is raised with a note that names the
+    callback.
     """
     stopped = None
     for callback in callbacks:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 _TRY_FROM_SECONDS = 3600.0
-"""Compiling a network and measuring it takes minutes, which a shorter training could hardly win back."""
+"""Compiling a network and measuring it takes minutes, which a shorter training is unlikely to win back."""
 _TRIAL_SHARE = 0.05
 """The trial may take this share of the training's estimated time."""
 _FIRST_LOOK = 8
@@ -87,7 +87,7 @@ class _TooLongError(BaseException):
 
 @contextmanager
 def _at_most(seconds: float) -> Iterator[None]:
-    """Raise _TooLongError in this block once it has taken that long, as soon as Python code runs again.
+    """Raise _TooLongError in this block once it has taken that long, as soon as Python code runs next.
 
     torch.compile has no time limit of its own, and a network can only be compiled in the process that trains it.
     """
@@ -106,7 +106,7 @@ def _at_most(seconds: float) -> Iterator[None]:
     finally:
         with lock:
             over = True
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # not raised yet: it came too late
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # not raised yet: withdraw it
         timer.cancel()
 
 
@@ -117,7 +117,7 @@ def compiled_forward(module: nn.Module) -> nn.Module:
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    """The shortest of some times, after one that does not count."""
+    """The shortest of several times, after one untimed run."""
     work()
     best = math.inf
     for _ in range(_REPEATS):

@@ -37,6 +37,11 @@ class Duration:
             raise UsageError(f"{name}: expected a duration {_EXPECTED}, found {text!r}.")
         return cls(count, typing.cast(Unit, known))
 
+    def __str__(self) -> str:
+        """As people write it: "1 epoch", "0.5 epochs", "10 %"."""
+        unit = self.unit.removesuffix("s") if self.count == 1 else self.unit
+        return f"{self.count:,g} {unit}"
+
     def steps(self, steps_per_epoch: int, total_steps: int) -> int:
         """The duration in steps: epochs are rounded to the nearest step, a percentage is rounded down."""
         if self.unit == "%":

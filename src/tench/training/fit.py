@@ -1,4 +1,4 @@
-"""Train a classifier: everything that is set up once for a run. The epochs themselves are in `loop`."""
+"""Train a classifier: everything that is set up once per run. The epochs are in `loop`."""
 
 import contextlib
 import dataclasses
@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.options import NO_OPTIONS
 from tench.data.source import Source, name_of
@@ -28,7 +29,8 @@ from tench.models.own_network import OwnNetwork, checked_network, is_own
 from tench.own_code import errors_name
 from tench.progress import messages_shown
 from tench.run import BAD_IMAGES, CHECKPOINT, RECIPE, Run, environment, remembered_data
-from tench.training.callbacks import Callback, checked_callbacks
+from tench.training.callbacks import Callback, require_callbacks
+from tench.training.duration import Duration
 from tench.training.freezing import Freezing
 from tench.training.live import Live
 from tench.training.loop import Loop
@@ -81,6 +83,7 @@ _LESS_MEMORY = (
 _log = logging.getLogger("tench")
 
 
+@checked_arguments("recipe", "model", "loss", "policy", "augment", "callbacks")
 def fit(
     source: Source | None = None,
     recipe: Recipe | str | Path | None = None,
@@ -101,7 +104,7 @@ def fit(
     None means `digits` for the digits, the stored recipe for a run that has begun, else the defaults. run: a directory,
     or None for a new one under runs/. A run that has begun there is continued; if it is finished, nothing happens.
 
-    model, loss, policy, augment: code of your own, instead of what the recipe names.
+    model, loss, policy, augment: your own code, used instead of what the recipe names.
 
     - model: a torch.nn.Module, which is trained in place, or a function or class that makes one. It is called with the
       keyword argument num_classes, and with image_size and channels if it has parameters of these names. Images are
@@ -112,12 +115,12 @@ def fit(
     - policy: a function of one training image after its cut, (H, W, C) uint8, and a numpy.random.Generator that returns
       an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
       row): draw from nothing else.
-    - augment: a function of a batch on the device that returns both of its arguments, changed: images (B, C, H, W)
+    - augment: a function of a batch on the device that returns both its arguments, modified: images (B, C, H, W)
       float32, normalised, after the recipe's own erasing and mixing, and targets as above. The network gets exactly
       what it returns. torch's generator is seeded with (seed, step) before each step: draw from nothing else.
 
-    The run stores the code's name, package.module:function. Code without one (a lambda, a module object, a function of
-    a notebook) has to be passed again to continue or load the run.
+    The run stores the code's name, package.module:function. Code without a name (a lambda, a module object, a function
+    in a notebook) must be passed again to continue or load the run.
 
     callbacks: functions that are called after every epoch with an `EpochEnd`. One that raises `StopTraining` ends the
     training cleanly. An error in a callback is raised once the epoch's checkpoint is saved.
@@ -146,7 +149,7 @@ def _fit(
     own: OwnParts,
     callbacks: Sequence[Callback],
 ) -> Run:
-    callbacks = checked_callbacks(callbacks)
+    require_callbacks(callbacks)
     folder = None if folder is None else user_path(folder)
     begun = None if folder is None else remembered_data(folder)
     where = f"{folder}/{RECIPE}" if begun else "recipe"
@@ -188,7 +191,7 @@ def _still_there(source: str | list[str], run: Path | None) -> str | list[str]:
     for one in [source] if isinstance(source, str) else source:
         if os.path.isabs(one) and not os.path.exists(one):
             raise UsageError(
-                f"{one}: the dataset of the run in {run} is no longer there. If it has moved, name its new place: "
+                f"{one}: the dataset of the run in {run} no longer exists. If it has moved, give its new location: "
                 f"{shell_command('tench', 'train', 'NEW_PLACE', '--run', run)}"
             )
     return source
@@ -252,7 +255,7 @@ def _train(
         _log.info("%s: continuing after step %d of %d.", run.folder, state.step, steps)
         _describe(run, recipe, data, card, module, device, notes)
     else:
-        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # left by a run that was killed before its first step
+        (run.folder / BAD_IMAGES).unlink(missing_ok=True)  # left over from a run that was killed before its first step
         if data.bad_images:
             run.write_json(BAD_IMAGES, data.bad_images)
         facts = {"device": str(device), "auto": automatic(run, asked), "data": data.facts}
@@ -260,7 +263,8 @@ def _train(
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
-            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.", recipe.schedule.warmup
+            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.",
+            Duration.parse(recipe.schedule.warmup, "schedule.warmup"),
         )
 
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from tench.arguments import require_fields
 from tench.errors import UsageError
 from tench.machine import num_threads
 from tench.training.tensorboard import require_tensorboard
@@ -29,6 +30,7 @@ class TrainOptions:
     """Import the code that the recipe or the run of its weights names: package.module:function. Importing runs it."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if self.tensorboard:
             require_tensorboard()
         num_threads(self.threads)

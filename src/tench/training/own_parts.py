@@ -1,7 +1,7 @@
 """The user's own network, loss, policy and batch augmentation, and what the recipe says about them.
 
-A recipe stores the name of such code (`own_code`). The code itself is passed from Python or named in the command; what
-only a recipe or run names is imported if the user trusts it.
+A recipe stores the name of such code (`own_code`). The code itself is passed from Python or named in the command; code
+that only a recipe or run names is imported if the user trusts it.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from tench.training.recipe import Recipe
 from tench.training.step import BatchStep
 
 Policy = Callable[[npt.NDArray[np.uint8], np.random.Generator], npt.NDArray[np.uint8]]
-"""Changes one training image after its cut: (H, W, C) uint8 and a generator -> (H, W, C) uint8."""
+"""Changes one training image after its crop: (H, W, C) uint8 and a generator -> (H, W, C) uint8."""
 
 BatchAugment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Changes a batch on the device: images (B, C, H, W) float32 and targets -> images and targets."""
@@ -41,7 +41,7 @@ BatchAugment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclasses.dataclass(frozen=True)
 class OwnParts:
-    """The user's own code of one training. None: the recipe's value is used."""
+    """The user's own code for one training. None: the recipe's value is used."""
 
     model: OwnNetwork | None = None
     loss: Loss | None = None
@@ -55,13 +55,13 @@ _VALUES = {
     "policy": ("augment", "policy", "--policy"),
     "augment": ("augment", "augment_batch", "--augment-batch"),
 }
-"""Of each part: section, name and flag of the recipe's value that names it."""
+"""For each part: section, name and flag of the recipe's value that names it."""
 
 
 def settle(recipe: Recipe, given: OwnParts, where: str, *, trust_code: bool) -> tuple[Recipe, OwnParts]:
-    """The recipe with the names of the code that is given, and the code that the recipe names.
+    """The recipe with the names of the given code, and the code that the recipe names.
 
-    where: the recipe, for messages. Raises UsageError if something else than code is given, if it conflicts with the
+    where: the recipe, for messages. Raises UsageError if something other than code is given, if it conflicts with the
     recipe, or if the recipe names code that is neither given nor trusted. A network replaces the recipe's, as -a does.
     """
     parts = {}
@@ -75,7 +75,7 @@ def settle(recipe: Recipe, given: OwnParts, where: str, *, trust_code: bool) -> 
             raise UsageError(f"{part}= is {type(code).__name__}, expected a function.")
         if part != "model" and value not in (_UNSET[part], code_name(code)):
             raise UsageError(
-                f"{where}: {section}.{name} is {value}, but {part}= passes another one. Leave one of them out."
+                f"{where}: {section}.{name} is {value}, but {part}= passes a different one. Leave one of them out."
             )
         recipe = recipe.replace(**{name: code_name(code)})
         parts[part] = code
@@ -88,8 +88,8 @@ _UNSET = {"loss": "cross-entropy", "policy": "none", "augment": "none"}
 def own_code(named: Recipe, *, trust_code: bool) -> dict[str, Any]:
     """The code that a command names, imported, as arguments of `fit`. named: the recipe with the command's values only.
 
-    Modules in the current directory can be imported, also those that `fit` imports itself if trust_code is set. Raises
-    as `import_code`.
+    Modules in the current directory can be imported, including those that `fit` itself imports if trust_code is set.
+    Raises as `import_code`.
     """
     names = {part: getattr(getattr(named, section), name) for part, (section, name, _) in _VALUES.items()}
     code = {part: name for part, name in names.items() if (is_own(name) if part == "model" else names_code(name))}
@@ -221,7 +221,7 @@ def require_loss(loss: Loss, num_classes: int, device: torch.device, *, mixed: b
     name = code_name(loss)
     if isinstance(loss, torch.nn.Module):
         if any(parameter.requires_grad for parameter in loss.parameters()):
-            raise UsageError(f"{name}: has parameters of its own, which would not be trained. Make them buffers.")
+            raise UsageError(f"{name}: has its own parameters, which would not be trained. Make them buffers.")
         loss.to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

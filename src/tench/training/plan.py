@@ -45,7 +45,7 @@ from tench.weights.own import ModelCard, Normalise
 from tench.weights.start import Start
 
 SMALL_PIXELS = 64
-"""Images up to this size are trained at their own size, padded and cropped, and all kept on the device."""
+"""Images up to this size are trained at their own size, padded and cropped, and are all kept on the device."""
 
 AUTO_ARCH = "resnet18"
 """The network if neither the recipe nor its weights name one."""
@@ -59,8 +59,8 @@ Batches = Loader | Resident
 class Data:
     """The data of a training: two tables over one list of classes.
 
-    val_name: describes the validation set in messages. exif: what is done with EXIF orientations if the recipe says
-    auto. facts: what a run stores about its data. bad_images: how images that do not decode were handled.
+    val_name: describes the validation set in messages. exif: how EXIF orientations are handled if the recipe says auto.
+    facts: what a run stores about its data. bad_images: how images that do not decode were handled.
     """
 
     train: Table
@@ -82,7 +82,7 @@ def open_data(
     """The training and validation tables of a source: its val, else its labelled test, else a share of its train.
 
     val: another source to validate on; its classes are matched by id. view: the recipe's input section. options: how to
-    read the sources; val uses those that its layout has. Raises TenchError for data that would give wrong results.
+    read the sources; val uses those that apply to its layout. Raises TenchError for data that would give wrong results.
     """
     dataset = open_source(source, options)
     used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]
@@ -122,7 +122,7 @@ def resolve(
     """The recipe with every `auto` replaced by the value that suits its weights, this data and this machine.
 
     start: the weights that training starts from. exif: what `auto` means for these images. compile: auto becomes off,
-    because only `try_compile` can tell whether it pays. Raises UsageError if a value that was auto contradicts the
+    because only `try_compile` can find out whether it pays. Raises UsageError if a resolved value contradicts the
     others.
     """
     view, training, average = recipe.input, recipe.training, recipe.average
@@ -172,7 +172,7 @@ def resolve(
         memory_format=_first(training.memory_format, "nchw"),
         compile=_first(training.compile, "off"),
     )
-    validate(values)  # a value that was auto is known only now
+    validate(values)  # values that were auto are known only now
     resolved = Resolved.of(values)
     if start is not None:
         _require_same_strides(resolved, start)
@@ -191,7 +191,7 @@ _EPS = {"lamb": 1e-6, "rmsprop-tf": 1e-3}
 def _average_decay(recipe: Recipe, every: int, num_images: int) -> float:
     """0.95 for lookahead; else 0.9999, for a plain average less if it would span more than a tenth of the training.
 
-    A longer average would still hold weights from the start of the training.
+    A longer average would still contain weights from the start of the training.
     """
     if recipe.average.average == "lookahead":
         return 0.95
@@ -226,16 +226,16 @@ def _arch(model: Model, start: Start | None) -> str:
     if start is None:
         return AUTO_ARCH
     if start.arch is None:
-        raise UsageError(f"{start.source}: does not say which network its weights are for. Name it with -a ARCH.")
+        raise UsageError(f"{start.source}: the file does not name the network of its weights. Name it with -a ARCH.")
     return start.arch
 
 
 def _require_same_strides(recipe: Resolved, start: Start) -> None:
-    """Raise UsageError for other strides than those of the weights, which would load into both networks."""
+    """Raise UsageError if the strides differ from the weights' strides; the weights would fit both networks."""
     theirs = None if start.options is None else start.options.strides
     if theirs is not None and recipe.model.strides != theirs:
         raise UsageError(
-            f"{start.source}: its network was made with --strides {' '.join(map(str, theirs))}. Add that option."
+            f"{start.source}: its network was created with --strides {' '.join(map(str, theirs))}. Add that option."
         )
 
 
@@ -279,7 +279,7 @@ def _has_convolutions(network: nn.Module) -> bool:
 
 def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps: int, loss_of: Loss) -> Resolved:
     """The recipe with compile on if a trial shows that compiling pays for itself within the given steps, else off."""
-    if recipe.training.recompute:  # torch.compile does not know how batch norms are kept from counting twice
+    if recipe.training.recompute:  # torch.compile cannot handle how batch norms are kept from counting twice
         return recipe
     channels = recipe.input.channels
     count, size = part_size(recipe.training), train_size(recipe, epoch=0)
@@ -290,7 +290,7 @@ def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps
         loss, _ = forward_loss(network.train(), images, labels, recipe.training.precision, loss_of)
         torch.autograd.backward(loss)
         network.zero_grad()
-        loss.item()  # the clock is read when the device is done
+        loss.item()  # so that the clock is read after the device is done
 
     module = module.to(device).to(memory_format=memory_format(recipe))  # type: ignore[call-overload]  # not in its stub
     pays = compile_pays(module, images, work, steps * recipe.training.accumulate)
@@ -298,7 +298,7 @@ def try_compile(recipe: Resolved, module: nn.Module, device: torch.device, steps
 
 
 def train_order(recipe: Resolved, table: Table, *, rank: int = 0, world_size: int = 1) -> Order:
-    """The order in which a recipe goes through its training images."""
+    """The order in which a recipe visits its training images."""
     return Order(
         num_rows=len(table),
         batch_size=recipe.training.batch_size,
@@ -333,7 +333,7 @@ def make_card(recipe: Resolved, data: Data) -> ModelCard:
 
 
 def whiten(module: nn.Module, table: Table, recipe: Resolved, normalise: Normalise, threads: int) -> None:
-    """Compute the whitening layer of a network that begins with one from training images; others do not change."""
+    """If a network begins with a whitening layer, compute that layer from training images."""
     if not isinstance(module, Airbench):
         return
     channels = recipe.input.channels
@@ -358,13 +358,13 @@ def require_sizes(module: nn.Module, recipe: Resolved) -> None:
                 module(torch.zeros(1, channels, other, other))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise UsageError(
-                f"{recipe.model.arch}: was made for images of {size} px and does not take {other} px ({error}). "
+                f"{recipe.model.arch}: was created for images of {size} px and does not accept {other} px ({error}). "
                 "Leave train_size and ramp_from at auto, or choose another network."
             ) from error
 
 
 def require_parts(module: nn.Module, recipe: Resolved, order: Order) -> None:
-    """Raise UsageError if a network would get a single image at once and cannot learn from it.
+    """Raise UsageError if a network would get a single image in a forward pass and cannot learn from it.
 
     A batch norm after the last pooling, or on a map of one pixel, then has one value per channel.
     """
@@ -378,7 +378,7 @@ def require_parts(module: nn.Module, recipe: Resolved, order: Order) -> None:
         reason = (
             f"the last batch of an epoch has {batches[1]} of the {order.num_rows} images. Add --drop-last"
             if batches[1] < batches[0]
-            else "a batch, or a part of it with --accumulate, is one image. Use larger ones"
+            else "a batch, or a part of it with --accumulate, is one image. Use larger batches"
         )
         raise UsageError(f"{recipe.model.arch}: cannot learn from a single image ({error}), but {reason}.") from error
 
@@ -409,7 +409,7 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
         if name == "train" and other.source == dataset.source:
             raise TenchError(
                 f"{other.source}: is the training set itself, so validating on it would be meaningless. "
-                "Leave out --val to hold out a part of it, or name other images."
+                "Leave out --val to hold out part of it, or name other images."
             )
         return train, matched(table, other, dataset.classes, dataset.source), f"{other.source} ({name})"
     if found := validation_split(dataset):
@@ -417,7 +417,7 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
         return train, table, f"{dataset.source} ({name})"
     left, held = hold_out(train, val_fraction)
     _log.info(
-        "There is neither val nor a labelled test: %s of %s are held out for validation, the same ones each time.",
+        "There is neither a val nor a labelled test split: %s of %s are held out for validation, always the same ones.",
         f"{len(held):,}",
         counted(len(train), "image"),
     )
@@ -427,8 +427,8 @@ def _validation(dataset: Dataset, train: Table, other: Dataset | None, val_fract
 def _refuse_single_class(val: Table, name: str, num_classes: int) -> None:
     if len(val) > 1 and num_classes > 2 and len(np.unique(val.labels)) == 1:
         raise TenchError(
-            f"{name}: all {counted(len(val), 'image')} are of one class, but there are {num_classes} classes. A flat "
-            "folder of validation images that is read as one class looks like this. It needs class folders or a file "
+            f"{name}: all {counted(len(val), 'image')} are of one class, but there are {num_classes} classes. This "
+            "happens if a flat folder of validation images is read as one class. It needs class folders or a file "
             "with the labels."
         )
 

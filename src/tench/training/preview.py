@@ -1,9 +1,9 @@
 """A picture of some images of a dataset: whole, as training sees them, and as evaluation sees them.
 
 The views come from the code that training uses, with the same random numbers for (seed, epoch, row), so what looks
-wrong here is wrong there: a mirrored digit, a flower cropped away, a change of the colour that decides the class. (If
-a validation set is held out, the training images have other row numbers, and so other random numbers.) Operations on
-whole batches, mixing and erasing, are not shown.
+wrong here is wrong there too: a mirrored digit, a flower cropped away, a changed colour that decides the class. (If a
+validation set is held out, the training images have different row numbers, and so different random numbers.) Operations
+on whole batches, mixing and erasing, are not shown.
 """
 
 import textwrap
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from tench.arguments import checked_arguments
 from tench.data import exif
 from tench.data.images.picture import errors_name, open_picture
 from tench.data.table import Dataset, Table
@@ -39,6 +40,7 @@ def write_preview(path: str | Path, dataset: Dataset, recipe: Recipe) -> None:
     write_png(path, preview(dataset, recipe), "the preview")
 
 
+@checked_arguments()
 def preview(dataset: Dataset, recipe: Recipe) -> "Drawing":
     """A row for each of up to 8 images, spread over the classes of the train split.
 

@@ -304,7 +304,7 @@ class Average:
 class Training:
     epochs: Annotated[int | float, Bounds(above=0, at_most=1_000_000)] = 90
     """Passes over the training images. The last one may be partial, as in 9.9."""
-    batch_size: Annotated[Count, Flag(aliases=("-b",))] = 256
+    batch_size: Annotated[int, Bounds(at_least=1, at_most=10**12), Flag(aliases=("-b",))] = 256
     """Images per optimizer update. Of all processes together; in pytorch/examples per node."""
     validate_every: Count = 1
     """Epochs between two validations; the last epoch is always validated. Only a validated epoch can be the best."""

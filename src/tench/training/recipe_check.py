@@ -1,4 +1,5 @@
-"""Whether the values of a recipe are valid, each by its bounds and all together; checked once, before any other use."""
+"""Whether the values of a recipe are valid, each within its bounds and all of them together; checked once, before any
+other use."""
 
 import dataclasses
 import itertools
@@ -35,7 +36,7 @@ def validate(recipe: Recipe, where: str = "recipe") -> None:
 
 
 def _bounds(recipe: Recipe) -> Iterator[Check]:
-    """Each value against the bounds beside its field."""
+    """Each value against the bounds declared with its field."""
     for section, kind in SECTIONS.items():
         hints = typing.get_type_hints(kind, include_extras=True)
         for field in dataclasses.fields(kind):
@@ -57,7 +58,7 @@ def _check_mxnet(view: Input, where: str) -> None:
 
 
 def _together(recipe: Recipe) -> Iterator[Check]:
-    """Values that contradict each other, or that have no effect beside another."""
+    """Values that contradict each other, or that have no effect in combination."""
     view, mix, optimizer, schedule, training = (
         recipe.input,
         recipe.mix,
@@ -103,7 +104,7 @@ def _together(recipe: Recipe) -> Iterator[Check]:
 
 
 def _sizes(view: Input) -> Iterator[Check]:
-    """Sizes of images that do not go together."""
+    """Image sizes that contradict each other."""
     ramp = view.ramp_epochs
     if view.train_size != "auto":
         if view.ramp_from != "auto":

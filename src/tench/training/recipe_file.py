@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
+from tench.arguments import checked_arguments
 from tench.errors import UsageError, nearest
 from tench.files import user_path
 from tench.plain import PlainError, require_file, shown, typed
@@ -38,6 +39,7 @@ def packaged_recipes() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
+@checked_arguments()
 def load_recipe(name: str | Path) -> Recipe:
     """Load a recipe.
 

@@ -51,7 +51,7 @@ def eval_view(recipe: Resolved) -> EvalView:
 
 
 def test_view(recipe: Resolved) -> EvalView:
-    """The view used in validation: the evaluation view, or a larger one if several crops of it are averaged."""
+    """The view used in validation: the evaluation view, or a larger view if several crops of it are averaged."""
     return test_time_view(eval_view(recipe), recipe.input.test_time)
 
 

@@ -20,7 +20,7 @@ _log = logging.getLogger("tench")
 def automatic(run: Run, recipe: Recipe) -> list[str]:
     """The values of a recipe that are `auto`, for environment.json; `same_recipe` compares with them.
 
-    If a run begins again with its own stored recipe, they are those of its first beginning.
+    If a run restarts from its own stored recipe, they are the values of its first start.
     """
     if run.exists and dict(load_resolved(run.folder / RECIPE).leaves()) == dict(recipe.leaves()):
         known: list[str] = run.environment().get(_AUTO, [])
@@ -39,7 +39,7 @@ def same_recipe(run: Run, recipe: Recipe, data: Data) -> Resolved:
         f"{name} was {known[name]}, now {value}"
         for name, value in recipe.leaves()
         if name != "training.epochs" and value != known[name]
-        if not (value == "auto" and (was_auto is None or name in was_auto))  # None: a run of an older version
+        if not (value == "auto" and (was_auto is None or name in was_auto))  # None: a run from an older version
         if not _was_adapted(name, value, recipe, stored)
     ]
     facts = environment["data"]
@@ -50,7 +50,7 @@ def same_recipe(run: Run, recipe: Recipe, data: Data) -> Resolved:
     ]
     if differences:
         raise UsageError(
-            f"{run.folder}: was begun with another recipe or dataset: {'; '.join(differences)}. "
+            f"{run.folder}: was started with a different recipe or dataset: {'; '.join(differences)}. "
             "Continue it with the same command, or name a new --run.",
             f"To train on from its weights: {train_on(run, stored)}",
         )
@@ -83,11 +83,11 @@ def replan(run: Run, recipe: Resolved, step: int, epochs: int, steps_per_epoch: 
     if num_epochs(recipe) < epochs or total_steps(recipe, steps_per_epoch) < step:
         raise UsageError(
             f"{run.folder}: has already trained {counted(epochs, 'epoch')} ({counted(step, 'step')}), but --epochs is "
-            f"{after:g}. Ask for more, or name a new --run."
+            f"{after:g}. Increase it, or name a new --run."
         )
     if reason := _why_not(stored, recipe, step, epochs, steps_per_epoch):
         raise UsageError(
-            f"{run.folder}: was begun with {_epochs(before)} and cannot continue to {after:g}: {reason}.",
+            f"{run.folder}: was started with {_epochs(before)} and cannot continue to {after:g}: {reason}.",
             f"To train on from its weights: {train_on(run, stored)}",
         )
     write_text(run.folder / RECIPE, recipe.to_yaml())
@@ -120,7 +120,7 @@ def _why_not(stored: Resolved, recipe: Resolved, step: int, epochs: int, steps_p
     if any(rates[0](number) != rates[1](number) for number in range(step)):
         return (
             f"its learning rate depends on the number of epochs (schedule {stored.schedule.schedule}, warm-up "
-            f"{stored.schedule.warmup}), so that of the steps already taken would have been different"
+            f"{stored.schedule.warmup}), so the steps already taken would have had a different one"
         )
     if len({min(step, freeze_step(one, steps_per_epoch)) for one in (stored, recipe)}) > 1:
         return f"optimizer.freeze_from ({stored.optimizer.freeze_from}) would have come at another step"

@@ -13,7 +13,7 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
 
 
 def num_epochs(recipe: Recipe) -> int:
-    """The number of epochs of the whole training; a partial last one counts."""
+    """The number of epochs of the whole training, including a partial last one."""
     return math.ceil(recipe.training.epochs)
 
 

@@ -1,4 +1,4 @@
-"""The training state, all of which a checkpoint holds."""
+"""The training state, which a checkpoint contains in full."""
 
 import dataclasses
 import time
@@ -21,7 +21,7 @@ from tench.weights.own import Best, fit_state
 
 @dataclasses.dataclass
 class State:
-    """The training state: all of it goes into last.ckpt, and resuming needs nothing else.
+    """The training state: all of it is stored in last.ckpt, and resuming needs nothing else.
 
     step: steps taken. epochs: epochs finished, with their validation. totals: (loss sum, correct, images) of the
     current epoch, float64 on the device. first_bad: the first step whose loss was not finite, or -1. best: the metrics
@@ -72,7 +72,7 @@ class State:
     def load(self, saved: Any, arch: str, where: str) -> None:
         """Load what `to_dict` returned, each value checked against its counterpart in this run.
 
-        Raises TenchError for the checkpoint of another architecture and for anything else.
+        Raises TenchError for a checkpoint of another architecture and for anything that is not a checkpoint.
         """
         remedy = "Restore the run's own checkpoint, or name a new --run."
         try:
@@ -97,7 +97,7 @@ class State:
     def _load_optimizer(self, saved: dict[str, Any]) -> None:
         """Load the optimizer's state of each parameter; its options come from the recipe.
 
-        The shapes are checked because a fused optimizer writes into these tensors without looking at their size.
+        The shapes are checked because a fused optimizer writes into these tensors without checking their size.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         remembered = saved.get("state")
@@ -115,13 +115,13 @@ class State:
         if len(theirs) != len(groups):
             raise PlainError(f"optimizer.param_groups has {len(theirs)} groups, but should have {len(groups)}")
         for group, other in zip(groups, theirs, strict=True):
-            group["lr"] = other["lr"]  # of the last step; the next step sets its own
+            group["lr"] = other["lr"]  # that of the last step; the next step sets its own
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _load_scaler(self, saved: dict[str, Any]) -> None:
         expected = self.scaler.state_dict()
         if saved.keys() != expected.keys():
-            raise PlainError(f"scaler holds {shown(list(saved))}, but should hold {shown(list(expected))}")
+            raise PlainError(f"scaler has {shown(list(saved))}, but should have {shown(list(expected))}")
         values = {name: typed(saved[name], type(value), f"scaler.{name}") for name, value in expected.items()}
         if wrong := [name for name, value in values.items() if value < 0]:
             raise PlainError(f"scaler.{wrong[0]} is {values[wrong[0]]}, but should be 0 or more")
@@ -167,7 +167,7 @@ class Checkpoint(TypedDict):
 def _fitting(
     saved: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], where: str
 ) -> dict[str, torch.Tensor]:
-    """The saved tensors in the memory layout of the expected ones, whose names, shapes and types they must have."""
+    """The saved tensors in the memory layout of the expected ones. Names, shapes and types must match."""
     if missing := [name for name in expected if name not in saved]:
         raise PlainError(f"{where}.{missing[0]} is missing")
     if extra := [name for name in saved if name not in expected]:
@@ -182,7 +182,7 @@ def _fitting_tensor(saved: torch.Tensor, expected: torch.Tensor, where: str) -> 
             f"{tuple(expected.shape)} and type {expected.dtype}"
         )
     if saved.is_meta or (saved.is_floating_point() and not saved.isfinite().all()):
-        raise PlainError(f"{where} holds {'no values' if saved.is_meta else 'NaN or infinity'}")
+        raise PlainError(f"{where} contains {'no values' if saved.is_meta else 'NaN or infinity'}")
     return torch.empty_like(expected).copy_(saved)
 
 

@@ -18,7 +18,7 @@ BatchStep = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """Changes a batch: normalised images (B, C, H, W) float32, labels (B,) int64 and the step -> images and targets."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Keyed by a recipe's precision."""
+"""The data type of each precision of a recipe."""
 
 
 def train_step(
@@ -43,7 +43,7 @@ def train_step(
         group["lr"] = lr * group["lr_scale"]
     images, targets = normalise(batch.images), batch.labels  # (B, C, H, W) float32, (B,) int64
     if augment is not None:
-        images, targets = augment(images, targets, state.step)  # targets (B, classes) float32 where they are mixed
+        images, targets = augment(images, targets, state.step)  # targets (B, classes) float32 if they are mixed
     state.optimizer.zero_grad()
     loss_of = loss_of or recipe_loss(recipe.training)
     loss, correct = torch.zeros_like(state.totals[0]), torch.zeros_like(state.totals[1])
@@ -108,7 +108,7 @@ def num_correct(logits: Tensor, targets: Tensor) -> Tensor:
 def read_totals(state: State, rows_of: Callable[[int], Sequence[Any]] | None = None) -> tuple[float, float, int]:
     """(mean loss, top-1, images) of the epoch so far. Waits for the device. Raises TenchError if a loss was not finite.
 
-    rows_of: gives the rows of a step, counted from 0, which the error then names.
+    rows_of: gives the rows of a step, counted from 0, for the error to name.
     """
     first_bad = int(state.first_bad)
     if first_bad >= 0:

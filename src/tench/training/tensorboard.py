@@ -1,7 +1,7 @@
 """Write a run for TensorBoard: the numbers of metrics.jsonl as scalars, in RUN/tensorboard.
 
-It writes what `Run.log` gets: `train_loss` becomes train/loss, `val_top1` val/top1, the others keep their names. Each
-line is flushed to disk, so the events of a killed run match its log.
+Everything passed to `Run.log` is written: `train_loss` becomes train/loss, `val_top1` becomes val/top1, and other names
+stay. Each line is flushed to disk, so the events of a killed run match its log.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ def require_tensorboard() -> None:
 
 @contextlib.contextmanager
 def tensorboard(run: Run, step: int) -> Iterator[Run]:
-    """The run, which from now on also writes everything it logs as scalars. step: the step it continues after.
+    """The run, which now also writes everything it logs as scalars. step: the step it continues after.
 
     Events of later steps are purged. If a run has no events yet, its whole log is written first.
     """

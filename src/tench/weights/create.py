@@ -1,10 +1,11 @@
-"""A network for a training loop of one's own, with fresh or with trained weights."""
+"""Create a network for your own training loop, with fresh or pretrained weights."""
 
 import logging
 from pathlib import Path
 
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.models import create, stem_note
@@ -15,6 +16,7 @@ from tench.weights.start import PUBLISHED, Start, load_start, starting_weights
 _log = logging.getLogger("tench")
 
 
+@checked_arguments()
 def create_model(
     name: str,
     num_classes: int | Classes | None = None,
@@ -25,18 +27,18 @@ def create_model(
 ) -> nn.Module:
     """Create a network by the name that `tench.list_models` lists: (B, channels, S, S) float -> (B, classes) logits.
 
-    num_classes: their number, or the `Classes` of a dataset; None: as many as the weights have, else as the network
-    usually has. pretrained: False for fresh weights, drawn from torch's global generator; True for those that
-    torchvision or timm publishes under this name (they are downloaded into that library's cache); or weights by name or
-    path: "timm:resnet50.a1_in1k", "torchvision:resnet50", a run, a file. If the weights have other classes, the last
-    layer is drawn afresh. image_size: S, the side of the images, pixels; None: what the weights were trained with, else
-    what the network is usually trained with. Up to 80 pixels, the first layers of torchvision's and timm's networks are
-    changed to suit. channels: 1 or 3.
+    num_classes: a number, or the `Classes` of a dataset; None: the number the weights have, else the network's usual
+    number. pretrained: False for fresh weights, initialised from torch's global generator; True for the weights that
+    torchvision or timm publishes under this name (downloaded into that library's cache); or the name or path of
+    weights: "timm:resnet50.a1_in1k", "torchvision:resnet50", a run, a file. If the weights have other classes, the last
+    layer is reinitialised. image_size: S, the side of the images in pixels; None: the size the weights were trained
+    with, else the network's usual size. Up to 80 pixels, the first layers of torchvision's and timm's networks are
+    adapted to small images. channels: 1 or 3.
 
-    What was changed or replaced is logged, one sentence each. The network is in training mode. Pretrained weights
-    expect the normalisation they were trained with: `Recipe.replace(weights=...)` gives it to `tench.loader`. Raises
-    UsageError for an unknown name or a value that the network cannot take, TenchError for weights that cannot be
-    downloaded or are of another network.
+    Each change or replacement is logged in one sentence. The network is in training mode. Pretrained weights expect the
+    normalisation they were trained with: `Recipe.replace(weights=...)` passes it to `tench.loader`. Raises UsageError
+    for an unknown name or a value that the network cannot take, TenchError for weights that cannot be downloaded or
+    belong to another network.
 
     >>> model = tench.create_model("resnet20", num_classes=10, image_size=32)
     >>> model(torch.zeros(2, 3, 32, 32)).shape
@@ -64,8 +66,7 @@ def _start(name: str, pretrained: bool | str | Path) -> Start | None:
     system = source_of(name).NAME
     if system not in PUBLISHED:
         raise UsageError(
-            f"{name}: no published weights are known of this network. Name weights with pretrained=, such as a run or "
-            "a file, or leave it out."
+            f"{name}: this network has no published weights. Pass a run or a file as pretrained=, or leave it out."
         )
     return starting_weights(f"{system}:{name_in_source(name)}")
 

@@ -1,8 +1,8 @@
 """Read weights from PyTorch's files (.pth, .pt, .pth.tar, .ckpt, .bin) and safetensors, whichever trainer wrote them.
 
-Trainers wrap the weights in dictionaries and prefixes of their own; both are removed. PyTorch's files are pickles,
-which may contain code. They are read in PyTorch's mode that creates only tensors and plain values and refuses anything
-else. The price: a file with a whole pickled model, rather than its weights, cannot be read.
+Each trainer wraps the weights in its own dictionaries and prefixes; both are removed. PyTorch's files are pickles,
+which may contain code. They are read in PyTorch's weights-only mode, which creates only tensors and plain values and
+refuses anything else. The price: a file with a whole pickled model, rather than its weights, cannot be read.
 """
 
 import argparse
@@ -22,26 +22,26 @@ from tench.plain import require_file, shown
 SAFETENSORS = ".safetensors"
 
 _AVERAGES = ("state_dict_ema", "model_ema", "average")
-"""Keys of a running average of the weights in files of timm, torchvision's script and our checkpoints. They validate
-the average, so it is used instead of the weights beside it."""
+"""Keys of a running average of the weights in files from timm, torchvision's script and our own checkpoints. These
+programs validate the average, so it is used instead of the weights stored with it."""
 _WRAPPERS = ("state_dict", "model", "model_state", "network")
-"""Keys of the weights in trainers' files; the first one found is used."""
+"""Keys under which trainers store the weights; the first one found is used."""
 _WRAPPING = ("module.", "_orig_mod.")
 """Prefixes that torch's parallel wrappers, averages and compiler add to all names, or to all names of one part
 (pytorch/examples wraps only the features of AlexNet and VGG in a DataParallel)."""
 _HOLDING = ("model.",)
 """Prefixes of all names that come from a module around the network."""
 _COUNTER = "n_averaged"
-"""The counter that torch.optim.swa_utils.AveragedModel stores beside the weights."""
+"""The counter that torch.optim.swa_utils.AveragedModel stores with the weights."""
 _GLOBAL = re.compile(r"GLOBAL (\S+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StateFile:
-    """The content of a weights file. state: on the CPU, floats as fp32. arch: the file's name for the network.
+    """The content of a weights file. state: on the CPU, floats as fp32. arch: what the file calls the network.
 
-    choice: if the file has weights and their average, a sentence that says which of the two is used.
+    choice: if the file has both weights and their average, a sentence that says which of the two is used.
     """
 
     state: dict[str, Tensor]
@@ -67,14 +67,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise TenchError(f"{path}: is not a complete safetensors file ({error}). Copy it again.") from error
+        raise TenchError(f"{path}: not a complete safetensors file ({error}). Copy it again.") from error
     except MemoryError as error:
         size = path.stat().st_size
-        raise TenchError(f"{path}: its {size:,} bytes do not fit into memory. Copy it again.") from error
+        raise TenchError(f"{path}: its {size:,} bytes do not fit in memory. Copy it again.") from error
 
 
 def require_readable(path: Path) -> None:
-    """Raise PassingError if a file may not be read; safetensors would say that there is no such file."""
+    """Raise PassingError if a file cannot be opened; safetensors would report that it does not exist."""
     try:
         path.open("rb").close()
     except OSError as error:
@@ -82,7 +82,7 @@ def require_readable(path: Path) -> None:
 
 
 def load_pickle(path: Path) -> Any:
-    """Read a file of torch.save, on the CPU, in the mode that creates only tensors and plain values.
+    """Read a torch.save file onto the CPU, in the mode that creates only tensors and plain values.
 
     Raises whatever torch.load raises, which can be any exception; ValueError for a file that would take more memory
     than its size.
@@ -105,7 +105,7 @@ def as_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def reason_of(error: Exception) -> str:
-    """The reason of an error in one sentence, without PyTorch's advice to use the mode that runs code."""
+    """The reason for an error in one sentence, without PyTorch's advice to use the mode that runs code."""
     text = str(error).strip()
     if unpickler := _UNPICKLER.search(text):
         return unpickler[1].strip()
@@ -114,7 +114,7 @@ def reason_of(error: Exception) -> str:
 
 def _read_pytorch(path: Path) -> Any:
     try:
-        # torchvision's and timm's training scripts store their options, an argparse.Namespace, beside the weights.
+        # torchvision's and timm's training scripts store their options, an argparse.Namespace, with the weights.
         # Creating one runs no code from the file.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return load_pickle(path)
@@ -134,7 +134,8 @@ def _read_pytorch(path: Path) -> Any:
 
 
 def _unwrapped(content: Any) -> tuple[Any, str | None]:
-    """The content of a trainer's nested dictionaries, and a sentence on the choice if they hold weights and average."""
+    """The content of a trainer's nested dictionaries, and a sentence on the choice if they contain weights and an
+    average."""
     choice = None
     seen: set[int] = set()
     while isinstance(content, Mapping) and id(content) not in seen:  # a dictionary may contain itself
@@ -156,7 +157,7 @@ def _is_state(value: Any) -> bool:
 
 
 def _bare(content: Any, path: Path) -> dict[str, Tensor]:
-    """The weights under the names that the network itself gives them."""
+    """The weights under the network's own names."""
     if not isinstance(content, Mapping) or not content:
         raise TenchError(f"{path}: contains {_kind(content)}, not weights by name. Give a state dict.")
     others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
@@ -176,14 +177,15 @@ def _bare(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _is_backed(tensor: Tensor) -> bool:
-    """Whether the file contains every value of a tensor. After `expand`, a few bytes stand for a tensor of any size."""
+    """Whether the file contains every value of a tensor. After `expand`, a few bytes can represent a tensor of any
+    size."""
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _without_prefixes(state: dict[str, Tensor], prefixes: tuple[str, ...], part: str = "") -> dict[str, Tensor]:
     """The state without the prefixes that all names below a part share.
 
-    Prefixes deeper down belong to the network: timm's InceptionFormer has residual branches called `module`.
+    Prefixes further down belong to the network: timm's InceptionFormer has residual branches called `module`.
     """
     names = [name for name in state if name.startswith(part)]
     found = next((part + prefix for prefix in prefixes if all(name.startswith(part + prefix) for name in names)), None)

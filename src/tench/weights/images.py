@@ -1,14 +1,14 @@
-"""Which images a model was trained on and which were held out: `images.safetensors`, beside the weights.
+"""Which images a model was trained on and which were held out: `images.safetensors`, next to the weights.
 
-The data may be moved, renamed, packed into another layout or united with other data after the training, so an image is
-recognised by what it is and not by where it lies. For each image the run keeps three hashes of 64 bits: of its name and
-label, of its length and label, and of its bytes. A table knows the first two without reading the image. The bytes are
-hashed when the training reads them anyway. ImageNet takes 32 MB.
+The data may be moved, renamed, repacked or merged with other data after the training, so an image is recognised by its
+content, not by its location. For each image the run keeps three 64-bit hashes: of its name and label, of its length and
+label, and of its bytes. A table knows the first two without reading the image. The bytes are hashed while the training
+reads them anyway. The file for ImageNet takes 32 MB.
 
-The images of a table are looked up by name, length and label, and a sample of those that are found must also have the
-right bytes. The others are read only if some image of the run has the same length and label. Evaluating 50,000 images
-therefore reads at most those, and never the training set. The price: a copy that was re-encoded, resized or given
-another label is not recognised; `alike` counts images that may be such copies.
+The images of a table are looked up by name, length and label, and a sample of the matches must also have the right
+bytes. The others are read only if an image of the run has the same length and label. Evaluating 50,000 images therefore
+reads at most those images, and never the training set. The price: a copy that was re-encoded, resized or relabelled is
+not recognised; `alike` counts images that may be such copies.
 """
 
 import concurrent.futures
@@ -33,13 +33,13 @@ from tench.weights.files import require_readable
 IMAGES = "images.safetensors"
 
 OTHER, HELD_OUT, TRAINED_ON = 0, 1, 2
-"""How an image stands to a model: the run did not have it, kept it for validation, or trained on it."""
+"""How a run used an image: not at all, for validation, or for training."""
 
 _VERSION = "1"
 _SAMPLE = 64
 """Images whose bytes are compared before their keys are trusted."""
 _AT_ONCE = 1024
-"""Images that threads read before the progress is shown."""
+"""Number of images that threads read between two updates of the progress line."""
 _KEY, _SIZE, _CONTENT = "key", "size", "content"
 _TRAINED, _HELD = "trained_on", "held_out"
 
@@ -60,7 +60,7 @@ class SplitImages:
 
     @classmethod
     def of(cls, table: Table) -> "SplitImages":
-        """The images of a table that is about to be read; its `content` is in memory that forked processes share."""
+        """The images of a table that is about to be read; `content` is in memory shared by forked processes."""
         content = np.frombuffer(mmap.mmap(-1, max(8 * len(table), 1)), np.uint64, len(table))
         return cls(*_keys_and_sizes(table), content)
 
@@ -72,7 +72,7 @@ class SplitImages:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunImages:
-    """The images of a run. fingerprint: of the data set that the run was trained on."""
+    """The images of a run. fingerprint: of the dataset that the run was trained on."""
 
     trained_on: SplitImages
     held_out: SplitImages
@@ -80,24 +80,24 @@ class RunImages:
 
     @property
     def num_leaked(self) -> int:
-        """How many of the images that were held out are identical to one that was trained on."""
+        """How many held-out images are identical to a training image."""
         read = self.held_out.content[self.held_out.content != 0]
         return int(np.isin(read, self.trained_on.content).sum())
 
     def standing(self, table: Table, *, is_held_out: bool = False, threads: int = 0) -> npt.NDArray[np.int8]:
-        """How each image of a table stands to the run: (N,) of OTHER, HELD_OUT and TRAINED_ON.
+        """How the run used each image of a table: (N,) of OTHER, HELD_OUT and TRAINED_ON.
 
-        table: its labels are the model's. is_held_out: it is the split that the run validated on, so an image whose key
-        both parts have is the one that was held out. Reads a sample of the images, and those that could be known under
-        another name. An image of which one copy was held out and another one trained on counts as trained on, unless
-        its key says which of the two it is.
+        table: labelled with the model's classes. is_held_out: the table is the split that the run validated on, so if
+        both parts have an image's key, the image is the held-out one. Reads a sample of the images, and those that the
+        run may have under another name. If one copy of an image was held out and another was trained on, it counts as
+        trained on, unless its key tells which copy it is.
         """
         keys, sizes = _keys_and_sizes(table)
         names = keys ^ sizes
         is_trained, is_held = np.isin(names, self.trained_on.name), np.isin(names, self.held_out.name)
         is_trained &= ~(is_held & is_held_out)
         settled = is_trained != is_held
-        unread = is_trained & np.isin(names, self.trained_on.name[self.trained_on.content == 0])  # known by key alone
+        unread = is_trained & np.isin(names, self.trained_on.name[self.trained_on.content == 0])  # known only by key
         if not self._names_hold(table, names, settled):
             settled[:] = unread[:] = False
         found = np.where(settled & is_trained, TRAINED_ON, np.where(settled, HELD_OUT, OTHER)).astype(np.int8)
@@ -109,13 +109,13 @@ class RunImages:
         return found
 
     def alike(self, table: Table) -> int:
-        """How many images of a table have the name and label of one that the run was trained on."""
+        """How many images of a table have the name and label of a training image of the run."""
         return int(np.isin(_keys_and_sizes(table)[0], self.trained_on.key).sum())
 
     def _names_hold(self, table: Table, names: _Hashes, settled: npt.NDArray[np.bool_]) -> bool:
-        """Whether a sample of the images known by name have the bytes that the run read under these names.
+        """Whether a sample of the images found by name have the bytes that the run read under those names.
 
-        Where keys are mere numbers and all images have one length, the name of an image says nothing.
+        If the keys are just numbers and all images have the same length, a name identifies nothing.
         """
         rows = np.flatnonzero(settled)
         content_of = {
@@ -157,7 +157,7 @@ def _hashes(texts: Iterable[str]) -> _Hashes:
 
 
 def _contents(table: Table, rows: IntArray, threads: int) -> _Hashes:
-    """The content digests of rows, (len(rows),), read in the order of their places."""
+    """The content digests of rows, (len(rows),), read in the order of their positions on disk."""
     place = np.empty(len(table), np.int64)
     place[table.in_file_order()] = np.arange(len(table))
     order = np.argsort(place[rows])
@@ -180,7 +180,7 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, train: Table, val: Table, fingerprint: str) -> None:
-        """Continues what the folder holds of a run on the same data; otherwise begins with nothing read."""
+        """Continue the record in the folder if it is of the same data; otherwise start with no image read."""
         self._path = folder / IMAGES
         self._images = RunImages(SplitImages.of(train), SplitImages.of(val), fingerprint)
         self._num_saved = -1
@@ -198,7 +198,7 @@ class Recorder:
         return self._images.trained_on, self._images.held_out
 
     def save(self) -> None:
-        """Write the file, unless nothing was read for the first time since the last save."""
+        """Write the file, unless no new image was read since the last save."""
         num_read = sum(int(np.count_nonzero(part.content)) for part in self._parts())
         if num_read != self._num_saved:
             write_images(self._path, self._images)
@@ -206,7 +206,7 @@ class Recorder:
 
 
 def write_images(path: Path, images: RunImages) -> None:
-    """Write the file, complete or not at all. Raises TenchError if the disk is full."""
+    """Write the file completely or not at all. Raises TenchError if the disk is full."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -245,22 +245,22 @@ def read_images(path: Path) -> RunImages:
 def _part(arrays: Mapping[str, Any], where: str, path: Path) -> SplitImages:
     columns = [arrays.get(f"{where}.{field}", np.zeros(())) for field in (_KEY, _SIZE, _CONTENT)]
     if {(column.dtype.name, column.ndim, column.size) for column in columns} != {("uint64", 1, columns[0].size)}:
-        raise _damaged(path, f"{where} is not three lists of one length")
+        raise _damaged(path, f"{where} is not three lists of equal length")
     return SplitImages(*columns)
 
 
 def _damaged(path: Path, reason: str) -> TenchError:
     return TenchError(
-        f"{path}: does not list the images of a run ({reason}). Restore a copy, or delete it: tench evaluate then "
-        "cannot tell which images the model was trained on."
+        f"{path}: does not list the images of a run ({reason}). Restore a copy or delete it. Without it, tench "
+        "evaluate cannot tell which images the model was trained on."
     )
 
 
 def images_of(source: str, fingerprint: str | None) -> RunImages | None:
-    """The images of the run that a model comes from; None if they are not beside its weights.
+    """The images of the run that a model comes from; None if the file is missing.
 
-    source: the run directory or weights file. fingerprint: of the data in the model's card; a file of another run does
-    not count.
+    source: the run directory or weights file. fingerprint: of the data in the model's card; a file from another run is
+    ignored.
     """
     path = Path(source)
     folder = path if path.is_dir() else path.parent

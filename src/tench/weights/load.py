@@ -1,11 +1,14 @@
-"""Load a classifier by name: a run, a weights file of a run, or weights that torchvision and timm publish.
+"""Load a classifier by name: a run, its weights file, or weights that torchvision or timm publishes.
 
-Published weights have no model.json, but the libraries publish what it would say. The state dict of another trainer
-says neither its classes nor how an image becomes its input, so it can start a training but not be evaluated.
+Published weights have no model.json, but the libraries publish the same information. Another trainer's state dict
+contains neither the classes nor the preprocessing, so it can be fine-tuned but not evaluated.
 """
 
 import os
 
+import torch
+
+from tench.arguments import checked_arguments
 from tench.data.table import Classes
 from tench.errors import UsageError
 from tench.files import is_there, user_path
@@ -16,17 +19,22 @@ from tench.weights.start import PUBLISHED, published_hint, starting_weights
 from tench.weights.transfer import Start
 
 
+@checked_arguments("model")
 def load(
-    name: str | os.PathLike[str], device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+    name: str | os.PathLike[str],
+    device: str | torch.device = "auto",
+    *,
+    model: OwnNetwork | None = None,
+    trust_code: bool = False,
 ) -> Classifier:
     """Load a trained classifier, in evaluation mode.
 
-    name: a run or its directory, a .safetensors file with its model.json beside it, or weights that a library
-    publishes: torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. For a run of your own
-    network, either pass model, the module or function as in `tench.fit`, or trust_code=True to import the function that
-    the run names; importing a module runs its code. A module that is passed gets the weights in place. Raises
-    UsageError if nothing has that name, the network is yours and neither is given, or something is missing to use the
-    weights; TenchError if they cannot be read or downloaded.
+    name: a run or its directory, a .safetensors file with its model.json in the same folder, or published weights:
+    torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1, timm:resnet50.a1_in1k. For a run that trained your own
+    network, pass either model, the module or function as in `tench.fit`, or trust_code=True to import the function that
+    the run names; importing a module runs its code. If you pass a module, the weights are loaded into it in place.
+    Raises UsageError for an unknown name, for your own network without model or trust_code, or if the weights come
+    without what is needed to use them; TenchError if they cannot be read or downloaded.
 
     >>> classifier = tench.load("runs/digits")
     >>> len(classifier.classes), classifier.card.arch
@@ -36,7 +44,7 @@ def load(
     system, colon, _ = text.partition(":")
     if colon and system in PUBLISHED:
         if model is not None:
-            raise UsageError(f"{name}: its network is known, so it needs no model=. Leave model= out.")
+            raise UsageError(f"{name}: published weights come with their network. Leave model= out.")
         start = starting_weights(text)
         return own.classifier(start.state, _card(start), start.source, start.source, device)
     if not is_there(user_path(text)):
@@ -45,11 +53,10 @@ def load(
 
 
 def _card(start: Start) -> ModelCard:
-    """The model.json that a run would have written for published weights."""
+    """The model.json that a run would write for published weights."""
     if start.num_classes is None:
         raise UsageError(
-            f"{start.source}: these weights have no classifier head. To start training from them: "
-            "tench train --weights."
+            f"{start.source}: these weights have no classifier head. To fine-tune them, use tench train --weights."
         )
     if start.image_size is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The weights of a run, `best.safetensors`, and beside them `model.json` with what is needed to use and judge them."""
+"""The weights of a run, `best.safetensors`, and `model.json`, which describes how to use them and how good they are."""
 
 import concurrent.futures
 import dataclasses
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from tench.arguments import checked_arguments
 from tench.data.handled import Policy
 from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
@@ -35,15 +36,15 @@ from tench.weights.test_time import at_test_time, test_time_view
 WEIGHTS, CARD = "best.safetensors", "model.json"
 
 NOT_FINITE = "the network's logits are not finite (NaN or infinity): its weights or its input range are wrong"
-"""The reason why an image has no answer."""
+"""Why an image has no answer."""
 
 _AT_ONCE = 64
-"""Images per forward pass. It bounds the memory for any number of images."""
+"""Images per forward pass. It limits the memory for any number of images."""
 
 _MAX_SIDE = 16_384
 """Largest side of a network's input in pixels, more than any network uses."""
 _STD_RANGE = (1e-6, 1e6)
-"""Outside this range float32 numbers soon overflow."""
+"""Outside this range, float32 values soon overflow."""
 
 _Item = TypeVar("_Item")
 
@@ -58,7 +59,7 @@ class Best(TypedDict):
 
 
 class TrainedOn(TypedDict, total=False):
-    """What a run remembers about its data, in model.json and environment.json; see `training.plan.Data.facts`."""
+    """What a run records about its data in model.json and environment.json; see `training.plan.Data.facts`."""
 
     source: Required[str | list[str]]
     val: str | None
@@ -87,12 +88,12 @@ class ModelCard:
     channel_order: Literal["rgb", "bgr"] = "rgb"
     """Order of the channels in the network's input, and of mean and std."""
     exif: Exif = "ignore"
-    """Whether the EXIF orientation of images is applied. A card without this value belongs to a network whose training
-    ignored it."""
+    """Whether the EXIF orientation of images is applied. If a card lacks this value, the training ignored the
+    orientation."""
     test_time: TestTime = "none"
     """The views of an image that are averaged."""
     options: ModelOptions = AS_MADE
-    """Options that the network was made with."""
+    """Options that the network was created with."""
     metrics: dict[str, int | float] = dataclasses.field(default_factory=dict)
     """Results of the validation that chose these weights: epoch, top1 and top5 as fractions, loss."""
     trained_on: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -105,7 +106,7 @@ class ModelCard:
 
     @property
     def test_view(self) -> EvalView:
-        """The view of an image that `averaged` takes. It is larger than `view` if crops are averaged."""
+        """The view of an image that `averaged` takes. It is larger than `view` if the network averages over crops."""
         return test_time_view(self.view, self.test_time)
 
     def create_module(self, own: OwnNetwork | None = None) -> nn.Module:
@@ -125,7 +126,7 @@ class ModelCard:
         }
 
     def require_valid(self) -> None:
-        """Raise ValueError for the first value that no network can work with."""
+        """Raise ValueError for the first value that no network accepts."""
         low, high = _STD_RANGE
         options = self.options
         rates = [rate for rate in (options.dropout, options.drop_path) if rate is not None]
@@ -153,7 +154,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, data: Any) -> "ModelCard":
-        """The card from the JSON value that `to_json` returns. Raises ValueError that names a wrong key."""
+        """The card from the JSON value that `to_json` returns. Raises ValueError naming a wrong key."""
         card: ModelCard = typed(data, cls, "")
         if card.trained_on:
             trained_on: TrainedOn = typed(card.trained_on, TrainedOn, "trained_on")
@@ -222,13 +223,14 @@ class Classifier:
         checked = checked_network(self.module, self.card.arch, len(self.classes))
         return at_test_time(checked, self.card.test_time, size=self.card.image_size)
 
+    @checked_arguments("images")
     def predict(self, images: Images, *, top: int = 5, threads: int = 0) -> Predictions:
         """The most likely classes of images, and the probabilities of all classes.
 
         images: one image or several; see `tench.input.given`. top: how many classes each prediction lists. threads: 0
-        means one for each core. An image that cannot be decoded has a prediction with its `error`, and the others go
-        on. Raises UsageError for what is no image and for a missing path. Holds the probabilities of all images in
-        memory; `stream` does not.
+        means one per core. For an image that cannot be decoded, the prediction has an `error`, and the other images are
+        still classified. Raises UsageError for a value that is not an image and for a missing path. Keeps the
+        probabilities of all images in memory; `stream` does not.
         """
         require_top(top)
         items, rows = [], [np.zeros((0, len(self.classes)), np.float32)]
@@ -239,16 +241,19 @@ class Classifier:
             )
         return Predictions(tuple(items), np.concatenate(rows))
 
+    @checked_arguments("images")
     def stream(self, images: Images, *, top: int = 5, threads: int = 0) -> Iterator[Prediction]:
-        """What `predict` gives, one by one, for any number of images. The arguments are checked at once."""
+        """Like `predict`, but yields the predictions one by one, for any number of images. The arguments are checked at
+        once."""
         require_top(top)
         answers = self._answers(given_images(images), threads)
         return (self._prediction(name, answer, top) for name, answer in answers)
 
+    @checked_arguments("images")
     def probabilities(self, images: Images, *, threads: int = 0) -> npt.NDArray[np.float32]:
         """The probability of each class for images: (images, classes) float32.
 
-        images: as for `predict`. Raises TenchError that names the first image without an answer.
+        images: as for `predict`. Raises TenchError naming the first image without an answer.
         """
         given = given_images(images)
         found = np.zeros((len(given), len(self.classes)), np.float32)
@@ -259,7 +264,7 @@ class Classifier:
         return found
 
     def _answers(self, images: Sequence[Given], threads: int) -> Iterator[tuple[str, npt.NDArray[np.float32] | str]]:
-        """(name, probabilities of the classes (classes,) or the reason why there are none) of each image."""
+        """For each image (name, probabilities (classes,) or the reason why there are none)."""
 
         def view(image: Given) -> npt.NDArray[np.uint8] | str:
             try:
@@ -269,7 +274,7 @@ class Classifier:
                 return str(error).removeprefix(f"{image.name}: ")
 
         with concurrent.futures.ThreadPoolExecutor(num_threads(threads)) as pool:
-            for part in in_batches(images):  # no more views wait in memory than go through the network together
+            for part in in_batches(images):  # at most one batch of views is in memory
                 views = list(pool.map(view, part))
                 found = iter(self.of_views([pixels for pixels in views if not isinstance(pixels, str)]))
                 for image, pixels in zip(part, views, strict=True):
@@ -302,18 +307,18 @@ class Classifier:
 
 
 def require_top(top: int) -> None:
-    """Raise UsageError for a number of classes to list below 1."""
+    """Raise UsageError if the number of classes to list is below 1."""
     if top < 1:
         raise UsageError(f"top must be at least 1, got {top}.")
 
 
 def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """The sequence in parts of as many images as a classifier takes at once; the last one may be shorter."""
+    """The sequence in batches of the size that a classifier takes at once; the last one may be smaller."""
     return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
-    """Write weights and then the card into a folder, each file complete or not at all."""
+    """Write weights and then the card into a folder, each file completely or not at all."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -335,17 +340,17 @@ def _copied(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def load(
-    path: str | Path, device: str = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
+    path: str | Path, device: str | torch.device = "auto", *, model: OwnNetwork | None = None, trust_code: bool = False
 ) -> Classifier:
-    """Load the classifier of a run directory, or of a .safetensors file that has its model.json beside it.
+    """Load a classifier from a run directory, or from a .safetensors file with its model.json in the same folder.
 
-    model, trust_code: see `tench.load`. Raises UsageError if there is no such file or its network may not be imported,
-    TenchError if the weights do not fit the network in the card.
+    model, trust_code: see `tench.load`. Raises UsageError if there is no such file or importing its network is not
+    allowed, TenchError if the weights do not fit the network in the card.
     """
     path = user_path(path)
     state, card = read(path)
     if model is not None and not is_own(card.arch):
-        raise UsageError(f"{path}: its network is {card.arch}, which needs no model=. Leave model= out.")
+        raise UsageError(f"{path}: its network is {card.arch}, which comes with tench. Leave model= out.")
     if model is None and is_own(card.arch):
         remedy = (
             "Pass it again: tench.load(..., model=...)."
@@ -362,10 +367,11 @@ def classifier(
     card: ModelCard,
     file: str,
     source: str,
-    device: str,
+    device: str | torch.device,
     own: OwnNetwork | None = None,
 ) -> Classifier:
-    """The network of a card, or the user's own, with its weights, in evaluation mode. file: for error messages."""
+    """The network of a card, or the user's own, with the weights loaded, in evaluation mode. file: for error
+    messages."""
     module = card.create_module(own)
     fit_state(module, state, file, card.arch)
     require_finite(state, file)
@@ -373,7 +379,7 @@ def classifier(
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
-    """Read the weights (on the CPU) and the card of a run directory, or of a .safetensors file beside its model.json.
+    """Read the weights (on the CPU) and the card of a run directory, or of a .safetensors file with its model.json.
 
     Raises UsageError if a file is missing, TenchError if one is damaged.
     """
@@ -386,8 +392,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], ModelCard]:
     for needed, what in ((weights, "the weights"), (card_path, "the description of the model")):
         if not is_there(needed):
             raise UsageError(
-                f"{needed}: missing; it should hold {what}. Give the directory of a run that has finished an epoch, "
-                f"or a .safetensors file with {CARD} beside it."
+                f"{needed}: missing; it should contain {what}. Give the directory of a run that has finished an "
+                f"epoch, or a .safetensors file with {CARD} in the same folder."
             )
     card = read_card(card_path.parent)
     return read_safetensors(weights), card
@@ -398,9 +404,9 @@ def _unusable(path: Path) -> str:
     if is_there(path.parent / WEIGHTS):
         return f"a run is loaded from its {WEIGHTS}. Give the run directory: {path.parent}"
     return (
-        "has neither classes nor preprocessing. Give a run directory, a .safetensors file with "
-        f"{CARD} beside it, or published weights: torchvision:NAME, timm:NAME. To start training from it: "
-        "tench train --weights."
+        f"describes neither classes nor preprocessing. Give a run directory, a .safetensors file with {CARD} in the "
+        "same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune these weights, use tench train "
+        "--weights."
     )
 
 
@@ -420,12 +426,12 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def fit_state(module: nn.Module, state: dict[str, torch.Tensor], where: str, arch: str) -> None:
-    """Load a state dict into a network. Raises TenchError that names the first difference if it does not fit."""
+    """Load a state dict into a network. Raises TenchError naming the first difference if it does not fit."""
     problems = differences(module.state_dict(), state)
     if problems:
         raise TenchError(
-            f"{where}: its weights do not fit {arch} for these classes: {first_of(problems)}. They belong to "
-            "another architecture. Name that one, or start a new run."
+            f"{where}: its weights do not fit {arch} for these classes: {first_of(problems)}. They belong to another "
+            "architecture. Name that architecture, or start a new run."
         )
     module.load_state_dict(state)
 
@@ -449,12 +455,12 @@ def differences(expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.
 
 
 def _kind(tensor: torch.Tensor) -> tuple[bool, bool, torch.layout]:
-    """The properties that a tensor must share with the one it is copied to. The precision may differ."""
+    """The properties that a tensor must share with its destination. The precision may differ."""
     return tensor.is_floating_point(), tensor.is_complex(), tensor.layout
 
 
 def require_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise TenchError that names the tensors that contain NaN or infinity, if there are any."""
+    """Raise TenchError naming the tensors that contain NaN or infinity, if there are any."""
     bad = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if bad:
         raise TenchError(

@@ -26,8 +26,8 @@ class Guess:
 class Prediction:
     """The most likely classes of one image.
 
-    image: its path, or its position as in `images[2]`. predictions: the most likely class first. error: why there is
-    no answer, if the image cannot be read; then `predictions` is empty.
+    image: its path, or its position as in `images[2]`. predictions: the most likely class first. error: why there is no
+    answer; `predictions` is then empty.
 
     >>> [prediction] = tench.predict("runs/digits", "digit.png", top=3)
     >>> prediction.image, len(prediction.predictions), prediction.error
@@ -55,7 +55,7 @@ class Prediction:
 class Predictions(Sequence[Prediction]):
     """The predictions for several images, in their order: a sequence of `Prediction`.
 
-    probabilities: of every class, (images, classes) float32; a row of NaN for an image without an answer.
+    probabilities: of every class, (images, classes) float32; a row is NaN if its image has no answer.
 
     >>> found = tench.load("runs/digits").predict(["digit.png", np.zeros((8, 8), np.uint8)])
     >>> len(found), found.shape, found[0].image, found.probabilities.dtype

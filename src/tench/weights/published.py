@@ -1,8 +1,8 @@
-"""Weights that torchvision and timm publish, by their names, each through its library's own download and cache.
+"""Weights that torchvision and timm publish, by name, through each library's own download and cache.
 
-The library builds its network, loads the weights into it with whatever it does to old files, and the result is taken:
-for a moment the network is there twice, and no rule of theirs for names of parameters is needed here. Torch's
-generator is left as it was, so that what is drawn afterwards does not depend on where weights came from.
+The library builds its network and loads the weights into it, converting old files as needed; we take the result. The
+network is briefly in memory twice, but none of the libraries' rules for parameter names has to be repeated here.
+Torch's generator is restored, so that later random numbers do not depend on the origin of the weights.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from tench.weights.files import as_float32, reason_of
 from tench.weights.transfer import Start
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-"""Heads of torchvision's googlenet and inception_v3 that serve training only; `create` leaves them out."""
+"""Heads of torchvision's googlenet and inception_v3 that are used only in training; `create` leaves them out."""
 
 
 def torchvision_weights(name: str) -> Start:
-    """torchvision's weights: resnet50 (the default ones) or resnet50.IMAGENET1K_V1.
+    """torchvision's weights: resnet50 (its default weights) or resnet50.IMAGENET1K_V1.
 
-    All are ImageNet's, whose classes torchvision has in the order of their WordNet ids. Raises UsageError for an
-    unknown name, TenchError when they can neither be found nor downloaded.
+    All are trained on ImageNet, whose classes torchvision orders by WordNet id. Raises UsageError for an unknown name,
+    TenchError if the weights are neither cached nor downloadable.
     """
     models: Any = import_torchvision().models
     arch, _, tag = name.partition(".")
@@ -44,13 +44,13 @@ def torchvision_weights(name: str) -> Start:
     weights = published[tag or "DEFAULT"]
     source = f"torchvision:{arch}.{weights.name}"
     if weights.meta["categories"] is None:
-        raise UsageError(f"{source}: are not of a whole classifier. torchvision also has {some(tags)}.")
+        raise UsageError(f"{source}: these weights are not a whole classifier. torchvision also has {some(tags)}.")
     _fetch(weights, source)
     with torch.random.fork_rng(devices=[]):
         network = models.get_model(arch, weights=weights)
     state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_AUXILIARY)}
     view = weights.transforms()
-    # These two undo the usual mean and std themselves and scale pixels to -1..1; ours leave that to mean and std.
+    # These two networks undo the usual mean and std and scale pixels to -1..1; ours leave that to mean and std.
     half = (0.5,) * 3 if getattr(network, "transform_input", False) else None
     return Start(
         state=as_float32(state),
@@ -69,11 +69,11 @@ def torchvision_weights(name: str) -> Start:
 
 
 def timm_weights(name: str) -> Start:
-    """timm's weights: resnet50.a1_in1k, or resnet50 (those that timm takes by default).
+    """timm's weights: resnet50.a1_in1k, or resnet50 (timm's default weights).
 
-    eval_resize is what timm makes of its crop_pct; whether timm would then keep the aspect ratio (crop_mode) is not
-    known here. Classes: ImageNet's and its larger relatives', by WordNet id, as timm tells them by their number. Raises
-    UsageError for an unknown name, TenchError when they can neither be found nor downloaded.
+    eval_resize follows from timm's crop_pct; timm's crop_mode, which may change the aspect ratio, is ignored. Classes:
+    those of ImageNet and its larger relatives, by WordNet id; timm identifies the set by the number of classes. Raises
+    UsageError for an unknown name, TenchError if the weights are neither cached nor downloadable.
     """
     timm: Any = import_timm()
     arch = name.partition(".")[0]
@@ -87,7 +87,7 @@ def timm_weights(name: str) -> Start:
     try:
         with torch.random.fork_rng(devices=[]):
             network = timm.create_model(name, pretrained=True)
-    except Exception as error:  # the connection's, the cache's or the file's: timm has no error of its own
+    except Exception as error:  # a connection, cache or file error: timm defines no exception for it
         raise TenchError(
             f"{source}: timm cannot load its weights ({reason_of(error)}). On a machine without a connection, fetch "
             f"{_address(config)} elsewhere and give the file: --weights FILE -a {_arch('timm', arch)}."
@@ -111,20 +111,20 @@ def timm_weights(name: str) -> Start:
 
 
 def _fetch(weights: Any, source: str) -> None:
-    """Have the file of torchvision's weights in its cache, and know that it holds nothing but tensors.
+    """Put the file of torchvision's weights in its cache, and check that it contains nothing but tensors.
 
-    torchvision would load it as a pickle that may run code, so it is read once before that does.
+    torchvision would load it as a pickle that may run code, so it is first read here, safely.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
-        terminal = unguarded(sys.stderr)  # where the download is announced, with a bar
+        terminal = unguarded(sys.stderr)  # torch prints the download and its progress bar there
         with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
             weights.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
-    except Exception as error:  # the connection's or the file's: neither has an error of its own
+    except Exception as error:  # a connection or file error: there is no specific exception
         if file.exists():
             raise TenchError(
-                f"{source}: {file} cannot be read as weights ({reason_of(error)}). Remove it, and it is downloaded "
-                "again."
+                f"{source}: {file} cannot be read as weights ({reason_of(error)}). Remove it; the next attempt "
+                "downloads it again."
             ) from error
         raise TenchError(
             f"{source}: cannot be downloaded ({reason_of(error)}). On a machine without a connection, fetch "
@@ -143,12 +143,13 @@ def _timm_classes(num_classes: int) -> Classes | None:
 
 
 def _address(config: Any) -> str:
-    """Where timm has the weights from."""
+    """The address that timm downloads the weights from."""
     if config.hf_hub_id:
         return f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{config.hf_hub_filename or 'model.safetensors'}"
     return str(config.url)
 
 
 def _arch(system: str, name: str) -> str:
-    """The name of a library's network for `create`: with the library's only where it would mean another's."""
+    """A library's network under the name that `create` takes: prefixed with the library only if the plain name means
+    another."""
     return name if system == source_of(name).NAME else f"{system}:{name}"

@@ -1,13 +1,13 @@
-"""Names that another system gives the weights of networks which we have under torchvision's names."""
+"""Rename other systems' weights for networks that we have under torchvision's names."""
 
 from torch import Tensor
 
 
 def as_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of TI edgeailite's ResNets under torchvision's names, any others as they are.
+    """The weights of TI edgeailite's ResNets under torchvision's names; any others are unchanged.
 
-    TI's hold all but the head in `features` and call the head `classifier`. Its RegNets hold pycls's there; what those
-    call the layers of a unit is not known here. Source: the renaming of load_weights in its resnet.py.
+    TI's ResNets keep everything but the head in `features` and call the head `classifier`. Its RegNets have pycls's
+    networks there, whose layer names we do not translate. Source: the renaming of load_weights in its resnet.py.
     """
     if "features.layer1.0.conv1.weight" not in state:
         return state

@@ -1,4 +1,4 @@
-"""Weights to start a training from, by file or by name, with what is known about them."""
+"""Weights to fine-tune, by file or by name, with what is known about them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ def starting_weights(name: str) -> Start:
     """Find weights by name or in a file.
 
     name: a run directory, or its weights or checkpoint; a PyTorch state dict (.pth, .pt, .pth.tar, .ckpt, .bin,
-    .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1;
-    timm:resnet50, timm:resnet50.a1_in1k. A file of another trainer has only its weights, and maybe the name of the
-    network. Raises UsageError if there is nothing of that name, TenchError if it cannot be read or downloaded.
+    .safetensors), also wrapped as trainers do; torchvision:resnet50, torchvision:resnet50.IMAGENET1K_V1; timm:resnet50,
+    timm:resnet50.a1_in1k. A file from another trainer has only weights, and maybe the name of the network. Raises
+    UsageError for an unknown name, TenchError if the weights cannot be read or downloaded.
     """
     if name == "needed":
         raise UsageError("This recipe starts from trained weights. Add --weights RUN, FILE or timm:NAME.")
@@ -67,10 +67,9 @@ def _of_card(state: dict[str, Tensor], card: own.ModelCard, source: str) -> Star
 
 
 def _network_of(found: StateFile) -> tuple[str | None, str | None]:
-    """(name for `create`, note) of the network that a file names without saying whose name it is.
+    """(name for `create`, note) of the network that a file names without saying which library the name is from.
 
-    If several networks have this name, it is the one whose weights have the same names as those in the file, else the
-    first.
+    If several networks have this name, the one whose parameter names match the file is chosen, else the first.
     """
     called = found.arch
     if called is None:
@@ -94,7 +93,7 @@ def _names_in(arch: str) -> set[str]:
 
 
 def _names(state: Mapping[str, Tensor]) -> set[str]:
-    """The names without counters, which files of old versions of PyTorch lack."""
+    """The names without counters, which files from old versions of PyTorch lack."""
     return {name for name in state if not name.endswith(".num_batches_tracked")}
 
 
@@ -111,7 +110,7 @@ def _is_known(arch: str) -> bool:
 
 
 def published_hint(name: str) -> str:
-    """A hint for an unknown name: the name of a network's published weights, if it is a network."""
+    """A hint for an unknown name: if it is a network, the name of its published weights."""
     arch = name.partition(".")[0]
     if _is_known(arch) and (system := source_of(arch).NAME) in PUBLISHED:
         return f" For the weights that {system} publishes, give {system}:{name}."

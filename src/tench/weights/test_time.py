@@ -1,8 +1,8 @@
-"""Test-time augmentation: average the answers over several views of an image, for a little more accuracy.
+"""Test-time augmentation: average the predictions over several views of an image, for a little more accuracy.
 
 The views are made from whole batches on the device, after normalisation, and each costs one more pass through the
-network. Mirrored and shifted copies are made from the evaluation view; ten crops need a larger part of the image, and
-therefore a view of their own.
+network. Mirrored and shifted copies are made from the evaluation view; ten-crop needs a larger part of the image, and
+therefore its own view.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ from tench.input.views import EvalView, TestTime
 
 
 def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) -> nn.Module:
-    """A network that averages the answers of `module` over views of its input, in the same mode (training or not).
+    """A network that averages the output of `module` over views of its input, in the same mode (training or
+    evaluation).
 
     It takes normalised floats (B, C, H, W), square for ten-crop, and returns logits (B, classes); for ten-crop the
     logarithm of the mean probabilities. size: side of a crop, required for ten-crop; the other forms use whole images.
@@ -34,13 +35,13 @@ def at_test_time(module: nn.Module, form: TestTime, *, size: int | None = None) 
         return _Averaged(module, _mirror_shift)
     if form == "ten-crop":
         if size is None:
-            raise ValueError("ten-crop needs the size of a crop")
+            raise ValueError("ten-crop needs size, the side of a crop")
         return _Averaged(module, functools.partial(_ten_crop, size=size))
     raise UsageError(f"Unknown test-time augmentation {form!r}. Known: {', '.join(get_args(TestTime))}.")
 
 
 def test_time_view(view: EvalView, form: TestTime) -> EvalView:
-    """The evaluation view that a form needs: for ten-crop the whole central square, else the view itself."""
+    """The evaluation view that a form needs: the whole central square for ten-crop, else the view itself."""
     return dataclasses.replace(view, size=view.resize) if form == "ten-crop" else view
 
 

@@ -2,8 +2,8 @@
 
 All weights must fit, except those that depend on the data set. The head depends on the classes: it is kept if they are
 the same, else reinitialised. The first convolution depends on the images: its weights are summed for grey images, and
-reinitialised if the stem was adapted to small images. Nothing else is skipped, so a file of another network is an error
-rather than a worse start.
+reinitialised if the stem was adapted to small images. Nothing else is skipped, so a file for another network is an
+error, not a silently worse start.
 """
 
 import dataclasses
@@ -29,12 +29,12 @@ _ANY_SIZE = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Start:
-    """Weights to start from, and what is known about them; None means unknown.
+    """Weights to fine-tune, and what is known about them; None means unknown.
 
-    state: on the CPU, floats as fp32. source: their origin, for people. arch: a name for `create`. classes: of the
-    head; matched to those of a data set by id, never by the names for people. The other fields describe the network's
-    input in the units of a recipe: mean and std of pixels scaled to 0..1; image_size and eval_resize in pixels.
-    options: those the network was made with. notes: how an ambiguous file was read, one sentence each.
+    state: on the CPU, floats as fp32. source: their origin, for messages. arch: a name for `create`. classes: of the
+    head; matched to those of a dataset by id, never by display name. The other fields describe the network's input in
+    the units of a recipe: mean and std of pixels scaled to 0..1; image_size and eval_resize in pixels. options: those
+    the network was created with. notes: how an ambiguous file was read, one sentence each.
     """
 
     state: dict[str, Tensor]
@@ -54,15 +54,15 @@ class Start:
 
 
 def load_start(module: nn.Module, start: Start, arch: str, classes: Classes) -> list[str]:
-    """Load weights into a network for these classes, in place; return notes for people, one sentence each.
+    """Load weights into a network for these classes, in place; return notes for the log, one sentence each.
 
-    module: `arch` with fresh weights, which stay where the file has none. Raises TenchError, before anything is
-    changed, if more than the head and the first convolution differs.
+    module: `arch` with fresh weights, which are kept for parameters that the file lacks. Raises TenchError, before
+    anything is changed, if anything but the head and the first convolution differs.
     """
     expected, state = module.state_dict(), dict(start.state)
     fitted = [_fit_head(module, state, expected, start, classes), _fit_first_conv(module, state, expected)]
     for name, tensor in expected.items():
-        if name.endswith(".num_batches_tracked"):  # missing in files of old versions of PyTorch
+        if name.endswith(".num_batches_tracked"):  # missing in files from old versions of PyTorch
             state.setdefault(name, tensor)
     if problems := differences(expected, state):
         raise TenchError(
@@ -77,9 +77,9 @@ def head_layers(module: nn.Module, num_classes: int) -> list[str]:
     """The names of the layers that produce the logits: usually one; none if no layer has num_classes outputs.
 
     It is the last linear layer or convolution with num_classes outputs, in the order of registration. Distilled
-    networks (DeiT: head and head_dist) and those with a head per branch have more. These are of the same kind, have the
-    same number of outputs, and stand in a part directly below the root that contains only such layers. A layer before
-    the last one in a sequence is a hidden layer, however many outputs it has.
+    networks (DeiT: head and head_dist) and those with a head per branch have more. These layers have the same type and
+    number of outputs, and belong to a child of the root module that contains only such layers. A layer that is not the
+    last of a sequence is a hidden layer, however many outputs it has.
     """
     outputs = {
         name: layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
@@ -107,7 +107,7 @@ def _fit_head(
     if not layers:
         return None
     num_theirs = _num_rows(state, layers[-1])
-    # A layer with another number of rows than the last one has num_classes outputs by chance.
+    # If a layer's number of rows differs from the last one's, it has num_classes outputs by chance.
     layers = [layer for layer in layers if _num_rows(state, layer) == num_theirs]
     names = [name for layer in layers for name in (f"{layer}.weight", f"{layer}.bias") if name in expected]
     label = ", ".join(layers)
@@ -116,7 +116,7 @@ def _fit_head(
         return f"Head ({label}) is initialised for {len(classes)} classes: {start.source} has no head."
     rows, how = _rows(start, classes, num_theirs)
     if rows is None:
-        # A different number of inputs is not due to the classes, so it stays in and is reported as a difference.
+        # A different number of inputs is not due to the classes, so the weight is kept and reported as a difference.
         state |= {name: expected[name] for name in names if _same_but_rows(state.get(name), expected[name])}
         other = "other " if num_theirs == len(classes) else ""
         return f"Head ({label}: {num_theirs} classes) reinitialised for {len(classes)} {other}classes."
@@ -125,13 +125,13 @@ def _fit_head(
 
 
 def _rows(start: Start, classes: Classes, num_theirs: int) -> tuple[npt.NDArray[np.int32] | None, str]:
-    """For each of our classes its row in their head, and how it was matched; None if the classes differ."""
+    """For each of our classes, its row in their head, and how it was matched; None if the classes differ."""
     theirs = start.classes
     if theirs is None or len(theirs) != num_theirs:
         if num_theirs != len(classes):
             return None, ""
         return np.arange(num_theirs, dtype=np.int32), (
-            f" by position: {start.source} does not name its classes, but has as many as the data."
+            f" by position: {start.source} does not name its classes, but their number equals the data's."
         )
     if len(theirs) != len(classes) or not (theirs.meets_by_position(classes) or set(theirs.ids) == set(classes.ids)):
         return None, ""
@@ -141,7 +141,7 @@ def _rows(start: Start, classes: Classes, num_theirs: int) -> tuple[npt.NDArray[
         return rows, f" by position, because {which} only numbers for the classes ({start.source} and the data)."
     if np.array_equal(rows, np.arange(len(rows))):
         return rows, ": the classes are the same."
-    return rows, ": the classes are the same in another order, so its rows were reordered to match the data."
+    return rows, ": the classes are the same in a different order, so its rows were reordered to match the data."
 
 
 def _fit_first_conv(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Tensor]) -> str | None:
@@ -162,7 +162,7 @@ def _fit_first_conv(module: nn.Module, state: dict[str, Tensor], expected: dict[
     if theirs.shape[2:] != ours.shape[2:]:
         return None
     if (theirs.shape[1], ours.shape[1]) == (3, 1):
-        state[name] = theirs.sum(dim=1, keepdim=True)  # timm's rule: as for three equal channels
+        state[name] = theirs.sum(dim=1, keepdim=True)  # timm's rule: equivalent to three equal channels
         return f"First convolution ({first[0]}): weights summed over the 3 channels, for grey images."
     if (theirs.shape[1], ours.shape[1]) == (1, 3):
         state[name] = theirs.expand(-1, 3, -1, -1) / 3
@@ -177,9 +177,9 @@ def _remedy(module: nn.Module, state: dict[str, Tensor], expected: dict[str, Ten
     if state.keys() == expected.keys() and is_of_arch:
         size = start.image_size
         return "These weights depend on the image size: " + (
-            f"add --image-size {size}, the size that they were trained with."
+            f"add --image-size {size}, the size they were trained with."
             if size is not None
-            else "add --image-size with the size that they were trained with."
+            else "add --image-size with the size they were trained with."
         )
     if start.arch is not None and start.arch != arch:
         return f"The weights belong to {start.arch}: add -a {start.arch}."
@@ -205,5 +205,5 @@ def _common_parent(module: nn.Module, one: str, other: str) -> nn.Module:
 
 
 def _part(name: str) -> str:
-    """The part directly below the root that a layer belongs to: "head" for "head.fc.fc2"."""
+    """The child of the root module that a layer belongs to: "head" for "head.fc.fc2"."""
     return name.partition(".")[0]

@@ -144,11 +144,11 @@ def told(path: Path, near: bool = False) -> str:
     [
         (
             [("train/roof/0.jpg", "val/roof/6.jpg")],
-            "1 image of val is in train too, so accuracies there are too high.",
+            "1 image of val is in train too, so the measured accuracy is too high.",
         ),
         (
             [("train/roof/0.jpg", "val/roof/6.jpg"), ("train/roof/1.jpg", "val/petal/7.jpg")],
-            "2 images of val are in train too, so accuracies there are too high. 2 images have a copy with another "
+            "2 images of val are in train too, so the measured accuracy is too high. 2 images have a copy with another "
             "label.",
         ),
         (
@@ -174,6 +174,6 @@ def test_near_copies_across_splits_are_reported_later(photo_folder: Path, tmp_pa
     part(200, 150).save(folder / "val/roof/near.jpg", quality=60)
     assert told(folder) == "26 images decoded, none is bad."
     assert told(folder, near=True) == (
-        "26 images decoded, none is bad. 1 image of val looks like one of train, so accuracies there are too high. "
+        "26 images decoded, none is bad. 1 image of val looks like one in train, so the measured accuracy is too high. "
         "tench check SOURCE lists them."
     )

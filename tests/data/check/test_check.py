@@ -244,7 +244,7 @@ def test_the_report_becomes_json(tmp_path: Path) -> None:
         "odd": {
             "grey": {
                 "count": 2,
-                "meaning": "one channel, read as three equal ones",
+                "meaning": "one channel, read as three equal channels",
                 "examples": ["val/b.jpg", "val/c.jpg"],
             }
         },

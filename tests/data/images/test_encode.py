@@ -214,10 +214,10 @@ def test_an_image_that_would_become_too_large_to_be_decoded_is_an_error_before_i
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"short_side": 256, "square": 224}, "--short-side and --square both set the size. Give one of them."),
+        ({"short_side": 256, "square": 224}, "--short-side and --square both set the size. Give only one of them."),
         (
             {"short_side": 256, "max_side": 512, "square": 9},
-            "--short-side and --max-side and --square both set the size. Give one of them.",
+            "--short-side and --max-side and --square both set the size. Give only one of them.",
         ),
         ({"short_side": 7}, "--short-side 7: should be 8 to 65,500 pixels."),
         ({"max_side": -1}, "--max-side -1: should be 8 to 65,500 pixels."),

@@ -666,7 +666,7 @@ def test_a_bad_image_stops_re_encoding_and_the_next_call_may_skip_it(photos: Pat
     with pytest.raises(TenchError) as error:
         prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=how))
     assert str(error.value).startswith(f"{photos / 'train/n03126707/cut.JPEG'}: ")
-    assert "Leave it out with --bad skip, or decode it as far as it goes with --bad fix." in str(error.value)
+    assert "Leave it out with --bad skip, or decode it as far as possible with --bad fix." in str(error.value)
     prepare(photos, tmp_path / "dest", options=PrepareOptions(encoding=how, bad="skip"))
     prepare(photos, tmp_path / "whole", options=PrepareOptions(encoding=how, bad="skip"))
     assert files(tmp_path / "dest") == files(tmp_path / "whole")
@@ -695,7 +695,7 @@ def test_a_file_that_is_not_an_image_is_never_written(photos: Path, tmp_path: Pa
         prepare(photos, tmp_path / "dest", to)
     assert str(error.value).startswith(str(link))
     assert str(error.value).endswith(
-        "\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names "
+        "\nLeave it out with --bad skip, or decode it as far as possible with --bad fix. 'tench check SOURCE' names "
         "every bad image."
     )
     written = [path for path in (tmp_path / "dest").rglob("*") if path.is_file()]

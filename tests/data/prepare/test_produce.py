@@ -34,7 +34,7 @@ def table(folder: Path, *images: bytes, **columns: int | str) -> Table:
 
 def remedy(rows: Table, row: int, reason: str) -> str:
     return (
-        f"{rows.place(row)}: {reason}.\nLeave it out with --bad skip, or decode it as far as it goes with --bad fix. "
+        f"{rows.place(row)}: {reason}.\nLeave it out with --bad skip, or decode it as far as possible with --bad fix. "
         f"'tench check SOURCE' names every bad image."
     )
 

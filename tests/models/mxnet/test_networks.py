@@ -118,7 +118,7 @@ def test_the_image_size_decides_stem_and_stages_of_a_resnet() -> None:
     assert [stem_and_stages("resnext-50", size) for size in (28, 29, 32, 33)] == [(3, 3), (3, 3), (3, 3), (7, 4)]
 
 
-def test_the_stems_are_never_fitted_to_small_images() -> None:
+def test_the_stems_are_never_adapted_to_small_images() -> None:
     assert stem_note("mxnet:resnet-50", num_classes=10, image_size=64) is None
 
 
@@ -151,7 +151,7 @@ def test_a_size_that_mxnets_network_does_not_have_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("arch", "smallest"), [("alexnet", 67), ("googlenet", 61), ("inception-resnet-v2", 75), ("mobilenet", 193)]
 )
-def test_the_smallest_image_that_a_refusal_names_is_taken(arch: str, smallest: int) -> None:
+def test_the_smallest_image_size_named_in_an_error_is_accepted(arch: str, smallest: int) -> None:
     images = torch.zeros(1, 3, smallest, smallest, device="meta")
     assert on_meta(arch, smallest)(images).shape == (1, 10)
 
@@ -219,7 +219,7 @@ def test_batch_norms_have_mxnets_eps_and_momentum_and_their_scales_are_fixed_whe
         ("inception-bn", 28, lambda fan_in, fan_out: math.sqrt(2 / fan_in)),
     ],
 )
-def test_weights_are_drawn_by_the_default_of_mxnets_programs_for_the_network(
+def test_weights_are_initialised_by_the_default_of_mxnets_program(
     arch: str, image_size: int, spread: Callable[[int, int], float]
 ) -> None:
     torch.manual_seed(0)

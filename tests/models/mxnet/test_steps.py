@@ -26,7 +26,7 @@ TABLES: dict[str, dict[str, Step]] = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_an_image_is_taken_or_refused_as_torchs_layers_take_or_refuse_it(name: str) -> None:
+def test_an_image_is_accepted_exactly_if_torchs_layers_accept_it(name: str) -> None:
     table, steps = TABLES[name], tuple(TABLES[name].values())
     body = nn.Sequential(*list(classifier(table, plain, num_classes=2, image_size=64, channels=3).children())[:-2])
     taken = []
@@ -45,7 +45,7 @@ def test_an_image_is_taken_or_refused_as_torchs_layers_take_or_refuse_it(name: s
             map_side(1, steps)
 
 
-def test_a_branch_and_a_residual_compute_what_is_written() -> None:
+def test_a_branch_and_a_residual_compute_their_formulas() -> None:
     torch.manual_seed(0)
     table: dict[str, Step] = {
         "fork": Fork(((Conv(2),), (Pool("avg", 3, padding=1),))),
@@ -62,7 +62,7 @@ def test_a_branch_and_a_residual_compute_what_is_written() -> None:
     assert isinstance(network.get_submodule("dropout1"), nn.Dropout)
 
 
-def test_without_hidden_layers_dropout_stands_before_the_last() -> None:
+def test_without_hidden_layers_dropout_comes_before_the_last_layer() -> None:
     network = classifier({"a": Conv(4)}, plain, num_classes=2, image_size=6, channels=3, dropout=0.2)
     assert [name for name, _ in network.named_children()] == ["a", "flatten", "dropout", "head"]
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.2]

@@ -118,7 +118,7 @@ def test_a_step_in_many_parts_equals_a_step_in_one(make: Make, monkeypatch: pyte
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_a_step_on_a_gpu_is_that_on_the_cpu_and_waits_for_nothing(make: Make) -> None:
+def test_a_step_on_a_gpu_equals_the_cpus_and_does_not_wait(make: Make) -> None:
     networks = [small_network().cuda(), small_network()]
     ours, theirs = (make(groups_of(network, 1e-2)) for network in networks)
     for step, gradients in enumerate(random_gradients(networks[1], steps=6)):

@@ -53,7 +53,7 @@ def test_filters_are_trained_as_airbench_does_and_the_rest_by_torchs_sgd_in_the_
 
 
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4), (16, 16)])
-def test_an_orthogonalised_matrix_turns_as_before_and_has_about_the_same_length_in_all_directions(
+def test_an_orthogonalised_matrix_keeps_its_singular_vectors_and_has_nearly_equal_singular_values(
     shape: tuple[int, int],
 ) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
@@ -67,7 +67,7 @@ def test_an_orthogonalised_matrix_turns_as_before_and_has_about_the_same_length_
     assert (turned - turned.diagonal().diag()).abs().max() < 0.05
 
 
-def test_the_groups_hold_each_trainable_parameter_once() -> None:
+def test_the_groups_contain_each_trainable_parameter_once() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2, bias=False))
     network[0].weight.requires_grad_(False)
     groups = muon_groups(network, 0.25, 0.05, 0.5, 1e-2)

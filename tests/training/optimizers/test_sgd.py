@@ -57,7 +57,7 @@ def test_both_forms_agree_only_with_a_constant_learning_rate() -> None:
     assert not torch.allclose(both[1][1]["4.weight"], both[1][0]["4.weight"], atol=1e-2)
 
 
-def test_gradients_that_come_from_a_backward_pass_channels_last_are_matched_with_their_weights() -> None:
+def test_channels_last_gradients_are_matched_with_their_weights() -> None:
     networks = [small_network(), small_network().to(memory_format=torch.contiguous_format)]  # type: ignore[call-overload]
     for network in networks:
         optimizer = LrInsideSGD(groups_of(network, 1e-2), 0.1, 0.9)
@@ -86,7 +86,7 @@ def test_parameters_without_a_gradient_are_left_alone() -> None:
     assert idle not in optimizer.state
 
 
-def test_each_group_has_a_learning_rate_of_its_own() -> None:
+def test_each_group_has_its_own_learning_rate() -> None:
     networks = [small_network(), small_network()]
     groups = groups_of(networks[0], 0.0)
     groups[1]["lr_scale"] = 64.0

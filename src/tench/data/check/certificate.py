@@ -1,8 +1,8 @@
-"""The saved result of a check: which images of a dataset are bad, for later training on the same content.
+"""The saved result of a check: which images of a dataset are bad, for later trainings on the same content.
 
 It is stored in the cache folder under the dataset's fingerprint, and is valid as long as the checked files have not
-changed. For images in a folder this notices as much as the table does: a file overwritten in place with the same number
-of bytes goes unnoticed. Images that could not be read are listed to be checked again, and do not count as bad.
+changed. For images in a folder this detects the same changes as the table does: a file overwritten in place with the
+same number of bytes goes unnoticed. Images that could not be read are listed for another check and do not count as bad.
 """
 
 import collections
@@ -32,9 +32,9 @@ VERSION = 3
 class Copies:
     """How many images a check found more than once.
 
-    leaked: by split, without train, its images that are in train too. alike: the same for images that look like one of
-    train, if the check looked for near duplicates. contradicting: images with a copy under another label. repeated: by
-    split, its images that repeat an earlier one of it.
+    leaked: by split other than train, the images that are also in train. alike: the same for images that look like one
+    in train, if the check looked for near duplicates. contradicting: images with a copy under another label. repeated:
+    by split, the images that repeat an earlier one in it.
     """
 
     leaked: dict[str, int]
@@ -43,21 +43,22 @@ class Copies:
     repeated: dict[str, int]
 
     def sentences(self) -> list[str]:
-        """What a training should be told, one sentence each; nothing where each image is there once."""
+        """Notes for training, one sentence each; empty if there are no duplicates."""
         found = [
-            f"{counted(number, 'image')} of {split} {_is(number)} in train too" for split, number in self.leaked.items()
+            f"{counted(number, 'image')} of {split} {_is(number)} also in train"
+            for split, number in self.leaked.items()
         ]
         found += [
-            f"{counted(number, 'image')} of {split} {'looks' if number == 1 else 'look'} like one of train"
+            f"{counted(number, 'image')} of {split} {'looks' if number == 1 else 'look'} like one in train"
             for split, number in self.alike.items()
         ]
         if found:
-            found[-1] += ", so accuracies there are too high"
+            found[-1] += ", so the measured accuracy is too high"
         if self.contradicting:
             has = "has" if self.contradicting == 1 else "have"
             found.append(f"{counted(self.contradicting, 'image')} {has} a copy with another label")
         found += [
-            f"{counted(number, 'image')} of {split} {'repeats' if number == 1 else 'repeat'} another one of it"
+            f"{counted(number, 'image')} of {split} {'repeats' if number == 1 else 'repeat'} another image in it"
             for split, number in self.repeated.items()
         ]
         return [f"{one}." for one in found]
@@ -96,13 +97,13 @@ class Certificate:
         if not self.bad and not self.damaged and not self.unreadable:
             return f"Checked on {self.date[:10]}: {counted(self.images, 'image')} decoded, none is bad."
         found = [f"{len(self.bad):,} of {counted(self.images, 'image')} {_is(len(self.bad))} bad"] if self.bad else []
-        found += [f"{len(self.unreadable):,} could not be read then"] if self.unreadable else []
+        found += [f"{len(self.unreadable):,} could not be read"] if self.unreadable else []
         found += [f"damaged records or members of its files: {len(self.damaged):,}"] if self.damaged else []
         return f"Checked on {self.date[:10]}: {'; '.join(found)} (tench check SOURCE lists them)."
 
 
 def remember(dataset: Dataset, report: Report) -> Path:
-    """Keep the outcome of a check; returns the file. Raises OSError if the cache is not writable."""
+    """Save the result of a check; returns the file. Raises OSError if the cache is not writable."""
     certificate = Certificate(
         fingerprint=dataset.fingerprint,
         source=dataset.source,
@@ -129,13 +130,14 @@ def _copies(report: Report) -> Copies:
 
 
 def _leaked(groups: Iterable[Group]) -> dict[str, int]:
-    """For each split other than train, how many of its images are in a group with one of train."""
+    """For each split other than train, how many of its images are in a group with a training image."""
     with_train = [group.images for group in groups if any(image.split == "train" for image in group.images)]
     return dict(collections.Counter(image.split for images in with_train for image in images if image.split != "train"))
 
 
 def renewed(dataset: Dataset, certificate: Certificate) -> Certificate:
-    """The certificate after another look at the images that could not be read; kept. Raises OSError as `remember`."""
+    """The certificate after rechecking the images that could not be read; it is saved. Raises OSError as `remember`
+    does."""
     bad, unreadable = look_again(dataset, certificate.unreadable)
     new = dataclasses.replace(certificate, bad=(*certificate.bad, *bad), unreadable=tuple(unreadable))
     _write(dataset, new)
@@ -150,12 +152,12 @@ def _write(dataset: Dataset, certificate: Certificate) -> Path:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    """The digest of a certificate's JSON, so that a damaged file does not call other images bad."""
+    """The digest of a certificate's JSON, so that a damaged file does not mark the wrong images as bad."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def certificate_of(dataset: Dataset) -> Certificate | None:
-    """The result of the last check of the same content; None if there is none, or a file has changed since."""
+    """The result of the last check of the same content; None if there is none, or if a file has changed since then."""
     try:
         saved = read_json(_path(dataset), dict[str, Any])
         version, digest = saved.pop("version", None), saved.pop("digest", None)

@@ -1,7 +1,7 @@
 """Decode every image of a dataset once, and list bad, unusual and duplicate images.
 
-It reads with the same functions as training, so an image that passes here decodes there. A bad image never stops it.
-Memory grows by 24 bytes per image (40 if it looks for near duplicates), and by the lists of bad or unusual ones.
+It reads with the same functions as training, so an image that passes here decodes there. A bad image never stops the
+check. Memory grows by 24 bytes per image (40 with near duplicates), plus the lists of bad and unusual images.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from tench.parallel import in_order
 
 ODD = {
     "rotated": "EXIF asks for rotation or mirroring; --exif decides whether it is applied",
-    "grey": "one channel, read as three equal ones",
+    "grey": "one channel, read as three equal channels",
     "cmyk": "four printing colours, converted to RGB without a profile",
     "misnamed": "the extension does not match the format of the content",
-    "tiny": "a side of less than 8 pixels",
+    "tiny": "a side below 8 pixels",
     "huge": "more than 16 million pixels, slow to decode",
-    "trailing": "bytes after the image's end, which decoders ignore",
-    "suspect": "a damaged JPEG that decodes nevertheless; its pixels may be wrong",
+    "trailing": "bytes after the end of the image, which decoders ignore",
+    "suspect": "a damaged JPEG that still decodes; its pixels may be wrong",
 }
 """Oddities of images that decode, and how each is treated. Raw pixels are only checked for size."""
 
@@ -80,7 +80,7 @@ class OddImage:
 
 @dataclasses.dataclass(frozen=True)
 class Odd:
-    """How many images are unusual in one way, and the first of them: "train/a.jpg", "train/b.jpg (12 bytes)"."""
+    """How many images are unusual in one way, and the first few of them: "train/a.jpg", "train/b.jpg (12 bytes)"."""
 
     count: int
     examples: tuple[str, ...]
@@ -103,9 +103,9 @@ class Sides:
 class Report:
     """The result of a check, in the order of splits and rows.
 
-    images: number checked, including bad and unreadable ones. height, width: of those that decode; None if none does.
-    duplicates: with the same content. near: those that look alike; None if the check did not look for them.
-    damaged, checksums, unreadable_files: see `containers.verify`. known: see `known.sentences`.
+    images: number checked, including bad and unreadable ones. height, width: of the images that decode; None if none
+    does. duplicates: images with the same content. near: images that look alike; None if the check did not look for
+    them. damaged, checksums, unreadable_files: see `containers.verify`. known: see `known.sentences`.
 
     >>> report = tench.check("digits")
     >>> report.images, len(report.bad), report.height.max, sorted(report.odd)
@@ -127,7 +127,7 @@ class Report:
 
     @property
     def stops_training(self) -> bool:
-        """Whether a training would stop at an image, or on data that has changed since it was written."""
+        """Whether training would stop at an image, or at data that has changed since it was written."""
         return bool(self.bad or self.damaged or self.unreadable or self.unreadable_files)
 
     @property
@@ -169,7 +169,7 @@ def check(
 ) -> Report:
     """Verify the dataset's files and decode every image of every split once.
 
-    threads: how many images are decoded at a time. near: look for near duplicates too. progress: called in this thread
+    threads: how many images are decoded at a time. near: also look for near duplicates. progress: called in this thread
     with the number of images checked since the last call; the calls add up to all images. The report does not depend on
     the number of threads.
     """
@@ -223,7 +223,8 @@ def check(
 
 
 def look_again(dataset: Dataset, unreadable: Sequence[Unreadable]) -> tuple[list[Bad], list[Unreadable]]:
-    """Decode the images that could not be read before: those that are bad, and those that still cannot be read."""
+    """Decode the images that could not be read before: returns those that are bad, and those that still cannot be
+    read."""
     bad, still = [], []
     row_of = {split: {key: row for row, key in enumerate(table.keys())} for split, table in dataset.splits.items()}
     for one in unreadable:
@@ -245,7 +246,7 @@ class _Good:
 
 
 _Seen = list[tuple[int, _Good | Bad | Unreadable]]
-"""Rows, each with what was found."""
+"""Rows, each with its result."""
 
 
 def _see_all(dataset: Dataset, threads: int, near: bool) -> Generator[tuple[str, _Seen], None, None]:
@@ -301,7 +302,7 @@ def _decodes_in_part(data: bytes) -> bool:
 
 def _oddities(info: ImageInfo, key: str, data: bytes) -> dict[str, str]:
     odd = {}
-    if info.orientation != 1 and info.format != "TIFF":  # a TIFF is turned as it asks
+    if info.orientation != 1 and info.format != "TIFF":  # Pillow turns a TIFF upright itself
         odd["rotated"] = f"orientation {info.orientation}"
     if info.mode in GREY_MODES:
         odd["grey"] = ""

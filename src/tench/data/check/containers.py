@@ -1,8 +1,8 @@
 """Check the files of a dataset: published checksums, CRCs of TFRecords and of zip members.
 
-The images of a folder are not checked here, nor data that is verified whenever it is unpacked (gzip, deflate). A
-published file with another checksum is not necessarily damaged, because many people repack it: this is reported. A
-record or member whose own checksum does not match is damaged.
+The images of a folder are not checked here, nor is data that is verified whenever it is unpacked (gzip, deflate). A
+published file with a different checksum is not necessarily damaged, because many people repack files: the difference is
+only reported. A record or member whose own checksum does not match is damaged.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _ZIP_START = b"PK\x03\x04"
 
 @dataclasses.dataclass(frozen=True)
 class Damaged:
-    """A file, part of which has changed since it was written. reason: which part."""
+    """A file with a part that has changed since it was written. reason: which part."""
 
     file: str
     reason: str
@@ -72,7 +72,7 @@ def verify(stamp: Stamp, *, threads: int) -> Containers:
 
         try:
             found = [one for part in pool.map(lambda job: job.run(advance), jobs) for one in part]
-        finally:  # stopped by Ctrl-C or an error: do not read on what nobody waits for
+        finally:  # after Ctrl-C or an error: stop reading
             stopped.set()
     return Containers(
         tuple(one for one in found if isinstance(one, str)),
@@ -83,7 +83,7 @@ def verify(stamp: Stamp, *, threads: int) -> Containers:
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """A verification of a file. num_bytes: the bytes it reads."""
+    """The verification of one file. num_bytes: the bytes it reads."""
 
     path: str
     num_bytes: int
@@ -124,13 +124,13 @@ def _not_read(error: OSError, path: str, advance: _Advance) -> Iterator[_Found]:
 def _other_size(size: int, namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
     sizes = " or ".join(f"{known.num_bytes:,}" for known in namesakes)
     yield (
-        f"{path}: is not the published file of this name: it has {size:,} bytes, the published one {sizes}. It was cut "
-        "off, or repacked by somebody."
+        f"{path}: not the published file of this name: it has {size:,} bytes, the published file {sizes}. It was "
+        "truncated or repacked."
     )
 
 
 def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
-    """Compare with the checksums of the published files of this name, and search for the checksum in all others."""
+    """Compare with the checksums of the published files of this name, then look up the checksum among all others."""
     hashes = {"MD5": hashlib.md5(usedforsecurity=False)}
     if any(known.algorithm != "MD5" for known in namesakes):
         hashes["SHA-256"] = hashlib.sha256()
@@ -142,15 +142,15 @@ def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Itera
     found = {algorithm: one.hexdigest() for algorithm, one in hashes.items()}
     right = [known for known in KNOWN_FILES if found.get(known.algorithm) == known.checksum]
     if any(known in namesakes for known in right):
-        yield f"{path}: its {right[0].algorithm} is the published one."
+        yield f"{path}: its {right[0].algorithm} matches the published one."
     elif right:
-        yield f"{path}: has the {right[0].algorithm} of {right[0].name}: it is that file under another name."
+        yield f"{path}: has the {right[0].algorithm} of {right[0].name}, so it is that file under another name."
     elif namesakes:
         published = " or ".join(known.checksum for known in namesakes)
         algorithm = namesakes[0].algorithm
         yield (
-            f"{path}: its {algorithm} is {found[algorithm]}, that of the published file of this name {published}. It "
-            "is damaged, or was repacked by somebody. tench check shows whether its images decode."
+            f"{path}: its {algorithm} is {found[algorithm]}; the published file of this name has {published}. It is "
+            "damaged or was repacked. tench check shows whether its images decode."
         )
 
 
@@ -159,13 +159,13 @@ def _records(path: str, advance: _Advance) -> Iterator[_Found]:
         try:
             for fault in tfrecord.faults(file, path):
                 yield Damaged(path, fault.removeprefix(f"{path}: "))
-        except TenchError as error:  # where no more records can be found
+        except TenchError as error:  # no more records can be found
             yield Damaged(path, str(error).removeprefix(f"{path}: "))
     advance(os.path.getsize(path))
 
 
 def _members(path: str, advance: _Advance) -> Iterator[_Found]:
-    """Compare the CRC of each stored member; those of deflated members were compared when they were unpacked."""
+    """Compare the CRC of each stored member; those of deflated members were compared on unpacking."""
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if info.compress_type != zipfile.ZIP_STORED:

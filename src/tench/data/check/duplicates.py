@@ -2,10 +2,11 @@
 
 Images are equal if their files have the same bytes. They are near if they look alike when shrunk to 9 x 9 grey values:
 of 128 comparisons between neighbours (64 from left to right and 64 from top to bottom, a difference hash in each
-direction) at most MAX_DIFFERENT differ. This finds a photograph that was saved again at another quality, resized, made
-grey, or brightened, as long as little of it turns white; it does not find one that was mirrored, rotated, or cropped by
-more than a few per cent. Different photographs differ in 24 or more (250 of ImageNet, 31,125 pairs). Images about which
-such a grid says nothing are skipped: those with a side of less than 32 pixels, and nearly plain ones.
+direction) at most MAX_DIFFERENT differ. This finds a photograph that was saved again at another quality, resized,
+converted to grey, or brightened, as long as little of it turns white. It does not find one that was mirrored, rotated,
+or cropped by more than a few per cent. Different photographs differ in 24 or more comparisons (250 images of ImageNet,
+31,125 pairs). Images for which such a grid is meaningless are skipped: those with a side below 32 pixels, and nearly
+plain ones.
 """
 
 import dataclasses
@@ -22,21 +23,22 @@ from tench.data.images.image import Pixels
 from tench.data.table import Dataset, IntArray
 
 KEPT_BYTES = 16
-"""Size of an image's value in either kind of comparison."""
+"""Bytes of an image's digest or hash."""
 
 MAX_DIFFERENT = 10
-"""Most comparisons, of 128, that differ between near images."""
+"""Maximum number of differing comparisons, of 128, between near images."""
 
 _GRID = 9
 _MIN_PIXELS = 32
 _MIN_CONTRAST = 8.0
-"""Least difference between the brightest and the darkest cell of the grid, of 255."""
+"""Minimum difference between the brightest and the darkest cell of the grid, of 255."""
 _BANDED_PIXELS = 128
 
 _NUM_BLOCKS = MAX_DIFFERENT + 2
-"""With two more blocks than bits that can differ, near images share at least two blocks, so those are compared."""
+"""With two more blocks than bits that may differ, near images share at least two blocks, so images that do are
+compared."""
 _MAX_CROWD = 64
-"""Each image is compared with at most this many others that share two blocks; only plain drawings have more."""
+"""Each image is compared with at most this many others that share two blocks; only plain drawings exceed it."""
 _ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
 
 
@@ -51,7 +53,8 @@ class Copy:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Images that are the same, in the order of splits and rows. Each near image is near to another, not to all."""
+    """Images that are the same, in the order of splits and rows. A near image is near to at least one other, not to
+    all."""
 
     images: tuple[Copy, ...]
 
@@ -71,17 +74,17 @@ class Group:
 
 
 def digest(data: bytes) -> bytes:
-    """The value to find equal images: SHA-1, the fastest hash in OpenSSL here, cut to 16 bytes."""
+    """The digest for finding equal images: SHA-1, the fastest hash in OpenSSL here, truncated to 16 bytes."""
     return hashlib.sha1(data, usedforsecurity=False).digest()[:KEPT_BYTES]
 
 
 def difference_hash(pixels: Pixels) -> bytes | None:
-    """The 128-bit value to find images near to an image (H, W, 3); None if the image is too small or too plain."""
+    """The 128-bit hash for finding images near to an image (H, W, 3); None if the image is too small or too plain."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
     if min(height, width) < _MIN_PIXELS:
         return None
-    if height >= _BANDED_PIXELS:  # first by rows, which takes a fifth of the time of areas with fractional borders
+    if height >= _BANDED_PIXELS:  # rows first, which takes a fifth of the time of areas with fractional borders
         edges = np.linspace(0, height, _GRID + 1).astype(int)
         bands = [
             cv2.reduce(grey[start:stop], 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
@@ -98,7 +101,7 @@ def difference_hash(pixels: Pixels) -> bytes | None:
 def equal_groups(dataset: Dataset, digests: npt.NDArray[np.uint8], taken: npt.NDArray[np.bool_]) -> tuple[Group, ...]:
     """The groups of images with the same content.
 
-    digests: (N, 16), of all rows, split after split. taken: (N,), which rows to compare.
+    digests: (N, 16), of all rows, split by split. taken: (N,), which rows to compare.
     """
     lengths = np.concatenate([table.lengths for table in dataset.splits.values()])
     rows = np.flatnonzero(taken)
@@ -129,7 +132,7 @@ def near_groups(
 
 def _first_equal(*columns: IntArray) -> IntArray:
     """For each row the first row that equals it in all columns."""
-    order = np.lexsort(columns)  # stable, so that of equal rows the first leads
+    order = np.lexsort(columns)  # stable, so that the first of equal rows leads
     new = np.zeros(len(order), bool)
     new[:1] = True
     for column in columns:
@@ -170,7 +173,7 @@ def _blocks(words: npt.NDArray[np.uint64]) -> list[npt.NDArray[np.uint16]]:
 
 
 def _link(first: IntArray, left: IntArray, right: IntArray) -> None:
-    """Join the sets that contain `left` and `right`; `first` holds the first row of each row's set."""
+    """Join the sets that contain `left` and `right`; `first` has the first row of each row's set."""
     while len(left):
         low, high = np.minimum(first[left], first[right]), np.maximum(first[left], first[right])
         np.minimum.at(first, high, low)

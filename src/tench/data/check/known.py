@@ -1,8 +1,8 @@
-"""Published datasets: the checksums of their files, their classes and numbers of images.
+"""Published datasets: the checksums of their files, their classes and image counts.
 
-A dataset counts as a known one only if its classes are exactly those of the set; if the classes say little, like
-MNIST's digits, its numbers of images must match too. Missing images are then reported exactly.
-Sources: the sets' own pages and readers, devkit of ILSVRC2012; timm, torchvision.datasets, tensorflow/datasets.
+A dataset counts as known only if its classes are exactly those of the published set; if the classes say little, like
+MNIST's digits, its image counts must match too. Missing images are then reported exactly. Sources: the sets' own pages
+and readers, devkit of ILSVRC2012; timm, torchvision.datasets, tensorflow/datasets.
 """
 
 import dataclasses
@@ -88,16 +88,16 @@ KNOWN_FILES = (
     Published("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", 168_513_733),
     Published("101_ObjectCategories.tar.gz", "b224c7392d521a49829488ab0f1120d9"),
 )
-"""Files whose checksum is known. Some share a name: MNIST's and Fashion-MNIST's."""
+"""Files with known checksums. Some share a name: MNIST's and Fashion-MNIST's."""
 
 
 @dataclasses.dataclass(frozen=True)
 class KnownSet:
     """A published dataset.
 
-    ids: a function that gives its class ids; or their number if all are WordNet's. images: by split. per_class: by
-    split the smallest and the largest number of images in a class. named: its class ids alone identify it; otherwise
-    all numbers must match.
+    ids: a function that returns the class ids; or their number if all are WordNet ids. images: by split. per_class: by
+    split, the smallest and largest number of images in a class. named: the class ids alone identify the set; otherwise
+    all counts must match.
     """
 
     title: str
@@ -169,10 +169,10 @@ KNOWN_SETS = (
 
 
 def sentences(dataset: Dataset) -> list[str]:
-    """Which known set this is, or what is missing from it; nothing if it is not a known set.
+    """Which known set this is, or what is missing from it; empty if it is not a known set.
 
-    A complete set is described by the sizes of its splits and its number of classes: "1,281,167 / 50,000 / 1000: this
-    is ILSVRC2012."
+    A complete set is described by its split sizes and its number of classes: "1,281,167 / 50,000 / 1000: this is
+    ILSVRC2012."
     """
     alike = [known for known in KNOWN_SETS if _has_classes_of(dataset, known)]
     for known in alike:
@@ -182,12 +182,12 @@ def sentences(dataset: Dataset) -> list[str]:
             without = f", without {absent[0]}" if absent else ""
             return [f"{' / '.join([*numbers, str(len(dataset.classes))])}: this is {known.title}{without}."]
     if dataset.classes.numbered or dataset.layout == imagenet_eval.NAME:
-        return []  # numbers identify no set; V2 and Sketch have ILSVRC2012's classes, and their layout says more
+        return []  # counts do not identify a set; V2 and Sketch have ILSVRC2012's classes, and their layout says more
     return [sentence for known in alike if known.named for sentence in _differences(dataset, known)]
 
 
 def is_published(dataset: Dataset) -> bool:
-    """Whether this is a published set or a part of one, by its layout, its classes or its numbers."""
+    """Whether this is a published set or a part of one, judged by its layout, classes or counts."""
     if not _PUBLISHED_LAYOUTS.isdisjoint(dataset.layout.split(" + ")):
         return True
     if all(map(wordnet.WNID.fullmatch, dataset.classes.ids)):
@@ -202,7 +202,7 @@ def is_published(dataset: Dataset) -> bool:
 _PUBLISHED_LAYOUTS = frozenset(
     layout.NAME for layout in (caltech, cifar, digits, ilsvrc, imagenet_eval, kaggle, mnist, stl10, svhn, synsets)
 )
-"""Layouts of one published set each."""
+"""Layouts that belong to a single published set."""
 
 
 def _has_classes_of(dataset: Dataset, known: KnownSet) -> bool:
@@ -211,7 +211,7 @@ def _has_classes_of(dataset: Dataset, known: KnownSet) -> bool:
         return False
     if isinstance(known.ids, int):
         return len(ids) == known.ids and all(wordnet.WNID.fullmatch(class_id) for class_id in ids)
-    if dataset.classes.numbered:  # then the sizes of the classes must identify the set, unless all are equal
+    if dataset.classes.numbered:  # then the class sizes must identify the set, unless all are equal
         uneven = [split for split, (smallest, largest) in known.per_class.items() if smallest < largest]
         return len(ids) == len(known.ids()) and not set(uneven).isdisjoint(dataset.splits)
     return set(ids) == set(known.ids())

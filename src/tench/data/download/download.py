@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tench.arguments import checked_arguments
 from tench.data.download.fetch import fetch, require_room
 from tench.errors import TenchError, UsageError, nearest
 from tench.files import user_path
@@ -238,6 +239,7 @@ def offered() -> list[tuple[str, int | None, str]]:
     ]
 
 
+@checked_arguments()
 def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Path:
     """Download a public dataset into a folder. Returns the path to open: the file, or the folder if there are several.
 

@@ -1,10 +1,10 @@
-"""JPEGs of which a part can be decoded alone.
+"""JPEGs that can be decoded in part.
 
-In every sequential JPEG the lines below a part can be left out: a header with a smaller height makes the decoder stop.
-A restart marker ends a segment of a JPEG's data; after it the decoder starts from scratch at a whole byte. If segments
-line up in columns, those that cover a box make a smaller JPEG that every decoder reads. For other programs the file is
-an ordinary JPEG. It costs about 1 % more bytes, and saves a random crop about a quarter of the remaining decoding
-(benchmarks/input/addressable.json).
+In every sequential JPEG the lines below a part can be skipped: a header with a smaller height makes the decoder stop. A
+restart marker ends a segment of a JPEG's data; after it the decoder starts from scratch at a byte boundary. If segments
+line up in columns, those that cover a box form a smaller JPEG that every decoder can read. For other programs the file
+is an ordinary JPEG. The markers cost about 1 % more bytes, and save a random crop about a quarter of the remaining
+decoding (benchmarks/input/addressable.json).
 
 Source: ITU-T T.81, annex B (markers, frame and scan headers) and E.1.4 (restart intervals).
 """
@@ -17,20 +17,21 @@ import numpy.typing as npt
 
 from tench.data.images.jpeg_markers import FRAMES, INTERVAL, SCAN, SEQUENTIAL, segments
 
-_RESTART_0, _END = 0xD0, 0xD9  # the first of eight markers that take turns; the image's last
+_RESTART_0, _END = 0xD0, 0xD9  # the first of eight markers that cycle; the image's last marker
 
 _SEEN_BEYOND = 1
 """Extra pixels around a box, because colour at half resolution is interpolated between two samples."""
 
 _SEGMENT_PIXELS = 64
-"""Smaller segments cost bytes (a marker and padding each); larger ones make a crop decode more outside its box."""
+"""Smaller segments cost bytes (a marker and padding each); larger ones make a crop decode more pixels outside its
+box."""
 
 
 class Frame(NamedTuple):
-    """What the header of a sequential JPEG with a single scan says.
+    """The header of a sequential JPEG with a single scan.
 
     height, width: pixels. size_at: their offset in the file. data_at: end of the header. unit_height, unit_width:
-    pixels of the unit of coding (MCU). interval: units in a segment, a whole number of which make up a line; 0: no
+    pixels of the unit of coding (MCU). interval: units in a segment; a whole number of segments make up a line; 0: no
     segments.
     """
 
@@ -44,7 +45,7 @@ class Frame(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A JPEG of a part of an image: height x width pixels, from the pixel (top, left) of the image on.
+    """A JPEG of a part of an image: height x width pixels, starting at the pixel (top, left) of the image.
 
     goes_on: the data continue after the last line, which makes libjpeg warn.
     """
@@ -58,9 +59,10 @@ class Part(NamedTuple):
 
 
 def interval_of(width: int, unit_width: int) -> int:
-    """The restart interval, in units of coding, for writing an image: about 64 pixels, a whole number to a line.
+    """The restart interval for writing an image, in units of coding: about 64 pixels, with a whole number of intervals
+    per line.
 
-    width, unit_width: pixels. If no number near that divides a line, it is a whole line.
+    width, unit_width: pixels. If no nearby number divides a line, it is a whole line.
     """
     line, wanted = -(-width // unit_width), _SEGMENT_PIXELS // unit_width
     fitting = [count for count in range(wanted // 2, 2 * wanted + 1) if line % count == 0]
@@ -68,7 +70,7 @@ def interval_of(width: int, unit_width: int) -> int:
 
 
 def frame_of(data: bytes) -> Frame | None:
-    """The frame of a JPEG; None if it is progressive, coded otherwise, in several scans or with other segments."""
+    """The frame of a JPEG; None if it is progressive, has another coding, several scans or other segments."""
     interval = height = width = size_at = components = 0
     factors = b""
     for marker, begin, end in segments(data):
@@ -100,10 +102,10 @@ def is_addressable(data: bytes) -> bool:
 
 
 def without_bottom(data: bytes, frame: Frame, end: int) -> Part:
-    """A JPEG that ends with the line of units in which the pixels above `end` are those of the whole image.
+    """A JPEG that ends with the first line of units after which the pixels above `end` equal those of the whole image.
 
-    frame: of a JPEG without segments. Restart markers that no header announces would hide libjpeg's warning about a
-    truncated file.
+    frame: of a JPEG without segments. Restart markers that the header does not announce would hide libjpeg's warning
+    about a truncated file.
     """
     lines = -(-(end + _SEEN_BEYOND) // frame.unit_height)
     height = min(lines * frame.unit_height, frame.height)
@@ -115,10 +117,10 @@ def without_bottom(data: bytes, frame: Frame, end: int) -> Part:
 
 
 def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int) -> Part | None:
-    """The smallest JPEG made of whole segments in which the pixels of a box are those of the whole image.
+    """The smallest JPEG made of whole segments in which the pixels of a box equal those of the whole image.
 
-    frame: of an addressable JPEG. top, left, height, width: the box, pixels, within the image. None if the segments do
-    not match the header, each with its marker: the image is damaged, or has more than one scan.
+    frame: of an addressable JPEG. top, left, height, width: the box, pixels, within the image. None if the segments and
+    their markers do not match the header: the image is damaged, or has more than one scan.
     """
     columns = -(-frame.width // frame.unit_width) // frame.interval
     lines = -(-frame.height // frame.unit_height)
@@ -141,7 +143,7 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
     new_width = min(end_column * segment_width, frame.width) - x
     new_height = min(end_line * frame.unit_height, frame.height) - y
     struct.pack_into(">HH", part, frame.size_at, new_height, new_width)
-    # Segments keep their markers: renumber them from 0 to 7 and again; the last marker ends the image.
+    # Segments keep their markers: renumber them from 0 to 7 cyclically; the last marker ends the image.
     lengths = (ends - begins).reshape(lines, columns)[first_line:end_line, first_column:end_column].ravel()
     markers = frame.data_at + np.cumsum(lengths) - 1
     pixels = np.frombuffer(part, np.uint8)
@@ -151,10 +153,10 @@ def cut(data: bytes, frame: Frame, top: int, left: int, height: int, width: int)
 
 
 def _segment_ends(data: bytes, start: int) -> npt.NDArray[np.int64] | None:
-    """The end of each segment of the coded data, after its marker: a restart, or the image's end.
+    """The end of each segment of the coded data, after its marker: a restart marker or the end of the image.
 
-    None unless the restart markers cycle from 0 to 7 and the image's end is the only other marker. At any other marker,
-    libjpeg's recovery depends on the number it expects, and a part has different numbers than the whole.
+    None unless the restart markers cycle from 0 to 7 and the end of the image is the only other marker. At any other
+    marker, libjpeg's recovery depends on the number it expects, and a part has different numbers from the whole.
     """
     coded = np.frombuffer(data, np.uint8)[start:]
     escapes = np.flatnonzero(coded[:-1] == 0xFF)

@@ -3,12 +3,12 @@
     pixels          178,956,970 (Pillow's own limit)
     memory          2 GiB. Most 8-bit images reach the pixel limit first; WebP and AVIF reach 2 GiB at about 120
                     million pixels, RGB JPEG 2000 in one tile at 113 million, 16-bit RGBA at 143 million
-    scans           100, for a JPEG. Real progressive ones have about 10; each is a pass over all pixels
-    at a time       one image that needs more than 512 MiB, whatever the number of threads
-    tags            1 MiB more than the file's size, for EXIF and TIFF, whose entries may all point at the same bytes
-    parts           10,000 segments of a JPEG or chunks of a PNG besides its data, 1 MiB before the image of a GIF
+    scans           100, for a JPEG. Real progressive JPEGs have about 10; each is a pass over all pixels at a time
+    one image that needs more than 512 MiB, whatever the number of threads tags            1 MiB more than the file's
+    size, for EXIF and TIFF, whose entries may all point at the same bytes parts           10,000 segments of a JPEG or
+    chunks of a PNG besides its data, 1 MiB before the image of a GIF
 
-Decoders trust the header; these limits keep a small file from taking minutes or all memory.
+Decoders trust the header; these limits keep a small file from taking minutes or all the memory.
 """
 
 import contextlib
@@ -29,23 +29,23 @@ _LARGE_BYTES = LIMITS.large_decode_bytes
 _MAX_EXTRA_TAG_BYTES = 2**20
 
 _MAX_CHUNKS = 10_000
-"""Chunks of a PNG besides its data. Pillow reads each in Python; real files have a few dozen."""
+"""Chunks of a PNG other than its data. Pillow reads each in Python; real files have a few dozen."""
 
 _MAX_GIF_START = 2**20
-"""Bytes of a GIF before its first image. Pillow's time for a long comment grows with its square."""
+"""Bytes of a GIF before its first image. Pillow's time for a long comment grows quadratically."""
 
 _SCAN_WORK = 2**32
 """Pixels times bytes of a JPEG below which any number of scans decodes in a second, so they are not counted."""
 
 _PILLOW_BYTES, _RESULT_BYTES = 4, 3
-"""Bytes per pixel: Pillow's own image and the result made from it."""
+"""Bytes per pixel: Pillow's image and the result made from it."""
 _WORK_BYTES = {"WEBP": 6, "AVIF": 7, "PPM": 6}
 """Bytes per pixel that decoders need beyond the stored samples: previous and next frames, planes, Python objects.
 Measured (peak of the process)."""
 _TILE_BYTES = 8192
 """Bytes that openjpeg allocates per component of each tile for its settings."""
 _ROW_BYTES = 64
-"""Bytes per row, which matter for images of a few columns and many millions of rows."""
+"""Bytes per row, which matter for images with few columns and many millions of rows."""
 _BANDS = {"I;16": 2, "I;16B": 2, "I;16L": 2, "I": 4, "F": 4}
 _BITS_PER_SAMPLE = 258  # a TIFF tag
 _TAG_BYTES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)
@@ -60,7 +60,7 @@ _UNBOUNDED = contextlib.nullcontext()
 
 def _after_fork() -> None:
     global _large
-    _large = threading.Lock()  # a thread that does not exist in the child may hold the old one
+    _large = threading.Lock()  # a thread that does not exist in the child may hold the old lock
 
 
 if hasattr(os, "register_at_fork"):
@@ -69,7 +69,7 @@ if hasattr(os, "register_at_fork"):
 
 class ImageError(TenchError):
     """These bytes cannot be decoded as an image. The text is the reason; callers that know the file and row add
-    them."""
+    those."""
 
 
 def taking(num_bytes: int) -> contextlib.AbstractContextManager[object]:
@@ -85,21 +85,21 @@ def out_of_memory() -> PassingError:
 def check_size(height: int, width: int) -> None:
     """Raise ImageError for more than MAX_PIXELS."""
     if height * width > MAX_PIXELS:
-        raise ImageError(f"too large: {height} x {width} pixels; at most {MAX_PIXELS:,} in total are decoded")
+        raise ImageError(f"too large: {height} x {width} pixels; the limit is {MAX_PIXELS:,} in total")
 
 
 def check_scans(data: bytes, height: int, width: int) -> None:
     """Raise ImageError for a JPEG of more than MAX_SCANS scans.
 
-    Costs nothing for small images, and almost nothing for others unless they have several scans.
+    Costs nothing for small images, and almost nothing for others without several scans.
     """
     if height * width * len(data) < _SCAN_WORK or _has_one_scan(data):
         return
     # Counting two bytes is fast and never too low. Only a file with too many is parsed.
     if data.count(b"\xff\xda") > MAX_SCANS and (found := _num_scans(data)) > MAX_SCANS:
         raise ImageError(
-            f"JPEG with {found:,} scans or more: each is a pass over all {height} x {width} pixels, and at most "
-            f"{MAX_SCANS} are decoded. Save it again as an ordinary JPEG"
+            f"JPEG with {found:,} scans or more: each is a pass over all {height} x {width} pixels, and the limit is "
+            f"{MAX_SCANS}. Save it again as an ordinary JPEG"
         )
 
 
@@ -134,7 +134,7 @@ def decode_bytes(image: Image.Image, data: bytes) -> int:
 
 
 def check_parts(data: bytes, name: str) -> None:
-    """Raise ImageError if Pillow would read too long, or into too much memory, before it reaches the pixels.
+    """Raise ImageError if Pillow would need too much time or memory before it reaches the pixels.
 
     name: the format.
     """
@@ -147,7 +147,7 @@ def check_parts(data: bytes, name: str) -> None:
         parts = [data[one.begin : one.end] for one in found if one.marker in (APP1, APP2)]
         _check_tags(b"".join(part[6:] for part in parts if part.startswith(b"Exif\0\0")), name)
         for part in parts:
-            if part.startswith(b"MPF\0"):  # the list of an MPO's pictures
+            if part.startswith(b"MPF\0"):  # the index of an MPO's pictures
                 _check_tags(part[4:], name)
     elif name == "PNG":
         _check_chunks(data)
@@ -160,7 +160,7 @@ def _check_chunks(data: bytes) -> None:
     while at + 12 <= len(data):
         others += data[at + 4 : at + 8] != b"IDAT"
         if others > _MAX_CHUNKS:
-            raise ImageError(f"damaged PNG: more than {_MAX_CHUNKS:,} chunks besides its data")
+            raise ImageError(f"damaged PNG: more than {_MAX_CHUNKS:,} chunks other than its data")
         at += 12 + int.from_bytes(data[at : at + 4], "big")
 
 
@@ -195,7 +195,7 @@ def exif_amplifies(tags: bytes) -> bool:
     count = struct.unpack_from(order + count_form, tags, at)[0]
     count = min(count, (len(tags) - at - head) // entry.size)
     entries = entry.iter_unpack(tags[at + head : at + head + count * entry.size])
-    # A value that extends beyond the file is cut there or refused.
+    # A value that extends beyond the file is truncated or rejected.
     sizes = (num * _TAG_BYTES[kind] for _, kind, num in entries if kind < len(_TAG_BYTES))
     return int(sum(min(size, len(tags)) for size in sizes)) > len(tags) + _MAX_EXTRA_TAG_BYTES
 

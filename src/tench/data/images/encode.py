@@ -1,10 +1,10 @@
-"""Pixels to bytes: shrink a stored image, or convert it to another format.
+"""Encode pixels: shrink a stored image, or convert it to another format.
 
-Shrinking averages areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless asked for. OpenCV
-writes JPEGs by libjpeg-turbo, with colour at half resolution (4:2:0) as cameras do, and with restart markers, so that
-parts of them can be decoded alone (`addressable`). Pillow writes PNG and WebP. `pixels` are binary PPM and PGM files:
-raw bytes after a header of a dozen bytes, which every program reads. The same pixels and options always give the same
-bytes, for the same versions of these libraries.
+Shrinking averages areas (OpenCV's INTER_AREA), which is antialiased; nothing is enlarged unless requested. OpenCV
+writes JPEGs with libjpeg-turbo, with colour at half resolution (4:2:0) as cameras do, and with restart markers, so that
+they can be decoded in part (`addressable`). Pillow writes PNG and WebP. `pixels` are binary PPM and PGM files: raw
+bytes after a header of a dozen bytes, which every program reads. The same pixels and options always give the same bytes
+with the same versions of these libraries.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from tench.arguments import require_fields
 from tench.data.images.addressable import interval_of
 from tench.data.images.bounds import MAX_PIXELS
 from tench.data.images.image import Pixels
@@ -24,7 +25,7 @@ Format = Literal["jpeg", "png", "webp", "pixels"]
 SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "pixels": ".ppm"}
 PILLOW_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "pixels": "PPM"}
 _MAX_SIDES = {"jpeg": 65_500, "webp": 16_383}
-"""The largest sides that libjpeg and libwebp write; a JPEG header could hold 65,535."""
+"""The largest sides that libjpeg and libwebp write; a JPEG header allows 65,535."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +54,11 @@ class Encoding:
     """Filter for a new size. area is antialiased; bilinear uses only the nearest four pixels. None: area."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         sizes = {"--short-side": self.short_side, "--max-side": self.max_side, "--square": self.square}
         given = [name for name, size in sizes.items() if size]
         if len(given) > 1:
-            raise UsageError(f"{' and '.join(given)} both set the size. Give one of them.")
+            raise UsageError(f"{' and '.join(given)} both set the size. Give only one of them.")
         for name, size in sizes.items():
             if size and not 8 <= size <= _MAX_SIDES.get(self.format, 65_535):
                 raise UsageError(f"{name} {size}: should be 8 to {_MAX_SIDES.get(self.format, 65_535):,} pixels.")
@@ -87,9 +89,9 @@ def size_of(height: int, width: int, how: Encoding) -> tuple[int, int]:
 
 
 def encode(pixels: Pixels, how: Encoding) -> bytes:
-    """An image file of these pixels, (H, W, 3) RGB or (H, W, 1) grey, uint8: first resized if `how` asks for it.
+    """An image file with these pixels, (H, W, 3) RGB or (H, W, 1) grey, uint8, resized first if `how` says so.
 
-    Raises ValueError if the format cannot hold an image of that size, or the result is too large to decode.
+    Raises ValueError if the format does not support an image of that size, or the result is too large to decode.
     """
     height, width = size_of(pixels.shape[0], pixels.shape[1], how)
     limit = _MAX_SIDES.get(how.format)

@@ -1,10 +1,10 @@
-"""Bytes to pixels: every format and every oddity, one rule each.
+"""Decode images: one rule for each format and each oddity.
 
 JPEG is decoded by libjpeg-turbo through simplejpeg, with the accurate transform and smooth colour upsampling, so that
-its pixels equal Pillow's. Pillow decodes everything else, and every JPEG that libjpeg-turbo warns about. Pixels are
-those of torchvision's ImageFolder, `Image.open(file).convert("RGB")`, except for 16-bit grey, which it clips.
-The price of strictness: an image whose data ends early is an error here, where some loaders fill the rest with grey.
-(A program that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for images that Pillow decodes.)
+its pixels equal Pillow's. Pillow decodes everything else, and every JPEG that libjpeg-turbo warns about. Pixels equal
+those of torchvision's ImageFolder, `Image.open(file).convert("RGB")`, except for 16-bit grey, which it clips. The price
+of strictness: an image whose data ends early is an error here, while some loaders fill the rest with grey. (A program
+that sets Pillow's LOAD_TRUNCATED_IMAGES undoes this for images that Pillow decodes.)
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from tench.data.images.bounds import (
     out_of_memory,
     taking,
 )
-from tench.data.images.bounds import ImageError as ImageError  # everybody's name for it
+from tench.data.images.bounds import ImageError as ImageError  # re-exported
 from tench.data.images.jpeg_markers import bits_of
 from tench.data.images.orientation import ORIENTATION, jpeg_orientation, turned, valid
 from tench.data.table import DAMAGED, FILE, PIXELS_CHW, UPRIGHT, Table
@@ -40,7 +40,7 @@ Pixels = npt.NDArray[np.uint8]
 """(H, W, C), contiguous and writable."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-"""Formats that are read. Pillow knows more, among them EPS, which it passes to Ghostscript, and so runs a program."""
+"""Formats that are read. Pillow knows more, among them EPS, which would run a program, Ghostscript."""
 
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B", "I;16L")
 """Pillow's names of grey colour modes."""
@@ -59,7 +59,7 @@ _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _BLACK_IS_ZERO = 1
 _TURNED_BY_READER = ("TIFF", "HEIF")
-"""Formats that their readers, Pillow and pillow-heif, turn upright in any case."""
+"""Formats that their readers, Pillow and pillow-heif, always turn upright."""
 
 _PILLOW_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _lock = threading.Lock()
@@ -67,7 +67,7 @@ _lock = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class ImageInfo:
-    """What an image's header says.
+    """The header of an image.
 
     height, width: as stored, so before the image is turned upright.
     format: Pillow's name ("JPEG", "PNG", ...). mode: Pillow's name of the colours ("RGB", "L", "CMYK", ...).
@@ -84,19 +84,17 @@ class ImageInfo:
 def decode(data: bytes, channels: int = 3, *, upright: bool = False) -> Pixels:
     """Decode an image file of any format.
 
-    channels: 3 for RGB, 1 for grey. upright: turn the image as its EXIF orientation asks. Returns (H, W, channels)
-    uint8. The rules:
+    channels: 3 for RGB, 1 for grey. upright: apply the EXIF orientation. Returns (H, W, channels) uint8. The rules:
 
-    - grey and 1-bit images: the value in each of R, G and B; palettes: their colours
-    - CMYK and YCCK: as Pillow converts them, without a colour profile (profiles are ignored everywhere)
-    - alpha is dropped, not blended: the colour under a transparent pixel shows
-    - 16-bit grey is scaled to 8 bits, value / 257 rounded; of 16-bit colour the high byte is kept, as by Pillow
-    - animations and files of several pages: the first
-    - EXIF orientation is applied with `upright`, as by Pillow's `ImageOps.exif_transpose`, and otherwise ignored, as
-      by torchvision, timm and TensorFlow; that of TIFF and HEIC is always applied, by their readers
-    - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R 601), as Pillow's convert("L")
+    - grey and 1-bit images: the value in each of R, G and B; palettes: their colours - CMYK and YCCK: as Pillow
+    converts them, without a colour profile (profiles are ignored everywhere) - alpha is dropped, not blended: the
+    colour under a transparent pixel shows - 16-bit grey is scaled to 8 bits, value / 257 rounded; 16-bit colour keeps
+    the high byte, as in Pillow - animations and files with several pages: the first - EXIF orientation is applied with
+    `upright`, as in Pillow's `ImageOps.exif_transpose`, and otherwise ignored, as in torchvision, timm and TensorFlow;
+    the readers of TIFF and HEIC always apply it - channels=1: the luma 0.299 R + 0.587 G + 0.114 B of the above (ITU-R
+    601), as in Pillow's convert("L")
 
-    Raises ImageError for images without such a rule (32-bit and float grey, CIE Lab), for data that are empty,
+    Raises ImageError for images without such a rule (32-bit and float grey, CIE Lab), for data that is empty,
     truncated, damaged or not an image, and for images that exceed `bounds`; PassingError if memory runs out. A JPEG
     with trailing bytes, or with damage that libjpeg can skip, decodes as in Pillow; see `decode_and_remark`. May be
     called from any number of threads.
@@ -115,7 +113,7 @@ def decode_and_remark(data: bytes, channels: int = 3, *, upright: bool = False) 
 
 
 def _decode_as_stored(data: bytes, channels: int, upright: bool) -> tuple[Pixels, int, str]:
-    """(pixels, the orientation that is left to apply, remark). upright: whether the orientation is asked for."""
+    """(pixels, the orientation still to be applied, remark). upright: whether to find the orientation."""
     if (raw := raw_pixels(data)) is not None:
         return with_channels(np.array(raw), channels), 1, ""
     remark, found = "", jpeg_header(data) if data.startswith(JPEG_START) else None
@@ -127,7 +125,7 @@ def _decode_as_stored(data: bytes, channels: int, upright: bool) -> tuple[Pixels
             return with_channels(pixels, channels), orientation_of(data) if upright else 1, ""
         except ValueError as error:
             remark = str(error)
-        # Refused here, because Pillow fills with grey if a marker follows the gap. Pillow judges all other warnings.
+        # Rejected here: Pillow fills the gap with grey if a marker follows it. Pillow judges all other warnings.
         if "Premature end of JPEG file" in remark:
             raise ImageError(f"truncated JPEG: {remark}")
         if "premature end of data segment" in remark:
@@ -137,7 +135,7 @@ def _decode_as_stored(data: bytes, channels: int, upright: bool) -> tuple[Pixels
 
 
 def decode_damaged(data: bytes, channels: int = 3, *, upright: bool = False) -> Pixels:
-    """Like `decode`, but decode a JPEG as far as its data goes; the rest is grey, as libjpeg fills it.
+    """Like `decode`, but decode a JPEG as far as possible; libjpeg fills the rest with grey.
 
     Raises ImageError if it is not a JPEG, or its header cannot be read.
     """
@@ -180,8 +178,8 @@ def from_pixels(data: bytes, encoding: str, height: int, width: int, channels: i
 def from_pillow(image: Image.Image, channels: int = 3, *, upright: bool = False) -> Pixels:
     """The pixels of an image that Pillow has opened or made, converted as by `decode`.
 
-    upright: turn the image as its EXIF orientation asks. Raises ImageError for modes without a rule, images that are
-    too large or have no pixels, and damaged files.
+    upright: apply the EXIF orientation. Raises ImageError for modes without a rule, images that are too large or have
+    no pixels, and damaged files.
     """
     _check_channels(channels)
     if 0 in image.size:
@@ -192,7 +190,7 @@ def from_pillow(image: Image.Image, channels: int = 3, *, upright: bool = False)
         return turned(_as_pixels(image, channels), _orientation(image) if upright else 1)
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow decodes a file only now, and raises errors of any kind on damaged bytes
+    except Exception as error:  # Pillow decodes a file only now, and raises any kind of error for damaged bytes
         raise _damaged(_format(image), error) from error
 
 
@@ -212,7 +210,7 @@ def decode_as(table: Table, row: int, data: bytes, channels: int) -> tuple[Pixel
 def probe(data: bytes) -> ImageInfo:
     """Format, size, colours and orientation of an image, from its header alone. Raises ImageError like `decode`."""
     found = jpeg_header(data) if data.startswith(JPEG_START) else None
-    if found and found.mode in ("L", "RGB"):  # CMYK is decoded by Pillow, which may refuse its tags
+    if found and found.mode in ("L", "RGB"):  # CMYK is decoded by Pillow, which may reject its tags
         return dataclasses.replace(found, orientation=orientation_of(data))
     image = _open(data)
     return ImageInfo(_format(image), image.height, image.width, image.mode, _orientation(image))
@@ -259,7 +257,7 @@ def raw_pixels(data: bytes) -> Pixels | None:
         return None
     channels, width, height = (3 if found[1] == b"6" else 1), int(found[2]), int(found[3])
     if height * width == 0 or height * width > MAX_PIXELS or len(data) - found.end() != height * width * channels:
-        return None  # Pillow decides, and reports what is wrong with it
+        return None  # Pillow decides, and reports what is wrong
     return np.frombuffer(data, np.uint8, offset=found.end()).reshape(height, width, channels)
 
 
@@ -303,7 +301,7 @@ def _decode_with_pillow(data: bytes, channels: int) -> tuple[Pixels, int]:
 
 
 def _refuse_unclear(image: Image.Image) -> None:
-    """Raise ImageError for an opened image whose values no rule maps to 8-bit colours."""
+    """Raise ImageError for an opened image without a rule for mapping its values to 8-bit colours."""
     name = _format(image)
     if image.mode in ("F", "I") and not (image.mode == "I" and name in ("PNG", "PPM")):
         kind = "float" if image.mode == "F" else "32-bit or signed"
@@ -346,7 +344,7 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
 
 
 def is_heif(start: bytes) -> bool:
-    """Whether a file that begins with these 12 bytes or more is HEIC or HEIF, as telephones take photographs."""
+    """Whether a file that begins with these 12 bytes or more is HEIC or HEIF, the format of phone cameras."""
     return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
 
 
@@ -384,7 +382,7 @@ def _open(data: bytes) -> Image.Image:
             raise ImageError(f"not an image: starts with bytes {data[:16]!r}, no known image format") from error
         if name == "JPEG" and bits_of(data) > 8:
             raise ImageError(
-                f"JPEG of {bits_of(data)} bits a sample, which Pillow does not decode. Save it with 8"
+                f"JPEG with {bits_of(data)} bits per sample, which Pillow does not decode. Save it with 8"
             ) from error
         if isinstance(error, UnidentifiedImageError):
             raise ImageError(f"damaged {name}: its header cannot be read; starts with bytes {data[:16]!r}") from error
@@ -398,7 +396,7 @@ def _open(data: bytes) -> Image.Image:
 def _silence_pillow() -> None:
     """Keep Pillow's warnings (corrupt EXIF, palette with transparency, many pixels) out of the log of a run.
 
-    They say nothing about pixels. The filter applies to the whole process and stays: other threads would undo
+    They do not affect pixels. The filter applies to the whole process and stays: other threads would undo
     warnings.catch_warnings. It is checked each time because code that saves and restores filters (pytest does for each
     test) removes it.
     """

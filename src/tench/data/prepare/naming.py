@@ -1,8 +1,8 @@
 """Names of images in a prepared dataset.
 
 An image keeps its key, `CLASS/FILE`, so that it is the same image in every layout. Images without a file name (MNIST,
-records without names) get one. The suffix is that of the format written. The class is put before the name in class
-folders, and wherever classes have names.
+records without names) get one. The suffix is that of the written format. The class is put before the name in class
+folders, and if classes have names.
 """
 
 import os
@@ -47,10 +47,10 @@ def names_of(table: Table, classes: Classes, how: Encoding | None, *, in_folders
 def check_names(
     paths: Sequence[str], dest: Path, kind: Literal["file", "member", "text"], separators: str = ""
 ) -> None:
-    """Raise UsageError for a name that leads out of its folder, or that a file system or a reader cannot take.
+    """Raise UsageError for a name that leads out of its folder, or that a file system or a reader does not accept.
 
-    kind: the names are of files below `dest`, of members of an archive, or text in a record. separators: characters
-    that end a name in a list.
+    kind: the names are files below `dest`, members of an archive, or text in a record. separators: characters that end
+    a name in a list.
     """
     room = _MAX_PATH_BYTES - len(os.fsencode(dest)) - 1
     fold = kind == "file" and _folds_case(dest)
@@ -62,7 +62,7 @@ def check_names(
             wrong = "leads out of its folder or has an empty part"
         elif "\0" in path or "\n" in path or any(sign in path for sign in separators):
             signs = "".join(sorted({"\0", "\n", *separators}))
-            wrong = f"contains a character that would end the name there (one of {signs!r})"
+            wrong = f"contains a character that would end the name (one of {signs!r})"
         elif kind != "text" and any(map(_is_left_out, parts)):
             wrong = "has a part that readers skip, because it begins with a dot or is reserved by other programs"
         elif kind == "file" and max(len(part.encode()) for part in parts) > _MAX_FILE_BYTES:
@@ -73,7 +73,8 @@ def check_names(
             wrong = f"and {seen[path.casefold()]!r} differ only in case, which {dest} does not distinguish"
         if wrong:
             raise UsageError(
-                f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or choose "
+                f"The image {path!r} cannot be written under this name: the name {wrong}. Rename it in the source, or "
+                "choose "
                 "another layout (--to)."
             )
 
@@ -94,7 +95,7 @@ def _is_left_out(part: str) -> bool:
 
 
 def _with_suffix(table: Table, row: int, key: str, how: Encoding | None) -> str:
-    """The key with the suffix of the format that is written."""
+    """The key with the suffix of the written format."""
     promised = format_of_name(key)
     if how is not None:
         wanted = PILLOW_NAMES[how.format]

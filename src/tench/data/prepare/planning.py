@@ -1,7 +1,7 @@
-"""Plan what `prepare` will write, and estimate its cost, before anything is written.
+"""Plan what `prepare` will write and estimate its cost, before anything is written.
 
-Names, the order of records and the borders between shards depend only on the dataset's content and the options. The
-size of the result and the time it takes are estimated from a sample of the images.
+Names, record order and shard boundaries depend only on the dataset's content and the options. The size of the result
+and the time needed are estimated from a sample of the images.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import tench
+from tench.arguments import require_fields
 from tench.data import exif
 from tench.data.handled import POLICIES, Policy
 from tench.data.hold_out import hold_out
@@ -44,7 +45,7 @@ from tench.parallel import in_order
 LayoutName = Literal["webdataset", "folder", "list", "tfrecord", "recordio"]
 LAYOUTS = get_args(LayoutName)
 TREES = ("folder", "list")
-"""The layouts in which each image is a file; the others put many images into one file (a shard)."""
+"""The layouts with one file per image; the others put many images into one file (a shard)."""
 Link = Literal["hard", "symbolic", "copy"]
 Style = Literal["plain", "caffe", "nnabla", "mxnet", "apm5", "tensorflow", "kaggle"]
 
@@ -56,9 +57,9 @@ SHARDS: Mapping[str, Callable[[Content], Shards]] = {
 }
 _SPLITS = ("train", "val", "test")
 _SAMPLE_ROWS = 16
-"""Images that are encoded to estimate the size of the result and the time."""
+"""Number of images encoded to estimate the size of the result and the time."""
 _FRAME_BYTES = {"webdataset": 2048, "tfrecord": 640, "recordio": 64, "folder": 2048, "list": 2048}
-"""Approximate bytes per image besides its own."""
+"""Approximate overhead per image, bytes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,28 +74,28 @@ class PrepareOptions:
     """
 
     encoding: Encoding | None = None
-    """How images are re-encoded; None keeps the bytes of image files as they are. (Raw pixels become PNG.)"""
+    """How images are re-encoded; None keeps the bytes of image files unchanged. (Raw pixels become PNG.)"""
     addressable: bool = False
-    """Add restart markers to JPEGs that are not re-encoded, so that training decodes only the part of an image that it
-    uses. No pixel changes. Needs the program jpegtran. (Re-encoded JPEGs always have them.)"""
+    """Add restart markers to JPEGs that are not re-encoded, so that training decodes only the part of an image it uses.
+    No pixel changes. Needs the program jpegtran. (Re-encoded JPEGs always have them.)"""
     shards: tuple[int, ...] | None = None
-    """Number of files, for train and then for each other split; one number holds for all. webdataset, tfrecord,
+    """Number of files for train, then for each other split; one number applies to all. webdataset, tfrecord,
     recordio."""
     shard_bytes: int | None = None
     """Approximate size of a file, bytes; None: 256 MB, or for recordio one file per split. Not together with shards."""
     shuffle: bool = True
-    """Store the training images of shards in random order (by a hash of their names) instead of sorted by name."""
+    """Store the training images in shards in random order (by a hash of their names) instead of sorted by name."""
     link: Link | None = None
-    """folder, list: how to place images that are files already and keep their bytes. hard: a hard link, or a copy if
+    """folder, list: how to place images that are already files and keep their bytes. hard: a hard link, or a copy if
     the destination is on another disk; symbolic: a symbolic link; copy. None: hard."""
     style: Style | None = None
     """list: the program that will read the lists. None: plain."""
     bad: Policy = "fail"
     """Images that do not decode. fail: stop (images that keep their bytes are not decoded); skip: leave them out; fix:
-    decode JPEGs as far as they go and leave out the rest."""
+    decode JPEGs as far as possible and leave out the rest."""
     exif: Exif | Literal["auto"] = "auto"
-    """EXIF orientation of re-encoded images. apply: turn them upright; ignore: drop it; auto: as in training. Images
-    that keep their bytes keep it."""
+    """EXIF orientation of re-encoded images. apply: turn images upright; ignore: drop the orientation; auto: as in
+    training. Images that keep their bytes keep their orientation."""
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -104,6 +105,7 @@ class PrepareOptions:
             ("--exif", self.exif, ("auto", *get_args(Exif))),
         ):
             _require_known(name, value, known)
+        require_fields(self)
         if self.shards is not None and not (1 <= len(self.shards) <= 2 and min(self.shards) >= 1):
             raise UsageError("--shards: expected one or two numbers of at least 1, for train and for each other split.")
         if self.shard_bytes is not None and self.shard_bytes < 1:
@@ -112,12 +114,12 @@ class PrepareOptions:
             raise UsageError("--shards and --shard-size both set the number of files. Give one of them.")
         if self.addressable and self.encoding is not None:
             raise UsageError(
-                "--addressable is for images that are not re-encoded; re-encoded JPEGs are always addressable."
+                "--addressable only affects images that are not re-encoded; re-encoded JPEGs are always addressable."
             )
         if self.exif != "auto" and not self.reencodes:
             raise UsageError(
-                "--exif is for images that are re-encoded; all others keep their EXIF orientation, for readers to "
-                "apply or ignore. Leave it out, or re-encode: --max-side 512."
+                "--exif only affects re-encoded images; all others keep their EXIF orientation, for readers to apply "
+                "or ignore. Leave it out, or re-encode: --max-side 512."
             )
 
     @property
@@ -136,7 +138,7 @@ class PrepareOptions:
         return self.encoding is not None or self.bad == "fix"
 
     def check_for(self, to: LayoutName) -> None:
-        """Raise UsageError for an unknown layout, or an option that has no effect on it or that it cannot hold."""
+        """Raise UsageError for an unknown layout, or an option that has no effect on it or that it cannot store."""
         _require_known("--to", to, LAYOUTS)
         is_tree = to in TREES
         given: tuple[tuple[str, bool, bool, str], ...] = (
@@ -166,10 +168,10 @@ DEFAULTS = PrepareOptions()
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What `write` will write, and an estimate of what it costs.
+    """What `write` will write, with an estimate of the cost.
 
     num_bytes: estimated size of the result. num_linked: images that become links. free_bytes: at the destination.
-    seconds: estimated. notes: one sentence each, for the user. began_ns: the time when the source was first looked at.
+    seconds: estimated. notes: one sentence each, for the user. began_ns: when the source was first read.
     """
 
     dataset: Dataset
@@ -191,7 +193,7 @@ class Plan:
 
     @property
     def exif(self) -> Exif:
-        """What is done with the EXIF orientation of images that are re-encoded."""
+        """What happens to the EXIF orientation of re-encoded images."""
         return "apply" if all(map(exif.is_upright, self.images.tables.values())) else "ignore"
 
     @property
@@ -207,7 +209,7 @@ class Plan:
         return tree_of(self.to, self.options, self.content)
 
     def files(self, writer: Shards) -> list[ShardFile]:
-        """The shards with their rows. The shards of a split differ by at most one in their number of rows."""
+        """The shards with their rows. The row counts of a split's shards differ by at most one."""
         found = []
         for split, table in self.images.tables.items():
             rows, count = _order(table, self.options.shuffle and split == "train"), self.content.shards[split]
@@ -217,7 +219,7 @@ class Plan:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the bytes written."""
+        """Everything that determines the bytes written."""
         dataset, how = self.dataset, self.options.encoding
         of_layout: dict[str, Any] = {"shuffle": self.options.shuffle}
         if self.is_tree:
@@ -293,7 +295,7 @@ def plan(
     sizes = {split: int(table.num_bytes * ratio) + len(table) * _FRAME_BYTES[to] for split, table in tables.items()}
     several = {split: _several(table) for split, table in tables.items() if table.has_several_labels}
     if several and to in ("tfrecord", "folder"):
-        notes.append(f"Images have several labels; {to} stores only the first, their class.")
+        notes.append(f"Images have several labels; {to} stores only the first, the class.")
     has_boxes = any(table.has_boxes for table in tables.values())
     if has_boxes and to not in ("tfrecord", "webdataset"):
         notes.append(f"The boxes are not written: {to} cannot store them. tfrecord and webdataset can.")
@@ -393,12 +395,13 @@ def _chosen(
 
 
 def _orientation_note(tables: Mapping[str, Table], how: Exif) -> list[str]:
-    """What becomes of the EXIF orientation of re-encoded images; nothing if none of a sample of each split has one."""
+    """What happens to the EXIF orientation of re-encoded images; empty if no image in a sample of each split has
+    one."""
     counts = [exif.sampled(table) for table in tables.values()]
     num_rotated, num_sampled = map(sum, zip(*counts, strict=True))
     if not num_rotated:
         return []
-    result = "turned upright by it" if how == "apply" else "stored without it, as they are"
+    result = "turned upright" if how == "apply" else "stored without it, in their present position"
     of = f"{num_rotated:,} of a sample of {counted(num_sampled, 'image')}"
     return [f"{of} {'has' if num_rotated == 1 else 'have'} an EXIF orientation; images are {result}."]
 
@@ -410,7 +413,7 @@ def _several(table: Table) -> list[Sequence[float]]:
 
 
 def _order(table: Table, shuffle: bool) -> IntArray:
-    """The rows in the order they are written in: sorted by key or, shuffled, by a hash of the key."""
+    """The rows in writing order: sorted by key or, if shuffled, by a hash of the key."""
     if not shuffle:
         return np.arange(len(table))
     keys = table.keys()
@@ -440,14 +443,14 @@ def _num_shards(
 def _sample(images: Images, threads: int) -> tuple[float, float, bytes]:
     """(bytes stored per byte of the source, images per second, the stored bytes of some images).
 
-    Always of the same images, because the number of shards depends on the first value.
+    Always from the same images, because the number of shards depends on the first value.
     """
 
     def stored(place: tuple[str, int]) -> bytes:
         try:
             return images.image(*place)[0] or b""
         except ImageError:
-            return b""  # reported when it is written
+            return b""  # reported when the image is written
 
     longest = max(images.tables, key=lambda split: len(images.tables[split]))
     table = images.tables[longest]

@@ -1,10 +1,10 @@
 """Write a dataset in another layout: plan it, write it in parallel, verify the result.
 
-The result depends only on the dataset's content and the options: names, the order of records, the borders between
-shards, and bytes. So preparing can be stopped at any moment, and the same command continues. Image files keep their
-bytes unless images are re-encoded; raw pixels (MNIST, CIFAR) become PNG. In shards, training images are stored in the
-order of a hash of their keys, for readers that read from front to back; all other images are sorted by key. Each thread
-uses a few megabytes of memory, whatever the size of the dataset.
+The result (names, record order, shard boundaries and bytes) depends only on the dataset's content and the options. So
+the command can be stopped at any time, and running it again continues. Image files keep their bytes unless images are
+re-encoded; raw pixels (MNIST, CIFAR) become PNG. In shards, training images are ordered by a hash of their keys, for
+readers that read sequentially; all other images are sorted by key. Each thread uses a few megabytes of memory, whatever
+the size of the dataset.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tench.arguments import checked_arguments
 from tench.data.files.names import PREPARED, is_unfinished
 from tench.data.handled import Handled
 from tench.data.prepare import staging as staged
@@ -55,13 +56,14 @@ class Prepared:
     images: Mapping[str, int]
     """Images written, by split."""
     num_bytes: int
-    """Bytes of all files that hold images."""
+    """Bytes of all files that contain images."""
     bad: Sequence[Handled]
     """The bad images and what was done about each: split, row, key, file, reason, done (skipped or fixed)."""
     existed: bool = False
     """Whether the destination was already complete, so that nothing was written."""
 
 
+@checked_arguments("to")
 def prepare(
     source: Source,
     dest: str | Path,
@@ -75,14 +77,14 @@ def prepare(
 ) -> Prepared:
     """Write a dataset in another layout into a folder, read it back and verify it.
 
-    source: a path or name, several that make one set, or a `Dataset`. dest: a folder that is empty or does not exist,
-    or one that the same call began: then it continues. to: the layout. options: how the images are stored. splits:
-    which of train, val and test to write; none: all there are. val_fraction, test_fraction: the fraction of each class
-    of train that becomes this split, the same images each time. threads: 0 means one per core.
+    source: a path or name, several that form one dataset, or a `Dataset`. dest: a folder that is empty or missing, or
+    that the same call has begun and now continues. to: the layout. options: how the images are stored. splits: which of
+    train, val and test to write; empty means all. val_fraction, test_fraction: the fraction of each train class that
+    becomes this split, always the same images. threads: 0 means one per core.
 
-    The source is never changed. Raises UsageError for an option that the layout does not take, a destination that holds
-    something else, or a name that the layout cannot store; TenchError if the disk is full, an image is bad, the source
-    changes meanwhile, or the result differs from the plan.
+    The source is never changed. Raises UsageError for an option that the layout does not support, a destination that
+    contains something else, or a name that the layout cannot store; TenchError if the disk is full, an image is bad,
+    the source changes while it is read, or the result differs from the plan.
 
     >>> done = tench.prepare("digits", "records", "tfrecord", options=tench.PrepareOptions(shards=(2, 1)))
     >>> done.images
@@ -104,10 +106,10 @@ def prepare(
 
 
 def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lambda count: None) -> Prepared:
-    """Write what a plan says, or the rest of it, and verify it. advance: called with the number of images done.
+    """Carry out a plan, or the rest of it, and verify the result. advance: called with the number of images done.
 
     Raises TenchError if the disk is full, another process is writing there, an image is bad, the source has changed, or
-    the result differs from the plan. What has been written is kept.
+    the result differs from the plan. Everything written so far is kept.
     """
     identity = made.identity()
     if (found := _prepared(made.dest, identity)) is not None:
@@ -133,7 +135,8 @@ def write(made: Plan, *, threads: int = 0, advance: Callable[[int], None] = lamb
 
 
 def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], None]) -> Content:
-    """Write all images and the small files beside them. Returns the content without the images that were left out."""
+    """Write all images and the small files that go with them. Returns the content without the images that were left
+    out."""
     if made.is_tree:
         paths = paths_of(made.tree, made.content)
         write_tree(paths, made.images, made.options.link_used, staging, threads, advance)
@@ -158,7 +161,7 @@ def _write(made: Plan, staging: Staging, threads: int, advance: Callable[[int], 
 
 
 def _write_small(path: Path, text: str) -> None:
-    """Write a text file, and remove the unfinished copies that killed processes have left beside it."""
+    """Write a text file, and remove the unfinished copies that killed processes have left."""
     remove_parts(path.parent, {path.name})
     write_text(path, text)
 
@@ -172,7 +175,7 @@ def _check(made: Plan, content: Content) -> int:
 
 
 def _files(made: Plan, content: Content) -> list[str]:
-    """All files that hold images."""
+    """All files that contain images."""
     if made.is_tree:
         return [path for paths in paths_of(tree_of(made.to, made.options, content), content).values() for path in paths]
     shards = SHARDS[made.to](made.content)
@@ -202,25 +205,25 @@ def _skipped(bad: Sequence[Handled]) -> set[tuple[str, int]]:
 
 
 def _refuse_empty_shards(files: Sequence[ShardFile], bad: Sequence[Handled]) -> None:
-    """Raise TenchError for shards whose images were all skipped: readers take an empty shard for a damaged one."""
+    """Raise TenchError for shards whose images were all skipped: readers consider an empty shard damaged."""
     skipped = _skipped(bad)
     empty = [file.name for file in files if all((file.split, row) in skipped for row in file.rows.tolist())]
     if empty:
         raise TenchError(
-            f"{counted(len(empty), 'file')} would be empty because all of their images are bad: {some(empty)}. Write "
+            f"{counted(len(empty), 'file')} would be empty because all their images are bad: {some(empty)}. Write "
             "fewer --shards, or leave the split out (--splits), and write to another folder."
         )
 
 
 def _require_room(made: Plan) -> None:
-    """Raise TenchError if the disk has no room for what is left to write."""
+    """Raise TenchError if the disk has no room for the remaining data."""
     there = existing(made.dest)
     num_written = sum(file.stat().st_size for file in made.dest.rglob("*") if file.is_file()) if made.num_bytes else 0
     needed, free = made.num_bytes - num_written, shutil.disk_usage(there).free
     if needed > free:
         raise TenchError(
-            f"{made.dest}: about {size_text(needed)} are needed, but only {size_text(free)} are free. Make room, "
-            "store smaller images (--max-side 512), or name a folder on a larger disk."
+            f"{made.dest}: about {size_text(needed)} is needed, but only {size_text(free)} is free. Free some space, "
+            "store smaller images (--max-side 512), or choose a folder on a larger disk."
         )
 
 
@@ -233,20 +236,20 @@ def _refuse_changed(made: Plan, began_ns: int) -> None:
     if changed is not None:
         raise TenchError(
             f"{changed}: changed while it was being read, so {made.dest} may mix old and new content. "
-            f"Remove {made.dest} and run the command again when the source no longer changes."
+            f"Remove {made.dest} and run the command again once the source has stopped changing."
         )
 
 
 def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The content of prepared.json; None if there is none. Raises UsageError if it belongs to another plan."""
+    """The content of prepared.json; None if it does not exist. Raises UsageError if it belongs to another plan."""
     path = dest / PREPARED
     if not path.exists() or is_unfinished(dest):
         return None
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise TenchError(f"{path}: is not JSON ({error}). Remove {dest}, or name another folder.") from error
+        raise TenchError(f"{path}: not JSON ({error}). Remove {dest}, or choose another folder.") from error
     if "exif" in identity:
-        found.setdefault("exif", "ignore")  # as before there was a choice
+        found.setdefault("exif", "ignore")  # the only behaviour in older versions
     staged.same_plan(found, found | dict(identity), dest)
     return found

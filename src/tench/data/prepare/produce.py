@@ -13,7 +13,7 @@ _FIXED = Encoding(format="jpeg", quality=95)
 """Encoding for the readable part of a damaged JPEG, if images are not re-encoded."""
 
 _WEAK_MAGIC = ("BMP", "PPM")
-"""Formats that begin with two letters, as a text may too; their header is read to be sure."""
+"""Formats that begin with two letters, as a text file may too; their header is read to be sure."""
 
 
 def stored(
@@ -21,8 +21,8 @@ def stored(
 ) -> tuple[bytes | None, str]:
     """(bytes to store, None if the image is left out; the reason if it is bad, else "")
 
-    how: None keeps the bytes of image files. With the policy `fail` these are not decoded, but must begin like an
-    image. addressable: add restart markers to JPEGs that are not re-encoded, without loss. Raises TenchError if the row
+    how: None keeps the bytes of image files. With the policy `fail` they are not decoded, but must start like an image
+    file. addressable: add restart markers to JPEGs that are not re-encoded, without loss. Raises TenchError if the row
     cannot be read, ImageError for a bad image under the policy `fail`.
     """
     if reason := table.too_large(row):
@@ -54,9 +54,9 @@ def stored(
 
 
 def refuse_no_image(table: Table, row: int, start: bytes) -> None:
-    """Raise ImageError unless a row's bytes begin like an image. start: the first 64 kB, or all.
+    """Raise ImageError unless a row's bytes start like an image file. start: the first 64 kB, or all.
 
-    A link or a list can name any file, and the content of someone's private file must not end up among the images.
+    A link or a list can name any file, and the content of a private file must not end up among the images.
     """
     try:
         if format_of_start(start[:16]) in ("", *_WEAK_MAGIC):
@@ -68,7 +68,8 @@ def refuse_no_image(table: Table, row: int, start: bytes) -> None:
 def _bad_image(table: Table, row: int, error: ImageError) -> ImageError:
     return ImageError(
         f"{table.place(row)}: {error}.",
-        "Leave it out with --bad skip, or decode it as far as it goes with --bad fix. 'tench check SOURCE' names every "
+        "Leave it out with --bad skip, or decode it as far as possible with --bad fix. 'tench check SOURCE' names "
+        "every "
         "bad image.",
     )
 

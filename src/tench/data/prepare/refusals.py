@@ -1,4 +1,4 @@
-"""Refuse unusable destinations, labels, images and names before anything is written."""
+"""Reject unusable destinations, labels, images and names before anything is written."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +16,16 @@ def refuse_inside(dest: Path, dataset: Dataset) -> None:
     for part in (dataset.source, *dataset.source.split(" + ")):  # a single path may contain " + " too
         root = Path(part)
         if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
-            raise UsageError(f"{dest}: is inside the source {part}, which is never changed. Name a folder outside it.")
+            raise UsageError(
+                f"{dest}: is inside the source {part}, which is never changed. Choose a folder outside it."
+            )
 
 
 def check_labels(tables: Mapping[str, Table], to: str) -> None:
     """Raise UsageError if no image has a label, or only some of a split have one and the layout cannot store that."""
     if all((table.labels < 0).all() for table in tables.values()):
         raise UsageError(
-            "None of the images has a label, so the result would have no classes. Write another split beside them "
+            "None of the images has a label, so the result would have no classes. Write a labelled split too "
             "(--splits)."
         )
     if to in ("tfrecord", "recordio"):
@@ -50,7 +52,8 @@ def refuse_empty(tables: Mapping[str, Table]) -> None:
 
 
 def check_paths(paths: Sequence[str], classes: Classes, dest: Path, to: str) -> None:
-    """Raise UsageError for a class or an image whose name is not valid there, and for two images of one path."""
+    """Raise UsageError for a class or an image whose name is not valid in the layout, and for two images with the same
+    path."""
     check_class_folders(classes)
     check_names(paths, dest, "file", " \t" if to == "list" else "")
     if len(set(paths)) < len(paths):

@@ -1,9 +1,9 @@
-"""A destination while it is being written: its progress, and the leftovers of a killed process.
+"""A destination while it is being written: its progress, and what a killed process has left behind.
 
-A hidden folder beside the complete files holds a lock, the plan (plan.json), the incomplete files and a journal. A line
-of the journal says how much of a file is safely on disk; on resuming, everything after that point is cut off and
-written again. Because the bytes depend on the plan alone, a killed process and its successors together write exactly
-what one process would have written.
+A hidden folder next to the complete files contains a lock, the plan (plan.json), the incomplete files and a journal.
+Each line of the journal says how much of a file is safely on disk; on resuming, everything after that point is
+truncated and written again. Because the bytes depend only on the plan, a killed process and its successors together
+write exactly what one process would have written.
 """
 
 import contextlib
@@ -28,9 +28,10 @@ _JOURNAL, _LOCK, _OWNER = "journal.jsonl", "lock", "owner.json"
 _BEGAN = "began_ns"
 
 _FLUSH_BYTES, FLUSH_SECONDS = 64 * 2**20, 2.0
-"""Written data is flushed to disk after this many bytes or seconds: the most that a kill can cost."""
+"""Written data is flushed to disk after this many bytes or seconds; a kill cannot cost more."""
 _BUFFERS_PER_WRITE = 64
-"""About two megabytes. Some larger writes took twice as long in the kernel, single images a third longer."""
+"""Bytes per write, about two megabytes. Some larger writes took twice as long in the kernel; writing single images took
+a third longer."""
 
 
 def num_done(dest: Path) -> int:
@@ -39,10 +40,10 @@ def num_done(dest: Path) -> int:
 
 
 class Staging:
-    """The hidden folder of a destination, held by this process alone."""
+    """The hidden folder of a destination, locked by this process."""
 
     def __init__(self, dest: Path, plan: Mapping[str, Any], may_change: Mapping[str, Any], began_ns: int) -> None:
-        """began_ns: if the destination was begun before with the same plan, the time of that is kept instead."""
+        """began_ns: if the destination was begun earlier with the same plan, the earlier time is kept."""
         self.dest, self.folder, self.began_ns = dest, dest / WORK, began_ns
         self.bad: list[Handled] = []
         self._done: dict[str, tuple[int, int]] = {}
@@ -73,7 +74,7 @@ class Staging:
             self._journal.write(json.dumps(line).encode() + b"\n")
 
     def later(self, work: Callable[[], None]) -> None:
-        """Queue work that waits for the disk, for a thread to do in order. Blocks while too much is queued."""
+        """Queue work that waits for the disk, to be done in order by a thread. Blocks while too much is queued."""
         self._flushing.append(self._flusher.submit(work))
         while len(self._flushing) > 2:
             self._flushing.popleft().result()
@@ -107,7 +108,7 @@ def _journal(path: Path) -> tuple[dict[str, tuple[int, int]], list[Handled], int
     done: dict[str, tuple[int, int]] = {}
     bad: list[Handled] = []
     data = path.read_bytes() if path.exists() else b""
-    whole = data[: data.rfind(b"\n") + 1]  # a killed process may have cut the last line
+    whole = data[: data.rfind(b"\n") + 1]  # a killed process may have left the last line incomplete
     for line in whole.splitlines():
         entry = json.loads(line)
         done[entry["file"]] = entry["rows"], entry["bytes"]
@@ -138,7 +139,7 @@ class Sink:
 
     def complete(self, end: bytes) -> None:
         """Append the last bytes, and close and rename the file once it is on disk."""
-        flush = self._flush()  # without the end, which is written again if the process dies before the renaming
+        flush = self._flush()  # without the end, which is written again if the process dies before the file is renamed
         self._write([end])
         self._is_closing = True
 
@@ -152,12 +153,12 @@ class Sink:
         self._staging.later(work)
 
     def __enter__(self) -> "Sink":
-        """Open the file at the position where the last process stopped."""
+        """Open the file where the last process stopped."""
         self._descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if os.fstat(self._descriptor).st_size < self._num_bytes:
             os.close(self._descriptor)
             raise TenchError(
-                f"{self._part}: is shorter than its journal says. Remove {self._staging.dest} and start again."
+                f"{self._part}: shorter than its journal says. Remove {self._staging.dest} and start again."
             )
         os.ftruncate(self._descriptor, self._num_bytes)
         os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -183,7 +184,7 @@ class Sink:
         num_bytes = sum(map(len, buffers))
         with full_disk_names(self._staging.folder / self._file):
             written = os.writev(self._descriptor, buffers) if num_bytes else 0
-            if written < num_bytes:  # the disk is nearly full, or a signal came
+            if written < num_bytes:  # the disk is nearly full, or a signal arrived
                 rest = memoryview(b"".join(buffers))[written:]
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]
@@ -196,10 +197,10 @@ def staging(
 ) -> Iterator[Staging]:
     """The hidden folder of a destination, locked, for a `with`.
 
-    plan: everything that decides the bytes written. may_change: entries of the plan that may differ now if they had
-    these values when the destination was begun. began_ns: when the source was looked at. Raises UsageError if the
-    destination holds something else or was begun with another plan, TenchError if another process is writing there or
-    the disk is full.
+    plan: everything that determines the bytes written. may_change: entries of the plan that may have had these values
+    when the destination was begun. began_ns: when the source was first read. Raises UsageError if the destination
+    contains something else or was begun with another plan, TenchError if another process is writing there or the disk
+    is full.
     """
     import filelock
 
@@ -223,20 +224,20 @@ def staging(
             raise
         free = shutil.disk_usage(dest).free
         raise TenchError(
-            f"{dest}: the disk is full. About {size_text(needed_bytes)} are needed in total, {size_text(free)} are "
-            "free. The finished part is kept. Make room and run the same command again."
+            f"{dest}: the disk is full. About {size_text(needed_bytes)} is needed in total, {size_text(free)} is "
+            "free. The finished part is kept. Free some space and run the same command again."
         ) from error
 
 
 def check_destination(dest: Path) -> None:
-    """Raise UsageError if a destination holds anything that `prepare` did not begin or finish."""
+    """Raise UsageError if a destination contains anything that `prepare` did not begin or finish."""
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file, but the destination must be a folder. Name another.")
+        raise UsageError(f"{dest}: is a file, but the destination must be a folder. Choose another destination.")
     if dest.is_dir() and not is_unfinished(dest) and not (dest / PREPARED).exists():
         others = sorted(entry.name for entry in dest.iterdir() if entry.name != WORK)
         if others:
             raise UsageError(
-                f"{dest}: already holds {some(others, at_most=3)}, and nothing is overwritten. Name a folder "
+                f"{dest}: already contains {some(others, at_most=3)}, and nothing is overwritten. Choose a folder "
                 "that is empty or does not exist."
             )
 
@@ -250,7 +251,7 @@ def _owner(work: Path) -> str:
 
 
 def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> None:
-    """Raise UsageError if the plan that a destination was begun with differs from the one asked for now."""
+    """Raise UsageError if a destination was begun with a different plan."""
     differences = [
         f"{name} was {_short(known.get(name))}, now {_short(plan.get(name))}"
         for name in dict.fromkeys([*known, *plan])
@@ -258,8 +259,8 @@ def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> 
     ]
     if differences:
         raise UsageError(
-            f"{dest}: was made with another source or other options: {'; '.join(differences)}. Repeat the earlier "
-            f"ones, or remove {dest} to start over."
+            f"{dest}: was begun with a different source or different options: {'; '.join(differences)}. Use the "
+            f"earlier ones, or remove {dest} to start over."
         )
 
 

@@ -37,7 +37,7 @@ def compare_files(dest: Path, paths: Sequence[str], expected_bytes: int | None =
 def compare_tables(dest: Path, to: str, content: Content) -> None:
     """Read the destination back, and compare its classes, names and labels with the content.
 
-    Raises TenchError that states the difference: in classes, in the number of images per class, else in names.
+    Raises TenchError stating the difference: in classes, in the number of images per class, else in names.
     """
     reader = _READERS[to]
     found = made(reader.read(open_tree(dest, cache_folder() / "spool" / "verify")), source=str(dest), layout=to)
@@ -64,7 +64,7 @@ def compare_tables(dest: Path, to: str, content: Content) -> None:
         if classes:
             raise _wrong(dest, f"{split} has {counted(len(there), 'image')}, not {len(expected):,}: {some(classes)}")
         names_there = sorted(key for key in expected if there.get(key) != expected[key])
-        shown = f"{counted(len(names_there), 'image')} under other names or labels: {some(names_there)}"
+        shown = f"{counted(len(names_there), 'image')} with different names or labels: {some(names_there)}"
         raise _wrong(dest, f"{split} has {shown}")
 
 
@@ -76,6 +76,7 @@ def _called(classes: Classes, label: int) -> str:
 
 def _wrong(dest: Path, what: str) -> TenchError:
     return TenchError(
-        f"{dest}: the check after writing failed: {what}. It has changed since it was written. Remove "
+        f"{dest}: verification after writing failed: {what}. Something has changed the folder since it was written. "
+        "Remove "
         f"{dest} and prepare it again."
     )

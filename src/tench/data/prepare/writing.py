@@ -1,7 +1,7 @@
-"""Write what a plan says: shards that hold many images each, or a tree with one file per image.
+"""Carry out a plan: write shards with many images each, or a tree with one file per image.
 
-Worker threads read, encode and frame images; the calling thread appends them in order; one more thread waits for the
-disk. Progress is recorded in the journal of the staging folder only once it is on disk.
+Worker threads read, encode and frame images; the calling thread appends them in order; another thread waits for the
+disk. Progress is recorded in the journal of the staging folder only once the data is on disk.
 """
 
 import contextlib
@@ -27,18 +27,18 @@ Done = Callable[[int], None]
 """Called with the number of images done since the last call."""
 
 TREE = "tree"
-"""The journal's name for all files of a tree together."""
+"""The journal's name for all the files of a tree."""
 
 _HEADER_BYTES = 2**16
-"""Bytes read of a linked file to verify that it is an image."""
+"""Bytes read from a linked file to verify that it is an image."""
 
 _PIECE_BYTES, _PIECE_ROWS = 4 * 2**20, 64
-"""The most bytes and rows of the source in one task of a thread."""
+"""Maximum number of source bytes and rows in one task of a thread."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardFile:
-    """One file of many images: its name, and the rows of a split in the order they are stored in."""
+    """One file of many images: its name, and the rows of a split in storage order."""
 
     name: str
     split: str
@@ -49,8 +49,8 @@ class ShardFile:
 class Images:
     """The images to write: the tables by split, how to store them, and the policy for bad ones.
 
-    outside: rows by split that `outside` found. They are copied, because a hard link would tie the result to a file
-    that does not belong to the source.
+    outside: the rows that `outside` found, by split. They are copied, because a hard link would tie the result to a
+    file that does not belong to the source.
     """
 
     tables: Mapping[str, Table]
@@ -207,7 +207,7 @@ def _linked(table: Table, row: int, path: Path, link: str) -> bool:
     try:
         try:
             make(shard, path)
-        except FileExistsError:  # left by a killed process
+        except FileExistsError:  # left over from a killed process
             path.unlink()
             make(shard, path)
     except OSError as error:
