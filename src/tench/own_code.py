@@ -125,8 +125,8 @@ def _is_of_user(file: str) -> bool:
 def errors_name(name: str, doing: str) -> Iterator[None]:
     """Turn an error that the user's code raises inside into a TenchError that names the code and the line.
 
-        doing: what the code was called for, such as "called with 4 logits". Running out of memory is left as it is, and so
-    is Ctrl-C. sys.exit() is an error too: in the middle of a training it would end the program without a message.
+    doing: what the code was doing, such as "called with 4 logits". Out-of-memory errors and Ctrl-C are passed on.
+    sys.exit() counts as an error, because in the middle of a training it would end the program without a message.
     """
     try:
         yield

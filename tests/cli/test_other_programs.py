@@ -45,8 +45,8 @@ def there(one: Program | OptionRow) -> str:
         ("train --dummy", "pytorch/examples' --dummy is the source synthetic here: tench train synthetic"),
         (
             "train --resume model.pth --run 'my run'",
-            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run here: --run 'my run' (The same "
-            "command with the same --run continues the run.)",
+            "pytorch/examples', torchvision's, timm's and edgeailite's --resume is --run here: --run 'my run' (The "
+            "same command with the same --run continues the run.)",
         ),
         (
             "train --pretrained -a resnet50 photos",
