@@ -93,7 +93,7 @@ def test_untrusted_code_is_not_imported(own_module: OwnModule) -> None:
     with pytest.raises(UsageError) as refused:
         trusted(f"{own_module.name}:small", "r.yaml: model.arch", "Do this.", trust_code=False)
     assert str(refused.value) == (
-        f"r.yaml: model.arch is {own_module.name}:small. That is Python code, and it runs when it is imported, so it "
+        f"r.yaml: model.arch is {own_module.name}:small. That is Python code, which runs when it is imported, so it "
         "is only imported if you ask for it. Do this."
     )
     assert own_module.name not in sys.modules

@@ -70,7 +70,7 @@ def test_a_run_with_its_own_network_is_loaded_evaluated_and_resumed_only_if_trus
     with pytest.raises(UsageError) as refused:
         tench.load(run.folder)
     assert str(refused.value) == (
-        f"{run.folder}/model.json: arch is {name}:small. That is Python code, and it runs when it is imported, so it "
+        f"{run.folder}/model.json: arch is {name}:small. That is Python code, which runs when it is imported, so it "
         "is only imported if you ask for it. If you trust it, use --trust-code, or in Python tench.load(..., "
         f"trust_code=True); {name} must be importable."
     )
@@ -81,7 +81,7 @@ def test_a_run_with_its_own_network_is_loaded_evaluated_and_resumed_only_if_trus
     with pytest.raises(UsageError) as refused:
         fit(run=run.folder, options=OPTIONS)
     assert str(refused.value) == (
-        f"{run.folder}/recipe.yaml: model.arch is {name}:small. That is Python code, and it runs when it is imported, "
+        f"{run.folder}/recipe.yaml: model.arch is {name}:small. That is Python code, which runs when it is imported, "
         f"so it is only imported if you ask for it. Name it in the command: -a {name}:small, or pass it: tench.fit("
         "..., model=...). To import all code that the recipe names: --trust-code, TrainOptions(trust_code=True)."
     )
@@ -453,7 +453,7 @@ def test_code_that_only_a_recipe_names_is_not_imported(
     recipe = tmp_path / "r.yaml"
     recipe.write_text(f"{section}: '{own_module.name}:small'}}\n")
     assert command("train", SOURCE, "--recipe", recipe, *FLAGS, "--run", tmp_path / "run") == 2
-    assert "That is Python code, and it runs when it is imported" in capsys.readouterr().err
+    assert "That is Python code, which runs when it is imported" in capsys.readouterr().err
     assert not touched.exists()
 
 
