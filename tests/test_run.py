@@ -66,7 +66,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}: holds files, but is not a run (recipe.yaml is missing). Name another directory."
+        f"{tmp_path}: contains files, but is not a run (recipe.yaml is missing). Name another directory."
     )
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 

@@ -290,7 +290,7 @@ def test_a_step_outside_the_epoch_is_refused(photo_folder: Path, epoch: int, ste
         ({"rank": 0}, "Give both rank and world_size, or neither; got 0 and None."),
         ({"world_size": 2}, "Give both rank and world_size, or neither; got None and 2."),
         ({"rank": 2, "world_size": 2}, "rank must be 0 to world_size - 1, got rank 2 and world_size 2."),
-        ({"batch_size": 0}, "recipe: training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+        ({"batch_size": 0}, "recipe: training.batch_size must be at least 1 and at most 1,000,000,000,000, got 0."),
     ],
 )
 def test_values_out_of_range_are_refused(photo_folder: Path, arguments: dict[str, int], message: str) -> None:
@@ -326,7 +326,7 @@ def test_a_recipe_that_names_code_is_refused_and_the_code_not_imported(photo_fol
     with pytest.raises(UsageError) as error:
         tench.loader(photo_folder, "train", SMALL.replace(**{name: "no_such_package.module:function"}))
     assert str(error.value) == (
-        f"The recipe names code of your own, augment.{name}: no_such_package.module:function, which tench.loader does "
+        f"The recipe names your own code, augment.{name}: no_such_package.module:function, which tench.loader does "
         "not import. Set it to none, and call your function on the batches yourself."
     )
 
