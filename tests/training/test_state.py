@@ -265,7 +265,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (["best"], {}, "best.epoch is missing"),
     (["best", "top1"], "all", "best.top1 is 'all', but should be a number"),
     (["totals"], torch.zeros(2), f"totals {OF_SHAPE((2,), 'float32')}"),
-    (["totals"], torch.full((3,), torch.nan, dtype=torch.float64), "totals holds NaN or infinity"),
+    (["totals"], torch.full((3,), torch.nan, dtype=torch.float64), "totals contains NaN or infinity"),
     (["scaler"], {"scale": 1.0}, "scaler has ['scale'], but should have []"),
     (["scaler"], [], "scaler is [], but should be keys and values"),
     (["average"], None, "average is None, but should be keys and values"),
@@ -285,7 +285,7 @@ WRONG: list[tuple[list[Any], Any, str]] = [
     (MOMENTUM, torch.zeros(7), f"{OF_MOMENTUM} {OF_SHAPE((7,), 'float32')}"),
     (MOMENTUM, torch.zeros(6, 3, 3, 3).half(), f"{OF_MOMENTUM} {OF_SHAPE((6, 3, 3, 3), 'float16')}"),
     (MOMENTUM, torch.zeros(6, 3, 3, 3).to_sparse(), f"{OF_MOMENTUM} {OF_SHAPE((6, 3, 3, 3), 'float32')}"),
-    (MOMENTUM, torch.full((6, 3, 3, 3), torch.inf), "optimizer.state[0].momentum_buffer holds NaN or infinity"),
+    (MOMENTUM, torch.full((6, 3, 3, 3), torch.inf), "optimizer.state[0].momentum_buffer contains NaN or infinity"),
 ]  # fmt: skip
 
 
