@@ -152,9 +152,9 @@ def test_an_unwritable_file_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/rates: the table cannot be written there: .*file is not writable"):
         require_place(tmp_path / "file/rates", "the table")
-    with pytest.raises(UsageError, match="is a folder, so the table cannot be written there"):
+    with pytest.raises(UsageError, match="is a folder, so the table cannot be written to it"):
         require_place(tmp_path, "the table")
-    with pytest.raises(UsageError, match=r"chart\.svg: the chart is a PNG. Name a file that ends in \.png"):
+    with pytest.raises(UsageError, match=r"chart\.svg: the chart is written as PNG. Name a file that ends in \.png"):
         require_png(tmp_path / "chart.svg", "the chart")
 
 

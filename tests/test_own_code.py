@@ -57,7 +57,7 @@ def test_code_that_cannot_be_imported_is_named_as_an_object() -> None:
         (
             "{module}_missing:small",
             "{module}_missing:small: there is no module {module}_missing. It must be installed or importable from "
-            "{here}: run the command in the folder that holds {module}_missing or {module}_missing.py, or add that "
+            "{here}: run the command in the folder that contains {module}_missing or {module}_missing.py, or add that "
             "folder to PYTHONPATH.",
         ),
         ("{module}:smal", "{module}:smal: {file} has no 'smal'. Did you mean 'small'?"),

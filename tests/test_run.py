@@ -75,7 +75,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError) as refused:
         Run.at(tmp_path / "file")
-    assert str(refused.value) == f"{tmp_path / 'file'}: is a file; --run names a directory."
+    assert str(refused.value) == f"{tmp_path / 'file'}: is a file, but --run takes a directory."
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_folder_with_a_recipe_but_no_run_is_refused(tmp_path: Path) -> None:
         remembered_data(tmp_path)
     message = str(refused.value)
     assert message.startswith(f"{tmp_path / 'environment.json'}: cannot be read (")
-    assert message.endswith("), so recipe.yaml beside it does not belong to a run. Name another directory.")
+    assert message.endswith("), so the recipe.yaml in that folder does not belong to a run. Name another directory.")
 
 
 def test_a_run_has_begun_once_its_recipe_is_written(run: Run) -> None:
@@ -275,7 +275,7 @@ def test_an_environment_with_invalid_values_is_refused_with_its_key(run: Run, te
     (run.folder / "environment.json").write_text(text)
     with pytest.raises(TenchError) as refused:
         remembered_data(run.folder)
-    start = f"{run.folder / 'environment.json'}: does not say what the run was trained on ({reason}"
+    start = f"{run.folder / 'environment.json'}: does not record what the run was trained on ({reason}"
     assert str(refused.value).startswith(start)
     assert str(refused.value).endswith("). Restore a copy, or name a new --run.")
 

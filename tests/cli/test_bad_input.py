@@ -310,13 +310,13 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
     picture = tmp_path / "views.jpg"
     assert run("info", classes, "--preview", picture)[0] == 2
     assert run("info", classes, "--preview", picture)[1].endswith(
-        f"tench info: {picture}: the preview is a PNG. Name a file that ends in .png.\n"
+        f"tench info: {picture}: the preview is written as PNG. Name a file that ends in .png.\n"
     )
     folder = tmp_path / "folder.png"
     folder.mkdir()
     below_a_file = classes / "train" / "cat" / "0.jpg" / "views.png"
     for place, reason in (
-        (folder, "is a folder, so the preview cannot be written there. Name a file."),
+        (folder, "is a folder, so the preview cannot be written to it. Name a file."),
         (
             below_a_file,
             f"the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",

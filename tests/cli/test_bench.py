@@ -144,7 +144,7 @@ def test_a_recipe_that_takes_the_network_of_its_weights_can_be_measured(
         (["--image-size", "0"], 2, "input.image_size must be at least 1"),
         (["--threads", "0"], 2, "threads must be at least 1, got 0"),
         (["--seconds", "-1"], 2, "seconds must be more than 0, got -1"),
-        (["--plot", "chart.svg"], 2, "chart.svg: the chart is a PNG. Name a file that ends in .png."),
+        (["--plot", "chart.svg"], 2, "chart.svg: the chart is written as PNG. Name a file that ends in .png."),
         (["--model", "resnet1"], 2, "resnet1"),
         (["--recipe", "nothing"], 2, "nothing: no such recipe or file"),
     ],
@@ -212,7 +212,9 @@ def test_a_batch_that_does_not_fit_in_memory_is_a_row_like_the_others(capsys: py
     assert head.split() == "network pixels batch precision format images/s min to max memory GMACs share".split()
     assert [row.split()[:3] for row in rows] == [["mlp", "28", batch] for batch in ("2", "1000000000000", "4")]
     assert [row.endswith("out of memory") for row in rows] == [False, True, False]
-    assert peak.startswith("share, fp32: 3 x the forward GMACs, 2 FLOPs each, of the faster of a 64 matrix product (")
+    assert peak.startswith(
+        "share, fp32: 3 x the forward GMACs, 2 FLOPs per MAC, relative to the faster of a 64 matrix product ("
+    )
 
 
 @pytest.mark.parametrize(("compile", "said"), [("on", "compiled"), ("off", "not compiled"), ("auto", "not compiled")])
@@ -325,7 +327,7 @@ def test_networks_are_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is a PNG"),
+        (["mlp", "--plot", "networks.svg"], "networks.svg: the plot is written as PNG"),
         (["mlp", "--csv", "/dev/null/rates.csv"], "/dev/null/rates.csv: the table cannot be written there"),
         (["nothing*"], "'nothing*': matches no network"),
     ],

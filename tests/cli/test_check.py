@@ -30,7 +30,7 @@ def test_good_photographs_leave_a_certificate_and_the_exit_code_is_0(
     assert shown(capsys) == [
         "grey: 1 (one channel, read as three equal channels), such as train/roof/0.jpg",
         "cmyk: 1 (four printing colours, converted to RGB without a profile), such as train/petal/1.jpg",
-        f"{photos}: 24 images, 0 bad. The result is kept, and a later training on the same content reports it.",
+        f"{photos}: 24 images, 0 bad. The result is saved, and later training on the same content reports it.",
     ]
     found = certificate_of(open_source(photos))
     assert found is not None
@@ -100,7 +100,7 @@ def test_a_published_archive_is_verified(
     monkeypatch.setattr(containers, "KNOWN_FILES", (known, Published("ILSVRC2012_img_train.tar", "0" * 32)))
     assert main(["check", str(tmp_path)]) == 1  # one of the images is truncated
     lines = shown(capsys)
-    assert f"checksum: {val}: its MD5 is the published one." in lines
+    assert f"checksum: {val}: its MD5 matches the published one." in lines
     assert any(line.startswith(f"checksum: {tmp_path}/ILSVRC2012_img_train.tar: its MD5 is ") for line in lines)
 
 

@@ -121,7 +121,7 @@ def test_the_plan_says_how_images_are_linked(run: Run, photos: Path, tmp_path: P
     (tmp_path / "list/train.lst").write_text("0\t0\t1\t0.jpg\n1\t1\t2\t1.jpg\n2\t2\t0\t2.jpg\n")
     code, out, _ = run("prepare", tmp_path / "list", tmp_path / "new", "--dry-run", "--to", "tfrecord")
     assert code == 0
-    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord stores only the first, their class."
+    assert out.splitlines()[-1] == "  note: Images have several labels; tfrecord stores only the first, the class."
 
 
 def test_json_is_the_plan_or_the_result(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -391,14 +391,14 @@ def test_a_missing_source_is_a_usage_error(run: Run, tmp_path: Path) -> None:
 def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert usage_error(run, photos, tmp_path / "file") == (
-        f"{tmp_path}/file: is a file, but the destination must be a folder. Name another."
+        f"{tmp_path}/file: is a file, but the destination must be a folder. Choose another destination."
     )
     (tmp_path / "full").mkdir()
     for name in "dcba":
         (tmp_path / "full" / name).write_text("")
     assert usage_error(run, photos, tmp_path / "full") == (
-        f"{tmp_path}/full: already holds a, b, c, ... (4 in all), and nothing is overwritten. Name a folder that is "
-        "empty or does not exist."
+        f"{tmp_path}/full: already contains a, b, c, ... (4 in all), and nothing is overwritten. Choose a folder that "
+        "is empty or does not exist."
     )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == list("abcd")
 
@@ -407,7 +407,7 @@ def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path
 def test_a_destination_inside_the_source_is_a_usage_error(run: Run, photos: Path, inside: str) -> None:
     before = sorted(photos.rglob("*"))
     assert usage_error(run, photos, photos / inside) == (
-        f"{photos / inside}: is inside the source {photos}, which is never changed. Name a folder outside it."
+        f"{photos / inside}: is inside the source {photos}, which is never changed. Choose a folder outside it."
     )
     assert sorted(photos.rglob("*")) == before
 
@@ -417,7 +417,8 @@ def test_other_options_for_a_complete_destination_are_a_usage_error(run: Run, ph
     code, _, error = run("prepare", photos, tmp_path / "new", "--to", "tfrecord")
     assert code == 2
     assert error.splitlines()[-1].startswith(
-        f"tench prepare: {tmp_path}/new: was made with another source or other options: to was webdataset, now tfrecord"
+        f"tench prepare: {tmp_path}/new: was begun with a different source or different options: to was webdataset, "
+        "now tfrecord"
     )
 
 
@@ -479,7 +480,7 @@ def test_re_encoded_images_are_stored_upright_or_unchanged_and_never_tagged(
     dest = tmp_path / "new"
     code, out, _ = run("prepare", tmp_path / "photos", dest, "--to", "folder", "--format", "png", "--exif", choice)
     assert code == 0
-    done = "stored without it, as they are" if choice == "ignore" else "turned upright by it"
+    done = "stored without it, in their present position" if choice == "ignore" else "turned upright"
     assert f"  note: 1 of a sample of 2 images has an EXIF orientation; images are {done}.\n" in out
     expected = decode(rotated(6), upright=choice != "ignore")
     with Image.open(dest / "train/cat/1.png") as made:

@@ -116,7 +116,7 @@ def test_unreadable_images_are_kept_for_another_look_and_are_not_bad(photo_folde
     found = certificate_of(dataset)
     assert found is not None
     assert (found.bad, found.unreadable) == ((), (unreadable,))
-    assert found.sentence().endswith(": 1 could not be read then (tench check SOURCE lists them).")
+    assert found.sentence().endswith(": 1 could not be read (tench check SOURCE lists them).")
     assert renewed(dataset, found).unreadable == ()
     again = certificate_of(dataset)
     assert again is not None
@@ -144,11 +144,12 @@ def told(path: Path, near: bool = False) -> str:
     [
         (
             [("train/roof/0.jpg", "val/roof/6.jpg")],
-            "1 image of val is in train too, so the measured accuracy is too high.",
+            "1 image of val is also in train, so the measured accuracy is too high.",
         ),
         (
             [("train/roof/0.jpg", "val/roof/6.jpg"), ("train/roof/1.jpg", "val/petal/7.jpg")],
-            "2 images of val are in train too, so the measured accuracy is too high. 2 images have a copy with another "
+            "2 images of val are also in train, so the measured accuracy is too high. 2 images have a copy with "
+            "another "
             "label.",
         ),
         (

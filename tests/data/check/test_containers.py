@@ -39,7 +39,7 @@ def test_a_published_file_is_recognised_by_its_checksum(tmp_path: Path) -> None:
     train = write_file(tmp_path / "train.tar", PHOTO)
     val = write_file(tmp_path / "v2" / "val.tar", PHOTO + b"v2")
     assert verified(train, val) == Containers(
-        (f"{train}: its MD5 is the published one.", f"{val}: its SHA-256 is the published one."), ()
+        (f"{train}: its MD5 matches the published one.", f"{val}: its SHA-256 matches the published one."), ()
     )
 
 
@@ -49,11 +49,11 @@ def test_a_known_file_under_another_name_is_reported(tmp_path: Path) -> None:
     swapped = write_file(tmp_path / "dogs.tar", PHOTO)
     larger = write_file(tmp_path / "train.tar", PHOTO * 2)
     assert verified(renamed, swapped, larger).checksums == (
-        f"{renamed}: has the MD5 of train.tar: it is that file under another name.",
-        f"{swapped}: has the MD5 of train.tar: it is that file under another name.",
-        f"{larger}: is not the published file of this name: it has 20,480 bytes, the published one 10,240 or 4. It was "
-        f"cut off, or repacked by somebody.",
-        f"{larger}: has the MD5 of val.tar: it is that file under another name.",
+        f"{renamed}: has the MD5 of train.tar, so it is that file under another name.",
+        f"{swapped}: has the MD5 of train.tar, so it is that file under another name.",
+        f"{larger}: not the published file of this name: it has 20,480 bytes, the published file 10,240 or 4. It "
+        "was truncated or repacked.",
+        f"{larger}: has the MD5 of val.tar, so it is that file under another name.",
     )
 
 
@@ -64,8 +64,8 @@ def test_a_different_checksum_is_reported_with_both_values(tmp_path: Path) -> No
     found = verified(train)
     assert found.damaged == ()
     assert found.checksums == (
-        f"{train}: its MD5 is {hashlib.md5(changed).hexdigest()}, that of the published file of this name "
-        f"{hashlib.md5(PHOTO).hexdigest()}. It is damaged, or was repacked by somebody. tench check shows whether its "
+        f"{train}: its MD5 is {hashlib.md5(changed).hexdigest()}; the published file of this name has "
+        f"{hashlib.md5(PHOTO).hexdigest()}. It is damaged or was repacked. tench check shows whether its "
         f"images decode.",
     )
 
@@ -75,8 +75,8 @@ def test_a_different_size_is_reported_without_reading(tmp_path: Path, monkeypatc
     train = write_file(tmp_path / "train.tar", b"short")
     monkeypatch.setattr(hashlib, "md5", None)
     assert verified(train).checksums == (
-        f"{train}: is not the published file of this name: it has 5 bytes, the published one 10,240 or 4. It was cut "
-        f"off, or repacked by somebody.",
+        f"{train}: not the published file of this name: it has 5 bytes, the published file 10,240 or 4. It was "
+        "truncated or repacked.",
     )
 
 

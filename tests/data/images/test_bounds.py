@@ -69,8 +69,8 @@ def sequential(scans: int, side: int = SIDE) -> bytes:
 
 def reason(scans: str = "101") -> str:
     return (
-        f"JPEG with {scans} scans or more: each is a pass over all 2048 x 2048 pixels, and at most 100 are decoded. "
-        f"Save it again as an ordinary JPEG"
+        f"JPEG with {scans} scans or more: each is a pass over all 2048 x 2048 pixels, and the limit is 100. Save it "
+        "again as an ordinary JPEG"
     )
 
 
@@ -382,7 +382,7 @@ def test_segments_and_chunks_without_end_are_refused_and_the_data_of_a_png_is_no
     plain = encoded(Image.fromarray(np.asarray(part(8, 8))), "PNG")
     with pytest.raises(ImageError) as refused:
         decode(plain[:33] + chunk(b"tEXt", b"a\0b") * 20_000 + plain[33:])
-    assert str(refused.value) == "damaged PNG: more than 10,000 chunks besides its data"
+    assert str(refused.value) == "damaged PNG: more than 10,000 chunks other than its data"
     length = int.from_bytes(plain[33:37], "big")
     assert plain[37:41] == b"IDAT"
     data = plain[41 : 41 + length]

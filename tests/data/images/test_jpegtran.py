@@ -106,5 +106,5 @@ def test_without_jpegtran_the_error_names_what_to_install(
 
 
 def test_re_encoded_images_need_no_second_rewriting() -> None:
-    with pytest.raises(UsageError, match="--addressable is for images that are not re-encoded"):
+    with pytest.raises(UsageError, match="--addressable only affects images that are not re-encoded"):
         PrepareOptions(encoding=Encoding(), addressable=True)

@@ -124,5 +124,5 @@ def test_the_error_of_a_row_names_its_file_and_the_next_step(tmp_path: Path) -> 
 def test_a_jpeg_of_twelve_bits_is_refused_with_the_reason(tmp_path: Path) -> None:
     data = bytearray(FORMS["JPEG"])
     data[data.index(b"\xff\xc0") + 4] = 12
-    with pytest.raises(ImageError, match="JPEG of 12 bits a sample, which Pillow does not decode"):
+    with pytest.raises(ImageError, match="JPEG with 12 bits per sample, which Pillow does not decode"):
         decode_row(table_of(tmp_path, bytes(data)), 0, 3)

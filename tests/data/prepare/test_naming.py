@@ -196,8 +196,8 @@ def test_a_name_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: st
 )
 def test_a_character_that_ends_a_name_is_refused(tmp_path: Path, path: str, separators: str, signs: str) -> None:
     assert refusal([path], tmp_path, separators=separators) == (
-        f"The image {path!r} cannot be written under this name: it contains a character that would end the "
-        f"name there (one of {signs}). Rename it in the source, or choose another layout (--to)."
+        f"The image {path!r} cannot be written under this name: it contains a character that would end the name (one "
+        f"of {signs}). Rename it in the source, or choose another layout (--to)."
     )
 
 

@@ -403,8 +403,8 @@ def test_a_destination_begun_with_other_options_is_refused(photos: Path, begun: 
     with pytest.raises(UsageError) as error:
         prepare(photos, begun, to="recordio", options=PrepareOptions(shuffle=False))
     assert str(error.value) == (
-        f"{begun}: was made with another source or other options: shuffle was True, now False. Repeat the earlier "
-        f"ones, or remove {begun} to start over."
+        f"{begun}: was begun with a different source or different options: shuffle was True, now False. Use the "
+        f"earlier ones, or remove {begun} to start over."
     )
     prepare(photos, begun, to="recordio")
     assert contents(open_source(begun)) == PHOTOS
@@ -412,7 +412,7 @@ def test_a_destination_begun_with_other_options_is_refused(photos: Path, begun: 
 
 def test_a_destination_begun_before_the_source_changed_is_refused(photos: Path, begun: Path) -> None:
     (photos / "train/n01440764/more.JPEG").write_bytes(next(iter(PHOTOS["train"].values()))[1])
-    with pytest.raises(UsageError, match="was made with another source or other options: fingerprint was "):
+    with pytest.raises(UsageError, match="was begun with a different source or different options: fingerprint was "):
         prepare(photos, begun, to="recordio")
 
 
@@ -423,7 +423,8 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
     with pytest.raises(UsageError) as error:
         prepare(photos, dest)
     assert str(error.value) == (
-        f"{dest}: already holds thesis.tex, and nothing is overwritten. Name a folder that is empty or does not exist."
+        f"{dest}: already contains thesis.tex, and nothing is overwritten. Choose a folder that is empty or does not "
+        "exist."
     )
     assert files(dest) == {"thesis.tex": hashlib.sha256(b"years").hexdigest()}
 
@@ -431,7 +432,11 @@ def test_a_destination_that_holds_something_else_is_refused(photos: Path, tmp_pa
 def test_a_destination_that_was_prepared_otherwise_is_refused(photos: Path, tmp_path: Path) -> None:
     prepare(photos, tmp_path / "dest", "recordio")
     before = files(tmp_path / "dest")
-    with pytest.raises(UsageError, match=r"was made with another source or other options: to was recordio, now tfrec"):
+    with pytest.raises(
+        UsageError,
+        match=r"was begun with a different source or different options: to was recordio, "
+        "now tfrec",
+    ):
         prepare(photos, tmp_path / "dest", "tfrecord")
     assert files(tmp_path / "dest") == before
 
@@ -440,7 +445,7 @@ def test_a_destination_inside_the_source_is_refused(photos: Path) -> None:
     with pytest.raises(UsageError) as error:
         prepare(photos, photos / "shards")
     assert str(error.value) == (
-        f"{photos / 'shards'}: is inside the source {photos}, which is never changed. Name a folder outside it."
+        f"{photos / 'shards'}: is inside the source {photos}, which is never changed. Choose a folder outside it."
     )
     assert contents(open_source(photos)) == PHOTOS
 
@@ -467,7 +472,7 @@ def test_boxes_make_another_plan(tmp_path: Path) -> None:
         open_source(tmp_path / "ilsvrc", boxes=True), tmp_path / "dest", options=options, splits=("val",), threads=1
     )
     with pytest.raises(
-        UsageError, match=r"was made with another source or other options: boxes was \{\}, now \{'val': "
+        UsageError, match=r"was begun with a different source or different options: boxes was \{\}, now \{'val': "
     ):
         write(boxed, threads=1)
 
@@ -508,7 +513,7 @@ def test_a_complete_destination_that_lost_bytes_is_not_called_complete(photos: P
     prepare(photos, tmp_path / "dest")
     shard = tmp_path / "dest/train-00000-of-00001.tar"
     shard.write_bytes(shard.read_bytes()[:5000])
-    with pytest.raises(TenchError, match=r"the check after writing failed: its files have [\d,]+ bytes, not [\d,]+"):
+    with pytest.raises(TenchError, match=r"verification after writing failed: its files have [\d,]+ bytes, not [\d,]+"):
         prepare(photos, tmp_path / "dest")
 
 
@@ -517,7 +522,7 @@ def test_a_shard_whose_images_are_all_bad_is_an_error(photos: Path, tmp_path: Pa
     number = len(PHOTOS["train"]) + 1
     for to in ("tfrecord", "recordio", "webdataset"):
         with pytest.raises(
-            TenchError, match=r"^1 file would be empty because all of their images are bad: train-000\d\d-of"
+            TenchError, match=r"^1 file would be empty because all their images are bad: train-000\d\d-of"
         ):
             prepare(photos, tmp_path / to, to=to, options=PrepareOptions(shards=(number, 1), bad="skip"))
 
@@ -540,7 +545,9 @@ def test_a_disk_that_is_too_small_is_an_error_before_anything_is_written(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(1000))
-    with pytest.raises(TenchError, match=r"dest: about 1\d\d\.\d kB are needed, but only 1\.0 kB are free\. Make room"):
+    with pytest.raises(
+        TenchError, match=r"dest: about 1\d\d\.\d kB is needed, but only 1\.0 kB is free\. Free some space"
+    ):
         prepare(photos, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
@@ -589,7 +596,7 @@ def test_a_file_of_the_source_that_changes_midway_is_noticed(
         write(made, threads=1)
     assert str(error.value) == (
         f"{shard}: changed while it was being read, so {tmp_path / 'dest'} may mix old and new content. Remove "
-        f"{tmp_path / 'dest'} and run the command again when the source no longer changes."
+        f"{tmp_path / 'dest'} and run the command again once the source has stopped changing."
     )
     assert callable(original)
 

@@ -49,8 +49,8 @@ def difference(dest: Path, to: LayoutName, content: Content) -> str:
     """What is told, without what is always told."""
     with pytest.raises(TenchError) as caught:
         compare_tables(dest, to, content)
-    start = f"{dest}: the check after writing failed: "
-    end = f". It has changed since it was written. Remove {dest} and prepare it again."
+    start = f"{dest}: verification after writing failed: "
+    end = f". Something has changed the folder since it was written. Remove {dest} and prepare it again."
     text = str(caught.value)
     assert text.startswith(start)
     assert text.endswith(end)
@@ -107,7 +107,7 @@ def test_two_swapped_labels_are_reported_by_name(tmp_path: Path, to: LayoutName)
     labels = dict(zip(content.names["val"], content.labels["val"], strict=True))
     exchanged = {"ant/3.jpg": labels["dog/3.jpg"], "dog/3.jpg": labels["ant/3.jpg"]}
     assert difference(dest, to, with_names(content, val=exchanged)) == (
-        "val has 2 images under other names or labels: ant/3.jpg, dog/3.jpg"
+        "val has 2 images with different names or labels: ant/3.jpg, dog/3.jpg"
     )
 
 
@@ -117,7 +117,7 @@ def test_another_name_is_reported(tmp_path: Path, to: LayoutName) -> None:
     labels = dict(zip(content.names["train"], content.labels["train"], strict=True))
     renamed = {name.replace("cat/2", "cat/9"): label for name, label in labels.items()}
     assert difference(dest, to, with_names(content, train=renamed)) == (
-        "train has 1 image under other names or labels: cat/9.jpg"
+        "train has 1 image with different names or labels: cat/9.jpg"
     )
 
 
@@ -225,6 +225,6 @@ def test_missing_or_empty_files_are_reported(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as caught:
         compare_files(tmp_path, list("abcde"))
     assert str(caught.value) == (
-        f"{tmp_path}: the check after writing failed: 2 files are missing or empty: b, d. It has changed since it was "
-        f"written. Remove {tmp_path} and prepare it again."
+        f"{tmp_path}: verification after writing failed: 2 files are missing or empty: b, d. Something has "
+        f"changed the folder since it was written. Remove {tmp_path} and prepare it again."
     )

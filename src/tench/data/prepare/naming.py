@@ -73,7 +73,7 @@ def check_names(
             wrong = f"and {seen[path.casefold()]!r} differ only in case, which {dest} does not distinguish"
         if wrong:
             raise UsageError(
-                f"The image {path!r} cannot be written under this name: the name {wrong}. Rename it in the source, or "
+                f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or "
                 "choose "
                 "another layout (--to)."
             )
