@@ -91,15 +91,19 @@ def complete_file(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+class DiskFullError(TenchError):
+    """The disk or the disk quota is full."""
+
+
 @contextmanager
 def full_disk_names(path: str | Path) -> Iterator[None]:
-    """Turn the error of a full disk, raised while a file is written in this block, into a TenchError naming it."""
+    """Turn the error of a full disk, raised while a file is written in this block, into a DiskFullError naming it."""
     try:
         yield
     except Exception as error:
         if isinstance(error, TenchError) or not (reason := _full_disk(error)):
             raise
-        raise TenchError(
+        raise DiskFullError(
             f"{path}: cannot be written: {reason}. Free some space, or use a larger disk, then run the command again."
         ) from error
 

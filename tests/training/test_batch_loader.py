@@ -290,7 +290,7 @@ def test_a_step_outside_the_epoch_is_refused(photo_folder: Path, epoch: int, ste
         ({"rank": 0}, "Give both rank and world_size, or neither; got 0 and None."),
         ({"world_size": 2}, "Give both rank and world_size, or neither; got None and 2."),
         ({"rank": 2, "world_size": 2}, "rank must be 0 to world_size - 1, got rank 2 and world_size 2."),
-        ({"batch_size": 0}, "recipe: training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+        ({"batch_size": 0}, "recipe: training.batch_size must be at least 1 and at most 1,000,000,000,000, got 0."),
     ],
 )
 def test_values_out_of_range_are_refused(photo_folder: Path, arguments: dict[str, int], message: str) -> None:

@@ -556,7 +556,9 @@ def test_a_full_disk_is_noticed_before_anything_is_downloaded(
 def test_a_download_that_fills_the_disk_keeps_its_part(server: Server, tmp_path: Path, room: int) -> None:
     path = tmp_path / "photo.jpg"
     # A limit to the size of files stands for a disk: of a block that does not fit, what fits is written.
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, -1))\n" + FETCH
+    # It holds for the file of the error output too, so the traceback is left out.
+    limits = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, -1)); sys.tracebacklimit = 0"
+    code = f"import resource, sys; {limits}\n" + FETCH
     ended = run([sys.executable, "-B", "-c", code, *arguments_of(server, path)])
     assert ended.returncode == 1
     assert f"TenchError: {path}: cannot be written (File too large). The download so far is kept" in ended.stderr

@@ -22,7 +22,7 @@ from typing import Any
 from tench.data.files.names import PLAN, PREPARED, WORK, is_unfinished
 from tench.data.handled import Handled
 from tench.errors import TenchError, UsageError, some
-from tench.files import full_disk_names, size_text, write_text
+from tench.files import DiskFullError, full_disk_names, size_text, write_text
 
 _JOURNAL, _LOCK, _OWNER = "journal.jsonl", "lock", "owner.json"
 _BEGAN = "began_ns"
@@ -219,8 +219,8 @@ def staging(
                 yield held
             finally:
                 held.close()
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, DiskFullError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         free = shutil.disk_usage(dest).free
         raise TenchError(
