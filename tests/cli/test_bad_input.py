@@ -117,7 +117,10 @@ def test_check_lists_every_bad_image_and_exits_with_1(classes: Path, capsys: pyt
     assert shown[1].startswith(
         f"bad: {classes / 'train/dog/3.jpg'}: not an image: starts with bytes b'this is no pictu'"
     )
-    assert shown[-1].startswith(f"{classes}: 16 images, 2 bad. ")
+    assert shown[-2].startswith(f"{classes}: 16 images, 2 bad. ")
+    assert shown[-1] == (
+        "Training stops at a bad image; --bad skip leaves such images out, --bad fix repairs them if possible."
+    )
     assert main(["check", str(classes), "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert report["images"] == 16
@@ -218,7 +221,7 @@ def test_the_error_about_an_unknown_recipe_key_suggests_the_nearest_key(
         ("--lr", "-1", "optimizer.lr must be above 0, got -1.0."),
         ("--lr", "fast", "tench train: --lr must be a number, got 'fast'.\n"),
         ("--epochs", "0", "training.epochs must be above 0 and at most 1,000,000, got 0."),
-        ("--batch-size", "0", "training.batch_size must be at least 1 and at most 1,000,000, got 0."),
+        ("--batch-size", "0", "training.batch_size must be at least 1 and at most 1,000,000,000,000, got 0."),
         ("--warmup", "5", "schedule.warmup must be a duration such as"),
         (
             "--schedule",

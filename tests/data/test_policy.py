@@ -139,8 +139,8 @@ def test_unreadable_images_are_checked_again_and_not_left_out(damaged: Path, unp
     with pytest.raises(PassingError) as refused:
         policy.apply(dataset, "skip", ["train"])
     assert str(refused.value) == (
-        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so which "
-        f"images are bad is unknown. Make them readable, or remove them."
+        f"{file}: cannot be read (Input/output error). Row 6 needs it. 2 images of {damaged} cannot be read, so it is "
+        "unknown whether they are bad. Make them readable, or remove them."
     )
     unplugged.clear()
     left, handled = policy.apply(dataset, "skip", ["train"])

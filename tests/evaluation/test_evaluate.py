@@ -47,7 +47,7 @@ def test_the_remedy_for_lack_of_memory_is_a_smaller_batch(monkeypatch: pytest.Mo
     with pytest.raises(TenchError) as stopped:
         evaluate_table(Classifier(card.create_module(), card, "runs/1"), table, batch_size=64)
     assert str(stopped.value) == (
-        "runs/1: batches of 64 on cpu: there is not enough memory. Use a smaller --batch-size. (CUDA out of memory)"
+        "runs/1: batches of 64 on cpu: not enough memory. Use a smaller --batch-size. (CUDA out of memory)"
     )
 
 

@@ -30,7 +30,6 @@ def resolved(recipe: Recipe | None = None, **values: Any) -> Resolved:
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
         "channel_order": "rgb",
-        "exif": "ignore",
         "eps": 1e-8,
         "average_decay": 0.9999,
         "average_every": 1,

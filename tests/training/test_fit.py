@@ -629,7 +629,7 @@ def test_out_of_memory_names_the_options_that_need_less_and_they_work(
         with pytest.raises(TenchError) as stopped:
             train(tmp_path)
     assert str(stopped.value) == (
-        "Training with batches of 8 on cpu: there is not enough memory. --accumulate 2 splits each batch into two "
+        "Training with batches of 8 on cpu: not enough memory. --accumulate 2 splits each batch into two "
         "forward passes, --recompute keeps fewer activations, and -b sets a smaller batch (which needs another "
         "learning rate). (CUDA out of memory)"
     )

@@ -369,7 +369,7 @@ OUT_OF_RANGE: list[tuple[dict[str, Any], str]] = [
         {"erasing_ratio": (2.0, 1.0)},
         "mix.erasing_ratio must be 2 numbers, each above 0, in ascending order, got (2.0, 1.0).",
     ),
-    ({"erasing_count": 0}, "mix.erasing_count must be at least 1 and at most 1,000,000, got 0."),
+    ({"erasing_count": 0}, "mix.erasing_count must be at least 1 and at most 100, got 0."),
     (
         {"step_every": "0 epochs"},
         'schedule.step_every must be a duration above 0 such as "5 epochs", "500 steps" or "10 %", got \'0 epochs\'.',

@@ -299,7 +299,7 @@ def test_a_head_with_different_inputs_is_reported_as_a_difference() -> None:
 @pytest.mark.parametrize(
     ("known", "remedy"),
     [
-        ({"image_size": 64}, "add --image-size 64,the size they were trained with."),
+        ({"image_size": 64}, "add --image-size 64, the size they were trained with."),
         ({}, "add --image-size with the size they were trained with."),
     ],
 )

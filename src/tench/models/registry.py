@@ -28,14 +28,14 @@ def source_of(arch: str) -> NetworkSource:
     for source in _PLAIN if system is None else [*_PLAIN, *_SYSTEMS]:
         if system in (None, source.NAME) and source.knows(name):
             return source
+    if own := _OWN_FILE.fullmatch(arch):
+        module, name = own[1].replace("/", "."), own[2] or "FUNCTION"
+        raise UsageError(f"{arch!r} looks like a network of your own. Write it as MODULE:FUNCTION: -a {module}:{name}.")
     if system is not None and not is_system(system) and names_code(arch):
         raise UsageError(
             f"{arch!r} names Python code. Only tench train -a and tench.fit(model=...) take a network of your own. "
             f"Known systems: {', '.join(_NAMES)}."
         )
-    if own := _OWN_FILE.fullmatch(arch):
-        module, name = own[1].replace("/", "."), own[2] or "FUNCTION"
-        raise UsageError(f"{arch!r} looks like a network of your own. Write it as MODULE:FUNCTION: -a {module}:{name}.")
     raise UsageError(
         f"No network is called {arch!r}.{nearest(arch, find('*'))} tench models PATTERN lists them. A network of your "
         "own is MODULE:FUNCTION."

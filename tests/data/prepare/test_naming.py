@@ -227,7 +227,7 @@ def test_a_name_that_readers_skip_is_refused_except_in_records(tmp_path: Path, p
 )
 def test_a_name_too_long_for_a_file_system_is_refused(tmp_path: Path, path: str, wrong: str) -> None:
     assert refusal([path], tmp_path) == (
-        f"The image {path!r} cannot be written under this name: the name {wrong}. Rename it in the source, or choose "
+        f"The image {path!r} cannot be written under this name: it {wrong}. Rename it in the source, or choose "
         "another layout (--to)."
     )
     check_names([path], tmp_path, "text")

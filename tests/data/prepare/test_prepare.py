@@ -573,7 +573,7 @@ def test_a_full_disk_is_an_error_and_the_next_call_continues(
         with pytest.raises(TenchError) as error:
             prepare(photos, tmp_path / "dest", to, options=options)
     assert str(error.value).startswith(f"{tmp_path / 'dest'}: the disk is full. About ")
-    assert str(error.value).endswith("The finished part is kept. Make room and run the same command again.")
+    assert str(error.value).endswith("The finished part is kept. Free some space and run the same command again.")
     prepare(photos, tmp_path / "dest", to, options=options)
     assert contents(open_source(tmp_path / "dest")) == PHOTOS
 
