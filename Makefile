@@ -33,9 +33,11 @@ demo: install
 	  && $(BIN)/python $(ROOT)examples/digit_pictures.py $${run}pictures \
 	  && $(BIN)/tench predict $$run $${run}pictures --top 2
 
-# A test on each core; `worksteal` keeps a file's tests, and the runs they share, together until a core has none left.
+# One process more than there are cores, because some tests wait; at most 8. `worksteal` keeps a file's tests, and the
+# runs they share, together until a process has none left.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(8, (os.cpu_count() or 1) + 1))')
 test: install lint types
-	cd $(ROOT) && $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal
+	cd $(ROOT) && $(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal
 
 # Like the tests, but with 100,000 changes for each reader instead of 40, and with no time limit for a test.
 fuzz: install
