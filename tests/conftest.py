@@ -75,7 +75,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"needs the data sets in {SHARED_DATA}, which are not part of the repository")
+        pytest.skip(f"needs the datasets in {SHARED_DATA}, which are not part of the repository")
     return SHARED_DATA.resolve()
 
 

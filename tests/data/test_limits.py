@@ -22,7 +22,7 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
         file.truncate(20 * 10**9)
     assert refusal(tmp_path / "classes.txt") == (
         f"{tmp_path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
-        f"damaged or is something else. Replace it, or move it out of the data set."
+        f"damaged or is something else. Replace it, or move it out of the dataset."
     )
     assert "at most 16,777,216" in refusal(tmp_path / "classes.txt", at_most=LIMITS.classes_bytes)
     assert "at most 10" in refusal(tmp_path / "classes.txt", Limits(member_bytes=10))

@@ -333,7 +333,7 @@ def test_a_file_without_a_dataset_is_an_error_that_shows_its_first_bytes(
     with pytest.raises(TenchError) as raised:
         open_source(tmp_path / "file")
     assert str(raised.value) == (
-        f"{tmp_path}/file: not a known kind of data set; it {beginning}. Pass a folder or an archive of images, a "
+        f"{tmp_path}/file: not a known kind of dataset; it {beginning}. Pass a folder or an archive of images, a "
         "label file, or a container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )
 
@@ -343,7 +343,7 @@ def test_an_image_is_not_a_dataset_and_the_error_says_what_to_do(photo_folder: P
     with pytest.raises(TenchError) as raised:
         open_source(path)
     assert str(raised.value) == (
-        f"{path}: is one image, not a data set. To train, pass the folder that contains the class folders. To "
+        f"{path}: is one image, not a dataset. To train, pass the folder that contains the class folders. To "
         f"classify this image with a trained model: tench predict RUN {path}"
     )
 

@@ -167,7 +167,7 @@ def test_a_name_with_the_words_of_two_splits_is_refused(tmp_path: Path, layout: 
 
 def test_two_configurations_lead_to_a_question(tmp_path: Path, layout: str) -> None:
     said = refusal(make(tmp_path / "set", layout, "full/train", "full/test", "mini/train"))
-    assert "of train are in several folders, possibly several forms of one data set: full/train" in said
+    assert "of train are in several folders, possibly several forms of one dataset: full/train" in said
     assert f"Pass one folder ({tmp_path}/set/full" in said
 
 

@@ -118,7 +118,7 @@ def test_an_unknown_class_is_an_error_that_names_it_and_the_known_ones() -> None
         ABC.index_of(Classes.of(["a", "x", "y"]), whose="photos/val", here="run 3")
     assert str(error.value) == (
         "photos/val has 2 of its 3 classes that run 3 does not have: x, y. run 3 has 3 classes: a, b, c. Check that "
-        "both are from the same data set."
+        "both are from the same dataset."
     )
 
 

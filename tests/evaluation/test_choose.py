@@ -191,7 +191,7 @@ def test_one_or_all_of_several_sources_can_be_evaluated_after_a_move(tmp_path: P
 
 
 def test_moved_data_is_read_with_the_options_of_training(tmp_path: Path) -> None:
-    """Labels from file names: without the option the folder is not a data set."""
+    """Labels from file names: without the option the folder is not a dataset."""
     (tmp_path / "flat").mkdir()
     for path in write_images(tmp_path / "set", "a b", 10).glob("*/*.png"):
         shutil.copy(path, tmp_path / "flat" / f"{path.parent.name}.{path.name}")

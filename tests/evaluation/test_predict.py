@@ -172,7 +172,7 @@ def test_pipes_devices_and_huge_files_are_named_and_the_others_classified(photos
         "is a named pipe, not a file. Pass a file or a folder.",
         *["is a device, not a file. Pass a file or a folder."] * 2,
         "has 40,000,000,000 bytes, but an image may have at most 1,073,741,824. The file is damaged or "
-        "is something else. Replace it, or move it out of the data set.",
+        "is something else. Replace it, or move it out of the dataset.",
         None,
     ]
 

@@ -458,7 +458,7 @@ def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) 
         open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert str(refused.value) == (
         f"{tmp_path / 'other'} has 1 of its 2 classes that {tmp_path / 'mine'} does not have: z. "
-        f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are from the same data set."
+        f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are from the same dataset."
     )
 
 

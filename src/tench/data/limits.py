@@ -1,6 +1,6 @@
 """Limits on what a file may claim, so that damaged or hostile input takes bounded time and memory.
 
-Real data sets stay far below every limit. A file that exceeds one is refused, and the message states the number; it is
+Real datasets stay far below every limit. A file that exceeds one is refused, and the message states the number; it is
 never read in part. A tree of files passes its limits to everything that reads it, and a test can set smaller ones.
 """
 
@@ -57,7 +57,7 @@ class Limits:
     """One encoded image."""
 
     classes: int = 1_000_000
-    """Classes of a data set, and the largest class number plus one if no file names the classes."""
+    """Classes of a dataset, and the largest class number plus one if no file names the classes."""
 
     rows: int = 2**24
     """Rows of one table. A few bytes of input can claim billions."""
@@ -115,7 +115,7 @@ class Limits:
         if num_bytes > at_most:
             raise TenchError(
                 f"{where}: has {num_bytes:,} bytes, but {what} may have at most {at_most:,}. The file is damaged or "
-                "is something else. Replace it, or move it out of the data set."
+                "is something else. Replace it, or move it out of the dataset."
             )
 
 

@@ -299,7 +299,7 @@ def _preferred(found: list[Layout], tree: Tree) -> list[Layout]:
     )
     if is_list:
         return [listed]
-    # A single file is not two data sets, and these layouts read their own lists better.
+    # A single file is not two datasets, and these layouts read their own lists better.
     own_lists = (ilsvrc, kaggle, synsets, imagenet_eval, pixel_table, svhn)
     return others if len(tree) == 1 or any(layout in own_lists for layout in others) else found
 
@@ -310,12 +310,12 @@ def _no_data_set(path: Path) -> TenchError:
         start = file.read(512)
     if format_of_start(start):
         return TenchError(
-            f"{path}: is one image, not a data set. To train, pass the folder that contains the class folders. To "
+            f"{path}: is one image, not a dataset. To train, pass the folder that contains the class folders. To "
             f"classify this image with a trained model: tench predict RUN {path}"
         )
     kind = kind_of_file(start)
     what = f"begins with {start[:8]!r}" + (f", as {kind} do" if kind else "") if start else "is empty"
     return TenchError(
-        f"{path}: not a known kind of data set; it {what}. Pass a folder or an archive of images, a label file, or a "
+        f"{path}: not a known kind of dataset; it {what}. Pass a folder or an archive of images, a label file, or a "
         "container such as WebDataset, TFRecord, Parquet, HDF5 or .npz."
     )

@@ -140,14 +140,14 @@ def trainval_repeats_val(where: object, union: str, val: str, exclude: str) -> T
 def _configuration(path: str) -> str:
     """The folders of a path that name no split: "full" for full/train/0.parquet.
 
-    Parts (1, 2, ...) of one data set are the same configuration; versions such as 3.0.0 and 3.0.1 are different ones.
+    Parts (1, 2, ...) of one dataset are the same configuration; versions such as 3.0.0 and 3.0.1 are different ones.
     """
     folders = [part for part in path.split("/")[:-1] if not splits_in(part)]
     return "/".join(part if _VERSION.fullmatch(part) else re.sub(r"\d+", "#", part) for part in folders)
 
 
 def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: str) -> None:
-    """Raise TenchError if a split has files in several folders: builders keep several forms of one data set like
+    """Raise TenchError if a split has files in several folders: builders keep several forms of one dataset like
     this."""
     for split, paths in by_split.items():
         first: dict[str, str] = {}
@@ -157,7 +157,7 @@ def _refuse_configurations(by_split: Mapping[str, list[str]], where: str, what: 
             examples = some(list(first.values()), at_most=4)
             folder = next(path for path in first.values() if "/" in path).rpartition("/")[0]
             raise TenchError(
-                f"{where}: {what} of {split} are in several folders, possibly several forms of one data set: "
+                f"{where}: {what} of {split} are in several folders, possibly several forms of one dataset: "
                 f"{examples}. Pass one folder ({where}/{folder}), leave the others out with --exclude PATTERN, "
                 "or pass each folder as a separate source to combine them."
             )

@@ -168,7 +168,7 @@ class Classes:
             raise TenchError(
                 f"{whose} has {len(unknown)} of its {len(other)} classes that {here} does not have: "
                 f"{some(unknown)}. {here} has {len(self)} classes: {some(self.ids)}. "
-                "Check that both are from the same data set."
+                "Check that both are from the same dataset."
             )
         return np.array([position[name] for name in other.ids], dtype=np.int32)
 

@@ -1,4 +1,4 @@
-"""Evaluate a model on a data set: each image exactly once, and never silently on images it was trained on."""
+"""Evaluate a model on a dataset: each image exactly once, and never silently on images it was trained on."""
 
 import os
 

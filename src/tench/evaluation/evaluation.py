@@ -49,7 +49,7 @@ class Evaluation:
     name: str
     """What it was evaluated on, for display: "/data/flowers (held out of train)"."""
     source: str
-    """The data set: absolute paths joined by " + ", or a name."""
+    """The dataset: absolute paths joined by " + ", or a name."""
     split: str
     """The split of the source that the images belong to."""
     images: int

@@ -225,7 +225,8 @@ def _values(path: Path) -> Any:
     try:
         data = _parsed(_text(path), str(path))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an invalid date or number
-        raise UsageError(f"{path}: is not YAML: {str(error)[:500]}") from error
+        first, *others = str(error)[:500].splitlines()
+        raise UsageError(f"{path}: is not YAML: {first}", *others) from error
     if data is None:
         return {}
     if not isinstance(data, dict) or _LIKE not in data:

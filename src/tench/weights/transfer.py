@@ -1,6 +1,6 @@
 """Load existing weights into a network for new data, and report what was not loaded.
 
-All weights must fit, except those that depend on the data set. The head depends on the classes: it is kept if they are
+All weights must fit, except those that depend on the dataset. The head depends on the classes: it is kept if they are
 the same, else reinitialised. The first convolution depends on the images: its weights are summed for grey images, and
 reinitialised if the stem was adapted to small images. Nothing else is skipped, so a file for another network is an
 error, not a silently worse start.

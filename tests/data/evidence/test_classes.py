@@ -1,4 +1,4 @@
-"""Which folders are splits and classes: tiny copies of the structures of real data sets, read correctly or refused.
+"""Which folders are splits and classes: tiny copies of the structures of real datasets, read correctly or refused.
 
 A structure is written as paths with braces, as a shell expands them. Every file contains its own path without the part
 that `alike` removes, so that only copies are equal."""

@@ -388,7 +388,7 @@ def test_a_folder_too_deep_is_an_error_wherever_it_is(tmp_path: Path) -> None:
         path = form(tmp_path / str(number), deep)
         found = refusal(path, tmp_path / "spool")
         assert found.startswith(f"{path}: the folder ")
-        assert found.endswith("at most 128 are read. Move its content further up, or out of the data set.")
+        assert found.endswith("at most 128 are read. Move its content further up, or out of the dataset.")
 
 
 def test_a_folder_of_any_depth_is_walked_if_the_limits_allow_it(tmp_path: Path) -> None:
@@ -450,7 +450,7 @@ def test_a_file_that_is_read_whole_is_bounded(tmp_path: Path) -> None:
         tree.text("classes.txt", "a class list")
     assert str(error.value) == (
         f"{path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 134,217,728. The file is "
-        f"damaged or is something else. Replace it, or move it out of the data set."
+        f"damaged or is something else. Replace it, or move it out of the dataset."
     )
     assert tree.read("a/1.jpg", at_most=3) == b"one"
     with pytest.raises(TenchError, match="has 3 bytes, but a file that is read whole may have at most 2"):
@@ -493,7 +493,7 @@ def test_a_path_too_long_to_open_is_an_error_on_one_line(tmp_path: Path) -> None
     found = refusal(path, tmp_path / "spool")
     assert found.startswith(f"{path}/cat/ddd")
     assert found.endswith(
-        " bytes): cannot be read (File name too long). Move its content further up, or out of the data set."
+        " bytes): cannot be read (File name too long). Move its content further up, or out of the dataset."
     )
     assert len(found) < 400
 

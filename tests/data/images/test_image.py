@@ -624,7 +624,7 @@ def test_a_row_that_does_not_decode_names_file_row_stage_reason_and_remedy(tmp_p
     end = len(PHOTOS["china.jpg"])
     assert str(caught.value) == (
         f"{tmp_path}/photos.bin, bytes {end}-{end + 90000} (b.jpg): truncated JPEG: Premature end of JPEG file.\n"
-        "This is row 1, stage decode. 'tench check SOURCE' names every such image of the data set."
+        "This is row 1, stage decode. 'tench check SOURCE' names every such image of the dataset."
     )
 
 

@@ -304,7 +304,7 @@ def test_boxes_without_names_may_include_a_few_that_are_empty() -> None:
     ("partition", ("train", "val"), {"train": "train", "val": "val"}),
     ("set", ("train", "test"), {"train": "train", "test": "test"}),
     ("usage", ("Training", "PublicTest"), {"Training": "train", "PublicTest": "val"}),
-    ("data set", ("train", "valid"), {"train": "train", "valid": "val"}),
+    ("dataset", ("train", "valid"), {"train": "train", "valid": "val"}),
     ("part", ("train", "test"), {"train": "train", "test": "test"}),
 ])  # fmt: skip
 def test_a_column_gives_the_split(column: str, values: tuple[str, str], expected: dict[str, str]) -> None:

@@ -519,7 +519,7 @@ def test_two_different_files_for_one_role_are_refused(tmp_path: Path) -> None:
         (
             2_000_000,
             1,
-            "This many images of fewer than 16 pixels are not a data set. The file is damaged, or is something else.",
+            "This many images of fewer than 16 pixels are not a dataset. The file is damaged, or is something else.",
         ),
         (1_000_000, 4, "less than one per image. Real images do not compress this well, so it is not unpacked."),
     ],

@@ -521,7 +521,7 @@ def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch
     monkeypatch.setattr(parquet_images, "_SMALL_BYTES", 1_000_000)
     file = write(tmp_path / "x.parquet", [image(1, 10_000)] * 1000, None, [n % 2 for n in range(1000)])
     assert file.stat().st_size < 50_000
-    assert "An image repeated this often is not a data set, so it is not copied." in refusal(file)
+    assert "An image repeated this often is not a dataset, so it is not copied." in refusal(file)
     assert list((tmp_path / "spool").iterdir()) == []
 
 

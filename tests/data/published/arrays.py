@@ -1,4 +1,4 @@
-"""Data sets whose images are pixels in arrays: MNIST and its relatives, CIFAR, and binary, MATLAB and HDF5 files."""
+"""Datasets whose images are pixels in arrays: MNIST and its relatives, CIFAR, and binary, MATLAB and HDF5 files."""
 
 import bz2
 import pickle
@@ -265,7 +265,7 @@ SETS = [
                 "`gzip.zip`, with its six sets",
                 "gzip.zip",
                 {**emnist_archives(*EMNIST), "gzip.zip": "gzip/"},
-                refused="six data sets: give the files of one",
+                refused="six datasets: give the files of one",
                 says=("byclass", "letters"),
             ),
         ),

@@ -1,4 +1,4 @@
-"""Popular data sets for which torchvision has no reader, and exports of labelling tools."""
+"""Popular datasets for which torchvision has no reader, and exports of labelling tools."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Miniatures of published data sets: the real names, folders and label files around a few tiny photographs.
+"""Miniatures of published datasets: the real names, folders and label files around a few tiny photographs.
 
 A maker fills a `Miniature` with the files of a set as unpacked and with the truth about its images, which no code of
 ours derives. A `Form` is one way in which people store the set (unpacked, the archives as downloaded, with an
@@ -36,7 +36,7 @@ KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".tif": 
 
 
 class Miniature:
-    """The files of a small copy of a data set, and the truth about its images.
+    """The files of a small copy of a dataset, and the truth about its images.
 
     files: contents by path, or a function that makes them, if that needs a package not everyone has. splits: the images
     of each split. aside: images in the files that belong to no split, such as masks. without_images: classes that the
@@ -100,7 +100,7 @@ def decoded(data: bytes) -> Pixels:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """One way in which people store a data set, and tench's answer.
+    """One way in which people store a dataset, and tench's answer.
 
     source: what tench is pointed at. archives: in this order, each archive with the start of the names it swallows (or
     a pattern of it); names inside are relative to the archive's folder, or to what is before a "|". options: of
@@ -156,7 +156,7 @@ def archive(name: str, start: str, **more: Any) -> Form:
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A data set, its miniature and its forms.
+    """A dataset, its miniature and its forms.
 
     torchvision: torchvision's own readers by split ("val+test": of two together), given the folder; None if it has
     none. They read the files of the form `oracle`. named: whether the files name the classes; if not, they only number

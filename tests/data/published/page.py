@@ -1,4 +1,4 @@
-"""The table of published data sets in docs/data.md, from the same list that the tests check."""
+"""The table of published datasets in docs/data.md, from the same list that the tests check."""
 
 from collections.abc import Sequence
 
@@ -22,10 +22,10 @@ def tables() -> str:
     )
     readers = {published.name.split()[0].strip(",") for published in TORCHVISION}
     return (
-        f"torchvision knows {len(readers)} data sets for classification. {len(read_right())} of them are read, and "
+        f"torchvision knows {len(readers)} datasets for classification. {len(read_right())} of them are read, and "
         "the others are refused with a remedy.\n\n"
         f"{table(TORCHVISION)}\nSets that torchvision has no reader for:\n\n{table(ELSEWHERE)}\n"
-        f"torchvision's other data sets are not for classification. {outside}.\n"
+        f"torchvision's other datasets are not for classification. {outside}.\n"
     )
 
 
@@ -39,7 +39,7 @@ def read_right() -> set[str]:
 
 
 def table(sets: Sequence[Published]) -> str:
-    lines = ["| data set | source | answer | splits |", "|---|---|---|---|"]
+    lines = ["| dataset | source | answer | splits |", "|---|---|---|---|"]
     for published in sets:
         for number, form in enumerate(published.forms):
             name = "" if number else published.name

@@ -1,4 +1,4 @@
-"""All published data sets that tench is tested on, and the sets of torchvision without classes of images."""
+"""All published datasets that tench is tested on, and the sets of torchvision without classes of images."""
 
 from tests.data.published import arrays, classed, elsewhere, labelled
 from tests.data.published.making import Form, Published
@@ -22,6 +22,6 @@ OUT_OF_SCOPE = {
     "optical flow": "FlyingChairs FlyingThings3D HD1K KittiFlow Sintel",
     "stereo": "CREStereo CarlaStereo ETH3DStereo FallingThingsStereo InStereo2k Kitti2012Stereo Kitti2015Stereo "
     "Middlebury2014Stereo SceneFlowStereo SintelStereo",
-    "tools, not data sets": "DatasetFolder FakeData ImageFolder LSUNClass VisionDataset wrap_dataset_for_transforms_v2",
+    "tools, not datasets": "DatasetFolder FakeData ImageFolder LSUNClass VisionDataset wrap_dataset_for_transforms_v2",
 }
 """What torchvision's other readers contain, and their names."""

@@ -1,4 +1,4 @@
-"""Every published data set is read correctly or refused with the right remedy, from a miniature of its structure."""
+"""Every published dataset is read correctly or refused with the right remedy, from a miniature of its structure."""
 
 import importlib.util
 import types

@@ -155,7 +155,7 @@ def what_is_there(tree: Tree) -> list[Kind]:
 
 
 def found_text(tree: Tree) -> str:
-    """The contents of a tree without a data set, and what to do about it, for the end of an error."""
+    """The contents of a tree without a dataset, and what to do about it, for the end of an error."""
     kinds = what_is_there(tree)
     if not kinds:
         return "It is empty."

@@ -487,7 +487,7 @@ def open_tree(path: Path, spool: Path, options: SourceOptions = NO_OPTIONS, limi
         where, remedy = str(error.filename or path), ""  # errors of reading, unlike those of opening, name no file
         if error.errno == errno.ENAMETOOLONG:
             where = f"{where[:_SHOWN_PATH]}... ({len(os.fsencode(where)):,} bytes)"
-            remedy = " Move its content further up, or out of the data set."
+            remedy = " Move its content further up, or out of the dataset."
         elif os.path.islink(where):
             remedy = " It is a link: restore its target, or remove it."
         raise TenchError(f"{where}: cannot be read ({error.strerror}).{remedy}") from error
@@ -608,7 +608,7 @@ class _Files:
         if (depth := folder.count("/") + 1) > limits.path_depth:
             raise TenchError(
                 f"{self._source}: the folder {shown(folder)} is {depth:,} levels deep; at most {limits.path_depth:,} "
-                "are read. Move its content further up, or out of the data set."
+                "are read. Move its content further up, or out of the dataset."
             )
         while folder and folder not in self.folders:
             self.folders.add(folder)
@@ -759,7 +759,7 @@ def _walk(path: Path, spool: Path, options: SourceOptions, limits: Limits) -> Tr
             if is_run({entry.name for entry in entries}):
                 if not prefix:
                     raise TenchError(
-                        f"{path}: is a run directory, not a data set. To use its model: tench evaluate {path}, or "
+                        f"{path}: is a run directory, not a dataset. To use its model: tench evaluate {path}, or "
                         f"tench predict {path} IMAGE"
                     )
                 files.runs.append(composed(prefix[:-1]))

@@ -1,4 +1,4 @@
-"""Arrays as a data set: images (N, H, W[, C]) and labels (N,), as in the files of Keras, MedMNIST and PatchCamelyon.
+"""Arrays as a dataset: images (N, H, W[, C]) and labels (N,), as in the files of Keras, MedMNIST and PatchCamelyon.
 
 Shapes decide which array contains the images and which the labels; if several fit, names decide. A word in the name of
 an array or its file gives the split. uint8 arrays in one piece are addressed in place as raw pixels. Other arrays are
@@ -80,7 +80,7 @@ def may_be_images(array: Array) -> bool:
 
 
 def contents_of(tree: Tree, arrays: Sequence[Array]) -> Contents:
-    """The data set of these arrays. Raises TenchError if there is none, or if the images or labels are ambiguous."""
+    """The dataset of these arrays. Raises TenchError if there is none, or if the images or labels are ambiguous."""
     keys = tree.options.record_keys()
     able = [array for array in arrays if may_be_images(array)]
     images = _chosen(able, keys.image, arrays, tree, "image")

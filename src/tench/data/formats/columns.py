@@ -1,4 +1,4 @@
-"""Columns of images and labels in Parquet and Arrow files, and the data set made from them.
+"""Columns of images and labels in Parquet and Arrow files, and the dataset made from them.
 
 An image is a struct {bytes, path} or plain binary. A label is a number, which the schema's metadata may name, or a
 name; -1 and null mean unlabelled. If every labelled image repeats its WordNet id at the end of its path (as in
@@ -122,7 +122,7 @@ def image_column(schema: Any) -> str | None:
 def contents_of(
     tree: Tree, files: list[ImageFile], find_images: Callable[[Tree, Sequence[ImageFile]], None]
 ) -> Contents:
-    """The data set of these files. find_images: locates the images in files.
+    """The dataset of these files. find_images: locates the images in files.
 
     Raises TenchError if the files do not fit together, or a label is not a class.
     """

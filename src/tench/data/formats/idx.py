@@ -169,7 +169,7 @@ def _check_size(idx: Idx, file_bytes: int) -> None:
         )
     if height * width < _MIN_PIXELS and count > _FEW_IMAGES:
         raise TenchError(
-            f"{idx.place}: {idx.promise}. This many images of fewer than {_MIN_PIXELS} pixels are not a data set. The "
+            f"{idx.place}: {idx.promise}. This many images of fewer than {_MIN_PIXELS} pixels are not a dataset. The "
             "file is damaged, or is something else."
         )
     if idx.form and count > max(_FEW_IMAGES, file_bytes):

@@ -1,7 +1,7 @@
-"""Read a MATLAB file (`.mat`, format 5), as devkits and data sets use it for labels and for raw pixels.
+"""Read a MATLAB file (`.mat`, format 5), as devkits and datasets use it for labels and for raw pixels.
 
 scipy's reader trusts the file: one damaged byte can end the process with SIGSEGV, and a child process for every label
-file would cost seconds and still use unlimited memory. The part of the format that data sets use is small, so it is
+file would cost seconds and still use unlimited memory. The part of the format that datasets use is small, so it is
 read here, with every length checked against the bytes present. Numbers keep their stored type, and are views of the
 file's bytes unless it is compressed.
 
@@ -39,7 +39,7 @@ class _DamageError(Exception):
 
 
 class _UnsupportedError(Exception):
-    """A variable of a kind that no data set needs; the rest of the file is readable."""
+    """A variable of a kind that no dataset needs; the rest of the file is readable."""
 
 
 @dataclasses.dataclass(frozen=True)

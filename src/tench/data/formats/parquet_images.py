@@ -183,7 +183,7 @@ def _spool(tree: Tree, file: ImageFile) -> None:
             if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
                 raise TenchError(
                     f"{file.where}: claims that its images take {file.num_bytes:,} bytes, but they take more than "
-                    f"{offset:,}. An image repeated this often is not a data set, so it is not copied."
+                    f"{offset:,}. An image repeated this often is not a dataset, so it is not copied."
                 )
     tree.stamp[file.shard] = None
 

@@ -171,7 +171,7 @@ def errors_name(table: Table, row: int) -> Iterator[None]:
     except ImageError as error:
         raise ImageError(
             f"{table.place(row)}: {error}.",
-            f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the data set.",
+            f"This is row {row}, stage decode. 'tench check SOURCE' names every such image of the dataset.",
         ) from error
     except PassingError as error:
         raise PassingError(f"{table.place(row)}: {error}. This is row {row}, stage decode.") from error

@@ -1,4 +1,4 @@
-"""Published data sets with labels in several files, each as one table.
+"""Published datasets with labels in several files, each as one table.
 
     Oxford-IIIT Pet    annotations/{list,trainval,test}.txt: image CLASS-ID SPECIES BREED-ID
     CUB-200, NABirds   images.txt, image_class_labels.txt, train_test_split.txt, classes.txt, joined by their first word

@@ -311,7 +311,7 @@ def _has_labelled_json(tree: Tree, positions: Sequence[int]) -> bool:
 
 
 def _images_beside(tree: Tree) -> list[str]:
-    """A note on images next to the shards. Raises TenchError if they are in several folders: a data set of their
+    """A note on images next to the shards. Raises TenchError if they are in several folders: a dataset of their
     own."""
     images = [name for name in tree.names if is_image_name(name)]
     folders = {name.rpartition("/")[0] for name in images}
