@@ -12,12 +12,12 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 from tench.errors import UsageError
-from tench.plain import shown
+from tench.plain import shown, union_members
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,7 +57,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 def require_type(value: object, kind: Any, name: str) -> None:
     """Raise UsageError if a value is not of the type, or is an empty string instead of a path. name: for messages."""
-    kinds = _alternatives(kind)
+    kinds = union_members(kind)
     if not any(_fits(value, one) for one in kinds):
         raise UsageError(f"{name} must be {_listed(kinds)}, got {shown(value)}.")
     if value == "" and isinstance(value, str) and any(one is Path or _origin(one) is os.PathLike for one in kinds):
@@ -71,19 +71,12 @@ def require_fields(options: Any) -> None:
             require_type(getattr(options, name), kind, name)
 
 
-def _alternatives(kind: Any) -> list[Any]:
-    """The types that a union names, also inside unions."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return [one for part in typing.get_args(kind) for one in _alternatives(part)]
-    return [kind]
-
-
 def _origin(kind: Any) -> Any:
     return typing.get_origin(kind) or kind
 
 
 def _fits(value: object, kind: Any) -> bool:
-    """Whether a value is of a type that is no union; of several values, whether each is."""
+    """Whether a value has the type, which is not a union; of several values, whether each does."""
     origin = _origin(kind)
     if kind is Any:
         return True
@@ -101,12 +94,12 @@ def _fits(value: object, kind: Any) -> bool:
         given = list if origin is tuple and isinstance(value, list) else origin
         if isinstance(value, str | bytes | collections.abc.Mapping) or not isinstance(value, given):
             return False
-        inner = _alternatives(typing.get_args(kind)[0])
+        inner = union_members(typing.get_args(kind)[0])
         return not isinstance(value, list | tuple) or all(any(_fits(one, item) for item in inner) for one in value)
     return isinstance(value, origin)
 
 
-def _listed(kinds: list[Any]) -> str:
+def _listed(kinds: Sequence[Any]) -> str:
     return _listed_words(list(dict.fromkeys(map(_words, kinds))))
 
 
@@ -118,7 +111,7 @@ def _listed_words(words: list[str]) -> str:
 def _words(kind: Any) -> str:
     origin = _origin(kind)
     if origin in _SEVERAL:
-        inner = _alternatives(typing.get_args(kind)[0])
+        inner = union_members(typing.get_args(kind)[0])
         return "a list" + (" of paths" if Path in inner else " of strings" if str in inner else "")
     if origin is os.PathLike:
         return "a path"

@@ -45,7 +45,7 @@ def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -
     class. Lists become tuples if `kind` is a tuple. Numbers must be finite, and true is not a number. where: the key,
     for messages. written_numbers: accept "1e-4" as a number, which YAML 1.1 reads as text.
     """
-    options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+    options = union_members(kind)
     inside: PlainError | None = None
     for option in options:
         try:
@@ -58,6 +58,13 @@ def typed(value: Any, kind: Any, where: str, *, written_numbers: bool = False) -
     if inside is not None and any(map(_is_record, options)):
         raise inside  # it names the key inside the record
     raise PlainError(f"{where} is {shown(value)}, but should be {_expected(options)}")
+
+
+def union_members(kind: Any) -> tuple[Any, ...]:
+    """The types that a union names, also inside unions; any other type alone."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return tuple(member for part in typing.get_args(kind) for member in union_members(part))
+    return (kind,)
 
 
 def _is_record(kind: Any) -> bool:

@@ -58,8 +58,7 @@ def _words() -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
                     words[name] += option.choices
                     continue
                 words[name] += option.names
-                negative = f"--no-{option.name[2:]}"
-                words[name] += [negative] if option.is_switch and (option.section or option.default) else []
+                words[name] += [option.negative] if option.negative else []
                 accepted = recipes if option.name == "--recipe" else list(option.choices)
                 for called in option.names if not option.is_switch else ():
                     values[name, called] = accepted

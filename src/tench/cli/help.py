@@ -125,8 +125,7 @@ def _label(option: Option, everything: bool) -> str:
     if option.flag.positional:
         return f"  {option.name}"
     aliases = [alias for alias in option.flag.aliases if everything or not alias.startswith("--")]
-    negative = option.is_switch and (option.section or option.default is True)
-    name = f"--[no-]{option.name[2:]}" if negative else option.name
+    name = f"--[no-]{option.name[2:]}" if option.negative else option.name
     names = ", ".join([*(alias for alias in aliases if alias[1] != "-"), name, *(a for a in aliases if a[1] == "-")])
     metavar = option.metavar
     if len(metavar) > 2 * _MAX_LEFT // 3 and "|" in metavar:

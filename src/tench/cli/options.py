@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from tench.flags import Flag
+from tench.plain import union_members
 from tench.training.bounds import describe
 
 
@@ -54,6 +55,11 @@ class Option:
         return self.kinds == (bool,)
 
     @property
+    def negative(self) -> str:
+        """The name that turns a switch off; "" if it is no switch, or off unless given."""
+        return f"--no-{self.name[2:]}" if self.is_switch and (self.section or self.default is True) else ""
+
+    @property
     def summary(self) -> str:
         """The first sentence of the text, without its full stop."""
         return self.text.split(". ")[0].removesuffix(".")
@@ -76,7 +82,7 @@ class Option:
             return ""
         if self.flag.repeated:
             return self.flag.metavar or "TEXT"
-        return self.flag.metavar or "|".join(dict.fromkeys(map(_metavar, _widest(self.kinds))))
+        return self.flag.metavar or "|".join(dict.fromkeys(map(_metavar, widest(self.kinds))))
 
     @property
     def num_words(self) -> tuple[int, float]:
@@ -111,16 +117,11 @@ def _options(kind: type, path: tuple[str, ...], section: str) -> Iterator[Option
             default = field.default_factory()
         name = flag.metavar if flag.positional else "--" + (flag.name or field.name).replace("_", "-")
         bounds = describe(annotated)
-        yield Option(here, name, _kinds(plain[field.name]), default, texts[field.name], flag, section, bounds)
+        kinds = tuple(kind for kind in union_members(plain[field.name]) if kind is not types.NoneType)
+        yield Option(here, name, kinds, default, texts[field.name], flag, section, bounds)
 
 
-def _kinds(kind: Any) -> tuple[Any, ...]:
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return tuple(inner for part in typing.get_args(kind) if part is not types.NoneType for inner in _kinds(part))
-    return (kind,)
-
-
-def _widest(kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+def widest(kinds: tuple[Any, ...]) -> tuple[Any, ...]:
     """The types without int if float is one of them."""
     return tuple(kind for kind in kinds if kind is not int or float not in kinds)
 

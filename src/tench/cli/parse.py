@@ -9,7 +9,7 @@ import shlex
 import typing
 from typing import Any, Literal, TypeVar
 
-from tench.cli.options import Option, options_of
+from tench.cli.options import Option, options_of, widest
 from tench.errors import UsageError, nearest
 from tench.plain import shown
 
@@ -169,7 +169,7 @@ def _as(kind: Any, words: list[str], repeated: bool) -> Any:
 
 def expected(option: Option) -> str:
     """What an option takes, in words: "a whole number or auto"."""
-    kinds = [kind for kind in option.kinds if kind is not int or float not in option.kinds]
+    kinds = widest(option.kinds)
     if option.flag.repeated:
         return option.flag.metavar
     if all(typing.get_origin(kind) is Literal for kind in kinds) and len(option.choices) > 2:

@@ -5,12 +5,12 @@ satisfies it (`holds`) and describes itself (`str`) so that it reads well after 
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Protocol
 
 from tench.own_code import names_code
+from tench.plain import union_members
 
 
 class Rule(Protocol):
@@ -101,14 +101,12 @@ def describe(hint: Any) -> str:
         others = [str(rule) for rule in rules if not isinstance(rule, Length)]
         inner = describe(kind).removeprefix("numbers, ") if lengths else describe(kind)
         return ", ".join(text for text in (*lengths, inner, *others) if text)
-    arguments = typing.get_args(hint)
-    if _is_union(hint):
-        texts = [text for text in map(describe, arguments) if text]
-        words = [
-            str(word) for kind in arguments if typing.get_origin(kind) is Literal for word in typing.get_args(kind)
-        ]
+    if len(members := union_members(hint)) > 1:
+        texts = [text for text in map(describe, members) if text]
+        words = [str(word) for kind in members if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
         return ", or ".join(texts + words) if texts else ""
     if typing.get_origin(hint) is tuple:
+        arguments = typing.get_args(hint)
         kinds = list(dict.fromkeys(describe(kind) for kind in arguments if kind is not Ellipsis))
         if kinds == [""]:
             return ""
@@ -123,10 +121,9 @@ def _applied(value: Any, hint: Any) -> Iterator[tuple[Any, Rule]]:
         kind, rules = _parts(hint)
         yield from _applied(value, kind)
         yield from ((value, rule) for rule in rules)
-    elif _is_union(hint):
-        is_word = isinstance(value, str)
-        for kind in typing.get_args(hint):
-            if typing.get_origin(kind) is not Literal and not is_word:
+    elif len(members := union_members(hint)) > 1:
+        for kind in members if not isinstance(value, str) else ():
+            if typing.get_origin(kind) is not Literal:
                 yield from _applied(value, kind)
     elif typing.get_origin(hint) is tuple:
         kinds = typing.get_args(hint)
@@ -142,7 +139,3 @@ def _parts(hint: Any) -> tuple[Any, list[Rule]]:
 
 def _is_annotated(hint: Any) -> bool:
     return typing.get_origin(hint) is Annotated
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
