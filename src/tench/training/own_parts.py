@@ -68,8 +68,7 @@ def settle(recipe: Recipe, given: OwnParts, where: str, *, trust_code: bool) -> 
     for part, (section, name, _) in _VALUES.items():
         code, value = getattr(given, part), getattr(getattr(recipe, section), name)
         if code is None:
-            own = is_own(value) if part == "model" else names_code(value)
-            parts[part] = _named(part, value, where, trust_code=trust_code) if own else None
+            parts[part] = _named(part, value, where, trust_code=trust_code) if _is_code(part, value) else None
             continue
         if not callable(code):
             raise UsageError(f"{part}= is {type(code).__name__}, expected a function.")
@@ -91,8 +90,7 @@ def own_code(named: Recipe, *, trust_code: bool) -> dict[str, Any]:
     Modules in the current directory can be imported, including those that `fit` itself imports if trust_code is set.
     Raises as `import_code`.
     """
-    names = {part: getattr(getattr(named, section), name) for part, (section, name, _) in _VALUES.items()}
-    code = {part: name for part, name in names.items() if (is_own(name) if part == "model" else names_code(name))}
+    code = _code_names(named)
     if code or trust_code:
         import_from_here()
     imported = {}
@@ -106,6 +104,17 @@ def own_code(named: Recipe, *, trust_code: bool) -> dict[str, Any]:
                 raise UsageError(*error.args, f"Networks of other systems are named SYSTEM:NAME.{hint}") from error
             raise
     return imported
+
+
+def _code_names(recipe: Recipe) -> dict[str, str]:
+    """The names of the user's code in a recipe, by part."""
+    names = {part: getattr(getattr(recipe, section), name) for part, (section, name, _) in _VALUES.items()}
+    return {part: name for part, name in names.items() if _is_code(part, name)}
+
+
+def _is_code(part: str, name: str) -> bool:
+    """Whether a recipe's value for a part names the user's code."""
+    return is_own(name) if part == "model" else names_code(name)
 
 
 def named_model(recipe: Recipe, where: str, *, trust_code: bool) -> OwnNetwork | None:
@@ -127,11 +136,7 @@ def _named(part: str, value: str, where: str, *, trust_code: bool) -> Any:
 
 def continue_with(run: Run, recipe: Recipe, callbacks: Sequence[Callback]) -> str:
     """How to continue a run: a command or, if code has to be passed again, a call."""
-    code = {}
-    for part, (section, name, _) in _VALUES.items():
-        value = getattr(getattr(recipe, section), name)
-        if is_own(value) if part == "model" else names_code(value):
-            code[part] = value
+    code = _code_names(recipe)
     folder = run.folder.absolute()
     if callbacks or any(map(is_object, code.values())):
         again = [*code, *(["callbacks"] if callbacks else [])]
