@@ -7,6 +7,7 @@ from typing import Any
 from tench.errors import UsageError, counted
 from tench.files import shell_command, write_text
 from tench.run import RECIPE, Run
+from tench.training.duration import Duration
 from tench.training.plan import Data, per_channel
 from tench.training.recipe import Recipe, Resolved
 from tench.training.recipe_file import load_resolved
@@ -83,16 +84,19 @@ def replan(run: Run, recipe: Resolved, step: int, epochs: int, steps_per_epoch: 
     if num_epochs(recipe) < epochs or total_steps(recipe, steps_per_epoch) < step:
         raise UsageError(
             f"{run.folder}: has already trained {counted(epochs, 'epoch')} ({counted(step, 'step')}), but --epochs is "
-            f"{after:g}. Increase it, or name a new --run."
+            f"{after:,g}. Increase it, or name a new --run."
         )
     if reason := _why_not(stored, recipe, step, epochs, steps_per_epoch):
         raise UsageError(
-            f"{run.folder}: was started with {_epochs(before)} and cannot continue to {after:g}: {reason}.",
+            f"{run.folder}: was started with {Duration(before, 'epochs')} and cannot continue to {after:,g}: {reason}.",
             f"To train on from its weights: {train_on(run, stored)}",
         )
     write_text(run.folder / RECIPE, recipe.to_yaml())
     _log.info(
-        "%s: now has %s instead of %g; the steps so far are the same in both.", run.folder, _epochs(after), before
+        "%s: now has %s instead of %s; the steps so far are the same in both.",
+        run.folder,
+        Duration(after, "epochs"),
+        f"{before:,g}",
     )
 
 
@@ -130,7 +134,3 @@ def _why_not(stored: Resolved, recipe: Resolved, step: int, epochs: int, steps_p
     if epochs * steps_per_epoch > step and epochs == num_epochs(stored):
         return "its last epoch is partial, and the rest of that epoch cannot be trained afterwards"
     return None
-
-
-def _epochs(count: float) -> str:
-    return f"{count:g} epoch{'' if count == 1 else 's'}"
