@@ -244,6 +244,14 @@ def test_an_invalid_value_is_an_error_that_says_what_is_valid(
     assert not (tmp_path / "run" / "recipe.yaml").exists()
 
 
+def test_only_an_option_keeps_a_size_from_following_the_image_size(run: Run, tmp_path: Path) -> None:
+    """A folder that is called like one does not."""
+    words = ("train", tmp_path / "eval_resize", "--recipe", "pytorch-examples", "--image-size", "64", "--run")
+    note = "Note: image_size is 64 instead of 224: eval_resize 256 becomes 73."
+    assert note in run(*words, "eval_resize")[1]
+    assert note not in run(*words, tmp_path / "run", "--eval_resize", "64")[1]
+
+
 def test_an_image_size_that_a_network_does_not_support_is_an_error_with_the_sizes_it_supports(
     run: Run, classes: Path, tmp_path: Path
 ) -> None:

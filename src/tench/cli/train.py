@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Annotated, ClassVar
 
-from tench.cli.parse import parse
+from tench.cli.options import options_of
+from tench.cli.parse import parse, sort_words
 from tench.errors import UsageError
 from tench.flags import Flag
 from tench.training.recipe import Recipe
@@ -71,7 +72,7 @@ def run(arguments: list[str]) -> int:
     named = asked.values  # values named in this command, before the recipe is loaded
     defaults = load_recipe(asked.recipe) if asked.recipe else default_recipe(asked.run, asked.source)
     asked = parse(Train, arguments, Train(values=defaults))  # again, so that flags override the recipe's values
-    given = [argument.partition("=")[0].strip("-").replace("-", "_") for argument in arguments]
+    given = {option.path[-1] for option, _ in sort_words(options_of(Train), arguments).given}
     recipe = with_sizes_in_proportion(asked.values, defaults, given)
     options = TrainOptions(
         device=asked.device,
