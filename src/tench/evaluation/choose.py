@@ -181,25 +181,43 @@ def _without_trained_on(
             is_ = "is" if leaked == 1 else "are"
             notes = [f"{where}: {counted(leaked, 'image')} of the run's validation set {is_} in its training set too."]
         return Chosen(source, split, where, table, rule, leaked, tuple(notes))
-    was = "was" if num_trained == 1 else "were"
-    of_all = f"{num_trained:,} of {counted(len(table), 'image')} {was} used to train the model"
     if not leave_out:
-        note = f"{where}: {of_all}, so the result says little about new images."
-        return Chosen(source, split, where, table, rule, num_trained, (note,))
+        return _with_trained_on(source, split, table, rule, num_trained)
     if num_trained == len(table):
-        raise TenchError(
-            f"{where}: the model was trained on {'all ' if num_trained > 1 else ''}{counted(num_trained, 'image')}, so "
-            f"no image is left to evaluate it on. Name other images. {_ALL} {split}."
-        )
+        raise _none_left(where, num_trained, split)
     rows = np.flatnonzero(standing != TRAINED_ON)
     if rule.accepted is not None:
         rule = dataclasses.replace(rule, accepted=[rule.accepted[row] for row in rows.tolist()])
     left = [f"{num_held:,} held out by the run" if num_held else "", f"{num_new:,} new to it" if num_new else ""]
-    note = f"{where}: {of_all} and {was} left out. Evaluated: {' and '.join(filter(None, left))}. {_ALL} {split}."
+    was = "was" if num_trained == 1 else "were"
+    note = (
+        f"{where}: {_used(num_trained, table)} and {was} left out. Evaluated: {' and '.join(filter(None, left))}. "
+        f"{_ALL} {split}."
+    )
     if num_new == 0 and split == "train":  # the expected case
         return Chosen(source, split, f"{source} (held out of train)", table.subset(rows), rule, 0)
     name = f"{source} ({split}, without training images)"
     return Chosen(source, split, name, table.subset(rows), rule, 0, (note,))
+
+
+def _with_trained_on(source: str, split: str, table: Table, rule: ScoringRule, num_trained: int) -> Chosen:
+    """All images of a split, with a note that the model was trained on some of them."""
+    where = f"{source} ({split})"
+    note = f"{where}: {_used(num_trained, table)}, so the result says little about new images."
+    return Chosen(source, split, where, table, rule, num_trained, (note,))
+
+
+def _used(num_trained: int, table: Table) -> str:
+    was = "was" if num_trained == 1 else "were"
+    return f"{num_trained:,} of {counted(len(table), 'image')} {was} used to train the model"
+
+
+def _none_left(where: str, num_trained: int, split: str) -> TenchError:
+    all_ = "all " if num_trained > 1 else ""
+    return TenchError(
+        f"{where}: the model was trained on {all_}{counted(num_trained, 'image')}, so no image is left to evaluate it "
+        f"on. Name other images. {_ALL} {split}."
+    )
 
 
 def _not_recognised(where: str, num_images: int, num_alike: int) -> str:
@@ -230,15 +248,8 @@ def _by_rule(
     if leave_out and held is not None:
         return Chosen(source, split, f"{source} (held out of train)", held, rule, 0)
     if leave_out:
-        raise TenchError(
-            f"{where}: the model was trained on all {counted(num_trained, 'image')}, so no image is left to evaluate "
-            f"it on. Name other images. {_ALL} {split}."
-        )
-    note = (
-        f"{where}: {num_trained:,} of {counted(len(table), 'image')} were used to train the model, so the result says "
-        "little about new images."
-    )
-    return Chosen(source, split, where, table, rule, num_trained, (note,))
+        raise _none_left(where, num_trained, split)
+    return _with_trained_on(source, split, table, rule, num_trained)
 
 
 def _rule(dataset: Dataset, split: str, classes: Classes) -> ScoringRule:
