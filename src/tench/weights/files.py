@@ -9,7 +9,8 @@ import argparse
 import dataclasses
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tench.errors import PassingError, TenchError
+from tench.files import complete_file
 from tench.plain import require_file, shown
 
 SAFETENSORS = ".safetensors"
@@ -71,6 +73,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     except MemoryError as error:
         size = path.stat().st_size
         raise TenchError(f"{path}: its {size:,} bytes do not fit in memory. Copy it again.") from error
+
+
+@contextmanager
+def complete_safetensors(path: Path) -> Iterator[Path]:
+    """As `complete_file`, for a file that safetensors writes in this block; its errors become a TenchError too."""
+    from safetensors import SafetensorError
+
+    try:
+        with complete_file(path) as part:
+            yield part
+    except SafetensorError as error:
+        raise TenchError(f"{path}: cannot be written ({error}).") from error
 
 
 def require_readable(path: Path) -> None:

@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from tench.data.table import IntArray, Table, content_digest
 from tench.errors import PassingError, TenchError
-from tench.files import complete_file, is_there
+from tench.files import is_there
 from tench.machine import num_threads
 from tench.plain import require_file
 from tench.progress import progress
-from tench.weights.files import require_readable
+from tench.weights.files import complete_safetensors, require_readable
 
 IMAGES = "images.safetensors"
 
@@ -207,7 +207,6 @@ class Recorder:
 
 def write_images(path: Path, images: RunImages) -> None:
     """Write the file completely or not at all. Raises TenchError if the disk is full."""
-    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     arrays = {
@@ -215,11 +214,8 @@ def write_images(path: Path, images: RunImages) -> None:
         for where, part in ((_TRAINED, images.trained_on), (_HELD, images.held_out))
         for field in (_KEY, _SIZE, _CONTENT)
     }
-    try:
-        with complete_file(path) as part_file:
-            save_file(arrays, part_file, metadata={"version": _VERSION, "fingerprint": images.fingerprint})
-    except SafetensorError as error:
-        raise TenchError(f"{path}: cannot be written ({error}).") from error
+    with complete_safetensors(path) as part_file:
+        save_file(arrays, part_file, metadata={"version": _VERSION, "fingerprint": images.fingerprint})
 
 
 def read_images(path: Path) -> RunImages:

@@ -18,7 +18,7 @@ from tench.data.images.orientation import Exif
 from tench.data.options import SourceOptions
 from tench.data.table import Classes
 from tench.errors import PassingError, TenchError, UsageError, counted, some
-from tench.files import complete_file, is_there, user_path, write_text
+from tench.files import is_there, user_path, write_text
 from tench.input.given import Given, Images, given_images
 from tench.input.resampling import Interpolation
 from tench.input.views import EvalView, TestTime
@@ -28,7 +28,7 @@ from tench.models.own_network import OwnNetwork, checked_network, create_own, is
 from tench.models.source import AS_MADE, ModelOptions
 from tench.own_code import is_object, trusted
 from tench.plain import read_json, typed
-from tench.weights.files import SAFETENSORS, read_safetensors
+from tench.weights.files import SAFETENSORS, complete_safetensors, read_safetensors
 from tench.weights.images import IMAGES
 from tench.weights.prediction import Guess, Prediction, Predictions
 from tench.weights.test_time import at_test_time, test_time_view
@@ -319,15 +319,11 @@ def in_batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
 
 def save(folder: Path, module: nn.Module, card: ModelCard) -> None:
     """Write weights and then the card into a folder, each file completely or not at all."""
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     state = {name: _copied(tensor) for name, tensor in module.state_dict().items()}
-    try:
-        with complete_file(folder / WEIGHTS) as part:
-            save_file(state, part)
-    except SafetensorError as error:
-        raise TenchError(f"{folder / WEIGHTS}: cannot be written ({error}).") from error
+    with complete_safetensors(folder / WEIGHTS) as part:
+        save_file(state, part)
     write_text(folder / CARD, json.dumps(card.to_json(), indent=1) + "\n")
 
 
