@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
-from tench.errors import UsageError
+from tench.errors import UsageError, listed
 from tench.plain import shown, union_members
 
 P = ParamSpec("P")
@@ -100,12 +100,7 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _listed(kinds: Sequence[Any]) -> str:
-    return _listed_words(list(dict.fromkeys(map(_words, kinds))))
-
-
-def _listed_words(words: list[str]) -> str:
-    """ "a", "a or b", "a, b or c"."""
-    return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
+    return listed(list(dict.fromkeys(map(_words, kinds))), "or")
 
 
 def _words(kind: Any) -> str:
@@ -116,7 +111,7 @@ def _words(kind: Any) -> str:
     if origin is os.PathLike:
         return "a path"
     if origin is Literal:
-        return _listed_words([repr(word) for word in typing.get_args(kind)])
+        return listed([repr(word) for word in typing.get_args(kind)], "or")
     known: dict[Any, str] = {
         int: "a whole number",
         float: "a number",

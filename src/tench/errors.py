@@ -51,6 +51,11 @@ def some(names: Sequence[str], at_most: int = 5) -> str:
     return ", ".join(names[:at_most]) + (f", ... ({len(names):,} in all)" if len(names) > at_most else "")
 
 
+def listed(words: Sequence[str], last: str) -> str:
+    """A list in a sentence: "a", "a or b", "a, b or c". last: the word before the last item, "or" or "and"."""
+    return f" {last} ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
+
+
 def counted(count: int, noun: str) -> str:
     """A number with its noun: "1 image", "2,000 images", "2 classes"."""
     return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith(('s', 'x')) else 's'}"

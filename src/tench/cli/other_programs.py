@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 import yaml
 
 from tench.cli.parse import Words
+from tench.errors import listed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,15 +92,10 @@ def equivalents(command: str, known: Sequence[str], words: Words, *, only: bool 
         programs_of.setdefault((answer, tuple(called)), []).append(program.whose)
     lines: dict[str, list[str]] = {}
     for (answer, both), whose in programs_of.items():
-        line = f"{_listed(whose)} {_listed([spelled for _, spelled in both])} {answer.text(len(both))}"
+        line = f"{listed(whose, 'and')} {listed([spelled for _, spelled in both], 'and')} {answer.text(len(both))}"
         for name, _ in both:
             lines.setdefault(name, []).append(line)
     return lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([*filter(None, [", ".join(names[:-1])]), names[-1]])
 
 
 def _candidates(command: str, name: str, values: list[str], only: bool) -> list[tuple[Program, OptionRow]]:
