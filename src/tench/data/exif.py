@@ -1,7 +1,7 @@
-"""Whether the images of a dataset are turned upright by their EXIF orientation.
+"""Whether the EXIF orientation of a dataset's images is applied.
 
-Telephones store photographs as the sensor lies, so own photographs need it. Published sets do without: the networks
-they are compared with were trained and evaluated by programs that ignore the tag.
+Phones store photographs in the orientation of the sensor, so your own photographs need it. For published datasets it is
+ignored: the published results were trained and evaluated with programs that ignore the tag.
 """
 
 from typing import Literal
@@ -25,7 +25,7 @@ def resolved(exif: Exif | Literal["auto"], dataset: Dataset) -> Exif:
 
 
 def oriented(table: Table, exif: Exif) -> Table:
-    """The table, whose images stand upright if `exif` is `apply`."""
+    """The table, whose images are read upright if `exif` is `apply`."""
     return table.upright() if exif == "apply" else table
 
 
@@ -42,12 +42,12 @@ def sentence(table: Table, exif: Exif) -> str:
 
 
 def sampled(table: Table) -> tuple[int, int]:
-    """(images that an orientation turns or mirrors, image files looked at): of up to 64 spread over the table."""
+    """(images with an orientation other than upright, image files examined), of up to 64 spread over the table."""
     spread = np.linspace(0, len(table) - 1, min(_SAMPLED_IMAGES, len(table))).astype(int).tolist()
     rows = [row for row in spread if table.encoding(row) == FILE and not table.too_large(row)]
     return sum(orientation_of(table.read(row)) != 1 for row in rows), len(rows)
 
 
 def is_upright(table: Table) -> bool:
-    """Whether the images of the table are turned upright."""
+    """Whether the images of the table are read upright."""
     return bool(len(table)) and bool((table.flags & UPRIGHT).all())

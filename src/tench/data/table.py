@@ -465,7 +465,7 @@ class Table:
         return self._with("flags", flags)
 
     def upright(self) -> "Table":
-        """The same rows, whose images are turned as their EXIF orientation asks."""
+        """The same rows, with the EXIF orientation of their images applied."""
         return self.flagged(np.arange(len(self)), UPRIGHT)
 
     def _with(self, column: str, values: IntArray) -> "Table":

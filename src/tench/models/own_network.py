@@ -23,7 +23,7 @@ OwnNetwork = nn.Module | Callable[..., nn.Module]
 
 
 def is_own(arch: str) -> bool:
-    """Whether an architecture's name stands for code of the user's own: package.module:function or object:NAME."""
+    """Whether an architecture's name refers to the user's own code: package.module:function or object:NAME."""
     return names_code(arch) and not is_system(arch.partition(":")[0])
 
 

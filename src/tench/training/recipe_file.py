@@ -191,7 +191,7 @@ def _parsed(text: str, where: str) -> Any:
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
-    """Raise UsageError for a key that stands twice in a mapping, at any level; YAML would take the last one."""
+    """Raise UsageError for a key that is repeated in a mapping, at any level; YAML would use the last one."""
     if isinstance(node, yaml.MappingNode):
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:

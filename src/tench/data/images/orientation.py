@@ -1,8 +1,9 @@
-"""EXIF orientation: how a stored image is turned so that it stands upright.
+"""EXIF orientation: how to rotate or mirror a stored image to make it upright.
 
-A camera stores pixels as its sensor lies, and a tag says how to turn them. Reading the tag of a JPEG takes a few
-microseconds: the segments before its pixels are walked, and of EXIF only the first directory is read. The rules are
-Pillow's (`ImageOps.exif_transpose`): the tag in EXIF, else the one in XMP. Damaged or unknown values mean upright.
+A camera stores pixels in the orientation of its sensor, and a tag says how to display them. Reading the tag of a JPEG
+takes a few microseconds: only the segments before the pixels and the first directory of EXIF are read. The rules are
+those of Pillow's `ImageOps.exif_transpose`: the tag in EXIF, else the one in XMP. Damaged or unknown values mean
+upright.
 """
 
 import re
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from tench.data.images.jpeg_markers import APP1, MAX_SEGMENTS, SCAN, STANDALONE
 
 Exif = Literal["apply", "ignore"]
-"""Whether images are turned as their EXIF orientation asks."""
+"""Whether the EXIF orientation of images is applied."""
 
 ORIENTATION = 274
 """The tag, in EXIF and in TIFF."""
@@ -44,7 +45,7 @@ def jpeg_orientation(data: bytes) -> int | None:
         if end < at + 4 or end > len(data):
             return None
         if is_exif:
-            exif.append(data[at + 4 + len(_EXIF) : end])  # large EXIF goes on in the next segment
+            exif.append(data[at + 4 + len(_EXIF) : end])  # large EXIF continues in the next segment
         elif marker == APP1 and data.startswith(_XMP, at + 4):
             xmp = data[at + 4 + len(_XMP) : end]
         at = end
@@ -74,7 +75,7 @@ def _tag(tiff: bytes) -> int | None:
 
 
 def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
-    """(height, width) of a stored image once it stands upright: 5 to 8 swap the two."""
+    """(height, width) of a stored image once it is upright: 5 to 8 swap the two."""
     return (width, height) if orientation >= 5 else (height, width)
 
 

@@ -121,7 +121,7 @@ class Jpeg:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Turned:
-    """A picture that stands upright; only the part that is asked for is turned. orientation: EXIF's, 2 to 8."""
+    """A picture made upright; only the requested part is rotated. orientation: EXIF's, 2 to 8."""
 
     stored: Picture
     orientation: int
