@@ -42,6 +42,10 @@ def documented(name: str) -> list[tuple[str, Any]]:
     return [(name, found), *below]
 
 
+def test_dir_lists_the_public_names_and_no_module_that_happens_to_be_imported() -> None:
+    assert [name for name in dir(tench) if not name.startswith("__")] == NAMES
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_public_name_and_each_member_has_a_docstring(name: str) -> None:
     without = []

@@ -490,6 +490,8 @@ def test_the_error_about_moved_data_says_how_to_give_its_new_location(tmp_path: 
         f"tench train NEW_PLACE --run '{run}'"
     )
     assert fit(moved, run=run, options=OPTIONS).folder == run
+    assert Run.at(run).environment()["data"]["source"] == str(moved)  # so the next command continues without it
+    assert fit(run=run, options=OPTIONS).folder == run
 
 
 def test_a_tilde_in_the_runs_folder_and_the_recipe_is_the_home_folder(

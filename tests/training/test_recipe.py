@@ -197,6 +197,7 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path, text: str | bytes) -> 
     with pytest.raises(UsageError) as refused:
         load_recipe(path)
     assert str(refused.value).startswith(f"{path}: is not YAML: ")
+    assert not any("\n" in line for line in refused.value.args)  # each argument is printed as one line
 
 
 @pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("5E-5", 5e-5), ("2", 2.0), ("0.1", 0.1)])
