@@ -67,8 +67,9 @@ def _words() -> tuple[dict[str, list[str]], dict[tuple[str, str], list[str]]]:
     return words, values
 
 
-def _cases(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]) -> Iterable[str]:
-    """The body of a bash or zsh function: from $command, $previous and $current it sets $found, the matching words."""
+def _matching(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]) -> Iterable[str]:
+    """A function for bash or zsh: from $command, $previous and $current it sets $found, the matching words."""
+    yield "_tench_found() {"
     yield '    case "$command $previous" in'
     by_words: dict[tuple[str, ...], list[str]] = {}
     for (command, option), known in values.items():
@@ -80,6 +81,7 @@ def _cases(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]
     for command, listed in words.items():
         yield f'        "{command}") found={_quoted(listed)} ;;'
     yield "    esac"
+    yield "}"
 
 
 def _quoted(words: Iterable[str]) -> str:
@@ -92,9 +94,7 @@ def _form_commands(words: dict[str, list[str]]) -> str:
 
 def _bash(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]) -> Iterable[str]:
     yield '# Completion of tench for bash: eval "$(tench completion bash)"'
-    yield "_tench_found() {"
-    yield from _cases(words, values)
-    yield "}"
+    yield from _matching(words, values)
     yield "_tench() {"
     yield '    local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" command="" found=""'
     yield '    [ "$COMP_CWORD" -gt 1 ] && command="${COMP_WORDS[1]}"'
@@ -110,9 +110,7 @@ def _bash(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]])
 def _zsh(words: dict[str, list[str]], values: dict[tuple[str, str], list[str]]) -> Iterable[str]:
     yield "#compdef tench"
     yield '# Completion of tench for zsh: eval "$(tench completion zsh)" after compinit'
-    yield "_tench_found() {"
-    yield from _cases(words, values)
-    yield "}"
+    yield from _matching(words, values)
     yield "_tench() {"
     yield '    local previous="${words[CURRENT-1]}" command="" found=""'
     yield '    (( CURRENT > 2 )) && command="${words[2]}"'
