@@ -57,8 +57,8 @@ def there(one: Program | OptionRow) -> str:
             "train --pretrained model.pth",
             "pytorch/examples' --pretrained is --weights in tench: --weights torchvision:ARCH\n"
             "timm's --pretrained is --weights in tench: --weights timm:ARCH\n"
-            "edgeailite's --pretrained is --weights in tench: --weights model.pth (ResNet, MobileNetV2 and V3 files are "
-            "read; RegNet files are not.)",
+            "edgeailite's --pretrained is --weights in tench: --weights model.pth (ResNet, MobileNetV2 and V3 files "
+            "are read; RegNet files are not.)",
         ),
         (
             "train --train_dir here",
@@ -74,7 +74,8 @@ def there(one: Program | OptionRow) -> str:
         ),
         (
             "train -C cfg/cos90.yaml",
-            "NNabla's -C is --recipe in tench: --recipe cos90 (--lr is base_lr, which is per image, times the batch size.)",
+            "NNabla's -C is --recipe in tench: --recipe cos90 (NNabla's base_lr is per image: multiply it "
+            "by the batch size to get --lr.)",
         ),
         ("train -t half", "NNabla's -t is --precision in tench: --precision fp16"),
         ("train -e", "pytorch/examples' -e is another command in tench: tench evaluate RUN [SOURCE]"),
@@ -127,7 +128,8 @@ def there(one: Program | OptionRow) -> str:
         ),
         (
             "train --resize 256",
-            "im2rec's --resize is --short-side of the command prepare in tench: tench prepare ... --short-side 256 --enlarge",
+            "im2rec's --resize is --short-side of the command prepare in tench: tench prepare ... --short-side 256 "
+            "--enlarge",
         ),
         (
             "prepare photos out --resize 256 --num-thread 4 --color 0",
