@@ -127,7 +127,7 @@ def addressable_table(result: Mapping[str, Any]) -> dict[str, str]:
         "| photographs | MB | relative size with markers | milliseconds per crop without | with | speed-up |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for name, title in (("originals", "as they are"), ("smaller", "at most 512 pixels, quality 90")):
+    for name, title in (("originals", "originals"), ("smaller", "at most 512 pixels, quality 90")):
         row = result[name]
         times = (spread(row[f"milliseconds_{which}"], ".2f") for which in ("without", "with"))
         columns = (row["megabytes"], row["bytes_with_markers"], *times, spread(row["times_as_fast"], ".2f"))
