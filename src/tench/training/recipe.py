@@ -55,12 +55,12 @@ class Model:
     """Network: a name that tench models lists. Or a function of your own, package.module:function, called with
     num_classes, and with image_size and channels if it takes them. auto: the network of the weights, or resnet18."""
     weights: str = ""
-    """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. Every auto of
-    the input section takes their value. If the classes differ, the head is reinitialised. Empty: random
-    initialisation. needed: for recipes that fine-tune; training stops unless weights are named."""
+    """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. Every auto in
+    the input section gets the value of the weights. If the classes differ, the head is reinitialised. Empty: random
+    initialisation. needed: the recipe fine-tunes, so training stops unless weights are given."""
     init: Init = "own"
-    """How weights are initialised. own: as the network does it; others: as MXNet's --initializer of that name (mxnet:
-    its default for most networks), NNabla's example or TI's edgeailite."""
+    """How weights are initialised. own: by the network's own rule; the others: by MXNet's --initializer of that name
+    (mxnet: its default for most networks), NNabla's example or TI's edgeailite."""
     dropout: ShareBelow1 | Own = "own"
     """Probability of dropping a feature before the last layer."""
     drop_path: ShareBelow1 | Own = "own"
@@ -89,10 +89,10 @@ class Input:
     ramp_multiple: Count = 32
     """Sizes during the ramp are rounded to a multiple of this, pixels."""
     exif: Exif | Auto = "auto"
-    """EXIF orientation, in training and wherever the model is used: apply turns images upright, as telephones store
-    them; ignore shows them as stored. auto: ignore for published sets, as their reference programs do, else apply."""
+    """EXIF orientation, in training and wherever the model is used. apply: turn photos from phones upright; ignore: use
+    images as they are stored. auto: ignore for published sets, as their reference programs do, else apply."""
     channels: Literal[1, 3] | Auto = "auto"
-    """Channels of the input. auto: 1 if the dataset holds only raw grey pixels, else 3."""
+    """Channels of the input. auto: 1 if the dataset contains only raw grey pixels, else 3."""
     train_view: TrainView | Auto = "auto"
     """How a training image is cropped. resize-crop: resize to a random size, then crop a random square; mxnet: as
     MXNet's ImageRecordIter augments. auto: pad-crop up to 64 pixels, else random-resized-crop."""
@@ -117,7 +117,8 @@ class Input:
     flip: Share = 0.5
     """Probability of mirroring a training image left to right (with mxnet, set mirror and rand_mirror instead)."""
     flip_form: Literal["random", "alternate"] = "random"
-    """alternate: drawn at random in the first epoch, then toggled in each epoch (arXiv:2404.00498); not with mxnet."""
+    """How mirroring is decided. random: by chance in every epoch; alternate: by chance in the first epoch, then toggled
+    in each epoch (arXiv:2404.00498). alternate does not work with mxnet."""
     mxnet_level: Literal["0", "1", "2", "3", "cifar10", "imagenet"] = "1"
     """mxnet: the settings of the programs in example/image-classification. 1: random crop and mirror; 2: also hue,
     saturation and lightness; 3: also rotation, shear and aspect ratio; cifar10: 1 with a border; imagenet: random
@@ -126,9 +127,10 @@ class Input:
     """mxnet: changes to the level, as parameters of ImageRecordIter, such as "resize=256 max_rotate_angle=10
     inter_method=2 rotate_list=0,90"."""
     repeats: Count = 1
-    """Repeated augmentation: number of views of an image in a row. The number of steps per epoch stays, so an epoch
-    sees that many times fewer images. Several processes share the views of an image; on a single one, mix_form timm
-    mixes different images."""
+    """Repeated augmentation: number of views of an image in a row. The number of steps per epoch does not change, so an
+    epoch sees that many times fewer images. Several processes share the views of an image; in a single process,
+    mix_form
+    timm mixes different images."""
     eval_resize: Annotated[int, Bounds(at_least=1, at_most=32_768)] | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cropped. auto: the image size divided by
     0.875, or the image size itself up to 64 pixels."""
@@ -199,8 +201,8 @@ class Mix:
     erasing: Share = 0.0
     """Random erasing: probability of filling a rectangle of a normalised image. 0: off."""
     erasing_value: Literal["zero", "channel", "pixel"] = "zero"
-    """Fill with zeros (torchvision; const in timm), or with normal noise: one number for each channel (rand in timm) or
-    for each pixel (pixel in timm)."""
+    """Random erasing: fill with zeros (torchvision; const in timm), or with normal noise: one number for each channel
+    (rand in timm) or for each pixel (pixel in timm)."""
     erasing_area: AreaPair = (0.02, 0.33)
     """Smallest and largest share of the image's area to erase. timm: 0.02 to 1/3."""
     erasing_ratio: PositivePair = (0.3, 3.3)
@@ -212,10 +214,10 @@ class Mix:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Optimizer:
     optimizer: Literal["sgd", "lamb", "lars", "rmsprop", "rmsprop-tf", "adamw", "muon"] = "sgd"
-    """rmsprop-tf: TensorFlow's form (eps inside the root, the average starts at 1, learning rate inside the momentum).
-    lamb: the gradients are clipped to norm 1. muon: airbench's, for convolution filters; the other parameters use SGD
-    with Nesterov momentum 0.85 and the learning rates other_lr and head_lr, and each group's weight decay is
-    weight_decay divided by its learning rate."""
+    """Optimizer. rmsprop-tf: TensorFlow's form (eps inside the root, the average starts at 1, learning rate inside the
+    momentum). lamb: the gradients are clipped to norm 1. muon: airbench's, for convolution filters; the other
+    parameters use SGD with Nesterov momentum 0.85 and the learning rates other_lr and head_lr, and each group's weight
+    decay is weight_decay divided by its learning rate."""
     lr: Annotated[Positive, Flag(aliases=("--learning-rate",))] = 0.1
     """Peak learning rate. It is for the global batch size."""
     momentum: ShareBelow1 = 0.9
@@ -224,7 +226,7 @@ class Optimizer:
     """sgd, lars: Nesterov momentum."""
     lr_inside: bool = False
     """sgd: multiply by the learning rate inside the momentum buffer, as NNabla, MXNet and TensorFlow do, so that a
-    change of it takes effect slowly; otherwise outside, as in PyTorch."""
+    change of the learning rate takes effect slowly. Otherwise it is multiplied outside, as in PyTorch."""
     betas: tuple[ShareBelow1, ShareBelow1] = (0.9, 0.999)
     """adamw, lamb: decay of the averages of the gradient and of its square."""
     alpha: ShareBelow1 = 0.9
@@ -249,8 +251,8 @@ class Optimizer:
     clip_norm: NotNegative = 0.0
     """Largest norm of all gradients together; larger ones are scaled down. 0: no clipping."""
     freeze: str = ""
-    """Parameters to stop training at freeze_from, by their name or its first parts: layer1 or layer1.0.conv1 for
-    layer1.0.conv1.weight; several are separated by spaces. Empty: all are trained."""
+    """Parameters that are no longer trained from freeze_from on, by name or by the first parts of the name: layer1 or
+    layer1.0.conv1 for layer1.0.conv1.weight; several are separated by spaces. Empty: all are trained."""
     freeze_from: DurationText = "0 epochs"
     """Time from which freeze applies, such as "3 epochs"."""
 
@@ -288,16 +290,16 @@ class Schedule:
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Average:
     average: Literal["none", "ema", "lookahead"] = "none"
-    """ema: keep a running average of the weights and buffers, and validate and save it. lookahead: pull the network
-    itself back towards its average, less and less (airbench)."""
+    """Running average of the weights and buffers. ema: validate and save the average. lookahead: pull the network
+    itself back towards the average, less and less (airbench)."""
     average_decay: ShareBelow1 | Auto = "auto"
     """Share of itself that the average keeps at an update; for lookahead per step, at the end of the training. auto:
     0.9999, for the plain form at most 1 - 10 / updates; 0.95 for lookahead."""
     average_every: Count | Auto = "auto"
     """Steps between two updates of the average. auto: 1; 5 for lookahead."""
     average_form: Literal["plain", "torchvision", "timm"] = "plain"
-    """ema. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and during the warm-up
-    the average is a copy. timm: the decay rises to average_decay as 1 - (1 + step)^(-2/3)."""
+    """ema: form of the decay. torchvision: 1 - average_decay is multiplied by batch_size * average_every / epochs, and
+    during the warm-up the average is a copy. timm: the decay rises to average_decay as 1 - (1 + step)^(-2/3)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,7 +307,7 @@ class Training:
     epochs: Annotated[int | float, Bounds(above=0, at_most=1_000_000)] = 90
     """Passes over the training images. The last one may be partial, as in 9.9."""
     batch_size: Annotated[int, Bounds(at_least=1, at_most=10**12), Flag(aliases=("-b",))] = 256
-    """Images per optimizer update. Of all processes together; in pytorch/examples per node."""
+    """Images per optimizer update. It counts the images of all processes; in pytorch/examples it is per node."""
     validate_every: Count = 1
     """Epochs between two validations; the last epoch is always validated. Only a validated epoch can be the best."""
     drop_last: bool = True
@@ -314,7 +316,7 @@ class Training:
     """Parts in which a batch goes through the network, one after the other, for one update: less memory, but batch
     norms see only a part at a time. At most batch_size."""
     loss: Annotated[str, WordOrCode(("cross-entropy", "bce"))] = "cross-entropy"
-    """bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476). Or a
+    """Loss. bce: binary cross-entropy of each class separately, averaged over the classes too (arXiv:2110.00476). Or a
     function of your own, package.module:function, called with logits (B, K) and targets."""
     bce_threshold: ShareBelow1 = 0.0
     """bce: targets above it count as 1, others as 0. 0: use the targets unchanged."""

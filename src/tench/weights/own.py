@@ -228,9 +228,11 @@ class Classifier:
         """The most likely classes of images, and the probabilities of all classes.
 
         images: one image or several; see `tench.input.given`. top: how many classes each prediction lists. threads: 0
-        means one per core. For an image that cannot be decoded, the prediction has an `error`, and the other images are
-        still classified. Raises UsageError for a value that is not an image and for a missing path. Keeps the
-        probabilities of all images in memory; `stream` does not.
+        means one per core.
+
+        For an image that cannot be decoded, the prediction has an `error`, and the other images are still classified.
+        The probabilities of all images are kept in memory; `stream` does not keep them. Raises UsageError for a value
+        that is not an image and for a missing path.
         """
         require_top(top)
         items, rows = [], [np.zeros((0, len(self.classes)), np.float32)]

@@ -247,8 +247,9 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
 
     name: mnist, cifar10, ...; an unknown name lists the known ones. dest: the folder, created if it does not exist.
     mirrors: base addresses to try in order instead of the publisher's; none: the environment variable TENCH_MIRROR, if
-    set. (ImageNet always comes from Kaggle.) Raises UsageError for an unknown name, TenchError if a file cannot be
-    downloaded or differs from what was published.
+    set. (ImageNet always comes from Kaggle.)
+
+    Raises UsageError for an unknown name, TenchError if a file cannot be downloaded or differs from what was published.
 
     >>> path = tench.download("cifar10", "data")  # doctest: +SKIP
     >>> dataset = tench.open_source(path)  # doctest: +SKIP
