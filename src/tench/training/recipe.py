@@ -129,8 +129,7 @@ class Input:
     repeats: Count = 1
     """Repeated augmentation: number of views of an image in a row. The number of steps per epoch does not change, so an
     epoch sees that many times fewer images. Several processes share the views of an image; in a single process,
-    mix_form
-    timm mixes different images."""
+    mix_form timm mixes different images."""
     eval_resize: Annotated[int, Bounds(at_least=1, at_most=32_768)] | Auto = "auto"
     """Evaluation: the shorter side is resized to this, then the centre is cropped. auto: the image size divided by
     0.875, or the image size itself up to 64 pixels."""
