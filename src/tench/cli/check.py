@@ -88,7 +88,7 @@ def _show(dataset: "Dataset", report: "Report") -> None:
     _show_groups("near duplicates", "nearly the same content", report.near or ())
     damage = f", damaged records or members: {len(report.damaged):,}" if report.damaged else ""
     unread = f", {len(report.unreadable):,} not read" if report.unreadable else ""
-    again = " That training checks the images that could not be read again." if report.unreadable else ""
+    again = " Later training also rechecks the images that could not be read." if report.unreadable else ""
     print(
         f"{dataset.source}: {counted(report.images, 'image')}, {len(report.bad):,} bad{unread}{damage}. The result is "
         f"saved, and later training on the same content reports it.{again}"
