@@ -101,7 +101,7 @@ def test_a_pytorch_state_dict_is_accepted(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_an_error(run: Path) -> None:
     with pytest.raises(TenchError) as error:
         tench.create_model("resnet32", pretrained=run, channels=1)
-    assert str(error.value).startswith(f"{run}: its weights do not fit resnet32: ")
+    assert str(error.value).startswith(f"{run}: the weights do not fit resnet32: ")
     assert str(error.value).endswith("The weights belong to resnet20: add -a resnet20.")
 
 

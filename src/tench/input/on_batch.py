@@ -1,6 +1,6 @@
 """Changes to a normalised batch on the device: erasing, then mixing.
 
-Like all random numbers here, these are a pure function of the seed, the epoch and the rows (per image) or the step (per
+Like all random numbers here, theirs are a pure function of the seed, the epoch and the rows (per image) or the step (per
 batch), so a resumed run continues with the same numbers. All ranks use the same numbers for a batch.
 """
 

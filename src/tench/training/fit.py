@@ -112,7 +112,7 @@ def fit(
     - loss: a function of logits (B, K) float32 and targets that returns a scalar tensor, the mean over the images. The
       targets are labels (B,) int64 or, if the recipe mixes images, shares (B, K) float32. The recipe must not ask for
       another loss or for label smoothing. Validation still reports the cross-entropy.
-    - policy: a function of one training image after its cut, (H, W, C) uint8, and a numpy.random.Generator that returns
+    - policy: a function of one training image after its crop, (H, W, C) uint8, and a numpy.random.Generator that returns
       an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
       row): draw from nothing else.
     - augment: a function of a batch on the device that returns both its arguments, modified: images (B, C, H, W)
@@ -243,7 +243,7 @@ def _train(
         replan(run, recipe, state.step, state.epochs, order.steps_per_epoch)
         if state.epochs > epochs or state.step > steps:
             raise TenchError(
-                f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
+                f"{run.folder / CHECKPOINT} was saved after step {state.step} and epoch {state.epochs}, but this run "
                 f"has {counted(steps, 'step')} and {counted(epochs, 'epoch')}. Restore the run's own checkpoint, or "
                 "name a new --run."
             )
@@ -264,7 +264,7 @@ def _train(
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
-            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.",
+            "Note: the warm-up (%s) is at least as long as the training, so the learning rate only rises.",
             Duration.parse(recipe.schedule.warmup, "schedule.warmup"),
         )
 
