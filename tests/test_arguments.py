@@ -140,5 +140,5 @@ def test_every_public_function_refuses_a_wrong_type_by_name(
     ],
 )
 def test_an_empty_path_is_not_the_current_directory(call: Callable[[], object]) -> None:
-    with pytest.raises(UsageError, match=r"^\w+ is an empty string\. Give "):
+    with pytest.raises(UsageError, match=r"^\w+ is an empty string\. Pass "):
         call()

@@ -258,8 +258,8 @@ def test_only_leftover_temporary_files_are_removed_from_a_run(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("null", " is None, but should be keys and values"),
-        ("[]", " is [], but should be keys and values"),
+        ("null", "it is None, but should be keys and values"),
+        ("[]", "it is [], but should be keys and values"),
         ("{}", "data is missing"),
         ('{"data": 5}', "data is 5, but should be keys and values"),
         ('{"data": {}}', "data.source is missing"),
@@ -283,7 +283,7 @@ def test_an_environment_with_invalid_values_is_refused_with_its_key(run: Run, te
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[]", " is [], but should be keys and values"),
+        ("[]", "it is [], but should be keys and values"),
         ('{"step": 1, "epoch": 1}', "kind is missing"),
         ('{"kind": "stop", "step": 1, "epoch": 1}', "kind is 'stop', but should be step or epoch"),
         ('{"kind": "step", "step": "1", "epoch": 1}', "step is '1', but should be a whole number"),

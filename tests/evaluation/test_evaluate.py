@@ -320,7 +320,8 @@ def test_arguments_without_effect_or_out_of_range_are_refused(trained: Path) -> 
     with pytest.raises(UsageError) as refused:
         evaluate(classifier, device="cuda")
     assert str(refused.value) == (
-        f"{classifier.source}: the model is already loaded, so device='cuda' has no effect. Pass device to load instead."
+        f"{classifier.source}: the model is already loaded, so device='cuda' has no effect. Pass device to load "
+        "instead."
     )
     with pytest.raises(UsageError) as refused:
         evaluate(classifier, batch_size=0)

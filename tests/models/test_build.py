@@ -183,7 +183,7 @@ def test_the_note_describes_what_create_changed_and_is_none_if_nothing() -> None
     note = stem_note("resnet18", num_classes=10, image_size=32)
     assert note == (
         "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of 7x7"
-        ", and the max pooling after it (maxpool) is left out."
+        ", and the max pooling after it (maxpool) is removed."
     )
     assert stem_note("resnet18", num_classes=10, image_size=224) is None
     assert stem_note("resnet20", num_classes=10, image_size=32) is None

@@ -50,7 +50,8 @@ def test_the_error_about_a_name_unlike_any_other_gives_the_list_command() -> Non
     with pytest.raises(UsageError) as refusal:
         source_of("zzzzzzzzzz")
     assert str(refusal.value) == (
-        "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them. Write a network of your own as MODULE:FUNCTION."
+        "No network is called 'zzzzzzzzzz'. tench models PATTERN lists them. Write a network of your own as "
+        "MODULE:FUNCTION."
     )
 
 

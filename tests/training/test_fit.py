@@ -494,8 +494,8 @@ def test_another_recipe_is_refused_with_the_differences(undisturbed: Path) -> No
     with pytest.raises(UsageError) as refused:
         train(undisturbed, SMALL.replace(lr=0.5, epochs=4))
     assert str(refused.value) == (
-        f"{undisturbed}: the run was started with a different recipe or dataset: optimizer.lr was 0.02, now 0.5. Continue it "
-        "with the same command, or name a new --run.\n"
+        f"{undisturbed}: the run was started with a different recipe or dataset: optimizer.lr was 0.02, now 0.5. "
+        "Continue it with the same command, or name a new --run.\n"
         f"To train on from its weights: tench train {SOURCE} --weights {undisturbed} --epochs 3 --run NEW_RUN"
     )
 

@@ -218,7 +218,7 @@ def test_a_loss_with_its_own_weights_is_refused() -> None:
     [
         (
             {"loss": "bce"},
-            "recipe: training.loss is bce, but the argument loss is different code. Leave one of them out.",
+            "recipe: training.loss is bce, but the argument loss is another one. Leave one of them out.",
         ),
         (
             {"label_smoothing": 0.1},
@@ -238,7 +238,7 @@ def test_a_policy_that_conflicts_with_the_recipes_is_refused(tmp_path: Path, par
     with pytest.raises(UsageError) as refused:
         train(tmp_path, SMALL.replace(policy="randaugment-2-9"), policy=parts["policy"])
     assert str(refused.value) == (
-        "recipe: augment.policy is randaugment-2-9, but the argument policy is different code. Leave one of them out."
+        "recipe: augment.policy is randaugment-2-9, but the argument policy is another one. Leave one of them out."
     )
 
 

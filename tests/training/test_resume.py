@@ -150,8 +150,8 @@ def test_a_finished_run_prints_the_command_that_trains_it_for_longer(
 def test_changing_an_explicit_value_to_auto_is_refused_and_both_are_named(tmp_path: Path) -> None:
     run = train(tmp_path / "run", eval_resize=9)
     assert refusal(run)[0] == (
-        "RUN: the run was started with a different recipe or dataset: input.eval_resize was 9, now auto. Continue it with the "
-        "same command, or name a new --run."
+        "RUN: the run was started with a different recipe or dataset: input.eval_resize was 9, now auto. Continue it "
+        "with the same command, or name a new --run."
     )
     assert refusal(run, eval_resize=10)[0].startswith(
         "RUN: the run was started with a different recipe or dataset: input.eval_resize was 9, now 10. "

@@ -53,7 +53,7 @@ def test_adapting_the_stem_to_small_images_is_logged(notes: pytest.LogCaptureFix
     tench.create_model("resnet18", 2, image_size=32)
     assert [note for note in notes.messages if note.startswith("Stem")] == [
         "Stem fitted to 32 px: the first convolution (conv1) has stride 1 instead of 2 and a 3x3 kernel instead of "
-        "7x7, and the max pooling after it (maxpool) is left out."
+        "7x7, and the max pooling after it (maxpool) is removed."
     ]
 
 

@@ -94,9 +94,9 @@ def test_the_error_about_another_trainers_file_says_what_can_be_used(tmp_path: P
     with pytest.raises(UsageError) as refused:
         load(tmp_path / "w.pth")
     assert str(refused.value) == (
-        f"{tmp_path / 'w.pth'}: the file describes neither classes nor preprocessing. Pass a run directory, a .safetensors "
-        "file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune "
-        "these weights, use tench train --weights."
+        f"{tmp_path / 'w.pth'}: the file describes neither classes nor preprocessing. Pass a run directory, a "
+        ".safetensors file with model.json in the same folder, or published weights: torchvision:NAME, timm:NAME. To "
+        "fine-tune these weights, use tench train --weights."
     )
 
 

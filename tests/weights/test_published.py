@@ -105,7 +105,7 @@ def test_the_error_about_a_failed_torchvision_download_says_where_to_put_the_fil
         torchvision_weights("resnet18")
     url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
     message = str(refused.value)
-    assert message.startswith("torchvision:resnet18.IMAGENET1K_V1: cannot be downloaded (<urlopen error ")
+    assert message.startswith("torchvision:resnet18.IMAGENET1K_V1: the weights cannot be downloaded (<urlopen error ")
     assert message.endswith(
         f"). On a machine without a connection, download {url} elsewhere and put it at "
         f"{torch_cache / 'resnet18-f37072fd.pth'}, or pass the file: --weights FILE."

@@ -25,12 +25,14 @@ Model = Classifier | str | os.PathLike[str]
 
 
 def classifier_of(model: Model, device: str | torch.device = "auto") -> Classifier:
-    """The classifier itself, or the one that `load` loads. Raises UsageError for a device that conflicts with a loaded classifier."""
+    """The classifier itself, or the one that `load` returns for a name. Raises UsageError for a device with a loaded
+    classifier."""
     if not isinstance(model, Classifier):
         return load(model, device)
     if device != "auto":
         raise UsageError(
-            f"{model.source}: the model is already loaded, so device={device!r} has no effect. Pass device to load instead."
+            f"{model.source}: the model is already loaded, so device={device!r} has no effect. Pass device to load "
+            "instead."
         )
     return model
 

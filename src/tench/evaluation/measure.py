@@ -26,7 +26,8 @@ class Answers:
     """The outputs of a network for each image, in the order of rows.
 
     labels: (N,) int32. predicted: the k most likely classes, the most likely first, (N, k) int32; k is 5, or the number
-    of classes if there are fewer. probabilities: those of `predicted`, (N, k) float32. losses: cross-entropy, (N,) float32.
+    of classes if there are fewer. probabilities: those of `predicted`, (N, k) float32. losses: cross-entropy, (N,)
+    float32.
     """
 
     labels: npt.NDArray[np.int32]

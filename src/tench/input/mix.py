@@ -41,10 +41,10 @@ class BatchMix:
     """Which images are mixed, and how much.
 
     mixup, cutmix: alpha of the Beta(alpha, alpha) distribution of an image's own share; 0: not used. prob: probability
-    of mixing. switch_prob: probability of cutmix if both are used. mode: one random choice per batch, per pair of images that are each
-    other's partners, or per image. form: partners and boxes as in torchvision (MixUp and CutMix of transforms.v2: the
-    batch rolled by one) or as in timm (data.mixup.Mixup: the batch reversed). timm's form with mode elem and only mixup
-    is also NNabla's.
+    of mixing. switch_prob: probability of cutmix if both are used. mode: one random choice per batch, per pair of
+    images that are each other's partners, or per image. form: partners and boxes as in torchvision (MixUp and CutMix of
+    transforms.v2: the batch rolled by one) or as in timm (data.mixup.Mixup: the batch reversed). timm's form with mode
+    elem and only mixup is also NNabla's.
     """
 
     mixup: float = 0.0

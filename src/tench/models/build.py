@@ -27,8 +27,8 @@ def create(
         adapt_stem(network, image_size)
     if options.blurpool and not add_blurpool(network):
         raise UsageError(
-            f"{arch} has no convolution of stride 2 with at least 16 input channels, so there is nothing to blur. Leave "
-            "out --blurpool."
+            f"{arch} has no convolution of stride 2 with at least 16 input channels, so there is nothing to blur. "
+            "Leave out --blurpool."
         )
     return network
 

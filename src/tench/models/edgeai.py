@@ -10,10 +10,11 @@
 The strides of `shufflenetv2` and `vgg16` are fixed. The other families differ from torchvision's as follows: relu
 replaces relu6 (mobilenetv2) and, in the lite networks, h-swish, and the lite ones have no squeeze-and-excite; there is
 no dropout before the last layer except in mobilenetv3 (0.2); batch norms have torch's eps and momentum except in
-mobilenetv3; regnetx400mf ends with 384 channels, torchvision's with 400. The weights have torchvision's names, so its
-files can be loaded. `_xp5` and `_x2` are widths of 0.5 and 2, `_t2` is an expansion of 2, `r` is a halved tail. `_bgr` is the
-same network, named after the channel order of its published weights. (TI's own ResNets name their weights differently:
-`weights.renaming`.) Source: TexasInstruments/edgeai-torchvision, references/edgeailite/edgeai_xvision/xvision/models.
+mobilenetv3; regnetx400mf ends with 384 channels, torchvision's with 400. The weights have torchvision's names, so
+torchvision's files fit. `_xp5` and `_x2` are widths of 0.5 and 2, `_t2` is an expansion of 2, `r` is a halved tail.
+`_bgr` is the same network, named after the channel order of its published weights. (TI's own ResNets name their weights
+differently: `weights.renaming`.) Source: TexasInstruments/edgeai-torchvision,
+references/edgeailite/edgeai_xvision/xvision/models.
 """
 
 from collections import OrderedDict

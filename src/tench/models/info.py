@@ -31,7 +31,7 @@ class ModelInfo:
     parameters: int
     """Number of parameters with the usual classes (1000, or 10 for our own), without running averages."""
     gmacs: float
-    """Multiply-accumulates of convolutions and linear layers for one image of that size, in 10^9, counted as in `macs`."""
+    """Multiply-accumulates of convolutions and linear layers for one image of that size, in 10^9; see `macs`."""
     conv_gmacs: float
     """The convolutions' share of gmacs."""
 

@@ -33,8 +33,8 @@ def create_own(
     """The user's network on the CPU: (B, channels, S, S) float -> (B, num_classes) logits, where S is image_size.
 
     A module is used unchanged. A function draws its weights from torch's global generator. Two images of zeros are
-    passed through in evaluation mode. Raises UsageError if the function does not accept num_classes or does not return a
-    module, the logits have another shape, or the network cannot be copied or saved; TenchError if the code fails.
+    passed through in evaluation mode. Raises UsageError if the function does not accept num_classes or does not return
+    a module, the logits have another shape, or the network cannot be copied or saved; TenchError if the code fails.
     """
     name = code_name(own)
     try:

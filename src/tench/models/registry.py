@@ -65,8 +65,8 @@ def name_in_source(arch: str) -> str:
 def find(pattern: str = "*") -> list[str]:
     """List the names of networks that match, each once, in natural order (resnet18 before resnet101).
 
-    pattern: a part of the name, or, with any of * ? [, a shell pattern for the whole name; case is ignored. timm's names are
-    listed without tags.
+    pattern: a part of the name, or, with any of * ? [, a shell pattern for the whole name; case is ignored. timm's
+    names are listed without tags.
 
     >>> tench.list_models("nnabla:resnet?[04]")
     ['nnabla:resnet34', 'nnabla:resnet50']

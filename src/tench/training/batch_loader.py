@@ -136,8 +136,8 @@ class BatchLoader:
         """Erase and mix a training batch as the recipe asks: random erasing, mixup, cutmix.
 
         images: (B, C, H, W) float32, normalised. labels: (B,) int64. step: the batch's step, counted from the start of
-        the training: `epoch * len(loader) + step of the epoch`. Returns the images and the targets: (B, classes) float32 if
-        the recipe mixes, else the labels. If the recipe uses none of the three, both are returned unchanged.
+        the training: `epoch * len(loader) + step of the epoch`. Returns the images and the targets: (B, classes)
+        float32 if the recipe mixes, else the labels. If the recipe uses none of the three, both are returned unchanged.
         """
         return self._augment(images, labels, step)
 

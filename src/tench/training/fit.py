@@ -112,9 +112,9 @@ def fit(
     - loss: a function of logits (B, K) float32 and targets that returns a scalar tensor, the mean over the images. The
       targets are labels (B,) int64 or, if the recipe mixes images, shares (B, K) float32. The recipe must not ask for
       another loss or for label smoothing. Validation still reports the cross-entropy.
-    - policy: a function of one training image after its crop, (H, W, C) uint8, and a numpy.random.Generator that returns
-      an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed, epoch,
-      row): draw from nothing else.
+    - policy: a function of one training image after its crop, (H, W, C) uint8, and a numpy.random.Generator that
+      returns an image of the same shape and type. It runs in the loader's threads. The generator is seeded with (seed,
+      epoch, row): draw from nothing else.
     - augment: a function of a batch on the device that returns both its arguments, modified: images (B, C, H, W)
       float32, normalised, after the recipe's own erasing and mixing, and targets as above. The network gets exactly
       what it returns. torch's generator is seeded with (seed, step) before each step: draw from nothing else.

@@ -74,7 +74,7 @@ def settle(recipe: Recipe, given: OwnParts, where: str, *, trust_code: bool) -> 
             raise UsageError(f"{part} must be callable, got {type(code).__name__}.")
         if part != "model" and value not in (_UNSET[part], code_name(code)):
             raise UsageError(
-                f"{where}: {section}.{name} is {value}, but the argument {part} is different code. Leave one of them out."
+                f"{where}: {section}.{name} is {value}, but the argument {part} is another one. Leave one of them out."
             )
         recipe = recipe.replace(**{name: code_name(code)})
         parts[part] = code

@@ -82,7 +82,8 @@ def open_data(
     """The training and validation tables of a source: its val, else its labelled test, else a share of its train.
 
     val: another source to validate on; its classes are matched by id. view: the recipe's input section. options: how to
-    read the sources; val uses those that apply to its layout. Raises TenchError for data that would produce wrong results.
+    read the sources; val uses those that apply to its layout. Raises TenchError for data that would produce wrong
+    results.
     """
     dataset = open_source(source, options)
     used = ["train"] if val is not None else ["train", *(validation_split(dataset) or ())[:1]]

@@ -254,7 +254,7 @@ def _fields(section: "dataclasses.Field[Any]", among: Mapping[str, Any]) -> list
 
 
 def from_plain(data: Any, where: str) -> Recipe:
-    """A recipe from a mapping of sections, as YAML returns it. A UsageError for an unknown key names the nearest one."""
+    """A recipe from a mapping of sections, as YAML returns it. A UsageError about a key names the nearest one."""
     sections = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(data, Mapping):
         raise UsageError(f"{where}: expected the sections {', '.join(sections)}, found {shown(data)}.")

@@ -36,9 +36,9 @@ def train_step(
     largest share. loss_of: None means the recipe's loss. A loss that is not finite leaves the weights unchanged, and
     the next log raises an error that names its step.
     """
-    # Dropout and the user's own code draw from torch's generator. It is seeded from seed and step, so resuming is exact.
-    # The two are hashed because torch uses only 32 bits; with their sum, step 1 of seed 0 would draw like step 0 of
-    # seed 1.
+    # Dropout and the user's own code draw from torch's generator. It is seeded from seed and step, so that resuming is
+    # exact. The two are hashed because torch uses only 32 bits, and with their sum, step 1 of seed 0 would draw the
+    # same numbers as step 0 of seed 1.
     torch.manual_seed(int(np.random.SeedSequence((recipe.training.seed, state.step)).generate_state(1)[0]))
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]

@@ -179,8 +179,8 @@ def _bare(content: Any, path: Path) -> dict[str, Tensor]:
     others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others:
         raise TenchError(
-            f"{path} contains no weights by name: {shown(others[0])} is {_kind(content[others[0]])}, and none of the keys "
-            f"{', '.join(_WRAPPERS + _AVERAGES)} contains weights. Pass a state dict."
+            f"{path} contains no weights by name: {shown(others[0])} is {_kind(content[others[0]])}, and none of the "
+            f"keys {', '.join(_WRAPPERS + _AVERAGES)} contains weights. Pass a state dict."
         )
     state: dict[str, Tensor] = {name: tensor for name, tensor in content.items() if name != _COUNTER}
     for name, tensor in state.items():

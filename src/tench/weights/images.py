@@ -2,8 +2,8 @@
 
 The data may be moved, renamed, repacked or merged with other data after the training, so an image is recognised by its
 content, not by its location. For each image the run keeps three 64-bit hashes: of its name and label, of its length and
-label, and of its bytes. The first two follow from the table, without reading the image. The bytes are hashed while the training
-reads them anyway. The file for ImageNet takes 32 MB.
+label, and of its bytes. The first two follow from the table, without reading the image. The bytes are hashed while the
+training reads them anyway. The file for ImageNet takes 32 MB.
 
 The images of a table are looked up by name, length and label, and a sample of the matches must also have the right
 bytes. The others are read only if an image of the run has the same length and label. Evaluating 50,000 images therefore

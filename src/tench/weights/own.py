@@ -400,9 +400,9 @@ def _unusable(path: Path) -> str:
     if is_there(path.parent / WEIGHTS):
         return f"a run is loaded from its {WEIGHTS}. Pass the run directory: {path.parent}"
     return (
-        f"the file describes neither classes nor preprocessing. Pass a run directory, a .safetensors file with {CARD} in the "
-        "same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune these weights, use tench train "
-        "--weights."
+        f"the file describes neither classes nor preprocessing. Pass a run directory, a .safetensors file with {CARD} "
+        "in the same folder, or published weights: torchvision:NAME, timm:NAME. To fine-tune these weights, use tench "
+        "train --weights."
     )
 
 

@@ -127,8 +127,8 @@ def _fetch(weights: Any, source: str) -> None:
                 "downloads it again."
             ) from error
         raise TenchError(
-            f"{source}: the weights cannot be downloaded ({reason_of(error)}). On a machine without a connection, download "
-            f"{weights.url} elsewhere and put it at {file}, or pass the file: --weights FILE."
+            f"{source}: the weights cannot be downloaded ({reason_of(error)}). On a machine without a connection, "
+            f"download {weights.url} elsewhere and put it at {file}, or pass the file: --weights FILE."
         ) from error
 
 
