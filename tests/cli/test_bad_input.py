@@ -327,15 +327,15 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
     folder.mkdir()
     below_a_file = classes / "train" / "cat" / "0.jpg" / "views.png"
     for place, reason in (
-        (folder, "is a folder, so the preview cannot be written to it. Name a file."),
+        (folder, " is a folder, so the preview cannot be written to it. Name a file."),
         (
             below_a_file,
-            f"the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
+            f": the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
         ),
     ):
         code, error = run("info", classes, "--preview", place)
         assert code == 2
-        assert f"tench info: {place}: {reason}" in error
+        assert f"tench info: {place}{reason}" in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "pictures"]
 
 

@@ -208,7 +208,7 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
             Options(drop_path=0.1),
             "resnet50 has no drop_path in torchvision; timm:resnet50 may have it.",
         ),
-        ("vit_b_16", Options(drop_path=0.1), "vit_b_16 has no drop_path in torchvision. Leave that out"),
+        ("vit_b_16", Options(drop_path=0.1), "vit_b_16 has no drop_path in torchvision. Leave that option out"),
         (
             "mobilenet_v3_small",
             Options(drop_path=0.1),
@@ -227,12 +227,12 @@ def test_a_network_that_runs_only_with_its_own_stem_keeps_it(arch: str) -> None:
         (
             "swin_t",
             Options(dropout=0.1),
-            "swin_t has no dropout before its last layer in torchvision. Leave that out",
+            "swin_t has no dropout before its last layer in torchvision. Leave that option out",
         ),
-        ("maxvit_t", Options(dropout=0.1), "maxvit_t has no dropout in torchvision. Leave that out"),
+        ("maxvit_t", Options(dropout=0.1), "maxvit_t has no dropout in torchvision. Leave that option out"),
         ("timm:vgg11", Options(drop_path=0.1), "timm:vgg11 has no drop_path in timm."),
         ("resnet20", Options(dropout=0.1), "resnet20 has no option dropout, which was set to 0.1."),
-        ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no strides"),
+        ("resnet50", Options(strides=(1, 1, 1, 2, 2)), "resnet50 has no option strides"),
     ],
 )
 def test_an_option_that_the_network_lacks_is_an_error_that_names_it(arch: str, options: Options, words: str) -> None:

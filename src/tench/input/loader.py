@@ -105,9 +105,7 @@ class Loader:
         count = num_threads(threads)
         batch_size = math.ceil(min(order.batch_size, order.num_rows) / order.world_size)
         batch_bytes = batch_size * view.size**2 * channels
-        at_work = math.ceil(
-            count * _IMAGES_PER_TASK / max(batch_size, 1)
-        )  # batches that the threads fill at the same time
+        at_work = math.ceil(count * _IMAGES_PER_TASK / max(batch_size, 1))  # batches being filled at the same time
         self._ahead = max(at_work, min(READ_AHEAD_BYTES // max(batch_bytes, 1), 4))
         self._memory = _Memory(batch_bytes, keep=self._ahead + 2, pin=pin)
         self._tasks: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()

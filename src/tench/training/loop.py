@@ -130,7 +130,7 @@ class Loop:
         )
 
     def _save(self) -> None:
-        """Save all that resuming needs. Raises TenchError for weights that are not finite, which stay so in later steps."""
+        """Save all that resuming needs. Raises TenchError if the weights are not finite: no later step repairs them."""
         if not all_finite(self.state.module):
             raise TenchError(
                 f"{self.run.folder}: weights are not finite after step {self.state.step}, although the loss was. The "

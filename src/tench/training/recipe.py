@@ -56,8 +56,9 @@ class Model:
     num_classes, and with image_size and channels if it takes them. auto: the network of the weights, or resnet18."""
     weights: str = ""
     """Fine-tune a run, a file or published weights. Published weights are torchvision:NAME or timm:NAME. An auto in the
-    input section then means the value stored with the weights. If the classes differ, the head is reinitialised. Empty:
-    random initialisation. needed: for recipes that fine-tune; training fails unless weights are given."""
+    input section then means the value stored with the weights, if any. If the classes differ, the head is
+    reinitialised. Empty: random initialisation. needed: for recipes that fine-tune; training fails unless weights are
+    given."""
     init: Init = "own"
     """How weights are initialised. own: as the network's authors do; nnabla: as NNabla's example; edgeai: as TI's
     edgeailite; others: as MXNet's --initializer of that name (mxnet: its default for most networks)."""
@@ -147,8 +148,8 @@ class Input:
     the name of the network or of the weights contains bgr (mean and std, given as RGB, are then reversed); else rgb."""
     test_time: TestTime = "none"
     """Evaluation: views whose predictions are averaged. mirror: the image and its mirror; mirror-shift: half of the
-    result is mirror, the other half mirror of the image shifted by one pixel each way; ten-crop: the corners and the
-    centre of eval_resize x eval_resize pixels, and their mirrors."""
+    result is mirror, the other half mirror of the image shifted diagonally by one pixel in both directions; ten-crop:
+    the corners and the centre of eval_resize x eval_resize pixels, and their mirrors."""
     val_fraction: Annotated[float, Bounds(above=0, below=1)] = 0.1
     """Share of each class to hold out for validation if the dataset has neither val nor test; always the same
     images."""
