@@ -124,7 +124,7 @@ def test_ctrl_c_ends_the_benchmark_after_the_current_pass(monkeypatch: pytest.Mo
     ("asked", "message"),
     [
         ({"archs": ["resnet5o"]}, "No network is called 'resnet5o'"),
-        ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet cannot take images of 8 x 8 px"),
+        ({"archs": ["mlp", "alexnet"], "image_size": 8}, "alexnet does not accept images of 8 x 8 px"),
         ({"batch_sizes": [0]}, "training.batch_size must be at least 1"),
         ({"image_size": 0}, "image_size must be at least 1"),
         ({"seconds": 0.0}, "seconds must be a finite number above 0, got 0"),

@@ -258,7 +258,7 @@ def test_an_image_size_that_a_network_does_not_support_is_an_error_with_the_size
     code, error = run("train", classes, "--run", tmp_path / "run", "--arch", "lenet", "--image-size", "8")
     assert code == 2
     assert error.endswith(
-        "tench train: lenet cannot take images of 8 x 8 px with 3 channels: LeNet's two 5x5 convolutions and two "
+        "tench train: lenet does not accept images of 8 x 8 px with 3 channels: LeNet's two 5x5 convolutions and two "
         "poolings need at least 16 px\nIt is made for 28 x 28 px with 1 channel. Choose another image size or "
         "another network; tench models PATTERN lists them.\n"
     )
@@ -271,7 +271,7 @@ def test_weights_of_another_architecture_are_refused(run: Run, classes: Path, tm
     card.write_text(card.read_text().replace('"mlp"', '"resnet20"'))
     code, error = run("evaluate", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'run' / 'best.safetensors'}: its weights do not fit resnet20 for these classes" in error
+    assert f"{tmp_path / 'run' / 'best.safetensors'}: the weights do not fit resnet20 for these classes" in error
 
 
 def test_a_run_is_not_continued_with_another_recipe(run: Run, classes: Path, tmp_path: Path) -> None:
@@ -327,15 +327,15 @@ def test_a_preview_that_is_not_png_or_has_no_folder_is_a_usage_error(run: Run, c
     folder.mkdir()
     below_a_file = classes / "train" / "cat" / "0.jpg" / "views.png"
     for place, reason in (
-        (folder, "is a folder, so the preview cannot be written to it. Name a file."),
+        (folder, " is a folder, so the preview cannot be written to it. Name a file."),
         (
             below_a_file,
-            f"the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
+            f": the preview cannot be written there: {below_a_file.parent} is not writable (Not a directory).",
         ),
     ):
         code, error = run("info", classes, "--preview", place)
         assert code == 2
-        assert f"tench info: {place}: {reason}" in error
+        assert f"tench info: {place}{reason}" in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "pictures"]
 
 

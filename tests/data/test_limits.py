@@ -38,8 +38,10 @@ def test_a_file_with_more_bytes_than_its_stated_size_is_refused() -> None:
 def test_a_pipe_a_folder_and_a_missing_file_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("nowhere")
-    assert refusal(tmp_path / "pipe") == f"{tmp_path}/pipe: is a named pipe, not a file. Pass a file or a folder."
-    assert refusal(tmp_path) == f"{tmp_path}: is a folder, not a file. Pass a file or a folder."
+    assert (
+        refusal(tmp_path / "pipe") == f"{tmp_path}/pipe: expected a file, found a named pipe. Pass a file or a folder."
+    )
+    assert refusal(tmp_path) == f"{tmp_path}: expected a file, found a folder. Pass a file or a folder."
     assert refusal(tmp_path / "missing") == f"{tmp_path}/missing: cannot be read (No such file or directory)."
     assert refusal(tmp_path / "link") == (
         f"{tmp_path}/link: cannot be read (No such file or directory). It is a link: restore its target, or remove it."

@@ -246,7 +246,7 @@ def _train(
         replan(run, recipe, state.step, state.epochs, order.steps_per_epoch)
         if state.epochs > epochs or state.step > steps:
             raise TenchError(
-                f"{run.folder / CHECKPOINT}: was saved after step {state.step} and epoch {state.epochs}, but this run "
+                f"{run.folder / CHECKPOINT} was saved after step {state.step} and epoch {state.epochs}, but this run "
                 f"has {counted(steps, 'step')} and {counted(epochs, 'epoch')}. Restore the run's own checkpoint, or "
                 "name a new --run."
             )
@@ -267,7 +267,7 @@ def _train(
     run.forget_after(state.step, state.epochs)
     if warmup_steps(recipe, order.steps_per_epoch) >= steps:
         _log.info(
-            "Note: the warm-up (%s) is as long as the training: the learning rate only rises.",
+            "Note: the warm-up (%s) is at least as long as the training, so the learning rate only rises.",
             Duration.parse(recipe.schedule.warmup, "schedule.warmup"),
         )
 

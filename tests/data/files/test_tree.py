@@ -336,14 +336,15 @@ def test_pipes_sockets_and_devices_are_left_out_of_a_folder(tmp_path: Path) -> N
 def test_a_source_that_is_a_pipe_or_a_device_is_an_error_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe", tmp_path / "spool") == (
-        f"{tmp_path}/pipe: is a named pipe, not a file. Pass a file or a folder."
+        f"{tmp_path}/pipe: expected a file, found a named pipe. Pass a file or a folder."
     )
     assert (
-        refusal(Path("/dev/zero"), tmp_path / "spool") == "/dev/zero: is a device, not a file. Pass a file or a folder."
+        refusal(Path("/dev/zero"), tmp_path / "spool")
+        == "/dev/zero: expected a file, found a device. Pass a file or a folder."
     )
     lay_out(tmp_path, {"set-0": b"0"})
     os.mkfifo(tmp_path / "set-1")
-    with pytest.raises(TenchError, match="set-1: is a named pipe, not a file"):
+    with pytest.raises(TenchError, match="set-1: expected a file, found a named pipe"):
         open_pattern(tmp_path / "set-*", tmp_path / "spool")
 
 
@@ -352,7 +353,7 @@ def test_a_pipe_in_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     tree = open_tree(path, tmp_path / "spool")
     (path / "top.txt").unlink()
     os.mkfifo(path / "top.txt")
-    with pytest.raises(TenchError, match=r"top\.txt: is a named pipe, not a file"):
+    with pytest.raises(TenchError, match=r"top\.txt: expected a file, found a named pipe"):
         tree.read("top.txt")
 
 
