@@ -391,13 +391,13 @@ def test_a_missing_source_is_a_usage_error(run: Run, tmp_path: Path) -> None:
 def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert usage_error(run, photos, tmp_path / "file") == (
-        f"{tmp_path}/file: is a file, but the destination must be a folder. Choose another destination."
+        f"{tmp_path}/file is a file, but the destination must be a folder. Choose another destination."
     )
     (tmp_path / "full").mkdir()
     for name in "dcba":
         (tmp_path / "full" / name).write_text("")
     assert usage_error(run, photos, tmp_path / "full") == (
-        f"{tmp_path}/full: already contains a, b, c, ... (4 in all), and nothing is overwritten. Choose a folder that "
+        f"{tmp_path}/full already contains a, b, c, ... (4 in all), and nothing is overwritten. Choose a folder that "
         "is empty or does not exist."
     )
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == list("abcd")
@@ -407,7 +407,7 @@ def test_a_destination_that_is_not_empty_is_a_usage_error(run: Run, photos: Path
 def test_a_destination_inside_the_source_is_a_usage_error(run: Run, photos: Path, inside: str) -> None:
     before = sorted(photos.rglob("*"))
     assert usage_error(run, photos, photos / inside) == (
-        f"{photos / inside}: is inside the source {photos}, which is never changed. Choose a folder outside it."
+        f"{photos / inside} is inside the source {photos}, which is never changed. Choose a folder outside it."
     )
     assert sorted(photos.rglob("*")) == before
 
@@ -417,7 +417,7 @@ def test_other_options_for_a_complete_destination_are_a_usage_error(run: Run, ph
     code, _, error = run("prepare", photos, tmp_path / "new", "--to", "tfrecord")
     assert code == 2
     assert error.splitlines()[-1].startswith(
-        f"tench prepare: {tmp_path}/new: was begun with a different source or different options: to was webdataset, "
+        f"tench prepare: {tmp_path}/new was begun with a different source or different options: to was webdataset, "
         "now tfrecord"
     )
 

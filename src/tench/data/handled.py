@@ -1,4 +1,4 @@
-"""Bad images, that is, images that do not decode: the policies, and the record of what was done."""
+"""Bad images, which are images that do not decode: the policies, and the record of what was done."""
 
 from typing import Literal, TypedDict, get_args
 

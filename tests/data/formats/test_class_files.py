@@ -39,12 +39,12 @@ def test_all_text_is_read_by_one_rule(name: str, text: str, ids: tuple[str, ...]
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
-        ("\ncat\ndog\n", "line 1: is empty, but each line is a class, in order."),
-        ("0 cat\n \n1 dog\n", "line 2: is empty, but each line is a class, in order."),
-        ("\n", "line 1: is empty, but each line is a class, in order."),
-        ("1 cat\n2 dog\n", "line 1: has the number 1, but its position is 0. Sort the lines by their numbers"),
-        ("0 cat\n2 dog\n1\n", "line 2: has the number 2, but its position is 1. Sort the lines by their numbers"),
+        ("cat\n\ndog\n", "line 2 is empty, but each line is a class, in order."),
+        ("\ncat\ndog\n", "line 1 is empty, but each line is a class, in order."),
+        ("0 cat\n \n1 dog\n", "line 2 is empty, but each line is a class, in order."),
+        ("\n", "line 1 is empty, but each line is a class, in order."),
+        ("1 cat\n2 dog\n", "line 1 has the number 1, but its position is 0. Sort the lines by their numbers"),
+        ("0 cat\n2 dog\n1\n", "line 2 has the number 2, but its position is 1. Sort the lines by their numbers"),
         (f"{TENCH}\n{SHARK}\n{TENCH}\n", f"line 3: {TENCH} is already in line 1."),
     ],
 )

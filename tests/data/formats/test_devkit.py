@@ -240,7 +240,7 @@ def test_a_matlab_file_without_classes_is_an_error(tmp_path: Path) -> None:
         savemat(written, variables)
         write(tmp_path, miniature.devkit_files() | {name: written.getvalue()})
         assert refusal(tmp_path).startswith(
-            f"{tmp_path}/{name}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with "
+            f"{tmp_path}/{name} is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with "
             f"the fields ILSVRC2012_ID and WNID; the file contains {why}"
         )
 
@@ -264,7 +264,7 @@ def test_a_line_that_is_not_a_class_number_is_an_error_with_its_line(tmp_path: P
 def test_a_devkit_archive_without_one_of_its_files_is_an_error(tmp_path: Path, left_out: str, lacking: str) -> None:
     files = miniature.devkit_files()
     archive = miniature.devkit(tmp_path, {name: data for name, data in files.items() if not name.endswith(left_out)})
-    assert refusal(tmp_path).startswith(f"{archive}: has no file {lacking}, so it is not a devkit of ILSVRC2012.")
+    assert refusal(tmp_path).startswith(f"{archive} has no file {lacking}, so it is not a devkit of ILSVRC2012.")
     assert devkit.WOULD_DO in refusal(tmp_path)
 
 
@@ -314,7 +314,7 @@ def test_reading_stops_in_an_archive_that_unpacks_to_too_much(tmp_path: Path) ->
     archive = miniature.devkit(tmp_path, {"zeros": bytes(10_000_000)} | miniature.devkit_files())
     text = refusal(tmp_path, Limits(inflated_bytes=10_000))
     assert text.startswith(f"{archive}: its first ")
-    assert text.endswith("more than 100 times as many. Images do not compress this well, so it is not unpacked.")
+    assert text.endswith("more than 100 times as many. Images do not compress this well, so the file is not unpacked.")
 
 
 def test_a_file_that_claims_too_much_is_an_error(tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_an_annotation_without_objects_labels_nothing(tmp_path: Path) -> None:
 def test_an_archive_of_annotations_without_those_of_val_is_an_error(tmp_path: Path) -> None:
     write(tmp_path, {"ILSVRC2012_bbox_val_v3.tgz": tar_bytes(miniature.train_annotations(), "w:gz")})
     assert refusal(tmp_path).startswith(
-        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz: contains no annotation of an image of val "
+        f"{tmp_path}/ILSVRC2012_bbox_val_v3.tgz contains no annotation of an image of val "
         "(ILSVRC2012_val_########.xml)."
     )
 

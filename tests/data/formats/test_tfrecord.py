@@ -377,7 +377,7 @@ def test_compressed_files_that_are_truncated_anywhere_are_an_error_with_the_byte
         with pytest.raises(TenchError) as error:
             inflated(packed[:length])
         assert str(error.value) == (
-            f"shard: ends at byte {length:,} in the middle of its compressed data. It was probably truncated. Copy or "
+            f"shard ends at byte {length:,} in the middle of its compressed data. It was probably truncated. Copy or "
             f"download it again."
         )
     assert inflated(packed) == framed(b"abc" * 50)

@@ -131,4 +131,4 @@ def test_without_h5py_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     path = write(tmp_path / "set.h5", {"images": images(4, 6, 5), "labels": np.arange(4)})
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "h5py" else find(name, *more))
-    assert refusal(path) == f"{path}: is an HDF5 file, which requires h5py: pip install 'tench[interop]'"
+    assert refusal(path) == f"{path} is an HDF5 file, which requires h5py: pip install 'tench[interop]'"

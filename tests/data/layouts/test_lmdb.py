@@ -133,5 +133,5 @@ def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
     assert refusal(tmp_path / "cat_train_lmdb") == (
-        f"{path}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
+        f"{path} is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
     )

@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     ),
     "several labels": (
         {"images": images(2, 8, 8), "labels": np.array([[1, 1, 0], [0, 0, 1]])},
-        "set.npz/labels.npy (in {path} at byte 376): has 3 columns, and row 0 is [1, 1, 0]: exactly one column of a "
+        "set.npz/labels.npy (in {path} at byte 376) has 3 columns, and row 0 is [1, 1, 0]: exactly one column of a "
         "row should be 1. 1 of the 2 rows are affected. Images with several labels or none cannot be read from arrays. "
         "Name another array with --keys label=NAME.",
     ),
@@ -176,7 +176,7 @@ def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, images=np.array([images(3, 4, 3), images(4, 4, 3)], object), labels=np.arange(2))
     assert refusal(path) == (
-        f"{path}/images.npy (in {path} at byte 60): contains Python objects, which are pickled: reading them could run "
+        f"{path}/images.npy (in {path} at byte 60) contains Python objects, which are pickled: reading them could run "
         "code. Save its arrays as numbers or text, and images of the same size as (N, H, W, C) uint8."
     )
 
@@ -205,6 +205,6 @@ def test_single_images_saved_as_npy_are_named_with_the_remedy(tmp_path: Path) ->
         for number in range(2):
             np.save(tmp_path / f"set/{label}/{number}.npy", images(8, 8, 3))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: contains no readable images. It contains 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
+        f"{tmp_path}/set contains no readable images. It contains 4 files: 4 NumPy files (.npy) (cat/0.npy). NumPy "
         "files (.npy): Save each as PNG, or save one array of images (N, H, W, C) and one of labels."
     )

@@ -298,7 +298,7 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
     assert str(error.value) == (
         f"{source}: 3 of the record files have no split in their name (train, val or test): multilabel.rec, "
         f"multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
-        "Leave them out with --exclude PATTERN, rename them, or name the files to use."
+        "Leave out those without a split with --exclude PATTERN, rename them, or pass only the files to use."
     )
 
 
@@ -393,8 +393,8 @@ def test_a_file_without_a_split_next_to_others_with_one_is_an_error(tmp_path: Pa
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
         f"{tmp_path}/set: 1 of the record files have no split in their name (train, val or test): extra.rec. Others "
-        f"do: train.rec (train). Leave them out with --exclude PATTERN, rename them, or name the "
-        "files to use."
+        f"do: train.rec (train). Leave out those without a split with --exclude PATTERN, rename them, or pass only "
+        f"the files to use."
     )
 
 
@@ -597,7 +597,7 @@ def test_a_list_of_classes_with_an_empty_line_is_an_error_as_it_may_shift_labels
     (tmp_path / "classes.txt").write_text("a\n\nc\n")
     with pytest.raises(TenchError) as error:
         read(tmp_path / "a.rec")
-    assert str(error.value) == (f"{tmp_path}/classes.txt, line 2: is empty, but each line is a class, in order.")
+    assert str(error.value) == (f"{tmp_path}/classes.txt, line 2 is empty, but each line is a class, in order.")
 
 
 def test_a_file_that_names_more_classes_than_there_are_labels_is_used_and_a_note_says_so(tmp_path: Path) -> None:
@@ -802,7 +802,7 @@ def damaged(path: Path, position: int, data: bytes) -> Path:
 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train.rec").touch()
-    assert refusal(tmp_path / "train.rec") == f"{tmp_path}/train.rec: is empty. {REPAIR}"
+    assert refusal(tmp_path / "train.rec") == f"{tmp_path}/train.rec: the file is empty. {REPAIR}"
 
 
 @pytest.mark.parametrize("size", [1, 87, 90, 263])
@@ -810,7 +810,8 @@ def test_a_size_that_is_not_a_multiple_of_four_is_an_error(tmp_path: Path, size:
     path = write(tmp_path / "train.rec")
     os.truncate(path, size)
     assert refusal(path) == (
-        f"{path}: has {size} bytes, but a record file's size is a multiple of 4. It was truncated, or something was "
+        f"{path}: the file has {size} bytes, but a record file's size is a multiple of 4. It was truncated, or "
+        f"something was "
         f"added to it. {REPAIR}"
     )
 
@@ -823,7 +824,9 @@ def test_a_file_cut_within_a_record_is_an_error_with_its_place(tmp_path: Path) -
         f"length is wrong. {REPAIR}"
     )
     os.truncate(path, 180)
-    assert refusal(path) == f"{path}: ends within the record that begins at byte 176: it was truncated. {REPAIR}"
+    assert (
+        refusal(path) == f"{path}: the file ends within the record that begins at byte 176. It was truncated. {REPAIR}"
+    )
 
 
 def test_a_length_that_leads_past_the_end_is_an_error_with_its_place(tmp_path: Path) -> None:
@@ -918,7 +921,7 @@ def test_more_labels_than_a_record_can_contain_are_an_error(tmp_path: Path) -> N
 def test_a_record_file_without_records_in_a_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
     write(tmp_path / "set/train.rec")
     (tmp_path / "set/val.rec").touch()
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set/val.rec: is empty. {REPAIR}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set/val.rec: the file is empty. {REPAIR}"
 
 
 def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def _checksum(namesakes: list[Published], path: str, advance: _Advance) -> Itera
     if any(known in namesakes for known in right):
         yield f"{path}: its {right[0].algorithm} matches the published one."
     elif right:
-        yield f"{path}: has the {right[0].algorithm} of {right[0].name}, so it is that file under another name."
+        yield f"{path} has the {right[0].algorithm} of {right[0].name}, so it is that file under another name."
     elif namesakes:
         published = " or ".join(known.checksum for known in namesakes)
         algorithm = namesakes[0].algorithm

@@ -257,7 +257,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
         known = [*SETS, IMAGENET]
         raise UsageError(f"{name!r}: no such dataset.{nearest(name, known)} Known: {', '.join(known)}.")
     if mirrors and name == IMAGENET:
-        raise UsageError(f"{name}: comes from Kaggle, so mirrors have no effect. Leave them out.")
+        raise UsageError(f"{name} comes from Kaggle, so mirrors have no effect. Leave them out.")
     if not mirrors and (own := os.environ.get("TENCH_MIRROR")):
         mirrors = [own]
     for base in mirrors:
@@ -265,7 +265,7 @@ def download(name: str, dest: str | Path, *, mirrors: Sequence[str] = ()) -> Pat
             raise UsageError(f"The mirror {base!r} is not a web address. It must begin with http:// or https://.")
     dest = user_path(dest)
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file, but DEST must be a folder.")
+        raise UsageError(f"{dest} is a file, but DEST must be a folder.")
     dest.mkdir(parents=True, exist_ok=True)
     with _alone_in(dest):
         if name == IMAGENET:
@@ -338,7 +338,7 @@ def _check_zip(archive: Path) -> None:
             count = len(whole.namelist())
     except (OSError, zipfile.BadZipFile) as error:
         raise TenchError(
-            f"{archive}: is not a complete zip archive ({error}). Remove it and run the same command again."
+            f"{archive} is not a complete zip archive ({error}). Remove it and run the same command again."
         ) from error
     _log.info(
         "%s: lists %d members. Kaggle publishes no checksum; to decode every image run tench check.", archive, count

@@ -54,7 +54,7 @@ def fetch(
     if path.exists():
         if (found := _md5_of(path)) != md5:
             raise TenchError(
-                f"{path}: already exists, but its MD5 is {found}; the published file's is {md5}. It is "
+                f"{path} already exists, but its MD5 is {found}; the published file's is {md5}. It is "
                 "damaged or belongs to another set. Move or remove it and run the same command again, or name another "
                 "folder."
             )
@@ -317,7 +317,7 @@ def require_room(folder: Path, num_bytes: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if num_bytes > free:
         raise TenchError(
-            f"{what}: needs {size_text(num_bytes)} more in {folder}, but only {size_text(free)} are free. Make room "
+            f"{what} needs {size_text(num_bytes)} more in {folder}, but only {size_text(free)} are free. Make room "
             "and run the same command again, or name a folder on a larger disk."
         )
 

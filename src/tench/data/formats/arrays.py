@@ -198,7 +198,7 @@ def _values(array: Array) -> npt.NDArray[Any]:
     """The labels of an array, (N,) int64 or text; -1 or "" means none. Raises TenchError for a value that is not a
     class."""
     if array.dtype.itemsize * math.prod(array.shape) > _MAX_LABEL_BYTES:
-        raise TenchError(f"{array.where}: has labels of shape {array.shape}, too many to read.")
+        raise TenchError(f"{array.where} has labels of shape {array.shape}, too many to read.")
     values = array.read(0, len(array))
     if values.size == len(array):
         values = values.reshape(-1)
@@ -227,7 +227,7 @@ def _from_columns(array: Array, values: npt.NDArray[Any]) -> npt.NDArray[np.int6
     wrong = np.flatnonzero(((values != 0) & (values != 1)).any(1) | (values.sum(1) != 1))
     if wrong.size:
         raise TenchError(
-            f"{array.where}: has {values.shape[1]} columns, and row {int(wrong[0]):,} is "
+            f"{array.where} has {values.shape[1]} columns, and row {int(wrong[0]):,} is "
             f"{values[wrong[0]].tolist()[:20]}: exactly one column of a row should be 1. {wrong.size:,} of the "
             f"{len(values):,} rows are affected. Images with several labels or none cannot be read from arrays. Name "
             "another array with --keys label=NAME."

@@ -155,6 +155,6 @@ def _refuse_missing(file: ImageFile, leaf: Any, lengths: Any) -> None:
     if absent.any():
         row = len(file.length) + int(absent.argmax())
         raise TenchError(
-            f"{file.row(row)}: contains no image in {file.leaf!r}. Images that are only referred to by path are not "
+            f"{file.row(row)} contains no image in {file.leaf!r}. Images that are only referred to by path are not "
             "read. Write the file again with the images inside, or remove the row."
         )

@@ -76,7 +76,7 @@ def attach(tree: Tree, contents: Contents) -> Contents:
         notes.append(f"{split} has {counted(num_boxes, 'box')} in {num_annotated:,} of its {len(boxes):,} images.")
     if num_used == 0:
         raise TenchError(
-            f"{tree.source}: has {counted(len(found), 'annotation')}, but none has the name of one of its images (the "
+            f"{tree.source} has {counted(len(found), 'annotation')}, but none has the name of one of its images (the "
             f"first is {min(found)}.xml). They belong to other images."
         )
     if others := len(found) - num_used:
@@ -151,7 +151,7 @@ def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
             else:
                 found[image] = objects(data, where)
     if not found:
-        raise TenchError(f"{tree.source}: has no boxes, because it has no annotations. Add one or more of: {WOULD_DO}.")
+        raise TenchError(f"{tree.source} has no boxes, because it has no annotations. Add one or more of: {WOULD_DO}.")
     notes = [f"Boxes are from {', '.join(places)}."]
     if repeated:
         notes.append(
@@ -229,7 +229,7 @@ def objects(data: bytes, where: str) -> list[Object]:
         return found
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise TenchError(
-            f"{where}: is not a PASCAL VOC annotation ({error}). Restore the file from its archive, or "
+            f"{where} is not a PASCAL VOC annotation ({error}). Restore the file from its archive, or "
             "download that again."
         ) from error
 
@@ -265,7 +265,7 @@ def packed(tree: Tree, name: str, wanted: Callable[[str], bool]) -> Iterator[tup
                 )
             data = pread(num_bytes, offset)
             if len(data) < num_bytes:
-                raise TenchError(f"{where}: is truncated within {shown(member)}. Copy or download it again.")
+                raise TenchError(f"{where} is truncated within {shown(member)}. Copy or download it again.")
             yield member, data
         if forward:
             forward.finish()

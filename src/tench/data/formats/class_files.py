@@ -159,13 +159,13 @@ def _entries(text: str, where: str, name: str) -> list[tuple[str, str]]:
 def _line_entries(text: str, where: str) -> list[tuple[str, str]]:
     lines = [line.strip() for line in text.rstrip().split("\n")]
     if "" in lines:
-        raise TenchError(f"{where}, line {lines.index('') + 1}: is empty, but each line is a class, in order.")
+        raise TenchError(f"{where}, line {lines.index('') + 1} is empty, but each line is a class, in order.")
     indexed = [match for line in lines if (match := _INDEX_LINE.fullmatch(line))]
     if len(indexed) == len(lines) and any(match[2] for match in indexed):
         for place, match in enumerate(indexed):
             if int(match[1]) != place:
                 raise TenchError(
-                    f"{where}, line {place + 1}: has the number {match[1]}, but its position is {place}. Sort the "
+                    f"{where}, line {place + 1} has the number {match[1]}, but its position is {place}. Sort the "
                     "lines by their numbers, from 0, or remove the numbers."
                 )
         lines = [match[2] or match[1] for match in indexed]

@@ -87,17 +87,17 @@ def columns_of(schema: Any, where: str, keys: RecordKeys) -> Columns:
     found = ", ".join(f"{field.name} ({field.type})" for field in schema)
     for what, asked in (("image", keys.image), ("label", keys.label)):
         if asked is not None and asked not in schema.names:
-            raise TenchError(f"{where}: has no column {asked!r} for the {what}s. Its columns are: {found}.")
+            raise TenchError(f"{where} has no column {asked!r} for the {what}s. Its columns are: {found}.")
     image = keys.image or image_column(schema)
     label = keys.label or _column(schema.names, LABEL_COLUMNS)
     if image is None or not _is_image(schema.field(image).type):
         raise TenchError(
-            f"{where}: has no column of images (binary, or a struct with binary bytes), or has several and none "
+            f"{where} has no column of images (binary, or a struct with binary bytes), or has several and none "
             f"is called image. Its columns are: {found}. Choose one with --keys image=COLUMN."
         )
     if label is None:
         raise TenchError(
-            f"{where}: has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Choose the "
+            f"{where} has no column of labels ({', '.join(LABEL_COLUMNS)}). Its columns are: {found}. Choose the "
             "right one with --keys label=COLUMN."
         )
     kind = schema.field(label).type
@@ -154,7 +154,7 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
     for file in files:
         if (file.image, file.label, file.text) != (files[0].image, files[0].label, files[0].text):
             raise TenchError(
-                f"{file.where}: has its images in column {file.image!r} and its labels in {file.label!r}, but "
+                f"{file.where} has its images in column {file.image!r} and its labels in {file.label!r}, but "
                 f"{files[0].where} in {files[0].image!r} and {files[0].label!r}, or of another type. Pass each set by "
                 "itself."
             )
@@ -178,7 +178,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
         for row, label in enumerate(file.labels):
             if label == none and split != "test":
                 raise TenchError(
-                    f"{file.row(row)}: has no label; only images of the split test may lack one. Correct the file, or "
+                    f"{file.row(row)} has no label; only images of the split test may lack one. Correct the file, or "
                     "remove the row."
                 )
             if not file.text and not NO_LABEL <= label < most:

@@ -121,7 +121,7 @@ def _packed_devkit(tree: Tree, names: Sequence[str]) -> Labels:
     if lacking := [name for name in ("meta", "truth") if name not in found]:
         files = {"meta": "meta.mat", "truth": "ILSVRC2012_validation_ground_truth.txt"}
         raise TenchError(
-            f"{place}: has no file {files[lacking[0]]}, so it is not a devkit of ILSVRC2012. Download it again, or "
+            f"{place} has no file {files[lacking[0]]}, so it is not a devkit of ILSVRC2012. Download it again, or "
             f"replace it with one of: {WOULD_DO}."
         )
     return _devkit_labels(place, *found["truth"], found["meta"])
@@ -183,7 +183,7 @@ def _numbering(where: str, data: bytes) -> tuple[dict[int, str], dict[str, str],
     except (KeyError, IndexError, ValueError, OverflowError, TypeError, AttributeError) as error:
         held = ", ".join(f"{name!r}"[:80] for name in sorted(variables)[:5]) or "nothing"
         raise TenchError(
-            f"{where}: is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with the fields "
+            f"{where} is not the class list of an ILSVRC2012 devkit. Expected a structure 'synsets' with the fields "
             f"ILSVRC2012_ID and WNID; the file contains {held} ({type(error).__name__}: {str(error)[:200]}). Copy or "
             "download it again."
         ) from error
@@ -243,7 +243,7 @@ def _annotated_labels(place: str, found: Iterable[tuple[str, str, bytes]]) -> La
         wnid[name.rpartition("/")[2].removesuffix(".xml")] = classes[0]
     if not wnid:
         raise TenchError(
-            f"{place}: contains no annotation of an image of val (ILSVRC2012_val_########.xml). Download it again, or "
+            f"{place} contains no annotation of an image of val (ILSVRC2012_val_########.xml). Download it again, or "
             f"use one of: {WOULD_DO}."
         )
     return Labels(place, wnid, {}, sorted(set(wnid.values())))

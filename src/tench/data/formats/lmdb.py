@@ -59,7 +59,7 @@ def open_environment(tree: Tree, name: str) -> LmdbImages:
     """Copy the images of an environment. name: its data file. Raises TenchError if lmdb is missing or fails."""
     where = tree.place(name)
     if importlib.util.find_spec("lmdb") is None:
-        raise TenchError(f"{where}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'")
+        raise TenchError(f"{where} is an LMDB environment, which requires lmdb: pip install 'tench[interop]'")
     path, target, index = on_disk(tree, name), spool_path(tree, name, ".images"), spool_path(tree, name, ".index")
     num_bytes = path.stat().st_size
     require_space(target, num_bytes, where)

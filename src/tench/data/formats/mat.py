@@ -60,7 +60,7 @@ def read_mat(data: bytes, where: str, limits: Limits = LIMITS) -> dict[str, Any]
     than the limit of a member and eight times its size.
     """
     if data[:8] == _HDF5 or data[512:520] == _HDF5 or data[:10] == b"MATLAB 7.3":
-        raise TenchError(f"{where}: is a MATLAB 7.3 file (HDF5), which is not supported. {_SAVE_AGAIN}")
+        raise TenchError(f"{where} is a MATLAB 7.3 file (HDF5), which is not supported. {_SAVE_AGAIN}")
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None:
         level_4 = len(data) >= 20 and 0 in data[:4]
@@ -69,7 +69,7 @@ def read_mat(data: bytes, where: str, limits: Limits = LIMITS) -> dict[str, Any]
     try:
         return _Reader(order, limits, max(limits.member_bytes, _MOST_GROWTH * len(data))).variables(data)
     except (_DamageError, ValueError) as error:  # numpy refuses shapes and field names with ValueError
-        raise TenchError(f"{where}: is a damaged MATLAB file ({error}). Copy or download it again.") from error
+        raise TenchError(f"{where} is a damaged MATLAB file ({error}). Copy or download it again.") from error
 
 
 class _Reader:

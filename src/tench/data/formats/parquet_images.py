@@ -86,7 +86,7 @@ def _opened(
         paths = _paths(file, image, where, limits)
     if {len(labels), len(paths)} != {metadata.num_rows}:
         raise TenchError(
-            f"{where}: has {metadata.num_rows:,} rows, but {len(labels):,} labels and {len(paths):,} paths. It is "
+            f"{where} has {metadata.num_rows:,} rows, but {len(labels):,} labels and {len(paths):,} paths. It is "
             "damaged. Copy it again."
         )
     return ImageFile(
@@ -110,7 +110,7 @@ def _refuse_many_rows(num_rows: int, image_bytes: int, where: str, file_bytes: i
     believed = min(image_bytes, limits.inflation * file_bytes)
     if num_rows > limits.rows or num_rows > max(_SMALL_ROWS, believed):
         raise TenchError(
-            f"{where}: has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}. "
+            f"{where} has {num_rows:,} rows, but its images take {image_bytes:,} bytes and the file {file_bytes:,}. "
             f"At most {limits.rows:,} rows of at least one byte are read. It is damaged, or has no images."
         )
 
@@ -149,7 +149,7 @@ def _failure(where: str, error: Exception) -> TenchError:
     if isinstance(error, OSError) and error.errno is not None:  # for damage, Arrow raises OSError without a number
         return TenchError(f"{where}: cannot be read or copied ({error.strerror}: {error.filename}).")
     if isinstance(error, UnicodeDecodeError):
-        return TenchError(f"{where}: has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
+        return TenchError(f"{where} has a name or path that is not UTF-8 ({error.reason}). Write the file again.")
     first = str(error).partition("\n")[0].rstrip(".")[:_SHOWN]
     text = "".join(letter if letter.isprintable() else "?" for letter in first)
     return TenchError(f"{where}: cannot be read as Parquet ({text}). It is damaged or truncated. Copy it again.")
@@ -182,7 +182,7 @@ def _spool(tree: Tree, file: ImageFile) -> None:
                 offset += len(image)
             if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
                 raise TenchError(
-                    f"{file.where}: claims that its images take {file.num_bytes:,} bytes, but they take more than "
+                    f"{file.where} claims that its images take {file.num_bytes:,} bytes, but they take more than "
                     f"{offset:,}. An image repeated this often is not a dataset, so it is not copied."
                 )
     tree.stamp[file.shard] = None
@@ -234,7 +234,7 @@ def _batches(source: "parquet.ParquetFile", file: ImageFile) -> Iterator[tuple[i
             if not all(images):
                 row = len(file.length) + [bool(image) for image in images].index(False)
                 raise TenchError(
-                    f"{file.row(row)}: contains no image in {file.leaf!r}. Images that are only referred to by path "
+                    f"{file.row(row)} contains no image in {file.leaf!r}. Images that are only referred to by path "
                     "are not read. Write the file again with the images inside, or remove the row."
                 )
             file.length.extend(map(len, images))

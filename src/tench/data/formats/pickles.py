@@ -86,11 +86,11 @@ def read_pickle(where: str, data: bytes, limits: Limits = LIMITS) -> tuple[dict[
         ) from error
     except Exception as error:  # a damaged or hostile pickle can make the unpickler raise anything
         raise TenchError(
-            f"{where}: is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
+            f"{where} is a damaged pickle ({type(error).__name__}: {ascii(str(error))[1:-1][:200]}). It may have been "
             "truncated: unpack the archive again."
         ) from error
     if not isinstance(content, dict):
-        raise TenchError(f"{where}: contains a {type(content).__name__}, not a dictionary. Unpack the archive again.")
+        raise TenchError(f"{where} contains a {type(content).__name__}, not a dictionary. Unpack the archive again.")
     return {text: value for key, value in content.items() if (text := as_text(key)) is not None}, ends
 
 

@@ -132,11 +132,12 @@ class Walk:
         self._descriptor, self._start, self._where = descriptor, start, where
         self._before = -1
         if not size:
-            raise self.error("is empty.")
+            raise self.error("the file is empty.")
         if size % 4:
             raise self.error(
-                f"has {size:,} bytes, but a record file's size is a multiple of 4. It was truncated, or something was "
-                "added to it."
+                f"the file has {size:,} bytes, but a record file's size is a multiple of 4. It was truncated, or "
+                f"something "
+                "was added to it."
             )
 
     def error(self, what: str) -> TenchError:
@@ -149,7 +150,7 @@ class Walk:
         while len(data) < count:  # a network file system may return fewer bytes
             more = os.pread(self._descriptor, count - len(data), self._start + position + len(data))
             if not more:
-                raise self.error(f"became shorter while being read, at byte {position:,}.")
+                raise self.error(f"the file became shorter while it was being read, at byte {position:,}.")
             data += more
         return data
 
@@ -164,7 +165,7 @@ class Walk:
                 f"{before if self._before >= 0 else 'this is not a record file, or it is damaged'}."
             )
         if left < _FRAME_BYTES:
-            raise self.error(f"ends within the record that begins at byte {position:,}: it was truncated.")
+            raise self.error(f"the file ends within the record that begins at byte {position:,}. It was truncated.")
         word = int.from_bytes(head[4:8], "little")
         kind, num_bytes = word >> 29, word & (1 << 29) - 1
         following = position + _FRAME_BYTES + (num_bytes + 3) // 4 * 4

@@ -94,7 +94,7 @@ def inflated(file: BinaryIO, where: str) -> Iterator[bytes]:
             yield block
         elif ended:
             raise TenchError(
-                f"{where}: ends at byte {num_read:,} in the middle of its compressed data. It was probably truncated. "
+                f"{where} ends at byte {num_read:,} in the middle of its compressed data. It was probably truncated. "
                 "Copy or download it again."
             )
 

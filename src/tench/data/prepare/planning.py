@@ -390,7 +390,7 @@ def _chosen(
         tables["train"], tables[split] = hold_out(tables["train"], fraction / left)
     tables = {split: tables[split] for split in _SPLITS if split in tables and len(tables[split])}
     if not tables:
-        raise UsageError(f"{dataset.source}: has none of the splits that can be written: {', '.join(_SPLITS)}.")
+        raise UsageError(f"{dataset.source} has none of the splits that can be written: {', '.join(_SPLITS)}.")
     return tables, notes
 
 

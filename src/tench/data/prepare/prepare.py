@@ -235,7 +235,7 @@ def _refuse_changed(made: Plan, began_ns: int) -> None:
             changed = table.changed_since(began_ns)
     if changed is not None:
         raise TenchError(
-            f"{changed}: changed while it was being read, so {made.dest} may mix old and new content. "
+            f"{changed} changed while it was being read, so {made.dest} may mix old and new content. "
             f"Remove {made.dest} and run the command again once the source has stopped changing."
         )
 

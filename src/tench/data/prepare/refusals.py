@@ -16,9 +16,7 @@ def refuse_inside(dest: Path, dataset: Dataset) -> None:
     for part in (dataset.source, *dataset.source.split(" + ")):  # a single path may contain " + " too
         root = Path(part)
         if root.is_dir() and (real == root.resolve() or real.is_relative_to(root.resolve())):
-            raise UsageError(
-                f"{dest}: is inside the source {part}, which is never changed. Choose a folder outside it."
-            )
+            raise UsageError(f"{dest} is inside the source {part}, which is never changed. Choose a folder outside it.")
 
 
 def check_labels(tables: Mapping[str, Table], to: str) -> None:

@@ -232,12 +232,12 @@ def staging(
 def check_destination(dest: Path) -> None:
     """Raise UsageError if a destination contains anything that `prepare` did not begin or finish."""
     if dest.exists() and not dest.is_dir():
-        raise UsageError(f"{dest}: is a file, but the destination must be a folder. Choose another destination.")
+        raise UsageError(f"{dest} is a file, but the destination must be a folder. Choose another destination.")
     if dest.is_dir() and not is_unfinished(dest) and not (dest / PREPARED).exists():
         others = sorted(entry.name for entry in dest.iterdir() if entry.name != WORK)
         if others:
             raise UsageError(
-                f"{dest}: already contains {some(others, at_most=3)}, and nothing is overwritten. Choose a folder "
+                f"{dest} already contains {some(others, at_most=3)}, and nothing is overwritten. Choose a folder "
                 "that is empty or does not exist."
             )
 
@@ -259,7 +259,7 @@ def same_plan(known: Mapping[str, Any], plan: Mapping[str, Any], dest: Path) -> 
     ]
     if differences:
         raise UsageError(
-            f"{dest}: was begun with a different source or different options: {'; '.join(differences)}. Use the "
+            f"{dest} was begun with a different source or different options: {'; '.join(differences)}. Use the "
             f"earlier ones, or remove {dest} to start over."
         )
 
