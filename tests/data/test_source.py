@@ -416,7 +416,7 @@ def test_numbered_classes_are_matched_by_position_and_logged(photo_folder: Path,
 
 def test_an_unknown_class_names_both_sides(photo_folder: Path) -> None:
     dataset = open_source(photo_folder)
-    with pytest.raises(TenchError, match=f"^1 of the 3 classes of {photo_folder} are not in run 7: roof"):
+    with pytest.raises(TenchError, match=f"^1 of the 3 classes of {photo_folder} is not in run 7: roof"):
         matched(dataset.splits["val"], dataset, Classes.of(["water", "petal", "air"]), "run 7")
 
 

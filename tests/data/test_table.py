@@ -141,7 +141,7 @@ def test_numbered_classes_do_not_meet_named_ones_of_another_number() -> None:
 
 def test_two_numbered_lists_meet_by_number() -> None:
     assert Classes.numbered_to(5).index_of(Classes.numbered_to(3), whose="a", here="b").tolist() == [0, 1, 2]
-    with pytest.raises(TenchError, match="are not in a: 3, 4"):
+    with pytest.raises(TenchError, match="are not in b: 3, 4"):
         Classes.numbered_to(3).index_of(Classes.numbered_to(5), whose="a", here="b")
 
 

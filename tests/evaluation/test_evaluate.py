@@ -205,7 +205,7 @@ def test_an_unknown_class_is_refused_by_name(trained: Path, tmp_path: Path) -> N
     with pytest.raises(TenchError) as refused:
         evaluate(load(trained / "whole", "cpu"), str(tmp_path))
     assert str(refused.value).startswith(
-        f"1 of the 2 classes of {tmp_path} are not in the model: zebra. the model has 4 classes: a, b, c, d."
+        f"1 of the 2 classes of {tmp_path} is not in the model: zebra. the model has 4 classes: a, b, c, d."
     )
 
 

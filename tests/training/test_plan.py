@@ -457,7 +457,7 @@ def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) 
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert str(refused.value) == (
-        f"1 of the 2 classes of {tmp_path / 'other'} are not in {tmp_path / 'mine'}: z. "
+        f"1 of the 2 classes of {tmp_path / 'other'} is not in {tmp_path / 'mine'}: z. "
         f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are from the same dataset."
     )
 

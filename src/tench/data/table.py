@@ -166,7 +166,8 @@ class Classes:
         unknown = [name for name in other.ids if name not in position]
         if unknown:
             raise TenchError(
-                f"{len(unknown)} of the {len(other)} classes of {whose} are not in {here}: "
+                f"{len(unknown)} of the {len(other)} classes of {whose} {'is' if len(unknown) == 1 else 'are'} not in "
+                f"{here}: "
                 f"{some(unknown)}. {here} has {len(self)} classes: {some(self.ids)}. "
                 "Check that both are from the same dataset."
             )
@@ -601,11 +602,11 @@ class Dataset:
     ) -> "TorchDataset":
         """A split as a `torch.utils.data.Dataset` of (image, label), for a DataLoader of your own.
 
-        split: its name; it has all its images, none are held out. transform: a function of the image, such as a
-        pipeline of torchvision's transforms; None: images are `PIL.Image`. channels: 3 for RGB images, 1 for grey ones.
-        exif: whether to apply the EXIF orientation of images; auto: as in training. bad: what to do about images that
-        do not decode. fail: reading one is an error. skip, fix: all images are checked once beforehand; skip leaves bad
-        ones out, and fix decodes JPEGs as far as possible.
+        split: the name of the split; all its images are used, none are held out. transform: a function of the image,
+        such as a pipeline of torchvision's transforms; None: images are `PIL.Image`. channels: 3 for RGB images, 1 for
+        grey ones. exif: whether to apply the EXIF orientation of images; auto: as in training. bad: what to do about
+        images that do not decode. fail: reading one is an error. skip, fix: all images are checked once beforehand;
+        skip leaves bad ones out, and fix decodes JPEGs as far as possible.
 
         A label is an int, the index of the class in `classes`, or -1 if the image has none. The pixels are those that
         training and evaluation decode. The dataset can be pickled and works in DataLoader workers, forked or spawned.

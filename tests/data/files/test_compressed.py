@@ -157,10 +157,10 @@ def test_a_file_that_is_truncated_is_refused_wherever_it_ends(form: str, photo_t
     for end in (7, 30, len(packed) // 3, 65_536, len(packed) - 9, len(packed) - 4, len(packed) - 1):
         text = refusal(packed[:end], tmp_path)
         if form == "zstd":
-            expected = f"the zstd data are damaged or truncated at or before byte {end:,} (Truncated"
+            expected = f": the zstd data are damaged or truncated at or before byte {end:,} (Truncated"
         else:
-            expected = f"ends at byte {end:,} in the middle of the {form} data that begin at 0. It was truncated"
-        assert text.startswith(f"{WHERE} {expected}")
+            expected = f" ends at byte {end:,} in the middle of the {form} data that begin at 0. It was truncated"
+        assert text.startswith(f"{WHERE}{expected}")
         assert text.endswith(("copy or download it again.", "Copy or download it again."))
 
 

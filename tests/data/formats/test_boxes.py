@@ -29,7 +29,7 @@ WHAT_BECAME = (
     "val has 12 boxes in 12 of its 12 images.",
     "test has 0 boxes in 0 of its 3 images.",
     "1 annotation without a matching image here.",
-    "Corrected 3 boxes, reversed or extending beyond the image.",
+    "Corrected 3 boxes that were reversed or extended beyond the image.",
     "Dropped 3 boxes: 2 empty, 1 around an object of another class than the image's.",
 )
 
@@ -158,7 +158,7 @@ def test_the_first_of_two_annotations_counts_and_the_dogs_task_comes_last(tmp_pa
     assert by_key["n02092002/n02092002_10026.JPEG"] == [[0.0, 0.0, 0.5, 1.0]]
     assert notes[:2] == [
         f"Boxes are from {tmp_path}/ILSVRC2012_bbox_train_v2.tar.gz, {tmp_path}/ILSVRC2012_bbox_train_dogs.tar.gz.",
-        "1 annotation for an image that already has one; the first, in this order, counts.",
+        "1 annotation for an image that already has one; the first one, in this order, is used.",
     ]
 
 

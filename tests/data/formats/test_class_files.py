@@ -57,13 +57,13 @@ def test_a_line_that_may_shift_labels_is_an_error_that_names_it(name: str, text:
 @pytest.mark.parametrize(
     ("name", "text", "error"),
     [
-        ("categories.csv", "0,a\n2,b\n", "the file: should have lines `index,class`"),
-        ("categories.csv", "0,a\n1,b,c\n", "the file: should have lines `index,class`"),
-        ("categories.csv", f"0,{'a' * 200_000}\n", "the file: should have lines `index,class`"),
+        ("categories.csv", "0,a\n2,b\n", "the file must have lines `index,class`"),
+        ("categories.csv", "0,a\n1,b,c\n", "the file must have lines `index,class`"),
+        ("categories.csv", f"0,{'a' * 200_000}\n", "the file must have lines `index,class`"),
         ("label_wordnetid.csv", f"0,{TENCH}\n1,{TENCH}\n", f"the file: {TENCH} is class 0 and class 1."),
-        ("imagenet_class_index.json", '{"0": "a", "1": ["b", "c"]}', "the file: should be JSON such as"),
-        ("imagenet_class_index.json", '{"0": ["a", "b"], "2": ["b", "c"]}', "the file: should be JSON such as"),
-        ("label_to_content.json", "[" * 100_000, "the file: should be JSON such as"),
+        ("imagenet_class_index.json", '{"0": "a", "1": ["b", "c"]}', "the file must be JSON such as"),
+        ("imagenet_class_index.json", '{"0": ["a", "b"], "2": ["b", "c"]}', "the file must be JSON such as"),
+        ("label_to_content.json", "[" * 100_000, "the file must be JSON such as"),
     ],
 )
 def test_a_damaged_table_is_an_error(name: str, text: str, error: str) -> None:

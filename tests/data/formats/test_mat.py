@@ -130,8 +130,8 @@ def test_other_levels_are_refused_with_a_remedy() -> None:
     for data in (b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + bytes(600)):
         assert refusal(data) == f"{WHERE} is a MATLAB 7.3 file (HDF5), which is not supported. {again}"
     level_4 = struct.pack("<5i", 0, 1, 1, 0, 2) + b"x\0" + struct.pack("<d", 1) + bytes(200)
-    assert refusal(level_4) == f"{WHERE}: is a MATLAB 4 file, which is not supported. {again}"
-    assert refusal(b"\xff\xd8" * 200) == f"{WHERE}: is not a MATLAB file. Copy or download it again."
+    assert refusal(level_4) == f"{WHERE} is a MATLAB 4 file, which is not supported. {again}"
+    assert refusal(b"\xff\xd8" * 200) == f"{WHERE} is not a MATLAB file. Copy or download it again."
 
 
 @pytest.mark.parametrize(

@@ -624,11 +624,11 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [
-    ("label_wordnetid.csv", "0,a\n2,b\n", "should have lines `index,class` with indices 0, 1, 2, ... Correct or"),
-    ("label_words.csv", "a\nb\n", "should have lines `index,class`"),
-    ("imagenet_class_index.json", '{"0": ["a"]}', "should be JSON such as"),
-    ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
-    ("label_to_content.json", "[", "should be JSON such as"),
+    ("label_wordnetid.csv", "0,a\n2,b\n", "must have lines `index,class` with indices 0, 1, 2, ... Correct or"),
+    ("label_words.csv", "a\nb\n", "must have lines `index,class`"),
+    ("imagenet_class_index.json", '{"0": ["a"]}', "must be JSON such as"),
+    ("label_to_content.json", '{"1": "a"}', "must be JSON such as"),
+    ("label_to_content.json", "[", "must be JSON such as"),
     ("classes.txt", "ant\n\nbee\n", "line 2 is empty, but each line is a class, in order."),
     ("labels.txt", "1: ant\n2: bee\n", "line 1 has the number 1, but its position is 0. Sort the lines"),
 ])  # fmt: skip

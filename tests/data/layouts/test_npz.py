@@ -109,7 +109,8 @@ def test_several_candidates_lead_to_a_question_that_keys_answers(tmp_path: Path)
     path = tmp_path / "set.npz"
     np.savez(path, a=images(4, 8, 8), b=images(4, 8, 8), kind=np.arange(4), age=np.arange(4) % 2)
     assert refusal(path) == (
-        f"{path}: which arrays contain the images and labels of train? Possible images: a uint8 (4, 8, 8), b uint8 "
+        f"{path}: it is unclear which arrays contain the images and labels of train. Possible images: a uint8 (4, "
+        f"8, 8), b uint8 "
         "(4, 8, 8); labels: age int64 (4,), kind int64 (4,). Name them with --keys image=NAME,label=NAME, or leave "
         "files out with --exclude PATTERN."
     )
@@ -148,7 +149,7 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     ),
     "fractions": (
         {"images": images(2, 8, 8), "labels": np.array([0.5, 1.0])},
-        "set.npz/labels.npy (in {path} at byte 376): its labels are fractions (the first is 0.5). A class is a whole "
+        "set.npz/labels.npy (in {path} at byte 376): the labels are fractions (the first is 0.5). A class is a whole "
         "number or text. Name another array with --keys label=NAME.",
     ),
     "one class": (
@@ -157,7 +158,8 @@ REFUSED: dict[str, tuple[dict[str, npt.NDArray[Any]], str]] = {
     ),
     "no labels": (
         {"images": images(2, 8, 8)},
-        "set.npz: which arrays contain the images and labels of train? Possible images: images uint8 (2, 8, 8); "
+        "set.npz: it is unclear which arrays contain the images and labels of train. Possible images: images uint8 "
+        "(2, 8, 8); "
         "labels: none. Its arrays are: images uint8 (2, 8, 8). Name them with --keys image=NAME,label=NAME, or leave "
         "files out with --exclude PATTERN.",
     ),

@@ -187,7 +187,7 @@ def test_all_other_images_are_copied_once_and_the_size_is_reported(
     size = sum(metadata.row_group(n).column(0).total_uncompressed_size for n in range(metadata.num_row_groups))
     why = "compressed" if options.get("compression") != "none" else "not in one piece each"
     assert caplog.messages == [
-        f"{file}: the images of 1 files are {why}: copying {size / 1e6:.1f} MB once to {tmp_path}/spool."
+        f"{file}: the images of 1 file are {why}. Copying {size / 1e6:.1f} MB once to {tmp_path}/spool."
     ]
 
 
@@ -373,7 +373,8 @@ def test_a_path_that_contradicts_the_metadata_is_an_error(tmp_path: Path) -> Non
     paths = [f"{TENCH}_1_{TENCH}.JPEG", f"{SHARK}_1_{SHARK}.JPEG"]
     file = write(tmp_path / "x.parquet", [image(1), image(2)], paths, [0, 1], [TENCH, GOLDFISH])
     assert refusal(file) == (
-        f"{file}, row 1 (counted from 0): the path {paths[1]} says class {SHARK}, but by the file's metadata the "
+        f"{file}, row 1 (counted from 0): the path {paths[1]} says class {SHARK}, but according to the file's "
+        f"metadata the "
         f"label 1 is {GOLDFISH}. Do not use this file until it is clear which is right."
     )
 
@@ -435,8 +436,8 @@ def test_a_label_that_is_not_a_class_is_an_error_that_names_the_row(
 
 def test_files_without_any_label_or_of_one_class_or_without_rows_are_an_error(tmp_path: Path) -> None:
     file = write(tmp_path / "test.parquet", [image(1), image(2)], None, [-1, -1])
-    assert refusal(file) == f"{file}: its images have no labels, and no other file has them."
-    few = f"{file}: at least two classes are needed, and its images are of these: "
+    assert refusal(file) == f"{file}: the images have no labels, and no other file has labels."
+    few = f"{file}: at least two classes are needed, but the images have only these: "
     assert refusal(write(file, [image(1)], None, [0])) == f"{few}0."
     assert refusal(write(file, [image(1)], None, ["cat"])) == f"{few}cat."
     assert refusal(write(file, [image(1)], None, pa.array([None], pa.string()))) == f"{few}none."
@@ -521,7 +522,7 @@ def test_an_image_repeated_without_end_is_not_copied(tmp_path: Path, monkeypatch
     monkeypatch.setattr(parquet_images, "_SMALL_BYTES", 1_000_000)
     file = write(tmp_path / "x.parquet", [image(1, 10_000)] * 1000, None, [n % 2 for n in range(1000)])
     assert file.stat().st_size < 50_000
-    assert "An image repeated this often is not a dataset, so it is not copied." in refusal(file)
+    assert "An image repeated this often is not a dataset, so the file is not copied." in refusal(file)
     assert list((tmp_path / "spool").iterdir()) == []
 
 

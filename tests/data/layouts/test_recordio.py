@@ -739,7 +739,7 @@ def test_ids_that_repeat_cannot_be_matched_with_a_list(
 def test_a_list_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / "a.rec")
     path.with_suffix(".lst").write_text("0\t0\ta.jpg\nwhat is this\n")
-    assert refusal(path).startswith(f"{tmp_path}/a.lst, line 2: should be an id")
+    assert refusal(path).startswith(f"{tmp_path}/a.lst, line 2 must be an id")
 
 
 def test_paths_that_repeat_in_a_list_are_an_error(tmp_path: Path) -> None:
@@ -787,7 +787,7 @@ def test_an_index_that_cannot_be_read_is_an_error_with_its_line(tmp_path: Path, 
     path = write(tmp_path / "train.rec")
     path.with_suffix(".idx").write_text(f"0\t0\n{line}\n2\t176\n")
     assert refusal(path) == (
-        f"{tmp_path}/train.idx, line 2: should be a key and an offset separated by a TAB, but is {line[:80]!r}. "
+        f"{tmp_path}/train.idx, line 2 must be a key and an offset separated by a TAB, got {line[:80]!r}. "
         "Recreate it with rec2idx.py, or remove it: it is not needed."
     )
 
@@ -908,13 +908,13 @@ def test_a_record_without_a_header_is_an_error(tmp_path: Path) -> None:
 def test_a_record_without_an_image_is_an_error(tmp_path: Path, label: float | list[float]) -> None:
     path = write(tmp_path / "a.rec", payload(0, 0), payload(77, label, b""))
     size = 24 + 4 * (len(label) if isinstance(label, list) else 0)
-    assert refusal(path) == f"{path}: the record at byte 88 (id 77) has no image, in its {size} bytes. {REPAIR}"
+    assert refusal(path) == f"{path}: the record at byte 88 (id 77), of {size} bytes, has no image. {REPAIR}"
 
 
 def test_more_labels_than_a_record_can_contain_are_an_error(tmp_path: Path) -> None:
     path = damaged(tmp_path, 88 + 8, struct.pack("<I", 10**9))
     assert refusal(path) == (
-        f"{path}: the record at byte 88 (id 1) claims 1,000,000,000 labels, in its 78 bytes. {REPAIR}"
+        f"{path}: the record at byte 88 (id 1), of 78 bytes, claims 1,000,000,000 labels. {REPAIR}"
     )
 
 
@@ -1017,6 +1017,6 @@ def test_records_of_insightface_without_an_image_are_headers_that_are_left_out(t
 
 def test_a_record_without_an_image_among_images_stays_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "train.rec", payload(0, (3.0, 5.0), b""), payload(1, 0), payload(2, (1.0, 2.0), b""))
-    assert f"(id 2) has no image, in its 32 bytes. {REPAIR}" in refusal(path)
+    assert f"(id 2), of 32 bytes, has no image. {REPAIR}" in refusal(path)
     path = write(tmp_path / "train.rec", payload(0, (1.0, 2.0), b""), payload(1, (1.0, 1.0), b""))
     assert refusal(path) == f"{path}: all its 2 records are headers without an image."

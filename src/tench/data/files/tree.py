@@ -46,7 +46,7 @@ from tench.data.files.names import JUNK, composed, is_image_name, is_run, run_fo
 from tench.data.limits import LIMITS, Limits
 from tench.data.options import NO_OPTIONS, SourceOptions
 from tench.data.table import IntArray, Rows
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.files import complete_file, open_regular, require_space
 
 _BEGINNING_BYTES = 2**22
@@ -852,8 +852,13 @@ def _spool_members(archive: zips.Archive, members: Sequence[zips.Member], spoole
     )
     require_space(spooled, num_bytes, archive.where)
     _log.info(
-        "%s: %d members are compressed. Copying %.1f MB once to %s.",
-        *(archive.where, len(members), num_bytes / 1e6, spooled),
+        "%s: %s compressed. Copying %.1f MB once to %s.",
+        *(
+            archive.where,
+            f"{counted(len(members), 'member')} {'is' if len(members) == 1 else 'are'}",
+            num_bytes / 1e6,
+            spooled,
+        ),
     )
     with complete_file(spooled) as part, part.open("wb") as sink:
         for member in members:

@@ -82,7 +82,7 @@ def attach(tree: Tree, contents: Contents) -> Contents:
     if others := len(found) - num_used:
         notes.append(f"{counted(others, 'annotation')} without a matching image here.")
     if counts.repaired:
-        notes.append(f"Corrected {counted(counts.repaired, 'box')}, reversed or extending beyond the image.")
+        notes.append(f"Corrected {counted(counts.repaired, 'box')} that were reversed or extended beyond the image.")
     if counts.empty or counts.of_others:
         notes.append(
             f"Dropped {counted(counts.empty + counts.of_others, 'box')}: {counts.empty:,} empty, {counts.of_others:,} "
@@ -155,14 +155,15 @@ def _annotations(tree: Tree) -> tuple[_Annotations, list[str]]:
     notes = [f"Boxes are from {', '.join(places)}."]
     if repeated:
         notes.append(
-            f"{counted(repeated, 'annotation')} for an image that already has one; the first, in this order, counts."
+            f"{counted(repeated, 'annotation')} for an image that already has one; the first one, in this order, is "
+            "used."
         )
     return found, notes
 
 
 def _archives(tree: Tree) -> list[str]:
     found = [name for name in tree.names if _ARCHIVE.fullmatch(name.rpartition("/")[2])]
-    return sorted(found, key=lambda name: ("dogs" in name, name))  # task 3 repeats some of what task 1 has
+    return sorted(found, key=lambda name: ("dogs" in name, name))  # task 3 (dogs) repeats some annotations of task 1
 
 
 def _files(tree: Tree) -> list[str]:

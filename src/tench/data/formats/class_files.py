@@ -40,7 +40,7 @@ FILES = (
     "label_words.csv",
     "label_to_content.json",
 )
-"""In order of preference."""
+"""Names of these files, in order of preference."""
 CLASSES_TXT, CLASSES_JSON = "classes.txt", "imagenet_class_index.json"
 """The file that tench writes: text, and JSON for ids that text cannot hold."""
 _WORDS_ONLY = ("label_words.csv", "label_to_content.json")
@@ -73,7 +73,7 @@ class ClassFile:
 
 
 def class_files(read: Callable[[str], Mapping[str, str]], prefix: str = "") -> list[ClassFile]:
-    """The files that name classes, the preferred one first.
+    """The files that name classes, in order of preference.
 
     read: the text of each file with a given name, by its path for messages. prefix: of `categories.csv`, as in
     `caltech101_categories.csv`. Raises TenchError for a damaged file.
@@ -95,7 +95,7 @@ def parse(text: str, where: str, name: str) -> ClassFile:
         if first != place and WNID.fullmatch(class_id):
             if name.endswith(".txt"):
                 raise TenchError(f"{where}, line {place + 1}: {class_id} is already in line {first + 1}.")
-            raise TenchError(f"{where}: {class_id} is class {first} and class {place}. Correct or remove it.")
+            raise TenchError(f"{where}: {class_id} is class {first} and class {place}. Correct or remove the file.")
     names = tuple(more or known for (_, more), known in zip(pairs, names_of(ids), strict=True))
     unique = len(place_of) == len(ids) and name not in _WORDS_ONLY
     return ClassFile(where, tuple(ids) if unique else None, names)
@@ -183,7 +183,7 @@ def _csv_entries(text: str, where: str) -> list[tuple[str, str]]:
         rows = [[]]
     pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) == 2]
     if len(pairs) < len(rows) or [pair[0] for pair in pairs] != [str(number) for number in range(len(pairs))]:
-        raise TenchError(f"{where}: should have lines `index,class` with indices 0, 1, 2, ... Correct or remove it.")
+        raise TenchError(f"{where} must have lines `index,class` with indices 0, 1, 2, ... Correct or remove it.")
     return [(words, "") for _, words in pairs]
 
 
@@ -198,7 +198,7 @@ def _json_entries(text: str, where: str) -> list[tuple[str, str]]:
         return [(str(class_id), str(words)) for class_id, words in entries]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise TenchError(
-            f'{where}: should be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers from 0 upwards. '
+            f'{where} must be JSON such as {{"0": "tench", "1": "goldfish"}} with numbers from 0 upwards. '
             "Correct or remove it."
         ) from None
 

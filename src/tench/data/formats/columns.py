@@ -133,7 +133,7 @@ def contents_of(
     naming = _by_text(by_split) if files[0].text else _by_number(tree, files)
     if len(naming.classes) < 2:
         found = ", ".join(naming.classes.ids) or "none"
-        raise TenchError(f"{files[0].where}: at least two classes are needed, and its images are of these: {found}.")
+        raise TenchError(f"{files[0].where}: at least two classes are needed, but the images have only these: {found}.")
     find_images(tree, files)
     splits = {split: _rows(split, members, naming, notes) for split, members in by_split.items()}
     told = f"Images: column {files[0].image}; labels: column {files[0].label}."
@@ -155,12 +155,13 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
         if (file.image, file.label, file.text) != (files[0].image, files[0].label, files[0].text):
             raise TenchError(
                 f"{file.where} has its images in column {file.image!r} and its labels in {file.label!r}, but "
-                f"{files[0].where} in {files[0].image!r} and {files[0].label!r}, or of another type. Pass each set by "
-                "itself."
+                f"{files[0].where} has them in {files[0].image!r} and {files[0].label!r}, or its labels have another "
+                "type. Pass each set separately."
             )
         if file.class_names != files[0].class_names:
             raise TenchError(
-                f"{file.where}: its metadata name other classes than those of {files[0].where}. Pass each separately."
+                f"{file.where}: the metadata name other classes than those of {files[0].where}. Pass each set "
+                "separately."
             )
     of_name = {file.name: file for file in files}
     by_split, notes = group_by_split(
@@ -190,7 +191,7 @@ def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
 
 
 def _by_text(by_split: Mapping[str, Sequence[ImageFile]]) -> _Naming:
-    """Classes by name, sorted: those of train, or else of the first split."""
+    """Classes by name, sorted: those of the first split, which is train if there is one."""
     first, *others = by_split.values()
     ids = sorted({label for file in first for label in file.labels} - {""})
     index = {name: number for number, name in enumerate(ids)} | {"": NO_LABEL}
@@ -209,7 +210,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
     names = files[0].class_names
     numbers = sorted(set[int]().union(*(file.labels for file in files)) - {NO_LABEL})
     if not numbers and names is None:
-        raise TenchError(f"{files[0].where}: its images have no labels, and no other file has them.")
+        raise TenchError(f"{files[0].where}: the images have no labels, and no other file has labels.")
     count = numbers[-1] + 1 if names is None else len(names)
     if wnids := _wnids(files):
         ids = [wnids[number] for number in numbers]
@@ -252,8 +253,8 @@ def _wnids(files: Sequence[ImageFile]) -> dict[int, str] | None:
                 first[label] = wnid, file.row(row)
                 if names and names[label] != wnid:
                     raise TenchError(
-                        f"{file.row(row)}: the path {path} says class {wnid}, but by the file's metadata the label "
-                        f"{label} is {names[label]}. Do not use this file until it is clear which is right."
+                        f"{file.row(row)}: the path {path} says class {wnid}, but according to the file's metadata "
+                        f"the label {label} is {names[label]}. Do not use this file until it is clear which is right."
                     )
             other, where = first[label]
             if other != wnid or label_of.setdefault(wnid, label) != label:

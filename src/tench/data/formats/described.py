@@ -1,6 +1,6 @@
 """The `.json` of a WebDataset sample: label, file name, and for shards that tench wrote, labels and boxes.
 
-Other programs use fields of these names for other things, so a field counts only if it has the expected form.
+Other programs use fields of these names for other things, so a field is used only if it has the expected form.
 """
 
 import re

@@ -5,7 +5,8 @@ file would cost seconds and still use unlimited memory. The part of the format t
 read here, with every length checked against the bytes present. Numbers keep their stored type, and are views of the
 file's bytes unless it is compressed.
 
-Source: "MAT-File Format", MathWorks, R2024, chapter 1 (level 5). Files of level 4 and 7.3 are refused with a remedy.
+Source: "MAT-File Format", MathWorks, R2024, chapter 1 (level 5). Files of level 4 and 7.3 are refused; the error says
+how to convert them.
 """
 
 import dataclasses
@@ -65,7 +66,7 @@ def read_mat(data: bytes, where: str, limits: Limits = LIMITS) -> dict[str, Any]
     if order is None:
         level_4 = len(data) >= 20 and 0 in data[:4]
         what = "is a MATLAB 4 file, which is not supported" if level_4 else "is not a MATLAB file"
-        raise TenchError(f"{where}: {what}. {_SAVE_AGAIN if level_4 else 'Copy or download it again.'}")
+        raise TenchError(f"{where} {what}. {_SAVE_AGAIN if level_4 else 'Copy or download it again.'}")
     try:
         return _Reader(order, limits, max(limits.member_bytes, _MOST_GROWTH * len(data))).variables(data)
     except (_DamageError, ValueError) as error:  # numpy refuses shapes and field names with ValueError

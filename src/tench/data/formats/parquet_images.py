@@ -20,7 +20,7 @@ from tench.data.files.tree import Tree
 from tench.data.formats.columns import NO_LABEL, ImageFile, columns_of
 from tench.data.limits import Limits
 from tench.data.options import RecordKeys
-from tench.errors import TenchError
+from tench.errors import TenchError, counted
 from tench.files import complete_file, require_space
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ _BATCH = 64
 """Images in memory at the same time, in addition to their page."""
 _BUFFER_BYTES = 2**20
 _HEADER_BYTES = 2**16
-"""More than the page headers between two images take."""
+"""An upper bound for the page headers between two images."""
 _MAX_GROWTH = 2
 _SMALL_BYTES = 2**28
-"""A dictionary may store an image once for several rows; in a larger file at most for this many."""
+"""A dictionary may store an image once for several rows, so the images may have _MAX_GROWTH times the bytes that the
+file states, or _SMALL_BYTES if that is more."""
 _SMALL_ROWS = 10_000
 """Rows that are accepted whatever the size of the images."""
 _PATH_ROWS = 4096
@@ -162,8 +163,8 @@ def _announce(tree: Tree, files: Sequence[ImageFile], why: str) -> None:
     num_bytes = sum(file.num_bytes for file in files)
     require_space(_spooled(tree, files[0]), num_bytes, str(tree.source))
     _log.info(
-        "%s: the images of %d files are %s: copying %.1f MB once to %s.",
-        *(tree.source, len(files), why, num_bytes / 1e6, tree.spool),
+        "%s: the images of %s are %s. Copying %.1f MB once to %s.",
+        *(tree.source, counted(len(files), "file"), why, num_bytes / 1e6, tree.spool),
     )
 
 
@@ -183,7 +184,7 @@ def _spool(tree: Tree, file: ImageFile) -> None:
             if offset > max(_SMALL_BYTES, _MAX_GROWTH * file.num_bytes):
                 raise TenchError(
                     f"{file.where} claims that its images take {file.num_bytes:,} bytes, but they take more than "
-                    f"{offset:,}. An image repeated this often is not a dataset, so it is not copied."
+                    f"{offset:,}. An image repeated this often is not a dataset, so the file is not copied."
                 )
     tree.stamp[file.shard] = None
 

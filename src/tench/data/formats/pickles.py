@@ -23,10 +23,10 @@ from tench.data.limits import LIMITS, Limits
 from tench.errors import TenchError
 
 _LONG_BYTES = 1024
-"""Longer strings can be addressed in the file."""
+"""Strings of at least this length are addressed in the file."""
 
 _MOST_OBJECTS = 1000
-"""Tuple opcodes that a pickle may have, and names; CIFAR's have a handful."""
+"""The most tuple opcodes that a pickle may have, and the most names; CIFAR's have a handful."""
 _KINDS = {
     **dict.fromkeys(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"), "tuples"),
     **dict.fromkeys(("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "REDUCE", "BUILD"), "names"),

@@ -118,7 +118,7 @@ def _class_of(classes: Classes, where: str) -> dict[int, int]:
     if not found:
         some = ", ".join(classes.ids[:3])
         raise TenchError(
-            f"{where}: its labels are ImageNet's classes, but the classes here are others ({some}, ...). Remove it to "
-            "read the set without it."
+            f"{where}: its labels are ImageNet's classes, but this dataset has other classes ({some}, ...). Remove it "
+            "to read the set without it."
         )
     return found

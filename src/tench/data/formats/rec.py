@@ -93,7 +93,7 @@ def scan(tree: Tree, name: str) -> Records:
                 continue
             if begin >= num_bytes:
                 what = "has no image" if begin == num_bytes else f"claims {counted(num_labels, 'label')}"
-                raise through.error(f"the record at byte {frame:,} (id {image_id}) {what}, in its {num_bytes:,} bytes.")
+                raise through.error(f"the record at byte {frame:,} (id {image_id}), of {num_bytes:,} bytes, {what}.")
             if num_labels:
                 if len(payload) < begin:  # never true for a joined record, which is already complete
                     payload = through.bytes_at(frame + _FRAME_BYTES, begin)
@@ -224,7 +224,7 @@ def compare_index(records: Records, text: str, where: str) -> list[str]:
             continue
         if len(fields) != 2 or not fields[1].isdecimal() or len(fields[1]) > 18:
             raise TenchError(
-                f"{where}, line {number}: should be a key and an offset separated by a TAB, but is "
+                f"{where}, line {number} must be a key and an offset separated by a TAB, got "
                 f"{line[:80]!r}. {_NEW_INDEX}"
             )
         numbers.append(number)
