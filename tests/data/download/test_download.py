@@ -322,7 +322,7 @@ def test_a_change_is_noticed_even_if_the_server_resumes_anyway(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == ["", f"bytes={HALF}-", ""]
-    assert "photo.jpg: the file has changed there. Try 2 in 0.01 s." in said()
+    assert "photo.jpg: the file on the server has changed. Try 2 in 0.01 s." in said()
 
 
 def test_a_weak_etag_is_not_sent_back(server: Server, tmp_path: Path) -> None:
@@ -377,7 +377,7 @@ def test_a_server_that_refuses_the_range_is_asked_for_the_whole_file(
     get(path, server)
     assert path.read_bytes() == PHOTO
     assert server.asked("Range") == [f"bytes={HALF}-", ""]
-    assert "HTTP 416 (Requested Range Not Satisfiable): it cannot resume there" in said()
+    assert "HTTP 416 (Requested Range Not Satisfiable): the server cannot resume there" in said()
 
 
 def test_a_file_without_a_length_is_read_to_its_end(server: Server, tmp_path: Path) -> None:

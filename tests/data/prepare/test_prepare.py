@@ -454,7 +454,9 @@ def test_a_second_process_names_the_first_and_stops(photos: Path, tmp_path: Path
     made = plan(open_source(photos), tmp_path / "dest", threads=1)
     with (
         staging.staging(tmp_path / "dest", made.identity(), 0, {}, 0),
-        pytest.raises(TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is writing it\. Wait for"),
+        pytest.raises(
+            TenchError, match=rf"^{tmp_path / 'dest'}: process {os.getpid()} on .* is writing to it\. Wait until"
+        ),
     ):
         write(made, threads=1)
     write(made, threads=1)
@@ -719,7 +721,7 @@ def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, t
     (inside / "more").symlink_to(tmp_path / "outside/n03126707")
     (inside / "c.JPEG").symlink_to(image.name)  # stays inside
     made = plan(open_source(photos), tmp_path / "dest", "folder", threads=1)
-    assert "2 images outside the source, behind links, will be copied." in made.notes
+    assert "2 images outside the source, reached through links, will be copied." in made.notes
     num_images = sum(map(len, made.images.tables.values()))
     assert made.num_linked == num_images - 2
     write(made, threads=1)

@@ -124,7 +124,7 @@ def _not_read(error: OSError, path: str, advance: _Advance) -> Iterator[_Found]:
 def _other_size(size: int, namesakes: list[Published], path: str, advance: _Advance) -> Iterator[_Found]:
     sizes = " or ".join(f"{known.num_bytes:,}" for known in namesakes)
     yield (
-        f"{path}: not the published file of this name: it has {size:,} bytes, the published file {sizes}. It was "
+        f"{path} is not the published file of this name: it has {size:,} bytes, the published file has {sizes}. It was "
         "truncated or repacked."
     )
 

@@ -1,6 +1,6 @@
 """Published datasets: the checksums of their files, their classes and image counts.
 
-A dataset counts as known only if its classes are exactly those of the published set; if the classes say little, like
+A dataset is known only if its classes are exactly those of the published set; if the classes say little, like
 MNIST's digits, its image counts must match too. Missing images are then reported exactly. Sources: the sets' own pages
 and readers, devkit of ILSVRC2012; timm, torchvision.datasets, tensorflow/datasets.
 """

@@ -248,7 +248,7 @@ def _prepared(dest: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise TenchError(f"{path}: not JSON ({error}). Remove {dest}, or choose another folder.") from error
+        raise TenchError(f"{path} is not JSON ({error}). Remove {dest}, or choose another folder.") from error
     if "exif" in identity:
         found.setdefault("exif", "ignore")  # the only behaviour in older versions
     staged.same_plan(found, found | dict(identity), dest)

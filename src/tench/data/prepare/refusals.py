@@ -44,7 +44,7 @@ def refuse_empty(tables: Mapping[str, Table]) -> None:
         others = len(empty) - 1
         more = f", and so {'is' if others == 1 else 'are'} {others:,} more" if others else ""
         raise TenchError(
-            f"{empty[0]}: empty (0 bytes){more}. Leave empty images out with --bad skip. 'tench check SOURCE' names "
+            f"{empty[0]} is empty (0 bytes){more}. Leave empty images out with --bad skip. 'tench check SOURCE' names "
             "every bad image."
         )
 

@@ -158,7 +158,7 @@ class Sink:
         if os.fstat(self._descriptor).st_size < self._num_bytes:
             os.close(self._descriptor)
             raise TenchError(
-                f"{self._part}: shorter than its journal says. Remove {self._staging.dest} and start again."
+                f"{self._part} is shorter than its journal says. Remove {self._staging.dest} and start again."
             )
         os.ftruncate(self._descriptor, self._num_bytes)
         os.lseek(self._descriptor, 0, os.SEEK_END)
@@ -211,7 +211,9 @@ def staging(
         try:
             lock = filelock.FileLock(work / _LOCK, timeout=0).acquire()
         except filelock.Timeout:
-            raise TenchError(f"{dest}: {_owner(work)} is writing it. Wait for it, or stop it.") from None
+            raise TenchError(
+                f"{dest}: {_owner(work)} is writing to it. Wait until it has finished, or stop it."
+            ) from None
         with lock:
             write_text(work / _OWNER, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
             held = Staging(dest, plan, may_change, began_ns)

@@ -1,4 +1,5 @@
-"""TFRecord files with the fifteen keys of Slim, which include those of the official converter: for all readers.
+"""TFRecord files with the fifteen keys of Slim, which include those of the official converter, so that all readers can
+use them.
 
     train-00000-of-01024, validation-00000-of-00128; labels.txt, in which 0 is the background
 
