@@ -730,7 +730,7 @@ def test_an_image_that_a_link_finds_outside_the_source_is_copied(photos: Path, t
 
 
 def test_an_empty_image_is_an_error_before_anything_is_written(damaged: Path, tmp_path: Path) -> None:
-    with pytest.raises(TenchError, match=r"empty\.JPEG: empty \(0 bytes\)\. Leave empty images out with --bad skip"):
+    with pytest.raises(TenchError, match=r"empty\.JPEG is empty \(0 bytes\)\. Leave empty images out with --bad skip"):
         prepare(damaged, tmp_path / "dest")
     assert not (tmp_path / "dest").exists()
 
