@@ -52,7 +52,7 @@ def test_a_path_that_names_no_split_next_to_others_that_do_is_refused() -> None:
     with pytest.raises(TenchError) as error:
         group_by_split(["train.tar", "extra.tar"], "/set", "shards")
     assert str(error.value) == (
-        "/set: 1 of the shards have no split in their name (train, val or test): extra.tar. Others do: "
+        "/set: 1 of the shards without a split in the name (train, val or test): extra.tar. Others have one: "
         "train.tar (train). Leave out those without a split with --exclude PATTERN, rename them, or pass only the "
         "files to use."
     )

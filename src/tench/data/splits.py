@@ -113,9 +113,9 @@ def group_by_split(
     if silent and named:
         known = ", ".join(f"{members[0]} ({split})" for split, members in named.items())
         raise TenchError(
-            f"{where}: {len(silent):,} of the {what} have no split in their name (train, val or test): "
-            f"{some(silent, at_most=3)}. Others do: {known}. Leave out those without a split with --exclude PATTERN, "
-            "rename them, or pass only the files to use."
+            f"{where}: {len(silent):,} of the {what} without a split in the name (train, val or test): "
+            f"{some(silent, at_most=3)}. Others have one: {known}. Leave out those without a split with --exclude "
+            "PATTERN, rename them, or pass only the files to use."
         )
     _refuse_configurations({TRAIN: silent}, where, what)
     if silent and (split := _SPLIT_OF_WORD.get(root.lower())):

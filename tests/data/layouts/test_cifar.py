@@ -476,7 +476,7 @@ def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, te
     folder = python10(tmp_path / "set")
     (folder / "data_batch_1").write_bytes(python2(content))
     answer = refusal(folder)
-    assert answer.startswith(f"{folder / 'data_batch_1'}: ")
+    assert answer.startswith(str(folder / "data_batch_1"))
     assert text in answer
 
 

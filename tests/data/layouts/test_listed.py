@@ -636,7 +636,7 @@ def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, te
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 1", "2.jpg 0")
     (path / name).write_text(text)
-    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ': '}{expected}")
+    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ' '}{expected}")
 
 
 def test_a_list_named_labels_does_not_name_its_classes(tmp_path: Path) -> None:

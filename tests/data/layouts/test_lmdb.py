@@ -55,8 +55,7 @@ def test_lsun_has_its_classes_in_the_names_of_environments(tmp_path: Path) -> No
 def test_a_single_class_of_lsun_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "tower_train_lmdb", {"a": photo(1)})
     assert refusal(tmp_path / "tower_train_lmdb") == (
-        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, but the images have only these: tower. Pass "
-        f"the "
+        f"{tmp_path}/tower_train_lmdb: at least two classes are needed, and its images are of these: tower. Pass the "
         "folder that contains the environments of all classes."
     )
 
@@ -110,7 +109,7 @@ REFUSED = {
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
         "record 'cat/1' differs in kind or size from the previous ones.",
     ),
-    "empty_train_lmdb": ({}, "contains no records."),
+    "empty_train_lmdb": ({}, "the environment contains no records."),
 }
 
 

@@ -296,8 +296,8 @@ def test_the_golden_folder_as_a_whole_is_refused_as_its_files_are_different_sets
     with pytest.raises(TenchError) as error:
         read(source)
     assert str(error.value) == (
-        f"{source}: 3 of the record files have no split in their name (train, val or test): multilabel.rec, "
-        f"multipart.rec, passthrough.rec. Others do: resized_train.rec (train), resized_val.rec (val). "
+        f"{source}: 3 of the record files without a split in the name (train, val or test): multilabel.rec, "
+        f"multipart.rec, passthrough.rec. Others have one: resized_train.rec (train), resized_val.rec (val). "
         "Leave out those without a split with --exclude PATTERN, rename them, or pass only the files to use."
     )
 
@@ -392,7 +392,7 @@ def test_a_file_without_a_split_next_to_others_with_one_is_an_error(tmp_path: Pa
     write(tmp_path / "set/extra.rec")
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 1 of the record files have no split in their name (train, val or test): extra.rec. Others "
+        f"{tmp_path}/set: 1 of the record files without a split in the name (train, val or test): extra.rec. Others "
         f"do: train.rec (train). Leave out those without a split with --exclude PATTERN, rename them, or pass only "
         f"the files to use."
     )

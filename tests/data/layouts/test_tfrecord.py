@@ -239,7 +239,7 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> 
     tree = open_tree(path, tmp_path / "spool", limits=Limits(inflated_bytes=1000))
     with pytest.raises(TenchError) as error:
         tfrecord.read(tree)
-    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes unpack to ")
+    assert str(error.value).startswith(f"{path}/train.tfrecord: the first {len(bomb):,} bytes unpack to ")
     assert str(error.value).endswith(
         ", more than 100 times as many. Images do not compress this well, so the file is not unpacked."
     )

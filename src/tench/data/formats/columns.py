@@ -172,7 +172,7 @@ def _by_split(tree: Tree, files: list[ImageFile]) -> tuple[dict[str, list[ImageF
 
 def _check_labels(split: str, files: Sequence[ImageFile]) -> None:
     if not any(map(len, files)):
-        raise TenchError(f"{files[0].where}: the {len(files)} files of the split {split!r} contain no images.")
+        raise TenchError(f"{files[0].where}: the split {split!r} contains no images (files: {len(files)}).")
     for file in files:
         names, none = file.class_names, "" if file.text else NO_LABEL
         most = LIMITS.classes if names is None else len(names)
