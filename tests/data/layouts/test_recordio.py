@@ -393,8 +393,8 @@ def test_a_file_without_a_split_next_to_others_with_one_is_an_error(tmp_path: Pa
     write(tmp_path / "set/train.rec")
     assert refusal(tmp_path / "set") == (
         f"{tmp_path}/set: 1 of the record files without a split in the name (train, val or test): extra.rec. Others "
-        f"do: train.rec (train). Leave out those without a split with --exclude PATTERN, rename them, or pass only "
-        f"the files to use."
+        "have one: train.rec (train). Leave out those without a split with --exclude PATTERN, rename them, or pass "
+        "only the files to use."
     )
 
 
