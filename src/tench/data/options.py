@@ -44,8 +44,7 @@ class SourceOptions:
     min_images: int = 0
     """Leave out classes with fewer training images. (ImageNet-11K: 500.)"""
     val_per_class: int = 0
-    """Training images per class to hold out as val. Used, with a fixed seed, if the source has no val. (ImageNet-11K:
-    50.)"""
+    """Training images per class to hold out as val, with a fixed seed, if the source has no val. (ImageNet-11K: 50.)"""
 
     def check(self) -> None:
         """Raise UsageError for a number below 0."""

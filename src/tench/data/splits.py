@@ -90,7 +90,7 @@ def split_asked(path: str, how: str) -> str | None:
 def group_by_split(
     paths: Iterable[str], where: str, what: str, *, split_from: str | None = None, root: str = ""
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Group paths by split, in the order of SPLITS, and return notes for a person.
+    """Group paths by split, in the order of SPLITS, and return notes for the user.
 
     what: "shards" or "record files", for messages. split_from: see split_asked. root: the name of the folder that
     contains the paths; if it is a split word, it is the split of all paths that name none. If no path names a split,

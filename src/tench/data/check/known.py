@@ -224,7 +224,7 @@ def _differences(dataset: Dataset, known: KnownSet) -> Iterator[str]:
             continue
         found = len(dataset.splits[split])
         if found != expected:
-            lack = f"{expected - found:,} are missing" if found < expected else f"{found - expected:,} too many"
+            lack = f"{expected - found:,} missing" if found < expected else f"{found - expected:,} too many"
             yield f"{known.title} has {expected:,} images in {split}, but this dataset has {found:,}: {lack}."
         if split in known.per_class:
             yield from _uneven(dataset, split, *known.per_class[split])

@@ -52,7 +52,7 @@ def members(
     last block is read twice.
 
     Names of folders end in "/"; a leading "./" is removed. Bytes of a name that are not UTF-8 become surrogates. A name
-    may occur twice; as in tar itself, the later member counts. where: the archive's name for errors. Raises TenchError
+    may occur twice; as in tar itself, the later member is used. where: the archive's name for errors. Raises TenchError
     if the archive is damaged or truncated, or has a link, a device or a name that leads outside.
     """
     position = start

@@ -81,11 +81,11 @@ class Tree:
     file's byte range. stamp: the files and folders on disk whose size and time show whether anything read so far has
     changed; it grows as files are read. spool: a cache folder for bytes that cannot be addressed in place. indexes: for
     shards that are big gzip files, their index files; offsets in them count decompressed bytes. copies: for paths in
-    the cache, the files whose data they have. options: how to read the source. excluded: number of files left out so
-    far, by --exclude pattern. notes: for a person. hidden: for each folder whose name begins with a dot, the images
-    directly in it, which are in no other field: name in the folder, index into shards, offset, length. limits: for
-    everything that is read from the tree. archives: the files that `opened` turned into folders; enclosing: the number
-    of archives that enclose the root itself.
+    the cache, the files whose data they have. listings: for each index file, the members of its archive. options: how
+    to read the source. excluded: number of files left out so far, by --exclude pattern. notes: for the user. hidden:
+    for each folder whose name begins with a dot, the images directly in it, which are in no other field: name in the
+    folder, index into shards, offset, length. limits: for everything that is read from the tree. archives: the files
+    that `opened` turned into folders; enclosing: the number of archives that enclose the root itself.
     """
 
     source: Path
@@ -295,7 +295,7 @@ class Tree:
     def opened(self, archives: Iterable[str]) -> "Tree":
         """This tree with some of its archives (tar, compressed tar, zip) as folders of the same names, suffix included.
 
-        If a name occurs twice in an archive, the later file counts, as when the archive is unpacked. Raises TenchError
+        If a name occurs twice in an archive, the later file is used, as when the archive is unpacked. Raises TenchError
         if an archive is damaged or has members that an archive of images cannot have.
         """
         todo = set(archives)

@@ -93,7 +93,7 @@ def is_zip(head: bytes) -> bool:
 def members(archive: Archive, notes: list[str]) -> list[Member]:
     """The members of a zip archive, in directory order.
 
-    notes: notes about the names are added to it. A name may occur twice; as in a tar, the later member counts.
+    notes: notes about the names are added to it. A name may occur twice; as in a tar, the later member is used.
     Raises TenchError if the archive is damaged, truncated, encrypted or split, or has a link, a device or a name that
     leads outside.
     """

@@ -42,7 +42,7 @@ FILES = (
 )
 """Names of these files, in order of preference."""
 CLASSES_TXT, CLASSES_JSON = "classes.txt", "imagenet_class_index.json"
-"""The file that tench writes: text, and JSON for ids that text cannot hold."""
+"""The file that tench writes: text, and JSON for ids that text cannot represent."""
 _WORDS_ONLY = ("label_words.csv", "label_to_content.json")
 
 _WNID_LINE = re.compile(rf"({WNID.pattern})(?:\s+(.*))?", re.ASCII)
@@ -51,7 +51,7 @@ _INDEX_LINE = re.compile(r"(\d+)(?:\s*[\s,:]\s*(.+))?", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class ClassFile:
-    """The classes named by a file, in the order of their numbers. ids: None if it has only words for people."""
+    """The classes named by a file, in the order of their numbers. ids: None if it has only display names."""
 
     where: str
     ids: tuple[str, ...] | None
@@ -66,7 +66,7 @@ class ClassFile:
 
     @property
     def classes(self) -> Classes:
-        """The classes; without ids, they are numbers with names for people."""
+        """The classes; without ids, they are numbers with display names."""
         if self.ids is None:
             return Classes(tuple(map(str, range(len(self)))), self.names, numbered=True)
         return Classes(self.ids, self.names)

@@ -232,7 +232,7 @@ def _by_number(tree: Tree, files: Sequence[ImageFile]) -> _Naming:
         return _Naming(Classes.numbered_to(count), index, notes=(note,))
     if len(set(names)) == count:
         return _Naming(Classes.of(names, names_of(names)), index)
-    # Some names are not unique, such as ImageNet's two cranes: then the names are only for people.
+    # Some names are not unique, such as ImageNet's two cranes: then the names are only for display.
     return _Naming(Classes(tuple(map(str, range(count))), names, numbered=True), index)
 
 

@@ -161,7 +161,7 @@ class _Reader:
         return name, values.reshape(shape, order="F")
 
     def _cells(self, parts: Iterator[_Element], shape: tuple[int, ...], count: int, room: int, depth: int) -> Any:
-        if count > room // 8:  # each takes a tag at least
+        if count > room // 8:  # each needs at least a tag
             raise _DamageError(f"{count:,} cells in {room:,} bytes")
         cells = np.empty(count, object)
         for position in range(count):

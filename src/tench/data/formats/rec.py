@@ -23,7 +23,7 @@ HEADER = struct.Struct("<IfQQ")  # of an image: number of labels (0: it is the n
 WHOLE, FIRST, MIDDLE, LAST = range(4)
 
 _MAX_RECORD_BYTES = 2**30
-"""MXNet writes records of less than 2**29 bytes; its first versions, less than 2**30."""
+"""MXNet writes records of less than 2**29 bytes; early versions wrote less than 2**30."""
 
 _NEW_INDEX = "Recreate it with rec2idx.py, or remove it: it is not needed."
 

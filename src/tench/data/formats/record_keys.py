@@ -130,8 +130,7 @@ def _is_encoded(samples: Sequence[Sample], keys: Sequence[str]) -> bool:
 
 
 def _raw(samples: Sequence[Sample], key: str) -> tuple[str, ...]:
-    """The keys of height, width and depth, if they give the image's number of bytes; empty if it is not such an
-    image."""
+    """The keys of height, width and depth, if their product is the image's number of bytes; else empty."""
     first = samples[0] if samples else {}
     beside = {_last(other): other for other in first if first[other][0] is int and first[other][1] == 1}
     depth = next((beside[word] for word in _DEPTH_WORDS if word in beside), None)
