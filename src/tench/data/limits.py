@@ -114,8 +114,8 @@ class Limits:
         """Raise TenchError if a file to be read whole is larger than its limit."""
         if num_bytes > at_most:
             raise TenchError(
-                f"{where} has {num_bytes:,} bytes, but {what} may have at most {at_most:,}. The file is damaged or "
-                "is something else. Replace it, or move it out of the dataset."
+                f"{where}: the file has {num_bytes:,} bytes, but {what} may have at most {at_most:,}. The file is "
+                "damaged or is something else. Replace it, or move it out of the dataset."
             )
 
 

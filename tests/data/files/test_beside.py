@@ -75,6 +75,7 @@ def test_a_sparse_file_of_many_gigabytes_is_refused_unread(shards: Path) -> None
     with pytest.raises(TenchError) as error:
         files_beside(tree_of(shards), ["val/0.rec"], "classes.txt")
     assert str(error.value) == (
-        f"{shards}/classes.txt has 21,474,836,480 bytes, but a list next to the data may have at most 134,217,728. "
+        f"{shards}/classes.txt: the file has 21,474,836,480 bytes, but a list next to the data may have at most "
+        f"134,217,728. "
         f"The file is damaged or is something else. Replace it, or move it out of the dataset."
     )

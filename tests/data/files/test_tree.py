@@ -452,7 +452,8 @@ def test_a_file_that_is_read_whole_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         tree.text("classes.txt", "a class list")
     assert str(error.value) == (
-        f"{path}/classes.txt has 20,000,000,000 bytes, but a class list may have at most 134,217,728. The file is "
+        f"{path}/classes.txt: the file has 20,000,000,000 bytes, but a class list may have at most 134,217,728. The "
+        f"file is "
         f"damaged or is something else. Replace it, or move it out of the dataset."
     )
     assert tree.read("a/1.jpg", at_most=3) == b"one"

@@ -621,6 +621,7 @@ def test_a_batch_of_forty_gigabytes_is_refused_unread(tmp_path: Path, form: str)
     file = next(folder.glob("data_batch_2*"))
     os.truncate(file, 3073 * 13_000_000)  # a sparse file
     assert refusal(folder) == (
-        f"{file} has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is damaged or "
+        f"{file}: the file has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is "
+        f"damaged or "
         f"is something else. Replace it, or move it out of the dataset."
     )

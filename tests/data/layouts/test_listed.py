@@ -790,7 +790,7 @@ def test_a_list_of_more_bytes_than_any_list_has_is_an_error_unread(tmp_path: Pat
     path = write(make(tmp_path, "cat/1.jpg") / "list.csv", "path,label", "cat/1.jpg,0")
     with path.open("r+b") as file:
         file.truncate(20 * 10**9)
-    assert f"{path} has 20,000,000,000 bytes" in refusal(path)
+    assert f"{path}: the file has 20,000,000,000 bytes" in refusal(path)
 
 
 def test_a_list_names_files_in_either_unicode_form(tmp_path: Path) -> None:
