@@ -57,7 +57,7 @@ def test_an_empty_folder_says_what_is_expected(run: Run, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     code, error = train(run, tmp_path / "empty", tmp_path / "run")
     assert code == 1
-    assert f"{tmp_path / 'empty'}: contains no readable images. It is empty." in error
+    assert f"{tmp_path / 'empty'} contains no readable images. It is empty." in error
 
 
 def test_a_folder_with_one_class_is_refused(run: Run, tmp_path: Path) -> None:

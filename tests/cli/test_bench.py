@@ -162,7 +162,7 @@ def test_a_source_without_images_is_one_clear_error(tmp_path: Path, capsys: pyte
     (tmp_path / "empty").mkdir()
     code, error = failure(capsys, "bench", "input", str(tmp_path / "empty"))
     assert code == 1
-    assert f"{tmp_path / 'empty'}: contains no readable images" in error
+    assert f"{tmp_path / 'empty'} contains no readable images" in error
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

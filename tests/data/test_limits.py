@@ -21,7 +21,8 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "classes.txt").open("wb") as file:
         file.truncate(20 * 10**9)
     assert refusal(tmp_path / "classes.txt") == (
-        f"{tmp_path}/classes.txt: has 20,000,000,000 bytes, but a class list may have at most 268,435,456. The file is "
+        f"{tmp_path}/classes.txt: the file has 20,000,000,000 bytes, but a class list may have at most 268,435,456. "
+        f"The file is "
         f"damaged or is something else. Replace it, or move it out of the dataset."
     )
     assert "at most 16,777,216" in refusal(tmp_path / "classes.txt", at_most=LIMITS.classes_bytes)
@@ -30,7 +31,7 @@ def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc, whose files say that they are empty")
 def test_a_file_with_more_bytes_than_its_stated_size_is_refused() -> None:
-    assert "/proc/self/maps: has 101 bytes, but a class list may have at most 100." in refusal(
+    assert "/proc/self/maps: the file has 101 bytes, but a class list may have at most 100." in refusal(
         Path("/proc/self/maps"), at_most=100
     )
 

@@ -162,7 +162,7 @@ def test_another_split_can_be_named(trained: Path, sets: Path, split: str, count
 def test_the_error_about_a_missing_split_lists_the_existing_ones(trained: Path, sets: Path) -> None:
     with pytest.raises(TenchError) as refused:
         evaluate(load(trained / "photos", "cpu"), split="test")
-    assert str(refused.value) == f"{sets / 'photos'}: has no split 'test'; it has train."
+    assert str(refused.value) == f"{sets / 'photos'} has no split 'test'; it has train."
 
 
 def test_classes_in_a_different_order_are_matched_by_name(trained: Path, sets: Path) -> None:
@@ -205,7 +205,7 @@ def test_an_unknown_class_is_refused_by_name(trained: Path, tmp_path: Path) -> N
     with pytest.raises(TenchError) as refused:
         evaluate(load(trained / "whole", "cpu"), str(tmp_path))
     assert str(refused.value).startswith(
-        f"{tmp_path} has 1 of its 2 classes that the model does not have: zebra. the model has 4 classes: a, b, c, d."
+        f"1 of the 2 classes of {tmp_path} is not in the model: zebra. the model has 4 classes: a, b, c, d."
     )
 
 

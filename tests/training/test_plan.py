@@ -422,7 +422,7 @@ def test_the_labels_of_another_source_are_matched_by_class_name(
     assert len(names) == 6
     assert all(key.startswith(f"{name}/") for key, name in names.items())
     assert (
-        f"{tmp_path / 'other'}: has the classes of {tmp_path / 'mine'} in another order; labels are remapped by "
+        f"{tmp_path / 'other'} has the classes of {tmp_path / 'mine'} in another order; labels are remapped by "
         "class id." in caplog.messages
     )
 
@@ -457,7 +457,7 @@ def test_a_class_that_training_does_not_have_is_refused_by_name(tmp_path: Path) 
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path / "mine"), str(tmp_path / "other"), Input())
     assert str(refused.value) == (
-        f"{tmp_path / 'other'} has 1 of its 2 classes that {tmp_path / 'mine'} does not have: z. "
+        f"1 of the 2 classes of {tmp_path / 'other'} is not in {tmp_path / 'mine'}: z. "
         f"{tmp_path / 'mine'} has 2 classes: a, b. Check that both are from the same dataset."
     )
 
@@ -513,7 +513,7 @@ def test_a_source_without_train_is_refused(tmp_path: Path) -> None:
     write_images(tmp_path / "val", "a b", 2)
     with pytest.raises(TenchError) as refused:
         open_data(str(tmp_path), None, Input())
-    assert str(refused.value) == f"{tmp_path}: has no split 'train'; it has val."
+    assert str(refused.value) == f"{tmp_path} has no split 'train'; it has val."
 
 
 def test_a_missing_source_is_a_usage_error(tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ class Training:
     epochs: Annotated[int | float, Bounds(above=0, at_most=1_000_000)] = 90
     """Passes over the training images. The last one may be partial, as in 9.9."""
     batch_size: Annotated[int, Bounds(at_least=1, at_most=10**12), Flag(aliases=("-b",))] = 256
-    """Images per optimizer update. It counts the images of all processes; in pytorch/examples it is per node."""
+    """Images per optimizer update, over all processes (pytorch/examples counts them per node)."""
     validate_every: Count = 1
     """Epochs between two validations; the last epoch is always validated. Only a validated epoch can be the best."""
     drop_last: bool = True

@@ -743,11 +743,11 @@ def test_split_from_that_finds_no_split_is_refused(tmp_path: Path) -> None:
 def test_an_invalid_regular_expression_or_one_without_a_group_is_refused(tmp_path: Path, option: str) -> None:
     path, flag = make(tmp_path / "set", "{cat,dog}.{0..3}.jpg"), f"--{option.replace('_', '-')}"
     assert refusal(path, **{option: "("}) == (
-        f"{flag} '(': not a valid regular expression (missing ), unterminated subpattern at position 0)."
+        f"{flag} must be a valid regular expression, got '(' (missing ), unterminated subpattern at position 0)."
     )
     what = "split" if option == "split_from" else "class"
     assert refusal(path, **{option: "cat"}) == (
-        f"{flag} 'cat': has no group. Put parentheses around the part that names the {what}."
+        f"{flag} 'cat' has no group. Put parentheses around the part that names the {what}."
     )
 
 

@@ -93,12 +93,12 @@ def test_a_folder_without_images_says_what_it_contains_and_what_to_do(tmp_path: 
     suffix, data = REFUSED[text]
     for name in ("1", "2", "3"):
         put(tmp_path / "set/a", **{f"{name}{'.' if suffix else ''}{suffix}": data})
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It contains 3 files: 3 {text}"
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set contains no readable images. It contains 3 files: 3 {text}"
 
 
 def test_an_empty_folder_is_called_empty(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    assert refusal(tmp_path / "set") == f"{tmp_path}/set: contains no readable images. It is empty."
+    assert refusal(tmp_path / "set") == f"{tmp_path}/set contains no readable images. It is empty."
 
 
 def test_unreadable_pictures_next_to_images_are_named(tmp_path: Path) -> None:

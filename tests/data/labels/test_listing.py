@@ -315,7 +315,7 @@ def test_a_list_that_is_not_utf_8_is_an_error_that_names_the_line() -> None:
 
 
 @pytest.mark.parametrize(("lines", "expected"), [
-    (["1\t2\ta.jpg", "b.jpg 1"], "LIST, line 2: should be an id (a whole number), one or more labels"),
+    (["1\t2\ta.jpg", "b.jpg 1"], "LIST, line 2 must be an id (a whole number), one or more labels"),
     (["1\t0\ta.jpg", "2\t1e20\tb.jpg"], "LIST, line 2: the label 1e+20 is not a class."),
     (["1\t0\ta.jpg", "2\t-3\tb.jpg"], "LIST, line 2: the label -3 is not a class."),
     (["1\t0\ta.jpg", "2\t0\ta.jpg"], "LIST: lines 1 and 2 both name a.jpg with the same label."),

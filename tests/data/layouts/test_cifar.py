@@ -417,7 +417,7 @@ def test_a_pickle_of_more_parts_than_any_set_needs_is_refused(tmp_path: Path, da
     folder = python10(tmp_path / "set")
     (folder / "data_batch_5").write_bytes(data)
     text = refusal(folder)
-    assert text.startswith(f"{folder / 'data_batch_5'}: is a damaged pickle (ValueError: more than ")
+    assert text.startswith(f"{folder / 'data_batch_5'} is a damaged pickle (ValueError: more than ")
     assert reason in text
 
 
@@ -476,7 +476,7 @@ def test_a_pickle_with_other_content_is_refused(tmp_path: Path, content: Any, te
     folder = python10(tmp_path / "set")
     (folder / "data_batch_1").write_bytes(python2(content))
     answer = refusal(folder)
-    assert answer.startswith(f"{folder / 'data_batch_1'}: ")
+    assert answer.startswith(str(folder / "data_batch_1"))
     assert text in answer
 
 
@@ -578,14 +578,14 @@ def test_a_hostile_array_state_is_refused(tmp_path: Path, state: Any) -> None:
 def test_a_damaged_pickle_is_refused(tmp_path: Path, data: bytes) -> None:
     folder = python10(tmp_path / "set")
     (folder / "data_batch_5").write_bytes(data)
-    assert f"{folder / 'data_batch_5'}: is a damaged pickle (" in refusal(folder)
+    assert f"{folder / 'data_batch_5'} is a damaged pickle (" in refusal(folder)
 
 
 def test_a_pickle_that_was_truncated_is_refused(tmp_path: Path) -> None:
     folder = python100(tmp_path / "set")
     file = folder / "train"
     file.write_bytes(file.read_bytes()[:-5000])
-    assert f"{file}: is a damaged pickle (ValueError: expected 21504 bytes" in refusal(folder)
+    assert f"{file} is a damaged pickle (ValueError: expected 21504 bytes" in refusal(folder)
 
 
 @pytest.fixture(scope="module", params=[python2, with_protocol(2), with_protocol(5)], ids=["python 2", "2", "5"])
@@ -621,6 +621,7 @@ def test_a_batch_of_forty_gigabytes_is_refused_unread(tmp_path: Path, form: str)
     file = next(folder.glob("data_batch_2*"))
     os.truncate(file, 3073 * 13_000_000)  # a sparse file
     assert refusal(folder) == (
-        f"{file}: has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is damaged or "
+        f"{file}: the file has 39,949,000,000 bytes, but a CIFAR batch may have at most 1,073,741,824. The file is "
+        f"damaged or "
         f"is something else. Replace it, or move it out of the dataset."
     )

@@ -503,7 +503,8 @@ def test_a_classes_txt_that_is_too_large_to_read_is_refused_rather_than_ignored(
         file.truncate(20 * 2**30)
     found = refusal(tmp_path / "set").replace(str(tmp_path / "set"), "SOURCE")
     assert found == (
-        "SOURCE/classes.txt: has 21,474,836,480 bytes, but a class list may have at most 16,777,216. The file is "
+        "SOURCE/classes.txt: the file has 21,474,836,480 bytes, but a class list may have at most 16,777,216. The "
+        "file is "
         "damaged or is something else. Replace it, or move it out of the dataset."
     )
 

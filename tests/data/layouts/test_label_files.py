@@ -510,7 +510,8 @@ def test_a_label_file_larger_than_any_is_refused(folder: Folder, monkeypatch: py
         file.write(b"[")
         file.truncate(2**27 + 1)
     assert refused(folder) == (
-        "labels.json: has 134,217,729 bytes, but a label file may have at most 134,217,728. The file is damaged or is "
+        "labels.json: the file has 134,217,729 bytes, but a label file may have at most 134,217,728. The file is "
+        "damaged or is "
         "something else. Replace it, or move it out of the dataset."
     )
 

@@ -624,19 +624,19 @@ def test_a_number_too_large_for_a_class_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [
-    ("label_wordnetid.csv", "0,a\n2,b\n", "should have lines `index,class` with indices 0, 1, 2, ... Correct or"),
-    ("label_words.csv", "a\nb\n", "should have lines `index,class`"),
-    ("imagenet_class_index.json", '{"0": ["a"]}', "should be JSON such as"),
-    ("label_to_content.json", '{"1": "a"}', "should be JSON such as"),
-    ("label_to_content.json", "[", "should be JSON such as"),
-    ("classes.txt", "ant\n\nbee\n", "line 2: is empty, but each line is a class, in order."),
-    ("labels.txt", "1: ant\n2: bee\n", "line 1: has the number 1, but its position is 0. Sort the lines"),
+    ("label_wordnetid.csv", "0,a\n2,b\n", "must have lines `index,class` with indices 0, 1, 2, ... Correct or"),
+    ("label_words.csv", "a\nb\n", "must have lines `index,class`"),
+    ("imagenet_class_index.json", '{"0": ["a"]}', "must be JSON such as"),
+    ("label_to_content.json", '{"1": "a"}', "must be JSON such as"),
+    ("label_to_content.json", "[", "must be JSON such as"),
+    ("classes.txt", "ant\n\nbee\n", "line 2 is empty, but each line is a class, in order."),
+    ("labels.txt", "1: ant\n2: bee\n", "line 1 has the number 1, but its position is 0. Sort the lines"),
 ])  # fmt: skip
 def test_a_damaged_file_of_class_names_is_an_error(tmp_path: Path, name: str, text: str, expected: str) -> None:
     path = make(tmp_path / "set", "1.jpg", "2.jpg")
     write(path / "train.txt", "1.jpg 1", "2.jpg 0")
     (path / name).write_text(text)
-    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ': '}{expected}")
+    assert refusal(path).startswith(f"{path}/{name}{', ' if name.endswith('txt') else ' '}{expected}")
 
 
 def test_a_list_named_labels_does_not_name_its_classes(tmp_path: Path) -> None:
@@ -790,7 +790,7 @@ def test_a_list_of_more_bytes_than_any_list_has_is_an_error_unread(tmp_path: Pat
     path = write(make(tmp_path, "cat/1.jpg") / "list.csv", "path,label", "cat/1.jpg,0")
     with path.open("r+b") as file:
         file.truncate(20 * 10**9)
-    assert f"{path}: has 20,000,000,000 bytes" in refusal(path)
+    assert f"{path}: the file has 20,000,000,000 bytes" in refusal(path)
 
 
 def test_a_list_names_files_in_either_unicode_form(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ REFUSED = {
         {"cat/0": photo(1), "cat/1": datum(np.zeros((1, 2, 2), np.uint8), 1)},
         "record 'cat/1' differs in kind or size from the previous ones.",
     ),
-    "empty_train_lmdb": ({}, "contains no records."),
+    "empty_train_lmdb": ({}, "the environment contains no records."),
 }
 
 
@@ -133,5 +133,5 @@ def test_without_lmdb_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "lmdb" else find(name, *more))
     assert refusal(tmp_path / "cat_train_lmdb") == (
-        f"{path}: is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
+        f"{path} is an LMDB environment, which requires lmdb: pip install 'tench[interop]'"
     )

@@ -244,7 +244,7 @@ def test_a_gzipped_file_that_was_truncated_is_refused(tmp_path: Path) -> None:
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-300])
     assert refusal(folder) == (
-        f"{file}: ends at byte {file.stat().st_size:,} in the middle of the gzip data that begin at 0. It was "
+        f"{file} ends at byte {file.stat().st_size:,} in the middle of the gzip data that begin at 0. It was "
         "truncated: compare its size with the original's, and copy or download it again."
     )
 
@@ -272,7 +272,7 @@ def test_a_wrong_magic_number_is_refused_with_its_meaning(tmp_path: Path) -> Non
     shutil.copy(folder / "train-labels-idx1-ubyte", folder / "train-images-idx3-ubyte")
     text = refusal(folder)
     assert text == (
-        f"{folder}/train-images-idx3-ubyte: begins with the number 2049, which means labels; an idx file of "
+        f"{folder}/train-images-idx3-ubyte begins with the number 2049, which means labels; an idx file of "
         "images "
         "begins with 2051. Check that the file has the right name, or download it again."
     )
@@ -281,7 +281,7 @@ def test_a_wrong_magic_number_is_refused_with_its_meaning(tmp_path: Path) -> Non
 def test_a_file_shorter_than_a_header_is_refused(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     (folder / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">2I", 2051, 20))
-    assert "t10k-images-idx3-ubyte: has 8 bytes, fewer than the 16 of an idx header." in refusal(folder)
+    assert "t10k-images-idx3-ubyte has 8 bytes, fewer than the 16 of an idx header." in refusal(folder)
 
 
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def test_the_extra_images_lead_to_a_question(tmp_path: Path) -> None:
     with pytest.raises(TenchError) as error:
         open_source(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: 1 of the files of digits have no split in their name (train, val or test): extra_32x32.mat. "
-        f"Others do: train_32x32.mat (train), test_32x32.mat (test). Leave them out with --exclude "
-        "PATTERN, rename them, or name the files to use."
+        f"{tmp_path}: 1 of the files of digits without a split in the name (train, val or test): extra_32x32.mat. "
+        f"Others have one: train_32x32.mat (train), test_32x32.mat (test). Leave out those without a split with "
+        "--exclude PATTERN, rename them, or pass only the files to use."
     )
     assert list(open_source(tmp_path, exclude=("extra*",)).splits) == ["train", "test"]
 

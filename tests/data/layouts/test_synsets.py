@@ -215,7 +215,7 @@ def test_a_damaged_class_archive_is_an_error_that_names_it(tmp_path: Path) -> No
     archives = class_archives()
     archives["n15102455.tar"] = archives["n15102455.tar"][:900]
     path = write_folder(tmp_path / "set", archives)
-    assert refusal(path).startswith(f"{path}/n15102455.tar: ends at byte 900 without the empty blocks")
+    assert refusal(path).startswith(f"{path}/n15102455.tar ends at byte 900 without the empty blocks")
     whole = write_file(tmp_path / "fall11_whole.tar", tar_of(archives))
     assert refusal(whole).startswith(f"{whole}/n15102455.tar (in {whole} at byte ")
 

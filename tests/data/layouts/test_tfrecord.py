@@ -226,7 +226,7 @@ def test_a_compressed_file_that_is_cut_short_is_an_error_and_leaves_nothing(tmp_
     (path / "val.tfrecord").write_bytes(gzip.compress((path / "train.tfrecord").read_bytes())[:-3])
     size = (path / "val.tfrecord").stat().st_size
     assert refusal(path) == (
-        f"{path}/val.tfrecord: ends at byte {size} in the middle of its compressed data. It was probably truncated. "
+        f"{path}/val.tfrecord ends at byte {size} in the middle of its compressed data. It was probably truncated. "
         f"Copy or download it again."
     )
     assert list((tmp_path / "set.spool").iterdir()) == []
@@ -239,9 +239,9 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path: Path) -> 
     tree = open_tree(path, tmp_path / "spool", limits=Limits(inflated_bytes=1000))
     with pytest.raises(TenchError) as error:
         tfrecord.read(tree)
-    assert str(error.value).startswith(f"{path}/train.tfrecord: its first {len(bomb):,} bytes unpack to ")
+    assert str(error.value).startswith(f"{path}/train.tfrecord: the first {len(bomb):,} bytes unpack to ")
     assert str(error.value).endswith(
-        ", more than 100 times as many. Images do not compress this well, so it is not unpacked."
+        ", more than 100 times as many. Images do not compress this well, so the file is not unpacked."
     )
 
 
@@ -629,7 +629,7 @@ def test_two_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     assert read(path).classes.ids == ("a",)
     (path / "labels.txt").write_text("b\n")
     assert refusal(path) == (
-        f"{path}/label.labels.txt and {path}/labels.txt: they list the classes differently. Keep the right one."
+        f"{path}/label.labels.txt and {path}/labels.txt list the classes differently. Keep the right one."
     )
 
 

@@ -210,9 +210,9 @@ def test_shards_without_a_split_in_their_names_are_train_and_a_note_says_so(tmp_
     assert NO_SPLIT in read(tmp_path / "set").notes
     pack(tmp_path / "set/val-0.tar", sample("b", 1))
     assert refusal(tmp_path / "set") == (
-        f"{tmp_path}/set: 2 of the shards have no split in their name (train, val or test): part-0.tar, "
-        "part-1.tar. Others do: val-0.tar (val). Leave them out with --exclude PATTERN, rename them, or name the files "
-        "to use."
+        f"{tmp_path}/set: 2 of the shards without a split in the name (train, val or test): part-0.tar, "
+        "part-1.tar. Others have one: val-0.tar (val). Leave out those without a split with --exclude PATTERN, rename "
+        "them, or pass only the files to use."
     )
 
 
@@ -336,11 +336,11 @@ def test_class_names_that_are_not_unique_do_not_become_ids(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("cat\n\ndog\n", "line 2: is empty, but each line is a class, in order."),
+        ("cat\n\ndog\n", "line 2 is empty, but each line is a class, in order."),
         ("n01440764\nn01443537\nn01440764", "line 3: n01440764 is already in line 1."),
         (
             "1 cat\n2 dog\n",
-            "line 1: has the number 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
+            "line 1 has the number 1, but its position is 0. Sort the lines by their numbers, from 0, or remove the "
             "numbers.",
         ),
     ],
@@ -381,7 +381,7 @@ def test_lists_that_differ_are_an_error(tmp_path: Path) -> None:
     assert read(tmp_path / "set").classes.ids == ("cat", "dog")
     (tmp_path / "set/val/classes.txt").write_text("dog\ncat")
     both = f"{tmp_path}/set/train/classes.txt and {tmp_path}/set/val/classes.txt"
-    assert refusal(tmp_path / "set") == f"{both}: they list the classes differently. Keep the right one."
+    assert refusal(tmp_path / "set") == f"{both} list the classes differently. Keep the right one."
 
 
 def test_a_label_beyond_the_list_is_an_error_that_names_the_sample(tmp_path: Path) -> None:
@@ -658,7 +658,7 @@ def test_a_shard_that_was_truncated_is_an_error(tmp_path: Path) -> None:
     whole = shard.read_bytes()
     for num_bytes in (2 * 1024 + 700, 20 * 1024):
         shard.write_bytes(whole[:num_bytes])
-        assert refusal(tmp_path / "set").startswith(f"{shard}: ")
+        assert refusal(tmp_path / "set").startswith(f"{shard} ends at byte ")
         assert "truncated" in refusal(tmp_path / "set")
 
 
@@ -668,7 +668,7 @@ def test_a_shard_that_shrinks_while_it_is_read_is_an_error(tmp_path: Path) -> No
     os.truncate(shard, 3 * 512)
     with pytest.raises(TenchError) as error:
         webdataset.read(tree)
-    assert str(error.value).endswith("became shorter while being read.")
+    assert str(error.value).endswith(": became shorter while being read.")
 
 
 def test_a_shard_that_vanishes_is_an_error(tmp_path: Path) -> None:
@@ -752,7 +752,7 @@ def test_folders_and_files_of_other_kinds_are_not_recognised(tmp_path: Path) -> 
 def test_a_damaged_shard_does_not_hide_the_others(tmp_path: Path) -> None:
     pack(tmp_path / "set/train-1.tar", joined(sample("a", 0), sample("b", 1)))
     (tmp_path / "set/train-0.tar").write_bytes(b"")
-    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-0.tar: ends at byte 0 without the empty blocks")
+    assert refusal(tmp_path / "set").startswith(f"{tmp_path}/set/train-0.tar ends at byte 0 without the empty blocks")
 
 
 def test_the_stamp_contains_every_shard(tmp_path: Path) -> None:

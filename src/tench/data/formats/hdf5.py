@@ -36,7 +36,7 @@ def open_file(tree: Tree, name: str) -> list[Array]:
     """The datasets of a file of the tree, gzipped or not. Raises TenchError if h5py is missing or cannot read it."""
     where = tree.place(name)
     if importlib.util.find_spec("h5py") is None:
-        raise TenchError(f"{where}: is an HDF5 file, which requires h5py: pip install 'tench[interop]'")
+        raise TenchError(f"{where} is an HDF5 file, which requires h5py: pip install 'tench[interop]'")
     path = on_disk(tree, name)
     arrays = []
     size = path.stat().st_size
@@ -45,7 +45,8 @@ def open_file(tree: Tree, name: str) -> list[Array]:
         num_bytes = math.prod(shape) * dtype.itemsize
         if one["offset"] is not None and one["offset"] + num_bytes > size:
             raise TenchError(
-                f"{where}: {one['name']} ends beyond the file. It was truncated. Copy or download it again."
+                f"{where}: {one['name']} ends beyond the end of the file. The file was truncated. Copy or download it "
+                "again."
             )
         copy = _Copy(
             path=path,
@@ -98,7 +99,10 @@ class _Copy:
             return
         size = self.path.stat().st_size
         if self.num_bytes > max(_SMALL_BYTES, _MAX_INFLATION * size):
-            raise TenchError(f"{self.where}: claims {self.num_bytes:,} bytes, more than a file of {size:,} can hold.")
+            raise TenchError(
+                f"{self.where} claims {self.num_bytes:,} bytes, more than a file of {size:,} can contain. It is "
+                "damaged. Copy or download it again."
+            )
         require_space(self.target, self.num_bytes, self.where)
         if self.num_bytes > _SAID_BYTES:
             _log.info("%s: copying %.1f MB once to %s.", self.where, self.num_bytes / 1e6, self.target)
