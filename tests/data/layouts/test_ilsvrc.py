@@ -146,8 +146,8 @@ def test_a_devkit_next_to_train_alone_gives_names_and_counts(tmp_path: Path) -> 
     dataset = read(tmp_path)
     assert dataset.classes.names == ("words",) * 6
     assert dataset.notes == (
-        "train has 21 images, but the devkit lists 18; 3 classes differ: n01440764 has 4 of 3, n02092002 has 4 of 3, "
-        "n02100735 has 4 of 3.",
+        "train has 21 images, but the devkit lists 18. They differ in 3 classes: n01440764 has 4 instead of 3, "
+        "n02092002 has 4 instead of 3, n02100735 has 4 instead of 3.",
         "There is no split val: neither ILSVRC2012_img_val.tar nor a folder val was found.",
     )
 
@@ -584,7 +584,7 @@ def test_fewer_images_of_train_than_the_devkit_counts_are_noted_with_the_classes
     folder = unpacked(tmp_path)
     (folder / "train/n01440764/n01440764_9.JPEG").unlink()
     assert read(folder).notes[-2:] == (
-        "train has 20 images, but the devkit lists 21; 1 classes differ: n01440764 has 3 of 4.",
+        "train has 20 images, but the devkit lists 21. They differ in 1 class: n01440764 has 3 instead of 4.",
         NO_CRANE,
     )
 

@@ -450,7 +450,7 @@ def test_flat_lists_have_the_numbering_of_the_train_list(tmp_path: Path) -> None
     assert listing(dataset, "val") == {"cat/7.jpg": "cat", "dog/8.jpg": "dog"}
     write(path / "val.txt", "7.jpg 7", "8.jpg 3")
     assert refusal(path) == (
-        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt; it affects 1 label. "
+        f"{path}/val.txt, line 2: the label 3 is not one of the 2 classes of {path}/train.txt. This affects 1 label. "
         "Both must have the same classes."
     )
 
@@ -476,7 +476,7 @@ def test_a_class_that_only_validation_has_is_an_error(tmp_path: Path) -> None:
     write(path / "train.csv", "path,label", "1.jpg,cat", "2.jpg,dog")
     write(path / "val.csv", "path,label", "3.jpg,eel")
     assert refusal(path) == (
-        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv; it affects 1 "
+        f"{path}/val.csv, line 2: the label eel is not one of the 2 classes of {path}/train.csv. This affects 1 "
         "label. Both must have the same classes."
     )
     path = nnabla(tmp_path / "other")

@@ -293,8 +293,9 @@ def _separator(labels: Sequence[Any], name: str, sheet: Sheet, notes: list[str])
             or (plural and tested and share >= 0.5)
         ):
             if tested and share:
+                sign = "a space" if title == "space" else repr(title)
                 notes.append(
-                    f"{sheet.where}: {counted(len(parted), 'label')} with a {title} inside, for example "
+                    f"{sheet.where}: {counted(len(parted), 'label')} with {sign} inside, for example "
                     f"{min(parted)!r}. Each is read as one label."
                 )
             continue

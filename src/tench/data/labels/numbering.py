@@ -204,8 +204,8 @@ def _index(listed: Listed, told: _Told, ids: list[str], whose: str) -> dict[Any,
         label = next(label for label in _counted(listed, place) if label in wrong)
         meant = f" ({told[label]})" if told.get(label, label) != label else ""
         raise TenchError(
-            f"{listed.place(place)}: the label {label}{meant} is not one of the {len(ids)} classes of {whose}; "
-            f"it affects {counted(len(wrong), 'label')}. Both must have the same classes."
+            f"{listed.place(place)}: the label {label}{meant} is not one of the {len(ids)} classes of {whose}. "
+            f"This affects {counted(len(wrong), 'label')}. Both must have the same classes."
         )
     return {label: position[told[label]] for label in labels}
 

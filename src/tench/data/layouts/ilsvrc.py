@@ -408,11 +408,11 @@ def _compare_counts(by_class: Mapping[str, Sequence[int]], labels: Sequence[Labe
         if len(by_class.get(class_id, ())) != count
     ]
     if differ:
-        some = [f"{class_id} has {found:,} of {count:,}" for class_id, found, count in differ[:5]]
+        some = [f"{class_id} has {found:,} instead of {count:,}" for class_id, found, count in differ[:5]]
         notes.append(
             f"train has {sum(map(len, by_class.values())):,} images, but the devkit lists "
-            f"{sum(devkit_labels.num_train.values()):,}; {len(differ):,} classes differ: {', '.join(some)}"
-            f"{', ...' if len(differ) > 5 else ''}."
+            f"{sum(devkit_labels.num_train.values()):,}. They differ in {counted(len(differ), 'class')}: "
+            f"{', '.join(some)}{', ...' if len(differ) > 5 else ''}."
         )
 
 

@@ -239,7 +239,7 @@ def _files_by_split(tree: Tree) -> tuple[dict[str, list[str]], list[str]]:
 def _check_set(tree: Tree, split: str, names: list[str], chosen: bool) -> int:
     """Raise TenchError if a split has more than one set of files, or lacks some; return how many a set should have.
 
-    chosen: the person named these files themselves.
+    chosen: the user named these files one by one or by a pattern.
     """
     sets: dict[tuple[str, ...], dict[int, str]] = {}
     for name in names:
