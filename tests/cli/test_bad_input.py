@@ -174,7 +174,7 @@ def test_the_error_about_a_truncated_cifar_file_names_the_file(run: Run, tmp_pat
     path.write_bytes(path.read_bytes()[:-7])
     code, error = train(run, tmp_path / "cifar", tmp_path / "run")
     assert code == 1
-    assert f"{path}: has 30,723 bytes, which is 10.00 records of 3,073 bytes, not a whole number" in error
+    assert f"{path} has 30,723 bytes, which is 10.00 records of 3,073 bytes, not a whole number" in error
 
 
 class Malice:
@@ -363,9 +363,9 @@ def test_an_error_of_several_lines_keeps_its_lines_and_escapes_a_newline_in_a_na
     assert code == 1
     assert error.splitlines() == [
         f"Reading {tmp_path / 'set'} ...",
-        f"tench info: {tmp_path / 'set'}: its folders contain only folders, and these have the same names in each: art "
-        "(2 images), new\\nline (2 images). Choose which folders are the classes:",
-        "  cat, dog, each from all of art, new\\nline together: --classes-at 2",
+        f"tench info: {tmp_path / 'set'}: the folders art (2 images), new\\nline (2 images) contain only folders, "
+        "which have the same names in each. Choose which folders are the classes:",
+        "  cat, dog, each merged from all of art, new\\nline: --classes-at 2",
         "  art, new\\nline: --classes-at 1",
         f"  cat, dog of art only: pass {tmp_path / 'set'}/art",
         "  art/cat and so on, each path a class: --classes-at 'CLASS/CLASS'",
@@ -379,7 +379,7 @@ def test_the_error_about_classes_in_file_names_gives_the_option_on_its_own_line(
     code, error = run("info", tmp_path / "set")
     assert code == 1
     assert error.splitlines()[2:] == [
-        "If the file names contain the class, cat (2), dog (2): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
+        "If the file names contain the class (found: cat (2), dog (2)): --label-from '^(.+)[._ -]\\d+\\.\\w+$'",
         "Found:",
         "  ./  4 images: cat.0.png",
         "To classify them with a trained model: tench predict RUN FOLDER.",

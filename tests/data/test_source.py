@@ -276,7 +276,7 @@ def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path, monkeypatch: p
 
 
 def test_digits_has_no_settings() -> None:
-    with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings; write digits\.$"):
+    with pytest.raises(UsageError, match=r"^digits:size=9: digits has no settings\. Write digits\.$"):
         open_source("digits:size=9")
 
 

@@ -171,7 +171,7 @@ def test_several_labels_are_kept_and_the_first_is_the_class(tmp_path: Path) -> N
     rows = dataset.splits["train"]
     assert rows.labels.tolist() == [0, 1, 2, 0, 1]
     assert rows.label_sets()[1] == [1.0, float(np.float32(0.333333)), -1.0]
-    assert dataset.notes[1:] == ("5 of the 5 records of train with several labels: the first is the class.",)
+    assert dataset.notes[1:] == ("5 of the 5 records of train have several labels; the first is the class.",)
 
 
 def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_in_place(
@@ -188,7 +188,7 @@ def test_records_in_parts_are_joined_in_the_spool_and_the_others_stay_in_place(
     assert [path.name for path in spooled.parent.iterdir()] == [spooled.name]
     (size,) = [record.message for record in caplog.records if "copying" in record.message]
     assert size == (
-        f"{source}: 6 records are in several parts: copying their {spooled.stat().st_size / 1e6:.1f} MB once to "
+        f"{source} has 6 records in several parts: copying them ({spooled.stat().st_size / 1e6:.1f} MB) once to "
         f"{spooled}."
     )
     in_one_piece = {int(rows.key(row)) for row in range(len(rows)) if rows.read(row) in data}
@@ -479,9 +479,7 @@ def test_if_ids_repeat_images_are_numbered_and_a_note_says_so(tmp_path: Path, fi
         write(tmp_path / "set/train_1.rec", *records[2:])
     dataset = read(tmp_path / "set")
     assert listing(dataset) == {f"{row:05}": (str(row % 2), b"%d" % row) for row in range(4)}
-    assert dataset.notes == (
-        "Records of train have the same ids, so its images are numbered in the order of the records.",
-    )
+    assert dataset.notes == ("Records of train share ids, so its images are numbered in the order of the records.",)
 
 
 def test_a_list_next_to_only_some_files_of_a_split_gives_no_keys_and_a_note_says_so(tmp_path: Path) -> None:
@@ -661,15 +659,15 @@ def test_the_label_minus_one_means_none_and_a_note_says_so(tmp_path: Path) -> No
     dataset = read(tmp_path / "set")
     assert dataset.splits["test"].labels.tolist() == [-1]
     assert dataset.notes == (
-        "1 of the 3 images of train without a label.",
-        "1 of the 1 images of test without a label.",
+        "1 of the 3 images of train have no label.",
+        "1 of the 1 images of test have no label.",
     )
 
 
 def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
     dataset = read(write(tmp_path / "train.rec", payload(0, 0), payload(1, 0)))
     assert dataset.notes == (
-        "All labels are 0, so there is only one class. im2rec.py writes that if --recursive is missing.",
+        "All labels are 0, so there is only one class. im2rec.py writes such labels without --recursive.",
     )
 
 
@@ -683,9 +681,9 @@ def test_a_single_class_is_noted_with_the_likely_cause(tmp_path: Path) -> None:
 def test_a_label_out_of_range_is_an_error(tmp_path: Path, label: float | list[float], shown: str) -> None:
     path = write(tmp_path / "a.rec", payload(3, 0), payload(8, label), payload(9, label))
     assert refusal(path) == (
-        f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are affected. A "
-        "class's label is a whole number from 0 to 999,999, or -1 if there is none. These records are for another "
-        "task, or they are damaged."
+        f"{path}: the record at byte 88 (id 8) has the label {shown}; 2 of the 3 records are affected. The label of a "
+        "class must be a whole number from 0 to 999,999, or -1 if there is none. These records are for another task, "
+        "or they are damaged."
     )
 
 
@@ -934,7 +932,7 @@ def test_a_disk_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_folder_without_records_is_an_error(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"{tmp_path}: contains no record files (.rec)."
+    assert refusal(tmp_path) == f"{tmp_path} contains no record files (.rec)."
 
 
 def test_damage_within_an_archive_is_reported_with_the_place_of_the_record_file(tmp_path: Path) -> None:
@@ -1019,4 +1017,4 @@ def test_a_record_without_an_image_among_images_stays_an_error(tmp_path: Path) -
     path = write(tmp_path / "train.rec", payload(0, (3.0, 5.0), b""), payload(1, 0), payload(2, (1.0, 2.0), b""))
     assert f"(id 2), of 32 bytes, has no image. {REPAIR}" in refusal(path)
     path = write(tmp_path / "train.rec", payload(0, (1.0, 2.0), b""), payload(1, (1.0, 1.0), b""))
-    assert refusal(path) == f"{path}: all its 2 records are headers without an image."
+    assert refusal(path) == f"{path}: all 2 records are headers without an image."

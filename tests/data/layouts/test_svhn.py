@@ -69,7 +69,10 @@ def test_the_extra_images_lead_to_a_question(tmp_path: Path) -> None:
         ({"X": np.zeros((3, 4))}, "X is float64 of shape (3, 4), but should be uint8 of shape (32, 32, 3, N)."),
         ({"X": "text"}, "X is str, but should be uint8 of shape (32, 32, 3, N)."),
         ({"y": np.zeros((1, 1))}, "y is float64 of shape (1, 1), but should have a number for each of the 2 images."),
-        ({"y": np.array([[0], [11]])}, "label 0 (counted from 0) is 0, but labels are from 1 to 10; 2 labels affected"),
+        (
+            {"y": np.array([[0], [11]])},
+            "label 0 (counted from 0) is 0, but labels are from 1 to 10. This affects 2 labels",
+        ),
     ],
 )
 def test_inconsistent_files_are_refused(tmp_path: Path, changes: dict[str, Any], text: str) -> None:
